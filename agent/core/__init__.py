@@ -1,0 +1,1 @@
+"""The client's decisions: no socket, clock, thread, file or random source in here."""
