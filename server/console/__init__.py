@@ -1,0 +1,1 @@
+"""The management console: accounts, users, passwords and the pages that change them."""

@@ -1,0 +1,242 @@
+"""What the server remembers: accounts, users, passwords, devices, changes, and who did what.
+
+No row ever holds a password: `User.password` and `RetiredPassword.verifier` are SCRAM verifiers,
+`PendingChange.sealed` can be opened by one device only.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.db import models
+from django.db.models import Q
+from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext_lazy as _
+
+from server import clock
+
+
+class Account(models.Model):
+    """A customer: the organisation that its users belong to."""
+
+    name = models.CharField(_("account name"), max_length=150, unique=True)
+    created_at = models.DateTimeField(default=clock.now)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class UserManager(BaseUserManager["User"]):
+    """Finds users the way they type their names."""
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        return self.get(username=username)
+
+
+class User(AbstractBaseUser):
+    """A person: general user or account administrator.
+
+    `password` is the verifier of the current password, in the format of `hashers.py`.
+    """
+
+    class Role(models.TextChoices):
+        GENERAL = "general", _("general user")
+        ADMINISTRATOR = "administrator", _("account administrator")
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="users")
+    username = models.CharField(_("user name"), max_length=64, unique=True)
+    display_name = models.CharField(_("name"), max_length=150, blank=True)
+    role = models.CharField(max_length=16, choices=Role.choices, default=Role.GENERAL)
+    is_active = models.BooleanField(_("enabled"), default=True)
+    must_change_password = models.BooleanField(_("temporary password"), default=False)
+    password_changed_at = models.DateTimeField(default=clock.now)
+    session_epoch = models.PositiveIntegerField(default=0)
+    """Raised to end all of the user's sessions."""
+    created_at = models.DateTimeField(default=clock.now)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "username"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["username"]
+        indexes: ClassVar = [models.Index(fields=["account", "username"])]
+
+    def __str__(self) -> str:
+        return self.username
+
+    @property
+    def is_administrator(self) -> bool:
+        return self.role == self.Role.ADMINISTRATOR
+
+    def get_session_auth_hash(self) -> str:
+        """Ends sessions when the password or the epoch changes."""
+        return salted_hmac(
+            "coconowork.session", f"{self.password}:{self.session_epoch}", algorithm="sha256"
+        ).hexdigest()
+
+
+class RetiredPassword(models.Model):
+    """A password before the current one. Clients may log in with it until `valid_until`.
+
+    Its verifier has the same salt and iteration count as the user's current one. The row stays
+    a while after its end, so that a client can be told `expired` rather than `credentials`.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="retired_passwords")
+    verifier = models.CharField(max_length=256)
+    retired_at = models.DateTimeField(default=clock.now)
+    valid_until = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-retired_at", "-id"]
+        indexes: ClassVar = [models.Index(fields=["user", "-valid_until"])]
+
+
+class Device(models.Model):
+    """A PC with a client that has logged in as `user`.
+
+    `waiting_since` and `gateway` are set while it waits, on the gateway of that name.
+    `login_password`/`login_valid_until` say what it last logged in with; `warned_*` what became
+    of the last warning it had to show.
+    """
+
+    class Warning(models.TextChoices):
+        SHOWN = "shown", _("shown")
+        SUPPRESSED = "suppressed", _("not due")
+        FAILED = "failed", _("could not be shown")
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="devices")
+    device_id = models.CharField(max_length=32)
+    public_key = models.CharField(max_length=44)
+    name = models.CharField(max_length=128)
+    os = models.CharField(max_length=128)
+    version = models.CharField(max_length=128)
+    address = models.GenericIPAddressField(null=True)
+    first_seen_at = models.DateTimeField(default=clock.now)
+    last_seen_at = models.DateTimeField(default=clock.now)
+    waiting_since = models.DateTimeField(null=True)
+    gateway = models.CharField(max_length=64, blank=True)
+    login_password = models.CharField(max_length=8, default="current")
+    login_valid_until = models.DateTimeField(null=True)
+    warned = models.CharField(max_length=16, choices=Warning.choices, blank=True)
+    warned_at = models.DateTimeField(null=True)
+    warned_days_left = models.PositiveIntegerField(null=True)
+    blocked_at = models.DateTimeField(null=True)
+    """When the user disconnected this PC in the console; its client may not log in since."""
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["name", "id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "device_id"], name="one_device_per_user")
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["user"], name="waiting_devices", condition=Q(waiting_since__isnull=False)
+            ),
+            models.Index(fields=["login_password", "login_valid_until"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.waiting_since is not None
+
+
+def _new_change_id() -> str:
+    return uuid.uuid4().hex
+
+
+class PasswordChange(models.Model):
+    """One change of one user's password."""
+
+    class Kind(models.TextChoices):
+        OWN = "own", _("changed by the user")
+        FORCED = "forced", _("changed by an account administrator")
+
+    id = models.CharField(primary_key=True, max_length=32, default=_new_change_id)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="password_changes")
+    changed_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    changed_at = models.DateTimeField(default=clock.now)
+    old_valid_until = models.DateTimeField()
+    """How long clients may go on with the password that this change replaced."""
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-changed_at"]
+
+
+class PendingChange(models.Model):
+    """A changed password on its way to one device: the outbox of the push, and its outcome.
+
+    `sealed` is emptied with the end of the journey, whatever that is.
+    """
+
+    class Outcome(models.TextChoices):
+        PENDING = "pending", _("on its way")
+        APPLIED = "applied", _("applied")
+        FAILED = "failed", _("could not be applied")
+        SUPERSEDED = "superseded", _("replaced by a later change")
+        EXPIRED = "expired", _("not reached in time")
+
+    change = models.ForeignKey(PasswordChange, on_delete=models.CASCADE, related_name="deliveries")
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="deliveries")
+    sealed = models.TextField(blank=True)
+    outcome = models.CharField(max_length=16, choices=Outcome.choices, default=Outcome.PENDING)
+    outcome_at = models.DateTimeField(null=True)
+    failure = models.CharField(max_length=16, blank=True)
+    """`vault`, `unreadable` or `refused`, as the client said, when the outcome is FAILED."""
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["change", "device"], name="one_delivery_per_device")
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["device"], name="pending_deliveries", condition=Q(outcome="pending")
+            )
+        ]
+
+
+class AuditEvent(models.Model):
+    """Who did what to whom, when and from where. Written in the transaction of the deed.
+
+    Names are kept beside the references, so that the trail outlives the rows. `detail` holds
+    short facts (device names, outcomes), never a password, verifier or sealed box.
+    """
+
+    at = models.DateTimeField(default=clock.now)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, null=True, related_name="+")
+    actor = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    actor_name = models.CharField(max_length=64, blank=True)
+    subject = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    subject_name = models.CharField(max_length=64, blank=True)
+    action = models.CharField(max_length=48)
+    address = models.GenericIPAddressField(null=True)
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        ordering: ClassVar[list[str]] = ["-at", "-id"]
+        indexes: ClassVar = [
+            models.Index(fields=["account", "-at"]),
+            models.Index(fields=["subject", "-at"]),
+        ]
+
+
+class ServerSecret(models.Model):
+    """Keys of this installation that are made once, such as the one behind made-up salts."""
+
+    name = models.CharField(primary_key=True, max_length=32)
+    value = models.BinaryField(max_length=64)
+    created_at = models.DateTimeField(default=clock.now)
+
+
+def retired_still_valid(user: User, *, at: datetime) -> models.QuerySet[RetiredPassword]:
+    """The user's old passwords that clients may still use at `at`."""
+    return user.retired_passwords.filter(valid_until__gt=at)
