@@ -1,0 +1,89 @@
+"""Why the client is not waiting on the server: one word for each case a user can act on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Reason(Enum):
+    """Spelled out: the words are written to logs and `status --json`."""
+
+    # the way to the server
+    UNREACHABLE = "unreachable"
+    NO_SUCH_HOST = "no_such_host"
+    TIMED_OUT = "timed_out"
+    CONNECTION_LOST = "connection_lost"
+    CERTIFICATE = "certificate"
+    PROXY_UNREACHABLE = "proxy_unreachable"
+    PROXY_REFUSED = "proxy_refused"
+    PROXY_LOGIN = "proxy_login"
+    HTTP_UNAUTHORIZED = "http_unauthorized"
+    HTTP_FORBIDDEN = "http_forbidden"
+    TOO_MANY_REQUESTS = "too_many_requests"
+    UNAVAILABLE = "unavailable"
+    NOT_A_GATEWAY = "not_a_gateway"
+    INSECURE_ADDRESS = "insecure_address"
+    # the server's answer
+    PROTOCOL = "protocol"
+    IMPOSTOR = "impostor"
+    THROTTLED = "throttled"
+    DISABLED = "disabled"
+    BLOCKED = "blocked"
+    VERSION = "version"
+    SUPERSEDED = "superseded"
+    SHUTTING_DOWN = "shutting_down"
+    # the password
+    CREDENTIALS = "credentials"
+    EXPIRED = "expired"
+    OLD_PASSWORD = "old_password"  # noqa: S105 - a reason, not a password
+    # this PC
+    VAULT_LOCKED = "vault_locked"
+    VAULT_MISSING = "vault_missing"
+    VAULT_BROKEN = "vault_broken"
+    INTERNAL = "internal"
+
+
+class Patience(Enum):
+    """How soon to try again: each has a curve in `backoff.py`."""
+
+    SOON = "soon"
+    """A network may come back at any moment."""
+    LATER = "later"
+    """Somebody has to mend something; asking often helps nobody."""
+
+
+_LATER = frozenset(
+    {
+        Reason.CERTIFICATE,
+        Reason.PROXY_REFUSED,
+        Reason.PROXY_LOGIN,
+        Reason.HTTP_UNAUTHORIZED,
+        Reason.HTTP_FORBIDDEN,
+        Reason.TOO_MANY_REQUESTS,
+        Reason.NOT_A_GATEWAY,
+        Reason.INSECURE_ADDRESS,
+        Reason.PROTOCOL,
+        Reason.IMPOSTOR,
+        Reason.THROTTLED,
+        Reason.DISABLED,
+        Reason.BLOCKED,
+        Reason.VERSION,
+        Reason.SUPERSEDED,
+        Reason.VAULT_BROKEN,
+        Reason.INTERNAL,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A reason, the least seconds to wait when the peer named them, and a line for the log."""
+
+    reason: Reason
+    retry_after_s: float | None = None
+    detail: str = ""
+
+    @property
+    def patience(self) -> Patience:
+        return Patience.LATER if self.reason in _LATER else Patience.SOON

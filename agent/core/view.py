@@ -1,0 +1,64 @@
+"""State to what the tray, the status window and `status --json` show. Words are gettext's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from agent.core.failure import Reason
+from agent.core.state import State
+
+Translate = Callable[[str], str]
+
+
+class Command(Enum):
+    """What a user can pick from the tray."""
+
+    UPDATE_PASSWORD = "update_password"  # noqa: S105 - a menu entry
+    RECONNECT = "reconnect"
+    OPEN_CONSOLE = "open_console"
+    STATUS = "status"
+    QUIT = "quit"
+
+
+class Icon(Enum):
+    """Five shapes; the names are those of the pictures in `assets/`."""
+
+    WAITING = "waiting"
+    OLD_PASSWORD = "old_password"  # noqa: S105 - a picture
+    BUSY = "busy"
+    OFFLINE = "offline"
+    ATTENTION = "attention"
+
+
+@dataclass(frozen=True)
+class View:
+    """A snapshot of the client, without anything secret.
+
+    `days_left` and `valid_until` are there while an old password is in use; `next_try_at` (by
+    the PC's clock) while waiting to try again; `reason` when something is wrong.
+    """
+
+    state: State
+    reason: Reason | None = None
+    server: str = ""
+    user: str = ""
+    days_left: int | None = None
+    valid_until: datetime | None = None
+    next_try_at: datetime | None = None
+    vault_problem: Reason | None = None
+    console_url: str | None = None
+
+
+ICONS = {
+    State.SIGNED_OUT: Icon.ATTENTION,
+    State.CONNECTING: Icon.BUSY,
+    State.STANDBY: Icon.WAITING,
+    State.STANDBY_OLD_PASSWORD: Icon.OLD_PASSWORD,
+    State.UPDATING: Icon.BUSY,
+    State.WAITING: Icon.OFFLINE,
+    State.NEEDS_PASSWORD: Icon.ATTENTION,
+    State.STOPPED: Icon.OFFLINE,
+}
