@@ -11,12 +11,14 @@ from datetime import datetime
 from typing import ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
-from django.db import models
+from django.contrib.auth.hashers import check_password
+from django.db import models, transaction
 from django.db.models import Q
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from server import clock
+from server.console.hashers import ITERATIONS, UnusablePassword, Verifier, new_salt, prepare
 
 
 class Account(models.Model):
@@ -33,7 +35,7 @@ class UserManager(BaseUserManager["User"]):
     """Finds users the way they type their names."""
 
     def get_by_natural_key(self, username: str | None) -> User:
-        return self.get(username=username)
+        return self.get(username=User.normalize_username(username or ""))
 
 
 class User(AbstractBaseUser):
@@ -47,7 +49,9 @@ class User(AbstractBaseUser):
         ADMINISTRATOR = "administrator", _("account administrator")
 
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="users")
+    password = models.CharField(_("password"), max_length=256)
     username = models.CharField(_("user name"), max_length=64, unique=True)
+    """After SASLprep, as clients send it: always set what `normalize_username` gives."""
     display_name = models.CharField(_("name"), max_length=150, blank=True)
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.GENERAL)
     is_active = models.BooleanField(_("enabled"), default=True)
@@ -72,6 +76,32 @@ class User(AbstractBaseUser):
     @property
     def is_administrator(self) -> bool:
         return self.role == self.Role.ADMINISTRATOR
+
+    @classmethod
+    def normalize_username(cls, username: str) -> str:
+        """SASLprep, such as full-width to ASCII; a name that it prohibits stays as it is."""
+        try:
+            return prepare(username)
+        except UnusablePassword:
+            return username
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Whether it is the current one; raises the rounds of its verifier if that can be."""
+        return check_password(raw_password, self.password, self._raise_iterations)
+
+    def _raise_iterations(self, raw_password: str) -> None:
+        """Hash anew with today's rounds, unless an old password still shares the salt."""
+        if retired_still_valid(self, at=clock.now()).exists():
+            return
+        verifier = Verifier.of(raw_password, salt=new_salt(), iterations=ITERATIONS).format()
+        with transaction.atomic():
+            row = User.objects.select_for_update().get(pk=self.pk)
+            if row.password != self.password or retired_still_valid(row, at=clock.now()).exists():
+                return
+            row.retired_passwords.all().delete()
+            row.password = verifier
+            row.save(update_fields=["password"])
+        self.password = verifier
 
     def get_session_auth_hash(self) -> str:
         """Ends sessions when the password or the epoch changes."""
@@ -105,7 +135,7 @@ class Device(models.Model):
     of the last warning it had to show.
     """
 
-    class Warning(models.TextChoices):
+    class WarningOutcome(models.TextChoices):
         SHOWN = "shown", _("shown")
         SUPPRESSED = "suppressed", _("not due")
         FAILED = "failed", _("could not be shown")
@@ -123,7 +153,7 @@ class Device(models.Model):
     gateway = models.CharField(max_length=64, blank=True)
     login_password = models.CharField(max_length=8, default="current")
     login_valid_until = models.DateTimeField(null=True)
-    warned = models.CharField(max_length=16, choices=Warning.choices, blank=True)
+    warned = models.CharField(max_length=16, choices=WarningOutcome.choices, blank=True)
     warned_at = models.DateTimeField(null=True)
     warned_days_left = models.PositiveIntegerField(null=True)
     blocked_at = models.DateTimeField(null=True)

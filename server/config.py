@@ -1,0 +1,265 @@
+"""What an operator can set: one frozen `Config` from the environment and an optional TOML file.
+
+The environment (`COCONOWORK_SERVER_PORT=8080`) goes before the file (`port = 8080`), the file
+before the defaults. The file is the one that `COCONOWORK_SERVER_CONFIG` names. No secret is set
+here: the secret key lies in a file of its own beside the database.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
+
+from platformdirs import user_data_path
+
+PREFIX = "COCONOWORK_SERVER_"
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class ConfigError(Exception):
+    """A setting that cannot be used; the text names where it stands and what is allowed."""
+
+
+def _default_data_dir() -> Path:
+    return user_data_path("coconowork-server", appauthor=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All settings of one server process. Each field is a key of the file."""
+
+    data_dir: Path = field(default_factory=_default_data_dir)
+    """Where the database and the secret key lie, unless they are set themselves."""
+    database: str = ""
+    """Path of the SQLite file, or empty for `coconowork.sqlite3` in `data_dir`."""
+    secret_key_file: Path | None = None
+    """Made at the first start when it is missing."""
+    host: str = "127.0.0.1"
+    port: int = 8080
+    """Of the console; 0 takes a free one."""
+    gateway_port: int = 8081
+    """Of the gateway that clients wait on; 0 takes a free one."""
+    gateway_name: str = "gateway"
+    """Differs between gateways that share a database."""
+    public_url: str = ""
+    """Where people reach the console; empty for the address that it listens on."""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    trusted_proxies: tuple[Network, ...] = ()
+    """Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+    min_client_version: str = ""
+    """Clients older than this are told to update; empty lets all in."""
+    time_zone: str = "Asia/Tokyo"
+    language: str = "ja"
+    log_level: str = "info"
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file."""
+        return Path(self.database) if self.database else self.data_dir / "coconowork.sqlite3"
+
+    @property
+    def secret_key_path(self) -> Path:
+        """The file that holds the secret key."""
+        return self.secret_key_file or self.database_path.with_name("secret_key")
+
+    @property
+    def console_url(self) -> str:
+        """Where people reach the console, without a slash at the end."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls_cert else 'http'}://{host}:{self.port}"
+
+    @property
+    def is_https(self) -> bool:
+        """Whether people reach the console by https."""
+        return self.console_url.startswith("https://")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches a server that listens on `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load(environ: Mapping[str, str] = os.environ, /, **overrides: object) -> Config:
+    """Read environment and file; `overrides` (from the command line) go before both.
+
+    Raise ConfigError, naming the key and what is allowed, for whatever cannot be used.
+    """
+    values: dict[str, object] = {}
+    name = environ.get(PREFIX + "CONFIG")
+    if name:
+        values.update(_from_file(Path(name)))
+    for variable, text in environ.items():
+        if not variable.startswith(PREFIX) or variable == PREFIX + "CONFIG":
+            continue
+        key = variable.removeprefix(PREFIX).lower()
+        if key not in _PARSERS:
+            raise ConfigError(f"{variable}: no such setting; there are {_known(PREFIX)}")
+        values[key] = _parse(key, text, where=variable)
+    for key, value in overrides.items():
+        if value is not None:
+            values[key] = _parse(key, value, where=f"--{key.replace('_', '-')}")
+    return Config(**cast("dict[str, Any]", values))
+
+
+_current: Config | None = None
+
+
+def current() -> Config:
+    """The settings of this process: what `use` was given, else loaded at the first call."""
+    global _current  # noqa: PLW0603 - Django's settings are one a process as well
+    if _current is None:
+        _current = load()
+    return _current
+
+
+def use(config: Config) -> None:
+    """Set this process's settings; before Django is set up."""
+    global _current  # noqa: PLW0603 - see above
+    _current = config
+
+
+def _from_file(path: Path) -> dict[str, object]:
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file)
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: not a TOML file: {exc}") from None
+    for key in table:
+        if key not in _PARSERS:
+            raise ConfigError(f"{path}: {key}: no such setting; there are {_known()}")
+    return {key: _parse(key, value, where=f"{path}: {key}") for key, value in table.items()}
+
+
+def _known(prefix: str = "") -> str:
+    return ", ".join(prefix + key.upper() if prefix else key for key in _PARSERS)
+
+
+def _parse(key: str, value: object, *, where: str) -> object:
+    parser, allowed = _PARSERS[key]
+    try:
+        return parser(value)
+    except (ValueError, TypeError):
+        raise ConfigError(f"{where}: allowed is {allowed}") from None
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or any(ord(c) < ord(" ") for c in value):
+        raise ValueError
+    return value
+
+
+def _nonempty(value: object) -> str:
+    text = _text(value)
+    if not text.strip():
+        raise ValueError
+    return text
+
+
+def _path(value: object) -> Path:
+    return value if isinstance(value, Path) else Path(_nonempty(value)).expanduser()
+
+
+def _port(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError
+    port = int(value)
+    if not 0 <= port <= 65_535:
+        raise ValueError
+    return port
+
+
+def _url(value: object) -> str:
+    text = _text(value)
+    parts = urlsplit(text)
+    if not text:
+        return text
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+        raise ValueError
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise ValueError
+    return text
+
+
+def _networks(value: object) -> tuple[Network, ...]:
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    if not isinstance(value, list | tuple):
+        raise TypeError
+    return tuple(ipaddress.ip_network(network) for network in value)
+
+
+def _version(value: object) -> str:
+    text = _text(value)
+    if text and not all(part.isascii() and part.isdigit() for part in text.split(".")):
+        raise ValueError
+    return text
+
+
+def _name(value: object) -> str:
+    text = _nonempty(value)
+    if len(text) > 64:
+        raise ValueError
+    return text
+
+
+def _zone(value: object) -> str:
+    text = _nonempty(value)
+    if text not in available_timezones():
+        raise ValueError
+    ZoneInfo(text)
+    return text
+
+
+def _database(value: object) -> str:
+    text = _text(value)
+    if "://" in text:
+        raise ValueError
+    return str(Path(text).expanduser()) if text else ""
+
+
+def _one_of(*choices: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value not in choices:
+            raise ValueError
+        return str(value)
+
+    return parse
+
+
+_PARSERS: dict[str, tuple[Callable[[object], object], str]] = {
+    "data_dir": (_path, "a folder"),
+    "database": (_database, "the path of an SQLite file"),
+    "secret_key_file": (_path, "a file"),
+    "host": (_nonempty, "an address or host name to listen on"),
+    "port": (_port, "a number from 0 to 65535"),
+    "gateway_port": (_port, "a number from 0 to 65535"),
+    "gateway_name": (_name, "a name of 1 to 64 characters"),
+    "public_url": (_url, "an address https://host[:port] (http:// on loopback) without a path"),
+    "tls_cert": (_path, "a certificate file (PEM)"),
+    "tls_key": (_path, "a key file (PEM)"),
+    "trusted_proxies": (_networks, "a list of addresses or networks, such as 10.0.0.0/8"),
+    "min_client_version": (_version, "a version of numbers and dots, such as 1.2, or nothing"),
+    "time_zone": (_zone, "the name of a time zone, such as Asia/Tokyo"),
+    "language": (_one_of("ja", "en"), "ja or en"),
+    "log_level": (_one_of("debug", "info", "warning", "error"), "debug, info, warning or error"),
+}
+assert set(_PARSERS) == {each.name for each in fields(Config)}  # noqa: S101 - both lists above

@@ -1,0 +1,46 @@
+"""The audit trail: who did what to whom, when and from where."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from server.console.models import AuditEvent, User
+
+
+class Action(models.TextChoices):
+    """What is recorded by the server below the pages; the pages record more of their own."""
+
+    PASSWORD_CHANGED = "password.changed", _("password changed")
+    PASSWORD_FORCED = "password.forced", _("password changed by an administrator")
+    OLD_PASSWORDS_ENDED = "password.old_ended", _("old passwords ended early")
+    PUSH_APPLIED = "push.applied", _("new password applied on a PC")
+    PUSH_FAILED = "push.failed", _("new password could not be applied on a PC")
+    DEVICE_ADDED = "device.added", _("a PC logged in for the first time")
+    USER_CREATED = "user.created", _("user created")
+
+
+def record(
+    action: str,
+    *,
+    actor: User | None,
+    subject: User | None,
+    address: str | None,
+    **detail: str | int | bool | list[str] | None,
+) -> AuditEvent:
+    """Write one event; call it inside the transaction of the deed.
+
+    `detail` must be short facts and never a password, verifier or sealed box. The event belongs
+    to the subject's account, or the actor's when there is no subject.
+    """
+    owner = subject or actor
+    return AuditEvent.objects.create(
+        account=owner.account if owner else None,
+        actor=actor,
+        actor_name=actor.username if actor else "",
+        subject=subject,
+        subject_name=subject.username if subject else "",
+        action=action,
+        address=address or None,
+        detail=detail,
+    )

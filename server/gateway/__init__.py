@@ -1,0 +1,1 @@
+"""The WebSocket endpoint that clients wait on."""
