@@ -1,0 +1,206 @@
+"""A keyring of its own for the demo and the tests: D-Bus and gnome-keyring in private.
+
+It is the real Secret Service, so the client stores its passwords as on a desktop, yet nothing
+touches the user's own keyring and no desktop has to be there. The key that opens it lies beside
+it: good for sample passwords, not for anybody's own.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from time import monotonic
+from xml.sax.saxutils import escape
+
+PACKAGES = {"dbus-daemon": "dbus-daemon", "gnome-keyring-daemon": "gnome-keyring"}
+"""Program to the Debian package that has it."""
+START_TIMEOUT_S = 15.0
+
+# Without service directories nothing is started by the bus itself: not a second keyring, no
+# password prompt, none of the machine's own services.
+_BUS_CONFIG = """\
+<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>session</type>
+  <listen>unix:path={socket}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>
+</busconfig>
+"""
+
+
+class DemoKeyringError(Exception):
+    """The private keyring cannot run here; the text says what to do."""
+
+
+def missing_packages() -> list[str]:
+    """The Debian packages that have to be installed first."""
+    return [package for program, package in PACKAGES.items() if shutil.which(program) is None]
+
+
+@contextmanager
+def private_keyring(directory: Path) -> Iterator[dict[str, str]]:
+    """Run a keyring kept in `directory`; yields the environment variables that lead to it.
+
+    The same directory has the same passwords the next time. Raise DemoKeyringError.
+    """
+    keyring = PrivateKeyring(directory)
+    try:
+        keyring.start()
+        yield keyring.environment
+    finally:
+        keyring.stop()
+
+
+class PrivateKeyring:
+    """A session bus and a Secret Service on it, which can be stopped and started one by one."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._runtime: Path | None = None
+        self._bus: subprocess.Popen[str] | None = None
+        self._service: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a program needs to find this bus. It stays the same after a restart."""
+        return {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={self._socket}"}
+
+    def start(self) -> None:
+        """Start both and wait until the keyring is open."""
+        if missing := missing_packages():
+            raise DemoKeyringError(f"programs are missing: apt-get install {' '.join(missing)}")
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Not in `directory`: the path of a socket may have 107 bytes only.
+        self._runtime = Path(tempfile.mkdtemp(prefix="coconowork-bus-"))
+        self.start_bus()
+        self.start_service()
+
+    def stop(self) -> None:
+        """End both, in any state; may be called twice."""
+        self.stop_service()
+        self.stop_bus()
+        if self._runtime is not None:
+            shutil.rmtree(self._runtime, ignore_errors=True)
+            self._runtime = None
+
+    def start_bus(self) -> None:
+        """Start the bus at its address."""
+        config = self._socket.with_name("bus.conf")
+        config.write_text(_BUS_CONFIG.format(socket=escape(str(self._socket))), encoding="utf-8")
+        self._bus = subprocess.Popen(  # noqa: S603 - a fixed program with our own arguments
+            [_program("dbus-daemon"), "--nofork", "--print-address=1", f"--config-file={config}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self._bus.stdout is not None  # noqa: S101 - it is a pipe
+        if not self._bus.stdout.readline().strip():
+            raise DemoKeyringError("the private D-Bus did not start")
+
+    def stop_bus(self) -> None:
+        """End the bus, and with it every connection on it."""
+        if self._bus is not None:
+            _end(self._bus)
+            if self._bus.stdout is not None:
+                self._bus.stdout.close()
+            self._bus = None
+        if self._runtime is not None:
+            self._socket.unlink(missing_ok=True)
+
+    def start_service(self) -> None:
+        """Start the Secret Service and wait until its default collection is open."""
+        data = self.directory / "data"
+        data.mkdir(exist_ok=True, mode=0o700)
+        self._service = subprocess.Popen(  # noqa: S603 - a fixed program with our own arguments
+            [
+                _program("gnome-keyring-daemon"),
+                "--foreground",
+                "--unlock",
+                "--components=secrets",
+                f"--control-directory={self._socket.parent / 'keyring'}",
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={
+                **os.environ,
+                **self.environment,
+                "XDG_DATA_HOME": str(data),
+                "XDG_RUNTIME_DIR": str(self._socket.parent),
+            },
+        )
+        assert self._service.stdin is not None  # noqa: S101 - it is a pipe
+        with self._service.stdin as stdin:
+            stdin.write(self._unlock_key())
+        self._wait_until_open(self._service)
+
+    def stop_service(self) -> None:
+        """End the Secret Service; the bus goes on."""
+        if self._service is not None:
+            _end(self._service)
+            self._service = None
+
+    @property
+    def _socket(self) -> Path:
+        if self._runtime is None:
+            raise DemoKeyringError("the private keyring is not started")
+        return self._runtime / "bus"
+
+    def _unlock_key(self) -> bytes:
+        path = self.directory / "unlock-key"
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_urlsafe(16), encoding="ascii")
+        return path.read_bytes()
+
+    def _wait_until_open(self, service: subprocess.Popen[bytes]) -> None:
+        from jeepney import MatchRule, message_bus
+        from jeepney.io.blocking import Proxy, open_dbus_connection
+
+        deadline = monotonic() + START_TIMEOUT_S
+        name = "org.freedesktop.secrets"
+        owner_changed = MatchRule(
+            type="signal", interface="org.freedesktop.DBus", member="NameOwnerChanged"
+        )
+        owner_changed.add_arg_condition(0, name)
+        address = self.environment["DBUS_SESSION_BUS_ADDRESS"]
+        with closing(open_dbus_connection(address)) as connection:
+            bus = Proxy(message_bus, connection, timeout=START_TIMEOUT_S)
+            with connection.filter(owner_changed) as changes:
+                bus.AddMatch(owner_changed)
+                try:
+                    while not bus.NameHasOwner(name)[0]:
+                        left = max(deadline - monotonic(), 0)
+                        connection.recv_until_filtered(changes, timeout=left)
+                except TimeoutError:
+                    state = "ended" if service.poll() is not None else "does not answer"
+                    raise DemoKeyringError(f"the private keyring {state}") from None
+
+
+def _program(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        raise DemoKeyringError(f"{name} is missing: apt-get install {PACKAGES[name]}")
+    return path
+
+
+def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
