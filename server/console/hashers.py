@@ -31,7 +31,7 @@ SALT_BYTES = 16
 _mechanism = ScramMechanism("SCRAM-SHA-256")
 
 
-class UnusablePassword(ValueError):  # noqa: N818 - it says what happened
+class UnusablePassword(ValueError):
     """A password that SCRAM cannot carry: empty, too long, or prohibited by SASLprep."""
 
 

@@ -119,6 +119,8 @@ class RetiredPassword(models.Model):
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="retired_passwords")
     verifier = models.CharField(max_length=256)
+    since = models.DateTimeField()
+    """`User.password_changed_at` while it was the current one: names it among the user's."""
     retired_at = models.DateTimeField(default=clock.now)
     valid_until = models.DateTimeField()
 
@@ -131,8 +133,9 @@ class Device(models.Model):
     """A PC with a client that has logged in as `user`.
 
     `waiting_since` and `gateway` are set while it waits, on the gateway of that name.
-    `login_password`/`login_valid_until` say what it last logged in with; `warned_*` what became
-    of the last warning it had to show.
+    `login_password`/`login_valid_until` say what has become of the password that it last logged
+    in with, kept true by each change; `warned_*` what became of the last warning it
+    had to show.
     """
 
     class WarningOutcome(models.TextChoices):

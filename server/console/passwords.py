@@ -47,11 +47,11 @@ __all__ = [
 ]
 
 
-class ConcurrentChange(Exception):  # noqa: N818 - it says what happened
+class ConcurrentChange(Exception):
     """Somebody else has changed this password meanwhile; nothing was done."""
 
 
-class ReusedPassword(ValueError):  # noqa: N818 - see above
+class ReusedPassword(ValueError):
     """The new password is the current or a still valid old one; nothing was done."""
 
 
@@ -148,6 +148,7 @@ def end_old_passwords(user: User, *, by: User, address: str | None) -> int:
         User.objects.select_for_update().get(pk=user.pk)
         now = clock.now()
         ended = retired_still_valid(user, at=now).update(valid_until=now)
+        user.devices.filter(login_valid_until__gt=now).update(login_valid_until=now)
         _finish(PendingChange.Outcome.EXPIRED, change__user=user)
         if ended:
             audit.record(
@@ -197,7 +198,14 @@ def _change(
     if is_password_usable(row.password):
         until = now + GRACE
         RetiredPassword.objects.create(
-            user=row, verifier=row.password, retired_at=now, valid_until=until
+            user=row,
+            verifier=row.password,
+            since=row.password_changed_at,
+            retired_at=now,
+            valid_until=until,
+        )
+        row.devices.filter(login_password="current").update(
+            login_password="old", login_valid_until=until
         )
     _finish(PendingChange.Outcome.SUPERSEDED, change__user=row)
     change = PasswordChange.objects.create(
