@@ -1,0 +1,1 @@
+"""How the Windows program is put together, packed, signed and set up."""

@@ -1,0 +1,25 @@
+"""`python -m installer.winpy`: make the Windows Python if it is not there, and print its folder."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from installer.needs import MissingNeeds, require
+from installer.winpy.assemble import assemble
+
+
+def main() -> int:
+    """Exit status 1 when something needed is missing."""
+    argparse.ArgumentParser(prog="python -m installer.winpy", description=__doc__).parse_args()
+    try:
+        require("winpy")
+    except MissingNeeds as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(assemble())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

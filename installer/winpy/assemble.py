@@ -1,0 +1,157 @@
+"""Put a CPython for Windows together: pinned DLLs, the local standard library, Windows packages.
+
+On a Windows PC none of this is needed: there python.org's own installer does it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+INSTALLER = HERE.parent
+ROOT = INSTALLER.parent
+BUILD = ROOT / "build"
+
+BESIDE_EXE = {"python311.dll", "python3.dll", "vcruntime140.dll", "vcruntime140_1.dll"}
+LEFT_OUT = {
+    "__pycache__", "site-packages", "dist-packages", "lib-dynload", "test", "tests", "idle_test",
+    "idlelib", "turtledemo", "ensurepip", "lib2to3", "pydoc_data", "sitecustomize.py",
+}  # fmt: skip
+TCL_SCRIPTS = Path("/usr/share/tcltk")
+
+
+def standard_library() -> Iterator[tuple[Path, Path]]:
+    """Pairs of file and name in `Lib`, sorted; only what does not depend on the platform."""
+    source = Path(sysconfig.get_path("stdlib"))
+    for path in sorted(source.rglob("*")):
+        name = path.relative_to(source)
+        if LEFT_OUT.intersection(name.parts) or not path.is_file():
+            continue
+        if name.parts[0].startswith(("config-", "_sysconfigdata", "LICENSE")):
+            continue
+        yield path, name
+
+
+def standard_library_digest() -> str:
+    """SHA-256 over the names and contents of `standard_library`."""
+    digest = hashlib.sha256()
+    for path, name in standard_library():
+        digest.update(
+            f"{name.as_posix()}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
+        )
+    return digest.hexdigest()
+
+
+def inputs() -> dict[str, Any]:
+    """`inputs.toml`."""
+    return tomllib.loads((HERE / "inputs.toml").read_text())
+
+
+def key() -> str:
+    """Names the result: changes with every input."""
+    digest = hashlib.sha256(standard_library_digest().encode())
+    for path in (*sorted(HERE.glob("*.*")), *sorted(INSTALLER.glob("requirements*.txt"))):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def uv() -> str:
+    """The uv beside this Python, else on the PATH."""
+    beside = Path(sys.executable).with_name("uv")
+    return str(beside) if beside.exists() else "uv"
+
+
+def unpack_wheel(wheel: dict[str, Any], target: Path) -> None:
+    """Fetch one wheel, its hash checked by pip, and take the DLLs out of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = Path(folder, "wanted.txt")
+        wanted.write_text(f"{wheel['name']}=={wheel['version']} --hash=sha256:{wheel['sha256']}\n")
+        subprocess.run(
+            [
+                sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check",
+                "--no-deps", "--require-hashes", "--only-binary=:all:", "--platform", "win_amd64",
+                "--implementation", "cp", "--python-version", wheel["python"],
+                "-d", folder, "-r", str(wanted),
+            ],
+            check=True,
+        )  # fmt: skip
+        with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as archive:
+            for name in archive.namelist():
+                base = name.rpartition("/")[2].lower()
+                if not name.startswith("deploy_libs/") or not base or base.startswith("api-ms-"):
+                    continue
+                if wheel["take"] == "all" or base in wheel["take"]:
+                    place = target if base in BESIDE_EXE else target / "DLLs"
+                    (place / base).write_bytes(archive.read(name))
+
+
+def compile_stubs(target: Path) -> None:
+    """python.exe and pythonw.exe, with the manifest of the real ones; the same bytes each time."""
+    mingw = "x86_64-w64-mingw32-"
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "0"}
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = f"{folder}/manifest.o"
+        subprocess.run([f"{mingw}windres", "python.rc", "-o", manifest], cwd=HERE, check=True)
+        compiler = [f"{mingw}gcc", "-O2", "-Wall", "-Werror", "-municode", "-s"]
+        compiler += ["-Wl,--no-insert-timestamp", str(HERE / "stub.c"), manifest]
+        for name, flags in (("python.exe", []), ("pythonw.exe", ["-mwindows", "-DGUI"])):
+            command = [*compiler, *flags, "-o", str(target / name)]
+            subprocess.run(command, env=environment, check=True)
+
+
+def install_packages(target: Path) -> None:
+    """The client's Windows dependencies and the tools, hash-checked; uv reads Windows markers."""
+    command = [
+        uv(), "pip", "install", "-q", "--python-platform", "x86_64-pc-windows-msvc",
+        "--python-version", "3.11", "--target", str(target / "Lib/site-packages"),
+        "--only-binary", ":all:", "--no-deps", "--require-hashes", "--link-mode", "copy",
+    ]  # fmt: skip
+    for path in sorted(INSTALLER.glob("requirements*.txt")):
+        command += ["-r", str(path)]
+    subprocess.run(command, check=True)
+
+
+def fill(target: Path) -> None:
+    """Put everything into the empty folder `target`."""
+    for folder in ("DLLs", "Lib/site-packages", "tcl"):
+        (target / folder).mkdir(parents=True)
+    for wheel in inputs()["wheel"]:
+        unpack_wheel(wheel, target)
+    for path, name in standard_library():
+        place = target / "Lib" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+    for scripts in ("tcl8.6", "tk8.6"):
+        shutil.copytree(TCL_SCRIPTS / scripts, target / "tcl" / scripts)
+    compile_stubs(target)
+    install_packages(target)
+
+
+def assemble() -> Path:
+    """The folder with `python.exe`; made when there is none for these inputs yet."""
+    if sys.version_info[:2] != (3, 11):
+        raise SystemExit("The standard library is taken from the Python that runs this: use 3.11.")
+    BUILD.mkdir(exist_ok=True)
+    target = BUILD / f"winpy-{key()}"
+    with (BUILD / "winpy.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            unfinished = BUILD / f"winpy-{os.getpid()}.part"
+            try:
+                fill(unfinished)
+                unfinished.rename(target)
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+    return target
