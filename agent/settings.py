@@ -1,0 +1,344 @@
+"""The client's settings: machine policy, environment, the user's file, defaults, in that order.
+
+Every source uses the same keys: `server` in the file is `COCONOWORK_SERVER` in the environment
+and the value `Server` in the registry.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from agent.address import Translate, is_console_url, is_proxy_url, normalise_server
+from agent.core.record import Identity
+from agent.core.text import clean
+from agent.errors import UserError
+from agent.files import replace_file
+from agent.paths import Paths, make_private
+
+ENV_PREFIX = "COCONOWORK_"
+POLICY_KEY = r"Software\Policies\Coconowork\Client"
+SETUP_KEY = r"Software\Coconowork\Client"
+MAX_USER = 64
+
+Language = Literal["auto", "ja", "en"]
+Registry = Callable[[str], Iterator[tuple[str, Mapping[str, object]]]]
+"""Key below HKLM and HKCU -> (name of the whole key, its values), the stronger first."""
+
+
+class SettingsError(UserError):
+    """A setting that cannot be used; `message` names where it stands and what is allowed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """`origins` names, for every key that was set, where it was set."""
+
+    server: str | None = None
+    user: str | None = None
+    language: Language = "auto"
+    proxy: str = field(default="system", repr=False)
+    """`system`, `none`, or the proxy's URL, which may hold a login."""
+    console_url: str | None = None
+    log_level: str = "info"
+    allow_quit: bool = True
+    autostart: bool | None = None
+    """Start at sign-in; None leaves it as the setup program and the user made it."""
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    enforced: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    """Keys that machine policy sets: the user cannot change them."""
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who logs in where, when both are known."""
+        if self.server is None or self.user is None:
+            return None
+        return Identity(server=self.server, user=self.user)
+
+
+def load(
+    paths: Paths,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    registry: Registry | None = None,
+    translate: Translate = str,
+) -> Settings:
+    """Raise SettingsError when any of the sources holds something that cannot be used."""
+    reader = _Reader(translate)
+    for key, values in (registry or read_registry)(POLICY_KEY):
+        reader.add_registry(key, values, enforced=True)
+    reader.add_environment(environ)
+    reader.add_file(paths)
+    for key, values in (registry or read_registry)(SETUP_KEY):
+        # The setup program writes other values there, which are not ours to judge.
+        reader.add_registry(key, {n: v for n, v in values.items() if n.lower() == "server"})
+    return Settings(**reader.values, origins=reader.origins, enforced=frozenset(reader.enforced))
+
+
+def save(
+    paths: Paths, changes: Mapping[str, str | bool | None], translate: Translate = str
+) -> None:
+    """Write keys to the user's file, and take out those that are None; all else stays as it is.
+
+    Raise OSError, or SettingsError when the file is not TOML. Keys and values are checked.
+    """
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    reader = _Reader(translate)
+    checked = {
+        key: None if value is None else reader.check(key, value, where=key)
+        for key, value in changes.items()
+    }
+    target = paths.config_file.resolve()
+    text = _read(paths, translate) or ""
+    try:
+        document = tomlkit.parse(text)
+    except TOMLKitError:
+        raise _not_toml(paths, text, translate) from None
+    for key, value in checked.items():
+        if value is None:
+            document.pop(key, None)
+        elif document.get(key) != value:
+            document[key] = value
+    if (new := tomlkit.dumps(document)) != text:
+        make_private(paths.config_file.parent)
+        replace_file(target, new.encode())
+
+
+def save_identity(paths: Paths, identity: Identity | None, translate: Translate = str) -> None:
+    """Remember who logs in where; None forgets the user and keeps the server. Errors as `save`."""
+    if identity is None:
+        save(paths, {"user": None}, translate)
+    else:
+        save(paths, {"server": identity.server, "user": identity.user}, translate)
+
+
+def normalise_user(text: str, translate: Translate = str) -> str:
+    """A user name as people type it, trimmed. Raise SettingsError."""
+    return str(_Reader(translate).check("user", text, where="user"))
+
+
+def read_registry(key: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+    """The values under HKLM, then HKCU; nothing where there is no registry."""
+    if sys.platform != "win32":
+        return
+    import winreg
+
+    for name, hive in (("HKLM", winreg.HKEY_LOCAL_MACHINE), ("HKCU", winreg.HKEY_CURRENT_USER)):
+        values: dict[str, object] = {}
+        try:
+            with winreg.OpenKey(hive, key, 0, winreg.KEY_READ | winreg.KEY_WOW64_64KEY) as handle:
+                for index in range(winreg.QueryInfoKey(handle)[1]):
+                    value_name, value, _ = winreg.EnumValue(handle, index)
+                    if value_name:
+                        values[value_name] = value
+        except FileNotFoundError:
+            continue
+        yield rf"{name}\{key}", values
+
+
+class _Reader:
+    """Collects values; the first source that sets a key wins, yet all sources are checked."""
+
+    def __init__(self, translate: Translate) -> None:
+        self._translate = translate
+        self.values: dict[str, Any] = {}
+        self.origins: dict[str, str] = {}
+        self.enforced: set[str] = set()
+
+    def add_registry(
+        self, key: str, values: Mapping[str, object], *, enforced: bool = False
+    ) -> None:
+        names = {name.lower(): setting for setting, name in POLICY_NAMES.items()}
+        for name, value in values.items():
+            setting = names.get(name.lower())
+            where = rf"{key}\{name}"
+            if setting is None:
+                raise self._unknown(where, POLICY_NAMES.values())
+            self._add(setting, value, where)
+            if enforced:
+                self.enforced.add(setting)
+
+    def add_environment(self, environ: Mapping[str, str]) -> None:
+        known = {ENV_PREFIX + setting.upper(): setting for setting in _CHECKS}
+        for variable, text in environ.items():
+            # The server of the same machine has settings of its own.
+            if not variable.startswith(ENV_PREFIX) or variable.startswith(f"{ENV_PREFIX}SERVER_"):
+                continue
+            if variable in _OTHER_VARIABLES:
+                continue
+            if variable not in known:
+                raise self._unknown(variable, known)
+            if text:
+                self._add(known[variable], text, variable)
+
+    def add_file(self, paths: Paths) -> None:
+        text = _read(paths, self._translate)
+        if text is None:
+            return
+        try:
+            table = tomllib.loads(text)
+        except (tomllib.TOMLDecodeError, RecursionError):
+            raise _not_toml(paths, text, self._translate) from None
+        for key, value in table.items():
+            where = f"{paths.config_file}: {clean(key, 80)}"
+            if key not in _CHECKS:
+                raise self._unknown(where, _CHECKS)
+            self._add(key, value, where)
+
+    def check(self, key: str, value: object, *, where: str) -> object:
+        """The value as Settings has it."""
+        try:
+            return _CHECKS[key](value, self._translate)
+        except UserError as exc:
+            raise self._error(f"{where}: {exc.message}") from None
+        except ValueError:
+            allowed = self._translate(_ALLOWED[key])
+            sentence = self._translate("{where}: allowed is {allowed}.")
+            raise self._error(sentence.format(where=where, allowed=allowed)) from None
+
+    def _add(self, key: str, value: object, where: str) -> None:
+        checked = self.check(key, value, where=where)
+        if key not in self.values:
+            self.values[key] = checked
+            self.origins[key] = where
+
+    def _unknown(self, where: str, known: object) -> SettingsError:
+        names = ", ".join(sorted(known))  # type: ignore[call-overload] # any iterable of names
+        sentence = self._translate("{where}: there is no such setting; there are {names}.")
+        return self._error(sentence.format(where=where, names=names))
+
+    def _error(self, message: str) -> SettingsError:
+        return SettingsError(self._translate("A setting cannot be used"), message)
+
+
+def _read(paths: Paths, translate: Translate) -> str | None:
+    try:
+        # Windows' editors put a mark in front of UTF-8.
+        return paths.config_file.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        sentence = translate("{file}: the file is not in UTF-8.")
+    except OSError as exc:
+        sentence = translate("{file}: the file cannot be read") + f" ({exc.strerror})."
+    raise SettingsError(
+        translate("The settings cannot be read"), sentence.format(file=paths.config_file)
+    )
+
+
+def _not_toml(paths: Paths, text: str, translate: Translate) -> SettingsError:
+    """The parser's own text could quote a value; where it stopped says enough."""
+    line = 1
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        found = re.search(r"at line (\d+)", str(exc))
+        line = int(found[1]) if found else text.count("\n") + 1
+    except RecursionError:
+        pass
+    sentence = translate("{file}, line {line}: this is not TOML.")
+    return SettingsError(
+        translate("The settings cannot be read"),
+        sentence.format(file=paths.config_file, line=line),
+    )
+
+
+def _check_server(value: object, translate: Translate) -> str:
+    return normalise_server(_text(value), translate)
+
+
+def _check_user(value: object, _: Translate) -> str:
+    text = _text(value).strip()
+    if not text or len(text) > MAX_USER or not text.isprintable():
+        raise ValueError
+    return text
+
+
+def _check_proxy(value: object, _: Translate) -> str:
+    text = _text(value).strip()
+    if text.lower() in {"system", "none"}:
+        return text.lower()
+    if not is_proxy_url(text):
+        raise ValueError
+    return text
+
+
+def _check_console_url(value: object, _: Translate) -> str:
+    text = _text(value).strip()
+    if not is_console_url(text):
+        raise ValueError
+    return text
+
+
+def _check_flag(value: object, _: Translate) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "1": True, "false": False, "0": False}
+    try:
+        return words[str(value).strip().lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+def _one_of(*words: str) -> Callable[[object, Translate], str]:
+    def check(value: object, _: Translate) -> str:
+        text = _text(value).strip().lower()
+        if text not in words:
+            raise ValueError
+        return text
+
+    return check
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004 - for the caller any other value is a bad value
+    return value
+
+
+def N_(text: str) -> str:  # noqa: N802 - gettext's own name for "translate me later"
+    """Mark for extraction only."""
+    return text
+
+
+_CHECKS: dict[str, Callable[[object, Translate], object]] = {
+    "server": _check_server,
+    "user": _check_user,
+    "language": _one_of("auto", "ja", "en"),
+    "proxy": _check_proxy,
+    "console_url": _check_console_url,
+    "log_level": _one_of("debug", "info", "warning", "error"),
+    "allow_quit": _check_flag,
+    "autostart": _check_flag,
+}
+_ALLOWED = {
+    "server": N_("a text such as wss://gw.example.com"),
+    "user": N_("a user name of 1 to 64 characters"),
+    "language": N_("auto, ja or en"),
+    "proxy": N_("system, none, or a URL with a port, such as http://proxy.example.com:8080"),
+    "console_url": N_("a URL that begins with https://"),
+    "log_level": N_("debug, info, warning or error"),
+    "allow_quit": N_("true or false"),
+    "autostart": N_("true or false"),
+}
+_OTHER_VARIABLES = {"COCONOWORK_HOME"}
+POLICY_NAMES = {
+    "server": "Server",
+    "user": "User",
+    "language": "Language",
+    "proxy": "Proxy",
+    "console_url": "ConsoleUrl",
+    "log_level": "LogLevel",
+    "allow_quit": "AllowQuit",
+    "autostart": "Autostart",
+}
+"""Settings and the names of their values in the registry."""
+assert set(_CHECKS) == set(_ALLOWED) == set(POLICY_NAMES)  # noqa: S101 - all lists above
+assert set(_CHECKS) == {f.name for f in fields(Settings)} - {"origins", "enforced"}  # noqa: S101
