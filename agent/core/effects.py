@@ -30,9 +30,11 @@ class WriteVault:
 
 @dataclass(frozen=True)
 class DeleteFromVault:
-    """Not answered; deleting what is not there is no failure."""
+    """Answered like a write. Deleting what is not there is no failure."""
 
     identity: Identity
+    step: Step | None
+    """None: nobody waits for the answer."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,9 @@ class SaveMemory:
 
 @dataclass(frozen=True)
 class SaveIdentity:
-    """Write server and user to the settings file; None forgets the user."""
+    """Write server and user to the settings file."""
 
-    identity: Identity | None
+    identity: Identity
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,13 @@ class Connect:
 @dataclass(frozen=True)
 class Disconnect:
     """Close the connection; what it still says is dropped by its number."""
+
+    connection: int
+
+
+@dataclass(frozen=True)
+class Probe:
+    """See at once whether the connection still lives: a ping with a short patience."""
 
     connection: int
 
@@ -137,6 +146,7 @@ Effect = (
     | SaveIdentity
     | Connect
     | Disconnect
+    | Probe
     | Send
     | ComputeProof
     | StartTimer

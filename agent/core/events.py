@@ -30,13 +30,14 @@ class Timer(Enum):
 
 
 class Step(Enum):
-    """Which write to the vault has come to an end."""
+    """Why the vault is written to."""
 
     PENDING = "pending"
     COMMIT = "commit"
     CANDIDATE = "candidate"
     REFUSED = "refused"
     FORGET_PENDING = "forget_pending"
+    LOGOUT = "logout"
 
 
 class SignInKind(Enum):
@@ -45,6 +46,11 @@ class SignInKind(Enum):
     SIGN_IN = "sign_in"
     CONNECT = "connect"
     UNLOCK = "unlock"
+
+
+@dataclass(frozen=True)
+class Started:
+    """The program runs."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +188,8 @@ class QuitRequested:
 
 
 Event = (
-    VaultRead
+    Started
+    | VaultRead
     | VaultUnreadable
     | VaultWritten
     | VaultWriteFailed

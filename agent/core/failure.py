@@ -36,7 +36,8 @@ class Reason(Enum):
     # the password
     CREDENTIALS = "credentials"
     EXPIRED = "expired"
-    OLD_PASSWORD = "old_password"  # noqa: S105 - a reason, not a password
+    OLD_PASSWORD = "old_password"
+    BUSY = "busy"
     # this PC
     VAULT_LOCKED = "vault_locked"
     VAULT_MISSING = "vault_missing"

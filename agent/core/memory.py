@@ -25,5 +25,5 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The sign-in that was warned about an old password."""
     warned_on: date | None = None
     """The local day of the last warning."""
-    asked_session: Annotated[str, Meta(max_length=256)] = ""
+    asked_session: Annotated[str, Meta(max_length=256)] | None = None
     """The sign-in that was told that a password is needed."""

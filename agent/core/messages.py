@@ -56,27 +56,27 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 # --- client to server
 
 
-class Hello(Message, tag="hello"):
+class Hello(Message, frozen=True, tag="hello"):
     """Begins a login, the first one or a further one on the same connection."""
 
     scram: Scram
     device: Device
 
 
-class Proof(Message, tag="proof"):
+class Proof(Message, frozen=True, tag="proof"):
     """SCRAM client-final."""
 
     scram: Scram
 
 
-class Notice(Message, tag="notice"):
+class Notice(Message, frozen=True, tag="notice"):
     """What became of a warning about an old password at a sign-in."""
 
     warning: Literal["shown", "suppressed", "failed"]
     days_left: Days
 
 
-class UpdateFailed(Message, tag="update_failed"):
+class UpdateFailed(Message, frozen=True, tag="update_failed"):
     """A pushed password could not be taken; the client goes on with the one it has."""
 
     change_id: Hex32
@@ -86,13 +86,13 @@ class UpdateFailed(Message, tag="update_failed"):
 # --- server to client
 
 
-class Challenge(Message, tag="challenge"):
+class Challenge(Message, frozen=True, tag="challenge"):
     """SCRAM server-first."""
 
     scram: Scram
 
 
-class Welcome(Message, tag="welcome"):
+class Welcome(Message, frozen=True, tag="welcome"):
     """Login accepted. `valid_until` is there exactly when `password` is `old`."""
 
     scram: Scram
@@ -105,14 +105,14 @@ class Welcome(Message, tag="welcome"):
         _check_deadline(self.password, self.valid_until)
 
 
-class Rejected(Message, tag="rejected"):
+class Rejected(Message, frozen=True, tag="rejected"):
     """Login refused, or a standing login has ended."""
 
     reason: Literal["credentials", "expired", "disabled", "blocked", "throttled", "version"]
     retry_after_s: Seconds | None = None
 
 
-class PasswordChanged(Message, tag="password_changed"):
+class PasswordChanged(Message, frozen=True, tag="password_changed"):
     """A new password for this device. `valid_until`: the end of the one it replaces."""
 
     change_id: Hex32
@@ -120,7 +120,7 @@ class PasswordChanged(Message, tag="password_changed"):
     valid_until: UtcTime
 
 
-class PasswordStatus(Message, tag="password_status"):
+class PasswordStatus(Message, frozen=True, tag="password_status"):
     """The password this connection logged in with has become old (or its end has moved)."""
 
     password: PasswordKind
@@ -131,7 +131,7 @@ class PasswordStatus(Message, tag="password_status"):
         _check_deadline(self.password, self.valid_until)
 
 
-class Bye(Message, tag="bye"):
+class Bye(Message, frozen=True, tag="bye"):
     """The server is about to close the connection."""
 
     reason: Literal["superseded", "disabled", "blocked", "shutting_down"]

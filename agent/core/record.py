@@ -38,11 +38,13 @@ class Identity(msgspec.Struct, frozen=True, order=True):
     user: str
 
 
-class Pending(msgspec.Struct, frozen=True, kw_only=True):
+class Pending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A pushed password that has not been proven by a login yet."""
 
     change_id: str
     password: str
+    refused: bool = False
+    """The server has refused it too; it is not sent again by itself."""
 
     def __repr__(self) -> str:
         return f"Pending(change_id={self.change_id!r})"

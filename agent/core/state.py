@@ -14,13 +14,13 @@ class State(Enum):
     """On the way to the server, or logging in."""
     STANDBY = "standby"
     """待ち受け状態: logged in with the current password."""
-    STANDBY_OLD_PASSWORD = "standby_old_password"  # noqa: S105 - a state
+    STANDBY_OLD_PASSWORD = "standby_old_password"
     """待ち受け状態 with an old password that will end."""
     UPDATING = "updating"
     """A new password, pushed or typed, is being proven and stored."""
     WAITING = "waiting"
     """Something is in the way; tries again by itself."""
-    NEEDS_PASSWORD = "needs_password"  # noqa: S105 - a state
+    NEEDS_PASSWORD = "needs_password"
     """The server refused the stored password; only the user can help."""
     STOPPED = "stopped"
     """The program ends."""

@@ -16,7 +16,7 @@ Translate = Callable[[str], str]
 class Command(Enum):
     """What a user can pick from the tray."""
 
-    UPDATE_PASSWORD = "update_password"  # noqa: S105 - a menu entry
+    UPDATE_PASSWORD = "update_password"
     RECONNECT = "reconnect"
     OPEN_CONSOLE = "open_console"
     STATUS = "status"
@@ -27,7 +27,7 @@ class Icon(Enum):
     """Five shapes; the names are those of the pictures in `assets/`."""
 
     WAITING = "waiting"
-    OLD_PASSWORD = "old_password"  # noqa: S105 - a picture
+    OLD_PASSWORD = "old_password"
     BUSY = "busy"
     OFFLINE = "offline"
     ATTENTION = "attention"

@@ -1,0 +1,37 @@
+"""When to warn about an old password: at every sign-in, once, and not too often at unlocks."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from agent.core.events import SignedIn, SignInKind
+from agent.core.memory import Memory
+
+LAST_DAYS = 3
+"""With so many days left, or fewer, every unlock warns."""
+PAUSE_S = 60.0
+"""One return to the desktop can be told as a connect and an unlock; it is warned about once."""
+
+
+def is_due(
+    sign_in: SignedIn,
+    *,
+    days_left: int,
+    memory: Memory,
+    today: date,
+    since_last_s: float | None,
+) -> bool:
+    """Whether this sign-in is to be warned about.
+
+    `today` is the local day by the server's clock; `since_last_s` the seconds since this run's
+    last warning, None when it had none.
+    """
+    if since_last_s is not None and since_last_s < PAUSE_S:
+        return False
+    match sign_in.kind:
+        case SignInKind.SIGN_IN:
+            return memory.warned_session != sign_in.session
+        case SignInKind.CONNECT:
+            return True
+        case SignInKind.UNLOCK:
+            return days_left <= LAST_DAYS or memory.warned_on != today
