@@ -1,0 +1,343 @@
+"""A Windows desktop to test on: a Wine prefix with a screen, a task bar and a tray.
+
+Imported on Linux only. The rules that it follows are in docs/windows-build.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from installer.winpy.assemble import BUILD, ROOT
+
+Language = Literal["ja", "en"]
+LOCALES: Mapping[Language, str] = {"ja": "ja_JP", "en": "en_US"}
+T = TypeVar("T")
+SCREEN = (1280, 900)
+INSIDE = Path(__file__).parent / "inside"
+SHOTS = ROOT / ".artifacts" / "windows"
+
+
+class TooLate(AssertionError):
+    """What was waited for did not come."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a Windows program ended. `code` is negative when it was killed for taking too long."""
+
+    code: int
+    output: str
+
+
+@dataclass(frozen=True)
+class Control:
+    """A window inside a window; `box` is left, top, right, bottom on the screen."""
+
+    handle: int
+    kind: str
+    text: str
+    box: tuple[int, int, int, int]
+    visible: bool
+    enabled: bool
+
+    @property
+    def middle(self) -> tuple[int, int]:
+        left, top, right, bottom = self.box
+        return (left + right) // 2, (top + bottom) // 2
+
+
+@dataclass(frozen=True)
+class Window(Control):
+    """A top-level window, the program (`exe`, its file name) that it belongs to, its controls."""
+
+    pid: int = 0
+    exe: str = ""
+    children: list[Control] = field(default_factory=list)
+
+    @property
+    def texts(self) -> list[str]:
+        """What can be read in it."""
+        return [text for text in (self.text, *(c.text for c in self.children if c.visible)) if text]
+
+
+def wait_for(what: str, look: Callable[[], T | None], *, timeout_s: float = 30) -> T:
+    """The first true answer of `look`. Raise TooLate, naming `what`."""
+    end = time.monotonic() + timeout_s
+    while True:
+        if answer := look():
+            return answer
+        if time.monotonic() > end:
+            raise TooLate(f"{what}: not within {timeout_s:g} s")
+        time.sleep(0.2)
+
+
+def windows_path(path: Path) -> str:
+    """How Windows programs see a file of the machine."""
+    return "Z:" + str(path).replace("/", "\\")
+
+
+def locale_folder() -> Path:
+    """Where the C library finds the two languages, whatever the machine has installed."""
+    folder = BUILD / "locale"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in LOCALES.values():
+        if not (folder / f"{name}.UTF-8").exists():
+            part = folder / f"{os.getpid()}.part"
+            command = ["localedef", "-i", name, "-f", "UTF-8", str(part)]
+            subprocess.run(command, check=True, capture_output=True)
+            with contextlib.suppress(OSError):  # somebody else was faster
+                part.rename(folder / f"{name}.UTF-8")
+            shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+@contextlib.contextmanager
+def screen() -> Iterator[str]:
+    """An X display of its own; yields its name."""
+    read, write = os.pipe()
+    size = f"{SCREEN[0]}x{SCREEN[1]}x24"
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-noreset", "-screen", "0", size],
+        pass_fds=[write],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write)
+    try:
+        with os.fdopen(read) as numbers:
+            number = numbers.readline().strip()
+        if not number:
+            raise TooLate("Xvfb did not start")
+        yield f":{number}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+class Desktop:
+    """One Windows user's PC. `start` it, and `close` it in the end."""
+
+    def __init__(self, prefix: Path, winpy: Path, *, display: str, language: Language) -> None:
+        self.prefix = prefix
+        self.drive_c = prefix / "drive_c"
+        self._winpy = winpy
+        locale = f"{LOCALES[language]}.UTF-8"
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(prefix.parent / f"{prefix.name}-home"),
+            "DISPLAY": display,
+            "LOCPATH": str(locale_folder()),
+            "LC_ALL": locale,
+            "LANG": locale,
+            "TZ": "Asia/Tokyo",
+            "WINEPREFIX": str(prefix),
+            "WINEDEBUG": "-all",
+            "WINEDLLOVERRIDES": "mscoree=;mshtml=;winemenubuilder.exe=d",
+        }
+        Path(self._environment["HOME"]).mkdir(parents=True, exist_ok=True)
+        self._launched: list[subprocess.Popen[bytes]] = []
+
+    # --- programs ---
+
+    def run(
+        self,
+        *command: str,
+        timeout_s: float = 60,
+        environment: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+    ) -> Finished:
+        """Run a program to its end. Its output must end with it: for others there is `launch`."""
+        process = subprocess.Popen(
+            ["wine", *command],
+            env={**self._environment, **(environment or {})},
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            data = None if stdin is None else stdin.encode()
+            output, _ = process.communicate(data, timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return Finished(-1, f"not finished after {timeout_s:g} s")
+        text = output.decode("utf-8", "replace").replace("\r\n", "\n")
+        notes = (
+            "it looks like wine32 is missing",
+            "multiarch needs to be",
+            'execute "dpkg',
+            "apt-get install wine32",
+        )
+        return Finished(
+            process.returncode,
+            "".join(line for line in text.splitlines(keepends=True) if not line.startswith(notes)),
+        )
+
+    def quiet(self, *command: str, timeout_s: float = 120) -> int:
+        """Run a program that may leave others running; its exit status, -1 when too slow."""
+        try:
+            return subprocess.run(
+                ["wine", *command],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=timeout_s,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            return -1
+
+    def launch(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start a program and leave it running."""
+        process = subprocess.Popen(
+            ["wine", *command],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._launched.append(process)
+        return process
+
+    def python(self, *arguments: str, timeout_s: float = 60, stdin: str | None = None) -> Finished:
+        """Run the Windows Python, UTF-8 in and out."""
+        exe = windows_path(self._winpy / "python.exe")
+        utf8 = {"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        return self.run(exe, *arguments, timeout_s=timeout_s, environment=utf8, stdin=stdin)
+
+    def inside(self, script: str, *arguments: str, timeout_s: float = 60) -> Any:
+        """What the script of that name in `inside/` says: one JSON value."""
+        done = self.python(windows_path(INSIDE / f"{script}.py"), *arguments, timeout_s=timeout_s)
+        if done.code != 0:
+            raise AssertionError(f"{script} failed: {done.output}")
+        return json.loads(done.output)
+
+    def pytest(self, *arguments: str, timeout_s: float = 300) -> Finished:
+        """Run tests of this checkout under the Windows Python."""
+        command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", windows_path(ROOT)]
+        exe = windows_path(self._winpy / "python.exe")
+        utf8 = {"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": windows_path(ROOT)}
+        return self.run(exe, *command, *arguments, timeout_s=timeout_s, environment=utf8)
+
+    # --- signing in and out ---
+
+    def _wineserver(self, option: str) -> None:
+        subprocess.run(
+            ["wineserver", option],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            check=False,
+        )
+
+    def start(self) -> None:
+        """Make the prefix if it is new, and sign in."""
+        self.prefix.parent.mkdir(parents=True, exist_ok=True)
+        if not self.drive_c.exists():
+            template = self._template()
+            subprocess.run(["cp", "-a", str(template), str(self.prefix)], check=True)
+        self.sign_in()
+
+    def _template(self) -> Path:
+        """A fresh Windows 10 with Japanese fonts and the desktop with a task bar, made once."""
+        template = BUILD / "prefix"
+        if not template.exists():
+            part = BUILD / f"prefix-{os.getpid()}.part"
+            maker = Desktop(part, self._winpy, display=self._environment["DISPLAY"], language="ja")
+            maker.quiet("wineboot", "-i")
+            maker.quiet("winecfg", "/v", "win10")
+            for name in ("fonts", "desktop"):
+                maker.quiet("regedit", "/S", windows_path(INSIDE / f"{name}.reg"))
+            maker.close()
+            with contextlib.suppress(OSError):  # somebody else was faster
+                part.rename(template)
+            shutil.rmtree(part, ignore_errors=True)
+        return template
+
+    def sign_in(self) -> None:
+        """A new logon session: runs the Run keys and the Startup folder, shows the task bar."""
+        self._wineserver("-p")
+        self.quiet("wineboot")
+        self.launch(windows_path(self._winpy / "pythonw.exe"), windows_path(INSIDE / "idle.py"))
+        wait_for("the task bar", lambda: self.window(kind="Shell_TrayWnd"))
+
+    def sign_out(self) -> None:
+        """Ask every program to end (WM_QUERYENDSESSION, WM_ENDSESSION), then end the session."""
+        self.quiet("wineboot", "--end-session", timeout_s=30)
+        self.close()
+
+    def close(self) -> None:
+        """Switch the PC off."""
+        self._wineserver("-k")
+        self._wineserver("-w")
+        while self._launched:
+            self._launched.pop().wait()
+
+    # --- what is on the screen ---
+
+    def windows(self) -> list[Window]:
+        """The visible top-level windows, from front to back."""
+        return [
+            Window(
+                **{**window, "box": tuple(window["box"])},
+                children=[Control(**{**c, "box": tuple(c["box"])}) for c in children],
+            )
+            for window, children in self.inside("windows")
+        ]
+
+    def window(
+        self, *, title: str | None = None, kind: str | None = None, exe: str | None = None
+    ) -> Window | None:
+        """The first visible window whose title contains `title`, of that class and program."""
+        for window in self.windows():
+            if (
+                (title is None or title in window.text)
+                and (kind is None or kind == window.kind)
+                and (exe is None or exe.lower() == window.exe.lower())
+            ):
+                return window
+        return None
+
+    def screenshot(self, name: str, *, box: Sequence[int] | None = None) -> Path:
+        """Keep a picture of the screen, or of `box`, in the folder that people leaf through."""
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        path = SHOTS / f"{name}.png"
+        crop: list[str] = []
+        if box is not None:
+            left, top, right, bottom = box
+            crop = ["-crop", f"{right - left}x{bottom - top}+{left}+{top}", "+repage"]
+        subprocess.run(
+            ["import", "-window", "root", *crop, str(path)], env=self._environment, check=True
+        )
+        return path
+
+    def xdotool(self, *arguments: str) -> None:
+        """Mouse and keys, as a person's."""
+        subprocess.run(["xdotool", *arguments], env=self._environment, check=True)
+
+    def click(self, where: tuple[int, int] | Control, *, button: int = 1, times: int = 1) -> None:
+        """Click on a point of the screen or the middle of a control."""
+        x, y = where.middle if isinstance(where, Control) else where
+        clicks = ["click", "--repeat", str(times), "--delay", "80", str(button)]
+        self.xdotool("mousemove", str(x), str(y), "sleep", "0.1", *clicks)
+
+    def type(self, text: str) -> None:
+        """Type into what has the focus."""
+        self.xdotool("type", "--delay", "30", text)
+
+    def key(self, *names: str) -> None:
+        """Press keys, such as `Return` or `alt+n`."""
+        self.xdotool("key", "--delay", "60", *names)
