@@ -147,6 +147,16 @@ class Machine:
             self._sign_in_requested(queued)
         return self._out
 
+    @property
+    def failure(self) -> Failure | None:
+        """What is wrong, for the log."""
+        return self._failure
+
+    @property
+    def tries(self) -> int:
+        """Failures in a row."""
+        return self._tries
+
     def view(self, now: Instant) -> View:
         """What to show; holds no secret."""
         identity = self._candidate.identity if self._candidate else self._identity

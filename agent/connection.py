@@ -1,0 +1,160 @@
+"""The WebSocket to the gateway, on `websockets`: opens it, and turns what comes into events."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from contextlib import suppress
+
+import truststore
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.proxy import get_proxy
+from websockets.uri import parse_uri
+
+from agent import __version__
+from agent.address import is_loopback
+from agent.core import events as ev
+from agent.core.classify import classify
+from agent.core.failure import Failure, Reason
+from agent.core.messages import (
+    MAX_MESSAGE_BYTES,
+    SUBPROTOCOL,
+    ClientMessage,
+    MessageError,
+    UnknownMessage,
+    decode_from_server,
+    encode,
+)
+
+log = logging.getLogger(__name__)
+
+OPEN_S = 20.0
+"""Seconds for name resolution, proxy, TLS and upgrade together."""
+PING_S, PONG_S = 20.0, 15.0
+"""A dead connection is noticed within their sum."""
+PROBE_S = 5.0
+CLOSE_S = 3.0
+
+Emit = Callable[[ev.Event], None]
+
+
+class _NoRedirects(connect):
+    """A redirect is an answer like any other: not a gateway."""
+
+    def process_redirect(self, exc: Exception) -> Exception:
+        return exc
+
+
+def find_proxy(server: str, setting: str) -> str | None:
+    """The proxy's URL for `server`, by the setting `system`, `none` or a URL."""
+    uri = parse_uri(server)
+    if setting == "none" or is_loopback(uri.host):
+        return None
+    return get_proxy(uri) if setting == "system" else setting
+
+
+def tls_context() -> ssl.SSLContext:
+    """TLS 1.2 or later, certificates judged by the operating system's store."""
+    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+async def open_connection(server: str, *, proxy: str | None) -> ClientConnection:
+    """Upgrade. Raise what `classify` knows; InsecureAddress for `ws://` beyond loopback."""
+    uri = parse_uri(server)
+    if not uri.secure and not is_loopback(uri.host):
+        raise InsecureAddress
+    return await _NoRedirects(
+        server,
+        subprotocols=[SUBPROTOCOL],  # type: ignore[list-item] # a NewType over str
+        compression=None,
+        user_agent_header=f"coconowork-client/{__version__}",
+        proxy=proxy,
+        ssl=tls_context() if uri.secure else None,
+        open_timeout=OPEN_S,
+        ping_interval=PING_S,
+        ping_timeout=PONG_S,
+        close_timeout=CLOSE_S,
+        max_size=MAX_MESSAGE_BYTES,
+    )
+
+
+class InsecureAddress(Exception):
+    """`ws://` to another machine."""
+
+
+class Connection:
+    """One connection, from its opening to its end. `run` tells everything by `emit`."""
+
+    def __init__(self, number: int, server: str, *, proxy_setting: str, emit: Emit) -> None:
+        self.number = number
+        self._server = server
+        self._proxy_setting = proxy_setting
+        self._emit = emit
+        self._socket: ClientConnection | None = None
+
+    async def run(self) -> None:
+        """Emit Connected, Received… and, exactly once and last, Disconnected."""
+        proxy = None
+        try:
+            proxy = find_proxy(self._server, self._proxy_setting)
+            log.debug("connection %d: opening%s", self.number, " by proxy" if proxy else "")
+            self._socket = await open_connection(self._server, proxy=proxy)
+            failure = await self._receive(self._socket)
+        except InsecureAddress:
+            failure = Failure(Reason.INSECURE_ADDRESS)
+        except Exception as exc:
+            failure = classify(exc, proxy=proxy is not None)
+            if failure.reason is Reason.INTERNAL:
+                log.exception("connection %d: unexpected", self.number)
+        finally:
+            if self._socket is not None:
+                with suppress(OSError):
+                    await self._socket.close()
+        self._emit(ev.Disconnected(self.number, failure))
+
+    async def send(self, message: ClientMessage) -> None:
+        """Send, or drop it when the connection is gone."""
+        if self._socket is not None:
+            with suppress(ConnectionClosed):
+                await self._socket.send(encode(message), text=True)
+
+    async def probe(self) -> None:
+        """Cut the connection unless a pong comes within PROBE_S."""
+        if self._socket is None:
+            return
+        try:
+            async with asyncio.timeout(PROBE_S):
+                await (await self._socket.ping())
+        except TimeoutError:
+            log.info("connection %d: no answer to a probe", self.number)
+            self._socket.transport.abort()
+        except ConnectionClosed:
+            pass
+
+    async def _receive(self, socket: ClientConnection) -> Failure:
+        if socket.subprotocol != SUBPROTOCOL:
+            await socket.close(1002)
+            return Failure(Reason.NOT_A_GATEWAY, detail="another subprotocol")
+        self._emit(ev.Connected(self.number))
+        while True:
+            try:
+                data = await socket.recv()
+                if isinstance(data, bytes):
+                    await socket.close(1003)
+                    return Failure(Reason.PROTOCOL, detail="a binary frame")
+                message = decode_from_server(data.encode())
+            except UnknownMessage:
+                log.debug("connection %d: passed over a message of an unknown type", self.number)
+            except MessageError as exc:
+                await socket.close(1008)
+                return Failure(Reason.PROTOCOL, detail=str(exc))
+            except ConnectionClosed as exc:
+                return classify(exc, proxy=False)
+            else:
+                log.debug("connection %d: %s", self.number, type(message).__name__)
+                self._emit(ev.Received(self.number, message))

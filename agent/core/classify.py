@@ -1,0 +1,106 @@
+"""From a connection's exception to the reason that a user sees. Every one has an answer."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidProxy,
+    InvalidProxyStatus,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+)
+
+from agent.core.failure import Failure, Reason
+
+_BY_STATUS = {
+    401: Reason.HTTP_UNAUTHORIZED,
+    403: Reason.HTTP_FORBIDDEN,
+    407: Reason.PROXY_LOGIN,
+    429: Reason.TOO_MANY_REQUESTS,
+    500: Reason.UNAVAILABLE,
+    502: Reason.UNAVAILABLE,
+    503: Reason.UNAVAILABLE,
+    504: Reason.UNAVAILABLE,
+}
+_MAX_RETRY_AFTER_S = 86_400.0
+_PROTOCOL_CODES = {1002, 1003, 1007, 1008, 1009, 1010}
+
+
+def classify(exc: BaseException, *, proxy: bool) -> Failure:
+    """Why the connection did not come about, or ended.
+
+    `proxy` says that the first hop was a proxy: then an OSError is about that, not the server.
+    The detail is made of types and numbers, never of text from the peer.
+    """
+    detail = type(exc).__name__
+    match exc:
+        case ConnectionClosed():
+            return _closed(exc)
+        case InvalidProxyStatus():
+            status = exc.response.status_code
+            reason = Reason.PROXY_LOGIN if status == 407 else Reason.PROXY_REFUSED
+            if status in {502, 503, 504}:  # the proxy works, what is behind it does not
+                reason = Reason.UNAVAILABLE
+            return Failure(reason, _retry_after(exc.response.headers), f"proxy: HTTP {status}")
+        case ProxyError() | InvalidProxy():
+            return Failure(Reason.PROXY_REFUSED, detail=detail)
+        case InvalidStatus():
+            status = exc.response.status_code
+            reason = _BY_STATUS.get(status, Reason.NOT_A_GATEWAY)
+            return Failure(reason, _retry_after(exc.response.headers), f"HTTP {status}")
+        case InvalidMessage() if isinstance(exc.__cause__, (EOFError, ConnectionError)):
+            return Failure(Reason.CONNECTION_LOST, detail="closed during the upgrade")
+        case InvalidHandshake() | InvalidURI():
+            return Failure(Reason.NOT_A_GATEWAY, detail=detail)
+        case ssl.SSLCertVerificationError():
+            return Failure(Reason.CERTIFICATE, detail=f"{detail} {exc.verify_code}")
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
+            return Failure(Reason.CONNECTION_LOST, detail=detail)
+        case ssl.SSLError():
+            return Failure(Reason.CERTIFICATE, detail=f"{detail} {exc.reason or ''}".strip())
+        case TimeoutError():
+            return Failure(Reason.TIMED_OUT, detail=detail)
+        case socket.gaierror() if not proxy:
+            return Failure(Reason.NO_SUCH_HOST, detail=f"{detail} {exc.errno}")
+        case OSError():
+            reason = Reason.PROXY_UNREACHABLE if proxy else Reason.UNREACHABLE
+            return Failure(reason, detail=f"{detail} {exc.errno or ''}".strip())
+        case _:
+            return Failure(Reason.INTERNAL, detail=detail)
+
+
+def _closed(exc: ConnectionClosed) -> Failure:
+    """A connection that stood."""
+    if exc.sent is not None and not exc.rcvd_then_sent:
+        if exc.sent.code == 1011:  # our own keepalive gave up
+            return Failure(Reason.TIMED_OUT, detail="no answer to pings")
+        if exc.sent.code in _PROTOCOL_CODES:
+            return Failure(Reason.PROTOCOL, detail=f"closed by us with {exc.sent.code}")
+    code = exc.rcvd.code if exc.rcvd is not None else 1006
+    if code in {1001, 1012, 1013}:
+        return Failure(Reason.SHUTTING_DOWN, detail=f"closed with {code}")
+    if code in _PROTOCOL_CODES:
+        return Failure(Reason.PROTOCOL, detail=f"closed with {code}")
+    return Failure(Reason.CONNECTION_LOST, detail=f"closed with {code}")
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds, from either form of Retry-After; a date counts from the response's own Date."""
+    value = headers.get("Retry-After", "")
+    try:
+        if value.isascii() and value.isdigit():
+            seconds = float(value[:9])
+        else:
+            later, now = parsedate_to_datetime(value), parsedate_to_datetime(headers["Date"])
+            seconds = (later - now).total_seconds()
+    except (ValueError, KeyError, TypeError):
+        return None
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER_S)

@@ -1,0 +1,319 @@
+"""Runs the machine: events in, effects performed, views out. Owns the loop and every task on it.
+
+The loop lives on one worker thread; the keyring and the files have a thread of their own, one
+after the other, so that writes keep their order; key derivation has another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from agent.connection import Connection
+from agent.core import effects as do
+from agent.core import events as ev
+from agent.core.effects import Effect
+from agent.core.events import Event, Instant, Timer
+from agent.core.failure import Reason
+from agent.core.handshake import Handshake, HandshakeError
+from agent.core.machine import Machine
+from agent.core.record import Identity
+from agent.core.state import IllegalTransition, State
+from agent.core.view import View
+from agent.ports import MemoryStore, Vault, VaultError
+
+log = logging.getLogger(__name__)
+
+STORAGE_S = 5.0
+"""Seconds at the end that writes under way may still take."""
+
+
+def _steady() -> float:
+    """Seconds that go on while the PC sleeps; on Windows `monotonic` does."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
+def instant() -> Instant:
+    """Now."""
+    return Instant(datetime.now(UTC), _steady())
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the machine wants done outside of the loop. Called on the loop's thread; must return."""
+
+    show: Callable[[View], None]
+    warn: Callable[[int], None]
+    withdraw_warning: Callable[[], None]
+    ask_for_password: Callable[[Reason], None]
+    save_identity: Callable[[Identity], None]
+    """Raise OSError or AgentError; it is logged."""
+    quit: Callable[[], None]
+
+
+class Runtime:
+    """`start`, `post` from any thread, `join`. The loop ends after a Quit effect."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        *,
+        vault: Vault,
+        memory: MemoryStore,
+        hooks: Hooks,
+        proxy: str = "system",
+    ) -> None:
+        self._machine = machine
+        self._vault = vault
+        self._memory = memory
+        self._hooks = hooks
+        self._proxy = proxy
+        self._view = machine.view(instant())
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="coconowork-loop", daemon=True)
+        self._storage = ThreadPoolExecutor(1, "coconowork-storage")
+        self._keys = ThreadPoolExecutor(1, "coconowork-keys")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: dict[int, tuple[Connection, asyncio.Task[None]]] = {}
+        self._timers: dict[Timer, asyncio.TimerHandle] = {}
+        self._requests: dict[int, Future[Reason | None]] = {}
+        self._numbers = itertools.count(1)
+        self._quitting = False
+        self._companions: list[Callable[[], Coroutine[Any, Any, None]]] = []
+
+    # --- from any thread
+
+    @property
+    def view(self) -> View:
+        """The newest snapshot."""
+        return self._view
+
+    def accompany(self, companion: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run this on the loop, too, until the end. Before `start` only."""
+        self._companions.append(companion)
+
+    def start(self) -> None:
+        """Begin on a thread of its own."""
+        self._thread.start()
+
+    def post(self, event: Event) -> None:
+        """Hand over an event; after the end it is dropped."""
+        if not self._loop.is_closed():
+            try:
+                self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+            except RuntimeError:  # the loop has closed between the two lines
+                log.debug("event after the end: %s", type(event).__name__)
+
+    def request(self, make: Callable[[int], Event]) -> Future[Reason | None]:
+        """Post a request of the user; the future has None when it was done, else the reason."""
+        number = next(self._numbers)
+        future: Future[Reason | None] = Future()
+        self._requests[number] = future
+        self.post(make(number))
+        return future
+
+    def join(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end; whether it has come."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    # --- on the loop's thread
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._main())
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        except Exception:
+            log.exception("the client's loop has failed")
+        finally:
+            self._loop.close()
+            self._storage.shutdown(wait=False, cancel_futures=True)
+            self._keys.shutdown(wait=False, cancel_futures=True)
+            for future in self._requests.values():
+                if not future.done():
+                    future.set_result(Reason.INTERNAL)
+            self._hooks.quit()
+
+    async def _main(self) -> None:
+        for companion in self._companions:
+            self._spawn(companion())
+        self._hooks.show(self._view)
+        try:
+            while not self._quitting:
+                self._handle(await self._events.get())
+        finally:
+            for timer in self._timers.values():
+                timer.cancel()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STORAGE_S):
+                    await self._loop.run_in_executor(self._storage, int)  # behind all writes
+            tasks = [*self._tasks, *(task for _, task in self._connections.values())]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _handle(self, event: Event) -> None:
+        now = instant()
+        before = self._machine.state
+        try:
+            effects = self._machine.handle(event, now)
+        except IllegalTransition:
+            log.exception("defect: %s was not to be expected", type(event).__name__)
+            return
+        after = self._machine.state
+        if after is not before:
+            self._log_change(before, after)
+        for effect in effects:
+            log.debug("%s -> %s", type(event).__name__, type(effect).__name__)
+            self._perform(effect)
+        view = self._machine.view(now)
+        if view != self._view:
+            self._view = view
+            self._hooks.show(view)
+
+    def _log_change(self, before: State, after: State) -> None:
+        failure = self._machine.failure
+        reason = self._machine.why
+        if failure is not None:
+            reason += f": {failure.reason.value}"
+            reason += f" ({failure.detail})" if failure.detail else ""
+        # A server that stays away is worth one warning, not one for every try.
+        trying = after in {State.WAITING, State.CONNECTING} and self._machine.tries > 1
+        level = logging.DEBUG if trying else logging.INFO
+        if failure is not None and not trying:
+            level = logging.WARNING
+        log.log(level, "%s -> %s: %s", before.value, after.value, reason)
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case do.ReadVault() | do.WriteVault() | do.DeleteFromVault() | do.SaveMemory():
+                self._spawn(self._store(effect))
+            case do.SaveIdentity(identity):
+                self._spawn(self._save_identity(identity))
+            case do.Connect(number, server):
+                connection = Connection(
+                    number, server, proxy_setting=self._proxy, emit=self._events.put_nowait
+                )
+                task = self._loop.create_task(connection.run())
+                self._connections[number] = (connection, task)
+                task.add_done_callback(lambda _: self._connections.pop(number, None))
+            case do.Disconnect(number):
+                self._cut(number)
+            case do.Probe(number):
+                self._spawn(self._connections[number][0].probe())
+            case do.Send(number, message):
+                if number in self._connections:
+                    log.debug("connection %d: send %s", number, type(message).__name__)
+                    self._spawn(self._connections[number][0].send(message))
+            case do.ComputeProof(number, handshake, challenge):
+                self._spawn(self._compute_proof(number, handshake, challenge))
+            case do.StartTimer(timer, delay_s):
+                self._stop_timer(timer)
+                self._timers[timer] = self._loop.call_later(
+                    delay_s, self._events.put_nowait, ev.TimerFired(timer)
+                )
+            case do.StopTimer(timer):
+                self._stop_timer(timer)
+            case do.ShowWarning(days):
+                self._hooks.warn(days)
+            case do.WithdrawWarning():
+                self._hooks.withdraw_warning()
+            case do.AskForPassword(reason):
+                self._hooks.ask_for_password(reason)
+            case do.Reply(number, failure):
+                future = self._requests.pop(number, None)
+                if future is not None and not future.done():
+                    future.set_result(failure)
+            case do.Quit():
+                self._quitting = True
+
+    def _stop_timer(self, timer: Timer) -> None:
+        if handle := self._timers.pop(timer, None):
+            handle.cancel()
+
+    def _cut(self, number: int) -> None:
+        if number in self._connections:
+            self._connections[number][1].cancel()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            log.error("a task has failed", exc_info=exc)
+
+    async def _compute_proof(self, number: int, handshake: Handshake, challenge: str) -> None:
+        event: Event
+        try:
+            proof = await self._loop.run_in_executor(self._keys, handshake.proof, challenge)
+            event = ev.ProofReady(number, proof)
+        except HandshakeError as exc:
+            event = ev.ProofRefused(number, exc.failure)
+        self._events.put_nowait(event)
+
+    async def _store(
+        self, effect: do.ReadVault | do.WriteVault | do.DeleteFromVault | do.SaveMemory
+    ) -> None:
+        answer = await self._loop.run_in_executor(self._storage, self._store_now, effect)
+        if answer is not None:
+            self._events.put_nowait(answer)
+
+    def _store_now(
+        self, effect: do.ReadVault | do.WriteVault | do.DeleteFromVault | do.SaveMemory
+    ) -> Event | None:
+        """Perform on the storage thread; the event that answers."""
+        try:
+            match effect:
+                case do.ReadVault(identity):
+                    return ev.VaultRead(self._vault.read(identity))
+                case do.WriteVault(identity, record, step):
+                    self._vault.write(identity, record)
+                    return ev.VaultWritten(step)
+                case do.DeleteFromVault(identity, step):
+                    self._vault.delete(identity)
+                    return None if step is None else ev.VaultWritten(step)
+                case do.SaveMemory(identity, memory):
+                    self._memory.save(identity, memory)
+                    return None
+        except VaultError as exc:
+            log.warning("vault: %s: %s", exc.reason.value, exc)
+            return self._vault_failed(effect, exc.reason)
+        except OSError as exc:
+            log.warning("state file: %s", exc.strerror)
+            return None
+        except Exception:
+            log.exception("storage has failed")
+            return self._vault_failed(effect, Reason.VAULT_BROKEN)
+
+    @staticmethod
+    def _vault_failed(effect: Effect, reason: Reason) -> Event | None:
+        match effect:
+            case do.ReadVault():
+                return ev.VaultUnreadable(reason)
+            case do.WriteVault(step=step) | do.DeleteFromVault(step=step) if step is not None:
+                return ev.VaultWriteFailed(step, reason)
+            case _:
+                return None
+
+    async def _save_identity(self, identity: Identity) -> None:
+        try:
+            await self._loop.run_in_executor(self._storage, self._hooks.save_identity, identity)
+        except Exception as exc:  # noqa: BLE001 - told by the settings, and the client goes on
+            log.warning("settings were not saved: %s", exc)
