@@ -19,6 +19,7 @@ from agent.core.record import Identity
 from agent.core.text import clean
 from agent.errors import UserError
 from agent.files import replace_file
+from agent.i18n import N_
 from agent.paths import Paths, make_private
 
 ENV_PREFIX = "COCONOWORK_"
@@ -301,11 +302,6 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError  # noqa: TRY004 - for the caller any other value is a bad value
     return value
-
-
-def N_(text: str) -> str:  # noqa: N802 - gettext's own name for "translate me later"
-    """Mark for extraction only."""
-    return text
 
 
 _CHECKS: dict[str, Callable[[object, Translate], object]] = {

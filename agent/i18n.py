@@ -1,0 +1,52 @@
+"""The user's language: gettext catalogues in `locale/`, chosen by the setting, else by the OS.
+
+Texts are marked `_()` or `translate()`, and `N_()` where they are translated later. msgid is the
+English text, so English needs no translation and is what everything falls back to.
+"""
+
+from __future__ import annotations
+
+import gettext
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+DOMAIN = "agent"
+LANGUAGES = ("ja", "en")
+LOCALE_DIR = Path(__file__).with_name("locale")
+
+_JAPANESE_PRIMARY_ID = 0x11
+"""Of Windows' language ids: the low ten bits."""
+
+
+def translation(language: str = "auto") -> gettext.NullTranslations:
+    """The catalogue for a setting (`auto`, `ja`, `en`); the untranslated texts when it is gone."""
+    if language == "auto":
+        language = system_language()
+    return gettext.translation(DOMAIN, LOCALE_DIR, languages=[language], fallback=True)
+
+
+def system_language(environ: Mapping[str, str] = os.environ) -> str:
+    """`ja` or `en`: Windows' display language; elsewhere the variables that gettext looks at."""
+    if sys.platform == "win32":
+        import ctypes
+
+        ui_language: int = ctypes.windll.kernel32.GetUserDefaultUILanguage()
+        return "ja" if ui_language & 0x3FF == _JAPANESE_PRIMARY_ID else "en"
+    # LANGUAGE is a list of wishes, which counts only where the locale is not C.
+    locale = next(
+        (environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "C"
+    )
+    if locale.split(".")[0] in {"C", "POSIX"}:
+        return "en"
+    for wish in [*environ.get("LANGUAGE", "").split(":"), locale]:
+        for known in LANGUAGES:
+            if wish.lower().replace("-", "_").split("_")[0].split(".")[0] == known:
+                return known
+    return "en"
+
+
+def N_(text: str) -> str:  # noqa: N802 - gettext's own name for "translate me later"
+    """Mark for extraction only."""
+    return text
