@@ -31,6 +31,8 @@ from server.console.models import (
 
 GRACE = timedelta(days=30)
 """How long clients may go on with a password after it was changed."""
+REMEMBERED = timedelta(days=365)
+"""How long after its end a client is told `expired` rather than `credentials`."""
 
 __all__ = [
     "GRACE",
@@ -39,11 +41,11 @@ __all__ = [
     "UnusablePassword",
     "change_own",
     "end_old_passwords",
-    "expire_deliveries",
     "force",
     "matches_known",
     "old_valid_until",
     "set_initial",
+    "tidy_up",
 ]
 
 
@@ -168,9 +170,11 @@ def old_valid_until(user: User) -> datetime | None:
     return last.valid_until if last else None
 
 
-def expire_deliveries() -> int:
-    """Give up pushes whose old password has ended (its client can no longer fetch them)."""
-    return _finish(PendingChange.Outcome.EXPIRED, change__old_valid_until__lte=clock.now())
+def tidy_up() -> None:
+    """Give up pushes whose old password has ended, and forget passwords that ended long ago."""
+    now = clock.now()
+    _finish(PendingChange.Outcome.EXPIRED, change__old_valid_until__lte=now)
+    RetiredPassword.objects.filter(valid_until__lt=now - REMEMBERED).delete()
 
 
 def _new_verifier(user: User, password: str) -> Verifier:

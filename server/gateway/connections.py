@@ -1,0 +1,169 @@
+"""The connections of one gateway: what is known of each, and who waits for whom."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from agent.core import messages
+from server.gateway.store import Standing
+
+log = logging.getLogger(__name__)
+
+SEND_SECONDS = 5
+"""How long a client may take to read what it is sent before it is cut off."""
+
+
+@dataclass(frozen=True)
+class Presence:
+    """A login that stands: who waits on this connection, since when, and by which password."""
+
+    user_id: int
+    device_id: str
+    device_pk: int
+    waiting_since: datetime
+
+
+@dataclass(eq=False)
+class Connection:
+    """One client's connection. Used on the gateway's loop only."""
+
+    socket: ServerConnection
+    address: str
+    presence: Presence | None = None
+    standing: Standing | None = None
+    """What its password is good for; there exactly when `presence` is."""
+    pushed: set[str] = field(default_factory=set)
+    """Changes that it was sent since it last logged in."""
+    serial: int = 0
+    """Raised by each login, so that what was read before it is not applied after it."""
+    stale: bool = False
+    """Its user has changed since this was last unset."""
+    ending: bool = False
+
+    async def send(self, message: messages.ServerMessage) -> None:
+        """Send one message. Raise ConnectionClosed; a client that does not read is cut off."""
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                await self.socket.send(messages.encode(message), text=True)
+        except TimeoutError:
+            log.info("a client does not read; its connection is cut")
+            self.socket.transport.abort()
+
+    async def end(self, message: messages.Bye | messages.Rejected, code: int) -> None:
+        """Say why, and close. Nothing that the client sends from now on counts."""
+        self.ending = True
+        try:
+            await self.send(message)
+        except ConnectionClosed:
+            return
+        await self.socket.close(code, message.reason)
+
+
+class Registry:
+    """Finds connections by user and device, and counts them by address."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, dict[str, Connection]] = {}
+        self._logging_in: dict[int, set[Connection]] = {}
+        self._by_address: Counter[str] = Counter()
+        self._unproven_by_address: Counter[str] = Counter()
+        self._all: set[Connection] = set()
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def everyone(self) -> list[Connection]:
+        """All connections, logged in or not."""
+        return list(self._all)
+
+    def count(self, address: str, *, unproven: bool = False) -> int:
+        """Connections from this address: all, or those that have not logged in yet."""
+        return (self._unproven_by_address if unproven else self._by_address)[address]
+
+    def opened(self, connection: Connection) -> None:
+        """A connection was made; nobody has logged in on it."""
+        self._all.add(connection)
+        self._by_address[connection.address] += 1
+        self._unproven_by_address[connection.address] += 1
+
+    def closed(self, connection: Connection) -> Presence | None:
+        """The connection is gone; what it was, if it was logged in."""
+        self._all.discard(connection)
+        _subtract(self._by_address, connection.address)
+        presence = connection.presence
+        if presence is None:
+            _subtract(self._unproven_by_address, connection.address)
+        self.leave(connection)
+        return presence
+
+    def expect(self, connection: Connection, user_id: int) -> None:
+        """A login of this user is being written down: wake-ups concern it from now on."""
+        connection.stale = False
+        self._logging_in.setdefault(user_id, set()).add(connection)
+
+    def unexpect(self, connection: Connection, user_id: int) -> None:
+        """That login is over, either way."""
+        expected = self._logging_in[user_id]
+        expected.discard(connection)
+        if not expected:
+            del self._logging_in[user_id]
+
+    def join(
+        self, connection: Connection, presence: Presence, standing: Standing
+    ) -> Connection | None:
+        """It waits from now on; the older connection of the same device, if there is one."""
+        if connection.presence is None:
+            _subtract(self._unproven_by_address, connection.address)
+        self.leave(connection)
+        connection.presence = presence
+        connection.standing = standing
+        connection.pushed.clear()
+        connection.serial += 1
+        devices = self._waiting.setdefault(presence.user_id, {})
+        older = devices.get(presence.device_id)
+        devices[presence.device_id] = connection
+        return older
+
+    def leave(self, connection: Connection) -> None:
+        """It no longer waits, unless a newer one has taken its place anyway."""
+        presence = connection.presence
+        if presence is None:
+            return
+        devices = self._waiting.get(presence.user_id, {})
+        if devices.get(presence.device_id) is connection:
+            del devices[presence.device_id]
+            if not devices:
+                del self._waiting[presence.user_id]
+
+    def waiting(self, user_id: int) -> list[Connection]:
+        """Who waits for this user."""
+        return list(self._waiting.get(user_id, {}).values())
+
+    def mark_stale(self, user_id: int) -> None:
+        """The user has changed: logins that are being written down look again afterwards."""
+        for connection in self._logging_in.get(user_id, ()):
+            connection.stale = True
+
+    def users_past(self, now: datetime) -> set[int]:
+        """Users for whom somebody waits by an old password that has ended."""
+        return {
+            user_id
+            for user_id, devices in self._waiting.items()
+            for connection in devices.values()
+            if connection.standing is not None
+            and connection.standing.valid_until is not None
+            and connection.standing.valid_until <= now
+        }
+
+
+def _subtract(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]

@@ -1,0 +1,344 @@
+"""All that a gateway reads from and writes to the database, off the event loop.
+
+Reads and writes have a thread each, so that reading never waits for a console's transaction, and
+what is written keeps its order. `gone` and the others that only tell how things are may be lost
+in a power cut; what the console commits may not, and that is not written here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Literal, TypeVar
+
+from django.contrib.auth.hashers import is_password_usable
+from django.db import DatabaseError, connection, transaction
+
+from agent.core import messages
+from agent.core.text import clean
+from server import clock
+from server.console import audit, passwords
+from server.console.hashers import Verifier
+from server.console.models import (
+    Device,
+    PendingChange,
+    RetiredPassword,
+    ServerSecret,
+    User,
+    retired_still_valid,
+)
+from server.gateway.login import Candidate, made_up
+
+MAX_CANDIDATES = 64
+"""Verifiers that one proof is checked against: the newest of the user's."""
+LABEL_LENGTH = 128
+
+_T = TypeVar("_T")
+PasswordKind = Literal["current", "old"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is needed to begin a login. `user_id` is None when there is no such user."""
+
+    user_id: int | None
+    candidates: tuple[Candidate, ...]
+    known_device: bool
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a password that was right is good for. `since` names it among the user's."""
+
+    since: datetime
+    password: PasswordKind
+    valid_until: datetime | None
+
+
+@dataclass(frozen=True)
+class LoggedIn:
+    """A login that was accepted and written down."""
+
+    device_pk: int
+    standing: Standing
+    pending: tuple[tuple[str, str], ...]
+    """Change id and sealed box of what this device has yet to be told."""
+
+
+Refusal = Literal["credentials", "expired", "disabled", "blocked"]
+
+
+@dataclass(frozen=True)
+class UserState:
+    """Where a user stands now, for everybody who waits for this user."""
+
+    is_active: bool
+    blocked: frozenset[int]
+    """Devices by primary key, as in `pending`."""
+    pending: dict[int, tuple[tuple[str, str], ...]]
+    standings: dict[datetime, Standing]
+    """By `since`: every password that still works."""
+
+
+class Store:
+    """Await its methods on the loop. `close` ends its threads and their connections."""
+
+    def __init__(self, gateway: str) -> None:
+        self._gateway = gateway
+        self._reads = ThreadPoolExecutor(1, "gateway-reads", _set_up_connection)
+        self._writes = ThreadPoolExecutor(1, "gateway-writes", _set_up_connection)
+        self._made_up_secret = b""
+
+    async def open(self) -> None:
+        """Fetch the secret behind made-up salts, and forget who waited before this start."""
+        self._made_up_secret = await self._write(_server_secret)
+        await self.clear_presence()
+
+    async def close(self) -> None:
+        """Wait for what is under way, and close the connections in their own threads."""
+        loop = asyncio.get_running_loop()
+        for executor in (self._reads, self._writes):
+            await loop.run_in_executor(executor, connection.close)
+            executor.shutdown()
+
+    async def clear_presence(self) -> None:
+        """Nobody waits on this gateway."""
+        await self._write(
+            lambda: Device.objects.filter(gateway=self._gateway).update(
+                waiting_since=None, gateway=""
+            )
+        )
+
+    async def known(self, username: str, device_id: str) -> Known:
+        """The verifiers to check a proof against. An unknown user takes the same steps."""
+        return await self._read(partial(_known, username, device_id, self._made_up_secret))
+
+    async def log_in(
+        self,
+        user_id: int,
+        *,
+        since: datetime,
+        device: messages.Device,
+        address: str,
+        waiting_since: datetime,
+    ) -> LoggedIn | Refusal:
+        """Write down that a right proof was given; look again at all that may have changed."""
+        return await self._write(
+            partial(
+                _log_in,
+                user_id,
+                since=since,
+                device=device,
+                address=address,
+                waiting_since=waiting_since,
+                gateway=self._gateway,
+            )
+        )
+
+    async def gone(self, device_pk: int, waiting_since: datetime) -> None:
+        """The connection that has waited since then is gone; a newer one's row stays."""
+        await self._write(
+            lambda: Device.objects.filter(pk=device_pk, waiting_since=waiting_since).update(
+                waiting_since=None, gateway="", last_seen_at=clock.now()
+            )
+        )
+
+    async def user_state(self, user_id: int) -> UserState:
+        """Everything that a wake-up may be about, read at once."""
+        return await self._read(partial(_user_state, user_id))
+
+    async def notice(self, device_pk: int, notice: messages.Notice) -> None:
+        """What became of a warning on the PC."""
+        await self._write(
+            lambda: Device.objects.filter(pk=device_pk).update(
+                warned=notice.warning, warned_at=clock.now(), warned_days_left=notice.days_left
+            )
+        )
+
+    async def update_failed(
+        self, device_pk: int, failed: messages.UpdateFailed, *, address: str
+    ) -> None:
+        """The device cannot take a push: it is given up, and recorded."""
+        await self._write(partial(_update_failed, device_pk, failed, address=address))
+
+    async def tidy_up(self) -> None:
+        """Give up pushes whose old password has ended, forget what ended long ago."""
+        await self._write(passwords.tidy_up)
+
+    async def _read(self, job: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._reads, _run, job)
+
+    async def _write(self, job: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._writes, _run, job)
+
+
+def _set_up_connection() -> None:
+    connection.ensure_connection()
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            # Who waits is worth no disk flush per login: see the module's text.
+            cursor.execute("PRAGMA synchronous=NORMAL")
+
+
+def _run(job: Callable[[], _T]) -> _T:
+    try:
+        return job()
+    except DatabaseError:
+        connection.close_if_unusable_or_obsolete()
+        raise
+
+
+def _server_secret() -> bytes:
+    secret, _ = ServerSecret.objects.get_or_create(
+        name="made-up-salt", defaults={"value": secrets.token_bytes(32)}
+    )
+    return bytes(secret.value)
+
+
+def _known(username: str, device_id: str, secret: bytes) -> Known:
+    user = User.objects.filter(username=username).first()
+    user_pk = user.pk if user else 0
+    retired = list(RetiredPassword.objects.filter(user_id=user_pk)[:MAX_CANDIDATES])
+    known_device = Device.objects.filter(user_id=user_pk, device_id=device_id).exists()
+    if user is None or not is_password_usable(user.password):
+        nothing = Candidate(made_up(username, secret), since=clock.now())
+        return Known(None, (nothing,), known_device=False)
+    current = Candidate(Verifier.parse(user.password), since=user.password_changed_at)
+    old = [Candidate(Verifier.parse(row.verifier), row.since, row.valid_until) for row in retired]
+    candidates = [
+        current,
+        # Verifiers with another salt were made before the rounds were raised: long expired.
+        *(each for each in old if each.verifier.shares_salt(current.verifier)),
+    ]
+    return Known(user.pk, tuple(candidates), known_device)
+
+
+def _log_in(
+    user_id: int,
+    *,
+    since: datetime,
+    device: messages.Device,
+    address: str,
+    waiting_since: datetime,
+    gateway: str,
+) -> LoggedIn | Refusal:
+    with transaction.atomic():
+        user = User.objects.select_for_update().filter(pk=user_id).first()
+        if user is None:
+            return "credentials"
+        standing = _standings(user).get(since)
+        if standing is None:
+            return "expired"
+        if not user.is_active:
+            return "disabled"
+        row = Device.objects.filter(user=user, device_id=device.id).first()
+        if row is not None and row.blocked_at is not None:
+            return "blocked"
+        is_new = row is None
+        row = row or Device(user=user, device_id=device.id, public_key=device.public_key)
+        row.name = clean(device.name, LABEL_LENGTH)
+        row.os = clean(device.os, LABEL_LENGTH)
+        row.version = clean(device.version, LABEL_LENGTH)
+        row.address = address
+        row.last_seen_at = clock.now()
+        row.waiting_since = waiting_since
+        row.gateway = gateway
+        row.login_password = standing.password
+        row.login_valid_until = standing.valid_until
+        row.save()
+        if is_new:
+            audit.record(
+                audit.Action.DEVICE_ADDED,
+                actor=None,
+                subject=user,
+                address=address,
+                device=row.name,
+            )
+        if standing.password == "current":
+            _mark_applied(user, row, address)
+        return LoggedIn(row.pk, standing, _pending(user).get(row.pk, ()))
+
+
+def _mark_applied(user: User, device: Device, address: str) -> None:
+    """The device has proven that it has the current password: the push, if any, got there."""
+    for delivery in device.deliveries.filter(outcome=PendingChange.Outcome.PENDING):
+        delivery.outcome = PendingChange.Outcome.APPLIED
+        delivery.outcome_at = clock.now()
+        delivery.sealed = ""
+        delivery.save()
+        audit.record(
+            audit.Action.PUSH_APPLIED,
+            actor=None,
+            subject=user,
+            address=address,
+            device=device.name,
+            change=delivery.change_id,
+        )
+
+
+def _update_failed(device_pk: int, failed: messages.UpdateFailed, *, address: str) -> None:
+    with transaction.atomic():
+        delivery = (
+            PendingChange.objects.select_for_update(of=("self",))
+            .select_related("device__user")
+            .filter(
+                device_id=device_pk,
+                change_id=failed.change_id,
+                outcome=PendingChange.Outcome.PENDING,
+            )
+            .first()
+        )
+        if delivery is None:
+            return
+        delivery.outcome = PendingChange.Outcome.FAILED
+        delivery.outcome_at = clock.now()
+        delivery.failure = failed.reason
+        delivery.sealed = ""
+        delivery.save()
+        audit.record(
+            audit.Action.PUSH_FAILED,
+            actor=None,
+            subject=delivery.device.user,
+            address=address,
+            device=delivery.device.name,
+            change=failed.change_id,
+            reason=failed.reason,
+        )
+
+
+def _user_state(user_id: int) -> UserState:
+    # The user before the old passwords: a change in between then hides no password that works,
+    # and wakes us again. A transaction would take SQLite's one write lock.
+    user = User.objects.filter(pk=user_id).first()
+    if user is None:
+        return UserState(is_active=False, blocked=frozenset(), pending={}, standings={})
+    blocked = user.devices.filter(blocked_at__isnull=False).values_list("pk", flat=True)
+    return UserState(
+        is_active=user.is_active,
+        blocked=frozenset(blocked),
+        pending=_pending(user),
+        standings=_standings(user),
+    )
+
+
+def _standings(user: User) -> dict[datetime, Standing]:
+    retired = retired_still_valid(user, at=clock.now())
+    standings = {old.since: Standing(old.since, "old", old.valid_until) for old in retired}
+    since = user.password_changed_at
+    standings[since] = Standing(since, "current", None)
+    return standings
+
+
+def _pending(user: User) -> dict[int, tuple[tuple[str, str], ...]]:
+    rows = PendingChange.objects.filter(
+        device__user=user, outcome=PendingChange.Outcome.PENDING
+    ).order_by("change__changed_at")
+    found: dict[int, tuple[tuple[str, str], ...]] = {}
+    for row in rows:
+        found[row.device_id] = (*found.get(row.device_id, ()), (row.change_id, row.sealed))
+    return found
