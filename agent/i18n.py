@@ -12,6 +12,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from agent.core.text import N_ as N_
+
 DOMAIN = "agent"
 LANGUAGES = ("ja", "en")
 LOCALE_DIR = Path(__file__).with_name("locale")
@@ -45,8 +47,3 @@ def system_language(environ: Mapping[str, str] = os.environ) -> str:
             if wish.lower().replace("-", "_").split("_")[0].split(".")[0] == known:
                 return known
     return "en"
-
-
-def N_(text: str) -> str:  # noqa: N802 - gettext's own name for "translate me later"
-    """Mark for extraction only."""
-    return text

@@ -8,6 +8,11 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories that never reach a log or a label: controls, direction overrides, …"""
 
 
+def N_(text: str) -> str:  # noqa: N802 - gettext's own name for "translate me later"
+    """Mark a text for extraction only."""
+    return text
+
+
 def clean(text: str, limit: int) -> str:
     """`text` on one line, without control and format characters, at most `limit` characters."""
     kept = "".join(

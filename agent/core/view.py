@@ -20,6 +20,14 @@ class Command(Enum):
     RECONNECT = "reconnect"
     OPEN_CONSOLE = "open_console"
     STATUS = "status"
+    AUTOSTART = "autostart"
+    """Start at sign-in, or no longer: the other of what it is now."""
+    SHOW_LOG = "show_log"
+    SAVE_DIAGNOSTICS = "save_diagnostics"
+    LANGUAGE_AUTO = "language_auto"
+    LANGUAGE_JA = "language_ja"
+    LANGUAGE_EN = "language_en"
+    ABOUT = "about"
     QUIT = "quit"
 
 
@@ -38,7 +46,8 @@ class View:
     """A snapshot of the client, without anything secret.
 
     `days_left` and `valid_until` are there while an old password is in use; `next_try_at` (by
-    the PC's clock) while waiting to try again; `reason` when something is wrong.
+    the PC's clock) while waiting to try again; `reason` when something is wrong. `autostart` is
+    None where the user cannot choose; `language` is the setting: `auto`, `ja` or `en`.
     """
 
     state: State
@@ -50,6 +59,9 @@ class View:
     next_try_at: datetime | None = None
     vault_problem: Reason | None = None
     console_url: str | None = None
+    autostart: bool | None = None
+    language: str = "auto"
+    allow_quit: bool = True
 
 
 ICONS = {
