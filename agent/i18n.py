@@ -12,8 +12,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from agent.core.text import N_ as N_
-
 DOMAIN = "agent"
 LANGUAGES = ("ja", "en")
 LOCALE_DIR = Path(__file__).with_name("locale")

@@ -16,10 +16,9 @@ from typing import Any, Literal
 
 from agent.address import Translate, is_console_url, is_proxy_url, normalise_server
 from agent.core.record import Identity
-from agent.core.text import clean
+from agent.core.text import N_, clean
 from agent.errors import UserError
 from agent.files import replace_file
-from agent.i18n import N_
 from agent.paths import Paths, make_private
 
 ENV_PREFIX = "COCONOWORK_"
