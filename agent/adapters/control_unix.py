@@ -1,0 +1,176 @@
+"""The local channel on a Unix socket; a locked file decides who is the running client."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from logging import getLogger
+from pathlib import Path
+
+from agent.adapters.control import (
+    LINE_TIMEOUT_S,
+    MAX_CONNECTIONS,
+    MAX_LINE_BYTES,
+    Handler,
+    answer,
+)
+from agent.paths import Paths, make_private
+from agent.ports import ChannelBusy, ChannelError
+
+log = getLogger(__name__)
+
+SOCKET_NAME = "control.sock"
+LOCK_NAME = "client.lock"
+LAST_WORDS_S = 1.0
+"""How long the end waits for answers under way."""
+
+
+class SocketChannel:
+    """ports.ControlChannel in `paths.runtime_dir`, which only this user can enter."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._directory = paths.runtime_dir
+        self._connections: set[asyncio.Task[None]] = set()
+        self._answering: set[asyncio.Task[None]] = set()
+
+    async def serve(self, handle: Handler) -> None:
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            # Not a coroutine: asyncio would make a task of it that nobody owns.
+            peer = writer.get_extra_info("socket")
+            if len(self._connections) >= MAX_CONNECTIONS or _peer_uid(peer) != os.getuid():
+                writer.close()
+                return
+            task = asyncio.create_task(self._serve_one(handle, reader, writer))
+            self._connections.add(task)
+            task.add_done_callback(self._connections.discard)
+
+        with _lock(self._directory), _listening_socket(self._directory) as listener:
+            server = await asyncio.start_unix_server(accept, sock=listener, limit=MAX_LINE_BYTES)
+            try:
+                await server.serve_forever()
+            finally:
+                server.close()
+                if self._answering:
+                    # Whoever said "quit" is to hear that it was heard.
+                    await asyncio.wait(self._answering, timeout=LAST_WORDS_S)
+                for connection in list(self._connections):
+                    connection.cancel()
+                await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _serve_one(
+        self, handle: Handler, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - it runs in one
+        try:
+            while True:
+                async with asyncio.timeout(LINE_TIMEOUT_S):
+                    line = await reader.readuntil(b"\n")
+                self._answering.add(task)
+                writer.write(await answer(handle, line))
+                async with asyncio.timeout(LINE_TIMEOUT_S):
+                    await writer.drain()
+                self._answering.discard(task)
+        except (ChannelError, OSError, EOFError, asyncio.LimitOverrunError) as exc:
+            log.debug("control connection closed: %s", type(exc).__name__)
+        finally:
+            self._answering.discard(task)
+            writer.close()
+
+
+async def exchange(paths: Paths, line: bytes, *, timeout_s: float) -> bytes:
+    """Send one line to the running client, return its answer. Raise ChannelError."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await _connect(paths.runtime_dir)
+            try:
+                writer.write(line)
+                return await reader.readuntil(b"\n")
+            finally:
+                writer.close()
+    except TimeoutError:
+        raise ChannelError("the client does not answer") from None
+    except (EOFError, asyncio.LimitOverrunError):
+        raise ChannelError("the client gave no answer") from None
+    except OSError as exc:
+        raise ChannelError(f"no client is running: {exc.strerror}") from None
+
+
+@contextmanager
+def _lock(directory: Path) -> Iterator[None]:
+    """The lock goes with the process, however it ends; the file stays, or two could lock two."""
+    _make_own(directory)
+    handle = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ChannelBusy("another client of this user is running") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _listening_socket(directory: Path) -> Iterator[socket.socket]:
+    with _socket_path(directory) as path, socket.socket(socket.AF_UNIX) as listener:
+        # Whoever made it is dead: we hold the lock.
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108 - through /proc, where Path adds nothing
+        listener.bind(path)
+        try:
+            os.chmod(path, 0o600)  # noqa: PTH101 - see above
+            listener.listen(MAX_CONNECTIONS)
+            listener.setblocking(False)
+            yield listener
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108 - see above
+
+
+async def _connect(directory: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    peer = socket.socket(socket.AF_UNIX)
+    try:
+        peer.setblocking(False)
+        with _socket_path(directory) as path:
+            await asyncio.get_running_loop().sock_connect(peer, path)
+        _check_server(peer)
+        return await asyncio.open_unix_connection(sock=peer, limit=MAX_LINE_BYTES)
+    except BaseException:
+        peer.close()
+        raise
+
+
+def _check_server(peer: socket.socket) -> None:
+    if _peer_uid(peer) != os.getuid():
+        raise ChannelError("the channel belongs to another user")
+
+
+@contextmanager
+def _socket_path(directory: Path) -> Iterator[str]:
+    """A socket's path may have 107 bytes only; through the open directory it always fits."""
+    handle = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{handle}/{SOCKET_NAME}"
+    finally:
+        os.close(handle)
+
+
+def _make_own(directory: Path) -> None:
+    try:
+        make_private(directory)
+        owner = directory.stat().st_uid
+    except OSError as exc:
+        raise ChannelError(f"{directory}: {exc.strerror}") from None
+    if owner != os.getuid():
+        raise ChannelError(f"{directory} belongs to another user")
+
+
+def _peer_uid(peer: socket.socket) -> int:
+    credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
