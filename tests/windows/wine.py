@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from installer.wine import Finished, Wine, windows_path
 from installer.winpy.assemble import BUILD, ROOT
 
 Language = Literal["ja", "en"]
@@ -28,14 +29,6 @@ SHOTS = ROOT / ".artifacts" / "windows"
 
 class TooLate(AssertionError):
     """What was waited for did not come."""
-
-
-@dataclass(frozen=True)
-class Finished:
-    """How a Windows program ended. `code` is negative when it was killed for taking too long."""
-
-    code: int
-    output: str
 
 
 @dataclass(frozen=True)
@@ -80,11 +73,6 @@ def wait_for(what: str, look: Callable[[], T | None], *, timeout_s: float = 30) 
         time.sleep(0.2)
 
 
-def windows_path(path: Path) -> str:
-    """How Windows programs see a file of the machine."""
-    return "Z:" + str(path).replace("/", "\\")
-
-
 def locale_folder() -> Path:
     """Where the C library finds the two languages, whatever the machine has installed."""
     folder = BUILD / "locale"
@@ -124,91 +112,24 @@ def screen() -> Iterator[str]:
         server.wait()
 
 
-class Desktop:
+class Desktop(Wine):
     """One Windows user's PC. `start` it, and `close` it in the end."""
 
     def __init__(self, prefix: Path, winpy: Path, *, display: str, language: Language) -> None:
-        self.prefix = prefix
-        self.drive_c = prefix / "drive_c"
-        self._winpy = winpy
         locale = f"{LOCALES[language]}.UTF-8"
-        self._environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(prefix.parent / f"{prefix.name}-home"),
-            "DISPLAY": display,
-            "LOCPATH": str(locale_folder()),
-            "LC_ALL": locale,
-            "LANG": locale,
-            "TZ": "Asia/Tokyo",
-            "WINEPREFIX": str(prefix),
-            "WINEDEBUG": "-all",
-            "WINEDLLOVERRIDES": "mscoree=;mshtml=;winemenubuilder.exe=d",
-        }
-        Path(self._environment["HOME"]).mkdir(parents=True, exist_ok=True)
-        self._launched: list[subprocess.Popen[bytes]] = []
+        super().__init__(
+            prefix,
+            {
+                "DISPLAY": display,
+                "LOCPATH": str(locale_folder()),
+                "LC_ALL": locale,
+                "LANG": locale,
+                "TZ": "Asia/Tokyo",
+            },
+        )
+        self._winpy = winpy
 
     # --- programs ---
-
-    def run(
-        self,
-        *command: str,
-        timeout_s: float = 60,
-        environment: Mapping[str, str] | None = None,
-        stdin: str | None = None,
-    ) -> Finished:
-        """Run a program to its end. Its output must end with it: for others there is `launch`."""
-        process = subprocess.Popen(
-            ["wine", *command],
-            env={**self._environment, **(environment or {})},
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            data = None if stdin is None else stdin.encode()
-            output, _ = process.communicate(data, timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return Finished(-1, f"not finished after {timeout_s:g} s")
-        text = output.decode("utf-8", "replace").replace("\r\n", "\n")
-        notes = (
-            "it looks like wine32 is missing",
-            "multiarch needs to be",
-            'execute "dpkg',
-            "apt-get install wine32",
-        )
-        return Finished(
-            process.returncode,
-            "".join(line for line in text.splitlines(keepends=True) if not line.startswith(notes)),
-        )
-
-    def quiet(self, *command: str, timeout_s: float = 120) -> int:
-        """Run a program that may leave others running; its exit status, -1 when too slow."""
-        try:
-            return subprocess.run(
-                ["wine", *command],
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                timeout=timeout_s,
-                check=False,
-            ).returncode
-        except subprocess.TimeoutExpired:
-            return -1
-
-    def launch(self, *command: str) -> subprocess.Popen[bytes]:
-        """Start a program and leave it running."""
-        process = subprocess.Popen(
-            ["wine", *command],
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        self._launched.append(process)
-        return process
 
     def python(self, *arguments: str, timeout_s: float = 60, stdin: str | None = None) -> Finished:
         """Run the Windows Python, UTF-8 in and out."""
@@ -232,17 +153,6 @@ class Desktop:
 
     # --- signing in and out ---
 
-    def _wineserver(self, option: str) -> None:
-        subprocess.run(
-            ["wineserver", option],
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            check=False,
-        )
-
     def start(self) -> None:
         """Make the prefix if it is new, and sign in."""
         self.prefix.parent.mkdir(parents=True, exist_ok=True)
@@ -256,8 +166,8 @@ class Desktop:
         template = BUILD / "prefix"
         if not template.exists():
             part = BUILD / f"prefix-{os.getpid()}.part"
-            maker = Desktop(part, self._winpy, display=self._environment["DISPLAY"], language="ja")
-            maker.quiet("wineboot", "-i")
+            maker = Desktop(part, self._winpy, display=self.environment["DISPLAY"], language="ja")
+            maker.boot()
             maker.quiet("winecfg", "/v", "win10")
             for name in ("fonts", "desktop"):
                 maker.quiet("regedit", "/S", windows_path(INSIDE / f"{name}.reg"))
@@ -265,12 +175,12 @@ class Desktop:
             with contextlib.suppress(OSError):  # somebody else was faster
                 part.rename(template)
             shutil.rmtree(part, ignore_errors=True)
+            shutil.rmtree(maker.environment["HOME"], ignore_errors=True)
         return template
 
     def sign_in(self) -> None:
         """A new logon session: runs the Run keys and the Startup folder, shows the task bar."""
-        self._wineserver("-p")
-        self.quiet("wineboot")
+        self.boot()
         self.launch(windows_path(self._winpy / "pythonw.exe"), windows_path(INSIDE / "idle.py"))
         wait_for("the task bar", lambda: self.window(kind="Shell_TrayWnd"))
 
@@ -278,13 +188,6 @@ class Desktop:
         """Ask every program to end (WM_QUERYENDSESSION, WM_ENDSESSION), then end the session."""
         self.quiet("wineboot", "--end-session", timeout_s=30)
         self.close()
-
-    def close(self) -> None:
-        """Switch the PC off."""
-        self._wineserver("-k")
-        self._wineserver("-w")
-        while self._launched:
-            self._launched.pop().wait()
 
     # --- what is on the screen ---
 
@@ -320,13 +223,13 @@ class Desktop:
             left, top, right, bottom = box
             crop = ["-crop", f"{right - left}x{bottom - top}+{left}+{top}", "+repage"]
         subprocess.run(
-            ["import", "-window", "root", *crop, str(path)], env=self._environment, check=True
+            ["import", "-window", "root", *crop, str(path)], env=self.environment, check=True
         )
         return path
 
     def xdotool(self, *arguments: str) -> None:
         """Mouse and keys, as a person's."""
-        subprocess.run(["xdotool", *arguments], env=self._environment, check=True)
+        subprocess.run(["xdotool", *arguments], env=self.environment, check=True)
 
     def click(self, where: tuple[int, int] | Control, *, button: int = 1, times: int = 1) -> None:
         """Click on a point of the screen or the middle of a control."""

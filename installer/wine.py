@@ -1,0 +1,126 @@
+"""Wine, which runs Windows programs on Linux: a prefix, programs in it, and its server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+NOTES = ("it looks like wine32", "multiarch needs to be", 'execute "dpkg', "apt-get install wine32")
+"""What Debian's `wine` says each time where only 64-bit programs can run."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a Windows program ended. `code` is -1 when it was killed for taking too long."""
+
+    code: int
+    output: str
+
+
+def windows_path(path: Path) -> str:
+    """How Windows programs see a file of the machine."""
+    return "Z:" + str(path).replace("/", "\\")
+
+
+class Wine:
+    """One prefix. `close` it in the end: its server stays otherwise."""
+
+    def __init__(self, prefix: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.prefix = prefix
+        self.drive_c = prefix / "drive_c"
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            # Beside the prefix: Wine links the user's folders to the home directory.
+            "HOME": str(prefix.parent / f"{prefix.name}-home"),
+            "WINEPREFIX": str(prefix),
+            "WINEDEBUG": "-all",
+            # No browser engine, no .NET, no menu entries on the Linux desktop.
+            "WINEDLLOVERRIDES": "mscoree=;mshtml=;winemenubuilder.exe=d",
+            **(environment or {}),
+        }
+        self._launched: list[subprocess.Popen[bytes]] = []
+
+    def run(
+        self,
+        *command: str,
+        timeout_s: float = 60,
+        environment: Mapping[str, str] | None = None,
+        stdin: str | None = None,
+        cwd: Path | None = None,
+    ) -> Finished:
+        """Run a program to its end. Its output must end with it: for others there is `quiet`."""
+        process = subprocess.Popen(
+            ["wine", *command],
+            env={**self.environment, **(environment or {})},
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+        )
+        try:
+            data = None if stdin is None else stdin.encode()
+            output, _ = process.communicate(data, timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return Finished(-1, f"not finished after {timeout_s:g} s")
+        lines = output.decode("utf-8", "replace").replace("\r\n", "\n").splitlines(keepends=True)
+        text = "".join(line for line in lines if not line.startswith(NOTES))
+        return Finished(process.returncode, text)
+
+    def quiet(self, *command: str, timeout_s: float = 120) -> int:
+        """Run a program that may leave others running; its exit status, -1 when too slow."""
+        process = self._start(*command)
+        try:
+            return process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return -1
+
+    def launch(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start a program and leave it running."""
+        process = self._start(*command)
+        self._launched.append(process)
+        return process
+
+    def _start(self, *command: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            ["wine", *command],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def boot(self) -> None:
+        """Start the server, which then stays, and what starts with Windows. Makes the prefix."""
+        self.prefix.parent.mkdir(parents=True, exist_ok=True)
+        Path(self.environment["HOME"]).mkdir(parents=True, exist_ok=True)
+        if not self.drive_c.exists():
+            self.quiet("wineboot", "-i")
+            self._server("-w")
+        self._server("-p")
+        self.quiet("wineboot")
+
+    def close(self) -> None:
+        """End every program and the server."""
+        self._server("-k")
+        self._server("-w")
+        while self._launched:
+            self._launched.pop().wait()
+
+    def _server(self, option: str) -> None:
+        subprocess.run(
+            ["wineserver", option],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            check=False,
+        )
