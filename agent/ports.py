@@ -124,8 +124,13 @@ Request = dict[str, Any]
 class ControlChannel(Protocol):
     """How other processes of this user, and nobody else, talk to the running client."""
 
-    async def serve(self, handle: Callable[[Request], Awaitable[Request]]) -> None:
-        """Claim the channel and answer until cancelled. Raise ChannelBusy when it is taken."""
+    async def serve(
+        self, handle: Callable[[Request], Awaitable[Request]], *, claimed: Callable[[], None]
+    ) -> None:
+        """Claim the channel, call `claimed`, and answer until cancelled.
+
+        Raise ChannelBusy when another client has it, ChannelError when it cannot be opened.
+        """
 
 
 class ChannelBusy(AgentError):

@@ -156,7 +156,7 @@ def status(view: View, _: Translate) -> str:
     return _(_STATES[view.state])
 
 
-def days(view: View, translations: NullTranslations) -> str | None:
+def days_left(view: View, translations: NullTranslations) -> str | None:
     """How long the old password is still good; None when it is not old."""
     left = view.days_left
     if left is None:
@@ -174,18 +174,18 @@ def trouble(reason: Reason, _: Translate) -> tuple[str, str]:
     return _(matter), _(remedy)
 
 
-def warning(days_left: int, translations: NullTranslations) -> tuple[str, str]:
+def warning(days: int, translations: NullTranslations) -> tuple[str, str]:
     """Title and text of the toast at a sign-in with an old password."""
     title = translations.gettext("Your password has been changed")
-    if days_left == 0:
+    if days == 0:
         return title, translations.gettext(
             "The old password becomes invalid today. Please update the stored password."
         )
     return title, translations.ngettext(
         "The old password becomes invalid in {days} day. Please update the stored password.",
         "The old password becomes invalid in {days} days. Please update the stored password.",
-        days_left,
-    ).format(days=days_left)
+        days,
+    ).format(days=days)
 
 
 def password_needed(reason: Reason, _: Translate) -> tuple[str, str]:
