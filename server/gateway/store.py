@@ -103,7 +103,7 @@ class Store:
         """Wait for what is under way, and close the connections in their own threads."""
         loop = asyncio.get_running_loop()
         for executor in (self._reads, self._writes):
-            await loop.run_in_executor(executor, connection.close)
+            await loop.run_in_executor(executor, _close_connection)
             executor.shutdown()
 
     async def clear_presence(self) -> None:
@@ -183,6 +183,10 @@ def _set_up_connection() -> None:
         with connection.cursor() as cursor:
             # Who waits is worth no disk flush per login: see the module's text.
             cursor.execute("PRAGMA synchronous=NORMAL")
+
+
+def _close_connection() -> None:
+    connection.close()
 
 
 def _run(job: Callable[[], _T]) -> _T:

@@ -1,0 +1,154 @@
+"""Sets up the server for the tests: Django on an SQLite file, users, and a gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+import os
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import django
+import pytest
+import scramp.utils
+from django.apps import apps
+from django.core.management import call_command
+from django.db import connection
+
+from server import clock, config
+
+if TYPE_CHECKING:
+    from server.console.models import Account, Device, User
+    from server.gateway.server import Gateway
+
+_T = TypeVar("_T")
+
+if not apps.ready:
+    # At import, because test modules import models. The folder goes when the process does.
+    _folder = tempfile.TemporaryDirectory(prefix="coconowork-tests-")
+    config.use(config.load({}, data_dir=Path(_folder.name)))
+    os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
+    django.setup(set_prefix=False)
+
+P1, P2, P3 = "Passw0rd!", "Second-2nd", "Third+3rd"
+SALT = b"a salt for tests"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hash_once() -> Iterator[None]:
+    """Remember each PBKDF2 (0.3 s), on either side: the same answers at full iterations."""
+    original = scramp.utils.pbkdf2_hmac_hashlib
+    remembered = functools.cache(original)
+    scramp.utils.pbkdf2_hmac_hashlib = lambda hf, password, salt, iterations: remembered(
+        hf, password, salt, int(iterations)
+    )
+    yield
+    scramp.utils.pbkdf2_hmac_hashlib = original
+
+
+@pytest.fixture(scope="session")
+def _database(_hash_once: None) -> None:
+    call_command("migrate", verbosity=0)
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def account(_database: None) -> Account:
+    from server.console.models import Account  # noqa: PLC0415 - Django is set up by now
+
+    return Account.objects.create(name=f"account {next(_numbers)}")
+
+
+@pytest.fixture
+def make_user(account: Account) -> Callable[..., User]:
+    """`make_user(password=P1, **fields)`: a saved user with a name of its own."""
+    from server.console.hashers import ITERATIONS, Verifier  # noqa: PLC0415 - see above
+    from server.console.models import User  # noqa: PLC0415
+
+    def make(password: str = P1, **fields: object) -> User:
+        verifier = Verifier.of(password, salt=SALT, iterations=ITERATIONS)
+        user = User(account=account, username=f"user{next(_numbers)}", password=verifier.format())
+        for name, value in fields.items():
+            setattr(user, name, value)
+        user.save()
+        return user
+
+    return make
+
+
+@pytest.fixture
+def user(make_user: Callable[..., User]) -> User:
+    return make_user()
+
+
+@pytest.fixture
+def administrator(make_user: Callable[..., User]) -> User:
+    from server.console.models import User  # noqa: PLC0415 - see above
+
+    return make_user(role=User.Role.ADMINISTRATOR)
+
+
+@pytest.fixture
+def make_device() -> Callable[..., Device]:
+    """`make_device(user, key, waiting=True, **fields)`: a device as the gateway leaves it."""
+    from server.console.models import Device  # noqa: PLC0415 - see above
+    from tests.server.client import describe, new_key  # noqa: PLC0415
+
+    def make(user: User, *, waiting: bool = True, **fields: object) -> Device:
+        described = describe(new_key())
+        device = Device(
+            user=user, device_id=described.id, public_key=described.public_key, name="PC-1"
+        )
+        device.waiting_since = clock.now() if waiting else None
+        for name, value in fields.items():
+            setattr(device, name, value)
+        device.save()
+        return device
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _clock_back() -> Iterator[None]:
+    """Undo a moved clock."""
+    before = clock._offset
+    yield
+    clock.move(before - clock._offset)
+    assert clock._offset == before
+
+
+@pytest.fixture
+async def gateway(_database: None) -> AsyncIterator[Gateway]:
+    """A real gateway on a free port. It sweeps only when a test says so."""
+    from server.gateway.server import Gateway  # noqa: PLC0415 - see above
+
+    async with Gateway(sweep_interval_s=3600) as running:
+        yield running
+
+
+async def in_thread(work: Callable[[], _T]) -> _T:
+    """Django's database calls want a thread without a loop."""
+
+    def run() -> _T:
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(run)
+
+
+async def eventually(
+    check: Callable[[], Awaitable[_T | None]], *, within: timedelta = timedelta(seconds=10)
+) -> _T:
+    """Ask until there is an answer; for what another thread writes and nobody announces."""
+    async with asyncio.timeout(within.total_seconds()):
+        while not (answer := await check()):
+            await asyncio.sleep(0.02)
+        return answer
