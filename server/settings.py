@@ -49,8 +49,10 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "axes",
 ]
 MIDDLEWARE = [
+    "server.console.middleware.HeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -58,10 +60,16 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "server.console.middleware.TemporaryPasswordMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
-AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 ROOT_URLCONF = "server.console.urls"
 ASGI_APPLICATION = "server.console.asgi.application"
 TEMPLATES: list[dict[str, Any]] = [
@@ -113,6 +121,43 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _config.is_https else 0
 
 # --- the pages: lockout, content security policy, validators, log-in addresses ---
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "login"
+CSRF_FAILURE_VIEW = "server.console.views.session.csrf_failure"
+CSRF_COOKIE_HTTPONLY = True
+if _config.is_https:
+    # Such a name is taken only from this very host, over https.
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-session", "__Host-csrf"
+SESSION_COOKIE_AGE = 12 * 3600
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+LANGUAGE_COOKIE_SECURE = _config.is_https
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+SECURE_SSL_REDIRECT = _config.is_https
+SILENCED_SYSTEM_CHECKS = [
+    # Whether HSTS covers other hosts below this name (W005), and is preloaded into browsers
+    # (W021), is up to whoever owns the domain.
+    "security.W005",
+    "security.W021",
+]
 
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"server.console.validators.{name}"}
+    for name in (
+        "LengthRule",
+        "AsciiRule",
+        "KindsRule",
+        "NotUserNameRule",
+        "NotCommonRule",
+        "NotKnownRule",
+    )
+]
 
+AXES_HANDLER = "server.console.lockout.Handler"
+AXES_LOCKOUT_CALLABLE = "server.console.views.session.locked_out"
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
 # --- end of the pages' part ---

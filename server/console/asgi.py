@@ -6,4 +6,8 @@ from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "server.settings")
 
-application = get_asgi_application()
+_django = get_asgi_application()
+
+from server.console.middleware import limit_body  # noqa: E402 - Django has to be set up first
+
+application = limit_body(_django)

@@ -2,6 +2,47 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from server.console.views import app, imports, password, pcs, reports, session, users
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", pcs.home, name="home"),
+    path("live/pcs/", pcs.live_pcs, name="live-pcs"),
+    path("pcs/<int:pk>/disconnect/", pcs.disconnect, name="pc-disconnect"),
+    path("pcs/<int:pk>/allow/", pcs.allow, name="pc-allow"),
+    path("login/", session.Login.as_view(), name="login"),
+    path("logout/", session.logout, name="logout"),
+    path("language/", session.set_language, name="set-language"),
+    path("password/", password.change, name="password"),
+    path("password/rules/", password.password_rules, name="password-rules"),
+    path("password/end-old/", password.end_old, name="end-old"),
+    path("password/changed/<str:change_id>/", password.changed, name="password-changed"),
+    path("live/push/", password.live_push, name="live-push"),
+    path("live/changed/<str:change_id>/", password.live_changed, name="live-changed"),
+    path("users/", users.user_list, name="users"),
+    path("users/new/", users.user_new, name="user-new"),
+    path("users/import/", imports.user_import, name="user-import"),
+    path("users/<int:pk>/", users.user_detail, name="user"),
+    path("users/<int:pk>/changed/<str:change_id>/", users.user_changed, name="user-changed"),
+    path("users/<int:pk>/end-old/", users.user_end_old, name="user-end-old"),
+    path(
+        "users/<int:pk>/pcs/<int:device_pk>/<str:deed>/",
+        users.user_pc,
+        name="user-pc",
+    ),
+    path("users/<int:pk>/<str:deed>/", users.user_deed, name="user-deed"),
+    path("old-passwords/", reports.old_passwords, name="old-passwords"),
+    path("old-passwords.csv", reports.old_passwords_csv, name="old-passwords-csv"),
+    path("audit/", reports.audit_trail, name="audit"),
+    path("app/", app.app, name="app"),
+    path("app/live/", app.live_app, name="app-live"),
+    path("app/login/", app.AppLogin.as_view(), name="app-login"),
+    path("app/logout/", app.logout, name="app-logout"),
+    path("app/manifest.webmanifest", app.manifest, name="app-manifest"),
+]
+
+handler400 = session.bad_request
+handler403 = session.forbidden
+handler404 = session.not_found
+handler500 = session.server_error

@@ -1,0 +1,263 @@
+"""The forms of the pages: what may be typed, and what is said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+from django.contrib.auth import authenticate
+from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.validators import RegexValidator
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, pgettext_lazy
+
+from server.console.events import action_choices
+from server.console.lockout import one_at_a_time
+from server.console.models import Account, Device, User
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise as StrPromise
+
+MAX_TYPED = 1024
+"""Characters of a password field; more than any rule allows, so that the rule gets to speak."""
+
+
+class PasswordField(forms.CharField):
+    """A password as typed: not stripped, never sent back."""
+
+    def __init__(self, *, label: str | StrPromise, autocomplete: str) -> None:
+        attributes = {"autocomplete": autocomplete, "maxlength": MAX_TYPED, "spellcheck": "false"}
+        super().__init__(
+            label=label,
+            strip=False,
+            max_length=MAX_TYPED,
+            widget=forms.PasswordInput(render_value=False, attrs=attributes),
+        )
+
+
+class LoginForm(AuthenticationForm):
+    """User name and current password. One answer to everything that is wrong with them."""
+
+    username = forms.CharField(
+        label=gettext_lazy("User name"),
+        max_length=150,
+        widget=forms.TextInput(
+            attrs={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
+        ),
+    )
+    password = PasswordField(label=gettext_lazy("Password"), autocomplete="current-password")
+
+    error_messages = {  # noqa: RUF012 - Django copies it
+        "invalid_login": gettext_lazy("The user name or the password is wrong."),
+        "inactive": gettext_lazy("The user name or the password is wrong."),
+    }
+
+    def clean(self) -> dict[str, Any]:
+        with one_at_a_time(self.cleaned_data.get("username", "")):
+            return super().clean()
+
+
+class NewPasswordForm(forms.Form):
+    """A new password, typed twice, for `user`."""
+
+    new_password1 = PasswordField(label=gettext_lazy("New password"), autocomplete="new-password")
+    new_password2 = PasswordField(
+        label=gettext_lazy("New password (again)"), autocomplete="new-password"
+    )
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        first, second = cleaned.get("new_password1"), cleaned.get("new_password2")
+        if first and second and first != second:
+            self.add_error(
+                "new_password2",
+                ValidationError(_("The two new passwords are not the same."), code="mismatch"),
+            )
+        elif first and second and not self.errors:
+            try:
+                validate_password(first, self.user)
+            except ValidationError as error:
+                self.add_error("new_password1", error)
+        return cleaned
+
+
+class ForcePasswordForm(NewPasswordForm):
+    """What an account administrator sets for a user."""
+
+    must_change = forms.BooleanField(
+        label=gettext_lazy("Password change required at next login"), required=False, initial=True
+    )
+
+
+class OwnPasswordForm(NewPasswordForm):
+    """A user's own change. `push_to` are the PCs that take it: chosen, and waiting now."""
+
+    current_password = PasswordField(
+        label=gettext_lazy("Current password"), autocomplete="current-password"
+    )
+    push = forms.BooleanField(
+        label=gettext_lazy("Apply the password change to “coconowork client”"), required=False
+    )
+    device = forms.TypedMultipleChoiceField(coerce=int, required=False)
+    shown = forms.TypedMultipleChoiceField(coerce=int, required=False)
+    field_order = ("current_password", "new_password1", "new_password2", "push", "device", "shown")
+
+    def __init__(
+        self,
+        *args: Any,
+        request: HttpRequest,
+        waiting: Sequence[Device],
+        ask_current: bool,
+        offer_push: bool,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.request = request
+        self.waiting = waiting
+        own = [(device.pk, "") for device in self.user.devices.all()]
+        for name in ("device", "shown"):
+            field = self.fields[name]
+            assert isinstance(field, forms.TypedMultipleChoiceField)  # noqa: S101 - as above
+            field.choices = own
+        if not ask_current:
+            del self.fields["current_password"]
+        if not offer_push:
+            for name in ("push", "device", "shown"):
+                del self.fields[name]
+
+    @property
+    def chosen(self) -> set[int]:
+        """Which PCs the user wants the push to reach."""
+        return set(self.cleaned_data.get("device", ())) if self.cleaned_data.get("push") else set()
+
+    @property
+    def push_to(self) -> list[Device]:
+        return [device for device in self.waiting if device.pk in self.chosen]
+
+    @property
+    def gone(self) -> set[int]:
+        """Chosen PCs that do not wait any more."""
+        return self.chosen - {device.pk for device in self.waiting}
+
+    @property
+    def come(self) -> list[Device]:
+        """PCs that began to wait after the page was made."""
+        if "shown" not in self.fields:
+            return []
+        shown = set(self.cleaned_data.get("shown", ()))
+        return [device for device in self.waiting if device.pk not in shown]
+
+    def clean_current_password(self) -> str:
+        """Checked like a login, so that guessing is counted and locked out like there."""
+        password: str = self.cleaned_data["current_password"]
+        name = self.user.get_username()
+        with one_at_a_time(name):
+            checked = authenticate(self.request, username=name, password=password)
+        if checked is None:
+            if getattr(self.request, "axes_locked_out", False):
+                raise PermissionDenied
+            raise ValidationError(_("The current password is wrong."), code="wrong")
+        return password
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if cleaned.get("push") and not self.errors and not self.push_to:
+            if self.chosen:
+                message = _(
+                    "The client has stopped waiting meanwhile, so nothing was changed. Choose "
+                    "“Change” again to change the password without applying it to the client."
+                )
+            else:
+                message = _("Choose at least one PC, or switch this off.")
+            self.add_error("push", ValidationError(message, code="none_waiting"))
+        return cleaned
+
+
+_username_rule = RegexValidator(
+    r"\A[A-Za-z0-9][A-Za-z0-9._@-]*\Z",
+    gettext_lazy("Use half-width letters, digits and . _ - @, beginning with a letter or digit."),
+)
+
+
+class UserForm(forms.Form):
+    """A new user, typed or from a line of a file. The account is the administrator's."""
+
+    username = forms.CharField(
+        label=gettext_lazy("User name"),
+        max_length=64,
+        validators=[_username_rule],
+        help_text=gettext_lazy("Half-width letters, digits and . _ - @, up to 64 characters."),
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+        ),
+    )
+    display_name = forms.CharField(
+        label=pgettext_lazy("of a person", "Name"), max_length=150, required=False
+    )
+    role = forms.ChoiceField(
+        label=gettext_lazy("Role"), choices=User.Role.choices, initial=User.Role.GENERAL
+    )
+
+    def clean_username(self) -> str:
+        """Names that differ only in case would be a trap for people."""
+        name: str = self.cleaned_data["username"]
+        if User.objects.filter(username__iexact=name).exists():
+            raise ValidationError(_("This user name is taken."), code="taken")
+        return name
+
+    def user_of(self, account: Account) -> User:
+        """The user that the form describes, not saved and without a password."""
+        return User(account=account, **self.cleaned_data)
+
+
+class ImportForm(forms.Form):
+    """A file of users."""
+
+    file = forms.FileField(
+        label=gettext_lazy("CSV file"), widget=forms.FileInput(attrs={"accept": ".csv,text/csv"})
+    )
+
+
+class UserFilterForm(forms.Form):
+    """What the list of users is narrowed to."""
+
+    STATES: ClassVar = [
+        ("", gettext_lazy("All")),
+        ("waiting", gettext_lazy("Waiting")),
+        ("old", gettext_lazy("On an old password")),
+        ("temporary", gettext_lazy("Temporary password")),
+        ("disabled", gettext_lazy("Disabled")),
+    ]
+    q = forms.CharField(
+        label=gettext_lazy("User name or name"),
+        max_length=150,
+        required=False,
+        widget=forms.TextInput(attrs={"type": "search", "autocomplete": "off"}),
+    )
+    state = forms.ChoiceField(label=gettext_lazy("State"), choices=STATES, required=False)
+
+
+class AuditFilterForm(forms.Form):
+    """What the audit trail is narrowed to."""
+
+    q = forms.CharField(
+        label=gettext_lazy("User name"),
+        max_length=64,
+        required=False,
+        widget=forms.TextInput(attrs={"type": "search", "autocomplete": "off"}),
+    )
+    action = forms.ChoiceField(label=gettext_lazy("Action"), choices=action_choices, required=False)
+    since = forms.DateField(
+        label=gettext_lazy("From"), required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+    until = forms.DateField(
+        label=gettext_lazy("To"), required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )

@@ -1,0 +1,122 @@
+"""What holds for every request: response headers, body size, and the temporary password."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; manifest-src 'self'; form-action 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'"
+)
+MAX_BODY_BYTES = 2 * 1024 * 1024
+"""The largest form or file that is read."""
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+View = Callable[..., HttpResponseBase]
+
+
+class HeadersMiddleware:
+    """Sets what browsers must know on every answer; pages are kept in no cache."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        response.headers.setdefault(
+            "Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+        )
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+
+def reachable_with_temporary_password(view: View) -> View:
+    """Mark a view that a user may reach before the temporary password is changed."""
+    view.reachable_with_temporary_password = True  # type: ignore[attr-defined]  # a mark
+    return view
+
+
+class TemporaryPasswordMiddleware:
+    """Leads whoever logged in with a temporary password to its change, and nowhere else."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: View, _args: object, _kwargs: object
+    ) -> HttpResponse | None:
+        user = request.user
+        if not user.is_authenticated or not user.must_change_password:
+            return None
+        if getattr(view, "reachable_with_temporary_password", False):
+            return None
+        return redirect("password")
+
+
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+AsgiApp = Callable[[Any, Receive, Send], Awaitable[None]]
+
+
+class _BodyTooLarge(Exception):
+    pass
+
+
+def limit_body(app: AsgiApp, *, max_bytes: int = MAX_BODY_BYTES) -> AsgiApp:
+    """Wrap an ASGI application: a longer body gets 413, before it is kept anywhere.
+
+    Django itself reads a whole body, to disk if need be, before it looks at it.
+    """
+
+    async def limited(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > max_bytes:
+            await _refuse(send)
+            return
+        seen = 0
+        started = False
+
+        async def counted() -> Any:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > max_bytes:
+                raise _BodyTooLarge
+            return message
+
+        async def noted(message: Any) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await app(scope, counted, noted)
+        except _BodyTooLarge:
+            if not started:
+                await _refuse(send)
+
+    return limited
+
+
+async def _refuse(send: Send) -> None:
+    text = "413 Content Too Large / 送信されたデータが大きすぎます。\n".encode()
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(text)).encode()),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": text})

@@ -1,0 +1,49 @@
+"""Small things that the templates need."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django import template
+from django.forms import BoundField
+from django.utils import formats, timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+
+@register.filter
+def moment(at: datetime | None) -> str:
+    """A point in time, to the minute, for the eye and for machines."""
+    if at is None:
+        return "–"
+    local = timezone.localtime(at)
+    text = f"{formats.date_format(local, 'DATE_FORMAT')} {local:%H:%M}"
+    return format_html('<time datetime="{}">{}</time>', local.isoformat(timespec="minutes"), text)
+
+
+@register.filter
+def day(at: datetime | None) -> str:
+    """A date."""
+    if at is None:
+        return "–"
+    local = timezone.localtime(at)
+    text = formats.date_format(local, "DATE_FORMAT")
+    return format_html('<time datetime="{}">{}</time>', f"{local:%Y-%m-%d}", text)
+
+
+@register.simple_tag
+def widget(field: BoundField, described_by: str = "") -> SafeString:
+    """The field's widget, tied to its help and its errors."""
+    ids = [described_by] if described_by else []
+    if field.help_text:
+        ids.append(f"{field.id_for_label}_help")
+    if field.errors:
+        ids.append(f"{field.id_for_label}_error")
+    attributes: dict[str, str | bool] = {}
+    if ids:
+        attributes["aria-describedby"] = " ".join(ids)
+    if field.errors:
+        attributes["aria-invalid"] = "true"
+    return field.as_widget(attrs=attributes)

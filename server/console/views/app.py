@@ -1,0 +1,72 @@
+"""`/app/`, the smartphone's page: log in with the current password, see whether the PC waits."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_not_required, login_required
+from django.contrib.auth.views import LogoutView
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.templatetags.static import static
+from django.urls import reverse
+from django.utils.translation import get_language
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET
+
+from server.console import presence
+from server.console.middleware import reachable_with_temporary_password
+from server.console.models import User
+from server.console.views.common import live, user_of
+from server.console.views.session import Login
+
+
+class AppLogin(Login):
+    """The same login, dressed for a small screen."""
+
+    template_name = "console/app_login.html"
+    next_page = "app"
+
+
+logout = reachable_with_temporary_password(LogoutView.as_view(next_page="app-login"))
+
+
+def _pcs(user: User) -> list[presence.Pc]:
+    return [pc for pc in presence.pcs_of(user) if not pc.blocked]
+
+
+@login_required(login_url="app-login")
+@require_GET
+def app(request: HttpRequest) -> HttpResponse:
+    """Which of the own PCs wait."""
+    return render(request, "console/app.html", {"pcs": _pcs(user_of(request))})
+
+
+@login_required(login_url="app-login")
+@require_GET
+def live_app(request: HttpRequest) -> HttpResponse:
+    """The same, a moment later."""
+    return live(request, "console/_app_pcs.html", pcs=_pcs(user_of(request)))
+
+
+@reachable_with_temporary_password
+@login_not_required
+@require_GET
+def manifest(_request: HttpRequest) -> JsonResponse:
+    """What a smartphone needs to install the page."""
+    icons = [
+        {"src": static(f"console/icon-{size}.png"), "sizes": f"{size}x{size}", "type": "image/png"}
+        for size in (192, 512)
+    ]
+    content = {
+        "id": reverse("app"),
+        "name": _("coconowork"),
+        "short_name": _("coconowork"),
+        "description": _("See whether your office PC waits for you."),
+        "lang": get_language(),
+        "start_url": reverse("app"),
+        "scope": reverse("app"),
+        "display": "standalone",
+        "background_color": "#f5f7f6",
+        "theme_color": "#1f6f5c",
+        "icons": icons,
+    }
+    return JsonResponse(content, content_type="application/manifest+json")

@@ -1,0 +1,73 @@
+"""What the views share."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, cast
+
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Page, Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, QueryDict
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.views.decorators.debug import sensitive_post_parameters
+
+from server.console.models import User
+
+P = ParamSpec("P")
+View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+
+hide_passwords = sensitive_post_parameters(
+    "password", "current_password", "new_password1", "new_password2"
+)
+"""Keeps the fields out of any report about an error."""
+
+
+def user_of(request: HttpRequest) -> User:
+    """Who is logged in; only for views that need a login."""
+    return cast("User", request.user)
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """Whence the request comes. Behind a trusted proxy the server has put it right already."""
+    try:
+        return str(ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")))
+    except ValueError:
+        return None
+
+
+def administrators_only(view: View[P]) -> View[P]:
+    """Refuse general users."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        if not user_of(request).is_administrator:
+            raise PermissionDenied
+        return view(request, *args, **kwargs)
+
+    return guarded
+
+
+def live(request: HttpRequest, template: str, **context: Any) -> JsonResponse:
+    """A part of a page as it is now, for the script that keeps it up to date."""
+    return JsonResponse({"html": render_to_string(template, context, request)})
+
+
+def confirm(request: HttpRequest, **context: Any) -> HttpResponse:
+    """Ask before a deed. Context: title, texts, button, cancel (an address)."""
+    return render(request, "console/confirm.html", context)
+
+
+def page_of(request: HttpRequest, rows: QuerySet[Any, Any], *, size: int) -> Page[Any]:
+    """The page that `?page=` names; the nearest one when there is none such."""
+    return Paginator(rows, size).get_page(request.GET.get("page"))
+
+
+def without_page(request: HttpRequest) -> str:
+    """The query of this request for the links to other pages: `q=…&` or nothing."""
+    query: QueryDict = request.GET.copy()
+    query.pop("page", None)
+    return f"{query.urlencode()}&" if query else ""

@@ -1,0 +1,108 @@
+"""Users from a CSV file, with a report line by line and the temporary passwords shown once."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods
+
+from server.console import csvfiles, passwords, temporary
+from server.console.forms import ImportForm, UserForm
+from server.console.models import Account, User
+from server.console.views.common import administrators_only, client_address, user_of
+from server.console.views.users import save_new
+
+
+@dataclass
+class Report:
+    """What became of one line of the file."""
+
+    number: int
+    username: str
+    user: User | None = None
+    password: str = ""
+    error: str = ""
+
+
+@administrators_only
+@require_http_methods(["GET", "HEAD", "POST"])
+def user_import(request: HttpRequest) -> HttpResponseBase:
+    """Take a file; each line makes one user or, if anything is wrong with it, nothing."""
+    form = ImportForm(request.POST or None, request.FILES or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            lines = csvfiles.read_users(form.cleaned_data["file"].read())
+        except csvfiles.CsvError as error:
+            form.add_error("file", str(error))
+        else:
+            by = user_of(request)
+            reports = _create(lines, by=by, address=client_address(request))
+            return render(request, "console/import_report.html", _outcome(reports))
+    limits = {"kib": csvfiles.MAX_FILE_BYTES // 1024, "users": csvfiles.MAX_USERS}
+    return render(request, "console/import.html", {"form": form, "limits": limits})
+
+
+def _create(lines: list[csvfiles.Line], *, by: User, address: str | None) -> list[Report]:
+    seen: set[str] = set()
+    reports = [_check(line, seen, by.account) for line in lines]
+    good = [report for report in reports if report.user]
+    # Hashing leaves the interpreter lock alone, so it takes all cores.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(_give_password, good))
+    for report in good:
+        _save(report, by=by, address=address)
+    return reports
+
+
+def _check(line: csvfiles.Line, seen: set[str], account: Account) -> Report:
+    """Whether the line makes a user; `seen` holds the names of the lines before it."""
+    name = line.values.get("username", "")
+    report = Report(line.number, name)
+    role = csvfiles.ROLES.get(line.values.get("role", "").strip().lower(), "?")
+    form = UserForm({**line.values, "role": role})
+    if line.values["extra"]:
+        report.error = _("There are more cells than columns.")
+    elif role == "?":
+        report.error = _("The role is neither “general” nor “administrator”.")
+    elif not form.is_valid():
+        report.error = " ".join(str(text) for texts in form.errors.values() for text in texts)
+    elif name.casefold() in seen:
+        report.error = _("This user name stands in the file twice.")
+    else:
+        seen.add(name.casefold())
+        report.user = form.user_of(account)
+    return report
+
+
+def _give_password(report: Report) -> None:
+    assert report.user is not None  # noqa: S101 - only good lines come here
+    report.password = temporary.generate()
+    passwords.set_initial(report.user, report.password, must_change=True)
+
+
+def _save(report: Report, *, by: User, address: str | None) -> None:
+    assert report.user is not None  # noqa: S101 - only good lines come here
+    if not save_new(report.user, by=by, address=address):
+        report.user, report.password = None, ""
+        report.error = _("This user name is taken.")
+
+
+def _outcome(reports: list[Report]) -> dict[str, Any]:
+    """For the page. The file of passwords is in the page itself and nowhere else."""
+    created = [report for report in reports if report.user]
+    rows = [[_("User name"), _("Temporary password")]]
+    rows += [[report.username, report.password] for report in created]
+    file = b64encode(csvfiles.write(rows)).decode()
+    return {
+        "reports": reports,
+        "created": len(created),
+        "failed": len(reports) - len(created),
+        "file": f"data:text/csv;charset=utf-8;base64,{file}",
+    }

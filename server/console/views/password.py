@@ -1,0 +1,159 @@
+"""A user's own password: changing it, what became of the change, and the rules."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods
+
+from server.console import passwords, presence
+from server.console.forms import OwnPasswordForm
+from server.console.middleware import reachable_with_temporary_password
+from server.console.models import Device, PasswordChange, User
+from server.console.validators import rules
+from server.console.views.common import client_address, confirm, hide_passwords, live, user_of
+
+
+@reachable_with_temporary_password
+@hide_passwords
+@require_http_methods(["GET", "HEAD", "POST"])
+def change(request: HttpRequest) -> HttpResponseBase:
+    """「パスワード変更」. With a temporary password, without asking for it once more."""
+    user = user_of(request)
+    temporary = user.must_change_password
+    waiting = list(presence.waiting(user))
+    form = OwnPasswordForm(
+        request.POST or None,
+        user=user,
+        request=request,
+        waiting=waiting,
+        ask_current=not temporary,
+        offer_push=not user.is_administrator,
+    )
+    if request.method == "POST" and form.is_valid():
+        done = _perform(request, form)
+        if done is not None:
+            return redirect("password-changed", change_id=done.pk)
+    context = {"form": form, "temporary": temporary, **_push_context(form, waiting)}
+    return render(request, "console/password.html", context)
+
+
+def _perform(request: HttpRequest, form: OwnPasswordForm) -> PasswordChange | None:
+    """Change it, or say at the form why not."""
+    user = form.user
+    try:
+        change = passwords.change_own(
+            user,
+            new_password=form.cleaned_data["new_password1"],
+            push_to=form.push_to,
+            address=client_address(request),
+        )
+    except passwords.ConcurrentChange:
+        form.add_error(None, _("This password was changed elsewhere meanwhile. Nothing was done."))
+        return None
+    except (passwords.ReusedPassword, passwords.UnusablePassword):
+        form.add_error("new_password1", _("This password cannot be used. Choose another one."))
+        return None
+    update_session_auth_hash(request, user)
+    _tell_who_came_and_went(request, form)
+    return change
+
+
+def _tell_who_came_and_went(request: HttpRequest, form: OwnPasswordForm) -> None:
+    gone = Device.objects.filter(pk__in=form.gone)
+    if gone:
+        names = _(", ").join(device.name for device in gone)
+        text = _("Stopped waiting before the change, so not applied there: %(pcs)s")
+        messages.warning(request, text % {"pcs": names})
+    come = [device for device in form.come if device.pk not in form.chosen]
+    if come:
+        names = _(", ").join(device.name for device in come)
+        text = _("Began to wait after you opened the page, so not applied there: %(pcs)s")
+        messages.warning(request, text % {"pcs": names})
+
+
+def _push_context(form: OwnPasswordForm, waiting: list[Device]) -> dict[str, object]:
+    """Who waits, and which of them are ticked: all, unless the user has chosen already."""
+    ticked = {device.pk for device in waiting}
+    on = bool(waiting)
+    if form.is_bound and "push" in form.fields:
+        data = form.request.POST
+        shown, chosen = set(data.getlist("shown")), set(data.getlist("device"))
+        ticked = {pk for pk in ticked if str(pk) in chosen or str(pk) not in shown}
+        on = on and ("push" in data or not shown)
+    return {"waiting": waiting, "ticked": ticked, "push_on": on}
+
+
+@reachable_with_temporary_password
+@require_GET
+def live_push(request: HttpRequest) -> HttpResponse:
+    """The PCs below the switch."""
+    waiting = list(presence.waiting(user_of(request)))
+    ticked = {device.pk for device in waiting}
+    return live(request, "console/_push.html", waiting=waiting, ticked=ticked)
+
+
+def _change_of(user: User, change_id: str) -> PasswordChange:
+    return get_object_or_404(PasswordChange, pk=change_id, user=user)
+
+
+def _outcome(change: PasswordChange) -> dict[str, object]:
+    rows = presence.deliveries(change)
+    return {"change": change, "rows": rows, "settled": presence.are_settled(rows)}
+
+
+@require_GET
+def changed(request: HttpRequest, change_id: str) -> HttpResponse:
+    """「パスワードが変更されました。」 and what happened on each PC."""
+    user = user_of(request)
+    return render(request, "console/changed.html", _outcome(_change_of(user, change_id)))
+
+
+@require_GET
+def live_changed(request: HttpRequest, change_id: str) -> HttpResponse:
+    """The same rows, a moment later."""
+    change = _change_of(user_of(request), change_id)
+    return live(request, "console/_deliveries.html", **_outcome(change))
+
+
+@reachable_with_temporary_password
+@login_not_required
+@require_GET
+def password_rules(request: HttpRequest) -> HttpResponse:
+    """「ココナワークのパスワードの条件」."""
+    texts = [rule.rule_text() for rule in rules()]
+    return render(request, "console/rules.html", {"rules": texts})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def end_old(request: HttpRequest) -> HttpResponseBase:
+    """End the own old passwords before their time."""
+    user = user_of(request)
+    if request.method == "POST":
+        if passwords.end_old_passwords(user, by=user, address=client_address(request)):
+            messages.success(request, _("The old passwords are no longer valid."))
+        else:
+            messages.info(request, _("There was no old password that was still valid."))
+        return redirect("home")
+    return confirm(
+        request,
+        title=_("End old passwords now"),
+        texts=end_old_warning(),
+        button=_("End old passwords"),
+        cancel="/",
+    )
+
+
+def end_old_warning() -> list[str]:
+    """What ending old passwords early does, for whoever is about to."""
+    return [
+        _(
+            "PCs whose client still uses an old password are cut off at once. They cannot be "
+            "reached until somebody signs in at the PC and updates the stored password there."
+        ),
+        _("Do this when a PC was stolen or lost, or when an old password became known."),
+    ]

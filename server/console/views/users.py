@@ -1,0 +1,271 @@
+"""「ユーザ管理」: the list, one user, and what an account administrator does to a user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, prefetch_related_objects
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods
+
+from server import bus, clock
+from server.console import audit, passwords, presence, temporary
+from server.console.events import PageAction
+from server.console.forms import ForcePasswordForm, UserFilterForm, UserForm
+from server.console.models import Account, AuditEvent, Device, PasswordChange, User
+from server.console.views import reports
+from server.console.views.common import (
+    administrators_only,
+    client_address,
+    confirm,
+    hide_passwords,
+    page_of,
+    user_of,
+    without_page,
+)
+from server.console.views.password import end_old_warning
+from server.console.views.pcs import set_blocked
+
+PAGE_SIZE = 50
+RECENT_EVENTS = 10
+
+
+def _listed(account: Account, form: UserFilterForm) -> QuerySet[User]:
+    """The account's users that the filter lets through."""
+    users = account.users.all()
+    if not form.is_valid():
+        return users.none()
+    text, state = form.cleaned_data["q"].strip(), form.cleaned_data["state"]
+    if text:
+        users = users.filter(Q(username__icontains=text) | Q(display_name__icontains=text))
+    devices = Device.objects.filter(user=OuterRef("pk"), blocked_at__isnull=True)
+    if state == "waiting":
+        users = users.filter(Exists(devices.filter(waiting_since__isnull=False)))
+    elif state == "old":
+        old = devices.filter(login_password="old", login_valid_until__gt=clock.now())
+        users = users.filter(Exists(old))
+    elif state == "temporary":
+        users = users.filter(must_change_password=True)
+    elif state == "disabled":
+        users = users.filter(is_active=False)
+    return users
+
+
+def _row(user: User) -> dict[str, object]:
+    """A user with what the list says about the user's PCs."""
+    pcs = [pc for pc in map(presence.Pc.of, user.devices.all()) if not pc.blocked]
+    ends = [pc.valid_until for pc in pcs if pc.password == "old" and pc.valid_until]
+    return {
+        "user": user,
+        "waiting": any(pc.waiting for pc in pcs),
+        "old_until": min(ends, default=None),
+        "days_left_text": presence.days_left_text(min(ends)) if ends else "",
+        "last_seen": max((pc.device.last_seen_at for pc in pcs), default=None),
+    }
+
+
+@administrators_only
+@require_GET
+def user_list(request: HttpRequest) -> HttpResponseBase:
+    """All users of the account, with search and paging."""
+    form = UserFilterForm(request.GET)
+    page = page_of(request, _listed(user_of(request).account, form), size=PAGE_SIZE)
+    shown = list(page)
+    prefetch_related_objects(shown, "devices")
+    context = {
+        "form": form,
+        "page": page,
+        "rows": [_row(user) for user in shown],
+        "query": without_page(request),
+        "filtered": any(request.GET.get(name) for name in form.fields),
+    }
+    return render(request, "console/users.html", context)
+
+
+def _user(request: HttpRequest, pk: int) -> User:
+    """A user of the administrator's own account; there are no others."""
+    return get_object_or_404(User, pk=pk, account=user_of(request).account)
+
+
+@hide_passwords
+@administrators_only
+@require_http_methods(["GET", "HEAD", "POST"])
+def user_detail(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """One user, with the form that forces a new password."""
+    user, by = _user(request, pk), user_of(request)
+    own = user.pk == by.pk
+    form = ForcePasswordForm(request.POST or None, user=user)
+    if request.method == "POST" and own:
+        return redirect("password")
+    if request.method == "POST" and form.is_valid():
+        change = _force(request, form)
+        if change is not None:
+            return redirect("user-changed", pk=user.pk, change_id=change.pk)
+    events = AuditEvent.objects.filter(account=by.account, subject=user)[:RECENT_EVENTS]
+    context = {
+        "person": user,
+        "own": own,
+        "form": form,
+        "pcs": presence.pcs_of(user),
+        "old_valid_until": passwords.old_valid_until(user),
+        "rows": reports.readable(events),
+    }
+    return render(request, "console/user.html", context)
+
+
+def _force(request: HttpRequest, form: ForcePasswordForm) -> PasswordChange | None:
+    """「パスワードを変更」, or say at the form why not."""
+    try:
+        return passwords.force(
+            form.user,
+            by=user_of(request),
+            new_password=form.cleaned_data["new_password1"],
+            must_change=form.cleaned_data["must_change"],
+            address=client_address(request),
+        )
+    except passwords.ConcurrentChange:
+        form.add_error(None, _("This password was changed elsewhere meanwhile. Nothing was done."))
+    except (passwords.ReusedPassword, passwords.UnusablePassword):
+        form.add_error("new_password1", _("This password cannot be used. Choose another one."))
+    return None
+
+
+@administrators_only
+@require_GET
+def user_changed(request: HttpRequest, pk: int, change_id: str) -> HttpResponseBase:
+    """「パスワードが変更されました。」 and what to tell the user."""
+    user = _user(request, pk)
+    change = get_object_or_404(
+        PasswordChange, pk=change_id, user=user, kind=PasswordChange.Kind.FORCED
+    )
+    context = {"person": user, "change": change, "pcs": presence.pcs_of(user)}
+    return render(request, "console/user_changed.html", context)
+
+
+@administrators_only
+@require_http_methods(["GET", "HEAD", "POST"])
+def user_new(request: HttpRequest) -> HttpResponseBase:
+    """A new user with a temporary password that is shown once, on the answer to the form."""
+    form = UserForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        by, password = user_of(request), temporary.generate()
+        user = form.user_of(by.account)
+        passwords.set_initial(user, password, must_change=True)
+        if save_new(user, by=by, address=client_address(request)):
+            context = {"person": user, "temporary_password": password}
+            return render(request, "console/user_created.html", context)
+        form.add_error("username", _("This user name is taken."))
+    return render(request, "console/user_new.html", {"form": form})
+
+
+def save_new(user: User, *, by: User, address: str | None) -> bool:
+    """Save a new user with its audit event; False when the name was taken a moment before."""
+    try:
+        with transaction.atomic():
+            user.save()
+            action = audit.Action.USER_CREATED
+            audit.record(action, actor=by, subject=user, address=address, role=user.role)
+    except IntegrityError:
+        return False
+    return True
+
+
+Deed = Callable[[User], str]
+"""What is done to a user, inside a transaction; answers with the message to show."""
+
+
+def _disable(user: User) -> str:
+    User.objects.filter(pk=user.pk).update(is_active=False, session_epoch=F("session_epoch") + 1)
+    return _("%(user)s was disabled.") % {"user": user.username}
+
+
+def _enable(user: User) -> str:
+    User.objects.filter(pk=user.pk).update(is_active=True)
+    return _("%(user)s was enabled.") % {"user": user.username}
+
+
+def _end_sessions(user: User) -> str:
+    User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
+    return _("All sessions of %(user)s were ended.") % {"user": user.username}
+
+
+_deeds: dict[str, tuple[PageAction, Deed]] = {
+    "disable": (PageAction.USER_DISABLED, _disable),
+    "enable": (PageAction.USER_ENABLED, _enable),
+    "end-sessions": (PageAction.SESSIONS_ENDED, _end_sessions),
+}
+
+
+def _question(deed: str, user: User) -> dict[str, object]:
+    name = {"user": user.username}
+    if deed == "disable":
+        text = _("The user is logged out everywhere, and the user's PCs cannot wait any more.")
+        return {"title": _("Disable %(user)s") % name, "texts": [text], "button": _("Disable")}
+    if deed == "enable":
+        text = _("The user can log in again with the current password.")
+        return {"title": _("Enable %(user)s") % name, "texts": [text], "button": _("Enable")}
+    text = _("The user is logged out of the console and the smartphone app. PCs go on waiting.")
+    title = _("End all sessions of %(user)s") % name
+    return {"title": title, "texts": [text], "button": _("End sessions")}
+
+
+@administrators_only
+@require_http_methods(["GET", "HEAD", "POST"])
+def user_deed(request: HttpRequest, pk: int, deed: str) -> HttpResponseBase:
+    """Disable, enable, or end all sessions, after asking."""
+    if deed not in _deeds:
+        raise Http404
+    user, by = _user(request, pk), user_of(request)
+    if deed == "disable" and user.pk == by.pk:
+        raise PermissionDenied
+    if request.method != "POST":
+        cancel = f"/users/{user.pk}/"
+        return confirm(request, **_question(deed, user), cancel=cancel)
+    action, perform = _deeds[deed]
+    with transaction.atomic():
+        message = perform(user)
+        audit.record(action, actor=by, subject=user, address=client_address(request))
+        transaction.on_commit(lambda: bus.bus.publish(user.pk))
+    messages.success(request, message)
+    return redirect("user", pk=user.pk)
+
+
+@administrators_only
+@require_http_methods(["GET", "HEAD", "POST"])
+def user_end_old(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """End a user's old passwords before their time."""
+    user = _user(request, pk)
+    if request.method == "POST":
+        by, address = user_of(request), client_address(request)
+        if passwords.end_old_passwords(user, by=by, address=address):
+            messages.success(request, _("The old passwords are no longer valid."))
+        else:
+            messages.info(request, _("There was no old password that was still valid."))
+        return redirect("user", pk=user.pk)
+    return confirm(
+        request,
+        title=_("End old passwords of %(user)s now") % {"user": user.username},
+        texts=end_old_warning(),
+        button=_("End old passwords"),
+        cancel=f"/users/{user.pk}/",
+    )
+
+
+@administrators_only
+@require_http_methods(["POST"])
+def user_pc(request: HttpRequest, pk: int, device_pk: int, deed: str) -> HttpResponse:
+    """Disconnect a user's PC, or allow it again."""
+    if deed not in {"disconnect", "allow"}:
+        raise Http404
+    user = _user(request, pk)
+    device = get_object_or_404(Device, pk=device_pk, user=user)
+    blocked = deed == "disconnect"
+    set_blocked(device, blocked=blocked, by=user_of(request), address=client_address(request))
+    text = _("%(pc)s was disconnected.") if blocked else _("%(pc)s may wait again.")
+    messages.success(request, text % {"pc": device.name})
+    return redirect("user", pk=user.pk)
