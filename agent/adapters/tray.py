@@ -1,0 +1,43 @@
+"""The icon in the notification area, on pystray; without a display, lines of text instead."""
+
+from __future__ import annotations
+
+import gettext
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from agent.errors import AgentError
+from agent.ports import Tray
+
+log = logging.getLogger(__name__)
+
+
+class TrayError(AgentError):
+    """There can be no icon."""
+
+
+def open_tray(assets: Path, translation: gettext.NullTranslations, stream: TextIO) -> Tray:
+    """The tray of this desktop; where there is no display, one that writes to `stream`."""
+    try:
+        return PystrayTray(assets, translation)
+    except TrayError as error:
+        log.info("no icon: %s", error)
+        from agent.adapters.tray_terminal import TerminalTray
+
+        return TerminalTray(stream, translation)
+
+
+def PystrayTray(assets: Path, translation: gettext.NullTranslations) -> Tray:  # noqa: N802 - which class it is depends on the platform
+    """The tray of this desktop, with the pictures in `assets`. Raise TrayError."""
+    if sys.platform == "win32":
+        from agent.adapters.tray_windows import WindowsTray
+
+        return WindowsTray(assets, translation)
+    if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+        raise TrayError("no DISPLAY")
+    from agent.adapters.tray_linux import LinuxTray
+
+    return LinuxTray(assets, translation)
