@@ -7,7 +7,7 @@ import fcntl
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from logging import getLogger
 from pathlib import Path
@@ -38,7 +38,7 @@ class SocketChannel:
         self._connections: set[asyncio.Task[None]] = set()
         self._answering: set[asyncio.Task[None]] = set()
 
-    async def serve(self, handle: Handler) -> None:
+    async def serve(self, handle: Handler, *, claimed: Callable[[], None]) -> None:
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             # Not a coroutine: asyncio would make a task of it that nobody owns.
             peer = writer.get_extra_info("socket")
@@ -51,6 +51,7 @@ class SocketChannel:
 
         with _lock(self._directory), _listening_socket(self._directory) as listener:
             server = await asyncio.start_unix_server(accept, sock=listener, limit=MAX_LINE_BYTES)
+            claimed()
             try:
                 await server.serve_forever()
             finally:
@@ -104,8 +105,11 @@ async def exchange(paths: Paths, line: bytes, *, timeout_s: float) -> bytes:
 @contextmanager
 def _lock(directory: Path) -> Iterator[None]:
     """The lock goes with the process, however it ends; the file stays, or two could lock two."""
-    _make_own(directory)
-    handle = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _make_own(directory)
+        handle = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise ChannelError(f"{directory}: {exc.strerror}") from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -119,18 +123,20 @@ def _lock(directory: Path) -> Iterator[None]:
 @contextmanager
 def _listening_socket(directory: Path) -> Iterator[socket.socket]:
     with _socket_path(directory) as path, socket.socket(socket.AF_UNIX) as listener:
-        # Whoever made it is dead: we hold the lock.
-        with suppress(FileNotFoundError):
-            os.unlink(path)  # noqa: PTH108 - through /proc, where Path adds nothing
-        listener.bind(path)
         try:
-            os.chmod(path, 0o600)  # noqa: PTH101 - see above
+            # Whoever made it is dead: we hold the lock.
+            path.unlink(missing_ok=True)
+            listener.bind(str(path))
+            path.chmod(0o600)
             listener.listen(MAX_CONNECTIONS)
             listener.setblocking(False)
+        except OSError as exc:
+            raise ChannelError(f"{directory / SOCKET_NAME}: {exc.strerror}") from None
+        try:
             yield listener
         finally:
-            with suppress(FileNotFoundError):
-                os.unlink(path)  # noqa: PTH108 - see above
+            with suppress(OSError):
+                path.unlink()
 
 
 async def _connect(directory: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -138,7 +144,7 @@ async def _connect(directory: Path) -> tuple[asyncio.StreamReader, asyncio.Strea
     try:
         peer.setblocking(False)
         with _socket_path(directory) as path:
-            await asyncio.get_running_loop().sock_connect(peer, path)
+            await asyncio.get_running_loop().sock_connect(peer, str(path))
         _check_server(peer)
         return await asyncio.open_unix_connection(sock=peer, limit=MAX_LINE_BYTES)
     except BaseException:
@@ -152,23 +158,20 @@ def _check_server(peer: socket.socket) -> None:
 
 
 @contextmanager
-def _socket_path(directory: Path) -> Iterator[str]:
+def _socket_path(directory: Path) -> Iterator[Path]:
     """A socket's path may have 107 bytes only; through the open directory it always fits."""
     handle = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        yield f"/proc/self/fd/{handle}/{SOCKET_NAME}"
+        yield Path(f"/proc/self/fd/{handle}/{SOCKET_NAME}")
     finally:
         os.close(handle)
 
 
 def _make_own(directory: Path) -> None:
-    try:
-        make_private(directory)
-        owner = directory.stat().st_uid
-    except OSError as exc:
-        raise ChannelError(f"{directory}: {exc.strerror}") from None
-    if owner != os.getuid():
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if directory.stat().st_uid != os.getuid():
         raise ChannelError(f"{directory} belongs to another user")
+    make_private(directory)
 
 
 def _peer_uid(peer: socket.socket) -> int:

@@ -38,7 +38,7 @@ class FakeVault:
             text = encode_record(record)
         except RecordError as exc:
             raise VaultError(Reason.VAULT_BROKEN, str(exc)) from None
-        self.read(identity)
+        self._check()
         if self.write_failures and (reason := self.write_failures.pop(0)) is not None:
             raise VaultError(reason, "as the test wants it")
         self.entries[identity] = text

@@ -49,8 +49,7 @@ class KeyringVault:
         except RecordError as exc:
             raise VaultError(Reason.VAULT_BROKEN, f"the entry cannot be kept: {exc}") from None
         with self._keyring() as backend:
-            # An entry that cannot be read may be a later version's: it is not ours to replace.
-            _read(backend, identity)
+            _make_way(backend, identity)
             backend.set_password(service_name(identity), identity.user, text)
             if backend.get_password(service_name(identity), identity.user) != text:
                 raise VaultError(
@@ -141,6 +140,18 @@ def _read(backend: KeyringBackend, identity: Identity) -> Record | None:
         return decode_record(text)
     except RecordError as exc:
         raise VaultError(Reason.VAULT_BROKEN, str(exc)) from None
+
+
+def _make_way(backend: KeyringBackend, identity: Identity) -> None:
+    """An entry that cannot be read is replaced like any other, but not in silence."""
+    try:
+        _read(backend, identity)
+    except VaultError:
+        log.warning("replacing a keyring entry that cannot be read")
+    except UnicodeDecodeError:
+        # WinVaultKeyring would fail on it when it makes its copy.
+        log.warning("removing a keyring entry that cannot be read")
+        _delete(backend, service_name(identity), identity.user)
 
 
 def _delete(backend: KeyringBackend, service: str, user: str) -> None:
