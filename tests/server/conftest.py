@@ -60,7 +60,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def account(_database: None) -> Account:
-    from server.console.models import Account  # noqa: PLC0415 - Django is set up by now
+    from server.console.models import Account
 
     return Account.objects.create(name=f"account {next(_numbers)}")
 
@@ -68,8 +68,8 @@ def account(_database: None) -> Account:
 @pytest.fixture
 def make_user(account: Account) -> Callable[..., User]:
     """`make_user(password=P1, **fields)`: a saved user with a name of its own."""
-    from server.console.hashers import ITERATIONS, Verifier  # noqa: PLC0415 - see above
-    from server.console.models import User  # noqa: PLC0415
+    from server.console.hashers import ITERATIONS, Verifier
+    from server.console.models import User
 
     def make(password: str = P1, **fields: object) -> User:
         verifier = Verifier.of(password, salt=SALT, iterations=ITERATIONS)
@@ -89,7 +89,7 @@ def user(make_user: Callable[..., User]) -> User:
 
 @pytest.fixture
 def administrator(make_user: Callable[..., User]) -> User:
-    from server.console.models import User  # noqa: PLC0415 - see above
+    from server.console.models import User
 
     return make_user(role=User.Role.ADMINISTRATOR)
 
@@ -97,8 +97,8 @@ def administrator(make_user: Callable[..., User]) -> User:
 @pytest.fixture
 def make_device() -> Callable[..., Device]:
     """`make_device(user, key, waiting=True, **fields)`: a device as the gateway leaves it."""
-    from server.console.models import Device  # noqa: PLC0415 - see above
-    from tests.server.client import describe, new_key  # noqa: PLC0415
+    from server.console.models import Device
+    from tests.server.client import describe, new_key
 
     def make(user: User, *, waiting: bool = True, **fields: object) -> Device:
         described = describe(new_key())
@@ -126,7 +126,7 @@ def _clock_back() -> Iterator[None]:
 @pytest.fixture
 async def gateway(_database: None) -> AsyncIterator[Gateway]:
     """A real gateway on a free port. It sweeps only when a test says so."""
-    from server.gateway.server import Gateway  # noqa: PLC0415 - see above
+    from server.gateway.server import Gateway
 
     async with Gateway(sweep_interval_s=3600) as running:
         yield running

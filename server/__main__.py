@@ -1,0 +1,44 @@
+"""Command line of the server; each command is a module of its own."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import locale
+import sys
+from collections.abc import Sequence
+
+from server.config import ConfigError
+from server.serve import StartError
+
+COMMANDS = {
+    "serve": ("server.serve", "run console and gateway"),
+    "createadmin": ("server.createadmin", "create an account administrator"),
+}
+"""Each module has `add_arguments(parser)` and `run(arguments) -> exit code`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it went well, 1 when it could not be done, 2 for wrong usage."""
+    locale.setlocale(locale.LC_ALL, "")
+    parser = argparse.ArgumentParser(
+        prog="coconowork-server",
+        description="The coconowork server. Settings: COCONOWORK_SERVER_* in the environment, "
+        "or the TOML file that COCONOWORK_SERVER_CONFIG names.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, (module, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary)
+        importlib.import_module(module).add_arguments(command)
+    chosen = parser.parse_args(arguments)
+    try:
+        return int(importlib.import_module(COMMANDS[chosen.command][0]).run(chosen))
+    except (ConfigError, StartError) as exc:
+        print(f"coconowork-server: {exc}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
