@@ -17,7 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.connection import Connection
 from agent.core import effects as do
@@ -33,6 +33,8 @@ from agent.core.view import View
 from agent.ports import MemoryStore, Vault, VaultError
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 STORAGE_S = 5.0
 """Seconds at the end that writes under way may still take."""
@@ -124,6 +126,10 @@ class Runtime:
         self._requests[number] = future
         self.post(make(number))
         return future
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run this on the loop and wait for its answer."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; whether it has come."""

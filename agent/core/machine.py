@@ -126,6 +126,7 @@ class Machine:
         self._queued: ev.SignInRequested | None = None
         self._push: msg.PasswordChanged | None = None
         self._logout: int | None = None
+        self._reading = False
         # warnings
         self._session = ""
         self._sign_in: ev.SignedIn | None = None
@@ -142,7 +143,7 @@ class Machine:
         if self.state is State.STOPPED or connection not in {None, self._connection}:
             return []
         self._dispatch(event)
-        if self._queued is not None and self.state not in {State.UPDATING, State.STOPPED}:
+        if self._queued is not None and not self._must_wait():
             queued, self._queued = self._queued, None
             self._sign_in_requested(queued)
         return self._out
@@ -182,7 +183,7 @@ class Machine:
             case ev.VaultRead(record):
                 self._vault_read(record)
             case ev.VaultUnreadable(reason):
-                self._vault_problem = reason
+                self._reading, self._vault_problem = False, reason
                 if self.state is State.CONNECTING:
                     self._trouble(Failure(reason))
             case ev.VaultWritten(step):
@@ -263,13 +264,17 @@ class Machine:
         if self._identity is None:
             self._go(Trigger.NOTHING_STORED)
         else:
-            self._do(do.ReadVault(self._identity))
+            self._read_vault(self._identity)
+
+    def _read_vault(self, identity: Identity) -> None:
+        self._reading = True
+        self._do(do.ReadVault(identity))
 
     def _vault_read(self, record: Record | None) -> None:
-        self._vault_problem = None
-        self._record = record
+        self._reading, self._vault_problem = False, None
         if self.state is not State.CONNECTING:
-            return  # the user is signing in meanwhile; this is what there is to go back to
+            return
+        self._record = record
         if record is None:
             self._go(Trigger.NOTHING_STORED)
         elif self._something_to_try():
@@ -302,7 +307,8 @@ class Machine:
         """From any state but UPDATING's own flow: go on with what is stored, or say what lacks."""
         if self._identity is not None and self._record is None and self._vault_problem:
             self._go(Trigger.TRY)
-            self._do(do.StopTimer(Timer.RETRY), do.ReadVault(self._identity))
+            self._do(do.StopTimer(Timer.RETRY))
+            self._read_vault(self._identity)
         elif self._record is None:
             self._disconnect()
             self._go(Trigger.NOTHING_STORED)
@@ -466,6 +472,9 @@ class Machine:
         candidate.memory = Memory(
             clock_offset_s=round(self._clock.offset_s), console_url=message.console_url
         )
+        if self._vault_problem is Reason.VAULT_BROKEN:
+            # The user has typed a password that works, so what cannot be read may go.
+            self._do(do.DeleteFromVault(candidate.identity, None))
         self._do(do.WriteVault(candidate.identity, candidate.record, Step.CANDIDATE))
 
     def _stand(self, password: msg.PasswordKind, valid_until: datetime | None) -> None:
@@ -643,11 +652,15 @@ class Machine:
 
     # --- what the user asks for
 
+    def _must_wait(self) -> bool:
+        """A push is being proven, or what is stored is not known yet."""
+        return self.state in {State.UPDATING, State.STOPPED} or self._reading
+
     def _sign_in_requested(self, event: ev.SignInRequested) -> None:
         if self._candidate is not None or self._queued is not None:
             self._do(do.Reply(event.request, Reason.BUSY))
             return
-        if self.state is State.UPDATING:
+        if self._must_wait():
             self._queued = event
             return
         same = event.identity == self._identity and self._record is not None

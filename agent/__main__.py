@@ -1,0 +1,253 @@
+"""The command line: `python -m agent`. Parses, calls, prints; everything else is elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from gettext import NullTranslations
+
+from agent import __version__
+from agent.core import wording
+from agent.core.failure import Reason
+from agent.core.text import N_
+from agent.errors import AgentError, UserError
+from agent.i18n import translation
+from agent.paths import Paths, find_paths
+from agent.ports import ChannelBusy, ChannelError, Request
+from agent.settings import Settings
+
+OK, FAILED, NOT_RUNNING = 0, 1, 3
+"""Exit codes; argparse's own for wrong usage is 2."""
+ASK_S = 90.0
+"""Seconds that a running client may take for a login, key derivation and keyring included."""
+
+_CHANNEL_REASONS = {
+    "signed_out": N_("Nobody is signed in. Use `login` first."),
+    "bad_address": N_("The server's address or the user name cannot be used."),
+}
+
+
+@dataclass
+class Call:
+    """One call of the program, and how it speaks to whoever made it."""
+
+    options: argparse.Namespace
+    paths: Paths
+    translations: NullTranslations
+    settings: Settings = field(default_factory=Settings)
+
+    def _(self, text: str) -> str:
+        return self.translations.gettext(text)
+
+    def say(self, text: str) -> int:
+        print(text)
+        return OK
+
+    def complain(self, title: str, message: str = "") -> int:
+        print(title + (f"\n{message}" if message else ""), file=sys.stderr)
+        return FAILED
+
+    def complain_about(self, answer: Request) -> int:
+        """A refusal as the control channel words it."""
+        reason = str(answer.get("reason"))
+        try:
+            return self.complain(*wording.trouble(Reason(reason), self._))
+        except ValueError:
+            return self.complain(self._(_CHANNEL_REASONS.get(reason, reason)))
+
+    def ask(self, request: Request) -> Request | None:
+        """The running client's answer, None when none is running."""
+        from agent.adapters.control import ask
+
+        try:
+            return asyncio.run(ask(self.paths, request, timeout_s=ASK_S))
+        except ChannelError:
+            return None
+
+    def ask_or_be_the_client(self, request: Request) -> Request:
+        """The running client's answer, or that of one which runs for just this."""
+        answer = self.ask(request)
+        if answer is None:
+            from agent import desktop
+
+            answer = desktop.run_once(request, self.settings, self.paths, self.translations)
+        return answer
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the answer is the exit code."""
+    _make_streams_safe()
+    translations = translation()
+    call = Call(_parse(arguments, translations.gettext), find_paths(), translations)
+    try:
+        from agent import settings
+
+        call.settings = settings.load(call.paths, translate=call._)
+        call.translations = translation(call.settings.language)
+        return int(_COMMANDS[call.options.command](call))
+    except UserError as exc:
+        if sys.stderr is None and call.options.command == "run":
+            from agent import dialog
+
+            dialog.tell(exc.title, exc.message)
+        return call.complain(exc.title, exc.message)
+    except (AgentError, OSError) as exc:
+        return call.complain(str(exc))
+    except KeyboardInterrupt:
+        return FAILED
+
+
+def _parse(arguments: list[str] | None, _: Callable[[str], str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="coconowork-client", description=_("Keeps this PC reachable through coconowork.")
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.set_defaults(command="run", autostart=False)
+    commands = parser.add_subparsers(metavar=_("command"))
+
+    def add(name: str, help_text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help_text, description=help_text)
+        command.set_defaults(command=name)
+        return command
+
+    run = add("run", _("be the client, in the tray (the default)"))
+    run.add_argument("--autostart", action="store_true", help=argparse.SUPPRESS)
+    status = add("status", _("say what the running client does"))
+    status.add_argument("--json", action="store_true", help=_("for programs"))
+    login = add("login", _("sign in and store the password (asked for, or from standard input)"))
+    login.add_argument("--server", help=_("such as gw.example.com or wss://gw.example.com:8443"))
+    login.add_argument("--user", help=_("user name"))
+    add("update-password", _("update the stored password (asked for, or from standard input)"))
+    add("logout", _("forget the stored password"))
+    add("quit", _("end the running client"))
+    add("doctor", _("find out what keeps the client from waiting"))
+    dialog = commands.add_parser("dialog")
+    dialog.add_argument("name")
+    dialog.set_defaults(command="dialog")
+    return parser.parse_args(arguments)
+
+
+# --- commands
+
+
+def _run(call: Call) -> int:
+    from agent import desktop
+
+    try:
+        desktop.run(call.settings, call.paths, call.translations)
+    except ChannelBusy:
+        if not call.options.autostart:
+            call.ask({"command": "show"})
+            call.say(call._("The client is running already."))
+    return OK
+
+
+def _status(call: Call) -> int:
+    answer = call.ask({"command": "status"})
+    if answer is None:
+        as_json = json.dumps({"state": "not_running"})
+        call.say(as_json if call.options.json else call._("Not running."))
+        return NOT_RUNNING
+    if call.options.json:
+        return call.say(json.dumps(answer["status"], ensure_ascii=False))
+    from agent.report import status_text, view_of
+
+    return call.say(status_text(view_of(answer["status"]), call.translations))
+
+
+def _login(call: Call) -> int:
+    from agent.address import normalise_server
+    from agent.settings import normalise_user
+
+    server = call.options.server or call.settings.server or _prompt(call._("Server: "))
+    user = call.options.user or call.settings.user or _prompt(call._("User name: "))
+    server, user = normalise_server(server, call._), normalise_user(user, call._)
+    return _sign_in(call, {"command": "login", "server": server, "user": user})
+
+
+def _update_password(call: Call) -> int:
+    if call.settings.identity is None:
+        return call.complain_about({"reason": "signed_out"})
+    return _sign_in(call, {"command": "update-password"})
+
+
+def _sign_in(call: Call, request: Request) -> int:
+    password = _password(call._("Password: "))
+    if not password:
+        return call.complain(call._("No password was entered. Nothing was changed."))
+    answer = call.ask_or_be_the_client({**request, "password": password})
+    if not answer.get("ok"):
+        call.complain_about(answer)
+        return call.complain(call._("Nothing was changed."))
+    return call.say(call._("The password is right and has been stored."))
+
+
+def _logout(call: Call) -> int:
+    answer = call.ask_or_be_the_client({"command": "logout"})
+    if not answer.get("ok"):
+        return call.complain_about(answer)
+    return call.say(call._("The stored password has been removed."))
+
+
+def _quit(call: Call) -> int:
+    if call.ask({"command": "quit"}) is None:
+        call.say(call._("Not running."))
+        return NOT_RUNNING
+    return OK
+
+
+def _doctor(call: Call) -> int:
+    from agent import doctor
+
+    return asyncio.run(doctor.run(call.settings, call.paths, call.translations, call.say))
+
+
+def _dialog(call: Call) -> int:
+    from agent import dialog
+
+    return dialog.main(call.options.name, call.translations)
+
+
+_COMMANDS: dict[str, Callable[[Call], int]] = {
+    "run": _run,
+    "status": _status,
+    "login": _login,
+    "update-password": _update_password,
+    "logout": _logout,
+    "quit": _quit,
+    "doctor": _doctor,
+    "dialog": _dialog,
+}
+
+
+# --- helpers
+
+
+def _prompt(text: str) -> str:
+    print(text, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip() if sys.stdin else ""
+
+
+def _password(prompt: str) -> str:
+    """Typed unseen at a terminal, else the first line of standard input."""
+    if sys.stdin is None:
+        return ""
+    if sys.stdin.isatty():
+        return getpass.getpass(prompt)
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _make_streams_safe() -> None:
+    """What a terminal cannot show is substituted; a program in the tray has no terminal."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The client's state as `status` prints it: for programs as JSON, for people as text."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from gettext import NullTranslations
+from typing import Any
+
+from agent import __version__
+from agent.core import wording
+from agent.core.failure import Reason
+from agent.core.state import State
+from agent.core.view import View
+
+
+def describe(view: View) -> dict[str, Any]:
+    """A view as JSON: enums by their words, times in UTC, None where there is nothing."""
+    return {
+        "state": view.state.value,
+        "reason": view.reason.value if view.reason else None,
+        "server": view.server or None,
+        "user": view.user or None,
+        "days_left": view.days_left,
+        "valid_until": view.valid_until.isoformat() if view.valid_until else None,
+        "next_try_at": view.next_try_at.isoformat() if view.next_try_at else None,
+        "vault_problem": view.vault_problem.value if view.vault_problem else None,
+        "console_url": view.console_url,
+        "version": __version__,
+        "pid": os.getpid(),
+    }
+
+
+def view_of(status: dict[str, Any]) -> View:
+    """The view that `describe` made this of. Raise KeyError or ValueError for anything else."""
+
+    def time(key: str) -> datetime | None:
+        return datetime.fromisoformat(status[key]) if status[key] else None
+
+    def reason(key: str) -> Reason | None:
+        return Reason(status[key]) if status[key] else None
+
+    return View(
+        state=State(status["state"]),
+        reason=reason("reason"),
+        server=status["server"] or "",
+        user=status["user"] or "",
+        days_left=status["days_left"],
+        valid_until=time("valid_until"),
+        next_try_at=time("next_try_at"),
+        vault_problem=reason("vault_problem"),
+        console_url=status["console_url"],
+    )
+
+
+def status_text(view: View, translations: NullTranslations) -> str:
+    """A few lines for a terminal or a small window; times are the PC's."""
+    _ = translations.gettext
+    lines = [wording.status(view, _)]
+    if view.user:
+        lines.append(_("{user} on {server}").format(user=view.user, server=view.server))
+    if left := wording.days_left(view, translations):
+        lines.append(left)
+    for reason in (view.reason, view.vault_problem):
+        if reason is not None:
+            lines.extend(wording.trouble(reason, _))
+    if view.next_try_at is not None:
+        when = view.next_try_at.astimezone().strftime("%H:%M:%S")
+        lines.append(_("Next try at {time}").format(time=when))
+    return "\n".join(dict.fromkeys(lines))
