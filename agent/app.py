@@ -110,14 +110,18 @@ class App:
 
     # --- life
 
-    def run(self) -> None:
-        """Be the client until somebody quits. Raise ChannelBusy when there is one already."""
+    def run(self, open_tray: Callable[[], Tray]) -> None:
+        """Be the client until somebody quits, with the tray on this, the main thread.
+
+        Raise ChannelBusy when there is one already, before any window is made.
+        """
         self.start()
         try:
-            if self._adapters.tray is not None:
-                self._adapters.tray.run(self.command)
-            else:
-                self._ended.wait()
+            tray = self._adapters.tray = open_tray()
+            tray.show(self.view)
+            if self._ended.is_set():
+                tray.stop()
+            tray.run(self.command)
         except KeyboardInterrupt:
             log.info("interrupted")
         finally:

@@ -25,12 +25,10 @@ def run(settings: Settings, paths: Paths, translations: NullTranslations) -> Non
     """Be the client, in the tray, until it quits. Raise ChannelBusy when one is running."""
     logs.set_up(paths.log_file, settings.log_level)
     keep_out_of_dumps()
-    adapters = _core_adapters(paths)
-    app = App(settings, adapters, translations)
     from agent.adapters.tray import open_tray
 
-    adapters.tray = open_tray(assets_dir(), translations, sys.stdout)
-    app.run()
+    app = App(settings, _core_adapters(paths), translations)
+    app.run(lambda: open_tray(assets_dir(), translations, sys.stdout))
 
 
 def run_once(

@@ -14,6 +14,7 @@ from server.serve import StartError
 COMMANDS = {
     "serve": ("server.serve", "run console and gateway"),
     "createadmin": ("server.createadmin", "create an account administrator"),
+    "demo": ("server.demo", "run server and client together on this machine, to try out"),
 }
 """Each module has `add_arguments(parser)` and `run(arguments) -> exit code`."""
 

@@ -1,0 +1,48 @@
+# The commands of a developer's day. `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+CATALOGUES := agent/locale server/console/locale
+
+.PHONY: help demo test check fix messages requirements clean
+
+help:
+	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(STAMP): tests/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
+	touch $(STAMP)
+
+# Compiled message catalogues, which the programs read.
+catalogues: $(STAMP)
+	@$(BIN)/pybabel --quiet compile --domain agent --directory agent/locale --statistics
+	@$(BIN)/pybabel --quiet compile --domain django --directory server/console/locale --statistics
+.PHONY: catalogues
+
+demo: catalogues ## run server and client here, to try out; TOUR=1 walks through the manual by itself
+	@sh .ci/packages demo
+	@$(BIN)/python -m $(if $(TOUR),tests.tour,server demo)
+
+test: catalogues ## set up and run all checks and tests
+	@PYTHON=$(BIN)/python sh .ci/test
+
+check: catalogues ## lint and types only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: $(STAMP) ## sort imports and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+messages: $(STAMP) ## bring the message catalogues up to date with the code
+	sh .ci/messages
+
+requirements: $(STAMP) ## pin the dependencies of pyproject.toml anew
+	sh .ci/requirements
+
+clean: ## remove what was made here
+	rm -rf $(VENV) build dist .demo .artifacts .mypy_cache .ruff_cache .pytest_cache
+	find . -name '*.mo' -not -path './.venv/*' -delete
