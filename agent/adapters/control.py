@@ -22,6 +22,8 @@ log = getLogger(__name__)
 MAX_LINE_BYTES = 16 * 1024
 LINE_TIMEOUT_S = 10.0
 """How long a peer may take for a line, to send it or to take it."""
+LAST_WORDS_S = 1.0
+"""How long the end waits for answers under way."""
 MAX_CONNECTIONS = 16
 
 Handler = Callable[[Request], Awaitable[Request]]

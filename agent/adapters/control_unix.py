@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform != "linux":
+    raise ImportError("for Linux")
+
 import asyncio
 import fcntl
 import os
@@ -13,6 +18,7 @@ from logging import getLogger
 from pathlib import Path
 
 from agent.adapters.control import (
+    LAST_WORDS_S,
     LINE_TIMEOUT_S,
     MAX_CONNECTIONS,
     MAX_LINE_BYTES,
@@ -26,8 +32,6 @@ log = getLogger(__name__)
 
 SOCKET_NAME = "control.sock"
 LOCK_NAME = "client.lock"
-LAST_WORDS_S = 1.0
-"""How long the end waits for answers under way."""
 
 
 class SocketChannel:
