@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import functools
 import itertools
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 if not apps.ready:
-    # At import, because test modules import models. The folder goes when the process does.
-    _folder = tempfile.TemporaryDirectory(prefix="coconowork-tests-")
-    config.use(config.load({}, data_dir=Path(_folder.name)))
+    # At import, because test modules import models.
+    _folder = Path(tempfile.mkdtemp(prefix="coconowork-tests-"))
+    atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+    config.use(config.load({}, data_dir=_folder))
     os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
     django.setup(set_prefix=False)
 
@@ -51,7 +54,7 @@ def _hash_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def _database(_hash_once: None) -> None:
+def database(_hash_once: None) -> None:
     call_command("migrate", verbosity=0)
 
 
@@ -59,7 +62,7 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def account(_database: None) -> Account:
+def account(database: None) -> Account:
     from server.console.models import Account
 
     return Account.objects.create(name=f"account {next(_numbers)}")
@@ -124,7 +127,7 @@ def _clock_back() -> Iterator[None]:
 
 
 @pytest.fixture
-async def gateway(_database: None) -> AsyncIterator[Gateway]:
+async def gateway(database: None) -> AsyncIterator[Gateway]:
     """A real gateway on a free port. It sweeps only when a test says so."""
     from server.gateway.server import Gateway
 
@@ -149,6 +152,6 @@ async def eventually(
 ) -> _T:
     """Ask until there is an answer; for what another thread writes and nobody announces."""
     async with asyncio.timeout(within.total_seconds()):
-        while not (answer := await check()):
+        while not (answer := await check()):  # noqa: ASYNC110 - see above
             await asyncio.sleep(0.02)
         return answer

@@ -1,0 +1,149 @@
+"""SCRAM verifiers: against the RFC's own example, and as Django uses them."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.hashers import check_password, make_password
+from hypothesis import given
+from hypothesis import strategies as st
+from scramp import ScramClient, ScramMechanism
+
+from server import clock
+from server.console import hashers, models, passwords
+from server.console.hashers import ScramSha256Hasher, UnusablePassword, Verifier, prepare
+from server.console.models import User
+from tests.server.conftest import P1, P2
+
+RFC_SALT = b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
+
+
+def test_rfc_7677_example() -> None:
+    """The verifier of the RFC's user accepts the RFC's proof and gives its server signature."""
+    verifier = Verifier.parse(Verifier.of("pencil", salt=RFC_SALT, iterations=4096).format())
+    server = ScramMechanism("SCRAM-SHA-256").make_server(
+        lambda _: (verifier.salt, verifier.stored_key, verifier.server_key, verifier.iterations),
+        s_nonce="%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0",
+    )
+    server.set_client_first("n,,n=user,r=rOprNGfwEbeRWgbNEkqO")
+    assert server.get_server_first() == (
+        "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+    )
+    server.set_client_final(
+        "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+        "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+    )
+    assert server.get_server_final() == "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+
+
+@given(
+    st.builds(
+        Verifier,
+        st.integers(min_value=4096, max_value=10_000_000),
+        st.binary(min_size=12, max_size=32),
+        st.binary(min_size=32, max_size=32),
+        st.binary(min_size=32, max_size=32),
+    )
+)
+def test_format_and_parse(verifier: Verifier) -> None:
+    """What is written is read back, and fits the column."""
+    text = verifier.format()
+    assert Verifier.parse(text) == verifier
+    assert len(text) <= 256
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "scram_sha256$600000$AAAA$AAAA", "pbkdf2_sha256$1$a$b$c", "scram_sha256$x$AA==$AA==$AA=="],
+)
+def test_parse_refuses(text: str) -> None:
+    """Nothing else is taken for a verifier."""
+    with pytest.raises(ValueError):  # noqa: PT011 - binascii's as well
+        Verifier.parse(text)
+
+
+def test_django_hashes_and_checks() -> None:
+    """Through Django's own front door; the count is at least what clients insist on."""
+    encoded = make_password(P1)
+    assert encoded.startswith("scram_sha256$600000$")
+    assert check_password(P1, encoded)
+    assert not check_password(P2, encoded)
+    assert P1 not in str(ScramSha256Hasher().safe_summary(encoded))
+    assert P1 not in repr(Verifier.parse(encoded))
+    assert encoded.split("$")[3] not in repr(Verifier.parse(encoded))
+
+
+def test_client_and_console_prepare_alike() -> None:
+    """Full-width and half-width are one password, as SASLprep has it on either side."""
+    encoded = make_password("Passw0rd")
+    assert check_password("Ｐａｓｓｗ０ｒｄ", encoded)
+    assert ScramClient(["SCRAM-SHA-256"], "u", "Ｐａｓｓｗ０ｒｄ").password.password == "Passw0rd"
+
+
+@pytest.mark.parametrize("password", ["", "\u00ad", "a\x00b", "\ud800", "\u0627a", "x" * 1025])
+def test_unusable_passwords(password: str, user: User) -> None:
+    """What no client could send is refused when it is set, and is merely wrong when it is tried."""
+    with pytest.raises(UnusablePassword):
+        prepare(password)
+    with pytest.raises(UnusablePassword):
+        passwords.set_initial(User(), password, must_change=False)
+    with pytest.raises(UnusablePassword):
+        passwords.change_own(user, new_password=password, push_to=[], address=None)
+    assert passwords.matches_known(user, password) is None
+    assert not user.check_password(password)
+
+
+def test_odd_password_tells_nobody_who_exists(user: User) -> None:
+    """A password that SASLprep prohibits is refused alike for known and unknown users."""
+    for name in (user.username, "nobody-here"):
+        assert ModelBackend().authenticate(None, username=name, password="a\x00b") is None
+
+
+@pytest.fixture
+def more_rounds() -> Iterator[int]:
+    """As if a later version asked for more rounds."""
+    rounds = hashers.ITERATIONS + 1000
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hashers, "ITERATIONS", rounds)
+        patch.setattr(models, "ITERATIONS", rounds)
+        patch.setattr(ScramSha256Hasher, "iterations", rounds)
+        yield rounds
+
+
+def test_rounds_are_raised_when_nothing_old_is_valid(user: User, more_rounds: int) -> None:
+    """The next right password on the console makes the verifier anew; it stays the password."""
+    before = Verifier.parse(user.password)
+    since = user.password_changed_at
+    assert not user.check_password(P2)
+    assert Verifier.parse(User.objects.get(pk=user.pk).password) == before
+    assert user.check_password(P1)
+    row = User.objects.get(pk=user.pk)
+    after = Verifier.parse(row.password)
+    assert after.iterations == more_rounds
+    assert after.salt != before.salt
+    assert row.password == user.password
+    assert row.password_changed_at == since
+    assert row.check_password(P1)
+
+
+def test_rounds_stay_while_an_old_password_is_valid(user: User, more_rounds: int) -> None:
+    """All verifiers of a user share salt and count, so that one proof fits them all."""
+    before = Verifier.parse(user.password)
+    passwords.change_own(user, new_password=P2, push_to=[], address=None)
+    assert user.check_password(P2)
+    row = User.objects.get(pk=user.pk)
+    assert Verifier.parse(row.password).shares_salt(before)
+    clock.move(passwords.GRACE)
+    assert row.check_password(P2)
+    assert Verifier.parse(User.objects.get(pk=user.pk).password).iterations == more_rounds
+    assert row.retired_passwords.count() == 0
+
+
+def test_user_names_are_prepared(make_user: Callable[..., User]) -> None:
+    """The name as typed finds the user, in half width or full."""
+    user = make_user()
+    wide = "".join(chr(ord(character) + 0xFEE0) for character in user.username)
+    assert User.objects.get_by_natural_key(wide) == user
