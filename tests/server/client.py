@@ -39,16 +39,18 @@ def describe(key: PrivateKey, *, name: str = "PC-1", version: str = "1.2.3") -> 
 class Client:
     """`async with Client(port) as client`; then `log_in`, `expect`, `closed`."""
 
-    def __init__(self, port: int, *, key: PrivateKey | None = None, **extra: Any) -> None:
+    def __init__(
+        self, port: int, *, key: PrivateKey | None = None, scheme: str = "ws", **extra: Any
+    ) -> None:
         self.key = key or new_key()
         self.device = describe(self.key)
-        self._port = port
+        self._url = f"{scheme}://127.0.0.1:{port}{messages.PATH}"
         self._extra = extra
         self.socket: ClientConnection
 
     async def __aenter__(self) -> Self:
         self.socket = await connect(
-            f"ws://127.0.0.1:{self._port}{messages.PATH}",
+            self._url,
             subprotocols=[messages.SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
             compression=None,
             proxy=None,

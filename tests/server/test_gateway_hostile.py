@@ -64,6 +64,13 @@ async def test_garbage(gateway: Gateway, sent: str | bytes, code: int) -> None:
         assert await client.closed() == code
 
 
+async def test_text_that_is_no_utf8(gateway: Gateway) -> None:
+    """The WebSocket layer's own close code."""
+    async with Client(gateway.port) as client:
+        await client.socket.send(b'{"type":"\xff"}', text=True)
+        assert await client.closed() == 1007
+
+
 @settings(
     max_examples=60,
     deadline=None,
