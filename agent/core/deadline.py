@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 
 from agent.core.events import Instant
+
+_EARLIEST, _LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
+"""Between them every operating system can tell local time; nonsense counts as one of them."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +25,8 @@ class ServerClock:
 
     def hear(self, server_time: datetime, now: Instant) -> ServerClock:
         """The clock after the server has said its time."""
-        offset = (server_time - now.wall).total_seconds()
-        return ServerClock(offset_s=offset, said=server_time, heard=now.steady)
+        said = _sane(server_time)
+        return ServerClock((said - now.wall).total_seconds(), said, now.steady)
 
     def at(self, now: Instant) -> datetime:
         """The server's time at `now`, UTC. A nonsensical sum reads as the PC's own time."""
@@ -40,12 +43,17 @@ def days_left(valid_until: datetime, server_now: datetime, local: tzinfo | None 
 
     `local` is the time zone that days are counted in, None the PC's own.
     """
-    end, now = valid_until.astimezone(local), server_now.astimezone(local)
+    end, now = _sane(valid_until).astimezone(local), _sane(server_now).astimezone(local)
     return max(0, (end.date() - now.date()).days)
 
 
 def seconds_to_midnight(server_now: datetime, local: tzinfo | None = None) -> float:
     """From now to the beginning of the next local day, one second at least."""
-    now = server_now.astimezone(local)
-    tomorrow = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), now.tzinfo)
-    return max(1.0, (tomorrow - now).total_seconds())
+    now = _sane(server_now).astimezone(local)
+    midnight = datetime.combine(now.date() + timedelta(days=1), time.min, local)
+    # In UTC, because between two local times a change of clocks does not count.
+    return max(1.0, (midnight.astimezone(UTC) - now.astimezone(UTC)).total_seconds())
+
+
+def _sane(moment: datetime) -> datetime:
+    return min(max(moment, _EARLIEST), _LATEST)

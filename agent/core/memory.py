@@ -19,7 +19,7 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
 
     old_valid_until: UtcTime | None = None
-    clock_offset_s: Annotated[float, Meta(ge=-1e10, le=1e10)] = 0.0
+    clock_offset_s: Annotated[float, Meta(ge=-1e11, le=1e11)] = 0.0
     console_url: Annotated[str, Meta(max_length=512)] | None = None
     warned_session: Annotated[str, Meta(max_length=256)] = ""
     """The sign-in that was warned about an old password."""

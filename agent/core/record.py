@@ -83,7 +83,10 @@ def device_id(public_key: str) -> str:
 
 def encode_record(record: Record) -> str:
     """The vault's text. Raise RecordError when a vault could not keep it."""
-    text = msgspec.json.encode(record).decode()
+    try:
+        text = msgspec.json.encode(record).decode()
+    except UnicodeEncodeError:  # half a surrogate pair, as a terminal may deliver
+        raise RecordError("characters that are not text") from None
     if utf16_units(text) > MAX_UTF16_UNITS:
         raise RecordError(f"more than {MAX_UTF16_UNITS} UTF-16 units")
     return text
