@@ -1,0 +1,127 @@
+"""Days left: calendar days of the PC's zone, by the server's clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, tzinfo
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.deadline import ServerClock, days_left, seconds_to_midnight
+from agent.core.events import Instant
+
+TOKYO, BERLIN, NEW_YORK = (ZoneInfo(n) for n in ("Asia/Tokyo", "Europe/Berlin", "America/New_York"))
+SANTIAGO = ZoneInfo("America/Santiago")  # its clocks change at midnight
+APIA = ZoneInfo("Pacific/Apia")  # skipped 30 December 2011
+ZONES = [UTC, TOKYO, BERLIN, NEW_YORK, SANTIAGO, APIA, ZoneInfo("Asia/Kathmandu")]
+zones = st.sampled_from(ZONES)
+moments = st.datetimes(datetime(2020, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+def at(text: str, zone: tzinfo) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("end", "now", "zone", "expected"),
+    [
+        pytest.param("2026-12-31T10:00", "2026-12-01T10:00", TOKYO, 30, id="30 days"),
+        pytest.param("2026-12-31T10:00", "2026-12-01T23:59", TOKYO, 30, id="late on the day"),
+        pytest.param("2026-12-31T10:00", "2026-12-02T00:00", TOKYO, 29, id="a minute later"),
+        pytest.param("2026-12-31T10:00", "2026-12-31T09:59", TOKYO, 0, id="today"),
+        pytest.param("2026-12-31T10:00", "2026-12-31T10:01", TOKYO, 0, id="just past it"),
+        pytest.param("2026-12-31T10:00", "2027-02-01T10:00", TOKYO, 0, id="never negative"),
+        pytest.param("2027-01-01T00:00", "2026-12-31T23:59", TOKYO, 1, id="over new year"),
+        pytest.param("2028-03-01T10:00", "2028-02-28T10:00", TOKYO, 2, id="over a leap day"),
+        pytest.param("2026-04-10T10:00", "2026-03-11T10:00", BERLIN, 30, id="spring forward"),
+        pytest.param("2026-11-10T00:30", "2026-10-11T00:30", BERLIN, 30, id="fall back"),
+        pytest.param("2026-11-01T23:30", "2026-11-01T00:30", NEW_YORK, 0, id="a day of 25 hours"),
+        pytest.param("2026-09-07T00:30", "2026-09-05T23:30", SANTIAGO, 2, id="no midnight"),
+    ],
+)
+def test_days_are_calendar_days(end: str, now: str, zone: tzinfo, expected: int) -> None:
+    """The number of midnights on the PC's own calendar, whatever the clocks do between."""
+    assert days_left(at(end, zone), at(now, zone), zone) == expected
+
+
+def test_the_zone_decides_what_today_is() -> None:
+    """The same two moments are a day apart in Tokyo and the same day in New York."""
+    now, end = datetime(2026, 12, 1, 14, tzinfo=UTC), datetime(2026, 12, 1, 16, tzinfo=UTC)
+    assert days_left(end, now, TOKYO) == 1
+    assert days_left(end, now, NEW_YORK) == 0
+    assert days_left(end, now) in {0, 1}
+
+
+@given(moments, st.timedeltas(timedelta(0), timedelta(days=40)), zones)
+def test_thirty_days_begin_with_thirty(now: datetime, later: timedelta, zone: tzinfo) -> None:
+    """A fresh window reads 30 (a day more or less where clocks change), then only shrinks."""
+    end = now + timedelta(days=30)
+    first = days_left(end, now, zone)
+    assert abs(first - 30) <= 1
+    assert 0 <= days_left(end, now + later, zone) <= first
+
+
+@given(moments, zones)
+def test_midnight_is_where_the_day_changes(now: datetime, zone: tzinfo) -> None:
+    """Coming back then finds the next day; a second and a bit sooner it is still this one."""
+    wait = seconds_to_midnight(now, zone)
+    assert 1 <= wait <= 49 * 3600
+    today = now.astimezone(zone).date()
+    assert (now + timedelta(seconds=wait)).astimezone(zone).date() > today
+    if wait > 1:
+        before = now + timedelta(seconds=wait - 1.001)
+        assert before.astimezone(zone).date() == today
+
+
+@pytest.mark.parametrize(
+    ("now", "zone", "hours"),
+    [
+        ("2026-03-29T00:00", BERLIN, 23),
+        ("2026-10-25T00:00", BERLIN, 25),
+        ("2026-12-31T00:00", TOKYO, 24),
+        ("2026-09-05T12:00", SANTIAGO, 12),
+    ],
+)
+def test_days_of_other_lengths(now: str, zone: tzinfo, hours: int) -> None:
+    """A day on which clocks change has 23 or 25 hours."""
+    assert seconds_to_midnight(at(now, zone), zone) == hours * 3600
+
+
+@given(moments, st.timedeltas(timedelta(days=-3650), timedelta(days=3650)), st.floats(0, 1e7))
+def test_a_wrong_pc_clock_does_not_mislead(
+    truth: datetime, error: timedelta, passed: float
+) -> None:
+    """However wrong the PC is, ±10 years here, the server's time is known to the second."""
+    clock = ServerClock().hear(truth, Instant(truth + error, 1000.0))
+    later = truth + timedelta(seconds=passed)
+    # by the steady clock, also when somebody sets the PC's clock meanwhile
+    assert abs(clock.at(Instant(truth - error, 1000.0 + passed)) - later) < timedelta(seconds=1)
+    # in the next run, by the offset that was remembered
+    next_run = ServerClock(offset_s=clock.offset_s)
+    assert abs(next_run.at(Instant(later + error, 5.0)) - later) < timedelta(seconds=1)
+
+
+def test_before_the_first_login_the_pc_is_believed() -> None:
+    """Without a word from a server there is nothing better than the PC's clock."""
+    now = datetime(2026, 12, 1, tzinfo=UTC)
+    assert ServerClock().at(Instant(now, 1.0)) == now
+
+
+EXTREMES = [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
+
+
+@pytest.mark.parametrize("server_time", EXTREMES)
+@pytest.mark.parametrize("end", EXTREMES)
+@pytest.mark.parametrize("zone", [*ZONES, None])
+def test_a_nonsensical_server_harms_nobody(
+    server_time: datetime, end: datetime, zone: tzinfo | None
+) -> None:
+    """Times at either end of the calendar make an odd number of days, and no exception."""
+    now = Instant(datetime(2026, 12, 1, tzinfo=UTC), 1.0)
+    clock = ServerClock().hear(server_time, now)
+    for moment in (clock.at(now), clock.at(Instant(now.wall, 1e6))):
+        assert days_left(end, moment, zone) >= 0
+        assert seconds_to_midnight(moment, zone) >= 1
+    assert ServerClock(offset_s=clock.offset_s).at(Instant(EXTREMES[1], 1.0)).tzinfo is UTC
