@@ -1,0 +1,112 @@
+"""Somebody at a browser: follows links, fills in fields and presses buttons by what they say."""
+
+from __future__ import annotations
+
+import mechanicalsoup
+from bs4 import BeautifulSoup, Tag
+
+
+class LostError(Exception):
+    """The page has no such link, field or button."""
+
+
+class Person:
+    """One browser with its cookies. Texts are those of the page, in Japanese."""
+
+    def __init__(self, console: str) -> None:
+        self._console = console
+        self._browser = mechanicalsoup.StatefulBrowser()
+        self._browser.session.headers["Accept-Language"] = "ja"
+        # A proxy from the environment has no business on loopback.
+        self._browser.session.trust_env = False
+        self._form: mechanicalsoup.Form | None = None
+
+    def open(self, path: str) -> None:
+        """Type an address."""
+        self._browser.open(self._console + path)
+
+    def close(self) -> None:
+        """Close the browser."""
+        self._browser.close()
+
+    def follow(self, text: str) -> None:
+        """Choose the link that says `text`."""
+        link = self._find("a", text)
+        if link is None:
+            raise LostError(f"no link {text}: {self.text()[:300]}")
+        self._browser.open_relative(str(link["href"]))
+
+    def fill(self, label: str, value: str) -> None:
+        """Type into the field with this label."""
+        field = self._field(label)
+        self._form_of(field)[str(field["name"])] = value
+
+    def switch(self, label: str, *, on: bool) -> None:
+        """Set the switch with this label."""
+        field = self._field(label)
+        self._form_of(field).set_checkbox({str(field["name"]): on})
+
+    def switch_state(self, label: str) -> tuple[bool, bool]:
+        """Whether the switch is on, and whether it can be changed."""
+        field = self._field(label)
+        return field.has_attr("checked"), not field.has_attr("disabled")
+
+    def has(self, label: str) -> bool:
+        """Whether the page has a field with this label."""
+        return self._find("label", label) is not None
+
+    def press(self, text: str) -> None:
+        """Press the button that says `text`."""
+        button = next(
+            (b for b in self._page.find_all("button") if b.get_text(strip=True) == text), None
+        )
+        if button is None or button.find_parent("form") is None:
+            raise LostError(f"no button {text}: {self.text()[:300]}")
+        self._form_of(button)
+        self._browser.submit_selected()
+        self._form = None
+
+    def log_in(self, path: str, username: str, password: str) -> bool:
+        """Try to log in there; whether the page after it is another one."""
+        self.open(path)
+        login_page = self._browser.url
+        self.fill("ユーザ名", username)
+        self.fill("パスワード", password)
+        self.press("ログイン")
+        return str(self._browser.url) != login_page
+
+    def text(self) -> str:
+        """What the main part of the page says, on one line."""
+        main = self._page.find("main") or self._page
+        return " ".join(main.get_text(" ", strip=True).split())
+
+    def reload(self) -> None:
+        """Look at the same page again."""
+        self._browser.refresh()
+        self._form = None
+
+    @property
+    def _page(self) -> BeautifulSoup:
+        page = self._browser.page
+        if page is None:
+            raise LostError("not a page")
+        return page
+
+    def _find(self, name: str, text: str) -> Tag | None:
+        for tag in self._page.find_all(name):
+            if isinstance(tag, Tag) and tag.get_text(strip=True).startswith(text):
+                return tag
+        return None
+
+    def _field(self, label: str) -> Tag:
+        tag = self._find("label", label)
+        field = self._page.find(id=tag["for"]) if tag is not None and tag.has_attr("for") else None
+        if not isinstance(field, Tag):
+            raise LostError(f"no field {label}: {self.text()[:300]}")
+        return field
+
+    def _form_of(self, tag: Tag) -> mechanicalsoup.Form:
+        parent = tag.find_parent("form")
+        if self._form is None or self._form.form is not parent:
+            self._form = self._browser.select_form(parent)
+        return self._form
