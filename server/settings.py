@@ -35,6 +35,7 @@ def _secret_key(path: Path) -> str:
 
 SECRET_KEY = _secret_key(_config.secret_key_path)
 DEBUG = False
+LOGGING_CONFIG = None  # the command line sets logging up
 ALLOWED_HOSTS = list(
     dict.fromkeys(
         ["localhost", "127.0.0.1", "[::1]", urlsplit(_config.console_url).hostname or "localhost"]
@@ -124,7 +125,7 @@ SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _config.is_https else 0
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
-CSRF_FAILURE_VIEW = "server.console.views.session.csrf_failure"
+CSRF_FAILURE_VIEW = "server.console.views.problems.csrf_failure"
 CSRF_COOKIE_HTTPONLY = True
 if _config.is_https:
     # Such a name is taken only from this very host, over https.
@@ -156,7 +157,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 AXES_HANDLER = "server.console.lockout.Handler"
-AXES_LOCKOUT_CALLABLE = "server.console.views.session.locked_out"
+AXES_LOCKOUT_CALLABLE = "server.console.views.problems.locked_out"
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False

@@ -119,5 +119,11 @@ class Handler(AbstractAxesHandler, AxesBaseHandler):  # type: ignore[misc]  # ax
     def user_logged_out(self, _sender: object, request: Any, user: Any, **_more: object) -> None:
         """Nothing is kept of sessions."""
 
+    def post_save_access_attempt(self, instance: AccessAttempt, **_more: object) -> None:
+        """Axes calls it; there is nothing more to do."""
+
+    def post_delete_access_attempt(self, instance: AccessAttempt, **_more: object) -> None:
+        """Axes calls it; there is nothing more to do."""
+
     def _who(self, request: Any, credentials: dict[str, Any] | None) -> tuple[str, str | None]:
         return key((credentials or {}).get("username") or ""), request.axes_ip_address

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from server.console.views import app, imports, password, pcs, reports, session, users
+from server.console.views import app, imports, password, pcs, problems, reports, session, users
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", pcs.home, name="home"),
@@ -42,7 +42,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("app/manifest.webmanifest", app.manifest, name="app-manifest"),
 ]
 
-handler400 = session.bad_request
-handler403 = session.forbidden
-handler404 = session.not_found
-handler500 = session.server_error
+handler400 = problems.bad_request
+handler403 = problems.forbidden
+handler404 = problems.not_found
+handler500 = problems.server_error
