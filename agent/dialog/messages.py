@@ -1,0 +1,115 @@
+"""What a dialog and the client say to each other: JSON, one line each, over the dialog's pipes.
+
+The client begins with Open. A password travels in Submit only, from the dialog to the client.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+MAX_LINE = 65_536
+"""Bytes."""
+
+Name = Literal["password", "status", "about"]
+Field = Literal["server", "user", "password"]
+Text = Annotated[str, Meta(max_length=2048)]
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """The client's state in words of the user's language. `picture` is a file in `assets/`."""
+
+    picture: str
+    headline: str
+    lines: list[str] = []
+    rows: list[tuple[str, str]] = []
+    can_reconnect: bool = False
+    signed_out: bool = False
+
+
+class Open(msgspec.Struct, frozen=True, kw_only=True, tag="open"):
+    """client → dialog, first: what to ask or tell.
+
+    `first` is the first set-up, which asks for server and user too. `rows` is shown above the
+    fields (password) or below the program's name (about).
+    """
+
+    assets: str
+    server: str = ""
+    user: str = ""
+    first: bool = False
+    notes: list[str] = []
+    rows: list[tuple[str, str]] = []
+    snapshot: Snapshot | None = None
+
+
+class Update(msgspec.Struct, frozen=True, tag="update"):
+    """client → dialog: the state has changed."""
+
+    snapshot: Snapshot
+
+
+class Front(msgspec.Struct, frozen=True, tag="front"):
+    """client → dialog: the user has asked for this window again."""
+
+
+class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
+    """client → dialog: the password is right, and stored."""
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """client → dialog: nothing was changed, and why, to be said at `field`."""
+
+    text: str
+    field: Field = "password"
+
+
+class Submit(msgspec.Struct, frozen=True, tag="submit"):
+    """dialog → client: log in with this, and store it."""
+
+    server: Text
+    user: Text
+    password: Text
+
+    def __repr__(self) -> str:
+        return "Submit(…)"
+
+
+class Picked(msgspec.Struct, frozen=True, tag="picked"):
+    """dialog → client: a button was pressed; the value of a Command."""
+
+    command: Text
+
+
+FromClient = Open | Update | Front | Accepted | Refused
+FromDialog = Submit | Picked
+
+_from_client: msgspec.json.Decoder[FromClient] = msgspec.json.Decoder(FromClient)
+_from_dialog: msgspec.json.Decoder[FromDialog] = msgspec.json.Decoder(FromDialog)
+
+
+class PipeError(Exception):
+    """The other side does not speak this."""
+
+
+def encode(message: FromClient | FromDialog) -> bytes:
+    """One line."""
+    return msgspec.json.encode(message) + b"\n"
+
+
+def decode_from_client(line: bytes) -> FromClient:
+    """Raise PipeError."""
+    try:
+        return _from_client.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise PipeError("not a message of the client") from None
+
+
+def decode_from_dialog(line: bytes) -> FromDialog:
+    """Raise PipeError, which quotes nothing."""
+    try:
+        return _from_dialog.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise PipeError("not a message of a dialog") from None
