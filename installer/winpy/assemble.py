@@ -62,7 +62,8 @@ def inputs() -> dict[str, Any]:
 def key() -> str:
     """Names the result: changes with every input."""
     digest = hashlib.sha256(standard_library_digest().encode())
-    for path in (*sorted(HERE.glob("*.*")), *sorted(INSTALLER.glob("requirements*.txt"))):
+    recipe = (*sorted(HERE.glob("*.*")), INSTALLER / "windows.manifest")
+    for path in (*recipe, *sorted(INSTALLER.glob("requirements*.txt"))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 

@@ -1,0 +1,135 @@
+"""Pack the frozen program: the setup program with NSIS, the MSI with wixl, both signed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from installer.freeze import NAME, BuildError, source_date
+from installer.sign import sign
+from installer.winpy.assemble import BUILD, ROOT
+
+SETUP = ROOT / "installer" / "setup"
+ICON = ROOT / "assets" / "app.ico"
+UPGRADE_CODE = "58ef3b4f-8e44-4ab1-93ac-5f5a4b2f2c52"
+"""Windows knows all versions of the MSI by it: never to be changed."""
+MSI_CONDITIONS = {"Server": "SERVER", "Autostart": "AUTOSTART <> 0"}
+"""Component -> when it is installed."""
+WIX = "http://schemas.microsoft.com/wix/2006/wi"
+
+
+def program_version() -> str:
+    """The client's version, x.y.z."""
+    text = (ROOT / "agent" / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "(\d+\.\d+\.\d+)"', text, re.MULTILINE)
+    if found is None:
+        raise BuildError("agent/__init__.py: __version__ has to be x.y.z")
+    return found[1]
+
+
+def _run(command: list[str], *, cwd: Path = ROOT, **environment: str) -> None:
+    done = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, "SOURCE_DATE_EPOCH": str(source_date()), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise BuildError(f"{command[0]} failed:\n{(done.stdout + done.stderr)[-4000:]}")
+
+
+def wizard_picture(folder: Path) -> None:
+    """The picture beside the wizard's first and last page, large enough for 200 % scale."""
+    from PIL import Image
+
+    width, height = 328, 628
+    picture = Image.new("RGB", (width, height))
+    for y in range(height):
+        share = y / height
+        colour = tuple(round(a + (b - a) * share) for a, b in ((24, 10), (104, 58), (168, 110)))
+        picture.paste(colour, (0, y, width, y + 1))
+    with Image.open(ICON) as icon:
+        icon.size = max(icon.info["sizes"])
+        drawn = icon.convert("RGBA").resize((160, 160), Image.Resampling.LANCZOS)
+    picture.paste(drawn, ((width - 160) // 2, 150), drawn)
+    picture.save(folder / "wizard.bmp")
+
+
+def make_setup(onedir: Path, version: str, out: Path, *, fast: bool = False) -> Path:
+    """The setup program, signed, with a signed uninstaller in it; larger when `fast`.
+
+    Raise BuildError.
+    """
+    art = BUILD / "wizard"
+    art.mkdir(parents=True, exist_ok=True)
+    wizard_picture(art)
+    signer = f"{sys.executable} -m installer.sign"
+    definitions = {
+        "VERSION": version, "DIST": onedir, "OUT": out, "HERE": SETUP, "ICON": ICON, "ART": art,
+        "SIGN": signer,
+    }  # fmt: skip
+    arguments = [f"-D{name}={value}" for name, value in definitions.items()]
+    if fast:
+        arguments.append("-DFAST")
+    _run(
+        ["makensis", "-V2", "-WX", "-NOCD", "-INPUTCHARSET", "UTF8", *arguments]
+        + [str(SETUP / "setup.nsi")],
+        PYTHONPATH=str(ROOT),
+    )
+    return out
+
+
+def _guid(name: str) -> str:
+    """The same for the same name, in every build."""
+    return str(uuid.uuid5(uuid.UUID(UPGRADE_CODE), name)).upper()
+
+
+def _add_files(folder: Path, place: ET.Element, group: ET.Element, prefix: str = "") -> None:
+    for path in sorted(folder.iterdir()):
+        name = f"{prefix}{path.name}"
+        key = uuid.uuid5(uuid.UUID(UPGRADE_CODE), name).hex
+        if path.is_dir():
+            inner = ET.SubElement(place, "Directory", Id=f"d{key}", Name=path.name)
+            _add_files(path, inner, group, f"{name}/")
+        else:
+            guid = _guid(f"component {name}")
+            component = ET.SubElement(place, "Component", Id=f"c{key}", Guid=guid, Win64="yes")
+            ET.SubElement(component, "File", Id=f"f{key}", Source=name, KeyPath="yes")
+            ET.SubElement(group, "ComponentRef", Id=f"c{key}")
+
+
+def make_msi(onedir: Path, version: str, out: Path) -> Path:
+    """The MSI for managed PCs, with the same files, signed. Raise BuildError."""
+    ET.register_namespace("", WIX)
+    tree = ET.parse(SETUP / "product.wxs")  # noqa: S314 - our own file
+    for element in tree.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    root = tree.getroot()
+    place = root.find(".//Directory[@Id='INSTALLDIR']")
+    feature = root.find(".//Feature")
+    if place is None or feature is None:
+        raise BuildError("product.wxs has lost its INSTALLDIR or Feature")
+    _add_files(onedir, place, feature)
+    root.set("xmlns", WIX)
+    source = BUILD / f"{out.stem}.wxs"
+    tree.write(source, encoding="utf-8", xml_declaration=True)
+    definitions = {"VERSION": version, "PRODUCT": _guid(f"product {version}"), "EXE": f"{NAME}.exe"}
+    arguments = [text for item in definitions.items() for text in ("-D", "=".join(item))]
+    out.unlink(missing_ok=True)
+    wixl = ["wixl", "-a", "x64", "-D", "Win64=yes", *arguments, "-o", str(out), str(source)]
+    _run(wixl, cwd=onedir)  # it finds files by names that are relative to where it runs
+    for component, condition in MSI_CONDITIONS.items():
+        query = f"UPDATE `Component` SET `Condition`='{condition}' WHERE `Component`='{component}'"
+        _run(["msibuild", str(out), "-q", query])
+    public = "SERVER;AUTOSTART;WIX_DOWNGRADE_DETECTED;WIX_UPGRADE_DETECTED"
+    query = f"UPDATE `Property` SET `Value`='{public}' WHERE `Property`='SecureCustomProperties'"
+    _run(["msibuild", str(out), "-q", query])
+    sign(out)
+    return out

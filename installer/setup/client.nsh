@@ -1,0 +1,122 @@
+; Setup and the client: ending it, starting it, starting it with Windows.
+
+!macro QuitClient un
+; Out: 1 when no client runs from $INSTDIR. Its .exe cannot be opened for writing while one does.
+Function ${un}QuitClient
+  Push $0
+  Push $1
+  StrCpy $0 1
+  Call ${un}IsRunning
+  Pop $1
+  ${If} $1 = 1
+    StrCpy $WasRunning 1
+    nsExec::Exec /TIMEOUT=20000 '"$INSTDIR\${EXE}" quit'
+    Pop $1
+    again:
+    Call ${un}WaitForEnd
+    Pop $0
+    ${If} $0 <> 1
+    ${AndIf} $AllUsers = 1
+      ; Others who are signed in have clients that only they may ask. Ending one loses nothing.
+      nsExec::Exec /TIMEOUT=20000 '"$SYSDIR\taskkill.exe" /F /IM "${EXE}"'
+      Pop $1
+      Call ${un}WaitForEnd
+      Pop $0
+    ${EndIf}
+    ${If} $0 <> 1
+      MessageBox MB_RETRYCANCEL|MB_ICONEXCLAMATION "$(T_BUSY)" /SD IDCANCEL IDRETRY again
+    ${EndIf}
+  ${EndIf}
+  Pop $1
+  Exch $0
+FunctionEnd
+
+; Out: 1 when it has ended within 15 seconds.
+Function ${un}WaitForEnd
+  Push $0
+  Push $1
+  ${For} $1 1 60
+    Call ${un}IsRunning
+    Pop $0
+    ${If} $0 = 0
+      ${Break}
+    ${EndIf}
+    Sleep 250
+  ${Next}
+  IntOp $0 $0 ^ 1
+  Pop $1
+  Exch $0
+FunctionEnd
+
+; Out: 1 when somebody runs the .exe.
+Function ${un}IsRunning
+  Push $0
+  Push $1
+  StrCpy $0 0
+  ${If} ${FileExists} "$INSTDIR\${EXE}"
+    ClearErrors
+    FileOpen $1 "$INSTDIR\${EXE}" a
+    ${If} ${Errors}
+      StrCpy $0 1
+    ${Else}
+      FileClose $1
+    ${EndIf}
+    ClearErrors
+  ${EndIf}
+  Pop $1
+  Exch $0
+FunctionEnd
+!macroend
+!insertmacro QuitClient ""
+!insertmacro QuitClient "un."
+
+; As who is signed in, not as the administrator who installs.
+Function StartClient
+  ${If} $AllUsers = 1
+  ${AndIfNot} ${Silent}
+    Exec '"$WINDIR\explorer.exe" "$SMPROGRAMS\${NAME}.lnk"'
+  ${ElseIf} $AllUsers <> 1
+  ${OrIf} $Start = 1
+    Exec '"$INSTDIR\${EXE}" run'
+  ${EndIf}
+FunctionEnd
+
+Function WriteAutostart
+  ${If} $NoAutostart = 1
+    DeleteRegValue SHCTX "${RUN_KEY}" "${RUN_VALUE}"
+  ${Else}
+    WriteRegStr SHCTX "${RUN_KEY}" "${RUN_VALUE}" '"$INSTDIR\${EXE}" run --autostart'
+  ${EndIf}
+FunctionEnd
+
+; Installing for all users takes the place of this user's own copy.
+Function RemoveOwnCopy
+  ReadRegStr $0 HKCU "${UNINSTALL_KEY}" "InstallLocation"
+  ${If} $0 != ""
+    ${If} $Server == ""
+      ReadRegStr $Server HKCU "${SETTINGS}" "Server"
+    ${EndIf}
+    ExecWait '"$0\uninstall.exe" /S _?=$0'
+    Delete "$0\uninstall.exe"
+    RMDir "$0"
+  ${EndIf}
+FunctionEnd
+
+; Out: 1 when the stored password and the settings are to go too.
+Function un.AskForget
+  Push $0
+  Push $1
+  StrCpy $0 0
+  ${GetParameters} $1
+  ClearErrors
+  ${GetOptions} $1 "/FORGET" $1
+  ${IfNot} ${Errors}
+    StrCpy $0 1
+  ${Else}
+    MessageBox MB_YESNO|MB_ICONQUESTION|MB_DEFBUTTON2 "$(T_FORGET)" /SD IDNO IDNO keep
+    StrCpy $0 1
+    keep:
+  ${EndIf}
+  Pop $1
+  Exch $0
+FunctionEnd

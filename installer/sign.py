@@ -1,0 +1,103 @@
+"""`python -m installer.sign FILE…`: sign .exe and .msi files where they are.
+
+With the certificate that two settings name, or else with a test certificate that is made here:
+
+    COCONOWORK_SIGN_CERT       PEM file: the certificate, then those between it and the root
+    COCONOWORK_SIGN_KEY        PEM file with its key, or a PKCS#11 address (pkcs11:…)
+    COCONOWORK_SIGN_PASSFILE   file with the key's pass phrase, where it has one
+    COCONOWORK_SIGN_TIMESTAMP  address of an RFC 3161 time stamping service
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from installer.freeze import BuildError, source_date
+from installer.winpy.assemble import BUILD
+
+TEST_DIR = BUILD / "test-signing"
+_EXTENSIONS = """
+[ca]
+basicConstraints=critical,CA:TRUE
+keyUsage=critical,keyCertSign,cRLSign
+[signer]
+basicConstraints=critical,CA:FALSE
+keyUsage=critical,digitalSignature
+extendedKeyUsage=codeSigning
+"""
+
+
+def _openssl(*arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=TEST_DIR)
+
+
+def test_certificate() -> Path:
+    """Folder with `ca.pem`, `signer.pem` and `signer.key`, which nobody trusts; made once."""
+    TEST_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (TEST_DIR / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (TEST_DIR / "signer.pem").exists():
+            (TEST_DIR / "extensions").write_text(_EXTENSIONS)
+            ca, signer = "/CN=Coconowork test CA", "/O=Coconowork/CN=Coconowork test signing"
+            new = ["-newkey", "rsa:3072", "-nodes"]
+            _openssl("req", *new, "-subj", ca, "-keyout", "ca.key", "-out", "ca.csr")
+            _openssl(
+                "x509", "-req", "-in", "ca.csr", "-signkey", "ca.key", "-days", "3650",
+                "-extfile", "extensions", "-extensions", "ca", "-out", "ca.pem",
+            )  # fmt: skip
+            _openssl("req", *new, "-subj", signer, "-keyout", "signer.key", "-out", "signer.csr")
+            _openssl(
+                "x509", "-req", "-in", "signer.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
+                "-CAcreateserial", "-days", "3650", "-extfile", "extensions",
+                "-extensions", "signer", "-out", "signer.part",
+            )  # fmt: skip
+            (TEST_DIR / "signer.part").rename(TEST_DIR / "signer.pem")
+    return TEST_DIR
+
+
+def sign(path: Path) -> None:
+    """Sign one file in place. Raise BuildError."""
+    certificate = os.environ.get("COCONOWORK_SIGN_CERT")
+    key = os.environ.get("COCONOWORK_SIGN_KEY")
+    if bool(certificate) != bool(key):
+        raise BuildError("Set both COCONOWORK_SIGN_CERT and COCONOWORK_SIGN_KEY, or neither.")
+    extra: list[str] = []
+    if not certificate or not key:
+        folder = test_certificate()
+        certificate, key = str(folder / "signer.pem"), str(folder / "signer.key")
+    elif passfile := os.environ.get("COCONOWORK_SIGN_PASSFILE"):
+        extra += ["-readpass", passfile]
+    if stamp := os.environ.get("COCONOWORK_SIGN_TIMESTAMP"):
+        extra += ["-ts", stamp]
+    else:
+        # The signer's own clock would make each build another file.
+        extra += ["-time", str(source_date())]
+    signed = path.with_name(f"{path.name}.signed")
+    command = ["osslsigncode", "sign", "-certs", certificate, "-key", key, "-h", "sha256"]
+    command += ["-n", "coconowork client", *extra, "-in", str(path), "-out", str(signed)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        signed.unlink(missing_ok=True)
+        raise BuildError(f"osslsigncode: {path.name}: {(done.stdout + done.stderr).strip()}")
+    shutil.copymode(path, signed)
+    signed.replace(path)
+
+
+def main() -> int:
+    """Exit status 1 when a file could not be signed."""
+    try:
+        for name in sys.argv[1:]:
+            sign(Path(name))
+    except BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
