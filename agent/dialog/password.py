@@ -60,10 +60,12 @@ class View:
             text=_("Show the password"),
             variable=self._visible,
             command=self._show_or_hide,
-        ).grid(column=1, sticky="w", pady=(window.px(2), 0))
+        ).grid(row=window.new_row(), column=1, sticky="w", pady=(window.px(2), 0))
         self._hint = ttk.Label(window.body, style="Quiet.TLabel")
-        self._hint.grid(column=1, sticky="w")
+        self._hint.grid(row=window.new_row(), column=1, sticky="w", pady=(window.px(4), 0))
         self._progress = ttk.Progressbar(window.body, mode="indeterminate")
+        self._progress.grid(row=window.new_row(), column=1, sticky="ew", pady=(window.px(4), 0))
+        self._progress.grid_remove()
         self._ok, self._cancel = window.buttons(
             (_("Sign in") if first else _("Update"), self._submit), (_("Cancel"), window.close)
         )
@@ -72,13 +74,15 @@ class View:
 
     def _field(self, name: Field, label: str) -> ttk.Entry:
         window = self._window
+        row = window.new_row()
         ttk.Label(window.body, text=label).grid(
-            column=0, sticky="w", padx=(0, window.px(14)), pady=window.px(4)
+            row=row, column=0, sticky="w", padx=(0, window.px(14)), pady=window.px(4)
         )
         entry = ttk.Entry(window.body, textvariable=self._values[name], width=34)
-        entry.grid(row=window.last_row(), column=1, sticky="ew", pady=window.px(4))
+        entry.grid(row=row, column=1, sticky="ew", pady=window.px(4))
+        entry.bind("<Control-a>", _select_all)
         error = ttk.Label(window.body, style="Error.TLabel", wraplength=window.px(290))
-        error.grid(column=1, sticky="w")
+        error.grid(row=window.new_row(), column=1, sticky="w")
         error.grid_remove()
         self._entries[name], self._errors[name] = entry, error
         return entry
@@ -140,7 +144,7 @@ class View:
             widget.state(["disabled" if busy else "!disabled"])
         self._hint.configure(text=_("Checking with the server…") if busy else "")
         if busy:
-            self._progress.grid(column=0, columnspan=2, sticky="ew", pady=(self._window.px(8), 0))
+            self._progress.grid()
             self._progress.start()
             self._cancel.focus_set()
         else:
@@ -162,6 +166,13 @@ class View:
         (button,) = window.buttons((_("Close"), window.close))
         window.on_enter = window.close
         button.focus_set()
+
+
+def _select_all(event: tk.Event[tk.Misc]) -> str:
+    """What Tk does on Windows only; elsewhere it would go to the beginning of the line."""
+    if isinstance(event.widget, ttk.Entry):
+        event.widget.selection_range(0, "end")
+    return "break"
 
 
 def _without_input_method(root: tk.Tk, entry: ttk.Entry) -> None:

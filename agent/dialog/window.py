@@ -37,6 +37,7 @@ class Window:
         self.first: tk.Misc = self.root
         """What has the keyboard when the window opens."""
         self._pipe = pipe
+        self._rows = 0
         self._assets = Path(opening.assets)
         self._pictures: dict[str, tk.PhotoImage] = {}
         self._scale = self._set_scale()
@@ -119,7 +120,7 @@ class Window:
     def heading(self, picture: str, text: str) -> tuple[ttk.Label, ttk.Label]:
         """The first line of the window, over both columns."""
         frame = ttk.Frame(self.body)
-        frame.grid(column=0, columnspan=2, sticky="w", pady=(0, self.px(10)))
+        frame.grid(row=self.new_row(), column=0, columnspan=2, sticky="w", pady=(0, self.px(10)))
         image = ttk.Label(frame, image=self.picture(picture))
         image.grid(row=0, column=0, padx=(0, self.px(12)))
         label = ttk.Label(frame, text=text, style="Heading.TLabel")
@@ -129,28 +130,30 @@ class Window:
     def paragraph(self, text: str, *, style: str = "TLabel", width: int = 420) -> ttk.Label:
         """A line of text over both columns, wrapped at `width` px of 96 dpi."""
         label = ttk.Label(self.body, text=text, wraplength=self.px(width), style=style)
-        label.grid(column=0, columnspan=2, sticky="w", pady=(0, self.px(8)))
+        label.grid(row=self.new_row(), column=0, columnspan=2, sticky="w", pady=(0, self.px(8)))
         return label
 
     def row(self, label: str, value: str) -> ttk.Label:
         """A label and what it stands for; returns the latter."""
+        row = self.new_row()
         ttk.Label(self.body, text=label, style="Quiet.TLabel").grid(
-            column=0, sticky="nw", padx=(0, self.px(14)), pady=self.px(3)
+            row=row, column=0, sticky="nw", padx=(0, self.px(14)), pady=self.px(3)
         )
         shown = ttk.Label(self.body, text=clean(value, 300), wraplength=self.px(300))
-        shown.grid(column=1, row=self.last_row(), sticky="w", pady=self.px(3))
+        shown.grid(row=row, column=1, sticky="w", pady=self.px(3))
         return shown
 
-    def last_row(self) -> int:
-        """The number of the row made last."""
-        return self.body.grid_size()[1] - 1
+    def new_row(self) -> int:
+        """The number of a row that holds nothing yet, not even what is hidden at present."""
+        self._rows += 1
+        return self._rows
 
     def buttons(
         self, *texts_and_commands: tuple[str, Callable[[], None]], default: int = 0
     ) -> list[ttk.Button]:
         """At the lower right; number `default` is that of Enter."""
         frame = ttk.Frame(self.body)
-        frame.grid(column=0, columnspan=2, sticky="e", pady=(self.px(14), 0))
+        frame.grid(row=self.new_row(), column=0, columnspan=2, sticky="e", pady=(self.px(14), 0))
         made = []
         for position, (text, command) in enumerate(texts_and_commands):
             button = ttk.Button(frame, text=text, command=command)
@@ -190,6 +193,16 @@ class Window:
                 "TButton", background=[("active", "#eaf1fb")], bordercolor=[("focus", ACCENT)]
             )
             style.map("TCheckbutton", background=[("active", PAPER)])
+            style.configure(
+                "TProgressbar",
+                background=ACCENT,
+                troughcolor="#e3e7ee",
+                thickness=self.px(4),
+                borderwidth=0,
+                lightcolor=ACCENT,
+                darkcolor=ACCENT,
+                bordercolor="#e3e7ee",
+            )
             self._default_style = "Default.TButton"
             style.configure("Default.TButton", background=ACCENT, foreground="#ffffff")
             style.map(
