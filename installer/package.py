@@ -18,8 +18,18 @@ SETUP = ROOT / "installer" / "setup"
 ICON = ROOT / "assets" / "app.ico"
 UPGRADE_CODE = "58ef3b4f-8e44-4ab1-93ac-5f5a4b2f2c52"
 """Windows knows all versions of the MSI by it: never to be changed."""
-MSI_CONDITIONS = {"Server": "SERVER", "Autostart": "AUTOSTART <> 0"}
-"""Component -> when it is installed."""
+MSI_CORRECTIONS = (
+    "UPDATE `Component` SET `Condition`='SERVER' WHERE `Component`='Server'",
+    "UPDATE `Component` SET `Condition`='AUTOSTART <> 0' WHERE `Component`='Autostart'",
+    (
+        "UPDATE `Property`"
+        " SET `Value`='SERVER;AUTOSTART;WIX_DOWNGRADE_DETECTED;WIX_UPGRADE_DETECTED'"
+        " WHERE `Property`='SecureCustomProperties'"
+    ),
+    "UPDATE `InstallExecuteSequence` SET `Sequence`=60 WHERE `Action`='KeepServer'",
+    "UPDATE `CustomAction` SET `Type`=51 WHERE `Action`='KeepServer'",
+)
+"""What wixl cannot say: conditions, properties a user may give, and a search before a default."""
 WIX = "http://schemas.microsoft.com/wix/2006/wi"
 
 
@@ -56,7 +66,6 @@ def wizard_picture(folder: Path) -> None:
         colour = tuple(round(a + (b - a) * share) for a, b in ((24, 10), (104, 58), (168, 110)))
         picture.paste(colour, (0, y, width, y + 1))
     with Image.open(ICON) as icon:
-        icon.size = max(icon.info["sizes"])
         drawn = icon.convert("RGBA").resize((160, 160), Image.Resampling.LANCZOS)
     picture.paste(drawn, ((width - 160) // 2, 150), drawn)
     picture.save(folder / "wizard.bmp")
@@ -76,11 +85,11 @@ def make_setup(onedir: Path, version: str, out: Path, *, fast: bool = False) -> 
         "SIGN": signer,
     }  # fmt: skip
     arguments = [f"-D{name}={value}" for name, value in definitions.items()]
+    script = str(SETUP / "setup.nsi")
     if fast:
         arguments.append("-DFAST")
     _run(
-        ["makensis", "-V2", "-WX", "-NOCD", "-INPUTCHARSET", "UTF8", *arguments]
-        + [str(SETUP / "setup.nsi")],
+        ["makensis", "-V2", "-WX", "-NOCD", "-INPUTCHARSET", "UTF8", *arguments, script],
         PYTHONPATH=str(ROOT),
     )
     return out
@@ -125,11 +134,7 @@ def make_msi(onedir: Path, version: str, out: Path) -> Path:
     out.unlink(missing_ok=True)
     wixl = ["wixl", "-a", "x64", "-D", "Win64=yes", *arguments, "-o", str(out), str(source)]
     _run(wixl, cwd=onedir)  # it finds files by names that are relative to where it runs
-    for component, condition in MSI_CONDITIONS.items():
-        query = f"UPDATE `Component` SET `Condition`='{condition}' WHERE `Component`='{component}'"
-        _run(["msibuild", str(out), "-q", query])
-    public = "SERVER;AUTOSTART;WIX_DOWNGRADE_DETECTED;WIX_UPGRADE_DETECTED"
-    query = f"UPDATE `Property` SET `Value`='{public}' WHERE `Property`='SecureCustomProperties'"
-    _run(["msibuild", str(out), "-q", query])
+    for correction in MSI_CORRECTIONS:
+        _run(["msibuild", str(out), "-q", correction])
     sign(out)
     return out
