@@ -127,6 +127,13 @@ class Client:
             sleep(0.1)
         raise StageError(f"the client did not become {state}: {self.status()}")
 
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self.stop()
+
     def stop(self) -> None:
         """Ask it to quit, as the menu does; nothing when it does not run."""
         if self._process is None:

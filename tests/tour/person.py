@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import mechanicalsoup
 from bs4 import BeautifulSoup, Tag
 
@@ -15,7 +17,7 @@ class Person:
 
     def __init__(self, console: str) -> None:
         self._console = console
-        self._browser = mechanicalsoup.StatefulBrowser()
+        self._browser: Any = mechanicalsoup.StatefulBrowser()
         self._browser.session.headers["Accept-Language"] = "ja"
         # A proxy from the environment has no business on loopback.
         self._browser.session.trust_env = False
@@ -73,12 +75,20 @@ class Person:
         self.fill("ユーザ名", username)
         self.fill("パスワード", password)
         self.press("ログイン")
-        return str(self._browser.url) != login_page
+        return bool(self._browser.url != login_page)
 
     def text(self) -> str:
         """What the main part of the page says, on one line."""
         main = self._page.find("main") or self._page
         return " ".join(main.get_text(" ", strip=True).split())
+
+    def definition(self, term: str) -> str:
+        """What the page says beside `term`."""
+        tag = self._find("dt", term)
+        value = tag.find_next("dd") if tag is not None else None
+        if value is None:
+            raise LostError(f"no {term}: {self.text()[:300]}")
+        return (value.find("code") or value).get_text(strip=True)
 
     def reload(self) -> None:
         """Look at the same page again."""
@@ -88,7 +98,7 @@ class Person:
     @property
     def _page(self) -> BeautifulSoup:
         page = self._browser.page
-        if page is None:
+        if not isinstance(page, BeautifulSoup):
             raise LostError("not a page")
         return page
 
