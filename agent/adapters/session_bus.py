@@ -33,8 +33,8 @@ class BoundedConnection(DBusConnection):  # type: ignore[misc] # jeepney has no 
         return super().receive(timeout=left if timeout is None else min(timeout, left))
 
 
-def session_address(environ: Mapping[str, str] = os.environ) -> str:
-    """Where the session bus listens, for jeepney. Raise BusError when there is none."""
+def session_bus(environ: Mapping[str, str] = os.environ) -> str:
+    """The session bus's address. Raise BusError when there is none that could be reached."""
     named = environ.get("DBUS_SESSION_BUS_ADDRESS")
     if not named and (runtime := environ.get("XDG_RUNTIME_DIR")):
         # systemd's place for it, for programs that were started without the variable.
@@ -42,14 +42,15 @@ def session_address(environ: Mapping[str, str] = os.environ) -> str:
     if not named:
         raise BusError("DBUS_SESSION_BUS_ADDRESS is not set")
     try:
-        return str(get_bus(named))
+        get_bus(named)
     except (RuntimeError, ValueError):
         raise BusError("DBUS_SESSION_BUS_ADDRESS names no bus that can be reached") from None
+    return named
 
 
 def connect(timeout_s: float) -> BoundedConnection:
     """A connection of which everything must be done within `timeout_s`. Raise BusError."""
     try:
-        return BoundedConnection(session_address(), timeout_s)
+        return BoundedConnection(get_bus(session_bus()), timeout_s)
     except (OSError, EOFError) as exc:
         raise BusError(f"no session bus: {type(exc).__name__}") from None

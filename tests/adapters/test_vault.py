@@ -21,7 +21,7 @@ from agent.core.failure import Reason
 from agent.core.record import Identity
 from agent.ports import Vault, VaultError
 from server.demo_keyring import PrivateKeyring
-from tests.adapters.prompter import SilentPrompter
+from tests.adapters.bus_service import BusService
 from tests.adapters.vault_contract import TANAKA, VaultContract, record
 
 pytestmark = pytest.mark.keyring
@@ -171,11 +171,16 @@ def test_a_prompt_that_nobody_answers_ends(service: PrivateKeyring) -> None:
     vault = KeyringVault(SecretServiceKeyring(prompt_timeout_s=1.0))
     vault.write(TANAKA, record())
     lock()
-    with SilentPrompter() as prompter:
+    answers = {
+        name: lambda *_: ("", ()) for name in ("BeginPrompting", "PerformPrompt", "StopPrompting")
+    }
+    address = service.environment["DBUS_SESSION_BUS_ADDRESS"]
+    with BusService(address, "org.gnome.keyring.SystemPrompter", answers) as prompter:
         assert reason(vault) is Reason.VAULT_LOCKED
-        assert prompter.asked == 1
+        assert prompter.calls.get(timeout=10)[0] == "BeginPrompting"
         assert reason(vault) is Reason.VAULT_LOCKED
-        assert prompter.asked == 1
+    asked = [method for method, _ in prompter.calls.queue]
+    assert "BeginPrompting" not in asked
 
 
 def test_a_service_that_says_nothing_is_missing(
