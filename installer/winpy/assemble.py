@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -112,6 +113,29 @@ def compile_stubs(target: Path) -> None:
             subprocess.run(command, env=environment, check=True)
 
 
+def make_stable_dll(target: Path) -> None:
+    """python3.dll, through which wheels for any Python 3 call: all forwarded to python311.dll."""
+    mingw = "x86_64-w64-mingw32-"
+    listing = subprocess.run(
+        [f"{mingw}objdump", "-p", str(target / "python311.dll")],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    names = re.findall(
+        r"^\s*\[\s*\d+\] (?:\+base\[\s*\d+\]\s+[0-9a-f]+ )?(_?Py\w+)$", listing, re.M
+    )
+    if "PyModule_Create2" not in names:
+        raise SystemExit("objdump does not list what python311.dll exports")
+    with tempfile.TemporaryDirectory() as folder:
+        exports = Path(folder, "python3.def")
+        lines = [f'{name} = "python311.{name}"' for name in sorted(names)]
+        exports.write_text("\n".join(["LIBRARY python3.dll", "EXPORTS", *lines, ""]))
+        command = [f"{mingw}gcc", "-shared", "-nostdlib", "-s", "-Wl,--no-insert-timestamp"]
+        command += ["-Wl,-e,DllMain", str(HERE / "forward.c"), str(exports)]
+        subprocess.run([*command, "-o", str(target / "python3.dll")], check=True)
+
+
 def install_packages(target: Path) -> None:
     """The client's Windows dependencies and the tools, hash-checked; uv reads Windows markers."""
     command = [
@@ -137,6 +161,7 @@ def fill(target: Path) -> None:
     for scripts in ("tcl8.6", "tk8.6"):
         shutil.copytree(TCL_SCRIPTS / scripts, target / "tcl" / scripts)
     compile_stubs(target)
+    make_stable_dll(target)
     install_packages(target)
 
 

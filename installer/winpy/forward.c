@@ -1,0 +1,8 @@
+/* python3.dll has no code of its own: assemble.py writes the list of what it forwards. */
+#include <windows.h>
+
+BOOL WINAPI DllMain(HINSTANCE instance, DWORD reason, LPVOID reserved)
+{
+    (void)instance, (void)reason, (void)reserved;
+    return TRUE;
+}
