@@ -17,6 +17,8 @@ from datetime import datetime
 from nacl.exceptions import CryptoError
 from nacl.public import PublicKey, SealedBox
 from scramp import ScramException, ScramMechanism
+from scramp.core import ScramServer
+from scramp.utils import ServerError
 
 from agent.core import messages
 from server.console import hashers
@@ -58,7 +60,7 @@ def username_of(client_first: str) -> str:
         return b"-" * hashers.SALT_BYTES, b"", b"", hashers.ITERATIONS
 
     try:
-        _mechanism.make_server(note).set_client_first(client_first)
+        _mechanism.make_server(note, s_nonce="-").set_client_first(client_first)
     except (ScramException, ValueError):
         raise LoginError("malformed SCRAM client-first") from None
     return seen[0]
@@ -78,40 +80,46 @@ class Login:
         self._client_first = client_first
         self._candidates = candidates
         self._nonce = secrets.token_urlsafe(24)
-        self.challenge = self._server_first(candidates[0].verifier)
+        self._first_server, self.challenge = self._begin(candidates[0].verifier)
 
     def check(self, client_final: str) -> Proven | None:
         """None when the proof fits no candidate. Raise LoginError for a malformed one."""
-        for candidate in self._candidates:
-            server_final = self._try(candidate.verifier, client_final)
+        server = self._first_server
+        for number, candidate in enumerate(self._candidates):
+            if number:
+                server, _ = self._begin(candidate.verifier)
+            server_final = _finish(server, client_final)
             if server_final is not None:
                 return Proven(candidate, server_final)
         for _ in range(MIN_CHECKS - len(self._candidates)):
-            self._try(self._candidates[0].verifier, client_final)
+            server, _ = self._begin(self._candidates[0].verifier)
+            _finish(server, client_final)
         return None
 
-    def _server_first(self, known: Verifier) -> str:
-        self._server = _mechanism.make_server(
+    def _begin(self, known: Verifier) -> tuple[ScramServer, str]:
+        """All have the same nonce, so they give the same challenge."""
+        server = _mechanism.make_server(
             lambda _: (known.salt, known.stored_key, known.server_key, known.iterations),
             s_nonce=self._nonce,
         )
         try:
-            self._server.set_client_first(self._client_first)
-            return str(self._server.get_server_first())
+            server.set_client_first(self._client_first)
+            return server, str(server.get_server_first())
         except (ScramException, ValueError):
             raise LoginError("malformed SCRAM client-first") from None
 
-    def _try(self, verifier: Verifier, client_final: str) -> str | None:
-        self._server_first(verifier)
-        try:
-            self._server.set_client_final(client_final)
-            return str(self._server.get_server_final())
-        except ScramException as exc:
-            if exc.server_error is not None and exc.server_error.value == "invalid-proof":
-                return None
-            raise LoginError("malformed SCRAM client-final") from None
-        except ValueError:
-            raise LoginError("malformed SCRAM client-final") from None
+
+def _finish(server: ScramServer, client_final: str) -> str | None:
+    """SCRAM server-final; None for a proof that does not fit. Raise LoginError."""
+    try:
+        server.set_client_final(client_final)
+        return str(server.get_server_final())
+    except ScramException as exc:
+        if exc.server_error is ServerError.INVALID_PROOF:
+            return None
+        raise LoginError("malformed SCRAM client-final") from None
+    except ValueError:
+        raise LoginError("malformed SCRAM client-final") from None
 
 
 def check_device(device: messages.Device) -> None:
@@ -121,8 +129,12 @@ def check_device(device: messages.Device) -> None:
         raise LoginError("public key in non-canonical base64")
     if hashlib.sha256(key).digest()[:16].hex() != device.id:
         raise LoginError("device id that does not belong to its key")
+
+
+def check_key(device: messages.Device) -> None:
+    """Raise LoginError unless a password can be sealed for the device; 0.1 ms."""
     try:
-        SealedBox(PublicKey(key)).encrypt(b"")
+        SealedBox(PublicKey(b64decode(device.public_key))).encrypt(b"")
     except CryptoError:
         # A point of low order: sealing for it would make the user's next change fail.
         raise LoginError("public key that nothing can be sealed for") from None

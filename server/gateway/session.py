@@ -30,6 +30,7 @@ from server.gateway.login import (
     LoginError,
     Proven,
     check_device,
+    check_key,
     is_too_old,
     username_of,
 )
@@ -164,6 +165,8 @@ class Session:
         known = await self._services.store.known(username, hello.device.id)
         if await self._is_throttled(username, known_device=known.known_device):
             return
+        if not known.known_device:
+            check_key(hello.device)
         login = Login(hello.scram, known.candidates)
         self._attempt = _Attempt(login, username, known.user_id, hello.device, known.known_device)
         await self._connection.send(Challenge(scram=login.challenge))

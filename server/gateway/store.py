@@ -18,6 +18,7 @@ from typing import Literal, TypeVar
 
 from django.contrib.auth.hashers import is_password_usable
 from django.db import DatabaseError, connection, transaction
+from django.db.models import QuerySet
 
 from agent.core import messages
 from agent.core.text import clean
@@ -30,8 +31,8 @@ from server.console.models import (
     RetiredPassword,
     ServerSecret,
     User,
-    retired_still_valid,
 )
+from server.gateway import queries
 from server.gateway.login import Candidate, made_up
 
 MAX_CANDIDATES = 64
@@ -143,8 +144,8 @@ class Store:
     async def gone(self, device_pk: int, waiting_since: datetime) -> None:
         """The connection that has waited since then is gone; a newer one's row stays."""
         await self._write(
-            lambda: Device.objects.filter(pk=device_pk, waiting_since=waiting_since).update(
-                waiting_since=None, gateway="", last_seen_at=clock.now()
+            lambda: queries.clear_waiting(
+                device_pk, waiting_since=waiting_since, seen_at=clock.now()
             )
         )
 
@@ -205,21 +206,19 @@ def _server_secret() -> bytes:
 
 
 def _known(username: str, device_id: str, secret: bytes) -> Known:
-    user = User.objects.filter(username=username).first()
-    user_pk = user.pk if user else 0
-    retired = list(RetiredPassword.objects.filter(user_id=user_pk)[:MAX_CANDIDATES])
-    known_device = Device.objects.filter(user_id=user_pk, device_id=device_id).exists()
+    user = queries.find_user(username, device_id)
+    old_rows = queries.old_passwords(user.pk if user else 0, limit=MAX_CANDIDATES)
     if user is None or not is_password_usable(user.password):
         nothing = Candidate(made_up(username, secret), since=clock.now())
         return Known(None, (nothing,), known_device=False)
     current = Candidate(Verifier.parse(user.password), since=user.password_changed_at)
-    old = [Candidate(Verifier.parse(row.verifier), row.since, row.valid_until) for row in retired]
+    old = [Candidate(Verifier.parse(row[0]), *row[1:]) for row in old_rows]
     candidates = [
         current,
         # Verifiers with another salt were made before the rounds were raised: long expired.
         *(each for each in old if each.verifier.shares_salt(current.verifier)),
     ]
-    return Known(user.pk, tuple(candidates), known_device)
+    return Known(user.pk, tuple(candidates), user.knows_device)
 
 
 def _log_in(
@@ -232,45 +231,52 @@ def _log_in(
     gateway: str,
 ) -> LoggedIn | Refusal:
     with transaction.atomic():
-        user = User.objects.select_for_update().filter(pk=user_id).first()
+        user = queries.lock_user(user_id, device.id)
         if user is None:
             return "credentials"
-        standing = _standings(user).get(since)
+        standing = _standings(user_id, user.password_changed_at, of=since).get(since)
         if standing is None:
             return "expired"
         if not user.is_active:
             return "disabled"
-        row = Device.objects.filter(user=user, device_id=device.id).first()
-        if row is not None and row.blocked_at is not None:
+        if user.is_blocked:
             return "blocked"
-        is_new = row is None
-        row = row or Device(user=user, device_id=device.id, public_key=device.public_key)
-        row.name = clean(device.name, LABEL_LENGTH)
-        row.os = clean(device.os, LABEL_LENGTH)
-        row.version = clean(device.version, LABEL_LENGTH)
-        row.address = address
-        row.last_seen_at = clock.now()
-        row.waiting_since = waiting_since
-        row.gateway = gateway
-        row.login_password = standing.password
-        row.login_valid_until = standing.valid_until
-        row.save()
-        if is_new:
-            audit.record(
-                audit.Action.DEVICE_ADDED,
-                actor=None,
-                subject=user,
-                address=address,
-                device=row.name,
-            )
-        if standing.password == "current":
-            _mark_applied(user, row, address)
-        return LoggedIn(row.pk, standing, _pending(user).get(row.pk, ()))
+        name = clean(device.name, LABEL_LENGTH)
+        device_pk = user.device_pk or _new_device(user_id, device, name, address)
+        queries.set_waiting(
+            device_pk,
+            labels=(name, clean(device.os, LABEL_LENGTH), clean(device.version, LABEL_LENGTH)),
+            address=address,
+            seen_at=clock.now(),
+            waiting_since=waiting_since,
+            gateway=gateway,
+            login_password=standing.password,
+            login_valid_until=standing.valid_until,
+        )
+        pending: tuple[tuple[str, str], ...] = ()
+        if user.has_pending and standing.password == "current":
+            _mark_applied(device_pk, address)
+        elif user.has_pending:
+            deliveries = PendingChange.objects.filter(device_id=device_pk)
+            pending = _pending(deliveries).get(device_pk, ())
+        return LoggedIn(device_pk, standing, pending)
 
 
-def _mark_applied(user: User, device: Device, address: str) -> None:
-    """The device has proven that it has the current password: the push, if any, got there."""
-    for delivery in device.deliveries.filter(outcome=PendingChange.Outcome.PENDING):
+def _new_device(user_id: int, device: messages.Device, name: str, address: str) -> int:
+    row = Device.objects.create(
+        user_id=user_id, device_id=device.id, public_key=device.public_key, name=name
+    )
+    audit.record(
+        audit.Action.DEVICE_ADDED, actor=None, subject=row.user, address=address, device=name
+    )
+    return row.pk
+
+
+def _mark_applied(device_pk: int, address: str) -> None:
+    """The device has proven that it has the current password: the push got there."""
+    for delivery in PendingChange.objects.select_related("device__user__account").filter(
+        device_id=device_pk, outcome=PendingChange.Outcome.PENDING
+    ):
         delivery.outcome = PendingChange.Outcome.APPLIED
         delivery.outcome_at = clock.now()
         delivery.sealed = ""
@@ -278,9 +284,9 @@ def _mark_applied(user: User, device: Device, address: str) -> None:
         audit.record(
             audit.Action.PUSH_APPLIED,
             actor=None,
-            subject=user,
+            subject=delivery.device.user,
             address=address,
-            device=device.name,
+            device=delivery.device.name,
             change=delivery.change_id,
         )
 
@@ -325,24 +331,28 @@ def _user_state(user_id: int) -> UserState:
     return UserState(
         is_active=user.is_active,
         blocked=frozenset(blocked),
-        pending=_pending(user),
-        standings=_standings(user),
+        pending=_pending(PendingChange.objects.filter(change__user=user)),
+        standings=_standings(user.pk, user.password_changed_at),
     )
 
 
-def _standings(user: User) -> dict[datetime, Standing]:
-    retired = retired_still_valid(user, at=clock.now())
-    standings = {old.since: Standing(old.since, "old", old.valid_until) for old in retired}
-    since = user.password_changed_at
-    standings[since] = Standing(since, "current", None)
+def _standings(
+    user_id: int, current_since: datetime, *, of: datetime | None = None
+) -> dict[datetime, Standing]:
+    """By `since`: the passwords that work; the old ones are left out if only the current is asked
+    `of`."""
+    standings = {current_since: Standing(current_since, "current", None)}
+    if of != current_since:
+        valid = RetiredPassword.objects.filter(user_id=user_id, valid_until__gt=clock.now())
+        for old in valid.exclude(since=current_since):
+            standings[old.since] = Standing(old.since, "old", old.valid_until)
     return standings
 
 
-def _pending(user: User) -> dict[int, tuple[tuple[str, str], ...]]:
-    rows = PendingChange.objects.filter(
-        device__user=user, outcome=PendingChange.Outcome.PENDING
-    ).order_by("change__changed_at")
+def _pending(deliveries: QuerySet[PendingChange]) -> dict[int, tuple[tuple[str, str], ...]]:
+    """By device: change id and sealed box of what is still on its way, the oldest first."""
+    rows = deliveries.filter(outcome=PendingChange.Outcome.PENDING)
     found: dict[int, tuple[tuple[str, str], ...]] = {}
-    for row in rows:
+    for row in rows.order_by("change__changed_at"):
         found[row.device_id] = (*found.get(row.device_id, ()), (row.change_id, row.sealed))
     return found
