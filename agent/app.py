@@ -29,7 +29,7 @@ from agent.core.memory import Memory
 from agent.core.record import Identity
 from agent.core.text import clean
 from agent.core.view import Command, View
-from agent.errors import UserError
+from agent.errors import AgentError, UserError
 from agent.ports import (
     ChannelBusy,
     ChannelError,
@@ -138,7 +138,10 @@ class App:
         watcher = self._adapters.watcher
         if watcher is not None:
             self._runtime.post(SignedIn(watcher.session(), SignInKind.SIGN_IN))
-            watcher.start(self._runtime.post)
+            try:
+                watcher.start(self._runtime.post)
+            except AgentError as exc:
+                log.warning("later sign-ins will not be noticed: %s", exc)
         self._runtime.post(ev.Started())
 
     def stop(self) -> None:
@@ -156,6 +159,21 @@ class App:
     def answer(self, request: Request) -> Request:
         """What the control channel would answer; for a client that runs for one request."""
         return self._runtime.call(self._answer(request))
+
+    def tell(self, title: str, text: str) -> None:
+        """Notify the user of something."""
+        self._notify(title, text, lambda _: None)
+
+    def translate(self, translations: NullTranslations) -> None:
+        """Speak another language from now on."""
+        self._translations = translations
+        for adapter in (self._adapters.tray, self._adapters.dialogs):
+            if adapter is not None:
+                adapter.translate(translations)
+
+    def refresh(self) -> None:
+        """Show the view once more: it is dressed differently now."""
+        self._show(self._runtime.view)
 
     def post(self, event: Event) -> None:
         """Hand an event to the machine, from any thread."""
@@ -239,8 +257,11 @@ class App:
     # --- what the machine wants; on the loop's thread
 
     def _show(self, view: View) -> None:
+        view = self._adapters.dress(view)
         if self._adapters.tray is not None:
-            self._adapters.tray.show(self._adapters.dress(view))
+            self._adapters.tray.show(view)
+        if self._adapters.dialogs is not None:
+            self._adapters.dialogs.refresh(view)
 
     def _quit(self) -> None:
         self._ended.set()

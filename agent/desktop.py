@@ -8,14 +8,18 @@ from gettext import NullTranslations
 from pathlib import Path
 
 from agent import logs
+from agent.adapters.autostart import open_autostart
 from agent.adapters.control import open_channel
+from agent.adapters.dialogs import ProcessDialogs
 from agent.adapters.memory_file import MemoryFile
+from agent.adapters.tray import open_tray
 from agent.adapters.vault import KeyringVault
 from agent.app import Adapters, App
 from agent.core.record import Identity
 from agent.hardening import keep_out_of_dumps
+from agent.housekeeping import Housekeeping
 from agent.paths import Paths
-from agent.ports import Request
+from agent.ports import Request, SignInWatcher, Toaster, Tray
 from agent.settings import Settings, save_identity
 
 log = logging.getLogger(__name__)
@@ -25,17 +29,44 @@ def run(settings: Settings, paths: Paths, translations: NullTranslations) -> Non
     """Be the client, in the tray, until it quits. Raise ChannelBusy when one is running."""
     logs.set_up(paths.log_file, settings.log_level)
     keep_out_of_dumps()
-    from agent.adapters.tray import open_tray
+    assets = assets_dir()
+    adapters = _core_adapters(paths)
+    app = App(settings, adapters, translations)
+    adapters.watcher = _open_watcher()
+    adapters.toaster = _open_toaster(assets, translations)
+    adapters.dialogs = ProcessDialogs(
+        sign_in=app.sign_in,
+        view=lambda: app.view,
+        on_command=app.command,
+        assets=assets,
+        translations=translations,
+        server=settings.server or "",
+    )
+    housekeeping = Housekeeping(
+        settings,
+        paths,
+        open_autostart(),
+        view=lambda: app.view,
+        about=adapters.dialogs.show_about,
+        tell=app.tell,
+        translate=app.translate,
+        on_change=app.refresh,
+    )
+    adapters.dress = housekeeping.dress
+    adapters.other_commands = housekeeping.command
+    housekeeping.apply_autostart()
 
-    app = App(settings, _core_adapters(paths), translations)
-    app.run(lambda: open_tray(assets_dir(), translations, sys.stdout))
+    def open_own_tray() -> Tray:
+        return open_tray(assets, translations, sys.stdout)
+
+    app.run(open_own_tray)
 
 
 def run_once(
     request: Request, settings: Settings, paths: Paths, translations: NullTranslations
 ) -> Request:
     """Be the client for one request, without a tray. Raise ChannelBusy or ChannelError."""
-    logs.set_up(paths.log_file, settings.log_level)
+    logs.set_up(paths.log_file, settings.log_level, to_stderr=False)
     keep_out_of_dumps()
     app = App(settings, _core_adapters(paths), translations)
     app.start()
@@ -59,4 +90,26 @@ def _core_adapters(paths: Paths) -> Adapters:
         memory=MemoryFile(paths.state_dir),
         channel=open_channel(paths),
         save_identity=remember_identity,
+    )
+
+
+def _open_watcher() -> SignInWatcher:
+    if sys.platform == "win32":
+        from agent.adapters.signin_windows import WindowsSignInWatcher
+
+        return WindowsSignInWatcher()
+    from agent.adapters.signin_linux import LogindWatcher
+
+    return LogindWatcher()
+
+
+def _open_toaster(assets: Path, translations: NullTranslations) -> Toaster:
+    if sys.platform == "win32":
+        from agent.adapters.toast_windows import WindowsToaster
+
+        return WindowsToaster(assets / "app.ico")
+    from agent.adapters.toast_linux import NotificationToaster
+
+    return NotificationToaster(
+        translations.gettext("Update the stored password…"), assets / "app-64.png"
     )

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import TextIO
 
 from agent.core.text import clean
 from agent.paths import make_private
@@ -80,8 +79,8 @@ class PrivateFileHandler(RotatingFileHandler):
         """Nothing: a log that cannot be written is no reason to end, or to write elsewhere."""
 
 
-def set_up(log_file: Path, level: str = "info", *, stderr: TextIO | None = None) -> None:
-    """Send all of this process's logging to `log_file` and `stderr` (default: the process's own).
+def set_up(log_file: Path, level: str = "info", *, to_stderr: bool = True) -> None:
+    """Send all of this process's logging to `log_file` and standard error.
 
     A file that cannot be made is told on standard error and done without. May be called again.
     """
@@ -90,9 +89,8 @@ def set_up(log_file: Path, level: str = "info", *, stderr: TextIO | None = None)
     root.setLevel(level.upper())
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.INFO, root.level))
-    stream = stderr or sys.stderr
-    if stream is not None:  # None in a windowed program
-        _add(logging.StreamHandler(stream))
+    if to_stderr and sys.stderr is not None:  # None in a windowed program
+        _add(logging.StreamHandler(sys.stderr))
     try:
         make_private(log_file.parent)
         _add(

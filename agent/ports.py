@@ -6,6 +6,7 @@ Only errors named here may leave an adapter. None of them carries a secret.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from gettext import NullTranslations
 from typing import Any, Protocol
 
 from agent.core.events import NetworkChanged, SignedIn
@@ -67,6 +68,9 @@ class Tray(Protocol):
     def balloon(self, title: str, text: str) -> None:
         """The tray's own notification, for when there is no toast. Raise ToastError."""
 
+    def translate(self, translations: NullTranslations, /) -> None:
+        """Speak another language from now on."""
+
     def stop(self) -> None:
         """End `run`, now or as soon as it begins."""
 
@@ -112,6 +116,15 @@ class Dialogs(Protocol):
 
     def show_status(self) -> None:
         """Bring up the small status window."""
+
+    def show_about(self) -> None:
+        """Bring up the program's name and version."""
+
+    def refresh(self, view: View) -> None:
+        """Tell an open status window what is new."""
+
+    def translate(self, translations: NullTranslations) -> None:
+        """Speak another language from now on."""
 
     def close(self) -> None:
         """End what is open."""

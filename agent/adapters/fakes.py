@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from gettext import NullTranslations
 from threading import Condition, Event
 
 from agent.core.events import NetworkChanged, SignedIn, SignInKind
@@ -96,6 +97,9 @@ class FakeTray:
             raise self.failure
         self.balloons.append((title, text))
 
+    def translate(self, translations: NullTranslations) -> None:
+        self.translations = translations
+
     def stop(self) -> None:
         self._stopped.set()
 
@@ -186,6 +190,8 @@ class FakeDialogs:
     def __init__(self) -> None:
         self.asked = 0
         self.status_shown = 0
+        self.about_shown = 0
+        self.views: list[View] = []
         self.closed = 0
 
     def ask_password(self) -> None:
@@ -193,6 +199,15 @@ class FakeDialogs:
 
     def show_status(self) -> None:
         self.status_shown += 1
+
+    def show_about(self) -> None:
+        self.about_shown += 1
+
+    def refresh(self, view: View) -> None:
+        self.views.append(view)
+
+    def translate(self, translations: NullTranslations) -> None:
+        self.translations = translations
 
     def close(self) -> None:
         self.closed += 1
