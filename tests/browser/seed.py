@@ -6,9 +6,9 @@ A process of its own, since the tests' process has Django set up for another dat
 from __future__ import annotations
 
 import hashlib
-import secrets
 import sys
 from base64 import b64encode
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,8 @@ def main() -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
     django.setup(set_prefix=False)
     command, *arguments = sys.argv[1:]
-    {"user": user, "device": device, "show": show, "many": many}[command](*arguments)
+    commands: dict[str, Callable[..., None]] = {"user": user, "device": device, "show": show}
+    commands[command](*arguments)
 
 
 def user(name: str, display_name: str = "", *flags: str) -> None:
@@ -113,32 +114,6 @@ def show() -> None:
         subject=tanaka,
         address="192.0.2.9",
         must_change=True,
-    )
-
-
-def many(count: str) -> None:
-    """So many users with one shared verifier, every third with a PC."""
-    from server.console.models import Device, User
-
-    account = _account()
-    verifier = User.objects.get(username=ADMINISTRATOR).password
-    numbers = range(int(count))
-    User.objects.bulk_create(
-        User(account=account, username=f"user{n:05}", display_name=f"利用者 {n}", password=verifier)
-        for n in numbers
-    )
-    made = User.objects.filter(username__startswith="user").order_by("username")
-    Device.objects.bulk_create(
-        Device(
-            user=row,
-            device_id=secrets.token_hex(16),
-            public_key="A" * 43 + "=",
-            name=f"PC-{row.username}",
-            waiting_since=clock.now() if n % 2 else None,
-            login_password="old" if n % 5 == 0 else "current",
-            login_valid_until=clock.now() + timedelta(days=9) if n % 5 == 0 else None,
-        )
-        for n, row in enumerate(made[::3])
     )
 
 

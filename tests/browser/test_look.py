@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
@@ -11,7 +13,18 @@ from tests.browser.seed import ADMINISTRATOR, PASSWORD
 
 JUDGED = ((1440, "light"), (360, "dark"))
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-LOOKS = ((1440, "light"), (360, "light"), (360, "dark"), (1440, "dark"))
+Scheme = Literal["light", "dark"]
+LOOKS: tuple[tuple[int, Scheme], ...] = (
+    (1440, "light"),
+    (360, "light"),
+    (360, "dark"),
+    (1440, "dark"),
+)
+    (1440, "light"),
+    (360, "light"),
+    (360, "dark"),
+    (1440, "dark"),
+)
 
 BEYOND = """() => [...document.querySelectorAll("main *, header *")]
   .filter((e) => e.getBoundingClientRect().right > innerWidth - 4 && e.closest(".skip") === null)

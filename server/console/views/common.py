@@ -51,6 +51,11 @@ def administrators_only(view: View[P]) -> View[P]:
     return guarded
 
 
+def posted(request: HttpRequest) -> QueryDict | None:
+    """What a form is bound to: nothing unless it was sent, even if it was sent empty."""
+    return request.POST if request.method == "POST" else None
+
+
 def live(request: HttpRequest, template: str, **context: Any) -> JsonResponse:
     """A part of a page as it is now, for the script that keeps it up to date."""
     return JsonResponse({"html": render_to_string(template, context, request)})

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods
 from server.console import csvfiles, passwords, temporary
 from server.console.forms import ImportForm, UserForm
 from server.console.models import Account, User
-from server.console.views.common import administrators_only, client_address, user_of
+from server.console.views.common import administrators_only, client_address, posted, user_of
 from server.console.views.users import save_new
 
 
@@ -35,7 +35,7 @@ class Report:
 @require_http_methods(["GET", "HEAD", "POST"])
 def user_import(request: HttpRequest) -> HttpResponseBase:
     """Take a file; each line makes one user or, if anything is wrong with it, nothing."""
-    form = ImportForm(request.POST or None, request.FILES or None)
+    form = ImportForm(posted(request), request.FILES)
     if request.method == "POST" and form.is_valid():
         try:
             lines = csvfiles.read_users(form.cleaned_data["file"].read())

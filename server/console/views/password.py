@@ -15,7 +15,14 @@ from server.console.forms import OwnPasswordForm
 from server.console.middleware import reachable_with_temporary_password
 from server.console.models import Device, PasswordChange, User
 from server.console.validators import rules
-from server.console.views.common import client_address, confirm, hide_passwords, live, user_of
+from server.console.views.common import (
+    client_address,
+    confirm,
+    hide_passwords,
+    live,
+    posted,
+    user_of,
+)
 
 
 @reachable_with_temporary_password
@@ -27,7 +34,7 @@ def change(request: HttpRequest) -> HttpResponseBase:
     temporary = user.must_change_password
     waiting = list(presence.waiting(user))
     form = OwnPasswordForm(
-        request.POST or None,
+        posted(request),
         user=user,
         request=request,
         waiting=waiting,

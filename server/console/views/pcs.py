@@ -26,7 +26,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "old_valid_until": passwords.old_valid_until(user),
     }
     if user.is_administrator:
-        context["figures"] = reports.figures(user.account)
+        context["figures"] = reports.figures(user.account_id)
     return render(request, "console/home.html", context)
 
 

@@ -16,17 +16,17 @@ from server import clock
 from server.console import csvfiles, presence
 from server.console.events import action_label, detail_text
 from server.console.forms import AuditFilterForm
-from server.console.models import Account, AuditEvent, Device
+from server.console.models import AuditEvent, Device, User
 from server.console.views.common import administrators_only, page_of, user_of, without_page
 
 PAGE_SIZE = 50
 
 
-def on_old_password(account: Account) -> QuerySet[Device]:
+def on_old_password(account_id: int) -> QuerySet[Device]:
     """PCs that still have an old password, or had it when it ended: soonest end first."""
     return (
         Device.objects.filter(
-            user__account=account,
+            user__account=account_id,
             user__is_active=True,
             login_password="old",
             login_valid_until__isnull=False,
@@ -37,23 +37,23 @@ def on_old_password(account: Account) -> QuerySet[Device]:
     )
 
 
-def figures(account: Account) -> dict[str, int]:
+def figures(account_id: int) -> dict[str, int]:
     """How many users, waiting PCs, and PCs on an old password the account has."""
     old = Q(login_password="old", login_valid_until__isnull=False)
     allowed = Device.objects.filter(
-        user__account=account, user__is_active=True, blocked_at__isnull=True
+        user__account=account_id, user__is_active=True, blocked_at__isnull=True
     )
     counts = allowed.aggregate(
         waiting=Count("pk", filter=Q(waiting_since__isnull=False)), old=Count("pk", filter=old)
     )
-    return {"users": account.users.count(), **counts}
+    return {"users": User.objects.filter(account=account_id).count(), **counts}
 
 
 @administrators_only
 @require_GET
 def old_passwords(request: HttpRequest) -> HttpResponseBase:
     """PCs on an old password, with the days left and what became of the warning."""
-    page = page_of(request, on_old_password(user_of(request).account), size=PAGE_SIZE)
+    page = page_of(request, on_old_password(user_of(request).account_id), size=PAGE_SIZE)
     context = {"page": page, "pcs": [presence.Pc.of(device) for device in page]}
     return render(request, "console/old_passwords.html", context)
 
@@ -73,7 +73,7 @@ def old_passwords_csv(request: HttpRequest) -> HttpResponseBase:
         _("Warned at"),
         _("Last seen"),
     ]
-    rows = (_csv_row(device) for device in on_old_password(user_of(request).account).iterator())
+    rows = (_csv_row(device) for device in on_old_password(user_of(request).account_id).iterator())
     body = csvfiles.write([header, *rows])
     response = HttpResponse(body, content_type="text/csv; charset=utf-8")
     name = f"old-passwords-{timezone.localtime(clock.now()):%Y%m%d}.csv"
@@ -105,7 +105,7 @@ def _moment(at: datetime | None) -> str:
 @require_GET
 def audit_trail(request: HttpRequest) -> HttpResponseBase:
     """Who did what to whom in this account, the latest first."""
-    events = AuditEvent.objects.filter(account=user_of(request).account)
+    events = AuditEvent.objects.filter(account=user_of(request).account_id)
     form = AuditFilterForm(request.GET)
     if form.is_valid():
         wanted = form.cleaned_data

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, prefetch_related_objects
+from django.db.models import F, Q, QuerySet, prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -17,7 +17,7 @@ from server import bus, clock
 from server.console import audit, passwords, presence, temporary
 from server.console.events import PageAction
 from server.console.forms import ForcePasswordForm, UserFilterForm, UserForm
-from server.console.models import Account, AuditEvent, Device, PasswordChange, User
+from server.console.models import AuditEvent, Device, PasswordChange, User
 from server.console.views import reports
 from server.console.views.common import (
     administrators_only,
@@ -25,6 +25,7 @@ from server.console.views.common import (
     confirm,
     hide_passwords,
     page_of,
+    posted,
     user_of,
     without_page,
 )
@@ -35,20 +36,21 @@ PAGE_SIZE = 50
 RECENT_EVENTS = 10
 
 
-def _listed(account: Account, form: UserFilterForm) -> QuerySet[User]:
+def _listed(account_id: int, form: UserFilterForm) -> QuerySet[User]:
     """The account's users that the filter lets through."""
-    users = account.users.all()
+    users = User.objects.filter(account=account_id)
     if not form.is_valid():
         return users.none()
     text, state = form.cleaned_data["q"].strip(), form.cleaned_data["state"]
     if text:
         users = users.filter(Q(username__icontains=text) | Q(display_name__icontains=text))
-    devices = Device.objects.filter(user=OuterRef("pk"), blocked_at__isnull=True)
+    # Not EXISTS, for which SQLite goes through all old passwords once for each user.
+    devices = Device.objects.filter(user__account=account_id, blocked_at__isnull=True)
     if state == "waiting":
-        users = users.filter(Exists(devices.filter(waiting_since__isnull=False)))
+        users = users.filter(pk__in=devices.filter(waiting_since__isnull=False).values("user"))
     elif state == "old":
         old = devices.filter(login_password="old", login_valid_until__gt=clock.now())
-        users = users.filter(Exists(old))
+        users = users.filter(pk__in=old.values("user"))
     elif state == "temporary":
         users = users.filter(must_change_password=True)
     elif state == "disabled":
@@ -74,7 +76,7 @@ def _row(user: User) -> dict[str, object]:
 def user_list(request: HttpRequest) -> HttpResponseBase:
     """All users of the account, with search and paging."""
     form = UserFilterForm(request.GET)
-    page = page_of(request, _listed(user_of(request).account, form), size=PAGE_SIZE)
+    page = page_of(request, _listed(user_of(request).account_id, form), size=PAGE_SIZE)
     shown = list(page)
     prefetch_related_objects(shown, "devices")
     context = {
@@ -89,7 +91,7 @@ def user_list(request: HttpRequest) -> HttpResponseBase:
 
 def _user(request: HttpRequest, pk: int) -> User:
     """A user of the administrator's own account; there are no others."""
-    return get_object_or_404(User, pk=pk, account=user_of(request).account)
+    return get_object_or_404(User, pk=pk, account=user_of(request).account_id)
 
 
 @hide_passwords
@@ -99,14 +101,14 @@ def user_detail(request: HttpRequest, pk: int) -> HttpResponseBase:
     """One user, with the form that forces a new password."""
     user, by = _user(request, pk), user_of(request)
     own = user.pk == by.pk
-    form = ForcePasswordForm(request.POST or None, user=user)
+    form = ForcePasswordForm(posted(request), user=user)
     if request.method == "POST" and own:
         return redirect("password")
     if request.method == "POST" and form.is_valid():
         change = _force(request, form)
         if change is not None:
             return redirect("user-changed", pk=user.pk, change_id=change.pk)
-    events = AuditEvent.objects.filter(account=by.account, subject=user)[:RECENT_EVENTS]
+    events = AuditEvent.objects.filter(account=by.account_id, subject=user)[:RECENT_EVENTS]
     context = {
         "person": user,
         "own": own,
@@ -151,7 +153,7 @@ def user_changed(request: HttpRequest, pk: int, change_id: str) -> HttpResponseB
 @require_http_methods(["GET", "HEAD", "POST"])
 def user_new(request: HttpRequest) -> HttpResponseBase:
     """A new user with a temporary password that is shown once, on the answer to the form."""
-    form = UserForm(request.POST or None)
+    form = UserForm(posted(request))
     if request.method == "POST" and form.is_valid():
         by, password = user_of(request), temporary.generate()
         user = form.user_of(by.account)
