@@ -20,11 +20,6 @@ LOOKS: tuple[tuple[int, Scheme], ...] = (
     (360, "dark"),
     (1440, "dark"),
 )
-    (1440, "light"),
-    (360, "light"),
-    (360, "dark"),
-    (1440, "dark"),
-)
 
 BEYOND = """() => [...document.querySelectorAll("main *, header *")]
   .filter((e) => e.getBoundingClientRect().right > innerWidth - 4 && e.closest(".skip") === null)
