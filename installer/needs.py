@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sysconfig
 from pathlib import Path
 
 MINGW = ("x86_64-w64-mingw32-gcc", "gcc-mingw-w64-x86-64")
 TCL = ("/usr/share/tcltk/tcl8.6/init.tcl", "libtcl8.6")
 TK = ("/usr/share/tcltk/tk8.6/tk.tcl", "libtk8.6")
+TKINTER = (str(Path(sysconfig.get_path("stdlib"), "tkinter", "__init__.py")), "python3-tk")
 WINE = ("wine", "wine")
 WINE64 = ("/usr/lib/wine/wine64", "wine64")
 XVFB = ("Xvfb", "xvfb")
 
 NEEDS: dict[str, tuple[tuple[str, str], ...]] = {
-    "winpy": (MINGW, TCL, TK),
+    "winpy": (MINGW, TCL, TK, TKINTER),
     "build": (
         MINGW,
         TCL,
         TK,
+        TKINTER,
         WINE,
         WINE64,
         XVFB,

@@ -256,11 +256,9 @@ Section
   ${EndIf}
   RMDir /r "$INSTDIR\_internal"
   Delete "$INSTDIR\${EXE}"
-  Delete "$INSTDIR\licenses.txt"
   ClearErrors
   Rename "$INSTDIR\new\_internal" "$INSTDIR\_internal"
   Rename "$INSTDIR\new\${EXE}" "$INSTDIR\${EXE}"
-  Rename "$INSTDIR\new\licenses.txt" "$INSTDIR\licenses.txt"
   RMDir "$INSTDIR\new"
   WriteUninstaller "$INSTDIR\uninstall.exe"
   ${If} ${Errors}
@@ -338,7 +336,6 @@ Section Uninstall
   RMDir /r "$INSTDIR\_internal"
   RMDir /r "$INSTDIR\new"
   Delete "$INSTDIR\${EXE}"
-  Delete "$INSTDIR\licenses.txt"
   Delete "$INSTDIR\uninstall.exe"
   RMDir "$INSTDIR" ; only when it is empty: it may be a folder of the user's
   DeleteRegKey SHCTX "${UNINSTALL_KEY}"

@@ -28,8 +28,13 @@ BUILD = ROOT / "build"
 BESIDE_EXE = {"python311.dll", "python3.dll", "vcruntime140.dll", "vcruntime140_1.dll"}
 LEFT_OUT = {
     "__pycache__", "site-packages", "dist-packages", "lib-dynload", "test", "tests", "idle_test",
-    "idlelib", "turtledemo", "ensurepip", "lib2to3", "pydoc_data", "sitecustomize.py",
+    "idlelib", "turtledemo", "distutils", "EXTERNALLY-MANAGED", "ensurepip", "lib2to3", "pydoc_data", "sitecustomize.py",
 }  # fmt: skip
+LICENSES = (
+    Path(sysconfig.get_path("stdlib"), "LICENSE.txt"),
+    Path("/usr/share/doc/python3.11-minimal/copyright"),
+    Path("/usr/share/doc/libpython3.11-minimal/copyright"),
+)
 TCL_SCRIPTS = Path("/usr/share/tcltk")
 
 
@@ -58,6 +63,14 @@ def standard_library_digest() -> str:
 def inputs() -> dict[str, Any]:
     """`inputs.toml`."""
     return tomllib.loads((HERE / "inputs.toml").read_text())
+
+
+def standard_library_note() -> str:
+    """One line for who builds: whose standard library went in, and whether it is a known one."""
+    digest = standard_library_digest()
+    version = sysconfig.get_python_version() + f".{sys.version_info.micro}"
+    known = any(entry["sha256"] == digest for entry in inputs()["standard-library"])
+    return f"standard library {version}, {'as pinned' if known else 'NOT PINNED'}: {digest}"
 
 
 def key() -> str:
@@ -158,6 +171,7 @@ def fill(target: Path) -> None:
         place = target / "Lib" / name
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, place)
+    shutil.copyfile(next(filter(Path.exists, LICENSES)), target / "LICENSE.txt")
     for scripts in ("tcl8.6", "tk8.6"):
         shutil.copytree(TCL_SCRIPTS / scripts, target / "tcl" / scripts)
     compile_stubs(target)

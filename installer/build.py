@@ -1,0 +1,123 @@
+"""`python -m installer.build`: from a checkout to what is given to users, in `dist/`.
+
+    coconowork-client-VERSION-setup.exe   the setup program
+    coconowork-client-VERSION.msi         the same for management tools
+    coconowork-client-VERSION.cdx.json    what is in it
+    coconowork-client/                    the program itself
+    policies/                             group policy templates
+    SHA256SUMS
+
+`--twice` builds a second time in another folder and fails when a file differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from installer.freeze import NAME, BuildError, freeze, source_date
+from installer.needs import MissingNeeds, require
+from installer.package import make_msi, make_setup, program_version
+from installer.sbom import bill_of_materials
+from installer.sign import sign
+from installer.winpy.assemble import BUILD, ROOT, assemble, standard_library_note
+
+POLICIES = ROOT / "installer" / "policies"
+
+
+@dataclass(frozen=True)
+class Product:
+    """One build. `folder` holds what the module's docstring lists."""
+
+    folder: Path
+    version: str
+
+    @property
+    def onedir(self) -> Path:
+        return self.folder / NAME
+
+    @property
+    def setup(self) -> Path:
+        return self.folder / f"{NAME}-{self.version}-setup.exe"
+
+    @property
+    def msi(self) -> Path:
+        return self.folder / f"{NAME}-{self.version}.msi"
+
+    @property
+    def sbom(self) -> Path:
+        return self.folder / f"{NAME}-{self.version}.cdx.json"
+
+    def hashes(self) -> dict[str, str]:
+        """SHA-256 of every file, by its name in the folder."""
+        return {
+            path.relative_to(self.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file() and path.name != "SHA256SUMS"
+        }
+
+
+def build(folder: Path, work: Path) -> Product:
+    """Make everything anew in `folder`. Raise BuildError or MissingNeeds."""
+    require("build")
+    product = Product(folder, program_version())
+    frozen = freeze(work)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.move(frozen, product.onedir)
+    sign(product.onedir / f"{NAME}.exe")
+    make_setup(product.onedir, product.version, product.setup)
+    make_msi(product.onedir, product.version, product.msi)
+    bill = bill_of_materials(
+        version=product.version,
+        onedir=product.onedir,
+        site_packages=assemble() / "Lib" / "site-packages",
+        source_date=source_date(),
+    )
+    product.sbom.write_text(json.dumps(bill, indent=1) + "\n", encoding="utf-8")
+    shutil.copytree(POLICIES, folder / "policies")
+    sums = [f"{digest}  {name}\n" for name, digest in product.hashes().items()]
+    (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    return product
+
+
+def differences(one: Product, other: Product) -> list[str]:
+    """Names of files that are not the same in both."""
+    first, second = one.hashes(), other.hashes()
+    return sorted(n for n in first.keys() | second.keys() if first.get(n) != second.get(n))
+
+
+def main() -> int:
+    """Exit status 1 when the build failed or did not repeat."""
+    parser = argparse.ArgumentParser(prog="python -m installer.build", description=__doc__)
+    parser.add_argument("--twice", action="store_true", help="build twice and compare")
+    options = parser.parse_args()
+    started = time.monotonic()
+    try:
+        product = build(ROOT / "dist", BUILD / "freeze")
+        print(standard_library_note())
+        for path in (product.setup, product.msi, product.sbom):
+            print(f"{path.stat().st_size / 1e6:7.1f} MB  {path.relative_to(ROOT)}")
+        size = sum(path.stat().st_size for path in product.onedir.rglob("*") if path.is_file())
+        print(f"{size / 1e6:7.1f} MB  {product.onedir.relative_to(ROOT)}/")
+        if options.twice:
+            again = build(BUILD / "again", BUILD / "freeze-again")
+            changed = differences(product, again)
+            print("\n".join([f"not the same: {name}" for name in changed] or ["built the same"]))
+            if changed:
+                return 1
+    except (BuildError, MissingNeeds) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{time.monotonic() - started:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""What is in the program: a CycloneDX 1.6 list for audits, and the licences that go with it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+from typing import Any
+
+INSTALLER = Path(__file__).parent
+BUILD_ONLY = {"setuptools", "pypiwin32"}
+"""win10toast asks for them; the frozen program does without."""
+
+# In the interpreter's DLLs, whose own metadata says no more than this.
+INTERPRETER = (
+    ("CPython", "3.11.9", "PSF-2.0", "python311.dll"),
+    ("OpenSSL", "3.0.13", "Apache-2.0", "libcrypto-3.dll"),
+    ("Tcl/Tk", "8.6.13", "TCL", "tcl86t.dll"),
+    ("libffi", "3.4.4", "MIT", "libffi-8.dll"),
+    ("zlib", "1.2.13", "Zlib", "zlib1.dll"),
+)
+
+
+def requirements() -> Iterator[tuple[str, str, list[str]]]:
+    """Name, version and allowed SHA-256 of each package in `requirements.txt`."""
+    text = (INSTALLER / "requirements.txt").read_text(encoding="utf-8")
+    for block in re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE):
+        if found := re.match(r"([A-Za-z0-9._-]+)==([^\s;]+)", block):
+            yield found[1].lower(), found[2], re.findall(r"--hash=sha256:([0-9a-f]{64})", block)
+
+
+def installed(site_packages: Path) -> dict[str, Distribution]:
+    """Packages by their normalised names."""
+    return {
+        re.sub(r"[-_.]+", "-", found.name).lower(): found
+        for found in distributions(path=[str(site_packages)])
+    }
+
+
+def license_of(package: Distribution) -> str:
+    """As the package says it: an SPDX expression where it has one."""
+    about = package.metadata
+    if "License-Expression" in about:
+        return about["License-Expression"]
+    classifiers = about.get_all("Classifier") or []
+    names = [c.rpartition(" :: ")[2] for c in classifiers if c.startswith("License ::")]
+    stated = about["License"].strip().partition("\n")[0] if "License" in about else ""
+    return ", ".join(names) or stated or "not stated"
+
+
+def license_texts(site_packages: Path, python_license: str) -> str:
+    """The licence files of all that is shipped, one after the other."""
+    parts = [f"CPython 3.11\n\n{python_license.strip()}"]
+    packages = installed(site_packages)
+    for name, version, _ in sorted(requirements()):
+        if name in BUILD_ONLY:
+            continue
+        package = packages[name]
+        texts = [
+            file.read_text(encoding="utf-8").strip()
+            for file in sorted(package.files or [])
+            if ".dist-info" in str(file)
+            and re.match(r"(?i)(licen[cs]e|copying|notice|authors)", file.name)
+        ]
+        parts.append("\n\n".join([f"{package.name} {version}: {license_of(package)}", *texts]))
+    return f"\n\n{'=' * 78}\n\n".join(parts) + "\n"
+
+
+def _digest(path: Path) -> list[dict[str, str]]:
+    return [{"alg": "SHA-256", "content": hashlib.sha256(path.read_bytes()).hexdigest()}]
+
+
+def bill_of_materials(
+    *, version: str, onedir: Path, site_packages: Path, source_date: int
+) -> dict[str, Any]:
+    """The same for the same build. A package's hashes are those that the lock file allows."""
+    packages = installed(site_packages)
+    components: list[dict[str, Any]] = []
+    for name, of_version, hashes in sorted(requirements()):
+        components.append(
+            {
+                "type": "library",
+                "bom-ref": f"pkg:pypi/{name}@{of_version}",
+                "name": name,
+                "version": of_version,
+                "scope": "excluded" if name in BUILD_ONLY else "required",
+                "licenses": [{"license": {"name": license_of(packages[name])}}],
+                "purl": f"pkg:pypi/{name}@{of_version}",
+                "externalReferences": [
+                    {
+                        "type": "distribution",
+                        "url": f"https://pypi.org/project/{name}/{of_version}/",
+                        "hashes": [{"alg": "SHA-256", "content": one} for one in hashes],
+                    }
+                ],
+            }
+        )
+    internal = onedir / "_internal"
+    for name, of_version, spdx, file in INTERPRETER:
+        components.append(
+            {
+                "type": "library",
+                "bom-ref": f"{name}@{of_version}",
+                "name": name,
+                "version": of_version,
+                "scope": "required",
+                "licenses": [{"license": {"id": spdx}}],
+                "hashes": _digest(internal / file),
+            }
+        )
+    pyinstaller = packages["pyinstaller"]
+    components.append(
+        {
+            "type": "library",
+            "bom-ref": f"pkg:pypi/pyinstaller@{pyinstaller.version}",
+            "name": "pyinstaller",
+            "version": pyinstaller.version,
+            "description": "its bootloader is the beginning of the .exe",
+            "scope": "required",
+            "licenses": [{"license": {"name": license_of(pyinstaller)}}],
+            "purl": f"pkg:pypi/pyinstaller@{pyinstaller.version}",
+        }
+    )
+    program = next(onedir.glob("*.exe"))
+    content = json.dumps(components, sort_keys=True)
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, version + content)}",
+        "version": 1,
+        "metadata": {
+            "timestamp": datetime.fromtimestamp(source_date, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "component": {
+                "type": "application",
+                "bom-ref": "coconowork-client",
+                "name": "coconowork client",
+                "version": version,
+                "hashes": _digest(program),
+            },
+        },
+        "components": components,
+        "dependencies": [
+            {"ref": "coconowork-client", "dependsOn": sorted(c["bom-ref"] for c in components)}
+        ],
+    }
