@@ -171,8 +171,8 @@ class _Doctor:
         except VaultError as exc:
             raise _Found(Step.KEYRING, f"{self._trouble(exc.reason)}\n{exc}") from None
         if self._record is None:
-            text = self._("No password is stored for {user}.").format(user=identity.user)
-            raise _Found(Step.KEYRING, f"{text}\n{self._('Use `login`.')}")
+            text = self._("No password is stored for {user}. Use `login`.")
+            raise _Found(Step.KEYRING, text.format(user=identity.user))
         if self._record.pending is not None:
             return Check(
                 Step.KEYRING, Outcome.OK, self._("A new password waits for its first login.")
