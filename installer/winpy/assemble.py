@@ -28,7 +28,8 @@ BUILD = ROOT / "build"
 BESIDE_EXE = {"python311.dll", "python3.dll", "vcruntime140.dll", "vcruntime140_1.dll"}
 LEFT_OUT = {
     "__pycache__", "site-packages", "dist-packages", "lib-dynload", "test", "tests", "idle_test",
-    "idlelib", "turtledemo", "distutils", "EXTERNALLY-MANAGED", "ensurepip", "lib2to3", "pydoc_data", "sitecustomize.py",
+    "idlelib", "turtledemo", "distutils", "ensurepip", "lib2to3", "pydoc_data",
+    "sitecustomize.py", "EXTERNALLY-MANAGED",
 }  # fmt: skip
 LICENSES = (
     Path(sysconfig.get_path("stdlib"), "LICENSE.txt"),
