@@ -136,6 +136,8 @@ def set_up_logging(level: str) -> None:
     )
     for name in ("websockets", "uvicorn", "asyncio", "django"):
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLevelName(level.upper())))
+    # Anybody can send a wrong Host header; a traceback for each would bury all else.
+    logging.getLogger("django.security.DisallowedHost").setLevel(logging.CRITICAL)
 
 
 class Console:

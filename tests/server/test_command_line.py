@@ -6,7 +6,6 @@ import datetime
 import http.client
 import ipaddress
 import os
-import pty
 import re
 import selectors
 import signal
@@ -66,7 +65,16 @@ class Running:
 def serving(data_dir: Path, *arguments: str) -> Iterator[Running]:
     """Start `serve` on free ports and wait until it says where."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "server", "serve", "--port=0", "--gateway-port=0", *arguments],
+        [
+            sys.executable,
+            "-Werror",
+            "-m",
+            "server",
+            "serve",
+            "--port=0",
+            "--gateway-port=0",
+            *arguments,
+        ],
         env=environment(data_dir),
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -106,8 +114,17 @@ async def test_serve(data_dir: Path) -> None:
         with closing(http.client.HTTPConnection("127.0.0.1", server.port("console"))) as console:
             console.request("GET", "/login/")
             response = console.getresponse()
-            response.read()
-        assert response.status == 200
+            page = response.read().decode()
+            assert response.status == 200
+            [style] = re.findall(r'href="(/static/[^"]+\.css)"', page)
+            console.request("GET", style)
+            response = console.getresponse()
+            content = response.read()
+            assert (response.status, response.getheader("Content-Type")) == (
+                200,
+                'text/css; charset="utf-8"',
+            )
+            assert len(content) == int(response.getheader("Content-Length", "0")) > 0
         async with Client(server.port("gateway")) as client:
             welcome = await client.log_in("admin", PASSWORD)
             assert welcome.console_url == f"http://127.0.0.1:{server.port('console')}"
@@ -164,6 +181,7 @@ def test_createadmin_refuses(
 
 def test_createadmin_asks_at_a_terminal(tmp_path: Path) -> None:
     """Twice, without echo; two different answers make nothing."""
+    pty = pytest.importorskip("pty", reason="a terminal to type at is POSIX's")
     for second, code in ((PASSWORD, 0), ("Different-1", 1)):
         master, slave = pty.openpty()
         process = subprocess.Popen(
