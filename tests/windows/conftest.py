@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from tests.windows.product import Built
     from tests.windows.wine import Desktop
 
 ON_WINDOWS = sys.platform == "win32"
@@ -32,6 +33,8 @@ if not ON_WINDOWS:
         for item in items:
             if here in item.path.parents:
                 item.add_marker("windows")
+                # Not for the fixtures: the first to need it waits until the product is built.
+                item.add_marker(pytest.mark.timeout(300, func_only=True))
 
     @pytest.fixture(scope="session")
     def winpy() -> Path:
@@ -42,6 +45,13 @@ if not ON_WINDOWS:
         require("build")
         require("desktop")
         return assemble()
+
+    @pytest.fixture(scope="session")
+    def product(winpy: Path) -> Built:
+        """The setup program, the MSI, and newer ones of both."""
+        from tests.windows.product import built
+
+        return built()
 
     @pytest.fixture(scope="session")
     def display() -> Iterator[str]:

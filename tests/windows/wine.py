@@ -181,8 +181,12 @@ class Desktop(Wine):
     def sign_in(self) -> None:
         """A new logon session: runs the Run keys and the Startup folder, shows the task bar."""
         self.boot()
-        self.launch(windows_path(self._winpy / "pythonw.exe"), windows_path(INSIDE / "idle.py"))
-        wait_for("the task bar", lambda: self.window(kind="Shell_TrayWnd"))
+        ready = self.prefix / "ready"
+        ready.unlink(missing_ok=True)
+        idle, pythonw = INSIDE / "idle.py", self._winpy / "pythonw.exe"
+        self.launch(*map(windows_path, (pythonw, idle, ready)))
+        # Asking for windows while the desktop is being made can block for ever.
+        wait_for("the task bar", ready.exists, timeout_s=60)
 
     def sign_out(self) -> None:
         """Ask every program to end (WM_QUERYENDSESSION, WM_ENDSESSION), then end the session."""
