@@ -118,7 +118,7 @@ def _split(text: str, title: str, translate: Translate) -> tuple[str, SplitResul
 
 
 def _port(parts: SplitResult) -> int | None:
-    if parts.port == 0:
+    if parts.port == 0 or parts.netloc.endswith(":"):
         raise ValueError
     return parts.port
 

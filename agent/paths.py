@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
 NAME = "coconowork"
+SYSTEMD_RUNTIME = Path("/run/user")
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,23 @@ def find_paths(environ: Mapping[str, str] = os.environ) -> Paths:
     # On Windows configuration and state share a directory.
     state = platformdirs.user_state_path(NAME, appauthor=False) / "state"
     log = platformdirs.user_log_path(NAME, appauthor=False)
-    runtime = state / "run"
-    if sys.platform == "linux" and environ.get("XDG_RUNTIME_DIR"):
-        # Without it platformdirs would take /tmp, where others could be there first.
-        runtime = platformdirs.user_runtime_path(NAME, appauthor=False)
-    return Paths(config / "client.toml", state, log, runtime)
+    return Paths(config / "client.toml", state, log, _runtime_dir(environ) or state / "run")
+
+
+def _runtime_dir(environ: Mapping[str, str]) -> Path | None:
+    """A directory that lives as long as the user's sessions; where there is none, None.
+
+    platformdirs would take one in /tmp, where others could be there first.
+    """
+    if sys.platform == "win32":
+        return None
+    named = environ.get("XDG_RUNTIME_DIR")
+    for base in [Path(named or "."), SYSTEMD_RUNTIME / str(os.getuid())]:
+        with suppress(OSError):
+            facts = base.stat()
+            if base.is_absolute() and facts.st_uid == os.getuid() and not facts.st_mode & 0o077:
+                return base / NAME
+    return None
 
 
 def make_private(directory: Path) -> None:

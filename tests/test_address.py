@@ -1,0 +1,163 @@
+"""What a user may type for a server, a proxy, a console."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.address import (
+    AddressError,
+    is_console_url,
+    is_loopback,
+    is_proxy_url,
+    normalise_server,
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("gw.example.com", "wss://gw.example.com/gateway"),
+        (" GW.Example.COM \n", "wss://gw.example.com/gateway"),
+        ("gw.example.com.", "wss://gw.example.com/gateway"),
+        ("gw.example.com:8443", "wss://gw.example.com:8443/gateway"),
+        ("gw.example.com:443", "wss://gw.example.com/gateway"),
+        ("WSS://gw.example.com/", "wss://gw.example.com/gateway"),
+        ("wss://gw.example.com/other/path", "wss://gw.example.com/other/path"),
+        ("https://gw.example.com", "wss://gw.example.com/gateway"),
+        ("日本語.example.jp", "wss://xn--wgv71a119e.example.jp/gateway"),
+        ("gw.example。com", "wss://gw.example.com/gateway"),
+        ("192.0.2.7:8443", "wss://192.0.2.7:8443/gateway"),
+        ("[2001:DB8::1]", "wss://[2001:db8::1]/gateway"),
+        ("wss://[2001:db8::1]:8443", "wss://[2001:db8::1]:8443/gateway"),
+        ("localhost:8081", "wss://localhost:8081/gateway"),
+        ("ws://localhost:8081", "ws://localhost:8081/gateway"),
+        ("ws://localhost:80", "ws://localhost/gateway"),
+        ("http://127.0.0.1:8081/", "ws://127.0.0.1:8081/gateway"),
+        ("ws://127.255.0.9:8081", "ws://127.255.0.9:8081/gateway"),
+        ("ws://[::1]:8081/gateway", "ws://[::1]:8081/gateway"),
+    ],
+)
+def test_one_form_for_every_spelling(typed: str, meant: str) -> None:
+    """The vault and the settings know a server by one name only."""
+    assert normalise_server(typed) == meant
+    assert normalise_server(meant) == meant
+
+
+@pytest.mark.parametrize(
+    ("typed", "complaint"),
+    [
+        ("", "Enter the server's name"),
+        ("   ", "Enter the server's name"),
+        ("ws://gw.example.com", "use wss://"),
+        ("http://gw.example.com", "use wss://"),
+        ("ws://localhost.example.com", "use wss://"),
+        ("ws://127.0.0.1.example.com", "use wss://"),
+        ("ws://[::ffff:192.0.2.1]", "use wss://"),
+        ("ftp://gw.example.com", "begin with wss://"),
+        ("javascript://gw.example.com", "begin with wss://"),
+        ("wss://user:hidden-word@gw.example.com", "User name and password do not belong"),
+        ("user@gw.example.com", "User name and password do not belong"),
+        ("wss://gw.example.com/?a=b", "must not hold"),
+        ("wss://gw.example.com#", "must not hold"),
+        ("gw example com", "not allowed"),
+        ("gw.example.com\\x", "not allowed"),
+        ("gw.exa\tmple.com", "not allowed"),
+        ("gw.example.com\x00", "not allowed"),
+        ("wss://gw.example.com/\N{SNOWMAN}", "not allowed"),
+        ("gw.example.com:0", "host name"),
+        ("gw.example.com:65536", "host name"),
+        ("gw.example.com:port", "host name"),
+        ("2001:db8::1", "host name"),
+        ("wss:gw.example.com", "host name"),
+        ("wss:/gw.example.com", "host name"),
+        ("wss:", "host name"),
+        ("//gw.example.com", "host name"),
+        ("wss://", "host name"),
+        ("a..b", "host name"),
+        ("-a.b", "host name"),
+        ("x" * 64, "host name"),
+        (".".join(["x" * 60] * 5), "host name"),
+        ("127.1", "host name"),
+        ("0x7f.0x1", "host name"),
+        ("1.2.3.256", "host name"),
+        ("wss://[::1%25eth0]", "host name"),
+        ("wss://[::1", "not complete"),
+        ("gw\N{CARE OF}.example.com", "not complete"),
+    ],
+)
+def test_everything_else_is_explained(typed: str, complaint: str) -> None:
+    """A clear text, which never repeats what may be a password."""
+    with pytest.raises(AddressError) as caught:
+        normalise_server(typed)
+    assert complaint in caught.value.message
+    assert "hidden-word" not in str(caught.value)
+
+
+@given(st.text())
+def test_nothing_else_is_raised(text: str) -> None:
+    """Whatever is pasted; and what is accepted is a fixed point."""
+    try:
+        meant = normalise_server(text)
+    except AddressError:
+        return
+    assert meant.startswith(("wss://", "ws://"))
+    assert meant.isascii()
+    assert normalise_server(meant) == meant
+
+
+def test_speaks_the_users_language() -> None:
+    """Title and message go through the translation."""
+    with pytest.raises(AddressError) as caught:
+        normalise_server("", lambda text: f"<{text}>")
+    assert caught.value.title.startswith("<")
+    assert caught.value.message.startswith("<")
+
+
+def test_loopback_is_known_without_asking() -> None:
+    """By name and number only: a name that resolves to loopback today may not tomorrow."""
+    assert all(map(is_loopback, ["localhost", "127.0.0.1", "127.9.9.9", "::1"]))
+    assert not any(map(is_loopback, ["", "gw", "localhost.", "127.1", "128.0.0.1", "::2", "[::1]"]))
+
+
+def test_console_urls() -> None:
+    """What a browser may be sent to: nothing that runs, nothing in the clear."""
+    good = ["https://c.example.com", "https://c.example.com:8443/x?y", "http://localhost:8080/"]
+    bad = [
+        "http://c.example.com",
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "https://",
+        "https://u:p@c.example.com",
+        "https://c.example.com:x",
+        "https://c.example.com/a b",
+        "https://c.example.com/\n",
+        "https://[::1",
+        "",
+    ]
+    assert all(map(is_console_url, good))
+    assert not any(map(is_console_url, bad))
+
+
+def test_proxy_urls() -> None:
+    """A scheme that is known, a host and a port; a login may be in it."""
+    good = [
+        "http://proxy.example.com:8080",
+        "http://user:pass@proxy.example.com:8080/",
+        "socks5h://[2001:db8::1]:1080",
+    ]
+    bad = [
+        "proxy.example.com:8080",
+        "http://proxy.example.com",
+        "ftp://proxy.example.com:21",
+        "http://proxy.example.com:8080/path",
+        "http://proxy.example.com:8080?x",
+        "http://:8080",
+        "http://a b:8080",
+        "http://proxy.example.com:0",
+        "http://[::1",
+        "",
+    ]
+    assert all(map(is_proxy_url, good))
+    assert not any(map(is_proxy_url, bad))

@@ -1,0 +1,59 @@
+"""Replacing a file: the old one or the new one, whatever happens in between."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.files import replace_file
+
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 64 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True)
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_replaces(tmp_path: Path) -> None:
+    """Another file takes the name; for this user only, and nothing is left beside it."""
+    path = tmp_path / "new" / "file"
+    replace_file(path, b"one")
+    first = path.stat().st_ino
+    replace_file(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert path.stat().st_ino != first
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert list(path.parent.iterdir()) == [path]
+
+
+@needs_root
+def test_a_full_disk_changes_nothing(small_disk: Path) -> None:
+    """The old file is whole, and no half one is left."""
+    path = small_disk / "file"
+    replace_file(path, b"old")
+    with pytest.raises(OSError, match="No space left"):
+        replace_file(path, b"x" * 100_000)
+    assert path.read_bytes() == b"old"
+    assert list(small_disk.iterdir()) == [path]
+
+
+@needs_root
+def test_a_disk_that_cannot_be_written_changes_nothing(small_disk: Path) -> None:
+    """Mounted read-only: an error, and the old file."""
+    path = small_disk / "file"
+    replace_file(path, b"old")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(OSError, match="Read-only"):
+        replace_file(path, b"new")
+    assert path.read_bytes() == b"old"

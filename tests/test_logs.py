@@ -1,0 +1,156 @@
+"""The log: private, in UTC, one record one line, without what libraries would print."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+
+from agent import logs
+
+log = logging.getLogger("agent.test")
+
+
+@pytest.fixture
+def log_file(tmp_path: Path) -> Iterator[Path]:
+    """Logging as it was before, afterwards."""
+    level = logging.getLogger().level
+    yield tmp_path / "log" / "client.log"
+    logs.tear_down()
+    logging.getLogger().setLevel(level)
+    for name in logs.TALKATIVE:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+def test_a_line(log_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """UTC with milliseconds, level, logger, text; file 0600 in a directory 0700."""
+    logs.set_up(log_file, "info")
+    log.info("hello %s", "日本")
+    log.debug("not at this level")
+    (line,) = log_file.read_text(encoding="utf-8").splitlines()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO agent\.test hello 日本", line)
+    assert capsys.readouterr().err == line + "\n"
+    assert log_file.stat().st_mode & 0o777 == 0o600
+    assert log_file.parent.stat().st_mode & 0o777 == 0o700
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def test_nobody_can_forge_a_line(log_file: Path) -> None:
+    """Text from elsewhere stays on its record's lines, and moves no cursor."""
+    logs.set_up(log_file, to_stderr=False)
+    log.warning("said: %s", "x\n2026-01-01T00:00:00.000Z INFO agent all is well\x1b[2J")
+    error = ValueError("y\n2026-01-01T00:00:00.000Z INFO agent all is well")
+    try:
+        list(map(_raise, [error]))
+    except ValueError:
+        log.exception("oh")
+    lines = log_file.read_text().splitlines()
+    assert len([line for line in lines if not line.startswith("    ")]) == 2
+    assert "\x1b" not in "".join(lines)
+    assert any(line.startswith('      File "') for line in lines)
+
+
+def test_rotates(log_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six files at most, each private."""
+    monkeypatch.setattr(logs, "MAX_BYTES", 2000)
+    logs.set_up(log_file, to_stderr=False)
+    for number in range(400):
+        log.info("line %d %s", number, "x" * 50)
+    files = sorted(log_file.parent.iterdir())
+    assert len(files) == 6
+    assert all(file.stat().st_size <= 2000 for file in files)
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+    assert "line 399 " in log_file.read_text()
+
+
+async def test_no_frame_is_ever_logged(log_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """websockets prints every frame at debug level: not here, whatever is set."""
+    logs.set_up(log_file, "debug")
+
+    async def echo(connection: ServerConnection) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    async with serve(echo, "127.0.0.1", 0) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        async with connect(f"ws://127.0.0.1:{port}", proxy=None) as client:
+            await client.send("hidden-word")
+            assert await asyncio.wait_for(client.recv(), 10) == "hidden-word"
+    log.debug("end")
+    written = log_file.read_text() + capsys.readouterr().err  # noqa: ASYNC240 - a test can wait
+    assert written.count("agent.test end") == 2
+    assert "hidden-word" not in written
+
+
+def test_a_directory_that_cannot_be_made(
+    tmp_path: Path, log_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Told on standard error, and done without."""
+    (tmp_path / "log").touch()
+    logs.set_up(log_file)
+    log.info("still here")
+    told = capsys.readouterr().err
+    assert str(log_file) in told
+    assert "still here" in told
+
+
+def test_without_standard_error(log_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A windowed program has none."""
+    monkeypatch.setattr("sys.stderr", None)
+    logs.set_up(log_file)
+    log.info("quietly")
+    assert "quietly" in log_file.read_text()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
+def test_a_full_disk_ends_nothing(
+    log_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records are lost, the program goes on, and logs again when there is room."""
+    log_file.parent.mkdir()
+    disk = log_file.parent
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True)
+    try:
+        logs.set_up(log_file, to_stderr=False)
+        ballast = disk / "ballast"
+        log.info("before")
+        with pytest.raises(OSError, match="No space"):
+            ballast.write_bytes(b"x" * 100_000)
+        for _ in range(200):
+            log.info("lost %s", "x" * 100)
+        ballast.unlink()
+        log.info("after")
+        text = log_file.read_text()
+        assert "before" in text
+        assert "after" in text
+        logs.tear_down()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_rotation_that_fails_ends_nothing(
+    log_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows a log that somebody looks at cannot be renamed: it goes on in the same file."""
+    monkeypatch.setattr(logs, "MAX_BYTES", 500)
+    logs.set_up(log_file, to_stderr=False)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "in use")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    for number in range(20):
+        log.info("line %d %s", number, "x" * 50)
+    assert "line 19" in log_file.read_text()
