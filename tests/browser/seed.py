@@ -31,7 +31,12 @@ def main() -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
     django.setup(set_prefix=False)
     command, *arguments = sys.argv[1:]
-    commands: dict[str, Callable[..., None]] = {"user": user, "device": device, "show": show}
+    commands: dict[str, Callable[..., None]] = {
+        "user": user,
+        "administrator": administrator,
+        "device": device,
+        "show": show,
+    }
     commands[command](*arguments)
 
 
@@ -43,7 +48,13 @@ def user(name: str, display_name: str = "", *flags: str) -> None:
     made = User(account=_account(), username=name, display_name=display_name)
     passwords.set_initial(made, PASSWORD, must_change="must_change_password" in flags)
     made.is_active = "disabled" not in flags
+    made.role = User.Role.ADMINISTRATOR if "administrator" in flags else User.Role.GENERAL
     made.save()
+
+
+def administrator(name: str) -> None:
+    """An account administrator with PASSWORD."""
+    user(name, "", "administrator")
 
 
 def device(owner: str, name: str, state: str = "") -> None:
