@@ -32,10 +32,10 @@ class ServerClock:
         """The server's time at `now`, UTC. A nonsensical sum reads as the PC's own time."""
         try:
             if self.said is not None:
-                return self.said + timedelta(seconds=now.steady - self.heard)
-            return now.wall + timedelta(seconds=self.offset_s)
+                return _sane(self.said + timedelta(seconds=now.steady - self.heard))
+            return _sane(now.wall + timedelta(seconds=self.offset_s))
         except OverflowError:
-            return now.wall
+            return _sane(now.wall)
 
 
 def days_left(valid_until: datetime, server_now: datetime, local: tzinfo | None = None) -> int:

@@ -157,3 +157,18 @@ Effect = (
     | Reply
     | Quit
 )
+
+
+class Outbox:
+    """Collects what is wanted done about one event, in order."""
+
+    def __init__(self) -> None:
+        self._effects: list[Effect] = []
+
+    def __call__(self, *effects: Effect) -> None:
+        self._effects.extend(effects)
+
+    def take(self) -> list[Effect]:
+        """All that was collected; the box is empty then."""
+        taken, self._effects = self._effects, []
+        return taken

@@ -1,15 +1,15 @@
 """The client's mind: an event and the time go in, effects come out. `handle` is the only way in.
 
-A message's way through it is told in docs/architecture.md. The record in memory is what the vault
-is meant to hold; writes follow in order, and a write that fails is made up for or taken back.
+A message's way through it is told in docs/architecture.md. Here is which password is tried, what
+an answer means and what follows from it; new passwords are the affair of updates.py, warnings
+that of sign_ins.py. A write that fails is made up for or taken back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from enum import Enum
 
 from msgspec.structs import replace
 
@@ -17,69 +17,19 @@ from agent.core import backoff
 from agent.core import effects as do
 from agent.core import events as ev
 from agent.core import messages as msg
-from agent.core.deadline import ServerClock, days_left, seconds_to_midnight
-from agent.core.effects import Effect
+from agent.core.effects import Effect, Outbox
 from agent.core.events import Event, Instant, Step, Timer
 from agent.core.failure import Failure, Patience, Reason
 from agent.core.handshake import Handshake, HandshakeError
+from agent.core.link import Kind, Link
 from agent.core.memory import Memory
-from agent.core.record import (
-    Identity,
-    Record,
-    RecordError,
-    Refusal,
-    SealError,
-    device_id,
-    encode_record,
-    new_device_key,
-    open_push,
-    public_key,
-)
-from agent.core.reminders import is_due
+from agent.core.record import Identity, Record, Refusal, device_id, public_key
+from agent.core.remembered import Remembered
+from agent.core.sign_ins import SignIns
 from agent.core.state import State, Trigger, next_state
+from agent.core.stored import Stored
+from agent.core.updates import Updates
 from agent.core.view import View
-
-LOGIN_S = 20.0
-"""Seconds that a login may take once the connection stands."""
-OFFLINE_WARNING_S = 60.0
-"""Seconds after a sign-in at which the last known deadline has to do."""
-
-
-class Kind(Enum):
-    """Which password a login is tried with."""
-
-    STORED = "stored"
-    PENDING = "pending"
-    CANDIDATE = "candidate"
-
-
-@dataclass
-class Attempt:
-    """The login in flight."""
-
-    kind: Kind
-    password: str = field(repr=False)
-    handshake: Handshake = field(repr=False)
-    expects: str = "challenge"
-
-
-@dataclass(frozen=True)
-class Standing:
-    """The login that stands on the connection."""
-
-    password: msg.PasswordKind
-    valid_until: datetime | None
-
-
-@dataclass
-class Candidate:
-    """A user's wish to sign in, until it is answered."""
-
-    request: int
-    identity: Identity
-    record: Record
-    proven: bool = False
-    memory: Memory = field(default_factory=Memory)
 
 
 @dataclass(frozen=True)
@@ -106,47 +56,29 @@ class Machine:
         self.state = State.CONNECTING
         self.why = "start"
         self._pc = surroundings
-        self._identity = identity
-        self._memory = memory
-        self._record: Record | None = None
-        self._clock = ServerClock(offset_s=memory.clock_offset_s)
+        self._do = Outbox()
+        self._remembered = Remembered(identity, memory, local=surroundings.local, outbox=self._do)
+        self._stored = Stored(self._do)
+        self._link = Link(self._do)
+        self._sign_ins = SignIns(self._remembered, self._do)
+        self._updates = Updates(self, self._link, self._stored, self._remembered, self._do)
         self._failure: Failure | None = None
-        self._vault_problem: Reason | None = None
         self._tries = 0
         self._next_try_at: datetime | None = None
-        # the connection: 0 is none; numbers tell late events of an earlier one
-        self._connection = 0
-        self._last_connection = 0
-        self._up = False
-        self._attempt: Attempt | None = None
-        self._standing: Standing | None = None
-        self._pending_refused = False
-        # what waits for its turn
-        self._candidate: Candidate | None = None
-        self._queued: ev.SignInRequested | None = None
-        self._push: msg.PasswordChanged | None = None
-        self._logout: int | None = None
-        self._reading = False
-        # warnings
-        self._session = ""
-        self._sign_in: ev.SignedIn | None = None
-        self._warned_steady: float | None = None
-        self._unsent: msg.Notice | None = None
-
-        self._out: list[Effect] = []
         self._now = Instant(datetime.min.replace(tzinfo=UTC), 0.0)
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
         """What is to be done about `event`, in order. Late events of old connections: nothing."""
-        self._out, self._now = [], now
+        self._now = now
         connection = getattr(event, "connection", None)
-        if self.state is State.STOPPED or connection not in {None, self._connection}:
+        if self.state is State.STOPPED or connection not in {None, self._link.number}:
             return []
-        self._dispatch(event)
-        if self._queued is not None and not self._must_wait():
-            queued, self._queued = self._queued, None
-            self._sign_in_requested(queued)
-        return self._out
+        try:
+            self._dispatch(event)
+            self._updates.take_turn()
+        finally:
+            effects = self._do.take()
+        return effects
 
     @property
     def failure(self) -> Failure | None:
@@ -160,20 +92,20 @@ class Machine:
 
     def view(self, now: Instant) -> View:
         """What to show; holds no secret."""
-        identity = self._candidate.identity if self._candidate else self._identity
-        valid_until = None
-        if self.state not in {State.SIGNED_OUT, State.NEEDS_PASSWORD, State.STOPPED}:
-            valid_until = self._memory.old_valid_until
+        candidate = self._updates.candidate
+        identity = candidate.identity if candidate else self._remembered.identity
+        memory, days = self._remembered.memory, self._remembered.days_left(now)
+        in_use = self.state not in {State.SIGNED_OUT, State.NEEDS_PASSWORD, State.STOPPED}
         return View(
             state=self.state,
             reason=self._failure.reason if self._failure else None,
             server=identity.server if identity else "",
             user=identity.user if identity else "",
-            days_left=self._days_left(valid_until, now) if valid_until else None,
-            valid_until=valid_until,
+            days_left=days if in_use else None,
+            valid_until=memory.old_valid_until if in_use else None,
             next_try_at=self._next_try_at if self.state is State.WAITING else None,
-            vault_problem=self._vault_problem,
-            console_url=self._memory.console_url,
+            vault_problem=self._stored.problem,
+            console_url=memory.console_url,
         )
 
     def _dispatch(self, event: Event) -> None:
@@ -183,25 +115,21 @@ class Machine:
             case ev.VaultRead(record):
                 self._vault_read(record)
             case ev.VaultUnreadable(reason):
-                self._reading, self._vault_problem = False, reason
-                if self.state is State.CONNECTING:
-                    self._trouble(Failure(reason))
+                self._vault_unreadable(reason)
             case ev.VaultWritten(step):
                 self._vault_written(step)
             case ev.VaultWriteFailed(step, reason):
                 self._vault_write_failed(step, reason)
             case ev.Connected():
-                self._up = True
-                self._next_attempt()
+                self._link.connected()
+                self.next_attempt()
             case ev.Disconnected(_, failure):
-                self._connection, self._up = 0, False
+                self._link.ended()
                 self._lost(failure)
             case ev.Received(_, message):
                 self._received(message)
             case ev.ProofReady(_, proof):
-                if self._attempt and self._attempt.expects == "key derivation":
-                    self._attempt.expects = "welcome"
-                    self._send(msg.Proof(scram=proof))
+                self._link.prove(proof)
             case ev.ProofRefused(_, failure):
                 self._lost(failure)
             case ev.TimerFired(timer):
@@ -211,191 +139,151 @@ class Machine:
             case ev.NetworkChanged():
                 self._network_changed()
             case ev.WarningShown(days):
-                self._notice("shown", days)
+                self._sign_ins.note("shown", days)
+                self._send_notice()
             case ev.WarningFailed(days):
-                self._notice("failed", days)
+                self._sign_ins.note("failed", days)
+                self._send_notice()
             case ev.SignInRequested():
-                self._sign_in_requested(event)
+                self._updates.requested(event)
             case ev.ReconnectRequested():
-                self._reconnect()
+                if self.state in {State.WAITING, State.STANDBY, State.STANDBY_OLD_PASSWORD}:
+                    self.try_now()
             case ev.LogoutRequested(request):
                 self._log_out(request)
             case ev.QuitRequested():
-                self._disconnect()
+                self._updates.give_up()
+                self.disconnect()
                 self._do(do.WithdrawWarning(), do.Quit())
-                self._go(Trigger.QUIT)
+                self.go(Trigger.QUIT)
 
-    # --- small tools
-
-    def _do(self, *effects: Effect) -> None:
-        self._out.extend(effects)
-
-    def _go(self, trigger: Trigger) -> None:
+    def go(self, trigger: Trigger) -> None:
+        """Change the state. Only trouble keeps the reason for it."""
         self.state = next_state(self.state, trigger)
         self.why = trigger.value
         if trigger is not Trigger.TROUBLE:
             self._failure = None
             self._next_try_at = None
 
-    def _send(self, message: msg.ClientMessage) -> None:
-        if self._up:
-            self._do(do.Send(self._connection, message))
-
-    def _write(self, step: Step, record: Record) -> None:
-        assert self._identity is not None  # noqa: S101 - a record belongs to somebody
-        self._record = record
-        self._do(do.WriteVault(self._identity, record, step))
-
-    def _remember(self, **changes: object) -> None:
-        memory = replace(self._memory, **changes)
-        if memory != self._memory and self._identity is not None:
-            self._memory = memory
-            self._do(do.SaveMemory(self._identity, memory))
-
-    def _server_now(self, now: Instant) -> datetime:
-        return self._clock.at(now)
-
-    def _days_left(self, valid_until: datetime, now: Instant) -> int:
-        return days_left(valid_until, self._server_now(now), self._pc.local)
-
     # --- starting, connecting, trying again
 
     def _start(self) -> None:
-        if self._identity is None:
-            self._go(Trigger.NOTHING_STORED)
-        else:
-            self._read_vault(self._identity)
-
-    def _read_vault(self, identity: Identity) -> None:
-        self._reading = True
-        self._do(do.ReadVault(identity))
+        if self._remembered.identity is not None:
+            self._stored.read(self._remembered.identity)
+        elif self.state is State.CONNECTING:
+            self.go(Trigger.NOTHING_STORED)
 
     def _vault_read(self, record: Record | None) -> None:
-        self._reading, self._vault_problem = False, None
-        if self.state is not State.CONNECTING:
+        if self._stored.answered(None) is None:
             return
-        self._record = record
+        self._stored.problem = None
+        self._stored.record = record
+        if self.state is not State.CONNECTING:
+            return  # the user is signing in meanwhile; this is what there is to go back to
         if record is None:
-            self._go(Trigger.NOTHING_STORED)
-        elif self._something_to_try():
-            self._connect(self._identity)
+            self.go(Trigger.NOTHING_STORED)
         else:
-            self._needs_password(record.refused or "credentials")
+            self._connect_or_ask()
 
-    def _something_to_try(self) -> bool:
-        record = self._record
-        return record is not None and (
-            record.refused is None or (record.pending is not None and not record.pending.refused)
-        )
+    def _vault_unreadable(self, reason: Reason) -> None:
+        if self._stored.answered(None) is not None:
+            self._stored.problem = reason
+            if self.state is State.CONNECTING:
+                self._trouble(Failure(reason))
 
-    def _connect(self, identity: Identity | None) -> None:
-        assert identity is not None  # noqa: S101 - a record belongs to somebody
-        self._disconnect()
-        self._pending_refused = False
-        self._last_connection += 1
-        self._connection = self._last_connection
-        self._do(do.StopTimer(Timer.RETRY), do.Connect(self._connection, identity.server))
+    def connect(self, identity: Identity) -> None:
+        """Open a connection; `next_attempt` follows when it stands."""
+        self._updates.forget_push()
+        self._link.open(identity.server)
 
-    def _disconnect(self) -> None:
-        if self._connection:
-            self._do(do.Disconnect(self._connection))
-        self._connection, self._up = 0, False
-        self._attempt, self._standing, self._push = None, None, None
-        self._do(do.StopTimer(Timer.LOGIN))
+    def disconnect(self) -> None:
+        """Have no connection."""
+        self._updates.forget_push()
+        self._link.close()
 
-    def _try_now(self) -> None:
-        """From any state but UPDATING's own flow: go on with what is stored, or say what lacks."""
-        if self._identity is not None and self._record is None and self._vault_problem:
-            self._go(Trigger.TRY)
-            self._do(do.StopTimer(Timer.RETRY))
-            self._read_vault(self._identity)
-        elif self._record is None:
-            self._disconnect()
-            self._go(Trigger.NOTHING_STORED)
-        elif self._something_to_try():
-            self._go(Trigger.TRY)
-            self._connect(self._identity)
+    def try_now(self) -> None:
+        """Go on with what is stored on a new connection, or say what is lacking."""
+        identity = self._remembered.identity
+        self.disconnect()
+        self._do(do.StopTimer(Timer.RETRY))
+        if self._stored.record is not None:
+            self._connect_or_ask()
+        elif identity is not None and (self._stored.problem or self._stored.is_reading):
+            self.go(Trigger.TRY)
+            self._stored.read(identity)
         else:
-            self._disconnect()
-            self._go(Trigger.REFUSED)
-            self._failure = Failure(Reason(self._record.refused or "credentials"))
+            self.go(Trigger.NOTHING_STORED)
+
+    def _connect_or_ask(self) -> None:
+        record, identity = self._stored.record, self._remembered.identity
+        if identity is not None and self._stored.has_something_to_try:
+            if self.state is not State.CONNECTING:
+                self.go(Trigger.TRY)
+            self.connect(identity)
+        else:
+            self._needs_password(record.refused if record and record.refused else "credentials")
 
     def _trouble(self, failure: Failure) -> None:
-        self._disconnect()
+        self.disconnect()
         delay = backoff.delay_s(failure, tries=self._tries, random=self._pc.random())
         self._tries += 1
-        self._go(Trigger.TROUBLE)
+        self.go(Trigger.TROUBLE)
         self._failure = failure
-        self._next_try_at = self._now.wall + timedelta(seconds=delay)
-        self._do(do.StartTimer(Timer.RETRY, delay))
+        self._try_in(delay)
+
+    def _try_in(self, delay_s: float) -> None:
+        self._next_try_at = self._now.wall + timedelta(seconds=delay_s)
+        self._do(do.StartTimer(Timer.RETRY, delay_s))
 
     def _lost(self, failure: Failure) -> None:
         """The connection is gone, or has to go."""
-        candidate = self._candidate
-        if candidate is None:
+        if not self._updates.failed(failure.reason):
             self._trouble(failure)
-        elif candidate.proven:
-            self._disconnect()  # its write is under way and decides
-        else:
-            self._candidate = None
-            self._do(do.Reply(candidate.request, failure.reason))
-            self._disconnect()
-            self._try_now()
-
-    def _reconnect(self) -> None:
-        if self.state in {State.WAITING, State.STANDBY, State.STANDBY_OLD_PASSWORD}:
-            self._try_now()
 
     def _network_changed(self) -> None:
-        if self._up:
-            self._do(do.Probe(self._connection))
+        if self._link.up:
+            self._do(do.Probe(self._link.number))
         elif (
             self.state is State.WAITING
             and self._failure is not None
             and self._failure.patience is Patience.SOON
         ):
-            delay = backoff.prompt_s(random=self._pc.random())
-            self._next_try_at = self._now.wall + timedelta(seconds=delay)
-            self._do(do.StartTimer(Timer.RETRY, delay))
+            self._try_in(backoff.prompt_s(random=self._pc.random()))
 
     def _timer(self, timer: Timer) -> None:
         match timer:
             case Timer.RETRY:
                 if self.state is State.WAITING:
-                    self._try_now()
+                    self.try_now()
             case Timer.LOGIN:
-                if self._attempt is not None:
+                if self._link.attempt is not None:
                     self._lost(Failure(Reason.TIMED_OUT, detail="no answer to the login"))
             case Timer.WARNING:
                 self._warn()
             case Timer.VAULT:
                 self._catch_up_with_vault()
             case Timer.MIDNIGHT:
-                self._watch_days()
+                self._remembered.watch_days(self._now)
 
     # --- logging in
 
-    def _next_attempt(self) -> None:
-        record = self._record
-        if self._candidate is not None:
-            self._attempt_login(Kind.CANDIDATE, self._candidate.record.password)
-        elif record and record.pending and not (record.pending.refused or self._pending_refused):
-            self._attempt_login(Kind.PENDING, record.pending.password)
-        elif record and record.refused is None:
-            self._attempt_login(Kind.STORED, record.password)
-        else:
-            self._refuse_stored(record.refused if record and record.refused else "credentials")
-
-    def _attempt_login(self, kind: Kind, password: str) -> None:
-        identity = self._candidate.identity if self._candidate else self._identity
-        record = self._candidate.record if self._candidate else self._record
-        assert identity is not None and record is not None  # noqa: S101, PT018 - see _next_attempt
-        try:
-            handshake = Handshake(user=identity.user, password=password, nonce=self._pc.nonce())
-        except HandshakeError as exc:
-            self._refused(kind, exc.failure.reason)
+    def next_attempt(self) -> None:
+        """Try the password whose turn it is: the user's, the pushed one, the stored one."""
+        record, candidate = self._stored.record, self._updates.candidate
+        if candidate is not None:
+            self._attempt(Kind.CANDIDATE, candidate.identity, candidate.record)
             return
-        self._attempt = Attempt(kind, password, handshake)
+        identity, pending = self._remembered.identity, self._stored.pending
+        if record is None or identity is None:
+            return
+        if pending is not None:
+            self._attempt(Kind.PENDING, identity, replace(record, password=pending.password))
+        elif record.refused is None:
+            self._attempt(Kind.STORED, identity, record)
+        elif not self._stored.has_something_to_try:
+            self._needs_password(record.refused)
+
+    def _attempt(self, kind: Kind, identity: Identity, record: Record) -> None:
         key = public_key(record.device_key)
         device = msg.Device(
             id=device_id(key),
@@ -404,377 +292,229 @@ class Machine:
             os=self._pc.os,
             version=self._pc.version,
         )
-        self._send(msg.Hello(scram=handshake.first(), device=device))
-        self._do(do.StartTimer(Timer.LOGIN, LOGIN_S))
+        try:
+            handshake = Handshake(
+                user=identity.user, password=record.password, nonce=self._pc.nonce()
+            )
+        except HandshakeError:
+            self._refused(kind, "credentials", goes_on=True)
+        else:
+            self._link.log_in(kind, handshake, device)
 
     def _received(self, message: msg.ServerMessage) -> None:
         match message:
-            case msg.Challenge(scram=challenge) if self._expects("challenge"):
-                assert self._attempt is not None  # noqa: S101 - see _expects
-                self._attempt.expects = "key derivation"
-                self._do(do.ComputeProof(self._connection, self._attempt.handshake, challenge))
-            case msg.Welcome() if self._expects("welcome"):
+            case msg.Challenge(scram=challenge) if self._link.expects("challenge"):
+                self._link.challenged(challenge)
+            case msg.Welcome() if self._link.expects("welcome"):
                 self._welcome(message)
             case msg.Rejected():
                 self._rejected(message)
-            case msg.PasswordChanged() if self._standing:
-                self._pushed(message)
-            case msg.PasswordStatus() if self._standing:
-                self._clock = self._clock.hear(message.server_time, self._now)
-                self._stand(message.password, message.valid_until)
-                if self._attempt is None and self.state is not State.UPDATING:
-                    self._settle()
+            case msg.PasswordChanged() if self._link.standing:
+                self._updates.pushed(message)
+            case msg.PasswordStatus() if self._link.standing:
+                self.stand(message)
+                if self.state is not State.UPDATING:
+                    self.settle()
             case msg.Bye(reason=reason, retry_after_s=retry_after_s):
                 self._lost(Failure(Reason(reason), retry_after_s))
             case _:
                 self._lost(Failure(Reason.PROTOCOL, detail="a message out of order"))
 
-    def _expects(self, what: str) -> bool:
-        return self._attempt is not None and self._attempt.expects == what
-
     def _welcome(self, message: msg.Welcome) -> None:
-        attempt = self._attempt
-        assert attempt is not None  # noqa: S101 - see _expects
+        attempt, record = self._link.attempt, self._stored.record
+        if attempt is None:
+            return
         try:
             attempt.handshake.verify(message.scram)
         except HandshakeError as exc:
             self._lost(exc.failure)
             return
-        self._attempt = None
+        self._link.welcomed()
         self._tries = 0
-        self._do(do.StopTimer(Timer.LOGIN))
-        self._clock = self._clock.hear(message.server_time, self._now)
         if attempt.kind is Kind.CANDIDATE:
-            self._candidate_welcome(message)
+            self._updates.welcomed(message)
             return
-        self._stand(message.password, message.valid_until)
-        self._remember(clock_offset_s=round(self._clock.offset_s), console_url=message.console_url)
-        record = self._record
-        assert record is not None  # noqa: S101 - it has just logged in
-        if attempt.kind is Kind.PENDING:
+        self.stand(message)
+        self._remembered.remember_server(message.console_url)
+        if record is None:
+            return
+        if attempt.kind is Kind.PENDING and record.pending is not None:
             # Proven: pending is newer than the stored one in any case, so it takes its place
             # even where it has become old itself meanwhile.
-            proven = replace(record, password=attempt.password, pending=None, refused=None)
-            self._write(Step.COMMIT, proven)
-        else:
-            if record.pending is not None and self._pending_refused:
-                self._forget_pending()
-            self._settle()
-
-    def _candidate_welcome(self, message: msg.Welcome) -> None:
-        candidate = self._candidate
-        assert candidate is not None  # noqa: S101 - the attempt was its
-        if message.password == "old":
-            self._lost(Failure(Reason.OLD_PASSWORD))
+            password = record.pending.password
+            self._write(replace(record, password=password, pending=None, refused=None), Step.COMMIT)
             return
-        candidate.proven = True
-        self._standing = Standing("current", None)
-        candidate.memory = Memory(
-            clock_offset_s=round(self._clock.offset_s), console_url=message.console_url
-        )
-        if self._vault_problem is Reason.VAULT_BROKEN:
-            # The user has typed a password that works, so what cannot be read may go.
-            self._do(do.DeleteFromVault(candidate.identity, None))
-        self._do(do.WriteVault(candidate.identity, candidate.record, Step.CANDIDATE))
+        if record.pending is not None and record.pending.refused:
+            self._updates.forget_pending()
+        self.settle()
 
-    def _stand(self, password: msg.PasswordKind, valid_until: datetime | None) -> None:
-        self._standing = Standing(password, valid_until)
-        self._remember(old_valid_until=valid_until)
+    def stand(self, status: msg.Welcome | msg.PasswordStatus | msg.PasswordChanged) -> None:
+        """A login stands on the connection, and that is what its password is good for."""
+        if isinstance(status, msg.PasswordChanged):
+            self._link.stand("old", status.valid_until)
+        else:
+            self._link.stand(status.password, status.valid_until)
+            self._remembered.hear(status.server_time, self._now)
+        if self._updates.candidate is None or not self._updates.candidate.proven:
+            self._remembered.remember(old_valid_until=status.valid_until)
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Logged in, with nothing in flight: be what the standing login says, then go on."""
-        standing = self._standing
-        if standing is None:
+        standing = self._link.standing
+        if standing is None or self._link.attempt is not None or self._updates.candidate:
             return
         if standing.password == "current":
-            self._go(Trigger.LOGGED_IN)
+            self.go(Trigger.LOGGED_IN)
             self._do(do.WithdrawWarning())
         else:
-            self._go(Trigger.LOGGED_IN_OLD)
-        self._watch_days()
-        if self._unsent is not None:
-            self._send(self._unsent)
-            self._unsent = None
+            self.go(Trigger.LOGGED_IN_OLD)
+        self._remembered.watch_days(self._now)
+        self._send_notice()
         self._warn()
-        if self._push is not None and self._queued is None and self._vault_problem is None:
-            push, self._push = self._push, None
-            self._pushed(push)
+        if self._stored.pending is not None:
+            self._updates.pending_stored()
+        elif self._stored.problem is None:
+            self._updates.take_push()
 
     # --- refused
 
     def _rejected(self, message: msg.Rejected) -> None:
-        reason = Reason(message.reason)
-        attempt, self._attempt = self._attempt, None
-        refusals = {Reason.CREDENTIALS, Reason.EXPIRED}
-        if attempt is not None and reason in refusals:
-            self._do(do.StopTimer(Timer.LOGIN))
-            self._refused(attempt.kind, reason)
-        elif reason is Reason.EXPIRED and self._standing and self._candidate is None:
-            self._refuse_stored("expired")
-        elif reason is Reason.CREDENTIALS:
-            self._lost(Failure(Reason.PROTOCOL, detail="refused what was not tried"))
-        else:
-            self._lost(Failure(reason, message.retry_after_s))
+        attempt, standing = self._link.attempt, self._link.standing
+        match message.reason:
+            case "expired" if standing is not None:
+                self._standing_ended()
+            case "credentials" | "expired" if self._link.expects("welcome") and attempt:
+                goes_on = self._link.refused() and message.reason == "credentials"
+                self._refused(attempt.kind, message.reason, goes_on=goes_on)
+            case "credentials" | "expired":
+                self._lost(Failure(Reason.PROTOCOL, detail="refused what was not tried"))
+            case reason:
+                self._lost(Failure(Reason(reason), message.retry_after_s))
 
-    def _refused(self, kind: Kind, reason: Reason) -> None:
+    def _standing_ended(self) -> None:
+        """Expired. With a login in flight it may be meant, too: ask again where that is clear."""
+        attempt, candidate = self._link.attempt, self._updates.candidate
+        identity = candidate.identity if candidate else self._remembered.identity
+        if attempt is not None and identity is not None:
+            self.connect(identity)
+        elif candidate is not None:
+            self._lost(Failure(Reason.EXPIRED))
+        else:
+            self.refuse_stored("expired")
+
+    def _refused(self, kind: Kind, refusal: Refusal, *, goes_on: bool) -> None:
+        """`goes_on`: the server hears another login on this connection."""
         if kind is Kind.CANDIDATE:
-            candidate, self._candidate = self._candidate, None
-            assert candidate is not None  # noqa: S101 - the attempt was its
-            self._do(do.Reply(candidate.request, reason))
-            if self._standing is not None and reason is Reason.CREDENTIALS:
-                self._settle()
+            self._updates.refused(refusal, goes_on=goes_on)
+        elif kind is Kind.STORED:
+            self.refuse_stored(refusal)
+        elif self._link.standing is not None:
+            self._updates.forget_pending()
+            if goes_on:
+                self.settle()
             else:
-                self._disconnect()
-                self._try_now()
-        elif kind is Kind.PENDING:
-            self._pending_refused = True
-            if self._standing is not None:
-                self._forget_pending()
-                if reason is Reason.CREDENTIALS:
-                    self._settle()
-                else:
-                    self._try_now()
-            elif reason is Reason.CREDENTIALS:
-                self._next_attempt()
-            else:  # the server closes after any reason but `credentials`
-                self._connect(self._identity)
-                self._pending_refused = True
+                self.try_now()
         else:
-            self._refuse_stored("expired" if reason is Reason.EXPIRED else "credentials")
+            self._updates.pending_refused()
+            if goes_on:
+                self.next_attempt()
+            else:
+                self._connect_or_ask()
 
-    def _forget_pending(self) -> None:
-        """The server has proven itself on this connection and does not want the pending one."""
-        record = self._record
-        assert record is not None and record.pending is not None  # noqa: S101, PT018 - callers
-        change_id = record.pending.change_id
-        self._send(msg.UpdateFailed(change_id=change_id, reason="refused"))
-        self._write(Step.FORGET_PENDING, replace(record, pending=None))
-
-    def _refuse_stored(self, refusal: Refusal) -> None:
+    def refuse_stored(self, refusal: Refusal) -> None:
         """Never send the stored password again by itself."""
-        record = self._record
-        assert record is not None  # noqa: S101 - it has just been tried
-        pending = record.pending
-        if pending is not None and self._pending_refused:
-            pending = replace(pending, refused=True)
-        self._write(Step.REFUSED, replace(record, refused=refusal, pending=pending))
-        if self._something_to_try():
-            self._disconnect()
-            self._go(Trigger.TRY)
-            self._connect(self._identity)
-        else:
-            self._needs_password(refusal)
+        record = self._stored.record
+        if record is not None and record.refused is None:
+            self._write(replace(record, refused=refusal), Step.REFUSED)
+        self._connect_or_ask()
 
     def _needs_password(self, refusal: Refusal) -> None:
-        self._disconnect()
-        self._go(Trigger.REFUSED)
+        self.disconnect()
+        self.go(Trigger.REFUSED)
         self._failure = Failure(Reason(refusal))
-        self._remember(old_valid_until=None)
+        self._remembered.remember(old_valid_until=None)
         self._do(do.WithdrawWarning())
-        self._ask()
+        self._sign_ins.ask(self._failure.reason)
 
-    def _ask(self) -> None:
-        """Tell the user that a password is needed: once, and again at the next sign-in."""
-        if self._failure is not None and self._memory.asked_session != self._session:
-            self._do(do.AskForPassword(self._failure.reason))
-            self._remember(asked_session=self._session)
+    # --- the vault
 
-    # --- a pushed password
-
-    def _pushed(self, message: msg.PasswordChanged) -> None:
-        record = self._record
-        assert record is not None  # noqa: S101 - it has logged in
-        self._stand("old", message.valid_until)
-        if record.pending is not None and record.pending.change_id == message.change_id:
-            return
-        if self._attempt is not None or self.state is State.UPDATING:
-            self._push = message
-            return
-        try:
-            pending = open_push(message, record.device_key)
-            updated = replace(record, pending=pending)
-            encode_record(updated)
-        except (SealError, RecordError) as exc:
-            unreadable = isinstance(exc, SealError)
-            self._send(
-                msg.UpdateFailed(
-                    change_id=message.change_id, reason="unreadable" if unreadable else "vault"
-                )
-            )
-            self._settle()
-            return
-        self._push = message
-        self._go(Trigger.UPDATE_BEGUN)
-        self._write(Step.PENDING, updated)
+    def _write(self, record: Record, step: Step) -> None:
+        if self._remembered.identity is not None:
+            self._stored.write(self._remembered.identity, record, step)
 
     def _vault_written(self, step: Step) -> None:
-        self._vault_problem = None
+        job = self._stored.answered(step)
+        if job is None:
+            return
+        self._stored.problem = None
         match step:
             case Step.PENDING:
-                self._push = None
-                if self._up and self._standing and self.state is State.UPDATING:
-                    self._pending_refused = False
-                    self._next_attempt()
-            case Step.COMMIT:
-                if self._up:
-                    self._settle()
+                self._updates.pending_stored()
+            case Step.COMMIT if not self._stored.is_under_way(Step.PENDING):
+                self.settle()
             case Step.CANDIDATE:
-                self._candidate_stored()
-            case Step.LOGOUT:
-                self._answer_logout(None)
-            case Step.REFUSED | Step.FORGET_PENDING:
-                pass
+                self._updates.stored()
+            case Step.LOGOUT if job.request is not None:
+                self._do(do.Reply(job.request, None))
 
     def _vault_write_failed(self, step: Step, reason: Reason) -> None:
-        if step is Step.LOGOUT:
-            self._answer_logout(reason)
+        job = self._stored.answered(step)
+        if job is None:
+            return
+        if step is Step.LOGOUT and job.request is not None:
+            self._do(do.Reply(job.request, reason))
             return
         if step is Step.CANDIDATE:
-            self._lost_candidate(reason)
+            self._updates.not_stored(reason)
             return
-        self._vault_problem = reason
+        if step is Step.PENDING:
+            self._updates.pending_not_stored(job)
+        self._stored.problem = reason
         self._do(do.StartTimer(Timer.VAULT, backoff.vault_s(random=self._pc.random())))
-        if step is Step.PENDING and self._record is not None and self._record.pending is not None:
-            change_id = self._record.pending.change_id
-            self._record = replace(self._record, pending=None)
-            self._send(msg.UpdateFailed(change_id=change_id, reason="vault"))
-        if self._up and self.state in {State.UPDATING, State.CONNECTING} and not self._attempt:
-            self._settle()
+        if not self._link.up or self._link.attempt is not None or self._updates.candidate:
+            return
+        if self._link.standing is None:
+            self.next_attempt()
+        elif self.state in {State.UPDATING, State.CONNECTING}:
+            self.settle()
 
     def _catch_up_with_vault(self) -> None:
-        if self._record is None or self._vault_problem is None:
+        if self._stored.record is None:
             return
-        if self._push is not None and self._up and self.state is State.STANDBY_OLD_PASSWORD:
-            push, self._push = self._push, None
-            self._pushed(push)
-        elif self.state is not State.UPDATING:
-            self._write(Step.COMMIT, self._record)
-
-    # --- what the user asks for
-
-    def _must_wait(self) -> bool:
-        """A push is being proven, or what is stored is not known yet."""
-        return self.state in {State.UPDATING, State.STOPPED} or self._reading
-
-    def _sign_in_requested(self, event: ev.SignInRequested) -> None:
-        if self._candidate is not None or self._queued is not None:
-            self._do(do.Reply(event.request, Reason.BUSY))
-            return
-        if self._must_wait():
-            self._queued = event
-            return
-        same = event.identity == self._identity and self._record is not None
-        key = self._record.device_key if same and self._record else new_device_key()
-        record = Record(password=event.password, device_key=key)
-        try:
-            encode_record(record)
-        except RecordError:
-            self._do(do.Reply(event.request, Reason.CREDENTIALS))
-            return
-        self._candidate = Candidate(event.request, event.identity, record)
-        stands = same and self._standing is not None and self._attempt is None
-        self._go(Trigger.UPDATE_BEGUN)
-        if stands:
-            self._next_attempt()
-        else:
-            self._connect(event.identity)
-
-    def _candidate_stored(self) -> None:
-        candidate, self._candidate = self._candidate, None
-        if candidate is None:
-            return
-        before = self._identity
-        self._identity, self._record = candidate.identity, candidate.record
-        self._push = None
-        if before != candidate.identity:
-            self._memory = Memory()
-            self._do(do.SaveIdentity(candidate.identity))
-            if before is not None:
-                self._do(do.DeleteFromVault(before, None))
-        self._remember(
-            old_valid_until=None,
-            asked_session=None,
-            clock_offset_s=candidate.memory.clock_offset_s,
-            console_url=candidate.memory.console_url,
-        )
-        self._do(do.WithdrawWarning(), do.Reply(candidate.request, None))
-        if self._up:
-            self._settle()
-        else:
-            self._try_now()
-
-    def _lost_candidate(self, reason: Reason) -> None:
-        candidate, self._candidate = self._candidate, None
-        if candidate is not None:
-            self._do(do.Reply(candidate.request, reason))
-            self._disconnect()
-            self._try_now()
+        if self.state is State.UPDATING:
+            self._do(do.StartTimer(Timer.VAULT, backoff.vault_s(random=self._pc.random())))
+        elif not self._updates.take_push() and self._stored.problem is not None:
+            self._write(self._stored.record, Step.COMMIT)
 
     def _log_out(self, request: int) -> None:
-        if self._identity is None:
-            self._do(do.Reply(request, None))
-            return
-        self._disconnect()
-        for waiting in (self._candidate, self._queued):
-            if waiting is not None:
-                self._do(do.Reply(waiting.request, Reason.BUSY))
-        self._candidate, self._queued, self._record = None, None, None
-        self._vault_problem = None
-        self._logout = request
+        self.disconnect()
+        self._updates.give_up()
+        self._stored.forget()
         self._do(do.StopTimer(Timer.RETRY), do.StopTimer(Timer.VAULT), do.WithdrawWarning())
-        self._do(do.DeleteFromVault(self._identity, Step.LOGOUT))
-        self._remember(old_valid_until=None, asked_session=None)
-        self._go(Trigger.LOGGED_OUT)
-
-    def _answer_logout(self, failure: Reason | None) -> None:
-        if self._logout is not None:
-            self._do(do.Reply(self._logout, failure))
-            self._logout = None
+        if self._remembered.identity is None:
+            self._do(do.Reply(request, None))
+        else:
+            self._stored.delete(self._remembered.identity, request)
+        self._remembered.remember(old_valid_until=None, asked_session=None)
+        self.go(Trigger.LOGGED_OUT)
 
     # --- warnings
 
     def _signed_in(self, event: ev.SignedIn) -> None:
-        self._session = event.session
-        self._sign_in = event
+        self._sign_ins.came(event)
         if self.state in {State.STANDBY, State.STANDBY_OLD_PASSWORD}:
             self._warn()
-        elif self.state is State.NEEDS_PASSWORD:
-            self._ask()
+        elif self.state is State.NEEDS_PASSWORD and self._failure is not None:
+            self._sign_ins.ask(self._failure.reason)
         else:
-            self._do(do.StartTimer(Timer.WARNING, OFFLINE_WARNING_S))
+            self._sign_ins.wait_for_server()
         if event.kind is not ev.SignInKind.SIGN_IN:
             self._network_changed()
 
     def _warn(self) -> None:
-        """Decide the sign-in that waits for it, by the server's word or the last known one."""
-        sign_in, self._sign_in = self._sign_in, None
-        valid_until = self._memory.old_valid_until
-        if sign_in is None or valid_until is None:
-            return
-        today = self._server_now(self._now).astimezone(self._pc.local).date()
-        if self._standing is None and self._server_now(self._now) >= valid_until:
-            return  # offline and past its end: only the server can say what holds now
-        days = self._days_left(valid_until, self._now)
-        since = None if self._warned_steady is None else self._now.steady - self._warned_steady
-        self._do(do.StopTimer(Timer.WARNING))
-        if is_due(sign_in, days_left=days, memory=self._memory, today=today, since_last_s=since):
-            self._warned_steady = self._now.steady
-            self._remember(warned_session=sign_in.session, warned_on=today)
-            self._do(do.ShowWarning(days))
-        else:
-            self._notice("suppressed", days)
+        self._sign_ins.decide(self._now, online=self._link.standing is not None)
+        self._send_notice()
 
-    def _notice(self, warning: str, days: int) -> None:
-        notice = msg.Notice(warning=warning, days_left=days)  # type: ignore[arg-type] # of three
-        if self._standing is not None:
-            self._send(notice)
-        else:
-            self._unsent = notice
-
-    def _watch_days(self) -> None:
-        """Come back at midnight, when there is a day less to show."""
-        if self._memory.old_valid_until is None:
-            self._do(do.StopTimer(Timer.MIDNIGHT))
-        else:
-            wait = seconds_to_midnight(self._server_now(self._now), self._pc.local)
-            self._do(do.StartTimer(Timer.MIDNIGHT, wait))
+    def _send_notice(self) -> None:
+        if self._link.standing is not None and (notice := self._sign_ins.take_notice()):
+            self._link.send(notice)

@@ -56,6 +56,7 @@ TABLE: dict[tuple[State, Trigger], State] = {
     (_S.CONNECTING, _T.TROUBLE): _S.WAITING,
     (_S.WAITING, _T.TRY): _S.CONNECTING,
     (_S.WAITING, _T.TROUBLE): _S.WAITING,
+    (_S.WAITING, _T.REFUSED): _S.NEEDS_PASSWORD,
     # waiting on the server
     (_S.STANDBY, _T.LOGGED_IN): _S.STANDBY,
     (_S.STANDBY, _T.LOGGED_IN_OLD): _S.STANDBY_OLD_PASSWORD,

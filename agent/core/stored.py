@@ -1,0 +1,103 @@
+"""What the vault is meant to hold, and which of its answers are still to come.
+
+The record here is ahead of the vault by the writes under way. The vault answers in the order in
+which it was asked, so an answer belongs to the oldest job.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from agent.core import effects as do
+from agent.core import messages as msg
+from agent.core.effects import Outbox
+from agent.core.events import Step
+from agent.core.failure import Reason
+from agent.core.record import Identity, Pending, Record
+
+
+@dataclass
+class Job:
+    """Something that the vault was asked; `step` is None for a read.
+
+    `push` is the message that led to it, `request` the user's who waits for it. A job that is not
+    `wanted` any more is still answered, and its answer passed over.
+    """
+
+    step: Step | None
+    push: msg.PasswordChanged | None = None
+    request: int | None = None
+    wanted: bool = True
+
+
+class Stored:
+    """The record of one identity; `problem` says what is wrong with the vault."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._do = outbox
+        self._jobs: deque[Job] = deque()
+        self.record: Record | None = None
+        self.problem: Reason | None = None
+
+    def read(self, identity: Identity) -> None:
+        """Ask for the record, unless that has been done."""
+        if not self.is_reading:
+            self._jobs.append(Job(None))
+            self._do(do.ReadVault(identity))
+
+    def write(
+        self,
+        identity: Identity,
+        record: Record,
+        step: Step,
+        push: msg.PasswordChanged | None = None,
+    ) -> None:
+        """Make `record` durable. It counts at once, but for a candidate, who is somebody else."""
+        if step is not Step.CANDIDATE:
+            self.record = record
+        self._jobs.append(Job(step, push=push))
+        self._do(do.WriteVault(identity, record, step))
+
+    def delete(self, identity: Identity, request: int) -> None:
+        """Remove the entry for the user's `request`."""
+        self._jobs.append(Job(Step.LOGOUT, request=request))
+        self._do(do.DeleteFromVault(identity, Step.LOGOUT))
+
+    def forget(self) -> None:
+        """Know nothing of what was stored; what is still answered about it does not count."""
+        self.record, self.problem = None, None
+        for job in self._jobs:
+            job.wanted = job.step is Step.LOGOUT
+
+    def answered(self, step: Step | None) -> Job | None:
+        """The job that the vault has answered; None when nobody waits for that any more."""
+        if not self._jobs or self._jobs[0].step is not step:
+            return None
+        job = self._jobs.popleft()
+        return job if job.wanted else None
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether the record itself is yet to come."""
+        return any(job.step is None and job.wanted for job in self._jobs)
+
+    def is_under_way(self, step: Step) -> bool:
+        """Whether a write for `step` has not been answered."""
+        return any(job.step is step and job.wanted for job in self._jobs)
+
+    @property
+    def pending(self) -> Pending | None:
+        """The pushed password that may be tried: durable, and not refused."""
+        pending = self.record.pending if self.record else None
+        if pending is None or pending.refused or self.is_under_way(Step.PENDING):
+            return None
+        return pending
+
+    @property
+    def has_something_to_try(self) -> bool:
+        """Whether there is a password, perhaps not durable yet, that was not refused."""
+        record = self.record
+        return record is not None and (
+            record.refused is None or (record.pending is not None and not record.pending.refused)
+        )
