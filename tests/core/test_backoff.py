@@ -39,7 +39,7 @@ def test_delays_never_shrink_with_tries(reason: Reason, tries: int, chance: floa
 @pytest.mark.parametrize(("reason", "span"), [(Reason.CONNECTION_LOST, 3), (Reason.DISABLED, 60)])
 def test_a_thousand_clients_come_back_spread_out(reason: Reason, span: float) -> None:
     """After a server's restart no tenth of the span gets more than a fair share and a half."""
-    source = random.Random(1)  # noqa: S311 - a spread, no secret
+    source = random.Random(1)
     delays = [delay_s(Failure(reason), tries=0, random=source.random()) for _ in range(1000)]
     low, high = min(delays), max(delays)
     assert low >= span / 10
@@ -54,7 +54,7 @@ def test_a_thousand_clients_come_back_spread_out(reason: Reason, span: float) ->
 def test_retry_after_is_a_least_with_the_spread_on_top() -> None:
     """Clients told the same wait do not come back in the same second."""
     failure = Failure(Reason.SHUTTING_DOWN, 30.0)
-    source = random.Random(2)  # noqa: S311 - a spread, no secret
+    source = random.Random(2)
     delays = sorted(delay_s(failure, tries=3, random=source.random()) for _ in range(1000))
     assert delays[0] >= 30
     assert delays[-1] - delays[0] > 20

@@ -1,0 +1,589 @@
+"""Everything around one Machine, in memory: a server, a vault, timers, a network and two clocks.
+
+The server's side of SCRAM is scramp's, the boxes are really sealed. Nothing happens by itself:
+`run` performs what is outstanding, in the order in which the real runtime would, `hold` keeps
+kinds of it back, and `kill` leaves nothing but what is durable.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from base64 import b64decode, b64encode
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Literal
+
+from nacl.public import PublicKey, SealedBox
+from scramp import ScramException, ScramMechanism
+
+from agent.core import effects as do
+from agent.core import events as ev
+from agent.core import messages as msg
+from agent.core.effects import Effect
+from agent.core.events import Event, Instant, SignInKind, Timer
+from agent.core.failure import Failure, Reason
+from agent.core.handshake import HandshakeError
+from agent.core.machine import Machine, Surroundings
+from agent.core.memory import Memory
+from agent.core.record import Identity, Record, new_device_key
+from agent.core.state import State
+from agent.core.view import View
+
+HOME = Identity(server="wss://gw.example.com/gateway", user="tanaka")
+OTHER = Identity(server="wss://gw.example.com/gateway", user="suzuki")
+P1, P2, P3, WRONG = "Passw0rd!", "Second-2nd", "Third+3rd", "Wrong-000"
+GRACE = timedelta(days=30)
+BEGIN = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
+SALTS = {"tanaka": b"salt of tanaka", "suzuki": b"salt of suzuki"}
+
+_mechanism = ScramMechanism("SCRAM-SHA-256")
+Kind = Literal["vault", "proof", "connect", "server", "toast"]
+KINDS: tuple[Kind, ...] = ("vault", "proof", "connect", "toast", "server")
+
+
+class Killed(Exception):
+    """The process is gone, in the middle of whatever it did."""
+
+
+@functools.cache
+def _verifier(password: str, salt: bytes) -> tuple[bytes, bytes, bytes, int]:
+    made = _mechanism.make_auth_info(password, iteration_count=msg.MIN_ITERATIONS, salt=salt)
+    return (made[0], made[1], made[2], made[3])
+
+
+@dataclass
+class Account:
+    """One user on the server. `retired` has the old passwords with their ends."""
+
+    name: str
+    password: str
+    retired: list[tuple[str, datetime]] = field(default_factory=list)
+    pushes: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """By device id: change id and sealed box, until proven or given up."""
+    says: str | None = None
+    """`disabled` or `blocked`, told when the proof was right."""
+
+    def standing(self, password: str, now: datetime) -> tuple[msg.PasswordKind, datetime | None]:
+        """What `password` is good for. Raise KeyError when it is not."""
+        if password == self.password:
+            return "current", None
+        for old, until in self.retired:
+            if old == password and now < until:
+                return "old", until
+        raise KeyError(password)
+
+
+class Session:
+    """The server's side of one connection."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self._world = world
+        self.number = number
+        self.account: Account | None = None
+        self.password = ""
+        self.device: msg.Device | None = None
+        self.told: tuple[msg.PasswordKind, datetime | None] = ("current", None)
+        self._first: tuple[str, Account | None, str] | None = None
+        self._device: msg.Device | None = None
+        self.hello: msg.Hello | None = None
+        self._refusals = 0
+        self.closed = False
+
+    def say(self, message: msg.ServerMessage) -> None:
+        if not self.closed:
+            self._world.inbox.append(ev.Received(self.number, message))
+
+    def close(self, failure: Failure | None = None) -> None:
+        if not self.closed:
+            self.closed = True
+            failure = failure or Failure(Reason.PROTOCOL, detail="closed with 1008")
+            self._world.inbox.append(ev.Disconnected(self.number, failure))
+
+    def hear(self, message: msg.ClientMessage) -> None:
+        """Answer as docs/protocol.md says."""
+        if self.closed:
+            return
+        match message:
+            case msg.Hello(scram=first, device=device):
+                self._device, self.hello = device, message
+                user = first.partition("n=")[2].partition(",")[0]
+                self._first = (first, self._world.accounts.get(user), f"s-{self.number}")
+                if self._world.throttle_s:
+                    self.say(msg.Rejected(reason="throttled", retry_after_s=self._world.throttle_s))
+                    self.close()
+                else:
+                    self.say(msg.Challenge(scram=self._serve("unknown!")[1]))
+            case msg.Proof(scram=final):
+                self._prove(final)
+            case msg.Notice() | msg.UpdateFailed() if self.account is None:
+                self.close()  # nothing else may come before a login
+            case msg.Notice():
+                self._world.notices.append(message)
+            case msg.UpdateFailed():
+                self._world.failed.append(message)
+                assert self.device is not None
+                if self.account and self.account.pushes.get(self.device.id, ("",))[0] == (
+                    message.change_id
+                ):
+                    del self.account.pushes[self.device.id]
+
+    def _serve(self, password: str) -> tuple[object, str]:
+        assert self._first is not None
+        first, account, nonce = self._first
+        salt = SALTS.get(account.name, b"made-up salt") if account else b"made-up salt"
+        server = _mechanism.make_server(lambda _: _verifier(password, salt), s_nonce=nonce)
+        server.set_client_first(first)
+        return server, str(server.get_server_first())
+
+    def _prove(self, final: str) -> None:
+        assert self._first is not None
+        account = self._first[1]
+        candidates = [account.password, *(old for old, _ in account.retired)] if account else []
+        for password in candidates:
+            server, _ = self._serve(password)
+            try:
+                server.set_client_final(final)  # type: ignore[attr-defined] # untyped library
+            except ScramException:
+                continue
+            assert account is not None
+            self._log_in(account, password, str(server.get_server_final()))  # type: ignore[attr-defined] # untyped library
+            return
+        self._refuse("credentials")
+
+    def _refuse(self, reason: Literal["credentials", "expired", "disabled", "blocked"]) -> None:
+        self._refusals += 1
+        self.say(msg.Rejected(reason=reason))
+        if reason != "credentials" or self._refusals >= 3:
+            self.close()
+
+    def _log_in(self, account: Account, password: str, final: str) -> None:
+        try:
+            kind, until = account.standing(password, self._world.server_now)
+        except KeyError:
+            self._refuse("expired")
+            return
+        if account.says is not None:
+            self._refuse(account.says)  # type: ignore[arg-type] # of two
+            return
+        self.account, self.password, self.told = account, password, (kind, until)
+        self.device = self._device
+        assert self.device is not None
+        self._refusals = 0
+        self._world.proven.add((account.name, password))
+        if self._world.impostor:
+            final = "v=" + b64encode(bytes(32)).decode()
+        self.say(
+            msg.Welcome(
+                scram=final,
+                password=kind,
+                valid_until=until,
+                server_time=self._world.server_now,
+                console_url="https://console.example.com/",
+            )
+        )
+        if kind == "current":
+            account.pushes.pop(self.device.id, None)
+        else:
+            self.push()
+
+    def push(self) -> None:
+        """Send what is kept for this device."""
+        if self.account and self.device and self.told[1] and self.device.id in self.account.pushes:
+            change, sealed = self.account.pushes[self.device.id]
+            self.say(msg.PasswordChanged(change_id=change, sealed=sealed, valid_until=self.told[1]))
+
+    def refresh(self) -> None:
+        """Bring a waiting client to where its user is now."""
+        if self.account is None or self.closed:
+            return
+        try:
+            now = self.account.standing(self.password, self._world.server_now)
+        except KeyError:
+            self.say(msg.Rejected(reason="expired"))
+            self.close()
+            return
+        if now != self.told:
+            self.told = now
+            if self.device and self.device.id in self.account.pushes:
+                self.push()
+            else:
+                self.say(
+                    msg.PasswordStatus(
+                        password=now[0], valid_until=now[1], server_time=self._world.server_now
+                    )
+                )
+
+
+class World:
+    """One machine and all that it talks to."""
+
+    def __init__(
+        self,
+        *,
+        stored: str | None = P1,
+        identity: Identity | None = HOME,
+        local: tzinfo = UTC,
+        kill_at: int | None = None,
+    ) -> None:
+        self.accounts = {
+            "tanaka": Account("tanaka", P1),
+            "suzuki": Account("suzuki", P1),
+        }
+        self.server_now, self.steady = BEGIN, 1000.0
+        self.pc_error = timedelta(0)
+        self.online, self.impostor, self.throttle_s, self.toast_fails = True, False, 0, False
+        self.vault: dict[Identity, Record] = {}
+        self.vault_reason: Reason | None = None
+        """While it is set, the vault fails with it."""
+        self.memory: dict[Identity, Memory] = {}
+        self.settings = identity
+        if identity is not None and stored is not None:
+            self.vault[identity] = Record(password=stored, device_key=new_device_key())
+
+        self.hold: set[Kind] = set()
+        self.performed: list[Effect] = []
+        self.notices: list[msg.Notice] = []
+        self.failed: list[msg.UpdateFailed] = []
+        self.tried: list[str] = []
+        """Passwords that a proof was sent for, in order."""
+        self.proven: set[tuple[str, str]] = set()
+        """User and password that the server has accepted."""
+        self.refused: set[tuple[str, str]] = set()
+        """User and password that the client was told are refused; they may not be sent again."""
+        self.answering: dict[int, tuple[str, str]] = {}
+        """By connection: what the last proof was made with."""
+        self.replies: dict[int, Reason | None] = {}
+        self.kill_at = kill_at
+        self.actions = 0
+        self._requests = itertools.count(1)
+        self._nonces = itertools.count(1)
+        self._changes = itertools.count(1)
+        self._local = local
+        self._proofs: dict[int, str] = {}
+        self._fresh()
+
+    # --- the process
+
+    def _fresh(self) -> None:
+        self.vault_jobs: deque[do.ReadVault | do.WriteVault | do.DeleteFromVault | do.SaveMemory]
+        self.vault_jobs = deque()
+        self.proof_jobs: deque[do.ComputeProof] = deque()
+        self.connect_jobs: deque[do.Connect] = deque()
+        self.toast_jobs: deque[do.ShowWarning] = deque()
+        self.inbox: deque[Event] = deque()
+        self.sessions: dict[int, Session] = {}
+        self.timers: dict[Timer, float] = {}
+        self.warning: int | None = None
+        surroundings = Surroundings(
+            device_name="PC-4711",
+            os="Windows 11",
+            version="0.1.0",
+            random=lambda: 0.5,
+            nonce=lambda: f"c-{next(self._nonces):020}",
+            local=self._local,
+        )
+        memory = self.memory.get(self.settings, Memory()) if self.settings else Memory()
+        self.machine = Machine(surroundings, self.settings, memory)
+
+    def kill(self) -> None:
+        """End the process at once and prepare the next; what is durable stays."""
+        self.kill_at = None
+        self.answering.clear()
+        # What was not durable yet may be sent once more.
+        self.refused = {
+            (identity.user, word)
+            for identity, record in self.vault.items()
+            for word, refused in (
+                (record.password, record.refused is not None),
+                *([(record.pending.password, record.pending.refused)] if record.pending else []),
+            )
+            if refused and (identity.user, word) in self.refused
+        }
+        self._fresh()
+
+    def start(self) -> list[Effect]:
+        """The first event of a run, and all that follows from it."""
+        return self.tell(ev.Started())
+
+    def restart(self) -> list[Effect]:
+        """Kill and start."""
+        self.kill()
+        return self.start()
+
+    @property
+    def now(self) -> Instant:
+        return Instant(self.server_now + self.pc_error, self.steady)
+
+    @property
+    def state(self) -> State:
+        return self.machine.state
+
+    @property
+    def view(self) -> View:
+        return self.machine.view(self.now)
+
+    @property
+    def home(self) -> Account:
+        return self.accounts["tanaka"]
+
+    @property
+    def session(self) -> Session:
+        """The connection that stands."""
+        return next(each for each in reversed(self.sessions.values()) if not each.closed)
+
+    def handle(self, event: Event) -> list[Effect]:
+        """Give `event` to the machine and perform what it answers, at once or later."""
+        self._count()
+        effects = self.machine.handle(event, self.now)
+        self._check(event, effects)
+        for effect in effects:
+            self._count()
+            self.performed.append(effect)
+            self._perform(effect)
+        return effects
+
+    def tell(self, event: Event) -> list[Effect]:
+        """`handle`, then `run`; all effects of it."""
+        begin = len(self.performed)
+        self.handle(event)
+        self.run()
+        return self.performed[begin:]
+
+    def run(self) -> None:
+        """Perform what is outstanding, until nothing is left but what is held back."""
+        for _ in range(500):
+            for kind in KINDS:
+                if kind not in self.hold and self.step(kind):
+                    break
+            else:
+                return
+        raise AssertionError("the client and the server go round in circles")
+
+    def step(self, kind: Kind) -> bool:
+        """Perform the oldest outstanding thing of a kind; whether there was one."""
+        match kind:
+            case "vault" if self.vault_jobs:
+                self._count()
+                event = self._store(self.vault_jobs.popleft())
+                if event is not None:
+                    self.handle(event)
+            case "proof" if self.proof_jobs:
+                self.handle(self._derive(self.proof_jobs.popleft()))
+            case "connect" if self.connect_jobs:
+                self._connect(self.connect_jobs.popleft())
+            case "toast" if self.toast_jobs:
+                self._show(self.toast_jobs.popleft())
+            case "server" if self.inbox:
+                self._deliver(self.inbox.popleft())
+            case _:
+                return False
+        return True
+
+    def release(self, *kinds: Kind) -> None:
+        """Hold these no longer, and run."""
+        self.hold.difference_update(kinds)
+        self.run()
+
+    # --- the user, the network, the time
+
+    def ask(self, make: Callable[[int], Event]) -> int:
+        """A request of the user's; `replies` has the answer under this number."""
+        number = next(self._requests)
+        self.tell(make(number))
+        return number
+
+    def sign_in(self, password: str, identity: Identity = HOME) -> int:
+        self.refused.discard((identity.user, password))
+        return self.ask(lambda number: ev.SignInRequested(number, identity, password))
+
+    def log_out(self) -> int:
+        return self.ask(ev.LogoutRequested)
+
+    def come(self, session: str = "s1", kind: SignInKind = SignInKind.SIGN_IN) -> list[Effect]:
+        """The user comes to the desktop."""
+        return self.tell(ev.SignedIn(session, kind))
+
+    def cut(self) -> None:
+        """The network drops every connection."""
+        for session in self.sessions.values():
+            session.close(Failure(Reason.CONNECTION_LOST))
+        self.run()
+
+    def change(self, password: str, *, push: bool = True) -> str:
+        """The user changes the password in the console; the id of the change."""
+        self.refused.discard(("tanaka", password))
+        account, change_id = self.home, f"{next(self._changes):032x}"
+        account.retired.insert(0, (account.password, self.server_now + GRACE))
+        account.password = password
+        account.pushes.clear()
+        for session in self.sessions.values():
+            if push and session.account is account and not session.closed:
+                assert session.device is not None
+                account.pushes[session.device.id] = (
+                    change_id,
+                    self.seal(password, change_id, session.device),
+                )
+        for session in list(self.sessions.values()):
+            session.refresh()
+        self.run()
+        return change_id
+
+    @staticmethod
+    def seal(password: str, change_id: str, device: msg.Device) -> str:
+        plain = msg.SealedPassword(change_id=change_id, device_id=device.id, password=password)
+        box = SealedBox(PublicKey(b64decode(device.public_key)))
+        return b64encode(box.encrypt(msg.encode(plain))).decode()
+
+    def advance(self, duration: timedelta | float) -> None:
+        """Let time pass: timers fire when they are due, old passwords end."""
+        seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
+        end = self.steady + seconds
+        for _ in range(2000):
+            timer = min(self.timers, key=lambda each: self.timers[each], default=None)
+            due = min(self.timers[timer] if timer else end, end)
+            self.server_now += timedelta(seconds=max(0.0, due - self.steady))
+            self.steady = max(self.steady, due)
+            for session in list(self.sessions.values()):
+                session.refresh()
+            self.run()
+            if timer is not None and self.timers.get(timer, end + 1) <= self.steady:
+                del self.timers[timer]
+                self.tell(ev.TimerFired(timer))
+            elif self.steady >= end:
+                return
+        raise AssertionError("timers fire without end")
+
+    # --- performing
+
+    def _count(self) -> None:
+        self.actions += 1
+        if self.kill_at is not None and self.actions > self.kill_at:
+            raise Killed
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case do.ReadVault() | do.WriteVault() | do.DeleteFromVault() | do.SaveMemory():
+                self.vault_jobs.append(effect)
+            case do.SaveIdentity(identity):
+                self.settings = identity
+            case do.Connect():
+                self.connect_jobs.append(effect)
+            case do.Disconnect(number):
+                self.connect_jobs = deque(j for j in self.connect_jobs if j.connection != number)
+                if number in self.sessions:
+                    self.sessions[number].closed = True
+            case do.Send(number, message):
+                if isinstance(message, msg.Proof):
+                    self._note_proof(number)
+                if number in self.sessions:
+                    self.sessions[number].hear(message)
+            case do.ComputeProof():
+                self.proof_jobs.append(effect)
+            case do.StartTimer(timer, delay_s):
+                assert delay_s > 0
+                self.timers[timer] = self.steady + delay_s
+            case do.StopTimer(timer):
+                self.timers.pop(timer, None)
+            case do.ShowWarning():
+                self.toast_jobs.append(effect)
+            case do.WithdrawWarning():
+                self.warning = None
+            case do.Reply(request, failure):
+                assert request not in self.replies, "answered twice"
+                self.replies[request] = failure
+
+    def _store(
+        self, job: do.ReadVault | do.WriteVault | do.DeleteFromVault | do.SaveMemory
+    ) -> Event | None:
+        match job:
+            case do.SaveMemory(identity, memory):
+                self.memory[identity] = memory
+                return None
+            case do.ReadVault() if self.vault_reason:
+                return ev.VaultUnreadable(self.vault_reason)
+            case do.ReadVault(identity):
+                return ev.VaultRead(self.vault.get(identity))
+            case do.WriteVault(step=step) | do.DeleteFromVault(step=step) if self.vault_reason:
+                return None if step is None else ev.VaultWriteFailed(step, self.vault_reason)
+            case do.WriteVault(identity, record, step):
+                lost = self._works(identity, self.vault.get(identity))
+                self.vault[identity] = record
+                assert not lost or self._works(identity, record), "the last working password"
+                return ev.VaultWritten(step)
+            case do.DeleteFromVault(identity, delete_step):
+                assert delete_step is not None or identity != self.settings
+                self.vault.pop(identity, None)
+                return None if delete_step is None else ev.VaultWritten(delete_step)
+        raise AssertionError(job)
+
+    def _works(self, identity: Identity, record: Record | None) -> bool:
+        """Whether a client that starts with `record` would get in."""
+        if record is None:
+            return False
+        words = [] if record.refused else [record.password]
+        words += [record.pending.password] if record.pending and not record.pending.refused else []
+        account = self.accounts[identity.user]
+        for word in words:
+            with suppress(KeyError):
+                account.standing(word, self.server_now)
+                return True
+        return False
+
+    def _note_proof(self, number: int) -> None:
+        session = self.sessions.get(number)
+        if session is None or session.closed or session.hello is None:
+            return
+        user = session.hello.scram.partition("n=")[2].partition(",")[0]
+        self.tried.append(self._proofs[number])
+        self.answering[number] = (user, self._proofs[number])
+        assert self.answering[number] not in self.refused, "a refused password is sent again"
+
+    def _derive(self, job: do.ComputeProof) -> Event:
+        self._proofs[job.connection] = job.handshake._client.password.password
+        try:
+            return ev.ProofReady(job.connection, job.handshake.proof(job.challenge))
+        except HandshakeError as exc:
+            return ev.ProofRefused(job.connection, exc.failure)
+
+    def _connect(self, job: do.Connect) -> None:
+        if self.online:
+            self.sessions[job.connection] = Session(self, job.connection)
+            self.handle(ev.Connected(job.connection))
+        else:
+            self.handle(ev.Disconnected(job.connection, Failure(Reason.UNREACHABLE)))
+
+    def _show(self, job: do.ShowWarning) -> None:
+        if self.toast_fails:
+            self.handle(ev.WarningFailed(job.days_left))
+        else:
+            self.warning = job.days_left
+            self.handle(ev.WarningShown(job.days_left))
+
+    def _deliver(self, event: Event) -> None:
+        match event:
+            case ev.Received(number, msg.Rejected(reason="credentials" | "expired")):
+                # `expired` may be about the login that stands, not about the last proof
+                if number in self.answering and self.sessions[number].account is None:
+                    self.refused.add(self.answering[number])
+            case ev.Received(number, msg.Challenge()):
+                self.answering.pop(number, None)
+        self.handle(event)
+
+    # --- what holds at every moment
+
+    def _check(self, event: Event, effects: list[Effect]) -> None:
+        """No secret in anything that could be logged; only proven passwords are stored."""
+        shown = f"{event!r} {effects!r} {self.machine!r} {self.view!r} {vars(self.machine)!r}"
+        secrets = [P1, P2, P3, WRONG, *(record.device_key for record in self.vault.values())]
+        for secret in secrets:
+            assert secret not in shown, f"a secret in {type(event).__name__}"
+        for effect in effects:
+            if isinstance(effect, do.WriteVault):
+                before = self.vault.get(effect.identity)
+                known = {before.password} if before else set()
+                known |= {word for user, word in self.proven if user == effect.identity.user}
+                assert effect.record.password in known, "stored without proof"
