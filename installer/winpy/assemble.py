@@ -5,9 +5,11 @@ On a Windows PC none of this is needed: there python.org's own installer does it
 
 from __future__ import annotations
 
+import compileall
 import fcntl
 import hashlib
 import os
+import py_compile
 import re
 import shutil
 import subprocess
@@ -178,6 +180,15 @@ def fill(target: Path) -> None:
     compile_stubs(target)
     make_stable_dll(target)
     install_packages(target)
+    # Everything under Wine starts several times faster when nothing is compiled first.
+    compileall.compile_dir(
+        target / "Lib",
+        quiet=2,
+        workers=0,
+        stripdir=target,
+        prependdir="winpy",
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
 
 
 def assemble() -> Path:
