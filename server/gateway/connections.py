@@ -16,6 +16,8 @@ from server.gateway.store import Standing
 
 log = logging.getLogger(__name__)
 
+LOGIN_SECONDS = 20
+"""How long a login may take."""
 SEND_SECONDS = 5
 """How long a client may take to read what it is sent before it is cut off."""
 
@@ -42,10 +44,18 @@ class Connection:
     pushed: set[str] = field(default_factory=set)
     """Changes that it was sent since it last logged in."""
     serial: int = 0
-    """Raised by each login, so that what was read before it is not applied after it."""
+    """Raised by each welcome, so that what was read before it is not applied after it."""
     stale: bool = False
     """Its user has changed since this was last unset."""
     ending: bool = False
+    challenged_at: float | None = None
+    """When the login under way began, by the loop's clock."""
+
+    @property
+    def is_logging_in(self) -> bool:
+        """Whether a `rejected` would be taken for the answer to a login under way."""
+        now = asyncio.get_running_loop().time()
+        return self.challenged_at is not None and now < self.challenged_at + LOGIN_SECONDS
 
     async def send(self, message: messages.ServerMessage) -> None:
         """Send one message. Raise ConnectionClosed; a client that does not read is cut off."""

@@ -116,7 +116,7 @@ class Gateway:
         self._server.close(close_connections=False)
         connections = self._services.registry.everyone()
         log.info("the gateway stops; %d clients are sent away", len(connections))
-        await asyncio.gather(*(_send_away(connection) for connection in connections))
+        await asyncio.gather(*(_send_away(each) for each in connections if not each.ending))
         await self._server.wait_closed()
         await self._services.updates.drain()
         await asyncio.wait([self._sweeper])

@@ -24,7 +24,7 @@ from agent.core.messages import (
     decode_from_client,
 )
 from server import clock
-from server.gateway.connections import Connection, Presence, Registry
+from server.gateway.connections import LOGIN_SECONDS, Connection, Presence, Registry
 from server.gateway.login import (
     Login,
     LoginError,
@@ -48,7 +48,7 @@ MAX_REFUSALS = 3
 class Limits:
     """What one connection, and one address, may ask of a gateway."""
 
-    login_s: float = 20
+    login_s: float = LOGIN_SECONDS
     """From the upgrade to the first `welcome`."""
     message_burst: int = 60
     messages_per_s: float = 2
@@ -169,12 +169,19 @@ class Session:
             check_key(hello.device)
         login = Login(hello.scram, known.candidates)
         self._attempt = _Attempt(login, username, known.user_id, hello.device, known.known_device)
+        self._connection.challenged_at = asyncio.get_running_loop().time()
         await self._connection.send(Challenge(scram=login.challenge))
 
     async def _proof(self, proof: Proof) -> None:
         attempt, self._attempt = self._attempt, None
         if attempt is None:
             raise LoginError("proof without hello")
+        try:
+            await self._check(attempt, proof)
+        finally:
+            self._connection.challenged_at = None
+
+    async def _check(self, attempt: _Attempt, proof: Proof) -> None:
         # Again, because many connections may have got a challenge before the first refusal.
         if await self._is_throttled(attempt.username, known_device=attempt.known_device):
             return
@@ -193,8 +200,6 @@ class Session:
             attempt.device.id,
         )
         waiting_since = before.waiting_since if before is not None and same else clock.now()
-        # From here on, so that what is read now is not judged by what was read before.
-        connection.serial += 1
         services.registry.expect(connection, user_id)
         try:
             outcome = await services.store.log_in(

@@ -94,6 +94,9 @@ class Updates:
             self._end(connection, Bye(reason="disabled"))
         elif presence.device_pk in state.blocked:
             self._end(connection, Bye(reason="blocked"))
+        elif standing is None and connection.is_logging_in:
+            # It would take this for the answer to its login. The next sweep looks again.
+            self._missed.add(presence.user_id)
         elif standing is None:
             self._end(connection, Rejected(reason="expired"))
         else:

@@ -11,6 +11,7 @@ from agent.core import messages
 from server import bus
 from server.console import passwords
 from server.console.models import User
+from server.gateway import connections
 from server.gateway.server import Gateway
 from server.gateway.store import LoggedIn, Refusal, UserState
 from tests.server.client import Client
@@ -79,6 +80,35 @@ async def test_password_that_ends_during_the_login(gateway: Gateway, user: User)
         )
         await client.prove(scram, challenge)
         assert await client.receive() == messages.Rejected(reason="expired")
+
+
+async def test_password_that_ends_while_the_next_is_being_proven(
+    gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`expired` about the standing password is not mixed up with the login under way; but who
+    never finishes that login does not stay."""
+
+    def end_old() -> None:
+        passwords.end_old_passwords(User.objects.get(pk=user.pk), by=user, address=None)
+
+    async with Client(gateway.port) as client, Client(gateway.port) as staller:
+        await client.log_in(user.username, P1)
+        await staller.log_in(user.username, P1)
+        await in_thread(lambda: change(user, P2))
+        await client.expect(messages.PasswordStatus)
+        await staller.expect(messages.PasswordStatus)
+        scram, challenge = await client.begin(user.username, P2)
+        await staller.begin(user.username, P2)
+        await in_thread(end_old)
+        await gateway.sweep()
+        await client.prove(scram, challenge)
+        assert (await client.expect(messages.Welcome)).password == "current"
+        await gateway._services.updates.drain()
+        monkeypatch.setattr(connections, "LOGIN_SECONDS", 0)
+        await gateway.sweep()
+        assert (await staller.expect(messages.Rejected)).reason == "expired"
+        assert await staller.closed() == 1008
+        assert (await client.log_in(user.username, P2)).password == "current"
 
 
 async def test_late_disconnect_of_an_older_connection(gateway: Gateway, user: User) -> None:
