@@ -1,0 +1,28 @@
+; Judges each line of addresses.txt with the setup program's own check, one digit for each.
+Unicode true
+Target amd64-unicode
+RequestExecutionLevel user
+SilentInstall silent
+OutFile "${OUT}"
+!include LogicLib.nsh
+!addincludedir "${HERE}"
+!include address.nsh
+
+Section
+  FileOpen $R8 "$EXEDIR\addresses.txt" r
+  FileOpen $R9 "$EXEDIR\verdicts.txt" w
+  ${Do}
+    ClearErrors
+    FileReadUTF16LE $R8 $R7
+    ${If} ${Errors}
+      ${Break}
+    ${EndIf}
+    StrCpy $R7 $R7 -1 ; the line break
+    Push $R7
+    Call CheckAddress
+    Pop $R6
+    FileWrite $R9 $R6
+  ${Loop}
+  FileClose $R8
+  FileClose $R9
+SectionEnd
