@@ -7,6 +7,7 @@ import importlib
 import locale
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from server.config import ConfigError
 from server.serve import StartError
@@ -21,7 +22,8 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it went well, 1 when it could not be done, 2 for wrong usage."""
-    locale.setlocale(locale.LC_ALL, "")
+    with suppress(locale.Error):  # LANG may name a locale that this machine does not have
+        locale.setlocale(locale.LC_ALL, "")
     parser = argparse.ArgumentParser(
         prog="coconowork-server",
         description="The coconowork server. Settings: COCONOWORK_SERVER_* in the environment, "
