@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from gettext import NullTranslations
 from pathlib import Path
@@ -16,6 +17,7 @@ from agent.adapters.tray import open_tray
 from agent.adapters.vault import KeyringVault
 from agent.app import Adapters, App
 from agent.core.record import Identity
+from agent.core.view import Command
 from agent.hardening import keep_out_of_dumps
 from agent.housekeeping import Housekeeping
 from agent.paths import Paths
@@ -55,6 +57,9 @@ def run(settings: Settings, paths: Paths, translations: NullTranslations) -> Non
     adapters.dress = housekeeping.dress
     adapters.other_commands = housekeeping.command
     housekeeping.apply_autostart()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: app.command(Command.QUIT))
 
     def open_own_tray() -> Tray:
         return open_tray(assets, translations, sys.stdout)

@@ -7,9 +7,11 @@ import secrets
 import string
 import sys
 import tempfile
-import threading
 from pathlib import Path
+from time import sleep
 
+from agent.i18n import translation
+from agent.report import status_text, view_of
 from server.serve import StartError
 from server.stage import Client, Sample, StageError, client_pc, running_server, seed
 
@@ -80,10 +82,25 @@ def _demonstrate(directory: Path, port: int, gateway_port: int) -> None:
 
 
 def _watch(client: Client) -> None:
+    """Say what the client does, whenever that changes, until Ctrl-C."""
+
+    def on_line(line: str) -> None:
+        if line.startswith("["):  # a notification; with a screen it is on that
+            print(f"  {line}", flush=True)
+
     client.environ["COCONOWORK_LOG_LEVEL"] = "warning"
-    client.start(on_line=lambda line: print(f"  {line}", flush=True))
+    client.start(on_line=on_line)
+    language = translation()
+    said = ""
     try:
-        threading.Event().wait()
+        while client.running:
+            status = client.status()
+            text = "" if status is None else status_text(view_of(status), language)
+            if text not in {"", said}:
+                said = text
+                print(f"  {' · '.join(text.splitlines())}", flush=True)
+            sleep(0.5)
+        print("The client has ended.")
     except KeyboardInterrupt:
         print("\nThe end.")
 

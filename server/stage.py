@@ -26,6 +26,8 @@ from server.config import Config
 from server.serve import Console, listen, prepare
 
 START_S = 30.0
+_ENVIRON = dict(os.environ)
+"""As it was before Django put the console's time zone into it, which is not the PC's."""
 
 
 class StageError(Exception):
@@ -91,6 +93,7 @@ class Client:
             stderr=subprocess.STDOUT,
             text=True,
             encoding="utf-8",
+            start_new_session=True,  # Ctrl-C is for us; we end it
         )
         self._reader = threading.Thread(
             target=self._read, args=(self._process, on_line), name="client-output", daemon=True
@@ -208,7 +211,7 @@ def _gateway_thread(*, console_url: str, port: int) -> Iterator[int]:
 def client_pc(directory: Path, name: str = "pc") -> Iterator[Client]:
     """A PC for the client: profile and keyring in `directory`, gone with the context."""
     with ExitStack() as stack:
-        environ = dict(os.environ)
+        environ = dict(_ENVIRON)
         if sys.platform == "linux":
             from server.demo_keyring import private_keyring
 
