@@ -69,7 +69,6 @@ _details: dict[str, Callable[[object], str]] = {
     "must_change": _must_change,
     "reason": lambda value: failure_text(str(value)),
     "device": _plain,
-    "name": _plain,
 }
 
 

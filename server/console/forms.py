@@ -9,14 +9,14 @@ from django import forms
 from django.contrib.auth import authenticate
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from server.console.events import action_choices
-from server.console.lockout import one_at_a_time
+from server.console.lockout import in_turn
 from server.console.models import Account, Device, User
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class LoginForm(AuthenticationForm):
     }
 
     def clean(self) -> dict[str, Any]:
-        with one_at_a_time(self.cleaned_data.get("username", "")):
+        with in_turn(self.request, self.cleaned_data.get("username", "")):
             return super().clean()
 
 
@@ -159,11 +159,9 @@ class OwnPasswordForm(NewPasswordForm):
         """Checked like a login, so that guessing is counted and locked out like there."""
         password: str = self.cleaned_data["current_password"]
         name = self.user.get_username()
-        with one_at_a_time(name):
+        with in_turn(self.request, name):
             checked = authenticate(self.request, username=name, password=password)
         if checked is None:
-            if getattr(self.request, "axes_locked_out", False):
-                raise PermissionDenied
             raise ValidationError(_("The current password is wrong."), code="wrong")
         return password
 

@@ -7,15 +7,16 @@ since people type passwords into the wrong field.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from threading import BoundedSemaphore
 from typing import Any
 
 from axes.handlers.base import AbstractAxesHandler, AxesBaseHandler
 from axes.models import AccessAttempt
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, Q, Sum
 from django.http import HttpRequest
@@ -34,8 +35,11 @@ LIMIT_USER = 30
 LIMIT_ADDRESS = 50
 """An office behind one address has many people who mistype."""
 
-_LOCKS = [BoundedSemaphore() for _ in range(64)]
-_PATIENCE_S = 10.0
+PATIENCE_S = 10.0
+"""How long a login waits for others to be checked before it."""
+
+_users = [BoundedSemaphore() for _ in range(64)]
+_cores = BoundedSemaphore(os.cpu_count() or 1)
 
 
 def key(username: str) -> str:
@@ -45,18 +49,19 @@ def key(username: str) -> str:
 
 
 @contextmanager
-def one_at_a_time(username: str) -> Iterator[None]:
-    """Check one password of a user at a time, so that a salvo is counted before it is over.
+def in_turn(request: Any, username: str) -> Iterator[None]:
+    """Check one password of a user at a time, and no more at once than there are cores.
 
-    Raise PermissionDenied when too many wait already.
+    So a salvo of guesses is counted before it is over, and hashing does not take all threads.
+    Raise ValidationError when too many wait already; the answer is then that of a lockout.
     """
-    lock = _LOCKS[int(key(username), 16) % len(_LOCKS)]
-    if not lock.acquire(timeout=_PATIENCE_S):
-        raise PermissionDenied
-    try:
+    with ExitStack() as held:
+        for turn in (_users[int(key(username), 16) % len(_users)], _cores):
+            if not turn.acquire(timeout=PATIENCE_S):
+                request.axes_locked_out = True
+                raise ValidationError("busy")
+            held.callback(turn.release)
         yield
-    finally:
-        lock.release()
 
 
 class Handler(AbstractAxesHandler, AxesBaseHandler):  # type: ignore[misc]  # axes has no types
