@@ -54,6 +54,8 @@ class Config:
     tls_key: Path | None = None
     trusted_proxies: tuple[Network, ...] = ()
     """Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+    connections_per_address: int = 5_000
+    """Clients that may come from one address; of these, a tenth at once before they log in."""
     min_client_version: str = ""
     """Clients older than this are told to update; empty lets all in."""
     time_zone: str = "Asia/Tokyo"
@@ -176,13 +178,16 @@ def _path(value: object) -> Path:
     return value if isinstance(value, Path) else Path(_nonempty(value)).expanduser()
 
 
-def _port(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise TypeError
-    port = int(value)
-    if not 0 <= port <= 65_535:
-        raise ValueError
-    return port
+def _number(lowest: int, highest: int) -> Callable[[object], int]:
+    def parse(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise TypeError
+        number = int(value)
+        if not lowest <= number <= highest:
+            raise ValueError
+        return number
+
+    return parse
 
 
 def _url(value: object) -> str:
@@ -250,13 +255,14 @@ _PARSERS: dict[str, tuple[Callable[[object], object], str]] = {
     "database": (_database, "the path of an SQLite file"),
     "secret_key_file": (_path, "a file"),
     "host": (_nonempty, "an address or host name to listen on"),
-    "port": (_port, "a number from 0 to 65535"),
-    "gateway_port": (_port, "a number from 0 to 65535"),
+    "port": (_number(0, 65_535), "a number from 0 to 65535"),
+    "gateway_port": (_number(0, 65_535), "a number from 0 to 65535"),
     "gateway_name": (_name, "a name of 1 to 64 characters"),
     "public_url": (_url, "an address https://host[:port] (http:// on loopback) without a path"),
     "tls_cert": (_path, "a certificate file (PEM)"),
     "tls_key": (_path, "a key file (PEM)"),
     "trusted_proxies": (_networks, "a list of addresses or networks, such as 10.0.0.0/8"),
+    "connections_per_address": (_number(10, 1_000_000), "a number from 10 to 1000000"),
     "min_client_version": (_version, "a version of numbers and dots, such as 1.2, or nothing"),
     "time_zone": (_zone, "the name of a time zone, such as Asia/Tokyo"),
     "language": (_one_of("ja", "en"), "ja or en"),

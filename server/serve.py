@@ -212,6 +212,7 @@ class Console:
 
 async def _serve(settings: Config, listener: socket.socket, tls: ssl.SSLContext | None) -> int:
     from server.gateway.server import Gateway
+    from server.gateway.session import Limits
 
     stop: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     _end_on_signals(stop)
@@ -223,6 +224,10 @@ async def _serve(settings: Config, listener: socket.socket, tls: ssl.SSLContext 
         tls=tls,
         trusted_proxies=settings.trusted_proxies,
         min_client_version=settings.min_client_version,
+        limits=Limits(
+            per_address=settings.connections_per_address,
+            unproven_per_address=settings.connections_per_address // 10,
+        ),
     )
     async with AsyncExitStack() as stack:
         try:

@@ -44,6 +44,7 @@ def test_order(tmp_path: Path) -> None:
     [
         ("PORT", "x", "0 to 65535"),
         ("PORT", "65536", "0 to 65535"),
+        ("CONNECTIONS_PER_ADDRESS", "9", "10 to 1000000"),
         ("LANGUAGE", "fr", "ja or en"),
         ("TIME_ZONE", "Tokyo", "Asia/Tokyo"),
         ("PUBLIC_URL", "http://console.example", "https://"),

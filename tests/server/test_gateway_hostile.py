@@ -7,8 +7,11 @@ import http.client
 import json
 import logging
 import socket
+import string
+from base64 import b64decode
 from ipaddress import ip_network
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -62,6 +65,16 @@ async def test_garbage(gateway: Gateway, sent: str | bytes, code: int) -> None:
     async with Client(gateway.port) as client:
         await client.socket.send(sent)
         assert await client.closed() == code
+
+
+async def test_unknown_fields(gateway: Gateway) -> None:
+    """A later client may say more than this server understands."""
+    later = json.loads(hello("n,,n=user,r=nonce"))
+    later["more"] = {"a": [1, None]}
+    later["device"]["colour"] = "blue"
+    async with Client(gateway.port) as client:
+        await client.socket.send(json.dumps(later))
+        assert (await client.expect(messages.Challenge)).scram.startswith("r=nonce")
 
 
 async def test_text_that_is_no_utf8(gateway: Gateway) -> None:
@@ -174,6 +187,19 @@ async def test_key_of_low_order(gateway: Gateway, user: User) -> None:
     )
     async with client:
         await client.send(messages.Hello(scram=f"n,,n={user.username},r=x", device=client.device))
+        assert await client.closed() == 1008
+
+
+async def test_key_in_odd_base64(gateway: Gateway) -> None:
+    """One key has one text: bits that decoding drops are not allowed."""
+    client = Client(gateway.port)
+    letters = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+    key = client.device.public_key
+    odd = key[:42] + letters[letters.index(key[42]) + 1] + "="
+    assert b64decode(odd) == b64decode(key)
+    client.device = msgspec.structs.replace(client.device, public_key=odd)
+    async with client:
+        await client.send(messages.Hello(scram="n,,n=user,r=x", device=client.device))
         assert await client.closed() == 1008
 
 

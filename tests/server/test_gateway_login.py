@@ -69,6 +69,15 @@ async def test_wrong_password_three_times(gateway: Gateway, user: User) -> None:
         assert await client.closed() == 1008
 
 
+async def test_refusals_in_a_row(gateway: Gateway, user: User) -> None:
+    """A welcome in between starts the count anew."""
+    async with Client(gateway.port) as client:
+        for _ in range(2):
+            for _ in range(2):
+                await client.try_log_in(user.username, "wrong")
+            await client.log_in(user.username, P1)
+
+
 async def test_second_of_two_passwords(gateway: Gateway, user: User) -> None:
     """A client that tries a pending password first gets in with the current one."""
     async with Client(gateway.port) as client:

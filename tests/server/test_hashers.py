@@ -142,6 +142,16 @@ def test_rounds_stay_while_an_old_password_is_valid(user: User, more_rounds: int
     assert row.retired_passwords.count() == 0
 
 
+@pytest.mark.usefixtures("more_rounds")
+def test_raising_the_rounds_does_not_undo_a_change(user: User) -> None:
+    """A check that began before a change must not put the password before it back."""
+    stale = User.objects.get(pk=user.pk)
+    passwords.change_own(user, new_password=P2, push_to=[], address=None)
+    clock.move(passwords.GRACE)
+    assert stale.check_password(P1)
+    assert User.objects.get(pk=user.pk).password == user.password
+
+
 def test_user_names_are_prepared(make_user: Callable[..., User]) -> None:
     """The name as typed finds the user, in half width or full."""
     user = make_user()
