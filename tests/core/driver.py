@@ -7,18 +7,15 @@ kinds of it back, and `kill` leaves nothing but what is durable.
 
 from __future__ import annotations
 
-import functools
 import itertools
 from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal
 
 from nacl.public import PublicKey, SealedBox
-from scramp import ScramException, ScramMechanism
 
 from agent.core import effects as do
 from agent.core import events as ev
@@ -32,190 +29,20 @@ from agent.core.memory import Memory
 from agent.core.record import Identity, Record, new_device_key
 from agent.core.state import State
 from agent.core.view import View
+from tests.core.gateway import Account, Session
 
 HOME = Identity(server="wss://gw.example.com/gateway", user="tanaka")
 OTHER = Identity(server="wss://gw.example.com/gateway", user="suzuki")
 P1, P2, P3, WRONG = "Passw0rd!", "Second-2nd", "Third+3rd", "Wrong-000"
 GRACE = timedelta(days=30)
 BEGIN = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
-SALTS = {"tanaka": b"salt of tanaka", "suzuki": b"salt of suzuki"}
 
-_mechanism = ScramMechanism("SCRAM-SHA-256")
 Kind = Literal["vault", "proof", "connect", "server", "toast"]
 KINDS: tuple[Kind, ...] = ("vault", "proof", "connect", "toast", "server")
 
 
 class Killed(Exception):
     """The process is gone, in the middle of whatever it did."""
-
-
-@functools.cache
-def _verifier(password: str, salt: bytes) -> tuple[bytes, bytes, bytes, int]:
-    made = _mechanism.make_auth_info(password, iteration_count=msg.MIN_ITERATIONS, salt=salt)
-    return (made[0], made[1], made[2], made[3])
-
-
-@dataclass
-class Account:
-    """One user on the server. `retired` has the old passwords with their ends."""
-
-    name: str
-    password: str
-    retired: list[tuple[str, datetime]] = field(default_factory=list)
-    pushes: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """By device id: change id and sealed box, until proven or given up."""
-    says: str | None = None
-    """`disabled` or `blocked`, told when the proof was right."""
-
-    def standing(self, password: str, now: datetime) -> tuple[msg.PasswordKind, datetime | None]:
-        """What `password` is good for. Raise KeyError when it is not."""
-        if password == self.password:
-            return "current", None
-        for old, until in self.retired:
-            if old == password and now < until:
-                return "old", until
-        raise KeyError(password)
-
-
-class Session:
-    """The server's side of one connection."""
-
-    def __init__(self, world: World, number: int) -> None:
-        self._world = world
-        self.number = number
-        self.account: Account | None = None
-        self.password = ""
-        self.device: msg.Device | None = None
-        self.told: tuple[msg.PasswordKind, datetime | None] = ("current", None)
-        self._first: tuple[str, Account | None, str] | None = None
-        self._device: msg.Device | None = None
-        self.hello: msg.Hello | None = None
-        self._refusals = 0
-        self.closed = False
-
-    def say(self, message: msg.ServerMessage) -> None:
-        if not self.closed:
-            self._world.inbox.append(ev.Received(self.number, message))
-
-    def close(self, failure: Failure | None = None) -> None:
-        if not self.closed:
-            self.closed = True
-            failure = failure or Failure(Reason.PROTOCOL, detail="closed with 1008")
-            self._world.inbox.append(ev.Disconnected(self.number, failure))
-
-    def hear(self, message: msg.ClientMessage) -> None:
-        """Answer as docs/protocol.md says."""
-        if self.closed:
-            return
-        match message:
-            case msg.Hello(scram=first, device=device):
-                self._device, self.hello = device, message
-                user = first.partition("n=")[2].partition(",")[0]
-                self._first = (first, self._world.accounts.get(user), f"s-{self.number}")
-                if self._world.throttle_s:
-                    self.say(msg.Rejected(reason="throttled", retry_after_s=self._world.throttle_s))
-                    self.close()
-                else:
-                    self.say(msg.Challenge(scram=self._serve("unknown!")[1]))
-            case msg.Proof(scram=final):
-                self._prove(final)
-            case msg.Notice() | msg.UpdateFailed() if self.account is None:
-                self.close()  # nothing else may come before a login
-            case msg.Notice():
-                self._world.notices.append(message)
-            case msg.UpdateFailed():
-                self._world.failed.append(message)
-                assert self.device is not None
-                if self.account and self.account.pushes.get(self.device.id, ("",))[0] == (
-                    message.change_id
-                ):
-                    del self.account.pushes[self.device.id]
-
-    def _serve(self, password: str) -> tuple[object, str]:
-        assert self._first is not None
-        first, account, nonce = self._first
-        salt = SALTS.get(account.name, b"made-up salt") if account else b"made-up salt"
-        server = _mechanism.make_server(lambda _: _verifier(password, salt), s_nonce=nonce)
-        server.set_client_first(first)
-        return server, str(server.get_server_first())
-
-    def _prove(self, final: str) -> None:
-        assert self._first is not None
-        account = self._first[1]
-        candidates = [account.password, *(old for old, _ in account.retired)] if account else []
-        for password in candidates:
-            server, _ = self._serve(password)
-            try:
-                server.set_client_final(final)  # type: ignore[attr-defined] # untyped library
-            except ScramException:
-                continue
-            assert account is not None
-            self._log_in(account, password, str(server.get_server_final()))  # type: ignore[attr-defined] # untyped library
-            return
-        self._refuse("credentials")
-
-    def _refuse(self, reason: Literal["credentials", "expired", "disabled", "blocked"]) -> None:
-        self._refusals += 1
-        self.say(msg.Rejected(reason=reason))
-        if reason != "credentials" or self._refusals >= 3:
-            self.close()
-
-    def _log_in(self, account: Account, password: str, final: str) -> None:
-        try:
-            kind, until = account.standing(password, self._world.server_now)
-        except KeyError:
-            self._refuse("expired")
-            return
-        if account.says is not None:
-            self._refuse(account.says)  # type: ignore[arg-type] # of two
-            return
-        self.account, self.password, self.told = account, password, (kind, until)
-        self.device = self._device
-        assert self.device is not None
-        self._refusals = 0
-        self._world.proven.add((account.name, password))
-        if self._world.impostor:
-            final = "v=" + b64encode(bytes(32)).decode()
-        self.say(
-            msg.Welcome(
-                scram=final,
-                password=kind,
-                valid_until=until,
-                server_time=self._world.server_now,
-                console_url="https://console.example.com/",
-            )
-        )
-        if kind == "current":
-            account.pushes.pop(self.device.id, None)
-        else:
-            self.push()
-
-    def push(self) -> None:
-        """Send what is kept for this device."""
-        if self.account and self.device and self.told[1] and self.device.id in self.account.pushes:
-            change, sealed = self.account.pushes[self.device.id]
-            self.say(msg.PasswordChanged(change_id=change, sealed=sealed, valid_until=self.told[1]))
-
-    def refresh(self) -> None:
-        """Bring a waiting client to where its user is now."""
-        if self.account is None or self.closed:
-            return
-        try:
-            now = self.account.standing(self.password, self._world.server_now)
-        except KeyError:
-            self.say(msg.Rejected(reason="expired"))
-            self.close()
-            return
-        if now != self.told:
-            self.told = now
-            if self.device and self.device.id in self.account.pushes:
-                self.push()
-            else:
-                self.say(
-                    msg.PasswordStatus(
-                        password=now[0], valid_until=now[1], server_time=self._world.server_now
-                    )
-                )
 
 
 class World:
@@ -456,6 +283,16 @@ class World:
             elif self.steady >= end:
                 return
         raise AssertionError("timers fire without end")
+
+    def sleep(self, duration: timedelta) -> None:
+        """The PC sleeps: what was due fires once, afterwards."""
+        self.server_now += duration
+        self.steady += duration.total_seconds()
+        for session in list(self.sessions.values()):
+            session.refresh()
+        for timer in [each for each, due in self.timers.items() if due <= self.steady]:
+            if self.timers.pop(timer, None) is not None:
+                self.tell(ev.TimerFired(timer))
 
     # --- performing
 

@@ -1,0 +1,27 @@
+"""Short names for effects, so that tests can show their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from agent.core import effects as do
+from agent.core.effects import Effect
+
+
+def kinds(effects: Iterable[Effect], *, only: str = "") -> list[str]:
+    """Each effect in a word or two; StopTimer is left out. `only` keeps those that begin so."""
+    words = [_word(each) for each in effects if not isinstance(each, do.StopTimer)]
+    return [word for word in words if word.startswith(only)]
+
+
+def _word(effect: Effect) -> str:
+    name = type(effect).__name__
+    match effect:
+        case do.Send(_, message):
+            return f"{name} {type(message).__name__}"
+        case do.WriteVault(step=step):
+            return f"{name} {step.name}"
+        case do.StartTimer(timer, _):
+            return f"{name} {timer.name}"
+        case _:
+            return name
