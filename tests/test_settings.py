@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from agent.paths import Paths, find_paths
 from agent.settings import POLICY_KEY, SETUP_KEY, Settings, SettingsError, load
 
 SERVER = "wss://gw.example.com/gateway"
+on_unix = pytest.mark.skipif(sys.platform == "win32", reason="modes, links and XDG are Unix's")
 
 
 @pytest.fixture
@@ -227,6 +229,7 @@ def test_saving_after_a_table_is_refused_or_right(paths: Paths) -> None:
     assert (loaded.server, loaded.language, loaded.autostart) == (SERVER, "en", False)
 
 
+@on_unix
 def test_saving_is_private_and_whole(paths: Paths) -> None:
     """Directory 0700, file 0600, nothing left beside it; unchanged, it is not written again."""
     identity = Identity(server=SERVER, user="tanaka")
@@ -239,6 +242,7 @@ def test_saving_is_private_and_whole(paths: Paths) -> None:
     assert paths.config_file.stat().st_ino == before
 
 
+@on_unix
 def test_saving_follows_a_link(paths: Paths, tmp_path: Path) -> None:
     """A file that is kept elsewhere, as dotfiles are, is written there."""
     elsewhere = tmp_path / "dotfiles"
@@ -270,6 +274,7 @@ def test_user_names() -> None:
             settings.normalise_user(bad)
 
 
+@on_unix
 def test_paths_of_the_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a profile of its own: the XDG places."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -280,6 +285,7 @@ def test_paths_of_the_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert paths.log_file.is_relative_to(tmp_path / "state")
 
 
+@on_unix
 def test_the_runtime_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only one that is this user's alone; never a place in /tmp where others can be first."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

@@ -248,7 +248,12 @@ def _connect(pipe: Any, stop: Any) -> bool:
     overlapped = pywintypes.OVERLAPPED()
     overlapped.hEvent = connected
     try:
-        code = win32pipe.ConnectNamedPipe(pipe, overlapped)
+        try:
+            code = win32pipe.ConnectNamedPipe(pipe, overlapped)
+        except pywintypes.error as exc:
+            if exc.winerror != winerror.ERROR_NO_DATA:
+                raise
+            return True  # it came and went before we looked, which shows when it is read
         if code == winerror.ERROR_PIPE_CONNECTED:
             return True
         which = win32event.WaitForMultipleObjects([connected, stop], False, win32event.INFINITE)
@@ -257,7 +262,7 @@ def _connect(pipe: Any, stop: Any) -> bool:
             with suppress(pywintypes.error):
                 win32file.GetOverlappedResult(pipe, overlapped, True)
             return False
-        with suppress(pywintypes.error):  # a peer that has gone already shows when it is read
+        with suppress(pywintypes.error):  # as above
             win32file.GetOverlappedResult(pipe, overlapped, False)
         return True
     finally:

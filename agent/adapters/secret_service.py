@@ -4,6 +4,8 @@ keyring, a service that says nothing is a missing one.
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -30,6 +32,16 @@ class SecretServiceKeyring(Keyring):
         super().__init__()  # type: ignore[no-untyped-call] # keyring's has no types
         self._prompt_timeout_s = prompt_timeout_s
         self._not_before: float | None = None
+        self._prompting: BoundedConnection | None = None
+        self._over = False
+
+    def stop_asking(self) -> None:
+        """End a prompt that is open, and ask no more: the program ends. Any thread."""
+        self._over = True
+        connection = self._prompting
+        if connection is not None:
+            with suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
     def get_preferred_collection(self) -> Any:
         """The default collection, unlocked. Raise KeyringLocked; the caller closes it."""
@@ -57,17 +69,23 @@ class SecretServiceKeyring(Keyring):
     def _prompt(
         self, connection: BoundedConnection, locked: Any = None, *, create: bool = False
     ) -> Any:
-        if self._not_before is not None and monotonic() < self._not_before:
+        too_soon = self._not_before is not None and monotonic() < self._not_before
+        if self._over or too_soon:
             raise KeyringLocked("locked; the user was asked a short while ago")
         connection.allow(self._prompt_timeout_s)
         dismissed = False
+        self._prompting = connection
         try:
-            if create:
+            if self._over:  # looked at again, now that `stop_asking` can see the connection
+                dismissed = True
+            elif create:
                 locked = secretstorage.create_collection(connection, "Default", "default")
             else:
                 dismissed = locked.unlock() or locked.is_locked()
-        except (PromptDismissedException, TimeoutError):
+        except (PromptDismissedException, TimeoutError, ConnectionError):
             dismissed = True
+        finally:
+            self._prompting = None
         if dismissed:
             self._not_before = monotonic() + PROMPT_AGAIN_S
             raise KeyringLocked("locked; the user did not unlock it")

@@ -62,6 +62,12 @@ class KeyringVault:
             _delete(backend, service_name(identity), identity.user)
             self._remove_stale(backend, identity)
 
+    def close(self) -> None:
+        """End a wait for the user to unlock the keyring: that call fails as locked. Any thread."""
+        stop_asking = getattr(self._backend, "stop_asking", None)
+        if stop_asking is not None:
+            stop_asking()
+
     @contextmanager
     def _keyring(self) -> Iterator[KeyringBackend]:
         with self._one_at_a_time:

@@ -55,13 +55,19 @@ async def serving(
 
 
 class ChannelContract:
-    """`raw` sends bytes past `ask` and returns what comes back until the peer hangs up."""
+    """`raw` sends bytes past `ask` and returns what comes back until the peer hangs up.
+
+    `touch` connects and goes away at once.
+    """
 
     @pytest.fixture
     def paths(self, tmp_path: Path) -> Paths:
         return find_paths({"COCONOWORK_HOME": str(tmp_path / "home")})
 
     async def raw(self, paths: Paths, data: bytes) -> bytes:
+        raise NotImplementedError
+
+    async def touch(self, paths: Paths) -> None:
         raise NotImplementedError
 
     async def test_answers(self, paths: Paths) -> None:
@@ -129,6 +135,15 @@ class ChannelContract:
                 await ask(paths, {"x": "y" * MAX_LINE_BYTES}, timeout_s=10)
             full = {"x": "y" * (MAX_LINE_BYTES - 40)}
             assert await ask(paths, full, timeout_s=10) == {"echo": full}
+
+    async def test_peers_that_come_and_go(self, paths: Paths) -> None:
+        """Whoever hangs up before anybody has looked does the channel no harm."""
+        for _ in range(5):
+            async with serving(open_channel(paths)):
+                await self.touch(paths)
+                for _ in range(30):
+                    await self.touch(paths)
+                assert await ask(paths, {}, timeout_s=10) == {"echo": {}}
 
     async def test_many_at_once(self, paths: Paths) -> None:
         """Each asker gets the answer to its own question."""

@@ -30,6 +30,11 @@ class TestSocketChannel(ChannelContract):
         finally:
             writer.close()
 
+    async def touch(self, paths: Paths) -> None:
+        _, writer = await control_unix._connect(paths.runtime_dir)
+        writer.close()
+        await writer.wait_closed()
+
     async def test_only_this_user_can_get_there(self, paths: Paths) -> None:
         """Directory 0700, socket and lock 0600, also where the directory was there and open."""
         paths.runtime_dir.mkdir(parents=True, mode=0o755)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def test_identities_are_apart(store: MemoryStore) -> None:
     assert store.load(SUZUKI).clock_offset_s == 1
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are Unix's")
 def test_files_are_private(tmp_path: Path) -> None:
     """0600 in 0700, two files for two identities, nothing outside."""
     store = MemoryFile(tmp_path / "state")
@@ -108,5 +110,5 @@ def test_a_file_that_cannot_be_read_is_done_without(tmp_path: Path) -> None:
     file.mkdir()
     (file / "x").touch()
     assert store.load(TANAKA) == Memory()
-    with pytest.raises(OSError, match="directory"):
+    with pytest.raises(OSError):  # noqa: PT011 - each platform has its own
         store.save(TANAKA, FULL)

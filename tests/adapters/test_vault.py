@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,7 +24,7 @@ from agent.core.failure import Reason
 from agent.core.record import Identity
 from agent.ports import Vault, VaultError
 from server.demo_keyring import PrivateKeyring
-from tests.adapters.bus_service import BusService
+from tests.adapters.bus_service import Answer, BusService
 from tests.adapters.vault_contract import TANAKA, VaultContract, record
 
 pytestmark = pytest.mark.keyring
@@ -166,21 +169,60 @@ def test_a_locked_keyring_is_told(service: PrivateKeyring) -> None:
     assert vault.read(TANAKA) == written
 
 
+def silent_prompter(service: PrivateKeyring) -> BusService:
+    """The desktop's password prompt, on a screen that nobody looks at."""
+    answers: dict[str, Answer] = {
+        name: lambda *_: ("", ()) for name in ("BeginPrompting", "PerformPrompt", "StopPrompting")
+    }
+    address = service.environment["DBUS_SESSION_BUS_ADDRESS"]
+    return BusService(address, "org.gnome.keyring.SystemPrompter", answers)
+
+
 def test_a_prompt_that_nobody_answers_ends(service: PrivateKeyring) -> None:
     """The wait has an end, and the user is not asked again every time."""
     vault = KeyringVault(SecretServiceKeyring(prompt_timeout_s=1.0))
     vault.write(TANAKA, record())
     lock()
-    answers = {
-        name: lambda *_: ("", ()) for name in ("BeginPrompting", "PerformPrompt", "StopPrompting")
-    }
-    address = service.environment["DBUS_SESSION_BUS_ADDRESS"]
-    with BusService(address, "org.gnome.keyring.SystemPrompter", answers) as prompter:
+    with silent_prompter(service) as prompter:
         assert reason(vault) is Reason.VAULT_LOCKED
         assert prompter.calls.get(timeout=10)[0] == "BeginPrompting"
         assert reason(vault) is Reason.VAULT_LOCKED
     asked = [method for method, _ in prompter.calls.queue]
     assert "BeginPrompting" not in asked
+
+
+def test_the_end_of_the_program_ends_a_prompt(service: PrivateKeyring) -> None:
+    """Quitting does not wait for somebody to type a password."""
+    vault = KeyringVault(SecretServiceKeyring(prompt_timeout_s=60.0))
+    vault.write(TANAKA, record())
+    lock()
+    told: list[Reason] = []
+    reader = threading.Thread(target=lambda: told.append(reason(vault)))
+    with silent_prompter(service) as prompter:
+        reader.start()
+        assert prompter.calls.get(timeout=10)[0] == "BeginPrompting"
+        vault.close()
+        reader.join(10)
+    assert told == [Reason.VAULT_LOCKED]
+
+
+def test_a_keyring_that_was_never_made(service: PrivateKeyring) -> None:
+    """Nobody has signed in here with a password yet: making one is asked for, like unlocking."""
+    service.stop_service()
+    shutil.rmtree(service.directory / "data")
+    vault = KeyringVault(SecretServiceKeyring(prompt_timeout_s=1.0))
+    command = ["gnome-keyring-daemon", "--foreground", "--components=secrets"]
+    environ = {**os.environ, **service.environment, "XDG_DATA_HOME": str(service.directory)}
+    with (
+        silent_prompter(service) as prompter,
+        subprocess.Popen(
+            command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as daemon,
+    ):
+        service._wait_until_open(daemon)
+        assert reason(vault) is Reason.VAULT_LOCKED
+        assert prompter.calls.get(timeout=10)[0] == "BeginPrompting"
+        daemon.terminate()
 
 
 def test_a_service_that_says_nothing_is_missing(

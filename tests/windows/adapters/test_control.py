@@ -35,6 +35,10 @@ class TestPipeChannel(ChannelContract):
 
         return await asyncio.to_thread(talk)
 
+    async def touch(self, paths: Paths) -> None:
+        # On the loop's thread, so that nothing else of ours runs in between.
+        control_windows._open(control_windows._name(paths), monotonic() + 10).Close()
+
     async def test_only_this_user_may_open_it(self, paths: Paths) -> None:
         """The pipe's list of rights has one entry: this user's."""
         async with serving(open_channel(paths)):
