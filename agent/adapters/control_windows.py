@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from logging import getLogger
-from threading import Thread, current_thread
+from threading import Thread
 from time import monotonic
 from typing import Any
 
@@ -54,7 +54,8 @@ class PipeChannel:
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
         self._answering: set[asyncio.Task[Any]] = set()
-        self._threads: set[Thread] = set()
+        self._peers: list[Thread] = []
+        """Touched by the accepting thread only, and by others after its end."""
 
     async def serve(self, handle: Handler, *, claimed: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -69,7 +70,6 @@ class PipeChannel:
                 name="coconowork-control",
                 daemon=True,
             )
-            self._threads.add(accepting)
             accepting.start()
             claimed()
             try:
@@ -81,7 +81,7 @@ class PipeChannel:
                 for task in list(self._answering):
                     task.cancel()
                 win32event.SetEvent(stop)
-                await asyncio.to_thread(self._join)
+                await asyncio.to_thread(self._join, accepting)
         finally:
             stop.Close()
             mutex.Close()
@@ -98,7 +98,8 @@ class PipeChannel:
             while _connect(pipe, stop):
                 # The next one first: while there is an instance the name is ours.
                 connected, pipe = pipe, _create_pipe(_name(self._paths), first=False)
-                if len(self._threads) > MAX_CONNECTIONS:
+                self._peers = [peer for peer in self._peers if peer.is_alive()]
+                if len(self._peers) >= MAX_CONNECTIONS:
                     connected.Close()
                     continue
                 thread = Thread(
@@ -107,8 +108,8 @@ class PipeChannel:
                     name="coconowork-control-peer",
                     daemon=True,
                 )
-                self._threads.add(thread)
                 thread.start()
+                self._peers.append(thread)
         except (ChannelError, pywintypes.error) as exc:
             error = ChannelError(f"the control pipe has failed: {type(exc).__name__}")
             loop.call_soon_threadsafe(_fail, ended, error)
@@ -125,7 +126,6 @@ class PipeChannel:
             log.debug("control connection closed: %s", type(exc).__name__)
         finally:
             stream.close()
-            self._threads.discard(current_thread())
 
     async def _answer(self, handle: Handler, line: bytes) -> bytes:
         task = asyncio.current_task()
@@ -136,11 +136,11 @@ class PipeChannel:
         finally:
             self._answering.discard(task)
 
-    def _join(self) -> None:
+    def _join(self, accepting: Thread) -> None:
         deadline = monotonic() + LAST_WORDS_S
-        for thread in list(self._threads):
-            thread.join(max(deadline - monotonic(), 0))
-        self._threads.clear()
+        accepting.join(LAST_WORDS_S)
+        for peer in self._peers:
+            peer.join(max(deadline - monotonic(), 0))
 
 
 async def exchange(paths: Paths, line: bytes, *, timeout_s: float) -> bytes:
