@@ -1,9 +1,17 @@
-"""pystray's X11 icon with what it leaves open closed: late trays, restarts, transparency."""
+"""pystray's X11 icon with what it leaves open closed: late trays, restarts, transparency, threads.
+
+pystray lets any thread talk to the X server, and its message loop can sleep through what another
+thread has read. Here the loop's thread makes every call, and a pipe wakes it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import select
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import Xlib.X
@@ -20,45 +28,91 @@ class X11Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
     _systray_manager: Any
     _icon_data: Any
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        look: Callable[[], tuple[Image.Image, str]],
+        on_click: Callable[[], None],
+        stopping: threading.Event,
+    ) -> None:
+        image, _ = look()
+        super().__init__("coconowork", image, "coconowork client")
+        self._look = look
+        self._on_click = on_click
+        self._stopping = stopping
+        self._waking, self._waker = os.pipe()
+        os.set_blocking(self._waker, False)
         self._manager_atom = self._display.intern_atom("MANAGER")
-        root = self._display.screen().root
         # A new tray says so in a message to whoever watches the root window's structure.
+        root = self._display.screen().root
         root.change_attributes(event_mask=Xlib.X.StructureNotifyMask)
-        self._dispatch = self._message_handlers[Xlib.X.ClientMessage]
+        # pystray handles clicks, but does not ask for them.
+        self._window.change_attributes(
+            event_mask=Xlib.X.ExposureMask | Xlib.X.StructureNotifyMask | Xlib.X.ButtonPressMask
+        )
         self._message_handlers[Xlib.X.ClientMessage] = self._on_client_message
 
-    def _mark_ready(self) -> None:
-        # pystray sets it later than the set-up thread may need it.
-        self._thread = threading.current_thread()
-        super()._mark_ready()
+    def __del__(self) -> None:
+        """Nothing: `release` has done it, where errors of a display that is gone can be borne."""
 
-    def _show(self) -> None:
-        self._dock()
+    def release(self) -> None:
+        """Give everything back, after the loop has ended."""
+        self._running = False
+        with contextlib.suppress(Exception):
+            self._display.close()
+        waker, self._waker = self._waker, -1
+        for end in (self._waking, waker):
+            os.close(end)
 
-    def _update_icon(self) -> None:
-        self._icon_data = None
-        if self._systray_manager or self._dock():
-            self._draw()
-        self._icon_valid = True
+    def wake(self) -> None:
+        """There is something new to show, or it is time to stop; any thread."""
+        # A full pipe wakes too; a closed one has nobody to wake.
+        with contextlib.suppress(OSError):
+            os.write(self._waker, b"!")
 
-    def _update_title(self) -> None:
-        """As the property that holds any language; the older one is Latin-1 only."""
-        name, utf8 = map(self._display.intern_atom, ("_NET_WM_NAME", "UTF8_STRING"))
-        self._window.change_property(name, utf8, 8, self.title.encode())
+    # --- the loop
 
-    def _dock(self) -> bool:
-        self._dock_window()
-        if not self._systray_manager:
-            log.debug("there is no tray to dock in yet")
-        return bool(self._systray_manager)
+    def _mainloop(self) -> None:
+        try:
+            self._dock()
+            self._redraw()
+            while not self._stopping.is_set():
+                if not self._take_events():
+                    return
+                select.select([self._display, self._waking], [], [])
+                self._heed_wakers()
+        except Exception:
+            log.exception("the icon's message loop")
+        finally:
+            with contextlib.suppress(Exception):
+                self._window.destroy()
+                self._display.sync()
+
+    def _heed_wakers(self) -> None:
+        if select.select([self._waking], [], [], 0)[0]:
+            os.read(self._waking, 4096)
+            self._redraw()
+
+    def _take_events(self) -> bool:
+        """False when the panel has taken our window along as it went."""
+        while self._display.pending_events():
+            event = self._display.next_event()
+            if event.type == Xlib.X.DestroyNotify and event.window == self._window:
+                return False
+            handler = self._message_handlers.get(event.type)
+            if handler is not None:
+                handler(event)
+        return True
+
+    def _on_button_press(self, event: Any) -> None:
+        if event.detail == 1:
+            try:
+                self._on_click()
+            except Exception:
+                log.exception("the click on the icon")
 
     def _on_client_message(self, event: Any) -> None:
         if event.client_type == self._manager_atom:
             self._dock()
-        else:
-            self._dispatch(event)
 
     def _on_destroy_notify(self, event: Any) -> None:
         manager = self._systray_manager
@@ -66,6 +120,23 @@ class X11Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
             self._systray_manager = None
             self._window.unmap()
             self._display.flush()
+
+    # --- what is seen
+
+    def _dock(self) -> None:
+        self._dock_window()
+        if not self._systray_manager:
+            log.debug("there is no tray to dock in yet")
+
+    def _redraw(self) -> None:
+        self._icon, title = self._look()
+        self._icon_data = None
+        # The title that can hold any language; pystray sets the older one, which is Latin-1.
+        name, utf8 = map(self._display.intern_atom, ("_NET_WM_NAME", "UTF8_STRING"))
+        self._window.change_property(name, utf8, 8, title.encode())
+        if self._systray_manager:
+            self._draw()
+        self._display.flush()
 
     def _assert_icon_data(self, width: int, height: int) -> None:
         if self._icon_data and self._icon_data.size == (width, height):
