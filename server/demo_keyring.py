@@ -105,6 +105,7 @@ class PrivateKeyring:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            process_group=0,  # Ctrl-C is for us: we end it when its users have ended
         )
         assert self._bus.stdout is not None  # noqa: S101 - it is a pipe
         if not self._bus.stdout.readline().strip():
@@ -135,6 +136,7 @@ class PrivateKeyring:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            process_group=0,
             env={
                 **os.environ,
                 **self.environment,
