@@ -140,6 +140,20 @@ def test_a_service_that_comes_back_is_found(service: PrivateKeyring) -> None:
     assert vault.read(TANAKA) == written
 
 
+def test_what_was_written_survives_a_crash(service: PrivateKeyring) -> None:
+    """Durable on return: the keyring is killed the moment `write` is back, ten times."""
+    vault = KeyringVault()
+    for number in range(10):
+        written = record(f"password-{number}")
+        vault.write(TANAKA, written)
+        process = service._service
+        assert process is not None
+        process.kill()
+        service.stop_service()
+        service.start_service()
+        assert vault.read(TANAKA) == written
+
+
 def test_no_bus_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A machine without a session bus has no vault: a state that is told, not an exception."""
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
