@@ -66,6 +66,8 @@ class Wine:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
             return Finished(-1, f"not finished after {timeout_s:g} s")
         lines = output.decode("utf-8", "replace").replace("\r\n", "\n").splitlines(keepends=True)
         text = "".join(line for line in lines if not line.startswith(NOTES))
