@@ -156,6 +156,9 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+# Nobody else has a use for the stylesheet.
+WHITENOISE_ALLOW_ALL_ORIGINS = False
+
 AXES_HANDLER = "server.console.lockout.Handler"
 AXES_LOCKOUT_CALLABLE = "server.console.views.problems.locked_out"
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 
 MAX_FILE_BYTES = 256 * 1024
-MAX_USERS = 300
+MAX_USERS = 200
 """Each costs 0.3 s of a core for the hashing of the temporary password."""
 COLUMNS = {
     "username": ("username", "user name", "ユーザ名", "ユーザー名"),

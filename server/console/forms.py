@@ -163,6 +163,8 @@ class OwnPasswordForm(NewPasswordForm):
             checked = authenticate(self.request, username=name, password=password)
         if checked is None:
             raise ValidationError(_("The current password is wrong."), code="wrong")
+        # The state that was checked: a change since then is a concurrent one.
+        self.user.password = checked.password
         return password
 
     def clean(self) -> dict[str, Any]:

@@ -82,7 +82,13 @@ class Delivery:
 
     device: Device
     state: State
+    old_valid_until: datetime
+    """How long the password works that the PC had before."""
     failure: str = ""
+
+    @property
+    def old_is_valid(self) -> bool:
+        return self.old_valid_until > clock.now()
 
     @property
     def failure_text(self) -> str:
@@ -91,7 +97,7 @@ class Delivery:
 
 def deliveries(change: PasswordChange) -> list[Delivery]:
     """Every PC of the user that the change concerns, pushed to or not."""
-    pushed = {row.device_id: row for row in change.deliveries.select_related("device")}
+    pushed = {row.device_id: row for row in change.deliveries.select_related("device", "change")}
     others = Device.objects.filter(
         user_id=change.user_id, blocked_at__isnull=True, first_seen_at__lte=change.changed_at
     ).exclude(pk__in=pushed)
@@ -99,7 +105,7 @@ def deliveries(change: PasswordChange) -> list[Delivery]:
         user_id=change.user_id, changed_at__gt=change.changed_at
     ).exists()
     rows = [_of_pushed(row) for row in pushed.values()]
-    rows += [Delivery(device, _of_other(device, latest=latest)) for device in others]
+    rows += [_of_other(device, change, latest=latest) for device in others]
     return sorted(rows, key=lambda row: row.device.name.casefold())
 
 
@@ -109,19 +115,21 @@ def are_settled(rows: Iterable[Delivery]) -> bool:
 
 
 def _of_pushed(row: PendingChange) -> Delivery:
+    until = row.device.login_valid_until or row.change.old_valid_until
     if row.outcome == PendingChange.Outcome.PENDING:
-        return Delivery(row.device, "on_its_way" if row.device.is_waiting else "unreachable")
+        state: State = "on_its_way" if row.device.is_waiting else "unreachable"
+        return Delivery(row.device, state, until)
     states: dict[str, State] = {
         PendingChange.Outcome.APPLIED: "applied",
         PendingChange.Outcome.FAILED: "failed",
         PendingChange.Outcome.SUPERSEDED: "replaced",
         PendingChange.Outcome.EXPIRED: "ended",
     }
-    return Delivery(row.device, states[row.outcome], row.failure)
+    return Delivery(row.device, states[row.outcome], until, row.failure)
 
 
-def _of_other(device: Device, *, latest: bool) -> State:
+def _of_other(device: Device, change: PasswordChange, *, latest: bool) -> Delivery:
     """A PC that was not pushed to may have been updated by hand since."""
-    if latest and device.login_password == "current":
-        return "applied"
-    return "not_pushed"
+    updated = latest and device.login_password == "current"
+    until = device.login_valid_until or change.old_valid_until
+    return Delivery(device, "applied" if updated else "not_pushed", until)

@@ -10,7 +10,7 @@ from django.templatetags.static import static
 from django.urls import reverse
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from server.console import presence
 from server.console.middleware import reachable_with_temporary_password
@@ -34,14 +34,14 @@ def _pcs(user: User) -> list[presence.Pc]:
 
 
 @login_required(login_url="app-login")
-@require_GET
+@require_safe
 def app(request: HttpRequest) -> HttpResponse:
     """Which of the own PCs wait."""
     return render(request, "console/app.html", {"pcs": _pcs(user_of(request))})
 
 
 @login_required(login_url="app-login")
-@require_GET
+@require_safe
 def live_app(request: HttpRequest) -> HttpResponse:
     """The same, a moment later."""
     return live(request, "console/_app_pcs.html", pcs=_pcs(user_of(request)))
@@ -49,7 +49,7 @@ def live_app(request: HttpRequest) -> HttpResponse:
 
 @reachable_with_temporary_password
 @login_not_required
-@require_GET
+@require_safe
 def manifest(_request: HttpRequest) -> JsonResponse:
     """What a smartphone needs to install the page."""
     icons = [

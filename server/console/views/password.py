@@ -8,7 +8,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from server.console import passwords, presence
 from server.console.forms import OwnPasswordForm
@@ -96,7 +96,7 @@ def _push_context(form: OwnPasswordForm, waiting: list[Device]) -> dict[str, obj
 
 
 @reachable_with_temporary_password
-@require_GET
+@require_safe
 def live_push(request: HttpRequest) -> HttpResponse:
     """The PCs below the switch."""
     waiting = list(presence.waiting(user_of(request)))
@@ -113,14 +113,14 @@ def _outcome(change: PasswordChange) -> dict[str, object]:
     return {"change": change, "rows": rows, "settled": presence.are_settled(rows)}
 
 
-@require_GET
+@require_safe
 def changed(request: HttpRequest, change_id: str) -> HttpResponse:
     """「パスワードが変更されました。」 and what happened on each PC."""
     user = user_of(request)
     return render(request, "console/changed.html", _outcome(_change_of(user, change_id)))
 
 
-@require_GET
+@require_safe
 def live_changed(request: HttpRequest, change_id: str) -> HttpResponse:
     """The same rows, a moment later."""
     change = _change_of(user_of(request), change_id)
@@ -129,7 +129,7 @@ def live_changed(request: HttpRequest, change_id: str) -> HttpResponse:
 
 @reachable_with_temporary_password
 @login_not_required
-@require_GET
+@require_safe
 def password_rules(request: HttpRequest) -> HttpResponse:
     """「ココナワークのパスワードの条件」."""
     texts = [rule.rule_text() for rule in rules()]

@@ -7,7 +7,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from server import bus, clock
 from server.console import audit, passwords, presence
@@ -17,7 +17,7 @@ from server.console.views import reports
 from server.console.views.common import client_address, confirm, live, user_of
 
 
-@require_GET
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
     """How things stand for this user, and for an administrator's account."""
     user = user_of(request)
@@ -30,7 +30,7 @@ def home(request: HttpRequest) -> HttpResponse:
     return render(request, "console/home.html", context)
 
 
-@require_GET
+@require_safe
 def live_pcs(request: HttpRequest) -> HttpResponse:
     """The table of the own PCs as it is now."""
     return live(request, "console/_pcs.html", pcs=presence.pcs_of(user_of(request)))

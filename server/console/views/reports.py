@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_safe
 
 from server import clock
 from server.console import csvfiles, presence
@@ -50,7 +50,7 @@ def figures(account_id: int) -> dict[str, int]:
 
 
 @administrators_only
-@require_GET
+@require_safe
 def old_passwords(request: HttpRequest) -> HttpResponseBase:
     """PCs on an old password, with the days left and what became of the warning."""
     page = page_of(request, on_old_password(user_of(request).account_id), size=PAGE_SIZE)
@@ -59,7 +59,7 @@ def old_passwords(request: HttpRequest) -> HttpResponseBase:
 
 
 @administrators_only
-@require_GET
+@require_safe
 def old_passwords_csv(request: HttpRequest) -> HttpResponseBase:
     """The same list, whole, as a file."""
     header = [
@@ -102,7 +102,7 @@ def _moment(at: datetime | None) -> str:
 
 
 @administrators_only
-@require_GET
+@require_safe
 def audit_trail(request: HttpRequest) -> HttpResponseBase:
     """Who did what to whom in this account, the latest first."""
     events = AuditEvent.objects.filter(account=user_of(request).account_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -10,8 +11,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q, QuerySet, prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods, require_safe
 
 from server import bus, clock
 from server.console import audit, passwords, presence, temporary
@@ -72,7 +75,7 @@ def _row(user: User) -> dict[str, object]:
 
 
 @administrators_only
-@require_GET
+@require_safe
 def user_list(request: HttpRequest) -> HttpResponseBase:
     """All users of the account, with search and paging."""
     form = UserFilterForm(request.GET)
@@ -138,7 +141,7 @@ def _force(request: HttpRequest, form: ForcePasswordForm) -> PasswordChange | No
 
 
 @administrators_only
-@require_GET
+@require_safe
 def user_changed(request: HttpRequest, pk: int, change_id: str) -> HttpResponseBase:
     """「パスワードが変更されました。」 and what to tell the user."""
     user = _user(request, pk)
@@ -177,29 +180,36 @@ def save_new(user: User, *, by: User, address: str | None) -> bool:
     return True
 
 
-Deed = Callable[[User], str]
-"""What is done to a user, inside a transaction; answers with the message to show."""
+def _disable(users: QuerySet[User]) -> int:
+    users = users.filter(is_active=True)
+    return users.update(is_active=False, session_epoch=F("session_epoch") + 1)
 
 
-def _disable(user: User) -> str:
-    User.objects.filter(pk=user.pk).update(is_active=False, session_epoch=F("session_epoch") + 1)
-    return _("%(user)s was disabled.") % {"user": user.username}
+def _enable(users: QuerySet[User]) -> int:
+    return users.filter(is_active=False).update(is_active=True)
 
 
-def _enable(user: User) -> str:
-    User.objects.filter(pk=user.pk).update(is_active=True)
-    return _("%(user)s was enabled.") % {"user": user.username}
+def _end_sessions(users: QuerySet[User]) -> int:
+    return users.update(session_epoch=F("session_epoch") + 1)
 
 
-def _end_sessions(user: User) -> str:
-    User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
-    return _("All sessions of %(user)s were ended.") % {"user": user.username}
+@dataclass(frozen=True)
+class Deed:
+    """What can be done to a user: `perform` on the rows, inside a transaction, changes some."""
+
+    action: PageAction
+    perform: Callable[[QuerySet[User]], int]
+    done: str | Promise
 
 
-_deeds: dict[str, tuple[PageAction, Deed]] = {
-    "disable": (PageAction.USER_DISABLED, _disable),
-    "enable": (PageAction.USER_ENABLED, _enable),
-    "end-sessions": (PageAction.SESSIONS_ENDED, _end_sessions),
+_deeds = {
+    "disable": Deed(PageAction.USER_DISABLED, _disable, gettext_lazy("%(user)s was disabled.")),
+    "enable": Deed(PageAction.USER_ENABLED, _enable, gettext_lazy("%(user)s was enabled.")),
+    "end-sessions": Deed(
+        PageAction.SESSIONS_ENDED,
+        _end_sessions,
+        gettext_lazy("All sessions of %(user)s were ended."),
+    ),
 }
 
 
@@ -228,12 +238,12 @@ def user_deed(request: HttpRequest, pk: int, deed: str) -> HttpResponseBase:
     if request.method != "POST":
         cancel = f"/users/{user.pk}/"
         return confirm(request, **_question(deed, user), cancel=cancel)
-    action, perform = _deeds[deed]
     with transaction.atomic():
-        message = perform(user)
-        audit.record(action, actor=by, subject=user, address=client_address(request))
-        transaction.on_commit(lambda: bus.bus.publish(user.pk))
-    messages.success(request, message)
+        if _deeds[deed].perform(User.objects.filter(pk=user.pk)):
+            action, address = _deeds[deed].action, client_address(request)
+            audit.record(action, actor=by, subject=user, address=address)
+            transaction.on_commit(lambda: bus.bus.publish(user.pk))
+    messages.success(request, str(_deeds[deed].done) % {"user": user.username})
     return redirect("user", pk=user.pk)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -248,6 +249,15 @@ def test_updated_by_hand_since(browse: Browse, user: User, make_device: MakeDevi
     assert "Not applied" in page(client.get(f"/password/changed/{change.pk}/"))
     Device.objects.filter(pk=device.pk).update(login_password="current", login_valid_until=None)
     assert "nothing left to do" in page(client.get(f"/password/changed/{change.pk}/"))
+
+
+def test_a_pc_on_an_older_password(browse: Browse, user: User, make_device: MakeDevice) -> None:
+    """What is said of a PC counts for the password that it has, not for the one just replaced."""
+    ended = clock.now() - timedelta(days=1)
+    make_device(user, login_password="old", login_valid_until=ended)
+    change = passwords.change_own(user, new_password=P2, push_to=[], address=None)
+    text = page(browse(user).get(f"/password/changed/{change.pk}/"))
+    assert "The old password no longer works there." in text
 
 
 def test_other_peoples_results(browse: Browse, make_user: MakeUser) -> None:

@@ -185,9 +185,12 @@ def test_disable_and_enable(browse: Browse, administrator: User, user: User) -> 
     assert reload(user).is_active
     client.post(f"/users/{user.pk}/disable/")
     assert theirs.get("/").status_code == 302
+    client.post(f"/users/{user.pk}/disable/")
     client.post(f"/users/{user.pk}/enable/")
     assert reload(user).is_active
     assert theirs.get("/").status_code == 302
+    actions = AuditEvent.objects.filter(subject=user).order_by("id").values_list("action")
+    assert [action for (action,) in actions] == ["user.disabled", "user.enabled"]
 
 
 def test_nobody_disables_oneself(browse: Browse, administrator: User) -> None:
