@@ -142,8 +142,7 @@ def test_rounds_stay_while_an_old_password_is_valid(user: User, more_rounds: int
     assert row.retired_passwords.count() == 0
 
 
-@pytest.mark.usefixtures("more_rounds")
-def test_raising_the_rounds_does_not_undo_a_change(user: User) -> None:
+def test_raising_the_rounds_does_not_undo_a_change(user: User, more_rounds: int) -> None:
     """A check that began before a change must not put the password before it back."""
     stale = User.objects.get(pk=user.pk)
     passwords.change_own(user, new_password=P2, push_to=[], address=None)
