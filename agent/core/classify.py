@@ -30,6 +30,10 @@ _BY_STATUS = {
     503: Reason.UNAVAILABLE,
     504: Reason.UNAVAILABLE,
 }
+_SOCKS_BEHIND = {1, 3, 4, 5, 6}
+"""RFC 1928: general failure, network or host unreachable, connection refused, TTL expired."""
+_NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}
+"""OpenSSL's words for an answer that is not TLS at all."""
 _MAX_RETRY_AFTER_S = 86_400.0
 _PROTOCOL_CODES = {1002, 1003, 1007, 1008, 1009, 1010}
 
@@ -51,7 +55,10 @@ def classify(exc: BaseException, *, proxy: bool) -> Failure:
                 reason = Reason.UNAVAILABLE
             return Failure(reason, _retry_after(exc.response.headers), f"proxy: HTTP {status}")
         case ProxyError() | InvalidProxy():
-            return Failure(Reason.PROXY_REFUSED, detail=detail)
+            code = getattr(exc.__cause__, "error_code", None)
+            behind = code in _SOCKS_BEHIND  # the proxy works, what is behind it does not
+            detail += "" if code is None else f" {int(code)}"
+            return Failure(Reason.UNAVAILABLE if behind else Reason.PROXY_REFUSED, detail=detail)
         case InvalidStatus():
             status = exc.response.status_code
             reason = _BY_STATUS.get(status, Reason.NOT_A_GATEWAY)
@@ -64,6 +71,8 @@ def classify(exc: BaseException, *, proxy: bool) -> Failure:
             return Failure(Reason.CERTIFICATE, detail=f"{detail} {exc.verify_code}")
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
             return Failure(Reason.CONNECTION_LOST, detail=detail)
+        case ssl.SSLError() if exc.reason in _NOT_TLS:
+            return Failure(Reason.NOT_A_GATEWAY, detail=f"{detail} {exc.reason}")
         case ssl.SSLError():
             return Failure(Reason.CERTIFICATE, detail=f"{detail} {exc.reason or ''}".strip())
         case TimeoutError():
@@ -94,13 +103,13 @@ def _closed(exc: ConnectionClosed) -> Failure:
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds, from either form of Retry-After; a date counts from the response's own Date."""
-    value = headers.get("Retry-After", "")
     try:
+        value = headers.get("Retry-After", "")  # raises when there are several
         if value.isascii() and value.isdigit():
             seconds = float(value[:9])
         else:
             later, now = parsedate_to_datetime(value), parsedate_to_datetime(headers["Date"])
             seconds = (later - now).total_seconds()
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError):
         return None
     return min(max(seconds, 0.0), _MAX_RETRY_AFTER_S)
