@@ -155,17 +155,21 @@ class View:
         window, _ = self._window, self._window.translate
         for name in ("password", "user", "server"):
             self._values[name].set("")
-        for child in window.body.winfo_children():
-            child.destroy()
-        if self._opening.first:
-            window.heading("waiting", _("You are signed in"))
-            window.paragraph(_("The password was right and has been stored. This PC now waits."))
-        else:
-            window.heading("waiting", _("The stored password has been updated"))
-            window.paragraph(_("The new password was right and has been stored."))
-        (button,) = window.buttons((_("Close"), window.close))
         window.on_enter = window.close
-        button.focus_set()
+
+        def draw() -> tk.Misc:
+            if self._opening.first:
+                window.heading("waiting", _("You are signed in"))
+                window.paragraph(
+                    _("The password was right and has been stored. This PC now waits.")
+                )
+            else:
+                window.heading("waiting", _("The stored password has been updated"))
+                window.paragraph(_("The new password was right and has been stored."))
+            (button,) = window.buttons((_("Close"), window.close))
+            return button
+
+        window.redraw(draw)
 
 
 def _select_all(event: tk.Event[tk.Misc]) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import queue
 import threading
 from io import FileIO
-from typing import BinaryIO
+from typing import IO
 
 from agent.dialog.messages import (
     MAX_LINE,
@@ -22,7 +22,7 @@ from agent.dialog.messages import (
 class Pipe:
     """None in `arrived` means that the client has gone."""
 
-    def __init__(self, reading: BinaryIO, writing: BinaryIO) -> None:
+    def __init__(self, reading: IO[bytes] | FileIO, writing: IO[bytes] | FileIO) -> None:
         # Raw: a thread that waits inside a buffered reader aborts the interpreter's end.
         self._reading = FileIO(reading.fileno(), closefd=False)
         self._writing = writing

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tkinter import ttk
+
 from agent.core.view import Command
 from agent.dialog.messages import FromClient, Open, Picked, Snapshot, Update
 from agent.dialog.window import Window
@@ -23,10 +25,11 @@ class View:
             self._draw(message.snapshot)
 
     def _draw(self, snapshot: Snapshot) -> None:
-        window, _ = self._window, self._window.translate
         self._shown = snapshot
-        for child in window.body.winfo_children():
-            child.destroy()
+        self._window.redraw(lambda: self._build(snapshot))
+
+    def _build(self, snapshot: Snapshot) -> ttk.Button:
+        window, _ = self._window, self._window.translate
         window.heading(snapshot.picture, snapshot.headline)
         for line in snapshot.lines:
             window.paragraph(line)
@@ -41,8 +44,7 @@ class View:
         )
         if not snapshot.can_reconnect:
             reconnect.state(["disabled"])
-        window.first = close
-        close.focus_set()
+        return close
 
     def _pick(self, command: Command) -> None:
         self._window.send(Picked(command.value))

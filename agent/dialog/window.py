@@ -38,6 +38,7 @@ class Window:
         """What has the keyboard when the window opens."""
         self._pipe = pipe
         self._rows = 0
+        self._poll_job = self._topmost_job = ""
         self._assets = Path(opening.assets)
         self._pictures: dict[str, tk.PhotoImage] = {}
         self._scale = self._set_scale()
@@ -63,10 +64,13 @@ class Window:
         self._centre()
         self.root.deiconify()
         self.to_front()
-        self.root.after(POLL_MS, self._poll)
+        self.poll()
         self.root.mainloop()
 
     def close(self) -> None:
+        for job in (self._poll_job, self._topmost_job):
+            if job:
+                self.root.after_cancel(job)
         self.root.destroy()
 
     def to_front(self) -> None:
@@ -77,12 +81,29 @@ class Window:
         focused = self.root.focus_lastfor()
         # Before the window is first drawn, Tk knows of no field to return to.
         (self.first if focused in {None, self.root} else focused).focus_force()
-        self.root.after(TOPMOST_MS, lambda: self.root.attributes("-topmost", False))
+        self._topmost_job = self.root.after(TOPMOST_MS, self._give_way)
+
+    def _give_way(self) -> None:
+        self._topmost_job = ""
+        self.root.attributes("-topmost", False)
+
+    def redraw(self, draw: Callable[[], tk.Misc]) -> None:
+        """Put something else into the window; `draw` answers what gets the keyboard.
+
+        The keyboard is taken only if the window had it, as the user may be elsewhere by now.
+        """
+        had_keyboard = self.root.focus_get() is not None
+        for child in self.body.winfo_children():
+            child.destroy()
+        self.first = draw()
+        if had_keyboard:
+            self.first.focus_force()
 
     def send(self, message: FromDialog) -> None:
         self._pipe.send(message)
 
-    def _poll(self) -> None:
+    def poll(self) -> None:
+        """Take what the client has sent, now and from now on."""
         for message in self._pipe.arrived():
             if message is None:
                 self.close()
@@ -91,7 +112,7 @@ class Window:
                 self.to_front()
             else:
                 self.on_message(message)
-        self.root.after(POLL_MS, self._poll)
+        self._poll_job = self.root.after(POLL_MS, self.poll)
 
     def _enter(self, event: tk.Event[tk.Misc]) -> None:
         """Enter presses the button that has the focus, else the window's first button."""
