@@ -224,7 +224,8 @@ class PendingChange(models.Model):
     outcome = models.CharField(max_length=16, choices=Outcome.choices, default=Outcome.PENDING)
     outcome_at = models.DateTimeField(null=True)
     failure = models.CharField(max_length=16, blank=True)
-    """`vault`, `unreadable` or `refused`, as the client said, when the outcome is FAILED."""
+    """As the client said: `unreadable` or `refused` with the outcome FAILED; `vault` while it is
+    still PENDING, since a locked keyring may be open at the next login."""
 
     class Meta:
         constraints: ClassVar = [

@@ -117,6 +117,8 @@ def are_settled(rows: Iterable[Delivery]) -> bool:
 def _of_pushed(row: PendingChange) -> Delivery:
     until = row.device.login_valid_until or row.change.old_valid_until
     if row.outcome == PendingChange.Outcome.PENDING:
+        if row.failure:  # it will be tried again, but somebody may have to open the keyring
+            return Delivery(row.device, "failed", until, row.failure)
         state: State = "on_its_way" if row.device.is_waiting else "unreachable"
         return Delivery(row.device, state, until)
     states: dict[str, State] = {

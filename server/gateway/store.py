@@ -279,7 +279,7 @@ def _mark_applied(device_pk: int, address: str) -> None:
     ):
         delivery.outcome = PendingChange.Outcome.APPLIED
         delivery.outcome_at = clock.now()
-        delivery.sealed = ""
+        delivery.sealed = delivery.failure = ""
         delivery.save()
         audit.record(
             audit.Action.PUSH_APPLIED,
@@ -303,12 +303,13 @@ def _update_failed(device_pk: int, failed: messages.UpdateFailed, *, address: st
             )
             .first()
         )
-        if delivery is None:
+        if delivery is None or delivery.failure == failed.reason:
             return
-        delivery.outcome = PendingChange.Outcome.FAILED
-        delivery.outcome_at = clock.now()
         delivery.failure = failed.reason
-        delivery.sealed = ""
+        if failed.reason != "vault":  # a keyring that is locked now may be open at the next login
+            delivery.outcome = PendingChange.Outcome.FAILED
+            delivery.outcome_at = clock.now()
+            delivery.sealed = ""
         delivery.save()
         audit.record(
             audit.Action.PUSH_FAILED,

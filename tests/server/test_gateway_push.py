@@ -11,7 +11,7 @@ from nacl.exceptions import CryptoError
 
 from agent.core import messages
 from server import bus, clock
-from server.console import passwords
+from server.console import passwords, presence
 from server.console.models import (
     AuditEvent,
     Device,
@@ -156,12 +156,28 @@ async def test_update_failed_ends_the_push(gateway: Gateway, user: User) -> None
         await client.log_in(user.username, P1)
         made = await in_thread(lambda: change(user, P2, client))
         await client.expect(messages.PasswordChanged)
-        await client.send(messages.UpdateFailed(change_id=made.pk, reason="vault"))
+        await client.send(messages.UpdateFailed(change_id=made.pk, reason="unreadable"))
         # Another device's change is none of its business.
-        await client.send(messages.UpdateFailed(change_id="0" * 32, reason="vault"))
+        await client.send(messages.UpdateFailed(change_id="0" * 32, reason="unreadable"))
         await client.log_in(user.username, P1)
-        assert await in_thread(lambda: deliveries(user)) == [("failed", "", "vault")]
+        assert await in_thread(lambda: deliveries(user)) == [("failed", "", "unreadable")]
         assert (await client.log_in(user.username, P2)).password == "current"
+
+
+async def test_a_locked_keyring_is_no_end_of_the_push(gateway: Gateway, user: User) -> None:
+    """The page says that it failed, and the next login gets it again, until it is proven."""
+    async with Client(gateway.port) as client:
+        await client.log_in(user.username, P1)
+        made = await in_thread(lambda: change(user, P2, client))
+        pushed = await client.expect(messages.PasswordChanged)
+        await client.send(messages.UpdateFailed(change_id=made.pk, reason="vault"))
+        await client.log_in(user.username, P1)
+        assert await client.expect(messages.PasswordChanged) == pushed
+        assert await in_thread(lambda: deliveries(user)) == [("pending", pushed.sealed, "vault")]
+        [shown] = await in_thread(lambda: presence.deliveries(made))
+        assert shown.state == "failed"
+        assert (await client.log_in(user.username, P2)).password == "current"
+        assert await in_thread(lambda: deliveries(user)) == [("applied", "", "")]
 
 
 async def test_foreign_update_failed(
