@@ -15,6 +15,7 @@ from agent.core.effects import Outbox
 from agent.core.events import Step
 from agent.core.failure import Reason
 from agent.core.record import Identity, Pending, Record
+from agent.core.remembered import Remembered
 
 
 @dataclass
@@ -32,10 +33,11 @@ class Job:
 
 
 class Stored:
-    """The record of one identity; `problem` says what is wrong with the vault."""
+    """The record of the identity in use; `problem` says what is wrong with the vault."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, remembered: Remembered, outbox: Outbox) -> None:
         self._do = outbox
+        self._remembered = remembered
         self._jobs: deque[Job] = deque()
         self.record: Record | None = None
         self.problem: Reason | None = None
@@ -46,18 +48,17 @@ class Stored:
             self._jobs.append(Job(None))
             self._do(do.ReadVault(identity))
 
-    def write(
-        self,
-        identity: Identity,
-        record: Record,
-        step: Step,
-        push: msg.PasswordChanged | None = None,
-    ) -> None:
-        """Make `record` durable. It counts at once, but for a candidate, who is somebody else."""
-        if step is not Step.CANDIDATE:
+    def write(self, record: Record, step: Step, *, push: msg.PasswordChanged | None = None) -> None:
+        """Make `record` durable; it counts at once."""
+        if self._remembered.identity is not None:
             self.record = record
-        self._jobs.append(Job(step, push=push))
-        self._do(do.WriteVault(identity, record, step))
+            self._jobs.append(Job(step, push=push))
+            self._do(do.WriteVault(self._remembered.identity, record, step))
+
+    def write_candidate(self, identity: Identity, record: Record) -> None:
+        """Make durable what counts only when it is."""
+        self._jobs.append(Job(Step.CANDIDATE))
+        self._do(do.WriteVault(identity, record, Step.CANDIDATE))
 
     def delete(self, identity: Identity, request: int) -> None:
         """Remove the entry for the user's `request`."""

@@ -63,7 +63,13 @@ class Updates:
     """At most one candidate, and one more user's request or push that waits for its turn."""
 
     def __init__(
-        self, host: Host, link: Link, stored: Stored, remembered: Remembered, outbox: Outbox
+        self,
+        host: Host,
+        *,
+        link: Link,
+        stored: Stored,
+        remembered: Remembered,
+        outbox: Outbox,
     ) -> None:
         self._host = host
         self._link = link
@@ -97,7 +103,7 @@ class Updates:
             self._host.settle()
         else:
             self._host.go(Trigger.UPDATE_BEGUN)
-            self._write(updated, Step.PENDING, message)
+            self._stored.write(updated, Step.PENDING, push=message)
 
     def take_push(self) -> bool:
         """Go on with a push that had to wait, unless somebody is before it; whether it does."""
@@ -132,7 +138,7 @@ class Updates:
         record = self._stored.record
         if record is not None and record.pending is not None and not record.pending.refused:
             refused = replace(record, pending=replace(record.pending, refused=True))
-            self._write(refused, Step.REFUSED)
+            self._stored.write(refused, Step.REFUSED)
 
     def forget_pending(self) -> None:
         """The server has proven itself on this connection and does not want the pending one."""
@@ -140,7 +146,7 @@ class Updates:
         if record is not None and record.pending is not None:
             change_id = record.pending.change_id
             self._link.send(msg.UpdateFailed(change_id=change_id, reason="refused"))
-            self._write(replace(record, pending=None), Step.FORGET_PENDING)
+            self._stored.write(replace(record, pending=None), Step.FORGET_PENDING)
 
     def forget_push(self) -> None:
         """The connection is gone; the server will send it again."""
@@ -190,7 +196,7 @@ class Updates:
         candidate.proven, candidate.console_url = True, message.console_url
         self._push = None
         self._host.stand(message)
-        self._stored.write(candidate.identity, candidate.record, Step.CANDIDATE)
+        self._stored.write_candidate(candidate.identity, candidate.record)
 
     def refused(self, refusal: Refusal, *, goes_on: bool) -> None:
         """Wrong: say so. It may be the very password that is stored."""
@@ -259,8 +265,3 @@ class Updates:
                 self._do(do.Reply(waiting.request, Reason.BUSY))
         if candidate and candidate.proven and candidate.identity != self._remembered.identity:
             self._do(do.DeleteFromVault(candidate.identity, None))
-
-    def _write(self, record: Record, step: Step, push: msg.PasswordChanged | None = None) -> None:
-        identity = self._remembered.identity
-        if identity is not None:
-            self._stored.write(identity, record, step, push)
