@@ -45,6 +45,9 @@ class Vault(Protocol):
     def delete(self, identity: Identity) -> None:
         """Leave no entry. Raise VaultError."""
 
+    def close(self) -> None:
+        """Ask the user no more to unlock it; a call that waits for that fails now. Any thread."""
+
 
 class MemoryStore(Protocol):
     """The file beside the vault. Calls block; make them off the loop."""

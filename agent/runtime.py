@@ -164,6 +164,7 @@ class Runtime:
         finally:
             for timer in self._timers.values():
                 timer.cancel()
+            self._vault.close()  # else the process would stay until its prompt is answered
             with suppress(TimeoutError):
                 async with asyncio.timeout(STORAGE_S):
                     await self._loop.run_in_executor(self._storage, int)  # behind all writes

@@ -49,6 +49,9 @@ class FakeVault:
         self._check()
         self.entries.pop(identity, None)
 
+    def close(self) -> None:
+        """Nobody is ever asked here."""
+
     def _check(self) -> None:
         if self.failure is not None:
             raise VaultError(self.failure, "as the test wants it")

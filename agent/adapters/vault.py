@@ -63,7 +63,6 @@ class KeyringVault:
             self._remove_stale(backend, identity)
 
     def close(self) -> None:
-        """End a wait for the user to unlock the keyring: that call fails as locked. Any thread."""
         stop_asking = getattr(self._backend, "stop_asking", None)
         if stop_asking is not None:
             stop_asking()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -218,6 +219,31 @@ def test_the_end_of_the_program_ends_a_prompt(service: PrivateKeyring) -> None:
         vault.close()
         reader.join(10)
     assert told == [Reason.VAULT_LOCKED]
+
+
+def test_quitting_does_not_wait_for_a_prompt(service: PrivateKeyring, tmp_path: Path) -> None:
+    """The real client, asked to end while the prompt to unlock the keyring is open."""
+    identity = Identity(server="ws://127.0.0.1:9/gateway", user="tanaka")
+    KeyringVault().write(identity, record())
+    lock()
+    environ = {
+        **os.environ,
+        "COCONOWORK_HOME": str(tmp_path / "home"),
+        "COCONOWORK_SERVER": identity.server,
+        "COCONOWORK_USER": identity.user,
+    }
+    environ.pop("DISPLAY", None)
+    program = [sys.executable, "-m", "agent"]
+    with (
+        silent_prompter(service) as prompter,
+        subprocess.Popen([*program, "run"], env=environ, stdout=subprocess.DEVNULL) as client,
+    ):
+        try:
+            assert prompter.calls.get(timeout=30)[0] == "BeginPrompting"
+            subprocess.run([*program, "quit"], env=environ, check=True, timeout=30)
+            assert client.wait(timeout=20) == 0
+        finally:
+            client.kill()
 
 
 def test_a_keyring_that_was_never_made(service: PrivateKeyring) -> None:
