@@ -317,3 +317,12 @@ def test_a_profile_of_its_own(tmp_path: Path) -> None:
     assert not (tmp_path / "p").exists()
     relative = find_paths({"COCONOWORK_HOME": "p"})
     assert relative.state_dir == Path(os.getcwd(), "p", "state")  # noqa: PTH109 - says what is meant
+
+
+def test_every_key_is_documented() -> None:
+    """docs/settings.md has one row for each: in the file, as variable, in the registry."""
+    text = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
+    for key, name in settings.POLICY_NAMES.items():
+        assert f"| `{key}` | `COCONOWORK_{key.upper()}` | `{name}` |" in text
+    assert POLICY_KEY in text
+    assert SETUP_KEY in text
