@@ -110,6 +110,6 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         else:
             later, now = parsedate_to_datetime(value), parsedate_to_datetime(headers["Date"])
             seconds = (later - now).total_seconds()
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, OverflowError):
         return None
     return min(max(seconds, 0.0), _MAX_RETRY_AFTER_S)

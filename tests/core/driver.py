@@ -403,8 +403,9 @@ class World:
     def _deliver(self, event: Event) -> None:
         match event:
             case ev.Received(number, msg.Rejected(reason="credentials" | "expired")):
-                # `expired` may be about the login that stands, not about the last proof
-                if number in self.answering and self.sessions[number].account is None:
+                # Late words are not heard; `expired` may be about the login that stands.
+                heard = number == self.machine._link.number
+                if heard and number in self.answering and self.sessions[number].account is None:
                     self.refused.add(self.answering[number])
             case ev.Received(number, msg.Challenge()):
                 self.answering.pop(number, None)

@@ -14,15 +14,20 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import InvalidURI
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidStatus, InvalidURI
+from websockets.http11 import Response
 
 from agent import connection
 from agent.core.classify import classify
 from agent.core.failure import Failure, Patience, Reason
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
 BEHIND = "wss://gw.example.com/gateway"
 SECRET = "Telltale"
 
@@ -202,6 +207,16 @@ async def test_captive_portals_and_redirects_are_no_gateways() -> None:
     assert (await answered(http("200 OK", body="hello"))).reason is Reason.NOT_A_GATEWAY
     moved = await answered(http("302 Found", "Location: wss://elsewhere.example/"))
     assert moved.reason is Reason.NOT_A_GATEWAY
+
+
+@given(printable, printable)
+@example("Mon, 23 Nov 2026 07:00:00 +99999999999999", "Mon, 23 Nov 2026 07:00:00 GMT")
+@example("Mon, 23 Nov 2026 07:00:00 -0000", "Mon, 23 Nov 2026 07:00:00 GMT")
+def test_no_retry_after_makes_classifying_fail(value: str, date: str) -> None:
+    """Were an exception to come out of it, nobody would be told that the connection has ended."""
+    headers = Headers({"Retry-After": value, "Date": date})
+    wait = classify(InvalidStatus(Response(503, "", headers)), proxy=False).retry_after_s
+    assert wait is None or 0 <= wait <= 86_400
 
 
 def test_an_address_that_is_none() -> None:

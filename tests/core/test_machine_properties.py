@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -211,10 +212,5 @@ class Client(RuleBasedStateMachine):
             assert world.view.valid_until == world.session.told[1]
 
 
-TestClient = Client.TestCase
-TestClient.settings = settings(
-    max_examples=150,
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+TestClient = pytest.mark.timeout(600)(Client.TestCase)
+TestClient.settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
