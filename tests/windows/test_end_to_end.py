@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,9 +23,11 @@ from tests.windows.setup_program import (
     traces,
     uninstall,
 )
-from tests.windows.wine import Control, Desktop, Window, wait_for
+from tests.windows.wine import Desktop, Window, wait_for
 
 USER = "tanaka"
+UPDATE_ITEM = 0.25
+"""How far down the menu the update is."""
 
 
 class Pc:
@@ -67,26 +68,47 @@ class Pc:
         assert isinstance(text, str)
         return text
 
-    def icon(self) -> Control:
-        """The icon in the tray."""
+    def icon(self) -> tuple[int, int]:
+        """Where the icon in the tray is: at the right end of the task bar."""
+        bar = wait_for("the task bar", lambda: self.desktop.window(kind="Shell_TrayWnd"))
+        _, top, right, bottom = bar.box
+        return right - (bottom - top) // 2, (top + bottom) // 2
 
-        def look() -> Control | None:
-            bar = self.desktop.window(kind="Shell_TrayWnd")
-            return (
-                next((c for c in bar.children if c.visible and "Icon" in c.kind), None)
-                if bar
-                else None
-            )
+    def menu(self, shot: str) -> Window:
+        """The icon's menu, opened by a right click; its picture is kept."""
 
-        return wait_for("the icon", look)
+        def open_it() -> Window | None:
+            self.desktop.click(self.icon(), button=3)
+            return self.desktop.window(kind="#32768")
 
-    def choose(self, item: str) -> None:
-        """Right click on the icon, click on the item."""
-        raise NotImplementedError
+        menu = wait_for("the menu", open_it)
+        self.desktop.screenshot(shot)
+        return menu
 
-    def dialog(self) -> Window:
-        """The client's open window."""
-        return wait_for("a dialog", lambda: self.desktop.window(exe=EXE, kind="TkTopLevel"))
+    def dialog(self, title: str) -> Window:
+        """The client's window of that title, which has the focus by then."""
+        return wait_for(
+            f"the window {title}",
+            lambda: self.desktop.window(exe=EXE, title=title),
+            timeout_s=60,
+        )
+
+    def toast(self) -> Window | None:
+        """The notification on the screen."""
+        return self.desktop.window(kind="tooltips_class32")
+
+    def refused(self) -> bool:
+        """Whether the log has said that a password was wrong."""
+        logs = self.desktop.drive_c.glob("users/*/AppData/Local/coconowork/Logs/client.log")
+        return any("refused" in log.read_text(encoding="utf-8") for log in logs)
+
+    def no_dialog(self) -> None:
+        """Until the client's windows are closed."""
+        wait_for("the window's end", lambda: not self.desktop.window(exe=EXE, kind="TkTopLevel"))
+
+    def keep(self, name: str, window: Window) -> None:
+        """Keep a picture of a window."""
+        self.desktop.screenshot(name, box=window.box)
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +116,109 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     """The organisation's server."""
     with Office(tmp_path_factory.mktemp("office")).open() as running_server:
         yield running_server
+
+
+@pytest.fixture(scope="module")
+def pc(desktop: Desktop, office: Office, product: Built) -> Pc:
+    """A PC of the organisation, on which an administrator has installed the client."""
+    assert desktop.inside("trust", windows_path(office.ca.with_suffix(".der"))) is True
+    assert install(desktop, product.product.setup, f"/SERVER={office.gateway}") == 0
+    return Pc(desktop)
+
+
+def test_the_manual(pc: Pc, office: Office, product: Built) -> None:
+    """From the first sign-in to Windows to the removal, each step on what the last one left."""
+    first = set_up(pc, office)
+    second = change_with_push(pc, office, first)
+    third = change_without_push(pc, office, second)
+    warning_at_sign_in(pc)
+    update_by_mouse(pc, old=second, new=third)
+    upgrade(pc, product)
+    remove(pc)
+
+
+def set_up(pc: Pc, office: Office) -> str:
+    """The user signs in to Windows and tells the client who waits here; the password."""
+    password = office.new_user(USER)
+    pc.desktop.sign_out()
+    pc.desktop.sign_in()
+    pc.wait_for_state("signed_out")
+    pc.desktop.screenshot("client-signed-out")
+    pc.desktop.click(pc.icon(), times=2)
+    window = pc.dialog("ココナワークへのログイン")
+    pc.desktop.type(USER)
+    pc.desktop.key("Tab")
+    pc.desktop.type(password)
+    pc.keep("dialog-first-set-up", window)
+    pc.desktop.key("Return")
+    pc.wait_for_state("standby")
+    pc.keep("dialog-first-set-up-done", pc.dialog("ココナワークへのログイン"))
+    pc.desktop.key("Return")
+    pc.no_dialog()
+    pc.desktop.screenshot("client-standby")
+    assert password in pc.stored()
+    return password
+
+
+def change_with_push(pc: Pc, office: Office, old: str) -> str:
+    """Step 3 with the switch on: the new password comes by itself."""
+    new = office.change_password(USER, old, push=True)
+    wait_for("the new password in the Credential Manager", lambda: new in pc.stored())
+    wait_for("the old one's end there", lambda: old not in pc.stored())
+    pc.wait_for_state("standby")
+    return new
+
+
+def change_without_push(pc: Pc, office: Office, old: str) -> str:
+    """Step 3 with the switch off: the client goes on with the old password."""
+    new = office.change_password(USER, old, push=False)
+    pc.wait_for_state("standby_old_password")
+    assert old in pc.stored()
+    assert new not in pc.stored()
+    return new
+
+
+def warning_at_sign_in(pc: Pc) -> None:
+    """The toast with the days that are left."""
+    pc.desktop.sign_out()
+    pc.desktop.sign_in()
+    toast = wait_for("the toast", pc.toast, timeout_s=60)
+    pc.desktop.screenshot("toast-30-days")
+    assert any("30日後" in text for text in toast.texts), toast.texts
+
+
+def update_by_mouse(pc: Pc, *, old: str, new: str) -> None:
+    """保存されているパスワードを更新…: a wrong password changes nothing, the right one all."""
+    left, top, right, bottom = pc.menu("menu-old-password").box
+    pc.desktop.click(((left + right) // 2, top + round((bottom - top) * UPDATE_ITEM)))
+    window = pc.dialog("保存されているパスワードの更新")
+    pc.desktop.type("wrong password")
+    pc.desktop.key("Return")
+    wait_for("the refusal", lambda: "update-refused" if pc.refused() else None)
+    pc.keep("dialog-update-refused", window)
+    assert old in pc.stored()
+    pc.desktop.key("ctrl+a")
+    pc.desktop.type(new)
+    pc.desktop.key("Return")
+    pc.wait_for_state("standby")
+    pc.keep("dialog-update-done", window)
+    pc.desktop.key("Return")
+    pc.no_dialog()
+    assert new in pc.stored()
+    assert old not in pc.stored()
+    wait_for("the toast's end", lambda: pc.toast() is None)
+
+
+def upgrade(pc: Pc, product: Built) -> None:
+    """Over the running client: it is back, waiting, with no second warning."""
+    before = set(running(pc.desktop))
+    assert install(pc.desktop, product.newer_setup) == 0
+    wait_for("the client after the upgrade", lambda: set(running(pc.desktop)) - before)
+    pc.wait_for_state("standby")
+
+
+def remove(pc: Pc) -> None:
+    """Nothing is left, the stored password neither."""
+    uninstall(pc.desktop, pc.folder, "/FORGET")
+    wait_for("nothing left", lambda: not traces(pc.desktop))
+    assert pc.desktop.inside("credentials") == []

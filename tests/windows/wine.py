@@ -124,7 +124,8 @@ class Desktop(Wine):
                 "LOCPATH": str(locale_folder()),
                 "LC_ALL": locale,
                 "LANG": locale,
-                "TZ": "Asia/Tokyo",
+                # As both the C library and Windows programs read it.
+                "TZ": "JST-9",
             },
         )
         self._winpy = winpy
