@@ -50,14 +50,14 @@ class Server:
             stdout=subprocess.DEVNULL,
         )
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         """Return once it serves; at a second start on the same ports."""
         ports = [re.search(r":(\d+)", address) for address in (self.console, self.gateway)]
         console, gateway = (match[1] if match else "0" for match in ports)
         with self.output.open("a") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "server", "serve"]
-                + ["--port", console, "--gateway-port", gateway],
+                + ["--port", console, "--gateway-port", gateway, *options],
                 env=self._environ,
                 stdout=subprocess.PIPE,
                 stderr=log,
