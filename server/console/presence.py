@@ -110,8 +110,8 @@ def deliveries(change: PasswordChange) -> list[Delivery]:
 
 
 def are_settled(rows: Iterable[Delivery]) -> bool:
-    """Whether nothing is on its way any more."""
-    return all(row.state != "on_its_way" for row in rows)
+    """Whether no PC can change its row any more."""
+    return all(row.state not in {"on_its_way", "unreachable", "not_pushed"} for row in rows)
 
 
 def _of_pushed(row: PendingChange) -> Delivery:

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import FilePayload, Page
 
 from tests.browser.conftest import PICTURES, NewPage, Server
 from tests.browser.seed import ADMINISTRATOR, PASSWORD
@@ -37,8 +37,13 @@ def log_in(page: Page, username: str, path: str = "/login/") -> None:
     page.goto(path)
     page.locator("[name=username]").fill(username)
     page.locator("[name=password]").fill(PASSWORD)
-    page.locator("main button:not([type=button])").click()
+    press(page)
     page.wait_for_url(lambda url: "login" not in url)
+
+
+def press(page: Page) -> None:
+    """The button that sends the page's form."""
+    page.locator("main form button:not([type=button])").click()
 
 
 class Looker:
@@ -46,14 +51,14 @@ class Looker:
 
     def __init__(self, page: Page, language: str) -> None:
         self.page = page
-        self._language = language
+        self.language = language
         self.violations: list[str] = []
 
     def see(self, name: str, path: str | None = None) -> None:
         if path:
             self.page.goto(path)
         for width, scheme in LOOKS:
-            look = f"{name}-{self._language}-{width}-{scheme}"
+            look = f"{name}-{self.language}-{width}-{scheme}"
             self.page.set_viewport_size({"width": width, "height": 900})
             self.page.emulate_media(color_scheme=scheme)
             self.page.screenshot(path=PICTURES / f"{look}.png", full_page=True)
@@ -85,7 +90,14 @@ def test_every_page(shown: Server, new_page: NewPage, language: str) -> None:
     log_in(fresh.page, "sato")
     fresh.see("temporary-password")
     _administrators_pages(admin)
+    changer = looker()
+    name = f"look-{language}"
+    shown.seed("user", name)
+    for pc, state in (("PC-A", "waiting"), ("PC-B", ""), ("PC-C", "ended"), ("PC-D", "waiting")):
+        shown.seed("device", name, pc, state)
+    _a_change(changer, name)
     problems = [*stranger.violations, *user.violations, *fresh.violations, *admin.violations]
+    problems += changer.violations
     assert not problems, "\n".join(problems)
 
 
@@ -93,7 +105,7 @@ def _strangers_pages(look: Looker) -> None:
     look.see("login", "/login/")
     look.page.locator("[name=username]").fill("nobody-there")
     look.page.locator("[name=password]").fill("wrong")
-    look.page.locator("main button:not([type=button])").click()
+    press(look.page)
     look.page.get_by_role("alert").wait_for()
     look.see("login-error")
     look.see("rules", "/password/rules/")
@@ -107,13 +119,16 @@ def _users_pages(look: Looker) -> None:
     look.page.locator("[name=current_password]").fill(PASSWORD)
     look.page.locator("[name=new_password1]").fill("tanaka")
     look.page.locator("[name=new_password2]").fill("tanaka")
-    look.page.locator("main form button:not([type=button])").click()
+    press(look.page)
     look.page.get_by_role("alert").wait_for()
     look.see("password-error")
     look.see("end-old", "/password/end-old/")
     look.see("not-found", "/nowhere/")
     look.see("not-allowed", "/users/")
     look.see("app", "/app/")
+    look.page.goto("/")
+    look.page.locator("a[href$='/disconnect/']").first.click()
+    look.see("disconnect")
 
 
 def _administrators_pages(look: Looker) -> None:
@@ -127,7 +142,31 @@ def _administrators_pages(look: Looker) -> None:
     page.get_by_role("link", name="tanaka").click()
     look.see("user")
     look.see("user-new", "/users/new/")
+    page.locator("[name=username]").fill(f"new-{look.language}")
+    press(page)
+    page.locator("#temporary").wait_for()
+    look.see("user-created")
     look.see("import", "/users/import/")
+    lines = f"username,role\nimported-{look.language},\nbad name,\n{ADMINISTRATOR},\n"
+    file: FilePayload = {"name": "users.csv", "mimeType": "text/csv", "buffer": lines.encode()}
+    page.locator("[name=file]").set_input_files(file)
+    press(page)
+    page.locator("a[download]").wait_for()
+    look.see("import-report")
     look.see("old-passwords", "/old-passwords/")
     look.see("audit", "/audit/")
     look.see("audit-none", "/audit/?q=zzzz")
+
+
+def _a_change(look: Looker, name: str) -> None:
+    """With one PC of each kind on the page of the result."""
+    page = look.page
+    log_in(page, name)
+    page.goto("/password/")
+    page.locator("[name=current_password]").fill(PASSWORD)
+    page.locator("[name=new_password1]").fill("Brand-New7")
+    page.locator("[name=new_password2]").fill("Brand-New7")
+    page.get_by_label("PC-D").uncheck()
+    press(page)
+    page.wait_for_url("**/changed/**")
+    look.see("changed")

@@ -65,8 +65,8 @@ def manifest(_request: HttpRequest) -> JsonResponse:
         "start_url": reverse("app"),
         "scope": reverse("app"),
         "display": "standalone",
-        "background_color": "#f5f7f6",
-        "theme_color": "#1f6f5c",
+        "background_color": "#f4f6f9",
+        "theme_color": "#1d5fb4",
         "icons": icons,
     }
     return JsonResponse(content, content_type="application/manifest+json")

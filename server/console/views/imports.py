@@ -35,7 +35,7 @@ class Report:
 @require_http_methods(["GET", "HEAD", "POST"])
 def user_import(request: HttpRequest) -> HttpResponseBase:
     """Take a file; each line makes one user or, if anything is wrong with it, nothing."""
-    form = ImportForm(posted(request), request.FILES)
+    form = ImportForm(posted(request), request.FILES if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
             lines = csvfiles.read_users(form.cleaned_data["file"].read())

@@ -100,7 +100,8 @@ def test_unusable_files(client: Client, data: bytes, said: str) -> None:
 
 
 def test_no_file(client: Client) -> None:
-    """Forgotten: named at the field."""
+    """Forgotten: named at the field, and not before the form was sent."""
+    assert 'id="id_file_error"' not in client.get("/users/import/").content.decode()
     assert 'id="id_file_error"' in client.post("/users/import/").content.decode()
 
 
