@@ -26,8 +26,8 @@ from tests.windows.setup_program import (
 from tests.windows.wine import Desktop, Window, wait_for
 
 USER = "tanaka"
-UPDATE_ITEM = 0.25
-"""How far down the menu the update is."""
+UPDATE_ITEM = 65
+"""Pixels from the top of the menu: below the state, the days left and a line."""
 
 
 class Pc:
@@ -94,8 +94,15 @@ class Pc:
         )
 
     def toast(self) -> Window | None:
-        """The notification on the screen."""
-        return self.desktop.window(kind="tooltips_class32")
+        """The notification on the screen; the icon's own tooltip is a window of that kind too."""
+        return next(
+            (
+                w
+                for w in self.desktop.windows()
+                if w.kind == "tooltips_class32" and "無効" in w.text
+            ),
+            None,
+        )
 
     def refused(self) -> bool:
         """Whether the log has said that a password was wrong."""
@@ -189,8 +196,8 @@ def warning_at_sign_in(pc: Pc) -> None:
 
 def update_by_mouse(pc: Pc, *, old: str, new: str) -> None:
     """保存されているパスワードを更新…: a wrong password changes nothing, the right one all."""
-    left, top, right, bottom = pc.menu("menu-old-password").box
-    pc.desktop.click(((left + right) // 2, top + round((bottom - top) * UPDATE_ITEM)))
+    left, top, right, _ = pc.menu("menu-old-password").box
+    pc.desktop.click(((left + right) // 2, top + UPDATE_ITEM))
     window = pc.dialog("保存されているパスワードの更新")
     pc.desktop.type("wrong password")
     pc.desktop.key("Return")
