@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 CATALOGUES := agent/locale server/console/locale
 
-.PHONY: help demo test check fix messages requirements clean
+.PHONY: help catalogues demo test check fix dist messages requirements clean
 
 help:
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(STAMP): tests/requirements.txt
+	@PYTHON=$(PYTHON) sh .ci/packages base
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
 	touch $(STAMP)
@@ -19,10 +20,9 @@ $(STAMP): tests/requirements.txt
 catalogues: $(STAMP)
 	@$(BIN)/pybabel --quiet compile --domain agent --directory agent/locale --statistics
 	@$(BIN)/pybabel --quiet compile --domain django --directory server/console/locale --statistics
-.PHONY: catalogues
 
 demo: catalogues ## run server and client here, to try out; TOUR=1 walks through the manual by itself
-	@sh .ci/packages demo
+	@PYTHON=$(PYTHON) sh .ci/packages demo
 	@$(BIN)/python -m $(if $(TOUR),tests.tour,server demo)
 
 test: catalogues ## set up and run all checks and tests
@@ -36,6 +36,9 @@ check: catalogues ## lint and types only
 fix: $(STAMP) ## sort imports and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+dist: catalogues ## build the Windows program, its setup program and the MSI
+	$(BIN)/python -m installer.build
 
 messages: $(STAMP) ## bring the message catalogues up to date with the code
 	sh .ci/messages
