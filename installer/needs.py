@@ -38,6 +38,7 @@ NEEDS: dict[str, tuple[tuple[str, str], ...]] = {
         XVFB,
         ("xdotool", "xdotool"),
         ("import", "imagemagick"),
+        ("/usr/share/wine/fonts/marlett.ttf", "fonts-wine"),
         ("localedef", "libc-bin"),
         ("/usr/share/i18n/locales/ja_JP", "locales"),
         ("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc", "fonts-noto-cjk"),

@@ -147,10 +147,11 @@ def test_menu_by_mouse(person: Person) -> None:
 @pytest.mark.parametrize(("days", "expected"), [("30", "30 days"), ("0", "today")])
 def test_toast(person: Person, days: str, expected: str) -> None:
     """The manual's warning, on the screen."""
-    person.start("toast", person.language, days, "9")
+    corner = person.corner()
+    person.start("toast", person.language, days, "12")
     balloon = wait_for("toast", lambda: person.desktop.window(kind="tooltips_class32"))
+    person.desktop.screenshot(f"toast-{days}-{person.language}", box=corner)
     assert person.words[expected] in balloon.text
-    person.desktop.screenshot(f"toast-{days}-{person.language}", box=person.corner())
     wait_for("its end", lambda: not person.desktop.window(kind="tooltips_class32"))
 
 

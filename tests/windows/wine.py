@@ -23,6 +23,7 @@ Language = Literal["ja", "en"]
 LOCALES: Mapping[Language, str] = {"ja": "ja_JP", "en": "en_US"}
 T = TypeVar("T")
 SCREEN = (1280, 900)
+MARLETT = Path("/usr/share/wine/fonts/marlett.ttf")
 INSIDE = Path(__file__).parent / "inside"
 SHOTS = ROOT / ".artifacts" / "windows"
 
@@ -160,6 +161,8 @@ class Desktop(Wine):
         if not self.drive_c.exists():
             template = self._template()
             subprocess.run(["cp", "-a", str(template), str(self.prefix)], check=True)
+            # The marks on the buttons of a title bar.
+            shutil.copy(MARLETT, self.drive_c / "windows" / "Fonts")
         self.sign_in()
 
     def _template(self) -> Path:
