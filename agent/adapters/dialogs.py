@@ -66,6 +66,21 @@ _FIELDS: dict[Reason, Field] = {
     Reason.DISABLED: "user",
 }
 """Where a reason is said, when it is not the password's."""
+_SAYS_ALL = {Reason.CREDENTIALS, Reason.EXPIRED}
+"""What to do is what the window asks for."""
+_FOR_A_WHILE = {
+    Reason.UNREACHABLE,
+    Reason.TIMED_OUT,
+    Reason.CONNECTION_LOST,
+    Reason.TOO_MANY_REQUESTS,
+    Reason.UNAVAILABLE,
+    Reason.THROTTLED,
+    Reason.SUPERSEDED,
+    Reason.SHUTTING_DOWN,
+    Reason.VAULT_LOCKED,
+    Reason.VAULT_MISSING,
+}
+"""The client would try again by itself; a window that asks does not."""
 
 
 def program() -> list[str]:
@@ -199,8 +214,13 @@ class ProcessDialogs:
             reason = Reason.TIMED_OUT
         if reason is None:
             return Accepted()
-        matter = wording.trouble(reason, _)[0]
-        return Refused(f"{matter} {_('Nothing was changed.')}", _FIELDS.get(reason, "password"))
+        matter, remedy = wording.trouble(reason, _)
+        sentences = [matter, _("Nothing was changed.")]
+        if reason in _FOR_A_WHILE:
+            sentences.append(_("Wait a moment and try again."))
+        elif reason not in _SAYS_ALL:
+            sentences.append(remedy)
+        return Refused(" ".join(sentences), _FIELDS.get(reason, "password"))
 
     # --- in words
 

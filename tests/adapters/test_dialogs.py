@@ -256,11 +256,21 @@ def test_what_cannot_be_right_is_said_at_its_field(
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_is_said(client: Client, reason: Reason) -> None:
-    """And that nothing was changed."""
+    """And that nothing was changed; never that the client goes on trying with this password."""
     client.answers["x"] = reason
     answer = client.dialogs._answer(msg.Submit("", "", "x"))
     assert isinstance(answer, msg.Refused)
-    assert answer.text.endswith("Nothing was changed.")
+    assert "Nothing was changed." in answer.text
+    assert "keeps trying" not in answer.text
+    assert "again later" not in answer.text
+
+
+def test_impostor_is_told_with_what_to_do(client: Client) -> None:
+    """The one case in which typing on would do harm."""
+    client.answers["x"] = Reason.IMPOSTOR
+    answer = client.dialogs._answer(msg.Submit("", "", "x"))
+    assert isinstance(answer, msg.Refused)
+    assert "Do not enter your password anywhere." in answer.text
 
 
 def test_update_is_for_who_is_signed_in(client: Client) -> None:
