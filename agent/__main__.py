@@ -52,6 +52,14 @@ class Call:
         print(title + (f"\n{message}" if message else ""), file=sys.stderr)
         return FAILED
 
+    def give_up(self, title: str, message: str) -> int:
+        """Without a terminal, a client that ends says so in a window: its icon is gone."""
+        if sys.stderr is None and self.options.command == "run":
+            from agent import dialog
+
+            dialog.tell(title, message)
+        return self.complain(title, message)
+
     def complain_about(self, answer: Request) -> int:
         """A refusal as the control channel words it."""
         reason = str(answer.get("reason"))
@@ -91,13 +99,9 @@ def main(arguments: list[str] | None = None) -> int:
         call.translations = translation(call.settings.language)
         return int(_COMMANDS[call.options.command](call))
     except UserError as exc:
-        if sys.stderr is None and call.options.command == "run":
-            from agent import dialog
-
-            dialog.tell(exc.title, exc.message)
-        return call.complain(exc.title, exc.message)
+        return call.give_up(exc.title, exc.message)
     except (AgentError, OSError) as exc:
-        return call.complain(str(exc))
+        return call.give_up(call._("coconowork client has stopped"), str(exc))
     except KeyboardInterrupt:
         return FAILED
 
