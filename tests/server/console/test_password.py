@@ -121,6 +121,7 @@ def test_push_off(browse: Browse, user: User, make_device: MakeDevice) -> None:
     assert not PendingChange.objects.filter(device=device).exists()
     text = page(client.get(answer.headers["Location"]))
     assert "Not applied" in text
+    assert "data-settled" not in text
     assert "Update the stored password…" in text
 
 
@@ -227,7 +228,9 @@ def test_outcomes(
     change = passwords.change_own(user, new_password=P2, push_to=[device], address=None)
     PendingChange.objects.update(outcome=outcome, failure="vault")
     client = browse(user)
-    assert said in page(client.get(f"/password/changed/{change.pk}/"))
+    text = page(client.get(f"/password/changed/{change.pk}/"))
+    assert said in text
+    assert "data-settled" in text
     assert said in client.get(f"/live/changed/{change.pk}/").json()["html"]
 
 
