@@ -84,6 +84,22 @@ def test_no_login_before_pending_is_durable() -> None:
     settled(world)
 
 
+def test_pending_becomes_durable_during_another_login() -> None:
+    """It is proven right after that one, without another connection."""
+    world = waiting()
+    world.hold = {"vault"}
+    world.change(P2)
+    world.cut()
+    world.hold = {"vault", "proof"}
+    world.advance(5)
+    world.release("vault")
+    assert world.tried == [P1]
+    world.release("proof")
+    assert world.tried == [P1, P1, P2]
+    assert list(world.sessions) == [1, 2]
+    settled(world)
+
+
 def test_pending_becomes_current_only_after_a_right_signature() -> None:
     """An impostor's welcome commits nothing; both passwords stay for the next try."""
     world = waiting()

@@ -88,6 +88,7 @@ def test_pending_cannot_be_written_and_the_connection_is_lost() -> None:
     world.vault_reason = Reason.VAULT_LOCKED
     world.release("vault")
     assert world.failed == []
+    assert not world.sessions[2].closed
     world.vault_reason = None
     world.release("proof")
     world.advance(100)
