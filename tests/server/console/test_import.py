@@ -52,7 +52,9 @@ def test_good_and_bad_lines(client: Client, administrator: User) -> None:
     assert all(user.account == administrator.account for user in made.values())
     assert made[f"{head}-b"].is_administrator
     assert AuditEvent.objects.filter(subject__in=made.values()).count() == 3
-    lines = dict(re.findall(r'scope="row"[^>]*>(\d+)</th>.*?class="state (on|bad)"', text, re.DOTALL))
+    lines = dict(
+        re.findall(r'scope="row"[^>]*>(\d+)</th>.*?class="state (on|bad)"', text, re.DOTALL)
+    )
     assert lines == {
         "2": "on", "4": "on", "5": "bad", "6": "bad", "7": "bad", "8": "bad", "9": "bad", "11": "on"
     }  # fmt: skip
