@@ -19,8 +19,8 @@ HERE = Path(__file__).resolve().parent
 ICO_SIZES = (16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64)
 """What Windows asks for at 100 to 400 %."""
 APP_SIZES = (*ICO_SIZES, 128, 256)
-PNG_SIZES = (32, 64)
-"""64 is for trays that scale by themselves, 32 for dialogs."""
+PNG_SIZES = (32, 40, 48, 56, 64)
+"""For dialogs at 100 to 200 %, and 64 for trays that scale by themselves."""
 OVERSAMPLING = 16
 GRID = 16
 

@@ -30,7 +30,6 @@ import win32security
 import win32ts
 
 from agent.core.events import NetworkChanged, SignedIn, SignInKind
-from agent.errors import AgentError
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +55,6 @@ CLASS_NAME = "CoconoworkClientSignIn"
 SESSION_KEY = r"Software\Coconowork\Client\Session"
 
 
-class WatchError(AgentError):
-    """The hidden window cannot be made."""
-
-
 class WindowsSignInWatcher:
     """`agent.ports.SignInWatcher`."""
 
@@ -77,7 +72,7 @@ class WindowsSignInWatcher:
         return self._session
 
     def start(self, emit: Emit) -> None:
-        """Raise WatchError when Windows does not let us hear."""
+        """A Windows that does not let us hear is logged: the client waits all the same."""
         self._emit = emit
         self.session()
         self._threads = [
@@ -86,8 +81,8 @@ class WindowsSignInWatcher:
         ]
         for thread in self._threads:
             thread.start()
-        if not self._ready.wait(START_S) or not self._hwnd:
-            raise WatchError("no window for session messages")
+        if not self._ready.wait(START_S):
+            log.error("the window for session messages is late")
 
     def stop(self) -> None:
         self._emit = lambda _: None

@@ -16,6 +16,8 @@ from agent.dialog.pipe import Pipe
 POLL_MS = 50
 """How often the pipe is looked at; Tk has no safe way to be told by another thread."""
 TOPMOST_MS = 400
+PICTURE_SIZES = (32, 40, 48, 56, 64)
+"""Of the pictures in `assets/`."""
 ERROR_COLOUR = "#b3261e"
 WARNING_COLOUR = "#8a5200"
 QUIET_COLOUR = "#5f6368"
@@ -130,12 +132,9 @@ class Window:
     def picture(self, name: str) -> tk.PhotoImage:
         """A picture from `assets/`, 32 px at 96 dpi."""
         if name not in self._pictures:
-            from PIL import Image, ImageTk
-
-            side = self.px(32)
-            with Image.open(self._assets / f"{name}-{32 if side <= 32 else 64}.png") as image:
-                drawn = image.resize((side, side), Image.Resampling.LANCZOS)
-            self._pictures[name] = ImageTk.PhotoImage(drawn, master=self.root)  # type: ignore[assignment]  # it behaves like one
+            side = max((size for size in PICTURE_SIZES if size <= self.px(32)), default=32)
+            drawn = tk.PhotoImage(master=self.root, file=self._assets / f"{name}-{side}.png")
+            self._pictures[name] = drawn.zoom(max(1, self.px(32) // side))
         return self._pictures[name]
 
     def heading(self, picture: str, text: str) -> tuple[ttk.Label, ttk.Label]:
