@@ -11,7 +11,6 @@ import itertools
 from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal
 
@@ -29,6 +28,7 @@ from agent.core.memory import Memory
 from agent.core.record import Identity, Record, new_device_key
 from agent.core.state import State
 from agent.core.view import View
+from tests.core import promises
 from tests.core.gateway import Account, Session
 
 HOME = Identity(server="wss://gw.example.com/gateway", user="tanaka")
@@ -60,6 +60,7 @@ class World:
             "tanaka": Account("tanaka", P1),
             "suzuki": Account("suzuki", P1),
         }
+        self.home = self.accounts["tanaka"]
         self.server_now, self.steady = BEGIN, 1000.0
         self.pc_error = timedelta(0)
         self.online, self.impostor, self.throttle_s, self.toast_fails = True, False, 0, False
@@ -154,10 +155,6 @@ class World:
         return self.machine.view(self.now)
 
     @property
-    def home(self) -> Account:
-        return self.accounts["tanaka"]
-
-    @property
     def session(self) -> Session:
         """The connection that stands."""
         return next(each for each in reversed(self.sessions.values()) if not each.closed)
@@ -166,7 +163,7 @@ class World:
         """Give `event` to the machine and perform what it answers, at once or later."""
         self._count()
         effects = self.machine.handle(event, self.now)
-        self._check(event, effects)
+        promises.hold(self, event, effects)
         for effect in effects:
             self._count()
             self.performed.append(effect)
@@ -347,28 +344,17 @@ class World:
             case do.WriteVault(step=step) | do.DeleteFromVault(step=step) if self.vault_reason:
                 return None if step is None else ev.VaultWriteFailed(step, self.vault_reason)
             case do.WriteVault(identity, record, step):
-                lost = self._works(identity, self.vault.get(identity))
+                lost = promises.works(self, identity, self.vault.get(identity))
                 self.vault[identity] = record
-                assert not lost or self._works(identity, record), "the last working password"
+                assert not lost or promises.works(self, identity, record), (
+                    "the last working password"
+                )
                 return ev.VaultWritten(step)
             case do.DeleteFromVault(identity, delete_step):
                 assert delete_step is not None or identity != self.settings
                 self.vault.pop(identity, None)
                 return None if delete_step is None else ev.VaultWritten(delete_step)
         raise AssertionError(job)
-
-    def _works(self, identity: Identity, record: Record | None) -> bool:
-        """Whether a client that starts with `record` would get in."""
-        if record is None:
-            return False
-        words = [] if record.refused else [record.password]
-        words += [record.pending.password] if record.pending and not record.pending.refused else []
-        account = self.accounts[identity.user]
-        for word in words:
-            with suppress(KeyError):
-                account.standing(word, self.server_now)
-                return True
-        return False
 
     def _note_proof(self, number: int) -> None:
         session = self.sessions.get(number)
@@ -410,18 +396,3 @@ class World:
             case ev.Received(number, msg.Challenge()):
                 self.answering.pop(number, None)
         self.handle(event)
-
-    # --- what holds at every moment
-
-    def _check(self, event: Event, effects: list[Effect]) -> None:
-        """No secret in anything that could be logged; only proven passwords are stored."""
-        shown = f"{event!r} {effects!r} {self.machine!r} {self.view!r} {vars(self.machine)!r}"
-        secrets = [P1, P2, P3, WRONG, *(record.device_key for record in self.vault.values())]
-        for secret in secrets:
-            assert secret not in shown, f"a secret in {type(event).__name__}"
-        for effect in effects:
-            if isinstance(effect, do.WriteVault):
-                before = self.vault.get(effect.identity)
-                known = {before.password} if before else set()
-                known |= {word for user, word in self.proven if user == effect.identity.user}
-                assert effect.record.password in known, "stored without proof"

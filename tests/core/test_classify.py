@@ -9,8 +9,7 @@ import asyncio
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -25,68 +24,9 @@ from websockets.http11 import Response
 from agent import connection
 from agent.core.classify import classify
 from agent.core.failure import Failure, Patience, Reason
+from tests.core.listeners import SECRET, Talk, answered, failure, http, says, server, unused_port
 
-Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
-BEHIND = "wss://gw.example.com/gateway"
-SECRET = "Telltale"
-
-
-@asynccontextmanager
-async def server(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Anything that listens on a port of this PC; the port."""
-
-    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await talk(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    listening = await asyncio.start_server(once, "127.0.0.1", 0, ssl=tls)
-    try:
-        yield listening.sockets[0].getsockname()[1]
-    finally:
-        listening.close()
-        await listening.wait_closed()
-
-
-def says(answer: bytes, *, after: bytes = b"\r\n\r\n") -> Talk:
-    """Wait for a request, give `answer`, close."""
-
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if after:
-            await reader.readuntil(after)
-        writer.write(answer)
-        await writer.drain()
-
-    return talk
-
-
-def http(status: str, *headers: str, body: str = "") -> Talk:
-    lines = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}", "", body]
-    return says("\r\n".join(lines).encode())
-
-
-async def failure(address: str, *, proxy: str | None = None) -> Failure:
-    """What `classify` makes of the real exception."""
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is what is asked
-        await connection.open_connection(address, proxy=proxy)
-    result = classify(caught.value, proxy=proxy is not None)
-    assert result.reason is not Reason.INTERNAL, repr(caught.value)
-    assert SECRET not in result.detail
-    return result
-
-
-async def unused_port() -> int:
-    async with server(says(b"")) as port:
-        return port
-
-
-async def answered(talk: Talk) -> Failure:
-    async with server(talk) as port:
-        return await failure(f"ws://127.0.0.1:{port}/gateway")
 
 
 # --- the way there
@@ -338,81 +278,13 @@ async def test_hung_up_in_the_tls_handshake() -> None:
     assert result.patience is Patience.SOON
 
 
-# --- proxies
-
-
-@pytest.mark.parametrize(
-    ("talk", "reason"),
-    [
-        pytest.param(http("407 Authentication Required"), Reason.PROXY_LOGIN, id="login"),
-        pytest.param(http("403 Forbidden"), Reason.PROXY_REFUSED, id="forbidden"),
-        pytest.param(http("502 Bad Gateway"), Reason.UNAVAILABLE, id="nothing behind it"),
-        pytest.param(http("504 Timeout"), Reason.UNAVAILABLE, id="silence behind it"),
-        pytest.param(http("302 Found"), Reason.PROXY_REFUSED, id="redirect"),
-        pytest.param(says(b"SSH-2.0-x\r\n\r\n"), Reason.PROXY_REFUSED, id="not a proxy"),
-        pytest.param(says(b""), Reason.PROXY_REFUSED, id="hangs up"),
-    ],
-)
-async def test_http_proxies(talk: Talk, reason: Reason) -> None:
-    """A proxy that refuses, asks for a login, or cannot get further."""
-    async with server(talk) as port:
-        result = await failure(BEHIND, proxy=f"http://127.0.0.1:{port}")
-    assert result.reason is reason
-
-
-@pytest.mark.parametrize("scheme", ["http", "socks5h", "socks5", "socks4a"])
-async def test_a_proxy_that_is_not_there(scheme: str) -> None:
-    """The user's address of the proxy is wrong, or it is down: the server is not to blame."""
-    proxy = f"{scheme}://127.0.0.1:{await unused_port()}"
-    result = await failure("wss://127.0.0.1:9/gateway", proxy=proxy)
-    assert result.reason is Reason.PROXY_UNREACHABLE
-
-
-async def test_a_proxy_whose_name_is_unknown() -> None:
-    """A name that does not resolve is the proxy's, not the server's."""
-    result = await failure(BEHIND, proxy="http://no-such-proxy.invalid:3128")
-    assert result.reason is Reason.PROXY_UNREACHABLE
-
-
-def socks5(*answers: bytes) -> Talk:
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for answer in answers:
-            await reader.read(300)
-            writer.write(answer)
-            await writer.drain()
-
-    return talk
-
-
-def reply(code: int) -> bytes:
-    return bytes([5, code, 0, 1, 0, 0, 0, 0, 0, 0])
-
-
-@pytest.mark.parametrize(
-    ("talk", "reason"),
-    [
-        pytest.param(socks5(b"\x05\xff"), Reason.PROXY_REFUSED, id="no method"),
-        pytest.param(socks5(b"\x05\x00", reply(2)), Reason.PROXY_REFUSED, id="rules"),
-        pytest.param(socks5(b"\x05\x00", reply(4)), Reason.UNAVAILABLE, id="no route behind it"),
-        pytest.param(socks5(b"\x05\x00", reply(5)), Reason.UNAVAILABLE, id="refused behind it"),
-        pytest.param(socks5(b"HTTP/1.1 400 Bad\r\n"), Reason.PROXY_REFUSED, id="not SOCKS"),
-        pytest.param(socks5(b""), Reason.PROXY_REFUSED, id="hangs up"),
-    ],
-)
-async def test_socks_proxies(talk: Talk, reason: Reason) -> None:
-    """The same distinctions for SOCKS."""
-    async with server(talk) as port:
-        result = await failure(BEHIND, proxy=f"socks5h://127.0.0.1:{port}")
-    assert result.reason is reason
-
-
 # --- connections that stood
 
 
 async def ended(end: Callable[[ServerConnection], Awaitable[None]], **options: float) -> Failure:
     """What becomes of a connection whose server does `end`."""
     async with (
-        serve(end, "127.0.0.1", 0) as listening,
+        serve(end, "127.0.0.1", 0, close_timeout=0.2) as listening,
         connect(
             f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}/",
             max_size=16_384,

@@ -19,6 +19,7 @@ from agent.core import messages as msg
 from agent.core.events import SignInKind, Timer
 from agent.core.failure import Failure, Reason
 from agent.core.state import State
+from tests.core import promises
 from tests.core.driver import BEGIN, HOME, KINDS, OTHER, P1, P2, P3, WRONG, Kind, World
 
 POOL = [P1, P2, P3, "Fourth4~4th", "Fifth5^5th", "Sixth6:6th"]
@@ -196,7 +197,7 @@ class Client(RuleBasedStateMachine):
         record = world.vault.get(world.settings) if world.settings else None
         if record is None:
             expected = {State.SIGNED_OUT}
-        elif world.settings and not world._works(world.settings, record):
+        elif world.settings and not promises.works(world, world.settings, record):
             expected = {State.NEEDS_PASSWORD}
         if any(world.replies[each] is not None for each in self.outs):
             expected.add(State.SIGNED_OUT)  # the vault would not forget it, and the user knows
@@ -213,4 +214,4 @@ class Client(RuleBasedStateMachine):
 
 
 TestClient = pytest.mark.timeout(600)(Client.TestCase)
-TestClient.settings = settings(max_examples=120, stateful_step_count=50, deadline=None)
+TestClient.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
