@@ -472,6 +472,12 @@ CASES: dict[str, tuple[Script, str, int | None, float]] = {
     "one iteration": (
         challenging(f"r={{nonce}}x,s={SALT_TEXT},i=1"), "protocol", 1000, LATER_S
     ),
+    "599,999 iterations": (
+        challenging(f"r={{nonce}}x,s={SALT_TEXT},i=599999"), "protocol", 1000, LATER_S
+    ),
+    "5,000,001 iterations": (
+        challenging(f"r={{nonce}}x,s={SALT_TEXT},i=5000001"), "protocol", 1000, LATER_S
+    ),
     "two counts": (
         challenging(f"r={{nonce}}x,s={SALT_TEXT},i=600000,i=1"), "protocol", 1000, LATER_S
     ),
