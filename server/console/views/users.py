@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -16,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
-from server import bus, clock
+from server import bus
 from server.console import audit, passwords, presence, temporary
 from server.console.events import PageAction
 from server.console.forms import ForcePasswordForm, UserFilterForm, UserForm
@@ -52,7 +53,7 @@ def _listed(account_id: int, form: UserFilterForm) -> QuerySet[User]:
     if state == "waiting":
         users = users.filter(pk__in=devices.filter(waiting_since__isnull=False).values("user"))
     elif state == "old":
-        old = devices.filter(login_password="old", login_valid_until__gt=clock.now())
+        old = devices.filter(login_password="old", login_valid_until__isnull=False)
         users = users.filter(pk__in=old.values("user"))
     elif state == "temporary":
         users = users.filter(must_change_password=True)
@@ -64,12 +65,11 @@ def _listed(account_id: int, form: UserFilterForm) -> QuerySet[User]:
 def _row(user: User) -> dict[str, object]:
     """A user with what the list says about the user's PCs."""
     pcs = [pc for pc in map(presence.Pc.of, user.devices.all()) if not pc.blocked]
-    ends = [pc.valid_until for pc in pcs if pc.password == "old" and pc.valid_until]
+    old = [(pc.valid_until, pc) for pc in pcs if pc.valid_until]
     return {
         "user": user,
         "waiting": any(pc.waiting for pc in pcs),
-        "old_until": min(ends, default=None),
-        "days_left_text": presence.days_left_text(min(ends)) if ends else "",
+        "old": min(old, key=itemgetter(0))[1] if old else None,
         "last_seen": max((pc.device.last_seen_at for pc in pcs), default=None),
     }
 

@@ -284,6 +284,19 @@ def test_old_password_list(
     assert [row[6] for row in rows[1:]] == ["shown", "not yet"]
 
 
+def test_old_passwords_in_the_list_of_users(
+    browse: Browse, administrator: User, user: User, make_device: MakeDevice
+) -> None:
+    """Beside each user, the PC that has the least time, or none any more; and as a filter."""
+    client, now = browse(administrator), clock.now()
+    for days, said in ((9, "9 days left"), (1, "1 day left"), (-1, "no longer valid")):
+        make_device(user, login_password="old", login_valid_until=now + timedelta(days=days))
+        text = page(client.get("/users/?state=old"))
+        assert said in text
+        assert user.username in text
+        assert f">{administrator.username}</a>" not in text
+
+
 def test_audit_filters(browse: Browse, administrator: User, user: User) -> None:
     """By name, action and day; what makes no sense shows nothing."""
     audit.record(PageAction.USER_ENABLED, actor=administrator, subject=user, address="192.0.2.1")
