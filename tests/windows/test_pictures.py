@@ -11,7 +11,7 @@ import pytest
 
 from installer.wine import windows_path
 from installer.winpy.assemble import ROOT
-from tests.windows.wine import INSIDE, Desktop, Language, Window, wait_for
+from tests.windows.wine import INSIDE, SCREEN, Desktop, Language, wait_for
 
 ASSETS = windows_path(ROOT / "assets")
 OLD = {
@@ -26,8 +26,7 @@ OLD = {
 STANDBY = {key: OLD[key] for key in ("server", "user", "console_url", "autostart")} | {
     "state": "standby"
 }
-ICON_FROM_RIGHT, ICON_FROM_BOTTOM = 10, 10
-"""The middle of the tray's only icon."""
+Box = tuple[int, int, int, int]
 
 WORDS: dict[str, dict[Language, str]] = {
     "update": {
@@ -64,33 +63,37 @@ class Person:
         """Wait for a line of the program."""
         wait_for(line, lambda: line in self.notes.read_text().splitlines())
 
-    def open_dialog(self, name: str, view: dict[str, object], title: str) -> Window:
+    def seen(self, kind: str, text: str = "") -> Box:
+        """Wait until the program sees such a window on the screen; where it is now."""
+
+        def look() -> Box | None:
+            lines = [line.split(" ", 5) for line in self.notes.read_text().splitlines()]
+            for word, *sides, said in reversed([line for line in lines if len(line) == 6]):
+                if word == kind and text in said:
+                    left, top, right, bottom = map(int, sides)
+                    return left, top, right, bottom
+            return None
+
+        return wait_for(f"{kind} {text}", look)
+
+    def open_dialog(self, name: str, view: dict[str, object], title: str) -> None:
         self.start("dialog", self.language, name, json.dumps(view), windows_path(self.notes))
-        return self.dialog(title)
+        self.seen("dialog", self.words[title])
 
-    def dialog(self, title: str) -> Window:
-        """The dialog of that title; drawn, with the keyboard."""
+    def keep(self, name: str) -> None:
+        """A picture of the dialog, once it has been drawn."""
+        self.desktop.xdotool("sleep", "0.8")
+        self.desktop.screenshot(f"{name}-{self.language}", box=self.seen("dialog"))
 
-        def look() -> Window | None:
-            found = self.desktop.window(title=self.words[title], kind="TkTopLevel")
-            return found if found and found.text == self.words[title] else None
-
-        return wait_for(title, look)
-
-    def keep(self, name: str, window: Window) -> None:
-        """A picture of the window, once it has been drawn."""
-        self.desktop.xdotool("sleep", "0.6")
-        self.desktop.screenshot(f"{name}-{self.language}", box=window.box)
-
+    @property
     def icon(self) -> tuple[int, int]:
-        """Where the tray's icon is."""
-        bar = wait_for("the task bar", lambda: self.desktop.window(kind="Shell_TrayWnd"))
-        return bar.box[2] - ICON_FROM_RIGHT, bar.box[3] - ICON_FROM_BOTTOM
+        """The middle of the tray's only icon."""
+        return SCREEN[0] - 10, SCREEN[1] - 10
 
-    def corner(self) -> tuple[int, int, int, int]:
+    @property
+    def corner(self) -> Box:
         """The lower right of the screen."""
-        right, bottom = self.icon()[0] + ICON_FROM_RIGHT, self.icon()[1] + ICON_FROM_BOTTOM
-        return right - 460, bottom - 320, right, bottom
+        return SCREEN[0] - 660, SCREEN[1] - 320, *SCREEN
 
 
 @pytest.fixture(scope="module", params=["ja", "en"])
@@ -116,58 +119,56 @@ def test_menu_by_mouse(person: Person) -> None:
     """Right click, the tooltip's and the menu's look, and the click on the password's line."""
     view = json.dumps({key: value for key, value in OLD.items() if key != "valid_until"})
     person.start("tray", person.language, view, windows_path(person.notes))
-    at = person.icon()
-    desktop = person.desktop
+    desktop, (x, y) = person.desktop, person.icon
 
-    def tooltip() -> Window | None:
-        x, y = at
+    def tooltip() -> bool:
         desktop.xdotool("mousemove", str(x - 200), str(y - 300), "mousemove", str(x), str(y))
         desktop.xdotool("sleep", "1")
-        return desktop.window(kind="tooltips_class32")
+        return "\ntip " in f"\n{person.notes.read_text()}"
 
-    assert person.words["30 days"] in wait_for("the tooltip", tooltip).text
-    desktop.screenshot(f"tray-tooltip-{person.language}", box=person.corner())
-    desktop.click(at, button=3)
-    menu = wait_for("the menu", lambda: desktop.window(kind="#32768"))
+    wait_for("the tooltip", tooltip)
+    person.seen("tip", person.words["30 days"])
+    desktop.screenshot(f"tray-tooltip-{person.language}", box=person.corner)
+    desktop.click(person.icon, button=3)
+    left, top, _, _ = person.seen("menu")
     desktop.xdotool("sleep", "0.5")
-    desktop.screenshot(f"tray-menu-{person.language}", box=person.corner())
-    left, top, _, _ = menu.box
+    desktop.screenshot(f"tray-menu-{person.language}", box=person.corner)
     # The state, the days left, a line, and then what we want.
     desktop.click((left + 60, top + 65))
     person.noted("update_password")
-    desktop.click(at)
+    desktop.click(person.icon)
     person.noted("status")
-    desktop.click(at, button=3)
-    menu = wait_for("the menu", lambda: desktop.window(kind="#32768"))
-    desktop.click((menu.box[0] + 60, menu.box[3] - 12))
+    person.notes.write_text("")
+    desktop.click(person.icon, button=3)
+    left, _, _, bottom = person.seen("menu")
+    desktop.click((left + 60, bottom - 12))
     person.noted("quit")
 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("days", "expected"), [("30", "30 days"), ("0", "today")])
 def test_toast(person: Person, days: str, expected: str) -> None:
-    """The manual's warning, on the screen."""
-    corner = person.corner()
-    person.start("toast", person.language, days, "12")
-    balloon = wait_for("toast", lambda: person.desktop.window(kind="tooltips_class32"))
-    person.desktop.screenshot(f"toast-{days}-{person.language}", box=corner)
-    assert person.words[expected] in balloon.text
-    wait_for("its end", lambda: not person.desktop.window(kind="tooltips_class32"))
+    """The manual's warning, on the screen; a click on its icon is heard."""
+    person.start("toast", person.language, days, windows_path(person.notes))
+    person.seen("tip", person.words[expected])
+    person.desktop.screenshot(f"toast-{days}-{person.language}", box=person.corner)
+    person.desktop.click(person.icon)
+    person.noted("clicked")
 
 
 @pytest.mark.timeout(240)
 def test_update_by_keyboard(person: Person) -> None:
     """A wrong password is said at the field; the right one is confirmed."""
-    window = person.open_dialog("password", OLD, "update")
-    person.keep("dialog-update", window)
+    person.open_dialog("password", OLD, "update")
+    person.keep("dialog-update")
     person.desktop.type("wrong")
     person.desktop.key("Return")
     person.noted("wss://gw.example.com/gateway tanaka wrong")
-    person.keep("dialog-update-wrong", person.dialog("update"))
+    person.keep("dialog-update-wrong")
     person.desktop.type("New-Pass1")
     person.desktop.key("Return")
     person.noted("wss://gw.example.com/gateway tanaka right")
-    person.keep("dialog-update-done", person.dialog("update"))
+    person.keep("dialog-update-done")
     person.desktop.key("Return")
     person.noted("closed")
 
@@ -175,14 +176,14 @@ def test_update_by_keyboard(person: Person) -> None:
 @pytest.mark.timeout(240)
 def test_first_set_up_by_keyboard(person: Person) -> None:
     """The server is filled in; user name, Tab, password, Enter."""
-    window = person.open_dialog("password", {"state": "signed_out"}, "sign in")
-    person.keep("dialog-sign-in", window)
+    person.open_dialog("password", {"state": "signed_out"}, "sign in")
+    person.keep("dialog-sign-in")
     person.desktop.type("tanaka")
     person.desktop.key("Tab")
     person.desktop.type("New-Pass1")
     person.desktop.key("Return")
     person.noted("wss://gw.example.com/gateway tanaka right")
-    person.keep("dialog-sign-in-done", person.dialog("sign in"))
+    person.keep("dialog-sign-in-done")
     person.desktop.key("Escape")
     person.noted("closed")
 
@@ -192,8 +193,8 @@ def test_status_by_keyboard(person: Person) -> None:
     """Each state looks its part; the button for the password is one shift+Tab away."""
     trouble = {**STANDBY, "state": "waiting", "reason": "no_such_host"}
     for name, view in (("trouble", trouble), ("standby", STANDBY), ("old", OLD)):
-        window = person.open_dialog("status", view, "status")
-        person.keep(f"dialog-status-{name}", window)
+        person.open_dialog("status", view, "status")
+        person.keep(f"dialog-status-{name}")
         if name == "old":
             person.desktop.key("shift+Tab", "space")
             person.noted("update_password")
@@ -204,6 +205,24 @@ def test_status_by_keyboard(person: Person) -> None:
 @pytest.mark.timeout(240)
 def test_about(person: Person) -> None:
     """Which program it is; Enter closes it."""
-    person.keep("dialog-about", person.open_dialog("about", STANDBY, "about"))
+    person.open_dialog("about", STANDBY, "about")
+    person.keep("dialog-about")
     person.desktop.key("Return")
     person.noted("closed")
+
+
+def test_session_has_another_name_after_each_sign_in(person: Person) -> None:
+    """Once per sign-in is decided by it; within one it stays, whoever asks."""
+    code = "from agent.adapters.signin_windows import logon_session; print(logon_session())"
+
+    def name() -> str:
+        done = person.desktop.python("-c", code)
+        assert done.code == 0, done.output
+        return done.output.strip()
+
+    first = name()
+    assert first
+    assert name() == first
+    person.desktop.sign_out()
+    person.desktop.sign_in()
+    assert name() != first

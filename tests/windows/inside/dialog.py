@@ -19,6 +19,7 @@ from agent.core.failure import Reason
 from agent.core.state import State
 from agent.core.view import Command, View
 from agent.i18n import translation
+from tests.windows.inside.look import watch
 
 
 def main() -> None:
@@ -46,6 +47,7 @@ def main() -> None:
     def on_command(command: Command) -> None:
         write(command.value)
 
+    watch(write)
     dialogs = ProcessDialogs(
         sign_in=sign_in,
         view=lambda: View(**fields),

@@ -1,24 +1,33 @@
-"""Shows the toast of the manual: `toast.py ASSETS LANGUAGE DAYS SECONDS`."""
+"""The toast of the manual, until it is clicked on: `toast.py ASSETS LANGUAGE DAYS NOTES`."""
 
 from __future__ import annotations
 
 import sys
-import time
+import threading
 from pathlib import Path
 
 from agent.adapters.toast_windows import WindowsToaster
 from agent.core import wording
 from agent.i18n import translation
+from tests.windows.inside.look import watch
 
 
 def main() -> None:
-    """Ends after SECONDS."""
-    assets, language, days, seconds = sys.argv[1:]
+    """Show it until it is clicked on, or the test ends."""
+    assets, language, days, notes = sys.argv[1:]
+
+    def write(line: str) -> None:
+        with Path(notes).open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+
+    watch(write)
+    clicked = threading.Event()
     toaster = WindowsToaster(Path(assets) / "app.ico")
     title, text = wording.warning(int(days), translation(language))
-    toaster.show(title, text, on_done=lambda _: None, on_click=lambda: None)
-    time.sleep(float(seconds))
+    toaster.show(title, text, on_done=lambda _: None, on_click=clicked.set)
+    clicked.wait(60)
     toaster.close()
+    write("clicked" if clicked.is_set() else "not clicked")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from agent.core.failure import Reason
 from agent.core.state import State
 from agent.core.view import Command, View
 from agent.i18n import LOCALE_DIR
+from tests.windows.inside.look import watch
 
 
 def main() -> None:
@@ -27,12 +28,16 @@ def main() -> None:
     translation = gettext.translation("agent", LOCALE_DIR, languages=[language], fallback=True)
     tray = PystrayTray(Path(assets), translation)
 
-    def on_command(command: Command) -> None:
+    def write(line: str) -> None:
         with Path(commands).open("a", encoding="utf-8") as file:
-            file.write(f"{command.value}\n")
+            file.write(f"{line}\n")
+
+    def on_command(command: Command) -> None:
+        write(command.value)
         if command is Command.QUIT:
             tray.stop()
 
+    watch(write)
     tray.show(View(**fields))
     tray.run(on_command)
 
