@@ -35,6 +35,8 @@ SWEEP_SECONDS = 15
 SPREAD_SECONDS = 30
 """Clients that a stopping gateway sends away come back within this time, spread out."""
 RETRY_AFTER_SECONDS = 60
+OPEN_SECONDS = 10
+"""How long TLS and the upgrade may take, each."""
 PING_SECONDS, PONG_SECONDS = 30, 20
 CLOSE_SECONDS = 5
 
@@ -142,6 +144,7 @@ class Gateway:
             compression=None,
             server_header=None,
             max_size=MAX_MESSAGE_BYTES,
+            open_timeout=OPEN_SECONDS,
             ping_interval=PING_SECONDS,
             ping_timeout=PONG_SECONDS,
             close_timeout=CLOSE_SECONDS,

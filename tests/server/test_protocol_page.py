@@ -89,6 +89,7 @@ def test_limits_are_as_on_the_page() -> None:
     for text in (
         f"**{messages.MAX_MESSAGE_BYTES:,} bytes**",
         f"path `{messages.PATH}`, subprotocol `{messages.SUBPROTOCOL}`",
+        f"upgrade must be finished within {gateway_server.OPEN_SECONDS} s",
         f"within {limits.login_s:.0f} s of the upgrade",
         f"more than {limits.message_burst} messages at\n  once",
         f"or {limits.messages_per_s} a second in the long run",
