@@ -115,6 +115,24 @@ def test_the_commit_cannot_be_written() -> None:
     assert world.state is State.STANDBY
 
 
+def test_a_failed_write_is_not_forgotten_over_a_wrong_password() -> None:
+    """The time to make up for it comes while the user's password is tried: it comes again."""
+    world = waiting()
+    world.hold = {"proof"}
+    world.change(P2)
+    world.vault_reason = Reason.VAULT_MISSING
+    world.release("proof")
+    world.vault_reason = None
+    world.advance(50)
+    world.hold = {"proof"}
+    world.sign_in(P3)
+    world.advance(15)
+    assert world.vault[HOME].password == P1
+    world.release("proof")
+    world.advance(91)
+    assert world.vault[HOME].password == P2
+
+
 def test_killed_before_the_commit_was_made_up_for() -> None:
     """Pending is tried first, and committed then."""
     world = waiting()
