@@ -220,7 +220,7 @@ class ProcessDialogs:
             sentences.append(_("Wait a moment and try again."))
         elif reason not in _SAYS_ALL:
             sentences.append(remedy)
-        return Refused(" ".join(sentences), _FIELDS.get(reason, "password"))
+        return Refused("\n".join(sentences), _FIELDS.get(reason, "password"))
 
     # --- in words
 

@@ -81,7 +81,7 @@ class View:
         entry = ttk.Entry(window.body, textvariable=self._values[name], width=34)
         entry.grid(row=row, column=1, sticky="ew", pady=window.px(4))
         entry.bind("<Control-a>", _select_all)
-        error = ttk.Label(window.body, style="Error.TLabel", wraplength=window.px(290))
+        error = ttk.Label(window.body, style="Error.TLabel", wraplength=window.px(320))
         error.grid(row=window.new_row(), column=1, sticky="w")
         error.grid_remove()
         self._entries[name], self._errors[name] = entry, error
@@ -126,7 +126,8 @@ class View:
 
     def _complain(self, name: str, text: str) -> None:
         name = name if name in self._entries else "password"
-        self._errors[name].configure(text=clean(text, 500))
+        lines = [clean(line, 300) for line in text.splitlines()[:5]]
+        self._errors[name].configure(text="\n".join(lines))
         self._errors[name].grid()
         entry = self._entries[name]
         entry.focus_set()

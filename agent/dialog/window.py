@@ -212,6 +212,7 @@ class Window:
             style.map(
                 "TButton", background=[("active", "#eaf1fb")], bordercolor=[("focus", ACCENT)]
             )
+            style.configure("TCheckbutton", indicatorsize=self.px(11))
             style.map("TCheckbutton", background=[("active", PAPER)])
             style.configure(
                 "TProgressbar",
