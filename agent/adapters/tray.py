@@ -22,7 +22,7 @@ class TrayError(AgentError):
 def open_tray(assets: Path, translation: gettext.NullTranslations, stream: TextIO) -> Tray:
     """The tray of this desktop; where there is no display, one that writes to `stream`."""
     try:
-        return PystrayTray(assets, translation)
+        return icon_tray(assets, translation)
     except TrayError as error:
         log.info("no icon: %s", error)
         from agent.adapters.tray_terminal import TerminalTray
@@ -30,7 +30,7 @@ def open_tray(assets: Path, translation: gettext.NullTranslations, stream: TextI
         return TerminalTray(stream, translation)
 
 
-def PystrayTray(assets: Path, translation: gettext.NullTranslations) -> Tray:  # noqa: N802 - which class it is depends on the platform
+def icon_tray(assets: Path, translation: gettext.NullTranslations) -> Tray:
     """The tray of this desktop, with the pictures in `assets`. Raise TrayError."""
     if sys.platform == "win32":
         from agent.adapters.tray_windows import WindowsTray

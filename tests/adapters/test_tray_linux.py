@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agent.adapters.tray import PystrayTray, TrayError, open_tray
+from agent.adapters.tray import TrayError, icon_tray, open_tray
 from agent.adapters.tray_terminal import TerminalTray
 from agent.core.state import State
 from agent.core.view import Command, View
@@ -45,7 +45,7 @@ class Running:
     """A tray whose loop runs on a thread, and what was picked."""
 
     def __init__(self, translation: gettext.NullTranslations = ENGLISH) -> None:
-        self.tray: Any = PystrayTray(ASSETS, translation)
+        self.tray: Any = icon_tray(ASSETS, translation)
         self.picked: list[Command] = []
         self.tray.show(View(State.STANDBY))
         self.thread = threading.Thread(target=self.tray.run, args=(self.picked.append,))
@@ -150,5 +150,5 @@ def test_without_display_it_is_the_terminal(
 
     monkeypatch.delenv("DISPLAY")
     with pytest.raises(TrayError):
-        PystrayTray(ASSETS, ENGLISH)
+        icon_tray(ASSETS, ENGLISH)
     assert isinstance(open_tray(ASSETS, ENGLISH, sys.stdout), TerminalTray)

@@ -27,7 +27,7 @@ from agent.adapters.toast_windows import (
     NIN_BALLOONUSERCLICK,
     WindowsToaster,
 )
-from agent.adapters.tray import PystrayTray
+from agent.adapters.tray import icon_tray
 from agent.ports import ToastError
 
 ASSETS = Path(__file__).parents[3] / "assets"
@@ -249,7 +249,7 @@ def test_long_texts_are_clipped(shown: Shown) -> None:
 
 def test_does_not_end_the_tray(shown: Shown) -> None:
     """win10toast posts WM_QUIT, which on the tray's thread would end its loop."""
-    tray = PystrayTray(ASSETS, gettext.NullTranslations())
+    tray = icon_tray(ASSETS, gettext.NullTranslations())
     thread = threading.Thread(target=tray.run, args=(lambda _: None,))
     thread.start()
     shown.show("text")

@@ -20,7 +20,7 @@ import pytest
 from pystray._util import win32
 
 from agent.adapters import tray_windows
-from agent.adapters.tray import PystrayTray, TrayError
+from agent.adapters.tray import TrayError, icon_tray
 from agent.adapters.tray_windows import ICON_ID, WM_CLOSE, WM_ENDSESSION, WM_QUERYENDSESSION
 from agent.core.failure import Reason
 from agent.core.state import State
@@ -60,7 +60,7 @@ class Running:
     """A tray whose loop runs on a thread, what was picked, and what the task bar was told."""
 
     def __init__(self, assets: Path = ASSETS) -> None:
-        self.tray: Any = PystrayTray(assets, ENGLISH)
+        self.tray: Any = icon_tray(assets, ENGLISH)
         self.picked: list[Command] = []
         self.error: Exception | None = None
         self.tray.show(STANDBY)

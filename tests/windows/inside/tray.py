@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-from agent.adapters.tray import PystrayTray
+from agent.adapters.tray import icon_tray
 from agent.core.failure import Reason
 from agent.core.state import State
 from agent.core.view import Command, View
@@ -26,7 +26,7 @@ def main() -> None:
     if fields.get("reason"):
         fields["reason"] = Reason(fields["reason"])
     translation = gettext.translation("agent", LOCALE_DIR, languages=[language], fallback=True)
-    tray = PystrayTray(Path(assets), translation)
+    tray = icon_tray(Path(assets), translation)
 
     def write(line: str) -> None:
         with Path(commands).open("a", encoding="utf-8") as file:
