@@ -221,7 +221,8 @@ class Runtime:
             case do.Disconnect(number):
                 self._cut(number)
             case do.Probe(number):
-                self._spawn(self._connections[number][0].probe())
+                if number in self._connections:
+                    self._spawn(self._connections[number][0].probe())
             case do.Send(number, message):
                 if number in self._connections:
                     log.debug("connection %d: send %s", number, type(message).__name__)
