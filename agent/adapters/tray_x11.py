@@ -6,6 +6,11 @@ thread has read. Here the loop's thread makes every call, and a pipe wakes it.
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError("for X11")
+
 import contextlib
 import logging
 import os

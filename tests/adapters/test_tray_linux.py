@@ -136,6 +136,27 @@ def test_stop_before_run_is_not_lost() -> None:
     made.end()
 
 
+def test_ends_when_the_display_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client learns that nobody can see it, instead of spinning."""
+    with x11.screen() as name:
+        monkeypatch.setenv("DISPLAY", name)
+        made = Running()
+        errors: list[Exception] = []
+
+        def run() -> None:
+            try:
+                made.tray.run(made.picked.append)
+            except TrayError as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        until(lambda: made.tray._icon is not None)
+    thread.join(x11.WAIT_S)
+    assert not thread.is_alive()
+    assert len(errors) == 1
+
+
 def test_has_no_balloons(running: Running) -> None:
     """Whoever warns learns that nobody saw it."""
     with pytest.raises(ToastError):

@@ -162,6 +162,14 @@ def test_comes_back_when_explorer_restarts(told: list[tuple[int, Any]], running:
     assert is_shown(running.window)
 
 
+def test_icon_that_got_lost_is_added_again(running: Running) -> None:
+    """Whatever took it from the task bar, the next change of state brings it back."""
+    running.tray._icon._message(win32.NIM_DELETE, 0)
+    assert not is_shown(running.window)
+    running.tray.show(View(State.CONNECTING))
+    until(lambda: is_shown(running.window))
+
+
 def test_does_not_stand_in_the_way_of_signing_out(running: Running) -> None:
     """pystray answers 0, which cancels the sign-out."""
     assert running.send(WM_QUERYENDSESSION) == 1
