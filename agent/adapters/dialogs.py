@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from gettext import NullTranslations
 from pathlib import Path
 
@@ -210,7 +210,7 @@ class ProcessDialogs:
                 return Refused(error.message, field)
         try:
             reason = self._sign_in(server, user, message.password).result(SUBMIT_S)
-        except TimeoutError:
+        except (TimeoutError, CancelledError):  # the latter: the client is ending
             reason = Reason.TIMED_OUT
         if reason is None:
             return Accepted()

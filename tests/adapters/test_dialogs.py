@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import tkinter
@@ -58,6 +59,7 @@ class Client:
         self.submitted: list[tuple[str, str, str]] = []
         self.answers: dict[str, Reason | None] = {}
         self.picked: list[Command] = []
+        self.unanswered: list[Future[Reason | None]] = []
         self.dialogs = ProcessDialogs(
             sign_in=self.sign_in,
             view=lambda: self.view,
@@ -72,6 +74,8 @@ class Client:
         future: Future[Reason | None] = Future()
         if password in self.answers:
             future.set_result(self.answers[password])
+        else:
+            self.unanswered.append(future)
         return future
 
 
@@ -81,6 +85,8 @@ def client() -> Iterator[Client]:
     yield made
     opened = made.dialogs._open is not None
     made.dialogs.close()
+    for future in made.unanswered:
+        future.cancel()
     if opened:
         until(lambda: not windows())
 
@@ -346,6 +352,10 @@ class Shown:
         os.close(self._from_dialog)
         for file in self._files:
             file.close()
+        # Tcl aborts when another thread's garbage collection comes upon what it has left.
+        for name in ("root", "content", "window", "_pipe"):
+            delattr(self, name)
+        gc.collect()
 
     def _reader_has_ended(self) -> None:
         until(lambda: "pipe" not in {thread.name for thread in threading.enumerate()})
