@@ -32,6 +32,11 @@ from agent.core.view import View
 __all__ = ["Machine", "Surroundings"]
 
 
+STEADY_S = 60.0
+"""Seconds that a login must have stood for delays to start anew. A server that welcomes and falls
+over would else see all of its clients at once, again and again."""
+
+
 class Machine:
     """One client. Not thread-safe: its owner calls `handle` from one place."""
 
@@ -63,6 +68,7 @@ class Machine:
         )
         self._failure: Failure | None = None
         self._tries = 0
+        self._succeeded_at: float | None = None
         self._next_try_at: datetime | None = None
         self.now = Instant(datetime.min.replace(tzinfo=UTC), 0.0)
 
@@ -210,11 +216,14 @@ class Machine:
 
     def connect(self, identity: Identity) -> None:
         """Open a connection; `next_attempt` follows when it stands."""
-        self._updates.forget_push()
+        self.disconnect()
         self._link.open(identity.server)
 
     def disconnect(self) -> None:
         """Have no connection."""
+        if self._succeeded_at is not None and self.now.steady - self._succeeded_at >= STEADY_S:
+            self._tries = 0
+        self._succeeded_at = None
         self._updates.forget_push()
         self._link.close()
 
@@ -259,8 +268,9 @@ class Machine:
             self._trouble(failure)
 
     def succeeded(self) -> None:
-        """The server has proven itself and accepted a password: delays start anew."""
-        self._tries = 0
+        """The server has proven itself and accepted a password."""
+        if self._succeeded_at is None:
+            self._succeeded_at = self.now.steady
 
     def _network_changed(self) -> None:
         if self._link.up:

@@ -83,8 +83,9 @@ def test_network_trouble_is_retried_for_ever_with_growing_delays() -> None:
     assert (world.view.reason, world.view.next_try_at) == (None, None)
 
 
-def test_delays_start_anew_only_after_a_right_signature() -> None:
-    """A connection that stands is no success yet, and neither is an impostor's welcome."""
+def test_delays_start_anew_only_after_a_login_that_lasted() -> None:
+    """A connection that stands is no success yet, nor an impostor's welcome, nor a right one by a
+    server that falls over within the minute."""
     world = World()
     world.impostor = True
     world.start()
@@ -95,7 +96,14 @@ def test_delays_start_anew_only_after_a_right_signature() -> None:
     world.impostor = False
     world.advance(3600)
     assert world.state is State.STANDBY
-    assert world.machine.tries == 0
+    for tries in (1, 2, 3):
+        world.cut()
+        assert world.machine.tries == tries
+        world.advance(world.timers[Timer.RETRY] - world.steady + 30)
+        assert world.state is State.STANDBY
+    world.advance(60)
+    world.cut()
+    assert world.machine.tries == 1
 
 
 def test_a_network_change_tries_at_once() -> None:
