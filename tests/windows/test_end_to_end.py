@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from installer.wine import windows_path
 from tests.windows.office import Office
@@ -104,10 +105,17 @@ class Pc:
             None,
         )
 
-    def refused(self) -> bool:
-        """Whether the log has said that a password was wrong."""
-        logs = self.desktop.drive_c.glob("users/*/AppData/Local/coconowork/Logs/client.log")
-        return any("refused" in log.read_text(encoding="utf-8") for log in logs)
+    def keep_refusal(self, name: str, title: str) -> None:
+        """Wait until the window says in red what is wrong, and keep its picture."""
+
+        def look() -> bool:
+            window = self.dialog(title)
+            with Image.open(self.desktop.screenshot(name, box=window.box)) as picture:
+                rgb = picture.convert("RGB").tobytes()
+            pixels = zip(rgb[::3], rgb[1::3], rgb[2::3], strict=True)
+            return sum(r > 150 and g < 90 and b < 90 for r, g, b in pixels) > 30
+
+        wait_for("the refusal", look, timeout_s=60)
 
     def no_dialog(self) -> None:
         """Until the client's windows are closed."""
@@ -198,17 +206,17 @@ def update_by_mouse(pc: Pc, *, old: str, new: str) -> None:
     """保存されているパスワードを更新…: a wrong password changes nothing, the right one all."""
     left, top, right, _ = pc.menu("menu-old-password").box
     pc.desktop.click(((left + right) // 2, top + UPDATE_ITEM))
-    window = pc.dialog("保存されているパスワードの更新")
+    title = "保存されているパスワードの更新"
+    pc.dialog(title)
     pc.desktop.type("wrong password")
     pc.desktop.key("Return")
-    wait_for("the refusal", lambda: "update-refused" if pc.refused() else None)
-    pc.keep("dialog-update-refused", window)
+    pc.keep_refusal("dialog-update-refused", title)
     assert old in pc.stored()
     pc.desktop.key("ctrl+a")
     pc.desktop.type(new)
     pc.desktop.key("Return")
     pc.wait_for_state("standby")
-    pc.keep("dialog-update-done", window)
+    pc.keep("dialog-update-done", pc.dialog(title))
     pc.desktop.key("Return")
     pc.no_dialog()
     assert new in pc.stored()

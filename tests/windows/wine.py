@@ -146,6 +146,11 @@ class Desktop(Wine):
             raise AssertionError(f"{script} failed: {done.output}")
         return json.loads(done.output)
 
+    def quiet_python(self, script: str, *arguments: str, timeout_s: float = 60) -> int:
+        """Run the script of that name in `inside/`, which may leave programs running."""
+        exe, path = self._winpy / "python.exe", INSIDE / f"{script}.py"
+        return self.quiet(*map(windows_path, (exe, path)), *arguments, timeout_s=timeout_s)
+
     def pytest(self, *arguments: str, timeout_s: float = 300) -> Finished:
         """Run tests of this checkout under the Windows Python."""
         command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", windows_path(ROOT)]
