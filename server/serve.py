@@ -70,15 +70,20 @@ def check_exposure(settings: Config) -> None:
     """Raise StartError for an address that others reach while nothing encrypts."""
     if bool(settings.tls_cert) != bool(settings.tls_key):
         raise StartError("--tls-cert and --tls-key belong together")
-    if config.is_loopback(settings.host):
-        return
-    if not settings.tls_cert and not settings.trusted_proxies:
+    encrypted = settings.tls_cert or settings.trusted_proxies
+    exposed = not config.is_loopback(settings.host)
+    if exposed and not encrypted:
         raise StartError(
             f"{settings.host} can be reached from other machines, and nothing would encrypt: "
             "give --tls-cert and --tls-key, or --behind-proxy when a proxy in front ends TLS"
         )
-    if not settings.public_url:
+    if exposed and not settings.public_url:
         raise StartError("--public-url is needed: where do people reach the console?")
+    if settings.public_url.startswith("https:") and not encrypted:
+        raise StartError(
+            "people reach the console by https, but nothing here ends TLS: give --tls-cert and "
+            "--tls-key, or --behind-proxy with the address of the proxy that does"
+        )
 
 
 def tls_context(settings: Config) -> ssl.SSLContext | None:
@@ -123,6 +128,7 @@ def prepare(settings: Config) -> None:
         settings.database_path.parent.mkdir(parents=True, exist_ok=True)
         django.setup()
         call_command("migrate", verbosity=0, interactive=False)
+        call_command("clearsessions")
     except OSError as exc:
         raise StartError(f"{exc.filename or settings.data_dir}: {exc.strerror}") from None
     except DatabaseError as exc:

@@ -225,6 +225,7 @@ def _converse(master: int, script: list[tuple[bytes, str]]) -> bytes:
     [
         (("--host=0.0.0.0",), "nothing would encrypt"),
         (("--host=0.0.0.0", "--behind-proxy=10.0.0.0/8"), "--public-url"),
+        (("--public-url=https://c.example",), "nothing here ends TLS"),
         (("--tls-cert=/none.pem",), "belong together"),
         (("--tls-cert=/none.pem", "--tls-key=/none.pem"), "/none.pem"),
         (("--port=many",), "0 to 65535"),
