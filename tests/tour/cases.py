@@ -42,11 +42,7 @@ def own_password_with_push(guide: Guide) -> None:
     guide.see(f"「{PUSH}」は ON", f"on={on}, 変更可={changeable}", expected=on and changeable)
     old = guide.password
     change(guide, person)
-    guide.see(
-        "「パスワードが変更されました。」",
-        person.text()[:60],
-        expected="パスワードが変更されました。" in person.text(),
-    )
+    expect_changed(guide, person)
     applied = wait_for_text(person, "反映済み")
     guide.see(
         "新しいパスワードがクライアントプログラムへ自動反映される",
@@ -120,11 +116,7 @@ def client_not_running(guide: Guide) -> None:
         expected=not on and not changeable,
     )
     change(guide, person)
-    guide.see(
-        "「パスワードが変更されました。」",
-        person.text()[:60],
-        expected="パスワードが変更されました。" in person.text(),
-    )
+    expect_changed(guide, person)
     expect_warning(guide, 30)
 
 
@@ -220,11 +212,7 @@ def administrators_own_password(guide: Guide) -> None:
     admin.fill("新しいパスワード", new)
     admin.fill("新しいパスワード(確認)", new)
     admin.press("変更")
-    guide.see(
-        "「パスワードが変更されました。」",
-        admin.text()[:60],
-        expected="パスワードが変更されました。" in admin.text(),
-    )
+    expect_changed(guide, admin)
     refused = not guide.person().log_in("/login/", guide.administrator, guide.admin_password)
     guide.see("管理機能は新しいパスワードだけを受け付ける", f"拒否={refused}", expected=refused)
     guide.admin_password = new
@@ -257,6 +245,12 @@ def change(guide: Guide, person: Person, *, current: bool = True) -> None:
     person.fill("新しいパスワード(確認)", new)
     person.press("変更")
     guide.password = new
+
+
+def expect_changed(guide: Guide, person: Person) -> None:
+    """The page after a change."""
+    done = "パスワードが変更されました。"
+    guide.see(f"「{done}」", person.text()[:60], expected=done in person.text())
 
 
 def expect_warning(guide: Guide, days: int) -> None:
