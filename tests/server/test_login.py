@@ -125,6 +125,6 @@ def test_any_client_first(first: str) -> None:
         ("9" * 400, "1", False),
     ],
 )
-def test_versions(version: str, minimum: str, too_old: bool) -> None:  # noqa: FBT001 - a table
+def test_versions(version: str, minimum: str, too_old: bool) -> None:
     """Compared number by number; one without numbers is too old once there is a minimum."""
     assert is_too_old(version, minimum) is too_old
