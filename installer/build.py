@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import shutil
 import sys
 import time
@@ -72,6 +73,8 @@ def build(folder: Path, work: Path) -> Product:
     folder.mkdir(parents=True)
     shutil.move(frozen, product.onedir)
     sign(product.onedir / f"{NAME}.exe")
+    for path in product.onedir.rglob("*"):
+        os.utime(path, (source_date(), source_date()))
     make_setup(product.onedir, product.version, product.setup)
     make_msi(product.onedir, product.version, product.msi)
     bill = bill_of_materials(

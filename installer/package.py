@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import struct
 import subprocess
 import sys
+import time
 import uuid
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -114,6 +117,29 @@ def _add_files(folder: Path, place: ET.Element, group: ET.Element, prefix: str =
             ET.SubElement(group, "ComponentRef", Id=f"c{key}")
 
 
+def _make_summary_repeat(path: Path, version: str) -> None:
+    """wixl notes the time and a random package code: put in those of the source instead."""
+    content = path.read_bytes()
+    found = subprocess.run(
+        ["msiinfo", "suminfo", str(path)], capture_output=True, text=True, check=True
+    ).stdout
+    code = re.search(r"\(UUID\): (\{[0-9A-F-]{36}\})", found)
+    if code is None or content.count(code[1].encode()) != 1:
+        raise BuildError("the MSI's package code was not found")
+    files = hashlib.sha256(b"".join(re.findall(rb"MSCF.*", content, re.DOTALL))).hexdigest()
+    content = content.replace(code[1].encode(), f"{{{_guid(f'{version} {files}')}}}".encode())
+    epoch, ticks = 116_444_736_000_000_000, 10_000_000  # 1601 in 100 ns, and a second
+    stamp = struct.pack("<Q", epoch + source_date() * ticks)
+    recent = range(int(time.time()) - 3600, int(time.time()) + 60)
+
+    def pin(match: re.Match[bytes]) -> bytes:
+        seconds = (struct.unpack("<Q", match[2])[0] - epoch) // ticks
+        return match[1] + (stamp if seconds in recent else match[2])
+
+    # VT_FILETIME and its value.
+    path.write_bytes(re.sub(rb"(\x40\x00\x00\x00)(.{7}\x01)", pin, content, flags=re.DOTALL))
+
+
 def make_msi(onedir: Path, version: str, out: Path) -> Path:
     """The MSI for managed PCs, with the same files, signed. Raise BuildError."""
     ET.register_namespace("", WIX)
@@ -136,5 +162,6 @@ def make_msi(onedir: Path, version: str, out: Path) -> Path:
     _run(wixl, cwd=onedir)  # it finds files by names that are relative to where it runs
     for correction in MSI_CORRECTIONS:
         _run(["msibuild", str(out), "-q", correction])
+    _make_summary_repeat(out, version)
     sign(out)
     return out

@@ -67,7 +67,7 @@ def license_texts(site_packages: Path, python_license: str) -> str:
             if ".dist-info" in str(file)
             and re.match(r"(?i)(licen[cs]e|copying|notice|authors)", file.name)
         ]
-        parts.append("\n\n".join([f"{package.name} {version}: {license_of(package)}", *texts]))
+        parts.append("\n\n".join([f"{name} {version}: {license_of(package)}", *texts]))
     return f"\n\n{'=' * 78}\n\n".join(parts) + "\n"
 
 

@@ -97,6 +97,7 @@ Page custom ServerPage ServerPageLeave
 
 !addincludedir "${HERE}"
 !include "strings.nsh"
+UninstallButtonText "$(T_REMOVE)"
 !include "arguments.nsh"
 !include "address.nsh"
 !include "client.nsh"
@@ -298,6 +299,13 @@ SectionEnd
 
 Function un.onInit
   SetRegView 64
+  ${GetParameters} $0
+  ${GetOptions} $0 "/LANG=" $1
+  ${If} $1 == "ja"
+    StrCpy $LANGUAGE ${LANG_JAPANESE}
+  ${ElseIf} $1 == "en"
+    StrCpy $LANGUAGE ${LANG_ENGLISH}
+  ${EndIf}
   ReadRegStr $0 HKLM "${UNINSTALL_KEY}" "InstallLocation"
   ${If} $0 == $INSTDIR
     StrCpy $AllUsers 1

@@ -28,7 +28,7 @@ class Words:
     next: str
     install: str
     finish: str
-    uninstall: str
+    remove: str
     close: str
     welcome: str
     server: str
@@ -36,16 +36,15 @@ class Words:
     done: str
     bad_address: str
     forget: str
-    yes: str
 
 
 WORDS = [
-    Words("ja", "次へ", "インストール", "完了", "アンインストール", "閉じる", "ようこそ",
+    Words("ja", "次へ", "インストール", "完了", "削除(", "閉じる", "ようこそ",
           "ココナワークサーバ", "インストール先", "完了しました", "使用できません",
-          "設定も削除", "はい"),
+          "設定も削除"),
     Words("en", "&Next", "&Install", "&Finish", "&Uninstall", "&Close", "Welcome",
           "Coconowork server", "Choose Install Location", "has been installed", "cannot be used",
-          "settings as well", "Yes"),
+          "settings as well"),
 ]  # fmt: skip
 
 
@@ -119,14 +118,12 @@ def test_every_page(desktop: Desktop, product: Built, words: Words) -> None:
     assert "Coconowork Client" in registry(pc, rf"HKCU\{RUN}")
 
     folder = programs_folder(pc)
-    # The uninstaller knows no /LANG: it speaks as Windows does, which here is Japanese.
-    spoken = WORDS[0]
-    pc.launch(rf"{folder}\uninstall.exe")
-    picture(pc, f"{shot}-5-uninstall", spoken.uninstall)
-    press(pc, spoken.uninstall, spoken.uninstall)
-    picture(pc, f"{shot}-6-forget", spoken.forget)
-    press(pc, spoken.forget, spoken.yes)
-    press(pc, spoken.close, spoken.close)
+    pc.launch(rf"{folder}\uninstall.exe", f"/LANG={words.language}")
+    picture(pc, f"{shot}-5-uninstall", words.remove)
+    press(pc, words.remove, words.remove)
+    picture(pc, f"{shot}-6-forget", words.forget)
+    press(pc, words.forget, "はい")  # a message box speaks as Windows does
+    press(pc, words.close, words.close)
     wait_for("the uninstaller's end", lambda: not unix_path(pc, folder).exists())
     assert running(pc) == []
     wait_for("nothing left", lambda: not traces(pc))
