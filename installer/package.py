@@ -117,7 +117,7 @@ def _add_files(folder: Path, place: ET.Element, group: ET.Element, prefix: str =
             ET.SubElement(group, "ComponentRef", Id=f"c{key}")
 
 
-def _make_summary_repeat(path: Path, version: str) -> None:
+def _make_summary_repeat(path: Path) -> None:
     """wixl notes the time and a random package code: put in those of the source instead."""
     content = path.read_bytes()
     found = subprocess.run(
@@ -126,8 +126,6 @@ def _make_summary_repeat(path: Path, version: str) -> None:
     code = re.search(r"\(UUID\): (\{[0-9A-F-]{36}\})", found)
     if code is None or content.count(code[1].encode()) != 1:
         raise BuildError("the MSI's package code was not found")
-    files = hashlib.sha256(b"".join(re.findall(rb"MSCF.*", content, re.DOTALL))).hexdigest()
-    content = content.replace(code[1].encode(), f"{{{_guid(f'{version} {files}')}}}".encode())
     epoch, ticks = 116_444_736_000_000_000, 10_000_000  # 1601 in 100 ns, and a second
     stamp = struct.pack("<Q", epoch + source_date() * ticks)
     recent = range(int(time.time()) - 3600, int(time.time()) + 60)
@@ -137,7 +135,11 @@ def _make_summary_repeat(path: Path, version: str) -> None:
         return match[1] + (stamp if seconds in recent else match[2])
 
     # VT_FILETIME and its value.
-    path.write_bytes(re.sub(rb"(\x40\x00\x00\x00)(.{7}\x01)", pin, content, flags=re.DOTALL))
+    content = re.sub(rb"(\x40\x00\x00\x00)(.{7}\x01)", pin, content, flags=re.DOTALL)
+    nobody = f"{{{uuid.UUID(int=0)}}}".encode()
+    content = content.replace(code[1].encode(), nobody)
+    of_content = f"{{{_guid(hashlib.sha256(content).hexdigest())}}}".encode()
+    path.write_bytes(content.replace(nobody, of_content))
 
 
 def make_msi(onedir: Path, version: str, out: Path) -> Path:
@@ -162,6 +164,6 @@ def make_msi(onedir: Path, version: str, out: Path) -> Path:
     _run(wixl, cwd=onedir)  # it finds files by names that are relative to where it runs
     for correction in MSI_CORRECTIONS:
         _run(["msibuild", str(out), "-q", correction])
-    _make_summary_repeat(out, version)
+    _make_summary_repeat(out)
     sign(out)
     return out
