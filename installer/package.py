@@ -74,6 +74,16 @@ def wizard_picture(folder: Path) -> None:
     picture.save(folder / "wizard.bmp")
 
 
+def _list_files(onedir: Path, target: Path) -> None:
+    """NSIS would take files in the order of the disk, which is another on each."""
+    lines = []
+    for folder in (onedir, *sorted(path for path in onedir.rglob("*") if path.is_dir())):
+        name = folder.relative_to(onedir).as_posix().replace("/", "\\")
+        lines.append('SetOutPath "$INSTDIR\\new' + ("" if name == "." else f"\\{name}") + '"')
+        lines += [f'File "{path}"' for path in sorted(folder.iterdir()) if path.is_file()]
+    target.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
 def make_setup(onedir: Path, version: str, out: Path, *, fast: bool = False) -> Path:
     """The setup program, signed, with a signed uninstaller in it; larger when `fast`.
 
@@ -82,9 +92,10 @@ def make_setup(onedir: Path, version: str, out: Path, *, fast: bool = False) -> 
     art = BUILD / "wizard"
     art.mkdir(parents=True, exist_ok=True)
     wizard_picture(art)
+    _list_files(onedir, art / "files.nsh")
     signer = f"{sys.executable} -m installer.sign"
     definitions = {
-        "VERSION": version, "DIST": onedir, "OUT": out, "HERE": SETUP, "ICON": ICON, "ART": art,
+        "VERSION": version, "OUT": out, "HERE": SETUP, "ICON": ICON, "ART": art,
         "SIGN": signer,
     }  # fmt: skip
     arguments = [f"-D{name}={value}" for name, value in definitions.items()]

@@ -1,10 +1,9 @@
 ; The setup program. installer/package.py calls makensis with
 ;   VERSION   such as 1.2.3
-;   DIST      the folder that PyInstaller made
 ;   OUT       where the setup program goes
 ;   HERE      this folder
 ;   ICON      the .ico of all these programs
-;   ART       folder with wizard.bmp
+;   ART       folder with wizard.bmp, and files.nsh: all that PyInstaller made
 ;   SIGN      command that signs the file named after it
 ; Command line and exit codes are in docs/admin.md; tests/windows/test_setup.py holds them to it.
 
@@ -240,7 +239,7 @@ Section
   RMDir /r "$INSTDIR\new"
   SetOutPath "$INSTDIR\new"
   ClearErrors
-  File /r "${DIST}/*"
+  !include "${ART}/files.nsh"
   SetOutPath "$INSTDIR"
   ${If} ${Errors}
     RMDir /r "$INSTDIR\new"
