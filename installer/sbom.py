@@ -91,13 +91,7 @@ def bill_of_materials(
                 "scope": "excluded" if name in BUILD_ONLY else "required",
                 "licenses": [{"license": {"name": license_of(packages[name])}}],
                 "purl": f"pkg:pypi/{name}@{of_version}",
-                "externalReferences": [
-                    {
-                        "type": "distribution",
-                        "url": f"https://pypi.org/project/{name}/{of_version}/",
-                        "hashes": [{"alg": "SHA-256", "content": one} for one in hashes],
-                    }
-                ],
+                "hashes": [{"alg": "SHA-256", "content": one} for one in hashes],
             }
         )
     internal = onedir / "_internal"

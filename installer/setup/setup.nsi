@@ -26,6 +26,8 @@ CRCCheck on
 !define SETTINGS "Software\Coconowork\Client"
 !define POLICIES "Software\Policies\Coconowork\Client"
 !define RUN_KEY "Software\Microsoft\Windows\CurrentVersion\Run"
+; Where Windows and the client's menu keep that a program of RUN_KEY is switched off.
+!define APPROVED_KEY "Software\Microsoft\Windows\CurrentVersion\Explorer\StartupApproved\Run"
 !define RUN_VALUE "Coconowork Client"
 !define UNINSTALL_KEY "Software\Microsoft\Windows\CurrentVersion\Uninstall\Coconowork Client"
 !define USER_FOLDER "coconowork" ; in the user's local application data: settings, state, log
@@ -350,4 +352,6 @@ Section Uninstall
   DeleteRegKey /ifempty SHCTX "Software\Coconowork"
   DeleteRegValue SHCTX "${RUN_KEY}" "${RUN_VALUE}"
   DeleteRegValue HKCU "${RUN_KEY}" "${RUN_VALUE}"
+  DeleteRegValue SHCTX "${APPROVED_KEY}" "${RUN_VALUE}"
+  DeleteRegValue HKCU "${APPROVED_KEY}" "${RUN_VALUE}"
 SectionEnd
