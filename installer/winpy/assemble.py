@@ -155,9 +155,9 @@ def make_stable_dll(target: Path) -> None:
 def install_packages(target: Path) -> None:
     """The client's Windows dependencies and the tools, hash-checked; uv reads Windows markers."""
     command = [
-        uv(), "pip", "install", "--system-certs", "-q", "--python-platform", "x86_64-pc-windows-msvc",
-        "--python-version", "3.11", "--target", str(target / "Lib/site-packages"),
-        "--only-binary", ":all:", "--no-deps", "--require-hashes", "--link-mode", "copy",
+        uv(), "pip", "install", "--quiet", "--system-certs",
+        "--python-platform", "x86_64-pc-windows-msvc", "--python-version", "3.11",
+        "--target", str(target / "Lib/site-packages"), "--only-binary", ":all:", "--no-deps", "--require-hashes", "--link-mode", "copy",
     ]  # fmt: skip
     for path in sorted(INSTALLER.glob("requirements*.txt")):
         command += ["-r", str(path)]
