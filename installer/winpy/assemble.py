@@ -157,7 +157,8 @@ def install_packages(target: Path) -> None:
     command = [
         uv(), "pip", "install", "--quiet", "--system-certs",
         "--python-platform", "x86_64-pc-windows-msvc", "--python-version", "3.11",
-        "--target", str(target / "Lib/site-packages"), "--only-binary", ":all:", "--no-deps", "--require-hashes", "--link-mode", "copy",
+        "--target", str(target / "Lib/site-packages"),
+        "--only-binary", ":all:", "--no-deps", "--require-hashes", "--link-mode", "copy",
     ]  # fmt: skip
     for path in sorted(INSTALLER.glob("requirements*.txt")):
         command += ["-r", str(path)]
