@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+
+NEEDS = {"keyring": ("dbus-daemon", "gnome-keyring-daemon"), "display": ("Xvfb", "xdotool")}
+"""Marker to the programs that its tests cannot do without."""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what this machine cannot run, and say which program is lacking."""
+    for marker, programs in NEEDS.items():
+        missing = [program for program in programs if shutil.which(program) is None]
+        if missing and item.get_closest_marker(marker):
+            pytest.skip(f"not on this machine: {', '.join(missing)} (.ci/packages test)")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -30,10 +43,8 @@ def no_settings_of_the_developer() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def keyring_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment that leads to a real Secret Service of the tests' own."""
-    from server.demo_keyring import missing_packages, private_keyring
+    from server.demo_keyring import private_keyring
 
-    if missing := missing_packages():
-        pytest.skip(f"Debian packages are missing: {' '.join(missing)}")
     directory: Path = tmp_path_factory.mktemp("keyring")
     with private_keyring(directory) as environment:
         yield environment
