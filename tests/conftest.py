@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-
 NEEDS = {"keyring": ("dbus-daemon", "gnome-keyring-daemon"), "display": ("Xvfb", "xdotool")}
 """Marker to the programs that its tests cannot do without."""
 
