@@ -47,5 +47,5 @@ requirements: $(STAMP) ## pin the dependencies of pyproject.toml anew
 	sh .ci/requirements
 
 clean: ## remove what was made here
-	rm -rf $(VENV) build dist .demo .artifacts .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist .artifacts .mypy_cache .ruff_cache .pytest_cache
 	find . -name '*.mo' -not -path './.venv/*' -delete

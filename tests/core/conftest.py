@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 
 import pytest
-import scramp.utils
 from hypothesis import HealthCheck, settings
+
+from tests.pbkdf2 import derived_once
 
 # The machines that run this are shared and slow at times: how long an example takes says nothing.
 settings.register_profile(
@@ -18,11 +18,5 @@ settings.load_profile("project")
 
 @pytest.fixture(scope="session", autouse=True)
 def _derive_once() -> Iterator[None]:
-    """PBKDF2 at 600,000 iterations takes 0.3 s: the same answers, each computed once."""
-    original = scramp.utils.pbkdf2_hmac_hashlib
-    remembered = functools.cache(original)
-    scramp.utils.pbkdf2_hmac_hashlib = lambda hf, password, salt, iterations: remembered(
-        hf, password, salt, int(iterations)
-    )
-    yield
-    scramp.utils.pbkdf2_hmac_hashlib = original
+    with derived_once():
+        yield

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import functools
 import itertools
 import os
 import shutil
@@ -16,12 +15,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import django
 import pytest
-import scramp.utils
 from django.apps import apps
 from django.core.management import call_command
 from django.db import connection
 
 from server import clock, config
+from tests.pbkdf2 import derived_once
 
 if TYPE_CHECKING:
     from server.console.models import Account, Device, User
@@ -43,14 +42,8 @@ SALT = b"a salt for tests"
 
 @pytest.fixture(scope="session", autouse=True)
 def _hash_once() -> Iterator[None]:
-    """Remember each PBKDF2 (0.3 s), on either side: the same answers at full iterations."""
-    original = scramp.utils.pbkdf2_hmac_hashlib
-    remembered = functools.cache(original)
-    scramp.utils.pbkdf2_hmac_hashlib = lambda hf, password, salt, iterations: remembered(
-        hf, password, salt, int(iterations)
-    )
-    yield
-    scramp.utils.pbkdf2_hmac_hashlib = original
+    with derived_once():
+        yield
 
 
 @pytest.fixture(scope="session")
