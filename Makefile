@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 CATALOGUES := agent/locale server/console/locale
 
-.PHONY: help catalogues demo test check fix dist messages requirements clean
+.PHONY: help catalogues demo test check fix bench dist messages requirements clean
 
 help:
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -36,6 +36,9 @@ check: catalogues ## lint and types only
 fix: $(STAMP) ## sort imports and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: catalogues ## measure client and server; ONLY=name measures one thing, SHORT=1 only tries it
+	@$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY)) $(if $(SHORT),--short)
 
 dist: catalogues ## build the Windows program, its setup program and the MSI
 	$(BIN)/python -m installer.build

@@ -1,0 +1,78 @@
+"""`make bench`: runs the benches one after the other, prints their tables, renews the page.
+
+How to write one: put a module into this folder whose name begins with `gateway_`, `console_` or
+`client_`. The first line of its docstring is the heading, the rest stands below it on the page:
+say what is measured and how. `BASELINE` and `PEER` name the two columns for comparison, where it
+has them. `run(size)` measures and returns `Figure`s; `size.short` asks for a few seconds that
+only show that everything runs, with figures that are plausible and no more. A bench starts what
+it needs (`stage.py` has servers and databases, `machine.py` what processes cost), leaves nothing
+behind, and raises when it cannot measure; the others then go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import logging
+import sys
+import time
+from datetime import UTC, datetime
+
+from tests.bench import machine, report
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0 when every bench ran."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--only", metavar="NAME", nargs="*", help=", ".join(report.names()))
+    parser.add_argument("--short", action="store_true", help="see that they run; writes nothing")
+    parser.add_argument("--print", action="store_true", help="write nothing")
+    options = parser.parse_args(arguments)
+    wanted = options.only or report.names()
+    if unknown := set(wanted) - set(report.names()):
+        parser.error(f"no such bench: {', '.join(sorted(unknown))}")
+    logging.basicConfig(level=logging.WARNING)
+    machine.raise_file_limit()
+    size = report.Size(short=options.short)
+    record, failed = report.read_record(), []
+    for name in wanted:
+        entry = _measure(name, size)
+        if entry is None:
+            failed.append(name)
+        else:
+            record[name] = entry
+        gc.collect()
+    if not (options.short or options.print):
+        known = set(report.names())
+        report.publish({name: entry for name, entry in record.items() if name in known})
+    if failed:
+        print(f"did not run: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _measure(name: str, size: report.Size) -> report.Entry | None:
+    print(f"\n{name} …", flush=True)
+    began = time.monotonic()
+    try:
+        bench = report.load(name)
+        figures = bench.run(size)
+        _check(figures)
+    except Exception:
+        logging.getLogger(name).exception("this bench failed")
+        return None
+    print(f"{bench.title}\n{report.table(bench, figures)}")
+    print(f"({time.monotonic() - began:.0f} s)", flush=True)
+    date = datetime.now(UTC).strftime("%Y-%m-%d")
+    return report.Entry(date=date, machine=machine.describe(), figures=figures)
+
+
+def _check(figures: list[report.Figure]) -> None:
+    """Raise ValueError for what cannot have been measured."""
+    if not figures:
+        raise ValueError("no figures")
+    if doubtful := [each.what for each in figures if not each.is_plausible]:
+        raise ValueError(f"no plausible figure for {', '.join(doubtful)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
