@@ -1,0 +1,73 @@
+"""What a process counts for Prometheus, and the HTTP server that shows it.
+
+Metrics are of this process and since its start. Labels have few, fixed values: never a name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+_QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_SLOW = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600, 86_400)
+
+waiting = Gauge("coconowork_waiting_clients", "Clients that wait on this gateway, logged in.")
+connections = Gauge("coconowork_connections", "Open connections of clients, logged in or not.")
+logins = Counter(
+    "coconowork_logins",
+    "Logins by outcome: `current` and `old` (accepted, by which password), or why it was refused.",
+    ["outcome"],
+)
+login_seconds = Histogram(
+    "coconowork_login_seconds",
+    "From `hello` to `welcome`, with the client's share.",
+    buckets=_QUICK,
+)
+pushes_sent = Counter("coconowork_pushes_sent", "Changed passwords sent to a client, repeats too.")
+push_seconds = Histogram(
+    "coconowork_push_seconds",
+    "From the change in the console to its sending to a client that waits.",
+    buckets=_QUICK,
+)
+pushes_applied = Counter("coconowork_pushes_applied", "Pushed passwords that a client has proven.")
+push_applied_seconds = Histogram(
+    "coconowork_push_applied_seconds",
+    "From the change in the console to the client's login with it.",
+    buckets=_SLOW,
+)
+pushes_failed = Counter(
+    "coconowork_pushes_failed", "Pushed passwords that a client could not take.", ["reason"]
+)
+connections_refused = Counter(
+    "coconowork_connections_refused",
+    "Connections turned away before a login: `stopping`, `too_many`, `too_many_unproven` …",
+    ["reason"],
+)
+connections_cut = Counter(
+    "coconowork_connections_cut",
+    "Connections that the gateway ended: `slow_reader`, `silent`, `login_deadline`, `protocol` …",
+    ["reason"],
+)
+database_errors = Counter(
+    "coconowork_database_errors", "Work that the database failed at, by what it was.", ["work"]
+)
+bus_reconnects = Counter(
+    "coconowork_bus_reconnects", "How often the wake-ups of other nodes had to be asked for anew."
+)
+
+
+@contextmanager
+def served(host: str, port: int) -> Iterator[int]:
+    """Answer at `http://host:port/metrics` from a thread of its own; yields the port.
+
+    Raise OSError when it cannot listen there.
+    """
+    server, thread = start_http_server(port, addr=host)
+    try:
+        yield int(server.server_port)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
