@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import scramp.utils
+import pytest
 
 
 @contextmanager
 def derived_once() -> Iterator[None]:
     """The same answers at full iterations, on either side, remembered."""
-    original = scramp.utils.pbkdf2_hmac_hashlib
-    remembered = functools.cache(original)
-    scramp.utils.pbkdf2_hmac_hashlib = lambda hf, password, salt, iterations: remembered(
-        hf, password, salt, int(iterations)
-    )
-    yield
-    scramp.utils.pbkdf2_hmac_hashlib = original
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hashlib, "pbkdf2_hmac", functools.cache(hashlib.pbkdf2_hmac))
+        yield

@@ -84,7 +84,7 @@ class Send:
 
 @dataclass(frozen=True)
 class ComputeProof:
-    """Derive the keys on another thread (0.3 s of CPU): ProofReady or ProofRefused."""
+    """Make the proof on another thread (0.3 s of CPU at first): ProofReady or ProofRefused."""
 
     connection: int
     handshake: Handshake

@@ -81,7 +81,12 @@ class Logins:
     def _attempt(self, kind: Kind, identity: Identity, record: Record) -> None:
         pc = self._host.pc
         try:
-            handshake = Handshake(user=identity.user, password=record.password, nonce=pc.nonce())
+            handshake = Handshake(
+                user=identity.user,
+                password=record.password,
+                nonce=pc.nonce(),
+                known=self._stored.keys,
+            )
         except HandshakeError:
             self._refused(kind, "credentials", goes_on=True)
         else:
@@ -116,6 +121,7 @@ class Logins:
         except HandshakeError as exc:
             self._host.lost(exc.failure)
             return
+        self._stored.learn(attempt.handshake.keys)
         self._link.welcomed()
         self._host.succeeded()
         if attempt.kind is Kind.CANDIDATE:

@@ -14,6 +14,7 @@ from agent.core import messages as msg
 from agent.core.effects import Outbox
 from agent.core.events import Step
 from agent.core.failure import Reason
+from agent.core.handshake import Keys
 from agent.core.record import Identity, Pending, Record
 from agent.core.remembered import Remembered
 
@@ -39,8 +40,37 @@ class Stored:
         self._do = outbox
         self._remembered = remembered
         self._jobs: deque[Job] = deque()
-        self.record: Record | None = None
+        self._record: Record | None = None
+        self._keys: Keys | None = None
         self.problem: Reason | None = None
+
+    @property
+    def record(self) -> Record | None:
+        """What the vault holds, or is to hold."""
+        return self._record
+
+    @record.setter
+    def record(self, record: Record | None) -> None:
+        self._record = record
+        self.learn(self._keys)
+
+    @property
+    def keys(self) -> Keys | None:
+        """What the last login was made with, so that the next one need not derive them again.
+
+        They go when their password goes, changes or is refused, and are never written anywhere.
+        """
+        return self._keys
+
+    def learn(self, keys: Keys | None) -> None:
+        """Keep keys that the server has accepted, if their password is one to try again."""
+        record = self._record
+        usable = set()
+        if record is not None and record.refused is None:
+            usable.add(record.password)
+        if record is not None and record.pending is not None and not record.pending.refused:
+            usable.add(record.pending.password)
+        self._keys = keys if keys is not None and keys.of in usable else None
 
     def read(self, identity: Identity) -> None:
         """Ask for the record, unless that has been done."""

@@ -366,7 +366,7 @@ class World:
         assert self.answering[number] not in self.refused, "a refused password is sent again"
 
     def _derive(self, job: do.ComputeProof) -> Event:
-        self._proofs[job.connection] = job.handshake._client.password.password
+        self._proofs[job.connection] = job.handshake._given
         try:
             return ev.ProofReady(job.connection, job.handshake.proof(job.challenge))
         except HandshakeError as exc:
