@@ -47,6 +47,15 @@ def _steady() -> float:
     return time.monotonic()
 
 
+def _on_stray_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What is raised in a callback of the loop's, where nobody waits for it."""
+    if isinstance(context.get("exception"), EOFError):
+        # websockets tells its reader twice when a proxy hangs up; once was told by `classify`.
+        log.debug("%s: end of the stream", context.get("message"))
+    else:
+        loop.default_exception_handler(context)
+
+
 def instant() -> Instant:
     """Now."""
     return Instant(datetime.now(UTC), _steady())
@@ -155,6 +164,7 @@ class Runtime:
             self._hooks.quit()
 
     async def _main(self) -> None:
+        self._loop.set_exception_handler(_on_stray_error)
         for companion in self._companions:
             self._spawn(companion())
         self._hooks.show(self._view)
@@ -183,7 +193,7 @@ class Runtime:
             return
         after = self._machine.state
         if after is not before:
-            self._log_change(before, after)
+            self._log_change(before, after, now)
         for effect in effects:
             log.debug("%s -> %s", type(event).__name__, type(effect).__name__)
             self._perform(effect)
@@ -192,12 +202,14 @@ class Runtime:
             self._view = view
             self._hooks.show(view)
 
-    def _log_change(self, before: State, after: State) -> None:
+    def _log_change(self, before: State, after: State, now: Instant) -> None:
         failure = self._machine.failure
         reason = self._machine.why
         if failure is not None:
             reason += f": {failure.reason.value}"
             reason += f" ({failure.detail})" if failure.detail else ""
+        if (next_try_at := self._machine.view(now).next_try_at) is not None:
+            reason += f"; next try in {(next_try_at - now.wall).total_seconds():.1f} s"
         # A server that stays away is worth one warning, not one for every try.
         trying = after in {State.WAITING, State.CONNECTING} and self._machine.tries > 1
         level = logging.DEBUG if trying else logging.INFO

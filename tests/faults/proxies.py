@@ -1,0 +1,99 @@
+"""Proxies that work: HTTP `CONNECT` (RFC 9110) and SOCKS 5 (RFC 1928, 1929), with and without a
+login. They know one name, and lead it to a port of this PC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import StreamReader, StreamWriter
+from base64 import b64encode
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+Ends = tuple[StreamReader, StreamWriter]
+
+USER, PASSWORD = "proxy-user", "Proxy-pass-7"
+
+
+@dataclass
+class Proxy:
+    """Leads `name` to `port`. `served` counts tunnels that stood."""
+
+    name: str
+    port: int
+    asks_for_login: bool = False
+    served: list[str] = field(default_factory=list)
+
+    async def http(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """CONNECT."""
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
+        login = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        if self.asks_for_login and f"Proxy-Authorization: Basic {login}\r\n" not in head:
+            writer.write(
+                b"HTTP/1.1 407 Proxy Authentication Required\r\n"
+                b'Proxy-Authenticate: Basic realm="office"\r\nContent-Length: 0\r\n\r\n'
+            )
+            return
+        target = head.split()[1]
+        if not target.startswith(f"{self.name}:"):
+            writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+            return
+        far = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await self._tunnel(target, (reader, writer), far)
+
+    async def socks5(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """CONNECT to a name, which is resolved here."""
+        count = (await reader.readexactly(2))[1]
+        methods = await reader.readexactly(count)
+        wanted = 2 if self.asks_for_login else 0
+        if wanted not in methods:
+            writer.write(b"\x05\xff")
+            return
+        writer.write(bytes([5, wanted]))
+        if self.asks_for_login:
+            user = await reader.readexactly((await reader.readexactly(2))[1])
+            password = await reader.readexactly((await reader.readexactly(1))[0])
+            right = (user.decode(), password.decode()) == (USER, PASSWORD)
+            writer.write(bytes([1, 0 if right else 1]))
+            if not right:
+                return
+        _, _, _, kind = await reader.readexactly(4)
+        assert kind == 3, "the client resolves names that are the proxy's affair"
+        name = (await reader.readexactly((await reader.readexactly(1))[0])).decode()
+        port = int.from_bytes(await reader.readexactly(2))
+        if name != self.name:
+            writer.write(bytes([5, 4, 0, 1, 0, 0, 0, 0, 0, 0]))
+            return
+        far = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(bytes([5, 0, 0, 1, 127, 0, 0, 1, 0, 0]))
+        await self._tunnel(f"{name}:{port}", (reader, writer), far)
+
+    async def _tunnel(
+        self,
+        target: str,
+        near: tuple[StreamReader, StreamWriter],
+        far: tuple[StreamReader, StreamWriter],
+    ) -> None:
+        self.served.append(target)
+        far_reader, far_writer = far
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_pass_on(near[0], far_writer))
+                group.create_task(_pass_on(far_reader, near[1]))
+        finally:
+            far_writer.close()
+
+
+async def _pass_on(reader: StreamReader, writer: StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+
+async def silent(reader: StreamReader, writer: StreamWriter) -> None:
+    """Takes whatever comes and says nothing."""
+    while await reader.read(65_536):
+        pass
