@@ -15,6 +15,8 @@ from server.serve import StartError
 COMMANDS = {
     "serve": ("server.serve", "run console and gateway"),
     "createadmin": ("server.createadmin", "create an account administrator"),
+    "backup": ("server.backup", "copy the database while the server runs"),
+    "restore": ("server.restore", "put a copy in the place of the database"),
     "demo": ("server.demo", "run server and client together on this machine, to try out"),
 }
 """Each module has `add_arguments(parser)` and `run(arguments) -> exit code`."""
