@@ -157,11 +157,15 @@ def _status(call: Call) -> int:
         as_json = json.dumps({"state": "not_running"})
         call.say(as_json if call.options.json else call._("Not running."))
         return NOT_RUNNING
-    if call.options.json:
-        return call.say(json.dumps(answer["status"], ensure_ascii=False))
     from agent.report import status_text, view_of
 
-    return call.say(status_text(view_of(answer["status"]), call.translations))
+    try:
+        view = view_of(answer.get("status"))
+    except ValueError:  # a client of another version, or a defect
+        return call.complain_about({"reason": Reason.INTERNAL.value})
+    if call.options.json:
+        return call.say(json.dumps(answer["status"], ensure_ascii=False))
+    return call.say(status_text(view, call.translations))
 
 
 def _login(call: Call) -> int:

@@ -23,7 +23,7 @@ from agent.connection import InsecureAddress, find_proxy, open_connection
 from agent.core import messages as msg
 from agent.core import wording
 from agent.core.classify import classify
-from agent.core.deadline import days_left
+from agent.core.deadline import days_left, local_time
 from agent.core.failure import Failure, Reason
 from agent.core.handshake import Handshake, HandshakeError
 from agent.core.record import Record, device_id, public_key
@@ -157,8 +157,8 @@ class _Doctor:
 
         try:
             answer = await ask(self._paths, {"command": "status"}, timeout_s=5)
-            self._view = view_of(answer["status"])
-        except (ChannelError, KeyError, ValueError, TypeError):
+            self._view = view_of(answer.get("status"))
+        except (ChannelError, ValueError):
             return Check(Step.CLIENT, Outcome.SKIPPED, self._("Not running."))
         return Check(Step.CLIENT, Outcome.OK, status_text(self._view, self._translations))
 
@@ -235,7 +235,7 @@ class _Doctor:
         # Not everywhere: Windows' own verification leaves nothing to read here.
         if ends := (tls.getpeercert() or {}).get("notAfter"):
             end = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC)
-            lines.append(self._("valid until {date}").format(date=end.astimezone().date()))
+            lines.append(self._("valid until {date}").format(date=local_time(end).date()))
         return Check(Step.CERTIFICATE, Outcome.OK, "\n".join(lines))
 
     async def log_in(self, connection: ClientConnection) -> Check:

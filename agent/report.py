@@ -7,8 +7,11 @@ from datetime import datetime
 from gettext import NullTranslations
 from typing import Any
 
+import msgspec
+
 from agent import __version__
 from agent.core import wording
+from agent.core.deadline import local_time
 from agent.core.failure import Reason
 from agent.core.state import State
 from agent.core.view import View
@@ -31,25 +34,33 @@ def describe(view: View) -> dict[str, Any]:
     }
 
 
-def view_of(status: dict[str, Any]) -> View:
-    """The view that `describe` made this of. Raise KeyError or ValueError for anything else."""
+class _Status(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a description makes a view."""
 
-    def time(key: str) -> datetime | None:
-        return datetime.fromisoformat(status[key]) if status[key] else None
+    state: State
+    reason: Reason | None
+    server: str | None
+    user: str | None
+    days_left: int | None
+    valid_until: datetime | None
+    next_try_at: datetime | None
+    vault_problem: Reason | None
+    console_url: str | None
 
-    def reason(key: str) -> Reason | None:
-        return Reason(status[key]) if status[key] else None
 
+def view_of(status: object) -> View:
+    """The view that `describe` made this of. Raise ValueError for anything else."""
+    said = msgspec.convert(status, _Status)
     return View(
-        state=State(status["state"]),
-        reason=reason("reason"),
-        server=status["server"] or "",
-        user=status["user"] or "",
-        days_left=status["days_left"],
-        valid_until=time("valid_until"),
-        next_try_at=time("next_try_at"),
-        vault_problem=reason("vault_problem"),
-        console_url=status["console_url"],
+        state=said.state,
+        reason=said.reason,
+        server=said.server or "",
+        user=said.user or "",
+        days_left=said.days_left,
+        valid_until=said.valid_until,
+        next_try_at=said.next_try_at,
+        vault_problem=said.vault_problem,
+        console_url=said.console_url,
     )
 
 
@@ -65,6 +76,6 @@ def status_text(view: View, translations: NullTranslations) -> str:
         if reason is not None:
             lines.extend(wording.trouble(reason, _))
     if view.next_try_at is not None:
-        when = view.next_try_at.astimezone().strftime("%H:%M:%S")
+        when = local_time(view.next_try_at).strftime("%H:%M:%S")
         lines.append(_("Next try at {time}").format(time=when))
     return "\n".join(dict.fromkeys(lines))

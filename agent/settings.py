@@ -99,7 +99,7 @@ def save(
     text = _read(paths, translate) or ""
     try:
         document = tomlkit.parse(text)
-    except TOMLKitError:
+    except (TOMLKitError, ValueError, RecursionError):
         raise _not_toml(paths, text, translate) from None
     for key, value in checked.items():
         if value is None:
@@ -184,7 +184,7 @@ class _Reader:
             return
         try:
             table = tomllib.loads(text)
-        except (tomllib.TOMLDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # a TOML error, or a number beyond all bounds
             raise _not_toml(paths, text, self._translate) from None
         for key, value in table.items():
             where = f"{paths.config_file}: {clean(key, 80)}"
@@ -238,7 +238,7 @@ def _not_toml(paths: Paths, text: str, translate: Translate) -> SettingsError:
     line = 1
     try:
         tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+    except ValueError as exc:
         found = re.search(r"at line (\d+)", str(exc))
         line = int(found[1]) if found else text.count("\n") + 1
     except RecursionError:

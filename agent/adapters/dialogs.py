@@ -19,6 +19,7 @@ from pathlib import Path
 from agent import __version__
 from agent.address import normalise_server
 from agent.core import wording
+from agent.core.deadline import local_time
 from agent.core.failure import Reason
 from agent.core.state import State
 from agent.core.view import ICONS, Command, View
@@ -226,7 +227,7 @@ class ProcessDialogs:
 
     def _until(self, view: View) -> str:
         assert view.valid_until is not None  # noqa: S101 - the caller has looked
-        local = view.valid_until.astimezone()
+        local = local_time(view.valid_until)
         _ = self._translations.gettext
         date = _("{year}-{month:02}-{day:02}").format(
             year=local.year, month=local.month, day=local.day
@@ -246,7 +247,7 @@ class ProcessDialogs:
         if view.valid_until is not None:
             rows.append((_("Old password"), self._until(view)))
         if view.next_try_at is not None:
-            rows.append((_("Next try"), f"{view.next_try_at.astimezone():%H:%M:%S}"))
+            rows.append((_("Next try"), f"{local_time(view.next_try_at):%H:%M:%S}"))
         return Snapshot(
             picture=ICONS[view.state].value,
             headline=wording.status(view, _),

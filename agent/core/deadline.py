@@ -38,18 +38,23 @@ class ServerClock:
             return _sane(now.wall)
 
 
+def local_time(moment: datetime, zone: tzinfo | None = None) -> datetime:
+    """`moment` on the clock of `zone`, None the PC's; never raises, whatever a server has said."""
+    return _sane(moment).astimezone(zone)
+
+
 def days_left(valid_until: datetime, server_now: datetime, local: tzinfo | None = None) -> int:
     """Midnights between now and the end, never negative; 0 is today.
 
     `local` is the time zone that days are counted in, None the PC's own.
     """
-    end, now = _sane(valid_until).astimezone(local), _sane(server_now).astimezone(local)
+    end, now = local_time(valid_until, local), local_time(server_now, local)
     return max(0, (end.date() - now.date()).days)
 
 
 def seconds_to_midnight(server_now: datetime, local: tzinfo | None = None) -> float:
     """From now to the beginning of the next local day, one second at least."""
-    now = _sane(server_now).astimezone(local)
+    now = local_time(server_now, local)
     midnight = datetime.combine(now.date() + timedelta(days=1), time.min, local)
     # In UTC, because between two local times a change of clocks does not count.
     return max(1.0, (midnight.astimezone(UTC) - now.astimezone(UTC)).total_seconds())

@@ -103,7 +103,7 @@ def decode_from_client(line: bytes) -> FromClient:
     """Raise PipeError."""
     try:
         return _from_client.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise PipeError("not a message of the client") from None
 
 
@@ -111,5 +111,5 @@ def decode_from_dialog(line: bytes) -> FromDialog:
     """Raise PipeError, which quotes nothing."""
     try:
         return _from_dialog.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise PipeError("not a message of a dialog") from None
