@@ -40,7 +40,7 @@ class Browser:
         """Go to a page; the answer after redirects."""
         return self._browser.open(self.console + path, timeout=REQUEST_S)
 
-    def send(self, path: str, **fields: object) -> Any:
+    def send(self, path: str, **fields: Any) -> Any:
         """Open a page, fill in its form and send it; the answer after redirects."""
         opened = self.open(path)
         assert opened.status_code == 200, (path, opened.status_code)
@@ -50,7 +50,7 @@ class Browser:
         """Close the browser."""
         self._browser.close()
 
-    def submit(self, *, follow: bool = True, **fields: object) -> Any:
+    def submit(self, *, follow: bool = True, **fields: Any) -> Any:
         """Fill in the form of the page that is open, and send it; `follow` redirects."""
         form = self._browser.select_form("main form")
         for name, value in fields.items():

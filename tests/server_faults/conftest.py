@@ -32,3 +32,9 @@ def house(model_house: House, tmp_path: Path) -> House:
     directory = tmp_path / "data"
     shutil.copytree(model_house.directory, directory)
     return House(directory)
+
+
+@pytest.fixture(params=["sqlite"])
+def empty_house(tmp_path: Path) -> House:
+    """No database yet, on either engine."""
+    return House(tmp_path / "data")

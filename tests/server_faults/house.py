@@ -91,6 +91,18 @@ class House:
             check=False,
         )
 
+    def django(self, *arguments: str) -> None:
+        """One of Django's own commands."""
+        done = subprocess.run(
+            [sys.executable, "-m", "django", *arguments, "--settings=server.settings"],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
     def create(self) -> None:
         """Make the database with an account and its administrator."""
         arguments = ("createadmin", "--account=ACME", f"--user={ADMIN}")
@@ -133,23 +145,29 @@ class House:
                 cursor = session.execute(statement.encode(), values)
                 return cursor.fetchall() if cursor.description else []
         with closing(sqlite3.connect(self.file, timeout=30)) as file, file:
-            return file.execute(statement.replace("%s", "?"), values).fetchall()
+            return file.execute(
+                statement.replace("%s", "?"), [*map(_for_sqlite, values)]
+            ).fetchall()
 
     def add_user(self, name: str, password: str = P1) -> int:
         """A general user of the account; the primary key."""
         now = datetime.now(UTC)
-        at = now if self.database else now.replace(tzinfo=None).isoformat(" ")
         self.query(
             "INSERT INTO console_user (account_id, password, username, display_name, role,"
             " is_active, must_change_password, password_changed_at, session_epoch, created_at)"
             " VALUES (1, %s, %s, '', 'general', TRUE, FALSE, %s, 0, %s)",
             verifier(password),
             name,
-            at,
-            at,
+            now,
+            now,
         )
         [(pk,)] = self.query("SELECT id FROM console_user WHERE username = %s", name)
         return int(pk)
+
+
+def _for_sqlite(value: object) -> object:
+    """Django keeps times there as texts in UTC."""
+    return value.replace(tzinfo=None).isoformat(" ") if isinstance(value, datetime) else value
 
 
 def eventually(check: Callable[[], _T | None], *, within_s: float = 20.0) -> _T:

@@ -53,7 +53,7 @@ async def test_change_under_way(house: House) -> None:
             changing = Changing(server, "tanaka")
             eventually(lambda: cpu_s(server) > before + 0.05)
             server.process.send_signal(signal.SIGTERM)
-            ends = []
+            ends: list[messages.Bye] = []
             while not ends:
                 message = await client.receive()
                 ends = [message] if isinstance(message, messages.Bye) else []
