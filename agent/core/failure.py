@@ -76,6 +76,18 @@ _LATER = frozenset(
     }
 )
 
+_OF_THE_NETWORK = frozenset(
+    {
+        Reason.CERTIFICATE,
+        Reason.PROXY_REFUSED,
+        Reason.PROXY_LOGIN,
+        Reason.HTTP_UNAUTHORIZED,
+        Reason.HTTP_FORBIDDEN,
+        Reason.NOT_A_GATEWAY,
+    }
+)
+"""What a hotel's portal or another network's proxy does: gone with that network."""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -88,3 +100,8 @@ class Failure:
     @property
     def patience(self) -> Patience:
         return Patience.LATER if self.reason in _LATER else Patience.SOON
+
+    @property
+    def may_end_with_network(self) -> bool:
+        """Whether another network, or the same one after a sleep, is a reason to try now."""
+        return self.patience is Patience.SOON or self.reason in _OF_THE_NETWORK

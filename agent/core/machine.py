@@ -16,7 +16,7 @@ from agent.core import events as ev
 from agent.core import messages as msg
 from agent.core.effects import Effect, Outbox
 from agent.core.events import Event, Instant, Step, Timer
-from agent.core.failure import Failure, Patience, Reason
+from agent.core.failure import Failure, Reason
 from agent.core.link import Link
 from agent.core.logins import Logins
 from agent.core.memory import Memory
@@ -278,7 +278,7 @@ class Machine:
         elif (
             self.state is State.WAITING
             and self._failure is not None
-            and self._failure.patience is Patience.SOON
+            and self._failure.may_end_with_network
         ):
             self._try_in(backoff.prompt_s(random=self.pc.random()))
 

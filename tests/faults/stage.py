@@ -7,7 +7,7 @@ import ssl
 import threading
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -66,9 +66,7 @@ class Stage:
 
     async def _end(self) -> None:
         others = asyncio.all_tasks() - {asyncio.current_task()}
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CALL_S / 2):
-                await self._hosted.aclose()
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        await self._hosted.aclose()

@@ -48,6 +48,8 @@ class Wire:
         self._target = target
         self._writers: set[StreamWriter] = set()
         self._pulled = False
+        self._cut: set[StreamWriter] = set()
+        """Ends that nothing reaches any more."""
         self.weather = Weather()
         self.arrivals: list[float] = []
         """When each connection came, by `monotonic`."""
@@ -60,6 +62,7 @@ class Wire:
     def pull(self) -> None:
         """From now on nothing passes, and nobody is told."""
         self._pulled = True
+        self._cut |= self._writers
 
     def plug_in(self) -> None:
         """New connections pass again. What was lost on the others stays lost."""
@@ -79,8 +82,7 @@ class Wire:
 
     async def _relay(self, reader: StreamReader, writer: StreamWriter) -> None:
         self.arrivals.append(monotonic())
-        pulled_before = self._pulled
-        if pulled_before:
+        if self._pulled:
             await self._swallow(reader)
             return
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
@@ -91,6 +93,7 @@ class Wire:
                 group.create_task(self._pass_on(far_reader, writer))
         finally:
             self._writers -= {writer, far_writer}
+            self._cut -= {writer, far_writer}
             for end in (far_writer, writer):
                 end.transport.abort() if end.is_closing() else end.close()
 
@@ -103,18 +106,12 @@ class Wire:
         segments: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._deliver(segments, writer))
-            due, cut = 0.0, False
+            due = 0.0
             with suppress(OSError):
                 while data := await reader.read(SEGMENT_BYTES):
-                    cut = cut or self._pulled
-                    if not cut:
-                        due = self.weather.due(due)
-                        segments.put_nowait((due, data))
-            if not cut:
-                segments.put_nowait((due, b""))
-            else:
-                # Nobody hears the end of it either; the group ends with the stage.
-                await asyncio.Event().wait()
+                    due = self.weather.due(due)
+                    segments.put_nowait((due, data))
+            segments.put_nowait((due, b""))
 
     async def _deliver(
         self, segments: asyncio.Queue[tuple[float, bytes]], writer: StreamWriter
@@ -123,6 +120,8 @@ class Wire:
             due, data = await segments.get()
             if (wait := due - monotonic()) > 0:
                 await asyncio.sleep(wait)
+            if writer in self._cut:
+                continue  # nobody hears the end of it either
             if not data:
                 writer.close()
                 return

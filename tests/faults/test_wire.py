@@ -1,0 +1,139 @@
+"""Connections that stood: reset, silent, slow and lossy; sleep and resume. Real sockets, the real
+client.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.adapters.bus_service import Answer, BusService
+from tests.faults.pc import Pc, until
+from tests.faults.stage import Stage
+from tests.faults.wire import Weather, Wire
+from tests.gateway import Gateway, running
+
+pytestmark = pytest.mark.keyring
+
+LOGIND = "org.freedesktop.login1"
+OURS = f"/{LOGIND.replace('.', '/')}/session/_35"
+
+
+@pytest.fixture
+def gateway() -> Gateway:
+    return Gateway()
+
+
+@pytest.fixture
+def wire(stage: Stage, gateway: Gateway) -> Wire:
+    """The way to an honest gateway."""
+    port = urlsplit(stage.host(running(gateway))).port
+    assert port is not None
+    return Wire(stage, port)
+
+
+class Sleeper:
+    """logind on the tests' own bus."""
+
+    def __init__(self, service: BusService) -> None:
+        self._service = service
+
+    def wait_for_watcher(self) -> None:
+        """Until a client has asked for the session's state, so that it hears what comes."""
+        while self._service.calls.get(timeout=30)[0] != "GetAll":
+            pass
+
+    def resume(self) -> None:
+        """The PC has woken up."""
+        path = f"/{LOGIND.replace('.', '/')}"
+        self._service.signal(path, f"{LOGIND}.Manager", "PrepareForSleep", "b", False)
+
+
+@pytest.fixture
+def logind(environ: dict[str, str]) -> Iterator[Sleeper]:
+    values = {"LockedHint": ("b", False), "Active": ("b", True)}
+    answers: dict[str, Answer] = {
+        "GetSession": lambda _: ("o", (OURS,)),
+        "GetAll": lambda _: ("a{sv}", (values,)),
+    }
+    with BusService(environ["DBUS_SESSION_BUS_ADDRESS"], LOGIND, answers) as service:
+        yield Sleeper(service)
+
+
+@pytest.fixture
+def pc(wire: Wire, new_pc: Callable[..., Pc], environ: dict[str, str]) -> Pc:
+    """A client at the end of the wire, in standby, which hears of a resume."""
+    bus = environ["DBUS_SESSION_BUS_ADDRESS"]
+    one = new_pc(wire.address, DBUS_SYSTEM_BUS_ADDRESS=bus, XDG_SESSION_ID="5")
+    one.client.start()
+    one.says("standby")
+    return one
+
+
+def test_resets_while_it_waits(wire: Wire, pc: Pc, gateway: Gateway) -> None:
+    """Each is a lost connection, told once a cycle, and mended by the client itself."""
+    for number in (1, 2):
+        wire.reset()
+        until(lambda number=number: len(pc.troubles()) == number, or_say=pc.log)
+        assert pc.troubles()[-1][:2] == ("connection_lost", "closed with 1006")
+        pc.says("standby")
+    assert len(gateway.logins) == 3
+    pc.check()
+
+
+def test_a_dead_connection_is_noticed_at_the_resume(
+    logind: Sleeper, wire: Wire, pc: Pc, gateway: Gateway
+) -> None:
+    """No keepalive is waited for: the resume asks, and the client is back on the new network."""
+    logind.wait_for_watcher()
+    wire.pull()
+    wire.plug_in()  # the old connection stays dead
+    logind.resume()
+    until(pc.troubles, or_say=pc.log)
+    assert pc.log().count("no answer to a probe") == 1
+    assert [each[0] for each in pc.troubles()] == ["connection_lost"]
+    pc.says("standby")
+    assert len(gateway.logins) == 2
+    pc.check()
+
+
+def test_a_live_connection_survives_the_resume(
+    logind: Sleeper, wire: Wire, pc: Pc, gateway: Gateway
+) -> None:
+    """A probe that is answered changes nothing."""
+    logind.wait_for_watcher()
+    logind.resume()
+    until(lambda: "NetworkChanged -> Probe" in pc.log(), or_say=pc.log)
+    wire.reset()
+    until(pc.troubles, or_say=pc.log)
+    assert "no answer to a probe" not in pc.log()
+    pc.says("standby")
+
+
+def test_stopped_and_continued(wire: Wire, pc: Pc, gateway: Gateway) -> None:
+    """A process that was frozen while the connection ended (SIGSTOP) notices when it goes on."""
+    status = pc.client.status()
+    assert status is not None
+    os.kill(status["pid"], signal.SIGSTOP)
+    wire.reset()
+    os.kill(status["pid"], signal.SIGCONT)
+    until(pc.troubles, or_say=pc.log)
+    pc.says("standby")
+    pc.check()
+
+
+def test_bad_weather(wire: Wire, new_pc: Callable[..., Pc], gateway: Gateway) -> None:
+    """5 % loss and 500 ms one way: the login takes its time, and stands."""
+    wire.weather = Weather(delay_s=0.5, loss=0.05)
+    one = new_pc(wire.address)
+    one.client.start()
+    one.says("standby", within_s=60)
+    one.tell("reconnect")
+    until(lambda: len(gateway.logins) == 2)
+    one.says("standby", within_s=60)
+    assert one.troubles() == []
+    one.check()
