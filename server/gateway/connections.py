@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
-from websockets.asyncio.server import ServerConnection
-from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 
 from agent.core import messages
 from server.gateway.store import Standing
-
-log = logging.getLogger(__name__)
+from server.gateway.transport import Wire
 
 LOGIN_SECONDS = 20
 """How long a login may take."""
-SEND_SECONDS = 5
-"""How long a client may take to read what it is sent before it is cut off."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Presence:
     """A login that stands: who waits on this connection, since when, and by which password."""
 
@@ -32,16 +27,16 @@ class Presence:
     waiting_since: datetime
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Connection:
     """One client's connection. Used on the gateway's loop only."""
 
-    socket: ServerConnection
+    wire: Wire
     address: str
     presence: Presence | None = None
     standing: Standing | None = None
     """What its password is good for; there exactly when `presence` is."""
-    pushed: set[str] = field(default_factory=set)
+    pushed: frozenset[str] = frozenset()
     """Changes that it was sent since it last logged in."""
     serial: int = 0
     """Raised by each welcome, so that what was read before it is not applied after it."""
@@ -57,23 +52,15 @@ class Connection:
         now = asyncio.get_running_loop().time()
         return self.challenged_at is not None and now < self.challenged_at + LOGIN_SECONDS
 
-    async def send(self, message: messages.ServerMessage) -> None:
-        """Send one message. Raise ConnectionClosed; a client that does not read is cut off."""
-        try:
-            async with asyncio.timeout(SEND_SECONDS):
-                await self.socket.send(messages.encode(message), text=True)
-        except TimeoutError:
-            log.info("a client does not read; its connection is cut")
-            self.socket.transport.abort()
+    def send(self, message: messages.ServerMessage) -> None:
+        """Send one message; nothing happens when the connection is closing or gone."""
+        self.wire.send(messages.encode(message))
 
-    async def end(self, message: messages.Bye | messages.Rejected, code: int) -> None:
+    def end(self, message: messages.Bye | messages.Rejected, code: CloseCode) -> None:
         """Say why, and close. Nothing that the client sends from now on counts."""
         self.ending = True
-        try:
-            await self.send(message)
-        except ConnectionClosed:
-            return
-        await self.socket.close(code, message.reason)
+        self.send(message)
+        self.wire.close(code, message.reason)
 
 
 class Registry:
@@ -134,7 +121,7 @@ class Registry:
         self.leave(connection)
         connection.presence = presence
         connection.standing = standing
-        connection.pushed.clear()
+        connection.pushed = frozenset()
         connection.serial += 1
         devices = self._waiting.setdefault(presence.user_id, {})
         older = devices.get(presence.device_id)

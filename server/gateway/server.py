@@ -10,22 +10,21 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
-from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.frames import CloseCode
-from websockets.http11 import Request, Response
-from websockets.typing import Subprotocol
 
-from agent.core.messages import MAX_MESSAGE_BYTES, PATH, SUBPROTOCOL, Bye
-from server import bus
+from agent.core.messages import PATH, Bye
+from server import bus, metrics
 from server.config import Network
 from server.gateway.address import client_address
-from server.gateway.connections import Connection, Registry
+from server.gateway.connections import Connection, Presence, Registry
 from server.gateway.session import Limits, Services, Session
 from server.gateway.store import Store
+from server.gateway.tasks import Tasks
 from server.gateway.throttle import Throttle
+from server.gateway.transport import SLICE, Listener, Wire
 from server.gateway.updates import Updates
+from server.gateway.upgrade import Answer, Request
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +34,6 @@ SWEEP_SECONDS = 15
 SPREAD_SECONDS = 30
 """Clients that a stopping gateway sends away come back within this time, spread out."""
 RETRY_AFTER_SECONDS = 60
-OPEN_SECONDS = 10
-"""How long TLS and the upgrade may take, each."""
-PING_SECONDS, PONG_SECONDS = 30, 20
-CLOSE_SECONDS = 5
 
 
 class Gateway:
@@ -73,30 +68,37 @@ class Gateway:
         self._limits = limits or Limits()
         self._stopping = False
         self._services: Services
-        self._server: Server
+        self._listener: Listener
         self._sweeper: asyncio.Task[None]
         self._unsubscribe: Callable[[], None]
 
     @property
     def port(self) -> int:
         """Where it listens; there once it is entered."""
-        return int(self._server.sockets[0].getsockname()[1])
+        return self._listener.port
 
     async def __aenter__(self) -> Self:
         store = Store(self._name)
-        registry = Registry()
+        registry, tasks = Registry(), Tasks()
         self._services = Services(
             store=store,
             registry=registry,
-            updates=Updates(registry, store),
+            updates=Updates(registry, store, tasks),
             throttle=Throttle(),
-            limits=self._limits,
+            tasks=tasks,
+            gone=self._gone,
             console_url=self._console_url,
             min_client_version=self._min_client_version,
         )
+        self._listener = Listener(
+            self,
+            frame_burst=self._limits.message_burst,
+            frames_per_s=self._limits.messages_per_s,
+            settle_s=self._limits.login_s,
+        )
         try:
             await store.open()
-            self._server = await self._listen()
+            await self._listener.start(self._host, self._asked_port, self._tls)
         except BaseException:
             await store.close()
             raise
@@ -115,15 +117,36 @@ class Gateway:
         self._stopping = True
         self._unsubscribe()
         self._sweeper.cancel()
-        self._server.close(close_connections=False)
-        connections = self._services.registry.everyone()
-        log.info("the gateway stops; %d clients are sent away", len(connections))
-        await asyncio.gather(*(_send_away(each) for each in connections if not each.ending))
-        await self._server.wait_closed()
-        await self._services.updates.drain()
+        self._listener.stop()
+        await self._send_all_away()
+        await self._listener.wait_closed()
+        await self._services.tasks.drain()
         await asyncio.wait([self._sweeper])
         await self._services.store.clear_presence()
         await self._services.store.close()
+
+    def admit(self, wire: Wire, request: Request) -> str:
+        """The address that a request for an upgrade comes from. Raise Answer for any other."""
+        if request.path == HEALTH_PATH:
+            raise Answer(HTTPStatus.OK, "ok")
+        if request.path != PATH:
+            raise Answer(HTTPStatus.NOT_FOUND, "not found")
+        if self._stopping:
+            raise _later(HTTPStatus.SERVICE_UNAVAILABLE, "stopping")
+        if wire.peer is None:
+            raise Answer(HTTPStatus.BAD_REQUEST, "connection lost")
+        forwarded_for = request.values("x-forwarded-for")
+        address = client_address(wire.peer, forwarded_for, self._trusted_proxies)
+        registry, limits = self._services.registry, self._limits
+        if registry.count(address) >= limits.per_address:
+            raise _later(HTTPStatus.TOO_MANY_REQUESTS, "too many connections")
+        if registry.count(address, unproven=True) >= limits.unproven_per_address:
+            raise _later(HTTPStatus.TOO_MANY_REQUESTS, "too many connections not logged in")
+        return address
+
+    def open(self, wire: Wire, address: str) -> Session:
+        """A client's conversation begins."""
+        return Session(Connection(wire, address), self._services)
 
     async def sweep(self) -> None:
         """What is done every `sweep_interval_s`: see to passwords that have ended."""
@@ -131,66 +154,22 @@ class Gateway:
         self._services.throttle.sweep()
         await self._services.store.tidy_up()
 
-    async def _listen(self) -> Server:
-        wire_log = logging.getLogger("server.gateway.wire")
-        # At DEBUG the library logs every frame, which nobody may read.
-        wire_log.setLevel(logging.WARNING)
-        return await serve(
-            self._handle,
-            self._host,
-            self._asked_port,
-            process_request=self._process_request,
-            subprotocols=[Subprotocol(SUBPROTOCOL)],
-            compression=None,
-            server_header=None,
-            max_size=MAX_MESSAGE_BYTES,
-            open_timeout=OPEN_SECONDS,
-            ping_interval=PING_SECONDS,
-            ping_timeout=PONG_SECONDS,
-            close_timeout=CLOSE_SECONDS,
-            logger=wire_log,
-            ssl=self._tls,
-        )
+    async def _send_all_away(self) -> None:
+        connections = self._services.registry.everyone()
+        log.info("the gateway stops; %d clients are sent away", len(connections))
+        for number, connection in enumerate(connections):
+            if not connection.ending:
+                retry_after_s = random.randint(1, SPREAD_SECONDS)  # noqa: S311 - it spreads, it hides nothing
+                connection.end(
+                    Bye(reason="shutting_down", retry_after_s=retry_after_s), CloseCode.GOING_AWAY
+                )
+            if number % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
 
-    def _process_request(self, socket: ServerConnection, request: Request) -> Response | None:
-        """Answer what is no upgrade to a session; None lets it go on."""
-        path = urlsplit(request.path).path
-        if path == HEALTH_PATH:
-            return socket.respond(HTTPStatus.OK, "ok")
-        if path != PATH:
-            return socket.respond(HTTPStatus.NOT_FOUND, "not found")
-        if self._stopping:
-            return _later(socket, HTTPStatus.SERVICE_UNAVAILABLE, "stopping")
-        address = self._address(socket, request)
-        registry, limits = self._services.registry, self._limits
-        if address is None:
-            return socket.respond(HTTPStatus.BAD_REQUEST, "connection lost")
-        if (
-            registry.count(address) >= limits.per_address
-            or registry.count(address, unproven=True) >= limits.unproven_per_address
-        ):
-            return _later(socket, HTTPStatus.TOO_MANY_REQUESTS, "too many connections")
-        return None
-
-    async def _handle(self, socket: ServerConnection) -> None:
-        address = self._address(socket, socket.request)
-        if address is None:
-            return
-        connection = Connection(socket, address)
-        self._services.registry.opened(connection)
-        try:
-            await Session(connection, self._services).run()
-        finally:
-            presence = self._services.registry.closed(connection)
-            if presence is not None and not self._stopping:
-                await self._services.store.gone(presence.device_pk, presence.waiting_since)
-
-    def _address(self, socket: ServerConnection, request: Request | None) -> str | None:
-        peer = socket.remote_address
-        if not peer or request is None:
-            return None
-        forwarded_for = request.headers.get_all("X-Forwarded-For")
-        return client_address(peer[0], forwarded_for, self._trusted_proxies)
+    def _gone(self, presence: Presence) -> None:
+        if not self._stopping:
+            store, tasks = self._services.store, self._services.tasks
+            tasks.spawn(store.gone(presence.device_pk, presence.waiting_since))
 
     def _on_wake_up(self, loop: asyncio.AbstractEventLoop) -> bus.Listener:
         def listener(user_id: int) -> None:
@@ -210,14 +189,6 @@ class Gateway:
                 log.exception("a sweep failed; the next one tries again")
 
 
-def _later(socket: ServerConnection, status: HTTPStatus, text: str) -> Response:
-    response = socket.respond(status, text)
-    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return response
-
-
-async def _send_away(connection: Connection) -> None:
-    retry_after_s = random.randint(1, SPREAD_SECONDS)  # noqa: S311 - it spreads, it hides nothing
-    await connection.end(
-        Bye(reason="shutting_down", retry_after_s=retry_after_s), CloseCode.GOING_AWAY
-    )
+def _later(status: HTTPStatus, text: str) -> Answer:
+    metrics.connections_refused.labels(text.replace(" ", "_")).inc()
+    return Answer(status, text, {"Retry-After": str(RETRY_AFTER_SECONDS)})

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from agent.core.messages import (
@@ -23,7 +25,7 @@ from agent.core.messages import (
     Welcome,
     decode_from_client,
 )
-from server import clock
+from server import clock, metrics
 from server.gateway.connections import LOGIN_SECONDS, Connection, Presence, Registry
 from server.gateway.login import (
     Login,
@@ -34,7 +36,8 @@ from server.gateway.login import (
     is_too_old,
     username_of,
 )
-from server.gateway.store import LoggedIn, Store
+from server.gateway.store import LoggedIn, Store, Unavailable
+from server.gateway.tasks import Tasks
 from server.gateway.throttle import Throttle
 from server.gateway.updates import Updates, push
 
@@ -42,6 +45,10 @@ log = logging.getLogger(__name__)
 
 MAX_REFUSALS = 3
 """Refused passwords in a row after which the connection is closed."""
+MAX_WAITING = 4
+"""Messages that wait for the one before them; a client that sends more is not read meanwhile."""
+UNAVAILABLE_SECONDS = (5, 60)
+"""Clients whom the database's absence sends away come back within these, spread out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +59,8 @@ class Limits:
     """From the upgrade to the first `welcome`."""
     message_burst: int = 60
     messages_per_s: float = 2
-    """A connection may send `message_burst` at once, and this many per second in the long run."""
+    """A connection may send `message_burst` frames at once, and so many a second in the long run:
+    pings, and the parts of a message, count as well."""
     per_address: int = 5_000
     """Connections from one address: an organisation's PCs may all come through one."""
     unproven_per_address: int = 500
@@ -67,7 +75,9 @@ class Services:
     registry: Registry
     updates: Updates
     throttle: Throttle
-    limits: Limits
+    tasks: Tasks
+    gone: Callable[[Presence], None]
+    """What to do when somebody waits no longer."""
     console_url: str | None
     min_client_version: str
 
@@ -84,59 +94,96 @@ class _Attempt:
 
 
 class Session:
-    """`run` it until the connection is gone."""
+    """What is said on one connection, in order. A task runs only while there is work to do."""
+
+    __slots__ = (
+        "_attempt",
+        "_connection",
+        "_inbox",
+        "_is_busy",
+        "_is_lost",
+        "_refusals",
+        "_services",
+    )
 
     def __init__(self, connection: Connection, services: Services) -> None:
         self._connection = connection
         self._services = services
+        self._inbox: deque[bytes] | None = None
+        self._is_busy = False
+        self._is_lost = False
         self._attempt: _Attempt | None = None
         self._refusals = 0
-        loop = asyncio.get_running_loop()
-        self._login_by = loop.time() + services.limits.login_s
-        self._allowance = float(services.limits.message_burst)
-        self._counted_at = loop.time()
+        services.registry.opened(connection)
 
-    async def run(self) -> None:
-        """Talk until the end. Does not raise for anything that the client does."""
-        socket = self._connection.socket
-        try:
-            while not self._connection.ending:
-                data = await self._receive()
-                if self._connection.ending:
-                    return
-                if isinstance(data, bytes):
-                    await socket.close(CloseCode.UNSUPPORTED_DATA, "binary message")
-                    return
-                self._count_message()
-                await self._handle(data)
-        except ConnectionClosed:
+    def received(self, text: bytes) -> None:
+        """Work on it after what came before."""
+        if not self._is_busy:
+            self._is_busy = True
+            self._services.tasks.spawn(self._work(text))
             return
-        except TimeoutError:
-            await socket.close(CloseCode.POLICY_VIOLATION, "login took too long")
+        if self._inbox is None:
+            self._inbox = deque()
+        self._inbox.append(text)
+        if len(self._inbox) >= MAX_WAITING:
+            self._connection.wire.pause_reading()
+
+    def late(self) -> None:
+        """There was no login in time; whether that is our fault decides what the client hears."""
+        if self._is_busy:
+            self._unavailable()
+        else:
+            self._connection.wire.close(CloseCode.POLICY_VIOLATION, "login took too long")
+
+    def lost(self) -> None:
+        """Nothing more comes, and nothing more can be said."""
+        self._is_lost = True
+        if not self._is_busy:
+            self._forget()
+
+    def _forget(self) -> None:
+        presence = self._services.registry.closed(self._connection)
+        if presence is not None:
+            self._services.gone(presence)
+
+    async def _work(self, text: bytes) -> None:
+        connection = self._connection
+        try:
+            while not connection.ending:
+                await self._handle(text)
+                if not self._inbox:
+                    break
+                if len(self._inbox) == MAX_WAITING:
+                    connection.wire.resume_reading()
+                text = self._inbox.popleft()
         except (MessageError, LoginError) as exc:
             log.info("a client broke the protocol: %s", exc)
-            await socket.close(CloseCode.POLICY_VIOLATION, str(exc))
+            metrics.connections_cut.labels("protocol").inc()
+            connection.ending = True
+            connection.wire.close(CloseCode.POLICY_VIOLATION, str(exc))
+        except Unavailable:
+            self._unavailable()
         except Exception:
             log.exception("a connection is given up")
-            await socket.close(CloseCode.INTERNAL_ERROR)
+            connection.ending = True
+            connection.wire.close(CloseCode.INTERNAL_ERROR)
+        finally:
+            self._is_busy = False
+            if self._inbox:
+                self._inbox = None
+                connection.wire.resume_reading()  # else the client's goodbye is not heard
+            if self._is_lost:
+                self._forget()
 
-    async def _receive(self) -> str | bytes:
-        """The next message. Raise TimeoutError when there was no login in time."""
-        if self._connection.presence is not None:
-            return await self._connection.socket.recv()
-        async with asyncio.timeout_at(self._login_by):
-            return await self._connection.socket.recv()
+    def _unavailable(self) -> None:
+        """Nothing can be looked up now: come back later, and not all at once."""
+        retry_after_s = random.randint(*UNAVAILABLE_SECONDS)  # noqa: S311 - it spreads, it hides nothing
+        self._connection.end(
+            Bye(reason="shutting_down", retry_after_s=retry_after_s), CloseCode.TRY_AGAIN_LATER
+        )
 
-    def _count_message(self) -> None:
-        limits, now = self._services.limits, asyncio.get_running_loop().time()
-        gained = (now - self._counted_at) * limits.messages_per_s
-        self._allowance = min(self._allowance + gained, float(limits.message_burst)) - 1
-        self._counted_at = now
-        if self._allowance < 0:
-            raise MessageError("too many messages")
-
-    async def _handle(self, data: str) -> None:
-        message = decode_from_client(data.encode())
+    async def _handle(self, text: bytes) -> None:
+        message = decode_from_client(text)
         presence = self._connection.presence
         if isinstance(message, Hello):
             await self._hello(message)
@@ -147,6 +194,7 @@ class Session:
         elif isinstance(message, Notice):
             await self._services.store.notice(presence.device_pk, message)
         elif isinstance(message, UpdateFailed):
+            metrics.pushes_failed.labels(message.reason).inc()
             await self._services.store.update_failed(
                 presence.device_pk, message, address=self._connection.address
             )
@@ -155,22 +203,22 @@ class Session:
         if self._attempt is not None:
             raise LoginError("hello while a login is under way")
         if is_too_old(hello.device.version, self._services.min_client_version):
-            await self._reject("version")
+            self._reject("version")
             return
         username = username_of(hello.scram)
         # The count for the user alone can be judged only when the device is known.
-        if await self._is_throttled(username, known_device=True):
+        if self._is_throttled(username, known_device=True):
             return
         check_device(hello.device)
         known = await self._services.store.known(username, hello.device.id)
-        if await self._is_throttled(username, known_device=known.known_device):
+        if self._is_throttled(username, known_device=known.known_device):
             return
         if not known.known_device:
             check_key(hello.device)
         login = Login(hello.scram, known.candidates)
         self._attempt = _Attempt(login, username, known.user_id, hello.device, known.known_device)
         self._connection.challenged_at = asyncio.get_running_loop().time()
-        await self._connection.send(Challenge(scram=login.challenge))
+        self._connection.send(Challenge(scram=login.challenge))
 
     async def _proof(self, proof: Proof) -> None:
         attempt, self._attempt = self._attempt, None
@@ -183,12 +231,12 @@ class Session:
 
     async def _check(self, attempt: _Attempt, proof: Proof) -> None:
         # Again, because many connections may have got a challenge before the first refusal.
-        if await self._is_throttled(attempt.username, known_device=attempt.known_device):
+        if self._is_throttled(attempt.username, known_device=attempt.known_device):
             return
         proven = attempt.login.check(proof.scram)
         if proven is None or attempt.user_id is None:
             self._services.throttle.refused(user=attempt.username, address=self._connection.address)
-            await self._refuse()
+            self._refuse()
         else:
             await self._log_in(attempt, attempt.user_id, proven)
 
@@ -212,32 +260,32 @@ class Session:
         finally:
             services.registry.unexpect(connection, user_id)
         if outcome == "credentials":
-            await self._refuse()
+            self._refuse()
         elif not isinstance(outcome, LoggedIn):
-            await self._reject(outcome)
+            self._reject(outcome)
         elif connection.ending:
             await services.store.gone(outcome.device_pk, waiting_since)
         else:
             services.throttle.accepted(user=attempt.username, address=connection.address)
             presence = Presence(user_id, attempt.device.id, outcome.device_pk, waiting_since)
-            await self._welcome(presence, outcome, proven.server_final)
+            self._welcome(presence, outcome, proven.server_final)
             if before is not None and not same:
                 await services.store.gone(before.device_pk, before.waiting_since)
 
-    async def _welcome(self, presence: Presence, outcome: LoggedIn, server_final: str) -> None:
+    def _welcome(self, presence: Presence, outcome: LoggedIn, server_final: str) -> None:
         connection, services = self._connection, self._services
         self._refusals = 0
+        connection.wire.settle()
         older = services.registry.join(connection, presence, outcome.standing)
         if older is not None and older is not connection:
-            older.ending = True
-            services.updates.spawn(older.end(Bye(reason="superseded"), CloseCode.NORMAL_CLOSURE))
+            older.end(Bye(reason="superseded"), CloseCode.NORMAL_CLOSURE)
         log.info(
             "user %d logged in on device %d by the %s password",
             presence.user_id,
             presence.device_pk,
             outcome.standing.password,
         )
-        await connection.send(
+        connection.send(
             Welcome(
                 scram=server_final,
                 password=outcome.standing.password,
@@ -246,27 +294,27 @@ class Session:
                 console_url=services.console_url,
             )
         )
-        await push(connection, outcome.pending)
+        push(connection, outcome.pending)
         if connection.stale:
             services.updates.wake(presence.user_id)
 
-    async def _is_throttled(self, username: str, *, known_device: bool) -> bool:
+    def _is_throttled(self, username: str, *, known_device: bool) -> bool:
         wait_s = self._services.throttle.wait_s(
             user=username, address=self._connection.address, known_device=known_device
         )
         if wait_s:
-            await self._reject("throttled", retry_after_s=wait_s)
+            self._reject("throttled", retry_after_s=wait_s)
         return bool(wait_s)
 
-    async def _refuse(self) -> None:
+    def _refuse(self) -> None:
         """Say that user or password is wrong; the connection goes on, a few times."""
         self._refusals += 1
         if self._refusals >= MAX_REFUSALS:
-            await self._reject("credentials")
+            self._reject("credentials")
         else:
-            await self._connection.send(Rejected(reason="credentials"))
+            self._connection.send(Rejected(reason="credentials"))
 
-    async def _reject(
+    def _reject(
         self,
         reason: Literal["credentials", "expired", "disabled", "blocked", "throttled", "version"],
         *,
@@ -274,6 +322,6 @@ class Session:
     ) -> None:
         """Say why, and close."""
         log.info("a login was refused: %s", reason)
-        await self._connection.end(
+        self._connection.end(
             Rejected(reason=reason, retry_after_s=retry_after_s), CloseCode.POLICY_VIOLATION
         )

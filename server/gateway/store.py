@@ -40,6 +40,12 @@ MAX_CANDIDATES = 64
 LABEL_LENGTH = 128
 
 _T = TypeVar("_T")
+
+
+class Unavailable(Exception):
+    """The database cannot be asked now. What was to be done is not done."""
+
+
 PasswordKind = Literal["current", "old"]
 
 

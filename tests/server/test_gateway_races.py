@@ -103,7 +103,7 @@ async def test_password_that_ends_while_the_next_is_being_proven(
         await gateway.sweep()
         await client.prove(scram, challenge)
         assert (await client.expect(messages.Welcome)).password == "current"
-        await gateway._services.updates.drain()
+        await gateway._services.tasks.drain()
         monkeypatch.setattr(connections, "LOGIN_SECONDS", 0)
         await gateway.sweep()
         assert (await staller.expect(messages.Rejected)).reason == "expired"
