@@ -8,6 +8,7 @@ import re
 import resource
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ import psutil
 SERVER_CORE, LOAD_CORE = 0, -1
 """Which of the cores this process may use: the first for the server, the last for all else."""
 _CORES = sorted(os.sched_getaffinity(0))
+_ENOUGH_FILES = 60_000
 _PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -28,10 +30,14 @@ def describe() -> str:
     )
 
 
-def raise_file_limit() -> None:
-    """As many open files as this process, and those that it starts, may have."""
+def raise_file_limit() -> int:
+    """As many open files as this process, and those that it starts, may have; how many."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # only root may have more than that
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_ENOUGH_FILES, _ENOUGH_FILES))
+        return _ENOUGH_FILES
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
 
 
 def pinned(core: int, *, nice: int = 0) -> Callable[[], None]:
@@ -88,11 +94,11 @@ class Cpu:
 
     @property
     def user_s(self) -> float:
-        return self._now()[0] - self._user
+        return round(self._now()[0] - self._user, 3)
 
     @property
     def total_s(self) -> float:
-        return sum(self._now()) - self._user - self._system
+        return round(sum(self._now()) - self._user - self._system, 3)
 
     @property
     def elapsed_s(self) -> float:

@@ -1,0 +1,178 @@
+"""The gateway: coming, waiting, being sent away.
+
+10,000 clients log in on a server that has just started (real SCRAM, SQLite), wait, each pinging
+every 20 s, and are sent away when the server stops. The server has one core, the clients another;
+since one core of clients cannot always keep a core of the server busy, the rate of logins is
+given by the CPU time that the server spent on them. Memory is the server's private memory (PSS)
+over that before the first client; what the kernel holds is for both ends, which share this
+machine. The broadcast is the time from the signal to the last client's receipt of its `bye`, over
+which the clients, too, use CPU. Baseline: a bare `websockets` server on asyncio, no compression,
+with the same frames and no checks. Peer: mosquitto, QoS 1, MQTT 3.1.1, passwords by its own file.
+Behind haproxy both programs share the core, and both are counted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.bench import machine, peers, stage
+from tests.bench.load import Load, LoadError, Spec
+from tests.bench.report import Figure, Size
+
+BASELINE = "bare websockets"
+PEER = "mosquitto"
+SETTLE_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What was measured of one server."""
+
+    memory_kib: float
+    kernel_kib: float
+    login_ms: float
+    """CPU."""
+    logins_per_s: float
+    """By the clock."""
+    idle_percent: float
+    idle_user_percent: float
+    broadcast_ms: float
+
+
+def run(size: Size) -> list[Figure]:
+    figures: list[Figure] = []
+    for tls in (False, True):
+        figures += _compare(_own(size, tls=tls), _bare(size, tls=tls), _peer(size, tls=tls), tls)
+    return [*figures, *_figures(_behind_haproxy(size), "TLS in haproxy")]
+
+
+def _compare(own: Waiting, bare: Waiting, peer: Waiting, tls: bool) -> list[Figure]:
+    return _figures(own, "TLS" if tls else "plain", bare, peer, judged=True)
+
+
+def _figures(
+    own: Waiting,
+    how: str,
+    bare: Waiting | None = None,
+    peer: Waiting | None = None,
+    *,
+    judged: bool = False,
+) -> list[Figure]:
+    tls = how != "plain"
+
+    def figure(
+        what: str,
+        unit: str,
+        of: Callable[[Waiting], float],
+        targets: tuple[float, float] | None = None,
+        *,
+        more_is_better: bool = False,
+    ) -> Figure:
+        ambition, must = targets if targets and judged else (None, None)
+        return Figure(
+            what=f"{what}, {how}",
+            value=of(own),
+            unit=unit,
+            baseline=of(bare) if bare else None,
+            peer=of(peer) if peer else None,
+            ambition=ambition,
+            must=must,
+            more_is_better=more_is_better,
+            headline=must is not None,
+        )
+
+    memory = (32.0, 40.0) if tls else (8.0, 12.0)
+    logins = (1_200.0, 800.0) if tls else (6_000.0, 2_000.0)
+    return [
+        figure("memory per waiting client", "KiB", lambda each: each.memory_kib, memory),
+        figure("the kernel's memory per client", "KiB", lambda each: each.kernel_kib),
+        figure(
+            "logins per CPU second",
+            "1/s",
+            lambda each: 1000 / each.login_ms,
+            logins,
+            more_is_better=True,
+        ),
+        figure(
+            "logins per second by the clock",
+            "1/s",
+            lambda each: each.logins_per_s,
+            more_is_better=True,
+        ),
+        figure("CPU of keepalive", "% of a core", lambda each: each.idle_percent, (2, 4)),
+        figure("of that in user space", "% of a core", lambda each: each.idle_user_percent),
+        figure("broadcast to all", "ms", lambda each: each.broadcast_ms, (200, 300)),
+    ]
+
+
+def _own(size: Size, *, tls: bool) -> Waiting:
+    with stage.database("SQLite", size) as database, stage.server(database, tls=tls) as server:
+        spec = Spec(port=server.port(), first=1, count=size.clients, tls=tls)
+        return _measure(size, spec, [server.pid], lambda _: _stop(server))
+
+
+def _behind_haproxy(size: Size) -> Waiting:
+    count = min(size.clients, machine.raise_file_limit() // 2 - 200)
+    with (
+        stage.database("SQLite", size) as database,
+        stage.server(database, TRUSTED_PROXIES="127.0.0.0/8") as server,
+        peers.haproxy(server.port(), connections=count) as (pid, port),
+    ):
+        spec = Spec(port=port, first=1, count=count, tls=True)
+        return _measure(size, spec, [server.pid, pid], lambda _: _stop(server))
+
+
+def _bare(size: Size, *, tls: bool) -> Waiting:
+    certificate = [str(stage.certificate())] if tls else []
+    with stage.running("tests.bench.bare", *certificate) as server:
+        spec = Spec(port=server.port(), first=1, count=size.clients, tls=tls, kind="bare")
+        return _measure(size, spec, [server.pid], lambda _: int(server.ask("broadcast")))
+
+
+def _peer(size: Size, *, tls: bool) -> Waiting:
+    with peers.mosquitto(range(1, size.clients + 1), tls=tls) as (pid, port):
+        spec = Spec(port=port, first=1, count=size.clients, tls=tls, kind="mqtt")
+        bye = b'{"type":"bye","reason":"shutting_down","retry_after_s":10}'
+        return _measure(
+            size, spec, [pid], lambda load: int(load.call("publish", topic="all", payload=bye))
+        )
+
+
+def _stop(server: stage.Program) -> int:
+    now = time.monotonic_ns()
+    server.stop()
+    return now
+
+
+def _measure(size: Size, spec: Spec, pids: list[int], broadcast: Callable[[Load], int]) -> Waiting:
+    """`broadcast` says something to all; its answer is when that was, in monotonic ns."""
+    with Load(spec) as load:
+        load.call("state")  # it is there
+        memory, kernel, cpu = machine.private_kib(pids), machine.kernel_kib(), machine.Cpu(pids)
+        login_s = load.call("log_in")
+        login_cpu_s = cpu.total_s
+        time.sleep(size.pick(SETTLE_SECONDS, 0))
+        memory, kernel = machine.private_kib(pids) - memory, machine.kernel_kib() - kernel
+        idle = machine.Cpu(pids)
+        time.sleep(size.pick(20, 1))
+        idle_s, idle_user_s = idle.total_s / idle.elapsed_s, idle.user_s / idle.elapsed_s
+        waiting, endings = load.call("state")
+        if waiting != spec.count:
+            raise LoadError(f"{waiting} of {spec.count} wait; ended: {endings}")
+        load.call("take")
+        began = broadcast(load)
+        load.call("wait_for", count=spec.count, seconds=30)
+        last = {each.number: each.at_ns for each in load.call("take")}
+        if len(last) != spec.count:
+            raise LoadError(f"only {len(last)} of {spec.count} heard the broadcast")
+    return Waiting(
+        memory_kib=memory / spec.count,
+        kernel_kib=max(0.0, kernel) / spec.count,
+        login_ms=login_cpu_s * 1000 / spec.count,
+        logins_per_s=spec.count / login_s,
+        idle_percent=100 * idle_s,
+        idle_user_percent=100 * idle_user_s,
+        broadcast_ms=(max(last.values()) - began) / 1e6,
+    )

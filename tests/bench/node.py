@@ -1,0 +1,85 @@
+"""The real server program, looked at from inside, and a console without pages.
+
+`python -m tests.bench.node serve` is `python -m server serve` with a heart on the gateway's loop;
+`python -m tests.bench.node change` changes passwords as the console does. Both take the commands
+of `heart.obey`; settings come from the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from server import __main__ as program
+from server import config, serve
+from tests.bench import people
+from tests.bench.heart import Handler, Heart, obey
+from tests.pbkdf2 import derived_once
+
+NEW_PASSWORD = "N3w-Passw0rd"
+
+
+def changing() -> dict[str, Handler]:
+    """Commands that change passwords."""
+
+    def change(username: str) -> dict[str, int]:
+        """Change a password and push it to all PCs; when it was committed, in monotonic ns."""
+        from django.db import DEFAULT_DB_ALIAS, connections
+
+        from server.console import passwords
+        from server.console.models import User
+
+        user = User.objects.get(username=username)
+        devices = list(user.devices.all())
+        wrapper: Any = connections[DEFAULT_DB_ALIAS]
+        commit, stamps = wrapper._commit, {}
+
+        def stamped() -> None:
+            stamps["before_ns"] = time.monotonic_ns()
+            commit()
+            stamps["after_ns"] = time.monotonic_ns()
+
+        wrapper._commit = stamped
+        try:
+            passwords.change_own(user, new_password=NEW_PASSWORD, push_to=devices, address=None)
+        finally:
+            del wrapper._commit
+        return stamps
+
+    return {"change": change}
+
+
+def main(arguments: Sequence[str]) -> int:
+    with ExitStack() as stack:
+        stack.enter_context(derived_once())
+        people.keys()
+        if arguments[0] == "change":
+            serve.prepare(config.load())
+            obey(changing())
+            print("ready", flush=True)
+            threading.Event().wait()
+        _add_heart()
+        return program.main(arguments)
+
+
+def _add_heart() -> None:
+    from server.gateway.server import Gateway
+
+    enter = Gateway.__aenter__
+
+    async def enter_with_heart(gateway: Gateway) -> Gateway:
+        entered = await enter(gateway)
+        heart = Heart(asyncio.get_running_loop())
+        obey({"watch": heart.watch, "report": heart.report, **changing()})
+        return entered
+
+    Gateway.__aenter__ = enter_with_heart  # type: ignore[assignment] # that is the point
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
