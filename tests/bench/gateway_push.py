@@ -183,9 +183,8 @@ def _measure(
         enough = size.pick(100, 10)
 
         def measure(name: str, goes_on: Callable[[], bool]) -> None:
-            sent: list[tuple[int, int]] = []
-            for number in _while(goes_on, itertools.islice(numbers, enough)):
-                sent.append((number, push(number)))
+            some = _while(goes_on, itertools.islice(numbers, enough))
+            sent = [(number, push(number)) for number in some]
             probes.call("wait_for", count=len(sent), seconds=WAIT_SECONDS)
             came = {each.number: each.at_ns for each in probes.call("take")}
             if len(came) < len(sent):

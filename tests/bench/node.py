@@ -63,11 +63,18 @@ def main(arguments: Sequence[str]) -> int:
             obey(changing())
             print("ready", flush=True)
             threading.Event().wait()
-        _add_heart()
+        prepare = serve.prepare
+
+        def prepare_with_heart(settings: config.Config) -> None:
+            prepare(settings)
+            _add_heart()
+
+        serve.prepare = prepare_with_heart
         return program.main(arguments)
 
 
 def _add_heart() -> None:
+    """Every gateway of this process gets one."""
     from server.gateway.server import Gateway
 
     enter = Gateway.__aenter__
