@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 CATALOGUES := agent/locale server/console/locale
 
-.PHONY: help catalogues demo test check fix bench dist messages requirements clean
+.PHONY: help catalogues demo test check fix bench soak dist messages requirements clean
 
 help:
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,9 @@ fix: $(STAMP) ## sort imports and format
 
 bench: catalogues ## measure client and server; ONLY=name measures one thing, SHORT=1 only tries it
 	@$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY)) $(if $(SHORT),--short)
+
+soak: catalogues ## run the client for a squeezed day and for 20,000 reconnects, and see that nothing grows
+	$(BIN)/python -m tests.soak
 
 dist: catalogues ## build the Windows program, its setup program and the MSI
 	$(BIN)/python -m installer.build

@@ -7,6 +7,7 @@ after the other, so that writes keep their order; key derivation has another.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import itertools
 import logging
 import sys
@@ -45,6 +46,14 @@ def _steady() -> float:
     if sys.platform == "linux":
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
+
+
+def follow_time_zone() -> None:
+    """Have local time follow the PC's zone: C libraries look it up once and keep to it."""
+    if sys.platform == "win32":
+        ctypes.cdll.ucrtbase._tzset()  # noqa: SLF001 - the C library's name for it
+    else:
+        time.tzset()
 
 
 def _on_stray_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -184,6 +193,7 @@ class Runtime:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _handle(self, event: Event) -> None:
+        follow_time_zone()
         now = instant()
         before = self._machine.state
         try:

@@ -72,12 +72,13 @@ async def running(
     *,
     tls: ssl.SSLContext | None = None,
     process: Callable[[ServerConnection, Request], Response | None] | None = None,
+    port: int = 0,
 ) -> AsyncIterator[str]:
-    """The gateway's address."""
+    """The gateway's address, on a free port unless one is named."""
     async with serve(
         gateway.talk,
         "127.0.0.1",
-        0,
+        port,
         ssl=tls,
         process_request=process,
         subprotocols=[msg.SUBPROTOCOL],  # type: ignore[list-item] # a NewType over str

@@ -78,7 +78,7 @@ def test_resets_while_it_waits(wire: Wire, pc: Pc, gateway: Gateway) -> None:
     """Each is a lost connection, told once a cycle, and mended by the client itself."""
     for number in (1, 2):
         wire.reset()
-        until(lambda number=number: len(pc.troubles()) == number, or_say=pc.log)
+        until(lambda: len(pc.troubles()) == number, or_say=pc.log)  # noqa: B023 - now
         assert pc.troubles()[-1][:2] == ("connection_lost", "closed with 1006")
         pc.says("standby")
     assert len(gateway.logins) == 3
