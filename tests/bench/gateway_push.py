@@ -49,7 +49,8 @@ class Phase:
 def run(size: Size) -> list[Figure]:
     bare, peer = _bare(size), _peer(size)
     figures: list[Figure] = []
-    for engine in reversed(stage.ENGINES):
+    engines: tuple[stage.Engine, ...] = ("PostgreSQL",) if size.short else ("PostgreSQL", "SQLite")
+    for engine in engines:
         own, crowd_ms = _own(engine, size)
         nodes = "two nodes, PostgreSQL" if engine == "PostgreSQL" else "one node, SQLite"
         for phase in PHASES:

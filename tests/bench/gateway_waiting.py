@@ -43,7 +43,7 @@ class Waiting:
 
 def run(size: Size) -> list[Figure]:
     figures: list[Figure] = []
-    for tls in (False, True):
+    for tls in (True,) if size.short else (False, True):
         figures += _compare(_own(size, tls=tls), _bare(size, tls=tls), _peer(size, tls=tls), tls)
     return [*figures, *_figures(_behind_haproxy(size), "TLS in haproxy")]
 

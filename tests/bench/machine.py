@@ -7,8 +7,8 @@ import platform
 import re
 import resource
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -48,6 +48,17 @@ def pinned(core: int, *, nice: int = 0) -> Callable[[], None]:
         os.nice(nice)
 
     return apply
+
+
+@contextmanager
+def kept_on(core: int) -> Iterator[None]:
+    """This thread, and what it starts, run on that core meanwhile."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {_CORES[core]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def private_kib(pids: Iterable[int]) -> float:

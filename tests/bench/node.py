@@ -25,7 +25,7 @@ NEW_PASSWORD = "N3w-Passw0rd"
 
 
 def changing() -> dict[str, Handler]:
-    """Commands that change passwords."""
+    """Commands of a console."""
 
     def change(username: str) -> dict[str, int]:
         """Change a password and push it to all PCs; when it was committed, in monotonic ns."""
@@ -51,7 +51,22 @@ def changing() -> dict[str, Handler]:
             del wrapper._commit
         return stamps
 
-    return {"change": change}
+    def page(path: str) -> dict[str, float]:
+        """Render a page as the administrator sees it; how many queries that took."""
+        from django.db import connection
+        from django.test import Client
+        from django.test.utils import CaptureQueriesContext
+
+        from server.console.models import User
+
+        browser = Client(HTTP_HOST="localhost")
+        administrator = User.objects.get(username=people.ADMINISTRATOR)
+        browser.force_login(administrator, "django.contrib.auth.backends.ModelBackend")
+        with CaptureQueriesContext(connection) as queries:
+            answer = browser.get(path)
+        return {"status": answer.status_code, "queries": len(queries)}
+
+    return {"change": change, "page": page}
 
 
 def main(arguments: Sequence[str]) -> int:

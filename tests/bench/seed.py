@@ -19,16 +19,22 @@ CROWD = "crowd"
 
 
 def fill(users: int, devices: int, crowd: int) -> None:
-    """The first `devices` users have a PC; user `CROWD` has `crowd` PCs. Nobody waits."""
+    """The first `devices` users have a PC; user `CROWD` has `crowd` PCs. Nobody waits.
+
+    Every tenth PC is on an old password. Of the users without a PC, some are disabled, or have
+    a temporary password.
+    """
     from django.db import transaction
 
     from server import clock
     from server.console.hashers import Verifier
-    from server.console.models import Account, AuditEvent, Device, User
+    from server.console.models import Account, AuditEvent, Device, RetiredPassword, User
 
     keys = people.keys()
     verifier = Verifier(people.ITERATIONS, people.SALT, keys.stored, keys.server).format()
+    retired = Verifier(people.ITERATIONS, people.SALT, b"o" * 32, b"o" * 32).format()
     changed = clock.now() - timedelta(days=10)
+    created, until = changed - timedelta(days=100), changed + timedelta(days=30)
 
     def user(name: str, number: int, role: User.Role = User.Role.GENERAL) -> User:
         return User(
@@ -38,6 +44,8 @@ def fill(users: int, devices: int, crowd: int) -> None:
             password=verifier,
             password_changed_at=changed,
             role=role,
+            is_active=number <= devices or number % 100 > 0,
+            must_change_password=number > devices and number % 50 == 1,
         )
 
     def device(number: int, owner: User) -> Device:
@@ -48,6 +56,8 @@ def fill(users: int, devices: int, crowd: int) -> None:
             name=f"PC-{number}",
             os="Windows 11",
             version="1.0.0",
+            login_password="current" if number % 10 else "old",
+            login_valid_until=None if number % 10 else until,
         )
 
     with transaction.atomic():
@@ -60,6 +70,13 @@ def fill(users: int, devices: int, crowd: int) -> None:
             made = User.objects.bulk_create(user(people.username(n), n) for n in numbers)
             pairs = [(n, u) for n, u in zip(numbers, made, strict=True) if n <= devices]
             Device.objects.bulk_create(device(n, owner) for n, owner in pairs)
+            RetiredPassword.objects.bulk_create(
+                RetiredPassword(
+                    user=u, verifier=retired, since=created, retired_at=changed, valid_until=until
+                )
+                for n, u in pairs
+                if n % 10 == 0
+            )
             AuditEvent.objects.bulk_create(
                 AuditEvent(
                     account=account,
@@ -68,7 +85,7 @@ def fill(users: int, devices: int, crowd: int) -> None:
                     subject=each,
                     subject_name=each.username,
                     action="user.created",
-                    at=changed,
+                    at=created,
                 )
                 for each in made
             )

@@ -27,7 +27,6 @@ from tests.bench.heart import PREFIX
 from tests.postgres import Postgres, running_postgres
 
 Engine = Literal["SQLite", "PostgreSQL"]
-ENGINES: tuple[Engine, ...] = ("SQLite", "PostgreSQL")
 
 _stack = ExitStack()
 atexit.register(_stack.close)
@@ -66,13 +65,9 @@ def folder() -> Path:
 @functools.cache
 def postgres() -> Postgres:
     """Durable, as in production, and on the load's core."""
-    before = os.sched_getaffinity(0)
-    machine.pinned(machine.LOAD_CORE)()
-    try:
+    with machine.kept_on(machine.LOAD_CORE):
         settings = ["shared_buffers=512MB", "max_wal_size=2GB"]
         return _stack.enter_context(running_postgres(fsync=True, settings=settings))
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 @functools.cache
