@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 CATALOGUES := agent/locale server/console/locale
 
-.PHONY: help catalogues demo test check fix bench soak dist messages requirements clean
+.PHONY: help catalogues demo test check fix bench soak dist messages requirements clean fuzz
 
 help:
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,9 @@ demo: catalogues ## run server and client here, to try out; TOUR=1 walks through
 
 test: catalogues ## set up and run all checks and tests
 	@PYTHON=$(BIN)/python sh .ci/test
+
+fuzz: catalogues ## a million hostile inputs; RUNS=… SEED=… choose how many and which
+	$(BIN)/python -m tests.fuzz $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
 
 check: catalogues ## lint and types only
 	$(BIN)/ruff check .

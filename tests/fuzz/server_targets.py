@@ -1,0 +1,193 @@
+"""Fuzz targets of the server: what clients, proxies, operators and administrators send it."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import tempfile
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import django
+from django.conf import settings
+from scramp import ScramClient
+
+from agent.core import messages
+from tests.fuzz.target import SECRET, Pieces, Target, as_text, glue, says_only
+
+if not settings.configured:
+    settings.configure(USE_I18N=False, DEFAULT_CHARSET="utf-8")
+    django.setup()
+
+from server import config
+from server.console import csvfiles, hashers
+from server.gateway import login
+from server.gateway.address import client_address
+
+NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
+SALT, KEY = "MDEyMzQ1Njc4OWFiY2RlZg==", "A" * 43 + "="
+_home = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm"))
+
+
+@functools.cache
+def _known() -> list[login.Candidate]:
+    return [
+        login.Candidate(hashers.Verifier.of(word, salt=b"0123456789abcdef", iterations=4096), NOW)
+        for word in (SECRET, "Older-1", "Oldest-1")
+    ]
+
+
+def scram_login(data: bytes) -> None:
+    """Any two SCRAM messages: a refusal, or a LoginError that quotes nothing; nobody gets in."""
+    parts = Pieces(data)
+    first, final = parts.text(), as_text(parts.rest())
+    try:
+        name = login.username_of(first)
+        assert name
+        attempt = login.Login(first, _known())
+        assert attempt.challenge.isprintable()
+        assert attempt.check(final) is None
+    except login.LoginError as exc:
+        says_only(str(exc), r"malformed SCRAM client-(first|final)")
+
+
+def honest_login(data: bytes) -> None:
+    """A right login of any user name is accepted, whatever the name; a damaged proof is not."""
+    parts = Pieces(data)
+    name, where = parts.text(), sum(parts.raw())
+    try:
+        client = ScramClient(["SCRAM-SHA-256"], name, SECRET, c_nonce="c" * 24)
+        first = str(client.get_client_first())
+    except Exception:  # noqa: BLE001 - a name that SCRAM cannot carry
+        return
+    try:
+        attempt = login.Login(first, _known())
+    except login.LoginError:
+        assert not name.isprintable() or not name.strip() or not name.isascii()
+        return
+    client.set_server_first(attempt.challenge)
+    final = str(client.get_client_final())
+    proven = attempt.check(final)
+    assert proven is not None
+    client.set_server_final(proven.server_final)
+    damaged = bytearray(final.encode())
+    damaged[-10 - where % 30] ^= 1
+    with suppress(login.LoginError):
+        assert login.Login(first, _known()).check(damaged.decode("latin-1")) is None
+
+
+def device(data: bytes) -> None:
+    """What a client says of itself is a device with the key's own id, or a LoginError."""
+    try:
+        hello = messages.decode_from_client(data)
+    except messages.MessageError:
+        return
+    if isinstance(hello, messages.Hello):
+        login.is_too_old(hello.device.version, "1.2")
+        with suppress(login.LoginError):
+            login.check_device(hello.device)
+            login.check_key(hello.device)
+
+
+def forwarded_for(data: bytes) -> None:
+    """The address is the peer's or one that a trusted proxy has named; nothing raises."""
+    parts = Pieces(data)
+    trusted = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
+    values = [parts.text() for _ in range(3)]
+    assert client_address("192.0.2.7", values, trusted) == "192.0.2.7"
+    assert client_address("10.0.0.1", values, ()) == "10.0.0.1"
+    ipaddress.ip_address(client_address("10.0.0.1", values, trusted))
+    said = client_address("10.0.0.1", [*values, "192.0.2.9"], trusted)
+    assert said == "192.0.2.9", "what stands before it is hearsay"
+
+
+def csv_import(data: bytes) -> None:
+    """A file of users is some lines, or a CsvError."""
+    try:
+        lines = csvfiles.read_users(data)
+    except csvfiles.CsvError as exc:
+        assert len(str(exc)) < 200
+    else:
+        assert 0 < len(lines) <= csvfiles.MAX_USERS
+        assert all("\0" not in value for line in lines for value in line.values.values())
+        csvfiles.write([list(line.values.values()) for line in lines])
+
+
+def verifier(data: bytes) -> None:
+    """A verifier of the database is one, or a ValueError; a password can be hashed, or not used."""
+    typed = as_text(data)
+    with suppress(ValueError):
+        found = hashers.Verifier.parse(typed)
+        assert hashers.Verifier.parse(found.format()) == found
+    with suppress(hashers.UnusablePassword):
+        prepared = hashers.prepare(typed)
+        assert hashers.prepare(prepared) == prepared
+
+
+def config_file(data: bytes) -> None:
+    """The server's settings file is taken, or refused by a ConfigError."""
+    path = _home / "server.toml"
+    path.write_bytes(data)
+    with suppress(config.ConfigError):
+        config.load({"COCONOWORK_SERVER_CONFIG": str(path)})
+
+
+_HELLO = (
+    b'{"type":"hello","scram":"n,,n=user,r=Y29jb25vd29yay1jbGllbnQ","device":{'
+    b'"id":"eedd883da0a9451593dc0a38e583fb77",'
+    b'"public_key":"j0DFrbaPJWJK5bIU6nZ6bslNgp09e14a0bpvPiE4KF8=",'
+    b'"name":"PC-4711","os":"Windows 11","version":"0.1.0"}}'
+)
+
+TARGETS = [
+    Target(
+        "server-scram",
+        scram_login,
+        [
+            glue("n,,n=tanaka,r=abcdefghijklmnopqrstuvwx", "c=biws,r=abc,p=" + "A" * 43 + "="),
+            glue("y,,n=a=2Cb=3Dc,r=x", "c=eSws,r=x,p=QUJD"),
+            glue("p=tls-unique,a=x,n=t,r=x,m=y", "c=,r=,p="),
+        ],
+        weight=4,
+    ),
+    Target(
+        "server-login", honest_login, [glue("tanaka", b"\x01"), glue("田中,=", b"xyz")], weight=2
+    ),
+    Target("server-device", device, [_HELLO], weight=4),
+    Target(
+        "forwarded-for",
+        forwarded_for,
+        [
+            glue("192.0.2.1, 10.0.0.2", "10.0.0.3", "::ffff:10.0.0.4"),
+            glue("unknown", "[2001:db8::1]:443", "fe80::1%eth0"),
+        ],
+        weight=4,
+    ),
+    Target(
+        "csv-import",
+        csv_import,
+        [
+            b"username,name,role\ntanaka,T,general\n",
+            "ユーザ名,名前,役割\n田中,太郎,一般ユーザ\n".encode("cp932"),
+            b'\xef\xbb\xbfusername\n"a ""b"" c"\n=1+1\n',
+        ],
+        weight=4,
+        max_bytes=20_000,
+    ),
+    Target(
+        "verifier",
+        verifier,
+        [f"scram_sha256$600000${SALT}${KEY}${KEY}".encode(), "ｐａｓｓ\u00adword".encode()],
+        weight=4,
+    ),
+    Target(
+        "server-settings",
+        config_file,
+        [
+            b'port = 8080\nhost = "0.0.0.0"\ntrusted_proxies = ["10.0.0.0/8"]\n',
+            b'public_url = "https://console.example.com"\nlog_level = "debug"\n',
+        ],
+        weight=2,
+    ),
+]
