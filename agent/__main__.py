@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import getpass
 import json
 import sys
 from collections.abc import Callable
@@ -40,6 +39,8 @@ class Call:
     paths: Paths
     translations: NullTranslations
     settings: Settings = field(default_factory=Settings)
+    news: list[tuple[str, str]] = field(default_factory=list)
+    """What the user has to hear of, each with title and text."""
 
     def _(self, text: str) -> str:
         return self.translations.gettext(text)
@@ -93,9 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
     translations = translation()
     call = Call(_parse(arguments, translations.gettext), find_paths(), translations)
     try:
-        from agent import settings
-
-        call.settings = settings.load(call.paths, translate=call._)
+        call.settings = _load_settings(call)
         call.translations = translation(call.settings.language)
         return int(_COMMANDS[call.options.command](call))
     except UserError as exc:
@@ -104,6 +103,28 @@ def main(arguments: list[str] | None = None) -> int:
         return call.give_up(call._("coconowork client has stopped"), str(exc))
     except KeyboardInterrupt:
         return FAILED
+
+
+def _load_settings(call: Call) -> Settings:
+    """For a client that is to run, a broken file is set aside; other commands only say so."""
+    from agent import settings, settings_copy
+
+    try:
+        found = settings.load(call.paths, translate=call._)
+    except settings.BrokenSettings as exc:
+        if call.options.command not in {"run", "login", "dialog"}:
+            raise
+        aside, restored = settings_copy.set_aside(call.paths)
+        what = (
+            call._("The file was renamed to {aside}, and the last good settings are used.")
+            if restored
+            else call._("The file was renamed to {aside}. Sign in again.")
+        )
+        call.news.append((exc.title, f"{exc.message} {what.format(aside=aside.name)}"))
+        found = settings.load(call.paths, translate=call._)
+    if call.options.command == "run":
+        settings_copy.keep_copy(call.paths)
+    return found
 
 
 def _parse(arguments: list[str] | None, _: Callable[[str], str]) -> argparse.Namespace:
@@ -143,7 +164,7 @@ def _run(call: Call) -> int:
     from agent import desktop
 
     try:
-        desktop.run(call.settings, call.paths, call.translations)
+        desktop.run(call.settings, call.paths, call.translations, call.news)
     except ChannelBusy:
         if not call.options.autostart:
             call.ask({"command": "show"})
@@ -169,6 +190,8 @@ def _status(call: Call) -> int:
 
 
 def _login(call: Call) -> int:
+    for title, message in call.news:
+        call.complain(title, message)
     from agent.address import normalise_server
     from agent.settings import normalise_user
 
@@ -246,6 +269,8 @@ def _password(prompt: str) -> str:
     if sys.stdin is None:
         return ""
     if sys.stdin.isatty():
+        import getpass
+
         return getpass.getpass(prompt)
     return sys.stdin.readline().rstrip("\r\n")
 

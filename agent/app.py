@@ -12,8 +12,7 @@ import random
 import secrets
 import socket
 import threading
-import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from gettext import NullTranslations
@@ -110,15 +109,18 @@ class App:
 
     # --- life
 
-    def run(self, open_tray: Callable[[], Tray]) -> None:
+    def run(self, open_tray: Callable[[], Tray], news: Sequence[tuple[str, str]] = ()) -> None:
         """Be the client until somebody quits, with the tray on this, the main thread.
 
-        Raise ChannelBusy when there is one already, before any window is made.
+        `news` are titles and texts that the user is told once the tray is there. Raise
+        ChannelBusy when there is a client already, before any window is made.
         """
         self.start()
         try:
             tray = self._adapters.tray = open_tray()
             tray.show(self.view)
+            for title, text in news:
+                self.tell(title, text)
             if self._ended.is_set():
                 tray.stop()
             tray.run(self.command)
@@ -205,6 +207,8 @@ class App:
             case Command.OPEN_CONSOLE:
                 url = self.view.console_url
                 if url is not None and is_console_url(url):
+                    import webbrowser
+
                     webbrowser.open(url)
             case _ if self._adapters.other_commands:
                 self._adapters.other_commands(command)

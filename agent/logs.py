@@ -27,10 +27,8 @@ TALKATIVE = (
     "hpack",
     "httpcore",
     "jeepney",
-    "keyring",
     "PIL",
     "python_socks",
-    "secretstorage",
     "websockets",
 )
 """Loggers that never go below INFO, whatever is set."""

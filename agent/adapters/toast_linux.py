@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import html
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -95,7 +94,7 @@ class NotificationToaster:
             self._shown or 0,
             self._icon.resolve().as_uri() if self._icon else "",
             title,
-            html.escape(text, quote=False) if "body-markup" in capabilities else text,
+            _escaped(text) if "body-markup" in capabilities else text,
             ["default", self._action],
             {"urgency": ("y", 1), "desktop-entry": ("s", "coconowork-client")},
             _NEVER,
@@ -138,6 +137,12 @@ class NotificationToaster:
     def _forget(self) -> None:
         self._shown = None
         self._on_click = None
+
+
+def _escaped(text: str) -> str:
+    import html
+
+    return html.escape(text, quote=False)
 
 
 class ToasterClosed(Exception):
