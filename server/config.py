@@ -2,7 +2,7 @@
 
 The environment (`COCONOWORK_SERVER_PORT=8080`) goes before the file (`port = 8080`), the file
 before the defaults. The file is the one that `COCONOWORK_SERVER_CONFIG` names. No secret is set
-here: the secret key lies in a file of its own beside the database.
+here: the secret key and a database's password lie in files of their own.
 """
 
 from __future__ import annotations
@@ -19,12 +19,18 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from platformdirs import user_data_path
 
+from server import database
+
 PREFIX = "COCONOWORK_SERVER_"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ConfigError(Exception):
     """A setting that cannot be used; the text names where it stands and what is allowed."""
+
+
+class _Misplaced(ValueError):
+    """A value that is more than wrong; the text says what to do instead."""
 
 
 def _default_data_dir() -> Path:
@@ -38,7 +44,8 @@ class Config:
     data_dir: Path = field(default_factory=_default_data_dir)
     """Where the database and the secret key lie, unless they are set themselves."""
     database: str = ""
-    """Path of the SQLite file, or empty for `coconowork.sqlite3` in `data_dir`."""
+    """Path of the SQLite file, or empty for `coconowork.sqlite3` in `data_dir`; or PostgreSQL,
+    `postgresql://user@host/name`, which several nodes can share."""
     secret_key_file: Path | None = None
     """Made at the first start when it is missing."""
     host: str = "127.0.0.1"
@@ -46,8 +53,12 @@ class Config:
     """Of the console; 0 takes a free one."""
     gateway_port: int = 8081
     """Of the gateway that clients wait on; 0 takes a free one."""
-    gateway_name: str = "gateway"
-    """Differs between gateways that share a database."""
+    gateway_name: str = ""
+    """Differs between gateways that share a database; empty for host name and port."""
+    role: str = "both"
+    """What this process runs: `gateway`, `console` or `both`."""
+    metrics: str = ""
+    """`host:port` where Prometheus finds `/metrics`; empty for nowhere."""
     public_url: str = ""
     """Where people reach the console; empty for the address that it listens on."""
     tls_cert: Path | None = None
@@ -63,14 +74,28 @@ class Config:
     log_level: str = "info"
 
     @property
+    def is_postgresql(self) -> bool:
+        """Whether `database` is an address of PostgreSQL, not a file."""
+        return self.database.startswith(database.SCHEMES)
+
+    @property
+    def runs_gateway(self) -> bool:
+        return self.role != "console"
+
+    @property
+    def runs_console(self) -> bool:
+        return self.role != "gateway"
+
+    @property
     def database_path(self) -> Path:
-        """The SQLite file."""
+        """The SQLite file, unless `is_postgresql`."""
         return Path(self.database) if self.database else self.data_dir / "coconowork.sqlite3"
 
     @property
     def secret_key_path(self) -> Path:
         """The file that holds the secret key."""
-        return self.secret_key_file or self.database_path.with_name("secret_key")
+        beside = self.data_dir if self.is_postgresql else self.database_path.parent
+        return self.secret_key_file or beside / "secret_key"
 
     @property
     def console_url(self) -> str:
@@ -141,7 +166,7 @@ def _from_file(path: Path) -> dict[str, object]:
             table = tomllib.load(file)
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except (ValueError, RecursionError) as exc:  # also a number beyond all bounds
         raise ConfigError(f"{path}: not a TOML file: {exc}") from None
     for key in table:
         if key not in _PARSERS:
@@ -157,6 +182,8 @@ def _parse(key: str, value: object, *, where: str) -> object:
     parser, allowed = _PARSERS[key]
     try:
         return parser(value)
+    except _Misplaced as exc:
+        raise ConfigError(f"{where}: {exc}") from None
     except (ValueError, TypeError):
         raise ConfigError(f"{where}: allowed is {allowed}") from None
 
@@ -220,7 +247,7 @@ def _version(value: object) -> str:
 
 
 def _name(value: object) -> str:
-    text = _nonempty(value)
+    text = _text(value)
     if len(text) > 64:
         raise ValueError
     return text
@@ -236,9 +263,32 @@ def _zone(value: object) -> str:
 
 def _database(value: object) -> str:
     text = _text(value)
+    if text.startswith(database.SCHEMES):
+        if set(database.SECRETS) & set(database.parse_url(text)):
+            raise _Misplaced(
+                "a password does not belong into an address, which others can see: write "
+                "host:port:name:user:password to a file that only the server reads, and name it "
+                "with ?passfile=FILE; or let PostgreSQL know the system's user (peer)"
+            )
+        return text
     if "://" in text:
         raise ValueError
     return str(Path(text).expanduser()) if text else ""
+
+
+def _host_and_port(value: object) -> str:
+    text = _text(value)
+    if text:
+        split_address(text)
+    return text
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """`host:port` or `[IPv6]:port`. Raise ValueError."""
+    parts = urlsplit(f"//{address}")
+    if not parts.hostname or parts.port is None or parts.netloc != address or parts.username:
+        raise ValueError
+    return parts.hostname, parts.port
 
 
 def _one_of(*choices: str) -> Callable[[object], str]:
@@ -252,12 +302,14 @@ def _one_of(*choices: str) -> Callable[[object], str]:
 
 _PARSERS: dict[str, tuple[Callable[[object], object], str]] = {
     "data_dir": (_path, "a folder"),
-    "database": (_database, "the path of an SQLite file"),
+    "database": (_database, "the path of an SQLite file, or postgresql://user@host/name"),
     "secret_key_file": (_path, "a file"),
     "host": (_nonempty, "an address or host name to listen on"),
     "port": (_number(0, 65_535), "a number from 0 to 65535"),
     "gateway_port": (_number(0, 65_535), "a number from 0 to 65535"),
-    "gateway_name": (_name, "a name of 1 to 64 characters"),
+    "gateway_name": (_name, "a name of at most 64 characters"),
+    "role": (_one_of("both", "gateway", "console"), "both, gateway or console"),
+    "metrics": (_host_and_port, "host:port, such as 127.0.0.1:9100, or nothing"),
     "public_url": (_url, "an address https://host[:port] (http:// on loopback) without a path"),
     "tls_cert": (_path, "a certificate file (PEM)"),
     "tls_key": (_path, "a key file (PEM)"),

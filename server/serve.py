@@ -1,4 +1,7 @@
-"""`serve`: the gateway on the main loop and the console in a thread, until a signal says stop."""
+"""`serve`: the gateway on the main loop and the console in a thread, until a signal says stop.
+
+Or one of them only, when several processes share a PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
@@ -21,11 +24,14 @@ import uvicorn
 from django.core.management import call_command
 
 from agent.core.messages import PATH
-from server import config
+from server import config, database, metrics
 from server.config import Config
+from server.database import DatabaseProblem
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from server.gateway.server import Gateway
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +45,12 @@ class StartError(Exception):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `serve` takes; each option goes before the setting of its name."""
+    parser.add_argument(
+        "--only",
+        dest="role",
+        choices=["gateway", "console"],
+        help="run one of them (both); several processes need PostgreSQL",
+    )
     parser.add_argument("--host", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", help="of the console (8080); 0 takes a free one")
     parser.add_argument("--gateway-port", help="that clients connect to (8081); 0 likewise")
@@ -59,11 +71,31 @@ def run(arguments: argparse.Namespace) -> int:
         **{name: value for name, value in vars(arguments).items() if name != "command"}
     )
     check_exposure(settings)
+    if settings.role != "both" and not settings.is_postgresql:
+        raise StartError(
+            f"--only {settings.role} needs a database that several processes can share: "
+            "set `database` to postgresql://user@host/name"
+        )
     tls = tls_context(settings)
-    listener = listen(settings.host, settings.port, option="--port")
-    settings = replace(settings, port=listener.getsockname()[1])
-    prepare(settings)
-    return asyncio.run(_serve(settings, listener, tls))
+    with ExitStack() as stack:
+        if settings.metrics:
+            _serve_metrics(settings.metrics, stack)
+        listener = None
+        if settings.runs_console:
+            listener = listen(settings.host, settings.port, option="--port")
+            settings = replace(settings, port=listener.getsockname()[1])
+        prepare(settings)
+        stack.callback(database.let_go)
+        return asyncio.run(_serve(settings, listener, tls))
+
+
+def _serve_metrics(address: str, stack: ExitStack) -> None:
+    host, port = config.split_address(address)
+    try:
+        port = stack.enter_context(metrics.served(host, port))
+    except OSError as exc:
+        raise cannot_listen(host, port, exc, option="the setting `metrics`") from None
+    print(f"metrics  http://{host}:{port}/metrics", flush=True)
 
 
 def check_exposure(settings: Config) -> None:
@@ -125,14 +157,21 @@ def prepare(settings: Config) -> None:
     from django.db import DatabaseError
 
     try:
-        settings.database_path.parent.mkdir(parents=True, exist_ok=True)
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        if not settings.is_postgresql:
+            settings.database_path.parent.mkdir(parents=True, exist_ok=True)
+        database.check(settings)
         django.setup()
-        call_command("migrate", verbosity=0, interactive=False)
-        call_command("clearsessions")
+        with database.one_at_a_time():
+            call_command("migrate", verbosity=0, interactive=False)
+            call_command("clearsessions")
+    except DatabaseProblem as exc:
+        raise StartError(str(exc)) from None
     except OSError as exc:
         raise StartError(f"{exc.filename or settings.data_dir}: {exc.strerror}") from None
     except DatabaseError as exc:
-        raise StartError(f"{settings.database_path}: the database cannot be used: {exc}") from None
+        name = "PostgreSQL" if settings.is_postgresql else settings.database_path
+        raise StartError(f"{name}: the database cannot be used: {exc}") from None
 
 
 def set_up_logging(level: str) -> None:
@@ -216,17 +255,44 @@ class Console:
                 self._on_end()
 
 
-async def _serve(settings: Config, listener: socket.socket, tls: ssl.SSLContext | None) -> int:
-    from server.gateway.server import Gateway
-    from server.gateway.session import Limits
-
+async def _serve(
+    settings: Config, listener: socket.socket | None, tls: ssl.SSLContext | None
+) -> int:
     stop: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     _end_on_signals(stop)
-    gateway = Gateway(
+    async with AsyncExitStack() as stack:
+        said = []
+        if settings.runs_gateway:
+            gateway = _gateway(settings, tls)
+            try:
+                await stack.enter_async_context(gateway)
+            except OSError as exc:
+                raise cannot_listen(
+                    settings.host, settings.gateway_port, exc, option="--gateway-port"
+                ) from None
+            scheme = "wss" if tls else "ws"
+            said.append(f"gateway  {scheme}://{settings.host}:{gateway.port}{PATH}")
+        if listener is not None:
+            console = Console(listener, settings)
+            stack.push_async_callback(asyncio.to_thread, console.stop)
+            await asyncio.to_thread(console.start)
+            console.on_end(lambda: stop.get_loop().call_soon_threadsafe(_end, stop, 1))
+            said.insert(0, f"console  {settings.console_url}/")
+        print(*said, sep="\n", flush=True)
+        return await stop
+
+
+def _gateway(settings: Config, tls: ssl.SSLContext | None) -> Gateway:
+    from server.gateway.server import Gateway
+    from server.gateway.session import Limits
+    from server.nodes import default_name
+
+    knows_console = settings.runs_console or settings.public_url
+    return Gateway(
         host=settings.host,
         port=settings.gateway_port,
-        name=settings.gateway_name,
-        console_url=settings.console_url,
+        name=settings.gateway_name or default_name(settings.gateway_port),
+        console_url=settings.console_url if knows_console else None,
         tls=tls,
         trusted_proxies=settings.trusted_proxies,
         min_client_version=settings.min_client_version,
@@ -235,21 +301,6 @@ async def _serve(settings: Config, listener: socket.socket, tls: ssl.SSLContext 
             unproven_per_address=settings.connections_per_address // 10,
         ),
     )
-    async with AsyncExitStack() as stack:
-        try:
-            await stack.enter_async_context(gateway)
-        except OSError as exc:
-            raise cannot_listen(
-                settings.host, settings.gateway_port, exc, option="--gateway-port"
-            ) from None
-        console = Console(listener, settings)
-        stack.push_async_callback(asyncio.to_thread, console.stop)
-        await asyncio.to_thread(console.start)
-        console.on_end(lambda: stop.get_loop().call_soon_threadsafe(_end, stop, 1))
-        scheme = "wss" if tls else "ws"
-        print(f"console  {settings.console_url}/", flush=True)
-        print(f"gateway  {scheme}://{settings.host}:{gateway.port}{PATH}", flush=True)
-        return await stop
 
 
 def _end_on_signals(stop: asyncio.Future[int]) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from django.utils.translation import gettext_lazy as _
 
-from server import config
+from server import config, database
 
 _config = config.current()
 _here = Path(__file__).parent
@@ -88,19 +88,7 @@ TEMPLATES: list[dict[str, Any]] = [
     }
 ]
 
-DATABASES: dict[str, dict[str, Any]] = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": _config.database_path,
-        "OPTIONS": {
-            # A change takes the write lock when it begins, so two of them cannot deadlock.
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            # FULL: a change that a client was told of survives a power cut.
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-        },
-    }
-}
+DATABASES: dict[str, dict[str, Any]] = {"default": database.django_settings(_config)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "console.User"

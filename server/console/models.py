@@ -7,18 +7,22 @@ No row ever holds a password: `User.password` and `RetiredPassword.verifier` are
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
-from typing import ClassVar
+from datetime import datetime, timedelta
+from typing import ClassVar, Self
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.hashers import check_password
 from django.db import models, transaction
-from django.db.models import Q
+from django.db.models import Case, Q, Value, When
+from django.db.models.functions import Now
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from server import clock
 from server.console.hashers import ITERATIONS, UnusablePassword, Verifier, new_salt, prepare
+
+DEAD_AFTER = timedelta(seconds=45)
+"""A gateway that has not been heard of for so long is dead, and nobody waits on it."""
 
 
 class Account(models.Model):
@@ -129,10 +133,45 @@ class RetiredPassword(models.Model):
         indexes: ClassVar = [models.Index(fields=["user", "-valid_until"])]
 
 
+class Gateway(models.Model):
+    """A gateway that runs, or has been killed; `nodes.py` keeps the rows.
+
+    Times are the database's own, so that the nodes' clocks need not agree.
+    """
+
+    name = models.CharField(primary_key=True, max_length=64)
+    incarnation = models.CharField(max_length=32)
+    """Differs between two starts under one name."""
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    """When it last said that it is alive."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class DeviceQuerySet(models.QuerySet["Device"]):
+    """Devices by whether they wait, which goes by the gateways that are alive."""
+
+    def waiting(self) -> Self:
+        """Those whose client waits at this moment."""
+        return self.filter(waiting_since__isnull=False, gateway__in=live_gateways())
+
+    def with_presence(self) -> Self:
+        """With `is_waiting` on each row."""
+        return self.annotate(
+            is_waiting=Case(
+                When(waiting_since__isnull=False, gateway__in=live_gateways(), then=Value(True)),
+                default=Value(False),
+            )
+        )
+
+
 class Device(models.Model):
     """A PC with a client that has logged in as `user`.
 
-    `waiting_since` and `gateway` are set while it waits, on the gateway of that name.
+    `waiting_since` and `gateway` are set while it waits, on the gateway of that name; they mean
+    nothing once that gateway is dead: ask `Device.objects.waiting()` or `with_presence()`.
     `login_password`/`login_valid_until` say what has become of the password that it last logged
     in with, kept true by each change; `warned_*` what became of the last warning it
     had to show.
@@ -162,6 +201,11 @@ class Device(models.Model):
     blocked_at = models.DateTimeField(null=True)
     """When the user disconnected this PC in the console; its client may not log in since."""
 
+    is_waiting: bool
+    """There only after `with_presence`."""
+
+    objects: ClassVar = DeviceQuerySet.as_manager()
+
     class Meta:
         ordering: ClassVar[list[str]] = ["name", "id"]
         constraints: ClassVar = [
@@ -176,10 +220,6 @@ class Device(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-    @property
-    def is_waiting(self) -> bool:
-        return self.waiting_since is not None
 
 
 def _new_change_id() -> str:
@@ -274,3 +314,8 @@ class ServerSecret(models.Model):
 def retired_still_valid(user: User, *, at: datetime) -> models.QuerySet[RetiredPassword]:
     """The user's old passwords that clients may still use at `at`."""
     return user.retired_passwords.filter(valid_until__gt=at)
+
+
+def live_gateways() -> models.QuerySet[Gateway, str]:
+    """The names of the gateways that are alive, for a subquery."""
+    return Gateway.objects.filter(seen_at__gt=Now() - DEAD_AFTER).values_list("name", flat=True)

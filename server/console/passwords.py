@@ -70,11 +70,10 @@ def change_own(
     with transaction.atomic():
         change = _change(user, verifier, kind=PasswordChange.Kind.OWN, by=user, must_change=False)
         devices = list(
-            Device.objects.filter(
+            Device.objects.waiting().filter(
                 user=user,
                 pk__in=[device.pk for device in push_to],
                 blocked_at__isnull=True,
-                waiting_since__isnull=False,
             )
         )
         PendingChange.objects.bulk_create(
@@ -160,7 +159,7 @@ def end_old_passwords(user: User, *, by: User, address: str | None) -> int:
                 address=address,
                 count=ended,
             )
-        transaction.on_commit(lambda: bus.bus.publish(user.pk))
+        bus.publish(user.pk)
     return ended
 
 
@@ -224,9 +223,9 @@ def _change(
         user.password = row.password
         user.must_change_password = must_change
         user.password_changed_at = now
-        bus.bus.publish(row.pk)
 
     transaction.on_commit(committed)
+    bus.publish(row.pk)
     return change
 
 

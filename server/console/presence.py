@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -43,7 +43,10 @@ class Pc:
 
     @classmethod
     def of(cls, device: Device) -> Pc:
-        """Judge by what the device last logged in with, and what has been changed since."""
+        """Judge by what the device last logged in with, and what has been changed since.
+
+        `device` comes from a query `with_presence`.
+        """
         until = device.login_valid_until
         if device.login_password != "old" or until is None:
             return cls(device, "current", None)
@@ -64,13 +67,13 @@ class Pc:
 
 def pcs_of(user: User) -> list[Pc]:
     """The user's PCs, those that wait first, disconnected ones last."""
-    found = [Pc.of(device) for device in user.devices.all()]
+    found = [Pc.of(device) for device in user.devices.with_presence()]
     return sorted(found, key=lambda pc: (pc.blocked, not pc.waiting))
 
 
 def waiting(user: User) -> QuerySet[Device]:
     """The user's PCs that a push could reach at this moment."""
-    return user.devices.filter(waiting_since__isnull=False, blocked_at__isnull=True)
+    return user.devices.waiting().filter(blocked_at__isnull=True)
 
 
 State = Literal["applied", "on_its_way", "unreachable", "failed", "not_pushed", "replaced", "ended"]
@@ -97,7 +100,9 @@ class Delivery:
 
 def deliveries(change: PasswordChange) -> list[Delivery]:
     """Every PC of the user that the change concerns, pushed to or not."""
-    pushed = {row.device_id: row for row in change.deliveries.select_related("device", "change")}
+    devices = Prefetch("device", Device.objects.with_presence())
+    rows_of_push = change.deliveries.select_related("change").prefetch_related(devices)
+    pushed = {row.device_id: row for row in rows_of_push}
     others = Device.objects.filter(
         user_id=change.user_id, blocked_at__isnull=True, first_seen_at__lte=change.changed_at
     ).exclude(pk__in=pushed)

@@ -143,6 +143,15 @@ class Registry:
         """Who waits for this user."""
         return list(self._waiting.get(user_id, {}).values())
 
+    def users(self) -> list[int]:
+        """Everybody for whom somebody waits."""
+        return list(self._waiting)
+
+    def mark_all_stale(self) -> None:
+        """As `mark_stale`, about everybody."""
+        for user_id in self._logging_in:
+            self.mark_stale(user_id)
+
     def mark_stale(self, user_id: int) -> None:
         """The user has changed: logins that are being written down look again afterwards."""
         for connection in self._logging_in.get(user_id, ()):

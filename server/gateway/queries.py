@@ -23,7 +23,8 @@ _OLD_PASSWORDS = """
 _LOCK_USER = """
     SELECT u.is_active, u.password_changed_at, d.id, d.blocked_at, EXISTS (
         SELECT 1 FROM console_pendingchange WHERE device_id = d.id AND outcome = 'pending'
-    ) FROM console_user u LEFT JOIN console_device d ON d.user_id = u.id AND d.device_id = %s
+    ), d.gateway FROM console_user u
+    LEFT JOIN console_device d ON d.user_id = u.id AND d.device_id = %s
     WHERE u.id = %s"""
 _SET_WAITING = """
     UPDATE console_device SET name = %s, os = %s, version = %s, address = %s, last_seen_at = %s,
@@ -31,7 +32,10 @@ _SET_WAITING = """
     WHERE id = %s"""
 _CLEAR_WAITING = """
     UPDATE console_device SET waiting_since = NULL, gateway = '', last_seen_at = %s
-    WHERE id = %s AND waiting_since = %s"""
+    WHERE id = %s AND waiting_since = %s AND gateway = %s"""
+_STILL_WAITING = """
+    UPDATE console_device SET waiting_since = %s, gateway = %s
+    WHERE id = %s AND waiting_since IS NULL AND blocked_at IS NULL"""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class LockedUser:
     device_pk: int | None
     is_blocked: bool
     has_pending: bool
+    gateway: str
+    """Where the device waits; empty when it does not."""
 
 
 def find_user(username: str, device_id: str) -> FoundUser | None:
@@ -87,6 +93,7 @@ def lock_user(user_pk: int, device_id: str) -> LockedUser | None:
         device_pk=row[2],
         is_blocked=row[3] is not None,
         has_pending=bool(row[4]),
+        gateway=row[5] or "",
     )
 
 
@@ -118,10 +125,20 @@ def set_waiting(
         )
 
 
-def clear_waiting(device_pk: int, *, waiting_since: datetime, seen_at: datetime) -> None:
+def clear_waiting(
+    device_pk: int, *, waiting_since: datetime, seen_at: datetime, gateway: str
+) -> None:
     """The device no longer waits, if it is still by that login that it does."""
     with connection.cursor() as cursor:
-        cursor.execute(_CLEAR_WAITING, [_param(seen_at), device_pk, _param(waiting_since)])
+        cursor.execute(_CLEAR_WAITING, [_param(seen_at), device_pk, _param(waiting_since), gateway])
+
+
+def still_waiting(waits: Sequence[tuple[int, datetime]], *, gateway: str) -> None:
+    """These devices wait since then, though their rows had been cleared."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            _STILL_WAITING, [(_param(since), gateway, device_pk) for device_pk, since in waits]
+        )
 
 
 def _aware(value: datetime) -> datetime:

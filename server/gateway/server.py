@@ -6,7 +6,8 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -25,10 +26,12 @@ from server.gateway.throttle import Throttle
 from server.gateway.transport import SLICE, Listener, Wire
 from server.gateway.updates import Updates
 from server.gateway.upgrade import Answer, Request
+from server.gateway.user_state import user_states
+from server.nodes import Membership
 
 log = logging.getLogger(__name__)
 
-HEALTH_PATH = "/healthz"
+HEALTH_PATH, READY_PATH = "/healthz", "/readyz"
 SWEEP_SECONDS = 15
 """How late a waiting client may learn that its old password has ended."""
 SPREAD_SECONDS = 30
@@ -70,7 +73,8 @@ class Gateway:
         self._services: Services
         self._listener: Listener
         self._sweeper: asyncio.Task[None]
-        self._unsubscribe: Callable[[], None]
+        self._membership: Membership
+        self._stack: AsyncExitStack
 
     @property
     def port(self) -> int:
@@ -78,31 +82,36 @@ class Gateway:
         return self._listener.port
 
     async def __aenter__(self) -> Self:
-        store = Store(self._name)
         registry, tasks = Registry(), Tasks()
-        self._services = Services(
-            store=store,
-            registry=registry,
-            updates=Updates(registry, store, tasks),
-            throttle=Throttle(),
-            tasks=tasks,
-            gone=self._gone,
-            console_url=self._console_url,
-            min_client_version=self._min_client_version,
-        )
         self._listener = Listener(
             self,
             frame_burst=self._limits.message_burst,
             frames_per_s=self._limits.messages_per_s,
             settle_s=self._limits.login_s,
         )
-        try:
+        async with AsyncExitStack() as stack:
+            store = Store(self._name)
+            stack.push_async_callback(store.close)
             await store.open()
+            states = await stack.enter_async_context(user_states())
+            updates = Updates(registry, store, states, tasks, gateway=self._name)
+            stack.push_async_callback(tasks.drain)
+            self._services = Services(
+                store=store,
+                registry=registry,
+                updates=updates,
+                throttle=Throttle(),
+                tasks=tasks,
+                gone=self._gone,
+                console_url=self._console_url,
+                min_client_version=self._min_client_version,
+            )
+            self._membership = await stack.enter_async_context(
+                Membership(self._name, on_evicted=lambda: updates.wake(None))
+            )
+            await stack.enter_async_context(bus.listening(updates.wake))
             await self._listener.start(self._host, self._asked_port, self._tls)
-        except BaseException:
-            await store.close()
-            raise
-        self._unsubscribe = bus.bus.subscribe(self._on_wake_up(asyncio.get_running_loop()))
+            self._stack = stack.pop_all()
         self._sweeper = asyncio.create_task(self._sweep_for_ever())
         log.info("the gateway listens on %s port %d", self._host, self.port)
         return self
@@ -115,20 +124,21 @@ class Gateway:
     ) -> None:
         """Send all clients away, spread out over the next seconds, and let go of everything."""
         self._stopping = True
-        self._unsubscribe()
         self._sweeper.cancel()
         self._listener.stop()
         await self._send_all_away()
         await self._listener.wait_closed()
-        await self._services.tasks.drain()
         await asyncio.wait([self._sweeper])
-        await self._services.store.clear_presence()
-        await self._services.store.close()
+        await self._stack.aclose()
 
     def admit(self, wire: Wire, request: Request) -> str:
         """The address that a request for an upgrade comes from. Raise Answer for any other."""
         if request.path == HEALTH_PATH:
             raise Answer(HTTPStatus.OK, "ok")
+        if request.path == READY_PATH:
+            if self._stopping or not self._membership.is_ready:
+                raise _later(HTTPStatus.SERVICE_UNAVAILABLE, "not ready")
+            raise Answer(HTTPStatus.OK, "ready")
         if request.path != PATH:
             raise Answer(HTTPStatus.NOT_FOUND, "not found")
         if self._stopping:
@@ -170,15 +180,6 @@ class Gateway:
         if not self._stopping:
             store, tasks = self._services.store, self._services.tasks
             tasks.spawn(store.gone(presence.device_pk, presence.waiting_since))
-
-    def _on_wake_up(self, loop: asyncio.AbstractEventLoop) -> bus.Listener:
-        def listener(user_id: int) -> None:
-            try:
-                loop.call_soon_threadsafe(self._services.updates.wake, user_id)
-            except RuntimeError:
-                log.debug("a wake-up came after the gateway's loop was closed")
-
-        return listener
 
     async def _sweep_for_ever(self) -> None:
         while True:

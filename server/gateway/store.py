@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from django.contrib.auth.hashers import is_password_usable
 from django.db import DatabaseError, connection, transaction
@@ -22,7 +22,7 @@ from django.db.models import QuerySet
 
 from agent.core import messages
 from agent.core.text import clean
-from server import clock
+from server import bus, clock
 from server.console import audit, passwords
 from server.console.hashers import Verifier
 from server.console.models import (
@@ -30,7 +30,6 @@ from server.console.models import (
     PendingChange,
     RetiredPassword,
     ServerSecret,
-    User,
 )
 from server.gateway import queries
 from server.gateway.login import Candidate, made_up
@@ -80,16 +79,14 @@ class LoggedIn:
 Refusal = Literal["credentials", "expired", "disabled", "blocked"]
 
 
-@dataclass(frozen=True)
-class UserState:
-    """Where a user stands now, for everybody who waits for this user."""
+class Waits(Protocol):
+    """A device that waits here."""
 
-    is_active: bool
-    blocked: frozenset[int]
-    """Devices by primary key, as in `pending`."""
-    pending: dict[int, tuple[tuple[str, str], ...]]
-    standings: dict[datetime, Standing]
-    """By `since`: every password that still works."""
+    @property
+    def device_pk(self) -> int: ...
+
+    @property
+    def waiting_since(self) -> datetime: ...
 
 
 class Store:
@@ -102,9 +99,8 @@ class Store:
         self._made_up_secret = b""
 
     async def open(self) -> None:
-        """Fetch the secret behind made-up salts, and forget who waited before this start."""
+        """Fetch the secret behind made-up salts."""
         self._made_up_secret = await self._write(_server_secret)
-        await self.clear_presence()
 
     async def close(self) -> None:
         """Wait for what is under way, and close the connections in their own threads."""
@@ -112,14 +108,6 @@ class Store:
         for executor in (self._reads, self._writes):
             await loop.run_in_executor(executor, _close_connection)
             executor.shutdown()
-
-    async def clear_presence(self) -> None:
-        """Nobody waits on this gateway."""
-        await self._write(
-            lambda: Device.objects.filter(gateway=self._gateway).update(
-                waiting_since=None, gateway=""
-            )
-        )
 
     async def known(self, username: str, device_id: str) -> Known:
         """The verifiers to check a proof against. An unknown user takes the same steps."""
@@ -151,13 +139,17 @@ class Store:
         """The connection that has waited since then is gone; a newer one's row stays."""
         await self._write(
             lambda: queries.clear_waiting(
-                device_pk, waiting_since=waiting_since, seen_at=clock.now()
+                device_pk,
+                waiting_since=waiting_since,
+                seen_at=clock.now(),
+                gateway=self._gateway,
             )
         )
 
-    async def user_state(self, user_id: int) -> UserState:
-        """Everything that a wake-up may be about, read at once."""
-        return await self._read(partial(_user_state, user_id))
+    async def still_waiting(self, waits: Sequence[Waits]) -> None:
+        """Others took this gateway for dead, and cleared the rows of those who wait here."""
+        rows = [(each.device_pk, each.waiting_since) for each in waits]
+        await self._write(lambda: queries.still_waiting(rows, gateway=self._gateway))
 
     async def notice(self, device_pk: int, notice: messages.Notice) -> None:
         """What became of a warning on the PC."""
@@ -259,6 +251,8 @@ def _log_in(
             login_password=standing.password,
             login_valid_until=standing.valid_until,
         )
+        if user.gateway not in {"", gateway}:
+            bus.publish(user_id)  # where it waited until now, its connection has to end
         pending: tuple[tuple[str, str], ...] = ()
         if user.has_pending and standing.password == "current":
             _mark_applied(device_pk, address)
@@ -326,21 +320,6 @@ def _update_failed(device_pk: int, failed: messages.UpdateFailed, *, address: st
             change=failed.change_id,
             reason=failed.reason,
         )
-
-
-def _user_state(user_id: int) -> UserState:
-    # The user before the old passwords: a change in between then hides no password that works,
-    # and wakes us again. A transaction would take SQLite's one write lock.
-    user = User.objects.filter(pk=user_id).first()
-    if user is None:
-        return UserState(is_active=False, blocked=frozenset(), pending={}, standings={})
-    blocked = user.devices.filter(blocked_at__isnull=False).values_list("pk", flat=True)
-    return UserState(
-        is_active=user.is_active,
-        blocked=frozenset(blocked),
-        pending=_pending(PendingChange.objects.filter(change__user=user)),
-        standings=_standings(user.pk, user.password_changed_at),
-    )
 
 
 def _standings(

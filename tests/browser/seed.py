@@ -66,6 +66,7 @@ def device(owner: str, name: str, state: str = "") -> None:
 
 def _device(owner: User, name: str, state: str) -> Device:
     from server.console.models import Device
+    from tests.server.conftest import live_gateway
 
     key = PrivateKey.generate().public_key
     made = Device(
@@ -79,7 +80,7 @@ def _device(owner: User, name: str, state: str) -> Device:
     )
     now = clock.now()
     if "waiting" in state:
-        made.waiting_since, made.gateway, made.last_seen_at = now, "seed", now
+        made.waiting_since, made.gateway, made.last_seen_at = now, live_gateway(), now
     if "old" in state:
         made.login_password = "old"
         made.login_valid_until = now + timedelta(days=12)

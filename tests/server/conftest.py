@@ -1,4 +1,7 @@
-"""Sets up the server for the tests: Django on an SQLite file, users, and a gateway."""
+"""Sets up the server for the tests: Django on an SQLite file, users, and a gateway.
+
+With TEST_DATABASE=postgresql in the environment it is a PostgreSQL of the tests' own.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from server import clock, config
+from server.database import let_go
 from tests.pbkdf2 import derived_once
 
 if TYPE_CHECKING:
@@ -32,7 +36,14 @@ if not apps.ready:
     # At import, because test modules import models.
     _folder = Path(tempfile.mkdtemp(prefix="coconowork-tests-"))
     atexit.register(shutil.rmtree, _folder, ignore_errors=True)
-    config.use(config.load({}, data_dir=_folder))
+    _url = None
+    if os.environ.get("TEST_DATABASE") == "postgresql":
+        from tests.postgres import running_postgres
+
+        _server = running_postgres()
+        _url = _server.__enter__().new_database()
+        atexit.register(_server.__exit__, None, None, None)
+    config.use(config.load({}, data_dir=_folder, database=_url))
     os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
     django.setup(set_prefix=False)
 
@@ -47,8 +58,10 @@ def _hash_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def database(_hash_once: None) -> None:
+def database(_hash_once: None) -> Iterator[None]:
     call_command("migrate", verbosity=0)
+    yield
+    let_go()
 
 
 _numbers = itertools.count(1)
@@ -90,6 +103,18 @@ def administrator(make_user: Callable[..., User]) -> User:
     return make_user(role=User.Role.ADMINISTRATOR)
 
 
+def live_gateway() -> str:
+    """The name of a gateway that is alive, without a process, for as long as tests run."""
+    from django.db.models.functions import Now
+
+    from server.console.models import Gateway
+
+    name = "of the tests"
+    tomorrow = Now() + timedelta(days=1)
+    Gateway.objects.update_or_create(name=name, defaults={"started_at": Now(), "seen_at": tomorrow})
+    return name
+
+
 @pytest.fixture
 def make_device() -> Callable[..., Device]:
     """`make_device(user, key, waiting=True, **fields)`: a device as the gateway leaves it."""
@@ -101,7 +126,8 @@ def make_device() -> Callable[..., Device]:
         device = Device(
             user=user, device_id=described.id, public_key=described.public_key, name="PC-1"
         )
-        device.waiting_since = clock.now() if waiting else None
+        if waiting:
+            device.waiting_since, device.gateway = clock.now(), live_gateway()
         for name, value in fields.items():
             setattr(device, name, value)
         device.save()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.config import ConfigError, load
+from server.database import parameters
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -53,7 +54,16 @@ def test_order(tmp_path: Path) -> None:
         ("TRUSTED_PROXIES", "10.0.0.1/8", "10.0.0.0/8"),
         ("MIN_CLIENT_VERSION", "new", "1.2"),
         ("LOG_LEVEL", "verbose", "debug, info"),
-        ("DATABASE", "postgresql://user:secret@host/db", "SQLite"),
+        ("DATABASE", "postgresql://user:secret@host/db", "passfile"),
+        ("DATABASE", "postgres://host/db?password=secret", "passfile"),
+        ("DATABASE", "postgresql://host/db?sslpassword=secret", "passfile"),
+        ("DATABASE", "postgresql://user:secret@host/db?no=option", "postgresql://user@host/name"),
+        ("DATABASE", "postgresql://user:secret%@host/db", "postgresql://user@host/name"),
+        ("DATABASE", "postgresql://host", "postgresql://user@host/name"),
+        ("DATABASE", "mysql://user:secret@host/db", "SQLite"),
+        ("ROLE", "neither", "both, gateway or console"),
+        ("METRICS", "9100", "127.0.0.1:9100"),
+        ("METRICS", "127.0.0.1", "127.0.0.1:9100"),
         ("HOST", "", "an address"),
         ("GATEWAY_NAME", "x" * 65, "64"),
         ("DATA_DIR", "", "a folder"),
@@ -67,6 +77,18 @@ def test_bad_value(name: str, value: str, allowed: str) -> None:
     assert text.startswith("COCONOWORK_SERVER_" + name)
     assert allowed in text
     assert "secret" not in text
+
+
+def test_postgresql() -> None:
+    """The address is taken apart as libpq does, and goes before our defaults."""
+    url = "postgresql://coco@db.example:5433/work?sslmode=verify-full&connect_timeout=9"
+    config = load({"COCONOWORK_SERVER_DATABASE": url})
+    assert config.is_postgresql
+    assert config.secret_key_path == config.data_dir / "secret_key"
+    found = parameters(config)
+    assert (found["user"], found["host"], found["port"]) == ("coco", "db.example", "5433")
+    assert (found["dbname"], found["sslmode"]) == ("work", "verify-full")
+    assert (found["connect_timeout"], found["keepalives_idle"]) == ("9", "10")
 
 
 def test_unknown_key(tmp_path: Path) -> None:

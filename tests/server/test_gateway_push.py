@@ -41,7 +41,7 @@ def deliveries(user: User) -> list[tuple[str, str, str]]:
 
 
 def device_row(client: Client) -> Device:
-    return Device.objects.get(device_id=client.device.id)
+    return Device.objects.with_presence().get(device_id=client.device.id)
 
 
 async def test_push_is_sealed_and_proven_by_login(gateway: Gateway, user: User) -> None:
@@ -106,8 +106,8 @@ async def test_pushed_once_per_login(gateway: Gateway, user: User) -> None:
         await client.log_in(user.username, P1)
         await in_thread(lambda: change(user, P2, client))
         await client.expect(messages.PasswordChanged)
-        bus.bus.publish(user.pk)
-        bus.bus.publish(user.pk)
+        await in_thread(lambda: bus.publish(user.pk))
+        await in_thread(lambda: bus.publish(user.pk))
         await in_thread(lambda: change(user, P3))
         # P2's push is void. P1's own end has not moved, so there is nothing to say of it.
         assert (await client.log_in(user.username, P2)).password == "old"
@@ -267,7 +267,7 @@ async def test_sent_away_while_waiting(gateway: Gateway, user: User, reason: str
                 User.objects.filter(pk=user.pk).update(is_active=False)
             else:
                 Device.objects.filter(user=user).update(blocked_at=clock.now())
-            bus.bus.publish(user.pk)
+            bus.publish(user.pk)
 
         await in_thread(deed)
         assert (await client.expect(messages.Bye)).reason == reason
@@ -285,7 +285,7 @@ async def test_raised_rounds_keep_who_waits(gateway: Gateway, user: User) -> Non
             passwords.set_initial(row, P1, must_change=False)
             row.password_changed_at = since
             row.save()
-            bus.bus.publish(row.pk)
+            bus.publish(row.pk)
 
         await in_thread(remake)
         await in_thread(lambda: change(user, P2))
@@ -337,7 +337,8 @@ async def test_other_user_on_the_same_connection(
         await client.log_in(other.username, P1)
 
         async def moved() -> bool:
-            rows = await in_thread(lambda: list(Device.objects.filter(device_id=client.device.id)))
+            devices = Device.objects.with_presence().filter(device_id=client.device.id)
+            rows = await in_thread(lambda: list(devices))
             return {row.user_id: row.is_waiting for row in rows} == {
                 user.pk: False,
                 other.pk: True,

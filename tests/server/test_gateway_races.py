@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from server.console import passwords
 from server.console.models import User
 from server.gateway import connections
 from server.gateway.server import Gateway
-from server.gateway.store import LoggedIn, Refusal, UserState
+from server.gateway.store import LoggedIn, Refusal
+from server.gateway.user_state import UserState
 from tests.server.client import Client
 from tests.server.conftest import P1, P2, in_thread
 
@@ -46,21 +48,21 @@ async def test_login_between_reading_and_telling(
 ) -> None:
     """What was read before a login is not applied after it, and a wake-up that comes while an
     earlier one is being worked on is worked on as well."""
-    store = gateway._services.store
-    user_state = store.user_state
+    states = gateway._services.updates._states
+    read = states.read
     has_read, may_go_on = asyncio.Event(), asyncio.Event()
 
-    async def hold(user_id: int) -> UserState:
-        state = await user_state(user_id)
+    async def hold(user_ids: Collection[int]) -> dict[int, UserState]:
+        state = await read(user_ids)
         has_read.set()
         await may_go_on.wait()
         return state
 
-    monkeypatch.setattr(store, "user_state", hold)
+    monkeypatch.setattr(states, "read", hold)
     async with Client(gateway.port) as client, Client(gateway.port) as other:
         await client.log_in(user.username, P1)
         await other.log_in(user.username, P1)
-        bus.bus.publish(user.pk)
+        await in_thread(lambda: bus.publish(user.pk))
         await has_read.wait()
         await in_thread(lambda: change(user, P2))
         assert (await client.log_in(user.username, P2)).password == "current"
@@ -122,22 +124,22 @@ async def test_late_disconnect_of_an_older_connection(gateway: Gateway, user: Us
         async with Client(gateway.port, key=older.key) as newer:
             await newer.log_in(user.username, P1)
             await store.gone(presence.device_pk, presence.waiting_since)
-            assert await in_thread(lambda: user.devices.get().is_waiting)
+            assert await in_thread(lambda: user.devices.waiting().exists())
 
 
 async def test_database_trouble_in_a_refresh_is_made_up_for(
     gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wake-up that could not be worked on is worked on at the next sweep."""
-    store = gateway._services.store
+    states = gateway._services.updates._states
     failed = asyncio.Event()
 
-    async def fail(user_id: int) -> UserState:
+    async def fail(user_ids: Collection[int]) -> dict[int, UserState]:
         failed.set()
         raise OSError
 
     with monkeypatch.context() as broken:
-        broken.setattr(store, "user_state", fail)
+        broken.setattr(states, "read", fail)
         async with Client(gateway.port) as client:
             await client.log_in(user.username, P1)
             await in_thread(lambda: change(user, P2))

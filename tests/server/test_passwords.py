@@ -6,12 +6,15 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, connection, transaction
 
-from server import bus, clock
+from server import bus, clock, config
 from server.console import audit, passwords
 from server.console.hashers import Verifier
 from server.console.models import (
@@ -23,6 +26,7 @@ from server.console.models import (
     User,
 )
 from server.console.passwords import ConcurrentChange, ReusedPassword
+from server.database import parameters
 from tests.server.conftest import P1, P2, P3
 
 
@@ -32,16 +36,44 @@ def own(user: User, new_password: str, *push_to: Device) -> PasswordChange:
     )
 
 
+class Wakes:
+    """`heard()`: whom gateways were woken for since the start of the test."""
+
+    def __init__(self) -> None:
+        self._heard: list[int] = []
+        self._session: psycopg.Connection[Any] | None = None
+        if config.current().is_postgresql:
+            found: dict[str, Any] = parameters(config.current())
+            self._session = psycopg.connect(**found, autocommit=True)
+            self._session.execute(f"LISTEN {bus.CHANNEL}")
+        else:
+            bus._local._listeners.append(self._heard.append)
+
+    def heard(self) -> list[int]:
+        if self._session is not None:
+            # Wake-ups come in the order of the commits; after this one there are no more.
+            self._session.execute(f"NOTIFY {bus.CHANNEL}, 'last'")
+            for wake_up in self._session.notifies():
+                if wake_up.payload == "last":
+                    break
+                self._heard.append(int(wake_up.payload))
+        return self._heard
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+        else:
+            bus._local._listeners.remove(self._heard.append)
+
+
 @pytest.fixture
-def wakes() -> Iterator[list[int]]:
-    """Users that were published on the bus during the test."""
-    heard: list[int] = []
-    unsubscribe = bus.bus.subscribe(heard.append)
-    yield heard
-    unsubscribe()
+def wakes(database: None) -> Iterator[Wakes]:
+    listening = Wakes()
+    yield listening
+    listening.close()
 
 
-def test_own_change(user: User, wakes: list[int]) -> None:
+def test_own_change(user: User, wakes: Wakes) -> None:
     """The current password is retired for 30 days; the new one is current, here and in the row."""
     since = user.password_changed_at
     before = user.password
@@ -57,7 +89,7 @@ def test_own_change(user: User, wakes: list[int]) -> None:
     assert retired.valid_until == made.old_valid_until == retired.retired_at + timedelta(days=30)
     assert Verifier.parse(before).shares_salt(Verifier.parse(row.password))
     assert (made.kind, made.changed_by) == ("own", user)
-    assert wakes == [user.pk]
+    assert wakes.heard() == [user.pk]
     assert passwords.old_valid_until(row) == made.old_valid_until
     clock.move(timedelta(days=30))
     assert passwords.old_valid_until(row) is None
@@ -164,7 +196,7 @@ def test_nothing_half_done(
     user: User,
     make_device: Callable[..., Device],
     monkeypatch: pytest.MonkeyPatch,
-    wakes: list[int],
+    wakes: Wakes,
 ) -> None:
     """When the last step fails, no step was done and nobody was woken."""
     device = make_device(user)
@@ -181,15 +213,15 @@ def test_nothing_half_done(
     assert device.deliveries.count() == 0
     device.refresh_from_db()
     assert device.login_password == "current"
-    assert wakes == []
+    assert wakes.heard() == []
 
 
-def test_wake_up_comes_after_the_commit(user: User, wakes: list[int]) -> None:
+def test_wake_up_comes_after_the_commit(user: User, wakes: Wakes) -> None:
     """Whoever is woken finds the change in the database."""
     with transaction.atomic():
         own(user, P2)
-        assert wakes == []
-    assert wakes == [user.pk]
+        assert wakes.heard() == []
+    assert wakes.heard() == [user.pk]
 
 
 def test_forced(user: User, administrator: User, make_device: Callable[..., Device]) -> None:
@@ -258,9 +290,7 @@ def test_user_without_a_password(make_user: Callable[..., User]) -> None:
     assert user.retired_passwords.count() == 0
 
 
-def test_end_old_passwords(
-    user: User, wakes: list[int], make_device: Callable[..., Device]
-) -> None:
+def test_end_old_passwords(user: User, wakes: Wakes, make_device: Callable[..., Device]) -> None:
     """All of them end now, with what was on its way; a second time there is nothing to end."""
     device = make_device(user)
     own(user, P2)
@@ -273,24 +303,35 @@ def test_end_old_passwords(
     assert device.login_valid_until <= clock.now()
     assert passwords.end_old_passwords(user, by=user, address=None) == 0
     assert AuditEvent.objects.filter(subject=user, action="password.old_ended").count() == 1
-    assert user.pk in wakes
+    assert user.pk in wakes.heard()
+
+
+def everything() -> bytes:
+    """What the database holds: SQLite's files, or all tables of PostgreSQL as text."""
+    tables = connection.introspection.table_names()
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT string_agg(query_to_xml(format('SELECT * FROM %%I', t), true, true, '')"
+                "::text, '') FROM unnest(%s::text[]) t",
+                [tables],
+            )
+            return str(cursor.fetchone()[0]).encode()
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    folder: Path = connection.settings_dict["NAME"].parent
+    return b"".join(path.read_bytes() for path in folder.glob("coconowork.sqlite3*"))
 
 
 def test_no_secret_in_rows(
     user: User, administrator: User, make_device: Callable[..., Device]
 ) -> None:
-    """The database file, audit trail included, holds no password and no open box."""
+    """The database, audit trail included, holds no password and no open box."""
     own(user, P2, make_device(user))
     passwords.force(user, by=administrator, new_password=P3, must_change=True, address=None)
     events = AuditEvent.objects.filter(subject=user)
     text = json.dumps([event.detail for event in events])
     assert "PC-1" in text
-    with connection.cursor() as cursor:
-        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    content = b"".join(
-        path.read_bytes()
-        for path in connection.settings_dict["NAME"].parent.glob("coconowork.sqlite3*")
-    )
+    content = everything()
     assert user.username.encode() in content
     for password in (P2, P3):
         assert password.encode() not in content

@@ -83,5 +83,4 @@ def set_blocked(device: Device, *, blocked: bool, by: User, address: str | None)
             return
         action = PageAction.DEVICE_BLOCKED if blocked else PageAction.DEVICE_ALLOWED
         audit.record(action, actor=by, subject=device.user, address=address, device=device.name)
-        user_id = device.user_id
-        transaction.on_commit(lambda: bus.bus.publish(user_id))
+        bus.publish(device.user_id)

@@ -16,7 +16,7 @@ from server import clock
 from server.console import csvfiles, presence
 from server.console.events import action_label, detail_text
 from server.console.forms import AuditFilterForm
-from server.console.models import AuditEvent, Device, User
+from server.console.models import AuditEvent, Device, User, live_gateways
 from server.console.views.common import administrators_only, page_of, user_of, without_page
 
 PAGE_SIZE = 50
@@ -32,6 +32,7 @@ def on_old_password(account_id: int) -> QuerySet[Device]:
             login_valid_until__isnull=False,
             blocked_at__isnull=True,
         )
+        .with_presence()
         .select_related("user")
         .order_by("login_valid_until", "user__username", "name", "pk")
     )
@@ -43,9 +44,8 @@ def figures(account_id: int) -> dict[str, int]:
     allowed = Device.objects.filter(
         user__account=account_id, user__is_active=True, blocked_at__isnull=True
     )
-    counts = allowed.aggregate(
-        waiting=Count("pk", filter=Q(waiting_since__isnull=False)), old=Count("pk", filter=old)
-    )
+    waits = Q(waiting_since__isnull=False, gateway__in=live_gateways())
+    counts = allowed.aggregate(waiting=Count("pk", filter=waits), old=Count("pk", filter=old))
     return {"users": User.objects.filter(account=account_id).count(), **counts}
 
 

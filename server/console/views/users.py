@@ -9,7 +9,7 @@ from operator import itemgetter
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q, QuerySet, prefetch_related_objects
+from django.db.models import F, Prefetch, Q, QuerySet, prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.functional import Promise
@@ -51,7 +51,7 @@ def _listed(account_id: int, form: UserFilterForm) -> QuerySet[User]:
     # Not EXISTS, for which SQLite goes through all old passwords once for each user.
     devices = Device.objects.filter(user__account=account_id, blocked_at__isnull=True)
     if state == "waiting":
-        users = users.filter(pk__in=devices.filter(waiting_since__isnull=False).values("user"))
+        users = users.filter(pk__in=devices.waiting().values("user"))
     elif state == "old":
         old = devices.filter(login_password="old", login_valid_until__isnull=False)
         users = users.filter(pk__in=old.values("user"))
@@ -81,7 +81,7 @@ def user_list(request: HttpRequest) -> HttpResponseBase:
     form = UserFilterForm(request.GET)
     page = page_of(request, _listed(user_of(request).account_id, form), size=PAGE_SIZE)
     shown = list(page)
-    prefetch_related_objects(shown, "devices")
+    prefetch_related_objects(shown, Prefetch("devices", Device.objects.with_presence()))
     context = {
         "form": form,
         "page": page,
@@ -242,7 +242,7 @@ def user_deed(request: HttpRequest, pk: int, deed: str) -> HttpResponseBase:
         if _deeds[deed].perform(User.objects.filter(pk=user.pk)):
             action, address = _deeds[deed].action, client_address(request)
             audit.record(action, actor=by, subject=user, address=address)
-            transaction.on_commit(lambda: bus.bus.publish(user.pk))
+            bus.publish(user.pk)
     messages.success(request, str(_deeds[deed].done) % {"user": user.username})
     return redirect("user", pk=user.pk)
 

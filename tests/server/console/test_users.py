@@ -18,7 +18,7 @@ from server import clock
 from server.console import audit
 from server.console.events import PageAction
 from server.console.models import Account, AuditEvent, Device, PasswordChange, PendingChange, User
-from tests.server.conftest import P1, P2
+from tests.server.conftest import P1, P2, live_gateway
 from tests.server.console.conftest import Browse, page
 
 MakeUser = Callable[..., User]
@@ -331,12 +331,14 @@ def crowd(database: None) -> User:
         for n in range(10_000)
     )
     until = clock.now() + timedelta(days=9)
+    gateway = live_gateway()
     Device.objects.bulk_create(
         Device(
             user=user,
             device_id=secrets.token_hex(16),
             name="PC",
             waiting_since=clock.now() if n % 2 else None,
+            gateway=gateway if n % 2 else "",
             login_password="old" if n % 5 == 0 else "current",
             login_valid_until=until if n % 5 == 0 else None,
         )

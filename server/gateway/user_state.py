@@ -1,0 +1,212 @@
+"""Where users stand now, for everybody who waits for them: one statement for any number of users.
+
+This is on the way of every push. On PostgreSQL it runs on the gateway's own loop, since a thread
+would wait for the interpreter while thousands log in; on SQLite, which blocks, on a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from django.db import DatabaseError, connection, connections
+
+from server import clock, config, database
+from server.gateway.store import Standing
+
+if TYPE_CHECKING:
+    import psycopg
+
+MAX_USERS = 500
+"""To be asked for at once, so that neither the loop nor the database is held up."""
+
+# One statement sees one moment. Each row says by its first column what it is about.
+_STATEMENT = """
+    SELECT 0, id, CASE WHEN is_active THEN 1 ELSE 0 END, 0, CAST(NULL AS text),
+        CAST(NULL AS text), password_changed_at, password_changed_at
+    FROM console_user WHERE id {among}
+    UNION ALL
+    SELECT 1, user_id, id, CASE WHEN blocked_at IS NULL THEN 0 ELSE 1 END, gateway, NULL,
+        waiting_since, NULL
+    FROM console_device WHERE user_id {among}
+    UNION ALL
+    SELECT 2, user_id, 0, 0, NULL, NULL, since, valid_until
+    FROM console_retiredpassword WHERE user_id {among} AND valid_until > {now}
+    UNION ALL
+    SELECT 3, d.user_id, d.id, 0, c.id, p.sealed, c.changed_at, NULL
+    FROM console_pendingchange p
+    JOIN console_device d ON d.id = p.device_id
+    JOIN console_passwordchange c ON c.id = p.change_id
+    WHERE d.user_id {among} AND p.outcome = 'pending'"""
+_POSTGRESQL = _STATEMENT.format(among="= ANY(%(users)s)", now="%(now)s")
+_SQLITE = _STATEMENT.format(among="IN (SELECT value FROM json_each(%(users)s))", now="%(now)s")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a device waits, as far as the database knows."""
+
+    gateway: str
+    waiting_since: datetime | None
+    is_blocked: bool
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A changed password that a device has yet to be told."""
+
+    change_id: str
+    sealed: str
+    changed_at: datetime
+
+
+@dataclass
+class UserState:
+    """Where a user stands. One that does not exist is not active."""
+
+    is_active: bool = False
+    places: dict[int, Place] = field(default_factory=dict)
+    """By the device's primary key, as in `pending`."""
+    pending: dict[int, list[Delivery]] = field(default_factory=dict)
+    """The oldest first."""
+    standings: dict[datetime, Standing] = field(default_factory=dict)
+    """By `since`: every password that still works."""
+
+
+class UserStates(Protocol):
+    """Enter it on the loop, then `read`."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    async def read(self, user_ids: Collection[int]) -> dict[int, UserState]:
+        """Where these users stand, at most `MAX_USERS`. Raise DatabaseError."""
+
+
+def user_states() -> UserStates:
+    """For the database that this process is set up with."""
+    return _OnLoop() if config.current().is_postgresql else _OnThread()
+
+
+class _OnThread:
+    """For SQLite."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "gateway-pushes")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, connections.close_all)
+        self._thread.shutdown()
+
+    async def read(self, user_ids: Collection[int]) -> dict[int, UserState]:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, _read, user_ids)
+
+
+def _read(user_ids: Collection[int]) -> dict[int, UserState]:
+    users = f"[{','.join(str(each) for each in user_ids)}]"
+    now: Any = connection.ops.adapt_datetimefield_value(clock.now())
+    with connection.cursor() as cursor:
+        cursor.execute(_SQLITE, {"users": users, "now": now})
+        return _states(user_ids, cursor.fetchall())
+
+
+class _OnLoop:
+    """For PostgreSQL: a connection of its own, made again after it broke."""
+
+    def __init__(self) -> None:
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._lock = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        await self.read([])
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._drop()
+
+    async def read(self, user_ids: Collection[int]) -> dict[int, UserState]:
+        import psycopg
+
+        async with self._lock:
+            was_open = self._connection is not None
+            try:
+                return await self._try(user_ids)
+            except psycopg.Error as exc:
+                await self._drop()
+                if not was_open:
+                    raise DatabaseError(str(exc)) from exc
+            # It may have been broken for long, by a restart of the server.
+            try:
+                return await self._try(user_ids)
+            except psycopg.Error as exc:
+                await self._drop()
+                raise DatabaseError(str(exc)) from exc
+
+    async def _drop(self) -> None:
+        dropped, self._connection = self._connection, None
+        if dropped is not None:
+            await dropped.close()
+
+    async def _try(self, user_ids: Collection[int]) -> dict[int, UserState]:
+        import psycopg
+
+        if self._connection is None:
+            parameters: dict[str, Any] = database.parameters(config.current())
+            self._connection = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
+        cursor = await self._connection.execute(
+            _POSTGRESQL, {"users": list(user_ids), "now": clock.now()}
+        )
+        return _states(user_ids, await cursor.fetchall())
+
+
+def _states(user_ids: Iterable[int], rows: Iterable[tuple[Any, ...]]) -> dict[int, UserState]:
+    found = {user_id: UserState() for user_id in user_ids}
+    for kind, user_id, number, flag, text, sealed, at, until in rows:
+        state = found[user_id]
+        if kind == 0:
+            since = _time(at)
+            state.is_active = bool(number)
+            state.standings[since] = Standing(since, "current", None)
+        elif kind == 1:
+            state.places[number] = Place(text, _time(at) if at else None, is_blocked=bool(flag))
+        elif kind == 2:
+            since = _time(at)
+            # What is the current one as well (its rounds were raised) is no old one.
+            state.standings.setdefault(since, Standing(since, "old", _time(until)))
+        else:
+            state.pending.setdefault(number, []).append(Delivery(text, sealed, _time(at)))
+    for state in found.values():
+        for deliveries in state.pending.values():
+            deliveries.sort(key=lambda each: each.changed_at)
+    return found
+
+
+def _time(value: datetime | str) -> datetime:
+    """PostgreSQL gives times, SQLite texts in UTC."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
