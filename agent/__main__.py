@@ -208,6 +208,9 @@ def _update_password(call: Call) -> int:
 
 
 def _sign_in(call: Call, request: Request) -> int:
+    from agent.hardening import harden
+
+    harden()
     password = _password(call._("Password: "))
     if not password:
         return call.complain(call._("No password was entered. Nothing was changed."))
@@ -234,7 +237,9 @@ def _quit(call: Call) -> int:
 
 def _doctor(call: Call) -> int:
     from agent import doctor
+    from agent.hardening import harden
 
+    harden()
     return asyncio.run(doctor.run(call.settings, call.paths, call.translations, call.say))
 
 

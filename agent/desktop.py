@@ -18,7 +18,7 @@ from agent.adapters.vault import KeyringVault
 from agent.app import Adapters, App
 from agent.core.record import Identity
 from agent.core.view import Command
-from agent.hardening import keep_out_of_dumps
+from agent.hardening import harden
 from agent.housekeeping import Housekeeping
 from agent.paths import Paths
 from agent.ports import Request, SignInWatcher, Toaster, Tray
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 def run(settings: Settings, paths: Paths, translations: NullTranslations) -> None:
     """Be the client, in the tray, until it quits. Raise ChannelBusy when one is running."""
     logs.set_up(paths.log_file, settings.log_level)
-    keep_out_of_dumps()
+    harden()
     assets = assets_dir()
     adapters = _core_adapters(paths)
     app = App(settings, adapters, translations)
@@ -72,7 +72,7 @@ def run_once(
 ) -> Request:
     """Be the client for one request, without a tray. Raise ChannelBusy or ChannelError."""
     logs.set_up(paths.log_file, settings.log_level, to_stderr=False)
-    keep_out_of_dumps()
+    harden()
     app = App(settings, _core_adapters(paths), translations)
     app.start()
     try:

@@ -1,4 +1,5 @@
-"""Keeps secrets out of what the operating system would write about this process."""
+"""Keeps secrets out of what the operating system would write about this process, and other
+people's code out of it."""
 
 from __future__ import annotations
 
@@ -8,24 +9,30 @@ import sys
 log = logging.getLogger(__name__)
 
 _WER_FAULT_REPORTING_FLAG_NOHEAP = 1
+_LOAD_LIBRARY_SEARCH_DEFAULT_DIRS = 0x1000
+_PR_SET_DUMPABLE = 4
 
 
-def keep_out_of_dumps() -> None:
-    """No core file and no heap in a crash report; other processes of the user may not attach.
+def harden() -> None:
+    """For every process that has a password in it, before it has one. A refusal is logged.
 
-    Windows: `WerSetFlags`. Linux: `RLIMIT_CORE` and `PR_SET_DUMPABLE`. A refusal is logged.
+    No core file and no heap in a crash report; other processes of the user may not attach.
+    Windows: `WerSetFlags`, and `SetDefaultDllDirectories`, so that no library is taken from the
+    working directory or the PATH. Linux: `RLIMIT_CORE` and `PR_SET_DUMPABLE`.
     """
     import ctypes
 
     try:
         if sys.platform == "win32":
-            ctypes.windll.kernel32.WerSetFlags(_WER_FAULT_REPORTING_FLAG_NOHEAP)
+            kernel32 = ctypes.windll.kernel32
+            kernel32.WerSetFlags(_WER_FAULT_REPORTING_FLAG_NOHEAP)
+            if not kernel32.SetDefaultDllDirectories(_LOAD_LIBRARY_SEARCH_DEFAULT_DIRS):
+                log.warning("libraries may come from the working directory")
         else:
             import resource
 
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            if sys.platform == "linux":
-                pr_set_dumpable = 4
-                ctypes.CDLL(None).prctl(pr_set_dumpable, 0, 0, 0, 0)
+            if sys.platform == "linux" and ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
+                log.warning("other processes may attach to this one")
     except (OSError, AttributeError, ValueError):
         log.warning("crash dumps could not be switched off")

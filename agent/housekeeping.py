@@ -131,7 +131,12 @@ class Housekeeping:
             folder = Path.home()
         now = datetime.now().astimezone()
         target = folder / f"coconowork-diagnostics-{now:%Y%m%d-%H%M%S}.zip"
-        with zipfile.ZipFile(target, "x", zipfile.ZIP_DEFLATED) as file:
+        # For this user only, like the log itself.
+        handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with (
+            os.fdopen(handle, "wb") as raw,
+            zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as file,
+        ):
             file.writestr("state.json", json.dumps(describe(self._view()), indent=2))
             file.writestr("settings.json", json.dumps(self._described_settings(), indent=2))
             for path in sorted(self._paths.log_dir.glob("client.log*")):

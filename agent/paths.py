@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Mapping
@@ -57,8 +58,22 @@ def _runtime_dir(environ: Mapping[str, str]) -> Path | None:
     return None
 
 
+def make_missing(directory: Path) -> None:
+    """Make `directory` and what is missing above it, for this user only, whatever the umask."""
+    missing = [each for each in (directory, *directory.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
+
+
 def make_private(directory: Path) -> None:
-    """Make `directory` where it is missing, and keep other users out. Raise OSError."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if sys.platform != "win32" and directory.stat().st_mode & 0o077:
-        directory.chmod(0o700)
+    """Make `directory` where it is missing, and keep other users out.
+
+    Raise OSError, also where it belongs to somebody else, who could look into it at any time.
+    """
+    make_missing(directory)
+    if sys.platform != "win32":
+        facts = directory.stat()
+        if facts.st_uid != os.getuid():
+            raise PermissionError(errno.EPERM, "belongs to another user", str(directory))
+        if facts.st_mode & 0o077:
+            directory.chmod(0o700)

@@ -10,8 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from agent.adapters.dialogs import program
+from agent.adapters.dialogs import program, program_dir
 from agent.files import replace_file
+from agent.paths import make_missing
 
 VALUE = "Coconowork Client"
 """In the Run key; the setup program writes the same."""
@@ -57,10 +58,12 @@ class DesktopFile:
         return not {"Hidden=true", "X-GNOME-Autostart-enabled=false"} & set(lines)
 
     def enable(self) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        make_missing(self._file.parent)
         text = (
             "[Desktop Entry]\nType=Application\nName=coconowork client\n"
             f"Exec={' '.join(map(_quoted, self._command))}\nTerminal=false\n"
+            # Python looks for modules where it is started.
+            f"Path={program_dir()}\n"
         )
         replace_file(self._file, text.encode())
 

@@ -110,8 +110,9 @@ async def exchange(paths: Paths, line: bytes, *, timeout_s: float) -> bytes:
 def _lock(directory: Path) -> Iterator[None]:
     """The lock goes with the process, however it ends; the file stays, or two could lock two."""
     try:
-        _make_own(directory)
-        handle = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        make_private(directory)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        handle = os.open(directory / LOCK_NAME, flags, 0o600)
     except OSError as exc:
         raise ChannelError(f"{directory}: {exc.strerror}") from None
     try:
@@ -169,13 +170,6 @@ def _socket_path(directory: Path) -> Iterator[Path]:
         yield Path(f"/proc/self/fd/{handle}/{SOCKET_NAME}")
     finally:
         os.close(handle)
-
-
-def _make_own(directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if directory.stat().st_uid != os.getuid():
-        raise ChannelError(f"{directory} belongs to another user")
-    make_private(directory)
 
 
 def _peer_uid(peer: socket.socket) -> int:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from gettext import NullTranslations
 from pathlib import Path
@@ -83,12 +84,40 @@ _FOR_A_WHILE = {
 }
 """The client would try again by itself; a window that asks does not."""
 
+_PASSED_ON = {
+    "COCONOWORK_HOME", "COCONOWORK_LANGUAGE", "HOME", "PATH", "TZ", "LANG", "LANGUAGE",
+    "DISPLAY", "XAUTHORITY", "XMODIFIERS", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR",
+    "LD_LIBRARY_PATH", "TCL_LIBRARY", "TK_LIBRARY",
+    "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "TEMP", "TMP", "USERPROFILE", "APPDATA", "LOCALAPPDATA",
+    "PROGRAMDATA", "COMSPEC", "PATHEXT", "USERNAME", "USERDOMAIN",
+}  # fmt: skip
+_PASSED_ON_BEGINNINGS = ("LC_", "PYTHON", "_PYI_", "WINE", "FONTCONFIG_", "XCURSOR_")
+
 
 def program() -> list[str]:
     """How this program starts itself."""
     if getattr(sys, "frozen", False):
         return [sys.executable]
     return [sys.executable, "-m", "agent"]
+
+
+def program_dir() -> Path:
+    """Where it has to be started: Python takes modules from there, Windows libraries."""
+    if getattr(sys, "frozen", False):
+        return Path(sys.executable).parent
+    return Path(__file__).resolve().parents[2]
+
+
+def window_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a window's process needs of ours: screen, language, and where the settings are.
+
+    Not the session's keyring and sockets, nor a proxy's login.
+    """
+    return {
+        name: value
+        for name, value in environ.items()
+        if name.upper() in _PASSED_ON or name.upper().startswith(_PASSED_ON_BEGINNINGS)
+    }
 
 
 class ProcessDialogs:
@@ -278,6 +307,8 @@ class _Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             creationflags=_CREATION_FLAGS,
+            cwd=program_dir(),
+            env=window_environment(os.environ),
         )
         if sys.platform == "win32":
             import ctypes

@@ -10,6 +10,9 @@ OK, WRONG_USE = 0, 2
 
 def main(name: str, translations: NullTranslations) -> int:
     """Show one window; standard input and output are the pipes to the client that started us."""
+    from agent.hardening import harden
+
+    harden()
     from agent.dialog import about, password, status
     from agent.dialog.pipe import Pipe
     from agent.dialog.window import Window

@@ -52,7 +52,8 @@ class View:
             self._field("server", _("Server"))
             self._field("user", _("User name"))
         entry = self._field("password", _("Password") if first else _("New password"))
-        entry.configure(show=HIDDEN)
+        # What is selected in it must not become X's selection, which every program can read.
+        entry.configure(show=HIDDEN, exportselection=False)
         entry.bind("<KeyPress>", self._look_for_caps_lock)
         _without_input_method(window.root, entry)
         ttk.Checkbutton(

@@ -34,7 +34,7 @@ def put_probe(file: Path) -> None:
         start(self)
 
     Runtime.start = start_with_probe  # type: ignore[method-assign] # put around it
-    mock.patch("agent.desktop.keep_out_of_dumps").start()
+    mock.patch("agent.desktop.harden").start()
 
 
 def _connections(runtime: Runtime) -> int:
