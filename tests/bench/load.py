@@ -10,10 +10,11 @@ import multiprocessing.connection
 import os
 import random
 import ssl
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -248,7 +249,13 @@ async def _obey(pipe: multiprocessing.connection.Connection, spec: Spec) -> None
     pinger = asyncio.create_task(fleet.ping_for_ever())
     wanted: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
     loop = asyncio.get_running_loop()
-    loop.add_reader(pipe.fileno(), lambda: wanted.put_nowait(pipe.recv()))
+
+    def listen() -> None:  # uvloop would make the pipe one that does not wait
+        with suppress(EOFError):
+            while True:
+                loop.call_soon_threadsafe(wanted.put_nowait, pipe.recv())
+
+    threading.Thread(target=listen, daemon=True).start()
     while not pinger.done():
         method, arguments = await wanted.get()
         try:
