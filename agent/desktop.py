@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Sequence
 from gettext import NullTranslations
 from pathlib import Path
 
@@ -27,9 +28,19 @@ from agent.settings import Settings, save_identity
 log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, paths: Paths, translations: NullTranslations) -> None:
-    """Be the client, in the tray, until it quits. Raise ChannelBusy when one is running."""
+def run(
+    settings: Settings,
+    paths: Paths,
+    translations: NullTranslations,
+    news: Sequence[tuple[str, str]] = (),
+) -> None:
+    """Be the client, in the tray, until it quits. Raise ChannelBusy when one is running.
+
+    `news` are titles and texts that the user is told once the tray is there.
+    """
     logs.set_up(paths.log_file, settings.log_level)
+    for title, text in news:
+        log.warning("%s: %s", title, text)
     harden()
     assets = assets_dir()
     adapters = _core_adapters(paths)
@@ -64,7 +75,7 @@ def run(settings: Settings, paths: Paths, translations: NullTranslations) -> Non
     def open_own_tray() -> Tray:
         return open_tray(assets, translations, sys.stdout)
 
-    app.run(open_own_tray)
+    app.run(open_own_tray, news)
 
 
 def run_once(

@@ -10,9 +10,16 @@ from pathlib import Path
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Durable on return. Raise OSError, and then the old file is as it was."""
+    """Durable on return. Raise OSError, and then the old file is as it was.
+
+    One writer of a path at a time: what an earlier one, killed in the middle, has left is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
+    prefix, suffix = f".{path.name}.", ".new"
+    for left in path.parent.iterdir():
+        if left.name.startswith(prefix) and left.name.endswith(suffix):
+            left.unlink()
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

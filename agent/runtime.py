@@ -13,7 +13,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+SAVE_AGAIN_S = 60.0
 STORAGE_S = 5.0
 """Seconds at the end that writes under way may still take."""
 
@@ -111,6 +112,8 @@ class Runtime:
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._requests: dict[int, Future[Reason | None]] = {}
         self._numbers = itertools.count(1)
+        self._unsaved: dict[type[Effect], Effect] = {}
+        """The newest of each kind that is not on the disk yet."""
         self._quitting = False
         self._companions: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
@@ -229,10 +232,12 @@ class Runtime:
 
     def _perform(self, effect: Effect) -> None:
         match effect:
-            case do.ReadVault() | do.WriteVault() | do.DeleteFromVault() | do.SaveMemory():
+            case do.ReadVault() | do.WriteVault() | do.DeleteFromVault():
                 self._spawn(self._store(effect))
-            case do.SaveIdentity(identity):
-                self._spawn(self._save_identity(identity))
+            case do.SaveMemory():
+                self._spawn(self._save(effect))
+            case do.SaveIdentity():
+                self._spawn(self._save(effect))
             case do.Connect(number, server):
                 connection = Connection(
                     number, server, proxy_setting=self._proxy, emit=self._events.put_nowait
@@ -298,16 +303,43 @@ class Runtime:
             event = ev.ProofRefused(number, exc.failure)
         self._events.put_nowait(event)
 
-    async def _store(
-        self, effect: do.ReadVault | do.WriteVault | do.DeleteFromVault | do.SaveMemory
-    ) -> None:
+    async def _save(self, effect: do.SaveIdentity | do.SaveMemory) -> None:
+        """Write to the settings or the state; while that fails, again and again, the newest.
+
+        Neither is worth stopping for, but the next start of the program goes by them.
+        """
+        kind = type(effect)
+        self._unsaved[kind] = effect
+        for delay_s in _save_again_s():
+            failure = await self._loop.run_in_executor(self._storage, self._save_now, effect)
+            if failure is None or self._unsaved.get(kind) is not effect:
+                break
+            log.warning("%s, next try in %d s", failure, delay_s)
+            await asyncio.sleep(delay_s)
+            if self._unsaved.get(kind) is not effect:
+                return
+        if self._unsaved.get(kind) is effect:
+            del self._unsaved[kind]
+
+    def _save_now(self, effect: do.SaveIdentity | do.SaveMemory) -> str | None:
+        """Perform on the storage thread; what was wrong."""
+        try:
+            if isinstance(effect, do.SaveIdentity):
+                self._hooks.save_identity(effect.identity)
+            else:
+                self._memory.save(effect.identity, effect.memory)
+        except Exception as exc:  # noqa: BLE001 - told by the log, and the client goes on
+            what = "settings" if isinstance(effect, do.SaveIdentity) else "state"
+            reason = exc.strerror if isinstance(exc, OSError) else str(exc)
+            return f"{what} not saved: {reason}"
+        return None
+
+    async def _store(self, effect: do.ReadVault | do.WriteVault | do.DeleteFromVault) -> None:
         answer = await self._loop.run_in_executor(self._storage, self._store_now, effect)
         if answer is not None:
             self._events.put_nowait(answer)
 
-    def _store_now(
-        self, effect: do.ReadVault | do.WriteVault | do.DeleteFromVault | do.SaveMemory
-    ) -> Event | None:
+    def _store_now(self, effect: do.ReadVault | do.WriteVault | do.DeleteFromVault) -> Event | None:
         """Perform on the storage thread; the event that answers."""
         try:
             match effect:
@@ -319,15 +351,9 @@ class Runtime:
                 case do.DeleteFromVault(identity, step):
                     self._vault.delete(identity)
                     return None if step is None else ev.VaultWritten(step)
-                case do.SaveMemory(identity, memory):
-                    self._memory.save(identity, memory)
-                    return None
         except VaultError as exc:
             log.warning("vault: %s: %s", exc.reason.value, exc)
             return self._vault_failed(effect, exc.reason)
-        except OSError as exc:
-            log.warning("state file: %s", exc.strerror)
-            return None
         except Exception:
             log.exception("storage has failed")
             return self._vault_failed(effect, Reason.VAULT_BROKEN)
@@ -342,8 +368,10 @@ class Runtime:
             case _:
                 return None
 
-    async def _save_identity(self, identity: Identity) -> None:
-        try:
-            await self._loop.run_in_executor(self._storage, self._hooks.save_identity, identity)
-        except Exception as exc:  # noqa: BLE001 - told by the settings, and the client goes on
-            log.warning("settings were not saved: %s", exc)
+
+def _save_again_s() -> Iterator[float]:
+    """Seconds between tries to save: a minute at first, an hour in the end."""
+    delay_s = SAVE_AGAIN_S
+    while True:
+        yield delay_s
+        delay_s = min(delay_s * 2, 3600.0)

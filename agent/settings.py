@@ -12,6 +12,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from threading import Lock
 from typing import Any, Literal
 
 from agent.address import Translate, is_console_url, is_proxy_url, normalise_server
@@ -20,6 +21,7 @@ from agent.core.text import N_, clean
 from agent.errors import UserError
 from agent.files import replace_file
 from agent.paths import Paths, make_private
+from agent.settings_copy import copy_of, keep_copy
 
 ENV_PREFIX = "COCONOWORK_"
 POLICY_KEY = r"Software\Policies\Coconowork\Client"
@@ -31,8 +33,16 @@ Registry = Callable[[str], Iterator[tuple[str, Mapping[str, object]]]]
 """Key below HKLM and HKCU -> (name of the whole key, its values), the stronger first."""
 
 
+_one_at_a_time = Lock()
+"""Saving reads, changes and writes: two at once would lose the change of one."""
+
+
 class SettingsError(UserError):
     """A setting that cannot be used; `message` names where it stands and what is allowed."""
+
+
+class BrokenSettings(SettingsError):
+    """The user's file is no settings file at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,14 +97,19 @@ def save(
 
     Raise OSError, or SettingsError when the file is not TOML. Keys and values are checked.
     """
-    import tomlkit
-    from tomlkit.exceptions import TOMLKitError
-
     reader = _Reader(translate)
     checked = {
         key: None if value is None else reader.check(key, value, where=key)
         for key, value in changes.items()
     }
+    with _one_at_a_time:
+        _save(paths, checked, translate)
+
+
+def _save(paths: Paths, checked: Mapping[str, object], translate: Translate) -> None:
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
     target = paths.config_file.resolve()
     text = _read(paths, translate) or ""
     try:
@@ -109,6 +124,7 @@ def save(
     if (new := tomlkit.dumps(document)) != text:
         make_private(paths.config_file.parent)
         replace_file(target, new.encode())
+        keep_copy(paths)
 
 
 def save_identity(paths: Paths, identity: Identity | None, translate: Translate = str) -> None:
@@ -220,12 +236,16 @@ class _Reader:
 
 def _read(paths: Paths, translate: Translate) -> str | None:
     try:
+        data = paths.config_file.read_bytes()
+        if not data and copy_of(paths).exists():
+            # We never write an empty one: it is what some disks leave after a power cut.
+            raise _broken(paths, translate("{file}: the file is empty."), translate)
         # Windows' editors put a mark in front of UTF-8.
-        return paths.config_file.read_bytes().decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except FileNotFoundError:
         return None
     except UnicodeDecodeError:
-        sentence = translate("{file}: the file is not in UTF-8.")
+        raise _broken(paths, translate("{file}: the file is not in UTF-8."), translate) from None
     except OSError as exc:
         sentence = translate("{file}: the file cannot be read") + f" ({exc.strerror})."
     raise SettingsError(
@@ -233,7 +253,7 @@ def _read(paths: Paths, translate: Translate) -> str | None:
     )
 
 
-def _not_toml(paths: Paths, text: str, translate: Translate) -> SettingsError:
+def _not_toml(paths: Paths, text: str, translate: Translate) -> BrokenSettings:
     """The parser's own text could quote a value; where it stopped says enough."""
     line = 1
     try:
@@ -244,9 +264,12 @@ def _not_toml(paths: Paths, text: str, translate: Translate) -> SettingsError:
     except RecursionError:
         pass
     sentence = translate("{file}, line {line}: this is not TOML.")
-    return SettingsError(
-        translate("The settings cannot be read"),
-        sentence.format(file=paths.config_file, line=line),
+    return _broken(paths, sentence.replace("{line}", str(line)), translate)
+
+
+def _broken(paths: Paths, sentence: str, translate: Translate) -> BrokenSettings:
+    return BrokenSettings(
+        translate("The settings cannot be read"), sentence.format(file=paths.config_file)
     )
 
 

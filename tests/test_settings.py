@@ -13,6 +13,7 @@ from agent import settings
 from agent.core.record import Identity
 from agent.paths import Paths, find_paths
 from agent.settings import POLICY_KEY, SETUP_KEY, Settings, SettingsError, load
+from agent.settings_copy import copy_of
 
 SERVER = "wss://gw.example.com/gateway"
 on_unix = pytest.mark.skipif(sys.platform == "win32", reason="modes, links and XDG are Unix's")
@@ -231,12 +232,15 @@ def test_saving_after_a_table_is_refused_or_right(paths: Paths) -> None:
 
 @on_unix
 def test_saving_is_private_and_whole(paths: Paths) -> None:
-    """Directory 0700, file 0600, nothing left beside it; unchanged, it is not written again."""
+    """Directory 0700, files 0600, nothing but the copy beside it; unchanged, it is not written
+    again."""
     identity = Identity(server=SERVER, user="tanaka")
     settings.save_identity(paths, identity)
     assert paths.config_file.stat().st_mode & 0o777 == 0o600
     assert paths.config_file.parent.stat().st_mode & 0o777 == 0o700
-    assert list(paths.config_file.parent.iterdir()) == [paths.config_file]
+    copy = copy_of(paths)
+    assert set(paths.config_file.parent.iterdir()) == {paths.config_file, copy}
+    assert copy.stat().st_mode & 0o777 == 0o600
     before = paths.config_file.stat().st_ino
     settings.save_identity(paths, identity)
     assert paths.config_file.stat().st_ino == before

@@ -1,0 +1,46 @@
+"""The settings file when something has destroyed it: it is set aside, and the last good copy takes
+its place, so that a PC that nobody looks after goes on waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from agent.files import replace_file
+from agent.paths import Paths
+
+log = logging.getLogger(__name__)
+
+
+def copy_of(paths: Paths) -> Path:
+    """Where the last good copy is: beside the file."""
+    return paths.config_file.with_name(f"{paths.config_file.name}.last")
+
+
+def keep_copy(paths: Paths) -> None:
+    """Remember the file, which has just been read or written without complaint. Never raises."""
+    try:
+        good, copy = paths.config_file.read_bytes(), copy_of(paths)
+        if good and (not copy.exists() or copy.read_bytes() != good):
+            replace_file(copy, good)
+    except FileNotFoundError:
+        pass  # nothing is set
+    except OSError as exc:
+        log.warning("no copy of the settings was made: %s", exc.strerror)
+
+
+def set_aside(paths: Paths) -> tuple[Path, bool]:
+    """Where the broken file lies from now on, and whether a copy has taken its place.
+
+    Raise OSError, with the broken file where it was.
+    """
+    file, copy = paths.config_file.resolve(), copy_of(paths)
+    aside = file.with_name(f"{file.name}.broken")
+    good = copy.read_bytes() if copy.exists() else None
+    replace_file(aside, file.read_bytes())
+    if good is None:
+        file.unlink()
+    else:
+        replace_file(file, good)
+    return aside, good is not None

@@ -1,0 +1,170 @@
+"""Power cuts: what a disk may hold at every moment of a program's writes, from its system calls.
+
+`record` runs a program under strace. `Disk` replays the calls, and tells every state that a cut may
+leave: a name is sure only when its directory was synced, what is in a file only when that was.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CALLS = "openat,open,creat,write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat"
+_LINE = re.compile(r"^\d+ +(\w+)\((.*)\) += (-?\d+)")
+_TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
+
+
+@dataclass(frozen=True)
+class Call:
+    """One system call that has succeeded. `texts` are its strings, `number` its first handle."""
+
+    name: str
+    texts: tuple[bytes, ...]
+    number: int
+    result: int
+    flags: str
+
+
+def record(program: str, directory: Path) -> list[Call]:
+    """The calls of `python -c program` that are about `directory`, which is its last argument."""
+    trace = directory.parent / "trace"
+    subprocess.run(
+        ["strace", "-f", "-xx", "-s", "1000000", "-e", f"trace={CALLS}", "-o", str(trace)]
+        + [sys.executable, "-c", program, str(directory)],
+        check=True,
+        timeout=60,
+    )
+    return list(_about(directory, _parse(trace.read_text())))
+
+
+def _parse(trace: str) -> Iterator[Call]:
+    for line in trace.splitlines():
+        found = _LINE.match(line)
+        if found is None or found[3].startswith("-"):
+            continue
+        name, arguments, result = found.groups()
+        assert not any(more for _, more in _TEXT.findall(arguments)), "cut short by strace"
+        texts = tuple(
+            bytes.fromhex(text.replace("\\x", "")) for text, _ in _TEXT.findall(arguments)
+        )
+        number = re.match(r"\d+", arguments)
+        yield Call(name, texts, int(number[0]) if number else -1, int(result), arguments)
+
+
+def _about(directory: Path, calls: Iterator[Call]) -> Iterator[Call]:
+    """Only those with a path in the directory, or with a handle that is open there."""
+    inside = str(directory).encode()
+    handles: set[int] = set()
+    for call in calls:
+        ours = any(text == inside or text.startswith(inside + b"/") for text in call.texts[:2])
+        if call.name in {"openat", "open", "creat"}:
+            (handles.add if ours else handles.discard)(call.result)
+            if ours:
+                yield call
+        elif ours or call.number in handles:
+            yield call
+
+
+@dataclass
+class _File:
+    content: bytes = b""
+    synced: bytes = b""
+
+
+@dataclass
+class Disk:
+    """One directory. `names` is what programs see; `sure` are the names that a cut cannot take."""
+
+    directory: Path
+    files: list[_File] = field(default_factory=list)
+    names: dict[str, int] = field(default_factory=dict)
+    sure: dict[str, int] = field(default_factory=dict)
+    changes: list[dict[str, int]] = field(default_factory=list)
+    """What `names` was after each change since `sure`."""
+    _handles: dict[int, int | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, directory: Path) -> Disk:
+        """As it lies there, all of it durable."""
+        disk = cls(directory)
+        for path in sorted(directory.iterdir()):
+            disk.names[path.name] = len(disk.files)
+            disk.files.append(_File(path.read_bytes(), path.read_bytes()))
+        disk.sure = dict(disk.names)
+        return disk
+
+    def apply(self, call: Call) -> None:
+        """What the call does."""
+        paths = [self._name(text) for text in call.texts]
+        match call.name:
+            case "openat" | "open" | "creat":
+                self._open(paths[0], call)
+            case "write" | "pwrite64":
+                index = self._handles[call.number]
+                assert index is not None
+                self.files[index].content += call.texts[0][: call.result]
+            case "fsync" | "fdatasync":
+                index = self._handles[call.number]
+                if index is None:
+                    self.sure, self.changes = dict(self.names), []
+                else:
+                    self.files[index].synced = self.files[index].content
+            case "rename" | "renameat" | "renameat2":
+                self.names[str(paths[1])] = self.names.pop(str(paths[0]))
+                self.changes.append(dict(self.names))
+            case _:
+                self.names.pop(str(paths[0]), None)
+                self.changes.append(dict(self.names))
+
+    def _open(self, name: str | None, call: Call) -> None:
+        if name is None:
+            self._handles[call.result] = None
+            return
+        if name not in self.names:
+            self.names[name] = len(self.files)
+            self.files.append(_File())
+            self.changes.append(dict(self.names))
+        elif "O_TRUNC" in call.flags:
+            self.files[self.names[name]].content = b""
+        self._handles[call.result] = self.names[name]
+
+    def _name(self, path: bytes) -> str | None:
+        """None for the directory itself."""
+        inside = Path(path.decode())
+        return None if inside == self.directory else inside.name
+
+    def after_a_cut(self) -> Iterator[dict[str, bytes]]:
+        """Every directory, name to content, that there may be when the power comes back."""
+        for names in [self.sure, *self.changes]:
+            for contents in self._contents():
+                yield {name: contents[index] for name, index in names.items()}
+
+    def _contents(self) -> Iterator[list[bytes]]:
+        """Of unsynced files: what was synced, nothing, a part, zeros, or all."""
+        for spoil in range(5):
+            yield [self._spoilt(file, spoil) for file in self.files]
+
+    @staticmethod
+    def _spoilt(file: _File, spoil: int) -> bytes:
+        if file.content == file.synced:
+            return file.content
+        half = len(file.content) // 2
+        kinds = (file.synced, b"", file.content[:half], bytes(len(file.content)), file.content)
+        return kinds[spoil]
+
+    def as_killed(self) -> dict[str, bytes]:
+        """What there is when only the process dies."""
+        return {name: self.files[index].content for name, index in self.names.items()}
+
+
+def put(state: dict[str, bytes], directory: Path) -> None:
+    """Make a directory hold exactly this."""
+    directory.mkdir(exist_ok=True)
+    for path in directory.iterdir():
+        path.unlink()
+    for name, content in state.items():
+        (directory / name).write_bytes(content)
