@@ -125,13 +125,14 @@ class House:
                 start_new_session=own_group,
             )
         server = Server(process, log)
+        last = "console " if settings.get("ROLE") == "console" else "gateway "
         assert process.stdout is not None
         try:
             for line in process.stdout:
                 server.output.append(line)
-                if line.startswith("gateway "):
+                if line.startswith(last):
                     break
-            assert len(server.output) > 1, log.read_text()
+            assert server.output, log.read_text()
             yield server
         finally:
             process.kill()
