@@ -15,13 +15,20 @@ def N_(text: str) -> str:  # noqa: N802 - gettext's own name for "translate me l
 
 def clean(text: str, limit: int) -> str:
     """`text` on one line, without control and format characters, at most `limit` characters."""
-    kept = "".join(
-        " " if c in "\t\n\r" else c
-        for c in text[: limit * 4]
-        if c in "\t\n\r" or unicodedata.category(c) not in _HIDDEN
-    )
+    if text.isascii() and text.isprintable():
+        kept = text  # as nearly every label is
+    else:
+        kept = _without_hidden(text[: limit * 4])
     kept = " ".join(kept.split())
     return kept if len(kept) <= limit else kept[: limit - 1] + "…"
+
+
+def _without_hidden(text: str) -> str:
+    return "".join(
+        " " if c in "\t\n\r" else c
+        for c in text
+        if c in "\t\n\r" or unicodedata.category(c) not in _HIDDEN
+    )
 
 
 def clip_utf16(text: str, units: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from base64 import b64decode, b64encode
+from binascii import a2b_base64
 from dataclasses import dataclass
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ class Verifier:
         algorithm, iterations, *parts = encoded.split("$")
         if algorithm != ALGORITHM or len(parts) != 3:
             raise ValueError("not a SCRAM-SHA-256 verifier")
-        salt, stored_key, server_key = (b64decode(part, validate=True) for part in parts)
+        salt, stored_key, server_key = (a2b_base64(part, strict_mode=True) for part in parts)
         return cls(int(iterations), salt, stored_key, server_key)
 
     @classmethod

@@ -15,6 +15,8 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[Ne
     adds whom it sees at the end, so what stands before the first untrusted address from the
     right is hearsay and is not looked at.
     """
+    if not (trusted and forwarded_for) and ":" not in peer:
+        return peer
     address = _parse(peer)
     hops = [hop.strip() for value in forwarded_for for hop in value.split(",")]
     while hops and any(address in network for network in trusted):

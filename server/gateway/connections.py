@@ -10,7 +10,7 @@ from datetime import datetime
 from websockets.frames import CloseCode
 
 from agent.core import messages
-from server.gateway.store import Standing
+from server.gateway.records import Standing
 from server.gateway.transport import Wire
 
 LOGIN_SECONDS = 20

@@ -1,8 +1,9 @@
-"""The statements that every login needs, as SQL.
+"""The statements that every login and every goodbye needs, each for many clients at once.
 
-Ten thousand clients come back at once after a restart, and building a query with Django's ORM
-takes longer than all else that a login costs: with these a reconnect takes a tenth of the time.
-Everything rarer goes through the ORM, in `store.py`.
+They take their parameters as one JSON text and give their rows as another. So the statement is the
+same for any number of clients, and the database answers in one step: Python's sqlite3 gives the
+interpreter away for every row, and on a busy gateway gets it back milliseconds later. Everything
+rarer goes through Django's ORM, in `records.py`.
 """
 
 from __future__ import annotations
@@ -10,142 +11,240 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from typing import Any, TypeVar
 
+import msgspec
 from django.db import connection
 
-_FIND_USER = """
-    SELECT id, password, password_changed_at, EXISTS (
-        SELECT 1 FROM console_device WHERE user_id = console_user.id AND device_id = %s
-    ) FROM console_user WHERE username = %s"""
-_OLD_PASSWORDS = """
-    SELECT verifier, since, valid_until FROM console_retiredpassword WHERE user_id = %s
-    ORDER BY retired_at DESC, id DESC LIMIT %s"""
-_LOCK_USER = """
-    SELECT u.is_active, u.password_changed_at, d.id, d.blocked_at, EXISTS (
-        SELECT 1 FROM console_pendingchange WHERE device_id = d.id AND outcome = 'pending'
-    ), d.gateway FROM console_user u
-    LEFT JOIN console_device d ON d.user_id = u.id AND d.device_id = %s
-    WHERE u.id = %s"""
+_T = TypeVar("_T")
+
+_FIND = """
+    SELECT CAST({collect}({row}(CAST({_0} AS integer), u.id, u.password, u.password_changed_at{utc},
+        {device_known}, {old})) AS text)
+    FROM {asked} JOIN console_user u ON u.username = {_1}"""
+_DEVICE_KNOWN = """
+    CASE WHEN EXISTS (SELECT 1 FROM console_device d WHERE d.user_id = u.id AND d.device_id = {_2})
+    THEN 1 ELSE 0 END"""
+MAX_OLD = 63
+"""Of a user's old passwords, the newest are looked at."""
+_OLD = """
+    {nested}((SELECT {collect}({row}(o.verifier, o.since{utc}, o.valid_until{utc})) FROM (
+        SELECT * FROM console_retiredpassword r WHERE r.user_id = u.id
+        ORDER BY r.retired_at DESC, r.id DESC LIMIT {limit}) o))"""
+_LOCK = """
+    SELECT id FROM console_user WHERE id IN (SELECT CAST({_0} AS bigint) FROM {asked})
+    ORDER BY id FOR UPDATE"""
+_LOCK_DEVICES = """
+    SELECT d.id FROM console_device d WHERE (d.user_id, d.device_id) IN (
+        SELECT CAST({_0} AS bigint), {_1} FROM {asked}) ORDER BY d.id FOR UPDATE"""
+_STANDINGS = """
+    SELECT CAST({collect}({row}(CAST({_0} AS integer), CASE WHEN u.is_active THEN 1 ELSE 0 END,
+        u.password_changed_at{utc}, d.id, CASE WHEN d.blocked_at IS NULL THEN 0 ELSE 1 END,
+        CASE WHEN EXISTS (SELECT 1 FROM console_pendingchange p
+            WHERE p.device_id = d.id AND p.outcome = 'pending') THEN 1 ELSE 0 END,
+        COALESCE(d.gateway, ''),
+        (SELECT MAX(r.valid_until) FROM console_retiredpassword r
+            WHERE r.user_id = u.id AND r.since = {_3}{time} AND r.valid_until > {_4}{time}){utc}
+        )) AS text)
+    FROM {asked} JOIN console_user u ON u.id = CAST({_1} AS bigint)
+    LEFT JOIN console_device d ON d.user_id = u.id AND d.device_id = {_2}"""
 _SET_WAITING = """
-    UPDATE console_device SET name = %s, os = %s, version = %s, address = %s, last_seen_at = %s,
-    waiting_since = %s, gateway = %s, login_password = %s, login_valid_until = %s
-    WHERE id = %s"""
+    UPDATE console_device SET name = {_1}, os = {_2}, version = {_3}, address = {_4}{inet},
+        last_seen_at = {_5}{time}, waiting_since = {_6}{time}, gateway = {_7},
+        login_password = {_8}, login_valid_until = {_9}{time}
+    FROM {asked} WHERE console_device.id = CAST({_0} AS bigint)"""
+_FREE = """
+    SELECT d.id FROM console_device d JOIN {asked} ON d.id = CAST({_0} AS bigint)
+    WHERE d.waiting_since = {_1}{time} AND d.gateway = {_2}"""
 _CLEAR_WAITING = """
-    UPDATE console_device SET waiting_since = NULL, gateway = '', last_seen_at = %s
-    WHERE id = %s AND waiting_since = %s AND gateway = %s"""
+    UPDATE console_device SET waiting_since = NULL, gateway = '', last_seen_at = {now}
+    WHERE id IN ({free}{skip})"""
+_NOT_CLEARED = "SELECT CAST({collect}(f.id) AS text) FROM ({free}) f"
 _STILL_WAITING = """
     UPDATE console_device SET waiting_since = %s, gateway = %s
     WHERE id = %s AND waiting_since IS NULL AND blocked_at IS NULL"""
 
 
-@dataclass(frozen=True)
-class FoundUser:
+class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What one statement says about one client; `number` is the client's place in the batch."""
+
+
+class Old(Row, frozen=True, gc=False):
+    """A password before the current one, ended ones too."""
+
+    verifier: str
+    since: datetime
+    valid_until: datetime
+
+
+class Found(Row, frozen=True, gc=False):
     """A user as a login begins with."""
 
+    number: int
     pk: int
     password: str
     password_changed_at: datetime
-    knows_device: bool
+    knows_device: int
+    old: list[Old] | None
+    """The newest first."""
+
+
+class Locked(Row, frozen=True, gc=False):
+    """A user, kept from changing until the transaction ends, and one device of the user's."""
+
+    number: int
+    is_active: int
+    password_changed_at: datetime
+    device_pk: int | None
+    is_blocked: int
+    has_pending: int
+    gateway: str
+    """Where the device waits; empty when it does not."""
+    valid_until: datetime | None
+    """Of the password asked about, if that is an old one that still works."""
 
 
 @dataclass(frozen=True)
-class LockedUser:
-    """A user, kept from changing until the transaction ends, and one device of the user's."""
+class Waiting:
+    """A device that waits from now on."""
 
-    is_active: bool
-    password_changed_at: datetime
-    device_pk: int | None
-    is_blocked: bool
-    has_pending: bool
-    gateway: str
-    """Where the device waits; empty when it does not."""
-
-
-def find_user(username: str, device_id: str) -> FoundUser | None:
-    """By the name after SASLprep, exactly."""
-    with connection.cursor() as cursor:
-        cursor.execute(_FIND_USER, [device_id, username])
-        row = cursor.fetchone()
-    if row is None:
-        return None
-    return FoundUser(row[0], row[1], _aware(row[2]), knows_device=bool(row[3]))
+    device_pk: int
+    name: str
+    os: str
+    version: str
+    address: str
+    seen_at: datetime
+    waiting_since: datetime
+    login_password: str
+    login_valid_until: datetime | None
 
 
-def old_passwords(user_pk: int, *, limit: int) -> list[tuple[str, datetime, datetime]]:
-    """Verifier, since, valid until; the newest first, ended ones too."""
-    with connection.cursor() as cursor:
-        cursor.execute(_OLD_PASSWORDS, [user_pk, limit])
-        rows = cursor.fetchall()
-    return [(verifier, _aware(since), _aware(until)) for verifier, since, until in rows]
+_found = msgspec.json.Decoder(list[Found])
+_locked = msgspec.json.Decoder(list[Locked])
+_pks = msgspec.json.Decoder(list[int])
+_encode = msgspec.json.Encoder().encode
 
 
-def lock_user(user_pk: int, device_id: str) -> LockedUser | None:
-    """Inside a transaction. (SQLite has one writer at a time, and needs no lock.)"""
-    lock = " FOR UPDATE OF u" if connection.features.has_select_for_update else ""
-    with connection.cursor() as cursor:
-        cursor.execute(_LOCK_USER + lock, [device_id, user_pk])
-        row = cursor.fetchone()
-    if row is None:
-        return None
-    return LockedUser(
-        is_active=bool(row[0]),
-        password_changed_at=_aware(row[1]),
-        device_pk=row[2],
-        is_blocked=row[3] is not None,
-        has_pending=bool(row[4]),
-        gateway=row[5] or "",
-    )
+def find_users(asked: Sequence[tuple[str, str]]) -> list[Found]:
+    """By user name and device id; `number` tells which. There may be none for some."""
+    rows = [(number, *each) for number, each in enumerate(asked)]
+    return _ask(_made(_FIND, device_known=_DEVICE_KNOWN, old=_OLD), [_json(rows)], _found)
 
 
-def set_waiting(
-    device_pk: int,
-    *,
-    labels: Sequence[str],
-    address: str,
-    seen_at: datetime,
-    waiting_since: datetime,
-    gateway: str,
-    login_password: str,
-    login_valid_until: datetime | None,
-) -> None:
-    """The device waits. `labels` are its name, operating system and version."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _SET_WAITING,
-            [
-                *labels,
-                address,
-                _param(seen_at),
-                _param(waiting_since),
-                gateway,
-                login_password,
-                _param(login_valid_until),
-                device_pk,
-            ],
+def lock_users(asked: Sequence[tuple[int, str, datetime]], *, now: datetime) -> list[Locked]:
+    """By user, device id and the password's `since`; inside a transaction.
+
+    Locks are taken in one order everywhere, so that two gateways do not wait for each other.
+    (SQLite has one writer at a time, and needs none.)
+    """
+    if connection.features.has_select_for_update:
+        with connection.cursor() as cursor:
+            cursor.execute(_made(_LOCK), [_json([(pk,) for pk, _, _ in asked])])
+            cursor.execute(_made(_LOCK_DEVICES), [_json([(pk, id_) for pk, id_, _ in asked])])
+    rows = [
+        (number, pk, device_id, _time(since), _time(now))
+        for number, (pk, device_id, since) in enumerate(asked)
+    ]
+    return _ask(_made(_STANDINGS), [_json(rows)], _locked)
+
+
+def set_waiting(waiting: Sequence[Waiting], *, gateway: str) -> None:
+    """These devices wait here. Each may come once."""
+    rows = [
+        (
+            each.device_pk,
+            each.name,
+            each.os,
+            each.version,
+            each.address,
+            _time(each.seen_at),
+            _time(each.waiting_since),
+            gateway,
+            each.login_password,
+            None if each.login_valid_until is None else _time(each.login_valid_until),
         )
+        for each in waiting
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(_made(_SET_WAITING), [_json(rows)])
 
 
 def clear_waiting(
-    device_pk: int, *, waiting_since: datetime, seen_at: datetime, gateway: str
-) -> None:
-    """The device no longer waits, if it is still by that login that it does."""
+    gone: Sequence[tuple[int, datetime]], *, seen_at: datetime, gateway: str
+) -> list[int]:
+    """These devices no longer wait, if it is still by that login that they do; which of them could
+    not be cleared, since somebody is just changing them.
+
+    Waiting for those could make two wait for each other.
+    """
+    rows = _json([(pk, _time(since), gateway) for pk, since in gone])
+    has_locks = connection.features.has_select_for_update_skip_locked
+    now = connection.ops.adapt_datetimefield_value(seen_at)
     with connection.cursor() as cursor:
-        cursor.execute(_CLEAR_WAITING, [_param(seen_at), device_pk, _param(waiting_since), gateway])
+        skip = " FOR UPDATE OF d SKIP LOCKED" if has_locks else ""
+        cursor.execute(_made(_CLEAR_WAITING, free=_FREE, skip=skip, now="%s"), [now, rows])
+    return _ask(_made(_NOT_CLEARED, free=_FREE), [rows], _pks) if has_locks else []
 
 
 def still_waiting(waits: Sequence[tuple[int, datetime]], *, gateway: str) -> None:
     """These devices wait since then, though their rows had been cleared."""
+    adapt = connection.ops.adapt_datetimefield_value
     with connection.cursor() as cursor:
         cursor.executemany(
-            _STILL_WAITING, [(_param(since), gateway, device_pk) for device_pk, since in waits]
+            _STILL_WAITING, [(adapt(since), gateway, device_pk) for device_pk, since in waits]
         )
 
 
-def _aware(value: datetime) -> datetime:
-    """SQLite's driver gives times without their zone, which is UTC."""
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
+_DIALECTS: dict[str, dict[str, str]] = {
+    "sqlite": {
+        "asked": "json_each(%s) AS asked",
+        "collect": "json_group_array",
+        "row": "json_array",
+        "nested": "json",
+        "utc": " || '+00:00'",  # times are texts, in UTC without saying so
+        "time": "",
+        "inet": "",
+        **{f"_{number}": f"json_extract(asked.value, '$[{number}]')" for number in range(10)},
+    },
+    "postgresql": {
+        "asked": "json_array_elements(%s::json) AS asked(value)",
+        "collect": "json_agg",
+        "row": "json_build_array",
+        "nested": "",
+        "utc": "",
+        "time": "::timestamptz",
+        "inet": "::inet",
+        **{f"_{number}": f"(asked.value ->> {number})" for number in range(10)},
+    },
+}
 
 
-def _param(value: datetime | None) -> datetime | str | None:
-    """PostgreSQL takes the time as it is, SQLite a text; the types know only of the latter."""
-    return connection.ops.adapt_datetimefield_value(value)
+def _made(template: str, **parts: str) -> str:
+    """The statement for our database; `parts` may be templates themselves."""
+    return _filled(connection.vendor, template, tuple(parts.items()))
+
+
+@cache
+def _filled(vendor: str, template: str, parts: tuple[tuple[str, str], ...]) -> str:
+    words = {**_DIALECTS[vendor], "limit": str(MAX_OLD)}
+    return template.format(**words, **{name: part.format(**words) for name, part in parts})
+
+
+def _ask(
+    statement: str, parameters: list[Any], decoder: msgspec.json.Decoder[list[_T]]
+) -> list[_T]:
+    """All rows, from a statement that gives them as one JSON text."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        [text] = cursor.fetchone()
+    return decoder.decode(text or "[]")
+
+
+def _json(rows: Sequence[Sequence[Any]]) -> str:
+    return _encode(rows).decode()
+
+
+def _time(value: datetime) -> str:
+    """As the database compares it."""
+    return str(connection.ops.adapt_datetimefield_value(value.astimezone(UTC)))

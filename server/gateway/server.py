@@ -178,8 +178,7 @@ class Gateway:
 
     def _gone(self, presence: Presence) -> None:
         if not self._stopping:
-            store, tasks = self._services.store, self._services.tasks
-            tasks.spawn(store.gone(presence.device_pk, presence.waiting_since))
+            self._services.store.gone(presence.device_pk, presence.waiting_since)
 
     async def _sweep_for_ever(self) -> None:
         while True:

@@ -8,7 +8,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from websockets.frames import CloseCode
 
@@ -19,6 +19,7 @@ from agent.core.messages import (
     Hello,
     MessageError,
     Notice,
+    PasswordKind,
     Proof,
     Rejected,
     UpdateFailed,
@@ -28,15 +29,16 @@ from agent.core.messages import (
 from server import clock, metrics
 from server.gateway.connections import LOGIN_SECONDS, Connection, Presence, Registry
 from server.gateway.login import (
+    ClientFirst,
     Login,
     LoginError,
     Proven,
     check_device,
     check_key,
     is_too_old,
-    username_of,
 )
-from server.gateway.store import LoggedIn, Store, Unavailable
+from server.gateway.records import LoggedIn
+from server.gateway.store import Store, Unavailable
 from server.gateway.tasks import Tasks
 from server.gateway.throttle import Throttle
 from server.gateway.updates import Updates, push
@@ -49,6 +51,9 @@ MAX_WAITING = 4
 """Messages that wait for the one before them; a client that sends more is not read meanwhile."""
 UNAVAILABLE_SECONDS = (5, 60)
 """Clients whom the database's absence sends away come back within these, spread out."""
+
+
+_accepted = {kind: metrics.logins.labels(kind) for kind in get_args(PasswordKind)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +87,7 @@ class Services:
     min_client_version: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Attempt:
     """A login between `challenge` and `proof`."""
 
@@ -91,6 +96,8 @@ class _Attempt:
     user_id: int | None
     device: Device
     known_device: bool
+    started_at: float
+    """By the loop's clock."""
 
 
 class Session:
@@ -191,13 +198,20 @@ class Session:
             await self._proof(message)
         elif presence is None:
             raise MessageError("message before a login")
-        elif isinstance(message, Notice):
-            await self._services.store.notice(presence.device_pk, message)
-        elif isinstance(message, UpdateFailed):
-            metrics.pushes_failed.labels(message.reason).inc()
-            await self._services.store.update_failed(
-                presence.device_pk, message, address=self._connection.address
-            )
+        else:
+            await self._report(presence.device_pk, message)
+
+    async def _report(self, device_pk: int, report: Notice | UpdateFailed) -> None:
+        """Who waits is not sent away when such a thing cannot be written down."""
+        store = self._services.store
+        try:
+            if isinstance(report, Notice):
+                await store.notice(device_pk, report)
+            else:
+                metrics.pushes_failed.labels(report.reason).inc()
+                await store.update_failed(device_pk, report, address=self._connection.address)
+        except Unavailable:
+            log.warning("what a client reported is lost: the database is away")
 
     async def _hello(self, hello: Hello) -> None:
         if self._attempt is not None:
@@ -205,7 +219,8 @@ class Session:
         if is_too_old(hello.device.version, self._services.min_client_version):
             self._reject("version")
             return
-        username = username_of(hello.scram)
+        first = ClientFirst.parse(hello.scram)
+        username, started_at = first.username, asyncio.get_running_loop().time()
         # The count for the user alone can be judged only when the device is known.
         if self._is_throttled(username, known_device=True):
             return
@@ -215,8 +230,10 @@ class Session:
             return
         if not known.known_device:
             check_key(hello.device)
-        login = Login(hello.scram, known.candidates)
-        self._attempt = _Attempt(login, username, known.user_id, hello.device, known.known_device)
+        login = Login(first, known.candidates)
+        self._attempt = _Attempt(
+            login, username, known.user_id, hello.device, known.known_device, started_at
+        )
         self._connection.challenged_at = asyncio.get_running_loop().time()
         self._connection.send(Challenge(scram=login.challenge))
 
@@ -264,13 +281,14 @@ class Session:
         elif not isinstance(outcome, LoggedIn):
             self._reject(outcome)
         elif connection.ending:
-            await services.store.gone(outcome.device_pk, waiting_since)
+            services.store.gone(outcome.device_pk, waiting_since)
         else:
             services.throttle.accepted(user=attempt.username, address=connection.address)
             presence = Presence(user_id, attempt.device.id, outcome.device_pk, waiting_since)
             self._welcome(presence, outcome, proven.server_final)
+            metrics.login_seconds.observe(asyncio.get_running_loop().time() - attempt.started_at)
             if before is not None and not same:
-                await services.store.gone(before.device_pk, before.waiting_since)
+                services.store.gone(before.device_pk, before.waiting_since)
 
     def _welcome(self, presence: Presence, outcome: LoggedIn, server_final: str) -> None:
         connection, services = self._connection, self._services
@@ -279,7 +297,8 @@ class Session:
         older = services.registry.join(connection, presence, outcome.standing)
         if older is not None and older is not connection:
             older.end(Bye(reason="superseded"), CloseCode.NORMAL_CLOSURE)
-        log.info(
+        _accepted[outcome.standing.password].inc()
+        log.debug(  # not at INFO: ten thousand come back at once
             "user %d logged in on device %d by the %s password",
             presence.user_id,
             presence.device_pk,
@@ -309,12 +328,22 @@ class Session:
     def _refuse(self) -> None:
         """Say that user or password is wrong; the connection goes on, a few times."""
         self._refusals += 1
+        metrics.logins.labels("credentials").inc()
         if self._refusals >= MAX_REFUSALS:
-            self._reject("credentials")
+            self._end("credentials")
         else:
             self._connection.send(Rejected(reason="credentials"))
 
     def _reject(
+        self,
+        reason: Literal["expired", "disabled", "blocked", "throttled", "version"],
+        *,
+        retry_after_s: int | None = None,
+    ) -> None:
+        metrics.logins.labels(reason).inc()
+        self._end(reason, retry_after_s=retry_after_s)
+
+    def _end(
         self,
         reason: Literal["credentials", "expired", "disabled", "blocked", "throttled", "version"],
         *,

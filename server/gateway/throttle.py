@@ -47,7 +47,9 @@ class Throttle:
 
     def accepted(self, *, user: str, address: str) -> None:
         """Forget the refusals of this user from this address."""
-        self._limiter.clear(PER_USER_AND_ADDRESS, user, _site(address))
+        keys = (user, _site(address))
+        if PER_USER_AND_ADDRESS.key_for(*keys) in self._storage.events:
+            self._limiter.clear(PER_USER_AND_ADDRESS, *keys)
 
     def sweep(self) -> None:
         """Drop what has run out: the storage keeps an empty list for every key it ever saw."""
@@ -55,7 +57,8 @@ class Throttle:
             self._storage.clear(key)
 
     def _wait(self, item: RateLimitItem, keys: tuple[str, ...]) -> int:
-        if self._limiter.test(item, *keys):
+        # Nearly everybody was never refused: that is seen at once, and the rest takes its time.
+        if item.key_for(*keys) not in self._storage.events or self._limiter.test(item, *keys):
             return 0
         reset_time = self._limiter.get_window_stats(item, *keys).reset_time
         return max(1, math.ceil(reset_time - time.time()))
@@ -70,7 +73,7 @@ class Throttle:
 
 
 def _site(address: str) -> str:
+    if ":" not in address:
+        return address
     parsed = ipaddress.ip_address(address)
-    if parsed.version == 4:
-        return str(parsed)
     return str(ipaddress.ip_network((parsed, IPV6_SITE_BITS), strict=False))

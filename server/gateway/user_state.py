@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from django.db import DatabaseError, connection, connections
 
 from server import clock, config, database
-from server.gateway.store import Standing
+from server.gateway.records import Standing
 
 if TYPE_CHECKING:
     import psycopg

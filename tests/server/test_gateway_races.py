@@ -13,8 +13,8 @@ from server import bus
 from server.console import passwords
 from server.console.models import User
 from server.gateway import connections
+from server.gateway.records import LoggedIn, Refusal
 from server.gateway.server import Gateway
-from server.gateway.store import LoggedIn, Refusal
 from server.gateway.user_state import UserState
 from tests.server.client import Client
 from tests.server.conftest import P1, P2, in_thread
@@ -123,7 +123,9 @@ async def test_late_disconnect_of_an_older_connection(gateway: Gateway, user: Us
         assert presence is not None
         async with Client(gateway.port, key=older.key) as newer:
             await newer.log_in(user.username, P1)
-            await store.gone(presence.device_pk, presence.waiting_since)
+            store.gone(presence.device_pk, presence.waiting_since)
+            assert store._clearing is not None
+            await store._clearing
             assert await in_thread(lambda: user.devices.waiting().exists())
 
 

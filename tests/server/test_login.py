@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,11 +13,11 @@ from server.console.hashers import ITERATIONS, Verifier
 from server.gateway import login
 from server.gateway.login import (
     Candidate,
+    ClientFirst,
     Login,
     LoginError,
     is_too_old,
     made_up,
-    username_of,
 )
 from tests.server.conftest import P1, P2, P3, SALT
 
@@ -31,7 +30,7 @@ def candidate(password: str, since: datetime = NOW) -> Candidate:
 
 def attempt(password: str, *candidates: Candidate) -> tuple[ScramClient, login.Proven | None]:
     client = ScramClient(["SCRAM-SHA-256"], "tanaka", password)
-    server = Login(client.get_client_first(), candidates)
+    server = Login(ClientFirst.parse(client.get_client_first()), candidates)
     client.set_server_first(server.challenge)
     return client, server.check(client.get_client_final())
 
@@ -67,13 +66,13 @@ def test_made_up_verifier_fits_nothing() -> None:
 def test_wrong_proofs_cost_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """No user, one password, or some old ones: a wrong proof is checked as often."""
     checks: list[None] = []
-    finish = login._finish
+    fits = login._fits
 
-    def counted(server: Any, client_final: str) -> str | None:
+    def counted(known: Verifier, signed: bytes, proof: bytes) -> bool:
         checks.append(None)
-        return finish(server, client_final)
+        return fits(known, signed, proof)
 
-    monkeypatch.setattr(login, "_finish", counted)
+    monkeypatch.setattr(login, "_fits", counted)
     counts = []
     for candidates in (
         [Candidate(made_up("nobody", b"secret"), NOW)],
@@ -96,14 +95,14 @@ def test_wrong_proofs_cost_alike(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_user_name(first: str, username: str) -> None:
     """Unescaped and prepared, as the database has it."""
-    assert username_of(first) == username
+    assert ClientFirst.parse(first).username == username
 
 
 @given(st.text(max_size=80))
 def test_any_client_first(first: str) -> None:
     """Whatever it is, it is a name or a protocol error."""
     try:
-        assert username_of(first)
+        assert ClientFirst.parse(first).username
     except LoginError as exc:
         assert str(exc) == "malformed SCRAM client-first"  # noqa: PT017 - either is right
 

@@ -1,0 +1,252 @@
+"""What a gateway finds out and writes down for its clients; runs on the store's threads.
+
+What comes for many at once answers for each: with what it would have got alone, or with the
+exception that it would have met. Everything here may be done again after it was cut short: nothing
+happens twice.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Literal
+
+from django.contrib.auth.hashers import is_password_usable
+from django.db import transaction
+from django.db.models import QuerySet
+
+from agent.core import messages
+from agent.core.text import clean
+from server import bus, clock, metrics
+from server.console import audit
+from server.console.hashers import Verifier
+from server.console.models import Device, PendingChange, ServerSecret
+from server.gateway import queries
+from server.gateway.login import Candidate, made_up
+from server.gateway.queries import Found, Locked, Waiting
+
+LABEL_LENGTH = 128
+
+PasswordKind = Literal["current", "old"]
+Refusal = Literal["credentials", "expired", "disabled", "blocked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is needed to begin a login. `user_id` is None when there is no such user."""
+
+    user_id: int | None
+    candidates: tuple[Candidate, ...]
+    known_device: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a password that was right is good for. `since` names it among the user's."""
+
+    since: datetime
+    password: PasswordKind
+    valid_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """A login that was accepted and written down."""
+
+    device_pk: int
+    standing: Standing
+    pending: tuple[tuple[str, str], ...]
+    """Change id and sealed box of what this device has yet to be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class RightProof:
+    """A right proof was given with the password that `since` names."""
+
+    user_id: int
+    since: datetime
+    device: messages.Device
+    address: str
+    waiting_since: datetime
+
+
+def server_secret() -> bytes:
+    """The secret behind made-up salts."""
+    secret, _ = ServerSecret.objects.get_or_create(
+        name="made-up-salt", defaults={"value": secrets.token_bytes(32)}
+    )
+    return bytes(secret.value)
+
+
+def known(asked: Sequence[tuple[str, str]], secret: bytes) -> list[Known]:
+    """By user name and device id."""
+    found = {row.number: row for row in queries.find_users(asked)}
+    return [
+        _known(username, found.get(number), secret) for number, (username, _) in enumerate(asked)
+    ]
+
+
+def _known(username: str, user: Found | None, secret: bytes) -> Known:
+    nothing = made_up(username, secret)
+    if user is None or not is_password_usable(user.password):
+        return Known(None, (Candidate(nothing, since=clock.now()),), known_device=False)
+    current = Verifier.parse(user.password)
+    candidates = [Candidate(current, since=user.password_changed_at)]
+    for old in user.old or ():
+        verifier = Verifier.parse(old.verifier)
+        # Verifiers with another salt were made before the rounds were raised: long expired.
+        if verifier.shares_salt(current):
+            candidates.append(Candidate(verifier, old.since, old.valid_until))
+    return Known(user.pk, tuple(candidates), known_device=bool(user.knows_device))
+
+
+def log_in(proofs: Sequence[RightProof], *, gateway: str) -> list[LoggedIn | Refusal]:
+    """Write down that right proofs were given; look again at all that may have changed."""
+    with transaction.atomic():
+        now = clock.now()
+        asked = [(each.user_id, each.device.id, each.since) for each in proofs]
+        locked = {row.number: row for row in queries.lock_users(asked, now=now)}
+        writing = _Writing(gateway, now)
+        outcomes = [writing.judge(proof, locked.get(number)) for number, proof in enumerate(proofs)]
+        if writing.waiting:
+            queries.set_waiting(list(writing.waiting.values()), gateway=gateway)
+        return outcomes
+
+
+class _Writing:
+    """One batch of logins, inside its transaction. `waiting` is yet to be written."""
+
+    def __init__(self, gateway: str, now: datetime) -> None:
+        self._gateway = gateway
+        self._now = now
+        self._new: dict[tuple[int, str], int] = {}
+        self.waiting: dict[int, Waiting] = {}
+
+    def judge(self, proof: RightProof, row: Locked | None) -> LoggedIn | Refusal:
+        """What becomes of this login."""
+        if row is None:
+            return "credentials"
+        if proof.since == row.password_changed_at:
+            standing = Standing(proof.since, "current", None)
+        elif row.valid_until is not None:
+            standing = Standing(proof.since, "old", row.valid_until)
+        else:
+            return "expired"
+        if not row.is_active:
+            return "disabled"
+        if row.is_blocked:
+            return "blocked"
+        name = clean(proof.device.name, LABEL_LENGTH)
+        device_pk = row.device_pk or self._new_device(proof, name)
+        self.waiting[device_pk] = Waiting(
+            device_pk=device_pk,
+            name=name,
+            os=clean(proof.device.os, LABEL_LENGTH),
+            version=clean(proof.device.version, LABEL_LENGTH),
+            address=proof.address,
+            seen_at=self._now,
+            waiting_since=proof.waiting_since,
+            login_password=standing.password,
+            login_valid_until=standing.valid_until,
+        )
+        if row.gateway not in {"", self._gateway}:
+            bus.publish(proof.user_id)  # where it waited until now, its connection has to end
+        pending: tuple[tuple[str, str], ...] = ()
+        if row.has_pending and standing.password == "current":
+            _mark_applied(device_pk, proof.address)
+        elif row.has_pending:
+            pending = _pending(PendingChange.objects.filter(device_id=device_pk))
+        return LoggedIn(device_pk, standing, pending)
+
+    def _new_device(self, proof: RightProof, name: str) -> int:
+        device, key = proof.device, (proof.user_id, proof.device.id)
+        if key not in self._new:
+            row = Device.objects.create(
+                user_id=proof.user_id,
+                device_id=device.id,
+                public_key=device.public_key,
+                name=name,
+            )
+            audit.record(
+                audit.Action.DEVICE_ADDED,
+                actor=None,
+                subject=row.user,
+                address=proof.address,
+                device=name,
+            )
+            self._new[key] = row.pk
+        return self._new[key]
+
+
+def _mark_applied(device_pk: int, address: str) -> None:
+    """The device has proven that it has the current password: the push got there."""
+    for delivery in PendingChange.objects.select_related("change", "device__user__account").filter(
+        device_id=device_pk, outcome=PendingChange.Outcome.PENDING
+    ):
+        delivery.outcome = PendingChange.Outcome.APPLIED
+        delivery.outcome_at = clock.now()
+        delivery.sealed = delivery.failure = ""
+        delivery.save()
+        audit.record(
+            audit.Action.PUSH_APPLIED,
+            actor=None,
+            subject=delivery.device.user,
+            address=address,
+            device=delivery.device.name,
+            change=delivery.change_id,
+        )
+        seconds = (delivery.outcome_at - delivery.change.changed_at).total_seconds()
+        transaction.on_commit(partial(_applied_after, seconds))
+
+
+def _applied_after(seconds: float) -> None:
+    metrics.pushes_applied.inc()
+    metrics.push_applied_seconds.observe(max(seconds, 0.0))
+
+
+def update_failed(device_pk: int, failed: messages.UpdateFailed, *, address: str) -> None:
+    """The device cannot take a push: it is given up, and recorded."""
+    with transaction.atomic():
+        delivery = (
+            PendingChange.objects.select_for_update(of=("self",))
+            .select_related("device__user")
+            .filter(
+                device_id=device_pk,
+                change_id=failed.change_id,
+                outcome=PendingChange.Outcome.PENDING,
+            )
+            .first()
+        )
+        if delivery is None or delivery.failure == failed.reason:
+            return
+        delivery.failure = failed.reason
+        if failed.reason != "vault":  # a keyring that is locked now may be open at the next login
+            delivery.outcome = PendingChange.Outcome.FAILED
+            delivery.outcome_at = clock.now()
+            delivery.sealed = ""
+        delivery.save()
+        audit.record(
+            audit.Action.PUSH_FAILED,
+            actor=None,
+            subject=delivery.device.user,
+            address=address,
+            device=delivery.device.name,
+            change=failed.change_id,
+            reason=failed.reason,
+        )
+
+
+def notice(device_pk: int, shown: messages.Notice) -> None:
+    """What became of a warning on the PC."""
+    Device.objects.filter(pk=device_pk).update(
+        warned=shown.warning, warned_at=clock.now(), warned_days_left=shown.days_left
+    )
+
+
+def _pending(deliveries: QuerySet[PendingChange]) -> tuple[tuple[str, str], ...]:
+    """Change id and sealed box of what is still on its way, the oldest first."""
+    rows = deliveries.filter(outcome=PendingChange.Outcome.PENDING)
+    return tuple((row.change_id, row.sealed) for row in rows.order_by("change__changed_at"))
