@@ -399,6 +399,24 @@ def test_password_is_hidden_until_it_is_asked_for(form: Shown) -> None:
     assert field.cget("show") == ""
 
 
+def test_a_selected_password_is_for_nobody_else(form: Shown) -> None:
+    """Shown or hidden, it is neither X's selection, which any program reads, nor copied in dots."""
+    assert isinstance(form.content, password.View)
+    field = entry(form, "password")
+    field.insert("end", "hidden-w0rd")
+    for visible in (True, False):
+        form.content._visible.set(visible)
+        form.content._show_or_hide()
+        field.selection_range(0, "end")
+        form.root.update()
+        with pytest.raises(tkinter.TclError):
+            form.root.tk.call("selection", "get")
+    form.root.clipboard_clear()
+    field.event_generate("<<Copy>>")
+    form.root.update()
+    assert form.root.clipboard_get() == password.HIDDEN * len("hidden-w0rd")
+
+
 def test_empty_password_is_not_sent(form: Shown) -> None:
     """It is asked for at the field."""
     submit(form, "")

@@ -1,0 +1,37 @@
+"""Other users of the same PC: processes that stop being root before they try anything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+NOBODY = 65534
+OWNER = 54321
+"""A user id that nothing on the machine has, for a client that is not root's."""
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+
+BECOME = """
+import ctypes, json, os, pathlib, socket, sys
+user = int(sys.argv.pop(1))
+os.setgroups([])
+os.setgid(user)
+os.setuid(user)
+# Changing the user has made the process undumpable; begin as one that was started so.
+ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+"""
+
+
+def command_as(user: int, code: str, *arguments: str) -> list[str]:
+    """Run `code` as `user`, who may not be able to import anything any more."""
+    return [sys.executable, "-c", f"{BECOME}\n{code}", str(user), *arguments]
+
+
+def said_by(user: int, code: str, *arguments: str) -> str:
+    """What `code` prints when `user` runs it."""
+    command = command_as(user, code, *arguments)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
