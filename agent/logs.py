@@ -27,8 +27,10 @@ TALKATIVE = (
     "hpack",
     "httpcore",
     "jeepney",
+    "keyring",
     "PIL",
     "python_socks",
+    "secretstorage",
     "websockets",
 )
 """Loggers that never go below INFO, whatever is set."""

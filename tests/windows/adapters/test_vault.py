@@ -61,7 +61,7 @@ class TestCredentialManager(VaultContract):
         return [each["CredentialBlob"].decode("utf-16-le") for each in credentials()]
 
     def test_stays_on_this_machine(self, vault: Vault) -> None:
-        """Nothing roams with the profile."""
+        """keyring's default would roam with the profile."""
         vault.write(TANAKA, record())
         vault.write(TANAKA, longest_record())
         (credential,) = credentials()
@@ -69,7 +69,7 @@ class TestCredentialManager(VaultContract):
         assert credential["UserName"] == TANAKA.user
 
     def test_removes_what_a_crash_left(self, vault: Vault) -> None:
-        """An earlier release, killed while it wrote, has left a password under `user@service`."""
+        """Killed between keyring's two writes, an older password lies under `user@service`."""
         vault.write(TANAKA, record("new"))
         put(f"{TANAKA.user}@{service_name(TANAKA)}", TANAKA.user, "the old password")
         found = KeyringVault().read(TANAKA)
