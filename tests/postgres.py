@@ -49,6 +49,12 @@ class Postgres:
         ]
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """The process that has started all others of the server."""
+        assert self._process is not None
+        return self._process.pid
+
     def create(self) -> None:
         """Make the cluster's files."""
         if self._owner is not None:
