@@ -43,9 +43,10 @@ def scram_login(data: bytes) -> None:
     parts = Pieces(data)
     first, final = parts.text(), as_text(parts.rest())
     try:
-        name = login.username_of(first)
-        assert name
-        attempt = login.Login(first, _known())
+        parsed = login.ClientFirst.parse(first)
+        assert parsed.username.isprintable()
+        attempt = login.Login(parsed, _known())
+        assert parsed.nonce.isascii()
         assert attempt.challenge.isprintable()
         assert attempt.check(final) is None
     except login.LoginError as exc:
@@ -58,14 +59,14 @@ def honest_login(data: bytes) -> None:
     name, where = parts.text(), sum(parts.raw())
     try:
         client = ScramClient(["SCRAM-SHA-256"], name, SECRET, c_nonce="c" * 24)
-        first = str(client.get_client_first())
     except Exception:  # noqa: BLE001 - a name that SCRAM cannot carry
         return
     try:
-        attempt = login.Login(first, _known())
+        first = login.ClientFirst.parse(str(client.get_client_first()))
     except login.LoginError:
-        assert not name.isprintable() or not name.strip() or not name.isascii()
+        assert not name.isascii() or not name.isprintable() or not name
         return
+    attempt = login.Login(first, _known())
     client.set_server_first(attempt.challenge)
     final = str(client.get_client_final())
     proven = attempt.check(final)
@@ -74,7 +75,7 @@ def honest_login(data: bytes) -> None:
     damaged = bytearray(final.encode())
     damaged[-10 - where % 30] ^= 1
     with suppress(login.LoginError):
-        assert login.Login(first, _known()).check(damaged.decode("latin-1")) is None
+        assert login.Login(parsed, _known()).check(damaged.decode("latin-1")) is None
 
 
 def device(data: bytes) -> None:

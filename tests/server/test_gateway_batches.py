@@ -106,7 +106,7 @@ async def test_members_of_a_batch_get_what_they_would_get_alone(
         sizes.append(len(items))
         return work(items)
 
-    opened_store._log_ins._work = count  # type: ignore[method-assign]  # it only looks
+    opened_store._log_ins._work = count
 
     def ask(number: int, device: messages.Device) -> asyncio.Task[LoggedIn | Refusal]:
         return asyncio.create_task(
@@ -143,12 +143,13 @@ async def test_members_of_a_batch_get_what_they_would_get_alone(
 async def test_lookups_of_a_batch(opened_store: Store, make_user: Callable[..., User]) -> None:
     """Verifiers, the newest first, for each name; an unknown one gets a made-up salt."""
     user, other = await in_thread(make_user), await in_thread(make_user)
-    for password in (P2, P3):
-        await in_thread(
-            lambda password=password: passwords.change_own(
-                User.objects.get(pk=user.pk), new_password=password, push_to=[], address=None
-            )
-        )
+
+    def change_twice() -> None:
+        for password in (P2, P3):
+            row = User.objects.get(pk=user.pk)
+            passwords.change_own(row, new_password=password, push_to=[], address=None)
+
+    await in_thread(change_twice)
     await opened_store.open()
     names = [user.username, "nobody", other.username, 'quo"te\\', "日本", user.username]
     found = await asyncio.gather(*(opened_store.known(name, "0" * 32) for name in names))
