@@ -75,7 +75,7 @@ def honest_login(data: bytes) -> None:
     damaged = bytearray(final.encode())
     damaged[-10 - where % 30] ^= 1
     with suppress(login.LoginError):
-        assert login.Login(parsed, _known()).check(damaged.decode("latin-1")) is None
+        assert login.Login(first, _known()).check(damaged.decode("latin-1")) is None
 
 
 def device(data: bytes) -> None:
