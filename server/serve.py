@@ -24,7 +24,7 @@ import uvicorn
 from django.core.management import call_command
 
 from agent.core.messages import PATH
-from server import config, database, metrics
+from server import config, database, loop, metrics
 from server.config import Config
 from server.database import DatabaseProblem
 
@@ -86,7 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
             settings = replace(settings, port=listener.getsockname()[1])
         prepare(settings)
         stack.callback(database.let_go)
-        return asyncio.run(_serve(settings, listener, tls))
+        with asyncio.Runner(loop_factory=loop.new_loop) as runner:
+            return runner.run(_serve(settings, listener, tls))
 
 
 def _serve_metrics(address: str, stack: ExitStack) -> None:
@@ -278,6 +279,7 @@ async def _serve(
             await asyncio.to_thread(console.start)
             console.on_end(lambda: stop.get_loop().call_soon_threadsafe(_end, stop, 1))
             said.insert(0, f"console  {settings.console_url}/")
+        loop.tune()
         print(*said, sep="\n", flush=True)
         return await stop
 
