@@ -7,9 +7,10 @@ import gc
 import sys
 
 GC_THRESHOLDS = (10_000, 1_000, 100)
-"""A collection of the young takes about a millisecond at such a number of objects. Older ones, which
-belong to clients that wait, are hardly ever looked at: a pause of half a second for ten thousand
-clients. A connection that closes leaves nothing for the collector (`test_gateway_transport.py`)."""
+"""A collection of the young takes about a millisecond at such a number of objects. Older ones,
+which belong to clients that wait, are hardly ever looked at: that takes half a second for ten
+thousand clients. A connection that closes leaves nothing to collect (`test_gateway_transport.py`).
+"""
 SWITCH_SECONDS = 0.0005
 """How long a busy loop keeps the interpreter from a thread that has an answer of the database."""
 
