@@ -218,7 +218,8 @@ def _sign_in(call: Call, request: Request) -> int:
     if not answer.get("ok"):
         call.complain_about(answer)
         return call.complain(call._("Nothing was changed."))
-    return call.say(call._("The password is right and has been stored."))
+    call.say(call._("The password is right and has been stored."))
+    return call.complain(*wording.unsaved(call._)) if answer.get("unsaved") else OK
 
 
 def _logout(call: Call) -> int:

@@ -89,6 +89,7 @@ class App:
         self._settings = settings
         self._claim: Future[None] = Future()
         self._ended = threading.Event()
+        self._unsaved = False
         identity = settings.identity
         memory = adapters.memory.load(identity) if identity else Memory()
         self._runtime = Runtime(
@@ -101,7 +102,7 @@ class App:
                 warn=self._warn,
                 withdraw_warning=self._withdraw_warning,
                 ask_for_password=self._ask_for_password,
-                save_identity=adapters.save_identity,
+                save_identity=self._save_identity,
                 quit=self._quit,
             ),
         )
@@ -237,7 +238,9 @@ class App:
                 except UserError:
                     return {"ok": False, "reason": "bad_address"}
                 future = self.sign_in(server, user, text("password"))
-                return _outcome(await asyncio.wrap_future(future))
+                outcome = _outcome(await asyncio.wrap_future(future))
+                await self._runtime.written()
+                return {**outcome, "unsaved": True} if self._unsaved else outcome
             case "update-password":
                 view = self._runtime.view
                 if not view.user:
@@ -271,6 +274,17 @@ class App:
         self._ended.set()
         if self._adapters.tray is not None:
             self._adapters.tray.stop()
+
+    def _save_identity(self, identity: Identity) -> None:
+        """On the storage thread. A failure is told once, and raised."""
+        try:
+            self._adapters.save_identity(identity)
+        except (OSError, AgentError):
+            if not self._unsaved:
+                self._unsaved = True
+                self.tell(*wording.unsaved(self._translations.gettext))
+            raise
+        self._unsaved = False
 
     def _warn(self, days: int) -> None:
         title, text = wording.warning(days, self._translations)

@@ -112,7 +112,7 @@ class Runtime:
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._requests: dict[int, Future[Reason | None]] = {}
         self._numbers = itertools.count(1)
-        self._unsaved: dict[type[Effect], Effect] = {}
+        self._unsaved: dict[type[Effect], do.SaveIdentity | do.SaveMemory] = {}
         """The newest of each kind that is not on the disk yet."""
         self._quitting = False
         self._companions: list[Callable[[], Coroutine[Any, Any, None]]] = []
@@ -152,6 +152,17 @@ class Runtime:
         """Run this on the loop and wait for its answer."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
+    async def written(self) -> None:
+        """Return when what was to be stored so far has been tried, once more where it has failed.
+
+        On the loop.
+        """
+        await self._loop.run_in_executor(self._storage, int)
+        for kind, effect in list(self._unsaved.items()):
+            failure = await self._loop.run_in_executor(self._storage, self._save_now, effect)
+            if failure is None and self._unsaved.get(kind) is effect:
+                del self._unsaved[kind]
+
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; whether it has come."""
         self._thread.join(timeout_s)
@@ -189,7 +200,7 @@ class Runtime:
             self._vault.close()  # else the process would stay until its prompt is answered
             with suppress(TimeoutError):
                 async with asyncio.timeout(STORAGE_S):
-                    await self._loop.run_in_executor(self._storage, int)  # behind all writes
+                    await self.written()
             tasks = [*self._tasks, *(task for _, task in self._connections.values())]
             for task in tasks:
                 task.cancel()

@@ -39,11 +39,15 @@ class Gateway:
     answer: Callable[[str], msg.ServerMessage] | None = None
     refuse: msg.Rejected | None = None
     logins: list[str] = field(default_factory=list)
+    notices: list[msg.Notice] = field(default_factory=list)
     port: int = 0
 
     async def talk(self, connection: ServerConnection) -> None:
         async for data in connection:
             hello = msg.decode_from_client(str(data).encode())
+            if isinstance(hello, msg.Notice):
+                self.notices.append(hello)
+                continue
             assert isinstance(hello, msg.Hello)
             self.logins.append(hello.device.id)
             scram = _mechanism.make_server(lambda _: verifier())

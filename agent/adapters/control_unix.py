@@ -8,12 +8,14 @@ if sys.platform != "linux":
     raise ImportError("for Linux")
 
 import asyncio
+import errno
 import fcntl
+import hashlib
 import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from logging import getLogger
 from pathlib import Path
 
@@ -32,6 +34,7 @@ log = getLogger(__name__)
 
 SOCKET_NAME = "control.sock"
 LOCK_NAME = "client.lock"
+_UNWRITABLE = {errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES}
 
 
 class SocketChannel:
@@ -53,7 +56,7 @@ class SocketChannel:
             self._connections.add(task)
             task.add_done_callback(self._connections.discard)
 
-        with _lock(self._directory), _listening_socket(self._directory) as listener:
+        with _claim(self._directory) as listener:
             server = await asyncio.start_unix_server(accept, sock=listener, limit=MAX_LINE_BYTES)
             claimed()
             try:
@@ -107,14 +110,41 @@ async def exchange(paths: Paths, line: bytes, *, timeout_s: float) -> bytes:
 
 
 @contextmanager
+def _claim(directory: Path) -> Iterator[socket.socket]:
+    """The socket of the one client.
+
+    Where the disk is full or read-only it has no file, but an abstract name of the kernel's: a
+    client that cannot write anything waits all the same.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(_lock(directory))
+            listener = stack.enter_context(_listening_socket(directory))
+        except _NoPlace as exc:
+            log.warning("%s; the channel goes without a file", exc)
+            listener = stack.enter_context(_abstract_socket(directory))
+        yield listener
+
+
+class _NoPlace(ChannelError):
+    """Nothing can be made in the directory, for a reason that is nobody's attack."""
+
+
+def _error(where: Path, exc: OSError) -> ChannelError:
+    kind = _NoPlace if exc.errno in _UNWRITABLE else ChannelError
+    return kind(f"{where}: {exc.strerror}")
+
+
+@contextmanager
 def _lock(directory: Path) -> Iterator[None]:
     """The lock goes with the process, however it ends; the file stays, or two could lock two."""
     try:
         make_private(directory)
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        # Read-only, so that a file that is there can be locked on any disk.
+        flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         handle = os.open(directory / LOCK_NAME, flags, 0o600)
     except OSError as exc:
-        raise ChannelError(f"{directory}: {exc.strerror}") from None
+        raise _error(directory, exc) from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -136,7 +166,7 @@ def _listening_socket(directory: Path) -> Iterator[socket.socket]:
             listener.listen(MAX_CONNECTIONS)
             listener.setblocking(False)
         except OSError as exc:
-            raise ChannelError(f"{directory / SOCKET_NAME}: {exc.strerror}") from None
+            raise _error(directory / SOCKET_NAME, exc) from None
         try:
             yield listener
         finally:
@@ -144,12 +174,39 @@ def _listening_socket(directory: Path) -> Iterator[socket.socket]:
                 path.unlink()
 
 
+@contextmanager
+def _abstract_socket(directory: Path) -> Iterator[socket.socket]:
+    name = _abstract_name(directory)
+    with socket.socket(socket.AF_UNIX) as listener:
+        try:
+            listener.bind(name)
+        except OSError:
+            # An OSError here is a client that is just ending.
+            with socket.socket(socket.AF_UNIX) as peer, suppress(OSError):
+                peer.connect(name)
+                _check_server(peer)
+            raise ChannelBusy("another client of this user is running") from None
+        listener.listen(MAX_CONNECTIONS)
+        listener.setblocking(False)
+        yield listener
+
+
+def _abstract_name(directory: Path) -> str:
+    """Anybody can see and take such a name: both ends look who the other is."""
+    digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:32]
+    return f"\0coconowork-{os.getuid()}-{digest}"
+
+
 async def _connect(directory: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     peer = socket.socket(socket.AF_UNIX)
+    loop = asyncio.get_running_loop()
     try:
         peer.setblocking(False)
-        with _socket_path(directory) as path:
-            await asyncio.get_running_loop().sock_connect(peer, str(path))
+        try:
+            with _socket_path(directory) as path:
+                await loop.sock_connect(peer, str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            await loop.sock_connect(peer, _abstract_name(directory))
         _check_server(peer)
         return await asyncio.open_unix_connection(sock=peer, limit=MAX_LINE_BYTES)
     except BaseException:

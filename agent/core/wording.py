@@ -192,3 +192,11 @@ def password_needed(reason: Reason, _: Translate) -> tuple[str, str]:
     """Title and text of the notice that the client waits for its user."""
     matter, remedy = trouble(reason, _)
     return _("Password needed"), f"{matter} {remedy}"
+
+
+def unsaved(_: Translate) -> tuple[str, str]:
+    """Title and text of the notice that the settings do not know who is signed in."""
+    return _("The settings cannot be saved"), _(
+        "Make room on the disk, or allow the program to write to its folder. Until then you have "
+        "to sign in again at each start."
+    )
