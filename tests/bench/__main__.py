@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no such bench: {', '.join(sorted(unknown))}")
     logging.basicConfig(level=logging.WARNING)
     machine.raise_file_limit()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing stays behind
     size = report.Size(short=options.short)
     record, failed = report.read_record(), []
     for name in wanted:

@@ -8,7 +8,8 @@ over that before the first client; what the kernel holds is for both ends, which
 machine. The broadcast is the time from the signal to the last client's receipt of its `bye`, over
 which the clients, too, use CPU. Baseline: a bare `websockets` server on asyncio, no compression,
 with the same frames and no checks. Peer: mosquitto, QoS 1, MQTT 3.1.1, passwords by its own file.
-Behind haproxy both programs share the core, and both are counted.
+Behind haproxy both programs share the core, and both are counted. On PostgreSQL the logins' rate
+is to the CPU of the server alone; that of the database stands below it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def run(size: Size) -> list[Figure]:
     figures: list[Figure] = []
     for tls in (True,) if size.short else (False, True):
         figures += _compare(_own(size, tls=tls), _bare(size, tls=tls), _peer(size, tls=tls), tls)
-    return [*figures, *_figures(_behind_haproxy(size), "TLS in haproxy")]
+    figures += _figures(_behind_haproxy(size), "TLS in haproxy")
+    return figures + _on_postgresql(size)
 
 
 def _compare(own: Waiting, bare: Waiting, peer: Waiting, tls: bool) -> list[Figure]:
@@ -60,7 +62,7 @@ def _figures(
     *,
     judged: bool = False,
 ) -> list[Figure]:
-    tls = how != "plain"
+    tls = how.startswith("TLS")
 
     def figure(
         what: str,
@@ -111,6 +113,22 @@ def _own(size: Size, *, tls: bool) -> Waiting:
     with stage.database("SQLite", size) as database, stage.server(database, tls=tls) as server:
         spec = Spec(port=server.port(), first=1, count=size.clients, tls=tls)
         return _measure(size, spec, [server.pid], lambda _: _stop(server))
+
+
+def _on_postgresql(size: Size) -> list[Figure]:
+    """Whose CPU is not the server's."""
+    with stage.database("PostgreSQL", size) as database, stage.server(database) as server:
+        spec = Spec(port=server.port(), first=1, count=size.clients)
+        before_s = machine.tree_cpu_s(stage.postgres().pid)
+        waiting = _measure(size, spec, [server.pid], lambda _: _stop(server))
+        return [
+            *_figures(waiting, "plain, PostgreSQL"),
+            Figure(
+                what="PostgreSQL's own CPU per login, plain, PostgreSQL",
+                value=1000 * (machine.tree_cpu_s(stage.postgres().pid) - before_s) / spec.count,
+                unit="ms",
+            ),
+        ]
 
 
 def _behind_haproxy(size: Size) -> Waiting:

@@ -87,6 +87,15 @@ def family(pid: int) -> list[int]:
     return [pid, *(each.pid for each in psutil.Process(pid).children(recursive=True))]
 
 
+def tree_cpu_s(pid: int) -> float:
+    """Seconds of CPU of a process and of all that it has started, ended or not."""
+    own = psutil.Process(pid).cpu_times()
+    living = (psutil.Process(each).cpu_times() for each in family(pid))
+    return float(
+        own.children_user + own.children_system + sum(each.user + each.system for each in living)
+    )
+
+
 class Cpu:
     """Seconds of CPU that processes use from its making on, in user space and in the kernel."""
 

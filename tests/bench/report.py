@@ -237,9 +237,11 @@ def readme(text: str, record: dict[str, Entry]) -> str:
 
 def publish(record: dict[str, Entry]) -> None:
     """Write the record and what is made from it."""
-    from tests.bench import plot
+    from tests.bench import plot, scale
 
     write_record(record)
     PAGE.write_text(page(record), encoding="utf-8")
     README.write_text(readme(README.read_text(encoding="utf-8"), record), encoding="utf-8")
     plot.draw(record, PAGE.parent / "images" / "benchmarks.svg")
+    if "gateway_waiting" in record:
+        scale.publish(record)

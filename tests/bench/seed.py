@@ -85,9 +85,9 @@ def fill(users: int, devices: int, crowd: int) -> None:
                     subject=each,
                     subject_name=each.username,
                     action="user.created",
-                    at=created,
+                    at=created + timedelta(seconds=number),
                 )
-                for each in made
+                for number, each in zip(numbers, made, strict=True)
             )
         Device.objects.bulk_create(
             [device(users + 1 + n, many) for n in range(crowd)], batch_size=BATCH
