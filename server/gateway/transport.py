@@ -10,7 +10,7 @@ import asyncio
 import enum
 import logging
 import ssl
-from typing import Protocol
+from typing import Protocol, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import SEND_EOF, Side, State
@@ -144,12 +144,11 @@ class Wire(asyncio.Protocol):
     # --- called by the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for mypy
-        self._transport = transport
-        transport.set_write_buffer_limits(high=UNREAD_BYTES)
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=UNREAD_BYTES)
         self._listener.wires.add(self)
         if self._listener.stopping:
-            transport.abort()
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         now = self._listener.loop.time()
@@ -165,12 +164,11 @@ class Wire(asyncio.Protocol):
         for event in frames.events_received():
             if self._stage is _Stage.CLOSING:
                 break
-            assert isinstance(event, Frame)  # noqa: S101 - for mypy
             self._allowance -= 1
             if self._allowance < 0:
                 self._cut("protocol", CloseCode.POLICY_VIOLATION, "too many messages")
             else:
-                self._take(event)
+                self._take(cast("Frame", event))
         self._flush(frames)
         if frames.state is not State.OPEN:
             if frames.parser_exc is not None and self._stage is not _Stage.CLOSING:
