@@ -20,6 +20,7 @@ import time
 from datetime import UTC, datetime
 
 from tests.bench import machine, report
+from tests.bench.stage import log_tail
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,7 +61,7 @@ def _measure(name: str, size: report.Size) -> report.Entry | None:
         figures = bench.run(size)
         _check(figures)
     except Exception:
-        logging.getLogger(name).exception("this bench failed")
+        logging.getLogger(name).exception("this bench failed; its programs said:\n%s", log_tail())
         return None
     print(f"{bench.title}\n{report.table(bench, figures)}")
     print(f"({time.monotonic() - began:.0f} s)", flush=True)

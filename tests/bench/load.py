@@ -85,7 +85,8 @@ class Fleet:
         self._endings[why] += 1
         if self._clients.get(client.number) is client:
             del self._clients[client.number]
-        if not client.is_in and (entering := self._entering.pop(client.number, None)):
+        entering = None if client.is_in else self._entering.pop(client.number, None)
+        if entering is not None and not entering.done():
             entering.set_exception(LoadError(why))
 
     async def log_in(self, *, at_once: int = 400) -> float:

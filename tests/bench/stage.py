@@ -110,6 +110,12 @@ def database(engine: Engine, size: report.Size) -> Iterator[Database]:
         shutil.rmtree(home)
 
 
+def log_tail() -> str:
+    """The last that the programs have said."""
+    log = folder() / "log"
+    return log.read_text(errors="replace")[-3000:] if log.exists() else ""
+
+
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """For a server program: nothing of the developer's, and these settings."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("COCONOWORK_")}
@@ -143,7 +149,7 @@ class Program:
         for line in self._process.stdout:
             if line.startswith(beginning):
                 return line.removeprefix(beginning).strip()
-        raise RuntimeError(f"it ended: {(folder() / 'log').read_text()[-2000:]}")
+        raise RuntimeError(f"the program ended before it said {beginning!r}")
 
     def port(self, kind: str = "gateway") -> int:
         """Where it says that its `gateway` or `console` is."""
