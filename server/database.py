@@ -127,7 +127,7 @@ def _explain(said: str, found: dict[str, str]) -> str:
         ("pg_hba.conf", "the PostgreSQL server does not let this machine or user in"),
         (f'database "{name}" does not exist', f"create it: createdb --owner={user} {name}"),
         (f'role "{user}" does not exist', f"create it: createuser {user}"),
-        ("could not translate host name", "is the host's name right?"),
+        ("resolve host", "is the host's name right?"),
         ("certificate", "is sslrootcert the authority that signed the server's certificate?"),
         ("Connection refused", "does PostgreSQL run there, and listen on that address?"),
         ("timeout", "does PostgreSQL run there, and is there a firewall between?"),
