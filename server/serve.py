@@ -263,7 +263,14 @@ async def _serve(
     _end_on_signals(stop)
     async with AsyncExitStack() as stack:
         said = []
+        if listener is not None:
+            console = Console(listener, settings)
+            stack.push_async_callback(asyncio.to_thread, console.stop)
+            await asyncio.to_thread(console.start)
+            console.on_end(lambda: stop.get_loop().call_soon_threadsafe(_end, stop, 1))
+            said.append(f"console  {settings.console_url}/")
         if settings.runs_gateway:
+            # It stops first: ten thousand clients are not to wait for a page's last request.
             gateway = _gateway(settings, tls)
             try:
                 await stack.enter_async_context(gateway)
@@ -273,12 +280,6 @@ async def _serve(
                 ) from None
             scheme = "wss" if tls else "ws"
             said.append(f"gateway  {scheme}://{settings.host}:{gateway.port}{PATH}")
-        if listener is not None:
-            console = Console(listener, settings)
-            stack.push_async_callback(asyncio.to_thread, console.stop)
-            await asyncio.to_thread(console.start)
-            console.on_end(lambda: stop.get_loop().call_soon_threadsafe(_end, stop, 1))
-            said.insert(0, f"console  {settings.console_url}/")
         loop.tune()
         print(*said, sep="\n", flush=True)
         return await stop
