@@ -10,6 +10,7 @@ from datetime import datetime
 from websockets.frames import CloseCode
 
 from agent.core import messages
+from server import metrics
 from server.gateway.records import Standing
 from server.gateway.transport import Wire
 
@@ -87,12 +88,14 @@ class Registry:
     def opened(self, connection: Connection) -> None:
         """A connection was made; nobody has logged in on it."""
         self._all.add(connection)
+        metrics.connections.inc()
         self._by_address[connection.address] += 1
         self._unproven_by_address[connection.address] += 1
 
     def closed(self, connection: Connection) -> Presence | None:
         """The connection is gone; what it was, if it was logged in."""
         self._all.discard(connection)
+        metrics.connections.dec()
         _subtract(self._by_address, connection.address)
         presence = connection.presence
         if presence is None:
@@ -126,6 +129,8 @@ class Registry:
         devices = self._waiting.setdefault(presence.user_id, {})
         older = devices.get(presence.device_id)
         devices[presence.device_id] = connection
+        if older is None:
+            metrics.waiting.inc()
         return older
 
     def leave(self, connection: Connection) -> None:
@@ -136,6 +141,7 @@ class Registry:
         devices = self._waiting.get(presence.user_id, {})
         if devices.get(presence.device_id) is connection:
             del devices[presence.device_id]
+            metrics.waiting.dec()
             if not devices:
                 del self._waiting[presence.user_id]
 
