@@ -120,16 +120,21 @@ class Login:
             raise LoginError("malformed SCRAM client-final") from None
         for candidate in self._candidates:
             if _fits(candidate.verifier, signed, proof):
-                signature = hmac.digest(candidate.verifier.server_key, signed, "sha256")
+                signature = _hmac(candidate.verifier.server_key, signed)
                 return Proven(candidate, f"v={b64encode(signature).decode()}")
         for _ in range(MIN_CHECKS - len(self._candidates)):
             _fits(self._candidates[0].verifier, signed, proof)
         return None
 
 
+def _hmac(key: bytes, text: bytes) -> bytes:
+    """Not `hmac.digest`, which lets the database's threads have the interpreter for every call."""
+    return hmac.new(key, text, "sha256").digest()
+
+
 def _fits(known: Verifier, signed: bytes, proof: bytes) -> bool:
     """Whether the proof was made with the password of this verifier."""
-    signature = hmac.digest(known.stored_key, signed, "sha256")
+    signature = _hmac(known.stored_key, signed)
     mixed = int.from_bytes(signature) ^ int.from_bytes(proof[:32])
     key = hashlib.sha256(mixed.to_bytes(32)).digest()
     return hmac.compare_digest(key, known.stored_key) and len(proof) == len(signature)

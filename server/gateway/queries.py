@@ -8,7 +8,7 @@ rarer goes through Django's ORM, in `records.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -142,8 +142,10 @@ def lock_users(asked: Sequence[tuple[int, str, datetime]], *, now: datetime) -> 
         with connection.cursor() as cursor:
             cursor.execute(_made(_LOCK), [_json([(pk,) for pk, _, _ in asked])])
             cursor.execute(_made(_LOCK_DEVICES), [_json([(pk, id_) for pk, id_, _ in asked])])
+    time = _time_format()
+    at = time(now)
     rows = [
-        (number, pk, device_id, _time(since), _time(now))
+        (number, pk, device_id, time(since), at)
         for number, (pk, device_id, since) in enumerate(asked)
     ]
     return _ask(_made(_STANDINGS), [_json(rows)], _locked)
@@ -151,6 +153,7 @@ def lock_users(asked: Sequence[tuple[int, str, datetime]], *, now: datetime) -> 
 
 def set_waiting(waiting: Sequence[Waiting], *, gateway: str) -> None:
     """These devices wait here. Each may come once."""
+    time = _time_format()
     rows = [
         (
             each.device_pk,
@@ -158,11 +161,11 @@ def set_waiting(waiting: Sequence[Waiting], *, gateway: str) -> None:
             each.os,
             each.version,
             each.address,
-            _time(each.seen_at),
-            _time(each.waiting_since),
+            time(each.seen_at),
+            time(each.waiting_since),
             gateway,
             each.login_password,
-            None if each.login_valid_until is None else _time(each.login_valid_until),
+            None if each.login_valid_until is None else time(each.login_valid_until),
         )
         for each in waiting
     ]
@@ -178,7 +181,8 @@ def clear_waiting(
 
     Waiting for those could make two wait for each other.
     """
-    rows = _json([(pk, _time(since), gateway) for pk, since in gone])
+    time = _time_format()
+    rows = _json([(pk, time(since), gateway) for pk, since in gone])
     has_locks = connection.features.has_select_for_update_skip_locked
     now = connection.ops.adapt_datetimefield_value(seen_at)
     with connection.cursor() as cursor:
@@ -245,6 +249,10 @@ def _json(rows: Sequence[Sequence[Any]]) -> str:
     return _encode(rows).decode()
 
 
-def _time(value: datetime) -> str:
-    """As the database compares it."""
-    return str(connection.ops.adapt_datetimefield_value(value.astimezone(UTC)))
+def _time_format() -> Callable[[datetime], str]:
+    """Makes texts as the database compares them; asked for once, as it costs more than they do."""
+    return _sqlite_time if connection.vendor == "sqlite" else str
+
+
+def _sqlite_time(value: datetime) -> str:
+    return str(value.astimezone(UTC).replace(tzinfo=None))

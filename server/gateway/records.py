@@ -90,9 +90,9 @@ def known(asked: Sequence[tuple[str, str]], secret: bytes) -> list[Known]:
 
 
 def _known(username: str, user: Found | None, secret: bytes) -> Known:
-    nothing = made_up(username, secret)
     if user is None or not is_password_usable(user.password):
-        return Known(None, (Candidate(nothing, since=clock.now()),), known_device=False)
+        nothing = Candidate(made_up(username, secret), since=clock.now())
+        return Known(None, (nothing,), known_device=False)
     current = Verifier.parse(user.password)
     candidates = [Candidate(current, since=user.password_changed_at)]
     for old in user.old or ():

@@ -34,6 +34,8 @@ class Throttle:
 
     def wait_s(self, *, user: str, address: str, known_device: bool = False) -> int:
         """Seconds until another try is looked at; 0 is now."""
+        if not self._storage.events:
+            return 0
         return max(
             self._wait(item, keys)
             for item, keys in self._counters(user, address)
@@ -47,9 +49,8 @@ class Throttle:
 
     def accepted(self, *, user: str, address: str) -> None:
         """Forget the refusals of this user from this address."""
-        keys = (user, _site(address))
-        if PER_USER_AND_ADDRESS.key_for(*keys) in self._storage.events:
-            self._limiter.clear(PER_USER_AND_ADDRESS, *keys)
+        if self._storage.events:
+            self._limiter.clear(PER_USER_AND_ADDRESS, user, _site(address))
 
     def sweep(self) -> None:
         """Drop what has run out: the storage keeps an empty list for every key it ever saw."""
