@@ -7,10 +7,12 @@ import logging
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from time import monotonic
 
 import truststore
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 from websockets.proxy import get_proxy
 from websockets.uri import parse_uri
 
@@ -36,6 +38,10 @@ OPEN_S = 20.0
 PING_S, PONG_S = 20.0, 15.0
 """A dead connection is noticed within their sum."""
 PROBE_S = 5.0
+MAX_UNSENT_BYTES = 64 * 1024
+"""What may wait to be sent: all that a client says, many times over."""
+MESSAGE_BURST, MESSAGES_PER_S = 200, 20.0
+"""What a server may say at once, and in the long run: any may cost a write to the disk."""
 CLOSE_S = 3.0
 
 Emit = Callable[[ev.Event], None]
@@ -46,6 +52,16 @@ class _NoRedirects(connect):
 
     def process_redirect(self, exc: Exception) -> Exception:
         return exc
+
+
+class _Wary(ClientConnection):
+    """Cuts off a server that sends pings and does not read the answers, which fill our memory."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+            self.protocol.fail(CloseCode.POLICY_VIOLATION)
+            self.transport.abort()
 
 
 def find_proxy(server: str, setting: str) -> str | None:
@@ -80,7 +96,23 @@ async def open_connection(server: str, *, proxy: str | None) -> ClientConnection
         ping_timeout=PONG_S,
         close_timeout=CLOSE_S,
         max_size=MAX_MESSAGE_BYTES,
+        create_connection=_Wary,
     )
+
+
+class _Allowance:
+    """How much a server may still say."""
+
+    def __init__(self) -> None:
+        self._left, self._counted_at = float(MESSAGE_BURST), monotonic()
+
+    def spend(self) -> None:
+        """One message has come. Raise MessageError when they are too many."""
+        now = monotonic()
+        gained = (now - self._counted_at) * MESSAGES_PER_S
+        self._left, self._counted_at = min(self._left + gained, MESSAGE_BURST) - 1, now
+        if self._left < 0:
+            raise MessageError("too many messages")
 
 
 class InsecureAddress(Exception):
@@ -141,9 +173,11 @@ class Connection:
             await socket.close(1002)
             return Failure(Reason.NOT_A_GATEWAY, detail="another subprotocol")
         self._emit(ev.Connected(self.number))
+        allowance = _Allowance()
         while True:
             try:
                 data = await socket.recv()
+                allowance.spend()
                 if isinstance(data, bytes):
                     await socket.close(1003)
                     return Failure(Reason.PROTOCOL, detail="a binary frame")

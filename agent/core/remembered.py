@@ -6,6 +6,7 @@ from datetime import date, datetime, tzinfo
 
 from msgspec.structs import replace
 
+from agent.address import is_console_url
 from agent.core import effects as do
 from agent.core.deadline import ServerClock, days_left, seconds_to_midnight
 from agent.core.effects import Outbox
@@ -43,7 +44,9 @@ class Remembered:
         self._clock = self._clock.hear(server_time, now)
 
     def remember_server(self, console_url: str | None) -> None:
-        """Keep what a login has told, for the next run."""
+        """Keep what a login has told, for the next run; an address only if it may be opened."""
+        if console_url is not None and not is_console_url(console_url):
+            console_url = None
         self.remember(clock_offset_s=round(self._clock.offset_s), console_url=console_url)
 
     def server_now(self, now: Instant) -> datetime:

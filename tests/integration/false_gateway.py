@@ -103,6 +103,14 @@ class Peer:
         """Send bytes as they are."""
         self._writer.write(data)
 
+    async def more(self, data: bytes) -> None:
+        """Send bytes once those before them are on their way; nothing is read meanwhile."""
+        self._writer.write(data)
+        try:
+            await self._writer.drain()
+        except ConnectionError:
+            raise Gone from None
+
     def hang_up(self) -> None:
         """Cut the connection without a word."""
         self._writer.transport.abort()
@@ -150,7 +158,9 @@ class Peer:
         self.send({"type": "challenge", "scram": text})
         return text
 
-    async def log_in(self, passwords: dict[str, str], hello: Json | None = None) -> Json:
+    async def log_in(
+        self, passwords: dict[str, str], hello: Json | None = None, **more: Any
+    ) -> Json:
         """An honest login; the `hello` of it. `passwords` maps each to `current` or `old`."""
         while True:
             hello = hello or await self.hello()
@@ -161,7 +171,7 @@ class Peer:
                 if final is not None:
                     until = {"valid_until": at(30)} if kind == "old" else {}
                     welcome = {"type": "welcome", "scram": final, "password": kind, **until}
-                    self.send({**welcome, "server_time": at()})
+                    self.send({**welcome, "server_time": at(), **more})
                     return hello
             self.send({"type": "rejected", "reason": "credentials"})
             hello = await self.receive()

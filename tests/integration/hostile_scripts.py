@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from base64 import b64encode
+from collections.abc import Callable
 from typing import Any
 
 from websockets.frames import Close, Opcode
 
-from tests.integration.false_gateway import Peer, Script, at
+from tests.integration.false_gateway import Peer, Script, at, seal
 
+NEXT = "Pushed-22"
 SOON_S, LATER_S = 0.3, 6.0
 """The shortest first delay where a network may come back, and where somebody has to mend it."""
 
@@ -42,12 +45,15 @@ def upgrade(*, without: str = "", **headers: str) -> Script:
     return script
 
 
-def text(message: str | dict[str, Any]) -> Script:
+def text(message: str | dict[str, Any], *, then_hang_up: bool = False) -> Script:
     """A message instead of the challenge."""
 
     async def script(peer: Peer) -> None:
         await peer.hello()
         peer.send(message)
+        if then_hang_up:
+            await peer.more(b"")
+            peer.hang_up()
 
     return script
 
@@ -75,6 +81,39 @@ async def flood(peer: Peer) -> None:
     await peer.hello()
     for number in range(40):
         peer.frame(Opcode.TEXT if number == 0 else Opcode.CONT, b"[" * 1000, fin=False)
+
+
+async def empty_fragments(peer: Peer) -> None:
+    """A message that never ends and never gets longer."""
+    await peer.hello()
+    peer.frame(Opcode.TEXT, b"", fin=False)
+    peer.write(bytes([0x00, 0x00]) * 20_000)
+
+
+async def endless_page(peer: Peer) -> None:
+    """A page without a length, of which there is always more."""
+    await peer.request()
+    peer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n")
+    for _ in range(100):
+        await peer.more(b"<p>And more." * 8000)
+
+
+async def unread_pongs(peer: Peer) -> None:
+    """Pings without end, whose answers nobody reads."""
+    await peer.log_in({"Current-1": "current"})
+    while True:
+        await peer.more((b"\x89\x7d" + b"p" * 125) * 500)
+
+
+def talking(*messages: dict[str, Any]) -> Script:
+    """A server that has proven itself, and then says these over and over."""
+
+    async def script(peer: Peer) -> None:
+        await peer.log_in({"Current-1": "current"})
+        for number in range(3000):
+            peer.send({**messages[number % len(messages)], "number": number})
+
+    return script
 
 
 async def flood_of_headers(peer: Peer) -> None:
@@ -176,6 +215,14 @@ CASES: dict[str, tuple[Script, str, int | None, float]] = {
     "503 with nonsense": (http("503 No\r\nRetry-After: -1e99"), "unavailable", None, SOON_S),
     "no HTTP": (raw(b"SSH-2.0-OpenSSH_9.2\r\n"), "not_a_gateway", None, LATER_S),
     "endless headers": (flood_of_headers, "not_a_gateway", None, LATER_S),
+    "endless page": (endless_page, "not_a_gateway", None, LATER_S),
+    "1 MB of reason": (
+        raw(b"HTTP/1.1 503 " + b"x" * 1_000_000 + b"\r\n\r\n"), "not_a_gateway", None, LATER_S
+    ),
+    "a header of 1 MB": (
+        raw(b"HTTP/1.1 503 No\r\nRetry-After: " + b"9" * 1_000_000 + b"\r\n\r\n"),
+        "not_a_gateway", None, LATER_S,
+    ),
     "no accept": (upgrade(without="Sec-WebSocket-Accept"), "not_a_gateway", None, LATER_S),
     "wrong accept": (upgrade(Sec_WebSocket_Accept="AAAA"), "not_a_gateway", None, LATER_S),
     "no subprotocol": (
@@ -199,6 +246,11 @@ CASES: dict[str, tuple[Script, str, int | None, float]] = {
     ),
     "too long": (text("x" * 16_385), "protocol", 1009, LATER_S),
     "flood": (flood, "protocol", 1009, LATER_S),
+    "empty fragments": (empty_fragments, "protocol", 1009, LATER_S),
+    "a name of 1 MB": (
+        text({"type": "challenge", "scram": "x", "name": "x" * 1_000_000}),
+        "protocol", 1009, LATER_S,
+    ),
     "binary": (frame(Opcode.BINARY, b"{}"), "protocol", 1003, LATER_S),
     "no UTF-8": (frame(Opcode.TEXT, b'"\xff"'), "protocol", 1007, LATER_S),
     "compressed": (compressed, "protocol", 1002, LATER_S),
@@ -268,3 +320,37 @@ CASES: dict[str, tuple[Script, str, int | None, float]] = {
         for step in ("accept", "request", "upgrade", "hello", "challenge", "proof")
     },
 }  # fmt: skip
+
+FLOODS: dict[str, Script] = {
+    "types of a later version": talking({"type": "later"}),
+    "ends of the password": talking(
+        *({"type": "password_status", "password": "old", "server_time": at(), "valid_until": at(n)}
+          for n in range(1, 30))
+    ),
+    "pings whose answers nobody reads": unread_pongs,
+}  # fmt: skip
+
+
+def box(device: dict[str, Any], **fields: Any) -> bytes:
+    right = {"change_id": "a" * 32, "device_id": device["id"], "password": NEXT}
+    return json.dumps({**right, **fields}).encode()
+
+
+Boxed = Callable[[dict[str, Any]], str]
+BOXES: dict[str, tuple[Boxed, str]] = {
+    "another key": (
+        lambda device: seal({"public_key": b64encode(bytes([9] * 32)).decode()}, box(device)),
+        "unreadable",
+    ),
+    "another device": (lambda device: seal(device, box(device, device_id="b" * 32)), "unreadable"),
+    "another change": (lambda device: seal(device, box(device, change_id="b" * 32)), "unreadable"),
+    "one field more": (lambda device: seal(device, box(device, more=1)), "unreadable"),
+    "no password": (lambda device: seal(device, box(device, password="")), "unreadable"),
+    "1,025 characters": (
+        lambda device: seal(device, box(device, password="x" * 1025)),
+        "unreadable",
+    ),
+    "too big for a vault": (lambda device: seal(device, box(device, password="\\" * 800)), "vault"),
+    "no JSON": (lambda device: seal(device, b"\xff" * 40), "unreadable"),
+    "no box": (lambda _: "!" * 100, "unreadable"),
+}

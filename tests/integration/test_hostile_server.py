@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +18,7 @@ from time import sleep, time
 from typing import Any
 
 import pytest
+from websockets.frames import Close, Opcode
 
 from server.stage import Client
 from tests.integration.conftest import ROOT
@@ -30,21 +30,28 @@ from tests.integration.false_gateway import (
     seal,
 )
 from tests.integration.hostile_scripts import (
+    BOXES,
     CASES,
     EARLIER_SIGNATURE,
+    FLOODS,
     LATER_S,
+    NEXT,
     PUSH,
     SOON_S,
     answering,
+    box,
+    frame,
     hanging_up,
     http,
+    raw,
+    text,
     welcome,
 )
 from tests.integration.visited_pc import PASSWORD, VAULT, Pc, honest, wait
 
 pytestmark = pytest.mark.keyring
 
-NEXT, LAST = "Pushed-22", "Pushed-333"
+LAST = "Pushed-333"
 
 # --- the stage
 
@@ -175,6 +182,69 @@ def kept(pc: Pc) -> tuple[Any, ...]:
     return pc.stored(), [(path.name, path.read_bytes()) for path in files if path.is_file()]
 
 
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_flood_ends_the_connection(pc: Pc, flood: str) -> None:
+    """Even from the right server: the client hangs up, has not grown, and lets time pass."""
+    pc.is_fine_with_an_honest_server()
+    before = pc.memory_mib()
+    pc.meets(FLOODS[flood])
+    pc.says("waiting", "protocol")
+    assert pc.memory_mib() - before < 32
+    pc.is_fine_with_an_honest_server()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "http://evil.example/",
+        "https://user@evil.example/",
+        "https://evil.example/\u202eexe.fdp",
+        "https://evil.example/\n2026-11-23T00:00:00.000Z ERROR forged",
+        "https://evil.example/\u200b\x07",
+    ],
+)
+def test_an_address_that_is_not_for_a_browser(pc: Pc, url: str) -> None:
+    """Nobody is offered it, not even from a server that has proven itself, and it is not kept."""
+
+    async def script(peer: Peer) -> None:
+        await peer.log_in({PASSWORD: "current"}, console_url=url)
+
+    pc.gateway.play(script)
+    pc.reconnect()
+    wait(lambda: pc.gateway.visits)
+    status = pc.says("standby", None)
+    assert status["console_url"] is None
+    assert b"evil" not in b"".join(data for _, data in kept(pc)[1])
+
+
+HOSTILE_TEXT = (
+    "\x1b[31m\u202e\u200b\r\n2026-11-23T00:00:00.000Z ERROR agent forged" + "a\u0301" * 10
+)
+
+
+def test_text_of_the_server_is_not_repeated(pc: Pc) -> None:
+    """What it says when it closes, in HTTP or in a name of its own, is in no log and no window."""
+    said = HOSTILE_TEXT.encode()[:120].decode("utf-8", "ignore")
+    closing_words = frame(Opcode.CLOSE, Close(1008, said).serialize())
+    line = HOSTILE_TEXT.replace("\r\n", " ")
+    page = raw(f"HTTP/1.1 403 {line}\r\nServer: {line}\r\n\r\n".encode())
+    cases = {
+        closing_words: "protocol",
+        page: "not_a_gateway",
+        text({"type": "bye", "reason": HOSTILE_TEXT}): "protocol",
+        text({"type": HOSTILE_TEXT}, then_hang_up=True): "connection_lost",
+    }
+    for script, reason in cases.items():
+        pc.meets(script)
+        assert "forged" not in json.dumps(pc.says("waiting", reason))
+    pc.is_fine_with_an_honest_server()
+    log = Path(pc.client.paths.log_file).read_text("utf-8") + "\n".join(pc.client.output)
+    assert "forged" not in log
+    assert "\x1b" not in log
+
+
 def test_redirects_are_not_followed(pc: Pc, gateways: Iterator[FalseGateway]) -> None:
     """Neither to `ws://` nor to another `wss://`; nobody comes to the place that is named."""
     elsewhere = next(gateways)
@@ -209,31 +279,6 @@ def test_a_refusal_is_believed_but_forgets_nothing(pc: Pc, reason: str) -> None:
     pc.sign_in()
     pc.says("standby", None)
     assert pc.stored() == before
-
-
-def box(device: dict[str, Any], **fields: Any) -> bytes:
-    right = {"change_id": "a" * 32, "device_id": device["id"], "password": NEXT}
-    return json.dumps({**right, **fields}).encode()
-
-
-Boxed = Callable[[dict[str, Any]], str]
-BOXES: dict[str, tuple[Boxed, str]] = {
-    "another key": (
-        lambda device: seal({"public_key": b64encode(bytes([9] * 32)).decode()}, box(device)),
-        "unreadable",
-    ),
-    "another device": (lambda device: seal(device, box(device, device_id="b" * 32)), "unreadable"),
-    "another change": (lambda device: seal(device, box(device, change_id="b" * 32)), "unreadable"),
-    "one field more": (lambda device: seal(device, box(device, more=1)), "unreadable"),
-    "no password": (lambda device: seal(device, box(device, password="")), "unreadable"),
-    "1,025 characters": (
-        lambda device: seal(device, box(device, password="x" * 1025)),
-        "unreadable",
-    ),
-    "too big for a vault": (lambda device: seal(device, box(device, password="\\" * 800)), "vault"),
-    "no JSON": (lambda device: seal(device, b"\xff" * 40), "unreadable"),
-    "no box": (lambda _: "!" * 100, "unreadable"),
-}
 
 
 @pytest.mark.parametrize("case", BOXES)

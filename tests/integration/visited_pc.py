@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import Any
 
+import psutil
+
 from agent.adapters.control import ask
 from server.stage import Client
 from tests.integration.false_gateway import USER, FalseGateway, Peer, Script
@@ -100,6 +102,12 @@ class Pc:
 
         found: dict[str, Any] = wait(status, or_say=self.client.status)
         return found
+
+    def memory_mib(self) -> float:
+        """What its process has in memory."""
+        status = self.client.status()
+        assert status is not None
+        return float(psutil.Process(status["pid"]).memory_info().rss / 2**20)
 
     def troubles(self) -> list[str]:
         """The lines in which it has said what is wrong."""
