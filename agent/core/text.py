@@ -6,6 +6,10 @@ import unicodedata
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories that never reach a log or a label: controls, direction overrides, …"""
+_BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+"""Letters, signs and marks that show nothing."""
+MAX_MARKS = 4
+"""Marks on one letter: no script needs more, and a heap of them covers the lines around."""
 
 
 def N_(text: str) -> str:  # noqa: N802 - gettext's own name for "translate me later"
@@ -15,20 +19,22 @@ def N_(text: str) -> str:  # noqa: N802 - gettext's own name for "translate me l
 
 def clean(text: str, limit: int) -> str:
     """`text` on one line, without control and format characters, at most `limit` characters."""
-    if text.isascii() and text.isprintable():
-        kept = text  # as nearly every label is
-    else:
-        kept = _without_hidden(text[: limit * 4])
-    kept = " ".join(kept.split())
+    plain = text.isascii() and text.isprintable()  # as nearly every label is
+    kept = " ".join((text if plain else _without_hidden(text[: limit * 4])).split())
     return kept if len(kept) <= limit else kept[: limit - 1] + "…"
 
 
 def _without_hidden(text: str) -> str:
-    return "".join(
-        " " if c in "\t\n\r" else c
-        for c in text
-        if c in "\t\n\r" or unicodedata.category(c) not in _HIDDEN
-    )
+    kept, marks = [], 0
+    for char in text:
+        c = " " if char in "\t\n\r" else char
+        category = unicodedata.category(c)
+        if category in _HIDDEN or c in _BLANK:
+            continue
+        marks = marks + 1 if category in {"Mn", "Me"} else 0
+        if marks <= MAX_MARKS:
+            kept.append(c)
+    return "".join(kept)
 
 
 def clip_utf16(text: str, units: int) -> str:

@@ -29,6 +29,15 @@ def test_examples() -> None:
     assert clean("\r\n", 5) == ""
 
 
+def test_marks_do_not_pile_up() -> None:
+    """Accents, voiced kana and variants of a kanji stay; heaps of marks and blank letters go."""
+    for kept in ("e\u0301", "か\u3099", "葛\U000e0100", "ệ", "ㅎ"):
+        assert clean(kept, 10) == kept
+    assert clean("a" + "\u0301" * 50 + "b", 90) == "a" + "\u0301" * 4 + "b"
+    assert clean("a\u0301\u200b" * 3, 90) == "a\u0301" * 3
+    assert clean("\u3164\u2800\u115f", 10) == ""
+
+
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.integers(0, 40))
 def test_clip_keeps_whole_characters(text: str, units: int) -> None:
     """The longest beginning that fits; a character outside the BMP counts two and stays whole."""
