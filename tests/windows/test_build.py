@@ -9,6 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from installer.freeze import NAME
 from installer.sbom import BUILD_ONLY, requirements
@@ -61,8 +63,10 @@ def test_is_signed(product: Built, what: str) -> None:
 
 
 def test_bill_of_materials(product: Built) -> None:
-    """Every locked package with version and hashes, and the digest of this very .exe."""
-    bill = json.loads(product.product.sbom.read_text(encoding="utf-8"))
+    """By CycloneDX's schema: every locked package with version and hashes, and this very .exe."""
+    text = product.product.sbom.read_text(encoding="utf-8")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bill = json.loads(text)
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
     digest = hashlib.sha256(exe_of(product).read_bytes()).hexdigest()
     assert bill["metadata"]["component"]["hashes"][0]["content"] == digest
