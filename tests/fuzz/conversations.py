@@ -19,6 +19,8 @@ from agent.core import events as ev
 from agent.core import messages as msg
 from agent.core.failure import Failure, Reason
 from agent.core.memory import Memory
+from agent.core.record import Identity, Record
+from tests.core import promises
 from tests.core.driver import HOME, P2, P3, WRONG, World
 from tests.fuzz.file_targets import local_time, show
 from tests.fuzz.target import Target
@@ -58,13 +60,26 @@ STEPS = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from([1.0, 21.0, 400.0])),
     st.tuples(st.just("sign in"), st.sampled_from([P2, P3, WRONG])),
 )
+_works = promises.works
 FRESH = [P2, P3, "Fourth4~4th", "Fifth5^5th"]
+
+
+def _kept(world: World, identity: Identity, record: Record | None) -> bool:
+    """Whether a password that works is still there.
+
+    Marked as refused or not: `rejected` is not signed, so that a liar can have the user asked.
+    """
+    if record is None:
+        return False
+    pending = replace(record.pending, refused=False) if record.pending else None
+    return _works(world, identity, replace(record, refused=None, pending=pending))
 
 
 class Middle:
     """Sits between server and client."""
 
     def __init__(self) -> None:
+        promises.works = _kept
         self.world = World()
         self.world.hold = {"server"}
         self.first = self.world.vault[HOME]
@@ -154,12 +169,15 @@ class Middle:
             number = self.world.machine._link.number
             if number in self.world.sessions:
                 self.world.sessions[number].closed = True
-            failure = Failure(Reason.PROTOCOL, detail=str(exc))
-            self.world.handle(ev.Disconnected(number, failure))
-            self.world.run()
+                failure = Failure(Reason.PROTOCOL, detail=str(exc))
+                self.world.handle(ev.Disconnected(number, failure))
+                self.world.run()
 
     def _say(self, message: msg.ServerMessage) -> None:
-        self.world.inbox.appendleft(ev.Received(self.world.machine._link.number, message))
+        number = self.world.machine._link.number
+        if number == 0:  # there is no connection to say it on
+            return
+        self.world.inbox.appendleft(ev.Received(number, message))
         self.world.step("server")
         self.world.run()
 
