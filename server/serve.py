@@ -124,6 +124,7 @@ def tls_context(settings: Config) -> ssl.SSLContext | None:
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.num_tickets = 0  # no client resumes a session, and tickets are a fifth of a handshake
     try:
         context.load_cert_chain(settings.tls_cert, settings.tls_key)
     except OSError as exc:  # ssl.SSLError is one

@@ -251,8 +251,8 @@ def _json(rows: Sequence[Sequence[Any]]) -> str:
 
 def _time_format() -> Callable[[datetime], str]:
     """Makes texts as the database compares them; asked for once, as it costs more than they do."""
-    return _sqlite_time if connection.vendor == "sqlite" else str
+    return _sqlite_time if connection.vendor == "sqlite" else datetime.isoformat
 
 
 def _sqlite_time(value: datetime) -> str:
-    return str(value.astimezone(UTC).replace(tzinfo=None))
+    return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ")

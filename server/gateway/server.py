@@ -143,10 +143,10 @@ class Gateway:
             raise Answer(HTTPStatus.NOT_FOUND, "not found")
         if self._stopping:
             raise _later(HTTPStatus.SERVICE_UNAVAILABLE, "stopping")
-        if wire.peer is None:
+        peer, forwarded_for = wire.peer, request.values("x-forwarded-for")
+        if peer is None:
             raise Answer(HTTPStatus.BAD_REQUEST, "connection lost")
-        forwarded_for = request.values("x-forwarded-for")
-        address = client_address(wire.peer, forwarded_for, self._trusted_proxies)
+        address = client_address(peer, forwarded_for, self._trusted_proxies)
         registry, limits = self._services.registry, self._limits
         if registry.count(address) >= limits.per_address:
             raise _later(HTTPStatus.TOO_MANY_REQUESTS, "too many connections")

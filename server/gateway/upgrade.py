@@ -20,12 +20,11 @@ MAX_HEAD_BYTES = 16 * 1024
 """Request line and headers together."""
 END = b"\r\n\r\n"
 
-_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_VALUE = rb"[\t\x20-\x7e\x80-\xff]*"
+_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_VALUE = r"[\t\x20-\x7e\x80-\xff]*"
 _head = re.compile(
-    rb"(%b) ([\x21-\x7e]+) HTTP/1\.([01])\r\n((?:%b:%b\r\n)*)\r\n" % (_TOKEN, _TOKEN, _VALUE)
+    rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/1\.([01])\r\n((?:{_TOKEN}:{_VALUE}\r\n)*)\r\n"
 )
-_header = re.compile(rb"(%b):(%b)\r\n" % (_TOKEN, _VALUE))
 _key = re.compile(r"[A-Za-z0-9+/]{22}==")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -79,17 +78,18 @@ def parse(head: bytes) -> Request:
     """`head` ends with the empty line. Raise Answer."""
     if len(head) > MAX_HEAD_BYTES:
         raise Answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too large")
-    match = _head.fullmatch(head)
+    match = _head.fullmatch(head.decode("latin-1"))
     if match is None:
         raise Answer(HTTPStatus.BAD_REQUEST, "malformed request")
     method, target, minor_version, lines = match.groups()
     headers: dict[str, list[str]] = {}
-    for name, value in _header.findall(lines):
-        headers.setdefault(name.decode().lower(), []).append(value.decode("latin-1").strip(" \t"))
+    for line in lines.split("\r\n")[:-1]:
+        name, _, value = line.partition(":")
+        headers.setdefault(name.lower(), []).append(value.strip(" \t"))
     if "transfer-encoding" in headers or set(headers.get("content-length", ())) - {"0"}:
         raise Answer(HTTPStatus.BAD_REQUEST, "a body is not expected")
-    path = target.decode().partition("?")[0]
-    return Request(method.decode(), path, int(minor_version), headers)
+    path = target.partition("?")[0]
+    return Request(method, path, int(minor_version), headers)
 
 
 def accept(request: Request) -> bytes:
