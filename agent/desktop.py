@@ -120,12 +120,17 @@ def _open_watcher() -> SignInWatcher:
 
 
 def _open_toaster(assets: Path, translations: NullTranslations) -> Toaster:
-    if sys.platform == "win32":
-        from agent.adapters.toast_windows import WindowsToaster
+    from agent.adapters.toast_late import LateToaster
 
-        return WindowsToaster(assets / "app.ico")
-    from agent.adapters.toast_linux import NotificationToaster
+    def make() -> Toaster:
+        if sys.platform == "win32":
+            from agent.adapters.toast_windows import WindowsToaster
 
-    return NotificationToaster(
-        translations.gettext("Update the stored password…"), assets / "app-64.png"
-    )
+            return WindowsToaster(assets / "app.ico")
+        from agent.adapters.toast_linux import NotificationToaster
+
+        return NotificationToaster(
+            translations.gettext("Update the stored password…"), assets / "app-64.png"
+        )
+
+    return LateToaster(make)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 INSTALLER = Path(__file__).parent
-BUILD_ONLY = {"setuptools", "pypiwin32"}
-"""win10toast asks for them; the frozen program does without."""
+BUILD_ONLY = {"setuptools", "pypiwin32", "pillow"}
+"""win10toast and pystray ask for them; the frozen program does without."""
 
 # In the interpreter's DLLs, whose own metadata says no more than this.
 INTERPRETER = (

@@ -22,12 +22,10 @@ from typing import Any
 
 import pywintypes
 import win32api
-import win32con
 import win32event
 import win32file
 import win32pipe
 import win32security
-import winerror
 
 from agent.adapters.control import (
     LAST_WORDS_S,
@@ -43,6 +41,8 @@ from agent.ports import ChannelBusy, ChannelError
 log = getLogger(__name__)
 
 PIPE_REJECT_REMOTE_CLIENTS = 8
+ERROR_FILE_NOT_FOUND, ERROR_ALREADY_EXISTS = 2, 183
+ERROR_PIPE_BUSY, ERROR_NO_DATA, ERROR_PIPE_CONNECTED = 231, 232, 535
 FILE_FLAG_FIRST_PIPE_INSTANCE = 0x00080000
 SECURITY_IDENTIFICATION = 0x00110000
 """With SECURITY_SQOS_PRESENT: the server may learn who we are, not act in our name."""
@@ -210,7 +210,7 @@ def _exchange(name: str, line: bytes, deadline: float) -> bytes:
         finally:
             stream.close()
     except pywintypes.error as exc:
-        if exc.winerror == winerror.ERROR_FILE_NOT_FOUND:
+        if exc.winerror == ERROR_FILE_NOT_FOUND:
             raise ChannelError("no client is running") from None
         raise ChannelError(f"the client gave no answer (error {exc.winerror})") from None
 
@@ -220,16 +220,16 @@ def _open(name: str, deadline: float) -> Any:
         try:
             pipe = win32file.CreateFile(
                 _pipe_name(name),
-                win32con.GENERIC_READ | win32con.GENERIC_WRITE,
+                win32file.GENERIC_READ | win32file.GENERIC_WRITE,
                 0,
                 None,
-                win32con.OPEN_EXISTING,
-                win32con.FILE_FLAG_OVERLAPPED | SECURITY_IDENTIFICATION,
+                win32file.OPEN_EXISTING,
+                win32file.FILE_FLAG_OVERLAPPED | SECURITY_IDENTIFICATION,
                 None,
             )
         except pywintypes.error as exc:
             left_ms = int((deadline - monotonic()) * 1000)
-            if exc.winerror != winerror.ERROR_PIPE_BUSY or left_ms <= 0:
+            if exc.winerror != ERROR_PIPE_BUSY or left_ms <= 0:
                 raise
             win32pipe.WaitNamedPipe(_pipe_name(name), left_ms)
             continue
@@ -251,10 +251,10 @@ def _connect(pipe: Any, stop: Any) -> bool:
         try:
             code = win32pipe.ConnectNamedPipe(pipe, overlapped)
         except pywintypes.error as exc:
-            if exc.winerror != winerror.ERROR_NO_DATA:
+            if exc.winerror != ERROR_NO_DATA:
                 raise
             return True  # it came and went before we looked, which shows when it is read
-        if code == winerror.ERROR_PIPE_CONNECTED:
+        if code == ERROR_PIPE_CONNECTED:
             return True
         which = win32event.WaitForMultipleObjects([connected, stop], False, win32event.INFINITE)
         if which != win32event.WAIT_OBJECT_0:
@@ -273,12 +273,12 @@ def _create_pipe(name: str, *, first: bool) -> Any:
     try:
         return win32pipe.CreateNamedPipe(
             _pipe_name(name),
-            win32con.PIPE_ACCESS_DUPLEX
-            | win32con.FILE_FLAG_OVERLAPPED
+            win32pipe.PIPE_ACCESS_DUPLEX
+            | win32file.FILE_FLAG_OVERLAPPED
             | (FILE_FLAG_FIRST_PIPE_INSTANCE if first else 0),
-            win32con.PIPE_TYPE_BYTE
-            | win32con.PIPE_READMODE_BYTE
-            | win32con.PIPE_WAIT
+            win32pipe.PIPE_TYPE_BYTE
+            | win32pipe.PIPE_READMODE_BYTE
+            | win32pipe.PIPE_WAIT
             | PIPE_REJECT_REMOTE_CLIENTS,
             MAX_CONNECTIONS + 2,
             MAX_LINE_BYTES,
@@ -297,7 +297,7 @@ def _claim(name: str) -> Any:
         error = win32api.GetLastError()
     except pywintypes.error as exc:
         raise ChannelError(f"the control channel cannot be claimed ({exc.winerror})") from None
-    if error == winerror.ERROR_ALREADY_EXISTS:
+    if error == ERROR_ALREADY_EXISTS:
         mutex.Close()
         raise ChannelBusy("another client of this user is running")
     return mutex
@@ -315,7 +315,7 @@ def _only_this_user() -> Any:
 
 
 def _user() -> Any:
-    token = win32security.OpenProcessToken(win32api.GetCurrentProcess(), win32con.TOKEN_QUERY)
+    token = win32security.OpenProcessToken(win32api.GetCurrentProcess(), win32security.TOKEN_QUERY)
     try:
         return win32security.GetTokenInformation(token, win32security.TokenUser)[0]
     finally:

@@ -13,6 +13,7 @@ if sys.platform != "win32":
 
 import ctypes
 import logging
+import os
 import secrets
 import threading
 import winreg
@@ -22,19 +23,28 @@ from ctypes import wintypes
 
 import pywintypes
 import win32api
-import win32con
 import win32event
-import win32gui
-import win32process
 import win32security
-import win32ts
+from pystray._util import win32
 
 from agent.core.events import NetworkChanged, SignedIn, SignInKind
 
 log = logging.getLogger(__name__)
 
+# Not win32gui and win32ts: they bring the printing and dialogs of Windows into the process.
+user32 = ctypes.WinDLL("user32", use_last_error=True)
+user32.DefWindowProcW.argtypes = (
+    wintypes.HWND, wintypes.UINT, wintypes.WPARAM, wintypes.LPARAM,
+)  # fmt: skip
+user32.DefWindowProcW.restype = wintypes.LPARAM
+user32.SetTimer.argtypes = (wintypes.HWND, ctypes.c_size_t, wintypes.UINT, ctypes.c_void_p)
+user32.KillTimer.argtypes = (wintypes.HWND, ctypes.c_size_t)
+kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+
 Emit = Callable[[SignedIn | NetworkChanged], None]
 
+WM_CLOSE = 0x0010
+WM_TIMER = 0x0113
 WM_WTSSESSION_CHANGE = 0x02B1
 WM_POWERBROADCAST = 0x0218
 WTS_KINDS = {
@@ -52,6 +62,10 @@ SETTLE_MS = 1000
 STOP_S = 5.0
 START_S = 10.0
 CLASS_NAME = "CoconoworkClientSignIn"
+NOTIFY_FOR_THIS_SESSION = 0
+_WNDPROC = ctypes.WINFUNCTYPE(
+    wintypes.LPARAM, wintypes.HWND, wintypes.UINT, wintypes.WPARAM, wintypes.LPARAM
+)
 SESSION_KEY = r"Software\Coconowork\Client\Session"
 
 
@@ -88,73 +102,77 @@ class WindowsSignInWatcher:
         self._emit = lambda _: None
         win32event.SetEvent(self._stop)
         if self._hwnd:
-            with suppress(win32gui.error):
-                win32gui.PostMessage(self._hwnd, win32con.WM_CLOSE, 0, 0)
+            win32.PostMessage(self._hwnd, WM_CLOSE, 0, 0)
         for thread in self._threads:
             thread.join(STOP_S)
 
     # --- the session
 
     def _watch_session(self) -> None:
-        handlers = {
-            WM_WTSSESSION_CHANGE: self._on_session_change,
-            WM_POWERBROADCAST: self._on_power,
-            win32con.WM_TIMER: self._on_timer,
-            win32con.WM_CLOSE: self._on_close,
-        }
-        instance = win32api.GetModuleHandle(None)
-        window_class = win32gui.WNDCLASS()
-        window_class.hInstance = instance
-        window_class.lpszClassName = CLASS_NAME
-        window_class.lpfnWndProc = handlers
+        wtsapi32 = ctypes.WinDLL("wtsapi32", use_last_error=True)
+        wtsapi32.WTSRegisterSessionNotification.argtypes = (wintypes.HWND, wintypes.DWORD)
+        wtsapi32.WTSUnRegisterSessionNotification.argtypes = (wintypes.HWND,)
+
+        def register(hwnd: int) -> None:
+            """At sign-in the service that tells may not be up yet: try again until it is."""
+            if not wtsapi32.WTSRegisterSessionNotification(hwnd, NOTIFY_FOR_THIS_SESSION):
+                log.debug("no session messages yet (error %d)", ctypes.get_last_error())
+                user32.SetTimer(hwnd, RETRY_TIMER, RETRY_MS, None)
+
+        def on_message(hwnd: int, message: int, wparam: int, lparam: int) -> int:
+            if message == WM_WTSSESSION_CHANGE:
+                return self._on_session_change(wparam)
+            if message == WM_POWERBROADCAST:
+                return self._on_power(wparam)
+            if message == WM_TIMER:
+                user32.KillTimer(hwnd, RETRY_TIMER)
+                register(hwnd)
+                return 0
+            if message == WM_CLOSE:
+                wtsapi32.WTSUnRegisterSessionNotification(hwnd)
+                win32.DestroyWindow(hwnd)
+                win32.PostQuitMessage(0)
+                return 0
+            return int(user32.DefWindowProcW(hwnd, message, wparam, lparam))
+
+        procedure = _WNDPROC(on_message)  # must live as long as the window
+        instance = win32.GetModuleHandle(None)
+        window_class = win32.WNDCLASSEX(
+            cbSize=ctypes.sizeof(win32.WNDCLASSEX),
+            lpfnWndProc=ctypes.cast(procedure, win32.WNDPROC),
+            hInstance=instance,
+            lpszClassName=CLASS_NAME,
+        )
         try:
-            atom = win32gui.RegisterClass(window_class)
+            atom = win32.RegisterClassEx(window_class)
             # Top-level: broadcasts do not reach message-only windows.
-            self._hwnd = win32gui.CreateWindow(
-                atom, CLASS_NAME, win32con.WS_POPUP, 0, 0, 0, 0, 0, 0, instance, None
+            self._hwnd = win32.CreateWindowEx(
+                0, atom, CLASS_NAME, win32.WS_POPUP, 0, 0, 0, 0, 0, None, instance, None
             )
-            self._register()
-        except win32gui.error:
+            register(self._hwnd)
+        except OSError:
             log.exception("no window for session messages")
             return
         finally:
             self._ready.set()
-        win32gui.PumpMessages()
+        message = wintypes.MSG()
+        while win32.GetMessage(ctypes.byref(message), None, 0, 0) > 0:
+            win32.DispatchMessage(ctypes.byref(message))
         self._hwnd = 0
-        with suppress(win32gui.error):
-            win32gui.UnregisterClass(atom, instance)
+        with suppress(OSError):
+            win32.UnregisterClass(atom, instance)
 
-    def _register(self) -> None:
-        """At sign-in the service that tells may not be up yet: try again until it is."""
-        try:
-            win32ts.WTSRegisterSessionNotification(self._hwnd, win32ts.NOTIFY_FOR_THIS_SESSION)
-        except pywintypes.error as error:
-            log.debug("no session messages yet: %s", error)
-            ctypes.windll.user32.SetTimer(self._hwnd, RETRY_TIMER, RETRY_MS, None)
-
-    def _on_timer(self, hwnd: int, _message: int, _wparam: int, _lparam: int) -> int:
-        ctypes.windll.user32.KillTimer(hwnd, RETRY_TIMER)
-        self._register()
-        return 0
-
-    def _on_session_change(self, _hwnd: int, _message: int, wparam: int, _lparam: int) -> int:
-        kind = WTS_KINDS.get(wparam)
+    def _on_session_change(self, what: int) -> int:
+        kind = WTS_KINDS.get(what)
         if kind is not None:
             self._emit(SignedIn(self.session(), kind))
             self._emit(NetworkChanged())
         return 0
 
-    def _on_power(self, _hwnd: int, _message: int, wparam: int, _lparam: int) -> int:
-        if wparam in RESUMED:
+    def _on_power(self, what: int) -> int:
+        if what in RESUMED:
             self._emit(NetworkChanged())
         return 1
-
-    def _on_close(self, hwnd: int, _message: int, _wparam: int, _lparam: int) -> int:
-        with suppress(pywintypes.error, SystemError):
-            win32ts.WTSUnRegisterSessionNotification(hwnd)
-        win32gui.DestroyWindow(hwnd)
-        win32gui.PostQuitMessage(0)
-        return 0
 
     # --- the network
 
@@ -199,9 +217,8 @@ def logon_session() -> str:
     where it does not say, a name kept in a registry key that lives as long as the session.
     """
     with suppress(pywintypes.error, KeyError, AttributeError, OSError, OverflowError, ValueError):
-        token = win32security.OpenProcessToken(
-            win32process.GetCurrentProcess(), win32con.TOKEN_QUERY
-        )
+        this_process = win32api.GetCurrentProcess()
+        token = win32security.OpenProcessToken(this_process, win32security.TOKEN_QUERY)
         statistics = win32security.GetTokenInformation(token, win32security.TokenStatistics)
         luid = statistics["AuthenticationId"]
         data = win32security.LsaGetLogonSessionData(luid)
@@ -213,7 +230,9 @@ def logon_session() -> str:
 
 def _volatile_name() -> str:
     """Windows forgets the key when the user signs out; several sessions share a user's registry."""
-    session = win32ts.ProcessIdToSessionId(win32api.GetCurrentProcessId())
+    number = wintypes.DWORD()
+    kernel32.ProcessIdToSessionId(os.getpid(), ctypes.byref(number))
+    session = number.value
     advapi32 = ctypes.WinDLL("advapi32")
     key = wintypes.HANDLE()
     hkcu = ctypes.c_void_p(winreg.HKEY_CURRENT_USER)

@@ -1,7 +1,8 @@
 """The icon on Windows: pystray, with what it leaves open closed.
 
 Everything that draws runs on the thread of the message loop, told by posted messages; other
-threads only leave a view. The menu is built when it is opened, from the newest view.
+threads only leave a view. Windows itself loads the pictures. The menu is built when it is opened,
+from the newest view.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import pystray
-from PIL import Image
 from pystray._util import win32
 from pystray._win32 import Icon as PystrayIcon
 
@@ -134,7 +134,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
     """One life of the message loop."""
 
     def __init__(self, tray: WindowsTray, on_command: Callable[[Command], None]) -> None:
-        super().__init__("coconowork", Image.new("RGBA", (1, 1)))
+        super().__init__("coconowork")
         self._tray = tray
         self._on_command = on_command
         self._menu_handle = None

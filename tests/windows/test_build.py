@@ -97,6 +97,8 @@ def test_nothing_of_the_workshop_is_inside(desktop: Desktop, product: Built) -> 
     assert {"agent.desktop", "pystray._win32", "win10toast"} <= modules
     roots = {module.partition(".")[0] for module in modules}
     unwanted = {"pytest", "hypothesis", "server", "tests", "setuptools", "PyInstaller", "django"}
-    assert not roots & (unwanted | {"secretstorage", "jeepney", "cryptography", "unittest", "pygments"})
+    assert not roots & (
+        unwanted | {"secretstorage", "jeepney", "cryptography", "unittest", "pygments"}
+    )
     names = {path.name for path in product.product.onedir.rglob("*")}
     assert not {name for name in names if name.endswith((".py", ".c", ".po", ".psd"))}
