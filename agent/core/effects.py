@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-from agent.core.events import Step, Timer
+from agent.core.events import Fact, Step, Timer
 from agent.core.failure import Reason
 from agent.core.handshake import Handshake
 from agent.core.memory import Memory
@@ -12,15 +10,13 @@ from agent.core.messages import ClientMessage
 from agent.core.record import Identity, Record
 
 
-@dataclass(frozen=True)
-class ReadVault:
+class ReadVault(Fact, frozen=True):
     """Answered by VaultRead or VaultUnreadable."""
 
     identity: Identity
 
 
-@dataclass(frozen=True)
-class WriteVault:
+class WriteVault(Fact, frozen=True):
     """Answered by VaultWritten or VaultWriteFailed with the same step."""
 
     identity: Identity
@@ -28,8 +24,7 @@ class WriteVault:
     step: Step
 
 
-@dataclass(frozen=True)
-class DeleteFromVault:
+class DeleteFromVault(Fact, frozen=True):
     """Answered like a write. Deleting what is not there is no failure."""
 
     identity: Identity
@@ -37,104 +32,90 @@ class DeleteFromVault:
     """None: nobody waits for the answer."""
 
 
-@dataclass(frozen=True)
-class SaveMemory:
+class SaveMemory(Fact, frozen=True):
     """Not answered; a failure is logged."""
 
     identity: Identity
     memory: Memory
 
 
-@dataclass(frozen=True)
-class SaveIdentity:
+class SaveIdentity(Fact, frozen=True):
     """Write server and user to the settings file."""
 
     identity: Identity
 
 
-@dataclass(frozen=True)
-class Connect:
+class Connect(Fact, frozen=True):
     """Open connection number `connection`: Connected, Received…, Disconnected."""
 
     connection: int
     server: str
 
 
-@dataclass(frozen=True)
-class Disconnect:
+class Disconnect(Fact, frozen=True):
     """Close the connection; what it still says is dropped by its number."""
 
     connection: int
 
 
-@dataclass(frozen=True)
-class Probe:
+class Probe(Fact, frozen=True):
     """See at once whether the connection still lives: a ping with a short patience."""
 
     connection: int
 
 
-@dataclass(frozen=True)
-class Send:
+class Send(Fact, frozen=True):
     """Send a message, or drop it when the connection is gone."""
 
     connection: int
-    message: ClientMessage = field(repr=False)
+    message: ClientMessage
 
 
-@dataclass(frozen=True)
-class ComputeProof:
+class ComputeProof(Fact, frozen=True):
     """Make the proof on another thread (0.3 s of CPU at first): ProofReady or ProofRefused."""
 
     connection: int
     handshake: Handshake
-    challenge: str = field(repr=False)
+    challenge: str
 
 
-@dataclass(frozen=True)
-class StartTimer:
+class StartTimer(Fact, frozen=True):
     """Fire once in `delay_s` seconds, instead of when it was to fire before."""
 
     timer: Timer
     delay_s: float
 
 
-@dataclass(frozen=True)
-class StopTimer:
+class StopTimer(Fact, frozen=True):
     """Forget the timer."""
 
     timer: Timer
 
 
-@dataclass(frozen=True)
-class ShowWarning:
+class ShowWarning(Fact, frozen=True):
     """The toast of the manual: WarningShown or WarningFailed."""
 
     days_left: int
 
 
-@dataclass(frozen=True)
-class WithdrawWarning:
+class WithdrawWarning(Fact, frozen=True):
     """Take the toast away: it is no longer true."""
 
 
-@dataclass(frozen=True)
-class AskForPassword:
+class AskForPassword(Fact, frozen=True):
     """Tell the user, once, that the client waits for a password."""
 
     reason: Reason
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(Fact, frozen=True):
     """Answer a request of the user; `failure` is None when it was done."""
 
     request: int
     failure: Reason | None
 
 
-@dataclass(frozen=True)
-class Quit:
+class Quit(Fact, frozen=True):
     """End the program."""
 
 

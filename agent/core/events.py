@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+
+import msgspec
 
 from agent.core.failure import Failure, Reason
 from agent.core.messages import ServerMessage
 from agent.core.record import Identity, Record
 
 
-@dataclass(frozen=True)
-class Instant:
+class Fact(msgspec.Struct, frozen=True):
+    """Shows its name only: what it holds may be a secret."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(…)"
+
+
+class Instant(msgspec.Struct, frozen=True):
     """When something happened: the PC's wall clock (UTC, may be wrong) and a steady clock in s."""
 
     wall: datetime
@@ -48,108 +55,93 @@ class SignInKind(Enum):
     UNLOCK = "unlock"
 
 
-@dataclass(frozen=True)
-class Started:
+class Started(Fact, frozen=True):
     """The program runs."""
 
 
-@dataclass(frozen=True)
-class VaultRead:
+class VaultRead(Fact, frozen=True):
     """The vault answered; None when it has no entry for this identity."""
 
     record: Record | None
 
 
-@dataclass(frozen=True)
-class VaultUnreadable:
+class VaultUnreadable(Fact, frozen=True):
     """The vault could not be asked."""
 
     reason: Reason
 
 
-@dataclass(frozen=True)
-class VaultWritten:
+class VaultWritten(Fact, frozen=True):
     """A write is durable."""
 
     step: Step
 
 
-@dataclass(frozen=True)
-class VaultWriteFailed:
+class VaultWriteFailed(Fact, frozen=True):
     """A write did not take place."""
 
     step: Step
     reason: Reason
 
 
-@dataclass(frozen=True)
-class Connected:
+class Connected(Fact, frozen=True):
     """The upgrade succeeded on connection number `connection`."""
 
     connection: int
 
 
-@dataclass(frozen=True)
-class Disconnected:
+class Disconnected(Fact, frozen=True):
     """The connection ended or never came about."""
 
     connection: int
     failure: Failure
 
 
-@dataclass(frozen=True)
-class Received:
+class Received(Fact, frozen=True):
     """A message from the server."""
 
     connection: int
     message: ServerMessage
 
 
-@dataclass(frozen=True)
-class ProofReady:
+class ProofReady(Fact, frozen=True):
     """The key derivation that ComputeProof asked for is done."""
 
     connection: int
-    proof: str = field(repr=False)
+    proof: str
 
 
-@dataclass(frozen=True)
-class ProofRefused:
+class ProofRefused(Fact, frozen=True):
     """The server's challenge is one that a client must not answer."""
 
     connection: int
     failure: Failure
 
 
-@dataclass(frozen=True)
-class TimerFired:
+class TimerFired(Fact, frozen=True):
     """A timer has run out."""
 
     timer: Timer
 
 
-@dataclass(frozen=True)
-class SignedIn:
+class SignedIn(Fact, frozen=True):
     """The user came to the desktop. `session` names the logon session."""
 
     session: str
     kind: SignInKind
 
 
-@dataclass(frozen=True)
-class NetworkChanged:
+class NetworkChanged(Fact, frozen=True):
     """Resume, unlock or another network: worth trying at once."""
 
 
-@dataclass(frozen=True)
-class WarningShown:
+class WarningShown(Fact, frozen=True):
     """The desktop showed the warning."""
 
     days_left: int
 
 
-@dataclass(frozen=True)
-class WarningFailed:
+class WarningFailed(Fact, frozen=True):
     """The desktop would not show the warning."""
 
     days_left: int
@@ -158,8 +150,7 @@ class WarningFailed:
 # --- what the user wants
 
 
-@dataclass(frozen=True)
-class SignInRequested:
+class SignInRequested(Fact, frozen=True):
     """Log in as `identity` with `password`, and keep both once the server has agreed.
 
     With the identity in use it updates the stored password. `request` is answered by Reply.
@@ -167,23 +158,20 @@ class SignInRequested:
 
     request: int
     identity: Identity
-    password: str = field(repr=False)
+    password: str
 
 
-@dataclass(frozen=True)
-class ReconnectRequested:
+class ReconnectRequested(Fact, frozen=True):
     """Try now."""
 
 
-@dataclass(frozen=True)
-class LogoutRequested:
+class LogoutRequested(Fact, frozen=True):
     """Forget the password."""
 
     request: int
 
 
-@dataclass(frozen=True)
-class QuitRequested:
+class QuitRequested(Fact, frozen=True):
     """End the program."""
 
 
