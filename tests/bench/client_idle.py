@@ -1,0 +1,64 @@
+"""The client at rest.
+
+It waits at a real server over TLS, with its icon in a tray, and nothing happens. Memory is private
+(what would be free without it) and resident (with shared libraries). Wake-ups are voluntary
+context switches of all threads: each keepalive takes two, the ping and the pong. Under Wine the
+libraries that Windows shares between programs count as private.
+"""
+
+from __future__ import annotations
+
+from tests.bench import desk
+from tests.bench.report import Figure, Size
+
+BASELINE = desk.BASELINE
+ROOM_MIB = 12.0
+
+
+def run(size: Size) -> list[Figure]:
+    """Watch both side by side."""
+    seconds = size.pick(300, 3)
+    with desk.linux_desk() as linux, desk.bare_process(linux.client.environ) as bare:
+        pid, _ = linux.start()
+        linux.wait_for_standby()
+        linux.wait_for_icon(0)
+        desk.Cost.watch([pid], size.pick(20, 1))  # what starting has left is done by then
+        found = desk.Cost.watch([bare, pid], seconds)
+        figures = _figures("Linux", *found)
+    if not size.short:
+        with desk.windows_desk() as windows:
+            bare = windows.launch_bare()
+            since = windows.log_length
+            windows.start()
+            windows.wait_for_line("-> standby:", since=since)
+            pid = windows.pid("coconowork-client.exe")
+            desk.Cost.watch([pid], 20)
+            figures += _figures("Wine", *desk.Cost.watch([bare, pid], seconds))
+            windows.quit()
+    return figures
+
+
+def _figures(where: str, bare: desk.Cost, client: desk.Cost) -> list[Figure]:
+    def figure(what: str, unit: str, value: float, baseline: float, **more: float | bool) -> Figure:
+        return Figure(what=f"{where}: {what}", value=value, unit=unit, baseline=baseline, **more)  # type: ignore[arg-type] # figures' own fields
+
+    over = client.private_mib - bare.private_mib
+    return [
+        figure("private memory", "MiB", client.private_mib, bare.private_mib),
+        figure("resident memory", "MiB", client.resident_mib, bare.resident_mib),
+        Figure(
+            what=f"{where}: private memory above the baseline",
+            value=max(over, 0.0),
+            unit="MiB",
+            must=ROOM_MIB,
+            headline=True,
+        ),
+        figure(
+            "wake-ups a minute", "", client.wake_ups_a_minute, bare.wake_ups_a_minute,
+            headline=True,
+        ),
+        figure("CPU", "s/hour", client.cpu_s_an_hour, bare.cpu_s_an_hour, headline=True),
+        figure("disk writes", "B/hour", client.written_bytes_an_hour, bare.written_bytes_an_hour),
+        figure("threads", "", client.threads, bare.threads),
+        figure("handles", "", client.handles, bare.handles),
+    ]  # fmt: skip
