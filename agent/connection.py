@@ -145,8 +145,12 @@ class Connection:
                 log.exception("connection %d: unexpected", self.number)
         finally:
             if self._socket is not None:
-                with suppress(OSError):
-                    await self._socket.close()
+                try:
+                    with suppress(OSError):
+                        await self._socket.close()
+                finally:
+                    # Told to end a second time, as at the program's end, it waits for nobody.
+                    self._socket.transport.abort()
         self._emit(ev.Disconnected(self.number, failure))
 
     async def send(self, message: ClientMessage) -> None:

@@ -70,3 +70,5 @@ class Stage:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         await self._hosted.aclose()
+        for _ in range(3):  # closed transports let go of their sockets in the turn after
+            await asyncio.sleep(0)
