@@ -35,6 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def sqlite_path(settings: Config) -> Path:
     """The database file. Raise StartError for a database that is none."""
+    if settings.is_postgresql:
+        raise StartError("for PostgreSQL, use pg_dump and pg_restore (docs/backup.md)")
     return settings.database_path
 
 

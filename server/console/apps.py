@@ -1,5 +1,7 @@
 """The console as a Django application."""
 
+import logging
+
 from django.apps import AppConfig
 
 
@@ -9,3 +11,9 @@ class ConsoleConfig(AppConfig):
     name = "server.console"
     label = "console"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Called by Django once the models are there."""
+        from server.console.views.problems import one_line_when_the_database_is_away
+
+        logging.getLogger("django.request").addFilter(one_line_when_the_database_is_away)

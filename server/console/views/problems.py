@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import requires_csrf_token
 
 from server.console.lockout import WINDOW
+
+RETRY_AFTER_SECONDS = 30
+"""When a browser, or a program, may ask again after the database was away."""
 
 
 def _problem(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
@@ -55,6 +62,33 @@ def not_found(request: HttpRequest, exception: object = None) -> HttpResponse:  
 
 @requires_csrf_token
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Our own failure; the log has it."""
+    """Our own failure, or the database's; the log has it."""
+    if _is_database_away(sys.exc_info()[1]):
+        return unavailable(request)
     text = _("Something went wrong on the server. Please try again later.")
     return _problem(request, 500, _("Error"), text)
+
+
+def unavailable(request: HttpRequest) -> HttpResponse:
+    """The database cannot be reached, is locked for long, or has no room left."""
+    text = _(
+        "The server cannot use its database at the moment. Please try again in a minute, and see "
+        "then whether what you have sent was done."
+    )
+    response = _problem(request, 503, _("Not available at the moment"), text)
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def one_line_when_the_database_is_away(record: logging.LogRecord) -> bool:
+    """A filter for `django.request`: a traceback for every request would bury all else."""
+    exc = record.exc_info[1] if record.exc_info else None
+    if _is_database_away(exc):
+        record.msg, record.args = "%s: %s", (record.getMessage(), " ".join(str(exc).split()))
+        record.exc_info = record.exc_text = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
+
+
+def _is_database_away(exc: BaseException | None) -> bool:
+    return isinstance(exc, OperationalError | InterfaceError)
