@@ -1,16 +1,14 @@
-"""The command line: `python -m agent`. Parses, calls, prints; everything else is elsewhere."""
+"""The command line: `python -m agent`. Calls and prints; everything else is elsewhere."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from gettext import NullTranslations
+from types import SimpleNamespace as Namespace
 
-from agent import __version__
 from agent.core import wording
 from agent.core.failure import Reason
 from agent.core.text import N_
@@ -35,7 +33,7 @@ _CHANNEL_REASONS = {
 class Call:
     """One call of the program, and how it speaks to whoever made it."""
 
-    options: argparse.Namespace
+    options: Namespace
     paths: Paths
     translations: NullTranslations
     settings: Settings = field(default_factory=Settings)
@@ -92,7 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; the answer is the exit code."""
     _make_streams_safe()
     translations = translation()
-    call = Call(_parse(arguments, translations.gettext), find_paths(), translations)
+    options = _parse(sys.argv[1:] if arguments is None else arguments, translations.gettext)
+    call = Call(options, find_paths(), translations)
     try:
         call.settings = _load_settings(call)
         call.translations = translation(call.settings.language)
@@ -127,34 +126,13 @@ def _load_settings(call: Call) -> Settings:
     return found
 
 
-def _parse(arguments: list[str] | None, _: Callable[[str], str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="coconowork-client", description=_("Keeps this PC reachable through coconowork.")
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    parser.set_defaults(command="run", autostart=False)
-    commands = parser.add_subparsers(metavar=_("command"))
+def _parse(arguments: list[str], translate: Callable[[str], str]) -> Namespace:
+    """The usual start needs no parser, and the program that stays carries none."""
+    if arguments in ([], ["run"], ["run", "--autostart"]):
+        return Namespace(command="run", autostart="--autostart" in arguments)
+    from agent.command_line import parse
 
-    def add(name: str, help_text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help_text, description=help_text)
-        command.set_defaults(command=name)
-        return command
-
-    run = add("run", _("be the client, in the tray (the default)"))
-    run.add_argument("--autostart", action="store_true", help=argparse.SUPPRESS)
-    status = add("status", _("say what the running client does"))
-    status.add_argument("--json", action="store_true", help=_("for programs"))
-    login = add("login", _("sign in and store the password (asked for, or from standard input)"))
-    login.add_argument("--server", help=_("such as gw.example.com or wss://gw.example.com:8443"))
-    login.add_argument("--user", help=_("user name"))
-    add("update-password", _("update the stored password (asked for, or from standard input)"))
-    add("logout", _("forget the stored password"))
-    add("quit", _("end the running client"))
-    add("doctor", _("find out what keeps the client from waiting"))
-    dialog = commands.add_parser("dialog")
-    dialog.add_argument("name")
-    dialog.set_defaults(command="dialog")
-    return parser.parse_args(arguments)
+    return Namespace(**vars(parse(arguments, translate)))
 
 
 # --- commands
@@ -175,8 +153,7 @@ def _run(call: Call) -> int:
 def _status(call: Call) -> int:
     answer = call.ask({"command": "status"})
     if answer is None:
-        as_json = json.dumps({"state": "not_running"})
-        call.say(as_json if call.options.json else call._("Not running."))
+        call.say('{"state": "not_running"}' if call.options.json else call._("Not running."))
         return NOT_RUNNING
     from agent.report import status_text, view_of
 
@@ -185,6 +162,8 @@ def _status(call: Call) -> int:
     except ValueError:  # a client of another version, or a defect
         return call.complain_about({"reason": Reason.INTERNAL.value})
     if call.options.json:
+        import json
+
         return call.say(json.dumps(answer["status"], ensure_ascii=False))
     return call.say(status_text(view, call.translations))
 

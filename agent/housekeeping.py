@@ -6,14 +6,12 @@ thread of its own and tells the user when it could not be done.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import platform
 import subprocess
 import sys
 import threading
-import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -21,8 +19,6 @@ from gettext import NullTranslations
 from pathlib import Path
 from typing import Literal, cast
 from urllib.parse import urlsplit
-
-import platformdirs
 
 from agent import __version__
 from agent.adapters.autostart import Autostart
@@ -126,6 +122,11 @@ class Housekeeping:
 
     def _save_diagnostics(self) -> None:
         """Logs, settings and state, in a file on the desktop. The logs hold no secret as it is."""
+        import json
+        import zipfile
+
+        import platformdirs
+
         folder = Path(platformdirs.user_desktop_path())
         if not folder.is_dir():
             folder = Path.home()

@@ -10,8 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 NAME = "coconowork"
 SYSTEMD_RUNTIME = Path("/run/user")
 
@@ -35,6 +33,8 @@ def find_paths(environ: Mapping[str, str] = os.environ) -> Paths:
     if home := environ.get("COCONOWORK_HOME"):
         root = Path(home).expanduser().absolute()
         return Paths(root / "client.toml", root / "state", root / "log", root / "run")
+    import platformdirs
+
     config = platformdirs.user_config_path(NAME, appauthor=False)
     # On Windows configuration and state share a directory.
     state = platformdirs.user_state_path(NAME, appauthor=False) / "state"
