@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from agent.core import messages
+from server.database import MAX_CONNECTIONS
 from tests.nodes.conftest import Cluster
+from tests.postgres import Postgres
 from tests.server.client import Client
 from tests.server_faults.browser import Browser
 from tests.server_faults.house import P1, P2, P3, House, eventually
@@ -166,3 +169,44 @@ async def test_wake_ups_that_were_missed(cluster: Cluster, username: str) -> Non
         await asyncio.to_thread(cluster.house.query, cut)
         await asyncio.to_thread(cluster.house.query, disable, username)
         assert await client.expect(messages.Bye) == messages.Bye(reason="disabled")
+
+
+async def test_database_that_is_restarted(
+    cluster: Cluster, postgres: Postgres, username: str
+) -> None:
+    """Who waits stays; consoles say that they are not ready, and are again by themselves; wake-ups
+    come again; no session is left over."""
+    north, _ = cluster.gateways
+    console = cluster.consoles[0].console
+
+    def ready() -> int:
+        with Browser(console) as browser:
+            return int(browser.get("/readyz").status_code)
+
+    async with Client(north.gateway) as client:
+        await client.log_in(username, P1)
+        await asyncio.to_thread(postgres.stop)
+        await eventually_on_thread(lambda: ready() == 503)
+        await asyncio.to_thread(postgres.start)
+        await eventually_on_thread(lambda: ready() == 200)
+        assert "The password was changed" in await changed(console, username, P1, P2)
+        pushed = await client.expect(messages.PasswordChanged)
+        assert (await client.log_in(username, P2)).password == "current"
+        assert client.open(pushed.sealed)["password"] == P2
+
+
+async def test_pages_share_connections(cluster: Cluster, username: str) -> None:
+    """However many pages are asked for at once, a process has a few sessions, kept for the next."""
+    sessions = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid()"
+    )
+
+    with Browser(cluster.consoles[0].console) as browser:
+        assert browser.log_in(username, P1)
+        [before] = cluster.house.query(sessions)
+        with ThreadPoolExecutor(30) as threads:
+            answers = threads.map(lambda _: browser.get("/password/").status_code, range(90))
+            assert set(answers) == {200}
+    [after] = cluster.house.query(sessions)
+    assert after[0] <= before[0] + MAX_CONNECTIONS

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import http.client
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -110,6 +113,22 @@ async def test_two_of_one_name(gateway: Running, caplog: pytest.LogCaptureFixtur
     async with Running(name="gateway", sweep_interval_s=3600):
         await gateway._membership.beat()
     assert "another gateway is called gateway as well" in caplog.text
+
+
+async def test_ready(gateway: Running) -> None:
+    """A gateway that has not reached the database for a while wants no new clients."""
+
+    def ask() -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+        with closing(connection):
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status
+
+    assert await asyncio.to_thread(ask) == 200
+    gateway._membership._beaten_at -= nodes.READY_SECONDS
+    assert await asyncio.to_thread(ask) == 503
+    await gateway._membership.beat()
+    assert await asyncio.to_thread(ask) == 200
 
 
 def test_default_name() -> None:
