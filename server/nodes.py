@@ -1,4 +1,4 @@
-"""A gateway's place among others on the same database: alive as long as it says so.
+"""A node's place among others on the same database: a gateway is alive as long as it says so.
 
 Each gateway keeps a row and touches it every few seconds. Nobody waits on a gateway whose row has
 not been touched for `DEAD_AFTER`; some other gateway then removes it. One that was taken for dead
@@ -8,6 +8,7 @@ not been touched for `DEAD_AFTER`; some other gateway then removes it. One that 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import secrets
 import socket
@@ -17,12 +18,13 @@ from time import monotonic
 from types import TracebackType
 from typing import Self, TypeVar
 
+from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from server import metrics
-from server.console.models import DEAD_AFTER, Device, Gateway
+from server.console.models import DEAD_AFTER, Device, Gateway, ServerSecret
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,18 @@ READY_SECONDS = 25.0
 def default_name(port: int) -> str:
     """Of this machine's gateway on `port`; with a random part when the port is not known yet."""
     return f"{socket.gethostname()[:48]}:{port or secrets.token_hex(4)}"
+
+
+def compare_secret_key() -> None:
+    """Warn when the console that was started before on this database has another secret key."""
+    mine = hashlib.sha256(b"coconowork.secret-key" + settings.SECRET_KEY.encode()).digest()
+    row, _ = ServerSecret.objects.get_or_create(name="secret-key-digest", defaults={"value": mine})
+    if bytes(row.value) != mine:
+        log.warning(
+            "the console that was started before has another secret key: unless it was changed, "
+            "give all consoles the same file (secret_key_file), or people are logged out"
+        )
+        ServerSecret.objects.filter(pk=row.pk).update(value=mine)
 
 
 class Membership:

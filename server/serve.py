@@ -265,6 +265,7 @@ async def _serve(
     async with AsyncExitStack() as stack:
         said = []
         if listener is not None:
+            await asyncio.to_thread(_compare_secret_key)
             console = Console(listener, settings)
             stack.push_async_callback(asyncio.to_thread, console.stop)
             await asyncio.to_thread(console.start)
@@ -284,6 +285,15 @@ async def _serve(
         loop.tune()
         print(*said, sep="\n", flush=True)
         return await stop
+
+
+def _compare_secret_key() -> None:
+    from django.db import connections
+
+    from server.nodes import compare_secret_key
+
+    compare_secret_key()
+    connections.close_all()
 
 
 def _gateway(settings: Config, tls: ssl.SSLContext | None) -> Gateway:

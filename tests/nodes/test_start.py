@@ -88,6 +88,16 @@ def test_health(cluster: Cluster) -> None:
             assert (status, body.strip()) == (200, text)
 
 
+def test_another_secret_key(cluster: Cluster, tmp_path: Path) -> None:
+    """A console whose sessions the others would not take says so; one of the same key does not."""
+    warning = "has another secret key"
+    house = House(tmp_path / "data", database=cluster.house.database)
+    house.directory.mkdir()
+    with house.serving(ROLE="console") as odd:
+        assert warning in odd.logged()
+    assert warning not in cluster.consoles[0].logged()
+
+
 async def test_metrics(cluster: Cluster) -> None:
     """On an address of their own: who waits, how logins ended, and nobody's name."""
     cluster.house.add_user("counted")
