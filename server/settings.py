@@ -118,6 +118,7 @@ CSRF_COOKIE_HTTPONLY = True
 if _config.is_https:
     # Such a name is taken only from this very host, over https.
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-session", "__Host-csrf"
+SESSION_ENGINE = "server.console.sessions"
 SESSION_COOKIE_AGE = 12 * 3600
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 LANGUAGE_COOKIE_AGE = 365 * 24 * 3600

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
 
@@ -29,9 +29,11 @@ from server.gateway.login import Candidate, made_up
 from server.gateway.queries import Found, Locked, Waiting
 
 LABEL_LENGTH = 128
+MAX_NEW_DEVICES, NEW_DEVICES_WITHIN = 100, timedelta(days=1)
+"""Clients make their devices themselves, and each is a row and a line in the audit trail."""
 
 PasswordKind = Literal["current", "old"]
-Refusal = Literal["credentials", "expired", "disabled", "blocked"]
+Refusal = Literal["credentials", "expired", "disabled", "blocked", "throttled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,8 @@ class _Writing:
         if row.is_blocked:
             return "blocked"
         name = clean(proof.device.name, LABEL_LENGTH)
+        if row.device_pk is None and self._has_too_many(proof):
+            return "throttled"
         device_pk = row.device_pk or self._new_device(proof, name)
         self.waiting[device_pk] = Waiting(
             device_pk=device_pk,
@@ -160,6 +164,14 @@ class _Writing:
         elif row.has_pending:
             pending = _pending(PendingChange.objects.filter(device_id=device_pk))
         return LoggedIn(device_pk, standing, pending)
+
+    def _has_too_many(self, proof: RightProof) -> bool:
+        """Whether this user's clients have made too many devices lately to make another."""
+        if (proof.user_id, proof.device.id) in self._new:
+            return False
+        since = self._now - NEW_DEVICES_WITHIN
+        lately = Device.objects.filter(user_id=proof.user_id, first_seen_at__gt=since)
+        return lately.count() >= MAX_NEW_DEVICES
 
     def _new_device(self, proof: RightProof, name: str) -> int:
         device, key = proof.device, (proof.user_id, proof.device.id)

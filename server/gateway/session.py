@@ -49,6 +49,8 @@ MAX_REFUSALS = 3
 """Refused passwords in a row after which the connection is closed."""
 MAX_WAITING = 4
 """Messages that wait for the one before them; a client that sends more is not read meanwhile."""
+NEW_DEVICE_SECONDS = 3600
+"""How long a client waits that is one device too many for its user."""
 UNAVAILABLE_SECONDS = (5, 60)
 """Clients whom the database's absence sends away come back within these, spread out."""
 
@@ -279,7 +281,8 @@ class Session:
         if outcome == "credentials":
             self._refuse()
         elif not isinstance(outcome, LoggedIn):
-            self._reject(outcome)
+            wait_s = NEW_DEVICE_SECONDS if outcome == "throttled" else None
+            self._reject(outcome, retry_after_s=wait_s)
         elif connection.ending:
             services.store.gone(outcome.device_pk, waiting_since)
         else:
