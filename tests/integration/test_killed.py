@@ -60,12 +60,12 @@ class Changer:
         """Called when the change is made, before the wait for its outcome."""
 
 
-def assert_whole(client: Client, server: Server, username: str, password: str) -> None:
+def assert_whole(client: Client, address: str, username: str, password: str) -> None:
     """The client's keyring has the new password and nothing else, and it works."""
     status = client.wait_for("standby")
     assert status["days_left"] is None
     stored = subprocess.run(
-        [sys.executable, "-c", READ_VAULT, server.gateway, username],
+        [sys.executable, "-c", READ_VAULT, address, username],
         env=client.environ,
         capture_output=True,
         text=True,
@@ -117,7 +117,7 @@ def test_killed_at_every_step(server: Server, client: Client) -> None:
             break
         assert process.returncode == -signal.SIGKILL
         killed_at.append(told[0].strip())
-        assert_whole(client, server, "killed-steps", changer.password)
+        assert_whole(client, server.gateway, "killed-steps", changer.password)
         client.stop()
     print("\n".join(killed_at))
     steps = " ".join(killed_at)
@@ -164,5 +164,5 @@ def test_killed_at_random_moments(server: Server, client: Client) -> None:
         outcome = changer.change()
         killer.join()
         assert "反映済み" in outcome, delay
-        assert_whole(client, server, "killed-random", changer.password)
+        assert_whole(client, server.gateway, "killed-random", changer.password)
         client.stop()

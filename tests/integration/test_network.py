@@ -2,79 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from server.stage import Client
+from tests.faults.stage import Stage
+from tests.faults.wire import Weather, Wire
 from tests.integration.conftest import ADMINISTRATOR, Server
+from tests.integration.test_killed import Changer, assert_whole
 
 pytestmark = pytest.mark.keyring
 
 
-class Cable:
-    """A TCP relay on loopback to `target`: `pull` makes it silent, as a pulled cable is."""
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self._loop = asyncio.new_event_loop()
-        self._pulled = asyncio.Event()
-        self._ready = threading.Event()
-        self._stop = asyncio.Event()
-        self.port = 0
-        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._run()))
-
-    def pull(self) -> None:
-        """From now on nothing passes, and nobody is told."""
-        self._loop.call_soon_threadsafe(self._pulled.set)
-
-    def __enter__(self) -> Cable:
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join()
-        self._loop.close()
-
-    async def _run(self) -> None:
-        server = await asyncio.start_server(self._relay, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._stop.wait()
-        server.close()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass_on(reader, far_writer))
-                group.create_task(self._pass_on(far_reader, writer))
-        finally:
-            far_writer.close()
-            writer.close()
-
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(4096):
-                if self._pulled.is_set():
-                    continue
-                writer.write(data)
-                await writer.drain()
+@pytest.fixture
+def wire(server: Server) -> Iterator[Wire]:
+    """The way to the server."""
+    with Stage() as stage:
+        yield Wire(stage, urlsplit(server.gateway).port or 0)
 
 
 def login(client: Client, address: str, password: str) -> None:
@@ -85,20 +37,35 @@ def login(client: Client, address: str, password: str) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_a_pulled_cable_is_noticed(client: Client, server: Server) -> None:
+def test_a_pulled_cable_is_noticed(client: Client, server: Server, wire: Wire) -> None:
     """Within 40 s, though the connection is never closed; the reason is that nothing answers."""
-    target = urlsplit(server.gateway).port
-    assert target is not None
-    with Cable(target) as cable:
-        login(client, f"ws://127.0.0.1:{cable.port}", server.administrator_password)
-        client.start()
-        client.wait_for("standby")
-        cable.pull()
-        start = time.monotonic()
-        status = client.wait_for("waiting", within_s=60)
-        assert time.monotonic() - start < 40
-        assert status["reason"] == "timed_out"
-        assert status["next_try_at"] is not None
+    login(client, wire.address, server.administrator_password)
+    client.start()
+    client.wait_for("standby")
+    wire.pull()
+    start = time.monotonic()
+    status = client.wait_for("waiting", within_s=60)
+    assert time.monotonic() - start < 40
+    assert status["reason"] == "timed_out"
+    assert status["next_try_at"] is not None
+    wire.plug_in()
+    client.wait_for("standby", within_s=60)
+
+
+@pytest.mark.timeout(180)
+def test_a_push_in_bad_weather(client: Client, server: Server, wire: Wire) -> None:
+    """5 % of all segments lost and 500 ms one way: the new password arrives and is proven."""
+    password = server.new_user("weather")
+    code, said = client.command(
+        "login", "--server", wire.address, "--user", "weather", answer=password
+    )
+    assert code == 0, said
+    wire.weather = Weather(delay_s=0.5, loss=0.05)
+    client.start()
+    client.wait_for("standby", within_s=60)
+    changer = Changer(server, "weather", password)
+    assert "反映済み" in changer.change()
+    assert_whole(client, wire.address, "weather", changer.password)
 
 
 @pytest.mark.timeout(180)
