@@ -1,7 +1,8 @@
 """The vault on the platform's keyring: one entry for each identity, and nothing anywhere else.
 
 The backend is named, never chosen by keyring: one that keeps passwords in a file or nowhere must
-not come in by a plug-in or a configuration file.
+not come in by a plug-in or a configuration file. The library, which takes its time to import, is
+imported by the thread that first needs it, while others bring up the icon.
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
-
-from keyring.backend import KeyringBackend
-from keyring.errors import InitError, KeyringLocked, NoKeyringError, PasswordDeleteError
+from typing import TYPE_CHECKING
 
 from agent.core.failure import Reason
 from agent.core.record import Identity, Record, RecordError, decode_record, encode_record
 from agent.ports import VaultError
+
+if TYPE_CHECKING:
+    from keyring.backend import KeyringBackend
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +103,8 @@ def service_name(identity: Identity) -> str:
 
 def platform_keyring() -> KeyringBackend:
     """The one backend that is good enough here. Raise NoKeyringError."""
+    from keyring.errors import NoKeyringError
+
     makers: dict[str, Callable[[], KeyringBackend]] = {
         "linux": _secret_service,
         "win32": _credential_manager,
@@ -122,6 +126,7 @@ def _secret_service() -> KeyringBackend:
 
 def _credential_manager() -> KeyringBackend:
     from keyring.backends.Windows import WinVaultKeyring, missing_deps
+    from keyring.errors import NoKeyringError
 
     if missing_deps:
         raise NoKeyringError("pywin32 is missing")
@@ -160,6 +165,8 @@ def _make_way(backend: KeyringBackend, identity: Identity) -> None:
 
 
 def _delete(backend: KeyringBackend, service: str, user: str) -> None:
+    from keyring.errors import PasswordDeleteError
+
     for _ in range(MAX_COPIES):
         if not _is_there(backend, service, user):
             return
@@ -178,6 +185,8 @@ def _is_there(backend: KeyringBackend, service: str, user: str) -> bool:
 
 def _vault_error(exc: Exception) -> VaultError:
     """Never the exception's own text: a backend may quote what it was given."""
+    from keyring.errors import InitError, KeyringLocked, NoKeyringError
+
     name = type(exc).__name__
     dbus_name = str(getattr(exc, "name", "")) if name == "DBusErrorResponse" else ""
     number = getattr(exc, "winerror", None)
