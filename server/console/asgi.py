@@ -9,6 +9,6 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "server.settings")
 _django = get_asgi_application()
 
 from server.console.health import Health  # noqa: E402 - Django has to be set up first
-from server.console.middleware import limit_body  # noqa: E402 - as above
+from server.console.middleware import limit_body, limit_time  # noqa: E402 - as above
 
-application = Health(limit_body(_django))
+application = Health(limit_time(limit_body(_django)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -63,6 +64,9 @@ class TemporaryPasswordMiddleware:
         return redirect("password")
 
 
+PAGE_SECONDS = 20.0
+"""How long a page may take to appear. Only a database that stands still takes so long."""
+
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 AsgiApp = Callable[[Any, Receive, Send], Awaitable[None]]
@@ -111,12 +115,56 @@ def limit_body(app: AsgiApp, *, max_bytes: int = MAX_BODY_BYTES) -> AsgiApp:
     return limited
 
 
+def limit_time(app: AsgiApp, *, seconds: float = PAGE_SECONDS) -> AsgiApp:
+    """Wrap an ASGI application: a page that does not begin in time gets 503.
+
+    A database that stands still lets nothing else speak. What changes something is left to end,
+    however long it takes: whoever sent it has to know how it ended.
+    """
+
+    async def limited(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"}:
+            await app(scope, receive, send)
+            return
+        started = False
+
+        async def noted(message: Any) -> None:
+            nonlocal started
+            started = True
+            deadline.reschedule(None)
+            await send(message)
+
+        try:
+            async with asyncio.timeout(seconds) as deadline:
+                await app(scope, receive, noted)
+        except TimeoutError:
+            if not started:
+                await _unavailable(send)
+
+    return limited
+
+
+async def _unavailable(send: Send) -> None:
+    text = (
+        "503 The server cannot use its database at the moment. Please try again in a minute.\n"
+        "サーバは現在データベースを使用できません。1分ほどしてからやり直してください。\n"
+    )
+    await _answer(send, 503, text, [(b"retry-after", b"30")])
+
+
 async def _refuse(send: Send) -> None:
-    text = "413 Content Too Large / 送信されたデータが大きすぎます。\n".encode()
+    text = "413 Content Too Large / 送信されたデータが大きすぎます。\n"
+    await _answer(send, 413, text, [(b"connection", b"close")])
+
+
+async def _answer(send: Send, status: int, text: str, more: list[tuple[bytes, bytes]]) -> None:
+    """What is said without Django."""
+    body = text.encode()
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", str(len(text)).encode()),
-        (b"connection", b"close"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        *more,
     ]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
