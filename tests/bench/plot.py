@@ -1,4 +1,4 @@
-"""Draws the figures that have something to be compared with, one small panel each."""
+"""Draws the figures that have a baseline, one small panel each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def draw(record: dict[str, Entry], path: Path) -> None:
         for name in report.names()
         if name in record
         for figure in record[name].figures
-        if figure.baseline is not None or figure.peer is not None
+        if figure.baseline is not None
     ]
     if not panels:
         return
