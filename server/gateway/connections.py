@@ -60,8 +60,7 @@ class Connection:
     def end(self, message: messages.Bye | messages.Rejected, code: CloseCode) -> None:
         """Say why, and close. Nothing that the client sends from now on counts."""
         self.ending = True
-        self.send(message)
-        self.wire.close(code, message.reason)
+        self.wire.close(code, message.reason, last=messages.encode(message))
 
 
 class Registry:

@@ -23,7 +23,7 @@ from server.gateway.session import Limits, Services, Session
 from server.gateway.store import Store
 from server.gateway.tasks import Tasks
 from server.gateway.throttle import Throttle
-from server.gateway.transport import SLICE, Listener, Wire
+from server.gateway.transport import Listener, Wire
 from server.gateway.updates import Updates
 from server.gateway.upgrade import Answer, Request
 from server.gateway.user_state import user_states
@@ -36,6 +36,8 @@ SWEEP_SECONDS = 15
 """How late a waiting client may learn that its old password has ended."""
 SPREAD_SECONDS = 30
 """Clients that a stopping gateway sends away come back within this time, spread out."""
+SENT_AT_ONCE = 1000
+"""Who is told that the gateway stops, before the answers of those who were told are looked at."""
 RETRY_AFTER_SECONDS = 60
 
 
@@ -173,7 +175,7 @@ class Gateway:
                 connection.end(
                     Bye(reason="shutting_down", retry_after_s=retry_after_s), CloseCode.GOING_AWAY
                 )
-            if number % SLICE == SLICE - 1:
+            if number % SENT_AT_ONCE == SENT_AT_ONCE - 1:
                 await asyncio.sleep(0)
 
     def _gone(self, presence: Presence) -> None:

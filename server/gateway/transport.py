@@ -113,9 +113,11 @@ class Wire(asyncio.Protocol):
             self._frames.send_text(text)
             self._flush(self._frames)
 
-    def close(self, code: CloseCode, reason: str = "") -> None:
-        """Say goodbye; what comes in from now on is dropped."""
+    def close(self, code: CloseCode, reason: str = "", *, last: bytes | None = None) -> None:
+        """Say goodbye, after a `last` message; what comes in from now on is dropped."""
         if self._frames is not None and self._frames.state is State.OPEN:
+            if last is not None:
+                self._frames.send_text(last)
             self._frames.send_close(code, reason)
             self._flush(self._frames)
         self._begin_closing()
