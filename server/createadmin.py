@@ -8,6 +8,7 @@ import locale
 import sys
 
 from server import config
+from server.database import let_go
 from server.serve import StartError, prepare
 
 
@@ -23,8 +24,11 @@ def run(arguments: argparse.Namespace) -> int:
     prepare(config.load())
     from django.utils import translation
 
-    with translation.override(_language()):
-        _create(arguments.account.strip(), arguments.user.strip(), arguments.name.strip())
+    try:
+        with translation.override(_language()):
+            _create(arguments.account.strip(), arguments.user.strip(), arguments.name.strip())
+    finally:
+        let_go()
     return 0
 
 

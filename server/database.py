@@ -109,16 +109,19 @@ def check(settings: Config) -> None:
         with psycopg.connect(**found) as connection:  # type: ignore[arg-type]  # libpq's are texts
             version = connection.info.server_version // 10_000
     except psycopg.Error as exc:
-        raise DatabaseProblem(_explain(str(exc), found)) from None
+        raise DatabaseProblem(explain(exc, settings)) from None
     if version < OLDEST_SERVER:
         raise DatabaseProblem(
             f"PostgreSQL {version} is too old; {OLDEST_SERVER} or newer is needed"
         )
 
 
-def _explain(said: str, found: dict[str, str]) -> str:
-    """What libpq said, in one line, and what helps. (A server may speak another language.)"""
-    said = " ".join(said.split())
+def explain(exc: Exception, settings: Config) -> str:
+    """What the database said, in one line, and what helps. (It may speak another language.)"""
+    said = " ".join(str(exc).split())
+    if not settings.is_postgresql:
+        return f"{settings.database_path}: the database cannot be used: {said}"
+    found = parameters(settings)
     name, user = found["dbname"], found.get("user", "the system's user")
     for sign, hint in (
         ("no password supplied", "name a file that holds it with ?passfile=FILE in the address"),
@@ -126,6 +129,7 @@ def _explain(said: str, found: dict[str, str]) -> str:
         ("Peer authentication failed", f"run as the system's user {user}, or use a password"),
         ("pg_hba.conf", "the PostgreSQL server does not let this machine or user in"),
         (f'database "{name}" does not exist', f"create it: createdb --owner={user} {name}"),
+        ("permission denied for schema", f"let {user} own the database: createdb --owner={user}"),
         (f'role "{user}" does not exist', f"create it: createuser {user}"),
         ("resolve host", "is the host's name right?"),
         ("certificate", "is sslrootcert the authority that signed the server's certificate?"),

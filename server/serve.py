@@ -172,8 +172,7 @@ def prepare(settings: Config) -> None:
     except OSError as exc:
         raise StartError(f"{exc.filename or settings.data_dir}: {exc.strerror}") from None
     except DatabaseError as exc:
-        name = "PostgreSQL" if settings.is_postgresql else settings.database_path
-        raise StartError(f"{name}: the database cannot be used: {exc}") from None
+        raise StartError(database.explain(exc, settings)) from None
 
 
 def set_up_logging(level: str) -> None:
@@ -198,6 +197,7 @@ class Console:
             uvicorn.Config(
                 "server.console.asgi:application",
                 loop="asyncio",
+                http=protocol(settings.trusted_proxies),
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -35,7 +35,7 @@ class Cluster:
     consoles: list[Server]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cluster(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Started at once on an empty database; the consoles share data folder and secret key."""
     house = House(tmp_path_factory.mktemp("nodes") / "data", database=postgres.new_database())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from server.database import DatabaseProblem
 from tests.nodes.conftest import Cluster
 from tests.postgres import Postgres
 from tests.server.client import Client
-from tests.server_faults.house import P1, House
+from tests.server_faults.house import P1, PROGRAM, House
 
 SECRET = "s3cret-of-the-database"
 
@@ -63,6 +65,45 @@ def test_commands_say_it_in_one_line(postgres: Postgres, tmp_path: Path) -> None
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("coconowork-server: PostgreSQL cannot be used: ")
     assert done.stderr.count("\n") == 1
+    url = postgres.new_database().replace("coconowork@", f"{postgres.new_role(SECRET)}@")
+    passfile = tmp_path / "pgpass"
+    passfile.touch(mode=stat.S_IRUSR | stat.S_IWUSR)
+    passfile.write_text(f"*:*:*:*:{SECRET}")
+    not_ours = House(tmp_path / "data", database=f"{url}?passfile={passfile}")
+    done = not_ours.run("createadmin", "--account=ACME", "--user=admin", stdin="Adm1n-Adm1n\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "let role" in done.stderr
+    assert "own the database" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_createadmin(postgres: Postgres, tmp_path: Path) -> None:
+    """Makes the database's tables and the first administrator; leaves nothing open."""
+    house = House(tmp_path / "data", database=postgres.new_database())
+    arguments = ("createadmin", "--account=ACME", "--user=admin")
+    done = house.run(*arguments, stdin="Adm1n-Adm1n\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert house.query("SELECT username, role FROM console_user") == [("admin", "administrator")]
+    assert "already exists" in house.run(*arguments, stdin="Adm1n-Adm1n\n").stderr
+
+
+def test_metrics_port_in_use(tmp_path: Path) -> None:
+    """The message names the port and the setting."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        house = House(tmp_path / "data")
+        environment = house.environment(METRICS=f"127.0.0.1:{port}")
+        done = subprocess.run(
+            [*PROGRAM, "serve"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert f"port {port} is in use by another program" in done.stderr
+    assert "`metrics`" in done.stderr
 
 
 @pytest.mark.parametrize("role", ["gateway", "console"])
