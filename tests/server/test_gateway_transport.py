@@ -5,20 +5,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import json
 import socket
+import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from agent.core import messages
+from server import loop
+from server.config import Config
 from server.console.models import Device, User
 from server.gateway import transport
 from server.gateway.server import Gateway
 from server.gateway.session import MAX_WAITING, Limits
+from server.serve import tls_context
+from tests.gateway import make_certificate
 from tests.server.client import DEADLINE_S, Client, new_key
 from tests.server.conftest import P1, eventually, in_thread
 
@@ -229,25 +239,30 @@ async def test_keepalive(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
         assert client.socket.close_code == 1006
 
 
-async def test_nothing_is_left_for_the_garbage_collector(gateway: Gateway, user: User) -> None:
-    """Connections come and go without a reference cycle: a collection finds nothing."""
+async def come_and_go(port: int, number: int, tls: ssl.SSLContext | None) -> None:
+    """Some say hello, some goodbye, some nonsense, and some just leave."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+    writer.write(UPGRADE.encode())
+    await reader.readuntil(b"\r\n\r\n")
+    if number % 2:
+        writer.write(Frame(Opcode.TEXT, HELLO).serialize(mask=True))
+        await reader.readuntil(b"}")
+    if number % 3 == 0:
+        writer.write(Frame(Opcode.CLOSE, b"").serialize(mask=True))
+    elif number % 3 == 1:
+        writer.write(b"no frame")
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
 
-    async def come_and_go(number: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
-        writer.write(UPGRADE.encode())
-        await reader.readuntil(b"\r\n\r\n")
-        if number % 2:
-            writer.write(Frame(Opcode.TEXT, HELLO).serialize(mask=True))
-            await reader.readuntil(b"}")
-        if number % 3 == 0:
-            writer.write(Frame(Opcode.CLOSE, b"").serialize(mask=True))
-        elif number % 3 == 1:
-            writer.write(json.dumps("no frame").encode())
-        writer.close()
+
+async def left_by_a_crowd(gateway: Gateway, tls: ssl.SSLContext | None, size: int) -> set[str]:
+    """Which kinds of our objects only the garbage collector gets rid of."""
 
     async def crowd(size: int) -> None:
         for start in range(0, size, 50):
-            await asyncio.gather(*(come_and_go(number) for number in range(start, start + 50)))
+            numbers = range(start, start + 50)
+            await asyncio.gather(*(come_and_go(gateway.port, each, tls) for each in numbers))
 
         async def alone() -> bool:
             return not gateway._listener.wires
@@ -258,7 +273,7 @@ async def test_nothing_is_left_for_the_garbage_collector(gateway: Gateway, user:
     gc.collect()
     gc.disable()
     try:
-        await crowd(500)
+        await crowd(size)
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
         kinds = {type(each).__module__ + "." + type(each).__name__ for each in gc.garbage}
@@ -266,4 +281,52 @@ async def test_nothing_is_left_for_the_garbage_collector(gateway: Gateway, user:
         gc.set_debug(0)
         gc.garbage.clear()
         gc.enable()
-    assert {kind for kind in kinds if kind.startswith(("server.", "websockets."))} == set()
+    return {kind for kind in kinds if kind.startswith(("server.", "websockets."))}
+
+
+async def test_nothing_is_left_for_the_garbage_collector(gateway: Gateway) -> None:
+    """Connections come and go without a reference cycle: a collection finds nothing."""
+    assert await left_by_a_crowd(gateway, None, 500) == set()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_on_the_loop_that_serves(user: User, tmp_path: Path, *, encrypted: bool) -> None:
+    """As the server runs it: logins, an answered ping, and nothing left by those who are gone."""
+    offered, trusted = certificate(tmp_path) if encrypted else (None, None)
+
+    async def work() -> None:
+        assert type(asyncio.get_running_loop()).__module__.startswith("uvloop")
+        extra: dict[str, Any] = {"ssl": trusted} if trusted else {}
+        scheme = "wss" if trusted else "ws"
+        async with Gateway(tls=offered, sweep_interval_s=3600) as gateway:
+            async with Client(gateway.port, scheme=scheme, **extra) as client:
+                await client.log_in(user.username, P1)
+                await (await client.socket.ping())
+                assert await client.try_log_in(user.username, "wrong") == messages.Rejected(
+                    reason="credentials"
+                )
+            assert await left_by_a_crowd(gateway, trusted, 100) == set()
+            staying = await Client(gateway.port, scheme=scheme, **extra).__aenter__()
+            await staying.log_in(user.username, P1)
+        assert (await staying.expect(messages.Bye)).reason == "shutting_down"
+        assert await staying.closed() == 1001
+        await staying.__aexit__(None, None, None)
+
+    with asyncio.Runner(loop_factory=loop.new_loop) as runner:
+        runner.run(work())
+
+
+def certificate(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The server's context and the client's, as `serve` makes the first."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    made = make_certificate("127.0.0.1", key, name, key, (-1, 30))
+    file = folder / "server.pem"
+    file.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        + made.public_bytes(Encoding.PEM)
+    )
+    offered = tls_context(Config(tls_cert=file, tls_key=file))
+    assert offered is not None
+    return offered, ssl.create_default_context(cafile=str(file))
