@@ -13,6 +13,7 @@ from agent.address import (
     is_proxy_url,
     normalise_server,
 )
+from agent.connection import InsecureAddress, open_connection
 
 
 @pytest.mark.parametrize(
@@ -161,3 +162,10 @@ def test_proxy_urls() -> None:
     ]
     assert all(map(is_proxy_url, good))
     assert not any(map(is_proxy_url, bad))
+
+
+async def test_no_connection_without_encryption() -> None:
+    """Whatever way such an address came to the client, it is not even looked up."""
+    for address in ("ws://gw.example.com/gateway", "ws://192.0.2.1/gateway", "ws://127.1.evil/"):
+        with pytest.raises(InsecureAddress):
+            await open_connection(address, proxy=None)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.deadline import ServerClock, days_left, seconds_to_midnight
+from agent.core.deadline import ServerClock, days_left, local_time, seconds_to_midnight
 from agent.core.events import Instant
 
 TOKYO, BERLIN, NEW_YORK = (ZoneInfo(n) for n in ("Asia/Tokyo", "Europe/Berlin", "America/New_York"))
@@ -125,3 +125,10 @@ def test_a_nonsensical_server_harms_nobody(
         assert days_left(end, moment, zone) >= 0
         assert seconds_to_midnight(moment, zone) >= 1
     assert ServerClock(offset_s=clock.offset_s).at(Instant(EXTREMES[1], 1.0)).tzinfo is UTC
+
+
+@pytest.mark.parametrize("zone", [TOKYO, NEW_YORK])
+def test_nonsense_is_shown_all_the_same(zone: tzinfo) -> None:
+    """The last and the first moment there are, which no clock of another zone can show."""
+    assert local_time(datetime.max.replace(tzinfo=UTC), zone).year in {2998, 2999}
+    assert local_time(datetime.min.replace(tzinfo=UTC), zone).year in {1970, 1971}
