@@ -24,11 +24,11 @@ CLIENT = {
         "passwords, on their way to the keyring",
     ),
     "keyring": (
-        "the keyrings of other desktops than Linux's",
+        "Secret Service on Linux, Credential Manager on Windows",
         "passwords, on their way to the keyring",
     ),
     "msgspec": ("decodes and checks every message and file", "all that comes from the network"),
-    "pillow": ("draws the tray icon", "our own pictures only"),
+    "pillow": ("draws the tray icon on Linux; not in the Windows program", "our own pictures"),
     "platformdirs": ("where settings, state and log belong", "names of folders"),
     "pynacl": (
         "libsodium: opens and makes sealed boxes",
