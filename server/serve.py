@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
@@ -26,6 +27,7 @@ from django.core.management import call_command
 from agent.core.messages import PATH
 from server import config, database, loop, metrics
 from server.config import Config
+from server.console.http import protocol
 from server.database import DatabaseProblem
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
             "set `database` to postgresql://user@host/name"
         )
     tls = tls_context(settings)
+    _allow_many_connections()
     with ExitStack() as stack:
         if settings.metrics:
             _serve_metrics(settings.metrics, stack)
@@ -97,6 +100,15 @@ def _serve_metrics(address: str, stack: ExitStack) -> None:
     except OSError as exc:
         raise cannot_listen(host, port, exc, option="the setting `metrics`") from None
     print(f"metrics  http://{host}:{port}/metrics", flush=True)
+
+
+def _allow_many_connections() -> None:
+    """Each takes a file descriptor, of which programs may have few unless they ask for more."""
+    if sys.platform != "win32":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def check_exposure(settings: Config) -> None:
@@ -260,6 +272,10 @@ class Console:
 async def _serve(
     settings: Config, listener: socket.socket | None, tls: ssl.SSLContext | None
 ) -> int:
+    from django.db import DatabaseError
+
+    from server.gateway.store import Unavailable
+
     stop: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     _end_on_signals(stop)
     async with AsyncExitStack() as stack:
@@ -280,6 +296,8 @@ async def _serve(
                 raise cannot_listen(
                     settings.host, settings.gateway_port, exc, option="--gateway-port"
                 ) from None
+            except (DatabaseError, Unavailable) as exc:
+                raise StartError(database.explain(exc.__cause__ or exc, settings)) from None
             scheme = "wss" if tls else "ws"
             said.append(f"gateway  {scheme}://{settings.host}:{gateway.port}{PATH}")
         loop.tune()

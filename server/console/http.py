@@ -1,0 +1,86 @@
+"""uvicorn's HTTP, for a server that strangers reach: who is slow is cut off, who is many waits.
+
+uvicorn itself lets a connection send its request as slowly as it likes, or nothing at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import ClassVar
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from server.config import Network
+
+HEAD_SECONDS = 20.0
+"""From the connection, or the answer before, to the end of a request's head."""
+BODY_SECONDS = 60.0
+"""From there to the end of its body, which is 2 MiB at most."""
+PER_ADDRESS = 500
+"""Connections from one address; an office behind one address has many browsers."""
+
+
+class GuardedProtocol(H11Protocol):
+    """One connection. `trusted` are proxies, which speak for many."""
+
+    trusted: ClassVar[Sequence[Network]] = ()
+    _open: ClassVar[Counter[str]] = Counter()
+    _address = ""
+    _watched: object = None
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        self._address = self.client[0] if self.client else ""
+        self._open[self._address] += 1
+        if self._open[self._address] > PER_ADDRESS and not self._is_proxy():
+            transport.abort()
+        else:
+            self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._open[self._address] -= 1
+        if not self._open[self._address]:
+            del self._open[self._address]
+        self._unset_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def _watch(self) -> None:
+        """Begin to count when a head, or a body, begins to be waited for."""
+        waits_for = self.conn.their_state
+        if waits_for is self._watched or self.transport.is_closing():
+            return
+        self._watched = waits_for
+        self._unset_deadline()
+        seconds = {h11.IDLE: HEAD_SECONDS, h11.SEND_BODY: BODY_SECONDS}.get(waits_for)
+        if seconds is not None:
+            self._deadline = self.loop.call_later(seconds, self.transport.abort)
+
+    def _unset_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _is_proxy(self) -> bool:
+        try:
+            address = ip_address(self._address)
+        except ValueError:
+            return False
+        return any(address in network for network in self.trusted)
+
+
+def protocol(trusted: Sequence[Network]) -> type[GuardedProtocol]:
+    """For one server, behind these proxies."""
+    return type("Protocol", (GuardedProtocol,), {"trusted": trusted, "_open": Counter()})
