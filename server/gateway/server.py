@@ -20,7 +20,7 @@ from server.config import Network
 from server.gateway.address import client_address
 from server.gateway.connections import Connection, Presence, Registry
 from server.gateway.session import Limits, Services, Session
-from server.gateway.store import Store
+from server.gateway.store import Store, Unavailable
 from server.gateway.tasks import Tasks
 from server.gateway.throttle import Throttle
 from server.gateway.transport import Listener, Wire
@@ -187,6 +187,8 @@ class Gateway:
             await asyncio.sleep(self._sweep_interval_s)
             try:
                 await self.sweep()
+            except Unavailable:
+                log.warning("a sweep was cut short: the database is away; the next one tries again")
             except Exception:
                 log.exception("a sweep failed; the next one tries again")
 
