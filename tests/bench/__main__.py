@@ -29,8 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", metavar="NAME", nargs="*", help=", ".join(report.names()))
     parser.add_argument("--short", action="store_true", help="see that they run; writes nothing")
     parser.add_argument("--print", action="store_true", help="write nothing")
+    parser.add_argument("--page", action="store_true", help="write anew what was measured before")
     options = parser.parse_args(arguments)
-    wanted = options.only or report.names()
+    wanted = [] if options.page else options.only or report.names()
     if unknown := set(wanted) - set(report.names()):
         parser.error(f"no such bench: {', '.join(sorted(unknown))}")
     logging.basicConfig(level=logging.WARNING)

@@ -193,7 +193,8 @@ def page(record: dict[str, Entry]) -> str:
         "`make bench` measures all of this again and writes this page; `make bench ONLY=name` "
         "renews one part, `make bench SHORT=1` only tries whether everything runs. Each ratio is "
         "to the baseline or the peer of the same run. What the figures mean for a large "
-        "installation is in [scale.md](scale.md)."
+        "installation is in [scale.md](scale.md). In the picture the dashed lines are the targets: "
+        "red must be reached, green is the ambition."
     )
     parts = [
         "# Benchmarks",

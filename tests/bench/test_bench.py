@@ -24,7 +24,7 @@ def test_every_bench_runs_in_its_short_form(name: str) -> None:
 
 
 def test_the_pages_show_the_newest_figures() -> None:
-    """Nobody has changed a figure by hand, or forgotten to renew a page."""
+    """Nobody has changed a figure by hand, or forgotten `python -m tests.bench --page`."""
     record = report.read_record()
     readme = report.README.read_text(encoding="utf-8")
     assert report.PAGE.read_text(encoding="utf-8") == report.page(record)
