@@ -4,6 +4,7 @@ client.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -15,12 +16,20 @@ from tests.adapters.bus_service import Answer, BusService
 from tests.faults.pc import Pc, until
 from tests.faults.stage import Stage
 from tests.faults.wire import Weather, Wire
-from tests.gateway import Gateway, running
+from tests.gateway import PASSWORD, Gateway, running
+from tests.integration.false_gateway import FalseGateway, Peer, at, false_gateways, seal
+from tests.integration.hostile_scripts import PUSH
 
 pytestmark = pytest.mark.keyring
 
 LOGIND = "org.freedesktop.login1"
 OURS = f"/{LOGIND.replace('.', '/')}/session/_35"
+
+
+@pytest.fixture
+def gateways() -> Iterator[list[FalseGateway]]:
+    with false_gateways(1) as found:
+        yield found
 
 
 @pytest.fixture
@@ -123,6 +132,49 @@ def test_stopped_and_continued(wire: Wire, pc: Pc, gateway: Gateway) -> None:
     os.kill(status["pid"], signal.SIGCONT)
     until(pc.troubles, or_say=pc.log)
     pc.says("standby")
+    pc.check()
+
+
+@pytest.mark.parametrize("step", ["hello", "challenge", "proof"])
+def test_reset_while_it_takes_a_pushed_password(
+    gateways: list[FalseGateway], new_pc: Callable[..., Pc], step: str
+) -> None:
+    """Between the push and its proof: the pushed password is kept beside the stored one, tried
+    first on the next connection, and takes its place."""
+    pushed = "Pushed-77"
+
+    async def cut_off(peer: Peer) -> None:
+        device = (await peer.log_in({PASSWORD: "old"}))["device"]
+        box = {"change_id": "a" * 32, "device_id": device["id"], "password": pushed}
+        sealed = seal(device, json.dumps(box).encode())
+        peer.send({**PUSH, "change_id": "a" * 32, "sealed": sealed, "valid_until": at(9)})
+        while (hello := await peer.receive())["type"] != "hello":
+            pass  # a notice
+        if step != "hello":
+            await peer.challenge(hello)
+        if step == "proof":
+            await peer.receive()
+        gateway.play(right)
+        peer.hang_up()
+
+    async def right(peer: Peer) -> None:
+        await peer.log_in({pushed: "current"})
+
+    gateway = gateways[0]
+    gateway.play(cut_off)
+    pc = new_pc(gateway.address)
+    pc.client.start()
+    until(pc.troubles, or_say=pc.told)
+    assert pc.troubles()[0][0] == "connection_lost"
+    pc.says("standby")
+
+    def is_committed() -> bool:
+        record = pc.stored()
+        return record is not None and (record.password, record.pending) == (pushed, None)
+
+    until(is_committed)
+    assert len(gateway.visits) == 1
+    assert gateway.faults == []
     pc.check()
 
 

@@ -10,6 +10,8 @@ import asyncio
 import hashlib
 import hmac
 import json
+import socket
+import struct
 import threading
 from base64 import b64decode, b64encode
 from collections import deque
@@ -112,7 +114,10 @@ class Peer:
             raise Gone from None
 
     def hang_up(self) -> None:
-        """Cut the connection without a word."""
+        """Cut the connection without a word: an RST, whatever is still to be read."""
+        linger = struct.pack("ii", 1, 0)
+        connection: socket.socket = self._writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self._writer.transport.abort()
 
     async def request(self) -> Request:

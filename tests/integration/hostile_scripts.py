@@ -203,6 +203,9 @@ CASES: dict[str, tuple[Script, str, int | None, float]] = {
         http('407 No\r\nProxy-Authenticate: Basic realm="x"'), "proxy_login", None, LATER_S
     ),
     "429": (http("429 No\r\nRetry-After: 700"), "too_many_requests", None, 700),
+    "429 for ever": (
+        http("429 No\r\nRetry-After: 99999999999"), "too_many_requests", None, 86_400
+    ),
     "500": (http("500 No"), "unavailable", None, SOON_S),
     "503": (http("503 No\r\nRetry-After: 400"), "unavailable", None, 400),
     "503 with a date": (
