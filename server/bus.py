@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from server import config, database, metrics
 
@@ -44,7 +44,10 @@ def publish(user_id: int) -> None:
 
 
 def listening(listener: Listener) -> AbstractAsyncContextManager[None]:
-    """`async with listening(listener)`: it hears what is committed from the entry to the exit."""
+    """`async with listening(listener)`: it hears what is committed from the entry to the exit.
+
+    The entry raises DatabaseError.
+    """
     return _remote(listener) if config.current().is_postgresql else _local.listening(listener)
 
 
@@ -83,8 +86,17 @@ _local = _Local()
 
 @asynccontextmanager
 async def _remote(listener: Listener) -> AsyncIterator[None]:
-    """LISTEN on a connection of its own, on this loop: a thread would wait for the interpreter."""
-    task = asyncio.create_task(_listen_for_ever(await _connect(), listener))
+    """LISTEN on a connection of its own, on this loop: a thread would wait for the interpreter.
+
+    Raise DatabaseError when it cannot begin.
+    """
+    import psycopg
+
+    try:
+        opened = await _connect()
+    except psycopg.Error as exc:
+        raise DatabaseError(str(exc)) from exc
+    task = asyncio.create_task(_listen_for_ever(opened, listener))
     try:
         yield
     finally:

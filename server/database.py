@@ -116,7 +116,7 @@ def check(settings: Config) -> None:
         )
 
 
-def explain(exc: Exception, settings: Config) -> str:
+def explain(exc: BaseException, settings: Config) -> str:
     """What the database said, in one line, and what helps. (It may speak another language.)"""
     said = " ".join(str(exc).split())
     if not settings.is_postgresql:
