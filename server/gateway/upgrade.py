@@ -22,9 +22,7 @@ END = b"\r\n\r\n"
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _VALUE = r"[\t\x20-\x7e\x80-\xff]*"
-_head = re.compile(
-    rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/1\.([01])\r\n((?:{_TOKEN}:{_VALUE}\r\n)*)\r\n"
-)
+_head = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/1\.([01])\r\n((?:{_TOKEN}:{_VALUE}\r\n)*)\r\n")
 _key = re.compile(r"[A-Za-z0-9+/]{22}==")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
