@@ -35,9 +35,10 @@ def run(size: Size) -> list[Figure]:
     with desk.linux_desk() as linux:
         environ = linux.client.environ
         warm = [_start(linux) for _ in range(times)]
-        bare_warm = median(_bare_s(environ) for _ in range(times))
-        cold, bare_cold = [], []
-        for _ in range(size.pick(5, 1)):
+        bare_warm = [_bare_s(environ) for _ in range(times)]
+        cold: list[tuple[float, float]] = []
+        bare_cold: list[float] = []
+        for _ in range(size.pick(5, 0)):
             _drop_caches()
             cold.append(_start(linux))
             _drop_caches()
@@ -52,11 +53,12 @@ def run(size: Size) -> list[Figure]:
             what=f"Linux: to {what}, {how}",
             value=1000 * median(each[number] for each in found),
             unit="ms",
-            baseline=1000 * bare,
+            baseline=1000 * median(bare),
             headline=how == "warm",
         )
-        for how, found, bare in (("warm", warm, bare_warm), ("cold", cold, median(bare_cold)))
+        for how, found, bare in (("warm", warm, bare_warm), ("cold", cold, bare_cold))
         for number, what in enumerate(("the icon", "standby"))
+        if found
     ]
     figures += [
         Figure(what="Linux: imports", value=import_ms, unit="ms", baseline=bare_import_ms),
