@@ -27,10 +27,10 @@ def exe_of(product: Built) -> Path:
 
 
 def test_is_small(product: Built) -> None:
-    """35 MB installed and 14 MB to download, or something came in that does not belong there."""
+    """28 MB installed and 11 MB to download, or something came in that does not belong there."""
     files = [path for path in product.product.onedir.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) < 35 * MEGABYTE
-    assert product.product.setup.stat().st_size < 14 * MEGABYTE
+    assert sum(path.stat().st_size for path in files) < 28 * MEGABYTE
+    assert product.product.setup.stat().st_size < 11 * MEGABYTE
 
 
 def test_what_windows_shows(desktop: Desktop, product: Built) -> None:
@@ -98,7 +98,7 @@ def test_nothing_of_the_workshop_is_inside(desktop: Desktop, product: Built) -> 
     roots = {module.partition(".")[0] for module in modules}
     unwanted = {"pytest", "hypothesis", "server", "tests", "setuptools", "PyInstaller", "django"}
     assert not roots & (
-        unwanted | {"secretstorage", "jeepney", "cryptography", "unittest", "pygments"}
+        unwanted | {"secretstorage", "jeepney", "cryptography", "PIL", "unittest", "pygments"}
     )
     names = {path.name for path in product.product.onedir.rglob("*")}
     assert not {name for name in names if name.endswith((".py", ".c", ".po", ".psd"))}
