@@ -77,6 +77,7 @@ def mosquitto(users: range, *, tls: bool) -> Iterator[tuple[int, int]]:
         "allow_anonymous false",
         f"password_file {passwords}",
         "persistence false",
+        "log_type warning",
         "user root",  # else it gives up the right to read its files; as nobody it changes nothing
     ]
     if tls:
