@@ -32,6 +32,8 @@ _T = TypeVar("_T")
 
 BEAT_SECONDS = 10.0
 RETRY_SECONDS = 1.0
+CHUNK = 1_000
+"""Rows that are locked at once, so that logins do not wait long for them."""
 READY_SECONDS = 25.0
 """How long after the last beat that succeeded the gateway is still ready for clients."""
 
@@ -138,17 +140,12 @@ class Membership:
 
     def _join(self) -> None:
         """A row of its own, and nobody waits yet: not under this name, nor where no gateway is."""
-        with transaction.atomic():
-            _forget(Device.objects.filter(gateway=self._name))
-            Gateway.objects.update_or_create(
-                name=self._name,
-                defaults={
-                    "incarnation": self._incarnation,
-                    "started_at": Now(),
-                    "seen_at": Now(),
-                },
-            )
-            _forget(Device.objects.exclude(gateway__in=Gateway.objects.values("name")))
+        _forget(Device.objects.filter(gateway=self._name))
+        now = {"started_at": Now(), "seen_at": Now()}
+        Gateway.objects.update_or_create(
+            name=self._name, defaults={"incarnation": self._incarnation, **now}
+        )
+        _forget(Device.objects.exclude(gateway__in=Gateway.objects.values("name")))
 
     def _touch(self) -> bool:
         """Whether the row was gone, and had to be made anew."""
@@ -168,9 +165,8 @@ class Membership:
         return made
 
     def _leave(self) -> None:
-        with transaction.atomic():
-            Gateway.objects.filter(name=self._name, incarnation=self._incarnation).delete()
-            _forget(Device.objects.filter(gateway=self._name))
+        Gateway.objects.filter(name=self._name, incarnation=self._incarnation).delete()
+        _forget(Device.objects.filter(gateway=self._name))
 
 
 def _remove_dead() -> None:
@@ -178,15 +174,27 @@ def _remove_dead() -> None:
     for name in Gateway.objects.filter(seen_at__lte=Now() - DEAD_AFTER).values_list(
         "name", flat=True
     ):
-        with transaction.atomic():
-            gone, _ = Gateway.objects.filter(name=name, seen_at__lte=Now() - DEAD_AFTER).delete()
-            if gone:
-                count = _forget(Device.objects.filter(gateway=name))
-                log.warning("gateway %s has died; %d clients waited there", name, count)
+        gone, _ = Gateway.objects.filter(name=name, seen_at__lte=Now() - DEAD_AFTER).delete()
+        if gone:
+            count = _forget(Device.objects.filter(gateway=name))
+            log.warning("gateway %s has died; %d clients waited there", name, count)
 
 
 def _forget(devices: QuerySet[Device]) -> int:
-    return devices.filter(waiting_since__isnull=False).update(waiting_since=None, gateway="")
+    """Nobody waits on these any more; how many that was.
+
+    A row that somebody else has locked is left: a client is just logging in there anew. It would
+    not count anyway, since its gateway has no row.
+    """
+    devices = devices.filter(waiting_since__isnull=False)
+    found = list(devices.order_by("pk").values_list("pk", flat=True))
+    count = 0
+    for start in range(0, len(found), CHUNK):
+        with transaction.atomic():
+            some = devices.filter(pk__in=found[start : start + CHUNK])
+            locked = list(some.select_for_update(skip_locked=True).values_list("pk", flat=True))
+            count += Device.objects.filter(pk__in=locked).update(waiting_since=None, gateway="")
+    return count
 
 
 def _line(exc: Exception) -> str:
