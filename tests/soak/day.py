@@ -151,8 +151,6 @@ class Day:
         """From midnight to midnight."""
         with mock.patch.object(runtime, "instant", self.clock.instant):
             self.runtime.start()
-            self.runtime.post(ev.SignedIn("session-1", ev.SignInKind.SIGN_IN))
-            self.runtime.post(ev.Started())
             self.runtime.join()
         if self._trouble is not None:
             raise self._trouble
@@ -172,6 +170,9 @@ class Day:
     # --- the day
 
     async def _live(self) -> None:
+        # Here, on the loop, whose hours fly by: another thread would come late with it.
+        self.runtime.post(ev.SignedIn("session-1", ev.SignInKind.SIGN_IN))
+        self.runtime.post(ev.Started())
         try:
             while self.clock.now < LAST_HOUR * HOUR_S:
                 hour = int(self.clock.now // HOUR_S) + 1
