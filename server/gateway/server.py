@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from http import HTTPStatus
+from ipaddress import ip_address
 from types import TracebackType
 from typing import Self
 
@@ -19,11 +20,12 @@ from server import bus, metrics
 from server.config import Network
 from server.gateway.address import client_address
 from server.gateway.connections import Connection, Presence, Registry
+from server.gateway.listener import Listener
 from server.gateway.session import Limits, Services, Session
 from server.gateway.store import Store, Unavailable
 from server.gateway.tasks import Tasks
 from server.gateway.throttle import Throttle
-from server.gateway.transport import Listener, Wire
+from server.gateway.transport import Wire
 from server.gateway.updates import Updates
 from server.gateway.upgrade import Answer, Request
 from server.gateway.user_state import user_states
@@ -132,6 +134,16 @@ class Gateway:
         await self._listener.wait_closed()
         await asyncio.wait([self._sweeper])
         await self._stack.aclose()
+
+    def lets_in(self, peer: str, *, opening: int) -> bool:
+        """Whoever opens connections and says nothing shall not use up all that can be open."""
+        if opening < self._limits.unproven_per_address:
+            return True
+        address = ip_address(client_address(peer, (), ()))
+        if any(address in network for network in self._trusted_proxies):
+            return True
+        metrics.connections_refused.labels("too_many_opening").inc()
+        return False
 
     def admit(self, wire: Wire, request: Request) -> str:
         """The address that a request for an upgrade comes from. Raise Answer for any other."""

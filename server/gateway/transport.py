@@ -1,7 +1,8 @@
-"""The sockets of a gateway: upgrade, frames, deadlines and keepalive, without a task for each.
+"""One client's socket: upgrade, frames, deadlines and keepalive, without a task.
 
 A waiting client is an `asyncio.Protocol` around websockets' sans-I/O frames and nothing else;
-one sweep looks after the deadlines of all. So it costs a few KiB and, but for its pings, no time.
+one sweep (`listener.py`) looks after the deadlines of all. So it costs a few KiB and, but for its
+pings, no time.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-import ssl
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import SEND_EOF, Side, State
@@ -21,6 +21,9 @@ from server import metrics
 from server.gateway import upgrade
 from server.gateway.upgrade import Answer, Request
 
+if TYPE_CHECKING:
+    from server.gateway.listener import Listener
+
 log = logging.getLogger(__name__)
 
 OPEN_SECONDS = 10
@@ -28,12 +31,8 @@ OPEN_SECONDS = 10
 PING_SECONDS, PONG_SECONDS = 30, 20
 """A client that was not heard of for so long is pinged; how long it may take to be heard again."""
 CLOSE_SECONDS = 5
-SWEEP_SECONDS = 1
-SLICE = 200
-"""Connections that are looked after before the loop goes on with other things."""
 UNREAD_BYTES = 64 * 1024
 """What a client may leave unread, beyond what the kernel takes, before it is cut off."""
-BACKLOG = 4096
 
 _wire_log = logging.getLogger("server.gateway.wire")
 # At DEBUG the library logs every frame, which nobody may read.
@@ -54,7 +53,11 @@ class Conversation(Protocol):
 
 
 class Endpoint(Protocol):
-    """Decides about requests."""
+    """Decides about connections and requests."""
+
+    def lets_in(self, peer: str, *, opening: int) -> bool:
+        """Whether another connection may come from the address `peer`, of which so many have yet
+        to say what they want."""
 
     def admit(self, wire: Wire, request: Request) -> str:
         """Whom a request for an upgrade comes from. Raise Answer for any other."""
@@ -73,6 +76,7 @@ class Wire(asyncio.Protocol):
     __slots__ = (
         "_allowance",
         "_conversation",
+        "_counted",
         "_due",
         "_frames",
         "_head",
@@ -91,6 +95,8 @@ class Wire(asyncio.Protocol):
         self._due = now + OPEN_SECONDS
         self._heard_at = now
         self._head: bytearray | None = bytearray()
+        self._counted: str | None = None
+        """The address that counts this connection as one that is opening."""
         self._frames: Frames | None = None
         self._parts: bytearray | None = None
         self._conversation: Conversation | None = None
@@ -149,8 +155,11 @@ class Wire(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=UNREAD_BYTES)
         self._listener.wires.add(self)
-        if self._listener.stopping:
+        peer = self.peer
+        if self._listener.stopping or peer is None or not self._listener.lets_in(peer):
             self._transport.abort()
+        else:
+            self._counted = peer
 
     def data_received(self, data: bytes) -> None:
         now = self._listener.loop.time()
@@ -186,9 +195,10 @@ class Wire(asyncio.Protocol):
         self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - it is gone either way
+        self._has_opened()
         self._listener.forget(self)
         self._stage = _Stage.CLOSING
-        self._transport = self._head = self._parts = None
+        self._transport = self._parts = None
         frames, self._frames = self._frames, None
         if frames is not None:
             # The parser and its exception hold on to the frames: nothing is left for the
@@ -245,15 +255,21 @@ class Wire(asyncio.Protocol):
         else:
             self._open(address, accepted, bytes(head[end:]))
 
-    def _answer(self, response: bytes) -> None:
+    def _has_opened(self) -> None:
         self._head = None
+        if self._counted is not None:
+            self._listener.has_opened(self._counted)
+            self._counted = None
+
+    def _answer(self, response: bytes) -> None:
+        self._has_opened()
         if self._transport is not None:
             self._transport.write(response)
             self._write_eof(self._transport)
         self._begin_closing()
 
     def _open(self, address: str, accepted: bytes, rest: bytes) -> None:
-        self._head = None
+        self._has_opened()
         self._stage = _Stage.UNSETTLED
         self._due = self._listener.loop.time() + self._listener.settle_s
         self._frames = Frames(
@@ -314,76 +330,3 @@ class Wire(asyncio.Protocol):
             transport.write_eof()
         else:
             transport.close()
-
-
-class Listener:
-    """Accepts connections, and looks after the deadlines of all that are open."""
-
-    def __init__(
-        self, endpoint: Endpoint, *, frame_burst: int, frames_per_s: float, settle_s: float
-    ) -> None:
-        """A connection may send `frame_burst` frames at once and `frames_per_s` in the long run,
-        and has `settle_s` seconds until `Wire.settle`."""
-        self.endpoint = endpoint
-        self.frame_burst = frame_burst
-        self.frames_per_s = frames_per_s
-        self.settle_s = settle_s
-        self.stopping = False
-        self.wires: set[Wire] = set()
-        self.loop: asyncio.AbstractEventLoop
-        self._server: asyncio.Server
-        self._sweeper: asyncio.Task[None]
-        self._empty = asyncio.Event()
-
-    async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
-        """Raise OSError when it cannot listen there."""
-        self.loop = asyncio.get_running_loop()
-        self._server = await self.loop.create_server(
-            lambda: Wire(self),
-            host,
-            port,
-            ssl=tls,
-            backlog=BACKLOG,
-            ssl_handshake_timeout=OPEN_SECONDS if tls else None,
-            ssl_shutdown_timeout=CLOSE_SECONDS if tls else None,
-        )
-        self._sweeper = asyncio.create_task(self._sweep_for_ever())
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return int(self._server.sockets[0].getsockname()[1])
-
-    def stop(self) -> None:
-        """Accept nothing more, and cut off whose request has yet to come. The others are for the
-        caller to close."""
-        self.stopping = True
-        self._server.close()
-        for wire in list(self.wires):
-            if wire.is_opening:
-                wire.abort()
-
-    async def wait_closed(self) -> None:
-        """Until the last connection is gone: they all must be closing."""
-        if self.wires:
-            self._empty.clear()
-            await self._empty.wait()
-        self._sweeper.cancel()
-        await asyncio.wait([self._sweeper])
-
-    def forget(self, wire: Wire) -> None:
-        """It is gone."""
-        self.wires.discard(wire)
-        if not self.wires:
-            self._empty.set()
-
-    async def _sweep_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            now = self.loop.time()
-            overdue = [wire for wire in self.wires if wire.is_overdue(now)]
-            for number, wire in enumerate(overdue):
-                if wire.is_overdue(now):
-                    wire.look_after(now)
-                if number % SLICE == SLICE - 1:
-                    await asyncio.sleep(0)

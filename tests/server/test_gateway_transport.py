@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from agent.core import messages
 from server import loop
 from server.config import Config
 from server.console.models import Device, User
-from server.gateway import transport
+from server.gateway import listener, transport
 from server.gateway.server import Gateway
 from server.gateway.session import MAX_WAITING, Limits
 from server.serve import tls_context
@@ -56,10 +57,13 @@ async def raw(
 
 
 async def answer(port: int, request: str) -> str:
-    """All that comes back, until the server closes."""
+    """All that comes back, until the server closes. Raise EOFError when that is nothing."""
     async with raw(port) as (reader, writer):
         writer.write(request.encode("latin-1"))
-        return (await reader.read()).decode()
+        said = (await reader.read()).decode()
+    if not said:
+        raise EOFError
+    return said
 
 
 def without(header: str) -> str:
@@ -207,12 +211,37 @@ async def test_who_does_not_upgrade_is_cut_off(
             assert await reader.read() == b""
 
 
+async def test_silent_connections_from_one_address(database: None) -> None:
+    """Above the limit the next one is cut off at once; a proxy's are not, and room comes back."""
+    limits = Limits(unproven_per_address=3)
+    trusting = Gateway(limits=limits, trusted_proxies=[ip_network("127.0.0.0/8")])
+    for gateway, is_full in ((Gateway(limits=limits), True), (trusting, False)):
+        async with gateway, contextlib.AsyncExitStack() as stack:
+            silent = [await stack.enter_async_context(raw(gateway.port)) for _ in range(3)]
+
+            async def all_are_seen(gateway: Gateway = gateway) -> bool:
+                return len(gateway._listener.wires) == 3
+
+            await eventually(all_are_seen)
+            if is_full:
+                with pytest.raises((ConnectionError, EOFError)):
+                    await answer(gateway.port, "GET /healthz HTTP/1.1\r\n\r\n")
+                silent[0][1].close()
+
+                async def there_is_room(gateway: Gateway = gateway) -> bool:
+                    return len(gateway._listener.wires) == 2
+
+                await eventually(there_is_room)
+            said = await answer(gateway.port, "GET /healthz HTTP/1.1\r\n\r\n")
+            assert said.startswith("HTTP/1.1 200 ")
+
+
 async def test_keepalive(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """A silent client is pinged and stays as long as it answers; one that is heard of is not
     pinged; one that does not answer is cut off."""
     monkeypatch.setattr(transport, "PING_SECONDS", 0)
     monkeypatch.setattr(transport, "PONG_SECONDS", 0.1)
-    monkeypatch.setattr(transport, "SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.02)
     async with Gateway() as gateway, Client(gateway.port, ping_interval=None) as client:
         seen: asyncio.Queue[Opcode] = asyncio.Queue()
         receive, is_deaf = client.socket.protocol.recv_frame, False
