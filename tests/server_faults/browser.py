@@ -52,7 +52,8 @@ class Browser:
 
     def submit(self, *, follow: bool = True, **fields: Any) -> Any:
         """Fill in the form of the page that is open, and send it; `follow` redirects."""
-        form = self._browser.select_form("main form")
+        which = f":has([name={next(iter(fields))}])" if fields else ""
+        form = self._browser.select_form(f"main form{which}")
         for name, value in fields.items():
             form.set(name, value)
         return self._browser.submit_selected(timeout=REQUEST_S, allow_redirects=follow)
