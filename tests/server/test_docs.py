@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
+from prometheus_client.metrics import MetricWrapperBase
+
+from server import metrics
 from server.config import Config
 from server.gateway import throttle
 from server.gateway.session import Limits
@@ -26,3 +30,16 @@ def test_limits_are_as_documented() -> None:
     limits = Limits()
     assert f"| {limits.per_address:,} and {limits.unproven_per_address} |" in PAGE
     assert f"| {limits.message_burst} at once, {limits.messages_per_s} a second |" in PAGE
+
+
+def test_every_metric_is_documented() -> None:
+    """And no alert is about one that there is not."""
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
+    table, _, rules = page.partition("## Metrics")[2].partition("## ")[0].partition("groups:")
+    collectors = [each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)]
+    ours = [metric for each in collectors for metric in each.collect()]
+    for metric in ours:
+        name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+        assert re.search(rf"`{name}(\{{\w+\}})?`", table), name
+    series = {f"{each.name}{end}" for each in ours for end in ("", "_total", "_bucket", "_count")}
+    assert set(re.findall(r"coconowork_\w+", rules)) <= series
