@@ -37,6 +37,8 @@ class Updates:
         self._gateway = gateway
         self._due: dict[int, None] = {}
         """Users to look at, in the order in which they changed."""
+        self._later: dict[int, None] = {}
+        """Users to look at when nobody is due, because something may have been missed."""
         self._is_looking = False
         self._missed: set[int] = set()
 
@@ -58,21 +60,21 @@ class Updates:
 
     def _wake_all(self) -> None:
         self._registry.mark_all_stale()
-        self._due.update(dict.fromkeys(self._registry.users()))
+        self._later.update(dict.fromkeys(self._registry.users()))
         self._look()
 
     def _look(self) -> None:
-        if self._due and not self._is_looking:
+        if (self._due or self._later) and not self._is_looking:
             self._is_looking = True
             self._tasks.spawn(self._look_at_all())
 
     async def _look_at_all(self) -> None:
         """Until nobody is due. What is woken while it reads is read again afterwards."""
         try:
-            while self._due:
-                chunk = list(islice(self._due, MAX_USERS))
+            while queue := self._due or self._later:
+                chunk = list(islice(queue, MAX_USERS))
                 for user_id in chunk:
-                    del self._due[user_id]
+                    del queue[user_id]
                 try:
                     await self._look_at(chunk)
                 except Exception:
@@ -80,8 +82,9 @@ class Updates:
                     raise
         finally:
             self._is_looking = False
-            self._missed.update(self._due)
-            self._due.clear()
+            for queue in (self._due, self._later):
+                self._missed.update(queue)
+                queue.clear()
 
     async def _look_at(self, user_ids: Sequence[int]) -> None:
         before = [
