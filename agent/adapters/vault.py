@@ -31,6 +31,8 @@ _LOCKED_ERRORS = {"LockedException", "PromptDismissedException"}
 _MISSING_ERRORS = {"SecretServiceNotAvailableException", "ItemNotFoundException"}
 _LOCKED_ON_DBUS = {"org.freedesktop.Secret.Error.IsLocked"}
 _MISSING_ON_DBUS = ("org.freedesktop.DBus.Error.", "org.freedesktop.Secret.Error.NoSession")
+_FAILED_ON_DBUS = "org.freedesktop.DBus.Error.Failed"
+"""The service is there, and could not do it: its disk is full."""
 
 
 class KeyringVault:
@@ -196,7 +198,7 @@ def _vault_error(exc: Exception) -> VaultError:
     elif (
         isinstance(exc, NoKeyringError | InitError | ConnectionError | TimeoutError)
         or name in _MISSING_ERRORS
-        or dbus_name.startswith(_MISSING_ON_DBUS)
+        or (dbus_name.startswith(_MISSING_ON_DBUS) and dbus_name != _FAILED_ON_DBUS)
     ):
         reason = Reason.VAULT_MISSING
     else:

@@ -212,6 +212,40 @@ def test_a_keyring_that_goes_while_the_client_waits(
     pc.check()
 
 
+@pytest.fixture
+def keyring_disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of the keyring's own, where `keyring` keeps its files."""
+    made = tmp_path / "keyring"
+    made.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", made], check=True)
+    yield made
+    subprocess.run(["umount", "-l", made], check=True)
+
+
+@needs_root
+def test_a_keyring_whose_disk_is_full(
+    keyring_disk: Path, keyring: PrivateKeyring, new_pc: Callable[..., Pc], address: str
+) -> None:
+    """A new password that cannot be stored is refused, aloud; the old one is there, and works
+    after the keyring's restart, too."""
+    pc = new_pc(address, **keyring.environment)
+    pc.client.start()
+    pc.says("standby")
+    before = pc.stored()
+    ballast = fill(keyring_disk)
+    code, said = pc.client.command("update-password", answer=PASSWORD)
+    assert code == 1
+    assert "The password store of this PC has failed." in said
+    pc.says("standby")
+    keyring.stop_service()
+    keyring.start_service()
+    assert pc.stored() == before
+    ballast.unlink()
+    code, said = pc.client.command("update-password", answer=PASSWORD)
+    assert code == 0, said
+    pc.check()
+
+
 # --- the tray
 
 

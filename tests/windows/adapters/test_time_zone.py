@@ -1,0 +1,19 @@
+"""Local time follows the PC's zone while the program runs."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from agent.runtime import follow_time_zone
+
+
+def test_the_zone_is_looked_up_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The C library has looked it up once already; `TZ` goes before the system's setting."""
+    for zone, hour in (("JST-9", 9), ("EST5", 19)):
+        monkeypatch.setenv("TZ", zone)
+        follow_time_zone()
+        assert time.localtime(0).tm_hour == hour
+    monkeypatch.delenv("TZ")
+    follow_time_zone()
