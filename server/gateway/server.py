@@ -151,21 +151,23 @@ class Gateway:
             raise Answer(HTTPStatus.OK, "ok")
         if request.path == READY_PATH:
             if self._stopping or not self._membership.is_ready:
-                raise _later(HTTPStatus.SERVICE_UNAVAILABLE, "not ready")
+                raise _later(HTTPStatus.SERVICE_UNAVAILABLE, "not ready", counted="not_ready")
             raise Answer(HTTPStatus.OK, "ready")
         if request.path != PATH:
             raise Answer(HTTPStatus.NOT_FOUND, "not found")
         if self._stopping:
-            raise _later(HTTPStatus.SERVICE_UNAVAILABLE, "stopping")
+            raise _later(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", counted="stopping")
         peer, forwarded_for = wire.peer, request.values("x-forwarded-for")
         if peer is None:
             raise Answer(HTTPStatus.BAD_REQUEST, "connection lost")
         address = client_address(peer, forwarded_for, self._trusted_proxies)
         registry, limits = self._services.registry, self._limits
         if registry.count(address) >= limits.per_address:
-            raise _later(HTTPStatus.TOO_MANY_REQUESTS, "too many connections")
+            raise _later(HTTPStatus.TOO_MANY_REQUESTS, "too many connections", counted="too_many")
         if registry.count(address, unproven=True) >= limits.unproven_per_address:
-            raise _later(HTTPStatus.TOO_MANY_REQUESTS, "too many connections not logged in")
+            raise _later(
+                HTTPStatus.TOO_MANY_REQUESTS, "too many logins", counted="too_many_unproven"
+            )
         return address
 
     def open(self, wire: Wire, address: str) -> Session:
@@ -205,6 +207,6 @@ class Gateway:
                 log.exception("a sweep failed; the next one tries again")
 
 
-def _later(status: HTTPStatus, text: str) -> Answer:
-    metrics.connections_refused.labels(text.replace(" ", "_")).inc()
+def _later(status: HTTPStatus, text: str, *, counted: str) -> Answer:
+    metrics.connections_refused.labels(counted).inc()
     return Answer(status, text, {"Retry-After": str(RETRY_AFTER_SECONDS)})
