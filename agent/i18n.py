@@ -7,10 +7,13 @@ English text, so English needs no translation and is what everything falls back 
 from __future__ import annotations
 
 import gettext
+import logging
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 DOMAIN = "agent"
 LANGUAGES = ("ja", "en")
@@ -21,10 +24,14 @@ _JAPANESE_PRIMARY_ID = 0x11
 
 
 def translation(language: str = "auto") -> gettext.NullTranslations:
-    """The catalogue for a setting (`auto`, `ja`, `en`); the untranslated texts when it is gone."""
+    """The catalogue for a setting (`auto`, `ja`, `en`); English where it is gone or broken."""
     if language == "auto":
         language = system_language()
-    return gettext.translation(DOMAIN, LOCALE_DIR, languages=[language], fallback=True)
+    try:
+        return gettext.translation(DOMAIN, LOCALE_DIR, languages=[language], fallback=True)
+    except Exception:  # noqa: BLE001 - gettext lets through whatever its parser runs into
+        log.warning("the catalogue for %s is broken", language)
+        return gettext.NullTranslations()
 
 
 def system_language(environ: Mapping[str, str] = os.environ) -> str:

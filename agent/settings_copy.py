@@ -5,6 +5,7 @@ its place, so that a PC that nobody looks after goes on waiting.
 from __future__ import annotations
 
 import logging
+import tomllib
 from pathlib import Path
 
 from agent.files import replace_file
@@ -35,12 +36,21 @@ def set_aside(paths: Paths) -> tuple[Path, bool]:
 
     Raise OSError, with the broken file where it was.
     """
-    file, copy = paths.config_file.resolve(), copy_of(paths)
+    file, good = paths.config_file.resolve(), _good_copy(paths)
     aside = file.with_name(f"{file.name}.broken")
-    good = copy.read_bytes() if copy.exists() else None
     replace_file(aside, file.read_bytes())
     if good is None:
         file.unlink()
     else:
         replace_file(file, good)
     return aside, good is not None
+
+
+def _good_copy(paths: Paths) -> bytes | None:
+    """What is in the copy, unless that is broken itself."""
+    try:
+        data = copy_of(paths).read_bytes()
+        tomllib.loads(data.decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return data or None

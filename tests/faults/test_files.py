@@ -4,6 +4,7 @@ and whatever a file holds, the client goes on and says what it has set aside.
 
 from __future__ import annotations
 
+import gettext
 import itertools
 import logging
 import signal
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import settings, settings_copy
+from agent import i18n, settings, settings_copy
 from agent.__main__ import main
 from agent.adapters.fakes import FakeVault
 from agent.adapters.memory_file import MemoryFile
@@ -251,3 +252,28 @@ def test_without_a_copy_the_user_is_asked(
     told = capsys.readouterr().err
     assert "client.toml.broken に変更しました。もう一度ログインしてください。" in told
     assert not file.exists()
+
+
+def test_a_copy_that_is_broken_too(tmp_path: Path) -> None:
+    """It takes nobody's place: there are no settings then, and the user is asked."""
+    paths = paths_in(tmp_path)
+    settings.save_identity(paths, TANAKA)
+    for file in (paths.config_file, settings_copy.copy_of(paths)):
+        file.write_bytes(bytes(80))
+    aside, restored = settings_copy.set_aside(paths)
+    assert not restored
+    assert aside.read_bytes() == bytes(80)
+    assert settings.load(paths, environ={}).identity is None
+
+
+def test_damaged_catalogues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A translation that cannot be read is none: the program speaks English, and starts."""
+    monkeypatch.setattr(i18n, "LOCALE_DIR", tmp_path)
+    file = tmp_path / "ja" / "LC_MESSAGES" / "agent.mo"
+    file.parent.mkdir(parents=True)
+    good = next(Path(i18n.__file__).parent.glob("locale/ja/LC_MESSAGES/agent.mo")).read_bytes()
+    head = [good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :] for at in range(200)]
+    for data in [*(good[:at] for at in range(0, len(good), 401)), *head]:
+        file.write_bytes(data)
+        gettext._translations.clear()  # type: ignore[attr-defined] # what it has read before
+        assert isinstance(i18n.translation("ja").gettext("Stopped"), str)
