@@ -27,26 +27,31 @@ from tests.server_faults.browser import Browser
 from tests.server_faults.house import ADMIN, ADMIN_PASSWORD, P1, P2, House, Server, eventually
 
 CLIENTS = int(os.environ.get("AWAY_CLIENTS", "30"))
+PCS_PER_USER = 20
 AWAY_S = float(os.environ.get("AWAY_S", "1"))
 WAITING = "SELECT count(*) FROM console_device WHERE waiting_since IS NOT NULL"
 
 
 @asynccontextmanager
-async def crowd(server: Server, username: str, number: int) -> AsyncIterator[list[Client]]:
-    """So many PCs of one user, waiting."""
-    clients = [Client(server.gateway) for _ in range(number)]
+async def crowd(house: House, server: Server) -> AsyncIterator[list[Client]]:
+    """Waiting PCs: some of tanaka's, and those of others."""
+    names = [f"user{number // PCS_PER_USER}" for number in range(CLIENTS)]
+    names[:PCS_PER_USER] = ["tanaka"] * len(names[:PCS_PER_USER])
+    for name in sorted(set(names)):
+        house.add_user(name)
+    clients = [Client(server.gateway) for _ in names]
     doors = asyncio.Semaphore(20)
 
-    async def come(client: Client) -> None:
+    async def come(client: Client, name: str) -> None:
         async with doors:
             await client.__aenter__()
-            assert (await client.log_in(username, P1)).password == "current"
+            assert (await client.log_in(name, P1)).password == "current"
 
     try:
-        await asyncio.gather(*(come(client) for client in clients))
+        await asyncio.gather(*map(come, clients, names))
         yield clients
     finally:
-        await asyncio.gather(*(client.socket.close() for client in clients))
+        await asyncio.gather(*(each.socket.close() for each in clients if hasattr(each, "socket")))
 
 
 async def is_there(client: Client) -> bool:
@@ -103,7 +108,7 @@ async def all_is_well(house: House, server: Server, clients: list[Client]) -> No
         assert await asyncio.to_thread(browser.log_in, "tanaka", P1)
         answer = await asyncio.to_thread(browser.change_password, P1, P2)
         assert "/password/changed/" in answer.url
-    for client in clients[:20]:
+    for client in clients[: PCS_PER_USER - 1]:
         pushed = await client.expect(messages.PasswordChanged)
         assert client.open(pushed.sealed)["password"] == P2
     assert (await clients[0].log_in("tanaka", P2)).password == "current"
@@ -138,9 +143,8 @@ def paused(postgres: Postgres) -> Iterator[None]:
 async def test_postgresql_is_stopped(house_on_postgres: House, postgres: Postgres) -> None:
     """Connections are refused, so everybody is told at once."""
     house = house_on_postgres
-    house.add_user("tanaka")
     with house.serving() as server:
-        async with crowd(server, "tanaka", CLIENTS) as clients:
+        async with crowd(house, server) as clients:
             leaver = clients.pop()
             with stopped(postgres):
                 await asyncio.gather(
@@ -161,9 +165,8 @@ async def test_postgresql_is_stopped(house_on_postgres: House, postgres: Postgre
 async def test_postgresql_stands_still(house_on_postgres: House, postgres: Postgres) -> None:
     """Connections are open and nothing answers: a page gives up, whoever waits goes on waiting."""
     house = house_on_postgres
-    house.add_user("tanaka")
     with house.serving() as server:
-        async with crowd(server, "tanaka", CLIENTS) as clients:
+        async with crowd(house, server) as clients:
             leaver = clients.pop()
             with paused(postgres), Browser(server.console) as browser:
                 await leaver.socket.close()
@@ -198,9 +201,8 @@ def _page(house: House) -> int:
 @pytest.mark.timeout(120 + AWAY_S * 4)
 async def test_disk_is_full(house: House) -> None:
     """SQLite can be read and not be written: who waits goes on waiting, a change is not done."""
-    house.add_user("tanaka")
     with house.serving() as server:
-        async with crowd(server, "tanaka", CLIENTS) as clients:
+        async with crowd(house, server) as clients:
             with Browser(server.console) as browser:
                 assert browser.log_in("tanaka", P1)
                 leaver = clients.pop()
@@ -237,9 +239,8 @@ def locked(file: Path) -> Iterator[None]:
 @pytest.mark.timeout(120 + AWAY_S * 4)
 async def test_sqlite_is_locked(house: House) -> None:
     """Whoever writes waits for it, for 20 s; pages that only read are shown; nothing is lost."""
-    house.add_user("tanaka")
     with house.serving() as server:
-        async with crowd(server, "tanaka", CLIENTS) as clients:
+        async with crowd(house, server) as clients:
             leaver = clients.pop()
             with Browser(server.console) as browser, Browser(server.console) as reader:
                 with locked(house.file):
