@@ -5,6 +5,7 @@ Connections have numbers, by which late events of an earlier one are told; 0 is 
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -14,7 +15,7 @@ from agent.core import effects as do
 from agent.core import messages as msg
 from agent.core.effects import Outbox
 from agent.core.events import Timer
-from agent.core.handshake import Handshake
+from agent.core.handshake import Handshake, Keys
 
 LOGIN_S = 20.0
 """Seconds that a login may take once the connection stands."""
@@ -58,6 +59,7 @@ class Link:
         self.up = False
         self.attempt: Attempt | None = None
         self.standing: Standing | None = None
+        self._keys: Keys | None = None
 
     def open(self, server: str) -> None:
         """Connect anew; `connected` when it stands."""
@@ -81,6 +83,7 @@ class Link:
             self._do(do.Disconnect(self.number))
         self.end_attempt()
         self.number, self.up, self.standing, self._refusals = 0, False, None, 0
+        self._keys = None
 
     def send(self, message: msg.ClientMessage) -> None:
         """Send, or drop it when there is no connection."""
@@ -115,8 +118,17 @@ class Link:
 
     def welcomed(self) -> None:
         """The login in flight has succeeded."""
+        if self.attempt is not None:
+            self._keys = self.attempt.handshake.keys
         self._refusals = 0
         self.end_attempt()
+
+    def has_signed(self, push: msg.PasswordChanged) -> bool:
+        """Whether it comes from who has proven to know the verifier at the last login."""
+        if self._keys is None or push.signature is None:
+            return False
+        right = msg.push_signature(self._keys.server, change_id=push.change_id, sealed=push.sealed)
+        return hmac.compare_digest(right, push.signature)
 
     def refused(self) -> bool:
         """The login in flight was refused; whether the server hears another one after it."""

@@ -101,8 +101,10 @@ class Logins:
                 self._welcome(message)
             case msg.Rejected():
                 self._rejected(message)
-            case msg.PasswordChanged() if self._link.standing:
+            case msg.PasswordChanged() if self._link.standing and self._link.has_signed(message):
                 self._updates.pushed(message)
+            case msg.PasswordChanged() if self._link.standing:
+                self._host.lost(Failure(Reason.IMPOSTOR, detail="a push that is not signed"))
             case msg.PasswordStatus() if self._link.standing:
                 self.stand(message)
                 if self._host.state is not State.UPDATING:

@@ -6,7 +6,9 @@ msgspec checks every field while it decodes, so whatever leaves `decode_*` is we
 
 from __future__ import annotations
 
+import hmac
 import re
+from base64 import b64encode
 from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
@@ -118,6 +120,8 @@ class PasswordChanged(Message, frozen=True, tag="password_changed"):
     change_id: Hex32
     sealed: Annotated[str, Meta(min_length=64, max_length=8192)]
     valid_until: UtcTime
+    signature: PublicKey | None = None
+    """Of `push_signature`. A client takes no push without it."""
 
 
 class PasswordStatus(Message, frozen=True, tag="password_status"):
@@ -147,6 +151,16 @@ class SealedPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def __repr__(self) -> str:
         return f"SealedPassword(change_id={self.change_id!r})"
+
+
+def push_signature(server_key: bytes, *, change_id: str, sealed: str) -> str:
+    """What only a server can say that knows the verifier which the connection was logged in by.
+
+    Without it, whoever passes a login on between client and server could push a password of its
+    own making: the login that proves it afterwards says only that the server knows that one.
+    """
+    signed = f"push,{change_id},{sealed}".encode()
+    return b64encode(hmac.digest(server_key, signed, "sha256")).decode()
 
 
 ClientMessage = Hello | Proof | Notice | UpdateFailed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from websockets.frames import CloseCode
@@ -37,6 +37,8 @@ class Connection:
     presence: Presence | None = None
     standing: Standing | None = None
     """What its password is good for; there exactly when `presence` is."""
+    server_key: bytes = field(default=b"", repr=False)
+    """Of the verifier that it has logged in by: signs what is pushed to it."""
     pushed: frozenset[str] = frozenset()
     """Changes that it was sent since it last logged in."""
     serial: int = 0

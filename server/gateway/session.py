@@ -288,16 +288,17 @@ class Session:
         else:
             services.throttle.accepted(user=attempt.username, address=connection.address)
             presence = Presence(user_id, attempt.device.id, outcome.device_pk, waiting_since)
-            self._welcome(presence, outcome, proven.server_final)
+            self._welcome(presence, outcome, proven)
             metrics.login_seconds.observe(asyncio.get_running_loop().time() - attempt.started_at)
             if before is not None and not same:
                 services.store.gone(before.device_pk, before.waiting_since)
 
-    def _welcome(self, presence: Presence, outcome: LoggedIn, server_final: str) -> None:
+    def _welcome(self, presence: Presence, outcome: LoggedIn, proven: Proven) -> None:
         connection, services = self._connection, self._services
         self._refusals = 0
         connection.wire.settle()
         older = services.registry.join(connection, presence, outcome.standing)
+        connection.server_key = proven.candidate.verifier.server_key
         if older is not None and older is not connection:
             older.end(Bye(reason="superseded"), CloseCode.NORMAL_CLOSURE)
         _accepted[outcome.standing.password].inc()
@@ -309,7 +310,7 @@ class Session:
         )
         connection.send(
             Welcome(
-                scram=server_final,
+                scram=proven.server_final,
                 password=outcome.standing.password,
                 valid_until=outcome.standing.valid_until,
                 server_time=clock.now(),

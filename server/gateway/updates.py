@@ -13,7 +13,7 @@ from itertools import islice
 
 from websockets.frames import CloseCode
 
-from agent.core.messages import Bye, PasswordChanged, PasswordStatus, Rejected
+from agent.core.messages import Bye, PasswordChanged, PasswordStatus, Rejected, push_signature
 from server import clock, metrics
 from server.gateway.connections import Connection, Presence, Registry
 from server.gateway.store import Store
@@ -161,6 +161,11 @@ def push(connection: Connection, pending: Sequence[tuple[str, str]]) -> bool:
         connection.pushed |= {change_id}
         metrics.pushes_sent.inc()
         connection.send(
-            PasswordChanged(change_id=change_id, sealed=sealed, valid_until=standing.valid_until)
+            PasswordChanged(
+                change_id=change_id,
+                sealed=sealed,
+                valid_until=standing.valid_until,
+                signature=push_signature(connection.server_key, change_id=change_id, sealed=sealed),
+            )
         )
     return bool(unsent)

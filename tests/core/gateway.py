@@ -173,8 +173,17 @@ class Session:
         if not change or change in self.pushed:
             return False
         self.pushed.add(change)
-        self.say(msg.PasswordChanged(change_id=change, sealed=sealed, valid_until=self.told[1]))
+        self.say(self.signed(change, sealed, self.told[1]))
         return True
+
+    def signed(self, change: str, sealed: str, until: datetime) -> msg.PasswordChanged:
+        """A push as the server signs it for the login that stands."""
+        assert self.account is not None
+        server_key = _verifier(self.password, SALTS[self.account.name])[2]
+        signature = msg.push_signature(server_key, change_id=change, sealed=sealed)
+        return msg.PasswordChanged(
+            change_id=change, sealed=sealed, valid_until=until, signature=signature
+        )
 
     def refresh(self) -> None:
         """Bring a waiting client to where its user is now."""

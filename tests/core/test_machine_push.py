@@ -235,11 +235,30 @@ def test_a_box_that_does_not_open(spoil: Callable[[str], str]) -> None:
     assert isinstance(event, ev.Received)
     assert isinstance(event.message, msg.PasswordChanged)
     sealed = spoil(event.message.sealed)
-    world.session.say(msg.PasswordChanged(change_id=change, sealed=sealed, valid_until=UNTIL))
+    world.session.say(world.session.signed(change, sealed, UNTIL))
     world.release("server")
     assert world.failed == [msg.UpdateFailed(change_id=change, reason="unreadable")]
     assert world.state is State.STANDBY_OLD_PASSWORD
     assert writes(world.performed) == []
+
+
+@pytest.mark.parametrize("signed_by", [None, P2, P3])
+def test_a_push_that_is_not_signed_is_an_impostors(signed_by: str | None) -> None:
+    """Who is in the middle of a right login could prove a password of its own: it is not tried."""
+    world = waiting()
+    before = dict(world.vault)
+    session, device = world.session, world.session.device
+    assert device
+    sealed = world.seal(P2, "a" * 32, device)
+    right = session.signed("a" * 32, sealed, UNTIL)
+    session.password = signed_by or session.password
+    other = session.signed("a" * 32, sealed, UNTIL)
+    session.say(replace(right, signature=other.signature if signed_by else None))
+    world.run()
+    assert world.state is State.WAITING
+    assert world.view.reason is Reason.IMPOSTOR
+    assert world.vault == before
+    assert P2 not in world.tried
 
 
 def test_a_box_for_another_device_or_change() -> None:
@@ -251,9 +270,7 @@ def test_a_box_for_another_device_or_change() -> None:
         ("a" * 32, world.seal(P2, "b" * 32, device)),
         ("a" * 32, world.seal(P2, "a" * 32, msg.Device(**{**_fields(device), "id": "0" * 32}))),
     ):
-        world.session.say(
-            msg.PasswordChanged(change_id=change_id, sealed=sealed, valid_until=UNTIL)
-        )
+        world.session.say(world.session.signed(change_id, sealed, UNTIL))
         world.run()
         assert world.failed.pop() == msg.UpdateFailed(change_id=change_id, reason="unreadable")
     assert writes(world.performed) == []
@@ -278,7 +295,7 @@ def test_a_password_that_saslprep_refuses() -> None:
     device = world.session.device
     assert device is not None
     sealed = world.seal("a\u0007b", "a" * 32, device)
-    world.session.say(msg.PasswordChanged(change_id="a" * 32, sealed=sealed, valid_until=UNTIL))
+    world.session.say(world.session.signed("a" * 32, sealed, UNTIL))
     world.run()
     assert world.failed == [msg.UpdateFailed(change_id="a" * 32, reason="refused")]
     assert world.vault[HOME].pending is None

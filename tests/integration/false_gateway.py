@@ -59,6 +59,14 @@ def server_final(password: str, hello: Json, challenge: str, proof: str) -> str 
     return f"v={b64encode(hmac.digest(server_key, auth, 'sha256')).decode()}"
 
 
+def sign(password: str, change_id: str, sealed: str) -> str:
+    """What a server that knows the verifier of `password` adds to a push."""
+    server_key = hmac.digest(salted(password), b"Server Key", "sha256")
+    return b64encode(
+        hmac.digest(server_key, f"push,{change_id},{sealed}".encode(), "sha256")
+    ).decode()
+
+
 def at(days: float = 0) -> str:
     """A time on the wire, so many days from now."""
     return (datetime.now(UTC) + timedelta(days=days)).isoformat().replace("+00:00", "Z")

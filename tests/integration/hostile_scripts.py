@@ -9,7 +9,7 @@ from typing import Any
 
 from websockets.frames import Close, Opcode
 
-from tests.integration.false_gateway import Peer, Script, at, seal
+from tests.integration.false_gateway import Peer, Script, at, seal, sign
 
 NEXT = "Pushed-22"
 SOON_S, LATER_S = 0.3, 6.0
@@ -332,6 +332,15 @@ FLOODS: dict[str, Script] = {
     ),
     "pings whose answers nobody reads": unread_pongs,
 }  # fmt: skip
+
+
+def push(
+    change_id: str, sealed: str, *, signed_by: str = "Current-1", **more: Any
+) -> dict[str, Any]:
+    """A push as the right server says it to who has logged in with `signed_by`."""
+    signature = sign(signed_by, change_id, sealed)
+    right = {**PUSH, "change_id": change_id, "sealed": sealed, "valid_until": at(9)}
+    return {**right, "signature": signature, **more}
 
 
 def box(device: dict[str, Any], **fields: Any) -> bytes:

@@ -25,9 +25,9 @@ from tests.integration.conftest import ROOT
 from tests.integration.false_gateway import (
     FalseGateway,
     Peer,
-    at,
     false_gateways,
     seal,
+    sign,
 )
 from tests.integration.hostile_scripts import (
     BOXES,
@@ -36,13 +36,13 @@ from tests.integration.hostile_scripts import (
     FLOODS,
     LATER_S,
     NEXT,
-    PUSH,
     SOON_S,
     answering,
     box,
     frame,
     hanging_up,
     http,
+    push,
     raw,
     text,
     welcome,
@@ -290,7 +290,7 @@ def test_a_box_that_is_not_for_us(pc: Pc, case: str) -> None:
     async def script(peer: Peer) -> None:
         hello = await peer.log_in({PASSWORD: "current"})
         sealed = boxed(hello["device"])
-        peer.send({**PUSH, "change_id": "a" * 32, "sealed": sealed, "valid_until": at(9)})
+        peer.send(push("a" * 32, sealed))
         reports.append(await peer.receive())
 
     before = pc.stored()
@@ -309,7 +309,7 @@ def test_a_pushed_password_is_kept_only_when_it_is_proven(pc: Pc) -> None:
     async def impostor_at_the_end(peer: Peer) -> None:
         hello = await peer.log_in({PASSWORD: "current"})
         sealed = seal(hello["device"], box(hello["device"]))
-        peer.send({**PUSH, "change_id": "a" * 32, "sealed": sealed, "valid_until": at(9)})
+        peer.send(push("a" * 32, sealed))
         await peer.challenge(await peer.receive())
         await peer.receive()
         peer.send(welcome(EARLIER_SIGNATURE))
@@ -330,6 +330,31 @@ def test_a_pushed_password_is_kept_only_when_it_is_proven(pc: Pc) -> None:
     wait(lambda: pc.stored() == before, or_say=pc.stored)
 
 
+@pytest.mark.parametrize("signature", [None, "forged", "of another", "of the box it knows"])
+def test_who_passes_a_login_on_pushes_nothing(pc: Pc, signature: str | None) -> None:
+    """In the middle of a login that was right, but without the verifier: nothing is stored.
+
+    The password in its box would be proven by its own server; that must not come to pass.
+    """
+
+    async def in_the_middle(peer: Peer) -> None:
+        device = (await peer.log_in({PASSWORD: "current"}))["device"]
+        sealed = seal(device, box(device))
+        forged: dict[str | None, dict[str, Any]] = {
+            None: {"signature": None},
+            "forged": {"signature": "A" * 43 + "="},
+            "of another": {"signature": sign(NEXT, "a" * 32, sealed)},
+            "of the box it knows": {"sealed": seal(device, box(device))},
+        }
+        peer.send({**push("a" * 32, sealed), **forged[signature]})
+
+    before = pc.stored()
+    pc.meets(in_the_middle)
+    pc.says("waiting", "impostor")
+    assert pc.stored() == before
+    pc.is_fine_with_an_honest_server()
+
+
 def test_two_pushes_at_once(pc: Pc) -> None:
     """The second comes while the first is being proven, and is the one that is kept."""
 
@@ -340,7 +365,7 @@ def test_two_pushes_at_once(pc: Pc) -> None:
         for change_id, password in (("a" * 32, NEXT), ("b" * 32, LAST)):
             plain = box(device, change_id=change_id, password=password)
             sealed = seal(device, plain)
-            peer.send({**PUSH, "change_id": change_id, "sealed": sealed, "valid_until": at(9)})
+            peer.send(push(change_id, sealed))
             hello = hello or await peer.receive()
         while True:
             await peer.log_in(passwords, hello)

@@ -54,6 +54,10 @@ def test_the_push_of_the_example() -> None:
     """The box opens, for the device of the example, to the text under it."""
     message = messages.decode_from_server(EXAMPLES[4])
     assert isinstance(message, messages.PasswordChanged)
+    salted = hashlib.pbkdf2_hmac("sha256", b"Passw0rd!", bytes(range(16)), 600_000)
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    signed = f"push,{message.change_id},{message.sealed}".encode()
+    assert message.signature == b64encode(hmac.digest(server_key, signed, "sha256")).decode()
     pending = open_push(message, DEVICE_KEY)
     sealed = messages.SealedPassword(
         change_id=pending.change_id,
