@@ -10,6 +10,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from server import metrics
 from server.config import Config
+from server.console import http, lockout, middleware
 from server.gateway import throttle
 from server.gateway.session import Limits
 
@@ -43,3 +44,15 @@ def test_every_metric_is_documented() -> None:
         assert re.search(rf"`{name}(\{{\w+\}})?`", table), name
     series = {f"{each.name}{end}" for each in ours for end in ("", "_total", "_bucket", "_count")}
     assert set(re.findall(r"coconowork_\w+", rules)) <= series
+
+
+def test_limits_of_the_console_are_as_documented() -> None:
+    """The same for the pages."""
+    limits = PAGE.partition("## Limits of the console")[2].partition("## ")[0]
+    assert f"| {http.PER_ADDRESS} | cut off |" in limits
+    assert f"| {http.HEAD_SECONDS:.0f} s | cut off |" in limits
+    assert f"| {http.BODY_SECONDS:.0f} s, {middleware.MAX_BODY_BYTES >> 20} MiB |" in limits
+    assert f"| {middleware.PAGE_SECONDS:.0f} s | 503 with `Retry-After` |" in limits
+    wrong = (lockout.LIMIT_USER_AND_ADDRESS, lockout.LIMIT_USER, lockout.LIMIT_ADDRESS)
+    minutes = lockout.WINDOW.total_seconds() // 60
+    assert f"| {wrong[0]}, {wrong[1]}, {wrong[2]} in {minutes:.0f} minutes | 429 |" in limits
