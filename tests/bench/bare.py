@@ -22,7 +22,12 @@ from tests.bench.heart import Heart, obey
 _NOW = datetime.now(UTC)
 _CHALLENGE = encode(Challenge(scram=f"r={'n' * 56},s=YSBzYWx0IGZvciBiZW5jaA==,i=600000"))
 _WELCOME = encode(Welcome(scram=f"v={'s' * 43}=", password="current", server_time=_NOW))
-_PUSH = encode(PasswordChanged(change_id="0" * 32, sealed="x" * 208, valid_until=_NOW))
+PUSH = encode(
+    PasswordChanged(
+        change_id="0" * 32, sealed="x" * 224, valid_until=_NOW, signature=f"{'s' * 43}="
+    )
+)
+"""As large as a real one."""
 _BYE = encode(Bye(reason="shutting_down", retry_after_s=10))
 _waiting: dict[int, ServerConnection] = {}
 """By the number in the client's user name."""
@@ -49,7 +54,7 @@ async def _talk(connection: ServerConnection) -> None:
 def _push(loop: asyncio.AbstractEventLoop, number: int) -> int:
     """To this client; when it was told to."""
     now = time.monotonic_ns()
-    asyncio.run_coroutine_threadsafe(_waiting[number].send(_PUSH, text=True), loop)
+    asyncio.run_coroutine_threadsafe(_waiting[number].send(PUSH, text=True), loop)
     return now
 
 

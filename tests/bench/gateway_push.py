@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from tests.bench import machine, peers, people, stage
+from tests.bench.bare import PUSH
 from tests.bench.load import Load, LoadError, Spec
 from tests.bench.report import Figure, Size
 from tests.bench.seed import CROWD
@@ -166,9 +167,7 @@ def _peer(size: Size) -> dict[str, Phase]:
                 size,
                 probe,
                 others,
-                push=lambda number: int(
-                    load.call("publish", topic=f"pc/{number}", payload=b"x" * 320)
-                ),
+                push=lambda number: int(load.call("publish", topic=f"pc/{number}", payload=PUSH)),
             )
 
 
