@@ -15,8 +15,8 @@ from tests.faults.pc import Pc, until
 from tests.faults.stage import Stage
 from tests.faults.wire import Wire
 from tests.gateway import PASSWORD, Gateway, running
-from tests.integration.false_gateway import FalseGateway, Peer, at, false_gateways, seal
-from tests.integration.hostile_scripts import PUSH
+from tests.integration.false_gateway import FalseGateway, Peer, false_gateways, seal
+from tests.integration.hostile_scripts import push
 
 pytestmark = pytest.mark.keyring
 
@@ -145,7 +145,7 @@ def test_reset_while_it_takes_a_pushed_password(
         device = (await peer.log_in({PASSWORD: "old"}))["device"]
         box = {"change_id": "a" * 32, "device_id": device["id"], "password": pushed}
         sealed = seal(device, json.dumps(box).encode())
-        peer.send({**PUSH, "change_id": "a" * 32, "sealed": sealed, "valid_until": at(9)})
+        peer.send(push("a" * 32, sealed, signed_by=PASSWORD))
         while (hello := await peer.receive())["type"] != "hello":
             pass  # a notice
         if step == "proof":
