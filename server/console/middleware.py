@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
+
+log = logging.getLogger(__name__)
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -122,24 +125,41 @@ def limit_time(app: AsgiApp, *, seconds: float = PAGE_SECONDS) -> AsgiApp:
     however long it takes: whoever sent it has to know how it ended.
     """
 
+    left: set[asyncio.Future[None]] = set()
+
+    def forget(page: asyncio.Future[None]) -> None:
+        left.discard(page)
+        if not page.cancelled() and (exc := page.exception()) is not None:
+            log.warning("a page that was given up has failed: %s", type(exc).__name__)
+
     async def limited(scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"}:
             await app(scope, receive, send)
             return
-        started = False
+        began = asyncio.Event()
+        given_up = False
 
         async def noted(message: Any) -> None:
-            nonlocal started
-            started = True
-            deadline.reschedule(None)
-            await send(message)
+            if not given_up:
+                began.set()
+                await send(message)
 
+        page = asyncio.ensure_future(app(scope, receive, noted))
+        page.add_done_callback(lambda _: began.set())
         try:
-            async with asyncio.timeout(seconds) as deadline:
-                await app(scope, receive, noted)
+            async with asyncio.timeout(seconds):
+                await began.wait()
         except TimeoutError:
-            if not started:
-                await _unavailable(send)
+            # Its thread cannot be stopped, and cancelling would wait for it.
+            given_up = True
+            left.add(page)
+            page.add_done_callback(forget)
+            await _unavailable(send)
+        except asyncio.CancelledError:
+            page.cancel()
+            raise
+        else:
+            await page
 
     return limited
 
