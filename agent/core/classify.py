@@ -79,6 +79,8 @@ def classify(exc: BaseException, *, proxy: bool) -> Failure:
             return Failure(Reason.TIMED_OUT, detail=detail)
         case socket.gaierror() if not proxy:
             return Failure(Reason.NO_SUCH_HOST, detail=f"{detail} {exc.errno}")
+        case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError() if not proxy:
+            return Failure(Reason.CONNECTION_LOST, detail=f"{detail} {exc.errno or ''}".strip())
         case OSError():
             reason = Reason.PROXY_UNREACHABLE if proxy else Reason.UNREACHABLE
             return Failure(reason, detail=f"{detail} {exc.errno or ''}".strip())
