@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Callable
 
 from server.gateway.transport import CLOSE_SECONDS, OPEN_SECONDS, Endpoint, Wire
 
@@ -29,6 +30,9 @@ class Listener:
         self.settle_s = settle_s
         self.stopping = False
         self.wires: set[Wire] = set()
+        self.is_encrypted = False
+        self._soon: deque[Callable[[], None]] = deque()
+        self._is_working = False
         self._opening: Counter[str] = Counter()
         self.loop: asyncio.AbstractEventLoop
         self._server: asyncio.Server
@@ -38,6 +42,7 @@ class Listener:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         """Raise OSError when it cannot listen there."""
         self.loop = asyncio.get_running_loop()
+        self.is_encrypted = tls is not None
         self._server = await self.loop.create_server(
             lambda: Wire(self),
             host,
@@ -89,6 +94,23 @@ class Listener:
         self.wires.discard(wire)
         if not self.wires:
             self._empty.set()
+
+    def soon(self, work: Callable[[], None]) -> None:
+        """Do it in its turn. When thousands of connections end at once, what has to be done for
+        each must not hold up everybody else."""
+        self._soon.append(work)
+        if not self._is_working:
+            self._is_working = True
+            self.loop.call_soon(self._work)
+
+    def _work(self) -> None:
+        try:
+            for _ in range(min(SLICE, len(self._soon))):
+                self._soon.popleft()()
+        finally:
+            self._is_working = bool(self._soon)
+            if self._is_working:
+                self.loop.call_soon(self._work)
 
     async def _sweep_for_ever(self) -> None:
         while True:

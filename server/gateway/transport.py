@@ -187,7 +187,10 @@ class Wire(asyncio.Protocol):
             self._begin_closing()
 
     def eof_received(self) -> bool:
-        return False
+        if self._listener.is_encrypted:
+            return False  # TLS knows no half-open connections
+        self._listener.soon(self._close_transport)
+        return True
 
     def pause_writing(self) -> None:
         log.info("a client does not read; its connection is cut")
@@ -195,10 +198,13 @@ class Wire(asyncio.Protocol):
         self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - it is gone either way
-        self._has_opened()
-        self._listener.forget(self)
         self._stage = _Stage.CLOSING
         self._transport = self._parts = None
+        self._listener.soon(self._let_go)
+
+    def _let_go(self) -> None:
+        self._has_opened()
+        self._listener.forget(self)
         frames, self._frames = self._frames, None
         if frames is not None:
             # The parser and its exception hold on to the frames: nothing is left for the
@@ -254,6 +260,10 @@ class Wire(asyncio.Protocol):
             self._answer(answer.serialize(with_body=not head.startswith(b"HEAD ")))
         else:
             self._open(address, accepted, bytes(head[end:]))
+
+    def _close_transport(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
     def _has_opened(self) -> None:
         self._head = None
