@@ -76,11 +76,14 @@ class Handshake:
         """
         try:
             nonce, salt, iterations = self._read(challenge)
+            said = challenge.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair
+            raise HandshakeError(Failure(Reason.PROTOCOL, detail="malformed challenge")) from None
         except ValueError as exc:
             raise HandshakeError(Failure(Reason.PROTOCOL, detail=str(exc))) from None
         keys = self.keys = self._keys(salt, iterations)
         final = f"c={_base64(_HEADER.encode())},r={nonce}"
-        signed = f"{self._bare},{challenge},{final}".encode()
+        signed = b",".join((self._bare.encode(), said, final.encode()))
         client_signature = _hmac(hashlib.sha256(keys.client).digest(), signed)
         self._signature = _hmac(keys.server, signed)
         proof = bytes(a ^ b for a, b in zip(keys.client, client_signature, strict=True))

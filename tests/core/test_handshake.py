@@ -275,6 +275,13 @@ def test_garbage_raises_handshake_error_and_nothing_else(text: str) -> None:
     assert caught.value.failure.reason is Reason.PROTOCOL
 
 
+def test_half_a_character_in_a_challenge() -> None:
+    """Not even where an extension may say anything; what cannot be encoded cannot be signed."""
+    with pytest.raises(HandshakeError) as caught:
+        handshake().proof(SERVER_FIRST + ",x=\ud800")
+    assert caught.value.failure.reason is Reason.PROTOCOL
+
+
 @given(st.text(), st.text())
 @example("user", "\ud800")
 @example("", "")

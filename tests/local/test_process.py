@@ -43,7 +43,7 @@ class Victim:
         code = f"""
 import faulthandler
 sys.path.insert(0, {str(ROOT)!r})
-import agent.__main__, agent.desktop, agent.hardening, agent.settings, agent.address
+import agent.__main__, agent.command_line, agent.desktop, agent.hardening, agent.settings, agent.address
 import encodings.idna, agent.dialog.window, agent.dialog.about, agent.dialog.pipe
 import agent.dialog.password, agent.dialog.status, resource, tomllib, tomlkit
 hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
