@@ -43,9 +43,9 @@ class Victim:
         code = f"""
 import faulthandler
 sys.path.insert(0, {str(ROOT)!r})
-import agent.__main__, agent.command_line, agent.desktop, agent.hardening, agent.settings, agent.address
+import agent.__main__, agent.desktop, agent.hardening, agent.settings, agent.address
 import encodings.idna, agent.dialog.window, agent.dialog.about, agent.dialog.pipe
-import agent.dialog.password, agent.dialog.status, resource, tomllib, tomlkit
+import agent.dialog.password, agent.dialog.status, resource, tomllib, tomlkit, agent.command_line
 hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
 resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 {BECOME}

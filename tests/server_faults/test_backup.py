@@ -112,7 +112,7 @@ async def test_restore_undoes(house: House, tmp_path: Path) -> None:
     leaver = house.add_user("leaver")
     copy = tmp_path / "copy"
     key = new_key()
-    with house.serving() as server:
+    with house.serving(GATEWAY_NAME="office") as server:
         async with Client(server.gateway, key=key) as client:
             await client.log_in("tanaka", P1)
             assert house.run("backup", str(copy)).returncode == 0
@@ -136,7 +136,7 @@ async def test_restore_undoes(house: House, tmp_path: Path) -> None:
     assert str(kept) in done.stdout
     with closing(sqlite3.connect(kept)) as database:
         assert database.execute("SELECT count(*) FROM console_auditevent").fetchall() == before
-    with house.serving() as server:
+    with house.serving(GATEWAY_NAME="office") as server:
         # The PC was waiting at that moment; now nobody is.
         waiting = "SELECT count(*) FROM console_device WHERE waiting_since IS NOT NULL"
         assert house.query(waiting) == [(0,)]
