@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 30
 STOP_SECONDS = 5
+BACKLOG = 128
+"""Browsers that the kernel keeps waiting. asyncio tries, and logs, so often in a row when no file
+descriptor is left, which with uvicorn's 2,048 keeps a core busy."""
 
 
 class StartError(Exception):
@@ -220,6 +223,7 @@ class Console:
                 ssl_certfile=settings.tls_cert,
                 ssl_keyfile=settings.tls_key,
                 timeout_graceful_shutdown=STOP_SECONDS,
+                backlog=BACKLOG,
             )
         )
         self._thread = threading.Thread(target=self._run, name="console")

@@ -38,16 +38,17 @@ def main(arguments: list[str] | None = None) -> int:
     machine.raise_file_limit()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing stays behind
     size = report.Size(short=options.short)
-    record, failed = report.read_record(), []
+    measured: dict[str, report.Entry] = {}
+    failed = []
     for name in wanted:
         entry = _measure(name, size)
         if entry is None:
             failed.append(name)
         else:
-            record[name] = entry
+            measured[name] = entry
         gc.collect()
     if not (options.short or options.print):
-        known = set(report.names())
+        known, record = set(report.names()), report.read_record() | measured
         report.publish({name: entry for name, entry in record.items() if name in known})
     if failed:
         print(f"did not run: {', '.join(failed)}", file=sys.stderr)

@@ -24,6 +24,9 @@ class Changing:
         self._browser.open("/password/")
         self._thread = threading.Thread(target=self._send)
         self.answer: Any = None
+
+    def begin(self) -> None:
+        """Send it, which goes on until `join`."""
         self._thread.start()
 
     def _send(self) -> None:
@@ -49,8 +52,9 @@ async def test_change_under_way(house: House) -> None:
     with house.serving() as server:
         async with Client(server.gateway) as client:
             await client.log_in("tanaka", P1)
-            before = cpu_s(server)
             changing = Changing(server, "tanaka")
+            before = cpu_s(server)
+            changing.begin()
             eventually(lambda: cpu_s(server) > before + 0.05)
             server.process.send_signal(signal.SIGTERM)
             ends: list[messages.Bye] = []
