@@ -229,6 +229,8 @@ def readme(text: str, record: dict[str, Entry]) -> str:
         first, last = min(dates), max(dates)
         when = last if first == last else f"{first} to {last}"
         measured = f"Measured on {when}; {'; '.join(sorted(set(machines)))}. "
+    else:
+        rows = ["Not measured yet for this version: `make bench` does."]
     body = "\n".join(rows)
     link = "All figures, with baselines and a peer: [docs/benchmarks.md](docs/benchmarks.md)."
     made = f"<!-- figures -->\n{body}\n\n{measured}{link}\n<!-- end of figures -->"
