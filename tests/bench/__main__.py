@@ -6,7 +6,8 @@ say what is measured and how. `BASELINE` and `PEER` name the two columns for com
 has them. `run(size)` measures and returns `Figure`s; `size.short` asks for a few seconds that
 only show that everything runs, with figures that are plausible and no more. A bench starts what
 it needs (`stage.py` has servers and databases, `machine.py` what processes cost), leaves nothing
-behind, and raises when it cannot measure; the others then go on.
+behind, and raises when it cannot measure: then the others go on, the figures of the run before
+stay, and the end says who failed.
 """
 
 from __future__ import annotations
@@ -19,15 +20,18 @@ import sys
 import time
 from datetime import UTC, datetime
 
-from tests.bench import machine, report
+from tests.bench import machine, publish, report
 from tests.bench.stage import log_tail
+
+TRIED = ".artifacts/bench"
+"""Where the short form leaves its pages."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 when every bench ran."""
+    """Exit code 0 when every bench ran. What has been measured is written in any case."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--only", metavar="NAME", nargs="*", help=", ".join(report.names()))
-    parser.add_argument("--short", action="store_true", help="see that they run; writes nothing")
+    parser.add_argument("--short", action="store_true", help=f"only try; writes to {TRIED}")
     parser.add_argument("--print", action="store_true", help="write nothing")
     parser.add_argument("--page", action="store_true", help="write anew what was measured before")
     options = parser.parse_args(arguments)
@@ -38,18 +42,23 @@ def main(arguments: list[str] | None = None) -> int:
     machine.raise_file_limit()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing stays behind
     size = report.Size(short=options.short)
-    measured: dict[str, report.Entry] = {}
+    # The short form's figures are no measurement: they never come among the others.
+    record = {} if options.short else report.read_record()
     failed = []
-    for name in wanted:
-        entry = _measure(name, size)
-        if entry is None:
-            failed.append(name)
-        else:
-            measured[name] = entry
-        gc.collect()
-    if not (options.short or options.print):
-        known, record = set(report.names()), report.read_record() | measured
-        report.publish({name: entry for name, entry in record.items() if name in known})
+    try:
+        for name in wanted:
+            entry = _measure(name, size)
+            if entry is None:
+                failed.append(name)
+            else:
+                record[name] = entry
+            gc.collect()
+    finally:
+        if not options.print:
+            known = {name: record[name] for name in report.names() if name in record}
+            publish.publish(known, report.ROOT / TRIED if options.short else report.ROOT)
+    if options.short and wanted:
+        print("\nThis was the short form, whose figures and verdicts mean nothing.")
     if failed:
         print(f"did not run: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -57,18 +66,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _measure(name: str, size: report.Size) -> report.Entry | None:
     print(f"\n{name} …", flush=True)
-    began = time.monotonic()
+    began, pace = time.monotonic(), machine.Pace()
     try:
+        pace.sample()
         bench = report.load(name)
         figures = bench.run(size)
+        pace.sample()
         _check(figures)
     except Exception:
         logging.getLogger(name).exception("this bench failed; its programs said:\n%s", log_tail())
         return None
     print(f"{bench.title}\n{report.table(bench, figures)}")
-    print(f"({time.monotonic() - began:.0f} s)", flush=True)
-    date = datetime.now(UTC).strftime("%Y-%m-%d")
-    return report.Entry(date=date, machine=machine.describe(), figures=figures)
+    noise = f"noise of the machine {report.number(pace.noise_percent)} %"
+    print(f"({time.monotonic() - began:.0f} s; {noise})", flush=True)
+    return report.Entry(
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+        machine=machine.describe(),
+        figures=figures,
+        noise_percent=pace.noise_percent,
+    )
 
 
 def _check(figures: list[report.Figure]) -> None:

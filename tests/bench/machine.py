@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -17,6 +18,9 @@ SERVER_CORE, LOAD_CORE = 0, -1
 """Which of the cores this process may use: the first for the server, the last for all else."""
 _CORES = sorted(os.sched_getaffinity(0))
 _ENOUGH_FILES = 60_000
+_IDLE_SECONDS = 60
+_WORK = 20_000
+"""Rounds of hashing, and of the interpreter, in a piece of work."""
 _PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 
 
@@ -123,6 +127,39 @@ class Cpu:
     @property
     def elapsed_s(self) -> float:
         return time.monotonic() - self._began
+
+
+def wait_until_idle(pids: Iterable[int]) -> None:
+    """Until these processes use less than a twentieth of a core. Raise TimeoutError."""
+    pids, end = list(pids), time.monotonic() + _IDLE_SECONDS
+    while True:
+        cpu = Cpu(pids)
+        time.sleep(0.4)
+        if cpu.total_s < 0.05 * cpu.elapsed_s:
+            return
+        if time.monotonic() > end:
+            raise TimeoutError("the servers do not come to rest")
+
+
+class Pace:
+    """How evenly this machine works: a fixed piece of work is done again and again."""
+
+    def __init__(self) -> None:
+        self._taken_s: list[float] = []
+
+    def sample(self, *, times: int = 25) -> None:
+        """On the server's core; some 10 ms each."""
+        with kept_on(SERVER_CORE):
+            for _ in range(times):
+                began = time.perf_counter()
+                hashlib.pbkdf2_hmac("sha256", b"work", b"salt", _WORK)
+                sum(number * number for number in range(_WORK))
+                self._taken_s.append(time.perf_counter() - began)
+
+    @property
+    def noise_percent(self) -> float:
+        """By how much the slowest tenth took longer than the fastest, at least."""
+        return 100 * (percentile(self._taken_s, 90) / percentile(self._taken_s, 10) - 1)
 
 
 def percentile(values: Iterable[float], percent: float) -> float:

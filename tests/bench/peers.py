@@ -1,26 +1,22 @@
-"""What the gateway is compared with, and what may stand before it: mosquitto and haproxy."""
+"""What the gateway is compared with, and what may stand before it: mosquitto and the proxies."""
 
 from __future__ import annotations
 
-import shutil
+import http.client
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
+from tests import proxies
 from tests.bench import machine, people, stage
 
 START_SECONDS = 30
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
-    if found is None:
-        raise RuntimeError(f"{name} is missing: .ci/packages test")
-    return found
 
 
 def free_port() -> int:
@@ -70,7 +66,7 @@ def mosquitto(users: range, *, tls: bool) -> Iterator[tuple[int, int]]:
     passwords.write_text(
         "".join(f"{people.username(number)}:{people.PASSWORD}\n" for number in users)
     )
-    subprocess.run([_program("mosquitto_passwd"), "-U", str(passwords)], check=True)
+    subprocess.run([proxies.program("mosquitto_passwd"), "-U", str(passwords)], check=True)
     lines = [
         f"listener {port} 127.0.0.1",
         "max_connections -1",
@@ -83,34 +79,47 @@ def mosquitto(users: range, *, tls: bool) -> Iterator[tuple[int, int]]:
     if tls:
         lines += [f"certfile {stage.certificate()}", f"keyfile {stage.certificate()}"]
     settings.write_text("\n".join(lines) + "\n")
-    with _running([_program("mosquitto"), "-c", str(settings)], port) as process:
+    with _running([proxies.program("mosquitto"), "-c", str(settings)], port) as process:
         yield process.pid, port
 
 
 @contextmanager
-def haproxy(backend: int, *, connections: int) -> Iterator[tuple[int, int]]:
-    """Its process and port: it ends TLS before the gateway on the port `backend`."""
+def proxy(name: str, gateway: int, *, connections: int) -> Iterator[tuple[list[int], int]]:
+    """Its processes and port: it ends TLS before the gateway on that port, as operations.md has it.
+
+    It shares the server's core, and so needs one process or thread for its work.
+    """
     home = Path(tempfile.mkdtemp(dir=stage.folder()))
     port = free_port()
-    settings = home / "haproxy.cfg"
-    settings.write_text(
-        f"""
-global
-    nbthread 1
-    maxconn {connections + 100}
-defaults
-    mode http
-    option forwardfor
-    timeout connect 10s
-    timeout client 60s
-    timeout server 60s
-    timeout tunnel 120s
-frontend public
-    bind 127.0.0.1:{port} ssl crt {stage.certificate()}
-    default_backend gateway
-backend gateway
-    server gateway 127.0.0.1:{backend}
-"""
+    limits = {
+        "nginx": {
+            "worker_processes auto": "worker_processes 1",
+            "200000": str(2 * connections + 200),
+        },
+        "haproxy": {"maxconn 100000": f"maxconn {connections + 100}"},
+    }
+    command = proxies.command(
+        name,
+        home,
+        port=port,
+        gateways=[gateway, gateway],
+        consoles=[gateway, gateway],  # nobody asks for pages
+        certificate=stage.certificate(),
+        limits=limits[name],
     )
-    with _running([_program("haproxy"), "-db", "-f", str(settings)], port) as process:
-        yield process.pid, port
+    with _running(command, port) as process:
+        _wait_for_worker(port)
+        yield machine.family(process.pid), port
+
+
+def _wait_for_worker(port: int) -> None:
+    """A master listens before it has somebody to answer."""
+    trusting = ssl.create_default_context(cafile=stage.certificate())
+    connection = http.client.HTTPSConnection(
+        "127.0.0.1", port, timeout=START_SECONDS, context=trusting
+    )
+    with closing(connection):
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        if answer.status != HTTPStatus.OK:
+            raise RuntimeError(f"the proxy answers {answer.status} {answer.reason}")

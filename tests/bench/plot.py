@@ -41,7 +41,7 @@ def draw(record: dict[str, Entry], path: Path) -> None:
             [label for label, _, _ in bars], values, color=[colour for _, colour, _ in bars]
         )
         axes.bar_label(drawn, labels=[report.number(value) for value in values], padding=2)
-        axes.set_title(textwrap.fill(f"{figure.what}, {figure.unit}", 46), fontsize=8, loc="left")
+        axes.set_title(textwrap.fill(figure.label, 46), fontsize=8, loc="left")
         axes.set_xlim(0, max(values) * 1.25 or 1)
         axes.invert_yaxis()
         axes.xaxis.set_visible(False)

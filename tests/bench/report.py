@@ -1,7 +1,7 @@
-"""What a bench hands back, and how that becomes a table, a page, a picture and the README's part.
+"""What a bench hands back, how it is kept, and how it becomes a table.
 
-The newest figures of every bench stand in `docs/benchmarks.json`; all else is made from it, so a
-run of one bench renews its own figures and leaves the others with their date.
+The newest figures of every bench stand in `docs/benchmarks.json`; all else is made from it
+(`publish.py`), so a run of one bench renews its own figures and leaves the others with their date.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ import importlib
 import inspect
 import math
 import pkgutil
-import re
+import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any, Self
 
 import msgspec
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "docs" / "benchmarks.json"
-PAGE = ROOT / "docs" / "benchmarks.md"
-README = ROOT / "README.md"
 PREFIXES = ("gateway_", "console_", "client_")
 """Modules of this folder that are benches begin with one of these."""
 
@@ -49,6 +48,10 @@ class Figure:
     what: str
     value: float
     unit: str
+    low: float | None = None
+    """Where it was measured several times in the run: the least and the most of them. `value` is
+    their median."""
+    high: float | None = None
     baseline: float | None = None
     """The same of the bare baseline, in the same run and unit."""
     peer: float | None = None
@@ -58,6 +61,18 @@ class Figure:
     more_is_better: bool = False
     headline: bool = False
     """Stands in the README, too."""
+
+    @classmethod
+    def of(cls, values: float | list[float], **fields: Any) -> Self:
+        """Of what was measured once, or several times."""
+        if isinstance(values, list):
+            fields |= {"low": min(values), "high": max(values)}
+        return cls(value=median(values), **fields)
+
+    @property
+    def label(self) -> str:
+        """With its unit, where it has one."""
+        return f"{self.what}, {self.unit}" if self.unit else self.what
 
     @property
     def is_plausible(self) -> bool:
@@ -69,10 +84,10 @@ class Figure:
     def verdict(self) -> str:
         """How it stands to its targets; empty when there are none."""
         if self.ambition is not None and self._reaches(self.ambition):
-            return "ambition reached"
+            return "ambition met"
         if self.must is None:
             return "" if self.ambition is None else "ambition missed"
-        return "reached" if self._reaches(self.must) else "**missed**"
+        return "met" if self._reaches(self.must) else "**missed**"
 
     def _reaches(self, target: float) -> bool:
         return self.value >= target if self.more_is_better else self.value <= target
@@ -85,6 +100,8 @@ class Entry:
     date: str
     machine: str
     figures: list[Figure]
+    noise_percent: float = 0.0
+    """By how much the slowest tenth of the same piece of work took longer than the fastest."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +146,15 @@ def read_record() -> dict[str, Entry]:
     return msgspec.json.decode(RECORD.read_bytes(), type=dict[str, Entry])
 
 
-def write_record(record: dict[str, Entry]) -> None:
-    """Keep the figures."""
+def encode_record(record: dict[str, Entry]) -> str:
+    """As `read_record` takes it."""
     encoded = msgspec.json.encode(dict(sorted(record.items())))
-    RECORD.write_bytes(msgspec.json.format(encoded, indent=1) + b"\n")
+    return msgspec.json.format(encoded, indent=1).decode() + "\n"
+
+
+def median(values: float | list[float]) -> float:
+    """Of what was measured once, or several times."""
+    return statistics.median(values) if isinstance(values, list) else values
 
 
 def number(value: float | None) -> str:
@@ -167,7 +189,7 @@ def _line(cells: list[str], widths: list[int]) -> str:
 
 def _heading(bench: Bench) -> list[str]:
     baseline, peer = bench.baseline or "baseline", bench.peer or "peer"
-    return ["", "measured", baseline, "ratio", peer, "ratio", "ambition", "must", ""]
+    return ["", "measured", "from – to", baseline, "ratio", peer, "ratio", "ambition", "must", ""]
 
 
 def _row(figure: Figure) -> list[str]:
@@ -175,76 +197,19 @@ def _row(figure: Figure) -> list[str]:
         return f"{number(figure.value / other)} ×" if other else ""
 
     return [
-        f"{figure.what}, {figure.unit}",
+        figure.label,
         number(figure.value),
+        "" if figure.low is None else f"{number(figure.low)} – {number(figure.high)}",
         number(figure.baseline),
         ratio(figure.baseline),
         number(figure.peer),
         ratio(figure.peer),
-        number(figure.ambition),
-        number(figure.must),
+        target(figure, figure.ambition),
+        target(figure, figure.must),
         figure.verdict,
     ]
 
 
-def page(record: dict[str, Entry]) -> str:
-    """`docs/benchmarks.md`."""
-    introduction = (
-        "`make bench` measures all of this again and writes this page; `make bench ONLY=name` "
-        "renews one part, `make bench SHORT=1` only tries whether everything runs. Each ratio is "
-        "to the baseline or the peer of the same run. What the figures mean for a large "
-        "installation is in [scale.md](scale.md). In the picture the dashed lines are the targets: "
-        "red must be reached, green is the ambition."
-    )
-    parts = [
-        "# Benchmarks",
-        introduction,
-        "![The figures beside baseline and peer](images/benchmarks.svg)",
-    ]
-    for name in names():
-        entry, bench = record.get(name), load(name)
-        parts += [f"## {bench.title}", bench.text]
-        if entry is None:
-            parts.append("Not measured yet.")
-        else:
-            parts.append(table(bench, entry.figures))
-            parts.append(f"`{name}`, {entry.date}; {entry.machine}.")
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def readme(text: str, record: dict[str, Entry]) -> str:
-    """The README with the newest headlines between its two marks."""
-    rows, dates, machines = ["| | measured | must |", "|---|---:|---:|"], [], []
-    for name in names():
-        entry = record.get(name)
-        chosen = [each for each in entry.figures if each.headline] if entry else []
-        for each in chosen:
-            must = f"{number(each.must)} {each.unit}" if each.must is not None else ""
-            rows.append(f"| {each.what} | {number(each.value)} {each.unit} | {must} |")
-        if entry and chosen:
-            dates.append(entry.date)
-            machines.append(entry.machine)
-    measured = ""
-    if dates:
-        first, last = min(dates), max(dates)
-        when = last if first == last else f"{first} to {last}"
-        measured = f"Measured on {when}; {'; '.join(sorted(set(machines)))}. "
-    else:
-        rows = ["Not measured yet for this version: `make bench` does."]
-    body = "\n".join(rows)
-    link = "All figures, with baselines and a peer: [docs/benchmarks.md](docs/benchmarks.md)."
-    made = f"<!-- figures -->\n{body}\n\n{measured}{link}\n<!-- end of figures -->"
-    pattern = r"<!-- figures -->.*?<!-- end of figures -->"
-    return re.sub(pattern, lambda _: made, text, count=1, flags=re.DOTALL)
-
-
-def publish(record: dict[str, Entry]) -> None:
-    """Write the record and what is made from it."""
-    from tests.bench import plot, scale
-
-    write_record(record)
-    PAGE.write_text(page(record), encoding="utf-8")
-    README.write_text(readme(README.read_text(encoding="utf-8"), record), encoding="utf-8")
-    plot.draw(record, PAGE.parent / "images" / "benchmarks.svg")
-    if "gateway_waiting" in record:
-        scale.publish(record)
+def target(figure: Figure, value: float | None) -> str:
+    """`≤ 12`, or `≥ 800` where more is better; empty where there is none."""
+    return "" if value is None else f"{'≥' if figure.more_is_better else '≤'} {number(value)}"

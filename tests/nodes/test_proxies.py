@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -21,17 +20,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from agent.core import messages
 from tests.gateway import Authority, make_certificate
 from tests.postgres import Postgres
+from tests.proxies import PROXIES, command
 from tests.server.client import Client
 from tests.server_faults.browser import Browser
 from tests.server_faults.house import P1, P2, House, Server, eventually
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
-
-
-def block(language: str) -> str:
-    """The configuration on the page."""
-    [found] = re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    return str(found)
+LIMITS = {
+    "nginx": {"200000": "1000", "worker_connections 50000": "worker_connections 400"},
+    "haproxy": {"maxconn 100000": "maxconn 200"},
+}
 
 
 def console_port(node: Server) -> int:
@@ -83,46 +80,16 @@ class Site:
             return False
 
     def _command(self, program: str, folder: Path) -> list[str]:
-        """Only addresses, paths and limits differ from the page; and 90 s are 2 s."""
-        north, south = self.nodes
-        tls = self.authority.file.with_name("server.pem")
-        replacements = [
-            ("10.0.0.21:8081", f"127.0.0.1:{north.gateway}"),
-            ("10.0.0.22:8081", f"127.0.0.1:{south.gateway}"),
-            ("10.0.0.21:8080", f"127.0.0.1:{console_port(north)}"),
-            ("10.0.0.22:8080", f"127.0.0.1:{console_port(south)}"),
-            ("90s", "2s"),
-        ]
-        if program == "nginx":
-            places = "".join(
-                f"{name}_temp_path {folder}/{name};"
-                for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-            )
-            replacements += [
-                ("listen 443", f"listen 127.0.0.1:{self.port}"),
-                ("coconowork.example", "127.0.0.1"),
-                ("/etc/coconowork/tls/fullchain.pem", str(tls)),
-                ("/etc/coconowork/tls/privkey.pem", str(tls)),
-                ("worker_rlimit_nofile 200000", "worker_rlimit_nofile 1000"),
-                ("worker_connections 50000", "worker_connections 400"),
-                ("http {", "http { access_log off; " + places),
-            ]
-        else:
-            replacements += [
-                ("bind :443", f"bind 127.0.0.1:{self.port}"),
-                ("/etc/coconowork/tls/haproxy.pem", str(tls)),
-                ("maxconn 100000", "maxconn 200"),
-            ]
-        text = block(program)
-        for old, new in replacements:
-            assert old in text, old
-            text = text.replace(old, new)
-        file = folder / f"{program}.conf"
-        file.write_text(text)
-        if program == "haproxy":
-            return ["haproxy", "-db", "-f", str(file)]
-        options = f"daemon off; pid {folder}/pid; error_log stderr;"
-        return ["nginx", "-e", "stderr", "-c", str(file), "-g", options]
+        """With small limits; and 90 s are 2 s."""
+        return command(
+            program,
+            folder,
+            port=self.port,
+            gateways=[each.gateway for each in self.nodes],
+            consoles=[console_port(each) for each in self.nodes],
+            certificate=self.authority.file.with_name("server.pem"),
+            limits={**LIMITS[program], "90s": "2s"},
+        )
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +123,7 @@ def _authority(folder: Path) -> Authority:
     return authority
 
 
-@pytest.mark.parametrize("program", ["nginx", "haproxy"])
+@pytest.mark.parametrize("program", PROXIES)
 async def test_proxy(site: Site, tmp_path: Path, program: str) -> None:
     """A client logs in and takes a push, a person changes the password, under one host name; the
     addresses are those of the client, whatever it claims; a WebSocket that is idle but for its
