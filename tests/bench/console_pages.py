@@ -16,6 +16,7 @@ import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +101,12 @@ def _measure(engine: stage.Engine, size: Size) -> dict[tuple[str, str], float]:
             for n in range(size.pick(5, 1))
         ]
         found["a forced change", "ms"] = statistics.median(alone)
-        count = size.pick(20, 4)
+        each = size.pick(20, 4) // SESSIONS
         browsers = [_log_in(console) for _ in range(SESSIONS)]
         server.ask("watch")
         with ThreadPoolExecutor(SESSIONS) as pool:
-            addresses = [f"{console}/users/{first + 300 + n}/" for n in range(count)]
-            list(pool.map(_force_ms, browsers * (count // SESSIONS), addresses))
+            starts = [first + 300 + n * each for n in range(SESSIONS)]
+            list(pool.map(partial(_force_some, console, each), browsers, starts))
         stall = server.ask("report")["stall_ms"]
         found[STALL, "ms"] = stall
         assert load.call("state")[0] == waiting.count
@@ -150,6 +151,12 @@ def _page_ms(browser: Any, address: str, *, times: int) -> float:
         taken.append((time.perf_counter() - began) * 1000)
         assert answer.status_code == 200, (address, answer.status_code)
     return statistics.median(taken)
+
+
+def _force_some(console: str, count: int, browser: Any, first: int) -> None:
+    """One change after the other: a browser has one page at a time."""
+    for number in range(first, first + count):
+        _force_ms(browser, f"{console}/users/{number}/")
 
 
 def _force_ms(browser: Any, address: str) -> float:
