@@ -40,16 +40,15 @@ class Batches(Generic[_Item, _Result]):
         self._is_working = False
         self._next_at = 0.0
 
-    async def do(self, item: _Item) -> _Result:
-        """The result for this item, as if it had been alone. Raise what `work` answers or raises.
-
-        Items are worked on in their order.
+    def do(self, item: _Item) -> asyncio.Future[_Result]:
+        """Becomes the result for this item, as if it had been alone, or raises what `work` answers
+        or raises. Items are worked on in their order.
         """
         future: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if not self._is_working:
             self._start_in_time()
-        return await future
+        return future
 
     def _start_in_time(self) -> None:
         self._is_working = True

@@ -8,7 +8,8 @@ import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from datetime import datetime
+from typing import Concatenate, Literal, ParamSpec, TypeVar, get_args
 
 from websockets.frames import CloseCode
 
@@ -37,7 +38,7 @@ from server.gateway.login import (
     check_key,
     is_too_old,
 )
-from server.gateway.records import LoggedIn
+from server.gateway.records import Known, LoggedIn, Refusal
 from server.gateway.store import Store, Unavailable
 from server.gateway.tasks import Tasks
 from server.gateway.throttle import Throttle
@@ -54,6 +55,9 @@ NEW_DEVICE_SECONDS = 3600
 UNAVAILABLE_SECONDS = (5, 60)
 """Clients whom the database's absence sends away come back within these, spread out."""
 
+
+_Answer = TypeVar("_Answer")
+_More = ParamSpec("_More")
 
 _accepted = {kind: metrics.logins.labels(kind) for kind in get_args(PasswordKind)}
 
@@ -103,7 +107,8 @@ class _Attempt:
 
 
 class Session:
-    """What is said on one connection, in order. A task runs only while there is work to do."""
+    """What is said on one connection, in order: a message that has to wait for the database holds
+    up those behind it."""
 
     __slots__ = (
         "_attempt",
@@ -128,8 +133,7 @@ class Session:
     def received(self, text: bytes) -> None:
         """Work on it after what came before."""
         if not self._is_busy:
-            self._is_busy = True
-            self._services.tasks.spawn(self._work(text))
+            self._work(self._handle, text)
             return
         if self._inbox is None:
             self._inbox = deque()
@@ -155,16 +159,15 @@ class Session:
         if presence is not None:
             self._services.gone(presence)
 
-    async def _work(self, text: bytes) -> None:
+    def _work(self, step: Callable[_More, None], *args: _More.args, **kwargs: _More.kwargs) -> None:
+        """Take this step, then the messages behind it, until one has to wait for the database."""
         connection = self._connection
         try:
-            while not connection.ending:
-                await self._handle(text)
-                if not self._inbox:
-                    break
+            step(*args, **kwargs)
+            while self._inbox and not self._is_busy and not connection.ending:
                 if len(self._inbox) == MAX_WAITING:
                     connection.wire.resume_reading()
-                text = self._inbox.popleft()
+                self._handle(self._inbox.popleft())
         except (MessageError, LoginError) as exc:
             log.info("a client broke the protocol: %s", exc)
             metrics.connections_cut.labels("protocol").inc()
@@ -176,13 +179,30 @@ class Session:
             log.exception("a connection is given up")
             connection.ending = True
             connection.wire.close(CloseCode.INTERNAL_ERROR)
-        finally:
+        if self._is_busy:
+            return
+        if self._inbox:
+            self._inbox = None
+            connection.wire.resume_reading()  # else the client's goodbye is not heard
+        if self._is_lost:
+            self._forget()
+
+    def _go_on_after(
+        self,
+        answer: asyncio.Future[_Answer],
+        step: Callable[Concatenate[asyncio.Future[_Answer], _More], None],
+        *args: _More.args,
+        **kwargs: _More.kwargs,
+    ) -> None:
+        """Take `step` with the answer, when it is there."""
+        self._is_busy = True
+        self._services.tasks.keep(answer)
+
+        def go_on(answer: asyncio.Future[_Answer]) -> None:
             self._is_busy = False
-            if self._inbox:
-                self._inbox = None
-                connection.wire.resume_reading()  # else the client's goodbye is not heard
-            if self._is_lost:
-                self._forget()
+            self._work(step, answer, *args, **kwargs)
+
+        answer.add_done_callback(go_on)
 
     def _unavailable(self) -> None:
         """Nothing can be looked up now: come back later, and not all at once."""
@@ -191,17 +211,18 @@ class Session:
             Bye(reason="shutting_down", retry_after_s=retry_after_s), CloseCode.TRY_AGAIN_LATER
         )
 
-    async def _handle(self, text: bytes) -> None:
+    def _handle(self, text: bytes) -> None:
         message = decode_from_client(text)
         presence = self._connection.presence
         if isinstance(message, Hello):
-            await self._hello(message)
+            self._hello(message)
         elif isinstance(message, Proof):
-            await self._proof(message)
+            self._proof(message)
         elif presence is None:
             raise MessageError("message before a login")
         else:
-            await self._report(presence.device_pk, message)
+            report = asyncio.ensure_future(self._report(presence.device_pk, message))
+            self._go_on_after(report, asyncio.Future.result)
 
     async def _report(self, device_pk: int, report: Notice | UpdateFailed) -> None:
         """Who waits is not sent away when such a thing cannot be written down."""
@@ -215,51 +236,55 @@ class Session:
         except Unavailable:
             log.warning("what a client reported is lost: the database is away")
 
-    async def _hello(self, hello: Hello) -> None:
+    def _hello(self, hello: Hello) -> None:
         if self._attempt is not None:
             raise LoginError("hello while a login is under way")
         if is_too_old(hello.device.version, self._services.min_client_version):
             self._reject("version")
             return
         first = ClientFirst.parse(hello.scram)
-        username, started_at = first.username, asyncio.get_running_loop().time()
         # The count for the user alone can be judged only when the device is known.
-        if self._is_throttled(username, known_device=True):
+        if self._is_throttled(first.username, known_device=True):
             return
         check_device(hello.device)
-        known = await self._services.store.known(username, hello.device.id)
-        if self._is_throttled(username, known_device=known.known_device):
+        known = self._services.store.known(first.username, hello.device.id)
+        self._go_on_after(known, self._challenge, first, hello.device, self._now())
+
+    def _challenge(
+        self,
+        answer: asyncio.Future[Known],
+        first: ClientFirst,
+        device: Device,
+        started_at: float,
+    ) -> None:
+        known = answer.result()
+        if self._is_throttled(first.username, known_device=known.known_device):
             return
         if not known.known_device:
-            check_key(hello.device)
+            check_key(device)
         login = Login(first, known.candidates)
         self._attempt = _Attempt(
-            login, username, known.user_id, hello.device, known.known_device, started_at
+            login, first.username, known.user_id, device, known.known_device, started_at
         )
-        self._connection.challenged_at = asyncio.get_running_loop().time()
+        self._connection.challenged_at = self._now()
         self._connection.send(Challenge(scram=login.challenge))
 
-    async def _proof(self, proof: Proof) -> None:
+    def _proof(self, proof: Proof) -> None:
         attempt, self._attempt = self._attempt, None
         if attempt is None:
             raise LoginError("proof without hello")
-        try:
-            await self._check(attempt, proof)
-        finally:
-            self._connection.challenged_at = None
-
-    async def _check(self, attempt: _Attempt, proof: Proof) -> None:
         # Again, because many connections may have got a challenge before the first refusal.
         if self._is_throttled(attempt.username, known_device=attempt.known_device):
             return
         proven = attempt.login.check(proof.scram)
         if proven is None or attempt.user_id is None:
+            self._connection.challenged_at = None
             self._services.throttle.refused(user=attempt.username, address=self._connection.address)
             self._refuse()
         else:
-            await self._log_in(attempt, attempt.user_id, proven)
+            self._log_in(attempt, attempt.user_id, proven)
 
-    async def _log_in(self, attempt: _Attempt, user_id: int, proven: Proven) -> None:
+    def _log_in(self, attempt: _Attempt, user_id: int, proven: Proven) -> None:
         connection, services = self._connection, self._services
         before = connection.presence
         same = before is not None and (before.user_id, before.device_id) == (
@@ -268,16 +293,27 @@ class Session:
         )
         waiting_since = before.waiting_since if before is not None and same else clock.now()
         services.registry.expect(connection, user_id)
-        try:
-            outcome = await services.store.log_in(
-                user_id,
-                since=proven.candidate.since,
-                device=attempt.device,
-                address=connection.address,
-                waiting_since=waiting_since,
-            )
-        finally:
-            services.registry.unexpect(connection, user_id)
+        outcome = services.store.log_in(
+            user_id,
+            since=proven.candidate.since,
+            device=attempt.device,
+            address=connection.address,
+            waiting_since=waiting_since,
+        )
+        self._go_on_after(outcome, self._written_down, attempt, proven, user_id, waiting_since)
+
+    def _written_down(
+        self,
+        answer: asyncio.Future[LoggedIn | Refusal],
+        attempt: _Attempt,
+        proven: Proven,
+        user_id: int,
+        waiting_since: datetime,
+    ) -> None:
+        connection, services = self._connection, self._services
+        connection.challenged_at = None
+        services.registry.unexpect(connection, user_id)
+        outcome = answer.result()
         if outcome == "credentials":
             self._refuse()
         elif not isinstance(outcome, LoggedIn):
@@ -287,10 +323,11 @@ class Session:
             services.store.gone(outcome.device_pk, waiting_since)
         else:
             services.throttle.accepted(user=attempt.username, address=connection.address)
+            before = connection.presence
             presence = Presence(user_id, attempt.device.id, outcome.device_pk, waiting_since)
             self._welcome(presence, outcome, proven)
-            metrics.login_seconds.observe(asyncio.get_running_loop().time() - attempt.started_at)
-            if before is not None and not same:
+            metrics.login_seconds.observe(self._now() - attempt.started_at)
+            if before is not None and before.device_pk != outcome.device_pk:
                 services.store.gone(before.device_pk, before.waiting_since)
 
     def _welcome(self, presence: Presence, outcome: LoggedIn, proven: Proven) -> None:
@@ -320,6 +357,11 @@ class Session:
         push(connection, outcome.pending)
         if connection.stale:
             services.updates.wake(presence.user_id)
+
+    @staticmethod
+    def _now() -> float:
+        """By the loop's clock."""
+        return asyncio.get_running_loop().time()
 
     def _is_throttled(self, username: str, *, known_device: bool) -> bool:
         wait_s = self._services.throttle.wait_s(

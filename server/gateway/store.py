@@ -91,11 +91,11 @@ class Store:
             await loop.run_in_executor(executor, _close_connection)
             executor.shutdown()
 
-    async def known(self, username: str, device_id: str) -> Known:
+    def known(self, username: str, device_id: str) -> asyncio.Future[Known]:
         """The verifiers to check a proof against. An unknown user takes the same steps."""
-        return await self._known.do((username, device_id))
+        return self._known.do((username, device_id))
 
-    async def log_in(
+    def log_in(
         self,
         user_id: int,
         *,
@@ -103,9 +103,9 @@ class Store:
         device: messages.Device,
         address: str,
         waiting_since: datetime,
-    ) -> LoggedIn | Refusal:
+    ) -> asyncio.Future[LoggedIn | Refusal]:
         """Write down that a right proof was given; look again at all that may have changed."""
-        return await self._log_ins.do(RightProof(user_id, since, device, address, waiting_since))
+        return self._log_ins.do(RightProof(user_id, since, device, address, waiting_since))
 
     def gone(self, device_pk: int, waiting_since: datetime) -> None:
         """The connection that has waited since then is gone; a newer one's row stays.

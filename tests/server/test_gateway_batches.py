@@ -41,13 +41,13 @@ async def test_what_waits_makes_the_next_batch() -> None:
 
     with ThreadPoolExecutor(1) as executor:
         batches = Batches(executor, work, limit=3)
-        tasks = [asyncio.create_task(batches.do(0))]
+        futures = [batches.do(0)]
         await asyncio.to_thread(begun.wait)
-        tasks += [asyncio.create_task(batches.do(item)) for item in range(1, 6)]
+        futures += [batches.do(item) for item in range(1, 6)]
         await asyncio.sleep(0)
-        tasks[5].cancel()
+        futures[5].cancel()
         may_end.set()
-        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        answers = await asyncio.gather(*futures, return_exceptions=True)
     assert seen == [[0], [1, 2, 3], [4, 5]]
     assert answers[:3] == [0, 10, 20]
     assert isinstance(answers[3], ValueError)
@@ -108,22 +108,20 @@ async def test_members_of_a_batch_get_what_they_would_get_alone(
 
     opened_store._log_ins._work = count
 
-    def ask(number: int, device: messages.Device) -> asyncio.Task[LoggedIn | Refusal]:
-        return asyncio.create_task(
-            opened_store.log_in(
-                pks[number],
-                since=before[pks[number]],
-                device=device,
-                address="192.0.2.1",
-                waiting_since=clock.now(),
-            )
+    def ask(number: int, device: messages.Device) -> asyncio.Future[LoggedIn | Refusal]:
+        return opened_store.log_in(
+            pks[number],
+            since=before[pks[number]],
+            device=device,
+            address="192.0.2.1",
+            waiting_since=clock.now(),
         )
 
     first = ask(0, describe(new_key()))  # the others wait for it
     batch = [ask(number, device) for number, device in enumerate(devices)]
     again = ask(0, devices[0])
     await first
-    together = [await task for task in batch]
+    together = [await each for each in batch]
     assert sizes == [1, len(devices) + 1]
     kinds = [each if isinstance(each, str) else each.standing.password for each in together]
     assert kinds == ["current", "disabled", "blocked", "expired", "old", "credentials"]

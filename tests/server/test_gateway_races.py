@@ -37,7 +37,9 @@ async def test_change_between_a_login_and_its_welcome(
         await in_thread(lambda: change(user, P2))
         return outcome
 
-    monkeypatch.setattr(store, "log_in", then_change)
+    monkeypatch.setattr(
+        store, "log_in", lambda *args, **named: asyncio.ensure_future(then_change(*args, **named))
+    )
     async with Client(gateway.port) as client:
         assert (await client.log_in(user.username, P1)).password == "current"
         assert (await client.expect(messages.PasswordStatus)).password == "old"
