@@ -72,7 +72,12 @@ class User(AbstractBaseUser):
 
     class Meta:
         ordering: ClassVar[list[str]] = ["username"]
-        indexes: ClassVar = [models.Index(fields=["account", "username"])]
+        indexes: ClassVar = [
+            # What a search reads, and what is skipped before a late page.
+            models.Index(fields=["account", "username", "display_name"], name="users_by_name"),
+            # Whether a PC counts in an account's figures.
+            models.Index(fields=["id", "account", "is_active"], name="users_by_account"),
+        ]
 
     def __str__(self) -> str:
         return self.username
@@ -153,17 +158,28 @@ class Gateway(models.Model):
 class DeviceQuerySet(models.QuerySet["Device"]):
     """Devices by whether they wait, which goes by the gateways that are alive."""
 
+    @staticmethod
+    def waits() -> Q:
+        """That a client waits at this moment."""
+        return Q(waiting_since__isnull=False, gateway__in=live_gateways())
+
+    @staticmethod
+    def is_on_old_password() -> Q:
+        """That the last login was with an old password, which may have ended since."""
+        return Q(login_password="old", login_valid_until__isnull=False)
+
     def waiting(self) -> Self:
         """Those whose client waits at this moment."""
-        return self.filter(waiting_since__isnull=False, gateway__in=live_gateways())
+        return self.filter(self.waits())
+
+    def on_old_password(self) -> Self:
+        """Those that have not got the current password, as far as the server knows."""
+        return self.filter(self.is_on_old_password())
 
     def with_presence(self) -> Self:
         """With `is_waiting` on each row."""
         return self.annotate(
-            is_waiting=Case(
-                When(waiting_since__isnull=False, gateway__in=live_gateways(), then=Value(True)),
-                default=Value(False),
-            )
+            is_waiting=Case(When(self.waits(), then=Value(True)), default=Value(False))
         )
 
 
@@ -212,10 +228,18 @@ class Device(models.Model):
             models.UniqueConstraint(fields=["user", "device_id"], name="one_device_per_user")
         ]
         indexes: ClassVar = [
+            # Conditions say nothing but NULL or not: SQLite cannot match one with a value,
+            # which it gets apart from the statement.
             models.Index(
-                fields=["user"], name="waiting_devices", condition=Q(waiting_since__isnull=False)
+                fields=["gateway", "user", "blocked_at"],
+                name="devices_that_wait",
+                condition=Q(waiting_since__isnull=False),
             ),
-            models.Index(fields=["login_password", "login_valid_until"]),
+            models.Index(
+                fields=["login_valid_until", "id", "user", "login_password"],
+                name="devices_on_old_password",
+                condition=Q(login_valid_until__isnull=False, blocked_at__isnull=True),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -298,7 +322,7 @@ class AuditEvent(models.Model):
     class Meta:
         ordering: ClassVar[list[str]] = ["-at", "-id"]
         indexes: ClassVar = [
-            models.Index(fields=["account", "-at"]),
+            models.Index(fields=["account", "-at", "-id"], name="events_of_account"),
             models.Index(fields=["subject", "-at"]),
         ]
 

@@ -20,6 +20,9 @@ from server.console.views.problems import forbidden
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
+AT_ONCE = 2_000
+"""Keys of a list that are fetched together."""
+
 hide_passwords = sensitive_post_parameters(
     "password", "current_password", "new_password1", "new_password2"
 )
@@ -66,9 +69,24 @@ def confirm(request: HttpRequest, **context: Any) -> HttpResponse:
     return render(request, "console/confirm.html", context)
 
 
-def page_of(request: HttpRequest, rows: QuerySet[Any, Any], *, size: int) -> Page[Any]:
-    """The page that `?page=` names; the nearest one when there is none such."""
-    return Paginator(rows, size).get_page(request.GET.get("page"))
+def page_of(
+    request: HttpRequest, rows: QuerySet[Any, Any], *, size: int, key: str = "pk"
+) -> Page[Any]:
+    """The page that `?page=` names; the nearest one when there is none such.
+
+    `key` is a unique column. Where an index has it and what the rows are ordered by, the rows
+    before the page are not read. Those that `AT_ONCE` keys are enough for are not counted: a
+    search for something rare goes through all rows once, not twice.
+    """
+    keys = rows.values_list(key, flat=True)
+    first = list(keys[: AT_ONCE + 1])
+    pages = Paginator(keys, size)
+    if len(first) <= AT_ONCE:
+        pages.count = len(first)
+    page = pages.get_page(request.GET.get("page"))
+    here = first[page.start_index() - 1 : page.end_index()] if page.end_index() <= AT_ONCE else []
+    page.object_list = rows.filter(**{f"{key}__in": here or list(page.object_list)})
+    return page
 
 
 def without_page(request: HttpRequest) -> str:

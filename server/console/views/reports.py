@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.utils import timezone
@@ -16,37 +16,36 @@ from server import clock
 from server.console import csvfiles, presence
 from server.console.events import action_label, detail_text
 from server.console.forms import AuditFilterForm
-from server.console.models import AuditEvent, Device, User, live_gateways
+from server.console.models import AuditEvent, Device, DeviceQuerySet, User
 from server.console.views.common import administrators_only, page_of, user_of, without_page
 
 PAGE_SIZE = 50
 
 
+def _counted(account_id: int) -> DeviceQuerySet:
+    """The account's PCs that are neither disconnected nor a disabled user's.
+
+    EXISTS, so that a database without statistics begins with the PCs, not with all users.
+    """
+    users = User.objects.filter(pk=OuterRef("user"), account=account_id, is_active=True)
+    found: DeviceQuerySet = Device.objects.filter(Exists(users), blocked_at__isnull=True)
+    return found
+
+
 def on_old_password(account_id: int) -> QuerySet[Device]:
     """PCs that still have an old password, or had it when it ended: soonest end first."""
-    return (
-        Device.objects.filter(
-            user__account=account_id,
-            user__is_active=True,
-            login_password="old",
-            login_valid_until__isnull=False,
-            blocked_at__isnull=True,
-        )
-        .with_presence()
-        .select_related("user")
-        .order_by("login_valid_until", "user__username", "name", "pk")
-    )
+    found = _counted(account_id).on_old_password().with_presence().select_related("user")
+    return found.order_by("login_valid_until", "pk")
 
 
 def figures(account_id: int) -> dict[str, int]:
     """How many users, waiting PCs, and PCs on an old password the account has."""
-    old = Q(login_password="old", login_valid_until__isnull=False)
-    allowed = Device.objects.filter(
-        user__account=account_id, user__is_active=True, blocked_at__isnull=True
-    )
-    waits = Q(waiting_since__isnull=False, gateway__in=live_gateways())
-    counts = allowed.aggregate(waiting=Count("pk", filter=waits), old=Count("pk", filter=old))
-    return {"users": User.objects.filter(account=account_id).count(), **counts}
+    pcs = _counted(account_id)
+    return {
+        "users": User.objects.filter(account=account_id).count(),
+        "waiting": pcs.waiting().count(),
+        "old": pcs.on_old_password().count(),
+    }
 
 
 @administrators_only

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from operator import itemgetter
+from datetime import datetime
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
-from django.db.models import F, Prefetch, Q, QuerySet, prefetch_related_objects
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.functional import Promise
@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
-from server import bus
+from server import bus, clock
 from server.console import audit, passwords, presence, temporary
 from server.console.events import PageAction
 from server.console.forms import ForcePasswordForm, UserFilterForm, UserForm
@@ -48,13 +48,13 @@ def _listed(account_id: int, form: UserFilterForm) -> QuerySet[User]:
     text, state = form.cleaned_data["q"].strip(), form.cleaned_data["state"]
     if text:
         users = users.filter(Q(username__icontains=text) | Q(display_name__icontains=text))
-    # Not EXISTS, for which SQLite goes through all old passwords once for each user.
-    devices = Device.objects.filter(user__account=account_id, blocked_at__isnull=True)
+    devices = Device.objects.filter(blocked_at__isnull=True)
+    # SQLite does these two as they are written: a look at each user in turn where most of them
+    # match, the few that match all at once otherwise.
     if state == "waiting":
-        users = users.filter(pk__in=devices.waiting().values("user"))
+        users = users.filter(Exists(devices.waiting().filter(user=OuterRef("pk"))))
     elif state == "old":
-        old = devices.filter(login_password="old", login_valid_until__isnull=False)
-        users = users.filter(pk__in=old.values("user"))
+        users = users.filter(pk__in=devices.on_old_password().values("user"))
     elif state == "temporary":
         users = users.filter(must_change_password=True)
     elif state == "disabled":
@@ -62,16 +62,42 @@ def _listed(account_id: int, form: UserFilterForm) -> QuerySet[User]:
     return users
 
 
-def _row(user: User) -> dict[str, object]:
-    """A user with what the list says about the user's PCs."""
-    pcs = [pc for pc in map(presence.Pc.of, user.devices.all()) if not pc.blocked]
-    old = [(pc.valid_until, pc) for pc in pcs if pc.valid_until]
-    return {
-        "user": user,
-        "waiting": any(pc.waiting for pc in pcs),
-        "old": min(old, key=itemgetter(0))[1] if old else None,
-        "last_seen": max((pc.device.last_seen_at for pc in pcs), default=None),
-    }
+@dataclass(frozen=True)
+class _Row:
+    """A user with what the list says about the user's PCs, however many there are."""
+
+    user: User
+    waiting: bool = False
+    valid_until: datetime | None = None
+    """The first end of an old password that a PC has."""
+    last_seen: datetime | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.valid_until is not None and self.valid_until <= clock.now()
+
+    @property
+    def days_left_text(self) -> str:
+        return presence.days_left_text(self.valid_until) if self.valid_until else ""
+
+
+def _rows(users: Collection[User]) -> list[_Row]:
+    """In the same order."""
+    pcs = (
+        Device.objects.filter(user__in=users, blocked_at__isnull=True)
+        .order_by()
+        .values("user")
+        .annotate(
+            waiting=Count("pk", filter=Device.objects.waits()),
+            valid_until=Min("login_valid_until", filter=Device.objects.is_on_old_password()),
+            last_seen=Max("last_seen_at"),
+        )
+    )
+    said = {each["user"]: each for each in pcs}
+    return [
+        _Row(user, bool(pc["waiting"]), pc["valid_until"], pc["last_seen"]) if pc else _Row(user)
+        for user, pc in ((user, said.get(user.pk)) for user in users)
+    ]
 
 
 @administrators_only
@@ -79,13 +105,12 @@ def _row(user: User) -> dict[str, object]:
 def user_list(request: HttpRequest) -> HttpResponseBase:
     """All users of the account, with search and paging."""
     form = UserFilterForm(request.GET)
-    page = page_of(request, _listed(user_of(request).account_id, form), size=PAGE_SIZE)
-    shown = list(page)
-    prefetch_related_objects(shown, Prefetch("devices", Device.objects.with_presence()))
+    users = _listed(user_of(request).account_id, form)
+    page = page_of(request, users, size=PAGE_SIZE, key="username")
     context = {
         "form": form,
         "page": page,
-        "rows": [_row(user) for user in shown],
+        "rows": _rows(list(page)),
         "query": without_page(request),
         "filtered": any(request.GET.get(name) for name in form.fields),
     }
@@ -111,7 +136,7 @@ def user_detail(request: HttpRequest, pk: int) -> HttpResponseBase:
         change = _force(request, form)
         if change is not None:
             return redirect("user-changed", pk=user.pk, change_id=change.pk)
-    events = AuditEvent.objects.filter(account=by.account_id, subject=user)[:RECENT_EVENTS]
+    events = AuditEvent.objects.filter(subject=user)[:RECENT_EVENTS]
     context = {
         "person": user,
         "own": own,
