@@ -229,14 +229,15 @@ class Device(models.Model):
         ]
         indexes: ClassVar = [
             # Conditions say nothing but NULL or not: SQLite cannot match one with a value,
-            # which it gets apart from the statement.
+            # which it gets apart from the statement. It also wants their columns in the index,
+            # or reads the rows.
             models.Index(
-                fields=["gateway", "user", "blocked_at"],
+                fields=["gateway", "user", "blocked_at", "waiting_since"],
                 name="devices_that_wait",
                 condition=Q(waiting_since__isnull=False),
             ),
             models.Index(
-                fields=["login_valid_until", "id", "user", "login_password"],
+                fields=["login_valid_until", "id", "user", "login_password", "blocked_at"],
                 name="devices_on_old_password",
                 condition=Q(login_valid_until__isnull=False, blocked_at__isnull=True),
             ),

@@ -32,11 +32,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='device',
-            index=models.Index(condition=models.Q(('waiting_since__isnull', False)), fields=['gateway', 'user', 'blocked_at'], name='devices_that_wait'),
+            index=models.Index(condition=models.Q(('waiting_since__isnull', False)), fields=['gateway', 'user', 'blocked_at', 'waiting_since'], name='devices_that_wait'),
         ),
         migrations.AddIndex(
             model_name='device',
-            index=models.Index(condition=models.Q(('blocked_at__isnull', True), ('login_valid_until__isnull', False)), fields=['login_valid_until', 'id', 'user', 'login_password'], name='devices_on_old_password'),
+            index=models.Index(condition=models.Q(('blocked_at__isnull', True), ('login_valid_until__isnull', False)), fields=['login_valid_until', 'id', 'user', 'login_password', 'blocked_at'], name='devices_on_old_password'),
         ),
         migrations.AddIndex(
             model_name='user',

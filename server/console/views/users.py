@@ -9,7 +9,7 @@ from datetime import datetime
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet
+from django.db.models import Count, F, Max, Min, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.functional import Promise
@@ -49,10 +49,9 @@ def _listed(account_id: int, form: UserFilterForm) -> QuerySet[User]:
     if text:
         users = users.filter(Q(username__icontains=text) | Q(display_name__icontains=text))
     devices = Device.objects.filter(blocked_at__isnull=True)
-    # SQLite does these two as they are written: a look at each user in turn where most of them
-    # match, the few that match all at once otherwise.
+    # Not EXISTS, for which SQLite looks at each user's PCs in turn.
     if state == "waiting":
-        users = users.filter(Exists(devices.waiting().filter(user=OuterRef("pk"))))
+        users = users.filter(pk__in=devices.waiting().values("user"))
     elif state == "old":
         users = users.filter(pk__in=devices.on_old_password().values("user"))
     elif state == "temporary":
