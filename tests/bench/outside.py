@@ -1,10 +1,10 @@
 """Clients that share nothing with those of the benches: the `websockets` client and `scramp`.
 
-    python -m tests.bench.outside ws://127.0.0.1:8081 --clients 10000 --seconds 30
+    python -m tests.bench.outside ws://127.0.0.1:8081 --clients 10000 --server PID
 
 logs in the users that `tests.bench.seed` has made, from one address, and says how long that took
-and who was refused; then it waits, and says how many messages came and how many connections ended.
-For `wss://` it takes any certificate.
+and who was refused; then it waits, and says how many messages came and how many connections ended;
+and what it cost the server's process. For `wss://` it takes any certificate.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import sys
 import time
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from scramp import ScramClient
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.typing import Subprotocol
 
 from tests.bench import machine, people
@@ -36,14 +36,22 @@ class Seen:
 
     arrived_s: float = 0.0
     """Until all had come, or been refused."""
+    arrived_cpu_s: float = 0.0
+    """The server's, over the same time."""
+    waiting_percent: float = 0.0
+    """Of a core, of the server's, while they waited."""
+    memory_kib: float = 0.0
+    """Of the server, more than before they came."""
     login_ms: list[float] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
     messages: Counter[str] = field(default_factory=Counter)
 
 
-async def measure(url: str, *, clients: int, at_once: int, seconds: float) -> Seen:
-    """Log in users 1 to `clients`, so many at a time; then let them wait."""
+async def measure(
+    url: str, *, clients: int, at_once: int, seconds: float, server: Sequence[int] = ()
+) -> Seen:
+    """Log in users 1 to `clients`, so many at a time; then let them wait. `server` is its pids."""
     seen, gate = Seen(), asyncio.Semaphore(at_once)
     arrived, over = asyncio.Barrier(clients + 1), asyncio.Event()
     context = None
@@ -66,9 +74,7 @@ async def measure(url: str, *, clients: int, at_once: int, seconds: float) -> Se
                 )
                 await _log_in(connection, number)
                 seen.login_ms.append((time.perf_counter() - began) * 1000)
-        except InvalidStatus as exc:
-            seen.refused[f"HTTP {exc.response.status_code}"] += 1
-        except (OSError, ConnectionClosed, Refused) as exc:
+        except (OSError, InvalidHandshake, ConnectionClosed, Refused) as exc:
             seen.refused[str(exc) or type(exc).__name__] += 1
         else:
             await _wait(connection)
@@ -85,12 +91,16 @@ async def measure(url: str, *, clients: int, at_once: int, seconds: float) -> Se
         await connection.close()
 
     async with asyncio.TaskGroup() as group:
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), machine.Cpu(server)
+        before_kib = machine.private_kib(server)
         for number in range(1, clients + 1):
             group.create_task(live(number))
         await arrived.wait()
-        seen.arrived_s = time.perf_counter() - start
+        seen.arrived_s, seen.arrived_cpu_s = time.perf_counter() - start, cpu.total_s
+        cpu = machine.Cpu(server)
         await asyncio.sleep(seconds)
+        seen.waiting_percent = 100 * cpu.total_s / cpu.elapsed_s
+        seen.memory_kib = machine.private_kib(server) - before_kib
         over.set()
     return seen
 
@@ -142,6 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--clients", type=int, default=1_000)
     parser.add_argument("--at-once", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=30, help="to wait after all have come")
+    parser.add_argument("--server", type=int, nargs="*", default=[], metavar="PID")
     options = parser.parse_args(arguments)
     machine.raise_file_limit()
     with derived_once():
@@ -151,12 +162,19 @@ def main(arguments: list[str] | None = None) -> int:
                 clients=options.clients,
                 at_once=options.at_once,
                 seconds=options.seconds,
+                server=options.server,
             )
         )
     print(f"{len(seen.login_ms)} of {options.clients} logged in, all in {seen.arrived_s:.1f} s")
     if seen.login_ms:
         median, worst = (machine.percentile(seen.login_ms, each) for each in (50, 99))
         print(f"a login took {median:.1f} ms in the median, {worst:.1f} ms for 99 %")
+    if options.server and seen.login_ms:
+        print(
+            f"the server: {len(seen.login_ms) / seen.arrived_cpu_s:,.0f} logins per CPU second, "
+            f"{seen.memory_kib / len(seen.login_ms):.1f} KiB for each client, "
+            f"{seen.waiting_percent:.1f} % of a core while they wait"
+        )
     for what, counted in (("refused", seen.refused), ("ended", seen.ended)):
         for reason, count in counted.most_common():
             print(f"{what}: {count} times {reason}")

@@ -136,13 +136,15 @@ def test_somebody_elses_clients_come_in(capsys: pytest.CaptureFixture[str]) -> N
         stage.server(database, CONNECTIONS_PER_ADDRESS="30") as server,
     ):
         url = f"ws://127.0.0.1:{server.port()}"
-        some = [url, "--seconds", "0", "--at-once", "2", "--clients"]
+        some = [url, "--server", str(server.pid), "--seconds", "0", "--at-once", "2", "--clients"]
         assert outside.main([*some, "30"]) == 0
-        assert "30 of 30 logged in" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "30 of 30 logged in" in said
+        assert "logins per CPU second" in said
         assert outside.main([*some, "32"]) == 1
         said = capsys.readouterr().out
         assert "30 of 32 logged in" in said
-        assert "refused: 2 times HTTP 429" in said
+        assert "refused: 2 times server rejected WebSocket connection: HTTP 429" in said
 
 
 def test_a_figure_is_judged_by_its_targets() -> None:
