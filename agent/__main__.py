@@ -88,9 +88,15 @@ class Call:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the answer is the exit code."""
+    if arguments is None:
+        arguments = sys.argv[1:]
+    if arguments == ["vault"]:  # what the client starts by itself, in a hurry
+        from agent.adapters import vault_process
+
+        return vault_process.main()
     _make_streams_safe()
     translations = translation()
-    options = _parse(sys.argv[1:] if arguments is None else arguments, translations.gettext)
+    options = _parse(arguments, translations.gettext)
     call = Call(options, find_paths(), translations)
     try:
         call.settings = _load_settings(call)
@@ -139,10 +145,17 @@ def _parse(arguments: list[str], translate: Callable[[str], str]) -> Namespace:
 
 
 def _run(call: Call) -> int:
+    from agent.adapters.vault_process import ProcessVault
+    from agent.program import share_one_heap
+
+    share_one_heap()
+    vault = ProcessVault()
+    if call.settings.identity is not None:
+        vault.prepare()  # it starts while this process imports the rest
     from agent import desktop
 
     try:
-        desktop.run(call.settings, call.paths, call.translations, call.news)
+        desktop.run(call.settings, call.paths, call.translations, vault, call.news)
     except ChannelBusy:
         if not call.options.autostart:
             call.ask({"command": "show"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
@@ -74,6 +75,7 @@ def find_proxy(server: str, setting: str) -> str | None:
 
 def tls_context() -> ssl.SSLContext:
     """TLS 1.2 or later, certificates judged by the operating system's store."""
+    SSLProtocol.max_size = MAX_MESSAGE_BYTES  # its buffer, else of 256 KiB for each connection
     context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -15,14 +15,13 @@ from agent.adapters.control import open_channel
 from agent.adapters.dialogs import ProcessDialogs
 from agent.adapters.memory_file import MemoryFile
 from agent.adapters.tray import open_tray
-from agent.adapters.vault import KeyringVault
 from agent.app import Adapters, App
 from agent.core.record import Identity
 from agent.core.view import Command
 from agent.hardening import harden
 from agent.housekeeping import Housekeeping
 from agent.paths import Paths
-from agent.ports import Request, SignInWatcher, Toaster, Tray
+from agent.ports import Request, SignInWatcher, Toaster, Tray, Vault
 from agent.settings import Settings, save_identity
 
 log = logging.getLogger(__name__)
@@ -32,6 +31,7 @@ def run(
     settings: Settings,
     paths: Paths,
     translations: NullTranslations,
+    vault: Vault,
     news: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Be the client, in the tray, until it quits. Raise ChannelBusy when one is running.
@@ -43,7 +43,7 @@ def run(
         log.warning("%s: %s", title, text)
     harden()
     assets = assets_dir()
-    adapters = _core_adapters(paths)
+    adapters = _core_adapters(paths, vault)
     app = App(settings, adapters, translations)
     adapters.watcher = _open_watcher()
     adapters.toaster = _open_toaster(assets, translations)
@@ -84,7 +84,9 @@ def run_once(
     """Be the client for one request, without a tray. Raise ChannelBusy or ChannelError."""
     logs.set_up(paths.log_file, settings.log_level, to_stderr=False)
     harden()
-    app = App(settings, _core_adapters(paths), translations)
+    from agent.adapters.vault import KeyringVault
+
+    app = App(settings, _core_adapters(paths, KeyringVault()), translations)
     app.start()
     try:
         return app.answer(request)
@@ -97,12 +99,12 @@ def assets_dir() -> Path:
     return Path(__file__).resolve().parent.parent / "assets"
 
 
-def _core_adapters(paths: Paths) -> Adapters:
+def _core_adapters(paths: Paths, vault: Vault) -> Adapters:
     def remember_identity(identity: Identity) -> None:
         save_identity(paths, identity)
 
     return Adapters(
-        vault=KeyringVault(),
+        vault=vault,
         memory=MemoryFile(paths.state_dir),
         channel=open_channel(paths),
         save_identity=remember_identity,

@@ -12,7 +12,7 @@ import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
-from logging.handlers import RotatingFileHandler
+from itertools import pairwise
 from pathlib import Path
 
 from agent.core.text import clean
@@ -60,20 +60,35 @@ class Formatter(logging.Formatter):
         return "\n".join(lines)
 
 
-class PrivateFileHandler(RotatingFileHandler):
-    """Opens its file for this user only, and does without when it cannot write (disk full)."""
+class PrivateFileHandler(logging.FileHandler):
+    """For this user only, in files of at most MAX_BYTES; does without when it cannot write.
+
+    A file that is closed is opened again for the next record. logging's RotatingFileHandler is in
+    a module with pickle and sockets, half a megabyte of memory all day.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            size = self.stream.seek(0, os.SEEK_END) if self.stream else 0
+            if size and size + len(self.format(record).encode(errors="replace")) >= MAX_BYTES:
+                self._rotate()
+            super().emit(record)
+        except (OSError, ValueError):
+            self.handleError(record)
 
     def _open(self) -> TextIOWrapper:
         handle = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         return os.fdopen(handle, "a", encoding=self.encoding, errors="backslashreplace")
 
-    def doRollover(self) -> None:  # noqa: N802 - logging's own name
-        try:
-            super().doRollover()
-        except OSError:
-            # On Windows a file that somebody looks at cannot be renamed: go on in the same one.
-            if self.stream is None:
-                self.stream = self._open()
+    def _rotate(self) -> None:
+        """`client.log` becomes `client.log.1` and so on; the oldest goes."""
+        self.close()
+        names = [self.baseFilename, *(f"{self.baseFilename}.{n}" for n in range(1, BACKUPS + 1))]
+        # On Windows a file that somebody looks at cannot be renamed: go on in the same one.
+        with suppress(OSError):
+            for older, newer in reversed(list(pairwise(names))):
+                if os.path.exists(older):  # noqa: PTH110 - names, as logging has them
+                    os.replace(older, newer)  # noqa: PTH105
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         """Nothing: a log that cannot be written is no reason to end, or to write elsewhere."""
@@ -93,9 +108,7 @@ def set_up(log_file: Path, level: str = "info", *, to_stderr: bool = True) -> No
         _add(logging.StreamHandler(sys.stderr))
     try:
         make_private(log_file.parent)
-        _add(
-            PrivateFileHandler(log_file, maxBytes=MAX_BYTES, backupCount=BACKUPS, encoding="utf-8")
-        )
+        _add(PrivateFileHandler(log_file, encoding="utf-8"))
     except OSError as exc:
         log.warning("no log file at %s: %s", log_file, exc.strerror)
 

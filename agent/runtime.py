@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +32,7 @@ from agent.core.record import Identity
 from agent.core.state import IllegalTransition, State
 from agent.core.view import View
 from agent.ports import MemoryStore, Vault, VaultError
+from agent.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +106,10 @@ class Runtime:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="coconowork-loop", daemon=True)
-        self._storage = ThreadPoolExecutor(1, "coconowork-storage")
-        self._keys = ThreadPoolExecutor(1, "coconowork-keys")
+        # Looking up a name may hang; the next try looks it up all the same.
+        self._loop.set_default_executor(Worker("coconowork-names", 4))
+        self._storage = Worker("coconowork-storage")
+        self._keys = Worker("coconowork-keys")
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: dict[int, tuple[Connection, asyncio.Task[None]]] = {}
         self._timers: dict[Timer, asyncio.TimerHandle] = {}

@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from agent.adapters.dialogs import program, program_dir
 from agent.files import replace_file
 from agent.paths import make_missing
+from agent.program import program, program_dir
 
 VALUE = "Coconowork Client"
 """In the Run key; the setup program writes the same."""

@@ -42,6 +42,7 @@ from agent.dialog.messages import (
     encode,
 )
 from agent.errors import UserError
+from agent.program import CREATION_FLAGS, program, program_dir
 from agent.settings import normalise_user
 
 log = logging.getLogger(__name__)
@@ -52,10 +53,6 @@ SignIn = Callable[[str, str, str], "Future[Reason | None]"]
 SUBMIT_S = 120.0
 """A login, key derivation and keyring included, takes less, or it failed."""
 CLOSE_S = 5.0
-if sys.platform == "win32":
-    _CREATION_FLAGS = subprocess.CREATE_NO_WINDOW
-else:
-    _CREATION_FLAGS = 0
 
 _FIELDS: dict[Reason, Field] = {
     Reason.UNREACHABLE: "server",
@@ -92,20 +89,6 @@ _PASSED_ON = {
     "PROGRAMDATA", "COMSPEC", "PATHEXT", "USERNAME", "USERDOMAIN",
 }  # fmt: skip
 _PASSED_ON_BEGINNINGS = ("LC_", "PYTHON", "_PYI_", "WINE", "FONTCONFIG_", "XCURSOR_")
-
-
-def program() -> list[str]:
-    """How this program starts itself."""
-    if getattr(sys, "frozen", False):
-        return [sys.executable]
-    return [sys.executable, "-m", "agent"]
-
-
-def program_dir() -> Path:
-    """Where it has to be started: Python takes modules from there, Windows libraries."""
-    if getattr(sys, "frozen", False):
-        return Path(sys.executable).parent
-    return Path(__file__).resolve().parents[2]
 
 
 def window_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -306,7 +289,7 @@ class _Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            creationflags=_CREATION_FLAGS,
+            creationflags=CREATION_FLAGS,
             cwd=program_dir(),
             env=window_environment(os.environ),
         )

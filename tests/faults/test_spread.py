@@ -67,7 +67,7 @@ class Member:
                 quit=lambda: None,
             ),
         )
-        self.runtime._storage = self.runtime._keys = shared
+        self.runtime._storage = self.runtime._keys = shared  # type: ignore[assignment] # for many
 
     def _show(self, view: View) -> None:
         self.state = view.state

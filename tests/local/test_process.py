@@ -16,9 +16,10 @@ from time import monotonic, sleep
 import pytest
 
 from agent.adapters.autostart import DesktopFile
-from agent.adapters.dialogs import ProcessDialogs, program, program_dir, window_environment
+from agent.adapters.dialogs import ProcessDialogs, window_environment
 from agent.core.state import State
 from agent.core.view import View
+from agent.program import program, program_dir
 from tests.integration.conftest import ROOT
 from tests.local.strangers import BECOME, NOBODY, OWNER, needs_root, said_by
 
@@ -152,6 +153,7 @@ import ctypes, resource, sys
 from unittest import mock
 sys.path.insert(0, sys.argv[1])
 from agent import desktop
+from agent.adapters.fakes import FakeVault
 from agent.i18n import translation
 from agent.paths import find_paths
 from agent.settings import Settings
@@ -164,7 +166,7 @@ def look(*_):
     raise Enough
 with mock.patch.object(desktop, "_core_adapters", look):
     for start in (
-        lambda: desktop.run(Settings(), find_paths(), translation("en")),
+        lambda: desktop.run(Settings(), find_paths(), translation("en"), FakeVault()),
         lambda: desktop.run_once({}, Settings(), find_paths(), translation("en")),
     ):
         ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
