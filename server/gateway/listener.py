@@ -7,7 +7,8 @@ import ssl
 from collections import Counter, deque
 from collections.abc import Callable
 
-from server.gateway.transport import CLOSE_SECONDS, OPEN_SECONDS, Endpoint, Wire
+from server.gateway.tls import TlsTransport
+from server.gateway.transport import Endpoint, Wire
 
 SWEEP_SECONDS = 1
 SLICE = 200
@@ -30,7 +31,6 @@ class Listener:
         self.settle_s = settle_s
         self.stopping = False
         self.wires: set[Wire] = set()
-        self.is_encrypted = False
         self._soon: deque[Callable[[], None]] = deque()
         self._is_working = False
         self._opening: Counter[str] = Counter()
@@ -42,16 +42,12 @@ class Listener:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         """Raise OSError when it cannot listen there."""
         self.loop = asyncio.get_running_loop()
-        self.is_encrypted = tls is not None
-        self._server = await self.loop.create_server(
-            lambda: Wire(self),
-            host,
-            port,
-            ssl=tls,
-            backlog=BACKLOG,
-            ssl_handshake_timeout=OPEN_SECONDS if tls else None,
-            ssl_shutdown_timeout=CLOSE_SECONDS if tls else None,
-        )
+
+        def connected() -> asyncio.Protocol:
+            wire = Wire(self)
+            return wire if tls is None else TlsTransport(wire, tls)
+
+        self._server = await self.loop.create_server(connected, host, port, backlog=BACKLOG)
         self._sweeper = asyncio.create_task(self._sweep_for_ever())
 
     @property

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OPEN_SECONDS = 10
-"""How long TLS and the upgrade may take, each."""
+"""How long TLS and the upgrade may take together."""
 PING_SECONDS, PONG_SECONDS = 30, 20
 """A client that was not heard of for so long is pinged; how long it may take to be heard again."""
 CLOSE_SECONDS = 5
@@ -169,8 +169,6 @@ class Wire(asyncio.Protocol):
             self._fail(exc)
 
     def eof_received(self) -> bool:
-        if self._listener.is_encrypted:
-            return False  # TLS knows no half-open connections
         self._listener.soon(self._close_transport)
         return True
 

@@ -9,51 +9,23 @@ import socket
 import ssl
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 
 from agent.core import messages
 from server import loop
-from server.config import Config
 from server.console.models import Device, User
 from server.gateway import listener, transport
 from server.gateway.server import Gateway
 from server.gateway.session import MAX_WAITING, Limits
-from server.serve import tls_context
-from tests.gateway import make_certificate
-from tests.server.client import DEADLINE_S, Client, new_key
+from tests.server.client import DEADLINE_S, Client
 from tests.server.conftest import P1, eventually, in_thread
-
-UPGRADE = (
-    f"GET {messages.PATH} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-    f"Sec-WebSocket-Protocol: {messages.SUBPROTOCOL}\r\n\r\n"
-)
-HELLO = messages.encode(
-    messages.Hello(scram="n,,n=nobody,r=nonce", device=Client(0, key=new_key()).device)
-)
-
-
-@asynccontextmanager
-async def raw(
-    port: int,
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            yield reader, writer
-    finally:
-        writer.close()
+from tests.server.raw import HELLO, UPGRADE, certificate, raw
 
 
 async def answer(port: int, request: str) -> str:
@@ -347,18 +319,3 @@ def test_on_the_loop_that_serves(user: User, tmp_path: Path, *, encrypted: bool)
 
     with asyncio.Runner(loop_factory=loop.new_loop) as runner:
         runner.run(work())
-
-
-def certificate(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """The server's context and the client's, as `serve` makes the first."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    made = make_certificate("127.0.0.1", key, name, key, (-1, 30))
-    file = folder / "server.pem"
-    file.write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        + made.public_bytes(Encoding.PEM)
-    )
-    offered = tls_context(Config(tls_cert=file, tls_key=file))
-    assert offered is not None
-    return offered, ssl.create_default_context(cafile=str(file))
