@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from scramp import ScramClient
 from websockets.asyncio.client import ClientConnection, connect
@@ -90,6 +91,7 @@ async def measure(
             await listening
         await connection.close()
 
+    await _listens(url)
     async with asyncio.TaskGroup() as group:
         start, cpu = time.perf_counter(), machine.Cpu(server)
         before_kib = machine.private_kib(server)
@@ -103,6 +105,20 @@ async def measure(
         seen.memory_kib = machine.private_kib(server) - before_kib
         over.set()
     return seen
+
+
+async def _listens(url: str) -> None:
+    """The server may just be starting. Raise TimeoutError when it does not."""
+    place = urlsplit(url)
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(place.hostname, place.port)
+            except OSError:
+                await asyncio.sleep(0.2)
+            else:
+                writer.close()
+                return
 
 
 class Refused(Exception):
