@@ -20,27 +20,31 @@ ROOM_MIB = 12.0
 def run(size: Size) -> list[Figure]:
     """Watch both side by side."""
     seconds = size.pick(300, 3)
-    with desk.linux_desk() as linux, desk.bare_process(linux.client.environ) as bare:
+    with (
+        desk.linux_desk() as linux,
+        desk.bare_process(linux.client.environ) as bare,
+        desk.bare_process(linux.client.environ, desk.USED) as used,
+    ):
         pid, _ = linux.start()
         linux.wait_for_standby()
         linux.wait_for_icon(0)
         desk.Cost.watch([pid], size.pick(20, 1))  # what starting has left is done by then
-        found = desk.Cost.watch([bare, pid], seconds)
+        found = desk.Cost.watch([bare, used, pid], seconds)
         figures = _figures("Linux", *found)
     if not size.short:
         with desk.windows_desk() as windows:
-            bare = windows.launch_bare()
+            bare, used = windows.launch_bare(), windows.launch_bare(desk.USED)
             since = windows.log_length
             windows.start()
             windows.wait_for_line("-> standby:", since=since)
             pid = windows.pid("coconowork-client.exe")
             desk.Cost.watch([pid], 20)
-            figures += _figures("Wine", *desk.Cost.watch([bare, pid], seconds))
+            figures += _figures("Wine", *desk.Cost.watch([bare, used, pid], seconds))
             windows.quit()
     return figures
 
 
-def _figures(where: str, bare: desk.Cost, client: desk.Cost) -> list[Figure]:
+def _figures(where: str, bare: desk.Cost, used: desk.Cost, client: desk.Cost) -> list[Figure]:
     def figure(what: str, unit: str, value: float, baseline: float, **more: float | bool) -> Figure:
         return Figure(what=f"{where}: {what}", value=value, unit=unit, baseline=baseline, **more)  # type: ignore[arg-type] # figures' own fields
 
@@ -54,6 +58,11 @@ def _figures(where: str, bare: desk.Cost, client: desk.Cost) -> list[Figure]:
             unit="MiB",
             must=ROOM_MIB,
             headline=True,
+        ),
+        Figure(
+            what=f"{where}: of that, what using websockets and TLS takes by itself",
+            value=max(used.private_mib - bare.private_mib, 0.0),
+            unit="MiB",
         ),
         figure(
             "wake-ups a minute", "", client.wake_ups_a_minute, bare.wake_ups_a_minute,

@@ -2,8 +2,10 @@
 
 A person at the real page over TLS presses the button; the time ends when the client says that the
 new password is committed to its keyring, after it has logged in with it. The page itself derives
-keys twice, for the current and for the new password; the client once. The baseline is one key
-derivation (PBKDF2-SHA-256, 600,000 rounds) on the same machine: the floor for the client's part.
+keys twice, for the current and for the new password; the client once. The client starts the process
+that talks to the keyring when the push comes, as it does for a change once in months; that is in
+"kept as pending". The baseline is one key derivation (PBKDF2-SHA-256, 600,000 rounds) on the same
+machine: the floor for the client's part.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from __future__ import annotations
 import hashlib
 import time
 from statistics import median
+
+import psutil
 
 from server.demo import sample_password
 from tests.bench import desk
@@ -34,11 +38,13 @@ def run(size: Size) -> list[Figure]:
     """Change the password again and again."""
     floor = derivation_ms()
     with desk.linux_desk(log_level="debug") as linux:
-        linux.start()
+        pid, _ = linux.start()
         linux.wait_for_standby()
         password, runs = linux.password, []
         with linux.office.person(desk.USER, password) as person:
-            for _ in range(size.pick(40, 2)):
+            for _ in range(size.pick(25, 2)):
+                if not size.short:
+                    psutil.wait_procs(psutil.Process(pid).children(), timeout=desk.PATIENCE_S)
                 new = sample_password()
                 runs.append(_change(linux, person, password, new))
                 password = new

@@ -23,10 +23,10 @@ BASELINE = desk.BASELINE
 IMPORTS = "import pystray, websockets"
 RESIDENT = (
     "import agent.desktop, agent.adapters.tray_linux, agent.adapters.signin_linux, "
-    "agent.adapters.control_unix, agent.adapters.secret_service"
+    "agent.adapters.control_unix, agent.adapters.vault_process"
 )
 """What the process that stays has loaded, imported one by one."""
-NEVER = {"tkinter", "tomlkit", "agent.dialog.window", "webbrowser"}
+NEVER = {"tkinter", "keyring", "tomlkit", "agent.dialog.window", "webbrowser"}
 
 
 def run(size: Size) -> list[Figure]:

@@ -28,7 +28,10 @@ from server.stage import Client
 from tests.adapters.x11 import SystemTray, screen
 from tests.windows.office import Office
 
-BARE = "import pystray, websockets, time; print(end='!', flush=True); time.sleep(1_000_000)"
+_REST = "time; print(end='!', flush=True); time.sleep(1_000_000)"
+BARE = f"import pystray, websockets, {_REST}"
+USED = f"import pystray, websockets.asyncio.client, truststore, {_REST}"
+"""The same with what has to be loaded to use them: importing `websockets` alone loads nothing."""
 BASELINE = "bare interpreter"
 USER = "tanaka"
 WINDOWS_EXE = r"C:\client\coconowork-client.exe"
@@ -210,10 +213,10 @@ def linux_desk(*, log_level: str = "info") -> Iterator[LinuxDesk]:
 
 
 @contextmanager
-def bare_process(environ: dict[str, str]) -> Iterator[int]:
+def bare_process(environ: dict[str, str], code: str = BARE) -> Iterator[int]:
     """The baseline on Linux; its process id."""
     with subprocess.Popen(
-        [sys.executable, "-c", BARE], env=environ, stdout=subprocess.PIPE
+        [sys.executable, "-c", code], env=environ, stdout=subprocess.PIPE
     ) as bare:
         try:
             assert bare.stdout is not None
@@ -277,10 +280,10 @@ class WindowsDesk:
         """End the client, as the setup program does."""
         self.desktop.run(WINDOWS_EXE, "quit")
 
-    def launch_bare(self) -> int:
+    def launch_bare(self, code: str = BARE) -> int:
         """The baseline; its process id."""
-        self.desktop.launch(windows_path(self.winpy / "python.exe"), "-c", BARE)
-        return self.pid("time.sleep")
+        self.desktop.launch(windows_path(self.winpy / "python.exe"), "-c", code)
+        return self.pid(code)
 
 
 @contextmanager
