@@ -17,6 +17,7 @@ from tests import proxies
 from tests.bench import machine, people, stage
 
 START_SECONDS = 30
+STOP_SECONDS = 10
 
 
 def free_port() -> int:
@@ -40,8 +41,12 @@ def _running(command: list[str], port: int) -> Iterator[subprocess.Popen[bytes]]
         _wait_for(port)
         yield process
     finally:
-        process.kill()
-        process.wait()
+        process.terminate()  # nginx takes its worker along
+        try:
+            process.wait(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _wait_for(port: int) -> None:
