@@ -11,7 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from server import metrics
 from server.config import Config
 from server.console import http, lockout, middleware
-from server.gateway import throttle
+from server.gateway import listener, throttle, transport
 from server.gateway.session import Limits
 
 PAGE = (Path(__file__).parents[2] / "docs" / "server.md").read_text("utf-8")
@@ -56,3 +56,18 @@ def test_limits_of_the_console_are_as_documented() -> None:
     wrong = (lockout.LIMIT_USER_AND_ADDRESS, lockout.LIMIT_USER, lockout.LIMIT_ADDRESS)
     minutes = lockout.WINDOW.total_seconds() // 60
     assert f"| {wrong[0]}, {wrong[1]}, {wrong[2]} in {minutes:.0f} minutes | 429 |" in limits
+
+
+def test_what_a_load_from_outside_meets_is_as_documented() -> None:
+    """Whoever measures the server finds these limits, and not others."""
+    page = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text("utf-8")
+    meets, limits = page.partition("## Measuring from outside")[2], Limits()
+    assert f"from the {limits.per_address:,}th client" in meets
+    assert f"from the {limits.unproven_per_address}th that has not logged in" in meets
+    assert f"the kernel keeps {listener.BACKLOG:,} of them" in meets
+    user, address = throttle.PER_USER_AND_ADDRESS, throttle.PER_ADDRESS
+    minutes = user.get_expiry() // 60
+    assert f"{user.amount} of one user, {address.amount} from one address, in {minutes}" in meets
+    assert f"{limits.message_burst} frames at once or {limits.messages_per_s} a second" in meets
+    ping, pong = transport.PING_SECONDS, transport.PONG_SECONDS
+    assert f"silent for {ping} s, and waits {pong} s" in meets
