@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import msgspec
 from websockets.frames import CloseCode
 
 from agent.core import messages
@@ -18,8 +19,7 @@ LOGIN_SECONDS = 20
 """How long a login may take."""
 
 
-@dataclass(frozen=True, slots=True)
-class Presence:
+class Presence(msgspec.Struct, frozen=True, gc=False):
     """A login that stands: who waits on this connection, since when, and by which password."""
 
     user_id: int

@@ -13,9 +13,9 @@ import re
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 from nacl.exceptions import CryptoError
 from nacl.public import PublicKey, SealedBox
 
@@ -38,8 +38,7 @@ class LoginError(Exception):
     """The client broke the protocol, which ends the connection. Holds nothing of the payload."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, gc=False):
     """A verifier that a proof may be made with. `since` names it among the user's."""
 
     verifier: Verifier
@@ -47,16 +46,14 @@ class Candidate:
     valid_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Proven:
+class Proven(msgspec.Struct, frozen=True, gc=False):
     """A right proof: which password it was made with, and SCRAM server-final."""
 
     candidate: Candidate
     server_final: str
 
 
-@dataclass(frozen=True, slots=True)
-class ClientFirst:
+class ClientFirst(msgspec.Struct, frozen=True, gc=False):
     """SCRAM client-first. `username` is after SASLprep; the rest is as it came."""
 
     username: str

@@ -9,7 +9,6 @@ rarer goes through Django's ORM, in `records.py`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, TypeVar
@@ -105,8 +104,7 @@ class Locked(Row, frozen=True, gc=False):
     """Of the password asked about, if that is an old one that still works."""
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True, gc=False):
     """A device that waits from now on."""
 
     device_pk: int
@@ -255,4 +253,5 @@ def _time_format() -> Callable[[datetime], str]:
 
 
 def _sqlite_time(value: datetime) -> str:
-    return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
+    utc = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return str(utc).removesuffix("+00:00")

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
 
+import msgspec
 from django.contrib.auth.hashers import is_password_usable
 from django.db import transaction
 from django.db.models import QuerySet
@@ -36,8 +36,7 @@ PasswordKind = Literal["current", "old"]
 Refusal = Literal["credentials", "expired", "disabled", "blocked", "throttled"]
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True, gc=False):
     """What is needed to begin a login. `user_id` is None when there is no such user."""
 
     user_id: int | None
@@ -45,8 +44,7 @@ class Known:
     known_device: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """What a password that was right is good for. `since` names it among the user's."""
 
     since: datetime
@@ -54,8 +52,7 @@ class Standing:
     valid_until: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedIn:
+class LoggedIn(msgspec.Struct, frozen=True, gc=False):
     """A login that was accepted and written down."""
 
     device_pk: int
@@ -64,8 +61,7 @@ class LoggedIn:
     """Change id and sealed box of what this device has yet to be told."""
 
 
-@dataclass(frozen=True, slots=True)
-class RightProof:
+class RightProof(msgspec.Struct, frozen=True, gc=False):
     """A right proof was given with the password that `since` names."""
 
     user_id: int

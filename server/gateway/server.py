@@ -183,12 +183,14 @@ class Gateway:
     async def _send_all_away(self) -> None:
         connections = self._services.registry.everyone()
         log.info("the gateway stops; %d clients are sent away", len(connections))
+        byes = [
+            Bye(reason="shutting_down", retry_after_s=seconds)
+            for seconds in range(1, SPREAD_SECONDS + 1)
+        ]
         for number, connection in enumerate(connections):
             if not connection.ending:
-                retry_after_s = random.randint(1, SPREAD_SECONDS)  # noqa: S311 - it spreads, it hides nothing
-                connection.end(
-                    Bye(reason="shutting_down", retry_after_s=retry_after_s), CloseCode.GOING_AWAY
-                )
+                bye = random.choice(byes)  # noqa: S311 - it spreads, it hides nothing
+                connection.end(bye, CloseCode.GOING_AWAY)
             if number % SENT_AT_ONCE == SENT_AT_ONCE - 1:
                 await asyncio.sleep(0)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Concatenate, Literal, ParamSpec, TypeVar, get_args
 
+import msgspec
 from websockets.frames import CloseCode
 
 from agent.core.messages import (
@@ -93,8 +94,7 @@ class Services:
     min_client_version: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
+class _Attempt(msgspec.Struct, frozen=True, gc=False):
     """A login between `challenge` and `proof`."""
 
     login: Login
