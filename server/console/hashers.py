@@ -7,11 +7,13 @@ and never known to the server in between.
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 from base64 import b64decode, b64encode
 from binascii import a2b_base64
 from dataclasses import dataclass
 from hmac import compare_digest
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.hashers import BasePasswordHasher, mask_hash
@@ -30,13 +32,16 @@ MAX_PASSWORD_LENGTH = 1024
 SALT_BYTES = 16
 
 _mechanism = ScramMechanism("SCRAM-SHA-256")
+_cores = BoundedSemaphore(os.cpu_count() or 1)
+"""Who hashes has a core, and others wait: the gateway's loop would get the processor a time slice
+later for each thread more that wants it, and nobody would be done earlier."""
 
 
 class UnusablePassword(ValueError):
     """A password that SCRAM cannot carry: empty, too long, or prohibited by SASLprep."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Verifier:
     """What a server keeps of a password, and needs to check a SCRAM proof."""
 
@@ -51,14 +56,15 @@ class Verifier:
         algorithm, iterations, *parts = encoded.split("$")
         if algorithm != ALGORITHM or len(parts) != 3:
             raise ValueError("not a SCRAM-SHA-256 verifier")
-        salt, stored_key, server_key = (a2b_base64(part, strict_mode=True) for part in parts)
-        return cls(int(iterations), salt, stored_key, server_key)
+        keys = [a2b_base64(part, strict_mode=True) for part in parts]
+        return cls(int(iterations), *keys)
 
     @classmethod
     def of(cls, password: str, *, salt: bytes, iterations: int) -> Verifier:
         """Hash `password`: about 0.3 s. Raise UnusablePassword."""
         prepared = prepare(password)
-        _, stored_key, server_key, _ = _mechanism.make_auth_info(prepared, iterations, salt)
+        with _cores:
+            _, stored_key, server_key, _ = _mechanism.make_auth_info(prepared, iterations, salt)
         return cls(iterations, salt, stored_key, server_key)
 
     def format(self) -> str:
@@ -144,7 +150,9 @@ class ScramSha256Hasher(BasePasswordHasher):
         verifier = Verifier.parse(encoded)
         missing = self.iterations - verifier.iterations
         if missing > 0:
-            hashlib.pbkdf2_hmac("sha256", password.encode(errors="replace"), verifier.salt, missing)
+            tried = password.encode(errors="replace")
+            with _cores:
+                hashlib.pbkdf2_hmac("sha256", tried, verifier.salt, missing)
 
     def safe_summary(self, encoded: str) -> dict[str | StrPromise, Any]:
         """What may be shown of it."""

@@ -125,6 +125,8 @@ def _make_wait(database: stage.Database) -> int:
     if database.engine == "PostgreSQL":
         name = database.settings["DATABASE"].rpartition("/")[2]
         stage.postgres().execute(_MAKE_WAIT, database=name)
+        # As autovacuum does within a minute: nobody waited when the database was filled.
+        stage.postgres().execute("VACUUM ANALYZE console_device", database=name)
         return int(str(stage.postgres().execute(_FIRST_USER, database=name)[0][0]))
     path = Path(database.settings["DATA_DIR"], "coconowork.sqlite3")
     with closing(sqlite3.connect(path, timeout=30)) as connection, connection:

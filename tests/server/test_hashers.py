@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from base64 import b64decode
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from django.contrib.auth.backends import ModelBackend
@@ -156,3 +160,31 @@ def test_user_names_are_prepared(make_user: Callable[..., User]) -> None:
     user = make_user()
     wide = "".join(chr(ord(character) + 0xFEE0) for character in user.username)
     assert User.objects.get_by_natural_key(wide) == user
+
+
+def test_no_more_hash_at_once_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty administrators who press the button together leave the gateway its processor."""
+    lock = threading.Lock()
+    busy = most = 0
+    make = hashers._mechanism.make_auth_info
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        try:
+            return make(*arguments)
+        finally:
+            with lock:
+                busy -= 1
+
+    monkeypatch.setattr(hashers._mechanism, "make_auth_info", counted)
+    count = 4 * (os.cpu_count() or 1)
+    with ThreadPoolExecutor(count) as pool:
+        tried = (f"Passw0rd-{number}" for number in range(count))
+        made = list(
+            pool.map(lambda each: Verifier.of(each, salt=RFC_SALT, iterations=50_000), tried)
+        )
+    assert len({verifier.stored_key for verifier in made}) == count
+    assert most <= (os.cpu_count() or 1)
