@@ -6,6 +6,7 @@ between them (`bus.py`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 SCHEMES = ("postgresql://", "postgres://")
 SECRETS = ("password", "sslpassword")
+SECRET_VARIABLE = "PGPASSWORD"
+"""Read by libpq itself, and by everybody who may look at a process's environment."""
 OLDEST_SERVER = 14
 MAX_CONNECTIONS = 16
 """That a process may have open at once, besides one or two for wake-ups."""
@@ -102,6 +105,12 @@ def check(settings: Config) -> None:
     """Connect to PostgreSQL once. Raise DatabaseProblem, with what to do about it."""
     if not settings.is_postgresql:
         return
+    if SECRET_VARIABLE in os.environ:
+        raise DatabaseProblem(
+            f"{SECRET_VARIABLE} is set, and an environment is no place for a password: write "
+            "host:port:name:user:password to a file that only the server reads, name it with "
+            f"?passfile=FILE in the address, and unset {SECRET_VARIABLE}"
+        )
     import psycopg
 
     found = parameters(settings)

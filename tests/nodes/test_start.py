@@ -31,6 +31,17 @@ def problem(url: str) -> str:
     return text
 
 
+def test_a_password_in_the_environment_is_refused(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that would let the server in: other programs can read it there."""
+    url = postgres.url("postgres", user=postgres.new_role(SECRET))
+    monkeypatch.setenv("PGPASSWORD", SECRET)
+    assert "passfile" in problem(url)
+    monkeypatch.delenv("PGPASSWORD")
+    assert "no password supplied" in problem(url)
+
+
 def test_what_is_wrong_with_the_database(postgres: Postgres, tmp_path: Path) -> None:
     """Each trouble has its words, and what helps."""
     role = postgres.new_role(SECRET)
