@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 30
 STOP_SECONDS = 5
+STOP_AT_LATEST_SECONDS = 30.0
+"""Longer than any statement may take. Only a database that stands still keeps a stop for so long,
+and its threads cannot be told to give up."""
 BACKLOG = 128
 """Browsers that the kernel keeps waiting. asyncio tries, and logs, so often in a row when no file
 descriptor is left, which with uvicorn's 2,048 keeps a core busy."""
@@ -306,7 +309,21 @@ async def _serve(
             said.append(f"gateway  {scheme}://{settings.host}:{gateway.port}{PATH}")
         loop.tune()
         print(*said, sep="\n", flush=True)
-        return await stop
+        code = await stop
+        _end_at_the_latest()
+        return code
+
+
+def _end_at_the_latest() -> None:
+    """This process is gone in time. What is under way then ends as it would in a power cut."""
+
+    def give_up() -> None:
+        log.error("something, such as the database, keeps the server from stopping; it is cut off")
+        os._exit(1)
+
+    timer = threading.Timer(STOP_AT_LATEST_SECONDS, give_up)
+    timer.daemon = True
+    timer.start()
 
 
 def _compare_secret_key() -> None:

@@ -11,6 +11,7 @@ import asyncio
 import os
 import resource
 import sqlite3
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
@@ -178,6 +179,28 @@ async def test_postgresql_stands_still(house_on_postgres: House, postgres: Postg
                 assert all(await asyncio.gather(*map(is_there, clients)))
             await all_is_well(house, server, clients)
         assert "Traceback" not in server.logged()
+
+
+SOON = "from server import serve, __main__ as program; serve.STOP_AT_LATEST_SECONDS = 1.0; "
+
+
+async def test_a_database_that_stands_still_does_not_keep_a_stop(
+    house_on_postgres: House, postgres: Postgres
+) -> None:
+    """Clients are told at once, and the process is gone at the latest when it should be.
+
+    The same with a second instead of the half minute that a stop may take.
+    """
+    house = house_on_postgres
+    house.add_user("tanaka")
+    with house.serving(program=[sys.executable, "-c", SOON + "program.main()"]) as server:
+        async with Client(server.gateway) as client:
+            await client.log_in("tanaka", P1)
+            with paused(postgres):
+                server.process.terminate()
+                assert await client.expect(messages.Bye)
+                assert await asyncio.to_thread(server.process.wait, 20) == 1
+        assert "keeps the server from stopping" in server.logged()
 
 
 @contextmanager
