@@ -20,7 +20,7 @@ from server.database import MAX_CONNECTIONS
 from tests.bench.report import Entry, number
 
 PCS = 1_000_000
-SIMULATED = 50_000
+SIMULATED = 20_000
 """Clients of a simulation; the gateways' speed is scaled down with them."""
 PER_GATEWAY = 50_000
 SITES = 4
