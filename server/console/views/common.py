@@ -22,6 +22,8 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 AT_ONCE = 500
 """Keys of a list that are fetched together: of more, PostgreSQL sorts all that match."""
+AT_ONCE_IN_SEARCH = 5_000
+"""The same where text is looked for, which takes a look at every row anyway."""
 
 hide_passwords = sensitive_post_parameters(
     "password", "current_password", "new_password1", "new_password2"
@@ -70,22 +72,30 @@ def confirm(request: HttpRequest, **context: Any) -> HttpResponse:
 
 
 def page_of(
-    request: HttpRequest, rows: QuerySet[Any, Any], *, size: int, key: str = "pk"
+    request: HttpRequest,
+    rows: QuerySet[Any, Any],
+    *,
+    size: int,
+    key: str = "pk",
+    shown: QuerySet[Any, Any] | None = None,
+    at_once: int = AT_ONCE,
 ) -> Page[Any]:
     """The page that `?page=` names; the nearest one when there is none such.
 
     `key` is a unique column. Where an index has it and what the rows are ordered by, the rows
-    before the page are not read. Those that `AT_ONCE` keys are enough for are not counted: a
-    search for something rare goes through all rows once, not twice.
+    before the page are not read. What is no more than `at_once` is not counted: a search for
+    something rare goes through all rows once, not twice. `shown` is `rows` without what chooses
+    them, where that takes time.
     """
     keys = rows.values_list(key, flat=True)
-    first = list(keys[: AT_ONCE + 1])
+    first = list(keys[: at_once + 1])
     pages = Paginator(keys, size)
-    if len(first) <= AT_ONCE:
+    if len(first) <= at_once:
         pages.count = len(first)
     page = pages.get_page(request.GET.get("page"))
-    here = first[page.start_index() - 1 : page.end_index()] if page.end_index() <= AT_ONCE else []
-    page.object_list = rows.filter(**{f"{key}__in": here or list(page.object_list)})
+    here = first[page.start_index() - 1 : page.end_index()] if page.end_index() <= at_once else []
+    of_page = {f"{key}__in": here or list(page.object_list)}
+    page.object_list = (rows if shown is None else shown).filter(**of_page)
     return page
 
 

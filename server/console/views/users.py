@@ -24,6 +24,8 @@ from server.console.forms import ForcePasswordForm, UserFilterForm, UserForm
 from server.console.models import AuditEvent, Device, PasswordChange, User
 from server.console.views import reports
 from server.console.views.common import (
+    AT_ONCE,
+    AT_ONCE_IN_SEARCH,
     administrators_only,
     client_address,
     confirm,
@@ -105,7 +107,14 @@ def user_list(request: HttpRequest) -> HttpResponseBase:
     """All users of the account, with search and paging."""
     form = UserFilterForm(request.GET)
     users = _listed(user_of(request).account_id, form)
-    page = page_of(request, users, size=PAGE_SIZE, key="username")
+    page = page_of(
+        request,
+        users,
+        size=PAGE_SIZE,
+        key="username",
+        shown=User.objects.all(),
+        at_once=AT_ONCE_IN_SEARCH if form.data.get("q") else AT_ONCE,
+    )
     context = {
         "form": form,
         "page": page,
