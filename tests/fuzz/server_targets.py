@@ -7,6 +7,7 @@ import ipaddress
 import tempfile
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import django
@@ -22,7 +23,7 @@ if not settings.configured:
 
 from server import config
 from server.console import csvfiles, hashers
-from server.gateway import login
+from server.gateway import frames, login, upgrade
 from server.gateway.address import client_address
 
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
@@ -126,6 +127,45 @@ def verifier(data: bytes) -> None:
         assert hashers.prepare(prepared) == prepared
 
 
+def upgrade_request(data: bytes) -> None:
+    """A request becomes an upgrade, or an answer that is one HTTP response without its words."""
+    head = data + upgrade.END
+    try:
+        request = upgrade.parse(head)
+        assert upgrade.accept(request).startswith(b"HTTP/1.1 101 ")
+    except upgrade.Answer as answer:
+        said = answer.serialize()
+        assert said.count(b"\r\n\r\n") == 1
+        says_only(answer.text, r"[A-Za-z0-9/. -]+")
+    else:
+        assert request.method == "GET"
+        assert not any("\n" in each for values in request.headers.values() for each in values)
+
+
+def client_frames(data: bytes) -> None:
+    """However TCP cuts what a client sends: the same frames, no message too long or without
+    sense, and a FrameError that quotes nothing."""
+    parts = Pieces(data)
+    cuts, sent = parts.raw(), parts.rest()
+    assert _frames(sent, []) == _frames(sent, [each * len(sent) // 256 for each in sorted(cuts)])
+
+
+def _frames(sent: bytes, cuts: list[int]) -> tuple[list[tuple[int, bytes]], int]:
+    reader, seen = frames.Reader(messages.MAX_MESSAGE_BYTES), list[tuple[int, bytes]]()
+    try:
+        for start, end in pairwise([0, *cuts, len(sent)]):
+            for opcode, payload in reader.feed(sent[start:end]):
+                assert opcode in {frames.PART, frames.TEXT, frames.CLOSE, frames.PING, frames.PONG}
+                assert len(payload) <= messages.MAX_MESSAGE_BYTES
+                seen.append((opcode, payload))
+                if opcode == frames.TEXT:
+                    payload.decode()
+    except frames.FrameError as exc:
+        says_only(str(exc), r"[A-Za-z0-9', -]+")
+        return seen, exc.code
+    return seen, 0
+
+
 def config_file(data: bytes) -> None:
     """The server's settings file is taken, or refused by a ConfigError."""
     path = _home / "server.toml"
@@ -134,6 +174,11 @@ def config_file(data: bytes) -> None:
         config.load({"COCONOWORK_SERVER_CONFIG": str(path)})
 
 
+_UPGRADE = (
+    b"GET /gateway HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Protocol: coconowork.v1"
+)
 _HELLO = (
     b'{"type":"hello","scram":"n,,n=user,r=Y29jb25vd29yay1jbGllbnQ","device":{'
     b'"id":"eedd883da0a9451593dc0a38e583fb77",'
@@ -156,6 +201,18 @@ TARGETS = [
         "server-login", honest_login, [glue("tanaka", b"\x01"), glue("田中,=", b"xyz")], weight=2
     ),
     Target("server-device", device, [_HELLO], weight=4),
+    Target("server-upgrade", upgrade_request, [_UPGRADE, b"HEAD /healthz HTTP/1.0"], weight=4),
+    Target(
+        "server-frames",
+        client_frames,
+        [
+            glue(b"\x40\x80", b"\x81\x82abcd\x1a\x1f"),
+            glue(b"\x20", b"\x01\x81abcd\x1a\x89\x80abcd\x80\x81abcd\x1c\x88\x82abcd\x62\x8a"),
+            glue(b"", b"\x81\xfe\x01\x00abcd" + b"x" * 256),
+        ],
+        weight=6,
+        max_bytes=17_000,
+    ),
     Target(
         "forwarded-for",
         forwarded_for,
