@@ -2,10 +2,18 @@
 
 It waits at a real server over TLS, with its icon in a tray, and nothing happens. Memory is private
 (what would be free without it) and resident (with shared libraries). Wake-ups are voluntary
-context switches of all threads: each keepalive, every 20 s, takes two, the ping and the pong. Wine
-adds its own to both: libraries that Windows shares between programs count as private there, the
-theme of windows and the list of root certificates are in the process, and each call to Wine's
-server is a context switch.
+context switches of all threads: each keepalive, every 20 s, takes two, the ping and the pong. The
+baseline's `import websockets` loads nothing yet: what its client and TLS take once they are used is
+told by itself.
+
+Wine adds its own: libraries that Windows shares between programs count as private there, the theme
+of windows and the list of root certificates are in the process, and each call to Wine's server is a
+context switch. Added one after the other to the baseline, the client under Wine is made of (MiB):
+websockets' client, asyncio and TLS 11.7, of it 6.0 images of OpenSSL; msgspec and PyNaCl 2.5;
+pywin32 1.8; four threads at 1.1, whatever their stack, 4.4; the heap of Wine's Unix side (root
+certificates, X11) 4.7; images for certificates and rights (crypt32, rsaenh, netapi32, secur32,
+gnutls) 1.7; the client's own modules, its windows and its packing 5.0. So the 12 MiB cannot be
+reached there.
 """
 
 from __future__ import annotations
