@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 QUIET_ROUNDS = 3
 TICK_S = 1e-6
+MOMENT_S = 0.02
+"""The server's pauses between batches are shorter, and part of the moment."""
 
 
 class TimelessLoop(asyncio.SelectorEventLoop):
@@ -46,4 +48,9 @@ class TimelessLoop(asyncio.SelectorEventLoop):
             await asyncio.sleep(0)
             ready = self._ready  # type: ignore[attr-defined]  # asyncio has no way to ask
             waiting = self._selector.select(0)  # type: ignore[attr-defined]  # the same
-            quiet = 0 if ready or waiting else quiet + 1
+            timers = self._scheduled  # type: ignore[attr-defined]  # the same
+            if timers and self.elapsed_s < timers[0].when() <= self.elapsed_s + MOMENT_S:
+                self.elapsed_s = timers[0].when()
+                quiet = 0
+            else:
+                quiet = 0 if ready or waiting else quiet + 1
