@@ -17,7 +17,7 @@ _Result = TypeVar("_Result")
 
 MAX_ITEMS = 200
 """At once, so that nothing else waits long for the same thread or the same rows."""
-PAUSE_SECONDS = 0.01
+PAUSE_SECONDS = 0.02
 """From the beginning of one batch to that of the next, at least. To begin the next as soon as the
 last one ends makes batches of three in a storm, and the hand-over of a batch to its thread and back
 costs more than the work on ten."""

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections import Counter, deque
 from collections.abc import Callable
+from functools import partial
 
 from server.gateway.tls import TlsTransport
 from server.gateway.transport import Endpoint, Wire
@@ -42,10 +43,11 @@ class Listener:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         """Raise OSError when it cannot listen there."""
         self.loop = asyncio.get_running_loop()
+        wrap = None if tls is None else partial(tls.wrap_bio, server_side=True)
 
         def connected() -> asyncio.Protocol:
             wire = Wire(self)
-            return wire if tls is None else TlsTransport(wire, tls)
+            return wire if wrap is None else TlsTransport(wire, wrap)
 
         self._server = await self.loop.create_server(connected, host, port, backlog=BACKLOG)
         self._sweeper = asyncio.create_task(self._sweep_for_ever())

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import ssl
+from collections.abc import Callable
 from typing import Any, cast
 
 log = logging.getLogger(__name__)
@@ -24,12 +25,17 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
 
     __slots__ = ("_above", "_below", "_incoming", "_is_shaking_hands", "_outgoing", "_tls")
 
-    def __init__(self, above: asyncio.Protocol, context: ssl.SSLContext) -> None:
+    def __init__(
+        self,
+        above: asyncio.Protocol,
+        wrap: Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject],
+    ) -> None:
+        """`wrap` is a context's `wrap_bio`, for the server's side."""
         super().__init__()
         self._above = above
         self._below: asyncio.Transport
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = wrap(self._incoming, self._outgoing)
         self._is_shaking_hands = True
 
     # --- called by the transport below

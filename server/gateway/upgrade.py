@@ -24,7 +24,6 @@ END = b"\r\n\r\n"
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _VALUE = r"[\t\x20-\x7e\x80-\xff]*"
 _head = re.compile(rf"({_TOKEN}) ([\x21-\x7e]+) HTTP/1\.([01])\r\n((?:{_TOKEN}:{_VALUE}\r\n)*)\r\n")
-_header = re.compile(rf"({_TOKEN}):[\t ]*({_VALUE}?)[\t ]*\r\n")
 _key = re.compile(r"[A-Za-z0-9+/]{22}==")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -82,8 +81,9 @@ def parse(head: bytes) -> Request:
         raise Answer(HTTPStatus.BAD_REQUEST, "malformed request")
     method, target, minor_version, lines = match.groups()
     headers: dict[str, list[str]] = {}
-    for name, value in _header.findall(lines):
-        headers.setdefault(name.lower(), []).append(value)
+    for line in lines.split("\r\n")[:-1]:
+        name, _, value = line.partition(":")
+        headers.setdefault(name.lower(), []).append(value.strip(" \t"))
     if "transfer-encoding" in headers or set(headers.get("content-length", ())) - {"0"}:
         raise Answer(HTTPStatus.BAD_REQUEST, "a body is not expected")
     path = target.partition("?")[0]

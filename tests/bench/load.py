@@ -23,6 +23,7 @@ import uvloop
 
 from tests.bench import machine, people
 from tests.bench.clients import Client, GatewayClient, MqttClient
+from tests.bench.tls import ClientTls
 
 PING_SECONDS = 20
 LOGIN_SECONDS = 60
@@ -165,10 +166,9 @@ class Fleet:
         address = f"127.{os.getpid() % 200 + 1}.{number % ADDRESSES}.1"
         async with asyncio.timeout(LOGIN_SECONDS):
             await loop.create_connection(
-                lambda: client,
+                lambda: client if self._tls is None else ClientTls(client, self._tls),
                 "127.0.0.1",
                 self._spec.port,
-                ssl=self._tls,
                 local_addr=(address, 0),
             )
             await entered
