@@ -47,6 +47,7 @@ sys.path.insert(0, {str(ROOT)!r})
 import agent.__main__, agent.desktop, agent.hardening, agent.settings, agent.address
 import encodings.idna, agent.dialog.window, agent.dialog.about, agent.dialog.pipe
 import agent.dialog.password, agent.dialog.status, resource, tomllib, tomlkit, agent.command_line
+import agent.adapters.vault, agent.adapters.vault_process
 hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
 resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 {BECOME}
@@ -86,7 +87,14 @@ class DialogVictim(Victim):
         return ["dialog", "password"]
 
 
-@pytest.fixture(params=[Victim, DialogVictim], ids=["login", "dialog"])
+class VaultVictim(Victim):
+    """The keyring's process, waiting for the client's first call."""
+
+    def arguments(self) -> list[str]:
+        return ["vault"]
+
+
+@pytest.fixture(params=[Victim, DialogVictim, VaultVictim], ids=["login", "dialog", "vault"])
 def victim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Victim]:
     for each in [tmp_path, *tmp_path.parents][:3]:
         each.chmod(0o755)
