@@ -17,10 +17,11 @@ _Result = TypeVar("_Result")
 
 MAX_ITEMS = 200
 """At once, so that nothing else waits long for the same thread or the same rows."""
-PAUSE_SECONDS = 0.02
-"""From the beginning of one batch to that of the next, at least. To begin the next as soon as the
-last one ends makes batches of three in a storm, and the hand-over of a batch to its thread and back
-costs more than the work on ten."""
+PAUSE_FACTOR = 3
+"""A batch waits for so many times as long as the one before it took. Begun at once, a storm's
+batches would be of three, and the hand-over of a batch to its thread and back costs more than the
+work on ten. When there is little to do, batches and pauses take a few milliseconds."""
+MAX_PAUSE_SECONDS = 0.03
 
 
 class Batches(Generic[_Item, _Result]):
@@ -38,7 +39,7 @@ class Batches(Generic[_Item, _Result]):
         self._limit = limit
         self._waiting: deque[tuple[_Item, asyncio.Future[_Result]]] = deque()
         self._is_working = False
-        self._next_at = 0.0
+        self._began_at = self._next_at = 0.0
 
     def do(self, item: _Item) -> asyncio.Future[_Result]:
         """Becomes the result for this item, as if it had been alone, or raises what `work` answers
@@ -61,7 +62,7 @@ class Batches(Generic[_Item, _Result]):
 
     def _start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._next_at = loop.time() + PAUSE_SECONDS
+        self._began_at = loop.time()
         count = min(len(self._waiting), self._limit)
         batch = [self._waiting.popleft() for _ in range(count)]
         items = [item for item, _ in batch]
@@ -75,6 +76,8 @@ class Batches(Generic[_Item, _Result]):
         done: asyncio.Future[Sequence[_Result | Exception]],
     ) -> None:
         self._is_working = False
+        now = asyncio.get_running_loop().time()
+        self._next_at = now + min(MAX_PAUSE_SECONDS, PAUSE_FACTOR * (now - self._began_at))
         failed = done.exception()
         results = [failed] * len(futures) if failed is not None else done.result()
         for future, result in zip(futures, results, strict=True):

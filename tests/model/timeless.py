@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 QUIET_ROUNDS = 3
 TICK_S = 1e-6
-MOMENT_S = 0.05
+MOMENT_S = 0.1
 """The server's pauses between batches are shorter, and part of the moment."""
 
 
