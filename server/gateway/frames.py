@@ -77,16 +77,18 @@ class Reader:
                 raise FrameError(CloseCode.PROTOCOL_ERROR, "control frame in parts")
             if second & _LENGTH > _MAX_CONTROL_BYTES:
                 raise FrameError(CloseCode.PROTOCOL_ERROR, "control frame too long")
-        elif opcode == BINARY:
-            raise FrameError(CloseCode.UNSUPPORTED_DATA, "binary message")
         elif (opcode == PART) == (self._message is None):
             raise FrameError(CloseCode.PROTOCOL_ERROR, "part of no message, or message in another")
+        elif opcode == BINARY:
+            raise FrameError(CloseCode.UNSUPPORTED_DATA, "binary message")
 
     def _frame(self, first: int, payload: bytes) -> tuple[int, bytes]:
         opcode = first & _OPCODE
         if opcode >= CLOSE:
             if opcode == CLOSE:
                 _check_close(payload)
+                if self._message is not None:
+                    raise FrameError(CloseCode.PROTOCOL_ERROR, "message without an end")
             return opcode, payload
         if opcode == PART and self._message is not None:
             self._message += payload
@@ -133,7 +135,7 @@ def _utf8(payload: bytes) -> bytes:
 def _check_close(payload: bytes) -> None:
     if len(payload) == 1:
         raise FrameError(CloseCode.PROTOCOL_ERROR, "half a close code")
+    _utf8(payload[2:])
     code = int.from_bytes(payload[:2])
     if payload and code not in EXTERNAL_CLOSE_CODES and not 3000 <= code < 5000:
         raise FrameError(CloseCode.PROTOCOL_ERROR, "unknown close code")
-    _utf8(payload[2:])

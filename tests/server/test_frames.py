@@ -95,6 +95,9 @@ def made(first: int, payload: bytes, *, mask: bytes | None = b"abcd", size: int 
 @example([made(0x01, b"x" * 300), made(0x89, b"p"), made(0x80, b"x")], b"", None)
 @example([made(0x01, "日".encode()[:1]), made(0x80, "日".encode()[1:])], b"", None)
 @example([made(0x88, b"\x03")], b"", None)
+@example([made(0x88, b"\x03\xe0\x98")], b"", None)
+@example([made(0x01, b"{"), made(0x82, b"}")], b"", None)
+@example([made(0x01, b"{"), made(0x88, b"\x03\xe8")], b"", None)
 def test_same_as_websockets(several: list[bytes], rest: bytes, data: st.DataObject | None) -> None:
     """Whatever a client sends, and however it is cut."""
     sent = b"".join(several) + rest
