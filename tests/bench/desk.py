@@ -202,6 +202,7 @@ def linux_desk(*, log_level: str = "info") -> Iterator[LinuxDesk]:
             **stack.enter_context(private_keyring(directory / "keyring")),
             "SSL_CERT_DIR": str(_trusted(directory, office)),
             "COCONOWORK_LOG_LEVEL": log_level,
+            "PYTHONPATH": str(_without_development(directory)),
         }
         client = Client(directory / "pc", environ)
         stack.callback(client.stop)
@@ -210,6 +211,15 @@ def linux_desk(*, log_level: str = "info") -> Iterator[LinuxDesk]:
         )
         assert code == 0, said
         yield LinuxDesk(office, client, tray, password)
+
+
+def _without_development(directory: Path) -> Path:
+    """For PYTHONPATH: hides what a client is installed without, and libraries load when it is
+    there. It comes with the tools of development."""
+    folder = directory / "hidden"
+    folder.mkdir()
+    (folder / "typing_extensions.py").write_text("raise ImportError\n")
+    return folder
 
 
 @contextmanager
