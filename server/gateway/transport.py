@@ -281,11 +281,15 @@ class Wire(asyncio.Protocol):
         self._end()
 
     def _end(self) -> None:
-        """Nothing is said any more, on either side."""
+        """Nothing is said any more, on either side.
+
+        Only half of the connection is closed: were it all closed with something unread, the client
+        would never see what we sent last.
+        """
         self._begin_closing()
         self._reader = None
         if self._transport is not None:
-            self._write_eof(self._transport)
+            self._transport.write_eof()
 
     def _begin_closing(self) -> None:
         if self._stage != _CLOSING:
@@ -295,12 +299,3 @@ class Wire(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
-
-    @staticmethod
-    def _write_eof(transport: asyncio.Transport) -> None:
-        """Only half of the connection is closed where that can be: were it all closed with
-        something unread, the client would never see what we sent last."""
-        if transport.can_write_eof():
-            transport.write_eof()
-        else:
-            transport.close()
