@@ -59,14 +59,16 @@ class TestFakeVault(VaultContract):
         return list(vault.entries.values())
 
 
-class TestSecretService(VaultContract):
+class SecretServiceContract(VaultContract):
+    """The contract for whatever keeps its entries in the Secret Service of the session."""
+
     @pytest.fixture
-    def vault(
+    def keyring(
         self, keyring_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
-    ) -> Iterator[Vault]:
+    ) -> Iterator[None]:
         for name, value in keyring_environment.items():
             monkeypatch.setenv(name, value)
-        yield KeyringVault()
+        yield
         with closing(connect(10)) as bus:
             for item in list(secretstorage.Collection(bus).get_all_items()):
                 item.delete()
@@ -81,6 +83,12 @@ class TestSecretService(VaultContract):
         with closing(connect(10)) as bus:
             items = secretstorage.Collection(bus).get_all_items()
             return [item.get_secret().decode() for item in items]
+
+
+class TestSecretService(SecretServiceContract):
+    @pytest.fixture
+    def vault(self, keyring: None) -> Vault:
+        return KeyringVault()
 
 
 class StaleCopies(KeyringBackend):

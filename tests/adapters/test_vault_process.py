@@ -6,20 +6,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
-import secretstorage
 
-from agent.adapters.session_bus import connect
-from agent.adapters.vault import KeyringVault, platform_keyring, service_name
+from agent.adapters.vault import KeyringVault
 from agent.adapters.vault_process import ProcessVault
 from agent.core.failure import Reason
-from agent.core.record import Identity
 from agent.ports import Vault, VaultError
 from server.demo_keyring import PrivateKeyring
-from tests.adapters.test_vault import lock, service, silent_prompter
-from tests.adapters.vault_contract import TANAKA, VaultContract, record
+from tests.adapters.test_vault import SecretServiceContract, lock, service, silent_prompter
+from tests.adapters.vault_contract import TANAKA, record
 
 pytestmark = pytest.mark.keyring
 __all__ = ["service"]  # a fixture
@@ -37,31 +33,10 @@ def shared(keyring_environment: dict[str, str]) -> Iterator[ProcessVault]:
         vault._end()
 
 
-class TestProcessVault(VaultContract):
+class TestProcessVault(SecretServiceContract):
     @pytest.fixture
-    def vault(
-        self,
-        shared: ProcessVault,
-        keyring_environment: dict[str, str],
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> Iterator[Vault]:
-        for name, value in keyring_environment.items():
-            monkeypatch.setenv(name, value)
-        yield shared
-        with closing(connect(10)) as bus:
-            for item in list(secretstorage.Collection(bus).get_all_items()):
-                item.delete()
-
-    def second(self, vault: Vault) -> Vault:
-        return KeyringVault()
-
-    def plant(self, vault: Vault, identity: Identity, text: str) -> None:
-        platform_keyring().set_password(service_name(identity), identity.user, text)
-
-    def stored(self, vault: Vault) -> list[str]:
-        with closing(connect(10)) as bus:
-            items = secretstorage.Collection(bus).get_all_items()
-            return [item.get_secret().decode() for item in items]
+    def vault(self, shared: ProcessVault, keyring: None) -> Vault:
+        return shared
 
     def test_half_a_character(self, vault: Vault) -> None:
         """What is no text is refused, and the process still serves."""
