@@ -78,15 +78,15 @@ def page_of(
     size: int,
     key: str = "pk",
     shown: QuerySet[Any, Any] | None = None,
-    at_once: int = AT_ONCE,
 ) -> Page[Any]:
     """The page that `?page=` names; the nearest one when there is none such.
 
     `key` is a unique column. Where an index has it and what the rows are ordered by, the rows
-    before the page are not read. What is no more than `at_once` is not counted: a search for
-    something rare goes through all rows once, not twice. `shown` is `rows` without what chooses
+    before the page are not read. What is no more than `AT_ONCE` is not counted: a search (`?q=`)
+    for something rare goes through all rows once, not twice. `shown` is `rows` without what chooses
     them, where that takes time.
     """
+    at_once = AT_ONCE_IN_SEARCH if request.GET.get("q") else AT_ONCE
     keys = rows.values_list(key, flat=True)
     first = list(keys[: at_once + 1])
     pages = Paginator(keys, size)

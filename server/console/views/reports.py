@@ -18,8 +18,6 @@ from server.console.events import action_label, detail_text
 from server.console.forms import AuditFilterForm
 from server.console.models import AuditEvent, Device, DeviceQuerySet, User
 from server.console.views.common import (
-    AT_ONCE,
-    AT_ONCE_IN_SEARCH,
     administrators_only,
     page_of,
     user_of,
@@ -126,8 +124,7 @@ def audit_trail(request: HttpRequest) -> HttpResponseBase:
             events = events.filter(at__lt=_midnight(wanted["until"]) + timedelta(days=1))
     else:
         events = events.none()
-    at_once = AT_ONCE_IN_SEARCH if form.data.get("q") else AT_ONCE
-    page = page_of(request, events, size=PAGE_SIZE, at_once=at_once)
+    page = page_of(request, events, size=PAGE_SIZE)
     context = {
         "form": form,
         "page": page,

@@ -24,8 +24,6 @@ from server.console.forms import ForcePasswordForm, UserFilterForm, UserForm
 from server.console.models import AuditEvent, Device, PasswordChange, User
 from server.console.views import reports
 from server.console.views.common import (
-    AT_ONCE,
-    AT_ONCE_IN_SEARCH,
     administrators_only,
     client_address,
     confirm,
@@ -107,14 +105,8 @@ def user_list(request: HttpRequest) -> HttpResponseBase:
     """All users of the account, with search and paging."""
     form = UserFilterForm(request.GET)
     users = _listed(user_of(request).account_id, form)
-    page = page_of(
-        request,
-        users,
-        size=PAGE_SIZE,
-        key="username",
-        shown=User.objects.all(),
-        at_once=AT_ONCE_IN_SEARCH if form.data.get("q") else AT_ONCE,
-    )
+    shown = User.objects.all()
+    page = page_of(request, users, size=PAGE_SIZE, key="username", shown=shown)
     context = {
         "form": form,
         "page": page,
