@@ -23,13 +23,13 @@ catalogues: $(STAMP)
 
 demo: catalogues ## run server and client here, to try out; TOUR=1 walks through the manual by itself
 	@PYTHON=$(PYTHON) sh .ci/packages demo
-	@$(BIN)/python -m $(if $(TOUR),tests.tour,server demo)
+	@$(BIN)/python -m $(if $(TOUR),demo.tour,demo)
 
 test: catalogues ## set up and run all checks and tests
 	@PYTHON=$(BIN)/python sh .ci/test
 
 fuzz: catalogues ## a million hostile inputs; RUNS=… SEED=… choose how many and which
-	$(BIN)/python -m tests.fuzz $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m fuzz $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
 
 check: catalogues ## lint and types only
 	$(BIN)/ruff check .
@@ -41,10 +41,10 @@ fix: $(STAMP) ## sort imports and format
 	$(BIN)/ruff format .
 
 bench: catalogues ## measure client and server; ONLY=name measures one thing, SHORT=1 only tries it
-	@$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY)) $(if $(SHORT),--short)
+	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(SHORT),--short)
 
 soak: catalogues ## run the client for a squeezed day and for 20,000 reconnects, and see that nothing grows
-	$(BIN)/python -m tests.soak
+	$(BIN)/python -m soak
 
 dist: catalogues ## build the Windows program, its setup program and the MSI
 	$(BIN)/python -m installer.build

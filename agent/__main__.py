@@ -11,12 +11,12 @@ from types import SimpleNamespace as Namespace
 
 from agent.core import wording
 from agent.core.failure import Reason
-from agent.core.text import N_
 from agent.errors import AgentError, UserError
 from agent.i18n import translation
 from agent.paths import Paths, find_paths
 from agent.ports import ChannelBusy, ChannelError, Request
 from agent.settings import Settings
+from protocol.text import N_
 
 OK, FAILED, NOT_RUNNING = 0, 1, 3
 """Exit codes; argparse's own for wrong usage is 2."""
@@ -24,7 +24,7 @@ ASK_S = 90.0
 """Seconds that a running client may take for a login, key derivation and keyring included."""
 
 _CHANNEL_REASONS = {
-    "signed_out": N_("Nobody is signed in. Use `login` first."),
+    "logged_out": N_("Nobody is signed in. Use `login` first."),
     "bad_address": N_("The server's address or the user name cannot be used."),
 }
 
@@ -54,7 +54,7 @@ class Call:
     def give_up(self, title: str, message: str) -> int:
         """Without a terminal, a client that ends says so in a window: its icon is gone."""
         if sys.stderr is None and self.options.command == "run":
-            from agent import dialog
+            from agent import dialogs as dialog
 
             dialog.tell(title, message)
         return self.complain(title, message)
@@ -69,7 +69,7 @@ class Call:
 
     def ask(self, request: Request) -> Request | None:
         """The running client's answer, None when none is running."""
-        from agent.adapters.control import ask
+        from agent.control import ask
 
         try:
             return asyncio.run(ask(self.paths, request, timeout_s=ASK_S))
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
     if arguments == ["vault"]:  # what the client starts by itself, in a hurry
-        from agent.adapters import vault_process
+        from agent import vault_process
 
         return vault_process.main()
     _make_streams_safe()
@@ -145,8 +145,8 @@ def _parse(arguments: list[str], translate: Callable[[str], str]) -> Namespace:
 
 
 def _run(call: Call) -> int:
-    from agent.adapters.vault_process import ProcessVault
     from agent.program import share_one_heap
+    from agent.vault_process import ProcessVault
 
     share_one_heap()
     vault = ProcessVault()
@@ -195,7 +195,7 @@ def _login(call: Call) -> int:
 
 def _update_password(call: Call) -> int:
     if call.settings.identity is None:
-        return call.complain_about({"reason": "signed_out"})
+        return call.complain_about({"reason": "logged_out"})
     return _sign_in(call, {"command": "update-password"})
 
 
@@ -237,7 +237,7 @@ def _doctor(call: Call) -> int:
 
 
 def _dialog(call: Call) -> int:
-    from agent import dialog
+    from agent import dialogs as dialog
 
     return dialog.main(call.options.name, call.translations)
 

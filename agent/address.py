@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable
 from urllib.parse import SplitResult, urlsplit
 
-from agent.core.messages import PATH
 from agent.errors import UserError
+from protocol.messages import PATH
 
 Translate = Callable[[str], str]
 

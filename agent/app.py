@@ -21,12 +21,11 @@ from agent import __version__
 from agent.address import is_console_url, normalise_server
 from agent.core import events as ev
 from agent.core import wording
+from agent.core.credentials import Identity
 from agent.core.events import Event, SignedIn, SignInKind
 from agent.core.failure import Reason
-from agent.core.machine import Machine, Surroundings
-from agent.core.memory import Memory
-from agent.core.record import Identity
-from agent.core.text import clean
+from agent.core.machine import HostInfo, Machine
+from agent.core.saved_state import SavedState
 from agent.core.view import Command, View
 from agent.errors import AgentError, UserError
 from agent.ports import (
@@ -34,8 +33,8 @@ from agent.ports import (
     ChannelError,
     ControlChannel,
     Dialogs,
-    MemoryStore,
     Request,
+    SavedStateStore,
     SignInWatcher,
     Toaster,
     ToastError,
@@ -45,6 +44,7 @@ from agent.ports import (
 from agent.report import describe
 from agent.runtime import Hooks, Runtime
 from agent.settings import Settings, normalise_user
+from protocol.text import clean
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Adapters:
     """The surroundings of one client, each behind its port."""
 
     vault: Vault
-    memory: MemoryStore
+    memory: SavedStateStore
     channel: ControlChannel
     save_identity: Callable[[Identity], None]
     tray: Tray | None = None
@@ -67,9 +67,9 @@ class Adapters:
     """Adds to a view what the settings say."""
 
 
-def surroundings() -> Surroundings:
+def surroundings() -> HostInfo:
     """What this PC calls itself."""
-    return Surroundings(
+    return HostInfo(
         device_name=clean(socket.gethostname(), 128) or "PC",
         os=clean(f"{platform.system()} {platform.release()}", 128),
         version=__version__,
@@ -91,7 +91,7 @@ class App:
         self._ended = threading.Event()
         self._unsaved = False
         identity = settings.identity
-        memory = adapters.memory.load(identity) if identity else Memory()
+        memory = adapters.memory.load(identity) if identity else SavedState()
         self._runtime = Runtime(
             Machine(surroundings(), identity, memory),
             vault=adapters.vault,
@@ -192,7 +192,7 @@ class App:
     def sign_in(self, server: str, user: str, password: str) -> Future[Reason | None]:
         """Log in and keep it; with who is signed in already it updates the stored password."""
         identity = Identity(server=server, user=user)
-        return self._runtime.request(lambda n: ev.SignInRequested(n, identity, password))
+        return self._runtime.request(lambda n: ev.LoginRequested(n, identity, password))
 
     def command(self, command: Command) -> None:
         """What the user picked from the tray; any thread."""
@@ -244,7 +244,7 @@ class App:
             case "update-password":
                 view = self._runtime.view
                 if not view.user:
-                    return {"ok": False, "reason": "signed_out"}
+                    return {"ok": False, "reason": "logged_out"}
                 future = self.sign_in(view.server, view.user, text("password"))
                 return _outcome(await asyncio.wrap_future(future))
             case "logout":

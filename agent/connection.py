@@ -22,7 +22,7 @@ from agent.address import is_loopback
 from agent.core import events as ev
 from agent.core.classify import classify
 from agent.core.failure import Failure, Reason
-from agent.core.messages import (
+from protocol.messages import (
     MAX_MESSAGE_BYTES,
     SUBPROTOCOL,
     ClientMessage,

@@ -10,19 +10,19 @@ from gettext import NullTranslations
 from pathlib import Path
 
 from agent import logs
-from agent.adapters.autostart import open_autostart
-from agent.adapters.control import open_channel
-from agent.adapters.dialogs import ProcessDialogs
-from agent.adapters.memory_file import MemoryFile
-from agent.adapters.tray import open_tray
 from agent.app import Adapters, App
-from agent.core.record import Identity
+from agent.autostart import open_autostart
+from agent.control import open_channel
+from agent.core.credentials import Identity
 from agent.core.view import Command
+from agent.dialogs.host import ProcessDialogs
 from agent.hardening import harden
 from agent.housekeeping import Housekeeping
 from agent.paths import Paths
 from agent.ports import Request, SignInWatcher, Toaster, Tray, Vault
 from agent.settings import Settings, save_identity
+from agent.state_file import StateFile
+from agent.tray import open_tray
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def run_once(
     """Be the client for one request, without a tray. Raise ChannelBusy or ChannelError."""
     logs.set_up(paths.log_file, settings.log_level, to_stderr=False)
     harden()
-    from agent.adapters.vault import KeyringVault
+    from agent.vault import KeyringVault
 
     app = App(settings, _core_adapters(paths, KeyringVault()), translations)
     app.start()
@@ -105,7 +105,7 @@ def _core_adapters(paths: Paths, vault: Vault) -> Adapters:
 
     return Adapters(
         vault=vault,
-        memory=MemoryFile(paths.state_dir),
+        memory=StateFile(paths.state_dir),
         channel=open_channel(paths),
         save_identity=remember_identity,
     )
@@ -113,23 +113,23 @@ def _core_adapters(paths: Paths, vault: Vault) -> Adapters:
 
 def _open_watcher() -> SignInWatcher:
     if sys.platform == "win32":
-        from agent.adapters.signin_windows import WindowsSignInWatcher
+        from agent.windows.session_watcher import WindowsSignInWatcher
 
         return WindowsSignInWatcher()
-    from agent.adapters.signin_linux import LogindWatcher
+    from agent.linux.session_watcher import LogindWatcher
 
     return LogindWatcher()
 
 
 def _open_toaster(assets: Path, translations: NullTranslations) -> Toaster:
-    from agent.adapters.toast_late import LateToaster
+    from agent.toast_late import LateToaster
 
     def make() -> Toaster:
         if sys.platform == "win32":
-            from agent.adapters.toast_windows import WindowsToaster
+            from agent.windows.toast import WindowsToaster
 
             return WindowsToaster(assets / "app.ico")
-        from agent.adapters.toast_linux import NotificationToaster
+        from agent.linux.toast import NotificationToaster
 
         return NotificationToaster(
             translations.gettext("Update the stored password…"), assets / "app-64.png"

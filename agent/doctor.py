@@ -20,18 +20,19 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection
 
 from agent.connection import InsecureAddress, find_proxy, open_connection
-from agent.core import messages as msg
 from agent.core import wording
 from agent.core.classify import classify
+from agent.core.credentials import Credentials
 from agent.core.deadline import days_left, local_time
-from agent.core.failure import Failure, Reason
-from agent.core.handshake import Handshake, HandshakeError
-from agent.core.record import Record, device_id, public_key
-from agent.core.text import N_
+from agent.core.failure import Failure, Reason, failure_of
 from agent.core.view import View
 from agent.paths import Paths
 from agent.ports import ChannelError, Vault, VaultError
 from agent.settings import Settings
+from protocol import messages as msg
+from protocol.scram import ClientLogin, ScramError
+from protocol.sealing import device_id, public_key
+from protocol.text import N_
 
 STEP_TIMEOUT_S = 20.0
 CLOCK_TOLERANCE_S = 300
@@ -105,7 +106,7 @@ async def examine(
 ) -> AsyncGenerator[Check, None]:
     """Yield the steps in order; the first that fails is the last."""
     if vault is None:
-        from agent.adapters.vault import KeyringVault
+        from agent.vault import KeyringVault
 
         vault = KeyringVault()
     doctor = _Doctor(settings, paths, translations, vault)
@@ -136,7 +137,7 @@ class _Doctor:
         self._ = translations.gettext
         self._vault = vault
         self._view: View | None = None
-        self._record: Record | None = None
+        self._record: Credentials | None = None
         self._proxy: str | None = None
         self.server = settings.server or ""
 
@@ -152,7 +153,7 @@ class _Doctor:
         return Check(Step.SETTINGS, Outcome.OK, "\n".join(lines))
 
     async def ask_the_client(self) -> Check:
-        from agent.adapters.control import ask
+        from agent.control import ask
         from agent.report import status_text, view_of
 
         try:
@@ -251,8 +252,8 @@ class _Doctor:
         try:
             async with asyncio.timeout(STEP_TIMEOUT_S):
                 return await self._log_in(connection, identity.user, record)
-        except HandshakeError as exc:
-            raise _Found(Step.LOGIN, self._trouble(exc.failure.reason)) from None
+        except ScramError as exc:
+            raise _Found(Step.LOGIN, self._trouble(failure_of(exc).reason)) from None
         except msg.MessageError:
             raise _Found(Step.LOGIN, self._trouble(Reason.PROTOCOL)) from None
         except _Found:
@@ -260,12 +261,12 @@ class _Doctor:
         except Exception as exc:  # noqa: BLE001 - classify has an answer for everything
             raise self._found(Step.LOGIN, exc) from None
 
-    async def _log_in(self, connection: ClientConnection, user: str, record: Record) -> Check:
+    async def _log_in(self, connection: ClientConnection, user: str, record: Credentials) -> Check:
         passwords = [record.password]
         if record.pending is not None:
             passwords.insert(0, record.pending.password)
         for password in passwords:
-            handshake = Handshake(user=user, password=password, nonce=secrets.token_urlsafe(24))
+            handshake = ClientLogin(user=user, password=password, nonce=secrets.token_urlsafe(24))
             answer = await self._exchange(connection, handshake, record)
             if isinstance(answer, msg.Welcome):
                 handshake.verify(answer.scram)
@@ -275,7 +276,7 @@ class _Doctor:
         raise _Found(Step.LOGIN, self._trouble(Reason.CREDENTIALS))
 
     async def _exchange(
-        self, connection: ClientConnection, handshake: Handshake, record: Record
+        self, connection: ClientConnection, handshake: ClientLogin, record: Credentials
     ) -> msg.Welcome | msg.Rejected:
         from agent.app import surroundings
 

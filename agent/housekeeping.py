@@ -21,7 +21,7 @@ from typing import Literal, cast
 from urllib.parse import urlsplit
 
 from agent import __version__
-from agent.adapters.autostart import Autostart
+from agent.autostart import Autostart
 from agent.core.view import Command, View
 from agent.errors import UserError
 from agent.i18n import translation

@@ -15,8 +15,8 @@ from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
 
-from agent.core.text import clean
 from agent.paths import make_private
+from protocol.text import clean
 
 MAX_BYTES = 1_000_000
 BACKUPS = 5

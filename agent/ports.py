@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 from gettext import NullTranslations
 from typing import Any, Protocol
 
+from agent.core.credentials import Credentials, Identity
 from agent.core.events import NetworkChanged, SignedIn
 from agent.core.failure import Reason
-from agent.core.memory import Memory
-from agent.core.record import Identity, Record
+from agent.core.saved_state import SavedState
 from agent.core.view import Command, View
 from agent.errors import AgentError
 
@@ -36,10 +36,10 @@ class ChannelError(AgentError):
 class Vault(Protocol):
     """The OS keyring: one entry per identity. Calls block; make them off the loop."""
 
-    def read(self, identity: Identity) -> Record | None:
+    def read(self, identity: Identity) -> Credentials | None:
         """None when there is no entry. Raise VaultError."""
 
-    def write(self, identity: Identity, record: Record) -> None:
+    def write(self, identity: Identity, record: Credentials) -> None:
         """Replace the entry; durable on return, and no older copy is left. Raise VaultError."""
 
     def delete(self, identity: Identity) -> None:
@@ -49,13 +49,13 @@ class Vault(Protocol):
         """Ask the user no more to unlock it; a call that waits for that fails now. Any thread."""
 
 
-class MemoryStore(Protocol):
+class SavedStateStore(Protocol):
     """The file beside the vault. Calls block; make them off the loop."""
 
-    def load(self, identity: Identity) -> Memory:
-        """An empty Memory when there is none; a broken file is set aside and logged."""
+    def load(self, identity: Identity) -> SavedState:
+        """An empty SavedState when there is none; a broken file is set aside and logged."""
 
-    def save(self, identity: Identity, memory: Memory) -> None:
+    def save(self, identity: Identity, memory: SavedState) -> None:
         """Replace the file in one step. Raise OSError."""
 
 

@@ -23,16 +23,16 @@ from typing import Any, TypeVar
 from agent.connection import Connection
 from agent.core import effects as do
 from agent.core import events as ev
+from agent.core.credentials import Identity
 from agent.core.effects import Effect
 from agent.core.events import Event, Instant, Timer
-from agent.core.failure import Reason
-from agent.core.handshake import Handshake, HandshakeError
+from agent.core.failure import Reason, failure_of
 from agent.core.machine import Machine
-from agent.core.record import Identity
 from agent.core.state import IllegalTransition, State
 from agent.core.view import View
-from agent.ports import MemoryStore, Vault, VaultError
+from agent.ports import SavedStateStore, Vault, VaultError
 from agent.worker import Worker
+from protocol.scram import ClientLogin, ScramError
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Runtime:
         machine: Machine,
         *,
         vault: Vault,
-        memory: MemoryStore,
+        memory: SavedStateStore,
         hooks: Hooks,
         proxy: str = "system",
     ) -> None:
@@ -115,7 +115,7 @@ class Runtime:
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._requests: dict[int, Future[Reason | None]] = {}
         self._numbers = itertools.count(1)
-        self._unsaved: dict[type[Effect], do.SaveIdentity | do.SaveMemory] = {}
+        self._unsaved: dict[type[Effect], do.SaveIdentity | do.SaveState] = {}
         """The newest of each kind that is not on the disk yet."""
         self._quitting = False
         self._companions: list[Callable[[], Coroutine[Any, Any, None]]] = []
@@ -238,7 +238,7 @@ class Runtime:
         if (next_try_at := self._machine.view(now).next_try_at) is not None:
             reason += f"; next try in {(next_try_at - now.wall).total_seconds():.1f} s"
         # A server that stays away is worth one warning, not one for every try.
-        trying = after in {State.WAITING, State.CONNECTING} and self._machine.tries > 1
+        trying = after in {State.RETRYING, State.CONNECTING} and self._machine.tries > 1
         level = logging.DEBUG if trying else logging.INFO
         if failure is not None and not trying:
             level = logging.WARNING
@@ -248,7 +248,7 @@ class Runtime:
         match effect:
             case do.ReadVault() | do.WriteVault() | do.DeleteFromVault():
                 self._spawn(self._store(effect))
-            case do.SaveMemory():
+            case do.SaveState():
                 self._spawn(self._save(effect))
             case do.SaveIdentity():
                 self._spawn(self._save(effect))
@@ -308,16 +308,16 @@ class Runtime:
         if not task.cancelled() and (exc := task.exception()) is not None:
             log.error("a task has failed", exc_info=exc)
 
-    async def _compute_proof(self, number: int, handshake: Handshake, challenge: str) -> None:
+    async def _compute_proof(self, number: int, handshake: ClientLogin, challenge: str) -> None:
         event: Event
         try:
             proof = await self._loop.run_in_executor(self._keys, handshake.proof, challenge)
             event = ev.ProofReady(number, proof)
-        except HandshakeError as exc:
-            event = ev.ProofRefused(number, exc.failure)
+        except ScramError as exc:
+            event = ev.ProofRefused(number, failure_of(exc))
         self._events.put_nowait(event)
 
-    async def _save(self, effect: do.SaveIdentity | do.SaveMemory) -> None:
+    async def _save(self, effect: do.SaveIdentity | do.SaveState) -> None:
         """Write to the settings or the state; while that fails, again and again, the newest.
 
         Neither is worth stopping for, but the next start of the program goes by them.
@@ -335,7 +335,7 @@ class Runtime:
         if self._unsaved.get(kind) is effect:
             del self._unsaved[kind]
 
-    def _save_now(self, effect: do.SaveIdentity | do.SaveMemory) -> str | None:
+    def _save_now(self, effect: do.SaveIdentity | do.SaveState) -> str | None:
         """Perform on the storage thread; what was wrong."""
         try:
             if isinstance(effect, do.SaveIdentity):

@@ -16,12 +16,12 @@ from threading import Lock
 from typing import Any, Literal
 
 from agent.address import Translate, is_console_url, is_proxy_url, normalise_server
-from agent.core.record import Identity
-from agent.core.text import N_, clean
+from agent.core.credentials import Identity
 from agent.errors import UserError
 from agent.files import replace_file
 from agent.paths import Paths, make_private
 from agent.settings_copy import copy_of, keep_copy
+from protocol.text import N_, clean
 
 ENV_PREFIX = "COCONOWORK_"
 POLICY_KEY = r"Software\Policies\Coconowork\Client"

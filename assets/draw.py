@@ -92,7 +92,7 @@ class Pen:
         return self._canvas.resize((self.size, self.size), Image.Resampling.BOX)
 
 
-def waiting(pen: Pen) -> None:
+def standby(pen: Pen) -> None:
     """A disc with a tick."""
     pen.disc(8, 8, 8, GREEN)
     pen.line([(4.3, 8.4), (7, 11), (11.7, 5.4)], pen.width(2), WHITE)
@@ -172,7 +172,7 @@ def app(pen: Pen) -> None:
 
 
 PICTURES: dict[str, Callable[[Pen], None]] = {
-    "waiting": waiting,
+    "standby": standby,
     "old_password": old_password,
     "busy": busy,
     "offline": offline,

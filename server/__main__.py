@@ -9,15 +9,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
+from server.commands.serve import StartError
 from server.config import ConfigError
-from server.serve import StartError
 
 COMMANDS = {
-    "serve": ("server.serve", "run console and gateway"),
-    "createadmin": ("server.createadmin", "create an account administrator"),
-    "backup": ("server.backup", "copy the database while the server runs"),
-    "restore": ("server.restore", "put a copy in the place of the database"),
-    "demo": ("server.demo", "run server and client together on this machine, to try out"),
+    "serve": ("server.commands.serve", "run console and gateway"),
+    "createadmin": ("server.commands.createadmin", "create an account administrator"),
+    "backup": ("server.commands.backup", "copy the database while the server runs"),
+    "restore": ("server.commands.restore", "put a copy in the place of the database"),
 }
 """Each module has `add_arguments(parser)` and `run(arguments) -> exit code`."""
 

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from platformdirs import user_data_path
 
-from server import database
+from server.cluster import database
 
 PREFIX = "COCONOWORK_SERVER_"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

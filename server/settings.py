@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from django.utils.translation import gettext_lazy as _
 
-from server import config, database
+from server import config
+from server.cluster import database
 
 _config = config.current()
 _here = Path(__file__).parent

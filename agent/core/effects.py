@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from agent.core.events import Fact, Step, Timer
+from agent.core.credentials import Credentials, Identity
+from agent.core.events import RedactedStruct, Step, Timer
 from agent.core.failure import Reason
-from agent.core.handshake import Handshake
-from agent.core.memory import Memory
-from agent.core.messages import ClientMessage
-from agent.core.record import Identity, Record
+from agent.core.saved_state import SavedState
+from protocol.messages import ClientMessage
+from protocol.scram import ClientLogin
 
 
-class ReadVault(Fact, frozen=True):
+class ReadVault(RedactedStruct, frozen=True):
     """Answered by VaultRead or VaultUnreadable."""
 
     identity: Identity
 
 
-class WriteVault(Fact, frozen=True):
+class WriteVault(RedactedStruct, frozen=True):
     """Answered by VaultWritten or VaultWriteFailed with the same step."""
 
     identity: Identity
-    record: Record
+    record: Credentials
     step: Step
 
 
-class DeleteFromVault(Fact, frozen=True):
+class DeleteFromVault(RedactedStruct, frozen=True):
     """Answered like a write. Deleting what is not there is no failure."""
 
     identity: Identity
@@ -32,90 +32,90 @@ class DeleteFromVault(Fact, frozen=True):
     """None: nobody waits for the answer."""
 
 
-class SaveMemory(Fact, frozen=True):
+class SaveState(RedactedStruct, frozen=True):
     """Not answered; a failure is logged."""
 
     identity: Identity
-    memory: Memory
+    memory: SavedState
 
 
-class SaveIdentity(Fact, frozen=True):
+class SaveIdentity(RedactedStruct, frozen=True):
     """Write server and user to the settings file."""
 
     identity: Identity
 
 
-class Connect(Fact, frozen=True):
+class Connect(RedactedStruct, frozen=True):
     """Open connection number `connection`: Connected, Received…, Disconnected."""
 
     connection: int
     server: str
 
 
-class Disconnect(Fact, frozen=True):
+class Disconnect(RedactedStruct, frozen=True):
     """Close the connection; what it still says is dropped by its number."""
 
     connection: int
 
 
-class Probe(Fact, frozen=True):
+class Probe(RedactedStruct, frozen=True):
     """See at once whether the connection still lives: a ping with a short patience."""
 
     connection: int
 
 
-class Send(Fact, frozen=True):
+class Send(RedactedStruct, frozen=True):
     """Send a message, or drop it when the connection is gone."""
 
     connection: int
     message: ClientMessage
 
 
-class ComputeProof(Fact, frozen=True):
+class ComputeProof(RedactedStruct, frozen=True):
     """Make the proof on another thread (0.3 s of CPU at first): ProofReady or ProofRefused."""
 
     connection: int
-    handshake: Handshake
+    handshake: ClientLogin
     challenge: str
 
 
-class StartTimer(Fact, frozen=True):
+class StartTimer(RedactedStruct, frozen=True):
     """Fire once in `delay_s` seconds, instead of when it was to fire before."""
 
     timer: Timer
     delay_s: float
 
 
-class StopTimer(Fact, frozen=True):
+class StopTimer(RedactedStruct, frozen=True):
     """Forget the timer."""
 
     timer: Timer
 
 
-class ShowWarning(Fact, frozen=True):
+class ShowWarning(RedactedStruct, frozen=True):
     """The toast of the manual: WarningShown or WarningFailed."""
 
     days_left: int
 
 
-class WithdrawWarning(Fact, frozen=True):
+class WithdrawWarning(RedactedStruct, frozen=True):
     """Take the toast away: it is no longer true."""
 
 
-class AskForPassword(Fact, frozen=True):
+class AskForPassword(RedactedStruct, frozen=True):
     """Tell the user, once, that the client waits for a password."""
 
     reason: Reason
 
 
-class Reply(Fact, frozen=True):
+class Reply(RedactedStruct, frozen=True):
     """Answer a request of the user; `failure` is None when it was done."""
 
     request: int
     failure: Reason | None
 
 
-class Quit(Fact, frozen=True):
+class Quit(RedactedStruct, frozen=True):
     """End the program."""
 
 
@@ -123,7 +123,7 @@ Effect = (
     ReadVault
     | WriteVault
     | DeleteFromVault
-    | SaveMemory
+    | SaveState
     | SaveIdentity
     | Connect
     | Disconnect
@@ -140,7 +140,7 @@ Effect = (
 )
 
 
-class Outbox:
+class EffectQueue:
     """Collects what is wanted done about one event, in order."""
 
     def __init__(self) -> None:

@@ -7,12 +7,12 @@ from enum import Enum
 
 import msgspec
 
+from agent.core.credentials import Credentials, Identity
 from agent.core.failure import Failure, Reason
-from agent.core.messages import ServerMessage
-from agent.core.record import Identity, Record
+from protocol.messages import ServerMessage
 
 
-class Fact(msgspec.Struct, frozen=True):
+class RedactedStruct(msgspec.Struct, frozen=True):
     """Shows its name only: what it holds may be a secret."""
 
     def __repr__(self) -> str:
@@ -55,93 +55,93 @@ class SignInKind(Enum):
     UNLOCK = "unlock"
 
 
-class Started(Fact, frozen=True):
+class Started(RedactedStruct, frozen=True):
     """The program runs."""
 
 
-class VaultRead(Fact, frozen=True):
+class VaultRead(RedactedStruct, frozen=True):
     """The vault answered; None when it has no entry for this identity."""
 
-    record: Record | None
+    record: Credentials | None
 
 
-class VaultUnreadable(Fact, frozen=True):
+class VaultUnreadable(RedactedStruct, frozen=True):
     """The vault could not be asked."""
 
     reason: Reason
 
 
-class VaultWritten(Fact, frozen=True):
+class VaultWritten(RedactedStruct, frozen=True):
     """A write is durable."""
 
     step: Step
 
 
-class VaultWriteFailed(Fact, frozen=True):
+class VaultWriteFailed(RedactedStruct, frozen=True):
     """A write did not take place."""
 
     step: Step
     reason: Reason
 
 
-class Connected(Fact, frozen=True):
+class Connected(RedactedStruct, frozen=True):
     """The upgrade succeeded on connection number `connection`."""
 
     connection: int
 
 
-class Disconnected(Fact, frozen=True):
+class Disconnected(RedactedStruct, frozen=True):
     """The connection ended or never came about."""
 
     connection: int
     failure: Failure
 
 
-class Received(Fact, frozen=True):
+class Received(RedactedStruct, frozen=True):
     """A message from the server."""
 
     connection: int
     message: ServerMessage
 
 
-class ProofReady(Fact, frozen=True):
+class ProofReady(RedactedStruct, frozen=True):
     """The key derivation that ComputeProof asked for is done."""
 
     connection: int
     proof: str
 
 
-class ProofRefused(Fact, frozen=True):
+class ProofRefused(RedactedStruct, frozen=True):
     """The server's challenge is one that a client must not answer."""
 
     connection: int
     failure: Failure
 
 
-class TimerFired(Fact, frozen=True):
+class TimerFired(RedactedStruct, frozen=True):
     """A timer has run out."""
 
     timer: Timer
 
 
-class SignedIn(Fact, frozen=True):
+class SignedIn(RedactedStruct, frozen=True):
     """The user came to the desktop. `session` names the logon session."""
 
     session: str
     kind: SignInKind
 
 
-class NetworkChanged(Fact, frozen=True):
+class NetworkChanged(RedactedStruct, frozen=True):
     """Resume, unlock or another network: worth trying at once."""
 
 
-class WarningShown(Fact, frozen=True):
+class WarningShown(RedactedStruct, frozen=True):
     """The desktop showed the warning."""
 
     days_left: int
 
 
-class WarningFailed(Fact, frozen=True):
+class WarningFailed(RedactedStruct, frozen=True):
     """The desktop would not show the warning."""
 
     days_left: int
@@ -150,7 +150,7 @@ class WarningFailed(Fact, frozen=True):
 # --- what the user wants
 
 
-class SignInRequested(Fact, frozen=True):
+class LoginRequested(RedactedStruct, frozen=True):
     """Log in as `identity` with `password`, and keep both once the server has agreed.
 
     With the identity in use it updates the stored password. `request` is answered by Reply.
@@ -161,17 +161,17 @@ class SignInRequested(Fact, frozen=True):
     password: str
 
 
-class ReconnectRequested(Fact, frozen=True):
+class ReconnectRequested(RedactedStruct, frozen=True):
     """Try now."""
 
 
-class LogoutRequested(Fact, frozen=True):
+class LogoutRequested(RedactedStruct, frozen=True):
     """Forget the password."""
 
     request: int
 
 
-class QuitRequested(Fact, frozen=True):
+class QuitRequested(RedactedStruct, frozen=True):
     """End the program."""
 
 
@@ -191,7 +191,7 @@ Event = (
     | NetworkChanged
     | WarningShown
     | WarningFailed
-    | SignInRequested
+    | LoginRequested
     | ReconnectRequested
     | LogoutRequested
     | QuitRequested

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from protocol.scram import ScramError, UnusableCredentials, WrongServer
+
 
 class Reason(Enum):
     """Spelled out: the words are written to logs and `status --json`."""
@@ -105,3 +107,14 @@ class Failure:
     def may_end_with_network(self) -> bool:
         """Whether another network, or the same one after a sleep, is a reason to try now."""
         return self.patience is Patience.SOON or self.reason in _OF_THE_NETWORK
+
+
+def failure_of(error: ScramError) -> Failure:
+    """Return why a login cannot go on, from an error of its SCRAM exchange."""
+    match error:
+        case UnusableCredentials():
+            return Failure(Reason.CREDENTIALS, detail=str(error))
+        case WrongServer():
+            return Failure(Reason.IMPOSTOR, detail=str(error))
+        case _:
+            return Failure(Reason.PROTOCOL, detail=str(error))

@@ -5,17 +5,17 @@ Connections have numbers, by which late events of an earlier one are told; 0 is 
 
 from __future__ import annotations
 
-import hmac
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Literal
 
 from agent.core import effects as do
-from agent.core import messages as msg
-from agent.core.effects import Outbox
+from agent.core.effects import EffectQueue
 from agent.core.events import Timer
-from agent.core.handshake import Handshake, Keys
+from protocol import messages as msg
+from protocol.scram import ClientLogin, Keys
+from protocol.sealing import is_signed
 
 LOGIN_S = 20.0
 """Seconds that a login may take once the connection stands."""
@@ -36,7 +36,7 @@ class Attempt:
     """The login in flight."""
 
     kind: Kind
-    handshake: Handshake = field(repr=False)
+    handshake: ClientLogin = field(repr=False)
     expects: Literal["challenge", "key derivation", "welcome"] = "challenge"
 
 
@@ -51,7 +51,7 @@ class Standing:
 class Link:
     """At most one connection, with at most one standing login and one in flight."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: EffectQueue) -> None:
         self._do = outbox
         self._last = 0
         self._refusals = 0
@@ -90,7 +90,7 @@ class Link:
         if self.up:
             self._do(do.Send(self.number, message))
 
-    def log_in(self, kind: Kind, handshake: Handshake, device: msg.Device) -> None:
+    def log_in(self, kind: Kind, handshake: ClientLogin, device: msg.Device) -> None:
         """Begin a login."""
         self.attempt = Attempt(kind, handshake)
         self.send(msg.Hello(scram=handshake.first(), device=device))
@@ -125,10 +125,7 @@ class Link:
 
     def has_signed(self, push: msg.PasswordChanged) -> bool:
         """Whether it comes from who has proven to know the verifier at the last login."""
-        if self._keys is None or push.signature is None:
-            return False
-        right = msg.push_signature(self._keys.server, change_id=push.change_id, sealed=push.sealed)
-        return hmac.compare_digest(right, push.signature)
+        return self._keys is not None and is_signed(push, self._keys.server)
 
     def refused(self) -> bool:
         """The login in flight was refused; whether the server hears another one after it."""

@@ -11,18 +11,19 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from agent.core import effects as do
-from agent.core import messages as msg
-from agent.core.effects import Outbox
+from agent.core.credentials import Credentials, Identity, Refusal
+from agent.core.effects import EffectQueue
 from agent.core.events import Instant, Step
-from agent.core.failure import Failure, Reason
-from agent.core.handshake import Handshake, HandshakeError
+from agent.core.failure import Failure, Reason, failure_of
+from agent.core.host_info import HostInfo
 from agent.core.link import Kind, Link
-from agent.core.record import Identity, Record, Refusal, public_key
-from agent.core.remembered import Remembered
+from agent.core.remembered import AccountContext
 from agent.core.state import State, Trigger
-from agent.core.stored import Stored
-from agent.core.surroundings import Surroundings
+from agent.core.stored import CredentialCache
 from agent.core.updates import Updates
+from protocol import messages as msg
+from protocol.scram import ClientLogin, ScramError
+from protocol.sealing import public_key
 
 
 class Host(Protocol):
@@ -30,7 +31,7 @@ class Host(Protocol):
 
     state: State
     now: Instant
-    pc: Surroundings
+    pc: HostInfo
 
     def go(self, trigger: Trigger) -> None: ...
     def connect(self, identity: Identity) -> None: ...
@@ -51,9 +52,9 @@ class Logins:
         updates: Updates,
         *,
         link: Link,
-        stored: Stored,
-        remembered: Remembered,
-        outbox: Outbox,
+        stored: CredentialCache,
+        remembered: AccountContext,
+        outbox: EffectQueue,
     ) -> None:
         self._host = host
         self._updates = updates
@@ -78,16 +79,16 @@ class Logins:
         elif not self._stored.has_something_to_try:
             self._host.needs_password(record.refused)
 
-    def _attempt(self, kind: Kind, identity: Identity, record: Record) -> None:
+    def _attempt(self, kind: Kind, identity: Identity, record: Credentials) -> None:
         pc = self._host.pc
         try:
-            handshake = Handshake(
+            handshake = ClientLogin(
                 user=identity.user,
                 password=record.password,
                 nonce=pc.nonce(),
                 known=self._stored.keys,
             )
-        except HandshakeError:
+        except ScramError:
             self._refused(kind, "credentials", goes_on=True)
         else:
             self._link.log_in(kind, handshake, pc.device(public_key(record.device_key)))
@@ -120,8 +121,8 @@ class Logins:
             return
         try:
             attempt.handshake.verify(message.scram)
-        except HandshakeError as exc:
-            self._host.lost(exc.failure)
+        except ScramError as exc:
+            self._host.lost(failure_of(exc))
             return
         self._stored.learn(attempt.handshake.keys)
         self._link.welcomed()

@@ -13,23 +13,23 @@ from datetime import UTC, datetime, timedelta
 from agent.core import backoff
 from agent.core import effects as do
 from agent.core import events as ev
-from agent.core import messages as msg
-from agent.core.effects import Effect, Outbox
+from agent.core.credentials import Credentials, Identity, Refusal
+from agent.core.effects import Effect, EffectQueue
 from agent.core.events import Event, Instant, Step, Timer
 from agent.core.failure import Failure, Reason
+from agent.core.host_info import HostInfo
 from agent.core.link import Link
 from agent.core.logins import Logins
-from agent.core.memory import Memory
-from agent.core.record import Identity, Record, Refusal
-from agent.core.remembered import Remembered
-from agent.core.sign_ins import SignIns
+from agent.core.password_warnings import PasswordWarnings
+from agent.core.remembered import AccountContext
+from agent.core.saved_state import SavedState
 from agent.core.state import State, Trigger, next_state
-from agent.core.stored import Stored
-from agent.core.surroundings import Surroundings
+from agent.core.stored import CredentialCache
 from agent.core.updates import Updates
 from agent.core.view import View
+from protocol import messages as msg
 
-__all__ = ["Machine", "Surroundings"]
+__all__ = ["HostInfo", "Machine"]
 
 
 STEADY_S = 60.0
@@ -41,16 +41,18 @@ class Machine:
     """One client. Not thread-safe: its owner calls `handle` from one place."""
 
     def __init__(
-        self, surroundings: Surroundings, identity: Identity | None, memory: Memory
+        self, surroundings: HostInfo, identity: Identity | None, memory: SavedState
     ) -> None:
         self.state = State.CONNECTING
         self.why = "start"
         self.pc = surroundings
-        self._do = Outbox()
-        self._remembered = Remembered(identity, memory, local=surroundings.local, outbox=self._do)
-        self._stored = Stored(self._remembered, self._do)
+        self._do = EffectQueue()
+        self._remembered = AccountContext(
+            identity, memory, local=surroundings.local, outbox=self._do
+        )
+        self._stored = CredentialCache(self._remembered, self._do)
         self._link = Link(self._do)
-        self._sign_ins = SignIns(self._remembered, self._do)
+        self._sign_ins = PasswordWarnings(self._remembered, self._do)
         self._updates = Updates(
             self,
             link=self._link,
@@ -100,7 +102,7 @@ class Machine:
         candidate = self._updates.candidate
         identity = candidate.identity if candidate else self._remembered.identity
         memory, days = self._remembered.memory, self._remembered.days_left(now)
-        in_use = self.state not in {State.SIGNED_OUT, State.NEEDS_PASSWORD, State.STOPPED}
+        in_use = self.state not in {State.LOGGED_OUT, State.NEEDS_PASSWORD, State.STOPPED}
         return View(
             state=self.state,
             reason=self._failure.reason if self._failure else None,
@@ -108,7 +110,7 @@ class Machine:
             user=identity.user if identity else "",
             days_left=days if in_use else None,
             valid_until=memory.old_valid_until if in_use else None,
-            next_try_at=self._next_try_at if self.state is State.WAITING else None,
+            next_try_at=self._next_try_at if self.state is State.RETRYING else None,
             vault_problem=self._stored.problem,
             console_url=memory.console_url,
         )
@@ -149,10 +151,10 @@ class Machine:
             case ev.WarningFailed(days):
                 self._sign_ins.note("failed", days)
                 self._send_notice()
-            case ev.SignInRequested():
+            case ev.LoginRequested():
                 self._updates.requested(event)
             case ev.ReconnectRequested():
-                if self.state in {State.WAITING, State.STANDBY, State.STANDBY_OLD_PASSWORD}:
+                if self.state in {State.RETRYING, State.STANDBY, State.STANDBY_OLD_PASSWORD}:
                     self.try_now()
             case ev.LogoutRequested(request):
                 self._log_out(request)
@@ -196,7 +198,7 @@ class Machine:
         elif self.state is State.CONNECTING:
             self.go(Trigger.NOTHING_STORED)
 
-    def _vault_read(self, record: Record | None) -> None:
+    def _vault_read(self, record: Credentials | None) -> None:
         if self._stored.answered(None) is None:
             return
         self._stored.problem = None
@@ -276,7 +278,7 @@ class Machine:
         if self._link.up:
             self._do(do.Probe(self._link.number))
         elif (
-            self.state is State.WAITING
+            self.state is State.RETRYING
             and self._failure is not None
             and self._failure.may_end_with_network
         ):
@@ -285,7 +287,7 @@ class Machine:
     def _timer(self, timer: Timer) -> None:
         match timer:
             case Timer.RETRY:
-                if self.state is State.WAITING:
+                if self.state is State.RETRYING:
                     self.try_now()
             case Timer.LOGIN:
                 if self._link.attempt is not None:

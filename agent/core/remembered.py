@@ -8,18 +8,23 @@ from msgspec.structs import replace
 
 from agent.address import is_console_url
 from agent.core import effects as do
+from agent.core.credentials import Identity
 from agent.core.deadline import ServerClock, days_left, seconds_to_midnight
-from agent.core.effects import Outbox
+from agent.core.effects import EffectQueue
 from agent.core.events import Instant, Timer
-from agent.core.memory import Memory
-from agent.core.record import Identity
+from agent.core.saved_state import SavedState
 
 
-class Remembered:
+class AccountContext:
     """Saves whatever changes. `local` is the time zone of calendar days, None the PC's."""
 
     def __init__(
-        self, identity: Identity | None, memory: Memory, *, local: tzinfo | None, outbox: Outbox
+        self,
+        identity: Identity | None,
+        memory: SavedState,
+        *,
+        local: tzinfo | None,
+        outbox: EffectQueue,
     ) -> None:
         self._do = outbox
         self._local = local
@@ -32,12 +37,12 @@ class Remembered:
         memory = replace(self.memory, **changes)
         if memory != self.memory and self.identity is not None:
             self.memory = memory
-            self._do(do.SaveMemory(self.identity, memory))
+            self._do(do.SaveState(self.identity, memory))
 
     def change_identity(self, identity: Identity) -> None:
         """Serve somebody else from now on, of whom nothing is known."""
-        self.identity, self.memory = identity, Memory()
-        self._do(do.SaveIdentity(identity), do.SaveMemory(identity, self.memory))
+        self.identity, self.memory = identity, SavedState()
+        self._do(do.SaveIdentity(identity), do.SaveState(identity, self.memory))
 
     def hear(self, server_time: datetime, now: Instant) -> None:
         """The server has said its time."""

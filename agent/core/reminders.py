@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from agent.core.events import SignedIn, SignInKind
-from agent.core.memory import Memory
+from agent.core.saved_state import SavedState
 
 LAST_DAYS = 3
 """With so many days left, or fewer, every unlock warns."""
@@ -17,7 +17,7 @@ def is_due(
     sign_in: SignedIn,
     *,
     days_left: int,
-    memory: Memory,
+    memory: SavedState,
     today: date,
     since_last_s: float | None,
 ) -> bool:

@@ -8,7 +8,7 @@ from enum import Enum
 class State(Enum):
     """What the client is doing, as a user would say it."""
 
-    SIGNED_OUT = "signed_out"
+    LOGGED_OUT = "logged_out"
     """No password is stored: nobody has signed in on this PC."""
     CONNECTING = "connecting"
     """On the way to the server, or logging in."""
@@ -18,7 +18,7 @@ class State(Enum):
     """待ち受け状態 with an old password that will end."""
     UPDATING = "updating"
     """A new password, pushed or typed, is being proven and stored."""
-    WAITING = "waiting"
+    RETRYING = "retrying"
     """Something is in the way; tries again by itself."""
     NEEDS_PASSWORD = "needs_password"
     """The server refused the stored password; only the user can help."""
@@ -49,40 +49,40 @@ _RUNNING = [state for state in State if state is not State.STOPPED]
 
 TABLE: dict[tuple[State, Trigger], State] = {
     # the way to the server
-    (_S.CONNECTING, _T.NOTHING_STORED): _S.SIGNED_OUT,
+    (_S.CONNECTING, _T.NOTHING_STORED): _S.LOGGED_OUT,
     (_S.CONNECTING, _T.LOGGED_IN): _S.STANDBY,
     (_S.CONNECTING, _T.LOGGED_IN_OLD): _S.STANDBY_OLD_PASSWORD,
     (_S.CONNECTING, _T.REFUSED): _S.NEEDS_PASSWORD,
-    (_S.CONNECTING, _T.TROUBLE): _S.WAITING,
-    (_S.WAITING, _T.TRY): _S.CONNECTING,
-    (_S.WAITING, _T.TROUBLE): _S.WAITING,
-    (_S.WAITING, _T.REFUSED): _S.NEEDS_PASSWORD,
+    (_S.CONNECTING, _T.TROUBLE): _S.RETRYING,
+    (_S.RETRYING, _T.TRY): _S.CONNECTING,
+    (_S.RETRYING, _T.TROUBLE): _S.RETRYING,
+    (_S.RETRYING, _T.REFUSED): _S.NEEDS_PASSWORD,
     # waiting on the server
     (_S.STANDBY, _T.LOGGED_IN): _S.STANDBY,
     (_S.STANDBY, _T.LOGGED_IN_OLD): _S.STANDBY_OLD_PASSWORD,
     (_S.STANDBY, _T.REFUSED): _S.NEEDS_PASSWORD,
-    (_S.STANDBY, _T.TROUBLE): _S.WAITING,
+    (_S.STANDBY, _T.TROUBLE): _S.RETRYING,
     (_S.STANDBY, _T.TRY): _S.CONNECTING,
     (_S.STANDBY_OLD_PASSWORD, _T.LOGGED_IN): _S.STANDBY,
     (_S.STANDBY_OLD_PASSWORD, _T.LOGGED_IN_OLD): _S.STANDBY_OLD_PASSWORD,
     (_S.STANDBY_OLD_PASSWORD, _T.REFUSED): _S.NEEDS_PASSWORD,
-    (_S.STANDBY_OLD_PASSWORD, _T.TROUBLE): _S.WAITING,
+    (_S.STANDBY_OLD_PASSWORD, _T.TROUBLE): _S.RETRYING,
     (_S.STANDBY_OLD_PASSWORD, _T.TRY): _S.CONNECTING,
     # a new password
-    (_S.SIGNED_OUT, _T.UPDATE_BEGUN): _S.UPDATING,
+    (_S.LOGGED_OUT, _T.UPDATE_BEGUN): _S.UPDATING,
     (_S.CONNECTING, _T.UPDATE_BEGUN): _S.UPDATING,
     (_S.STANDBY, _T.UPDATE_BEGUN): _S.UPDATING,
     (_S.STANDBY_OLD_PASSWORD, _T.UPDATE_BEGUN): _S.UPDATING,
-    (_S.WAITING, _T.UPDATE_BEGUN): _S.UPDATING,
+    (_S.RETRYING, _T.UPDATE_BEGUN): _S.UPDATING,
     (_S.NEEDS_PASSWORD, _T.UPDATE_BEGUN): _S.UPDATING,
     (_S.UPDATING, _T.LOGGED_IN): _S.STANDBY,
     (_S.UPDATING, _T.LOGGED_IN_OLD): _S.STANDBY_OLD_PASSWORD,
     (_S.UPDATING, _T.TRY): _S.CONNECTING,
-    (_S.UPDATING, _T.TROUBLE): _S.WAITING,
+    (_S.UPDATING, _T.TROUBLE): _S.RETRYING,
     (_S.UPDATING, _T.REFUSED): _S.NEEDS_PASSWORD,
-    (_S.UPDATING, _T.NOTHING_STORED): _S.SIGNED_OUT,
+    (_S.UPDATING, _T.NOTHING_STORED): _S.LOGGED_OUT,
     # whatever it is doing
-    **{(state, _T.LOGGED_OUT): _S.SIGNED_OUT for state in _RUNNING},
+    **{(state, _T.LOGGED_OUT): _S.LOGGED_OUT for state in _RUNNING},
     **{(state, _T.QUIT): _S.STOPPED for state in _RUNNING},
 }
 
@@ -101,6 +101,6 @@ def diagram() -> str:
     for (state, trigger), target in TABLE.items():
         if trigger not in {Trigger.LOGGED_OUT, Trigger.QUIT}:
             lines.append(f"    {state.name} --> {target.name}: {trigger.value}")
-    lines.append("    note left of SIGNED_OUT: from any state by 'logged out'")
+    lines.append("    note left of LOGGED_OUT: from any state by 'logged out'")
     lines.append("    note right of STOPPED: from any state by 'quit'")
     return "\n".join(lines)

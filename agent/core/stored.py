@@ -10,13 +10,13 @@ from collections import deque
 from dataclasses import dataclass
 
 from agent.core import effects as do
-from agent.core import messages as msg
-from agent.core.effects import Outbox
+from agent.core.credentials import Credentials, Identity, Pending
+from agent.core.effects import EffectQueue
 from agent.core.events import Step
 from agent.core.failure import Reason
-from agent.core.handshake import Keys
-from agent.core.record import Identity, Pending, Record
-from agent.core.remembered import Remembered
+from agent.core.remembered import AccountContext
+from protocol import messages as msg
+from protocol.scram import Keys
 
 
 @dataclass
@@ -33,24 +33,24 @@ class Job:
     wanted: bool = True
 
 
-class Stored:
+class CredentialCache:
     """The record of the identity in use; `problem` says what is wrong with the vault."""
 
-    def __init__(self, remembered: Remembered, outbox: Outbox) -> None:
+    def __init__(self, remembered: AccountContext, outbox: EffectQueue) -> None:
         self._do = outbox
         self._remembered = remembered
         self._jobs: deque[Job] = deque()
-        self._record: Record | None = None
+        self._record: Credentials | None = None
         self._keys: Keys | None = None
         self.problem: Reason | None = None
 
     @property
-    def record(self) -> Record | None:
+    def record(self) -> Credentials | None:
         """What the vault holds, or is to hold."""
         return self._record
 
     @record.setter
-    def record(self, record: Record | None) -> None:
+    def record(self, record: Credentials | None) -> None:
         self._record = record
         self.learn(self._keys)
 
@@ -70,7 +70,7 @@ class Stored:
             usable.add(record.password)
         if record is not None and record.pending is not None and not record.pending.refused:
             usable.add(record.pending.password)
-        self._keys = keys if keys is not None and keys.of in usable else None
+        self._keys = keys if keys is not None and keys.password in usable else None
 
     def read(self, identity: Identity) -> None:
         """Ask for the record, unless that has been done."""
@@ -78,14 +78,16 @@ class Stored:
             self._jobs.append(Job(None))
             self._do(do.ReadVault(identity))
 
-    def write(self, record: Record, step: Step, *, push: msg.PasswordChanged | None = None) -> None:
+    def write(
+        self, record: Credentials, step: Step, *, push: msg.PasswordChanged | None = None
+    ) -> None:
         """Make `record` durable; it counts at once."""
         if self._remembered.identity is not None:
             self.record = record
             self._jobs.append(Job(step, push=push))
             self._do(do.WriteVault(self._remembered.identity, record, step))
 
-    def write_candidate(self, identity: Identity, record: Record) -> None:
+    def write_candidate(self, identity: Identity, record: Credentials) -> None:
         """Make durable what counts only when it is."""
         self._jobs.append(Job(Step.CANDIDATE))
         self._do(do.WriteVault(identity, record, Step.CANDIDATE))

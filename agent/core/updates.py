@@ -12,24 +12,23 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from agent.core import effects as do
-from agent.core import messages as msg
-from agent.core.effects import Outbox
-from agent.core.events import SignInRequested, Step
-from agent.core.failure import Reason
-from agent.core.link import Link
-from agent.core.record import (
+from agent.core.credentials import (
+    Credentials,
+    CredentialsError,
     Identity,
-    Record,
-    RecordError,
     Refusal,
-    SealError,
-    encode_record,
-    new_device_key,
+    encode_credentials,
     open_push,
 )
-from agent.core.remembered import Remembered
+from agent.core.effects import EffectQueue
+from agent.core.events import LoginRequested, Step
+from agent.core.failure import Reason
+from agent.core.link import Link
+from agent.core.remembered import AccountContext
 from agent.core.state import State, Trigger
-from agent.core.stored import Job, Stored
+from agent.core.stored import CredentialCache, Job
+from protocol import messages as msg
+from protocol.sealing import SealError, new_device_key
 
 
 @dataclass
@@ -38,7 +37,7 @@ class Candidate:
 
     request: int
     identity: Identity
-    record: Record
+    record: Credentials
     proven: bool = False
     """The server has accepted it; the vault's answer decides."""
     console_url: str | None = None
@@ -67,9 +66,9 @@ class Updates:
         host: Host,
         *,
         link: Link,
-        stored: Stored,
-        remembered: Remembered,
-        outbox: Outbox,
+        stored: CredentialCache,
+        remembered: AccountContext,
+        outbox: EffectQueue,
     ) -> None:
         self._host = host
         self._link = link
@@ -77,7 +76,7 @@ class Updates:
         self._remembered = remembered
         self._do = outbox
         self.candidate: Candidate | None = None
-        self._queued: SignInRequested | None = None
+        self._queued: LoginRequested | None = None
         self._push: msg.PasswordChanged | None = None
 
     # --- pushed
@@ -94,11 +93,11 @@ class Updates:
             return
         try:
             updated = replace(record, pending=open_push(message, record.device_key))
-            encode_record(updated)
+            encode_credentials(updated)
         except SealError:
             self._link.send(msg.UpdateFailed(change_id=message.change_id, reason="unreadable"))
             self._host.settle()
-        except RecordError:
+        except CredentialsError:
             self._link.send(msg.UpdateFailed(change_id=message.change_id, reason="vault"))
             self._host.settle()
         else:
@@ -154,7 +153,7 @@ class Updates:
 
     # --- typed
 
-    def requested(self, event: SignInRequested) -> None:
+    def requested(self, event: LoginRequested) -> None:
         """A user's password; one at a time, and not in the middle of a push."""
         if self.candidate is not None or self._queued is not None:
             self._do(do.Reply(event.request, Reason.BUSY))
@@ -169,13 +168,13 @@ class Updates:
             event, self._queued = self._queued, None
             self._begin(event)
 
-    def _begin(self, event: SignInRequested) -> None:
+    def _begin(self, event: LoginRequested) -> None:
         known = self._stored.record if event.identity == self._remembered.identity else None
         key = known.device_key if known else new_device_key()
-        record = Record(password=event.password, device_key=key)
+        record = Credentials(password=event.password, device_key=key)
         try:
-            encode_record(record)
-        except RecordError:
+            encode_credentials(record)
+        except CredentialsError:
             self._do(do.Reply(event.request, Reason.CREDENTIALS))
             return
         self.candidate = Candidate(event.request, event.identity, record)

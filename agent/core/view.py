@@ -34,7 +34,7 @@ class Command(Enum):
 class Icon(Enum):
     """Five shapes; the names are those of the pictures in `assets/`."""
 
-    WAITING = "waiting"
+    STANDBY = "standby"
     OLD_PASSWORD = "old_password"
     BUSY = "busy"
     OFFLINE = "offline"
@@ -65,12 +65,12 @@ class View:
 
 
 ICONS = {
-    State.SIGNED_OUT: Icon.ATTENTION,
+    State.LOGGED_OUT: Icon.ATTENTION,
     State.CONNECTING: Icon.BUSY,
-    State.STANDBY: Icon.WAITING,
+    State.STANDBY: Icon.STANDBY,
     State.STANDBY_OLD_PASSWORD: Icon.OLD_PASSWORD,
     State.UPDATING: Icon.BUSY,
-    State.WAITING: Icon.OFFLINE,
+    State.RETRYING: Icon.OFFLINE,
     State.NEEDS_PASSWORD: Icon.ATTENTION,
     State.STOPPED: Icon.OFFLINE,
 }

@@ -10,19 +10,19 @@ from gettext import NullTranslations
 
 from agent.core.failure import Reason
 from agent.core.state import State
-from agent.core.text import N_
 from agent.core.view import View
+from protocol.text import N_
 
 Translate = Callable[[str], str]
 
 
 _STATES = {
-    State.SIGNED_OUT: N_("Not signed in"),
+    State.LOGGED_OUT: N_("Not signed in"),
     State.CONNECTING: N_("Connecting…"),
     State.STANDBY: N_("Waiting for connections"),
     State.STANDBY_OLD_PASSWORD: N_("Waiting for connections (old password)"),
     State.UPDATING: N_("Updating the password…"),
-    State.WAITING: N_("Not connected"),
+    State.RETRYING: N_("Not connected"),
     State.NEEDS_PASSWORD: N_("Password needed"),
     State.STOPPED: N_("Stopped"),
 }

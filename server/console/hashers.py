@@ -11,15 +11,14 @@ import os
 import secrets
 from base64 import b64decode, b64encode
 from binascii import a2b_base64
-from dataclasses import dataclass
-from hmac import compare_digest
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.hashers import BasePasswordHasher, mask_hash
 from django.utils.translation import gettext_noop
-from scramp import ScramException, ScramMechanism
-from scramp.utils import saslprep
+
+from protocol.names import is_password, normalise_password
+from protocol.scram import Verifier, derive_keys, verifier_of
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
@@ -27,74 +26,46 @@ if TYPE_CHECKING:
 ALGORITHM = "scram_sha256"
 ITERATIONS = 600_000
 """PBKDF2 rounds of new verifiers. May be raised at any time: see `User.check_password`."""
-MAX_PASSWORD_LENGTH = 1024
-"""In characters; what a sealed password can carry."""
 SALT_BYTES = 16
 
-_mechanism = ScramMechanism("SCRAM-SHA-256")
 _cores = BoundedSemaphore(os.cpu_count() or 1)
 """Who hashes has a core, and others wait: the gateway's loop would get the processor a time slice
 later for each thread more that wants it, and nobody would be done earlier."""
 
 
 class UnusablePassword(ValueError):
-    """A password that SCRAM cannot carry: empty, too long, or prohibited by SASLprep."""
+    """A password that SCRAM cannot carry: empty, too long, or not printable ASCII."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verifier:
-    """What a server keeps of a password, and needs to check a SCRAM proof."""
+def parse_verifier(encoded: str) -> Verifier:
+    """Return the verifier from its form in the database. Raise ValueError for anything else."""
+    algorithm, iterations, *parts = encoded.split("$")
+    if algorithm != ALGORITHM or len(parts) != 3:
+        raise ValueError("not a SCRAM-SHA-256 verifier")
+    keys = [a2b_base64(part, strict_mode=True) for part in parts]
+    return Verifier(int(iterations), *keys)
 
-    iterations: int
-    salt: bytes
-    stored_key: bytes
-    server_key: bytes
 
-    @classmethod
-    def parse(cls, encoded: str) -> Verifier:
-        """From the form in the database. Raise ValueError for anything else."""
-        algorithm, iterations, *parts = encoded.split("$")
-        if algorithm != ALGORITHM or len(parts) != 3:
-            raise ValueError("not a SCRAM-SHA-256 verifier")
-        keys = [a2b_base64(part, strict_mode=True) for part in parts]
-        return cls(int(iterations), *keys)
+def format_verifier(verifier: Verifier) -> str:
+    """Return the form of a verifier in the database."""
+    values = (verifier.salt, verifier.stored_key, verifier.server_key)
+    parts = (b64encode(value).decode() for value in values)
+    return "$".join((ALGORITHM, str(verifier.iterations), *parts))
 
-    @classmethod
-    def of(cls, password: str, *, salt: bytes, iterations: int) -> Verifier:
-        """Hash `password`: about 0.3 s. Raise UnusablePassword."""
-        prepared = prepare(password)
-        with _cores:
-            _, stored_key, server_key, _ = _mechanism.make_auth_info(prepared, iterations, salt)
-        return cls(iterations, salt, stored_key, server_key)
 
-    def format(self) -> str:
-        """The form in the database."""
-        parts = (b64encode(part).decode() for part in (self.salt, self.stored_key, self.server_key))
-        return "$".join((ALGORITHM, str(self.iterations), *parts))
-
-    def shares_salt(self, other: Verifier) -> bool:
-        """Whether one proof can be checked against both."""
-        return self.salt == other.salt and self.iterations == other.iterations
-
-    def same_password(self, other: Verifier) -> bool:
-        """Whether both are of one password; only meaningful when they share the salt."""
-        return self.shares_salt(other) and compare_digest(self.stored_key, other.stored_key)
-
-    def __repr__(self) -> str:
-        return f"Verifier(iterations={self.iterations})"
+def hash_password(password: str, *, salt: bytes, iterations: int) -> Verifier:
+    """Return the verifier of a typed password. Takes 0.3 s of CPU. Raise UnusablePassword."""
+    prepared = prepare(password)
+    with _cores:
+        return verifier_of(derive_keys(prepared, salt=salt, iterations=iterations))
 
 
 def prepare(password: str) -> str:
-    """SASLprep (RFC 4013). Raise UnusablePassword."""
-    if len(password) <= MAX_PASSWORD_LENGTH:
-        try:
-            prepared = str(saslprep(password))
-            prepared.encode()
-        except (ScramException, UnicodeEncodeError):
-            prepared = ""
-        if prepared:
-            return prepared
-    raise UnusablePassword("this password has characters that clients cannot send")
+    """Return a typed password as clients send it. Raise UnusablePassword."""
+    prepared = normalise_password(password)
+    if not is_password(prepared):
+        raise UnusablePassword("this password has characters that clients cannot send")
+    return prepared
 
 
 def new_salt() -> bytes:
@@ -123,11 +94,11 @@ class ScramSha256Hasher(BasePasswordHasher):
         except UnusablePassword:
             password = secrets.token_urlsafe()
         raw_salt, rounds = b64decode(salt), iterations or self.iterations
-        return Verifier.of(password, salt=raw_salt, iterations=rounds).format()
+        return format_verifier(hash_password(password, salt=raw_salt, iterations=rounds))
 
     def decode(self, encoded: str) -> dict[str, Any]:
         """The parts, as Django's own hashers give them."""
-        verifier = Verifier.parse(encoded)
+        verifier = parse_verifier(encoded)
         return {
             "algorithm": self.algorithm,
             "hash": b64encode(verifier.stored_key).decode(),
@@ -137,17 +108,17 @@ class ScramSha256Hasher(BasePasswordHasher):
 
     def verify(self, password: str, encoded: str) -> bool:
         """Whether `password` is the one; about 0.3 s either way."""
-        known = Verifier.parse(encoded)
+        known = parse_verifier(encoded)
         tried = self.encode(password, b64encode(known.salt).decode(), known.iterations)
-        return known.same_password(Verifier.parse(tried))
+        return known.same_password(parse_verifier(tried))
 
     def must_update(self, encoded: str) -> bool:
         """Whether it was made with fewer rounds than new ones are."""
-        return Verifier.parse(encoded).iterations < self.iterations
+        return parse_verifier(encoded).iterations < self.iterations
 
     def harden_runtime(self, password: str, encoded: str) -> None:
         """Spend the rounds that an older verifier lacks."""
-        verifier = Verifier.parse(encoded)
+        verifier = parse_verifier(encoded)
         missing = self.iterations - verifier.iterations
         if missing > 0:
             tried = password.encode(errors="replace")

@@ -18,8 +18,9 @@ from django.db.models.functions import Now
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
+from protocol.names import normalise_name
 from server import clock
-from server.console.hashers import ITERATIONS, UnusablePassword, Verifier, new_salt, prepare
+from server.console.hashers import ITERATIONS, format_verifier, hash_password, new_salt
 
 DEAD_AFTER = timedelta(seconds=45)
 """A gateway that has not been heard of for so long is dead, and nobody waits on it."""
@@ -55,7 +56,7 @@ class User(AbstractBaseUser):
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="users")
     password = models.CharField(_("password"), max_length=256)
     username = models.CharField(_("user name"), max_length=64, unique=True)
-    """After SASLprep, as clients send it: always set what `normalize_username` gives."""
+    """As clients send it: always set what `normalize_username` gives."""
     display_name = models.CharField(_("name"), max_length=150, blank=True)
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.GENERAL)
     is_active = models.BooleanField(_("enabled"), default=True)
@@ -88,11 +89,8 @@ class User(AbstractBaseUser):
 
     @classmethod
     def normalize_username(cls, username: str) -> str:
-        """SASLprep, such as full-width to ASCII; a name that it prohibits stays as it is."""
-        try:
-            return prepare(username)
-        except UnusablePassword:
-            return username
+        """Return a typed user name as it is stored: full-width letters become ASCII."""
+        return normalise_name(username)
 
     def check_password(self, raw_password: str | None) -> bool:
         """Whether it is the current one; raises the rounds of its verifier if that can be."""
@@ -102,7 +100,9 @@ class User(AbstractBaseUser):
         """Hash anew with today's rounds, unless an old password still shares the salt."""
         if retired_still_valid(self, at=clock.now()).exists():
             return
-        verifier = Verifier.of(raw_password, salt=new_salt(), iterations=ITERATIONS).format()
+        verifier = format_verifier(
+            hash_password(raw_password, salt=new_salt(), iterations=ITERATIONS)
+        )
         with transaction.atomic():
             row = User.objects.select_for_update().get(pk=self.pk)
             if row.password != self.password or retired_still_valid(row, at=clock.now()).exists():

@@ -6,7 +6,6 @@ woken once it is committed. Hashing takes 0.3 s and happens before the transacti
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Literal
@@ -14,12 +13,20 @@ from typing import Literal
 from django.contrib.auth.hashers import is_password_usable
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from nacl.public import PublicKey, SealedBox
 
-from agent.core.messages import SealedPassword, encode
-from server import bus, clock
+from protocol.messages import SealedPassword
+from protocol.scram import Verifier
+from protocol.sealing import seal
+from server import clock
+from server.cluster import bus
 from server.console import audit, hashers
-from server.console.hashers import UnusablePassword, Verifier, prepare
+from server.console.hashers import (
+    UnusablePassword,
+    format_verifier,
+    hash_password,
+    parse_verifier,
+    prepare,
+)
 from server.console.models import (
     Device,
     PasswordChange,
@@ -121,7 +128,7 @@ def set_initial(user: User, password: str, *, must_change: bool) -> None:
     Raise UnusablePassword.
     """
     salt, iterations = hashers.new_salt(), hashers.ITERATIONS
-    user.password = Verifier.of(password, salt=salt, iterations=iterations).format()
+    user.password = format_verifier(hash_password(password, salt=salt, iterations=iterations))
     user.must_change_password = must_change
     user.password_changed_at = clock.now()
 
@@ -130,9 +137,9 @@ def matches_known(user: User, password: str) -> Literal["current", "old"] | None
     """Whether `password` is the current or a still valid old one of `user`: one hashing."""
     if not is_password_usable(user.password):
         return None
-    current = Verifier.parse(user.password)
+    current = parse_verifier(user.password)
     try:
-        tried = Verifier.of(password, salt=current.salt, iterations=current.iterations)
+        tried = hash_password(password, salt=current.salt, iterations=current.iterations)
     except UnusablePassword:
         return None
     return _match(user, tried)
@@ -180,9 +187,9 @@ def _new_verifier(user: User, password: str) -> Verifier:
     """With the salt of the user's other verifiers, which one proof is checked against."""
     prepare(password)
     if not is_password_usable(user.password):
-        return Verifier.of(password, salt=hashers.new_salt(), iterations=hashers.ITERATIONS)
-    current = Verifier.parse(user.password)
-    return Verifier.of(password, salt=current.salt, iterations=current.iterations)
+        return hash_password(password, salt=hashers.new_salt(), iterations=hashers.ITERATIONS)
+    current = parse_verifier(user.password)
+    return hash_password(password, salt=current.salt, iterations=current.iterations)
 
 
 def _change(
@@ -214,7 +221,7 @@ def _change(
     change = PasswordChange.objects.create(
         user=row, changed_by=by, kind=kind, changed_at=now, old_valid_until=until
     )
-    row.password = verifier.format()
+    row.password = format_verifier(verifier)
     row.must_change_password = must_change
     row.password_changed_at = now
     row.save(update_fields=["password", "must_change_password", "password_changed_at"])
@@ -230,19 +237,17 @@ def _change(
 
 
 def _match(user: User, tried: Verifier) -> Literal["current", "old"] | None:
-    if Verifier.parse(user.password).same_password(tried):
+    if parse_verifier(user.password).same_password(tried):
         return "current"
     retired = retired_still_valid(user, at=clock.now())
-    if any(Verifier.parse(old.verifier).same_password(tried) for old in retired):
+    if any(parse_verifier(old.verifier).same_password(tried) for old in retired):
         return "old"
     return None
 
 
 def _seal(change: PasswordChange, device: Device, password: str) -> str:
-    """Base64 of a sealed box that only this device opens."""
     message = SealedPassword(change_id=change.pk, device_id=device.device_id, password=password)
-    box = SealedBox(PublicKey(b64decode(device.public_key)))
-    return b64encode(box.encrypt(encode(message))).decode()
+    return seal(message, public_key=device.public_key)
 
 
 def _finish(outcome: PendingChange.Outcome, **which: object) -> int:

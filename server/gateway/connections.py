@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 from websockets.frames import CloseCode
 
-from agent.core import messages
+from protocol import messages
 from server import metrics
 from server.gateway.records import Standing
 from server.gateway.transport import Wire

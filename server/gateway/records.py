@@ -18,11 +18,12 @@ from django.contrib.auth.hashers import is_password_usable
 from django.db import transaction
 from django.db.models import QuerySet
 
-from agent.core import messages
-from agent.core.text import clean
-from server import bus, clock, metrics
+from protocol import messages
+from protocol.text import clean
+from server import clock, metrics
+from server.cluster import bus
 from server.console import audit
-from server.console.hashers import Verifier
+from server.console.hashers import parse_verifier
 from server.console.models import Device, PendingChange, ServerSecret
 from server.gateway import queries
 from server.gateway.login import Candidate, made_up
@@ -91,10 +92,10 @@ def _known(username: str, user: Found | None, secret: bytes) -> Known:
     if user is None or not is_password_usable(user.password):
         nothing = Candidate(made_up(username, secret), since=clock.now())
         return Known(None, (nothing,), known_device=False)
-    current = Verifier.parse(user.password)
+    current = parse_verifier(user.password)
     candidates = [Candidate(current, since=user.password_changed_at)]
     for old in user.old or ():
-        verifier = Verifier.parse(old.verifier)
+        verifier = parse_verifier(old.verifier)
         # Verifiers with another salt were made before the rounds were raised: long expired.
         if verifier.shares_salt(current):
             candidates.append(Candidate(verifier, old.since, old.valid_until))

@@ -15,8 +15,10 @@ from typing import Self
 
 from websockets.frames import CloseCode
 
-from agent.core.messages import PATH, Bye
-from server import bus, metrics
+from protocol.messages import PATH, Bye
+from server import metrics
+from server.cluster import bus
+from server.cluster.heartbeat import Membership
 from server.config import Network
 from server.gateway.address import client_address
 from server.gateway.connections import Connection, Presence, Registry
@@ -29,7 +31,6 @@ from server.gateway.transport import Wire
 from server.gateway.updates import Updates
 from server.gateway.upgrade import Answer, Request
 from server.gateway.user_state import user_states
-from server.nodes import Membership
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Gateway:
     """`async with Gateway(...) as gateway`: it serves on `gateway.port` until the end of that.
 
     Django must be set up and migrated. It runs on the loop that it is entered on, and may be
-    woken (`server.bus`) from any thread.
+    woken (`server.cluster.bus`) from any thread.
     """
 
     def __init__(

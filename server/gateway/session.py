@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Concatenate, Literal, ParamSpec, TypeVar, get_args
@@ -14,7 +15,7 @@ from typing import Concatenate, Literal, ParamSpec, TypeVar, get_args
 import msgspec
 from websockets.frames import CloseCode
 
-from agent.core.messages import (
+from protocol.messages import (
     Bye,
     Challenge,
     Device,
@@ -28,17 +29,11 @@ from agent.core.messages import (
     Welcome,
     decode_from_client,
 )
+from protocol.scram import ClientFirst, ScramError, ServerLogin
+from protocol.sealing import SealError, check_device_id, check_public_key
 from server import clock, metrics
 from server.gateway.connections import LOGIN_SECONDS, Connection, Presence, Registry
-from server.gateway.login import (
-    ClientFirst,
-    Login,
-    LoginError,
-    Proven,
-    check_device,
-    check_key,
-    is_too_old,
-)
+from server.gateway.login import Candidate, LoginError, Proven, is_too_old
 from server.gateway.records import Known, LoggedIn, Refusal
 from server.gateway.store import Store, Unavailable
 from server.gateway.tasks import Tasks
@@ -97,7 +92,8 @@ class Services:
 class _Attempt(msgspec.Struct, frozen=True, gc=False):
     """A login between `challenge` and `proof`."""
 
-    login: Login
+    login: ServerLogin
+    candidates: Sequence[Candidate]
     username: str
     user_id: int | None
     device: Device
@@ -168,7 +164,7 @@ class Session:
                 if len(self._inbox) == MAX_WAITING:
                     connection.wire.resume_reading()
                 self._handle(self._inbox.popleft())
-        except (MessageError, LoginError) as exc:
+        except (MessageError, ScramError, SealError, LoginError) as exc:
             log.info("a client broke the protocol: %s", exc)
             metrics.connections_cut.labels("protocol").inc()
             connection.ending = True
@@ -244,10 +240,10 @@ class Session:
             return
         first = ClientFirst.parse(hello.scram)
         # The count for the user alone can be judged only when the device is known.
-        if self._is_throttled(first.username, known_device=True):
+        if self._is_throttled(first.user or "", known_device=True):
             return
-        check_device(hello.device)
-        known = self._services.store.known(first.username, hello.device.id)
+        check_device_id(device_id=hello.device.id, public_key=hello.device.public_key)
+        known = self._services.store.known(first.user or "", hello.device.id)
         self._go_on_after(known, self._challenge, first, hello.device, self._now())
 
     def _challenge(
@@ -258,13 +254,20 @@ class Session:
         started_at: float,
     ) -> None:
         known = answer.result()
-        if self._is_throttled(first.username, known_device=known.known_device):
+        if self._is_throttled(first.user or "", known_device=known.known_device):
             return
         if not known.known_device:
-            check_key(device)
-        login = Login(first, known.candidates)
+            check_public_key(device.public_key)
+        verifiers = [each.verifier for each in known.candidates]
+        login = ServerLogin(first, verifiers, nonce=secrets.token_urlsafe(24))
         self._attempt = _Attempt(
-            login, first.username, known.user_id, device, known.known_device, started_at
+            login,
+            known.candidates,
+            first.user or "",
+            known.user_id,
+            device,
+            known.known_device,
+            started_at,
         )
         self._connection.challenged_at = self._now()
         self._connection.send(Challenge(scram=login.challenge))
@@ -276,12 +279,14 @@ class Session:
         # Again, because many connections may have got a challenge before the first refusal.
         if self._is_throttled(attempt.username, known_device=attempt.known_device):
             return
-        proven = attempt.login.check(proof.scram)
-        if proven is None or attempt.user_id is None:
+        fitting = attempt.login.check(proof.scram)
+        if fitting is None or attempt.user_id is None:
             self._connection.challenged_at = None
             self._services.throttle.refused(user=attempt.username, address=self._connection.address)
             self._refuse()
         else:
+            index, server_final = fitting
+            proven = Proven(attempt.candidates[index], server_final)
             self._log_in(attempt, attempt.user_id, proven)
 
     def _log_in(self, attempt: _Attempt, user_id: int, proven: Proven) -> None:

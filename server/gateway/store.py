@@ -25,7 +25,7 @@ from django.db import (
     connection,
 )
 
-from agent.core import messages
+from protocol import messages
 from server import clock, metrics
 from server.console import passwords
 from server.gateway import queries, records

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from websockets.frames import CloseCode
 
-from agent.core.messages import MAX_MESSAGE_BYTES
+from protocol.messages import MAX_MESSAGE_BYTES
 from server import metrics
 from server.gateway import frames, upgrade
 from server.gateway.frames import FrameError, Reader

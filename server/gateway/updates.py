@@ -13,7 +13,8 @@ from itertools import islice
 
 from websockets.frames import CloseCode
 
-from agent.core.messages import Bye, PasswordChanged, PasswordStatus, Rejected, push_signature
+from protocol.messages import Bye, PasswordChanged, PasswordStatus, Rejected
+from protocol.sealing import push_signature
 from server import clock, metrics
 from server.gateway.connections import Connection, Presence, Registry
 from server.gateway.store import Store

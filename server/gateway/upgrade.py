@@ -15,7 +15,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from agent.core.messages import SUBPROTOCOL
+from protocol.messages import SUBPROTOCOL
 
 MAX_HEAD_BYTES = 16 * 1024
 """Request line and headers together."""

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from django.db import DatabaseError, connection, connections
 
-from server import clock, config, database
+from server import clock, config
+from server.cluster import database
 from server.gateway.records import Standing
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from server.console import csvfiles, passwords, temporary
+from server.console import csvfiles, passwords
+from server.console import temporary_passwords as temporary
 from server.console.forms import ImportForm, UserForm
 from server.console.models import Account, User
 from server.console.views.common import administrators_only, client_address, posted, user_of

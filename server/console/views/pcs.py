@@ -9,7 +9,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from server import bus, clock
+from server import clock
+from server.cluster import bus
 from server.console import audit, passwords, presence
 from server.console.events import PageAction
 from server.console.models import Device, User

@@ -17,8 +17,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
-from server import bus, clock
-from server.console import audit, passwords, presence, temporary
+from server import clock
+from server.cluster import bus
+from server.console import audit, passwords, presence
+from server.console import temporary_passwords as temporary
 from server.console.events import PageAction
 from server.console.forms import ForcePasswordForm, UserFilterForm, UserForm
 from server.console.models import AuditEvent, Device, PasswordChange, User

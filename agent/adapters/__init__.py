@@ -1,1 +1,0 @@
-"""One module for each port and platform; each is imported only where it is used."""

@@ -1,0 +1,51 @@
+"""The windows that ask and tell, each in a short-lived process: `… dialog NAME`."""
+
+from __future__ import annotations
+
+import sys
+from gettext import NullTranslations
+
+OK, WRONG_USE = 0, 2
+
+
+def main(name: str, translations: NullTranslations) -> int:
+    """Show one window; standard input and output are the pipes to the client that started us."""
+    from agent.hardening import harden
+
+    harden()
+    from agent.dialogs import about, password, status
+    from agent.dialogs.pipe import Pipe
+    from agent.dialogs.window import Window
+
+    views = {"password": password.View, "status": status.View, "about": about.View}
+    if name not in views or sys.stdin is None or sys.stdout is None or sys.stdin.isatty():
+        return WRONG_USE
+    pipe = Pipe(sys.stdin.buffer, sys.stdout.buffer)
+    opening = pipe.opening()
+    if opening is None:
+        return WRONG_USE
+    window = Window(opening, pipe, translations)
+    views[name](window, opening)
+    window.run()
+    return OK
+
+
+def tell(title: str, message: str) -> None:
+    """Say something when there is no terminal to say it on; returns when it was read."""
+    if sys.platform == "win32":
+        import ctypes
+
+        icon_error, set_foreground, topmost = 0x10, 0x10000, 0x40000
+        style = icon_error | set_foreground | topmost
+        ctypes.windll.user32.MessageBoxW(None, message, title, style)
+        return
+    import tkinter
+    from tkinter import messagebox
+
+    try:
+        root = tkinter.Tk()
+    except tkinter.TclError:
+        return
+    root.withdraw()
+    messagebox.showerror(title, message, parent=root)
+    root.destroy()

@@ -1,0 +1,347 @@
+"""Starts the windows of `agent.dialogs`, each in a process of its own, and answers them.
+
+What was typed comes over a pipe; nothing secret is in an argument or the environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
+from gettext import NullTranslations
+from pathlib import Path
+
+from agent import __version__
+from agent.address import normalise_server
+from agent.core import wording
+from agent.core.deadline import local_time
+from agent.core.failure import Reason
+from agent.core.state import State
+from agent.core.view import ICONS, Command, View
+from agent.dialogs.messages import (
+    MAX_LINE,
+    Accepted,
+    Field,
+    FromClient,
+    FromDialog,
+    Front,
+    Name,
+    Open,
+    PipeError,
+    Refused,
+    Snapshot,
+    Submit,
+    Update,
+    decode_from_dialog,
+    encode,
+)
+from agent.errors import UserError
+from agent.program import CREATION_FLAGS, program, program_dir
+from agent.settings import normalise_user
+
+log = logging.getLogger(__name__)
+
+SignIn = Callable[[str, str, str], "Future[Reason | None]"]
+"""Server, user and password to the reason why they were not stored, None when they were."""
+
+SUBMIT_S = 120.0
+"""A login, key derivation and keyring included, takes less, or it failed."""
+CLOSE_S = 5.0
+
+_FIELDS: dict[Reason, Field] = {
+    Reason.UNREACHABLE: "server",
+    Reason.NO_SUCH_HOST: "server",
+    Reason.TIMED_OUT: "server",
+    Reason.CERTIFICATE: "server",
+    Reason.NOT_A_GATEWAY: "server",
+    Reason.INSECURE_ADDRESS: "server",
+    Reason.HTTP_FORBIDDEN: "server",
+    Reason.DISABLED: "user",
+}
+"""Where a reason is said, when it is not the password's."""
+_SAYS_ALL = {Reason.CREDENTIALS, Reason.EXPIRED}
+"""What to do is what the window asks for."""
+_FOR_A_WHILE = {
+    Reason.UNREACHABLE,
+    Reason.TIMED_OUT,
+    Reason.CONNECTION_LOST,
+    Reason.TOO_MANY_REQUESTS,
+    Reason.UNAVAILABLE,
+    Reason.THROTTLED,
+    Reason.SUPERSEDED,
+    Reason.SHUTTING_DOWN,
+    Reason.VAULT_LOCKED,
+    Reason.VAULT_MISSING,
+}
+"""The client would try again by itself; a window that asks does not."""
+
+_PASSED_ON = {
+    "COCONOWORK_HOME", "COCONOWORK_LANGUAGE", "HOME", "PATH", "TZ", "LANG", "LANGUAGE",
+    "DISPLAY", "XAUTHORITY", "XMODIFIERS", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR",
+    "LD_LIBRARY_PATH", "TCL_LIBRARY", "TK_LIBRARY",
+    "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "TEMP", "TMP", "USERPROFILE", "APPDATA", "LOCALAPPDATA",
+    "PROGRAMDATA", "COMSPEC", "PATHEXT", "USERNAME", "USERDOMAIN",
+}  # fmt: skip
+_PASSED_ON_BEGINNINGS = ("LC_", "PYTHON", "_PYI_", "WINE", "FONTCONFIG_", "XCURSOR_")
+
+
+def window_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """What a window's process needs of ours: screen, language, and where the settings are.
+
+    Not the session's keyring and sockets, nor a proxy's login.
+    """
+    return {
+        name: value
+        for name, value in environ.items()
+        if name.upper() in _PASSED_ON or name.upper().startswith(_PASSED_ON_BEGINNINGS)
+    }
+
+
+class ProcessDialogs:
+    """`agent.ports.Dialogs`; every method may be called on any thread.
+
+    `view` gives the newest snapshot, `server` the address to begin with when nobody is signed in.
+    """
+
+    def __init__(
+        self,
+        *,
+        sign_in: SignIn,
+        view: Callable[[], View],
+        on_command: Callable[[Command], None],
+        assets: Path,
+        translations: NullTranslations,
+        server: str = "",
+        start: Sequence[str] | None = None,
+    ) -> None:
+        self._sign_in = sign_in
+        self._view = view
+        self._on_command = on_command
+        self._assets = assets
+        self._translations = translations
+        self._server = server
+        self._start = list(start) if start is not None else program()
+        self._lock = threading.Lock()
+        self._open: _Process | None = None
+        self._closed = False
+
+    def ask_password(self) -> None:
+        view = self._view()
+        first = view.state is State.LOGGED_OUT or not view.user
+        _ = self._translations.gettext
+        notes, rows = [], []
+        if days := wording.days_left(view, self._translations):
+            notes.append(days)
+        if not first:
+            rows = [(_("Server"), shown_server(view.server)), (_("User name"), view.user)]
+        if not first and view.valid_until is not None:
+            rows.append((_("Old password"), self._until(view)))
+        opening = Open(
+            assets=str(self._assets),
+            server=shown_server(view.server or self._server),
+            user=view.user,
+            first=first,
+            notes=notes,
+            rows=rows,
+        )
+        self._show("password", opening)
+
+    def show_status(self) -> None:
+        snapshot = self._snapshot(self._view())
+        self._show("status", Open(assets=str(self._assets), snapshot=snapshot))
+
+    def show_about(self) -> None:
+        """Bring up the program's name and version."""
+        _, view = self._translations.gettext, self._view()
+        rows = [(_("Version"), __version__)]
+        if view.user:
+            rows += [(_("Server"), shown_server(view.server)), (_("User name"), view.user)]
+        self._show("about", Open(assets=str(self._assets), rows=rows))
+
+    def refresh(self, view: View) -> None:
+        """Tell an open status window what is new."""
+        with self._lock:
+            shown = self._open
+        if shown is not None and shown.name == "status":
+            shown.send(Update(self._snapshot(view)))
+
+    def translate(self, translations: NullTranslations) -> None:
+        """Speak another language from the next window on."""
+        self._translations = translations
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            shown, self._open = self._open, None
+        if shown is not None:
+            shown.close()
+
+    # --- one at a time
+
+    def _show(self, name: Name, opening: Open) -> None:
+        """A window with something typed in it stays; another one makes place."""
+        with self._lock:
+            shown = self._open
+            if self._closed:
+                return
+            if shown is not None and shown.alive and shown.name in {name, "password"}:
+                shown.send(Front())
+                return
+            try:
+                self._open = _Process(name, [*self._start, "dialog", name], self._answer)
+            except OSError:
+                log.exception("the window %s cannot be opened", name)
+                return
+            self._open.send(opening)
+        if shown is not None:
+            shown.hang_up()
+
+    def _answer(self, message: FromDialog) -> FromClient | None:
+        if isinstance(message, Submit):
+            return self._submit(message)
+        with contextlib.suppress(ValueError):
+            self._on_command(Command(message.command))
+        return None
+
+    def _submit(self, message: Submit) -> FromClient:
+        _, view = self._translations.gettext, self._view()
+        server, user = view.server, view.user
+        # Of an update, who and where is not the dialog's to say.
+        if view.state is State.LOGGED_OUT or not user:
+            field: Field = "server"
+            try:
+                server = normalise_server(message.server, _)
+                field = "user"
+                user = normalise_user(message.user, _)
+            except UserError as error:
+                return Refused(error.message, field)
+        try:
+            reason = self._sign_in(server, user, message.password).result(SUBMIT_S)
+        except (TimeoutError, CancelledError):  # the latter: the client is ending
+            reason = Reason.TIMED_OUT
+        if reason is None:
+            return Accepted()
+        matter, remedy = wording.trouble(reason, _)
+        sentences = [matter, _("Nothing was changed.")]
+        if reason in _FOR_A_WHILE:
+            sentences.append(_("Wait a moment and try again."))
+        elif reason not in _SAYS_ALL:
+            sentences.append(remedy)
+        return Refused("\n".join(sentences), _FIELDS.get(reason, "password"))
+
+    # --- in words
+
+    def _until(self, view: View) -> str:
+        assert view.valid_until is not None  # noqa: S101 - the caller has looked
+        local = local_time(view.valid_until)
+        _ = self._translations.gettext
+        date = _("{year}-{month:02}-{day:02}").format(
+            year=local.year, month=local.month, day=local.day
+        )
+        return _("works until {date} {time}").format(date=date, time=f"{local:%H:%M}")
+
+    def _snapshot(self, view: View) -> Snapshot:
+        _ = self._translations.gettext
+        lines = []
+        if days := wording.days_left(view, self._translations):
+            lines.append(days)
+        reasons = [reason for reason in (view.reason, view.vault_problem) if reason is not None]
+        lines += [" ".join(wording.trouble(reason, _)) for reason in reasons]
+        rows = []
+        if view.user:
+            rows = [(_("Server"), shown_server(view.server)), (_("User name"), view.user)]
+        if view.valid_until is not None:
+            rows.append((_("Old password"), self._until(view)))
+        if view.next_try_at is not None:
+            rows.append((_("Next try"), f"{local_time(view.next_try_at):%H:%M:%S}"))
+        return Snapshot(
+            picture=ICONS[view.state].value,
+            headline=wording.status(view, _),
+            lines=lines,
+            rows=rows,
+            can_reconnect=view.state in {State.RETRYING, State.CONNECTING},
+            signed_out=view.state is State.LOGGED_OUT,
+        )
+
+
+def shown_server(address: str) -> str:
+    """An address as a person would type it: what goes without saying is left out."""
+    return address.removeprefix("wss://").removesuffix("/gateway")
+
+
+class _Process:
+    """One window's process, and the threads that write to it and answer it."""
+
+    def __init__(
+        self, name: Name, command: list[str], answer: Callable[[FromDialog], FromClient | None]
+    ) -> None:
+        self.name = name
+        self._answer = answer
+        self._letters: queue.SimpleQueue[FromClient | None] = queue.SimpleQueue()
+        self._process = subprocess.Popen(  # noqa: S603 - our own program
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            creationflags=CREATION_FLAGS,
+            cwd=program_dir(),
+            env=window_environment(os.environ),
+        )
+        if sys.platform == "win32":
+            import ctypes
+
+            # The right to come to the front is ours after a click, and can be handed on.
+            ctypes.windll.user32.AllowSetForegroundWindow(self._process.pid)
+        for work in (self._write, self._serve):
+            threading.Thread(target=work, name=f"dialog-{name}", daemon=True).start()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def send(self, message: FromClient) -> None:
+        """Returns at once; nothing happens when the window has gone."""
+        self._letters.put(message)
+
+    def hang_up(self) -> None:
+        """Tell the window to go; returns at once."""
+        self._letters.put(None)
+
+    def close(self) -> None:
+        """Tell the window to go, and end it when it does not."""
+        self.hang_up()
+        try:
+            self._process.wait(CLOSE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _write(self) -> None:
+        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
+        with contextlib.suppress(OSError), self._process.stdin as writing:
+            while (message := self._letters.get()) is not None:
+                writing.write(encode(message))
+                writing.flush()
+
+    def _serve(self) -> None:
+        """Answer until the window is closed."""
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        with self._process.stdout as reading:
+            try:
+                while line := reading.readline(MAX_LINE):
+                    reply = self._answer(decode_from_dialog(line))
+                    if reply is not None:
+                        self.send(reply)
+            except PipeError as error:
+                log.error("the window %s: %s", self.name, error)  # noqa: TRY400 - it quotes nothing
+            except Exception:
+                log.exception("the window %s", self.name)
+        self.close()
+        if self._process.returncode:
+            log.error("the window %s has ended with %d", self.name, self._process.returncode)

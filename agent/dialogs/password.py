@@ -1,0 +1,201 @@
+"""'Update the stored password', and the first set-up, which asks for server and user as well."""
+
+from __future__ import annotations
+
+import sys
+import tkinter as tk
+from tkinter import ttk
+
+from agent.dialogs.messages import Accepted, Field, FromClient, Open, Refused, Submit
+from agent.dialogs.window import Window
+from protocol.text import clean
+
+CAPS_LOCK = 0x2
+"""In the state of a key event."""
+HIDDEN = "●"
+
+
+class View:
+    """The form, while the client verifies, and the confirmation."""
+
+    def __init__(self, window: Window, opening: Open) -> None:
+        self._window = window
+        self._opening = opening
+        self._values = {
+            "server": tk.StringVar(window.root, opening.server),
+            "user": tk.StringVar(window.root, opening.user),
+            "password": tk.StringVar(window.root),
+        }
+        self._entries: dict[str, ttk.Entry] = {}
+        self._errors: dict[str, ttk.Label] = {}
+        self._visible = tk.BooleanVar(window.root, value=False)
+        self._busy = False
+        self._build()
+        window.on_message = self._take
+        window.on_enter = self._submit
+
+    def _build(self) -> None:
+        window, _ = self._window, self._window.translate
+        first = self._opening.first
+        title = _("Sign in to coconowork") if first else _("Update the stored password")
+        window.root.title(f"{title} — coconowork client")
+        window.heading("app", title)
+        if first:
+            window.paragraph(_("Enter the user that this PC waits for."))
+        else:
+            window.paragraph(_("Enter the new password that was set in the management console."))
+        for note in self._opening.notes:
+            window.paragraph(note, style="Warning.TLabel")
+        for label, value in self._opening.rows:
+            window.row(label, value)
+        if first:
+            self._field("server", _("Server"))
+            self._field("user", _("User name"))
+        entry = self._field("password", _("Password") if first else _("New password"))
+        # What is selected in it must not become X's selection, which every program can read.
+        entry.configure(show=HIDDEN, exportselection=False)
+        entry.bind("<KeyPress>", self._look_for_caps_lock)
+        _without_input_method(window.root, entry)
+        ttk.Checkbutton(
+            window.body,
+            text=_("Show the password"),
+            variable=self._visible,
+            command=self._show_or_hide,
+        ).grid(row=window.new_row(), column=1, sticky="w", pady=(window.px(2), 0))
+        self._hint = ttk.Label(window.body, style="Quiet.TLabel")
+        self._hint.grid(row=window.new_row(), column=1, sticky="w", pady=(window.px(4), 0))
+        self._progress = ttk.Progressbar(window.body, mode="indeterminate")
+        self._progress.grid(row=window.new_row(), column=1, sticky="ew", pady=(window.px(4), 0))
+        self._progress.grid_remove()
+        self._ok, self._cancel = window.buttons(
+            (_("Sign in") if first else _("Update"), self._submit), (_("Cancel"), window.close)
+        )
+        empty = [name for name in self._entries if not self._values[name].get()]
+        window.first = self._entries[empty[0]]
+
+    def _field(self, name: Field, label: str) -> ttk.Entry:
+        window = self._window
+        row = window.new_row()
+        ttk.Label(window.body, text=label).grid(
+            row=row, column=0, sticky="w", padx=(0, window.px(14)), pady=window.px(4)
+        )
+        entry = ttk.Entry(window.body, textvariable=self._values[name], width=34)
+        entry.grid(row=row, column=1, sticky="ew", pady=window.px(4))
+        entry.bind("<Control-a>", _select_all)
+        error = ttk.Label(window.body, style="Error.TLabel", wraplength=window.px(320))
+        error.grid(row=window.new_row(), column=1, sticky="w")
+        error.grid_remove()
+        self._entries[name], self._errors[name] = entry, error
+        return entry
+
+    # --- what the user does
+
+    def _show_or_hide(self) -> None:
+        self._entries["password"].configure(show="" if self._visible.get() else HIDDEN)
+
+    def _look_for_caps_lock(self, event: tk.Event[tk.Misc]) -> None:
+        on = isinstance(event.state, int) and event.state & CAPS_LOCK
+        _ = self._window.translate
+        self._hint.configure(text=_("Caps Lock is on.") if on else "")
+
+    def _submit(self) -> None:
+        if self._busy:
+            return
+        _ = self._window.translate
+        self._clear_errors()
+        missing = {
+            "server": _("Enter the server's name, such as gw.example.com."),
+            "user": _("Enter the user name."),
+            "password": _("Enter the password."),
+        }
+        values = {name: variable.get() for name, variable in self._values.items()}
+        for name in self._entries:
+            if not values[name].strip():
+                self._complain(name, missing[name])
+                return
+        self._set_busy(busy=True)
+        self._window.send(Submit(values["server"], values["user"], values["password"]))
+
+    # --- what the client answers
+
+    def _take(self, message: FromClient) -> None:
+        if isinstance(message, Refused):
+            self._set_busy(busy=False)
+            self._complain(message.field, message.text)
+        elif isinstance(message, Accepted):
+            self._confirm()
+
+    def _complain(self, name: str, text: str) -> None:
+        name = name if name in self._entries else "password"
+        lines = [clean(line, 300) for line in text.splitlines()[:5]]
+        self._errors[name].configure(text="\n".join(lines))
+        self._errors[name].grid()
+        entry = self._entries[name]
+        entry.focus_set()
+        entry.selection_range(0, "end")
+        self._window.root.bell()
+
+    def _clear_errors(self) -> None:
+        for error in self._errors.values():
+            error.grid_remove()
+
+    def _set_busy(self, *, busy: bool) -> None:
+        self._busy = busy
+        _ = self._window.translate
+        for widget in (*self._entries.values(), self._ok):
+            widget.state(["disabled" if busy else "!disabled"])
+        self._hint.configure(text=_("Checking with the server…") if busy else "")
+        if busy:
+            self._progress.grid()
+            self._progress.start()
+            self._cancel.focus_set()
+        else:
+            self._progress.stop()
+            self._progress.grid_remove()
+
+    def _confirm(self) -> None:
+        window, _ = self._window, self._window.translate
+        for name in ("password", "user", "server"):
+            self._values[name].set("")
+        window.on_enter = window.close
+
+        def draw() -> tk.Misc:
+            if self._opening.first:
+                window.heading("standby", _("You are signed in"))
+                window.paragraph(
+                    _("The password was right and has been stored. This PC now waits.")
+                )
+            else:
+                window.heading("standby", _("The stored password has been updated"))
+                window.paragraph(_("The new password was right and has been stored."))
+            (button,) = window.buttons((_("Close"), window.close))
+            return button
+
+        window.redraw(draw)
+
+
+def _select_all(event: tk.Event[tk.Misc]) -> str:
+    """What Tk does on Windows only; elsewhere it would go to the beginning of the line."""
+    if isinstance(event.widget, ttk.Entry):
+        event.widget.selection_range(0, "end")
+    return "break"
+
+
+def _without_input_method(root: tk.Tk, entry: ttk.Entry) -> None:
+    """Passwords are typed letter by letter: no Japanese input method while the field has focus."""
+    if sys.platform != "win32":
+        return
+    import ctypes
+    from ctypes import wintypes
+
+    default_context = 0x10
+    associate = ctypes.WinDLL("imm32").ImmAssociateContextEx
+    associate.argtypes = (wintypes.HWND, wintypes.HANDLE, wintypes.DWORD)
+
+    def switch(flags: int) -> None:
+        # Tk gives the keyboard now to the field's window, now to the one around it.
+        for window in (entry.winfo_id(), root.winfo_id(), int(root.wm_frame(), 16)):
+            associate(window, None, flags)
+
+    entry.bind("<FocusIn>", lambda _: switch(0), add=True)
+    entry.bind("<FocusOut>", lambda _: switch(default_context), add=True)

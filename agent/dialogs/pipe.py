@@ -1,0 +1,63 @@
+"""A dialog's end of the pipes: a thread reads, the window asks for what has come."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from io import FileIO
+from typing import IO
+
+from agent.dialogs.messages import (
+    MAX_LINE,
+    FromClient,
+    FromDialog,
+    Open,
+    PipeError,
+    decode_from_client,
+    encode,
+)
+
+
+class Pipe:
+    """None in `arrived` means that the client has gone."""
+
+    def __init__(self, reading: IO[bytes] | FileIO, writing: IO[bytes] | FileIO) -> None:
+        # Raw: a thread that waits inside a buffered reader aborts the interpreter's end.
+        self._reading = FileIO(reading.fileno(), closefd=False)
+        self._writing = writing
+        self._arrived: queue.SimpleQueue[FromClient | None] = queue.SimpleQueue()
+
+    def opening(self) -> Open | None:
+        """The client's first message, waited for; begins to read the others."""
+        try:
+            message = decode_from_client(self._reading.readline(MAX_LINE))
+        except PipeError:
+            return None
+        if not isinstance(message, Open):
+            return None
+        threading.Thread(target=self._read, name="pipe", daemon=True).start()
+        return message
+
+    def arrived(self) -> list[FromClient | None]:
+        """What has come since the last call."""
+        messages = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                messages.append(self._arrived.get_nowait())
+        return messages
+
+    def send(self, message: FromDialog) -> None:
+        """To the client; when it has gone, `arrived` says so."""
+        with contextlib.suppress(OSError):
+            self._writing.write(encode(message))
+            self._writing.flush()
+
+    def _read(self) -> None:
+        try:
+            while line := self._reading.readline(MAX_LINE):
+                self._arrived.put(decode_from_client(line))
+        except (PipeError, OSError, ValueError):
+            pass
+        finally:
+            self._arrived.put(None)

@@ -1,0 +1,270 @@
+"""What all dialogs share: look, scale, keys, place, and the pipe to the client."""
+
+from __future__ import annotations
+
+import sys
+import tkinter as tk
+from collections.abc import Callable
+from gettext import NullTranslations
+from pathlib import Path
+from tkinter import font, ttk
+
+from agent.dialogs.messages import FromClient, FromDialog, Front, Open
+from agent.dialogs.pipe import Pipe
+from protocol.text import clean
+
+POLL_MS = 50
+"""How often the pipe is looked at; Tk has no safe way to be told by another thread."""
+TOPMOST_MS = 400
+PICTURE_SIZES = (32, 40, 48, 56, 64)
+"""Of the pictures in `assets/`."""
+ERROR_COLOUR = "#b3261e"
+WARNING_COLOUR = "#8a5200"
+QUIET_COLOUR = "#5f6368"
+PAPER = "#f7f8fa"
+INK = "#1f2328"
+ACCENT = "#1f74d6"
+
+
+class Window:
+    """One dialog's window. `handlers` take what the client sends."""
+
+    def __init__(self, opening: Open, pipe: Pipe, translations: NullTranslations) -> None:
+        _use_system_dpi()
+        self.root = tk.Tk(className="coconowork-client")
+        self.root.withdraw()
+        self.translations = translations
+        self.on_message: Callable[[FromClient], None] = lambda _: None
+        self.on_enter: Callable[[], None] = self.close
+        self.first: tk.Misc = self.root
+        """What has the keyboard when the window opens."""
+        self._pipe = pipe
+        self._rows = 0
+        self._poll_job = self._topmost_job = ""
+        self._assets = Path(opening.assets)
+        self._pictures: dict[str, tk.PhotoImage] = {}
+        self._scale = self._set_scale()
+        self._set_style()
+        self.root.resizable(width=False, height=False)
+        self.root.iconphoto(True, self.picture("app"))
+        self.root.protocol("WM_DELETE_WINDOW", self.close)
+        self.root.bind("<Escape>", lambda _: self.close())
+        for key in ("<Return>", "<KP_Enter>"):
+            self.root.bind(key, self._enter)
+        self.body = ttk.Frame(self.root, padding=self.px(20))
+        self.body.grid(sticky="nsew")
+        self.body.columnconfigure(1, weight=1)
+
+    def translate(self, text: str) -> str:
+        return self.translations.gettext(text)
+
+    # --- life
+
+    def run(self) -> None:
+        """Show it, in front once, until it is closed."""
+        self.root.update_idletasks()
+        self._centre()
+        self.root.deiconify()
+        self.to_front()
+        self.poll()
+        self.root.mainloop()
+
+    def close(self) -> None:
+        for job in (self._poll_job, self._topmost_job):
+            if job:
+                self.root.after_cancel(job)
+        self.root.destroy()
+
+    def to_front(self) -> None:
+        """Above everything for a moment, with the keyboard; afterwards a window like any other."""
+        self.root.deiconify()
+        self.root.attributes("-topmost", True)
+        self.root.lift()
+        focused = self.root.focus_lastfor()
+        # Before the window is first drawn, Tk knows of no field to return to.
+        (self.first if focused in {None, self.root} else focused).focus_force()
+        self._topmost_job = self.root.after(TOPMOST_MS, self._give_way)
+
+    def _give_way(self) -> None:
+        self._topmost_job = ""
+        self.root.attributes("-topmost", False)
+
+    def redraw(self, draw: Callable[[], tk.Misc]) -> None:
+        """Put something else into the window; `draw` answers what gets the keyboard.
+
+        The keyboard is taken only if the window had it, as the user may be elsewhere by now.
+        """
+        had_keyboard = self.root.focus_get() is not None
+        for child in self.body.winfo_children():
+            child.destroy()
+        self.first = draw()
+        if had_keyboard:
+            self.first.focus_force()
+
+    def send(self, message: FromDialog) -> None:
+        self._pipe.send(message)
+
+    def poll(self) -> None:
+        """Take what the client has sent, now and from now on."""
+        for message in self._pipe.arrived():
+            if message is None:
+                self.close()
+                return
+            if isinstance(message, Front):
+                self.to_front()
+            else:
+                self.on_message(message)
+        self._poll_job = self.root.after(POLL_MS, self.poll)
+
+    def _enter(self, event: tk.Event[tk.Misc]) -> None:
+        """Enter presses the button that has the focus, else the window's first button."""
+        if isinstance(event.widget, ttk.Button):
+            event.widget.invoke()
+        else:
+            self.on_enter()
+
+    # --- look
+
+    def px(self, pixels: float) -> int:
+        """Pixels at 96 dpi in pixels of this screen."""
+        return round(pixels * self._scale)
+
+    def picture(self, name: str) -> tk.PhotoImage:
+        """A picture from `assets/`, 32 px at 96 dpi."""
+        if name not in self._pictures:
+            side = max((size for size in PICTURE_SIZES if size <= self.px(32)), default=32)
+            drawn = tk.PhotoImage(master=self.root, file=self._assets / f"{name}-{side}.png")
+            self._pictures[name] = drawn.zoom(max(1, self.px(32) // side))
+        return self._pictures[name]
+
+    def heading(self, picture: str, text: str) -> tuple[ttk.Label, ttk.Label]:
+        """The first line of the window, over both columns."""
+        frame = ttk.Frame(self.body)
+        frame.grid(row=self.new_row(), column=0, columnspan=2, sticky="w", pady=(0, self.px(10)))
+        image = ttk.Label(frame, image=self.picture(picture))
+        image.grid(row=0, column=0, padx=(0, self.px(12)))
+        label = ttk.Label(frame, text=text, style="Heading.TLabel")
+        label.grid(row=0, column=1)
+        return image, label
+
+    def paragraph(self, text: str, *, style: str = "TLabel", width: int = 420) -> ttk.Label:
+        """A line of text over both columns, wrapped at `width` px of 96 dpi."""
+        label = ttk.Label(self.body, text=text, wraplength=self.px(width), style=style)
+        label.grid(row=self.new_row(), column=0, columnspan=2, sticky="w", pady=(0, self.px(8)))
+        return label
+
+    def row(self, label: str, value: str) -> ttk.Label:
+        """A label and what it stands for; returns the latter."""
+        row = self.new_row()
+        ttk.Label(self.body, text=label, style="Quiet.TLabel").grid(
+            row=row, column=0, sticky="nw", padx=(0, self.px(14)), pady=self.px(3)
+        )
+        shown = ttk.Label(self.body, text=clean(value, 300), wraplength=self.px(300))
+        shown.grid(row=row, column=1, sticky="w", pady=self.px(3))
+        return shown
+
+    def new_row(self) -> int:
+        """The number of a row that holds nothing yet, not even what is hidden at present."""
+        self._rows += 1
+        return self._rows
+
+    def buttons(
+        self, *texts_and_commands: tuple[str, Callable[[], None]], default: int = 0
+    ) -> list[ttk.Button]:
+        """At the lower right; number `default` is that of Enter."""
+        frame = ttk.Frame(self.body)
+        frame.grid(row=self.new_row(), column=0, columnspan=2, sticky="e", pady=(self.px(14), 0))
+        made = []
+        for position, (text, command) in enumerate(texts_and_commands):
+            button = ttk.Button(frame, text=text, command=command)
+            if position == default:
+                button.configure(default="active", style=self._default_style)
+            button.grid(row=0, column=position, padx=(self.px(8) if position else 0, 0))
+            made.append(button)
+        return made
+
+    def _centre(self) -> None:
+        width, height = self.root.winfo_reqwidth(), self.root.winfo_reqheight()
+        x = (self.root.winfo_screenwidth() - width) // 2
+        y = (self.root.winfo_screenheight() - height) // 3
+        self.root.geometry(f"+{x}+{y}")
+
+    def _set_scale(self) -> float:
+        if sys.platform == "linux" and (dpi := _x_resources_dpi()):
+            self.root.tk.call("tk", "scaling", dpi / 72)
+        return max(1.0, float(self.root.tk.call("tk", "scaling")) * 72 / 96)
+
+    _default_style = "TButton"
+
+    def _set_style(self) -> None:
+        style = ttk.Style(self.root)
+        default = font.nametofont("TkDefaultFont", root=self.root)
+        if sys.platform == "win32":
+            style.theme_use("vista")
+            default.configure(**font.nametofont("TkMenuFont", root=self.root).actual())
+        else:
+            style.theme_use("clam")
+            self.root.configure(background=PAPER)
+            style.configure(".", background=PAPER, foreground=INK, bordercolor="#c3c7cd")
+            style.configure("TEntry", fieldbackground="#ffffff", padding=self.px(4))
+            style.map("TEntry", bordercolor=[("focus", ACCENT)], lightcolor=[("focus", ACCENT)])
+            style.configure("TButton", padding=(self.px(14), self.px(4)), background="#ffffff")
+            style.map(
+                "TButton", background=[("active", "#eaf1fb")], bordercolor=[("focus", ACCENT)]
+            )
+            style.configure("TCheckbutton", indicatorsize=self.px(11))
+            style.map("TCheckbutton", background=[("active", PAPER)])
+            style.configure(
+                "TProgressbar",
+                background=ACCENT,
+                troughcolor="#e3e7ee",
+                thickness=self.px(4),
+                borderwidth=0,
+                lightcolor=ACCENT,
+                darkcolor=ACCENT,
+                bordercolor="#e3e7ee",
+            )
+            self._default_style = "Default.TButton"
+            style.configure("Default.TButton", background=ACCENT, foreground="#ffffff")
+            style.map(
+                "Default.TButton",
+                background=[("disabled", "#c9d3e0"), ("active", "#3884df")],
+                foreground=[("disabled", "#ffffff")],
+                bordercolor=[("focus", INK)],
+            )
+        large = default.copy()
+        large.configure(size=round(default.actual("size") * 1.3), weight="bold")
+        self._fonts = [large]
+        style.configure("Heading.TLabel", font=large)
+        style.configure("Quiet.TLabel", foreground=QUIET_COLOUR)
+        style.configure("Error.TLabel", foreground=ERROR_COLOUR)
+        style.configure("Warning.TLabel", foreground=WARNING_COLOUR)
+
+
+def _use_system_dpi() -> None:
+    """Tk scales once, at its start: on a monitor of another scale Windows does the rest."""
+    if sys.platform == "win32":
+        import ctypes
+
+        system_aware = ctypes.c_void_p(-2)
+        ctypes.windll.user32.SetThreadDpiAwarenessContext(system_aware)
+
+
+def _x_resources_dpi() -> float | None:
+    """What the desktop has set as `Xft.dpi`; Tk does not look at it."""
+    from Xlib import X, Xatom, display, error
+
+    try:
+        connection = display.Display()
+    except (error.DisplayError, OSError):
+        return None
+    try:
+        root = connection.screen().root
+        found = root.get_full_property(Xatom.RESOURCE_MANAGER, X.AnyPropertyType)
+    finally:
+        connection.close()
+    for line in (found.value if found else b"").decode("latin-1").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "Xft.dpi" and value.strip().replace(".", "", 1).isdigit():
+            return float(value)
+    return None

@@ -1,0 +1,1 @@
+"""The client on Linux, for development and the demonstration."""

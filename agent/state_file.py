@@ -1,0 +1,55 @@
+"""The file beside the vault: what a client remembers of one identity, nothing secret."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from agent.core.credentials import Identity
+from agent.core.saved_state import SavedState
+from agent.files import replace_file
+from agent.paths import make_private
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 64 * 1024
+
+
+class StateFile:
+    """ports.SavedStateStore: one JSON file for each identity in `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def load(self, identity: Identity) -> SavedState:
+        path = self._path(identity)
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_BYTES + 1)
+        except FileNotFoundError:
+            return SavedState()
+        except OSError as exc:
+            log.warning("%s cannot be read (%s); going on without it", path, exc.strerror)
+            return SavedState()
+        try:
+            if len(data) > MAX_BYTES:
+                raise msgspec.DecodeError
+            return msgspec.json.decode(data, type=SavedState)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            aside = path.with_suffix(".broken")
+            log.warning("%s is broken; set aside as %s", path, aside.name)
+            with suppress(OSError):
+                path.replace(aside)
+            return SavedState()
+
+    def save(self, identity: Identity, memory: SavedState) -> None:
+        make_private(self._directory)
+        replace_file(self._path(identity), msgspec.json.encode(memory))
+
+    def _path(self, identity: Identity) -> Path:
+        name = hashlib.sha256(f"{identity.server}\n{identity.user}".encode()).hexdigest()[:32]
+        return self._directory / f"{name}.json"

@@ -1,0 +1,115 @@
+"""What the tray's menu and tooltip say, from a view; the same for every kind of tray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from gettext import NullTranslations
+
+from agent.core import wording
+from agent.core.state import State
+from agent.core.view import Command, View
+
+LANGUAGES = (
+    (Command.LANGUAGE_AUTO, "auto", None),
+    (Command.LANGUAGE_JA, "ja", "日本語"),
+    (Command.LANGUAGE_EN, "en", "English"),
+)
+"""Command, setting, and the name that each language has in itself."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the menu. `checked` is None where there is nothing to check."""
+
+    text: str
+    command: Command | None = None
+    enabled: bool = True
+    checked: bool | None = None
+    radio: bool = False
+    default: bool = False
+    children: tuple[Entry, ...] = ()
+
+
+SEPARATOR = Entry("")
+
+
+def needs_password(view: View) -> bool:
+    """The user alone can help."""
+    return view.state in {State.LOGGED_OUT, State.NEEDS_PASSWORD}
+
+
+def default_command(view: View) -> Command:
+    """What a click on the icon does."""
+    return Command.UPDATE_PASSWORD if needs_password(view) else Command.STATUS
+
+
+def balloon_command(view: View) -> Command:
+    """What a click on the tray's own notification does."""
+    if view.state is State.STANDBY_OLD_PASSWORD:
+        return Command.UPDATE_PASSWORD
+    return default_command(view)
+
+
+def summary(view: View, translation: NullTranslations) -> list[str]:
+    """The state, and what goes with it: the days left, what is the matter."""
+    _ = translation.gettext
+    lines = [wording.status(view, _)]
+    if days := wording.days_left(view, translation):
+        lines.append(days)
+    if view.reason is not None:
+        lines.append(wording.trouble(view.reason, _)[0])
+    return lines
+
+
+def menu(view: View, translation: NullTranslations) -> tuple[Entry, ...]:
+    """The whole menu, top to bottom."""
+    _ = translation.gettext
+    default = default_command(view)
+    first, *others = summary(view, translation)
+    entries = [
+        Entry(first, Command.STATUS, default=default is Command.STATUS),
+        *(Entry(line, enabled=False) for line in others),
+    ]
+    entries += [
+        SEPARATOR,
+        Entry(
+            _("Sign in…") if view.state is State.LOGGED_OUT else _("Update the stored password…"),
+            Command.UPDATE_PASSWORD,
+            default=default is Command.UPDATE_PASSWORD,
+        ),
+        Entry(
+            _("Reconnect"),
+            Command.RECONNECT,
+            enabled=view.state not in {State.LOGGED_OUT, State.NEEDS_PASSWORD, State.STOPPED},
+        ),
+        Entry(
+            _("Open the management console"),
+            Command.OPEN_CONSOLE,
+            enabled=view.console_url is not None,
+        ),
+        SEPARATOR,
+        Entry(
+            _("Start at sign-in"),
+            Command.AUTOSTART,
+            enabled=view.autostart is not None,
+            checked=bool(view.autostart),
+        ),
+        Entry(
+            _("Language"),
+            children=tuple(
+                Entry(
+                    name or _("Same as the system"),
+                    command,
+                    checked=view.language == setting,
+                    radio=True,
+                )
+                for command, setting, name in LANGUAGES
+            ),
+        ),
+        Entry(_("Show the log"), Command.SHOW_LOG),
+        Entry(_("Save diagnostics…"), Command.SAVE_DIAGNOSTICS),
+        Entry(_("About"), Command.ABOUT),
+    ]
+    if view.allow_quit:
+        entries += [SEPARATOR, Entry(_("Quit"), Command.QUIT)]
+    return tuple(entries)

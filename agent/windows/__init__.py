@@ -1,0 +1,1 @@
+"""The client on Windows: tray, toast, session watcher, control pipe, autostart."""

@@ -1,0 +1,336 @@
+"""The local channel on a named pipe; a named mutex decides who is the running client.
+
+One client for each user, whatever the number of logon sessions: vault, settings and device are
+the user's. Pipes block, so each connection has a thread; the commands run on the loop.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform != "win32":
+    raise ImportError("for Windows")
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from logging import getLogger
+from threading import Thread
+from time import monotonic
+from typing import Any
+
+import pywintypes
+import win32api
+import win32event
+import win32file
+import win32pipe
+import win32security
+
+from agent.control import (
+    LAST_WORDS_S,
+    LINE_TIMEOUT_S,
+    MAX_CONNECTIONS,
+    MAX_LINE_BYTES,
+    Handler,
+    answer,
+)
+from agent.paths import Paths
+from agent.ports import ChannelBusy, ChannelError
+
+log = getLogger(__name__)
+
+PIPE_REJECT_REMOTE_CLIENTS = 8
+ERROR_FILE_NOT_FOUND, ERROR_ALREADY_EXISTS = 2, 183
+ERROR_PIPE_BUSY, ERROR_NO_DATA, ERROR_PIPE_CONNECTED = 231, 232, 535
+FILE_FLAG_FIRST_PIPE_INSTANCE = 0x00080000
+SECURITY_IDENTIFICATION = 0x00110000
+"""With SECURITY_SQOS_PRESENT: the server may learn who we are, not act in our name."""
+
+
+class PipeChannel:
+    """ports.ControlChannel; a client with other `paths` is another one."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._answering: set[asyncio.Task[Any]] = set()
+        self._peers: list[Thread] = []
+        """Touched by the accepting thread only, and by others after its end."""
+
+    async def serve(self, handle: Handler, *, claimed: Callable[[], None]) -> None:
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        mutex = _claim(_name(self._paths))
+        stop = win32event.CreateEvent(None, True, False, None)
+        try:
+            first = _create_pipe(_name(self._paths), first=True)
+            accepting = Thread(
+                target=self._accept,
+                args=(first, stop, loop, handle, ended),
+                name="coconowork-control",
+                daemon=True,
+            )
+            accepting.start()
+            claimed()
+            try:
+                await ended
+            finally:
+                if self._answering:
+                    # Whoever said "quit" is to hear that it was heard.
+                    await asyncio.wait(self._answering, timeout=LAST_WORDS_S)
+                for task in list(self._answering):
+                    task.cancel()
+                win32event.SetEvent(stop)
+                await asyncio.to_thread(self._join, accepting)
+        finally:
+            stop.Close()
+            mutex.Close()
+
+    def _accept(
+        self,
+        pipe: Any,
+        stop: Any,
+        loop: asyncio.AbstractEventLoop,
+        handle: Handler,
+        ended: asyncio.Future[None],
+    ) -> None:
+        try:
+            while _connect(pipe, stop):
+                # The next one first: while there is an instance the name is ours.
+                connected, pipe = pipe, _create_pipe(_name(self._paths), first=False)
+                self._peers = [peer for peer in self._peers if peer.is_alive()]
+                if len(self._peers) >= MAX_CONNECTIONS:
+                    connected.Close()
+                    continue
+                thread = Thread(
+                    target=self._converse,
+                    args=(_Stream(connected, stop), loop, handle),
+                    name="coconowork-control-peer",
+                    daemon=True,
+                )
+                thread.start()
+                self._peers.append(thread)
+        except (ChannelError, pywintypes.error) as exc:
+            error = ChannelError(f"the control pipe has failed: {type(exc).__name__}")
+            loop.call_soon_threadsafe(_fail, ended, error)
+        finally:
+            pipe.Close()
+
+    def _converse(self, stream: _Stream, loop: asyncio.AbstractEventLoop, handle: Handler) -> None:
+        try:
+            while True:
+                line = stream.read_line(LINE_TIMEOUT_S)
+                reply = asyncio.run_coroutine_threadsafe(self._answer(handle, line), loop).result()
+                stream.write(reply, LINE_TIMEOUT_S)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it ends this connection only
+            log.debug("control connection closed: %s", type(exc).__name__)
+        finally:
+            stream.close()
+
+    async def _answer(self, handle: Handler, line: bytes) -> bytes:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - it runs in one
+        self._answering.add(task)
+        try:
+            return await answer(handle, line)
+        finally:
+            self._answering.discard(task)
+
+    def _join(self, accepting: Thread) -> None:
+        deadline = monotonic() + LAST_WORDS_S
+        accepting.join(LAST_WORDS_S)
+        for peer in self._peers:
+            peer.join(max(deadline - monotonic(), 0))
+
+
+async def exchange(paths: Paths, line: bytes, *, timeout_s: float) -> bytes:
+    """Send one line to the running client, return its answer. Raise ChannelError."""
+    return await asyncio.to_thread(_exchange, _name(paths), line, monotonic() + timeout_s)
+
+
+class _Stream:
+    """Bytes through one pipe; every wait has an end, and `stop` (an event or None) ends it."""
+
+    def __init__(self, pipe: Any, stop: Any = None) -> None:
+        self._pipe = pipe
+        self._stop = stop
+        self._done = win32event.CreateEvent(None, True, False, None)
+        self._rest = b""
+
+    def read_line(self, timeout_s: float) -> bytes:
+        """Raise ChannelError, or pywintypes.error when the peer has gone."""
+        deadline = monotonic() + timeout_s
+        while b"\n" not in self._rest:
+            if len(self._rest) >= MAX_LINE_BYTES:
+                raise ChannelError("line too long")
+            buffer = win32file.AllocateReadBuffer(4096)
+            overlapped = self._overlapped()
+            win32file.ReadFile(self._pipe, buffer, overlapped)
+            count = self._wait(overlapped, deadline, self._stop)
+            self._rest += bytes(buffer[:count])
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line + b"\n"
+
+    def write(self, data: bytes, timeout_s: float) -> None:
+        """Errors as `read_line`. What is begun is not stopped: it may be the last word."""
+        deadline = monotonic() + timeout_s
+        overlapped = self._overlapped()
+        win32file.WriteFile(self._pipe, data, overlapped)
+        self._wait(overlapped, deadline, None)
+
+    def close(self) -> None:
+        # Not DisconnectNamedPipe, which throws away what the peer has not read yet.
+        self._pipe.Close()
+        self._done.Close()
+
+    def _overlapped(self) -> Any:
+        overlapped = pywintypes.OVERLAPPED()
+        overlapped.hEvent = self._done
+        win32event.ResetEvent(self._done)
+        return overlapped
+
+    def _wait(self, overlapped: Any, deadline: float, stop: Any) -> int:
+        events = [self._done] if stop is None else [self._done, stop]
+        left_ms = max(int((deadline - monotonic()) * 1000), 0)
+        if win32event.WaitForMultipleObjects(events, False, left_ms) != win32event.WAIT_OBJECT_0:
+            win32file.CancelIo(self._pipe)
+            # The buffer must live until the kernel has let go of it.
+            with suppress(pywintypes.error):
+                win32file.GetOverlappedResult(self._pipe, overlapped, True)
+            raise ChannelError("no answer in time, or stopped")
+        return int(win32file.GetOverlappedResult(self._pipe, overlapped, False))
+
+
+def _exchange(name: str, line: bytes, deadline: float) -> bytes:
+    try:
+        stream = _Stream(_open(name, deadline))
+        try:
+            stream.write(line, deadline - monotonic())
+            return stream.read_line(deadline - monotonic())
+        finally:
+            stream.close()
+    except pywintypes.error as exc:
+        if exc.winerror == ERROR_FILE_NOT_FOUND:
+            raise ChannelError("no client is running") from None
+        raise ChannelError(f"the client gave no answer (error {exc.winerror})") from None
+
+
+def _open(name: str, deadline: float) -> Any:
+    while True:
+        try:
+            pipe = win32file.CreateFile(
+                _pipe_name(name),
+                win32file.GENERIC_READ | win32file.GENERIC_WRITE,
+                0,
+                None,
+                win32file.OPEN_EXISTING,
+                win32file.FILE_FLAG_OVERLAPPED | SECURITY_IDENTIFICATION,
+                None,
+            )
+        except pywintypes.error as exc:
+            left_ms = int((deadline - monotonic()) * 1000)
+            if exc.winerror != ERROR_PIPE_BUSY or left_ms <= 0:
+                raise
+            win32pipe.WaitNamedPipe(_pipe_name(name), left_ms)
+            continue
+        owner = win32security.GetSecurityInfo(
+            pipe, win32security.SE_KERNEL_OBJECT, win32security.OWNER_SECURITY_INFORMATION
+        ).GetSecurityDescriptorOwner()
+        if owner != _user():
+            pipe.Close()
+            raise ChannelError("the channel belongs to another user")
+        return pipe
+
+
+def _connect(pipe: Any, stop: Any) -> bool:
+    """Wait for a peer; False when it is time to stop."""
+    connected = win32event.CreateEvent(None, True, False, None)
+    overlapped = pywintypes.OVERLAPPED()
+    overlapped.hEvent = connected
+    try:
+        try:
+            code = win32pipe.ConnectNamedPipe(pipe, overlapped)
+        except pywintypes.error as exc:
+            if exc.winerror != ERROR_NO_DATA:
+                raise
+            return True  # it came and went before we looked, which shows when it is read
+        if code == ERROR_PIPE_CONNECTED:
+            return True
+        which = win32event.WaitForMultipleObjects([connected, stop], False, win32event.INFINITE)
+        if which != win32event.WAIT_OBJECT_0:
+            win32file.CancelIo(pipe)
+            with suppress(pywintypes.error):
+                win32file.GetOverlappedResult(pipe, overlapped, True)
+            return False
+        with suppress(pywintypes.error):  # as above
+            win32file.GetOverlappedResult(pipe, overlapped, False)
+        return True
+    finally:
+        connected.Close()
+
+
+def _create_pipe(name: str, *, first: bool) -> Any:
+    try:
+        return win32pipe.CreateNamedPipe(
+            _pipe_name(name),
+            win32pipe.PIPE_ACCESS_DUPLEX
+            | win32file.FILE_FLAG_OVERLAPPED
+            | (FILE_FLAG_FIRST_PIPE_INSTANCE if first else 0),
+            win32pipe.PIPE_TYPE_BYTE
+            | win32pipe.PIPE_READMODE_BYTE
+            | win32pipe.PIPE_WAIT
+            | PIPE_REJECT_REMOTE_CLIENTS,
+            MAX_CONNECTIONS + 2,
+            MAX_LINE_BYTES,
+            MAX_LINE_BYTES,
+            0,
+            _only_this_user(),
+        )
+    except pywintypes.error as exc:
+        raise ChannelError(f"the control pipe cannot be made (error {exc.winerror})") from None
+
+
+def _claim(name: str) -> Any:
+    """The mutex goes with the process, however it ends. Raise ChannelBusy or ChannelError."""
+    try:
+        mutex = win32event.CreateMutex(_only_this_user(), False, rf"Global\{name}")
+        error = win32api.GetLastError()
+    except pywintypes.error as exc:
+        raise ChannelError(f"the control channel cannot be claimed ({exc.winerror})") from None
+    if error == ERROR_ALREADY_EXISTS:
+        mutex.Close()
+        raise ChannelBusy("another client of this user is running")
+    return mutex
+
+
+def _only_this_user() -> Any:
+    sid = win32security.ConvertSidToStringSid(_user())
+    attributes = win32security.SECURITY_ATTRIBUTES()
+    attributes.SECURITY_DESCRIPTOR = (
+        win32security.ConvertStringSecurityDescriptorToSecurityDescriptor(
+            f"O:{sid}D:P(A;;GA;;;{sid})", win32security.SDDL_REVISION_1
+        )
+    )
+    return attributes
+
+
+def _user() -> Any:
+    token = win32security.OpenProcessToken(win32api.GetCurrentProcess(), win32security.TOKEN_QUERY)
+    try:
+        return win32security.GetTokenInformation(token, win32security.TokenUser)[0]
+    finally:
+        token.Close()
+
+
+def _name(paths: Paths) -> str:
+    digest = hashlib.sha256(str(paths.runtime_dir).casefold().encode()).hexdigest()[:16]
+    return f"coconowork-client-{win32security.ConvertSidToStringSid(_user())}-{digest}"
+
+
+def _pipe_name(name: str) -> str:
+    return rf"\\.\pipe\{name}"
+
+
+def _fail(future: asyncio.Future[None], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,354 @@
+"""The icon on Windows: pystray, with what it leaves open closed.
+
+Everything that draws runs on the thread of the message loop, told by posted messages; other
+threads only leave a view. Windows itself loads the pictures. The menu is built when it is opened,
+from the newest view.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform != "win32":
+    raise ImportError("for Windows")
+
+import contextlib
+import ctypes
+import gettext
+import logging
+import threading
+from collections.abc import Callable
+from ctypes import wintypes
+from pathlib import Path
+from typing import Any
+
+import pystray
+from pystray._util import win32
+from pystray._win32 import Icon as PystrayIcon
+
+from agent.core.state import State
+from agent.core.view import ICONS, Command, View
+from agent.ports import ToastError
+from agent.tray import TrayError
+from agent.tray_menu import (
+    SEPARATOR,
+    Entry,
+    balloon_command,
+    default_command,
+    menu,
+    summary,
+)
+from protocol.text import clip_utf16
+
+log = logging.getLogger(__name__)
+user32 = ctypes.WinDLL("user32", use_last_error=True)
+user32.SetTimer.argtypes = (wintypes.HWND, ctypes.c_size_t, wintypes.UINT, ctypes.c_void_p)
+user32.SetTimer.restype = ctypes.c_size_t
+user32.KillTimer.argtypes = (wintypes.HWND, ctypes.c_size_t)
+user32.FindWindowW.argtypes = (wintypes.LPCWSTR, wintypes.LPCWSTR)
+user32.FindWindowW.restype = wintypes.HWND
+user32.GetDpiForWindow.argtypes = (wintypes.HWND,)
+user32.GetSystemMetricsForDpi.argtypes = (ctypes.c_int, wintypes.UINT)
+
+PROGRAM = "coconowork client"
+TIP_UNITS, TITLE_UNITS, TEXT_UNITS = 127, 63, 255
+"""UTF-16 units that fit into NOTIFYICONDATAW."""
+FIRST_RETRY_MS, LAST_RETRY_MS = 500, 30_000
+ICON_ID = 1
+
+WM_CLOSE = 0x0010
+WM_QUERYENDSESSION = 0x0011
+WM_ENDSESSION = 0x0016
+WM_SETTINGCHANGE = 0x001A
+WM_TIMER = 0x0113
+WM_DPICHANGED = 0x02E0
+WM_APPLY = win32.WM_USER + 20
+NIN_BALLOONUSERCLICK = win32.WM_USER + 5
+NIIF_WARNING = 0x2
+SM_CXSMICON = 49
+RETRY_TIMER = 1
+
+
+def tray_icon_size() -> int:
+    """The side, in pixels, of an icon on the task bar, which may be on a monitor of its own DPI."""
+    taskbar = user32.FindWindowW("Shell_TrayWnd", None)
+    dpi: int = user32.GetDpiForWindow(taskbar) if taskbar else 0
+    size: int = user32.GetSystemMetricsForDpi(SM_CXSMICON, dpi or user32.GetDpiForSystem())
+    return size or 16
+
+
+class WindowsTray:
+    """`agent.ports.Tray`. `balloon` may take seconds while the task bar is busy."""
+
+    def __init__(self, assets: Path, translation: gettext.NullTranslations) -> None:
+        self.assets = assets
+        self.translation = translation
+        self.view = View(State.CONNECTING)
+        self._icon: _Icon | None = None
+        self._stopping = threading.Event()
+
+    def run(self, on_command: Callable[[Command], None]) -> None:
+        """Block until `stop`. Raise TrayError when the message loop cannot be set up or dies."""
+        icon = self._icon = _Icon(self, on_command)
+        try:
+            # The set-up thread has nothing to do: the icon is made on this one.
+            icon.run(setup=lambda _: None)
+        except OSError as error:
+            raise TrayError(f"the icon's window: {error}") from error
+        finally:
+            self._icon = None
+            icon.release()
+        if icon.failure:
+            raise TrayError("the icon's message loop") from icon.failure
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    def show(self, view: View) -> None:
+        self.view = view
+        self._post(WM_APPLY)
+
+    def translate(self, translation: gettext.NullTranslations) -> None:
+        """Speak another language from now on."""
+        self.translation = translation
+        self._post(WM_APPLY)
+
+    def balloon(self, title: str, text: str) -> None:
+        icon = self._icon
+        if icon is None or not icon.balloon(title, text):
+            raise ToastError("the task bar shows no balloon")
+
+    def stop(self) -> None:
+        # _Icon._mark_ready looks at it after it has made its window, so none is lost.
+        self._stopping.set()
+        self._post(win32.WM_STOP)
+
+    def _post(self, message: int) -> None:
+        icon = self._icon
+        if icon is not None and icon.window:
+            win32.PostMessage(icon.window, message, 0, 0)
+
+
+class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
+    """One life of the message loop."""
+
+    def __init__(self, tray: WindowsTray, on_command: Callable[[Command], None]) -> None:
+        super().__init__("coconowork")
+        self._tray = tray
+        self._on_command = on_command
+        self._menu_handle = None
+        self._handles: dict[tuple[str, int], int] = {}
+        self._retry_ms = FIRST_RETRY_MS
+        self._in_menu = False
+        self.failure: Exception | None = None
+        self._message_handlers |= {
+            WM_APPLY: self._guarded(self._apply),
+            WM_TIMER: self._guarded(self._on_timer),
+            WM_DPICHANGED: self._on_display_change,
+            WM_SETTINGCHANGE: self._on_display_change,
+            WM_CLOSE: lambda _w, _l: self._command(Command.QUIT),
+            WM_QUERYENDSESSION: lambda _w, _l: 1,
+            WM_ENDSESSION: self._on_end_session,
+        }
+
+    # --- the life of the loop
+
+    @property
+    def window(self) -> int | None:
+        """The window of the icon, once there is one."""
+        return self._hwnd
+
+    def _mark_ready(self) -> None:
+        super()._mark_ready()
+        try:
+            self._apply()
+        except BaseException:
+            self._running = False
+            raise
+        if self._tray.stopping:
+            win32.PostMessage(self._hwnd, win32.WM_STOP, 0, 0)
+
+    def _on_stop(self, wparam: int, lparam: int) -> None:
+        user32.EndMenu()
+        super()._on_stop(wparam, lparam)
+
+    def _hide(self) -> None:
+        self._visible = False
+        self._message(win32.NIM_DELETE, 0)
+
+    def release(self) -> None:
+        """Give back what outlives the loop."""
+        self._running = False
+        self._hwnd = None
+        for handle in self._handles.values():
+            with contextlib.suppress(OSError):
+                win32.DestroyIcon(handle)
+        self._handles.clear()
+
+    def _guarded(self, work: Callable[[], None]) -> Callable[[int, int], int]:
+        """A defect ends the loop, and `run` says so, instead of leaving a dead icon behind."""
+
+        def handler(_wparam: int, _lparam: int) -> int:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - run() raises it
+                self.failure = error
+                win32.PostQuitMessage(1)
+            return 0
+
+        return handler
+
+    def _command(self, command: Command) -> None:
+        try:
+            self._on_command(command)
+        except Exception:
+            log.exception("command %s", command.value)
+
+    def _on_end_session(self, wparam: int, _lparam: int) -> None:
+        """The session ends, unless somebody has cancelled it: Windows may end us at any moment."""
+        if wparam:
+            self._hide()
+            self._command(Command.QUIT)
+
+    # --- the icon
+
+    def _apply(self) -> None:
+        """Draw the newest view."""
+        if self._visible and self._message(win32.NIM_MODIFY, *self._look()):
+            return
+        self._show()
+
+    def _look(self) -> tuple[int, dict[str, Any]]:
+        view = self._tray.view
+        lines = [PROGRAM, *summary(view, self._tray.translation)]
+        return win32.NIF_MESSAGE | win32.NIF_ICON | win32.NIF_TIP, {
+            "uCallbackMessage": win32.WM_NOTIFY,
+            "hIcon": self._handle(ICONS[view.state].value, tray_icon_size()),
+            "szTip": clip_utf16("\n".join(lines), TIP_UNITS),
+        }
+
+    def _show(self) -> None:
+        """Add the icon. At sign-in the task bar may not be ready: try again until it is."""
+        flags, look = self._look()
+        # An answer that came too late reads as failure although the icon is there.
+        self._visible = self._message(win32.NIM_ADD, flags, look) or self._message(
+            win32.NIM_MODIFY, flags, look
+        )
+        if self._visible:
+            self._retry_ms = FIRST_RETRY_MS
+        else:
+            log.debug("the task bar takes no icon; next try in %d ms", self._retry_ms)
+            user32.SetTimer(self._hwnd, RETRY_TIMER, self._retry_ms, None)
+            self._retry_ms = min(self._retry_ms * 2, LAST_RETRY_MS)
+
+    def _on_timer(self) -> None:
+        user32.KillTimer(self._hwnd, RETRY_TIMER)
+        if not self._visible:
+            self._show()
+
+    def _on_taskbarcreated(self, _wparam: int, _lparam: int) -> None:
+        """The task bar is new, and knows no icon."""
+        self._visible = False
+        self._guarded(self._show)(0, 0)
+
+    def _on_display_change(self, _wparam: int, _lparam: int) -> None:
+        self._guarded(self._apply)(0, 0)
+
+    def _handle(self, picture: str, size: int) -> int:
+        """Loaded once for each size; the files hold every size that Windows asks for."""
+        if (picture, size) not in self._handles:
+            self._handles[picture, size] = win32.LoadImage(
+                None,
+                str(self._tray.assets / f"{picture}.ico"),
+                win32.IMAGE_ICON,
+                size,
+                size,
+                win32.LR_LOADFROMFILE,
+            )
+        if not self._handles[picture, size]:
+            raise TrayError(f"no picture {picture} of {size} px")
+        return self._handles[picture, size]
+
+    def balloon(self, title: str, text: str) -> bool:
+        """Whether the task bar took it."""
+        look = {
+            "szInfo": clip_utf16(text, TEXT_UNITS),
+            "szInfoTitle": clip_utf16(title, TITLE_UNITS),
+            "dwInfoFlags": NIIF_WARNING,
+        }
+        return self._visible and self._message(win32.NIM_MODIFY, win32.NIF_INFO, look)
+
+    def _message(self, code: int, flags: int, look: dict[str, Any] | None = None) -> bool:
+        data = win32.NOTIFYICONDATAW(
+            cbSize=ctypes.sizeof(win32.NOTIFYICONDATAW),
+            hWnd=self._hwnd,
+            uID=ICON_ID,
+            uFlags=flags,
+            **(look or {}),
+        )
+        return bool(win32.Shell_NotifyIcon(code, ctypes.byref(data)))
+
+    # --- clicks
+
+    def _update_menu(self) -> None:
+        """Nothing: the menu is made when it is opened."""
+
+    def _on_notify(self, _wparam: int, lparam: int) -> None:
+        if lparam == win32.WM_LBUTTONUP:
+            self._command(default_command(self._tray.view))
+        elif lparam == NIN_BALLOONUSERCLICK:
+            self._command(balloon_command(self._tray.view))
+        elif lparam == win32.WM_RBUTTONUP and not self._in_menu:
+            self._in_menu = True
+            try:
+                self._open_menu()
+            finally:
+                self._in_menu = False
+
+    def _open_menu(self) -> None:
+        entries = menu(self._tray.view, self._tray.translation)
+        descriptors: list[Callable[[PystrayIcon], None]] = []
+        handle = self._create_menu(pystray.Menu(*map(self._item, entries)), descriptors)
+        try:
+            # Otherwise a click elsewhere does not close the menu (Microsoft's KB135788).
+            win32.SetForegroundWindow(self._menu_hwnd)
+            point = wintypes.POINT()
+            win32.GetCursorPos(ctypes.byref(point))
+            chosen = win32.TrackPopupMenuEx(
+                handle,
+                win32.TPM_RIGHTALIGN | win32.TPM_BOTTOMALIGN | win32.TPM_RETURNCMD,
+                point.x,
+                point.y,
+                self._menu_hwnd,
+                None,
+            )
+            win32.PostMessage(self._menu_hwnd, 0, 0, 0)
+        finally:
+            win32.DestroyMenu(handle)
+        if chosen > 0:
+            descriptors[chosen - 1](self)
+
+    def _item(self, entry: Entry) -> Any:
+        if entry is SEPARATOR:
+            return pystray.Menu.SEPARATOR
+        action: Any = pystray.Menu(*map(self._item, entry.children))
+        if not entry.children:
+            action = self._picked(entry.command)
+        checked = None if entry.checked is None else lambda _: bool(entry.checked)
+        return pystray.MenuItem(
+            # An ampersand would underline the next letter.
+            entry.text.replace("&", "&&"),
+            action,
+            checked=checked,
+            radio=entry.radio,
+            default=entry.default,
+            enabled=entry.enabled,
+        )
+
+    def _picked(self, command: Command | None) -> Callable[[], None]:
+        def action() -> None:
+            if command is not None:
+                self._command(command)
+
+        return action

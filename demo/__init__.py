@@ -1,0 +1,1 @@
+"""Server and client together on one machine, to try out."""

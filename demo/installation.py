@@ -1,0 +1,240 @@
+"""A server and a client together on this machine, for the demonstration and the guided tour.
+
+The server runs in this process, so that its clock can be moved; the client is a process of its
+own, the real one, with a profile and (on Linux) a keyring that are made for it and thrown away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from agent.control import ask
+from agent.paths import Paths, find_paths
+from agent.ports import ChannelError
+from protocol.messages import PATH
+from server.commands.serve import Console, listen, prepare
+from server.config import Config
+
+START_S = 30.0
+_ENVIRON = dict(os.environ)
+"""As it was before Django put the console's time zone into it, which is not the PC's."""
+
+
+class StageError(Exception):
+    """Something did not start; the text says what."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A person of the demonstration."""
+
+    username: str
+    display_name: str
+    password: str
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the server is."""
+
+    console: str
+    gateway: str
+
+
+class Client:
+    """The client program on a PC of its own: `home` is its profile."""
+
+    def __init__(self, home: Path, environ: dict[str, str]) -> None:
+        self.environ = {**environ, "COCONOWORK_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+        """What its processes get."""
+        self.paths: Paths = find_paths(self.environ)
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        self.output: list[str] = []
+        """What it has written so far, line by line."""
+
+    def command(self, *arguments: str, answer: str | None = None) -> tuple[int, str]:
+        """Run one command of the client; exit code, and what it said. `answer` is typed in."""
+        done = subprocess.run(  # noqa: S603 - our own program
+            [sys.executable, "-m", "agent", *arguments],
+            input="" if answer is None else answer + "\n",
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=120,
+            check=False,
+        )
+        self.output.append(done.stdout + done.stderr)
+        return done.returncode, done.stdout + done.stderr
+
+    def start(
+        self, *, session: str | None = None, on_line: Callable[[str], None] | None = None
+    ) -> None:
+        """Start it as a sign-in would. On Linux `session` names the logon session."""
+        environ = self.environ
+        if session is not None:
+            environ = {**environ, "XDG_SESSION_ID": session}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "agent", "run", "--autostart"],
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,  # Ctrl-C is for us; we end it
+        )
+        self._reader = threading.Thread(
+            target=self._read, args=(self._process, on_line), name="client-output", daemon=True
+        )
+        self._reader.start()
+
+    def _read(self, process: subprocess.Popen[str], on_line: Callable[[str], None] | None) -> None:
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        for line in process.stdout:
+            self.output.append(line.rstrip("\n"))
+            if on_line is not None:
+                on_line(line.rstrip("\n"))
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def status(self) -> dict[str, Any] | None:
+        """What it says of itself; None when it does not run."""
+        try:
+            answer = asyncio.run(ask(self.paths, {"command": "status"}, timeout_s=10))
+        except ChannelError:
+            return None
+        status: dict[str, Any] = answer["status"]
+        return status
+
+    def wait_for(self, state: str, *, within_s: float = 30.0) -> dict[str, Any]:
+        """Its status once it is in `state`. Raise StageError when that takes too long."""
+        end = monotonic() + within_s
+        while monotonic() < end:
+            status = self.status()
+            if status is not None and status["state"] == state:
+                return status
+            sleep(0.1)
+        raise StageError(f"the client did not become {state}: {self.status()}")
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self.stop()
+
+    def stop(self) -> None:
+        """Ask it to quit, as the menu does; nothing when it does not run."""
+        if self._process is None:
+            return
+        if self.running:
+            self.command("quit")
+            try:
+                self._process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._reader is not None:
+            self._reader.join(timeout=5)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._process = None
+
+
+@contextmanager
+def running_server(directory: Path, *, port: int = 0, gateway_port: int = 0) -> Iterator[Addresses]:
+    """Console and gateway on loopback in this process, with their database in `directory`."""
+    settings = Config(data_dir=directory, log_level="warning")
+    listener = listen(settings.host, port, option="--port")
+    settings = Config(
+        data_dir=directory, port=listener.getsockname()[1], log_level=settings.log_level
+    )
+    prepare(settings)
+    with ExitStack() as stack:
+        stack.enter_context(Console(listener, settings))
+        port_of_gateway = stack.enter_context(
+            _gateway_thread(console_url=settings.console_url, port=gateway_port)
+        )
+        yield Addresses(settings.console_url, f"ws://{settings.host}:{port_of_gateway}{PATH}")
+
+
+@contextmanager
+def _gateway_thread(*, console_url: str, port: int) -> Iterator[int]:
+    """A gateway on a loop of its own; yields its port. It looks at the clock every second."""
+    from server.gateway.server import Gateway
+
+    started, stop = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+    found: list[int] = []
+
+    async def serve() -> None:
+        async with Gateway(port=port, console_url=console_url, sweep_interval_s=1) as gateway:
+            found.append(gateway.port)
+            started.set()
+            await stop.wait()
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(serve())
+        finally:
+            started.set()
+            loop.close()
+
+    thread = threading.Thread(target=run, name="gateway")
+    thread.start()
+    try:
+        started.wait(START_S)
+        if not found:
+            raise StageError("the gateway did not start; the log says why")
+        yield found[0]
+    finally:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+@contextmanager
+def client_pc(directory: Path, name: str = "pc") -> Iterator[Client]:
+    """A PC for the client: profile and keyring in `directory`, gone with the context."""
+    with ExitStack() as stack:
+        environ = dict(_ENVIRON)
+        if sys.platform == "linux":
+            from demo.private_keyring import private_keyring
+
+            environ.update(stack.enter_context(private_keyring(directory / f"{name}-keyring")))
+        client = Client(directory / name, environ)
+        try:
+            yield client
+        finally:
+            client.stop()
+            if sys.platform != "linux":
+                client.command("logout")  # the user's own keyring is left as it was
+
+
+def seed(account_name: str, administrator: Sample, users: list[Sample]) -> None:
+    """An account with its people, as an administrator would make them. `prepare` must have run."""
+    from server.console import passwords
+    from server.console.models import Account, User
+
+    account = Account.objects.create(name=account_name)
+    for sample in [administrator, *users]:
+        role = User.Role.ADMINISTRATOR if sample is administrator else User.Role.GENERAL
+        user = User(
+            account=account, username=sample.username, display_name=sample.display_name, role=role
+        )
+        passwords.set_initial(user, sample.password, must_change=False)
+        user.save()

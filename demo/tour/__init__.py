@@ -1,0 +1,1 @@
+"""The guided tour: walks through the manual by itself and says what it saw."""

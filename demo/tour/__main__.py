@@ -1,0 +1,58 @@
+"""The manual, walked through by itself: real pages, the real server, the real client.
+
+`make demo TOUR=1`. Only the server's clock is moved, so that thirty days pass in a minute; the
+client follows it, because it counts days by the server's clock. Each step prints what the manual
+says and what was seen. Ends with 1 when anything was not as the manual says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from demo.__main__ import sample_password
+from demo.installation import Sample, client_pc, running_server, seed
+from demo.tour import cases
+from demo.tour.guide import Guide
+
+
+def main() -> int:
+    """Run all cases; the exit code."""
+    parser = argparse.ArgumentParser(prog="make demo TOUR=1", description=__doc__)
+    parser.add_argument("--keep", type=Path, help="leave databases, logs and outputs here")
+    parser.add_argument("--secrets", type=Path, help="write the passwords that were used here")
+    parser.add_argument("--log-level", default="info", help="of the client (info)")
+    options = parser.parse_args()
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")
+    with ExitStack() as stack:
+        directory = options.keep or Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="coconowork-tour-"))
+        )
+        user = Sample("tanaka", "田中 花子", sample_password())
+        admin = Sample("kanri", "管理 太郎", sample_password())
+        addresses = stack.enter_context(running_server(directory / "server"))
+        client = stack.enter_context(client_pc(directory))
+        client.environ.pop("DISPLAY", None)  # warnings are read from the terminal
+        client.environ["COCONOWORK_LANGUAGE"] = "ja"
+        client.environ["COCONOWORK_LOG_LEVEL"] = options.log_level
+        seed("ココナ商事", admin, [user])
+        guide = Guide(addresses, client, user, admin)
+        try:
+            for case in cases.ALL:
+                guide.run(case)
+        finally:
+            guide.close()
+            if options.keep:
+                (directory / "client-output.txt").write_text("\n".join(client.output), "utf-8")
+            if options.secrets:
+                options.secrets.write_text(json.dumps(guide.passwords))
+    return guide.conclude()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,289 @@
+"""The manual's cases, in its order. The texts in 「」 are the manual's."""
+
+from __future__ import annotations
+
+from time import monotonic, sleep
+
+from demo.tour.guide import Guide
+from demo.tour.person import Person
+
+PUSH = "「coconowork client」にパスワードの変更を反映する"
+MUST_CHANGE = "次回ログイン時にパスワードの変更が必要"
+
+
+def sign_in_at_the_pc(guide: Guide) -> None:
+    """接続先PCのクライアントプログラムにサインインし、待ち受け状態にする"""
+    wrong = guide.new_password()
+    code, said = guide.client.command(
+        "login", "--server", guide.addresses.gateway, "--user", guide.username, answer=wrong
+    )
+    guide.see("誤ったパスワードでは保存されない", said.strip(), expected=code == 1)
+    code, said = guide.client.command(
+        "login",
+        "--server",
+        guide.addresses.gateway,
+        "--user",
+        guide.username,
+        answer=guide.password,
+    )
+    guide.see("正しいパスワードが保存される", said.strip(), expected=code == 0)
+    shown = guide.sign_in()
+    state = guide.client.wait_for("standby")["state"]
+    guide.see("クライアントプログラムが待ち受け状態になる", state, expected=state == "standby")
+    guide.see("警告はない", guide.warnings(shown), expected=not guide.warnings(shown))
+
+
+def own_password_with_push(guide: Guide) -> None:
+    """一般ユーザが自身のパスワードを変更する場合(反映する: ON)"""
+    person = guide.user_logs_in()
+    guide.do("「パスワード変更」を選択し、現在と新しいパスワードを入力して「変更」を選択する")
+    person.follow("パスワード変更")
+    on, changeable = person.switch_state(PUSH)
+    guide.see(f"「{PUSH}」は ON", f"on={on}, 変更可={changeable}", expected=on and changeable)
+    old = guide.password
+    change(guide, person)
+    expect_changed(guide, person)
+    applied = wait_for_text(person, "反映済み")
+    guide.see(
+        "新しいパスワードがクライアントプログラムへ自動反映される",
+        applied,
+        expected="反映済み" in applied,
+    )
+    status = guide.client.wait_for("standby")
+    guide.see("待ち受け状態のまま", status["state"], expected=status["days_left"] is None)
+    shown = guide.sign_in()
+    guide.see(
+        "次のサインインでも保存されている新しいパスワードで待ち受け、警告はない",
+        guide.client.wait_for("standby")["state"],
+        expected=not guide.warnings(shown),
+    )
+    only_the_new_one_opens(guide, old)
+
+
+def own_password_without_push(guide: Guide) -> None:
+    """一般ユーザが自身のパスワードを変更する場合(反映する: OFF)"""
+    person = guide.user_logs_in()
+    person.follow("パスワード変更")
+    guide.do(f"「{PUSH}」を OFF にして変更する")
+    person.switch(PUSH, on=False)
+    old = guide.password
+    change(guide, person)
+    status = guide.client.wait_for("standby_old_password")
+    guide.see(
+        "古いパスワードのまま正常に待ち受けできる(30日間)",
+        f"{status['state']}, 残り {status['days_left']} 日",
+        expected=status["days_left"] == 30,
+    )
+    expect_warning(guide, 30)
+    again = guide.warnings(guide.restart())
+    guide.see("同じサインインの間は繰り返さない", again, expected=not again)
+    only_the_new_one_opens(guide, old)
+
+
+def days_run_down(guide: Guide) -> None:
+    """残り日数が減り、Windowsサインインする都度、実際の残り日数が通知される"""
+    for days in (29, 7, 1, 0):
+        guide.days_left_become(days)
+        expect_warning(guide, days)
+
+
+def update_at_the_client(guide: Guide) -> None:
+    """クライアントプログラムに保存されているパスワードを更新する"""
+    wrong = guide.new_password()
+    code, said = guide.client.command("update-password", answer=wrong)
+    state = guide.client.wait_for("standby_old_password")["state"]
+    guide.see(
+        "誤ったパスワードは知らされ、何も変わらない",
+        f"{said.split()[0]} {state}",
+        expected=code == 1,
+    )
+    code, said = guide.client.command("update-password", answer=guide.password)
+    state = guide.client.wait_for("standby")["state"]
+    guide.see("新しいパスワードで待ち受け状態になる", f"{said.strip()} {state}", expected=code == 0)
+    shown = guide.warnings(guide.sign_in())
+    guide.see("更新後は警告がない", shown, expected=not shown)
+
+
+def client_not_running(guide: Guide) -> None:
+    """クライアントプログラムが動作していなかった場合"""
+    guide.client.stop()
+    person = guide.user_logs_in()
+    person.follow("パスワード変更")
+    on, changeable = person.switch_state(PUSH)
+    guide.see(
+        f"「{PUSH}」は OFF のまま変更できません",
+        f"on={on}, 変更可={changeable}",
+        expected=not on and not changeable,
+    )
+    change(guide, person)
+    expect_changed(guide, person)
+    expect_warning(guide, 30)
+
+
+def old_password_ends(guide: Guide) -> None:
+    """古いパスワードが無効になる"""
+    guide.old_password_ends()
+    status = guide.client.wait_for("needs_password")
+    guide.see(
+        "待ち受けを終え、利用者に尋ねる", status["reason"], expected=status["reason"] == "expired"
+    )
+    shown = guide.warnings(guide.restart())
+    guide.see("一度だけ知らせる", shown, expected=not shown)
+    status = guide.client.wait_for("needs_password")
+    guide.see("無効なパスワードは自動では送らない", status["state"], expected=True)
+    code, said = guide.client.command("update-password", answer=guide.password)
+    guide.client.wait_for("standby")
+    guide.see("新しいパスワードで再び待ち受ける", said.strip(), expected=code == 0)
+
+
+def forced_by_administrator(guide: Guide) -> None:
+    """アカウント管理者が一般ユーザのパスワードを強制変更する場合"""
+    admin = guide.administrator_logs_in()
+    guide.do("「ユーザ管理」から一般ユーザを選択し、新しいパスワードを2カ所に入力する")
+    admin.follow("ユーザ管理")
+    admin.follow(guide.username)
+    temporary = guide.new_password()
+    admin.fill("新しいパスワード", temporary)
+    admin.fill("新しいパスワード(確認)", temporary)
+    admin.switch(MUST_CHANGE, on=True)
+    admin.press("パスワードを変更")
+    guide.see(
+        "「一般ユーザに新しいパスワードを通知し、…パスワードの更新 を指示してください」",
+        admin.text()[:90],
+        expected="保存されているパスワード" in admin.text(),
+    )
+    old, guide.password = guide.password, temporary
+    status = guide.client.wait_for("standby_old_password")
+    guide.see(
+        "新しいパスワードは反映されず、30日間は古いパスワードで待ち受ける",
+        f"残り {status['days_left']} 日",
+        expected=status["days_left"] == 30,
+    )
+    expect_warning(guide, 30)
+    person = guide.user_logs_in()
+    guide.see(
+        "「仮パスワードのまま初めてログインした場合には、パスワードの変更を求められます」",
+        person.text()[:60],
+        expected=person.has("新しいパスワード") and not person.has("現在のパスワード"),
+    )
+    person.open("/")
+    guide.see(
+        "変更するまで他の画面は開けない",
+        person.text()[:40],
+        expected=person.has("新しいパスワード"),
+    )
+    change(guide, person, current=False)
+    wait_for_text(person, "反映済み")
+    status = guide.client.wait_for("standby")
+    guide.see("この変更はクライアントへ反映される", status["state"], expected=True)
+    only_the_new_one_opens(guide, old)
+
+
+def forced_without_must_change(guide: Guide) -> None:
+    """強制変更(「次回ログイン時にパスワードの変更が必要」 OFF)"""
+    admin = guide.administrator_logs_in()
+    admin.follow("ユーザ管理")
+    admin.follow(guide.username)
+    chosen = guide.new_password()
+    admin.fill("新しいパスワード", chosen)
+    admin.fill("新しいパスワード(確認)", chosen)
+    admin.switch(MUST_CHANGE, on=False)
+    admin.press("パスワードを変更")
+    old, guide.password = guide.password, chosen
+    person = guide.user_logs_in()
+    guide.see(
+        "「ここで設定するパスワードのまま一般ユーザが利用することを許容します」",
+        person.text()[:40],
+        expected=not person.has("新しいパスワード"),
+    )
+    only_the_new_one_opens(guide, old)
+    expect_warning(guide, 30)
+    code, said = guide.client.command("update-password", answer=guide.password)
+    guide.see("指示どおりに更新すると待ち受け状態になる", said.strip(), expected=code == 0)
+
+
+def administrators_own_password(guide: Guide) -> None:
+    """アカウント管理者が自身のパスワードを変更する場合"""
+    admin = guide.administrator_logs_in()
+    admin.follow("パスワード変更")
+    guide.see(f"「{PUSH}」はない", admin.text()[:40], expected=not admin.has(PUSH))
+    new = guide.new_password()
+    admin.fill("現在のパスワード", guide.admin_password)
+    admin.fill("新しいパスワード", new)
+    admin.fill("新しいパスワード(確認)", new)
+    admin.press("変更")
+    expect_changed(guide, admin)
+    refused = not guide.person().log_in("/login/", guide.administrator, guide.admin_password)
+    guide.see("管理機能は新しいパスワードだけを受け付ける", f"拒否={refused}", expected=refused)
+    guide.admin_password = new
+    guide.administrator_logs_in()
+
+
+ALL = [
+    sign_in_at_the_pc,
+    own_password_with_push,
+    own_password_without_push,
+    days_run_down,
+    update_at_the_client,
+    client_not_running,
+    old_password_ends,
+    forced_by_administrator,
+    forced_without_must_change,
+    administrators_own_password,
+]
+
+
+# --- what several cases do
+
+
+def change(guide: Guide, person: Person, *, current: bool = True) -> None:
+    """Fill in the form of 「パスワード変更」 and press 「変更」."""
+    new = guide.new_password()
+    if current:
+        person.fill("現在のパスワード", guide.password)
+    person.fill("新しいパスワード", new)
+    person.fill("新しいパスワード(確認)", new)
+    person.press("変更")
+    guide.password = new
+
+
+def expect_changed(guide: Guide, person: Person) -> None:
+    """The page after a change."""
+    done = "パスワードが変更されました。"
+    guide.see(f"「{done}」", person.text()[:60], expected=done in person.text())
+
+
+def expect_warning(guide: Guide, days: int) -> None:
+    """Sign in to Windows, and hold the warning against the manual."""
+    shown = guide.warnings(guide.sign_in())
+    when = "本日" if days == 0 else f"{days}日後"
+    text = " / ".join(shown)
+    guide.see(
+        f"サインインすると警告「{when}」が通知される",
+        text,
+        expected=when in text and len(shown) == 1,
+    )
+
+
+def only_the_new_one_opens(guide: Guide, old: str) -> None:
+    """The manual's last sentence: smartphone and console take the new password only."""
+    for place, path in (
+        ("スマートフォンのココナワーク アプリ", "/app/login/"),
+        ("管理機能", "/login/"),
+    ):
+        refused = not guide.person().log_in(path, guide.username, old)
+        accepted = guide.person().log_in(path, guide.username, guide.password)
+        guide.see(
+            f"「{place}は、新しいパスワードでログインする必要があります」",
+            f"古い: {'拒否' if refused else '許可'}, 新しい: {'許可' if accepted else '拒否'}",
+            expected=refused and accepted,
+        )
+
+
+def wait_for_text(person: Person, text: str, *, within_s: float = 20.0) -> str:
+    """Reload until the page says `text`; what it says in the end."""
+    end = monotonic() + within_s
+    while text not in person.text() and monotonic() < end:
+        sleep(0.3)
+        person.reload()
+    return person.text()

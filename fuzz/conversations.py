@@ -1,0 +1,239 @@
+"""Fuzz target: the client's machine in conversations that somebody in the middle takes apart.
+
+An honest server answers a real machine. What it says is mutated, dropped,
+doubled, put in another order, replayed from earlier, or made up. driver.py asks after each event
+that no secret can be logged, nothing is stored without proof and no working password is lost.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from agent.core import events as ev
+from agent.core.credentials import Credentials, Identity
+from agent.core.failure import Failure, Reason
+from agent.core.saved_state import SavedState
+from fuzz.file_targets import local_time, show
+from fuzz.target import Target
+from protocol import messages as msg
+from tests.support import core_promises as promises
+from tests.support.core_driver import HOME, P2, P3, WRONG, World
+
+TIMES = [
+    "0001-01-01T00:00:00Z",
+    "0001-01-01T00:00:00+23:59",
+    "1970-01-01T00:00:00Z",
+    "2026-11-23T03:00:00.000000001Z",
+    "2026-12-23T03:00:00+09:00",
+    "9999-12-31T23:59:59.999999Z",
+    "9999-12-31T23:59:59-23:59",
+]
+VALUES = st.one_of(
+    st.none(),
+    st.sampled_from(["current", "old", "", "credentials", "expired", "shutting_down", "\u202e", 0]),
+    st.sampled_from(TIMES),
+    st.integers(-1, 100_000),
+    st.text(max_size=20),
+    st.just([[{}]]),
+)
+FIELDS = ["type", "scram", "password", "valid_until", "server_time", "reason", "retry_after_s",
+          "sealed", "change_id", "console_url", "more"]  # fmt: skip
+STEPS = st.one_of(
+    st.tuples(st.just("pass"), st.integers(1, 4)),
+    st.tuples(st.sampled_from(["drop", "double", "swap", "cut", "change", "restart"])),
+    st.tuples(st.just("replay"), st.integers(0, 30)),
+    st.tuples(st.just("bytes"), st.integers(0, 400), st.integers(0, 4), st.binary(max_size=4)),
+    st.tuples(st.just("field"), st.sampled_from(FIELDS), VALUES),
+    st.tuples(
+        st.just("make up"),
+        st.sampled_from(
+            ["challenge", "welcome", "rejected", "password_changed", "password_status", "bye"]
+        ),
+        st.dictionaries(st.sampled_from(FIELDS[1:]), VALUES, max_size=4),
+    ),
+    st.tuples(st.just("wait"), st.sampled_from([1.0, 21.0, 400.0])),
+    st.tuples(st.just("sign in"), st.sampled_from([P2, P3, WRONG])),
+)
+_works = promises.works
+FRESH = [P2, P3, "Fourth4~4th", "Fifth5^5th"]
+
+
+def _kept(world: World, identity: Identity, record: Credentials | None) -> bool:
+    """Whether a password that works is still there.
+
+    Marked as refused or not: `rejected` is not signed, so that a liar can have the user asked.
+    """
+    if record is None:
+        return False
+    pending = replace(record.pending, refused=False) if record.pending else None
+    return _works(world, identity, replace(record, refused=None, pending=pending))
+
+
+class Middle:
+    """Sits between server and client."""
+
+    def __init__(self) -> None:
+        promises.works = _kept
+        self.world = World()
+        self.world.hold = {"server"}
+        self.first = self.world.vault[HOME]
+        self.heard: list[msg.ServerMessage] = []
+        self.asked = False
+        self.world.start()
+
+    def do(self, step: tuple[Any, ...]) -> None:
+        """One step; `step` is of STEPS."""
+        world = self.world
+        match step:
+            case ("pass", times):
+                for _ in range(times):
+                    self._note()
+                    world.step("server")
+                    world.run()
+            case ("drop",) if world.inbox:
+                world.inbox.popleft()
+            case ("double",) if world.inbox:
+                world.inbox.appendleft(world.inbox[0])
+            case ("swap",) if len(world.inbox) > 1:
+                world.inbox.rotate(-1)
+            case ("cut",):
+                world.cut()
+            case ("restart",):
+                world.restart()
+            case ("change",):
+                used = {world.home.password, *(old for old, _ in world.home.retired)}
+                if fresh := [word for word in FRESH if word not in used]:
+                    world.change(fresh[0])
+            case ("wait", seconds):
+                world.advance(seconds)
+                while len(world.inbox) > 20:  # late words of connections long given up
+                    world.inbox.popleft()
+            case ("sign in", password):
+                self.asked = True
+                world.sign_in(password)
+            case ("replay", number) if self.heard:
+                self._say(self.heard[number % len(self.heard)])
+            case ("bytes", begin, length, data) if raw := self._take():
+                begin %= len(raw)
+                self._receive(raw[:begin] + data + raw[begin + length :])
+            case ("field", name, value) if raw := self._take():
+                self._receive(json.dumps({**json.loads(raw), name: value}).encode())
+            case ("make up", kind, fields):
+                self._receive(json.dumps({**EXAMPLES[kind], **fields}).encode())
+
+    def check(self) -> None:
+        """What holds after each step, beside what driver.py asks."""
+        world = self.world
+        with local_time("Asia/Tokyo"):
+            show(world.memory.get(HOME, SavedState()))
+        view = world.view
+        assert view.days_left is None or view.days_left >= 0
+        if not world.proven and not self.asked:
+            record = world.vault[HOME]
+            assert replace(record, refused=None) == self.first, "kept what nobody had proven"
+            assert world.memory.get(HOME, SavedState()).console_url is None
+
+    def end(self) -> None:
+        """Nobody is in the middle any more: all that is under way comes to an end."""
+        self.world.hold = set()
+        self.world.run()
+
+    def _note(self) -> None:
+        inbox = self.world.inbox
+        if inbox and isinstance(inbox[0], ev.Received):
+            self.heard.append(inbox[0].message)
+
+    def _take(self) -> bytes | None:
+        """The next message as it is on the wire."""
+        self._note()
+        inbox = self.world.inbox
+        if not inbox or not isinstance(inbox[0], ev.Received):
+            return None
+        event = inbox.popleft()
+        assert isinstance(event, ev.Received)
+        return msg.encode(event.message)
+
+    def _receive(self, raw: bytes) -> None:
+        """As connection.py does."""
+        try:
+            self._say(msg.decode_from_server(raw))
+        except msg.UnknownMessage:
+            pass
+        except msg.MessageError as exc:
+            number = self.world.machine._link.number
+            if number in self.world.sessions:
+                self.world.sessions[number].closed = True
+                failure = Failure(Reason.PROTOCOL, detail=str(exc))
+                self.world.handle(ev.Disconnected(number, failure))
+                self.world.run()
+
+    def _say(self, message: msg.ServerMessage) -> None:
+        number = self.world.machine._link.number
+        if number == 0:  # there is no connection to say it on
+            return
+        self.world.inbox.appendleft(ev.Received(number, message))
+        self.world.step("server")
+        self.world.run()
+
+
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "challenge": {"type": "challenge", "scram": "r=x,s=QUJDREVGR0hJSktMTU5P,i=600000"},
+    "welcome": {
+        "type": "welcome",
+        "scram": "v=QUJD",
+        "password": "current",
+        "server_time": "2026-11-23T03:00:00Z",
+    },
+    "rejected": {"type": "rejected", "reason": "throttled"},
+    "password_changed": {
+        "type": "password_changed",
+        "change_id": "e" * 32,
+        "sealed": "A" * 96,
+        "valid_until": "2026-12-23T03:00:00Z",
+    },
+    "password_status": {
+        "type": "password_status",
+        "password": "old",
+        "server_time": "2026-11-23T03:00:00Z",
+        "valid_until": "2026-12-23T03:00:00Z",
+    },
+    "bye": {"type": "bye", "reason": "superseded"},
+}
+
+
+@settings(
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(st.lists(STEPS, min_size=8, max_size=60))
+def converse(steps: list[tuple[Any, ...]]) -> None:
+    """One conversation."""
+    middle = Middle()
+    for step in steps:
+        middle.do(step)
+        middle.check()
+    middle.end()
+    middle.check()
+
+
+def one(data: bytes) -> None:
+    """The conversation that these bytes choose."""
+    converse.hypothesis.fuzz_one_input(data)  # type: ignore[attr-defined] # not in its types
+
+
+TARGETS = [
+    Target(
+        "conversation",
+        one,
+        [random.Random(number).randbytes(4000) for number in range(12)],
+        weight=3,
+        max_bytes=6000,
+    )
+]

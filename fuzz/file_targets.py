@@ -1,0 +1,230 @@
+"""Fuzz targets of the client: what lies on its disk and in its keyring, and what people type."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+import unicodedata
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from gettext import NullTranslations
+from pathlib import Path
+
+import msgspec
+from websockets.uri import parse_uri
+
+from agent import address
+from agent.core import credentials as record
+from agent.core import deadline
+from agent.core.events import Instant
+from agent.core.saved_state import SavedState
+from agent.core.state import State
+from agent.core.view import View
+from agent.dialogs import host as dialogs
+from agent.errors import UserError
+from agent.paths import find_paths
+from agent.report import describe, status_text, view_of
+from agent.settings import SettingsError, load, normalise_user, save
+from agent.state_file import StateFile
+from fuzz.target import SECRET, Target, as_text, says_only
+from protocol import text
+from tests.support.core_driver import HOME
+
+NOW = Instant(datetime(2026, 11, 23, 3, 0, tzinfo=UTC), 1000.0)
+_home = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm"))
+
+
+def vault_record(data: bytes) -> None:
+    """An entry of the keyring is one of ours, or a CredentialsError that quotes nothing."""
+    entry = as_text(data)
+    try:
+        found = record.decode_credentials(entry)
+    except record.CredentialsError as exc:
+        says_only(str(exc), "not an entry of this program")
+    else:
+        with suppress(record.CredentialsError):
+            assert record.decode_credentials(record.encode_credentials(found)) == found
+
+
+def memory(data: bytes) -> None:
+    """The state file gives something to go on with, which can be shown and saved again."""
+    store = StateFile(_home / "state")
+    path = store._path(HOME)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(data)
+    found = store.load(HOME)
+    for zone in ("Asia/Tokyo", "America/Los_Angeles"):
+        with local_time(zone):
+            show(found)
+    store.save(HOME, found)
+    assert store.load(HOME) == found
+
+
+@contextmanager
+def local_time(zone: str) -> Iterator[None]:
+    """The PC is in this time zone."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = zone
+    time.tzset()
+    try:
+        yield
+    finally:
+        del os.environ["TZ"]
+        if before is not None:
+            os.environ["TZ"] = before
+        time.tzset()
+
+
+_words = dialogs.ProcessDialogs(
+    sign_in=lambda *_: Future(),
+    view=View,  # type: ignore[arg-type] # not asked for here
+    on_command=lambda _: None,
+    assets=Path(),
+    translations=NullTranslations(),
+)
+
+
+def show(found: SavedState) -> None:
+    """Everything that a user is told by what is remembered."""
+    clock = deadline.ServerClock(offset_s=found.clock_offset_s)
+    days = None
+    if found.old_valid_until is not None:
+        days = deadline.days_left(found.old_valid_until, clock.at(NOW))
+        assert 0 <= days < 500_000
+    deadline.seconds_to_midnight(clock.at(NOW))
+    view = View(
+        State.STANDBY_OLD_PASSWORD,
+        server="wss://gw.example.com/gateway",
+        user="tanaka",
+        days_left=days,
+        valid_until=found.old_valid_until,
+        next_try_at=NOW.wall,
+        console_url=found.console_url,
+    )
+    _words._snapshot(view)
+    again = view_of(json.loads(json.dumps(describe(view))))
+    assert again.valid_until == view.valid_until
+    status_text(view, NullTranslations())
+
+
+def settings_file(data: bytes) -> None:
+    """A settings file is taken, or refused by a SettingsError; the value of `proxy` is not said."""
+    paths = find_paths({"COCONOWORK_HOME": str(_home)})
+    paths.config_file.write_bytes(data)
+    with suppress(SettingsError):
+        load(paths, environ={}, registry=lambda _: iter(()))
+    with suppress(SettingsError):
+        save(paths, {"language": "ja"})
+        assert load(paths, environ={}, registry=lambda _: iter(())).language == "ja"
+    value = json.dumps(data.decode("utf-8", "replace") + SECRET, ensure_ascii=True)
+    paths.config_file.write_text(f"proxy = {value}\n")
+    try:
+        load(paths, environ={}, registry=lambda _: iter(()))
+    except SettingsError as exc:
+        assert SECRET not in exc.message
+
+
+def addresses(data: bytes) -> None:
+    """An address is refused by a UserError, or made into one that stays as it is."""
+    typed = as_text(data)
+    for proxy in (typed, f"http://{typed}:8080"):
+        address.is_proxy_url(proxy)
+    if address.is_console_url(typed):
+        assert typed.isprintable()
+        assert typed.lower().startswith(("https://", "http://"))
+    with suppress(UserError):
+        user = normalise_user(typed)
+        assert user.isprintable()
+        assert len(user) <= 64
+    try:
+        found = address.normalise_server(typed)
+    except UserError as exc:
+        assert exc.message
+    else:
+        assert address.normalise_server(found) == found
+        uri = parse_uri(found)
+        assert found.isascii()
+        assert uri.secure or address.is_loopback(uri.host)
+
+
+def shown_text(data: bytes) -> None:
+    """Cleaned text is one short line with nothing hidden, and stays as it is."""
+    raw = as_text(data)
+    limit = 1 + len(data) % 200
+    cleaned = text.clean(raw, limit)
+    assert len(cleaned) <= limit
+    assert "\n" not in cleaned
+    assert all(unicodedata.category(c) not in text._HIDDEN for c in cleaned)
+    assert text.clean(cleaned, limit) == cleaned
+    with suppress(UnicodeEncodeError):
+        clipped = text.clip_utf16(raw, limit)
+        assert raw.startswith(clipped)
+        assert text.utf16_units(clipped) <= limit
+
+
+_RECORD = record.encode_credentials(
+    record.Credentials(
+        password=SECRET,
+        device_key="A" * 43 + "=",
+        pending=record.Pending(change_id="ab" * 16, password="Pending-1"),
+        refused="expired",
+    )
+)
+
+TARGETS = [
+    Target("vault-record", vault_record, [_RECORD.encode()], weight=6),
+    Target(
+        "state-file",
+        memory,
+        [
+            msgspec.json.encode(
+                SavedState(
+                    old_valid_until=NOW.wall,
+                    clock_offset_s=3.5,
+                    console_url="https://console.example.com/",
+                    warned_session="2",
+                    warned_on=NOW.wall.date(),
+                )
+            ),
+            b'{"old_valid_until":"9999-12-31T23:59:59Z","clock_offset_s":1e11}',
+            b'{"old_valid_until":"0001-01-01T00:00:00Z","clock_offset_s":-1e11}',
+        ],
+        weight=2,
+    ),
+    Target(
+        "settings",
+        settings_file,
+        [
+            b'server = "wss://gw.example.com/gateway"\nuser = "tanaka"\nlanguage = "ja"\n',
+            b'proxy = "http://u:p@proxy.example.com:8080"\nallow_quit = false # no\n',
+            b"[table]\na = [1, 2.5e3, 2026-11-23T04:05:06Z, '''x''']\n",
+        ],
+        weight=2,
+    ),
+    Target(
+        "addresses",
+        addresses,
+        [
+            b"gw.example.com",
+            b"wss://[::1]:8443/gateway",
+            "ws://localhost/ゲート".encode(),
+            "日本.example".encode(),
+            b"https://console.example.com/login?x=y",
+            b"http://u:p@proxy:3128",
+        ],
+        weight=4,
+    ),
+    Target(
+        "shown-text",
+        shown_text,
+        [
+            "山田さんの PC \u202e\u200b\ufeff".encode(),
+            ("a" + "\u0301" * 40 + "\r\n2026-11-23 ERROR x").encode(),
+        ],
+        weight=4,
+    ),
+]

@@ -1,0 +1,261 @@
+"""Fuzz targets of the client: whatever a server or a proxy can say to it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from base64 import b64decode, b64encode
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from nacl.public import PrivateKey, SealedBox
+from scramp import ScramClient, ScramException
+from websockets.client import ClientProtocol
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHeaderValue, InvalidProxyStatus, InvalidStatus
+from websockets.frames import Frame
+from websockets.http11 import Response
+from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
+
+from agent.core import credentials as record
+from agent.core.classify import classify
+from agent.core.failure import Failure, Reason
+from fuzz.target import SECRET, Pieces, Target, as_text, glue, says_only
+from protocol import messages, sealing
+from protocol import scram as handshake
+
+VALID_UNTIL = datetime(2026, 12, 23, 3, 0, tzinfo=UTC)
+NONCE = "c-0123456789abcdefghij"
+KEY = b64encode(bytes(range(32))).decode()
+SALT = b64encode(b"0123456789abcdef").decode()
+
+WELCOME = (
+    '{"type":"welcome","scram":"v=QUJD","password":"old","server_time":"2026-11-23T04:05:06.789Z",'
+    '"valid_until":"2026-12-23T04:05:06.789Z","console_url":"https://console.example.com/"}'
+)
+FROM_SERVER = [
+    '{"type":"challenge","scram":"r=abc,s=QUJDREVGR0hJSktMTU5P,i=600000"}',
+    WELCOME,
+    '{"type":"rejected","reason":"throttled","retry_after_s":60}',
+    '{"type":"password_changed","change_id":"' + "ab" * 16 + '","sealed":"' + "A" * 96 + '",'
+    '"valid_until":"2026-12-23T04:05:06Z"}',
+    '{"type":"password_status","password":"current","server_time":"9999-12-31T23:59:59Z"}',
+    '{"type":"bye","reason":"shutting_down","retry_after_s":30}',
+    '{"type":"later","more":[[[[{"a":1e999}]]]]}',
+]
+
+
+def wire(data: bytes) -> None:
+    """Anything is a message that comes back as it was, or a MessageError that quotes nothing."""
+    for decode in (
+        messages.decode_from_server,
+        messages.decode_from_client,
+        messages.decode_sealed,
+    ):
+        try:
+            message = decode(data)
+        except messages.MessageError as exc:
+            says_only(
+                str(exc),
+                r"message of \d+ bytes, 16384 are allowed|malformed message( at \$[\w.]*)?"
+                r"|message that is not JSON|message of an unknown type",
+            )
+            assert exc.__cause__ is None
+        else:
+            again = messages.encode(message)
+            if len(again) <= messages.MAX_MESSAGE_BYTES:
+                assert decode(again) == message
+
+
+def scram(data: bytes) -> None:
+    """A challenge is refused, or answered as scramp answers it; only a right signature counts."""
+    parts = Pieces(data)
+    challenge, final = parts.text(), parts.text()
+    login = handshake.ClientLogin(user="tanaka", password=SECRET, nonce=NONCE)
+    login.first()
+    try:
+        proof = login.proof(challenge)
+    except handshake.MalformedMessage as exc:
+        says_only(str(exc), r"malformed challenge|unsafe iteration count|a challenge .*")
+    else:
+        assert f"r={NONCE}" in challenge
+        assert SECRET not in proof
+        other = ScramClient(["SCRAM-SHA-256"], "tanaka", SECRET, c_nonce=NONCE)
+        other.get_client_first()
+        with suppress(ScramException, ValueError, IndexError, KeyError):
+            other.set_server_first(challenge)
+            assert other.get_client_final() == proof
+    try:
+        login.verify(final)
+    except handshake.WrongServer:
+        pass
+    else:
+        raise AssertionError("a signature that nobody could make")
+
+
+def names(data: bytes) -> None:
+    """Any user name and password either begins a login or is refused for its characters."""
+    parts = Pieces(data)
+    user, password = parts.text(), as_text(parts.rest())
+    try:
+        login = handshake.ClientLogin(user=user, password=password, nonce=NONCE)
+    except handshake.UnusableCredentials as exc:
+        assert len(password) < 40 or password not in str(exc)
+    else:
+        assert login.first().startswith("n,,n=")
+        assert login.first().isprintable() or not user.isprintable()
+
+
+def sealed(data: bytes) -> None:
+    """A box opens to what is for this change and device, or SealError; also one sealed for us."""
+    key = PrivateKey(b64decode(KEY))
+    mine = sealing.device_id(sealing.public_key(KEY))
+    boxes = [
+        data.decode("utf-8", "replace"),
+        b64encode(data).decode(),
+        b64encode(SealedBox(key.public_key).encrypt(data)).decode(),
+    ]
+    for box in boxes:
+        message = messages.PasswordChanged(change_id="ab" * 16, sealed=box, valid_until=VALID_UNTIL)
+        try:
+            pending = record.open_push(message, KEY)
+        except sealing.SealError as exc:
+            says_only(str(exc), r"the sealed password (cannot be opened|belongs to another \w+)")
+        else:
+            plain = json.loads(data)
+            assert (plain["change_id"], plain["device_id"]) == ("ab" * 16, mine)
+            assert pending.password == plain["password"]
+            assert pending.password not in repr(pending) or len(pending.password) < 32
+
+
+def _upgrading() -> ClientProtocol:
+    protocol = ClientProtocol(
+        parse_uri("wss://gw.example.com/gateway"),
+        subprotocols=[Subprotocol(messages.SUBPROTOCOL)],
+        max_size=messages.MAX_MESSAGE_BYTES,
+        logger=_silent,
+    )
+    protocol.key = "AAAAAAAAAAAAAAAAAAAAAA=="
+    protocol.send_request(protocol.connect())
+    protocol.data_to_send()
+    return protocol
+
+
+_silent = logging.getLogger("fuzz.silent")
+_silent.setLevel(logging.CRITICAL)
+_UPGRADED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n"
+    b"Sec-WebSocket-Protocol: coconowork.v1\r\n\r\n"
+)
+
+
+def _is_sane(failure: Failure) -> None:
+    assert failure.reason is not Reason.INTERNAL, failure
+    assert failure.retry_after_s is None or 0 <= failure.retry_after_s <= 86_400
+    says_only(failure.detail, r"[A-Za-z0-9_ :]{0,80}")
+
+
+def http_answer(data: bytes) -> None:
+    """Whatever answers the upgrade: a reason a user can be told, made of types and numbers."""
+    protocol = _upgrading()
+    protocol.receive_data(data)
+    if protocol.handshake_exc is None:
+        protocol.receive_eof()
+    events = protocol.events_received()
+    if protocol.handshake_exc is not None:
+        _is_sane(classify(protocol.handshake_exc, proxy=bool(len(data) % 2)))
+    else:
+        assert any(isinstance(event, Response) for event in events)
+
+
+def frames(data: bytes) -> None:
+    """Frames after the upgrade: messages within the limit, or the connection fails by a code."""
+    protocol = _upgrading()
+    protocol.receive_data(_UPGRADED)
+    assert protocol.handshake_exc is None, protocol.handshake_exc
+    protocol.receive_data(data)
+    size = 0
+    for event in protocol.events_received():
+        if isinstance(event, Frame):
+            size = len(event.data) + (size if event.opcode == 0 else 0)
+            assert size <= messages.MAX_MESSAGE_BYTES
+    protocol.data_to_send()
+    protocol.receive_eof()
+    _is_sane(classify(protocol.close_exc, proxy=False))
+
+
+def retry_after(data: bytes) -> None:
+    """Any Retry-After and Date: seconds from 0 to a day, or none; from servers and proxies."""
+    parts = Pieces(data)
+    status = 100 + sum(parts.raw()) % 900
+    headers = Headers()
+    for name in ("Retry-After", "Date", "Retry-After"):
+        with suppress(InvalidHeaderValue):
+            headers[name] = parts.raw().decode("latin-1")
+    response = Response(status, "", headers, b"")
+    _is_sane(classify(InvalidProxyStatus(response), proxy=True))
+    _is_sane(classify(InvalidStatus(response), proxy=False))
+
+
+_DEVICE = sealing.device_id(sealing.public_key(KEY))
+_PLAIN = json.dumps({"change_id": "ab" * 16, "device_id": _DEVICE, "password": "New-Passw0rd"})
+
+TARGETS = [
+    Target(
+        "wire",
+        wire,
+        [*(each.encode() for each in FROM_SERVER), _PLAIN.encode()],
+        weight=8,
+        max_bytes=16_500,
+    ),
+    Target(
+        "scram",
+        scram,
+        [
+            glue(f"r={NONCE}server,s={SALT},i=600000", "v=QUJD"),
+            glue(f"r={NONCE}server,s={SALT},i=5000000,x=more", "e=other-error"),
+            glue(f"m=x,r={NONCE}s,s={SALT},i=600000", "v="),
+        ],
+        weight=8,
+    ),
+    Target(
+        "names", names, [glue("tanaka", "Passw0rd!"), glue("田中, =", "ｐａｓｓ\u00ad")], weight=2
+    ),
+    Target("sealed", sealed, [_PLAIN.encode(), b"A" * 96], weight=4),
+    Target(
+        "http-answer",
+        http_answer,
+        [
+            _UPGRADED,
+            b"HTTP/1.1 503 No\r\nRetry-After: 30\r\nContent-Length: 2\r\n\r\nno",
+            b"HTTP/1.1 302 Found\r\nLocation: ws://elsewhere/\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+            b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\n\r\n<html>",
+        ],
+        weight=6,
+    ),
+    Target(
+        "frames",
+        frames,
+        [
+            b"\x81\x02{}",
+            b"\x01\x01{\x80\x01}",
+            b"\x89\x00\x8a\x01a\x88\x02\x03\xe8",
+            b"\x81\x7e\x01\x00" + b"x" * 256,
+            b"\xc1\x02{}",
+        ],
+        weight=6,
+    ),
+    Target(
+        "retry-after",
+        retry_after,
+        [
+            glue(b"\x01", "30"),
+            glue(b"9", "Mon, 23 Nov 2026 09:00:00 GMT", "Mon, 23 Nov 2026 08:00:00 GMT"),
+            glue(b"x", "Mon, 32 Foo 99999 09:00:00 +9999", "-1"),
+        ],
+        weight=4,
+    ),
+]

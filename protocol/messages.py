@@ -1,0 +1,207 @@
+"""The wire, `coconowork.v1`: one frozen struct per message, to and from bytes.
+
+Both sides import this module. `docs/protocol.md` says what each message means.
+msgspec checks every field while it decodes, so whatever leaves `decode_*` is well formed.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+SUBPROTOCOL = "coconowork.v1"
+PATH = "/gateway"
+MAX_MESSAGE_BYTES = 16 * 1024
+MIN_ITERATIONS = 600_000
+"""PBKDF2 rounds below which a client answers no challenge (RFC 5802's `i`)."""
+MAX_ITERATIONS = 5_000_000
+"""PBKDF2 rounds above which a client answers no challenge: seconds of CPU."""
+
+Scram = Annotated[str, Meta(min_length=1, max_length=2048)]
+Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+PublicKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
+Label = Annotated[str, Meta(max_length=128)]
+UtcTime = Annotated[datetime, Meta(tz=True)]
+Seconds = Annotated[int, Meta(ge=0, le=86_400)]
+Days = Annotated[int, Meta(ge=0, le=36_500)]
+PasswordKind = Literal["current", "old"]
+
+
+class MessageError(Exception):
+    """The peer sent what `coconowork.v1` does not allow. The text never quotes the payload."""
+
+
+class UnknownMessage(MessageError):
+    """A well-formed message of a type that this version does not know."""
+
+
+class Message(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True, kw_only=True):
+    """Base of all messages; `type` on the wire is the struct's tag."""
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """Who connects: the PC as its owner would recognise it, and the key it opens pushes with."""
+
+    id: Hex32
+    public_key: PublicKey
+    name: Label
+    os: Label
+    version: Label
+
+
+# --- client to server
+
+
+class Hello(Message, frozen=True, tag="hello"):
+    """Begins a login, the first one or a further one on the same connection."""
+
+    scram: Scram
+    device: Device
+
+
+class Proof(Message, frozen=True, tag="proof"):
+    """SCRAM client-final."""
+
+    scram: Scram
+
+
+class Notice(Message, frozen=True, tag="notice"):
+    """What became of a warning about an old password at a sign-in."""
+
+    warning: Literal["shown", "suppressed", "failed"]
+    days_left: Days
+
+
+class UpdateFailed(Message, frozen=True, tag="update_failed"):
+    """A pushed password could not be taken; the client goes on with the one it has."""
+
+    change_id: Hex32
+    reason: Literal["vault", "unreadable", "refused"]
+
+
+# --- server to client
+
+
+class Challenge(Message, frozen=True, tag="challenge"):
+    """SCRAM server-first."""
+
+    scram: Scram
+
+
+class Welcome(Message, frozen=True, tag="welcome"):
+    """Login accepted. `valid_until` is there exactly when `password` is `old`."""
+
+    scram: Scram
+    password: PasswordKind
+    server_time: UtcTime
+    valid_until: UtcTime | None = None
+    console_url: Annotated[str, Meta(max_length=512)] | None = None
+
+    def __post_init__(self) -> None:
+        _check_deadline(self.password, self.valid_until)
+
+
+class Rejected(Message, frozen=True, tag="rejected"):
+    """Login refused, or a standing login has ended."""
+
+    reason: Literal["credentials", "expired", "disabled", "blocked", "throttled", "version"]
+    retry_after_s: Seconds | None = None
+
+
+class PasswordChanged(Message, frozen=True, tag="password_changed"):
+    """A new password for this device. `valid_until`: the end of the one it replaces."""
+
+    change_id: Hex32
+    sealed: Annotated[str, Meta(min_length=64, max_length=8192)]
+    valid_until: UtcTime
+    signature: PublicKey | None = None
+    """Made by `sealing.push_signature`. A client takes no push without it."""
+
+
+class PasswordStatus(Message, frozen=True, tag="password_status"):
+    """The password this connection logged in with has become old (or its end has moved)."""
+
+    password: PasswordKind
+    server_time: UtcTime
+    valid_until: UtcTime | None = None
+
+    def __post_init__(self) -> None:
+        _check_deadline(self.password, self.valid_until)
+
+
+class Bye(Message, frozen=True, tag="bye"):
+    """The server is about to close the connection."""
+
+    reason: Literal["superseded", "disabled", "blocked", "shutting_down"]
+    retry_after_s: Seconds | None = None
+
+
+class SealedPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What lies in `PasswordChanged.sealed`: bound to one change and one device."""
+
+    change_id: Hex32
+    device_id: Hex32
+    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+    def __repr__(self) -> str:
+        return f"SealedPassword(change_id={self.change_id!r})"
+
+
+ClientMessage = Hello | Proof | Notice | UpdateFailed
+ServerMessage = Challenge | Welcome | Rejected | PasswordChanged | PasswordStatus | Bye
+
+_encoder = msgspec.json.Encoder()
+_from_client: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
+_from_server: msgspec.json.Decoder[ServerMessage] = msgspec.json.Decoder(ServerMessage)
+_sealed = msgspec.json.Decoder(SealedPassword)
+
+
+def encode(message: ClientMessage | ServerMessage | SealedPassword) -> bytes:
+    """JSON in UTF-8, without line breaks."""
+    return _encoder.encode(message)
+
+
+def decode_from_client(data: bytes) -> ClientMessage:
+    """Raise MessageError for anything but one client message of at most 16 KiB."""
+    return _decode(_from_client, data)
+
+
+def decode_from_server(data: bytes) -> ServerMessage:
+    """Raise MessageError for anything but one server message of at most 16 KiB.
+
+    UnknownMessage marks a type of a later minor version, which a client passes over.
+    """
+    return _decode(_from_server, data)
+
+
+def decode_sealed(data: bytes) -> SealedPassword:
+    """Raise MessageError for anything but the plaintext of a sealed password."""
+    return _decode(_sealed, data)
+
+
+_T = TypeVar("_T")
+
+
+def _decode(decoder: msgspec.json.Decoder[_T], data: bytes) -> _T:
+    if len(data) > MAX_MESSAGE_BYTES:
+        raise MessageError(f"message of {len(data)} bytes, {MAX_MESSAGE_BYTES} are allowed")
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError as exc:
+        # msgspec's text may quote the input; the path that ends it holds our own names only.
+        path = re.search(r"`(\$[\w.]*)`\Z", str(exc))
+        where = f" at {path[1]}" if path else ""
+        if str(exc).startswith("Invalid value") and where == " at $.type":
+            raise UnknownMessage("message of an unknown type") from None
+        raise MessageError(f"malformed message{where}") from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        raise MessageError("message that is not JSON") from None
+
+
+def _check_deadline(password: PasswordKind, valid_until: datetime | None) -> None:
+    if (password == "old") != (valid_until is not None):
+        raise ValueError("`valid_until` belongs to `old` and to nothing else")

@@ -1,0 +1,148 @@
+"""Wakes gateways when something about a user has changed, exactly when that is committed.
+
+A wake-up carries the user's id and nothing else: who hears it reads the database and works out
+what to tell the clients. So a late or doubled wake-up does no harm, and no secret travels. The
+database decides which bus it is: on SQLite all is one process; on PostgreSQL, NOTIFY in the
+changing transaction reaches the gateways of all nodes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from django.db import DatabaseError, connection, transaction
+
+from server import config, metrics
+from server.cluster import database
+
+if TYPE_CHECKING:
+    import psycopg
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "coconowork"
+RETRY_SECONDS = (0.2, 5.0)
+"""From the first to the longest pause between tries to connect again."""
+
+Listener = Callable[[int | None], None]
+"""Called with the user's id on the loop that listens; must return at once and not raise.
+
+None means that wake-ups may have been lost: everybody has to be looked at."""
+
+
+def publish(user_id: int) -> None:
+    """Wake the gateways for this user. Call it inside the changing transaction."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, str(user_id)])
+    else:
+        transaction.on_commit(lambda: _local.deliver(user_id))
+
+
+def listening(listener: Listener) -> AbstractAsyncContextManager[None]:
+    """`async with listening(listener)`: it hears what is committed from the entry to the exit.
+
+    The entry raises DatabaseError.
+    """
+    return _remote(listener) if config.current().is_postgresql else _local.listening(listener)
+
+
+class _Local:
+    """Reaches the listeners of this process."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._listeners: list[Callable[[int], object]] = []
+
+    def deliver(self, user_id: int) -> None:
+        with self._lock:
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener(user_id)
+
+    @asynccontextmanager
+    async def listening(self, listener: Listener) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+
+        def hop(user_id: int) -> None:
+            with suppress(RuntimeError):  # the loop was closed just now
+                loop.call_soon_threadsafe(listener, user_id)
+
+        with self._lock:
+            self._listeners.append(hop)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._listeners.remove(hop)
+
+
+_local = _Local()
+
+
+@asynccontextmanager
+async def _remote(listener: Listener) -> AsyncIterator[None]:
+    """LISTEN on a connection of its own, on this loop: a thread would wait for the interpreter.
+
+    Raise DatabaseError when it cannot begin.
+    """
+    import psycopg
+
+    try:
+        opened = await _connect()
+    except psycopg.Error as exc:
+        raise DatabaseError(str(exc)) from exc
+    task = asyncio.create_task(_listen_for_ever(opened, listener))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def _connect() -> psycopg.AsyncConnection[Any]:
+    import psycopg
+
+    parameters: dict[str, Any] = database.parameters(config.current())
+    opened = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
+    try:
+        await opened.execute(f"LISTEN {CHANNEL}")
+    except BaseException:
+        await opened.close()
+        raise
+    return opened
+
+
+async def _listen_for_ever(opened: psycopg.AsyncConnection[Any], listener: Listener) -> None:
+    import psycopg
+
+    while True:
+        try:
+            async with opened:
+                async for wake_up in opened.notifies():
+                    if wake_up.payload.isascii() and wake_up.payload.isdigit():
+                        listener(int(wake_up.payload))
+        except psycopg.Error as exc:
+            log.warning("wake-ups do not come in any more: %s", type(exc).__name__)
+        opened = await _connect_again()
+        metrics.bus_reconnects.inc()
+        log.warning("wake-ups come in again; all who wait here are looked at")
+        listener(None)
+
+
+async def _connect_again() -> psycopg.AsyncConnection[Any]:
+    import psycopg
+
+    pause, longest = RETRY_SECONDS
+    while True:
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, longest)
+        try:
+            return await _connect()
+        except psycopg.Error as exc:
+            log.debug("no wake-ups yet: %s", exc)

@@ -1,0 +1,113 @@
+"""`backup`: a copy of the SQLite database, whole and of one moment, while the server runs.
+
+PostgreSQL brings programs of its own. `restore.py` is the way back; docs/backup.md tells both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from server import config
+from server.commands.serve import StartError
+from server.config import Config
+
+LOCK_SECONDS = 20
+"""How long to wait for whoever holds the database alone."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The settings say which database."""
+    parser.add_argument("file", type=Path, help="where to put the copy; must not exist yet")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Copy; the exit code. Raise ConfigError or StartError."""
+    save(sqlite_path(config.load()), arguments.file)
+    print(f"{arguments.file}: {arguments.file.stat().st_size} bytes")
+    return 0
+
+
+def sqlite_path(settings: Config) -> Path:
+    """The database file. Raise StartError for a database that is none."""
+    if settings.is_postgresql:
+        raise StartError("for PostgreSQL, use pg_dump and pg_restore (docs/backup.md)")
+    return settings.database_path
+
+
+def save(database: Path, target: Path) -> None:
+    """Copy `database` to the new file `target`, readable by its owner only.
+
+    Changes may go on meanwhile. `target` is there only when it is whole and on the disk.
+    Raise StartError.
+    """
+    with draft_beside(target) as draft:
+        copy(database, draft)
+        try:
+            os.link(draft, target)  # unlike a rename, it never takes the place of a file
+        except FileExistsError:
+            raise StartError(f"{target}: there is such a file already") from None
+        flush_folder(target.parent)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy in one read transaction, which holds up no writer, and check the copy.
+
+    Raise StartError.
+    """
+    try:
+        with closing(open_reading(source)) as old, closing(sqlite3.connect(target)) as new:
+            old.backup(new)
+            new.execute("PRAGMA journal_mode=DELETE")  # so that the copy is this one file
+            [answer] = new.execute("PRAGMA quick_check(1)").fetchone()
+            if answer != "ok":
+                raise StartError(f"{source}: the database is damaged: {answer}")
+            new.execute("SELECT 1 FROM console_user LIMIT 1")
+    except sqlite3.Error as exc:
+        raise StartError(f"{source}: no database of this server, or damaged: {exc}") from None
+    with target.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def open_reading(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing. Raise StartError when there is no such file."""
+    if not path.is_file():
+        raise StartError(f"{path}: there is no such file")
+    address = f"{path.absolute().as_uri()}?mode=rw"  # a reader of a WAL takes part in it
+    connection = sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS)
+    connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+@contextmanager
+def draft_beside(path: Path) -> Iterator[Path]:
+    """A new file in the folder of `path`, for its owner only; gone afterwards unless renamed.
+
+    Raise StartError for what goes wrong with files meanwhile.
+    """
+    draft: Path | None = None
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        draft = Path(name)
+        os.close(descriptor)
+        yield draft
+    except OSError as exc:
+        raise StartError(f"{exc.filename or path}: {exc.strerror}") from None
+    finally:
+        if draft is not None:
+            draft.unlink(missing_ok=True)
+
+
+def flush_folder(folder: Path) -> None:
+    """A new name is on the disk when its folder is."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

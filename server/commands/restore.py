@@ -1,0 +1,103 @@
+"""`restore`: makes a copy that `backup` has made the database of a server that is stopped.
+
+The database before is kept beside it. What was done since the copy is undone, and shown: people's
+PCs may have newer passwords than the server then knows (docs/backup.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from server import config
+from server.commands.backup import copy, draft_beside, flush_folder, open_reading, sqlite_path
+from server.commands.serve import StartError
+
+_SIDE_FILES = ("-wal", "-shm", "-journal")
+"""What SQLite leaves beside a database that nobody closed."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The settings say which database."""
+    parser.add_argument("file", type=Path, help="a copy that `backup` has made")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Restore and say what that undoes; the exit code. Raise ConfigError or StartError."""
+    database = sqlite_path(config.load())
+    kept = put_back(arguments.file, database)
+    print(f"{database}: restored from {arguments.file}")
+    if kept is None:
+        return 0
+    print(f"{kept}: the database before")
+    try:
+        events = events_since(arguments.file, kept)
+    except sqlite3.Error as exc:
+        print(f"It cannot be read, so what was done since the backup is not known: {exc}")
+        return 0
+    print(f"Done since the backup, and undone by this: {len(events)}")
+    for event in events:
+        print(f"  {event}")
+    return 0
+
+
+def put_back(backup: Path, database: Path) -> Path | None:
+    """Replace `database` by the copy `backup`, in one step; where the one before is kept.
+
+    Raise StartError, with nothing changed, when `backup` is no whole copy or the database is in
+    use.
+    """
+    try:
+        database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as exc:
+        raise StartError(f"{exc.filename}: {exc.strerror}") from None
+    with draft_beside(database) as draft:
+        copy(backup, draft)
+        kept = _keep(database) if database.exists() else None
+        draft.rename(database)
+        flush_folder(database.parent)
+    return kept
+
+
+def events_since(backup: Path, before: Path) -> list[str]:
+    """What the audit trail of `before` has and that of `backup` has not yet, a line each.
+
+    Raise sqlite3.Error when `before` cannot be read.
+    """
+    with closing(open_reading(backup)) as old, closing(open_reading(before)) as new:
+        [last] = old.execute("SELECT coalesce(max(id), 0) FROM console_auditevent").fetchone()
+        rows = new.execute(
+            "SELECT at, action, actor_name, subject_name FROM console_auditevent"
+            " WHERE id > ? ORDER BY id",
+            [last],
+        ).fetchall()
+    return [
+        f"{at[:19]} UTC  {what}  {actor or '-'} -> {whom or '-'}" for at, what, actor, whom in rows
+    ]
+
+
+def _keep(database: Path) -> Path:
+    """A second name for the database that will be replaced."""
+    _be_alone(database)
+    kept = database.with_name(f"{database.name}.{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
+    for suffix in _SIDE_FILES:  # only those of a database that could not be opened are still there
+        side = database.with_name(database.name + suffix)
+        if side.exists():
+            side.rename(kept.with_name(kept.name + suffix))
+    os.link(database, kept)
+    return kept
+
+
+def _be_alone(database: Path) -> None:
+    """Put into the file what still lies beside it. Raise StartError when somebody has it open."""
+    with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection:
+        try:
+            # Whoever has the file open holds a lock that lets nobody else change its journal.
+            connection.execute("PRAGMA journal_mode=DELETE")
+        except sqlite3.DatabaseError as exc:
+            if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise StartError(f"{database}: in use; stop the server first") from None

@@ -1,0 +1,371 @@
+"""`serve`: the gateway on the main loop and the console in a thread, until a signal says stop.
+
+Or one of them only, when several processes share a PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
+
+import django
+import uvicorn
+from django.core.management import call_command
+
+from protocol.messages import PATH
+from server import config, loop, metrics
+from server.cluster import database
+from server.cluster.database import DatabaseProblem
+from server.config import Config
+from server.console.http import protocol
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from server.gateway.server import Gateway
+
+log = logging.getLogger(__name__)
+
+START_SECONDS = 30
+STOP_SECONDS = 5
+STOP_AT_LATEST_SECONDS = 30.0
+"""Longer than any statement may take. Only a database that stands still keeps a stop for so long,
+and its threads cannot be told to give up."""
+BACKLOG = 128
+"""Browsers that the kernel keeps waiting. asyncio tries, and logs, so often in a row when no file
+descriptor is left, which with uvicorn's 2,048 keeps a core busy."""
+
+
+class StartError(Exception):
+    """The server cannot start; the text says why and what to do about it."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `serve` takes; each option goes before the setting of its name."""
+    parser.add_argument(
+        "--only",
+        dest="role",
+        choices=["gateway", "console"],
+        help="run one of them (both); several processes need PostgreSQL",
+    )
+    parser.add_argument("--host", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--port", help="of the console (8080); 0 takes a free one")
+    parser.add_argument("--gateway-port", help="that clients connect to (8081); 0 likewise")
+    parser.add_argument("--tls-cert", metavar="FILE", help="certificate with its chain (PEM)")
+    parser.add_argument("--tls-key", metavar="FILE", help="its key (PEM)")
+    parser.add_argument(
+        "--behind-proxy",
+        dest="trusted_proxies",
+        metavar="NETWORK[,NETWORK]",
+        help="TLS ends in a proxy there, such as 10.0.0.0/8",
+    )
+    parser.add_argument("--public-url", help="where people reach the console, https://…")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code. Raise ConfigError or StartError."""
+    settings = config.load(
+        **{name: value for name, value in vars(arguments).items() if name != "command"}
+    )
+    check_exposure(settings)
+    if settings.role != "both" and not settings.is_postgresql:
+        raise StartError(
+            f"--only {settings.role} needs a database that several processes can share: "
+            "set `database` to postgresql://user@host/name"
+        )
+    tls = tls_context(settings)
+    _allow_many_connections()
+    with ExitStack() as stack:
+        if settings.metrics:
+            _serve_metrics(settings.metrics, stack)
+        listener = None
+        if settings.runs_console:
+            listener = listen(settings.host, settings.port, option="--port")
+            settings = replace(settings, port=listener.getsockname()[1])
+        prepare(settings)
+        stack.callback(database.let_go)
+        with asyncio.Runner(loop_factory=loop.new_loop) as runner:
+            return runner.run(_serve(settings, listener, tls))
+
+
+def _serve_metrics(address: str, stack: ExitStack) -> None:
+    host, port = config.split_address(address)
+    try:
+        port = stack.enter_context(metrics.served(host, port))
+    except OSError as exc:
+        raise cannot_listen(host, port, exc, option="the setting `metrics`") from None
+    print(f"metrics  http://{host}:{port}/metrics", flush=True)
+
+
+def _allow_many_connections() -> None:
+    """Each takes a file descriptor, of which programs may have few unless they ask for more."""
+    if sys.platform != "win32":
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def check_exposure(settings: Config) -> None:
+    """Raise StartError for an address that others reach while nothing encrypts."""
+    if bool(settings.tls_cert) != bool(settings.tls_key):
+        raise StartError("--tls-cert and --tls-key belong together")
+    encrypted = settings.tls_cert or settings.trusted_proxies
+    exposed = not config.is_loopback(settings.host)
+    if exposed and not encrypted:
+        raise StartError(
+            f"{settings.host} can be reached from other machines, and nothing would encrypt: "
+            "give --tls-cert and --tls-key, or --behind-proxy when a proxy in front ends TLS"
+        )
+    if exposed and not settings.public_url:
+        raise StartError("--public-url is needed: where do people reach the console?")
+    if settings.public_url.startswith("https:") and not encrypted:
+        raise StartError(
+            "people reach the console by https, but nothing here ends TLS: give --tls-cert and "
+            "--tls-key, or --behind-proxy with the address of the proxy that does"
+        )
+
+
+def tls_context(settings: Config) -> ssl.SSLContext | None:
+    """For the gateway; None without a certificate. Raise StartError."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.num_tickets = 0  # no client resumes a session, and tickets are a fifth of a handshake
+    try:
+        context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    except OSError as exc:  # ssl.SSLError is one
+        raise StartError(f"{settings.tls_cert}, {settings.tls_key}: {exc}") from None
+    return context
+
+
+def listen(host: str, port: int, *, option: str) -> socket.socket:
+    """A bound socket. Raise StartError, naming `option`, when there can be none."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server(address[:2], family=family)
+    except OSError as exc:
+        raise cannot_listen(host, port, exc, option=option) from None
+
+
+def cannot_listen(host: str, port: int, exc: OSError, *, option: str) -> StartError:
+    """What to tell about a port that cannot be had."""
+    if exc.errno == errno.EADDRINUSE:
+        return StartError(f"port {port} is in use by another program; choose one with {option}")
+    return StartError(f"cannot listen on {host} port {port}: {exc.strerror or exc}")
+
+
+def prepare(settings: Config) -> None:
+    """Set up logging, Django and the database. Raise StartError."""
+    os.umask(0o077)  # database and secret key are for this user only
+    config.use(settings)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
+    set_up_logging(settings.log_level)
+    from django.db import DatabaseError
+
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        if not settings.is_postgresql:
+            settings.database_path.parent.mkdir(parents=True, exist_ok=True)
+        database.check(settings)
+        django.setup()
+        with database.one_at_a_time():
+            call_command("migrate", verbosity=0, interactive=False)
+            call_command("clearsessions")
+    except DatabaseProblem as exc:
+        raise StartError(str(exc)) from None
+    except OSError as exc:
+        raise StartError(f"{exc.filename or settings.data_dir}: {exc.strerror}") from None
+    except DatabaseError as exc:
+        raise StartError(database.explain(exc, settings)) from None
+
+
+def set_up_logging(level: str) -> None:
+    """To standard error. Libraries that log what passes over the wire never do so in detail."""
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    for name in ("websockets", "uvicorn", "asyncio", "django"):
+        logging.getLogger(name).setLevel(max(logging.INFO, logging.getLevelName(level.upper())))
+    # Anybody can send a wrong Host header; a traceback for each would bury all else.
+    logging.getLogger("django.security.DisallowedHost").setLevel(logging.CRITICAL)
+
+
+class Console:
+    """`with Console(listener, settings)`: serves the pages from a thread of its own."""
+
+    def __init__(self, listener: socket.socket, settings: Config) -> None:
+        """`prepare` must have been called. `listener` is closed at the end."""
+        self._listener = listener
+        trusted = [str(network) for network in settings.trusted_proxies]
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                "server.console.asgi:application",
+                loop="asyncio",
+                http=protocol(settings.trusted_proxies),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=bool(trusted),
+                forwarded_allow_ips=trusted,
+                ssl_certfile=settings.tls_cert,
+                ssl_keyfile=settings.tls_key,
+                timeout_graceful_shutdown=STOP_SECONDS,
+                backlog=BACKLOG,
+            )
+        )
+        self._thread = threading.Thread(target=self._run, name="console")
+        self._on_end: Callable[[], object] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Return once it serves. Raise StartError when the pages cannot be served."""
+        self._thread.start()
+        for _ in range(START_SECONDS * 20):
+            self._thread.join(timeout=0.05)
+            if self._server.started or not self._thread.is_alive():
+                break
+        if not self._server.started:
+            self._server.should_exit = True
+            raise StartError("the console did not start; the log says why")
+
+    def stop(self) -> None:
+        """Finish what is under way, for a few seconds, and end."""
+        self._on_end = None
+        self._server.should_exit = True
+        self._thread.join()
+
+    def on_end(self, callback: Callable[[], object]) -> None:
+        """Call `callback`, on the console's thread, should the console end by itself."""
+        self._on_end = callback
+
+    def _run(self) -> None:
+        try:
+            self._server.run(sockets=[self._listener])
+        except SystemExit:
+            log.error("the console could not start")  # noqa: TRY400 - uvicorn has said why
+        finally:
+            self._listener.close()
+            if self._on_end is not None:
+                self._on_end()
+
+
+async def _serve(
+    settings: Config, listener: socket.socket | None, tls: ssl.SSLContext | None
+) -> int:
+    from django.db import DatabaseError
+
+    from server.gateway.store import Unavailable
+
+    stop: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    _end_on_signals(stop)
+    async with AsyncExitStack() as stack:
+        said = []
+        if listener is not None:
+            await asyncio.to_thread(_compare_secret_key)
+            console = Console(listener, settings)
+            stack.push_async_callback(asyncio.to_thread, console.stop)
+            await asyncio.to_thread(console.start)
+            console.on_end(lambda: stop.get_loop().call_soon_threadsafe(_end, stop, 1))
+            said.append(f"console  {settings.console_url}/")
+        if settings.runs_gateway:
+            # It stops first: ten thousand clients are not to wait for a page's last request.
+            gateway = _gateway(settings, tls)
+            try:
+                await stack.enter_async_context(gateway)
+            except OSError as exc:
+                raise cannot_listen(
+                    settings.host, settings.gateway_port, exc, option="--gateway-port"
+                ) from None
+            except (DatabaseError, Unavailable) as exc:
+                raise StartError(database.explain(exc.__cause__ or exc, settings)) from None
+            scheme = "wss" if tls else "ws"
+            said.append(f"gateway  {scheme}://{settings.host}:{gateway.port}{PATH}")
+        loop.tune()
+        print(*said, sep="\n", flush=True)
+        code = await stop
+        _end_at_the_latest()
+        return code
+
+
+def _end_at_the_latest() -> None:
+    """This process is gone in time. What is under way then ends as it would in a power cut."""
+
+    def give_up() -> None:
+        log.error("something, such as the database, keeps the server from stopping; it is cut off")
+        os._exit(1)
+
+    timer = threading.Timer(STOP_AT_LATEST_SECONDS, give_up)
+    timer.daemon = True
+    timer.start()
+
+
+def _compare_secret_key() -> None:
+    from django.db import connections
+
+    from server.cluster.heartbeat import compare_secret_key
+
+    compare_secret_key()
+    connections.close_all()
+
+
+def _gateway(settings: Config, tls: ssl.SSLContext | None) -> Gateway:
+    from server.cluster.heartbeat import default_name
+    from server.gateway.server import Gateway
+    from server.gateway.session import Limits
+
+    knows_console = settings.runs_console or settings.public_url
+    return Gateway(
+        host=settings.host,
+        port=settings.gateway_port,
+        name=settings.gateway_name or default_name(settings.gateway_port),
+        console_url=settings.console_url if knows_console else None,
+        tls=tls,
+        trusted_proxies=settings.trusted_proxies,
+        min_client_version=settings.min_client_version,
+        limits=Limits(
+            per_address=settings.connections_per_address,
+            unproven_per_address=settings.connections_per_address // 10,
+        ),
+    )
+
+
+def _end_on_signals(stop: asyncio.Future[int]) -> None:
+    loop = stop.get_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, _end, stop, 0)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(_end, stop, 0))
+
+
+def _end(stop: asyncio.Future[int], code: int) -> None:
+    if not stop.done():
+        stop.set_result(code)

@@ -1,0 +1,194 @@
+"""What the control channel promises, as tests; nothing of a platform is in here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from agent.control import MAX_LINE_BYTES, ask, open_channel
+from agent.paths import Paths, find_paths
+from agent.ports import ChannelBusy, ChannelError, ControlChannel, Request
+from tests.support.places import ROOT
+
+HOLDER = """
+import asyncio, sys
+from agent.control import open_channel
+from agent.paths import find_paths
+async def handle(request):
+    return {"from": "holder"}
+asyncio.run(open_channel(find_paths({"COCONOWORK_HOME": sys.argv[1]})).serve(
+    handle, claimed=lambda: print("claimed", flush=True)))
+"""
+
+
+async def echo(request: Request) -> Request:
+    return {"echo": request}
+
+
+@asynccontextmanager
+async def serving(
+    channel: ControlChannel, handle: Callable[[Request], object] = echo
+) -> AsyncIterator[asyncio.Task[None]]:
+    """`channel` claimed and answering, until the end of the block."""
+    claimed = asyncio.Event()
+    task = asyncio.ensure_future(channel.serve(handle, claimed=claimed.set))  # type: ignore[arg-type] # a coroutine function
+    waiting = asyncio.ensure_future(claimed.wait())
+    try:
+        await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED, timeout=10)
+        if task.done():
+            task.result()
+        assert claimed.is_set()
+        yield task
+    finally:
+        waiting.cancel()
+        task.cancel()
+        with suppress(asyncio.CancelledError, ChannelBusy):
+            await task
+
+
+class ChannelContract:
+    """`raw` sends bytes past `ask` and returns what comes back until the peer hangs up.
+
+    `touch` connects and goes away at once.
+    """
+
+    @pytest.fixture
+    def paths(self, tmp_path: Path) -> Paths:
+        return find_paths({"COCONOWORK_HOME": str(tmp_path / "home")})
+
+    async def raw(self, paths: Paths, data: bytes) -> bytes:
+        raise NotImplementedError
+
+    async def touch(self, paths: Paths) -> None:
+        raise NotImplementedError
+
+    async def test_answers(self, paths: Paths) -> None:
+        """A request comes as it was sent, the answer likewise, in any script."""
+        async with serving(open_channel(paths)):
+            request = {"command": "login", "user": "田中", "n": [1, None, 2.5]}
+            assert await ask(paths, request, timeout_s=10) == {"echo": request}
+            assert await ask(paths, {}, timeout_s=10) == {"echo": {}}
+
+    async def test_nobody_there(self, paths: Paths) -> None:
+        """Without a client the answer is a clear error at once, before and after."""
+        with pytest.raises(ChannelError):
+            await ask(paths, {}, timeout_s=10)
+        async with serving(open_channel(paths)):
+            await ask(paths, {}, timeout_s=10)
+        with pytest.raises(ChannelError):
+            await ask(paths, {}, timeout_s=10)
+
+    async def test_only_one_claims_it(self, paths: Paths) -> None:
+        """The second is told so, and the first goes on; after its end another can be first."""
+        async with serving(open_channel(paths)):
+            with pytest.raises(ChannelBusy):
+                await open_channel(paths).serve(echo, claimed=lambda: pytest.fail("claimed"))
+            assert await ask(paths, {"a": 1}, timeout_s=10) == {"echo": {"a": 1}}
+        async with serving(open_channel(paths)):
+            assert await ask(paths, {"a": 2}, timeout_s=10) == {"echo": {"a": 2}}
+
+    async def test_profiles_are_apart(self, paths: Paths, tmp_path: Path) -> None:
+        """Each COCONOWORK_HOME has a client of its own."""
+        other = find_paths({"COCONOWORK_HOME": str(tmp_path / "other")})
+        async with serving(open_channel(paths)), serving(open_channel(other)):
+            assert await ask(other, {}, timeout_s=10) == {"echo": {}}
+
+    async def test_a_killed_client_is_no_obstacle(self, paths: Paths) -> None:
+        """What a client leaves behind when it is killed does not keep the next one out."""
+        home = str(paths.config_file.parent)
+        command = [sys.executable, "-c", HOLDER, home]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as holder:  # noqa: ASYNC220
+            assert holder.stdout is not None
+            assert await asyncio.to_thread(holder.stdout.readline)
+            assert await ask(paths, {}, timeout_s=10) == {"from": "holder"}
+            with pytest.raises(ChannelBusy):
+                await open_channel(paths).serve(echo, claimed=lambda: pytest.fail("claimed"))
+            holder.kill()
+            await asyncio.to_thread(holder.wait)
+        async with serving(open_channel(paths)):
+            assert await ask(paths, {}, timeout_s=10) == {"echo": {}}
+
+    @pytest.mark.parametrize(
+        "data",
+        [b"garbage\n", b"[1]\n", b'"text"\n', b"\xff\xfe\n", b"{" * 9000 + b"\n", b"\n"],
+        ids=["text", "list", "string", "bytes", "depth", "empty"],
+    )
+    async def test_hangs_up_on_garbage(self, paths: Paths, data: bytes) -> None:
+        """Without an answer, and for this peer only."""
+        async with serving(open_channel(paths)):
+            assert await self.raw(paths, data) == b""
+            assert await ask(paths, {}, timeout_s=10) == {"echo": {}}
+
+    async def test_hangs_up_on_a_long_line(self, paths: Paths) -> None:
+        """More than 16 KiB are not taken, with or without an end."""
+        async with serving(open_channel(paths)):
+            assert await self.raw(paths, b"x" * (MAX_LINE_BYTES + 4096)) == b""
+            with pytest.raises(ChannelError):
+                await ask(paths, {"x": "y" * MAX_LINE_BYTES}, timeout_s=10)
+            full = {"x": "y" * (MAX_LINE_BYTES - 40)}
+            assert await ask(paths, full, timeout_s=10) == {"echo": full}
+
+    async def test_peers_that_come_and_go(self, paths: Paths) -> None:
+        """Whoever hangs up before anybody has looked does the channel no harm."""
+        for _ in range(5):
+            async with serving(open_channel(paths)):
+                await self.touch(paths)
+                for _ in range(30):
+                    await self.touch(paths)
+                assert await ask(paths, {}, timeout_s=10) == {"echo": {}}
+
+    async def test_many_at_once(self, paths: Paths) -> None:
+        """Each asker gets the answer to its own question."""
+        async with serving(open_channel(paths)):
+            answers = await asyncio.gather(*(ask(paths, {"n": n}, timeout_s=20) for n in range(12)))
+        assert answers == [{"echo": {"n": n}} for n in range(12)]
+
+    async def test_a_slow_command_holds_up_nobody(self, paths: Paths) -> None:
+        """While one command takes its time, others are answered; its asker gives up in time."""
+        release = asyncio.Event()
+
+        async def handle(request: Request) -> Request:
+            if request.get("slow"):
+                await release.wait()
+            return {"ok": True}
+
+        async with serving(open_channel(paths), handle):
+            with pytest.raises(ChannelError):
+                await ask(paths, {"slow": True}, timeout_s=0.5)
+            assert await ask(paths, {}, timeout_s=10) == {"ok": True}
+            release.set()
+
+    async def test_a_defect_is_answered_and_logged_without_the_request(
+        self, paths: Paths, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A command that fails ends neither the channel nor a secret's privacy."""
+
+        async def handle(request: Request) -> Request:
+            raise ValueError(request["password"])
+
+        caplog.set_level(logging.DEBUG)
+        async with serving(open_channel(paths), handle):
+            answer = await ask(paths, {"password": "hidden-word"}, timeout_s=10)
+            assert answer == {"error": "internal"}
+        assert "ValueError" in caplog.text
+        assert "hidden-word" not in caplog.text
+
+    async def test_the_last_answer_gets_out(self, paths: Paths) -> None:
+        """Whoever tells the client to quit hears that it was heard."""
+        tasks: list[asyncio.Task[None]] = []
+
+        async def handle(request: Request) -> Request:
+            tasks[0].cancel()
+            await asyncio.sleep(0.1)
+            return {"ok": True}
+
+        async with serving(open_channel(paths), handle) as task:
+            tasks.append(task)
+            assert await ask(paths, {"command": "quit"}, timeout_s=10) == {"ok": True}

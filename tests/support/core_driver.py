@@ -1,0 +1,399 @@
+"""Everything around one Machine, in memory: a server, a vault, timers, a network and two clocks.
+
+The server's side of SCRAM is scramp's, the boxes are really sealed. Nothing happens by itself:
+`run` performs what is outstanding, in the order in which the real runtime would, `hold` keeps
+kinds of it back, and `kill` leaves nothing but what is durable.
+"""
+
+from __future__ import annotations
+
+import itertools
+from base64 import b64decode, b64encode
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Literal
+
+from nacl.public import PublicKey, SealedBox
+
+from agent.core import effects as do
+from agent.core import events as ev
+from agent.core.credentials import Credentials, Identity
+from agent.core.effects import Effect
+from agent.core.events import Event, Instant, SignInKind, Timer
+from agent.core.failure import Failure, Reason, failure_of
+from agent.core.machine import HostInfo, Machine
+from agent.core.saved_state import SavedState
+from agent.core.state import State
+from agent.core.view import View
+from protocol import messages as msg
+from protocol.scram import ScramError
+from protocol.sealing import new_device_key
+from tests.support import core_promises as promises
+from tests.support.core_gateway import Account, Session
+
+HOME = Identity(server="wss://gw.example.com/gateway", user="tanaka")
+OTHER = Identity(server="wss://gw.example.com/gateway", user="suzuki")
+P1, P2, P3, WRONG = "Passw0rd!", "Second-2nd", "Third+3rd", "Wrong-000"
+GRACE = timedelta(days=30)
+BEGIN = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
+
+Kind = Literal["vault", "proof", "connect", "server", "toast"]
+KINDS: tuple[Kind, ...] = ("vault", "proof", "connect", "toast", "server")
+
+
+class Killed(Exception):
+    """The process is gone, in the middle of whatever it did."""
+
+
+class World:
+    """One machine and all that it talks to."""
+
+    def __init__(
+        self,
+        *,
+        stored: str | None = P1,
+        identity: Identity | None = HOME,
+        local: tzinfo = UTC,
+        kill_at: int | None = None,
+    ) -> None:
+        self.accounts = {
+            "tanaka": Account("tanaka", P1),
+            "suzuki": Account("suzuki", P1),
+        }
+        self.home = self.accounts["tanaka"]
+        self.server_now, self.steady = BEGIN, 1000.0
+        self.pc_error = timedelta(0)
+        self.online, self.impostor, self.throttle_s, self.toast_fails = True, False, 0, False
+        self.vault: dict[Identity, Credentials] = {}
+        self.vault_reason: Reason | None = None
+        """While it is set, the vault fails with it."""
+        self.memory: dict[Identity, SavedState] = {}
+        self.settings = identity
+        if identity is not None and stored is not None:
+            self.vault[identity] = Credentials(password=stored, device_key=new_device_key())
+
+        self.hold: set[Kind] = set()
+        self.performed: list[Effect] = []
+        self.notices: list[msg.Notice] = []
+        self.failed: list[msg.UpdateFailed] = []
+        self.tried: list[str] = []
+        """Passwords that a proof was sent for, in order."""
+        self.proven: set[tuple[str, str]] = set()
+        """User and password that the server has accepted."""
+        self.refused: set[tuple[str, str]] = set()
+        """User and password that the client was told are refused; they may not be sent again."""
+        self.answering: dict[int, tuple[str, str]] = {}
+        """By connection: what the last proof was made with."""
+        self.replies: dict[int, Reason | None] = {}
+        self.kill_at = kill_at
+        self.actions = 0
+        self._requests = itertools.count(1)
+        self._nonces = itertools.count(1)
+        self._changes = itertools.count(1)
+        self._local = local
+        self._proofs: dict[int, str] = {}
+        self._fresh()
+
+    # --- the process
+
+    def _fresh(self) -> None:
+        self.vault_jobs: deque[do.ReadVault | do.WriteVault | do.DeleteFromVault | do.SaveState]
+        self.vault_jobs = deque()
+        self.proof_jobs: deque[do.ComputeProof] = deque()
+        self.connect_jobs: deque[do.Connect] = deque()
+        self.toast_jobs: deque[do.ShowWarning] = deque()
+        self.inbox: deque[Event] = deque()
+        self.sessions: dict[int, Session] = {}
+        self.timers: dict[Timer, float] = {}
+        self.warning: int | None = None
+        surroundings = HostInfo(
+            device_name="PC-4711",
+            os="Windows 11",
+            version="0.1.0",
+            random=lambda: 0.5,
+            nonce=lambda: f"c-{next(self._nonces):020}",
+            local=self._local,
+        )
+        memory = self.memory.get(self.settings, SavedState()) if self.settings else SavedState()
+        self.machine = Machine(surroundings, self.settings, memory)
+
+    def kill(self) -> None:
+        """End the process at once and prepare the next; what is durable stays."""
+        self.kill_at = None
+        self.answering.clear()
+        # What was not durable yet may be sent once more.
+        self.refused = {
+            (identity.user, word)
+            for identity, record in self.vault.items()
+            for word, refused in (
+                (record.password, record.refused is not None),
+                *([(record.pending.password, record.pending.refused)] if record.pending else []),
+            )
+            if refused and (identity.user, word) in self.refused
+        }
+        self._fresh()
+
+    def start(self) -> list[Effect]:
+        """The first event of a run, and all that follows from it."""
+        return self.tell(ev.Started())
+
+    def restart(self) -> list[Effect]:
+        """Kill and start."""
+        self.kill()
+        return self.start()
+
+    @property
+    def now(self) -> Instant:
+        return Instant(self.server_now + self.pc_error, self.steady)
+
+    @property
+    def state(self) -> State:
+        return self.machine.state
+
+    @property
+    def view(self) -> View:
+        return self.machine.view(self.now)
+
+    @property
+    def session(self) -> Session:
+        """The connection that stands."""
+        return next(each for each in reversed(self.sessions.values()) if not each.closed)
+
+    def handle(self, event: Event) -> list[Effect]:
+        """Give `event` to the machine and perform what it answers, at once or later."""
+        self._count()
+        effects = self.machine.handle(event, self.now)
+        promises.hold(self, event, effects)
+        for effect in effects:
+            self._count()
+            self.performed.append(effect)
+            self._perform(effect)
+        return effects
+
+    def tell(self, event: Event) -> list[Effect]:
+        """`handle`, then `run`; all effects of it."""
+        begin = len(self.performed)
+        self.handle(event)
+        self.run()
+        return self.performed[begin:]
+
+    def run(self) -> None:
+        """Perform what is outstanding, until nothing is left but what is held back."""
+        for _ in range(500):
+            for kind in KINDS:
+                if kind not in self.hold and self.step(kind):
+                    break
+            else:
+                return
+        raise AssertionError("the client and the server go round in circles")
+
+    def step(self, kind: Kind) -> bool:
+        """Perform the oldest outstanding thing of a kind; whether there was one."""
+        match kind:
+            case "vault" if self.vault_jobs:
+                self._count()
+                event = self._store(self.vault_jobs.popleft())
+                if event is not None:
+                    self.handle(event)
+            case "proof" if self.proof_jobs:
+                self.handle(self._derive(self.proof_jobs.popleft()))
+            case "connect" if self.connect_jobs:
+                self._connect(self.connect_jobs.popleft())
+            case "toast" if self.toast_jobs:
+                self._show(self.toast_jobs.popleft())
+            case "server" if self.inbox:
+                self._deliver(self.inbox.popleft())
+            case _:
+                return False
+        return True
+
+    def release(self, *kinds: Kind) -> None:
+        """Hold these no longer, and run."""
+        self.hold.difference_update(kinds)
+        self.run()
+
+    # --- the user, the network, the time
+
+    def ask(self, make: Callable[[int], Event]) -> int:
+        """A request of the user's; `replies` has the answer under this number."""
+        number = next(self._requests)
+        self.tell(make(number))
+        return number
+
+    def sign_in(self, password: str, identity: Identity = HOME) -> int:
+        self.refused.discard((identity.user, password))
+        return self.ask(lambda number: ev.LoginRequested(number, identity, password))
+
+    def log_out(self) -> int:
+        return self.ask(ev.LogoutRequested)
+
+    def come(self, session: str = "s1", kind: SignInKind = SignInKind.SIGN_IN) -> list[Effect]:
+        """The user comes to the desktop."""
+        return self.tell(ev.SignedIn(session, kind))
+
+    def cut(self) -> None:
+        """The network drops every connection."""
+        for session in self.sessions.values():
+            session.close(Failure(Reason.CONNECTION_LOST))
+        self.run()
+
+    def change(self, password: str, *, push: bool = True) -> str:
+        """The user changes the password in the console; the id of the change."""
+        self.refused.discard(("tanaka", password))
+        account, change_id = self.home, f"{next(self._changes):032x}"
+        account.retired.insert(0, (account.password, self.server_now + GRACE))
+        account.password = password
+        account.pushes.clear()
+        for session in self.sessions.values():
+            if push and session.account is account and not session.closed:
+                assert session.device is not None
+                account.pushes[session.device.id] = (
+                    change_id,
+                    self.seal(password, change_id, session.device),
+                )
+        for session in list(self.sessions.values()):
+            session.refresh()
+        self.run()
+        return change_id
+
+    @staticmethod
+    def seal(password: str, change_id: str, device: msg.Device) -> str:
+        plain = msg.SealedPassword(change_id=change_id, device_id=device.id, password=password)
+        box = SealedBox(PublicKey(b64decode(device.public_key)))
+        return b64encode(box.encrypt(msg.encode(plain))).decode()
+
+    def advance(self, duration: timedelta | float) -> None:
+        """Let time pass: timers fire when they are due, old passwords end."""
+        seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
+        end = self.steady + seconds
+        for _ in range(2000):
+            timer = min(self.timers, key=lambda each: self.timers[each], default=None)
+            due = min(self.timers[timer] if timer else end, end)
+            self.server_now += timedelta(seconds=max(0.0, due - self.steady))
+            self.steady = max(self.steady, due)
+            for session in list(self.sessions.values()):
+                session.refresh()
+            self.run()
+            if timer is not None and self.timers.get(timer, end + 1) <= self.steady:
+                del self.timers[timer]
+                self.tell(ev.TimerFired(timer))
+            elif self.steady >= end:
+                return
+        raise AssertionError("timers fire without end")
+
+    def sleep(self, duration: timedelta) -> None:
+        """The PC sleeps: what was due fires once, afterwards."""
+        self.server_now += duration
+        self.steady += duration.total_seconds()
+        for session in list(self.sessions.values()):
+            session.refresh()
+        for timer in [each for each, due in self.timers.items() if due <= self.steady]:
+            if self.timers.pop(timer, None) is not None:
+                self.tell(ev.TimerFired(timer))
+
+    # --- performing
+
+    def _count(self) -> None:
+        self.actions += 1
+        if self.kill_at is not None and self.actions > self.kill_at:
+            raise Killed
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case do.ReadVault() | do.WriteVault() | do.DeleteFromVault() | do.SaveState():
+                self.vault_jobs.append(effect)
+            case do.SaveIdentity(identity):
+                self.settings = identity
+            case do.Connect():
+                self.connect_jobs.append(effect)
+            case do.Disconnect(number):
+                self.connect_jobs = deque(j for j in self.connect_jobs if j.connection != number)
+                if number in self.sessions:
+                    self.sessions[number].closed = True
+            case do.Send(number, message):
+                if isinstance(message, msg.Proof):
+                    self._note_proof(number)
+                if number in self.sessions:
+                    self.sessions[number].hear(message)
+            case do.ComputeProof():
+                self.proof_jobs.append(effect)
+            case do.StartTimer(timer, delay_s):
+                assert delay_s > 0
+                self.timers[timer] = self.steady + delay_s
+            case do.StopTimer(timer):
+                self.timers.pop(timer, None)
+            case do.ShowWarning():
+                self.toast_jobs.append(effect)
+            case do.WithdrawWarning():
+                self.warning = None
+            case do.Reply(request, failure):
+                assert request not in self.replies, "answered twice"
+                self.replies[request] = failure
+
+    def _store(
+        self, job: do.ReadVault | do.WriteVault | do.DeleteFromVault | do.SaveState
+    ) -> Event | None:
+        match job:
+            case do.SaveState(identity, memory):
+                self.memory[identity] = memory
+                return None
+            case do.ReadVault() if self.vault_reason:
+                return ev.VaultUnreadable(self.vault_reason)
+            case do.ReadVault(identity):
+                return ev.VaultRead(self.vault.get(identity))
+            case do.WriteVault(step=step) | do.DeleteFromVault(step=step) if self.vault_reason:
+                return None if step is None else ev.VaultWriteFailed(step, self.vault_reason)
+            case do.WriteVault(identity, record, step):
+                lost = promises.works(self, identity, self.vault.get(identity))
+                self.vault[identity] = record
+                assert not lost or promises.works(self, identity, record), (
+                    "the last working password"
+                )
+                return ev.VaultWritten(step)
+            case do.DeleteFromVault(identity, delete_step):
+                assert delete_step is not None or identity != self.settings
+                self.vault.pop(identity, None)
+                return None if delete_step is None else ev.VaultWritten(delete_step)
+        raise AssertionError(job)
+
+    def _note_proof(self, number: int) -> None:
+        session = self.sessions.get(number)
+        if session is None or session.closed or session.hello is None:
+            return
+        user = session.hello.scram.partition("n=")[2].partition(",")[0]
+        self.tried.append(self._proofs[number])
+        self.answering[number] = (user, self._proofs[number])
+        assert self.answering[number] not in self.refused, "a refused password is sent again"
+
+    def _derive(self, job: do.ComputeProof) -> Event:
+        self._proofs[job.connection] = job.handshake._password
+        try:
+            return ev.ProofReady(job.connection, job.handshake.proof(job.challenge))
+        except ScramError as exc:
+            return ev.ProofRefused(job.connection, failure_of(exc))
+
+    def _connect(self, job: do.Connect) -> None:
+        if self.online:
+            self.sessions[job.connection] = Session(self, job.connection)
+            self.handle(ev.Connected(job.connection))
+        else:
+            self.handle(ev.Disconnected(job.connection, Failure(Reason.UNREACHABLE)))
+
+    def _show(self, job: do.ShowWarning) -> None:
+        if self.toast_fails:
+            self.handle(ev.WarningFailed(job.days_left))
+        else:
+            self.warning = job.days_left
+            self.handle(ev.WarningShown(job.days_left))
+
+    def _deliver(self, event: Event) -> None:
+        match event:
+            case ev.Received(number, msg.Rejected(reason="credentials" | "expired")):
+                # Late words are not heard; `expired` may be about the login that stands.
+                heard = number == self.machine._link.number
+                if heard and number in self.answering and self.sessions[number].account is None:
+                    self.refused.add(self.answering[number])
+            case ev.Received(number, msg.Challenge()):
+                self.answering.pop(number, None)
+        self.handle(event)

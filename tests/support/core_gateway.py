@@ -1,0 +1,206 @@
+"""The server around the machine: accounts, scramp's side of SCRAM, and one object a connection."""
+
+from __future__ import annotations
+
+import functools
+from base64 import b64encode
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+from scramp import ScramException, ScramMechanism
+
+from agent.core import events as ev
+from agent.core.failure import Failure, Reason
+from protocol import messages as msg
+from protocol.sealing import push_signature
+
+if TYPE_CHECKING:
+    from tests.support.core_driver import World
+
+SALTS = {"tanaka": b"salt of tanaka", "suzuki": b"salt of suzuki"}
+
+_mechanism = ScramMechanism("SCRAM-SHA-256")
+
+
+@functools.cache
+def _verifier(password: str, salt: bytes) -> tuple[bytes, bytes, bytes, int]:
+    made = _mechanism.make_auth_info(password, iteration_count=msg.MIN_ITERATIONS, salt=salt)
+    return (made[0], made[1], made[2], made[3])
+
+
+@dataclass
+class Account:
+    """One user on the server. `retired` has the old passwords with their ends."""
+
+    name: str
+    password: str
+    retired: list[tuple[str, datetime]] = field(default_factory=list)
+    pushes: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """By device id: change id and sealed box, until proven or given up."""
+    says: str | None = None
+    """`disabled` or `blocked`, told when the proof was right."""
+
+    def standing(self, password: str, now: datetime) -> tuple[msg.PasswordKind, datetime | None]:
+        """What `password` is good for. Raise KeyError when it is not."""
+        if password == self.password:
+            return "current", None
+        for old, until in self.retired:
+            if old == password and now < until:
+                return "old", until
+        raise KeyError(password)
+
+
+class Session:
+    """The server's side of one connection."""
+
+    def __init__(self, world: World, number: int) -> None:
+        self._world = world
+        self.number = number
+        self.account: Account | None = None
+        self.password = ""
+        self.device: msg.Device | None = None
+        self.told: tuple[msg.PasswordKind, datetime | None] = ("current", None)
+        self.pushed: set[str] = set()
+        self._first: tuple[str, Account | None, str] | None = None
+        self._device: msg.Device | None = None
+        self.hello: msg.Hello | None = None
+        self._refusals = 0
+        self.closed = False
+
+    def say(self, message: msg.ServerMessage) -> None:
+        if not self.closed:
+            self._world.inbox.append(ev.Received(self.number, message))
+
+    def close(self, failure: Failure | None = None) -> None:
+        if not self.closed:
+            self.closed = True
+            failure = failure or Failure(Reason.PROTOCOL, detail="closed with 1008")
+            self._world.inbox.append(ev.Disconnected(self.number, failure))
+
+    def hear(self, message: msg.ClientMessage) -> None:
+        """Answer as docs/protocol.md says."""
+        if self.closed:
+            return
+        match message:
+            case msg.Hello(scram=first, device=device):
+                self._device, self.hello = device, message
+                user = first.partition("n=")[2].partition(",")[0]
+                self._first = (first, self._world.accounts.get(user), f"s-{self.number}")
+                if self._world.throttle_s:
+                    self.say(msg.Rejected(reason="throttled", retry_after_s=self._world.throttle_s))
+                    self.close()
+                else:
+                    self.say(msg.Challenge(scram=self._serve("unknown!")[1]))
+            case msg.Proof(scram=final):
+                self._prove(final)
+            case msg.Notice() | msg.UpdateFailed() if self.account is None:
+                self.close()  # nothing else may come before a login
+            case msg.Notice():
+                self._world.notices.append(message)
+            case msg.UpdateFailed():
+                self._world.failed.append(message)
+                assert self.device is not None
+                if self.account and self.account.pushes.get(self.device.id, ("",))[0] == (
+                    message.change_id
+                ):
+                    del self.account.pushes[self.device.id]
+
+    def _serve(self, password: str) -> tuple[object, str]:
+        assert self._first is not None
+        first, account, nonce = self._first
+        salt = SALTS.get(account.name, b"made-up salt") if account else b"made-up salt"
+        server = _mechanism.make_server(lambda _: _verifier(password, salt), s_nonce=nonce)
+        server.set_client_first(first)
+        return server, str(server.get_server_first())
+
+    def _prove(self, final: str) -> None:
+        assert self._first is not None
+        account = self._first[1]
+        candidates = [account.password, *(old for old, _ in account.retired)] if account else []
+        for password in candidates:
+            server, _ = self._serve(password)
+            try:
+                server.set_client_final(final)  # type: ignore[attr-defined] # untyped library
+            except ScramException:
+                continue
+            assert account is not None
+            self._log_in(account, password, str(server.get_server_final()))  # type: ignore[attr-defined] # untyped library
+            return
+        self._refuse("credentials")
+
+    def _refuse(self, reason: Literal["credentials", "expired", "disabled", "blocked"]) -> None:
+        self._refusals += 1
+        self.say(msg.Rejected(reason=reason))
+        if reason != "credentials" or self._refusals >= 3:
+            self.close()
+
+    def _log_in(self, account: Account, password: str, final: str) -> None:
+        try:
+            kind, until = account.standing(password, self._world.server_now)
+        except KeyError:
+            self._refuse("expired")
+            return
+        if account.says is not None:
+            self._refuse(account.says)  # type: ignore[arg-type] # of two
+            return
+        self.account, self.password, self.told = account, password, (kind, until)
+        self.device = self._device
+        assert self.device is not None
+        self._refusals = 0
+        self.pushed.clear()
+        self._world.proven.add((account.name, password))
+        if self._world.impostor:
+            final = "v=" + b64encode(bytes(32)).decode()
+        self.say(
+            msg.Welcome(
+                scram=final,
+                password=kind,
+                valid_until=until,
+                server_time=self._world.server_now,
+                console_url="https://console.example.com/",
+            )
+        )
+        if kind == "current":
+            account.pushes.pop(self.device.id, None)
+        else:
+            self.push()
+
+    def push(self) -> bool:
+        """Send what is kept for this device and was not sent since the login; whether it was."""
+        if not (self.account and self.device and self.told[1]):
+            return False
+        change, sealed = self.account.pushes.get(self.device.id, ("", ""))
+        if not change or change in self.pushed:
+            return False
+        self.pushed.add(change)
+        self.say(self.signed(change, sealed, self.told[1]))
+        return True
+
+    def signed(self, change: str, sealed: str, until: datetime) -> msg.PasswordChanged:
+        """A push as the server signs it for the login that stands."""
+        assert self.account is not None
+        server_key = _verifier(self.password, SALTS[self.account.name])[2]
+        signature = push_signature(server_key, change_id=change, sealed=sealed)
+        return msg.PasswordChanged(
+            change_id=change, sealed=sealed, valid_until=until, signature=signature
+        )
+
+    def refresh(self) -> None:
+        """Bring a waiting client to where its user is now."""
+        if self.account is None or self.closed:
+            return
+        before = self.told
+        try:
+            self.told = self.account.standing(self.password, self._world.server_now)
+        except KeyError:
+            self.say(msg.Rejected(reason="expired"))
+            self.close()
+            return
+        if not self.push() and self.told != before:
+            password, until = self.told
+            self.say(
+                msg.PasswordStatus(
+                    password=password, valid_until=until, server_time=self._world.server_now
+                )
+            )

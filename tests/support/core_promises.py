@@ -1,0 +1,45 @@
+"""What holds at every moment, whatever happens. driver.py asks after each event."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from agent.core import effects as do
+from agent.core.credentials import Credentials, Identity
+from agent.core.effects import Effect
+from agent.core.events import Event
+
+if TYPE_CHECKING:
+    from tests.support.core_driver import World
+
+SECRETS = ["Passw0rd!", "Second-2nd", "Third+3rd", "Wrong-000"]
+
+
+def hold(world: World, event: Event, effects: list[Effect]) -> None:
+    """No secret in anything that could be logged; only proven passwords are stored."""
+    parts = [vars(part) for part in vars(world.machine).values() if hasattr(part, "__dict__")]
+    shown = f"{event!r} {effects!r} {world.view!r} {vars(world.machine)!r} {parts!r}"
+    secrets = [*SECRETS, *(record.device_key for record in world.vault.values())]
+    for secret in secrets:
+        assert secret not in shown, f"a secret in {type(event).__name__}"
+    for effect in effects:
+        if isinstance(effect, do.WriteVault):
+            before = world.vault.get(effect.identity)
+            known = {before.password} if before else set()
+            known |= {word for user, word in world.proven if user == effect.identity.user}
+            assert effect.record.password in known, "stored without proof"
+
+
+def works(world: World, identity: Identity, record: Credentials | None) -> bool:
+    """Whether a client that starts with `record` would get in."""
+    if record is None:
+        return False
+    words = [] if record.refused else [record.password]
+    words += [record.pending.password] if record.pending and not record.pending.refused else []
+    account = world.accounts[identity.user]
+    for word in words:
+        with suppress(KeyError):
+            account.standing(word, world.server_now)
+            return True
+    return False

@@ -1,0 +1,222 @@
+"""In-memory adapters that do what the ports promise and remember what was asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from gettext import NullTranslations
+from threading import Condition, Event
+
+from agent.core.credentials import (
+    Credentials,
+    CredentialsError,
+    Identity,
+    decode_credentials,
+    encode_credentials,
+)
+from agent.core.events import NetworkChanged, SignedIn, SignInKind
+from agent.core.failure import Reason
+from agent.core.saved_state import SavedState
+from agent.core.view import Command, View
+from agent.ports import ToastError, VaultError
+
+
+class FakeVault:
+    """Keeps what a keyring would: the encoded text. `failure` makes every call fail."""
+
+    def __init__(self) -> None:
+        self.entries: dict[Identity, str] = {}
+        self.failure: Reason | None = None
+        self.write_failures: list[Reason | None] = []
+        """What the next writes do, one each: None succeeds."""
+        self.writes: list[tuple[Identity, Credentials]] = []
+
+    def read(self, identity: Identity) -> Credentials | None:
+        self._check()
+        text = self.entries.get(identity)
+        if text is None:
+            return None
+        try:
+            return decode_credentials(text)
+        except CredentialsError as exc:
+            raise VaultError(Reason.VAULT_BROKEN, str(exc)) from None
+
+    def write(self, identity: Identity, record: Credentials) -> None:
+        try:
+            text = encode_credentials(record)
+        except CredentialsError as exc:
+            raise VaultError(Reason.VAULT_BROKEN, str(exc)) from None
+        self._check()
+        if self.write_failures and (reason := self.write_failures.pop(0)) is not None:
+            raise VaultError(reason, "as the test wants it")
+        self.entries[identity] = text
+        self.writes.append((identity, record))
+
+    def delete(self, identity: Identity) -> None:
+        self._check()
+        self.entries.pop(identity, None)
+
+    def close(self) -> None:
+        """Nobody is ever asked here."""
+
+    def _check(self) -> None:
+        if self.failure is not None:
+            raise VaultError(self.failure, "as the test wants it")
+
+
+class FakeMemoryStore:
+    """`failure` is raised by `save`."""
+
+    def __init__(self) -> None:
+        self.memories: dict[Identity, SavedState] = {}
+        self.failure: OSError | None = None
+
+    def load(self, identity: Identity) -> SavedState:
+        return self.memories.get(identity, SavedState())
+
+    def save(self, identity: Identity, memory: SavedState) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.memories[identity] = memory
+
+
+class FakeTray:
+    """`run` blocks as the real one does; `wait_for` waits for a view to be shown."""
+
+    def __init__(self) -> None:
+        self.views: list[View] = []
+        self.balloons: list[tuple[str, str]] = []
+        self.failure: ToastError | None = None
+        self._changed = Condition()
+        self._on_command: Callable[[Command], None] | None = None
+        self._stopped = Event()
+
+    def run(self, on_command: Callable[[Command], None]) -> None:
+        with self._changed:
+            self._on_command = on_command
+            self._changed.notify_all()
+        self._stopped.wait()
+
+    def show(self, view: View) -> None:
+        with self._changed:
+            self.views.append(view)
+            self._changed.notify_all()
+
+    def balloon(self, title: str, text: str) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.balloons.append((title, text))
+
+    def translate(self, translations: NullTranslations) -> None:
+        self.translations = translations
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def pick(self, command: Command, *, timeout_s: float = 10) -> None:
+        """What a click does. Raise TimeoutError when `run` is not called in time."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._on_command is not None, timeout_s):
+                raise TimeoutError("the tray is not running")
+        assert self._on_command is not None
+        self._on_command(command)
+
+    def wait_for(self, wanted: Callable[[View], bool], *, timeout_s: float = 10) -> View:
+        """The newest view, once it is wanted. Raise TimeoutError with what was shown instead."""
+        with self._changed:
+            if not self._changed.wait_for(
+                lambda: bool(self.views) and wanted(self.views[-1]), timeout_s
+            ):
+                raise TimeoutError(f"not shown; last were {self.views[-3:]}")
+            return self.views[-1]
+
+
+class FakeToaster:
+    """Shows at once; `failure` is what becomes of every toast instead."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[str, str]] = []
+        self.withdrawn = 0
+        self.closed = False
+        self.failure: ToastError | None = None
+        self._on_click: Callable[[], None] | None = None
+
+    def show(
+        self,
+        title: str,
+        text: str,
+        *,
+        on_done: Callable[[Exception | None], None],
+        on_click: Callable[[], None],
+    ) -> None:
+        if self.failure is None:
+            self.shown.append((title, text))
+            self._on_click = on_click
+        on_done(self.failure)
+
+    def withdraw(self) -> None:
+        self.withdrawn += self._on_click is not None
+        self._on_click = None
+
+    def close(self) -> None:
+        self.withdraw()
+        self.closed = True
+
+    def click(self) -> None:
+        """What the user's click on the toast does; nothing when there is none."""
+        if self._on_click is not None:
+            self._on_click()
+
+
+class FakeSignInWatcher:
+    """Reports what the test says; `name` is the logon session."""
+
+    def __init__(self, name: str = "session-1") -> None:
+        self.name = name
+        self._emit: Callable[[SignedIn | NetworkChanged], None] | None = None
+
+    def session(self) -> str:
+        return self.name
+
+    def start(self, emit: Callable[[SignedIn | NetworkChanged], None]) -> None:
+        self._emit = emit
+
+    def stop(self) -> None:
+        self._emit = None
+
+    def sign_in(self, name: str, kind: SignInKind = SignInKind.SIGN_IN) -> None:
+        """Somebody comes to the desktop in the session `name`."""
+        self.name = name
+        self.report(SignedIn(name, kind))
+
+    def report(self, event: SignedIn | NetworkChanged) -> None:
+        if self._emit is not None:
+            self._emit(event)
+
+
+class FakeDialogs:
+    """Counts what was brought up."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.status_shown = 0
+        self.about_shown = 0
+        self.views: list[View] = []
+        self.closed = 0
+
+    def ask_password(self) -> None:
+        self.asked += 1
+
+    def show_status(self) -> None:
+        self.status_shown += 1
+
+    def show_about(self) -> None:
+        self.about_shown += 1
+
+    def refresh(self, view: View) -> None:
+        self.views.append(view)
+
+    def translate(self, translations: NullTranslations) -> None:
+        self.translations = translations
+
+    def close(self) -> None:
+        self.closed += 1

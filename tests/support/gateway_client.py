@@ -1,0 +1,126 @@
+"""A small client of the gateway for tests, on scramp and PyNaCl but none of the agent's code."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from base64 import b64decode, b64encode
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from nacl.public import PrivateKey, SealedBox
+from scramp import ScramClient
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from protocol import messages
+
+_T = TypeVar("_T")
+DEADLINE_S = 15
+
+
+def new_key() -> PrivateKey:
+    return PrivateKey.generate()
+
+
+def describe(key: PrivateKey, *, name: str = "PC-1", version: str = "1.2.3") -> messages.Device:
+    """What a client says of itself in `hello`."""
+    raw = bytes(key.public_key)
+    return messages.Device(
+        id=hashlib.sha256(raw).digest()[:16].hex(),
+        public_key=b64encode(raw).decode(),
+        name=name,
+        os="Windows 11",
+        version=version,
+    )
+
+
+class Client:
+    """`async with Client(port) as client`; then `log_in`, `expect`, `closed`."""
+
+    def __init__(
+        self, port: int, *, key: PrivateKey | None = None, scheme: str = "ws", **extra: Any
+    ) -> None:
+        self.key = key or new_key()
+        self.device = describe(self.key)
+        self._url = f"{scheme}://127.0.0.1:{port}{messages.PATH}"
+        self._extra = extra
+        self.socket: ClientConnection
+
+    async def __aenter__(self) -> Self:
+        self.socket = await connect(
+            self._url,
+            subprotocols=[messages.SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
+            compression=None,
+            proxy=None,
+            **self._extra,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.socket.close()
+
+    async def send(self, message: messages.ClientMessage) -> None:
+        await self.socket.send(messages.encode(message).decode())
+
+    async def receive(self) -> messages.ServerMessage:
+        async with asyncio.timeout(DEADLINE_S):
+            text = await self.socket.recv()
+        assert isinstance(text, str)
+        return messages.decode_from_server(text.encode())
+
+    async def expect(self, kind: type[_T]) -> _T:
+        message = await self.receive()
+        assert isinstance(message, kind), message
+        return message
+
+    async def begin(self, username: str, password: str) -> tuple[ScramClient, messages.Challenge]:
+        """Send `hello` and take the challenge."""
+        scram = ScramClient(["SCRAM-SHA-256"], username, password)
+        await self.send(messages.Hello(scram=scram.get_client_first(), device=self.device))
+        return scram, await self.expect(messages.Challenge)
+
+    async def prove(self, scram: ScramClient, challenge: messages.Challenge) -> None:
+        scram.set_server_first(challenge.scram)
+        final = await asyncio.to_thread(scram.get_client_final)
+        await self.send(messages.Proof(scram=final))
+
+    async def try_log_in(
+        self, username: str, password: str
+    ) -> messages.Welcome | messages.Rejected:
+        """A whole login; checks the server's signature."""
+        scram, challenge = await self.begin(username, password)
+        await self.prove(scram, challenge)
+        answer = await self.receive()
+        if isinstance(answer, messages.Welcome):
+            scram.set_server_final(answer.scram)
+            return answer
+        assert isinstance(answer, messages.Rejected), answer
+        return answer
+
+    async def log_in(self, username: str, password: str) -> messages.Welcome:
+        answer = await self.try_log_in(username, password)
+        assert isinstance(answer, messages.Welcome), answer
+        return answer
+
+    async def closed(self) -> int:
+        """Wait until the server has closed, with nothing more to say; its close code."""
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                surprise = await self.socket.recv()
+        except ConnectionClosed:
+            assert self.socket.close_code is not None
+            return self.socket.close_code
+        raise AssertionError(surprise)
+
+    def open(self, sealed: str) -> dict[str, str]:
+        """What lies in a sealed box for this device."""
+        opened = json.loads(SealedBox(self.key).decrypt(b64decode(sealed)))
+        assert isinstance(opened, dict)
+        return opened

@@ -1,0 +1,70 @@
+"""nginx and haproxy, as docs/operations.md sets them up."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.support.places import ROOT
+
+PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
+PROXIES = ("nginx", "haproxy")
+
+
+def program(name: str) -> str:
+    """Where it is. Raise RuntimeError when it is not installed."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
+    if found is None:
+        raise RuntimeError(f"{name} is missing: .ci/packages test")
+    return found
+
+
+def command(
+    proxy: str,
+    folder: Path,
+    *,
+    port: int,
+    gateways: Sequence[int],
+    consoles: Sequence[int],
+    certificate: Path,
+    limits: Mapping[str, str],
+) -> list[str]:
+    """What starts it on this port of 127.0.0.1, before two gateways and two consoles.
+
+    Only addresses, paths and what `limits` names differ from the page. `certificate` holds the
+    chain and its key.
+    """
+    [text] = re.findall(rf"^```{proxy}\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    addresses = {
+        f"10.0.0.2{machine}:{port_there}": f"127.0.0.1:{ports[machine - 1]}"
+        for port_there, ports in ((8081, gateways), (8080, consoles))
+        for machine in (1, 2)
+    }
+    if proxy == "nginx":
+        places = "".join(
+            f"{name}_temp_path {folder}/{name};"
+            for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        own = {
+            "listen 443": f"listen 127.0.0.1:{port}",
+            "coconowork.example": "127.0.0.1",
+            "/etc/coconowork/tls/fullchain.pem": str(certificate),
+            "/etc/coconowork/tls/privkey.pem": str(certificate),
+            "http {": "http { access_log off; " + places,
+        }
+    else:
+        own = {
+            "bind :443": f"bind 127.0.0.1:{port}",
+            "/etc/coconowork/tls/haproxy.pem": str(certificate),
+        }
+    for old, new in {**addresses, **own, **limits}.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    file = folder / f"{proxy}.conf"
+    file.write_text(text)
+    if proxy == "haproxy":
+        return [program(proxy), "-db", "-f", str(file)]
+    options = f"daemon off; pid {folder}/pid; error_log stderr;"
+    return [program(proxy), "-e", "stderr", "-c", str(file), "-g", options]

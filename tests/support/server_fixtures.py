@@ -1,0 +1,178 @@
+"""Sets up the server for the tests: Django on an SQLite file, users, and a gateway.
+
+With TEST_DATABASE=postgresql in the environment it is a PostgreSQL of the tests' own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import django
+import pytest
+from django.apps import apps
+from django.core.management import call_command
+from django.db import connection
+
+from server import clock, config
+from server.cluster.database import let_go
+from tests.support.pbkdf2 import derived_once
+
+if TYPE_CHECKING:
+    from server.console.models import Account, Device, User
+    from server.gateway.server import Gateway
+
+_T = TypeVar("_T")
+
+if not apps.ready:
+    # At import, because test modules import models.
+    _folder = Path(tempfile.mkdtemp(prefix="coconowork-tests-"))
+    atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+    _url = None
+    if os.environ.get("TEST_DATABASE") == "postgresql":
+        from tests.support.postgres import running_postgres
+
+        _server = running_postgres()
+        _url = _server.__enter__().new_database()
+        atexit.register(_server.__exit__, None, None, None)
+    config.use(config.load({}, data_dir=_folder, database=_url))
+    os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
+    django.setup(set_prefix=False)
+
+P1, P2, P3 = "Passw0rd!", "Second-2nd", "Third+3rd"
+SALT = b"a salt for tests"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hash_once() -> Iterator[None]:
+    with derived_once():
+        yield
+
+
+@pytest.fixture(scope="session")
+def database(_hash_once: None) -> Iterator[None]:
+    call_command("migrate", verbosity=0)
+    yield
+    let_go()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def account(database: None) -> Account:
+    from server.console.models import Account
+
+    return Account.objects.create(name=f"account {next(_numbers)}")
+
+
+@pytest.fixture
+def make_user(account: Account) -> Callable[..., User]:
+    """`make_user(password=P1, **fields)`: a saved user with a name of its own."""
+    from server.console.hashers import ITERATIONS, format_verifier, hash_password
+    from server.console.models import User
+
+    def make(password: str = P1, **fields: object) -> User:
+        verifier = hash_password(password, salt=SALT, iterations=ITERATIONS)
+        user = User(
+            account=account, username=f"user{next(_numbers)}", password=format_verifier(verifier)
+        )
+        for name, value in fields.items():
+            setattr(user, name, value)
+        user.save()
+        return user
+
+    return make
+
+
+@pytest.fixture
+def user(make_user: Callable[..., User]) -> User:
+    return make_user()
+
+
+@pytest.fixture
+def administrator(make_user: Callable[..., User]) -> User:
+    from server.console.models import User
+
+    return make_user(role=User.Role.ADMINISTRATOR)
+
+
+def live_gateway() -> str:
+    """The name of a gateway that is alive, without a process, for as long as tests run."""
+    from django.db.models.functions import Now
+
+    from server.console.models import Gateway
+
+    name = "of the tests"
+    tomorrow = Now() + timedelta(days=1)
+    Gateway.objects.update_or_create(name=name, defaults={"started_at": Now(), "seen_at": tomorrow})
+    return name
+
+
+@pytest.fixture
+def make_device() -> Callable[..., Device]:
+    """`make_device(user, key, waiting=True, **fields)`: a device as the gateway leaves it."""
+    from server.console.models import Device
+    from tests.support.gateway_client import describe, new_key
+
+    def make(user: User, *, waiting: bool = True, **fields: object) -> Device:
+        described = describe(new_key())
+        device = Device(
+            user=user, device_id=described.id, public_key=described.public_key, name="PC-1"
+        )
+        if waiting:
+            device.waiting_since, device.gateway = clock.now(), live_gateway()
+        for name, value in fields.items():
+            setattr(device, name, value)
+        device.save()
+        return device
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _clock_back() -> Iterator[None]:
+    """Undo a moved clock."""
+    before = clock._offset
+    yield
+    clock.move(before - clock._offset)
+    assert clock._offset == before
+
+
+@pytest.fixture
+async def gateway(database: None) -> AsyncIterator[Gateway]:
+    """A real gateway on a free port. It sweeps only when a test says so."""
+    from server.gateway.server import Gateway
+
+    async with Gateway(sweep_interval_s=3600) as running:
+        yield running
+
+
+async def in_thread(work: Callable[[], _T]) -> _T:
+    """Django's database calls want a thread without a loop."""
+
+    def run() -> _T:
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(run)
+
+
+async def eventually(
+    check: Callable[[], Awaitable[_T | None]], *, within: timedelta = timedelta(seconds=10)
+) -> _T:
+    """Ask until there is an answer; for what another thread writes and nobody announces."""
+    async with asyncio.timeout(within.total_seconds()):
+        while not (answer := await check()):  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.02)
+        return answer

@@ -1,0 +1,78 @@
+"""What the setup tests ask of a PC: where the client is, what the registry says, what was left."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from installer.freeze import NAME
+from installer.wine import windows_path
+from tests.support.wine import Desktop, wait_for
+
+USER = r"C:\users\root\AppData\Local\Programs\Coconowork Client"
+EVERYBODY = r"C:\Program Files\Coconowork Client"
+EXE = f"{NAME}.exe"
+SETTINGS = r"Software\Coconowork\Client"
+RUN = r"Software\Microsoft\Windows\CurrentVersion\Run"
+UNINSTALL = r"Software\Microsoft\Windows\CurrentVersion\Uninstall\Coconowork Client"
+
+
+def unix_path(pc: Desktop, path: str) -> Path:
+    """Where a `C:\\…` path is for this machine."""
+    return pc.drive_c.joinpath(*path.split("\\")[1:])
+
+
+def programs_folder(pc: Desktop) -> str:
+    """Where a user's own copy goes; Wine's user has the name of the Unix one."""
+    user = next(p.name for p in (pc.drive_c / "users").iterdir() if p.name != "Public")
+    return rf"C:\users\{user}\AppData\Local\Programs\Coconowork Client"
+
+
+def exit_code(pc: Desktop, *command: str, timeout_s: float = 120) -> int:
+    """All 32 bits of a program's exit status."""
+    answer = pc.prefix / "exit-code"
+    answer.unlink(missing_ok=True)
+    pc.quiet_python("start", windows_path(answer), *command, timeout_s=timeout_s)
+    assert answer.exists(), f"{command[0]} did not end within {timeout_s:g} s"
+    return int(answer.read_text(encoding="ascii"))
+
+
+def install(pc: Desktop, setup: Path, *options: str) -> int:
+    """Run a setup program silently; its exit status."""
+    return exit_code(pc, windows_path(setup), "/S", *options)
+
+
+def uninstall(pc: Desktop, folder: str, *options: str) -> None:
+    """Run the uninstaller silently and wait until its work is done, which it does by a copy."""
+    exit_code(pc, rf"{folder}\uninstall.exe", "/S", *options)
+    gone = unix_path(pc, rf"{folder}\uninstall.exe")
+    wait_for("the uninstaller's end", lambda: not gone.exists())
+
+
+def registry(pc: Desktop, key: str) -> dict[str, str]:
+    """Values of a key such as `HKCU\\Software\\…`; empty when there is none."""
+    values: dict[str, str] = pc.inside("registry", key)
+    return values
+
+
+def running(pc: Desktop) -> list[int]:
+    """Process ids of the client."""
+    found: list[int] = pc.inside("processes", EXE)
+    return found
+
+
+def traces(pc: Desktop) -> list[str]:
+    """Whatever on the PC has the product's name: files, folders, lines of the registry."""
+    files = [
+        str(path.relative_to(pc.drive_c))
+        for path in pc.drive_c.rglob("*")
+        if "coconowork" in path.name.lower() and "Temp" not in path.parts
+    ]
+    exported = pc.drive_c / "export.reg"
+    lines: list[str] = []
+    for hive in ("HKEY_CURRENT_USER", r"HKEY_LOCAL_MACHINE\Software"):
+        pc.quiet("regedit", "/E", r"C:\export.reg", hive)
+        text = exported.read_text(encoding="utf-16")
+        lines += [line for line in text.splitlines() if re.search("coconowork", line, re.I)]
+        exported.unlink()
+    return files + lines

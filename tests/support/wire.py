@@ -1,0 +1,130 @@
+"""The way between client and server, with its faults: silence, resets, loss and delay.
+
+A TCP relay on loopback. The kernel here cannot lose packets by itself (no netem), so a lost
+segment is what the other end's TCP would notice of it: everything behind it comes later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import struct
+from asyncio import StreamReader, StreamWriter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import monotonic
+
+from tests.support.loop_stage import Stage
+
+SEGMENT_BYTES = 1448
+RETRANSMISSION_S = 1.2
+"""Of a path with 500 ms one way: a round trip, and what TCP adds for caution."""
+
+
+@dataclass
+class Weather:
+    """What a segment has to expect; delays are one way."""
+
+    delay_s: float = 0.0
+    loss: float = 0.0
+    dice: random.Random = field(default_factory=lambda: random.Random(5))
+    lost: int = 0
+
+    def due(self, last_due: float) -> float:
+        """When a segment sent now arrives: never before the one in front of it."""
+        due = monotonic() + self.delay_s
+        while self.dice.random() < self.loss:
+            self.lost += 1
+            due += RETRANSMISSION_S
+        return max(due, last_due)
+
+
+class Wire:
+    """Relays to `target` on loopback. The methods are for any thread but the stage's own."""
+
+    def __init__(self, stage: Stage, target: int) -> None:
+        self._stage = stage
+        self._target = target
+        self._writers: set[StreamWriter] = set()
+        self._pulled = False
+        self._cut: set[StreamWriter] = set()
+        """Ends that nothing reaches any more."""
+        self.weather = Weather()
+        self.arrivals: list[float] = []
+        """When each connection came, by `monotonic`."""
+        self.port = stage.serve(self._relay)
+
+    @property
+    def address(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/gateway"
+
+    def pull(self) -> None:
+        """From now on nothing passes, and nobody is told."""
+        self._pulled = True
+        self._cut |= self._writers
+
+    def plug_in(self) -> None:
+        """New connections pass again. What was lost on the others stays lost."""
+        self._pulled = False
+
+    def reset(self) -> None:
+        """Every connection gets an RST."""
+        self._stage.call(self._reset())
+
+    async def _reset(self) -> None:
+        for writer in list(self._writers):
+            with suppress(OSError):
+                writer.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
+            writer.transport.abort()
+
+    async def _relay(self, reader: StreamReader, writer: StreamWriter) -> None:
+        self.arrivals.append(monotonic())
+        if self._pulled:
+            await self._swallow(reader)
+            return
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers |= {writer, far_writer}
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pass_on(reader, far_writer))
+                group.create_task(self._pass_on(far_reader, writer))
+        finally:
+            self._writers -= {writer, far_writer}
+            self._cut -= {writer, far_writer}
+            for end in (far_writer, writer):
+                end.transport.abort() if end.is_closing() else end.close()
+
+    async def _swallow(self, reader: StreamReader) -> None:
+        with suppress(OSError):
+            while await reader.read(65_536):
+                pass
+
+    async def _pass_on(self, reader: StreamReader, writer: StreamWriter) -> None:
+        segments: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._deliver(segments, writer))
+            due = 0.0
+            with suppress(OSError):
+                while data := await reader.read(SEGMENT_BYTES):
+                    due = self.weather.due(due)
+                    segments.put_nowait((due, data))
+            segments.put_nowait((due, b""))
+
+    async def _deliver(
+        self, segments: asyncio.Queue[tuple[float, bytes]], writer: StreamWriter
+    ) -> None:
+        while True:
+            due, data = await segments.get()
+            if (wait := due - monotonic()) > 0:
+                await asyncio.sleep(wait)
+            if writer in self._cut:
+                continue  # nobody hears the end of it either
+            if not data:
+                writer.close()
+                return
+            with suppress(OSError):
+                writer.write(data)
+                await writer.drain()

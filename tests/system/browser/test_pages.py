@@ -1,0 +1,144 @@
+"""What only a browser shows: scripts, keyboard, languages, and pages without a script."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.support.browser_seed import ADMINISTRATOR, PASSWORD
+from tests.support.labels import EN, JA
+from tests.system.browser.conftest import NewPage, Server
+
+
+def log_in(page: Page, username: str) -> None:
+    page.goto("/login/")
+    page.locator("[name=username]").fill(username)
+    page.locator("[name=password]").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    page.wait_for_url(lambda url: "login" not in url)
+
+
+def test_language_is_remembered(new_page: NewPage) -> None:
+    """The switch on every page; the choice outlasts the page and beats the browser's wish."""
+    page = new_page("ja")
+    page.goto("/password/rules/")
+    expect(page.get_by_role("heading", name=JA.rules)).to_be_visible()
+    page.get_by_role("button", name=JA.other_language).click()
+    expect(page.get_by_role("heading", name=EN.rules)).to_be_visible()
+    page.goto("/login/")
+    expect(page.get_by_role("button", name=EN.log_in)).to_be_visible()
+    assert page.locator("html").get_attribute("lang") == "en"
+
+
+def test_show_and_hide(server: Server, new_page: NewPage) -> None:
+    """What was typed can be shown; it is hidden again before the form is sent."""
+    page = new_page("en")
+    page.goto("/login/")
+    field = page.locator("[name=password]")
+    field.fill("typed")
+    page.get_by_role("button", name="Show").click()
+    assert field.get_attribute("type") == "text"
+    page.get_by_role("button", name="Hide").click()
+    assert field.get_attribute("type") == "password"
+
+
+def test_keyboard_only(server: Server, new_page: NewPage) -> None:
+    """Log in and reach the form's button by Tab and Enter; the focus is always to be seen."""
+    server.seed("user", "keys")
+    page = new_page("en")
+    log_in(page, "keys")
+    page.goto("/password/")
+    seen = []
+    for _ in range(16):
+        page.keyboard.press("Tab")
+        name, outline = page.evaluate(
+            """() => { const e = document.activeElement;
+            return [e.name || e.innerText || "", getComputedStyle(e).outlineStyle]; }"""
+        )
+        if page.evaluate("document.activeElement !== document.body"):
+            assert outline != "none", name
+            seen.append(name)
+    assert seen[0] == "Skip to the content"
+    order = ["current_password", "Show", "new_password1", "Show", "new_password2", "Show"]
+    first = seen.index("current_password")
+    assert seen[first : first + 6] == order
+    assert seen.index("Change") > first
+
+
+def test_the_choice_of_pcs_survives_the_live_update(server: Server, new_page: NewPage) -> None:
+    """A PC that was unticked stays so, and a switch that was turned off, when another PC comes."""
+    server.seed("user", "chooser")
+    server.seed("device", "chooser", "PC-A", "waiting")
+    server.seed("device", "chooser", "PC-B", "waiting")
+    page = new_page("en")
+    log_in(page, "chooser")
+    page.goto("/password/")
+    page.get_by_label("PC-A").uncheck()
+    server.seed("device", "chooser", "PC-C", "waiting")
+    expect(page.get_by_label("PC-C")).to_be_checked()
+    expect(page.get_by_label("PC-A")).not_to_be_checked()
+    expect(page.get_by_label("PC-B")).to_be_checked()
+    page.get_by_label(EN.push).uncheck()
+    server.seed("device", "chooser", "PC-D", "waiting")
+    expect(page.get_by_label("PC-D")).to_be_visible()
+    expect(page.get_by_label(EN.push)).not_to_be_checked()
+
+
+def test_a_dead_session_is_noticed(server: Server, new_page: NewPage) -> None:
+    """The live part leads to the login page once the session has ended elsewhere."""
+    server.seed("user", "ended")
+    page = new_page("en")
+    log_in(page, "ended")
+    page.goto("/password/")
+    page.context.clear_cookies()
+    expect(page.get_by_role("button", name=EN.log_in)).to_be_visible()
+
+
+def test_without_a_script(server: Server, new_page: NewPage) -> None:
+    """The change works, and no button is there that would do nothing."""
+    server.seed("user", "plain")
+    page = new_page("en", java_script_enabled=False)
+    log_in(page, "plain")
+    page.get_by_role("link", name=EN.password_change).click()
+    expect(page.get_by_role("button", name="Show")).to_have_count(0)
+    page.get_by_label(EN.current_password).fill(PASSWORD)
+    for field in page.get_by_label(EN.new_password).all():
+        field.fill("Brand-New7")
+    page.get_by_role("button", name=EN.change, exact=True).click()
+    expect(page.get_by_role("heading", name=EN.changed)).to_be_visible()
+
+
+@pytest.mark.parametrize("scripts", ["on", "off"])
+def test_import_and_save_the_passwords(server: Server, new_page: NewPage, scripts: str) -> None:
+    """The file of temporary passwords comes from the page itself, under our own policy."""
+    name = f"imported-{scripts}"
+    page = new_page("en", java_script_enabled=scripts == "on")
+    log_in(page, ADMINISTRATOR)
+    page.goto("/users/import/")
+    content = f"username,display_name\n{name},Name\nbad name,\n".encode()
+    page.get_by_label("CSV file").set_input_files(
+        {"name": "users.csv", "mimeType": "text/csv", "buffer": content}
+    )
+    page.get_by_role("button", name="Import").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save as CSV").click()
+    with download.value.path().open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[1][0] == name
+    expect(page.get_by_role("row").filter(has_text=rows[1][1])).to_be_visible()
+
+
+def test_the_app_can_be_installed(server: Server, new_page: NewPage) -> None:
+    """Chromium reads the manifest without complaint, and the icons are what it says."""
+    page = new_page("ja")
+    page.goto("/app/")
+    session = page.context.new_cdp_session(page)
+    answer = session.send("Page.getAppManifest")
+    assert answer["errors"] == []
+    manifest = json.loads(answer["data"])
+    assert manifest["start_url"] == manifest["scope"] == "/app/"
+    problems = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
+    assert [one for one in problems if one["errorId"] != "in-incognito"] == []

@@ -1,0 +1,184 @@
+"""The manual's procedures, word by word, in Chromium, with the real client on the other end."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from demo.installation import Client
+from tests.support.browser_seed import ADMINISTRATOR, PASSWORD
+from tests.support.labels import EN, JA, Labels
+from tests.system.browser.conftest import PICTURES, NewPage, Server
+
+pytestmark = [pytest.mark.keyring, pytest.mark.timeout(300)]
+SMARTPHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
+
+P1, P2, P3, FORCED = "First-Passw0rd", "Second-Passw0rd", "Third-Passw0rd", "Forced-Passw0rd"
+
+
+@pytest.fixture
+def pc(tmp_path: Path, keyring_environment: dict[str, str]) -> Iterator[Client]:
+    environment = {**os.environ, **keyring_environment}
+    environment.pop("DISPLAY", None)
+    client = Client(tmp_path / "pc", environment)
+    yield client
+    client.stop()
+
+
+@pytest.fixture(params=[JA, EN], ids=["ja", "en"])
+def words(request: pytest.FixtureRequest) -> Labels:
+    labels = request.param
+    assert isinstance(labels, Labels)
+    return labels
+
+
+def picture(page: Page, name: str, words: Labels) -> None:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=PICTURES / f"step-{name}-{words.language}.png", full_page=True)
+
+
+def log_in(page: Page, words: Labels, username: str, password: str, path: str = "/") -> None:
+    page.goto(path)
+    page.get_by_label(words.username).fill(username)
+    page.get_by_label(words.password).fill(password)
+    page.get_by_role("button", name=words.log_in).click()
+
+
+def fill_change(page: Page, words: Labels, current: str, new: str) -> None:
+    page.get_by_label(words.current_password).fill(current)
+    page.get_by_label(words.new_password).nth(0).fill(new)
+    page.get_by_label(words.new_password).nth(1).fill(new)
+
+
+def press_change(page: Page, words: Labels) -> None:
+    page.get_by_role("button", name=words.change, exact=True).click()
+    expect(page.get_by_role("heading", name=words.changed)).to_be_visible()
+
+
+def switch(page: Page, words: Labels) -> Locator:
+    return page.get_by_label(words.push)
+
+
+def store_password(pc: Client, server: Server, username: str, password: str) -> None:
+    code, said = pc.command(
+        "login", "--server", server.gateway, "--user", username, answer=password
+    )
+    assert code == 0, said
+
+
+def test_general_user_changes_own_password(
+    server: Server, new_page: NewPage, pc: Client, words: Labels
+) -> None:
+    """Temporary password; switch following the client; push on; smartphone; push off."""
+    name = f"own-{words.language}"
+    server.seed("user", name, "田中 一郎", "must_change_password")
+    page = new_page(words.language)
+
+    log_in(page, words, name, PASSWORD)
+    expect(page.get_by_label(words.new_password)).to_have_count(2)
+    expect(page.get_by_role("link", name=words.password_change)).to_have_count(0)
+    page.goto("/app/")
+    expect(page).to_have_url(re.compile(r"/password/$"))
+    picture(page, "temporary", words)
+    for field in page.get_by_label(words.new_password).all():
+        field.fill(P1)
+    press_change(page, words)
+
+    page.get_by_role("link", name=words.password_change).click()
+    expect(switch(page, words)).to_be_disabled()
+    expect(switch(page, words)).not_to_be_checked()
+    picture(page, "switch-off", words)
+    store_password(pc, server, name, P1)
+    pc.start()
+    expect(switch(page, words)).to_be_enabled(timeout=30_000)
+    expect(switch(page, words)).to_be_checked()
+    picture(page, "switch-on", words)
+    pc.stop()
+    expect(switch(page, words)).to_be_disabled(timeout=30_000)
+    expect(switch(page, words)).not_to_be_checked()
+    pc.start()
+    expect(switch(page, words)).to_be_checked(timeout=30_000)
+
+    fill_change(page, words, P1, P2)
+    press_change(page, words)
+    expect(page.get_by_text(words.applied, exact=True)).to_be_visible(timeout=30_000)
+    picture(page, "applied", words)
+
+    phone = new_page(words.language, **SMARTPHONE)
+    log_in(phone, words, name, P1, "/app/")
+    expect(phone.get_by_text(words.refused)).to_be_visible()
+    log_in(phone, words, name, P2, "/app/")
+    expect(phone.get_by_text(words.waiting, exact=True)).to_be_visible()
+    picture(phone, "smartphone", words)
+
+    page.get_by_role("link", name=words.password_change).click()
+    fill_change(page, words, P2, P3)
+    switch(page, words).uncheck()
+    press_change(page, words)
+    expect(page.get_by_text(words.not_applied, exact=True)).to_be_visible()
+    picture(page, "not-applied", words)
+    page.goto("/")
+    expect(page.get_by_role("row").filter(has_text=words.days_left_30)).to_be_visible()
+    expect(page.get_by_text(words.waiting, exact=True)).to_be_visible()
+    # By itself: its next look at the PCs finds that the session has ended.
+    expect(phone.get_by_role("button", name=words.log_in)).to_be_visible(timeout=30_000)
+
+
+def test_administrator_forces_a_password(
+    server: Server, new_page: NewPage, pc: Client, words: Labels
+) -> None:
+    """Forced with a temporary password; nothing is pushed; the user changes it, with the push."""
+    name = f"forced-{words.language}"
+    server.seed("user", name, "佐藤 花子")
+    store_password(pc, server, name, PASSWORD)
+    pc.start()
+    user = new_page(words.language)
+    log_in(user, words, name, PASSWORD)
+    expect(user.get_by_text(words.waiting, exact=True)).to_be_visible(timeout=30_000)
+
+    page = new_page(words.language)
+    log_in(page, words, ADMINISTRATOR, PASSWORD)
+    page.get_by_role("link", name=words.user_management).click()
+    page.get_by_role("link", name=name).click()
+    for field in page.get_by_label(words.new_password).all():
+        field.fill(FORCED)
+    expect(page.get_by_label(words.must_change)).to_be_checked()
+    page.get_by_role("button", name=words.force).click()
+    expect(page.get_by_role("heading", name=words.changed)).to_be_visible()
+    expect(page.get_by_text(words.days_left_30)).to_be_visible()
+    picture(page, "forced", words)
+
+    user.goto("/")
+    log_in(user, words, name, PASSWORD)
+    expect(user.get_by_text(words.refused)).to_be_visible()
+    log_in(user, words, name, FORCED)
+    for field in user.get_by_label(words.new_password).all():
+        field.fill(P2)
+    expect(switch(user, words)).to_be_checked()
+    press_change(user, words)
+    expect(user.get_by_text(words.applied, exact=True)).to_be_visible(timeout=30_000)
+
+
+def test_administrator_changes_own_password(
+    server: Server, new_page: NewPage, words: Labels
+) -> None:
+    """The same page without the switch; other sessions end, this one goes on."""
+    name = f"admin-{words.language}"
+    server.seed("administrator", name)
+    page, elsewhere = new_page(words.language), new_page(words.language)
+    log_in(page, words, name, PASSWORD)
+    log_in(elsewhere, words, name, PASSWORD)
+    page.get_by_role("link", name=words.password_change).click()
+    expect(switch(page, words)).to_have_count(0)
+    fill_change(page, words, PASSWORD, P2)
+    press_change(page, words)
+    picture(page, "administrator-changed", words)
+    page.get_by_role("link", name=words.user_management).click()
+    expect(page.get_by_role("heading", name=words.user_management)).to_be_visible()
+    elsewhere.goto("/users/")
+    expect(elsewhere.get_by_role("button", name=words.log_in)).to_be_visible()

@@ -1,0 +1,54 @@
+"""Several nodes on one PostgreSQL, each a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support.fault_installation import House, Server
+from tests.support.pbkdf2 import derived_once
+from tests.support.postgres import Postgres, running_postgres
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hash_once() -> Iterator[None]:
+    with derived_once():
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@dataclass
+class Cluster:
+    """Two gateways and two consoles on one database."""
+
+    house: House
+    gateways: list[Server]
+    consoles: list[Server]
+
+
+@pytest.fixture(scope="session")
+def cluster(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Started at once on an empty database; the consoles share data folder and secret key."""
+    house = House(tmp_path_factory.mktemp("nodes") / "data", database=postgres.new_database())
+    roles = [
+        {"ROLE": "gateway", "GATEWAY_NAME": "north"},
+        {"ROLE": "gateway", "GATEWAY_NAME": "south"},
+        {"ROLE": "console"},
+        {"ROLE": "console"},
+    ]
+    with ExitStack() as stack, ThreadPoolExecutor(len(roles)) as threads:
+        house.directory.mkdir()
+        north, south, *consoles = threads.map(
+            lambda settings: stack.enter_context(house.serving(**settings)), roles
+        )
+        house.create()
+        yield Cluster(house, [north, south], consoles)

@@ -1,0 +1,177 @@
+"""A node that starts: what it says of a bad database, who is ready, and what it counts."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+import requests
+
+from server.cluster import database
+from server.cluster.database import DatabaseProblem
+from server.config import Config
+from tests.support.fault_installation import P1, PROGRAM, House
+from tests.support.gateway_client import Client
+from tests.support.postgres import Postgres
+from tests.system.cluster.conftest import Cluster
+
+SECRET = "s3cret-of-the-database"
+
+
+def problem(url: str) -> str:
+    with pytest.raises(DatabaseProblem) as caught:
+        database.check(Config(database=url))
+    text = str(caught.value)
+    assert "\n" not in text
+    assert SECRET not in text
+    return text
+
+
+def test_a_password_in_the_environment_is_refused(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that would let the server in: other programs can read it there."""
+    url = postgres.url("postgres", user=postgres.new_role(SECRET))
+    monkeypatch.setenv("PGPASSWORD", SECRET)
+    assert "passfile" in problem(url)
+    monkeypatch.delenv("PGPASSWORD")
+    assert "no password supplied" in problem(url)
+
+
+def test_what_is_wrong_with_the_database(postgres: Postgres, tmp_path: Path) -> None:
+    """Each trouble has its words, and what helps."""
+    role = postgres.new_role(SECRET)
+    url = postgres.url("postgres", user=role)
+    assert "passfile" in problem(url)
+    passfile = tmp_path / "pgpass"
+    passfile.write_text("*:*:*:*:not-the-password")
+    passfile.chmod(stat.S_IRUSR)
+    assert f"the password of {role}" in problem(f"{url}?passfile={passfile}")
+    passfile.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    passfile.write_text(f"127.0.0.1:{postgres.port}:*:{role}:{SECRET}")
+    database.check(Config(database=f"{url}?passfile={passfile}"))
+    assert "createdb --owner=coconowork nowhere" in problem(postgres.url("nowhere"))
+    assert "createuser nobody" in problem(postgres.url("postgres", user="nobody"))
+    assert "does PostgreSQL run there" in problem("postgresql://coconowork@127.0.0.1:1/work")
+    assert "on this machine" in problem(f"postgresql:///work?host={tmp_path}")
+    assert "host's name" in problem("postgresql://nowhere.invalid/work")
+    refused = f"{postgres.url('postgres')}?sslmode=require"
+    assert "PostgreSQL cannot be used: " in problem(refused)
+
+
+def test_too_old_server(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest one that Django works with is named."""
+    monkeypatch.setattr(database, "OLDEST_SERVER", 99)
+    assert "PostgreSQL 15 is too old; 99 or newer is needed" in problem(postgres.url("postgres"))
+
+
+def test_commands_say_it_in_one_line(postgres: Postgres, tmp_path: Path) -> None:
+    """No traceback, and exit code 1."""
+    house = House(tmp_path / "data", database=postgres.url("nowhere"))
+    done = house.run("serve")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("coconowork-server: PostgreSQL cannot be used: ")
+    assert done.stderr.count("\n") == 1
+    url = postgres.new_database().replace("coconowork@", f"{postgres.new_role(SECRET)}@")
+    passfile = tmp_path / "pgpass"
+    passfile.touch(mode=stat.S_IRUSR | stat.S_IWUSR)
+    passfile.write_text(f"*:*:*:*:{SECRET}")
+    not_ours = House(tmp_path / "data", database=f"{url}?passfile={passfile}")
+    done = not_ours.run("createadmin", "--account=ACME", "--user=admin", stdin="Adm1n-Adm1n\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "let role" in done.stderr
+    assert "own the database" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_createadmin(postgres: Postgres, tmp_path: Path) -> None:
+    """Makes the database's tables and the first administrator; leaves nothing open."""
+    house = House(tmp_path / "data", database=postgres.new_database())
+    arguments = ("createadmin", "--account=ACME", "--user=admin")
+    done = house.run(*arguments, stdin="Adm1n-Adm1n\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert house.query("SELECT username, role FROM console_user") == [("admin", "administrator")]
+    assert "already exists" in house.run(*arguments, stdin="Adm1n-Adm1n\n").stderr
+
+
+def test_metrics_port_in_use(tmp_path: Path) -> None:
+    """The message names the port and the setting."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        house = House(tmp_path / "data")
+        environment = house.environment(METRICS=f"127.0.0.1:{port}")
+        done = subprocess.run(
+            [*PROGRAM, "serve"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert f"port {port} is in use by another program" in done.stderr
+    assert "`metrics`" in done.stderr
+
+
+@pytest.mark.parametrize("role", ["gateway", "console"])
+def test_one_role_on_a_file(tmp_path: Path, role: str) -> None:
+    """Several processes cannot share SQLite: nobody would wake the gateway."""
+    done = House(tmp_path / "data").run("serve", "--only", role)
+    assert done.returncode == 1
+    assert f"--only {role} needs a database that several processes can share" in done.stderr
+
+
+def asked(url: str) -> tuple[int, str]:
+    with requests.Session() as session:
+        session.trust_env = False
+        answer = session.get(url, timeout=30)
+        return answer.status_code, answer.text
+
+
+def test_health(cluster: Cluster) -> None:
+    """Gateway and console say that they are alive and ready, to whoever asks by address."""
+    for port in (cluster.gateways[0].gateway, cluster.consoles[0].port("console")):
+        for path, text in (("healthz", "ok"), ("readyz", "ready")):
+            status, body = asked(f"http://127.0.0.1:{port}/{path}")
+            assert (status, body.strip()) == (200, text)
+
+
+def test_another_secret_key(cluster: Cluster, tmp_path: Path) -> None:
+    """A console whose sessions the others would not take says so; one of the same key does not."""
+    warning = "has another secret key"
+    house = House(tmp_path / "data", database=cluster.house.database)
+    house.directory.mkdir()
+    with house.serving(ROLE="console") as odd:
+        assert warning in odd.logged()
+    assert warning not in cluster.consoles[0].logged()
+
+
+async def test_metrics(cluster: Cluster) -> None:
+    """On an address of their own: who waits, how logins ended, and nobody's name."""
+    cluster.house.add_user("counted")
+    with cluster.house.serving(
+        ROLE="gateway", GATEWAY_NAME="counting", METRICS="127.0.0.1:0"
+    ) as server:
+        url = f"http://127.0.0.1:{server.port('metrics')}/metrics"
+
+        async def figures() -> dict[str, float]:
+            status, text = await asyncio.to_thread(asked, url)
+            assert status == 200
+            assert "counted" not in text
+            lines = [line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#"]
+            return {name: float(value) for name, value in lines}
+
+        assert (await figures())["coconowork_waiting_clients"] == 0
+        async with Client(server.gateway) as client:
+            await client.try_log_in("counted", "not-the-password")
+            await client.log_in("counted", P1)
+            seen = await figures()
+            assert seen["coconowork_waiting_clients"] == 1
+            assert seen['coconowork_logins_total{outcome="current"}'] == 1
+            assert seen['coconowork_logins_total{outcome="credentials"}'] == 1
+        status, _ = await asyncio.to_thread(asked, f"http://127.0.0.1:{server.gateway}/metrics")
+        assert status == 404

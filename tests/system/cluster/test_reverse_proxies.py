@@ -1,0 +1,181 @@
+"""nginx and haproxy with the very configuration of docs/operations.md, in front of real nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from ssl import SSLContext, create_default_context
+from typing import Any
+
+import psutil
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from protocol import messages
+from tests.support.browser import Browser
+from tests.support.fault_installation import P1, P2, House, Server, eventually
+from tests.support.gateway import Authority, make_certificate
+from tests.support.gateway_client import Client
+from tests.support.postgres import Postgres
+from tests.support.reverse_proxies import PROXIES, command
+
+LIMITS = {
+    "nginx": {"200000": "1000", "worker_connections 50000": "worker_connections 400"},
+    "haproxy": {"maxconn 100000": "maxconn 200"},
+}
+
+
+def console_port(node: Server) -> int:
+    """Where it listens besides the gateway's port; what it prints is the public address."""
+    found = psutil.Process(node.process.pid).net_connections("tcp")
+    ports = {each.laddr.port for each in found if each.status == psutil.CONN_LISTEN}
+    [port] = ports - {node.gateway}
+    return int(port)
+
+
+@dataclass
+class Site:
+    """Two nodes behind a proxy that is still to be started on `port`."""
+
+    house: House
+    nodes: Sequence[Server]
+    port: int
+    authority: Authority
+
+    @property
+    def tls(self) -> SSLContext:
+        return create_default_context(cafile=self.authority.file)
+
+    def client(self, **options: Any) -> Client:
+        return Client(self.port, scheme="wss", ssl=self.tls, **options)
+
+    @contextmanager
+    def behind(self, program: str, folder: Path) -> Iterator[None]:
+        """The proxy runs, and somebody answers behind it."""
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(self._command(program, folder), stdout=log, stderr=log)
+            try:
+                eventually(lambda: process.poll() is not None or self._answers())
+                assert process.poll() is None, (folder / "log").read_text()
+                yield
+            finally:
+                process.terminate()
+                process.wait(timeout=30)
+
+    def _answers(self) -> bool:
+        try:
+            with (
+                socket.create_connection(("127.0.0.1", self.port), timeout=5) as plain,
+                self.tls.wrap_socket(plain, server_hostname="127.0.0.1") as tls,
+            ):
+                tls.sendall(b"GET /login/ HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+                return tls.recv(64).split()[1:2] == [b"200"]
+        except OSError:
+            return False
+
+    def _command(self, program: str, folder: Path) -> list[str]:
+        """With small limits; and 90 s are 2 s."""
+        return command(
+            program,
+            folder,
+            port=self.port,
+            gateways=[each.gateway for each in self.nodes],
+            consoles=[console_port(each) for each in self.nodes],
+            certificate=self.authority.file.with_name("server.pem"),
+            limits={**LIMITS[program], "90s": "2s"},
+        )
+
+
+@pytest.fixture(scope="module")
+def site(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    house = House(tmp_path_factory.mktemp("site") / "data", database=postgres.new_database())
+    with socket.socket() as probe, ExitStack() as stack:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+        probe.close()
+        house.create()
+        nodes = [
+            stack.enter_context(
+                house.serving(
+                    GATEWAY_NAME=name,
+                    PUBLIC_URL=f"https://127.0.0.1:{port}",
+                    TRUSTED_PROXIES="127.0.0.1",
+                )
+            )
+            for name in ("north", "south")
+        ]
+        yield Site(house, nodes, port, _authority(tmp_path_factory.mktemp("tls")))
+
+
+def _authority(folder: Path) -> Authority:
+    """Its certificate for the proxy, with the key, is `server.pem` beside `file`."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    made = make_certificate("an authority for tests", key, None, key, (-1, 30))
+    authority = Authority(key, made, folder / "authority.pem")
+    authority.file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    authority.context()
+    return authority
+
+
+@pytest.mark.parametrize("program", PROXIES)
+async def test_proxy(site: Site, tmp_path: Path, program: str) -> None:
+    """A client logs in and takes a push, a person changes the password, under one host name; the
+    addresses are those of the client, whatever it claims; a WebSocket that is idle but for its
+    keepalive outlives the proxy's time-out, which ends one without."""
+    site.house.add_user(program)
+    opened = ExitStack()
+    await asyncio.to_thread(opened.enter_context, site.behind(program, tmp_path))
+    with opened:
+        claim = {"X-Forwarded-For": "203.0.113.9"}
+        waits = site.client(
+            ping_interval=0.5, local_addr=("127.0.0.5", 0), additional_headers=claim
+        )
+        async with waits, site.client(ping_interval=None) as silent:
+            welcome = await waits.log_in(program, P1)
+            assert welcome.console_url == f"https://127.0.0.1:{site.port}"
+            await silent.log_in(program, P1)
+            [(address,)] = site.house.query(
+                "SELECT host(address) FROM console_device WHERE device_id = %s", waits.device.id
+            )
+            assert address == "127.0.0.5"
+            assert await silent.closed() == 1006
+
+            def change() -> str:
+                with Browser(f"https://127.0.0.1:{site.port}") as browser:
+                    browser._browser.session.verify = str(site.authority.file)
+                    assert browser.log_in(program, P1)
+                    assert browser.get("/password/").request.headers["Cookie"].count("__Host-")
+                    return str(browser.change_password(P1, P2).text)
+
+            assert "The password was changed" in await asyncio.to_thread(change)
+            pushed = await waits.expect(messages.PasswordChanged)
+            assert waits.open(pushed.sealed)["password"] == P2
+            assert (await waits.log_in(program, P2)).password == "current"
+
+
+async def test_balancer_asks_who_is_ready(site: Site, tmp_path: Path) -> None:
+    """With one of its two nodes gone, haproxy leads everybody to the other."""
+    site.house.add_user("moves")
+    with site.house.serving(
+        GATEWAY_NAME="leaves",
+        PUBLIC_URL=f"https://127.0.0.1:{site.port}",
+        TRUSTED_PROXIES="127.0.0.1",
+    ) as leaves:
+        pair = Site(site.house, [site.nodes[0], leaves], site.port, site.authority)
+        opened = ExitStack()
+        await asyncio.to_thread(opened.enter_context, pair.behind("haproxy", tmp_path))
+        with opened:
+            leaves.process.kill()
+            log = tmp_path / "log"
+            await asyncio.to_thread(
+                eventually, lambda: "Server gateways/south is DOWN" in log.read_text()
+            )
+            for _ in range(4):
+                async with pair.client() as client:
+                    await client.log_in("moves", P1)

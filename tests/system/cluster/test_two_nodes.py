@@ -1,0 +1,212 @@
+"""Two gateways and two consoles, as processes, on PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from protocol import messages
+from server.cluster.database import MAX_CONNECTIONS
+from tests.support.browser import Browser
+from tests.support.fault_installation import P1, P2, P3, House, eventually
+from tests.support.gateway_client import Client
+from tests.support.postgres import Postgres
+from tests.system.cluster.conftest import Cluster
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def username(cluster: Cluster) -> str:
+    """A user of the test's own."""
+    name = f"user{next(_numbers)}"
+    cluster.house.add_user(name)
+    return name
+
+
+async def changed(console: str, username: str, current: str, new: str) -> str:
+    """Change the password as its user does; the page that says so."""
+
+    def change() -> str:
+        with Browser(console) as browser:
+            assert browser.log_in(username, current)
+            return str(browser.change_password(current, new).text)
+
+    return await asyncio.to_thread(change)
+
+
+def places(house: House, username: str) -> dict[str, str]:
+    """Where the user's devices wait, as the database says."""
+    rows = house.query(
+        "SELECT d.device_id, d.gateway FROM console_device d JOIN console_user u"
+        " ON u.id = d.user_id WHERE u.username = %s AND d.waiting_since IS NOT NULL",
+        username,
+    )
+    return {str(device): str(gateway) for device, gateway in rows}
+
+
+async def eventually_on_thread(check: Callable[[], object]) -> None:
+    await asyncio.to_thread(eventually, check)
+
+
+async def test_push_reaches_whichever_gateway(cluster: Cluster, username: str) -> None:
+    """A change on either console is pushed to PCs on both gateways, and proven."""
+    north, south = cluster.gateways
+    async with Client(north.gateway) as one, Client(south.gateway) as other:
+        passwords = itertools.pairwise([P1, P2, P3])
+        for console, (current, new) in zip(cluster.consoles, passwords, strict=True):
+            for client in (one, other):
+                await client.log_in(username, current)
+            text = await changed(console.console, username, current, new)
+            assert "The password was changed" in text
+            for client in (one, other):
+                pushed = await client.expect(messages.PasswordChanged)
+                assert client.open(pushed.sealed)["password"] == new
+                assert (await client.log_in(username, new)).password == "current"
+    outcomes = cluster.house.query(
+        "SELECT p.outcome FROM console_pendingchange p JOIN console_device d ON d.id = p.device_id"
+        " JOIN console_user u ON u.id = d.user_id WHERE u.username = %s",
+        username,
+    )
+    assert outcomes == [("applied",)] * 4
+
+
+async def test_session_holds_on_both_consoles(cluster: Cluster, username: str) -> None:
+    """Who has logged in on one console is logged in on the other: they share the secret key."""
+
+    def visit() -> int:
+        with Browser(cluster.consoles[0].console) as browser:
+            assert browser.log_in(username, P1)
+            browser.console = cluster.consoles[1].console
+            return int(browser.get("/password/").status_code)
+
+    assert await asyncio.to_thread(visit) == 200
+
+
+async def test_device_that_logs_in_elsewhere(cluster: Cluster, username: str) -> None:
+    """Its older connection ends on the other gateway, which does not clear the newer one's row."""
+    north, south = cluster.gateways
+    older = Client(north.gateway)
+    await older.__aenter__()
+    await older.log_in(username, P1)
+    assert places(cluster.house, username) == {older.device.id: "north"}
+    async with Client(south.gateway, key=older.key) as newer:
+        await newer.log_in(username, P1)
+        assert await older.expect(messages.Bye) == messages.Bye(reason="superseded")
+        assert await older.closed() == 1000
+        async with Client(north.gateway) as after:
+            # What the northern gateway does comes in order: the late "gone" was before this.
+            await after.log_in(username, P1)
+            found = await asyncio.to_thread(places, cluster.house, username)
+            assert found == {newer.device.id: "south", after.device.id: "north"}
+    await eventually_on_thread(lambda: not places(cluster.house, username))
+
+
+async def test_gateway_that_is_killed(cluster: Cluster, username: str) -> None:
+    """Its clients move to another, and take a push that was committed meanwhile. Who does not
+    come back counts as away once the gateway has not been heard of for a while."""
+    house = cluster.house
+    _, south = cluster.gateways
+    with house.serving(ROLE="gateway", GATEWAY_NAME="doomed") as doomed:
+        moves, stays = Client(doomed.gateway), Client(doomed.gateway)
+        for client in (moves, stays):
+            await client.__aenter__()
+            await client.log_in(username, P1)
+        doomed.process.kill()
+        for client in (moves, stays):
+            assert await client.closed() == 1006
+    text = await changed(cluster.consoles[0].console, username, P1, P2)
+    assert "The password was changed" in text
+    async with Client(south.gateway, key=moves.key) as moved:
+        assert (await moved.log_in(username, P1)).password == "old"
+        pushed = await moved.expect(messages.PasswordChanged)
+        assert moved.open(pushed.sealed)["password"] == P2
+        assert (await moved.log_in(username, P2)).password == "current"
+        assert await asyncio.to_thread(places, house, username) == {
+            moved.device.id: "south",
+            stays.device.id: "doomed",
+        }
+
+        def shown() -> int:
+            with Browser(cluster.consoles[1].console) as browser:
+                assert browser.log_in(username, P2)
+                return str(browser.open("/").text).count(">Waiting<")
+
+        assert await asyncio.to_thread(shown) == 2
+        older = "UPDATE console_gateway SET seen_at = seen_at - interval '46 s' WHERE name = %s"
+        await asyncio.to_thread(house.query, older, "doomed")
+        assert await asyncio.to_thread(shown) == 1
+
+
+async def test_drained_gateway(cluster: Cluster, username: str) -> None:
+    """A gateway that is stopped says when to come back, and nobody waits on it any more."""
+    with cluster.house.serving(ROLE="gateway", GATEWAY_NAME="leaving") as leaving:
+        async with Client(leaving.gateway) as client:
+            await client.log_in(username, P1)
+            leaving.process.terminate()
+            bye = await client.expect(messages.Bye)
+            assert (bye.reason, bye.retry_after_s is not None) == ("shutting_down", True)
+        assert await asyncio.to_thread(leaving.process.wait, 30) == 0
+    assert places(cluster.house, username) == {}
+    assert cluster.house.query("SELECT 1 FROM console_gateway WHERE name = 'leaving'") == []
+
+
+async def test_wake_ups_that_were_missed(cluster: Cluster, username: str) -> None:
+    """What is committed while a gateway does not listen reaches its clients all the same."""
+    north, _ = cluster.gateways
+    async with Client(north.gateway) as client:
+        await client.log_in(username, P1)
+        # All sessions of all nodes, and the change comes before anybody listens again.
+        cut = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        disable = "UPDATE console_user SET is_active = FALSE WHERE username = %s"
+        await asyncio.to_thread(cluster.house.query, cut)
+        await asyncio.to_thread(cluster.house.query, disable, username)
+        assert await client.expect(messages.Bye) == messages.Bye(reason="disabled")
+
+
+async def test_database_that_is_restarted(
+    cluster: Cluster, postgres: Postgres, username: str
+) -> None:
+    """Who waits stays; consoles say that they are not ready, and are again by themselves; wake-ups
+    come again; no session is left over."""
+    north, _ = cluster.gateways
+    console = cluster.consoles[0].console
+
+    def ready() -> int:
+        with Browser(console) as browser:
+            return int(browser.get("/readyz").status_code)
+
+    async with Client(north.gateway) as client:
+        await client.log_in(username, P1)
+        await asyncio.to_thread(postgres.stop)
+        await eventually_on_thread(lambda: ready() == 503)
+        await asyncio.to_thread(postgres.start)
+        await eventually_on_thread(lambda: ready() == 200)
+        assert "The password was changed" in await changed(console, username, P1, P2)
+        pushed = await client.expect(messages.PasswordChanged)
+        assert (await client.log_in(username, P2)).password == "current"
+        assert client.open(pushed.sealed)["password"] == P2
+
+
+async def test_pages_share_connections(cluster: Cluster, username: str) -> None:
+    """However many pages are asked for at once, a process has a few sessions, kept for the next."""
+    sessions = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid()"
+    )
+
+    with Browser(cluster.consoles[0].console) as browser:
+        assert browser.log_in(username, P1)
+        [before] = cluster.house.query(sessions)
+        with ThreadPoolExecutor(30) as threads:
+            answers = threads.map(lambda _: browser.get("/password/").status_code, range(90))
+            assert set(answers) == {200}
+    [after] = cluster.house.query(sessions)
+    assert after[0] <= before[0] + MAX_CONNECTIONS

@@ -1,0 +1,413 @@
+"""The real client against servers that lie, babble, fall silent or are something else.
+
+Whatever they do: nothing that was not proven is stored, the reason that is shown is the right
+one, the client goes on living, waits a while before it comes again, and says no traceback.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from time import sleep, time
+from typing import Any
+
+import pytest
+from websockets.frames import Close, Opcode
+
+from demo.installation import Client
+from tests.support.false_gateway import (
+    FalseGateway,
+    Peer,
+    false_gateways,
+    seal,
+    sign,
+)
+from tests.support.hostile_scripts import (
+    BOXES,
+    CASES,
+    EARLIER_SIGNATURE,
+    FLOODS,
+    LATER_S,
+    NEXT,
+    SOON_S,
+    answering,
+    box,
+    frame,
+    hanging_up,
+    http,
+    push,
+    raw,
+    text,
+    welcome,
+)
+from tests.support.places import ROOT
+from tests.support.visited_pc import PASSWORD, VAULT, Pc, honest, wait
+
+pytestmark = pytest.mark.keyring
+
+LAST = "Pushed-333"
+
+# --- the stage
+
+
+@pytest.fixture(scope="module")
+def gateways() -> Iterator[Iterator[FalseGateway]]:
+    with false_gateways(7) as found:
+        yield iter(found)
+        assert [fault for gateway in found for fault in gateway.faults] == []
+
+
+@pytest.fixture(scope="module")
+def new_pc(
+    gateways: Iterator[FalseGateway],
+    keyring_environment: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[], Pc]]:
+    """`new_pc()`: a client that does not run, and has a gateway of its own."""
+    environ = {**os.environ, **keyring_environment, "COCONOWORK_LOG_LEVEL": "debug"}
+    environ.pop("DISPLAY", None)
+    made: list[Pc] = []
+    with subprocess.Popen(
+        [sys.executable, "-c", VAULT],
+        env=environ,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as vault:
+
+        def make() -> Pc:
+            one = Pc(Client(tmp_path_factory.mktemp("pc"), environ), next(gateways), vault)
+            made.append(one)
+            return one
+
+        yield make
+        try:
+            for each in made:
+                each.quit()
+        finally:
+            for each in made:
+                each.client.stop()
+
+
+@pytest.fixture(scope="module")
+def running(new_pc: Callable[[], Pc]) -> Pc:
+    """The client that most tests share."""
+    one = new_pc()
+    one.sign_in()
+    one.client.start()
+    one.client.wait_for("standby")
+    return one
+
+
+@pytest.fixture(scope="module")
+def silenced(running: Pc, new_pc: Callable[[], Pc]) -> list[tuple[str, str, Pc]]:
+    """Clients whose servers have fallen silent; they wait beside all other tests."""
+
+    async def after_accept(peer: Peer) -> None:
+        await peer.request()
+
+    async def after_upgrade(peer: Peer) -> None:
+        await peer.upgrade()
+
+    async def after_challenge(peer: Peer) -> None:
+        await peer.challenge(await peer.hello())
+
+    async def instead_of_closing(peer: Peer) -> None:
+        peer.closes = False
+        await peer.log_in({PASSWORD: "current"})
+        peer.send("x" * 16_385)
+
+    scripts = {after_accept: "timed_out", after_upgrade: "timed_out"}
+    scripts |= {after_challenge: "timed_out", instead_of_closing: "protocol"}
+    found = []
+    for script, reason in scripts.items():
+        one = new_pc()
+        one.be_signed_in_like(running)
+        one.gateway.play(script)
+        one.client.start()
+        found.append((script.__name__, reason, one))
+    return found
+
+
+@pytest.fixture
+def pc(running: Pc) -> Iterator[Pc]:
+    yield running
+    running.check()
+
+
+# --- the tests
+
+
+@pytest.mark.usefixtures("silenced")
+def test_a_dead_server_is_not_hammered(pc: Pc) -> None:
+    """The spans of the delays double from 3 s: at most five tries in the first six seconds."""
+    pc.gateway.play(hanging_up("accept"))
+    pc.reconnect()
+    first = wait(lambda: pc.gateway.visits)[0].began
+    wait(lambda: time() > first + 6)
+    began = [visit.began for visit in pc.gateway.visits if visit.began < first + 6]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(began)]
+    assert 1 <= len(began) <= 5
+    assert all(gap >= SOON_S * 2**number for number, gap in enumerate(gaps)), gaps
+    pc.is_fine_with_an_honest_server()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_server_that_proves_nothing(pc: Pc, case: str) -> None:
+    """It changes nothing that is kept, is named rightly, and is left alone for a while."""
+    script, reason, code, least_s = CASES[case]
+    before = kept(pc)
+    pc.meets(script)
+    status = pc.says("retrying", reason)
+    visit = next(each for each in reversed(pc.gateway.visits) if each.ended)
+    assert visit.close_code == code
+    next_try = datetime.fromisoformat(status["next_try_at"]).timestamp()
+    assert next_try - visit.began >= least_s
+    assert len(pc.gateway.visits) <= 2
+    assert status["console_url"] is None
+    assert kept(pc) == before
+
+
+def kept(pc: Pc) -> tuple[Any, ...]:
+    """All that the client keeps: the keyring's entry and its files."""
+    paths = pc.client.paths
+    files = [paths.config_file, *sorted(path for path in paths.state_dir.rglob("*"))]
+    return pc.stored(), [(path.name, path.read_bytes()) for path in files if path.is_file()]
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_a_flood_ends_the_connection(pc: Pc, flood: str) -> None:
+    """Even from the right server: the client hangs up, has not grown, and lets time pass."""
+    pc.is_fine_with_an_honest_server()
+    before = pc.memory_mib()
+    pc.meets(FLOODS[flood])
+    pc.says("retrying", "protocol")
+    assert pc.memory_mib() - before < 32
+    pc.is_fine_with_an_honest_server()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "http://evil.example/",
+        "https://user@evil.example/",
+        "https://evil.example/\u202eexe.fdp",
+        "https://evil.example/\n2026-11-23T00:00:00.000Z ERROR forged",
+        "https://evil.example/\u200b\x07",
+    ],
+)
+def test_an_address_that_is_not_for_a_browser(pc: Pc, url: str) -> None:
+    """Nobody is offered it, not even from a server that has proven itself, and it is not kept."""
+
+    async def script(peer: Peer) -> None:
+        await peer.log_in({PASSWORD: "current"}, console_url=url)
+
+    pc.gateway.play(script)
+    pc.reconnect()
+    wait(lambda: pc.gateway.visits)
+    status = pc.says("standby", None)
+    assert status["console_url"] is None
+    assert b"evil" not in b"".join(data for _, data in kept(pc)[1])
+
+
+HOSTILE_TEXT = (
+    "\x1b[31m\u202e\u200b\r\n2026-11-23T00:00:00.000Z ERROR agent forged" + "a\u0301" * 10
+)
+
+
+def test_text_of_the_server_is_not_repeated(pc: Pc) -> None:
+    """What it says when it closes, in HTTP or in a name of its own, is in no log and no window."""
+    said = HOSTILE_TEXT.encode()[:120].decode("utf-8", "ignore")
+    closing_words = frame(Opcode.CLOSE, Close(1008, said).serialize())
+    line = HOSTILE_TEXT.replace("\r\n", " ")
+    page = raw(f"HTTP/1.1 403 {line}\r\nServer: {line}\r\n\r\n".encode())
+    cases = {
+        closing_words: "protocol",
+        page: "not_a_gateway",
+        text({"type": "bye", "reason": HOSTILE_TEXT}): "protocol",
+        text({"type": HOSTILE_TEXT}, then_hang_up=True): "connection_lost",
+    }
+    for script, reason in cases.items():
+        pc.meets(script)
+        assert "forged" not in json.dumps(pc.says("retrying", reason))
+    pc.is_fine_with_an_honest_server()
+    log = Path(pc.client.paths.log_file).read_text("utf-8") + "\n".join(pc.client.output)
+    assert "forged" not in log
+    assert "\x1b" not in log
+
+
+def test_redirects_are_not_followed(pc: Pc, gateways: Iterator[FalseGateway]) -> None:
+    """Neither to `ws://` nor to another `wss://`; nobody comes to the place that is named."""
+    elsewhere = next(gateways)
+    elsewhere.play(honest)
+    for address in (elsewhere.address, elsewhere.address.replace("ws:", "wss:")):
+        pc.meets(http(f"302 Found\r\nLocation: {address}"))
+        pc.says("retrying", "not_a_gateway")
+    assert elsewhere.visits == []
+    pc.is_fine_with_an_honest_server()
+
+
+def test_status_as_a_user_sees_it(pc: Pc) -> None:
+    """`status --json` names the reason, and when it tries again."""
+    pc.meets(http("200 OK"))
+    pc.says("retrying", "not_a_gateway")
+    code, said = pc.client.command("status", "--json")
+    status = json.loads(said)
+    assert (code, status["state"], status["reason"]) == (0, "retrying", "not_a_gateway")
+    assert datetime.fromisoformat(status["next_try_at"]).timestamp() > time()
+
+
+@pytest.mark.parametrize("reason", ["credentials", "expired"])
+def test_a_refusal_is_believed_but_forgets_nothing(pc: Pc, reason: str) -> None:
+    """The client asks its user and tries no more by itself; the password stays in the keyring."""
+    before = pc.stored()
+    pc.meets(answering(type="rejected", reason=reason))
+    pc.says("needs_password", reason)
+    wait(lambda: pc.stored() == {**before, "refused": reason}, or_say=pc.stored)
+    pc.reconnect()
+    sleep(1)  # nothing is to happen: there is no event for that
+    assert len(pc.gateway.visits) == 1
+    pc.sign_in()
+    pc.says("standby", None)
+    assert pc.stored() == before
+
+
+@pytest.mark.parametrize("case", BOXES)
+def test_a_box_that_is_not_for_us(pc: Pc, case: str) -> None:
+    """Even from a server that has proven itself: it is told so, and the password stays."""
+    boxed, reason = BOXES[case]
+    reports: list[dict[str, Any]] = []
+
+    async def script(peer: Peer) -> None:
+        hello = await peer.log_in({PASSWORD: "current"})
+        sealed = boxed(hello["device"])
+        peer.send(push("a" * 32, sealed))
+        reports.append(await peer.receive())
+
+    before = pc.stored()
+    pc.gateway.play(script)
+    pc.reconnect()
+    wait(lambda: reports)
+    assert reports == [{"type": "update_failed", "change_id": "a" * 32, "reason": reason}]
+    pc.says("standby_old_password", None)
+    assert pc.stored() == before
+
+
+def test_a_pushed_password_is_kept_only_when_it_is_proven(pc: Pc) -> None:
+    """Pushed by the right server, answered by an impostor, refused by the right one again."""
+    reports: list[dict[str, Any]] = []
+
+    async def impostor_at_the_end(peer: Peer) -> None:
+        hello = await peer.log_in({PASSWORD: "current"})
+        sealed = seal(hello["device"], box(hello["device"]))
+        peer.send(push("a" * 32, sealed))
+        await peer.challenge(await peer.receive())
+        await peer.receive()
+        peer.send(welcome(EARLIER_SIGNATURE))
+
+    async def right(peer: Peer) -> None:
+        await peer.log_in({PASSWORD: "current"})
+        reports.append(await peer.receive())
+
+    before = pc.stored()
+    pc.meets(impostor_at_the_end)
+    pc.says("retrying", "impostor")
+    assert pc.stored() == {**before, "pending": {"change_id": "a" * 32, "password": NEXT}}
+    pc.gateway.play(right)
+    pc.reconnect()
+    pc.says("standby", None)
+    wait(lambda: reports)
+    assert reports == [{"type": "update_failed", "change_id": "a" * 32, "reason": "refused"}]
+    wait(lambda: pc.stored() == before, or_say=pc.stored)
+
+
+@pytest.mark.parametrize("signature", [None, "forged", "of another", "of the box it knows"])
+def test_who_passes_a_login_on_pushes_nothing(pc: Pc, signature: str | None) -> None:
+    """In the middle of a login that was right, but without the verifier: nothing is stored.
+
+    The password in its box would be proven by its own server; that must not come to pass.
+    """
+
+    async def in_the_middle(peer: Peer) -> None:
+        device = (await peer.log_in({PASSWORD: "current"}))["device"]
+        sealed = seal(device, box(device))
+        forged: dict[str | None, dict[str, Any]] = {
+            None: {"signature": None},
+            "forged": {"signature": "A" * 43 + "="},
+            "of another": {"signature": sign(NEXT, "a" * 32, sealed)},
+            "of the box it knows": {"sealed": seal(device, box(device))},
+        }
+        peer.send({**push("a" * 32, sealed), **forged[signature]})
+
+    before = pc.stored()
+    pc.meets(in_the_middle)
+    pc.says("retrying", "impostor")
+    assert pc.stored() == before
+    pc.is_fine_with_an_honest_server()
+
+
+def test_two_pushes_at_once(pc: Pc) -> None:
+    """The second comes while the first is being proven, and is the one that is kept."""
+
+    async def script(peer: Peer) -> None:
+        passwords = {PASSWORD: "old", NEXT: "old", LAST: "current"}
+        device = (await peer.log_in(passwords))["device"]
+        hello = None
+        for change_id, password in (("a" * 32, NEXT), ("b" * 32, LAST)):
+            plain = box(device, change_id=change_id, password=password)
+            sealed = seal(device, plain)
+            peer.send(push(change_id, sealed))
+            hello = hello or await peer.receive()
+        while True:
+            await peer.log_in(passwords, hello)
+            hello = await peer.receive()
+
+    before = pc.stored()
+    pc.gateway.play(script)
+    pc.reconnect()
+    wait(lambda: pc.stored() == {**before, "password": LAST}, or_say=pc.stored)
+    pc.says("standby", None)
+    assert len(pc.gateway.visits) == 1
+    pc.gateway.play(honest)  # it knows the first password only
+    pc.reconnect()
+    pc.says("needs_password", "credentials")
+    pc.sign_in()
+    assert pc.stored() == before
+
+
+def test_the_client_has_lived_through_it(pc: Pc) -> None:
+    """The same process, after everything above, waits on an honest server."""
+    pc.is_fine_with_an_honest_server()
+
+
+def test_log_files_have_no_secret(pc: Pc) -> None:
+    """Neither passwords nor proofs are in what the client has written at DEBUG."""
+    log = Path(pc.client.paths.log_file).read_text("utf-8") + "\n".join(pc.client.output)
+    assert "evil.example" not in log
+    for secret in (PASSWORD, NEXT, LAST, "c=biws", pc.stored()["device_key"]):
+        assert secret not in log
+
+
+def test_silence(silenced: list[tuple[str, str, Pc]]) -> None:
+    """It is borne for 20 s at each step, no longer; then the client lets time pass."""
+    for step, reason, one in silenced:
+        wait(one.gateway.first_has_ended, within_s=40)
+        first, *later = one.gateway.visits
+        assert first.ended is not None
+        assert first.ended - first.began < 30, step
+        assert reason != "timed_out" or first.ended - first.began > 19, step
+        said = wait(one.troubles, or_say=lambda: str(silenced))[0]
+        assert f"trouble: {reason}" in said, step
+        least_s = SOON_S if reason == "timed_out" else LATER_S
+        assert all(visit.began - first.ended > least_s for visit in later), step
+        assert one.stored()["password"] == PASSWORD
+        one.check()

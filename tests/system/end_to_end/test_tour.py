@@ -1,0 +1,92 @@
+"""The guided tour holds, and leaves none of its passwords anywhere."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.support.places import ROOT
+
+
+class ProcessList:
+    """Looks at every process's command line and environment, over and over."""
+
+    def __init__(self) -> None:
+        self.seen: set[bytes] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> ProcessList:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.2):
+            for process in Path("/proc").glob("[0-9]*"):
+                for name in ("cmdline", "environ"):
+                    with suppress(OSError):  # it has ended, or is not to be looked into
+                        self.seen.add((process / name).read_bytes())
+
+
+def spellings(password: str) -> Iterator[bytes]:
+    """How a password could stand in a file."""
+    yield password.encode()
+    yield password.encode("utf-16-le")
+    yield quote(password).encode()
+    yield b64encode(password.encode()).rstrip(b"=")[:-1]
+
+
+@pytest.mark.keyring
+@pytest.mark.timeout(600)
+def test_the_manual_holds_and_no_password_leaks(tmp_path: Path) -> None:
+    """Every case of the manual, at debug level; then each password is searched for everywhere:
+    databases, logs, the keyring's file, all output, command lines and environments."""
+    kept, secrets = tmp_path / "kept", tmp_path / "secrets.json"
+    kept.mkdir()
+    with ProcessList() as processes:
+        tour = subprocess.run(
+            [sys.executable, "-m", "demo.tour", "--keep", str(kept), "--log-level", "debug"]
+            + ["--secrets", str(secrets)],
+            cwd=ROOT,
+            capture_output=True,
+            timeout=600,
+            check=False,
+        )
+    output = tour.stdout + tour.stderr
+    assert tour.returncode == 0, output.decode(errors="replace")
+    places = {str(path): path.read_bytes() for path in kept.rglob("*") if path.is_file()}
+    places["output"] = output
+    for number, text in enumerate(processes.seen):
+        places[f"process {number}"] = text
+    assert any(b"DEBUG" in text for text in places.values())
+    assert any(name.endswith("coconowork.sqlite3") for name in places)
+    passwords = json.loads(secrets.read_text())
+    assert len(passwords) > 8
+    leaks = [
+        name
+        for password in passwords
+        for spelling in spellings(password)
+        for name, text in places.items()
+        if spelling in text
+    ]
+    assert not leaks
+
+
+def test_the_search_finds_what_is_there() -> None:
+    """The search itself: a password in each spelling is found."""
+    for spelling in spellings("Geheim-123"):
+        assert spelling in b"before " + spelling + b" after"
+    assert len(set(spellings("Geheim-123"))) >= 3

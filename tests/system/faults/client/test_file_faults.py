@@ -1,0 +1,282 @@
+"""The client's files under power cuts, kills and bad disks: the old content or the new, never half;
+and whatever a file holds, the client goes on and says what it has set aside.
+"""
+
+from __future__ import annotations
+
+import gettext
+import itertools
+import logging
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from agent import i18n, settings, settings_copy
+from agent.__main__ import main
+from agent.core.credentials import Credentials, Identity, encode_credentials
+from agent.core.failure import Reason
+from agent.core.saved_state import SavedState
+from agent.paths import Paths, find_paths
+from agent.ports import VaultError
+from agent.settings import BrokenSettings, SettingsError
+from agent.state_file import StateFile
+from protocol.sealing import new_device_key
+from tests.support.fakes import FakeVault
+from tests.support.power import Disk, put, record
+
+TANAKA = Identity(server="wss://gw.example.com/gateway", user="tanaka")
+SUZUKI = Identity(server="wss://gw.example.com/gateway", user="suzuki")
+OLD = SavedState(old_valid_until=datetime(2026, 12, 23, tzinfo=UTC), warned_session="boot/1")
+NEW = SavedState(clock_offset_s=3.0, console_url="https://console.example.com/")
+
+SAVE_SETTINGS = """
+import sys
+from pathlib import Path
+from agent.core.credentials import Identity
+from agent.paths import find_paths
+from agent.settings import save_identity
+paths = find_paths({"COCONOWORK_HOME": sys.argv[1]})
+save_identity(paths, Identity(server="wss://gw.example.com/gateway", user="suzuki"))
+"""
+SAVE_STATE = """
+import sys
+from pathlib import Path
+from agent.state_file import StateFile
+from agent.core.saved_state import SavedState
+from agent.core.credentials import Identity
+StateFile(Path(sys.argv[1])).save(
+    Identity(server="wss://gw.example.com/gateway", user="tanaka"),
+    SavedState(clock_offset_s=3.0, console_url="https://console.example.com/"),
+)
+"""
+
+
+def old_settings(directory: Path) -> None:
+    settings.save_identity(paths_in(directory), TANAKA)
+
+
+def old_state(directory: Path) -> None:
+    StateFile(directory).save(TANAKA, OLD)
+
+
+def paths_in(directory: Path) -> Paths:
+    return find_paths({"COCONOWORK_HOME": str(directory)})
+
+
+def read_settings(directory: Path) -> object:
+    return settings.load(paths_in(directory), environ={}).identity
+
+
+def read_state(directory: Path) -> object:
+    return StateFile(directory).load(TANAKA)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A file that the client writes: how it comes about, is written and read, before and after."""
+
+    prepare: Callable[[Path], None]
+    program: str
+    read: Callable[[Path], object]
+    old: object
+    new: object
+
+
+KINDS = pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(
+            Kind(old_settings, SAVE_SETTINGS, read_settings, TANAKA, SUZUKI), id="settings"
+        ),
+        pytest.param(Kind(old_state, SAVE_STATE, read_state, OLD, NEW), id="state"),
+    ],
+)
+
+
+@KINDS
+def test_a_power_cut_after_each_system_call(tmp_path: Path, kind: Kind) -> None:
+    """Whatever the disk had not made durable yet: old or new, and new once `save` is back."""
+    directory, again = tmp_path / "disk", tmp_path / "again"
+    directory.mkdir()
+    kind.prepare(directory)
+    disk = Disk.of(directory)
+    calls = record(kind.program, directory)
+    assert [call.name for call in calls].count("fsync") >= 2, calls
+    seen = set()
+    for state in disk.after_a_cut():
+        put(state, again)
+        assert kind.read(again) == kind.old
+    for call in calls:
+        disk.apply(call)
+        for state in [disk.as_killed(), *disk.after_a_cut()]:
+            put(state, again)
+            found = kind.read(again)
+            assert found in (kind.old, kind.new), (call, state)
+            seen.add(found == kind.new)
+            assert not list(again.glob("*.broken"))
+    assert seen == {False, True}
+    for state in disk.after_a_cut():
+        put(state, again)
+        assert kind.read(again) == kind.new
+    assert disk.as_killed() == {p.name: p.read_bytes() for p in directory.iterdir()}
+
+
+def test_a_disk_that_lies_is_found_out(tmp_path: Path) -> None:
+    """The replay itself: a file that is written in place is half there after some cut."""
+    directory, again = tmp_path / "disk", tmp_path / "again"
+    directory.mkdir()
+    (directory / "file").write_bytes(b"old")
+    disk = Disk.of(directory)
+    program = "import sys, pathlib; pathlib.Path(sys.argv[1], 'file').write_bytes(b'new!')"
+    found = set()
+    for call in record(program, directory):
+        disk.apply(call)
+        for state in disk.after_a_cut():
+            put(state, again)
+            found.add((again / "file").read_bytes())
+    assert found == {b"old", b"", b"ne", bytes(4), b"new!"}
+
+
+@KINDS
+def test_killed_at_each_system_call(tmp_path: Path, kind: Kind) -> None:
+    """SIGKILL for real; the next save finishes it and leaves nothing of the killed one behind."""
+    directory = tmp_path / "disk"
+    outcomes = []
+    for call, moment in [("fsync", 1), ("fsync", 2), ("rename", 1)]:
+        directory.mkdir(exist_ok=True)
+        put({}, directory)
+        kind.prepare(directory)
+        killed = subprocess.run(
+            ["strace", "-f", "-o", "/dev/null", "-e", f"trace={call}"]
+            + ["-e", f"inject={call}:signal=SIGKILL:when={moment}"]
+            + [sys.executable, "-c", kind.program, directory],
+            check=False,
+            timeout=60,
+        )
+        assert killed.returncode in {-signal.SIGKILL, 128 + signal.SIGKILL}
+        outcomes.append(kind.read(directory))
+        assert outcomes[-1] in (kind.old, kind.new)
+        subprocess.run([sys.executable, "-c", kind.program, directory], check=True, timeout=60)
+        assert kind.read(directory) == kind.new
+        assert not [path for path in directory.iterdir() if path.suffix == ".new"]
+    assert outcomes[0] == kind.old
+
+
+# --- broken content
+
+
+def damages(data: bytes) -> list[bytes]:
+    """Cut off at every byte, every bit turned over, and what disks leave of a file."""
+    cut = [data[:length] for length in range(len(data))]
+    turned = [
+        data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
+        for at, bit in itertools.product(range(len(data)), range(8))
+    ]
+    return [*cut, *turned, bytes(len(data)), data + bytes(512), b"\xff" * 64, data * 2]
+
+
+def test_damaged_settings(tmp_path: Path) -> None:
+    """Read as they are, refused by name, or set aside for the last good copy: nothing else."""
+    paths = paths_in(tmp_path)
+    settings.save_identity(paths, TANAKA)
+    good = paths.config_file.read_bytes()
+    rescued, named = 0, []
+    for data in damages(good):
+        paths.config_file.write_bytes(data)
+        try:
+            settings.load(paths, environ={})
+        except BrokenSettings:
+            aside, restored = settings_copy.set_aside(paths)
+            assert restored
+            assert aside.read_bytes() == data
+            assert settings.load(paths, environ={}).identity == TANAKA
+            rescued += 1
+        except SettingsError as exc:
+            named.append(str(paths.config_file) in exc.message)
+    assert rescued > len(good)
+    assert all(named)
+
+
+def test_damaged_state(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each damage is either a memory still, or set aside and logged."""
+    store = StateFile(tmp_path)
+    store.save(TANAKA, NEW)
+    (file,) = tmp_path.iterdir()
+    good = file.read_bytes()
+    broken = file.with_suffix(".broken")
+    for data in damages(good):
+        file.write_bytes(data)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            found = store.load(TANAKA)
+        if not file.exists():
+            assert found == SavedState()
+            assert "set aside" in caplog.text
+            assert broken.read_bytes() == data
+            broken.unlink()
+
+
+def test_damaged_vault_entries() -> None:
+    """A keyring that gives back something else: broken, which the user sees, or a record."""
+    vault = FakeVault()
+    good = encode_credentials(
+        Credentials(password="Passw0rd!", device_key=new_device_key())
+    ).encode()
+    refused = []
+    for data in damages(good):
+        vault.entries[TANAKA] = data.decode("latin-1")
+        try:
+            assert isinstance(vault.read(TANAKA), Credentials)
+        except VaultError as exc:
+            refused.append(exc.reason)
+    assert len(refused) > len(good)
+    assert set(refused) == {Reason.VAULT_BROKEN}
+
+
+def test_without_a_copy_the_user_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`status` says what is wrong and touches nothing; `login` sets aside, and says that too."""
+    monkeypatch.setenv("COCONOWORK_HOME", str(tmp_path))
+    monkeypatch.setenv("LANG", "ja_JP.UTF-8")
+    file = paths_in(tmp_path).config_file
+    file.write_bytes(b"\x00" * 100)
+    assert main(["status"]) == 1
+    assert "TOML" in capsys.readouterr().err
+    assert file.exists()
+    monkeypatch.setattr("sys.stdin", None)
+    assert main(["login", "--server", "wss://gw.example.com", "--user", "tanaka"]) == 1
+    told = capsys.readouterr().err
+    assert "client.toml.broken に変更しました。もう一度ログインしてください。" in told
+    assert not file.exists()
+
+
+def test_a_copy_that_is_broken_too(tmp_path: Path) -> None:
+    """It takes nobody's place: there are no settings then, and the user is asked."""
+    paths = paths_in(tmp_path)
+    settings.save_identity(paths, TANAKA)
+    for file in (paths.config_file, settings_copy.copy_of(paths)):
+        file.write_bytes(bytes(80))
+    aside, restored = settings_copy.set_aside(paths)
+    assert not restored
+    assert aside.read_bytes() == bytes(80)
+    assert settings.load(paths, environ={}).identity is None
+
+
+def test_damaged_catalogues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A translation that cannot be read is none: the program speaks English, and starts."""
+    monkeypatch.setattr(i18n, "LOCALE_DIR", tmp_path)
+    file = tmp_path / "ja" / "LC_MESSAGES" / "agent.mo"
+    file.parent.mkdir(parents=True)
+    good = next(Path(i18n.__file__).parent.glob("locale/ja/LC_MESSAGES/agent.mo")).read_bytes()
+    head = [good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :] for at in range(200)]
+    for data in [*(good[:at] for at in range(0, len(good), 401)), *head]:
+        file.write_bytes(data)
+        gettext._translations.clear()  # type: ignore[attr-defined] # what it has read before
+        assert isinstance(i18n.translation("ja").gettext("Stopped"), str)

@@ -1,0 +1,353 @@
+"""What happens to a PC: a full disk, a read-only profile, damaged files, a keyring that is locked
+or gone, a tray that restarts, a clock that jumps. The real client each time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import secretstorage
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from jeepney.io.blocking import open_dbus_connection
+
+from agent.core.saved_state import SavedState
+from agent.state_file import StateFile
+from agent.vault import KeyringVault
+from demo.private_keyring import PrivateKeyring
+from protocol import messages as msg
+from tests.support import x11
+from tests.support.fault_pc import Pc, as_seen, until
+from tests.support.gateway import PASSWORD, Authority, Gateway, make_certificate, running
+from tests.support.loop_stage import Stage
+from tests.support.x11 import SystemTray
+
+pytestmark = pytest.mark.keyring
+needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
+
+
+@pytest.fixture
+def address(stage: Stage) -> str:
+    """An honest gateway's."""
+    return stage.host(running(Gateway()))
+
+
+# --- the disk
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 512 KiB, which is the profile of the client."""
+    made = tmp_path / "pc-0"
+    made.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", made], check=True)
+    yield made
+    subprocess.run(["umount", "-l", made], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leave no room; what to remove to have some again."""
+    ballast = disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError as exc:
+            problem = exc
+    assert problem.errno == errno.ENOSPC
+    return ballast
+
+
+@needs_root
+def test_a_full_disk(disk: Path, new_pc: Callable[..., Pc], address: str) -> None:
+    """The client starts and waits; whoever signs in is told that it will be forgotten; and with
+    room again nothing is missing."""
+    pc = new_pc(address)
+    pc.client.paths.config_file.unlink()
+    ballast = fill(disk)
+    code, said = pc.client.command(
+        "login", "--server", address, "--user", "tanaka", answer=PASSWORD
+    )
+    assert code == 1
+    assert "The password is right and has been stored." in said
+    assert "The settings cannot be saved\nMake room on the disk" in said
+    pc.client.start()
+    pc.says("logged_out")
+    code, said = pc.client.command(
+        "login", "--server", address, "--user", "tanaka", answer=PASSWORD
+    )
+    assert code == 1
+    pc.says("standby")
+    assert "[The settings cannot be saved] Make room on the disk" in pc.told()
+    assert "settings not saved: No space left on device, next try in 60 s" in pc.told()
+    ballast.unlink()
+    code, said = pc.client.command(
+        "login", "--server", address, "--user", "tanaka", answer=PASSWORD
+    )
+    assert code == 0, said
+    assert "Traceback" not in pc.told()
+    pc.client.kill()
+    pc.client.start()
+    pc.says("standby")
+
+
+@needs_root
+def test_a_read_only_profile(disk: Path, new_pc: Callable[..., Pc], address: str) -> None:
+    """Neither log nor lock nor state can be written: the client waits all the same, is the only
+    one, and answers."""
+    pc = new_pc(address)
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    pc.client.start()
+    pc.says("standby")
+    code, said = pc.client.command("run")
+    assert code == 0
+    assert "already" in said
+    assert "no log file at" in pc.told()
+    assert "Traceback" not in pc.told()
+    assert pc.client.command("quit")[0] == 0
+    pc.wait_for_end()
+
+
+# --- damaged files
+
+
+def test_damaged_files_at_the_start(new_pc: Callable[..., Pc], address: str) -> None:
+    """Settings and state of nothing but zeros, as a power cut may leave them: both are set aside,
+    the user is told, and the PC waits."""
+    pc = new_pc(address, LANG="ja_JP.UTF-8")
+    StateFile(pc.client.paths.state_dir).save(pc.identity, SavedState(clock_offset_s=5.0))
+    pc.client.start()
+    pc.says("standby")
+    pc.client.kill()
+    state = list(pc.client.paths.state_dir.glob("*.json"))
+    config = pc.client.paths.config_file
+    assert len(state) == 1
+    for file in [config, *state]:
+        file.write_bytes(bytes(200))
+    pc.client.start()
+    pc.says("standby")
+    told = (
+        f"[設定を読み込めません] {config}、1行目: TOML として正しくありません。"
+        "このファイルの名前を client.toml.broken に変更し、前回の正しい設定で動作を続けます。"
+    )
+    assert re.sub(r"\s", "", told) in re.sub(r"\s", "", pc.told())
+    assert config.with_name("client.toml.broken").read_bytes() == bytes(200)
+    assert state[0].with_suffix(".broken").read_bytes() == bytes(200)
+    assert f"{state[0].name} is broken; set aside" in pc.log()
+    pc.check()
+
+
+# --- the keyring
+
+
+@pytest.fixture
+def keyring(tmp_path: Path, environ: dict[str, str]) -> Iterator[PrivateKeyring]:
+    """A real Secret Service for one test to mistreat."""
+    made = PrivateKeyring(tmp_path / "keyring")
+    made.start()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in made.environment.items():
+            patch.setenv(name, value)
+        yield made
+    made.stop()
+
+
+def lock(keyring: PrivateKeyring) -> None:
+    with closing(open_dbus_connection(keyring.environment["DBUS_SESSION_BUS_ADDRESS"])) as bus:
+        secretstorage.Collection(bus).lock()
+
+
+@pytest.mark.parametrize("how", ["vanished", "locked"])
+def test_a_keyring_that_comes_back(
+    keyring: PrivateKeyring, new_pc: Callable[..., Pc], address: str, how: str
+) -> None:
+    """Gone or locked when the client starts: a state that says so and what to do; once it is back
+    the client waits by itself, with the password that was there."""
+    pc = new_pc(address, **keyring.environment)
+    reason, hint = ("vault_missing", "起動") if how == "vanished" else ("vault_locked", "ロック")
+    if how == "vanished":
+        keyring.stop_service()
+    else:
+        lock(keyring)
+    pc.client.start()
+    status = pc.says("retrying", reason)
+    assert hint in as_seen(status, "ja")[2]
+    assert f"trouble: {reason}" in pc.log()
+    assert pc.client.status() is not None
+    keyring.stop_service()
+    keyring.start_service()  # as after a login to the desktop, unlocked
+    pc.says("standby", within_s=60)
+    pc.check()
+
+
+def test_a_keyring_that_goes_while_the_client_waits(
+    keyring: PrivateKeyring, new_pc: Callable[..., Pc], address: str
+) -> None:
+    """It is not needed then; a new password cannot be stored, and the user hears it."""
+    pc = new_pc(address, **keyring.environment)
+    pc.client.start()
+    pc.says("standby")
+    keyring.stop_service()
+    pc.tell("reconnect")
+    pc.says("standby")
+    code, said = pc.client.command("update-password", answer=PASSWORD)
+    assert code == 1
+    assert "The password store of this PC is not available." in said
+    pc.says("standby")
+    keyring.start_service()
+    code, said = pc.client.command("update-password", answer=PASSWORD)
+    assert code == 0, said
+    record = KeyringVault().read(pc.identity)
+    assert record is not None
+    assert record.password == PASSWORD
+    pc.check()
+
+
+@pytest.fixture
+def keyring_disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of the keyring's own, where `keyring` keeps its files."""
+    made = tmp_path / "keyring"
+    made.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", made], check=True)
+    yield made
+    subprocess.run(["umount", "-l", made], check=True)
+
+
+@needs_root
+def test_a_keyring_whose_disk_is_full(
+    keyring_disk: Path, keyring: PrivateKeyring, new_pc: Callable[..., Pc], address: str
+) -> None:
+    """A new password that cannot be stored is refused, aloud; the old one is there, and works
+    after the keyring's restart, too."""
+    pc = new_pc(address, **keyring.environment)
+    pc.client.start()
+    pc.says("standby")
+    before = pc.stored()
+    ballast = fill(keyring_disk)
+    code, said = pc.client.command("update-password", answer=PASSWORD)
+    assert code == 1
+    assert "The password store of this PC has failed." in said
+    pc.says("standby")
+    keyring.stop_service()
+    keyring.start_service()
+    assert pc.stored() == before
+    ballast.unlink()
+    code, said = pc.client.command("update-password", answer=PASSWORD)
+    assert code == 0, said
+    pc.check()
+
+
+# --- the tray
+
+
+@pytest.mark.display
+def test_a_tray_that_restarts(
+    new_pc: Callable[..., Pc], address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The panel dies, a new one comes: the icon is in it, and the client has gone on waiting."""
+    with x11.screen() as display:
+        monkeypatch.setenv("DISPLAY", display)
+        pc = new_pc(address, DISPLAY=display, PYSTRAY_BACKEND="xorg")
+        pc.client.start()
+        status = pc.says("standby")
+        for _ in range(2):
+            panel = SystemTray()
+            until(lambda: panel.icons, or_say=pc.told)  # noqa: B023 - waited for in this turn
+            panel.close()
+        assert pc.says("standby")["pid"] == status["pid"]
+        pc.check()
+        pc.tell("quit")
+        pc.wait_for_end()
+
+
+# --- the clock
+
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
+class Clock:
+    """The wall clock of one client, which a test moves while it runs."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.jump(0)
+
+    def jump(self, days: int) -> None:
+        """Be so many days wrong."""
+        new = self._file.with_suffix(".new")
+        new.write_text(f"{days:+d}d\n")
+        new.replace(self._file)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        return {
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+
+@pytest.fixture
+def clock(tmp_path: Path) -> Clock:
+    if FAKETIME is None:
+        pytest.skip("not on this machine: faketime (.ci/packages test)")
+    return Clock(tmp_path / "clock")
+
+
+def test_a_clock_that_jumps(stage: Stage, clock: Clock, new_pc: Callable[..., Pc]) -> None:
+    """Ten years forwards and back while it runs: the days left are the server's, nothing is
+    dropped, and the next login is none of the clock's business."""
+    until_day = datetime.now(UTC) + timedelta(days=30)
+
+    def old(scram: str) -> msg.ServerMessage:
+        now = datetime.now(UTC)
+        return msg.Welcome(scram=scram, password="old", valid_until=until_day, server_time=now)
+
+    gateway = Gateway(answer=old)
+    pc = new_pc(stage.host(running(gateway)), **clock.variables)
+    pc.client.start()
+    assert pc.says("standby_old_password")["days_left"] == 30
+    for number, days in enumerate((3650, -3650, 0), 2):
+        clock.jump(days)
+        assert pc.says("standby_old_password")["days_left"] == 30
+        pc.tell("reconnect")
+        until(lambda: len(gateway.logins) == number)  # noqa: B023 - waited for in this turn
+        assert pc.says("standby_old_password")["days_left"] == 30
+    assert pc.troubles() == []
+    pc.check()
+
+
+def test_a_wrong_clock_and_a_certificate(
+    stage: Stage, clock: Clock, new_pc: Callable[..., Pc], tmp_path: Path
+) -> None:
+    """To a PC of ten years ago no certificate is valid: it says to look at the clock, the
+    connection that stands is kept, and the right time mends it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    made = make_certificate("Authority", key, None, key, (-100, 100))
+    file = tmp_path / "ca.pem"
+    file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    tls = Authority(key, made, file).context(name="localhost")
+    server = stage.host(running(Gateway(), tls=tls)).replace("127.0.0.1", "localhost")
+    pc = new_pc(server, SSL_CERT_FILE=str(file), **clock.variables)
+    pc.client.start()
+    pc.says("standby")
+    clock.jump(-3650)
+    pc.says("standby")
+    pc.tell("reconnect")
+    status = pc.says("retrying", "certificate")
+    assert "このPCの日付と時刻を確認し" in as_seen(status, "ja")[2]
+    clock.jump(0)
+    pc.tell("reconnect")
+    pc.says("standby")
+    pc.check()
+    assert urlsplit(server).scheme == "wss"

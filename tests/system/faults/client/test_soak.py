@@ -1,0 +1,51 @@
+"""Long runs in short: what is measured by `make soak` holds, and nothing grows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from soak import reconnects, sample
+from soak.sample import Sample
+from tests.support.places import ROOT
+
+
+@pytest.mark.keyring
+@pytest.mark.timeout(300)
+def test_reconnects_cost_nothing_that_stays() -> None:
+    """Memory, objects, handles, threads, tasks and log of the real client over 150 of them."""
+    found = reconnects.run(150, samples=4)
+    assert [each.done for each in found] == [16, 61, 106, 151]
+    assert sample.growth(found) == [], sample.table(found)
+
+
+def test_a_day() -> None:
+    """24 hours with all that they bring are lived through, and leave nothing behind."""
+    done = subprocess.run(
+        [sys.executable, "-m", "soak", "day"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("Nothing grows.\n")
+    assert "| 24 |" in done.stdout
+
+
+def test_growth_is_told() -> None:
+    """What is held to be flat is found out when it is not."""
+    flat = Sample(0, 30_000, 40_000, 12, 4, 5, 100_000)
+    assert sample.growth([flat, flat]) == []
+    for grown in (
+        Sample(9, 32_000, 40_000, 12, 4, 5, 100_000),
+        Sample(9, 30_000, 40_300, 12, 4, 5, 100_000),
+        Sample(9, 30_000, 40_000, 15, 4, 5, 100_000),
+        Sample(9, 30_000, 40_000, 12, 7, 5, 100_000),
+        Sample(9, 30_000, 40_000, 12, 4, 9, 100_000),
+        Sample(9, 30_000, 40_000, 12, 4, 5, 7_000_000),
+    ):
+        assert len(sample.growth([flat, grown])) == 1, grown

@@ -1,0 +1,193 @@
+"""A server dies, and all of its clients lose it in the same instant: they come back spread out.
+
+The clients are as many real runtimes, machines and connections, on one loop of this process; the
+server is a real one, killed. `COCONOWORK_CLIENTS=1000` is the measurement of docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from time import monotonic
+from unittest import mock
+from urllib.parse import urlsplit
+
+import pytest
+
+from agent.app import surroundings
+from agent.core import events as ev
+from agent.core.credentials import Credentials, Identity
+from agent.core.machine import Machine
+from agent.core.saved_state import SavedState
+from agent.core.state import State
+from agent.core.view import View
+from agent.runtime import Hooks, Runtime, instant
+from bench import machine, people
+from protocol.sealing import new_device_key
+from tests.support.fakes import FakeMemoryStore, FakeVault
+from tests.support.fault_pc import until
+from tests.support.loop_stage import Stage
+from tests.support.pbkdf2 import derived_once
+from tests.support.places import ROOT
+from tests.support.wire import Wire
+from tests.system.end_to_end.conftest import Server
+
+CLIENTS = int(os.environ.get("COCONOWORK_CLIENTS", "200"))
+ROUNDS = 1 if CLIENTS < 1000 else 2
+"""Tries of every client while the server is away."""
+
+
+class Member:
+    """One client of the fleet: what it has shown."""
+
+    def __init__(self, number: int, address: str, shared: ThreadPoolExecutor) -> None:
+        self.state = State.CONNECTING
+        self.delays: list[float] = []
+        """Seconds that it chose to wait, since it was last in standby."""
+        identity = Identity(server=address, user=people.username(number))
+        vault = FakeVault()
+        vault.write(identity, Credentials(password=people.PASSWORD, device_key=new_device_key()))
+        self.runtime = Runtime(
+            Machine(surroundings(), identity, SavedState()),
+            vault=vault,
+            memory=FakeMemoryStore(),
+            hooks=Hooks(
+                show=self._show,
+                warn=lambda _: None,
+                withdraw_warning=lambda: None,
+                ask_for_password=lambda _: None,
+                save_identity=lambda _: None,
+                quit=lambda: None,
+            ),
+        )
+        self.runtime._storage = self.runtime._keys = shared  # type: ignore[assignment] # for many
+
+    def _show(self, view: View) -> None:
+        self.state = view.state
+        if view.next_try_at is not None:
+            self.delays.append((view.next_try_at - instant().wall).total_seconds())
+
+
+class Fleet:
+    """So many clients of one server, on a loop of their own."""
+
+    def __init__(self, count: int, address: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._shared = ThreadPoolExecutor(4)
+        with mock.patch.object(asyncio, "new_event_loop", return_value=self._loop):
+            self.members = [Member(n, address, self._shared) for n in range(1, count + 1)]
+        self._thread = threading.Thread(target=self._run, name="fleet")
+
+    def __enter__(self) -> Fleet:
+        self._thread.start()
+        return self
+
+    def come(self) -> None:
+        """Until all wait. Not all at once: a server takes so many who have not logged in yet."""
+        for first in range(0, len(self.members), 200):
+            some = self.members[first : first + 200]
+            for member in some:
+                member.runtime.post(ev.Started())
+            until(lambda: all(m.state is State.STANDBY for m in some), within_s=120)  # noqa: B023 - now
+
+    def __exit__(self, *_: object) -> None:
+        for member in self.members:
+            member.runtime.post(ev.QuitRequested())
+        self._thread.join()
+        self._shared.shutdown()
+
+    def _run(self) -> None:
+        async def live() -> None:
+            await asyncio.gather(*(member.runtime._main() for member in self.members))
+            for _ in range(3):  # closed transports let go of their sockets in the turn after
+                await asyncio.sleep(0)
+
+        self._loop.run_until_complete(live())
+        self._loop.close()
+
+    def all_are(self, state: State) -> bool:
+        return all(member.state is state for member in self.members)
+
+    def forget_delays(self) -> None:
+        for member in self.members:
+            member.delays.clear()
+
+    def round(self, number: int) -> list[float]:
+        """What every client chose to wait after that many failures, the first being 0."""
+        return [member.delays[number] for member in self.members]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """One that knows all of them."""
+    made = Server(tmp_path / "data")
+    subprocess.run(
+        [sys.executable, "-m", "bench.seed", str(CLIENTS), str(CLIENTS), "0"],
+        env={**os.environ, "COCONOWORK_SERVER_DATA_DIR": str(made.directory)},
+        cwd=ROOT,
+        check=True,
+        timeout=100,
+    )
+    made.start()
+    yield made
+    made.stop()
+
+
+def spread(delays: list[float], span_s: float) -> list[int]:
+    """How many fall into each tenth of what the rule allows; none may be outside."""
+    least_s = span_s / 10
+    assert least_s - 0.05 <= min(delays)
+    assert max(delays) <= span_s
+    tenths = Counter(min(9, int((d - least_s) / (span_s - least_s) * 10)) for d in delays)
+    return [tenths[number] for number in range(10)]
+
+
+@pytest.mark.timeout(300)
+def test_clients_of_a_dead_server_come_back_spread_out(stage: Stage, server: Server) -> None:
+    """Every round of tries is spread evenly over its span, and the span doubles: no tenth of it
+    gets twice its share. When the server is back, so is everybody, by themselves."""
+    machine.raise_file_limit()
+    wire = Wire(stage, urlsplit(server.gateway).port or 0)
+    with derived_once(), Fleet(CLIENTS, wire.address) as fleet:
+        fleet.come()
+        fleet.forget_delays()
+        wire.arrivals.clear()
+        dead = monotonic()
+        server.stop(signal.SIGKILL)
+        enough = ROUNDS + 1
+        until(lambda: min(len(m.delays) for m in fleet.members) >= enough, within_s=120)
+        tries = [at - dead for at in wire.arrivals]
+        for number, span_s in list(enumerate((3.0, 6.0, 12.0)))[: ROUNDS + 1]:
+            tenths = spread(fleet.round(number), span_s)
+            print(f"round {number + 1}, {span_s / 10:.1f} to {span_s:.0f} s, by tenths: {tenths}")
+            assert max(tenths) <= CLIENTS / 10 * 2
+        back = monotonic()
+        wire.arrivals.clear()
+        server.start()
+        if CLIENTS < 1000:  # the whole office's network is back, too: nobody waits for long
+            for member in fleet.members:
+                member.runtime.post(ev.NetworkChanged())
+        until(lambda: fleet.all_are(State.STANDBY), within_s=120)
+        print(f"tries in each second without a server: {per_second(tries)}")
+        returned = sorted(at - back for at in wire.arrivals)
+        print(f"tries in each second from its restart on: {per_second(returned)}")
+        print(f"all back after {monotonic() - back:.1f} s")
+        # Nobody comes in step: the busiest 100 ms of the first round have no crowd in them.
+        first = sorted(fleet.round(0))
+        crowd = max(sum(1 for each in first if low <= each < low + 0.1) for low in first)
+        assert crowd <= CLIENTS * 0.12
+        assert all(later >= earlier for earlier, later in pairwise(returned))
+
+
+def per_second(moments: list[float]) -> list[int]:
+    counted = Counter(int(moment) for moment in moments)
+    return [counted[second] for second in range(max(counted, default=0) + 1)]

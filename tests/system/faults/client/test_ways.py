@@ -1,0 +1,255 @@
+"""Every way to the server that fails, with the real client: what its user sees in both languages,
+what is logged, and when it tries again. And proxies that work.
+
+All clients of this file run at once; each has a server of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tests.support import forward_proxies as proxies
+from tests.support.fault_pc import Pc, as_seen, quit_all, until
+from tests.support.forward_proxies import Proxy
+from tests.support.gateway import Authority, Gateway, make_certificate, running
+from tests.support.listeners import http, says
+from tests.support.loop_stage import Stage
+
+pytestmark = pytest.mark.keyring
+
+NAME = "gateway.test"
+"""A server that only a proxy knows."""
+SOON = (0.3, 3.0)
+LATER = (6.0, 60.0)
+"""Seconds from the first failure to the next try."""
+
+
+@dataclass
+class Place:
+    """Where a client is sent, and with which variables."""
+
+    server: str
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+class Town:
+    """Makes places."""
+
+    def __init__(self, stage: Stage, directory: Path) -> None:
+        self.stage = stage
+        self.directory = directory
+        self.proxies: list[Proxy] = []
+        self._authorities = 0
+
+    def authority(self) -> Authority:
+        self._authorities += 1
+        key = ec.generate_private_key(ec.SECP256R1())
+        made = make_certificate(f"Authority {self._authorities}", key, None, key, (-100, 100))
+        file = self.directory / f"authority-{self._authorities}" / "ca.pem"
+        file.parent.mkdir()
+        file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+        return Authority(key, made, file)
+
+    def tls(
+        self, *, name: str = "localhost", days: tuple[int, int] = (-1, 30), trusted: bool = True
+    ) -> Place:
+        authority = self.authority()
+        tls = authority.context(name=name, days=days)
+        address = self.stage.host(running(Gateway(), tls=tls))
+        trust = {"SSL_CERT_FILE": str(authority.file)} if trusted else {}
+        return Place(address.replace("127.0.0.1", "localhost"), trust)
+
+    def behind(self, scheme: str, login: str = "", *, asks: bool, name: str = NAME) -> Place:
+        """A gateway that only a proxy leads to."""
+        place = self.tls(name=NAME)
+        port = int(re.findall(r":(\d+)/", place.server)[0])
+        proxy = Proxy(NAME, port, asks_for_login=asks)
+        self.proxies.append(proxy)
+        at = self.stage.serve(proxy.http if scheme == "http" else proxy.socks5)
+        place.variables["COCONOWORK_PROXY"] = f"{scheme}://{login}127.0.0.1:{at}"
+        return Place(f"wss://{name}/gateway", place.variables)
+
+    def proxy(self, talk: Callable[..., object]) -> Place:
+        """A proxy that is of no use."""
+        at = self.stage.serve(talk)  # type: ignore[arg-type] # a Talk
+        return Place(f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"http://127.0.0.1:{at}"})
+
+    def nobody(self) -> int:
+        """A port where nobody listens."""
+
+        async def listen() -> int:
+            async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as server:
+                port: int = server.sockets[0].getsockname()[1]
+            return port
+
+        return self.stage.call(listen())
+
+
+RIGHT_LOGIN = f"{proxies.USER}:{proxies.PASSWORD}@"
+WRONG_LOGIN = f"{proxies.USER}:Wrong-8@"
+
+GOOD: dict[str, Callable[[Town], Place]] = {
+    "an organisation's own root": lambda town: town.tls(),
+    "an HTTP proxy": lambda town: town.behind("http", asks=False),
+    "an HTTP proxy with a password": lambda town: town.behind("http", RIGHT_LOGIN, asks=True),
+    "a SOCKS proxy": lambda town: town.behind("socks5h", asks=False),
+    "a SOCKS proxy with a password": lambda town: town.behind("socks5h", RIGHT_LOGIN, asks=True),
+}
+
+BAD: dict[str, tuple[Callable[[Town], Place], str, str, tuple[float, float]]] = {
+    # name: place, reason, what the log has in brackets, seconds to the next try
+    "nothing but silence": (lambda town: Place(
+            f"ws://127.0.0.1:{town.stage.serve(proxies.silent)}/gateway"
+        ),
+        "timed_out", "TimeoutError", SOON,
+    ),
+    "a silent proxy": (lambda town: town.proxy(proxies.silent),
+        "timed_out", "TimeoutError", SOON,
+    ),
+    "connection refused": (
+        lambda town: Place(f"ws://127.0.0.1:{town.nobody()}/gateway"),
+        "unreachable", r"ConnectionRefusedError 111", SOON,
+    ),
+    "no such name": (
+        lambda _: Place("wss://no-such-host.invalid/gateway"),
+        "no_such_host", r"gaierror -\d+", SOON,
+    ),
+    "expired": (lambda town: town.tls(days=(-30, -1)),
+        "certificate", "SSLCertVerificationError 10", LATER,
+    ),
+    "not valid yet": (lambda town: town.tls(days=(2, 30)),
+        "certificate", "SSLCertVerificationError 9", LATER,
+    ),
+    "another's name": (lambda town: town.tls(name="elsewhere.example"),
+        "certificate", "SSLCertVerificationError 62", LATER,
+    ),
+    "a root that nobody trusts": (lambda town: town.tls(trusted=False),
+        "certificate", "SSLCertVerificationError 20", LATER,
+    ),
+    "no proxy there": (
+        lambda town: Place(
+            f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"http://127.0.0.1:{town.nobody()}"}
+        ),
+        "proxy_unreachable", "ConnectionRefusedError 111", SOON,
+    ),
+    "no SOCKS proxy there": (
+        lambda town: Place(
+            f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"socks5h://127.0.0.1:{town.nobody()}"}
+        ),
+        "proxy_unreachable", r"\w+( \d+)?", SOON,
+    ),
+    "the proxy wants a password": (lambda town: town.behind("http", asks=True),
+        "proxy_login", "proxy: HTTP 407", LATER,
+    ),
+    "the proxy wants another password": (
+        lambda town: town.behind("http", WRONG_LOGIN, asks=True),
+        "proxy_login", "proxy: HTTP 407", LATER,
+    ),
+    "the proxy forbids": (lambda town: town.proxy(http("403 Forbidden")),
+        "proxy_refused", "proxy: HTTP 403", LATER,
+    ),
+    "the proxy cannot get further": (
+        lambda town: town.behind("http", asks=False, name="other.test"),
+        "unavailable", "proxy: HTTP 502", SOON,
+    ),
+    "the proxy is a portal": (lambda town: town.proxy(http("302 Found", "Location: http://p/")),
+        "proxy_refused", "proxy: HTTP 302", LATER,
+    ),
+    "the proxy hangs up": (lambda town: town.proxy(says(b"")),
+        "proxy_refused", "InvalidProxyMessage", LATER,
+    ),
+    "the SOCKS proxy wants a password": (lambda town: town.behind("socks5h", asks=True),
+        "proxy_refused", r"ProxyError.*", LATER,
+    ),
+    "the SOCKS proxy cannot get further": (
+        lambda town: town.behind("socks5h", asks=False, name="other.test"),
+        "unavailable", "ProxyError 4", SOON,
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def town(
+    stage: Stage, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Town, dict[str, Pc]]]:
+    """Every case's client, all on their way."""
+    made = Town(stage, tmp_path_factory.mktemp("authorities"))
+    pcs: dict[str, Pc] = {}
+    makers = {**{name: case[0] for name, case in BAD.items()}, **GOOD}
+    for name, make in makers.items():
+        place = make(made)
+        home = tmp_path_factory.mktemp("pc")
+        pcs[name] = Pc(home, environ, place.server, **place.variables)
+        pcs[name].be_signed_in()
+        pcs[name].client.start()
+    yield made, pcs
+    quit_all(pcs.values())
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_ways_that_lead_there(town: tuple[Town, dict[str, Pc]], case: str) -> None:
+    """The client waits at the server, and no login of a proxy's is in its log."""
+    pc = town[1][case]
+    pc.says("standby", within_s=60)
+    pc.check()
+    assert proxies.PASSWORD not in pc.log() + pc.told()
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_ways_that_do_not(town: tuple[Town, dict[str, Pc]], case: str) -> None:
+    """Reason, log and next try are the case's; nothing is lost, and the program goes on."""
+    pc = town[1][case]
+    _, reason, detail, (least_s, most_s) = BAD[case]
+    until(pc.troubles, within_s=60, or_say=pc.told)
+    said, logged, at = pc.troubles()[0]
+    assert said == reason
+    assert re.fullmatch(detail, logged), logged
+    assert f"WARNING agent.runtime connecting -> waiting: trouble: {reason}" in pc.log()
+    first = until(lambda: re.findall(r"next try in ([\d.]+) s", pc.log()), or_say=pc.log)[0]
+    assert least_s <= float(first) <= most_s
+    status = pc.client.status()
+    assert status is not None
+    if status["state"] == "retrying":
+        assert datetime.fromisoformat(status["next_try_at"]).timestamp() > at
+    record = pc.stored()
+    assert record is not None
+    assert record.refused is None
+    pc.check()
+    assert proxies.PASSWORD not in pc.log() + pc.told()
+
+
+def test_proxies_were_used(town: tuple[Town, dict[str, Pc]]) -> None:
+    """Each client that is behind one came by it, to the name that it was given."""
+    made, pcs = town
+    for case in GOOD:
+        pcs[case].says("standby", within_s=60)
+    served = [proxy.served for proxy in made.proxies]
+    assert served.count([f"{NAME}:443"]) == 4
+    assert all(each in ([], [f"{NAME}:443"]) for each in served)
+
+
+def test_what_the_user_sees(town: tuple[Town, dict[str, Pc]]) -> None:
+    """State, reason, remedy and time, in the user's language, of what a client says by itself."""
+    status = town[1]["the proxy wants a password"].says("retrying", "proxy_login", within_s=60)
+    time = datetime.fromisoformat(status["next_try_at"]).astimezone().strftime("%H:%M:%S")
+    assert as_seen(status, "en") == [
+        "Not connected",
+        "The proxy asks for a user name and password.",
+        "Ask your administrator how to use the proxy.",
+        f"Next try at {time}",
+    ]
+    assert as_seen(status, "ja") == [
+        "未接続",
+        "プロキシがユーザ名とパスワードを求めています。",
+        "プロキシの利用方法を管理者に確認してください。",
+        f"次の再試行: {time}",
+    ]

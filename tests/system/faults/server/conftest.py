@@ -1,0 +1,85 @@
+"""Installations to break, on SQLite and on PostgreSQL, copied from such that are made once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.fault_installation import House
+from tests.support.pbkdf2 import derived_once
+from tests.support.postgres import Postgres, running_postgres
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hash_once() -> Iterator[None]:
+    with derived_once():
+        yield
+
+
+@pytest.fixture(scope="session")
+def model_house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """What the others on SQLite are copies of."""
+    house = House(tmp_path_factory.mktemp("model") / "data")
+    house.create()
+    return house
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One that may be stopped and killed, as long as it runs again afterwards."""
+    with running_postgres(fsync=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of the database that the others on PostgreSQL are copies of."""
+    url = postgres.new_database()
+    House(tmp_path_factory.mktemp("template") / "data", database=url).create()
+    return url.rpartition("/")[2]
+
+
+@pytest.fixture
+def house(model_house: House, tmp_path: Path) -> House:
+    """On SQLite, with an account and its administrator."""
+    directory = tmp_path / "data"
+    shutil.copytree(model_house.directory, directory)
+    return House(directory)
+
+
+@pytest.fixture
+def house_on_postgres(
+    postgres: Postgres, template: str, model_house: House, tmp_path: Path
+) -> Iterator[House]:
+    """The same on PostgreSQL."""
+    directory = tmp_path / "data"
+    directory.mkdir()
+    shutil.copy(model_house.directory / "secret_key", directory)
+    url = postgres.new_database(template=template)
+    # Without it, a crash takes the copy's sequences back to where the template's were.
+    postgres.execute("CHECKPOINT")
+    yield House(directory, database=url)
+    postgres.drop_database(url)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_house(request: pytest.FixtureRequest) -> House:
+    """On either engine."""
+    name = {"sqlite": "house", "postgresql": "house_on_postgres"}[request.param]
+    house: House = request.getfixturevalue(name)
+    return house
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+    """With no schema yet, on either engine."""
+    if request.param == "sqlite":
+        yield House(tmp_path / "data")
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    url = server.new_database()
+    yield House(tmp_path / "data", database=url)
+    server.drop_database(url)

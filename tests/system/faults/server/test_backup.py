@@ -1,0 +1,176 @@
+"""`backup` and `restore`: copies made while the server works, and what a restore undoes."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from protocol import messages
+from tests.support.browser import Browser
+from tests.support.fault_installation import ADMIN, ADMIN_PASSWORD, P1, P2, House
+from tests.support.gateway_client import Client, new_key
+
+
+def accounts(file: Path) -> set[int]:
+    """The numbers that `_write_pairs` has left on both sides."""
+    with closing(sqlite3.connect(file)) as database:
+        names = [name for (name,) in database.execute("SELECT name FROM console_account")]
+    left, right = ({int(name[1:]) for name in names if name[0] == side} for side in ("l", "r"))
+    assert left == right, "half a transaction"
+    return left
+
+
+def _write_pairs(house: House, stop: threading.Event, written: list[int]) -> None:
+    """Commit pairs of rows, as fast as it goes."""
+    with closing(sqlite3.connect(house.file, timeout=30)) as database:
+        number = 0
+        while not stop.is_set():
+            with database:
+                for side in ("l", "r"):
+                    database.execute(
+                        "INSERT INTO console_account (name, created_at) VALUES (?, '2026-01-01')",
+                        [f"{side}{number}"],
+                    )
+            written.append(number)
+            number += 1
+
+
+def test_copies_while_it_is_written_to(house: House, tmp_path: Path) -> None:
+    """Each copy is whole, of one moment, has all that was committed before, and is private."""
+    stop, written = threading.Event(), list[int]()
+    with house.serving():
+        writer = threading.Thread(target=_write_pairs, args=(house, stop, written))
+        writer.start()
+        try:
+            for number in range(3):
+                before = set(written)
+                copy = tmp_path / f"copy{number}"
+                done = house.run("backup", str(copy))
+                assert (done.returncode, done.stderr) == (0, "")
+                assert before <= accounts(copy)
+                assert copy.stat().st_mode & 0o077 == 0
+        finally:
+            stop.set()
+            writer.join()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy0", "copy1", "copy2", "data"]
+
+
+@pytest.mark.parametrize("command", ["backup", "restore"])
+def test_refused(house: House, tmp_path: Path, command: str) -> None:
+    """What cannot be is said in a sentence; no file is touched, and none is left behind."""
+    there, before = tmp_path / "there", house.file.read_bytes()
+    there.write_text("something else, which is no database" * 100)
+    wanted = {"backup": "there is such a file already", "restore": "no database of this server"}
+    for path, said in ((there, wanted[command]), (tmp_path / "none" / "x", "none")):
+        done = house.run(command, str(path))
+        assert (done.returncode, done.stdout) == (1, ""), path
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+    assert there.read_text().startswith("something else")
+    assert house.file.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "there"]
+    assert sorted(path.name for path in house.directory.iterdir()) == [
+        "coconowork.sqlite3",
+        "secret_key",
+    ]
+
+
+def test_damaged_database_gives_no_copy(house: House, tmp_path: Path) -> None:
+    """A page of zeros is found, and a copy that would be worthless is not made."""
+    content = bytearray(house.file.read_bytes())
+    content[8192:40960] = bytes(40960 - 8192)
+    house.file.write_bytes(content)
+    done = house.run("backup", str(tmp_path / "copy"))
+    assert done.returncode == 1
+    assert "damaged" in done.stderr
+    assert not (tmp_path / "copy").exists()
+
+
+def test_restore_wants_the_server_stopped(house: House, tmp_path: Path) -> None:
+    """A database that is in use is not replaced below the server."""
+    copy = tmp_path / "copy"
+    assert house.run("backup", str(copy)).returncode == 0
+    with house.serving() as server:
+        done = house.run("restore", str(copy))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "stop the server" in done.stderr
+        with Browser(server.console) as browser:
+            assert browser.log_in(ADMIN, ADMIN_PASSWORD)
+
+
+async def test_restore_undoes(house: House, tmp_path: Path) -> None:
+    """After the restore of an older copy the server knows the passwords of that moment alone.
+
+    Who took the newer one is refused, and told so; who had not yet taken it goes on; whoever was
+    disabled since may in again. The restore says what was done since, and keeps the database.
+    """
+    pk = house.add_user("tanaka")
+    leaver = house.add_user("leaver")
+    copy = tmp_path / "copy"
+    key = new_key()
+    with house.serving(GATEWAY_NAME="office") as server:
+        async with Client(server.gateway, key=key) as client:
+            await client.log_in("tanaka", P1)
+            assert house.run("backup", str(copy)).returncode == 0
+            with Browser(server.console) as browser:
+                assert browser.log_in("tanaka", P1)
+                assert "/password/changed/" in browser.change_password(P1, P2).url
+            pushed = await client.expect(messages.PasswordChanged)
+            assert client.open(pushed.sealed)["password"] == P2
+            assert (await client.log_in("tanaka", P2)).password == "current"
+        with Browser(server.console) as browser:
+            assert browser.log_in(ADMIN, ADMIN_PASSWORD)
+            browser.send(f"/users/{leaver}/disable/")
+        server.process.terminate()
+        assert server.process.wait(timeout=30) == 0
+    before = house.query("SELECT count(*) FROM console_auditevent")
+    done = house.run("restore", str(copy))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "password.changed  tanaka -> tanaka" in done.stdout
+    assert "user.disabled  admin -> leaver" in done.stdout
+    [kept] = house.directory.glob("coconowork.sqlite3.*")
+    assert str(kept) in done.stdout
+    with closing(sqlite3.connect(kept)) as database:
+        assert database.execute("SELECT count(*) FROM console_auditevent").fetchall() == before
+    with house.serving(GATEWAY_NAME="office") as server:
+        # The PC was waiting at that moment; now nobody is.
+        waiting = "SELECT count(*) FROM console_device WHERE waiting_since IS NOT NULL"
+        assert house.query(waiting) == [(0,)]
+        async with Client(server.gateway, key=key) as took_it:
+            refused = messages.Rejected(reason="credentials")
+            assert await took_it.try_log_in("tanaka", P2) == refused
+            # What the person types then, in the tray, is the password of that time.
+            assert (await took_it.log_in("tanaka", P1)).password == "current"
+        async with Client(server.gateway) as disabled_since:
+            assert (await disabled_since.log_in("leaver", P1)).password == "current"
+    assert house.query("SELECT count(*) FROM console_device WHERE user_id = %s", pk) == [(1,)]
+
+
+def test_restore_into_an_empty_place(house: House, tmp_path: Path) -> None:
+    """On a new machine there is nothing to keep."""
+    copy = tmp_path / "copy"
+    assert house.run("backup", str(copy)).returncode == 0
+    elsewhere = House(tmp_path / "new" / "place")
+    done = elsewhere.run("restore", str(copy))
+    assert (done.returncode, done.stdout) == (0, f"{elsewhere.file}: restored from {copy}\n")
+    assert elsewhere.file.stat().st_mode & 0o077 == 0
+    with elsewhere.serving() as server, Browser(server.console) as browser:
+        assert browser.log_in(ADMIN, ADMIN_PASSWORD)
+
+
+def test_restore_over_a_wreck(house: House, tmp_path: Path) -> None:
+    """A database that cannot be read any more is kept as it is."""
+    copy, wreck = tmp_path / "copy", b"not a database any more" * 500
+    assert house.run("backup", str(copy)).returncode == 0
+    house.file.write_bytes(wreck)
+    done = house.run("restore", str(copy))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "cannot be read" in done.stdout
+    [kept] = house.directory.glob("coconowork.sqlite3.*")
+    assert kept.read_bytes() == wreck
+    with closing(sqlite3.connect(house.file)) as database:
+        assert database.execute("SELECT username FROM console_user").fetchall() == [(ADMIN,)]

@@ -1,0 +1,229 @@
+"""Whoever opens many connections, or sends slowly, stops neither those who wait nor newcomers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+
+import psutil
+import pytest
+
+from protocol import messages
+from server.console import http
+from tests.support.browser import Browser
+from tests.support.fault_installation import P1, P2, House, Server, eventually
+from tests.support.gateway_client import Client
+
+ATTACKER = "127.0.0.66"
+UPGRADE = (
+    b"GET /gateway HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Protocol: coconowork.v1\r\n\r\n"
+)
+HALF_A_FORM = b"POST /login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\nusername="
+OPENINGS = {
+    "nothing at all": b"",
+    "half an upgrade": UPGRADE[:60],
+    "an upgrade and no login": UPGRADE,
+    "half a frame": UPGRADE + b"\x81\xfe\x10\x00half",
+    "half a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+}
+TOO_MANY = 620
+"""More than one address may have before it logs in, and than the console takes from one."""
+
+
+@contextmanager
+def flood(port: int, number: int, opening: bytes) -> Iterator[list[socket.socket]]:
+    """So many connections from the attacker's address that begin like this, and then stop."""
+    sockets = []
+    try:
+        for _ in range(number):
+            each = socket.create_connection(("127.0.0.1", port), source_address=(ATTACKER, 0))
+            sockets.append(each)
+            with suppress(OSError):
+                each.sendall(opening)
+        yield sockets
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def drip(sockets: list[socket.socket], data: bytes) -> Callable[[], None]:
+    """Call it to send one more byte on each."""
+    position = iter(range(len(data)))
+
+    def send() -> None:
+        number = next(position)
+        for each in sockets:
+            with suppress(OSError):
+                each.sendall(data[number : number + 1])
+
+    return send
+
+
+@asynccontextmanager
+async def one_who_waits(house: House, server: Server) -> AsyncIterator[Client]:
+    """Logged in before the flood; afterwards still there, and reached by a push."""
+    async with Client(server.gateway) as waiting:
+        await waiting.log_in("tanaka", P1)
+        yield waiting
+        with Browser(server.console) as browser:
+            assert await asyncio.to_thread(browser.log_in, "tanaka", P1)
+            answer = await asyncio.to_thread(browser.change_password, P1, P2)
+            assert "/password/changed/" in answer.url
+        pushed = await waiting.expect(messages.PasswordChanged)
+        assert waiting.open(pushed.sealed)["password"] == P2
+
+
+async def test_gateway_is_flooded(house: House) -> None:
+    """Half a TLS hello, half an upgrade, one that never logs in, half a frame: by the hundred."""
+    house.add_user("tanaka")
+    house.add_user("newcomer")
+    with house.serving() as server:
+        async with one_who_waits(house, server):
+            for name, opening in OPENINGS.items():
+                with flood(server.gateway, TOO_MANY // len(OPENINGS), opening):
+                    async with Client(server.gateway) as newcomer:
+                        assert (await newcomer.log_in("newcomer", P1)).password == "current", name
+            with flood(server.gateway, TOO_MANY, UPGRADE) as sockets:
+                answers = await asyncio.to_thread(_first_lines, sockets)
+                assert answers.count(b"HTTP/1.1 101") == 500
+                assert answers.count(b"HTTP/1.1 429") == TOO_MANY - 500
+                async with Client(server.gateway) as newcomer:
+                    assert (await newcomer.log_in("newcomer", P1)).password == "current"
+
+
+def _first_lines(sockets: list[socket.socket]) -> list[bytes]:
+    lines = []
+    for each in sockets:
+        each.settimeout(30)
+        lines.append(each.recv(12))
+    return lines
+
+
+async def test_gateway_is_fed_byte_by_byte(house: House) -> None:
+    """An upgrade at a byte a time goes nowhere: it is cut off when its time is over, and does not
+    get more time by sending."""
+    house.add_user("tanaka")
+    with house.serving() as server:
+        async with one_who_waits(house, server):
+            with flood(server.gateway, 50, b"") as sockets:
+                send = drip(sockets, UPGRADE)
+                async with asyncio.timeout(40):
+                    while not all(_is_closed(each) for each in sockets):
+                        send()
+                        await asyncio.sleep(0.3)  # the attacker's pace
+
+
+def _is_closed(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+async def test_console_is_flooded(house: House) -> None:
+    """One address gets so many connections and no more; who sends half a request is cut off."""
+    house.add_user("tanaka")
+    with house.serving() as server:
+        port = server.port("console")
+        async with one_who_waits(house, server):
+            with flood(port, TOO_MANY, b"GET /login/ HT") as sockets:
+                await asyncio.to_thread(_stay_open, sockets, http.PER_ADDRESS)
+                with Browser(server.console) as browser:
+                    assert browser.get("/login/").status_code == 200
+            with flood(port, 100, HALF_A_FORM), Browser(server.console) as browser:
+                assert browser.get("/login/").status_code == 200
+
+
+def _stay_open(sockets: list[socket.socket], number: int) -> None:
+    eventually(lambda: sum(not _is_closed(each) for each in sockets) == number)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /login/ HTTP/1.1\r\nHost: lo", HALF_A_FORM])
+async def test_slow_request_to_the_console(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head and a body each have their time; a byte now and then buys no more of it."""
+    import uvicorn
+
+    monkeypatch.setattr(http, "HEAD_SECONDS", 0.4)
+    monkeypatch.setattr(http, "BODY_SECONDS", 0.4)
+
+    async def app(scope: object, receive: Callable[[], object], send: object) -> None:
+        while (await receive())["more_body"]:  # type: ignore[misc]  # ASGI's
+            pass
+
+    config = uvicorn.Config(app, http=http.protocol(()), lifespan="off", log_config=None)
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    await server.startup([listener])
+    try:
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(sent)
+        async with asyncio.timeout(20):
+            while not reader.at_eof():
+                with suppress(ConnectionError):
+                    writer.write(b"x" if sent else b"")
+                    await writer.drain()
+                with suppress(TimeoutError, ConnectionError):
+                    await asyncio.wait_for(reader.read(10), 0.05)
+                if reader.exception() is not None:
+                    break
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+    finally:
+        await server.shutdown([listener])
+
+
+def cpu_s(server: Server) -> float:
+    """What the process has used so far."""
+    times = psutil.Process(server.process.pid).cpu_times()
+    return float(times.user + times.system)
+
+
+@pytest.mark.parametrize("what", ["gateway", "console"])
+async def test_no_file_descriptor_is_left(house: House, what: str) -> None:
+    """Connections that cannot be accepted neither end the server nor keep it busy; who waits is
+    not touched, and newcomers get in once there is room."""
+    house.add_user("tanaka")
+    with house.serving() as server:
+        async with one_who_waits(house, server):
+            used = len(os.listdir(f"/proc/{server.process.pid}/fd"))  # noqa: PTH208 - a count
+            process = psutil.Process(server.process.pid)
+            before = process.rlimit(psutil.RLIMIT_NOFILE)
+            process.rlimit(psutil.RLIMIT_NOFILE, (used + 5, before[1]))
+            with flood(server.port(what), 60, b""):
+                begin = cpu_s(server)
+                await asyncio.sleep(3)  # how long it could spin, not what is waited for
+                assert cpu_s(server) - begin < 1.5
+            process.rlimit(psutil.RLIMIT_NOFILE, before)
+            async with Client(server.gateway) as newcomer:
+                assert (await newcomer.log_in("tanaka", P1)).password == "current"
+
+
+async def test_slow_reader(house: House) -> None:
+    """A client that never reads what it is sent holds up none of the others."""
+    house.add_user("tanaka")
+    with house.serving() as server:
+        async with one_who_waits(house, server):
+            with closing(socket.create_connection(("127.0.0.1", server.gateway))) as deaf:
+                deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+                deaf.sendall(UPGRADE)
+                ping = b"\x89\xfd" + bytes(4) + b"p" * 125
+                deaf.setblocking(False)
+                with suppress(BlockingIOError, ConnectionError):
+                    for _ in range(40_000):  # each is answered with as much
+                        deaf.sendall(ping)
+                async with Client(server.gateway) as newcomer:
+                    assert (await newcomer.log_in("tanaka", P1)).password == "current"
+            memory = psutil.Process(server.process.pid).memory_info().rss
+            assert memory < 400 * 2**20
+    assert "Traceback" not in server.logged()

@@ -1,0 +1,92 @@
+"""The private keyring of the demonstration: real, kept in its directory, gone at the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from keyring.backend import KeyringBackend
+from keyring.backends.SecretService import Keyring
+
+from demo import private_keyring as demo_keyring
+from demo.private_keyring import DemoKeyringError, PrivateKeyring, private_keyring
+from tests.support.places import ROOT
+
+pytestmark = pytest.mark.keyring
+
+
+def keyring(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> KeyringBackend:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return Keyring()  # type: ignore[no-untyped-call] # keyring's has no types
+
+
+def test_keeps_what_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encrypted in its directory; the next start has it again."""
+    with private_keyring(tmp_path / "k") as environment:
+        keyring(environment, monkeypatch).set_password("service", "user", "hidden-word")
+    files = [path for path in (tmp_path / "k").rglob("*") if path.is_file()]
+    assert files
+    assert not any(b"hidden-word" in file.read_bytes() for file in files)
+    assert (tmp_path / "k" / "unlock-key").stat().st_mode & 0o777 == 0o600
+    with private_keyring(tmp_path / "k") as environment:
+        found = keyring(environment, monkeypatch).get_password("service", "user")
+    assert found == "hidden-word"
+
+
+def test_two_are_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its own bus and its own passwords."""
+    with private_keyring(tmp_path / "a") as one, private_keyring(tmp_path / "b") as two:
+        keyring(one, monkeypatch).set_password("service", "user", "hidden-word")
+        assert keyring(two, monkeypatch).get_password("service", "user") is None
+
+
+def test_nothing_is_left_running(tmp_path: Path) -> None:
+    """Neither at the end nor after a failure; stopping twice is no error."""
+    running = PrivateKeyring(tmp_path / "k")
+    running.start()
+    processes = [running._bus, running._service]
+    runtime = running._socket.parent
+    running.stop()
+    running.stop()
+    assert all(process is not None and process.poll() is not None for process in processes)
+    assert not runtime.exists()
+
+
+def test_missing_programs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that installs them."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert demo_keyring.missing_packages() == ["dbus-daemon", "gnome-keyring"]
+    with (
+        pytest.raises(DemoKeyringError, match="apt-get install dbus-daemon gnome-keyring"),
+        private_keyring(tmp_path / "k"),
+    ):
+        pytest.fail("not reached")
+
+
+def test_ctrl_c_leaves_it_to_its_user(tmp_path: Path) -> None:
+    """A terminal's Ctrl-C goes to the whole group: what still needs the keyring still has it."""
+    script = (
+        "import sys, time; from pathlib import Path\n"
+        "from demo.private_keyring import PrivateKeyring\n"
+        "k = PrivateKeyring(Path(sys.argv[1])); k.start()\n"
+        "try:\n    print('ready', flush=True); sys.stdin.read()\nexcept KeyboardInterrupt:\n"
+        "    print(k._service.poll(), k._bus.poll(), flush=True)\nfinally:\n    k.stop()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "k")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        start_new_session=True,
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        os.killpg(program.pid, signal.SIGINT)
+        assert program.stdout.readline() == "None None\n"
+        assert program.wait(timeout=30) == 0

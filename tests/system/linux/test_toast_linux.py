@@ -1,0 +1,177 @@
+"""Toasts against a notification service of the tests' own, on a real bus."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import pytest
+
+from agent.linux import toast as toast_linux
+from agent.linux.toast import NotificationToaster
+from agent.ports import ToastError
+from demo.private_keyring import PrivateKeyring
+from tests.support.bus_service import Answer, BusService
+
+pytestmark = pytest.mark.keyring
+
+NAME = PATH = INTERFACE = "org.freedesktop.Notifications"
+PATH = "/org/freedesktop/Notifications"
+
+
+class Desk:
+    """A toaster, and what has become of its toasts."""
+
+    def __init__(self, bus: PrivateKeyring) -> None:
+        self.bus = bus
+        self.toaster = NotificationToaster("Update…", Path(__file__))
+        self.done: Queue[Exception | None] = Queue()
+        self.clicked = threading.Event()
+
+    def show(self, title: str = "title", text: str = "text") -> Exception | None:
+        self.toaster.show(title, text, on_done=self.done.put, on_click=self.clicked.set)
+        return self.done.get(timeout=20)
+
+    def service(self, **others: Answer) -> BusService:
+        answers: dict[str, Answer] = {
+            "GetCapabilities": lambda: ("as", (["body", "actions", "body-markup"],)),
+            "Notify": lambda *_: ("u", (7,)),
+            "CloseNotification": lambda *_: ("", ()),
+            **others,
+        }
+        return BusService(self.bus.environment["DBUS_SESSION_BUS_ADDRESS"], NAME, answers)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    bus = PrivateKeyring(tmp_path / "bus")
+    bus.start()
+    for name, value in bus.environment.items():
+        monkeypatch.setenv(name, value)
+    desk = Desk(bus)
+    yield desk
+    desk.toaster.close()
+    bus.stop()
+
+
+def next_call(service: BusService, method: str) -> tuple[Any, ...]:
+    while True:
+        name, arguments = service.calls.get(timeout=10)
+        if name == method:
+            return arguments
+
+
+def test_shows_until_it_is_read(desk: Desk) -> None:
+    """Title plain, text safe from markup, an action on the toast, no time limit."""
+    with desk.service() as service:
+        assert desk.show("題 <b>", "残り30日 <i>&") is None
+        name, replaces, icon, title, text, actions, hints, timeout = next_call(service, "Notify")
+        assert (name, replaces, title, text) == (
+            "coconowork client",
+            0,
+            "題 <b>",
+            "残り30日 &lt;i&gt;&amp;",
+        )
+        assert icon.startswith("file:///")
+        assert actions == ["default", "Update…"]
+        assert hints["urgency"] == ("y", 1)
+        assert timeout == 0
+
+
+def test_text_is_not_escaped_for_a_service_without_markup(desk: Desk) -> None:
+    """Such a service shows what it is given."""
+    with desk.service(GetCapabilities=lambda: ("as", (["body"],))) as service:
+        assert desk.show(text="a & b") is None
+        assert next_call(service, "Notify")[4] == "a & b"
+
+
+def test_a_click_is_told(desk: Desk) -> None:
+    """On our toast only, and only while it is shown."""
+    with desk.service() as service:
+        desk.show()
+        service.signal(PATH, INTERFACE, "ActionInvoked", "us", 8, "default")
+        service.signal(PATH, INTERFACE, "ActionInvoked", "us", 7, "default")
+        assert desk.clicked.wait(10)
+
+
+def test_a_toast_of_others_is_not_ours(desk: Desk) -> None:
+    """A click on another program's toast, or after ours has gone, does nothing."""
+    with desk.service() as service:
+        desk.show()
+        service.signal(PATH, INTERFACE, "ActionInvoked", "us", 8, "default")
+        service.signal(PATH, INTERFACE, "NotificationClosed", "uu", 7, 2)
+        service.signal(PATH, INTERFACE, "ActionInvoked", "us", 7, "default")
+        service.signal(PATH, INTERFACE, "Nonsense")
+        # A second toast proves that the signals before it have been taken.
+        desk.show()
+        next_call(service, "Notify")
+        assert next_call(service, "Notify")[1] == 0
+        assert not desk.clicked.is_set()
+
+
+def test_the_newer_replaces_the_older(desk: Desk) -> None:
+    """One toast of ours at a time."""
+    with desk.service() as service:
+        desk.show("one")
+        desk.show("two")
+        assert next_call(service, "Notify")[1] == 0
+        assert next_call(service, "Notify")[1] == 7
+
+
+def test_withdraw_takes_it_back_once(desk: Desk) -> None:
+    """And nothing when there is nothing."""
+    with desk.service() as service:
+        desk.toaster.withdraw()
+        desk.show()
+        desk.toaster.withdraw()
+        assert next_call(service, "CloseNotification") == (7,)
+        desk.toaster.withdraw()
+        desk.toaster.close()
+    assert "CloseNotification" not in [method for method, _ in service.calls.queue]
+
+
+def test_close_takes_it_back(desk: Desk) -> None:
+    """A warning does not outlive its program; a later show fails, and is told so."""
+    with desk.service() as service:
+        desk.show()
+        desk.toaster.close()
+        assert next_call(service, "CloseNotification") == (7,)
+    assert isinstance(desk.show(), ToastError)
+
+
+def test_no_service_is_told(desk: Desk) -> None:
+    """And when one comes, the next toast is shown."""
+    assert isinstance(desk.show(), ToastError)
+    with desk.service():
+        assert desk.show() is None
+    assert isinstance(desk.show(), ToastError)
+
+
+def test_a_bus_that_comes_back_is_found(desk: Desk) -> None:
+    """The desktop's bus was restarted: no restart of ours is needed."""
+    with desk.service():
+        assert desk.show() is None
+    desk.bus.stop_bus()
+    assert isinstance(desk.show(), ToastError)
+    desk.bus.start_bus()
+    with desk.service():
+        assert desk.show() is None
+
+
+def test_no_bus_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a desktop: an error that the caller hears of."""
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS")
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    assert isinstance(desk.show(), ToastError)
+
+
+def test_a_service_that_says_nothing_is_given_up(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No toast waits for ever."""
+    monkeypatch.setattr(toast_linux, "CALL_TIMEOUT_S", 0.5)
+    with desk.service(Notify=lambda *_: None):
+        assert isinstance(desk.show(), ToastError)

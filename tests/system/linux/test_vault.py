@@ -1,0 +1,382 @@
+"""The vault on the fake and on the real Secret Service, also locked, gone and back again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import secretstorage
+from keyring.backend import KeyringBackend
+
+from agent.core.credentials import Identity
+from agent.core.failure import Reason
+from agent.linux import secret_service
+from agent.linux.secret_service import SecretServiceKeyring
+from agent.linux.session_bus import connect
+from agent.ports import Vault, VaultError
+from agent.vault import KeyringVault, platform_keyring, service_name
+from demo.private_keyring import PrivateKeyring
+from tests.support.bus_service import Answer, BusService
+from tests.support.fakes import FakeVault
+from tests.support.vault_contract import TANAKA, VaultContract, record
+
+pytestmark = pytest.mark.keyring
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrivateKeyring]:
+    """A real Secret Service for one test to mistreat."""
+    keyring = PrivateKeyring(tmp_path / "keyring")
+    keyring.start()
+    for name, value in keyring.environment.items():
+        monkeypatch.setenv(name, value)
+    yield keyring
+    keyring.stop()
+
+
+class TestFakeVault(VaultContract):
+    @pytest.fixture
+    def vault(self) -> Vault:
+        return FakeVault()
+
+    def second(self, vault: Vault) -> Vault:
+        return vault
+
+    def plant(self, vault: Vault, identity: Identity, text: str) -> None:
+        assert isinstance(vault, FakeVault)
+        vault.entries[identity] = text
+
+    def stored(self, vault: Vault) -> list[str]:
+        assert isinstance(vault, FakeVault)
+        return list(vault.entries.values())
+
+
+class SecretServiceContract(VaultContract):
+    """The contract for whatever keeps its entries in the Secret Service of the session."""
+
+    @pytest.fixture
+    def keyring(
+        self, keyring_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[None]:
+        for name, value in keyring_environment.items():
+            monkeypatch.setenv(name, value)
+        yield
+        with closing(connect(10)) as bus:
+            for item in list(secretstorage.Collection(bus).get_all_items()):
+                item.delete()
+
+    def second(self, vault: Vault) -> Vault:
+        return KeyringVault()
+
+    def plant(self, vault: Vault, identity: Identity, text: str) -> None:
+        platform_keyring().set_password(service_name(identity), identity.user, text)
+
+    def stored(self, vault: Vault) -> list[str]:
+        with closing(connect(10)) as bus:
+            items = secretstorage.Collection(bus).get_all_items()
+            return [item.get_secret().decode() for item in items]
+
+
+class TestSecretService(SecretServiceContract):
+    @pytest.fixture
+    def vault(self, keyring: None) -> Vault:
+        return KeyringVault()
+
+
+class StaleCopies(KeyringBackend):
+    """Does what WinVaultKeyring does to what it replaces."""
+
+    priority = 0
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # keyring's has no types
+        self.entries: dict[tuple[str, str], str] = {}
+
+    def get_password(self, service: str, username: str) -> str | None:
+        found = self.entries.get((service, username))
+        return found or self.entries.get((f"{username}@{service}", username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        if old := self.entries.get((service, username)):
+            self.entries[f"{username}@{service}", username] = old
+        self.entries[service, username] = password
+
+    def delete_password(self, service: str, username: str) -> None:
+        del self.entries[service, username]
+
+
+StaleCopies.__name__ = "WinVaultKeyring"
+
+
+def lock() -> None:
+    with closing(connect(10)) as bus:
+        secretstorage.Collection(bus).lock()
+
+
+def reason(vault: KeyringVault) -> Reason:
+    with pytest.raises(VaultError) as caught:
+        vault.read(TANAKA)
+    return caught.value.reason
+
+
+def test_names_the_backend_itself() -> None:
+    """Never a backend that a plug-in or keyring's configuration would put first."""
+    assert type(platform_keyring()) is SecretServiceKeyring
+
+
+def test_a_service_that_comes_back_is_found(service: PrivateKeyring) -> None:
+    """The same vault object works again after the service, and then the whole bus, was away."""
+    vault, written = KeyringVault(), record()
+    vault.write(TANAKA, written)
+    service.stop_service()
+    assert reason(vault) is Reason.VAULT_MISSING
+    service.start_service()
+    assert vault.read(TANAKA) == written
+    service.stop_bus()
+    assert reason(vault) is Reason.VAULT_MISSING
+    service.start_bus()
+    assert reason(vault) is Reason.VAULT_MISSING
+    service.stop_service()
+    service.start_service()
+    assert vault.read(TANAKA) == written
+
+
+def test_what_was_written_survives_a_crash(service: PrivateKeyring) -> None:
+    """Durable on return: the keyring is killed the moment `write` is back, ten times."""
+    vault = KeyringVault()
+    for number in range(10):
+        written = record(f"password-{number}")
+        vault.write(TANAKA, written)
+        process = service._service
+        assert process is not None
+        process.kill()
+        service.stop_service()
+        service.start_service()
+        assert vault.read(TANAKA) == written
+
+
+def test_no_bus_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A machine without a session bus has no vault: a state that is told, not an exception."""
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    assert reason(KeyringVault()) is Reason.VAULT_MISSING
+    for address in ["", "unix:path=/nonexistent", "tcp:host=localhost,port=1", "nonsense", "a:b"]:
+        monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address)
+        assert reason(KeyringVault()) is Reason.VAULT_MISSING
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert reason(KeyringVault()) is Reason.VAULT_MISSING
+
+
+def test_a_locked_keyring_is_told(service: PrivateKeyring) -> None:
+    """Locked and nobody there to unlock it; nothing is lost, and unlocked it works again."""
+    vault, written = KeyringVault(), record()
+    vault.write(TANAKA, written)
+    lock()
+    assert reason(vault) is Reason.VAULT_LOCKED
+    with pytest.raises(VaultError) as caught:
+        vault.write(TANAKA, record("other"))
+    assert caught.value.reason is Reason.VAULT_LOCKED
+    with pytest.raises(VaultError):
+        vault.delete(TANAKA)
+    service.stop_service()
+    service.start_service()
+    assert vault.read(TANAKA) == written
+
+
+def silent_prompter(service: PrivateKeyring) -> BusService:
+    """The desktop's password prompt, on a screen that nobody looks at."""
+    answers: dict[str, Answer] = {
+        name: lambda *_: ("", ()) for name in ("BeginPrompting", "PerformPrompt", "StopPrompting")
+    }
+    address = service.environment["DBUS_SESSION_BUS_ADDRESS"]
+    return BusService(address, "org.gnome.keyring.SystemPrompter", answers)
+
+
+def test_a_prompt_that_nobody_answers_ends(service: PrivateKeyring) -> None:
+    """The wait has an end, and the user is not asked again every time."""
+    vault = KeyringVault(SecretServiceKeyring(prompt_timeout_s=1.0))
+    vault.write(TANAKA, record())
+    lock()
+    with silent_prompter(service) as prompter:
+        assert reason(vault) is Reason.VAULT_LOCKED
+        assert prompter.calls.get(timeout=10)[0] == "BeginPrompting"
+        assert reason(vault) is Reason.VAULT_LOCKED
+    asked = [method for method, _ in prompter.calls.queue]
+    assert "BeginPrompting" not in asked
+
+
+def test_the_end_of_the_program_ends_a_prompt(service: PrivateKeyring) -> None:
+    """Quitting does not wait for somebody to type a password."""
+    vault = KeyringVault(SecretServiceKeyring(prompt_timeout_s=60.0))
+    vault.write(TANAKA, record())
+    lock()
+    told: list[Reason] = []
+    reader = threading.Thread(target=lambda: told.append(reason(vault)))
+    with silent_prompter(service) as prompter:
+        reader.start()
+        assert prompter.calls.get(timeout=10)[0] == "BeginPrompting"
+        vault.close()
+        reader.join(10)
+    assert told == [Reason.VAULT_LOCKED]
+
+
+def test_quitting_does_not_wait_for_a_prompt(service: PrivateKeyring, tmp_path: Path) -> None:
+    """The real client, asked to end while the prompt to unlock the keyring is open."""
+    identity = Identity(server="ws://127.0.0.1:9/gateway", user="tanaka")
+    KeyringVault().write(identity, record())
+    lock()
+    environ = {
+        **os.environ,
+        "COCONOWORK_HOME": str(tmp_path / "home"),
+        "COCONOWORK_SERVER": identity.server,
+        "COCONOWORK_USER": identity.user,
+    }
+    environ.pop("DISPLAY", None)
+    program = [sys.executable, "-m", "agent"]
+    with (
+        silent_prompter(service) as prompter,
+        subprocess.Popen([*program, "run"], env=environ, stdout=subprocess.DEVNULL) as client,
+    ):
+        try:
+            assert prompter.calls.get(timeout=30)[0] == "BeginPrompting"
+            subprocess.run([*program, "quit"], env=environ, check=True, timeout=30)
+            assert client.wait(timeout=20) == 0
+        finally:
+            client.kill()
+
+
+def test_a_keyring_that_was_never_made(service: PrivateKeyring) -> None:
+    """Nobody has signed in here with a password yet: making one is asked for, like unlocking."""
+    service.stop_service()
+    shutil.rmtree(service.directory / "data")
+    vault = KeyringVault(SecretServiceKeyring(prompt_timeout_s=1.0))
+    command = ["gnome-keyring-daemon", "--foreground", "--components=secrets"]
+    environ = {**os.environ, **service.environment, "XDG_DATA_HOME": str(service.directory)}
+    with (
+        silent_prompter(service) as prompter,
+        subprocess.Popen(
+            command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as daemon,
+    ):
+        service._wait_until_open(daemon)
+        assert reason(vault) is Reason.VAULT_LOCKED
+        assert prompter.calls.get(timeout=10)[0] == "BeginPrompting"
+        daemon.terminate()
+
+
+def test_a_service_that_says_nothing_is_missing(
+    service: PrivateKeyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hanging service does not hang the client: stopped by a signal, it is simply not there."""
+    import signal
+
+    monkeypatch.setattr(secret_service, "CALL_TIMEOUT_S", 1.0)
+    vault, written = KeyringVault(), record()
+    vault.write(TANAKA, written)
+    process = service._service
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    try:
+        assert reason(vault) is Reason.VAULT_MISSING
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert vault.read(TANAKA) == written
+
+
+def test_an_entry_of_bytes_is_broken(service: PrivateKeyring) -> None:
+    """Not even text: told, kept, and replaced when the user signs in again."""
+    vault = KeyringVault()
+    vault.write(TANAKA, record())
+    with closing(connect(10)) as bus:
+        (item,) = secretstorage.Collection(bus).get_all_items()
+        item.set_secret(b"\xff\xfe\xfd")
+    assert reason(vault) is Reason.VAULT_BROKEN
+    vault.write(TANAKA, record("new"))
+    found = vault.read(TANAKA)
+    assert found is not None
+    assert found.password == "new"
+
+
+def test_older_copies_go_where_the_backend_leaves_them() -> None:
+    """Windows' backend keeps the password before under `user@service`: gone after each call."""
+    backend = StaleCopies()
+    vault = KeyringVault(backend)
+    vault.write(TANAKA, record("one"))
+    vault.write(TANAKA, record("two"))
+    assert len(backend.entries) == 1
+    # A crash between the two writes leaves the copy; the next start removes it.
+    service = service_name(TANAKA)
+    backend.entries[f"{TANAKA.user}@{service}", TANAKA.user] = "copy of one"
+    found = vault.read(TANAKA)
+    assert found is not None
+    assert found.password == "two"
+    assert len(backend.entries) == 1
+    # A crash in the middle of a delete: the copy alone is no entry.
+    backend.entries = {(f"{TANAKA.user}@{service}", TANAKA.user): "copy of one"}
+    assert vault.read(TANAKA) is None
+    assert backend.entries == {}
+
+
+class Forgetful(StaleCopies):
+    def set_password(self, service: str, username: str, password: str) -> None:
+        """Says yes and does nothing."""
+
+
+class Failing(StaleCopies):
+    error: Exception = RuntimeError()
+
+    def get_password(self, service: str, username: str) -> str | None:
+        raise self.error
+
+
+def test_a_write_is_read_back() -> None:
+    """A backend that does not keep what it is given is found out at once."""
+    with pytest.raises(VaultError) as caught:
+        KeyringVault(Forgetful()).write(TANAKA, record())
+    assert caught.value.reason is Reason.VAULT_BROKEN
+
+
+def test_no_error_quotes_what_a_backend_says() -> None:
+    """Whatever a backend raises becomes a VaultError with its type and number only."""
+
+    class WindowsError(Exception):
+        winerror = 1312
+
+    backend = Failing()
+    backend.error = WindowsError("hidden-word")
+    with pytest.raises(VaultError) as caught:
+        KeyringVault(backend).read(TANAKA)
+    assert caught.value.reason is Reason.VAULT_BROKEN
+    assert "1312" in str(caught.value)
+    assert "hidden-word" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_threads_take_turns(service: PrivateKeyring) -> None:
+    """A check and its write are one; threads do not come between."""
+    vault = KeyringVault()
+    errors: list[Any] = []
+
+    def hammer(number: int) -> None:
+        try:
+            for _ in range(5):
+                vault.write(TANAKA, record(f"password-{number}"))
+                vault.read(TANAKA)
+        except VaultError as exc:
+            errors.append(exc)
+
+    threads = [threading.Thread(target=hammer, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []

@@ -1,0 +1,193 @@
+"""Attackers who have something: a copy of the database, a password, a header that proxies set."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from datetime import timedelta
+from ipaddress import ip_network
+from urllib.parse import urlencode
+
+import pytest
+from axes.models import AccessAttempt
+from django.contrib.sessions.models import Session
+from django.db import connection
+from django.test import Client as Browser
+from nacl.exceptions import CryptoError
+from nacl.public import PrivateKey, SealedBox
+
+from protocol import messages
+from server import clock
+from server.commands.serve import Console, listen
+from server.config import Config
+from server.console import passwords
+from server.console.hashers import parse_verifier
+from server.console.models import AuditEvent, Device, PendingChange, User
+from server.gateway import records
+from server.gateway.server import Gateway
+from tests.support.gateway_client import Client
+from tests.support.server_fixtures import P1, P2, in_thread
+
+
+def everything_stored() -> dict[str, list[tuple[object, ...]]]:
+    """All rows of all tables, as a thief has them."""
+    with connection.cursor() as cursor:
+        tables = connection.introspection.table_names(cursor)
+        found = {}
+        for table in tables:
+            cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608 - its own names
+            found[table] = cursor.fetchall()
+    return found
+
+
+# --- a stolen database
+
+
+async def test_a_stolen_verifier_does_not_log_in(gateway: Gateway, user: User) -> None:
+    """SCRAM's stored key is only the digest of what a client needs."""
+    stolen = parse_verifier(user.password)
+    for key in (stolen.stored_key, stolen.server_key, hashlib.sha256(stolen.stored_key).digest()):
+        async with Client(gateway.port) as thief:
+            bare = f"n={user.username},r=nonce-of-a-thief"
+            await thief.send(messages.Hello(scram=f"n,,{bare}", device=thief.device))
+            challenge = await thief.expect(messages.Challenge)
+            nonce = challenge.scram.split(",")[0].removeprefix("r=")
+            without_proof = f"c=biws,r={nonce}"
+            signed = f"{bare},{challenge.scram},{without_proof}".encode()
+            signature = hmac.digest(stolen.stored_key, signed, "sha256")
+            proof = bytes(a ^ b for a, b in zip(key, signature, strict=True))
+            text = f"{without_proof},p={b64encode(proof).decode()}"
+            await thief.send(messages.Proof(scram=text))
+            assert (await thief.expect(messages.Rejected)).reason == "credentials"
+
+
+def test_a_stolen_session_opens_nothing(user: User) -> None:
+    """The database has a digest of the cookie's key only; a log-out and a change still end it."""
+    browser = Browser(SERVER_NAME="localhost")
+    browser.force_login(user)
+    assert browser.get("/").status_code == 200
+    (name, cookie), *_ = browser.cookies.items()
+    stored = {row.session_key for row in Session.objects.all()}
+    assert cookie.value not in str(everything_stored())
+    thief = Browser(SERVER_NAME="localhost")
+    for key in stored:
+        thief.cookies[name] = key
+        assert thief.get("/").status_code == 302
+    count = Session.objects.count()
+    browser.post("/logout/")
+    assert Session.objects.count() == count - 1
+    thief.cookies[name] = cookie.value
+    assert thief.get("/").status_code == 302
+
+
+def test_a_stolen_push_opens_for_nobody(user: User, make_device: Callable[..., Device]) -> None:
+    """No row has the password, nor a key that opens the box."""
+    device = make_device(user)
+    passwords.change_own(user, new_password=P2, push_to=[device], address=None)
+    (row,) = PendingChange.objects.filter(device=device)
+    rows = everything_stored()
+    assert P2 not in str(rows)
+    box = b64decode(row.sealed)
+    candidates = {
+        value
+        for lines in rows.values()
+        for line in lines
+        for value in line
+        if isinstance(value, bytes)
+    }
+    candidates |= {b64decode(device.public_key), *map(bytes, [b"\0" * 32])}
+    for each in candidates:
+        with pytest.raises((CryptoError, ValueError, TypeError)):
+            SealedBox(PrivateKey(each[:32])).decrypt(box)
+
+
+# --- a client that is hostile
+
+
+async def test_the_device_of_another_user(gateway: Gateway, make_user: Callable[..., User]) -> None:
+    """Who claims a PC's id and key gets a PC of one's own: the other one goes on waiting."""
+    victim, attacker = await in_thread(make_user), await in_thread(make_user)
+    async with Client(gateway.port) as pc, Client(gateway.port, key=pc.key) as claimed:
+        await pc.log_in(victim.username, P1)
+        await claimed.log_in(attacker.username, P1)
+        rows = await in_thread(lambda: list(Device.objects.filter(device_id=pc.device.id)))
+        assert sorted(row.user_id for row in rows) == sorted([victim.pk, attacker.pk])
+        device = next(row for row in rows if row.user_id == victim.pk)
+        assert device.waiting_since is not None
+        await in_thread(
+            lambda: passwords.change_own(victim, new_password=P2, push_to=rows, address=None)
+        )
+        pushed = await pc.expect(messages.PasswordChanged)
+        assert await in_thread(
+            lambda: list(PendingChange.objects.filter(change=pushed.change_id))
+        ) == [await in_thread(lambda: PendingChange.objects.get(device=device))]
+        # The attacker was sent nothing of it, and cannot report about it either.
+        await claimed.send(messages.UpdateFailed(change_id=pushed.change_id, reason="refused"))
+        await claimed.log_in(attacker.username, P1)
+        outcome = await in_thread(lambda: PendingChange.objects.get(device=device).outcome)
+        assert outcome == PendingChange.Outcome.PENDING
+
+
+async def test_devices_without_number(gateway: Gateway, user: User) -> None:
+    """A client that makes itself device after device fills neither the list nor the audit trail."""
+
+    def fill() -> None:
+        for number in range(records.MAX_NEW_DEVICES - 1):
+            Device.objects.create(
+                user=user, device_id=f"{number:032x}", public_key="A" * 44, name="PC"
+            )
+
+    async with Client(gateway.port) as known:
+        await known.log_in(user.username, P1)
+        await in_thread(fill)
+        async with Client(gateway.port) as another:
+            answer = await another.try_log_in(user.username, P1)
+            assert answer == messages.Rejected(reason="throttled", retry_after_s=3600)
+            assert await another.closed() == 1008
+        assert (await known.try_log_in(user.username, P1)) is not None
+        events = await in_thread(lambda: AuditEvent.objects.filter(subject=user).count())
+        assert events == 1
+        day_before = clock.now() - timedelta(days=1)
+        await in_thread(lambda: Device.objects.filter(user=user).update(first_seen_at=day_before))
+        async with Client(gateway.port) as another:
+            await another.log_in(user.username, P1)
+
+
+# --- a header that anybody can send
+
+
+@pytest.mark.parametrize(
+    ("trusted", "seen"),
+    [((), "127.0.0.1"), (("127.0.0.0/8",), "203.0.113.7"), (("10.0.0.0/8",), "127.0.0.1")],
+)
+def test_the_console_believes_its_proxy_only(
+    database: None, trusted: tuple[str, ...], seen: str
+) -> None:
+    """Guesses are counted for the address that a trusted proxy saw, whatever was sent to that."""
+    AccessAttempt.objects.all().delete()
+    listener = listen("127.0.0.1", 0, option="--port")
+    port = listener.getsockname()[1]
+    config = Config(trusted_proxies=tuple(ip_network(each) for each in trusted))
+    with Console(listener, config):
+        connection_ = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection_.request("GET", "/login/", headers={"Host": "localhost"})
+        answer = connection_.getresponse()
+        page, cookie = answer.read().decode(), answer.headers["Set-Cookie"].partition(";")[0]
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+        assert token
+        form = {"username": "nobody", "password": "wrong", "csrfmiddlewaretoken": token[1]}
+        headers = {
+            "Host": "localhost",
+            "Cookie": cookie,
+            "Content-Type": "application/x-www-form-urlencoded",
+            "X-Forwarded-For": "198.51.100.1, 203.0.113.7",
+        }
+        connection_.request("POST", "/login/", urlencode(form), headers)
+        connection_.getresponse().read()
+        connection_.close()
+    assert [row.ip_address for row in AccessAttempt.objects.all()] == [seen]
+    AccessAttempt.objects.all().delete()

@@ -1,0 +1,166 @@
+"""Another user of the same PC and the client's files: nothing to read, nowhere to be first."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.autostart import DesktopFile
+from agent.core.state import State
+from agent.core.view import View
+from agent.files import replace_file
+from agent.housekeeping import Housekeeping
+from agent.paths import Paths, find_paths, make_private
+from agent.settings import Settings, save
+from demo.installation import Client
+from tests.support.strangers import NOBODY, needs_root, said_by
+
+pytestmark = [needs_root, pytest.mark.keyring]
+
+TRY_ALL = """
+opened = []
+for top in sys.argv[1:]:
+    for each in [pathlib.Path(top), *pathlib.Path(top).rglob("*")]:
+        for what in (lambda: each.read_bytes(), lambda: list(each.iterdir()),
+                     lambda: open(each, "ab"), lambda: (each / "planted").write_text("x")):
+            try:
+                what()
+                opened.append(str(each))
+            except OSError:
+                pass
+print(json.dumps(opened))
+"""
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A home that others may look into, as many systems make it."""
+    path = Path(tempfile.mkdtemp(prefix="home-", dir="/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    """New files are open to everybody, where nobody takes care."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def paths(home: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+    """The usual places of a user with this home, who has no runtime directory."""
+    for name in [name for name in os.environ if name.startswith("XDG_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr("agent.paths.SYSTEMD_RUNTIME", home / "none")
+    return find_paths()
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_a_running_client(home: Path, keyring_environment: dict[str, str]) -> None:
+    """With umask 0: settings, state, log, lock, socket and the folders above are for one user."""
+    environ = {**os.environ, **keyring_environment, "HOME": str(home)}
+    environ.pop("DISPLAY", None)
+    client = Client(home / "made" / "deep" / "profile", environ)
+    save(client.paths, {"server": "ws://127.0.0.1:1/gateway", "user": "tanaka"})
+    client.start()
+    try:
+        client.wait_for("logged_out")
+        replace_file(client.paths.state_dir / "x.json", b"{}")
+        made = list((home / "made").rglob("*"))
+        assert {"client.log", "client.toml", "client.lock", "control.sock", "x.json"} <= {
+            each.name for each in made
+        }
+        for each in [home / "made", *made]:
+            assert each.stat().st_mode & 0o077 == 0, each
+        assert json.loads(said_by(NOBODY, TRY_ALL, str(home / "made"))) == []
+    finally:
+        client.stop()
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_the_places_of_the_platform(home: Path, paths: Paths) -> None:
+    """The same below `~/.local` and `~/.config`, where the folders above may be missing, too."""
+    for directory in (paths.state_dir, paths.log_dir, paths.config_file.parent):
+        make_private(directory)
+    save(paths, {"language": "ja"})
+    DesktopFile(["x"], {"XDG_CONFIG_HOME": str(home / ".config")}).enable()
+    made = list(home.rglob("*"))
+    assert len(made) > 5
+    assert [each for each in made if each.stat().st_mode & 0o077] == []
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_saved_diagnostics(home: Path, paths: Paths) -> None:
+    """The log that is put on the desktop for an administrator is for its user only."""
+    make_private(paths.log_dir)
+    paths.log_file.write_text("2026-11-23 something\n")
+    told: list[str] = []
+    housekeeping = Housekeeping(
+        Settings(),
+        paths,
+        DesktopFile(["x"], {"XDG_CONFIG_HOME": str(home / ".config")}),
+        view=lambda: View(State.RETRYING),
+        about=lambda: None,
+        tell=lambda *texts: told.extend(texts),
+        translate=lambda _: None,
+        on_change=lambda: None,
+    )
+    housekeeping._save_diagnostics()
+    saved = Path(told[1])
+    assert saved.parent == home
+    assert saved.stat().st_mode & 0o077 == 0
+    assert json.loads(said_by(NOBODY, TRY_ALL, str(saved))) == []
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o777])
+@pytest.mark.parametrize("taken", ["run", "log", "state"])
+def test_a_folder_that_was_there_first(
+    home: Path, keyring_environment: dict[str, str], taken: str, mode: int
+) -> None:
+    """A folder of somebody else's is not used: no log, state, socket or lock is put into it."""
+    environ = {**os.environ, **keyring_environment, "HOME": str(home)}
+    environ.pop("DISPLAY", None)
+    client = Client(home / "profile", environ)
+    squatted = home / "profile" / taken
+    squatted.mkdir(parents=True)
+    squatted.chmod(mode)
+    os.chown(squatted, NOBODY, NOBODY)
+    save(client.paths, {"server": "ws://127.0.0.1:1/gateway", "user": "tanaka"})
+    if taken == "run":
+        code, said = client.command("run")
+        assert code == 1
+        assert "another user" in said
+    else:
+        client.start()
+        client.wait_for("logged_out")
+        client.stop()
+    assert list(squatted.iterdir()) == []
+    assert squatted.stat().st_uid == NOBODY
+
+
+def test_a_link_where_the_lock_should_be(home: Path) -> None:
+    """It is not followed: whoever planted it could have a file of the user's locked or made."""
+    paths = find_paths({"COCONOWORK_HOME": str(home / "profile")})
+    make_private(paths.runtime_dir)
+    (paths.runtime_dir / "client.lock").symlink_to(home / "target")
+    client = Client(home / "profile", dict(os.environ))
+    code, said = client.command("run")
+    assert code == 1
+    assert "run" in said
+    assert not (home / "target").exists()
+
+
+def test_no_place_in_tmp(home: Path, paths: Paths) -> None:
+    """Without a runtime directory of the session the socket is in the user's own state folder."""
+    assert paths.runtime_dir == paths.state_dir / "run"
+    assert home in paths.runtime_dir.parents

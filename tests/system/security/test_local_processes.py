@@ -1,0 +1,311 @@
+"""Other programs and users, and the client's processes: memory, arguments, environment, modules."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from gettext import NullTranslations
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from agent.autostart import DesktopFile
+from agent.core.state import State
+from agent.core.view import View
+from agent.dialogs.host import ProcessDialogs, window_environment
+from agent.program import program, program_dir
+from tests.support.places import ROOT
+from tests.support.strangers import BECOME, NOBODY, OWNER, needs_root, said_by
+
+SECRET = "hidden-w0rd"
+
+
+def _wait(what: str, check: Callable[[], object], *, within_s: float = 30) -> None:
+    end = monotonic() + within_s
+    while not check():
+        assert monotonic() < end, what
+        sleep(0.05)
+
+
+# --- what other programs can see of a process that has a password
+
+
+class Victim:
+    """The command line's `login`, as a user who is not root, waiting for the password."""
+
+    def __init__(self, home: Path) -> None:
+        # The command reads this from standard input once it has hardened itself.
+        code = f"""
+import faulthandler
+sys.path.insert(0, {str(ROOT)!r})
+import agent.__main__, agent.desktop, agent.hardening, agent.settings, agent.address
+import encodings.idna, agent.dialogs.window, agent.dialogs.about, agent.dialogs.pipe
+import agent.dialogs.password, agent.dialogs.status, resource, tomllib, tomlkit, agent.command_line
+import agent.vault, agent.vault_process
+hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+{BECOME}
+sys.exit(agent.__main__.main(sys.argv[1:]))
+"""
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", "import sys\n" + code, str(OWNER), *self.arguments()],
+            env={"COCONOWORK_HOME": str(home), "PATH": os.environ["PATH"], "TOKEN": SECRET},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=home,
+        )
+        self.home = home
+        self.proc = Path(f"/proc/{self.process.pid}")
+
+    def arguments(self) -> list[str]:
+        return ["login", "--server", "gw.example.com", "--user", "tanaka"]
+
+    def is_hardened(self) -> bool:
+        assert self.process.poll() is None, self.process.communicate()
+        is_owner = f"Uid:\t{OWNER}\t" in (self.proc / "status").read_text()
+        return is_owner and self._core() == "0"
+
+    def _core(self) -> str:
+        (line,) = [
+            line for line in (self.proc / "limits").read_text().splitlines() if "core" in line
+        ]
+        return line.split()[4]
+
+
+class DialogVictim(Victim):
+    """A dialog's process, waiting for the client's first message."""
+
+    def arguments(self) -> list[str]:
+        return ["dialog", "password"]
+
+
+class VaultVictim(Victim):
+    """The keyring's process, waiting for the client's first call."""
+
+    def arguments(self) -> list[str]:
+        return ["vault"]
+
+
+@pytest.fixture(params=[Victim, DialogVictim, VaultVictim], ids=["login", "dialog", "vault"])
+def victim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Victim]:
+    for each in [tmp_path, *tmp_path.parents][:3]:
+        each.chmod(0o755)
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    os.chown(home, OWNER, OWNER)
+    one: Victim = request.param(home)
+    try:
+        _wait("it does not harden itself", one.is_hardened)
+        yield one
+    finally:
+        one.process.kill()
+        one.process.communicate()
+
+
+LOOK = """
+pid = int(sys.argv[1])
+seen = []
+for name in ("mem", "environ", "maps", "fd", "auxv"):
+    try:
+        os.listdir(f"/proc/{pid}/{name}") if name == "fd" else open(f"/proc/{pid}/{name}").close()
+        seen.append(name)
+    except OSError:
+        pass
+if ctypes.CDLL(None, use_errno=True).ptrace(16, pid, 0, 0) == 0:
+    seen.append("ptrace")
+print(json.dumps(seen))
+"""
+
+
+@needs_root
+def test_no_other_program_looks_into_it(victim: Victim) -> None:
+    """Not even one of the same user: no memory, environment or open files, and no debugger.
+
+    A process of that user that has not hardened itself shows that the attempt would succeed.
+    """
+    code = "import time; print('ready', flush=True); time.sleep(60)"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{BECOME}\n{code}", str(OWNER)], stdout=subprocess.PIPE
+    ) as open_one:
+        assert open_one.stdout is not None
+        open_one.stdout.readline()
+        control = json.loads(said_by(OWNER, LOOK, str(open_one.pid)))
+        open_one.kill()
+    assert {"mem", "environ", "maps", "fd"} <= set(control)
+    for user in (OWNER, NOBODY):
+        assert json.loads(said_by(user, LOOK, str(victim.process.pid))) == []
+
+
+@needs_root
+def test_no_core_file(victim: Victim) -> None:
+    """A crash leaves no memory on the disk, whatever the shell's limit was."""
+    victim.process.send_signal(signal.SIGSEGV)
+    victim.process.communicate()
+    status = victim.process.returncode
+    assert status == -signal.SIGSEGV
+    assert list(victim.home.glob("core*")) == []
+
+
+def test_the_client_itself_is_hardened(tmp_path: Path) -> None:
+    """`run` and the one-time client, before they touch the keyring: dumpable is really off."""
+    code = """
+import ctypes, resource, sys
+from unittest import mock
+sys.path.insert(0, sys.argv[1])
+from agent import desktop
+from tests.support.fakes import FakeVault
+from agent.i18n import translation
+from agent.paths import find_paths
+from agent.settings import Settings
+
+class Enough(Exception): ...
+seen = []
+def look(*_):
+    limits = resource.getrlimit(resource.RLIMIT_CORE)
+    seen.append((ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), limits))
+    raise Enough
+with mock.patch.object(desktop, "_core_adapters", look):
+    for start in (
+        lambda: desktop.run(Settings(), find_paths(), translation("en"), FakeVault()),
+        lambda: desktop.run_once({}, Settings(), find_paths(), translation("en")),
+    ):
+        ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+        try:
+            start()
+        except Enough:
+            pass
+print(seen)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT)],
+        env={**os.environ, "COCONOWORK_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[(0, (0, 0)), (0, (0, 0))]\n"
+
+
+# --- what a window's process gets
+
+
+def _dialogs(start: list[str] | None) -> ProcessDialogs:
+    return ProcessDialogs(
+        sign_in=lambda *_: Future(),
+        view=lambda: View(State.STANDBY, server="wss://gw.example.com/gateway", user="tanaka"),
+        on_command=lambda _: None,
+        assets=ROOT / "assets",
+        translations=NullTranslations(),
+        start=start,
+    )
+
+
+def test_a_window_gets_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No open file of the client's, no keyring's address, no proxy login."""
+    monkeypatch.setenv("COCONOWORK_PROXY", f"http://u:{SECRET}@proxy.example.com:8080")
+    monkeypatch.setenv("HTTPS_PROXY", f"http://u:{SECRET}@proxy.example.com:8080")
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere")
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/nowhere")
+    monkeypatch.setenv("COCONOWORK_HOME", str(tmp_path))
+    seen = tmp_path / "seen"
+    script = (
+        "import json, os, sys; files = os.listdir('/proc/self/fd');"
+        "line = sys.stdin.buffer.readline().decode();"
+        "facts = [dict(os.environ), sorted(map(int, files)), os.getcwd(), line, sys.argv[2:]];"
+        "open(sys.argv[1] + '.new', 'w').write(json.dumps(facts));"
+        "os.rename(sys.argv[1] + '.new', sys.argv[1])"
+    )
+    with (tmp_path / "secrets").open("w") as kept:
+        os.set_inheritable(kept.fileno(), True)
+        dialogs = _dialogs([sys.executable, "-c", script, str(seen)])
+        dialogs.ask_password()
+        _wait("it does not start", seen.exists)
+        dialogs.close()
+    environ, files, folder, line, arguments = json.loads(seen.read_text())
+    assert SECRET not in json.dumps(environ)
+    assert not {"DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "COCONOWORK_PROXY"} & environ.keys()
+    assert environ["COCONOWORK_HOME"] == str(tmp_path)
+    assert files in ([0, 1, 2], [0, 1, 2, 3])  # the last one is the look into the folder itself
+    assert folder == str(ROOT)
+    assert arguments == ["dialog", "password"]
+    assert json.loads(line).keys() <= {
+        "type", "assets", "server", "user", "first", "notes", "rows", "snapshot",
+    }  # fmt: skip
+
+
+def test_names_of_the_environment_on_windows() -> None:
+    """There their case does not count, and the frozen program's own have to go along."""
+    environ = {"SystemRoot": "a", "Path": "b", "_PYI_APPLICATION_HOME_DIR": "c", "Token": "d"}
+    assert window_environment(environ).keys() == environ.keys() - {"Token"}
+
+
+# --- modules and libraries that somebody has planted
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """A folder with a module for every name of the standard library, ours and our libraries'."""
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    names = {*sys.stdlib_module_names, "agent", "tkinter", "msgspec", "websockets", "keyring"}
+    for name in names - {"__main__"}:
+        planted = f"open({str(tmp_path / 'taken')!r}, 'a').write({name!r})\n"
+        (folder / f"{name}.py").write_text(planted)
+    return folder
+
+
+def test_a_window_takes_no_planted_module(
+    hostile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that was started in somebody's folder does not start its windows there."""
+    monkeypatch.chdir(hostile)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    dialogs = _dialogs(None)
+    dialogs.show_about()
+    shown = dialogs._open
+    assert shown is not None
+    assert shown._process.wait(60) != 0  # it came as far as to miss the screen
+    dialogs.close()
+    assert not (tmp_path / "taken").exists()
+    # The same without our care, so that this test can fail:
+    subprocess.run(
+        [*program(), "--version"], cwd=hostile, check=False, capture_output=True, timeout=60
+    )
+    assert (tmp_path / "taken").exists()
+
+
+def test_the_installed_program_takes_no_planted_module(hostile: Path, tmp_path: Path) -> None:
+    """The script that an installation makes looks for modules where it is itself."""
+    script = tmp_path / "bin" / "coconowork-client"
+    script.parent.mkdir()
+    script.write_text(
+        f"#!{sys.executable}\nimport sys\nfrom agent.__main__ import main\nsys.exit(main())\n"
+    )
+    script.chmod(0o755)
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "COCONOWORK_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        [str(script), "status"],
+        cwd=hostile,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert not (tmp_path / "taken").exists()
+
+
+def test_starting_at_sign_in_takes_no_planted_module(tmp_path: Path) -> None:
+    """The desktop starts it in the program's own folder."""
+    DesktopFile([*program(), "run"], {"XDG_CONFIG_HOME": str(tmp_path)}).enable()
+    (made,) = (tmp_path / "autostart").iterdir()
+    assert f"Path={program_dir()}" in made.read_text().splitlines()
+    assert program_dir() == ROOT

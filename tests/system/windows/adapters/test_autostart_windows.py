@@ -1,0 +1,71 @@
+"""The switch 'start at sign-in' in the real registry."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform != "win32":
+    raise ImportError("for Windows")
+
+import winreg
+from collections.abc import Iterator
+
+import pytest
+
+from agent.autostart import APPROVED_KEY, RUN_KEY, VALUE, Autostart, open_autostart
+
+EXE = r"C:\Program Files\Coconowork Client\coconowork-client.exe"
+
+
+def run_line() -> str:
+    """What Windows starts."""
+    with winreg.OpenKey(winreg.HKEY_CURRENT_USER, RUN_KEY) as key:
+        return str(winreg.QueryValueEx(key, VALUE)[0])
+
+
+@pytest.fixture
+def switch() -> Iterator[Autostart]:
+    """Off."""
+    made = open_autostart([EXE, "run", "--autostart"])
+    made.disable()
+    yield made
+    made.disable()
+
+
+def test_is_switched_on_and_off(switch: Autostart) -> None:
+    """The line is the one that the setup program writes."""
+    assert switch.enabled() is False
+    switch.enable()
+    assert switch.enabled() is True
+    assert run_line() == f'"{EXE}" run --autostart'
+    switch.disable()
+    assert switch.enabled() is False
+
+
+def test_path_without_spaces_is_quoted_too() -> None:
+    """The setup program quotes always; two ways to write it would be two values to compare."""
+    made = open_autostart([r"C:\client.exe", "run"])
+    made.enable()
+    assert run_line() == r'"C:\client.exe" run'
+    made.disable()
+
+
+def test_task_manager_is_respected(switch: Autostart) -> None:
+    """Disabled there, it is off here; switched on here, it is on there."""
+    switch.enable()
+    with winreg.CreateKey(winreg.HKEY_CURRENT_USER, APPROVED_KEY) as key:
+        winreg.SetValueEx(key, VALUE, 0, winreg.REG_BINARY, b"\x03" + bytes(11))
+    assert switch.enabled() is False
+    switch.enable()
+    assert switch.enabled() is True
+
+
+def test_started_for_everybody_is_not_the_users_choice(switch: Autostart) -> None:
+    """A machine-wide installation starts it for all."""
+    with winreg.CreateKey(winreg.HKEY_LOCAL_MACHINE, RUN_KEY) as key:
+        winreg.SetValueEx(key, VALUE, 0, winreg.REG_SZ, f'"{EXE}" run --autostart')
+    try:
+        assert switch.enabled() is None
+    finally:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, RUN_KEY, 0, winreg.KEY_WRITE) as key:
+            winreg.DeleteValue(key, VALUE)

@@ -1,0 +1,62 @@
+"""The control channel on a named pipe."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform != "win32":
+    raise ImportError("for Windows")
+
+import asyncio
+from time import monotonic
+
+import pytest
+import pywintypes
+import win32security
+
+from agent.control import ask, open_channel
+from agent.paths import Paths
+from agent.windows import control as control_windows
+from tests.support.channel_contract import ChannelContract, serving
+
+
+class TestPipeChannel(ChannelContract):
+    async def raw(self, paths: Paths, data: bytes) -> bytes:
+        def talk() -> bytes:
+            name = control_windows._name(paths)
+            stream = control_windows._Stream(control_windows._open(name, monotonic() + 10))
+            try:
+                stream.write(data, 10)
+                return stream.read_line(15)
+            except pywintypes.error:
+                return b""
+            finally:
+                stream.close()
+
+        return await asyncio.to_thread(talk)
+
+    async def touch(self, paths: Paths) -> None:
+        # On the loop's thread, so that nothing else of ours runs in between.
+        control_windows._open(control_windows._name(paths), monotonic() + 10).Close()
+
+    async def test_only_this_user_may_open_it(self, paths: Paths) -> None:
+        """The pipe's list of rights has one entry: this user's."""
+        async with serving(open_channel(paths)):
+            pipe = control_windows._open(control_windows._name(paths), monotonic() + 10)
+            rights = win32security.GetSecurityInfo(
+                pipe,
+                win32security.SE_KERNEL_OBJECT,
+                win32security.DACL_SECURITY_INFORMATION,
+            ).GetSecurityDescriptorDacl()
+            pipe.Close()
+            assert rights.GetAceCount() == 1
+            assert rights.GetAce(0)[-1] == control_windows._user()
+
+    async def test_a_peer_that_says_nothing_is_hung_up_on(
+        self, paths: Paths, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An idle connection ends, and the next one is answered."""
+        monkeypatch.setattr(control_windows, "LINE_TIMEOUT_S", 0.3)
+        async with serving(open_channel(paths)):
+            assert await self.raw(paths, b"") == b""
+            assert await ask(paths, {}, timeout_s=10) == {"echo": {}}

@@ -1,0 +1,99 @@
+"""Settings from Windows' registry, the platform's places, its language, its logs."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform != "win32":
+    raise ImportError("for Windows")
+
+import logging
+import winreg
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from agent import i18n, logs
+from agent.core.credentials import Identity
+from agent.paths import find_paths
+from agent.settings import POLICY_KEY, SETUP_KEY, SettingsError, load, save_identity
+
+HIVES = (winreg.HKEY_LOCAL_MACHINE, winreg.HKEY_CURRENT_USER)
+
+
+def put(hive: int, key: str, name: str, value: str | int) -> None:
+    kind = winreg.REG_SZ if isinstance(value, str) else winreg.REG_DWORD
+    with winreg.CreateKeyEx(hive, key, 0, winreg.KEY_WRITE | winreg.KEY_WOW64_64KEY) as handle:
+        winreg.SetValueEx(handle, name, 0, kind, value)
+
+
+@pytest.fixture(autouse=True)
+def clean_registry() -> Iterator[None]:
+    yield
+    for hive in HIVES:
+        for key in (POLICY_KEY, SETUP_KEY):
+            with suppress(FileNotFoundError):
+                winreg.DeleteKeyEx(hive, key, winreg.KEY_WOW64_64KEY, 0)
+
+
+def test_policy_and_setup(tmp_path: Path) -> None:
+    """Machine policy over user policy over the file over what the setup program wrote."""
+    machine, user = HIVES
+    paths = find_paths({"COCONOWORK_HOME": str(tmp_path)})
+
+    def server() -> str | None:
+        return load(paths, environ={}).server
+
+    assert server() is None
+    put(machine, SETUP_KEY, "Server", "setup.example.com")
+    put(machine, SETUP_KEY, "Version", "1.0")
+    assert server() == "wss://setup.example.com/gateway"
+    save_identity(paths, Identity(server="wss://file.example.com/gateway", user="田中"))
+    assert server() == "wss://file.example.com/gateway"
+    put(user, POLICY_KEY, "Server", "user.example.com")
+    assert server() == "wss://user.example.com/gateway"
+    put(machine, POLICY_KEY, "server", "machine.example.com")
+    put(machine, POLICY_KEY, "AllowQuit", 0)
+    loaded = load(paths, environ={})
+    assert loaded.server == "wss://machine.example.com/gateway"
+    assert loaded.allow_quit is False
+    assert loaded.user == "田中"
+    assert loaded.enforced == {"server", "allow_quit"}
+    assert loaded.origins["server"].startswith("HKLM\\")
+
+
+def test_a_bad_policy_is_named(tmp_path: Path) -> None:
+    """Hive, key, value and what is allowed."""
+    put(winreg.HKEY_CURRENT_USER, POLICY_KEY, "Language", "fr")
+    with pytest.raises(SettingsError) as caught:
+        load(find_paths({"COCONOWORK_HOME": str(tmp_path)}), environ={})
+    assert rf"HKCU\{POLICY_KEY}\Language: allowed is auto, ja or en" in caught.value.message
+
+
+def test_places() -> None:
+    """Below the user's local application data: nothing of it roams."""
+    paths = find_paths({})
+    for path in (paths.config_file, paths.state_dir, paths.log_dir, paths.runtime_dir):
+        assert "Local" in path.parts
+        assert "coconowork" in path.parts
+
+
+def test_language_of_a_japanese_windows() -> None:
+    """The display language, not the code page or a variable."""
+    assert i18n.system_language({"LANG": "en_US"}) == "ja"
+
+
+def test_a_log_that_somebody_looks_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot be renamed then; logging goes on in the same file."""
+    monkeypatch.setattr(logs, "MAX_BYTES", 500)
+    file = tmp_path / "client.log"
+    try:
+        logs.set_up(file, to_stderr=False)
+        with file.open(encoding="utf-8"):
+            for number in range(20):
+                logging.getLogger("agent.test").warning("行 %d %s", number, "x" * 50)
+        assert "行 19" in file.read_text(encoding="utf-8")
+    finally:
+        logs.tear_down()

@@ -1,0 +1,115 @@
+"""Session and power messages on a real Windows, sent to the real hidden window."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform != "win32":
+    raise ImportError("for Windows")
+
+import subprocess
+import threading
+from collections.abc import Iterator
+
+import pytest
+import win32con
+import win32gui
+
+from agent.core.events import NetworkChanged, SignedIn, SignInKind
+from agent.windows.session_watcher import (
+    CLASS_NAME,
+    WM_POWERBROADCAST,
+    WM_WTSSESSION_CHANGE,
+    WindowsSignInWatcher,
+    logon_session,
+)
+
+Event = SignedIn | NetworkChanged
+
+
+@pytest.fixture
+def events() -> list[Event]:
+    """What the watcher has told."""
+    return []
+
+
+@pytest.fixture
+def watcher(events: list[Event]) -> Iterator[WindowsSignInWatcher]:
+    """Watching."""
+    made = WindowsSignInWatcher()
+    made.start(events.append)
+    yield made
+    made.stop()
+
+
+def send(message: int, wparam: int) -> int:
+    """As Windows does, to the top-level window."""
+    answer: int = win32gui.SendMessage(win32gui.FindWindow(CLASS_NAME, None), message, wparam, 1)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (0x1, SignInKind.CONNECT),
+        (0x3, SignInKind.CONNECT),
+        (0x5, SignInKind.SIGN_IN),
+        (0x8, SignInKind.UNLOCK),
+    ],
+    ids=["console connect", "remote connect", "logon", "unlock"],
+)
+def test_somebody_comes_to_the_desktop(
+    watcher: WindowsSignInWatcher, events: list[Event], code: int, kind: SignInKind
+) -> None:
+    """Each is told as what it is, and is a reason to try the network."""
+    send(WM_WTSSESSION_CHANGE, code)
+    assert events == [SignedIn(watcher.session(), kind), NetworkChanged()]
+
+
+@pytest.mark.parametrize("code", [0x2, 0x4, 0x6, 0x7, 0x9])
+def test_going_away_is_not_told(
+    watcher: WindowsSignInWatcher, events: list[Event], code: int
+) -> None:
+    """Disconnect, sign-out, lock and remote control change nothing."""
+    send(WM_WTSSESSION_CHANGE, code)
+    assert events == []
+
+
+@pytest.mark.parametrize("code", [0x7, 0x12])
+def test_resume_is_a_reason_to_try(
+    watcher: WindowsSignInWatcher, events: list[Event], code: int
+) -> None:
+    """The network was gone while the PC slept."""
+    send(WM_POWERBROADCAST, code)
+    assert events == [NetworkChanged()]
+
+
+def test_lets_the_user_sign_out(watcher: WindowsSignInWatcher) -> None:
+    """Every top-level window is asked."""
+    assert send(win32con.WM_QUERYENDSESSION, 0) == 1
+
+
+def test_session_keeps_its_name_in_another_process(watcher: WindowsSignInWatcher) -> None:
+    """A restart or upgrade of the program is no sign-in: nobody is warned again."""
+    code = "from agent.windows.session_watcher import logon_session; print(logon_session())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert done.stdout.strip() == watcher.session() == logon_session()
+
+
+def test_stops_at_once_and_can_start_again(events: list[Event]) -> None:
+    """Threads end, and nothing is told afterwards."""
+    for _ in range(2):
+        made = WindowsSignInWatcher()
+        made.start(events.append)
+        window = win32gui.FindWindow(CLASS_NAME, None)
+        made.stop()
+        assert not win32gui.IsWindow(window)
+    names = {thread.name for thread in threading.enumerate()}
+    assert not names & {"sign-in", "network"}
+    assert events == []

@@ -1,0 +1,268 @@
+"""The toast on a real Windows. Clicks are posted as Windows does it: Wine's balloon is deaf."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.support.places import ROOT
+
+if sys.platform != "win32":
+    raise ImportError("for Windows")
+
+import ctypes
+import gettext
+import threading
+import time
+from collections.abc import Callable, Iterator
+from ctypes import wintypes
+from typing import Any
+
+import pytest
+import win32con
+import win32gui
+
+from agent.ports import ToastError
+from agent.tray import icon_tray
+from agent.windows import toast as toast_windows
+from agent.windows.toast import (
+    CALLBACK,
+    NIN_BALLOONTIMEOUT,
+    NIN_BALLOONUSERCLICK,
+    WindowsToaster,
+)
+
+ASSETS = ROOT / "assets"
+WAIT_S = 20.0
+user32 = ctypes.WinDLL("user32")
+user32.SendMessageW.argtypes = [wintypes.HWND, wintypes.UINT, wintypes.WPARAM, wintypes.LPVOID]
+UNDER_WINE = hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
+win10toast: Any = toast_windows._import_win10toast()
+
+
+def until(what: Callable[[], object]) -> None:
+    """Wait for it, with a deadline."""
+    end = time.monotonic() + WAIT_S
+    while not what():
+        assert time.monotonic() < end, "did not come"
+        time.sleep(0.02)
+
+
+def window() -> int:
+    """win10toast's window, 0 when there is no toast."""
+    try:
+        return int(win32gui.FindWindow("PythonTaskbar", None))
+    except win32gui.error:
+        return 0
+
+
+def balloons() -> list[str]:
+    """The texts of the balloons that can be seen."""
+    found: list[str] = []
+
+    def visit(hwnd: int, _: object) -> bool:
+        kind = win32gui.GetClassName(hwnd)
+        if kind == "tooltips_class32" and win32gui.IsWindowVisible(hwnd):
+            # GetWindowText does not ask the windows of other programs.
+            text = ctypes.create_unicode_buffer(512)
+            user32.SendMessageW(hwnd, win32con.WM_GETTEXT, len(text), text)
+            found.append(text.value)
+        return True
+
+    win32gui.EnumWindows(visit, None)
+    return found
+
+
+class Shown:
+    """Shows toasts and remembers what became of them."""
+
+    def __init__(self) -> None:
+        self.toaster = WindowsToaster(ASSETS / "old_password.ico")
+        self.done: list[tuple[str, Exception | None]] = []
+        self.clicked: list[str] = []
+
+    def show(self, text: str, title: str = "Your password has been changed") -> None:
+        self.toaster.show(
+            title,
+            text,
+            on_done=lambda error: self.done.append((text, error)),
+            on_click=lambda: self.clicked.append(text),
+        )
+
+    def post(self, event: int) -> None:
+        win32gui.PostMessage(window(), CALLBACK, 0, event)
+
+
+@pytest.fixture
+def shown() -> Iterator[Shown]:
+    """A toaster, closed in the end."""
+    made = Shown()
+    yield made
+    made.toaster.close()
+    assert not window()
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any]]:
+    """Every call to Shell_NotifyIcon, which goes through to the real one."""
+    calls: list[tuple[int, Any]] = []
+    real = win32gui.Shell_NotifyIcon
+
+    def spy(code: int, data: Any) -> None:
+        calls.append((code, data))
+        real(code, data)
+
+    monkeypatch.setattr(win32gui, "Shell_NotifyIcon", spy)
+    monkeypatch.setattr(win10toast, "Shell_NotifyIcon", spy)
+    return calls
+
+
+def test_is_on_the_screen_long_enough() -> None:
+    """Somebody who has just signed in needs a while to look."""
+    assert toast_windows.DURATION_S >= 25
+
+
+@pytest.mark.skipif(not UNDER_WINE, reason="Windows 10 draws toasts in no window of its own")
+def test_is_seen(shown: Shown) -> None:
+    """The text reaches the screen."""
+    shown.show("古いパスワードは30日後に無効になります。")
+    until(lambda: "古いパスワードは30日後に無効になります。" in balloons())
+    assert shown.done == [("古いパスワードは30日後に無効になります。", None)]
+
+
+def test_click_is_told_once_and_ends_it(shown: Shown) -> None:
+    """win10toast hears no clicks."""
+    shown.show("text")
+    until(lambda: shown.done)
+    shown.post(NIN_BALLOONUSERCLICK)
+    until(lambda: not window())
+    assert shown.clicked == ["text"]
+
+
+def test_click_on_its_icon_is_a_click(shown: Shown) -> None:
+    """The balloon may be gone while its icon is still there."""
+    shown.show("text")
+    until(lambda: shown.done)
+    shown.post(win32con.WM_LBUTTONUP)
+    until(lambda: shown.clicked == ["text"])
+
+
+def test_withdrawn_it_goes_and_the_next_is_shown(shown: Shown) -> None:
+    """The password was updated: what the toast says is no longer true."""
+    shown.show("first")
+    until(lambda: shown.done)
+    shown.toaster.withdraw()
+    until(lambda: not window())
+    shown.show("second")
+    until(lambda: len(shown.done) == 2)
+    assert shown.done == [("first", None), ("second", None)]
+
+
+def test_withdrawing_forgets_what_waits(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning that waited for its turn is as untrue as the one on the screen."""
+    shown.show("first")
+    until(lambda: shown.done)
+    shown.show("second")
+    shown.toaster.withdraw()
+    until(lambda: not window())
+    shown.show("third")
+    until(lambda: len(shown.done) == 2)
+    assert [text for text, _ in shown.done] == ["first", "third"]
+
+
+def test_second_toast_waits_and_is_not_lost(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """win10toast loses it, or stumbles over its own window class."""
+    monkeypatch.setattr(toast_windows, "DURATION_S", 1.0)
+    for text in ("first", "second", "third"):
+        shown.show(text)
+    until(lambda: len(shown.done) == 3)
+    assert shown.done == [("first", None), ("second", None), ("third", None)]
+
+
+def test_comes_again_when_windows_takes_it_away_early(
+    shown: Shown, told: list[tuple[int, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows shows a notification for 5 s; the manual's warning has to be read."""
+    monkeypatch.setattr(toast_windows, "_message_duration_s", lambda: 0.5)
+    shown.show("text")
+    until(lambda: shown.done)
+    before = len(told)
+    shown.post(NIN_BALLOONTIMEOUT)
+    until(lambda: len(told) > before)
+    assert told[-1][0] == win32gui.NIM_MODIFY
+    assert told[-1][1][6] == "text"
+
+
+def test_stays_away_when_the_user_closed_it(shown: Shown, told: list[tuple[int, Any]]) -> None:
+    """Sooner than Windows would, only the user takes it away."""
+    shown.show("text")
+    until(lambda: shown.done)
+    before = len(told)
+    shown.post(NIN_BALLOONTIMEOUT)
+    shown.post(win32con.WM_LBUTTONUP)
+    until(lambda: shown.clicked)
+    assert not [data for _, data in told[before:] if len(data) > 6]
+
+
+def test_waits_for_the_task_bar(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At sign-in it may not be there yet."""
+    real = win32gui.Shell_NotifyIcon
+    refused: list[int] = []
+
+    def late(code: int, data: Any) -> None:
+        if len(refused) < 3:
+            refused.append(code)
+            raise win32gui.error(1460, "Shell_NotifyIcon", "timeout")
+        real(code, data)
+
+    monkeypatch.setattr(toast_windows, "TRY_AGAIN_S", 0.05)
+    monkeypatch.setattr(win10toast, "Shell_NotifyIcon", late)
+    shown.show("text")
+    until(lambda: shown.done)
+    assert shown.done == [("text", None)]
+    assert len(refused) == 3
+
+
+def test_no_task_bar_is_a_failure_and_the_next_toast_works(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of the failed one is left in the way."""
+
+    def never(code: int, data: Any) -> None:
+        raise win32gui.error(1460, "Shell_NotifyIcon", "timeout")
+
+    monkeypatch.setattr(toast_windows, "TRY_AGAIN_S", 0.01)
+    monkeypatch.setattr(win10toast, "Shell_NotifyIcon", never)
+    shown.show("first")
+    until(lambda: shown.done)
+    assert isinstance(shown.done[0][1], ToastError)
+    monkeypatch.undo()
+    shown.show("second")
+    until(lambda: len(shown.done) == 2)
+    assert shown.done[1] == ("second", None)
+
+
+def test_long_texts_are_clipped(shown: Shown) -> None:
+    """Longer ones raise in pywin32."""
+    shown.show("文😀" * 300, title="題😀" * 100)
+    until(lambda: shown.done)
+    assert shown.done[0][1] is None
+
+
+def test_does_not_end_the_tray(shown: Shown) -> None:
+    """win10toast posts WM_QUIT, which on the tray's thread would end its loop."""
+    tray = icon_tray(ASSETS, gettext.NullTranslations())
+    thread = threading.Thread(target=tray.run, args=(lambda _: None,))
+    thread.start()
+    shown.show("text")
+    until(lambda: shown.done)
+    shown.toaster.withdraw()
+    until(lambda: not window())
+    assert thread.is_alive()
+    tray.stop()
+    thread.join(WAIT_S)
+    assert not thread.is_alive()
+
+
+def test_stand_in_for_pkg_resources_is_taken_away() -> None:
+    """Another library would stumble over it."""
+    assert "pkg_resources" not in sys.modules or sys.modules["pkg_resources"].__file__

@@ -1,0 +1,311 @@
+"""The tray on a real Windows: real icon, real window messages."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.support.places import ROOT
+
+if sys.platform != "win32":
+    raise ImportError("for Windows")
+
+import ctypes
+import gettext
+import threading
+import time
+from collections.abc import Callable, Iterator
+from ctypes import wintypes
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pystray._util import win32
+
+from agent.core.failure import Reason
+from agent.core.state import State
+from agent.core.view import Command, View
+from agent.ports import ToastError
+from agent.tray import TrayError, icon_tray
+from agent.windows import tray as tray_windows
+from agent.windows.tray import ICON_ID, WM_CLOSE, WM_ENDSESSION, WM_QUERYENDSESSION
+from protocol.text import utf16_units
+
+ASSETS = ROOT / "assets"
+ENGLISH = gettext.NullTranslations()
+STANDBY = View(State.STANDBY, server="wss://gw.example.com/gateway", user="tanaka")
+WAIT_S = 20.0
+
+user32 = ctypes.WinDLL("user32")
+gdi32 = ctypes.WinDLL("gdi32")
+user32.SendMessageW.argtypes = (wintypes.HWND, wintypes.UINT, wintypes.WPARAM, wintypes.LPARAM)
+user32.GetIconInfo.argtypes = (wintypes.HICON, ctypes.c_void_p)
+gdi32.GetObjectW.argtypes = (wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p)
+
+
+def until(what: Callable[[], object]) -> None:
+    """Wait for it, with a deadline."""
+    end = time.monotonic() + WAIT_S
+    while not what():
+        assert time.monotonic() < end, "did not come"
+        time.sleep(0.02)
+
+
+def is_shown(window: int) -> bool:
+    """Whether the task bar has our icon: only then does it take a change of it."""
+    data = win32.NOTIFYICONDATAW(
+        cbSize=ctypes.sizeof(win32.NOTIFYICONDATAW), hWnd=window, uID=ICON_ID, uFlags=0
+    )
+    return bool(win32.Shell_NotifyIcon(win32.NIM_MODIFY, ctypes.byref(data)))
+
+
+class Running:
+    """A tray whose loop runs on a thread, what was picked, and what the task bar was told."""
+
+    def __init__(self, assets: Path = ASSETS) -> None:
+        self.tray: Any = icon_tray(assets, ENGLISH)
+        self.picked: list[Command] = []
+        self.error: Exception | None = None
+        self.tray.show(STANDBY)
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        try:
+            self.tray.run(self.picked.append)
+        except TrayError as error:
+            self.error = error
+
+    def start(self) -> Running:
+        self._thread.start()
+        until(lambda: self.window or not self._thread.is_alive())
+        return self
+
+    @property
+    def window(self) -> int:
+        icon = self.tray._icon
+        return icon.window or 0 if icon else 0
+
+    def send(self, message: int, wparam: int = 0, lparam: int = 0) -> int:
+        answer: int = user32.SendMessageW(self.window, message, wparam, lparam)
+        return answer
+
+    def end(self) -> None:
+        self.tray.stop()
+        self.join()
+
+    def join(self) -> None:
+        self._thread.join(WAIT_S)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def running() -> Iterator[Running]:
+    """A tray with its icon on the task bar."""
+    made = Running().start()
+    until(lambda: is_shown(made.window))
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any]]:
+    """Every call to Shell_NotifyIcon, which goes through to the real one."""
+    calls: list[tuple[int, Any]] = []
+    real = win32.Shell_NotifyIcon
+
+    def spy(code: int, pointer: Any) -> int:
+        data = win32.NOTIFYICONDATAW.from_buffer_copy(pointer._obj)
+        calls.append((code, data))
+        return int(real(code, pointer))
+
+    monkeypatch.setattr(win32, "Shell_NotifyIcon", spy)
+    return calls
+
+
+def test_shows_and_leaves_no_ghost(running: Running) -> None:
+    """The icon goes with the program."""
+    window = running.window
+    running.end()
+    assert not is_shown(window)
+
+
+def test_new_view_changes_icon_and_tooltip(told: list[tuple[int, Any]], running: Running) -> None:
+    """A change of state is seen without a click."""
+    running.tray.show(View(State.STANDBY_OLD_PASSWORD, days_left=3))
+    until(lambda: any("3 days" in data.szTip for _, data in told))
+    assert len({data.hIcon for _, data in told if data.hIcon}) == 2
+
+
+def test_icon_refused_at_sign_in_is_added_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NIM_ADD fails while the task bar is not there yet; pystray would stay invisible."""
+    real = win32.Shell_NotifyIcon
+    refused: list[int] = []
+
+    def late(code: int, pointer: Any) -> int:
+        if len(refused) < 6:
+            refused.append(code)
+            return 0
+        return int(real(code, pointer))
+
+    monkeypatch.setattr(win32, "Shell_NotifyIcon", late)
+    monkeypatch.setattr(tray_windows, "FIRST_RETRY_MS", 20)
+    made = Running().start()
+    try:
+        until(lambda: len(refused) == 6 and is_shown(made.window))
+        assert made.tray._icon.visible
+    finally:
+        made.end()
+
+
+def test_comes_back_when_explorer_restarts(told: list[tuple[int, Any]], running: Running) -> None:
+    """Explorer broadcasts TaskbarCreated when it has started anew."""
+    adds = len([code for code, _ in told if code == win32.NIM_ADD])
+    running.send(win32.WM_TASKBARCREATED)
+    until(lambda: len([code for code, _ in told if code == win32.NIM_ADD]) == adds + 1)
+    assert is_shown(running.window)
+
+
+def test_icon_that_got_lost_is_added_again(running: Running) -> None:
+    """Whatever took it from the task bar, the next change of state brings it back."""
+    running.tray._icon._message(win32.NIM_DELETE, 0)
+    assert not is_shown(running.window)
+    running.tray.show(View(State.CONNECTING))
+    until(lambda: is_shown(running.window))
+
+
+def test_does_not_stand_in_the_way_of_signing_out(running: Running) -> None:
+    """pystray answers 0, which cancels the sign-out."""
+    assert running.send(WM_QUERYENDSESSION) == 1
+    running.send(WM_ENDSESSION, 0)
+    assert running.picked == []
+    assert is_shown(running.window)
+
+
+def test_leaves_at_the_end_of_the_session(running: Running) -> None:
+    """The icon goes and the program is told to quit, at once."""
+    running.send(WM_ENDSESSION, 1)
+    assert running.picked == [Command.QUIT]
+    assert not is_shown(running.window)
+
+
+def test_being_closed_means_quit(running: Running) -> None:
+    """`taskkill` without force asks this way."""
+    running.send(WM_CLOSE)
+    assert running.picked == [Command.QUIT]
+
+
+def test_click_shows_status_or_asks_for_the_password(running: Running) -> None:
+    """What a click does depends on who has to act."""
+    running.send(win32.WM_NOTIFY, 0, win32.WM_LBUTTONUP)
+    running.tray.show(View(State.NEEDS_PASSWORD, reason=Reason.EXPIRED))
+    running.send(win32.WM_NOTIFY, 0, win32.WM_LBUTTONUP)
+    assert running.picked == [Command.STATUS, Command.UPDATE_PASSWORD]
+
+
+def test_click_on_the_balloon_asks_for_the_password(running: Running) -> None:
+    """The balloon stands in for the toast."""
+    running.tray.show(View(State.STANDBY_OLD_PASSWORD, days_left=3))
+    running.send(win32.WM_NOTIFY, 0, tray_windows.NIN_BALLOONUSERCLICK)
+    assert running.picked == [Command.UPDATE_PASSWORD]
+
+
+def test_long_texts_are_clipped(told: list[tuple[int, Any]], running: Running) -> None:
+    """Longer ones raise in ctypes; a character outside the BMP counts twice and is not halved."""
+    running.tray.balloon("題😀" * 60, "文😀" * 200)
+    data = told[-1][1]
+    assert (utf16_units(data.szInfoTitle), utf16_units(data.szInfo)) == (63, 255)
+
+    class Long(gettext.NullTranslations):
+        def gettext(self, message: str) -> str:
+            return "あ😀" * 100
+
+    running.tray.translate(Long())
+    until(lambda: utf16_units(told[-1][1].szTip) in {126, 127})
+
+
+def test_no_balloon_is_an_error(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever warns learns that nobody saw it."""
+    monkeypatch.setattr(win32, "Shell_NotifyIcon", lambda *_: 0)
+    with pytest.raises(ToastError):
+        running.tray.balloon("title", "text")
+    monkeypatch.undo()
+
+
+def test_defect_in_set_up_ends_the_program(tmp_path: Path) -> None:
+    """pystray would run on without an icon."""
+    made = Running(tmp_path).start()
+    made.join()
+    assert isinstance(made.error, TrayError)
+
+
+def test_later_defect_ends_the_program(running: Running) -> None:
+    """Nobody is left with an icon that lies."""
+    running.tray.assets = Path("C:/nowhere")
+    running.tray.show(View(State.NEEDS_PASSWORD))
+    running.join()
+    assert isinstance(running.error, TrayError)
+
+
+def test_failing_command_does_not_end_the_loop(running: Running) -> None:
+    """A click that goes wrong is logged; the icon stays."""
+    icon: Any = running.tray._icon
+
+    def fail(_: Command) -> None:
+        raise ValueError
+
+    icon._on_command = fail
+    running.send(win32.WM_NOTIFY, 0, win32.WM_LBUTTONUP)
+    assert is_shown(running.window)
+
+
+def test_stop_before_run_is_not_lost() -> None:
+    """pystray drops a stop that comes before its window is made."""
+    made = Running()
+    made.tray.stop()
+    made._thread.start()
+    made.join()
+    assert made.error is None
+
+
+@pytest.mark.parametrize("size", [16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64])
+def test_icon_is_drawn_for_every_scale(running: Running, size: int) -> None:
+    """Nothing is scaled by Windows, so nothing blurs."""
+
+    class IconInfo(ctypes.Structure):
+        _fields_ = (
+            ("fIcon", wintypes.BOOL),
+            ("xHotspot", wintypes.DWORD),
+            ("yHotspot", wintypes.DWORD),
+            ("hbmMask", wintypes.HANDLE),
+            ("hbmColor", wintypes.HANDLE),
+        )
+
+    class Bitmap(ctypes.Structure):
+        _fields_ = (
+            ("bmType", wintypes.LONG),
+            ("bmWidth", wintypes.LONG),
+            ("bmHeight", wintypes.LONG),
+            ("bmWidthBytes", wintypes.LONG),
+            ("bmPlanes", wintypes.WORD),
+            ("bmBitsPixel", wintypes.WORD),
+            ("bmBits", ctypes.c_void_p),
+        )
+
+    info, bitmap = IconInfo(), Bitmap()
+    assert user32.GetIconInfo(running.tray._icon._handle("standby", size), ctypes.byref(info))
+    assert gdi32.GetObjectW(info.hbmColor, ctypes.sizeof(bitmap), ctypes.byref(bitmap))
+    assert (bitmap.bmWidth, bitmap.bmHeight, bitmap.bmBitsPixel) == (size, size, 32)
+
+
+def test_many_changes_leak_nothing(running: Running) -> None:
+    """pystray writes a file and loads an icon for each change."""
+    process = ctypes.windll.kernel32.GetCurrentProcess()
+
+    def churn(count: int) -> None:
+        for number in range(count):
+            running.tray.show(View(State.STANDBY if number % 2 else State.CONNECTING))
+            running.send(tray_windows.WM_APPLY)
+
+    churn(10)
+    before = [user32.GetGuiResources(process, kind) for kind in (0, 1)]
+    churn(200)
+    assert [user32.GetGuiResources(process, kind) for kind in (0, 1)] == before

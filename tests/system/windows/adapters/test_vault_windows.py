@@ -1,0 +1,89 @@
+"""The vault on Windows' real Credential Manager."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform != "win32":
+    raise ImportError("for Windows")
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import pywintypes
+import win32cred
+import winerror
+
+from agent.core.credentials import Identity
+from agent.core.failure import Reason
+from agent.ports import Vault, VaultError
+from agent.vault import KeyringVault, service_name
+from tests.support.vault_contract import TANAKA, VaultContract, longest_record, record
+
+
+def credentials() -> list[dict[str, Any]]:
+    """What the Credential Manager holds of ours, under whatever name."""
+    try:
+        found: list[dict[str, Any]] = win32cred.CredEnumerate(None, 0) or []
+    except pywintypes.error as exc:
+        if exc.winerror != winerror.ERROR_NOT_FOUND:
+            raise
+        return []
+    return [each for each in found if "coconowork client: " in each["TargetName"]]
+
+
+def put(target: str, user: str, blob: str) -> None:
+    credential = {
+        "Type": win32cred.CRED_TYPE_GENERIC,
+        "TargetName": target,
+        "UserName": user,
+        "CredentialBlob": blob,
+        "Persist": win32cred.CRED_PERSIST_LOCAL_MACHINE,
+    }
+    win32cred.CredWrite(credential, 0)
+
+
+class TestCredentialManager(VaultContract):
+    @pytest.fixture
+    def vault(self) -> Iterator[Vault]:
+        yield KeyringVault()
+        for credential in credentials():
+            win32cred.CredDelete(credential["TargetName"], credential["Type"])
+
+    def second(self, vault: Vault) -> Vault:
+        return KeyringVault()
+
+    def plant(self, vault: Vault, identity: Identity, text: str) -> None:
+        put(service_name(identity), identity.user, text)
+
+    def stored(self, vault: Vault) -> list[str]:
+        return [each["CredentialBlob"].decode("utf-16-le") for each in credentials()]
+
+    def test_stays_on_this_machine(self, vault: Vault) -> None:
+        """keyring's default would roam with the profile."""
+        vault.write(TANAKA, record())
+        vault.write(TANAKA, longest_record())
+        (credential,) = credentials()
+        assert credential["Persist"] == win32cred.CRED_PERSIST_LOCAL_MACHINE
+        assert credential["UserName"] == TANAKA.user
+
+    def test_removes_what_a_crash_left(self, vault: Vault) -> None:
+        """Killed between keyring's two writes, an older password lies under `user@service`."""
+        vault.write(TANAKA, record("new"))
+        put(f"{TANAKA.user}@{service_name(TANAKA)}", TANAKA.user, "the old password")
+        found = KeyringVault().read(TANAKA)
+        assert found is not None
+        assert found.password == "new"
+        assert len(credentials()) == 1
+
+    def test_bytes_that_are_no_text(self, vault: Vault) -> None:
+        """Told as broken, and the user can replace it."""
+        put(service_name(TANAKA), TANAKA.user, "\udcff\udcfe")
+        with pytest.raises(VaultError) as caught:
+            vault.read(TANAKA)
+        assert caught.value.reason is Reason.VAULT_BROKEN
+        vault.write(TANAKA, record("new"))
+        found = vault.read(TANAKA)
+        assert found is not None
+        assert found.password == "new"

@@ -1,0 +1,80 @@
+"""The desktop that tests of the Windows program share. On Windows itself only `adapters/` runs."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.windows_product import Built
+    from tests.support.wine import Desktop
+
+ON_WINDOWS = sys.platform == "win32"
+
+collect_ignore = ["inside"]
+collect_ignore_glob = ["test_*.py"] if ON_WINDOWS else ["adapters/*"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Markers are strict."""
+    config.addinivalue_line("markers", "windows: drives a Windows desktop under Wine")
+
+
+if not ON_WINDOWS:
+
+    def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+        """Everything here is marked, so that `-m 'not windows'` leaves it out."""
+        here = Path(__file__).parent
+        for item in items:
+            if here in item.path.parents:
+                item.add_marker("windows")
+                # Not for the fixtures: the first to need it waits until the product is built.
+                item.add_marker(pytest.mark.timeout(300, func_only=True))
+
+    @pytest.fixture(scope="session")
+    def winpy() -> Path:
+        """The folder of the Windows Python."""
+        from installer.needs import MissingNeeds, require
+        from installer.winpy.assemble import assemble
+
+        try:
+            require("build")
+            require("desktop")
+        except MissingNeeds as exc:
+            pytest.skip(str(exc))
+        return assemble()
+
+    @pytest.fixture(scope="session")
+    def product(winpy: Path) -> Built:
+        """The setup program, the MSI, and newer ones of both."""
+        from tests.support.windows_product import built
+
+        return built()
+
+    @pytest.fixture(scope="session")
+    def display() -> Iterator[str]:
+        """The name of an X display for Windows desktops."""
+        from tests.support.wine import screen
+
+        with screen() as name:
+            yield name
+
+    @pytest.fixture(scope="module")
+    def desktop(
+        winpy: Path, display: str, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[Desktop]:
+        """A fresh Japanese Windows, signed in; one for each test module."""
+        from tests.support.wine import Desktop
+
+        pc = Desktop(
+            tmp_path_factory.mktemp("pc") / "prefix", winpy, display=display, language="ja"
+        )
+        pc.start()
+        yield pc
+        pc.close()
+        shutil.rmtree(pc.prefix)

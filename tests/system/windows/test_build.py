@@ -1,0 +1,104 @@
+"""The built product: size, what Windows shows of it, signatures, and what is and is not inside."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from installer.freeze import NAME
+from installer.sbom import BUILD_ONLY, requirements
+from installer.sign import TEST_DIR
+from installer.wine import windows_path
+from tests.support.windows_product import Built
+from tests.support.wine import Desktop
+
+MEGABYTE = 1_000_000
+
+
+def exe_of(product: Built) -> Path:
+    return product.product.onedir / f"{NAME}.exe"
+
+
+def test_is_small(product: Built) -> None:
+    """28 MB installed and 11 MB to download, or something came in that does not belong there."""
+    files = [path for path in product.product.onedir.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 28 * MEGABYTE
+    assert product.product.setup.stat().st_size < 11 * MEGABYTE
+
+
+def test_what_windows_shows(desktop: Desktop, product: Built) -> None:
+    """No console, the version in both languages, sharp on every screen, an icon."""
+    seen = desktop.inside("resources", windows_path(exe_of(product)))
+    assert seen["subsystem"] == 2, "IMAGE_SUBSYSTEM_WINDOWS_GUI"
+    assert seen["texts"]["041104B0"]["FileDescription"] == "coconowork クライアント"
+    for texts in seen["texts"].values():
+        assert texts["ProductVersion"] == product.product.version
+        assert texts["OriginalFilename"] == f"{NAME}.exe"
+    assert "PerMonitorV2" in seen["manifest"]
+    assert 'level="asInvoker"' in seen["manifest"]
+    assert seen["icons"] >= 8
+
+
+def test_runs(desktop: Desktop, product: Built) -> None:
+    """The frozen program finds its Python, and says its version to who asks by a pipe."""
+    done = desktop.run(windows_path(exe_of(product)), "--version")
+    assert (done.code, done.output.strip()) == (0, product.product.version)
+
+
+@pytest.mark.parametrize("what", ["exe", "setup", "msi"])
+def test_is_signed(product: Built, what: str) -> None:
+    """Each file that Windows asks about has a whole signature, here by the test certificate."""
+    built = product.product
+    path = {"exe": exe_of(product), "setup": built.setup, "msi": built.msi}[what]
+    command = ["osslsigncode", "verify", "-CAfile", str(TEST_DIR / "ca.pem"), "-in", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Signature verification: ok" in done.stdout, done.stdout
+
+
+def test_bill_of_materials(product: Built) -> None:
+    """By CycloneDX's schema: every locked package with version and hashes, and this very .exe."""
+    text = product.product.sbom.read_text(encoding="utf-8")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    bill = json.loads(text)
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    digest = hashlib.sha256(exe_of(product).read_bytes()).hexdigest()
+    assert bill["metadata"]["component"]["hashes"][0]["content"] == digest
+    listed = {part.get("purl"): part for part in bill["components"]}
+    for name, version, hashes in requirements():
+        part = listed[f"pkg:pypi/{name}@{version}"]
+        assert hashes
+        assert len(part["hashes"]) == len(hashes)
+        assert part["licenses"][0]["license"]["name"] != "not stated", name
+
+
+def test_licences_go_with_it(product: Built) -> None:
+    """Who gets the program gets the licence texts of everything in it."""
+    text = (product.product.onedir / "_internal" / "licenses.txt").read_text(encoding="utf-8")
+    for name, version, _ in requirements():
+        if name not in BUILD_ONLY:
+            assert re.search(rf"(?im)^{re.escape(name)} {re.escape(version)}: ", text), name
+    assert "PYTHON SOFTWARE FOUNDATION LICENSE" in text
+    assert "GNU LESSER GENERAL PUBLIC LICENSE" in text, "pystray's"
+
+
+def test_nothing_of_the_workshop_is_inside(desktop: Desktop, product: Built) -> None:
+    """No tests, no server, no build tools, nothing for other systems."""
+    viewer = ["-m", "PyInstaller.utils.cliutils.archive_viewer", "--recursive", "--list", "--brief"]
+    done = desktop.python(*viewer, windows_path(exe_of(product)))
+    assert done.code == 0, done.output
+    modules = set(re.findall(r"'([\w.]+)'", done.output)) | set(done.output.split())
+    assert {"agent.desktop", "pystray._win32", "win10toast"} <= modules
+    roots = {module.partition(".")[0] for module in modules}
+    unwanted = {"pytest", "hypothesis", "server", "tests", "setuptools", "PyInstaller", "django"}
+    assert not roots & (
+        unwanted | {"secretstorage", "jeepney", "cryptography", "PIL", "unittest", "pygments"}
+    )
+    names = {path.name for path in product.product.onedir.rglob("*")}
+    assert not {name for name in names if name.endswith((".py", ".c", ".po", ".psd"))}

@@ -1,0 +1,26 @@
+"""The desktop that the other tests stand on is what it says: Windows 10, Japanese, with a tray."""
+
+from __future__ import annotations
+
+import json
+
+from tests.support.wine import Desktop
+
+
+def test_is_a_japanese_windows_10(desktop: Desktop) -> None:
+    """Language and version come out right, or every other test looks at the wrong texts."""
+    code = (
+        "import ctypes,json,ssl,sys,tkinter;"
+        "print(json.dumps([sys.version_info[:3],sys.getwindowsversion()[:2],"
+        "ctypes.windll.kernel32.GetUserDefaultUILanguage(),tkinter.Tcl().eval('info patchlevel')]))"
+    )
+    done = desktop.python("-c", code)
+    assert done.code == 0, done.output
+    assert json.loads(done.output) == [[3, 11, 9], [10, 0], 1041, "8.6.13"]
+
+
+def test_has_a_task_bar(desktop: Desktop) -> None:
+    """Where the tray icon will be; the picture is kept."""
+    bar = desktop.window(kind="Shell_TrayWnd")
+    assert bar is not None
+    assert desktop.screenshot("desktop").stat().st_size > 0

@@ -1,0 +1,239 @@
+"""The whole way of the manual with the installed program: setup, tray, Credential Manager, toast.
+
+The server is the real one with a certificate of an organisation's own; people change passwords at
+its pages; what the program keeps is read by another program through the Windows API.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from installer.wine import windows_path
+from tests.support.setup_program import (
+    EXE,
+    install,
+    programs_folder,
+    running,
+    traces,
+    uninstall,
+)
+from tests.support.windows_office import Office
+from tests.support.windows_product import Built
+from tests.support.wine import Desktop, Window, wait_for
+
+USER = "tanaka"
+UPDATE_ITEM = 65
+"""Pixels from the top of the menu: below the state, the days left and a line."""
+
+
+class Pc:
+    """What a person, and an auditor, does on the PC."""
+
+    def __init__(self, desktop: Desktop) -> None:
+        self.desktop = desktop
+        self.folder = programs_folder(desktop)
+        self.exe = rf"{self.folder}\{EXE}"
+
+    def status(self) -> dict[str, Any]:
+        """What the running client says of itself."""
+        done = self.desktop.run(self.exe, "status", "--json")
+        found: dict[str, Any] = json.loads(done.output)
+        return found
+
+    def wait_for_state(self, state: str) -> dict[str, Any]:
+        """Until the client says so."""
+        last: dict[str, Any] = {}
+
+        def look() -> dict[str, Any] | None:
+            nonlocal last
+            last = self.status()
+            return last if last["state"] == state else None
+
+        try:
+            return wait_for(f"the state {state}", look, timeout_s=60)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it is {last}") from None
+
+    def stored(self) -> str:
+        """The one entry of the Credential Manager."""
+        entries = self.desktop.inside("credentials")
+        ours = [entry for entry in entries if "coconowork" in entry["target"]]
+        assert len(ours) == 1, [entry["target"] for entry in ours]
+        assert ours[0]["persist"] == 2, "CRED_PERSIST_LOCAL_MACHINE: it must not roam"
+        text = ours[0]["text"]
+        assert isinstance(text, str)
+        return text
+
+    def icon(self) -> tuple[int, int]:
+        """Where the icon in the tray is: at the right end of the task bar."""
+        bar = wait_for("the task bar", lambda: self.desktop.window(kind="Shell_TrayWnd"))
+        _, top, right, bottom = bar.box
+        return right - (bottom - top) // 2, (top + bottom) // 2
+
+    def menu(self, shot: str) -> Window:
+        """The icon's menu, opened by a right click; its picture is kept."""
+
+        def open_it() -> Window | None:
+            self.desktop.click(self.icon(), button=3)
+            return self.desktop.window(kind="#32768")
+
+        menu = wait_for("the menu", open_it)
+        self.desktop.screenshot(shot)
+        return menu
+
+    def dialog(self, title: str) -> Window:
+        """The client's window of that title, which has the focus by then."""
+        return wait_for(
+            f"the window {title}",
+            lambda: self.desktop.window(exe=EXE, title=title),
+            timeout_s=60,
+        )
+
+    def toast(self) -> Window | None:
+        """The notification on the screen; the icon's own tooltip is a window of that kind too."""
+        return next(
+            (
+                w
+                for w in self.desktop.windows()
+                if w.kind == "tooltips_class32" and "無効" in w.text
+            ),
+            None,
+        )
+
+    def keep_refusal(self, name: str, title: str) -> None:
+        """Wait until the window says in red what is wrong, and keep its picture."""
+
+        def look() -> bool:
+            window = self.dialog(title)
+            with Image.open(self.desktop.screenshot(name, box=window.box)) as picture:
+                rgb = picture.convert("RGB").tobytes()
+            pixels = zip(rgb[::3], rgb[1::3], rgb[2::3], strict=True)
+            return sum(r > 150 and g < 90 and b < 90 for r, g, b in pixels) > 30
+
+        wait_for("the refusal", look, timeout_s=60)
+
+    def no_dialog(self) -> None:
+        """Until the client's windows are closed."""
+        wait_for("the window's end", lambda: not self.desktop.window(exe=EXE, kind="TkTopLevel"))
+
+    def keep(self, name: str, window: Window) -> None:
+        """Keep a picture of a window."""
+        self.desktop.screenshot(name, box=window.box)
+
+
+@pytest.fixture(scope="module")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """The organisation's server."""
+    with Office(tmp_path_factory.mktemp("office")).open() as running_server:
+        yield running_server
+
+
+@pytest.fixture(scope="module")
+def pc(desktop: Desktop, office: Office, product: Built) -> Pc:
+    """A PC of the organisation, on which an administrator has installed the client."""
+    assert desktop.inside("trust", windows_path(office.ca.with_suffix(".der"))) is True
+    assert install(desktop, product.product.setup, f"/SERVER={office.gateway}") == 0
+    return Pc(desktop)
+
+
+def test_the_manual(pc: Pc, office: Office, product: Built) -> None:
+    """From the first sign-in to Windows to the removal, each step on what the last one left."""
+    first = set_up(pc, office)
+    second = change_with_push(pc, office, first)
+    third = change_without_push(pc, office, second)
+    warning_at_sign_in(pc)
+    update_by_mouse(pc, old=second, new=third)
+    upgrade(pc, product)
+    remove(pc)
+
+
+def set_up(pc: Pc, office: Office) -> str:
+    """The user signs in to Windows and tells the client who waits here; the password."""
+    password = office.new_user(USER)
+    pc.desktop.sign_out()
+    pc.desktop.sign_in()
+    pc.wait_for_state("logged_out")
+    pc.desktop.screenshot("client-signed-out")
+    pc.desktop.click(pc.icon(), times=2)
+    window = pc.dialog("ココナワークへのログイン")
+    pc.desktop.type(USER)
+    pc.desktop.key("Tab")
+    pc.desktop.type(password)
+    pc.keep("dialog-first-set-up", window)
+    pc.desktop.key("Return")
+    pc.wait_for_state("standby")
+    pc.keep("dialog-first-set-up-done", pc.dialog("ココナワークへのログイン"))
+    pc.desktop.key("Return")
+    pc.no_dialog()
+    pc.desktop.screenshot("client-standby")
+    assert password in pc.stored()
+    return password
+
+
+def change_with_push(pc: Pc, office: Office, old: str) -> str:
+    """Step 3 with the switch on: the new password comes by itself."""
+    new = office.change_password(USER, old, push=True)
+    wait_for("the new password in the Credential Manager", lambda: new in pc.stored())
+    wait_for("the old one's end there", lambda: old not in pc.stored())
+    pc.wait_for_state("standby")
+    return new
+
+
+def change_without_push(pc: Pc, office: Office, old: str) -> str:
+    """Step 3 with the switch off: the client goes on with the old password."""
+    new = office.change_password(USER, old, push=False)
+    pc.wait_for_state("standby_old_password")
+    assert old in pc.stored()
+    assert new not in pc.stored()
+    return new
+
+
+def warning_at_sign_in(pc: Pc) -> None:
+    """The toast with the days that are left."""
+    pc.desktop.sign_out()
+    pc.desktop.sign_in()
+    toast = wait_for("the toast", pc.toast, timeout_s=60)
+    pc.desktop.screenshot("toast-30-days")
+    assert any("30日後" in text for text in toast.texts), toast.texts
+
+
+def update_by_mouse(pc: Pc, *, old: str, new: str) -> None:
+    """保存されているパスワードを更新…: a wrong password changes nothing, the right one all."""
+    left, top, right, _ = pc.menu("menu-old-password").box
+    pc.desktop.click(((left + right) // 2, top + UPDATE_ITEM))
+    title = "保存されているパスワードの更新"
+    pc.dialog(title)
+    pc.desktop.type("wrong password")
+    pc.desktop.key("Return")
+    pc.keep_refusal("dialog-update-refused", title)
+    assert old in pc.stored()
+    pc.desktop.key("ctrl+a")
+    pc.desktop.type(new)
+    pc.desktop.key("Return")
+    pc.wait_for_state("standby")
+    pc.keep("dialog-update-done", pc.dialog(title))
+    pc.desktop.key("Return")
+    pc.no_dialog()
+    assert new in pc.stored()
+    assert old not in pc.stored()
+    wait_for("the toast's end", lambda: pc.toast() is None)
+
+
+def upgrade(pc: Pc, product: Built) -> None:
+    """Over the running client: it is back, waiting, with no second warning."""
+    before = set(running(pc.desktop))
+    assert install(pc.desktop, product.newer_setup) == 0
+    wait_for("the client after the upgrade", lambda: set(running(pc.desktop)) - before)
+    pc.wait_for_state("standby")
+
+
+def remove(pc: Pc) -> None:
+    """Nothing is left, the stored password neither."""
+    uninstall(pc.desktop, pc.folder, "/FORGET")
+    wait_for("nothing left", lambda: not traces(pc.desktop))
+    assert pc.desktop.inside("credentials") == []

@@ -1,0 +1,20 @@
+"""The client's adapters on a real Windows Python: the suites of `adapters/` run under Wine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from installer.wine import windows_path
+from tests.support.wine import Desktop
+
+SUITES = sorted((Path(__file__).parent / "adapters").glob("test_*.py"))
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=lambda path: path.stem)
+def test_adapters(desktop: Desktop, suite: Path) -> None:
+    """Every test of the suite passes there."""
+    done = desktop.pytest(windows_path(suite), timeout_s=280)
+    print(done.output)
+    assert done.code == 0

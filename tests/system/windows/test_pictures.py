@@ -1,0 +1,228 @@
+"""Tray, menu, toast and dialogs as a person sees and uses them, with pictures in both languages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from installer.wine import windows_path
+from installer.winpy.assemble import ROOT
+from tests.support.wine import INSIDE, SCREEN, Desktop, Language, wait_for
+
+ASSETS = windows_path(ROOT / "assets")
+OLD = {
+    "state": "standby_old_password",
+    "server": "wss://gw.example.com/gateway",
+    "user": "tanaka",
+    "days_left": 30,
+    "valid_until": "2026-12-23T03:00:00+00:00",
+    "console_url": "https://console.example.com/",
+    "autostart": True,
+}
+STANDBY = {key: OLD[key] for key in ("server", "user", "console_url", "autostart")} | {
+    "state": "standby"
+}
+Box = tuple[int, int, int, int]
+
+WORDS: dict[str, dict[Language, str]] = {
+    "update": {
+        "ja": "保存されているパスワードの更新 — coconowork client",
+        "en": "Update the stored password — coconowork client",
+    },
+    "sign in": {
+        "ja": "ココナワークへのログイン — coconowork client",
+        "en": "Sign in to coconowork — coconowork client",
+    },
+    "status": {"ja": "coconowork client", "en": "coconowork client"},
+    "about": {"ja": "coconowork client について", "en": "About coconowork client"},
+    "30 days": {"ja": "30日後", "en": "in 30 days"},
+    "today": {"ja": "本日", "en": "today"},
+}
+
+
+@dataclass
+class Person:
+    """Somebody at the PC, who speaks one language."""
+
+    desktop: Desktop
+    language: Language
+    notes: Path
+    words: dict[str, str] = field(default_factory=dict)
+
+    def start(self, script: str, *arguments: str) -> None:
+        """A program of `inside/`, left running; what it says is in `noted`."""
+        self.notes.write_text("")
+        python = windows_path(self.desktop._winpy / "pythonw.exe")
+        self.desktop.launch(python, windows_path(INSIDE / f"{script}.py"), ASSETS, *arguments)
+
+    def noted(self, line: str) -> None:
+        """Wait for a line of the program."""
+        wait_for(line, lambda: line in self.notes.read_text().splitlines())
+
+    def seen(self, kind: str, text: str = "") -> Box:
+        """Wait until the program sees such a window on the screen; where it is now."""
+
+        def look() -> Box | None:
+            lines = [line.split(" ", 5) for line in self.notes.read_text().splitlines()]
+            for word, *sides, said in reversed([line for line in lines if len(line) == 6]):
+                if word == kind and text in said:
+                    left, top, right, bottom = map(int, sides)
+                    return left, top, right, bottom
+            return None
+
+        return wait_for(f"{kind} {text}", look)
+
+    def open_dialog(self, name: str, view: dict[str, object], title: str) -> None:
+        self.start("dialog", self.language, name, json.dumps(view), windows_path(self.notes))
+        self.seen("dialog", self.words[title])
+
+    def keep(self, name: str) -> None:
+        """A picture of the dialog, once it has been drawn."""
+        self.desktop.xdotool("sleep", "0.8")
+        self.desktop.screenshot(f"{name}-{self.language}", box=self.seen("dialog"))
+
+    @property
+    def icon(self) -> tuple[int, int]:
+        """The middle of the tray's only icon."""
+        return SCREEN[0] - 10, SCREEN[1] - 10
+
+    @property
+    def corner(self) -> Box:
+        """The lower right of the screen."""
+        return SCREEN[0] - 660, SCREEN[1] - 320, *SCREEN
+
+
+@pytest.fixture(scope="module", params=["ja", "en"])
+def person(
+    winpy: Path,
+    display: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> Iterator[Person]:
+    """A fresh Windows of that language."""
+    language: Language = request.param
+    folder = tmp_path_factory.mktemp(f"pc-{language}")
+    desktop = Desktop(folder / "prefix", winpy, display=display, language=language)
+    desktop.environment |= {"PYTHONPATH": windows_path(ROOT), "PYTHONUTF8": "1"}
+    desktop.start()
+    words = {name: texts[language] for name, texts in WORDS.items()}
+    yield Person(desktop, language, folder / "notes", words)
+    desktop.close()
+
+
+@pytest.mark.timeout(240)
+def test_menu_by_mouse(person: Person) -> None:
+    """Right click, the tooltip's and the menu's look, and the click on the password's line."""
+    view = json.dumps({key: value for key, value in OLD.items() if key != "valid_until"})
+    person.start("tray", person.language, view, windows_path(person.notes))
+    desktop, (x, y) = person.desktop, person.icon
+
+    def tooltip() -> bool:
+        desktop.xdotool("mousemove", str(x - 200), str(y - 300), "mousemove", str(x), str(y))
+        desktop.xdotool("sleep", "1")
+        return "\ntip " in f"\n{person.notes.read_text()}"
+
+    wait_for("the tooltip", tooltip)
+    person.seen("tip", person.words["30 days"])
+    desktop.screenshot(f"tray-tooltip-{person.language}", box=person.corner)
+    desktop.click(person.icon, button=3)
+    left, top, _, _ = person.seen("menu")
+    desktop.xdotool("sleep", "0.5")
+    desktop.screenshot(f"tray-menu-{person.language}", box=person.corner)
+    # The state, the days left, a line, and then what we want.
+    desktop.click((left + 60, top + 65))
+    person.noted("update_password")
+    desktop.click(person.icon)
+    person.noted("status")
+    person.notes.write_text("")
+    desktop.click(person.icon, button=3)
+    left, _, _, bottom = person.seen("menu")
+    desktop.click((left + 60, bottom - 12))
+    person.noted("quit")
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("days", "expected"), [("30", "30 days"), ("0", "today")])
+def test_toast(person: Person, days: str, expected: str) -> None:
+    """The manual's warning, on the screen; a click on its icon is heard."""
+    person.start("toast", person.language, days, windows_path(person.notes))
+    person.seen("tip", person.words[expected])
+    person.desktop.screenshot(f"toast-{days}-{person.language}", box=person.corner)
+    person.desktop.click(person.icon)
+    person.noted("clicked")
+
+
+@pytest.mark.timeout(240)
+def test_update_by_keyboard(person: Person) -> None:
+    """A wrong password is said at the field; the right one is confirmed."""
+    person.open_dialog("password", OLD, "update")
+    person.keep("dialog-update")
+    person.desktop.type("wrong")
+    person.desktop.key("Return")
+    person.noted("wss://gw.example.com/gateway tanaka wrong")
+    person.keep("dialog-update-wrong")
+    person.desktop.type("New-Pass1")
+    person.desktop.key("Return")
+    person.noted("wss://gw.example.com/gateway tanaka right")
+    person.keep("dialog-update-done")
+    person.desktop.key("Return")
+    person.noted("closed")
+
+
+@pytest.mark.timeout(240)
+def test_first_set_up_by_keyboard(person: Person) -> None:
+    """The server is filled in; user name, Tab, password, Enter."""
+    person.open_dialog("password", {"state": "logged_out"}, "sign in")
+    person.keep("dialog-sign-in")
+    person.desktop.type("tanaka")
+    person.desktop.key("Tab")
+    person.desktop.type("New-Pass1")
+    person.desktop.key("Return")
+    person.noted("wss://gw.example.com/gateway tanaka right")
+    person.keep("dialog-sign-in-done")
+    person.desktop.key("Escape")
+    person.noted("closed")
+
+
+@pytest.mark.timeout(240)
+def test_status_by_keyboard(person: Person) -> None:
+    """Each state looks its part; the button for the password is one shift+Tab away."""
+    trouble = {**STANDBY, "state": "retrying", "reason": "no_such_host"}
+    for name, view in (("trouble", trouble), ("standby", STANDBY), ("old", OLD)):
+        person.open_dialog("status", view, "status")
+        person.keep(f"dialog-status-{name}")
+        if name == "old":
+            person.desktop.key("shift+Tab", "space")
+            person.noted("update_password")
+        person.desktop.key("Escape")
+        person.noted("closed")
+
+
+@pytest.mark.timeout(240)
+def test_about(person: Person) -> None:
+    """Which program it is; Enter closes it."""
+    person.open_dialog("about", STANDBY, "about")
+    person.keep("dialog-about")
+    person.desktop.key("Return")
+    person.noted("closed")
+
+
+def test_session_has_another_name_after_each_sign_in(person: Person) -> None:
+    """Once per sign-in is decided by it; within one it stays, whoever asks."""
+    code = "from agent.windows.session_watcher import logon_session; print(logon_session())"
+
+    def name() -> str:
+        done = person.desktop.python("-c", code)
+        assert done.code == 0, done.output
+        return done.output.strip()
+
+    first = name()
+    assert first
+    assert name() == first
+    person.desktop.sign_out()
+    person.desktop.sign_in()
+    assert name() != first

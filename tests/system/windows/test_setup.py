@@ -1,0 +1,129 @@
+"""The setup program and the MSI, without windows: as a management tool runs them."""
+
+from __future__ import annotations
+
+import pytest
+
+from installer.wine import windows_path
+from tests.support.setup_program import (
+    EVERYBODY,
+    EXE,
+    RUN,
+    SETTINGS,
+    UNINSTALL,
+    exit_code,
+    install,
+    programs_folder,
+    registry,
+    running,
+    traces,
+    uninstall,
+    unix_path,
+)
+from tests.support.windows_product import Built
+from tests.support.wine import Desktop, wait_for
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(desktop: Desktop) -> None:
+    """Each test begins on a PC that has never seen the client."""
+    assert traces(desktop) == []
+
+
+@pytest.fixture
+def folder(desktop: Desktop) -> str:
+    """Where the user's own copy goes."""
+    return programs_folder(desktop)
+
+
+def test_install_sign_in_upgrade_uninstall(desktop: Desktop, product: Built, folder: str) -> None:
+    """A user's whole way: each step leaves what the manual says, and the last one nothing."""
+    pc = desktop
+    assert install(pc, product.product.setup, "/SERVER=gw.example.com:8443") == 0
+    assert registry(pc, rf"HKCU\{SETTINGS}") == {
+        "InstallDir": folder,
+        "Server": "gw.example.com:8443",
+        "Setup": "exe",
+    }
+    assert registry(pc, rf"HKCU\{RUN}")["Coconowork Client"] == (
+        rf'"{folder}\{EXE}" run --autostart'
+    )
+    listed = registry(pc, rf"HKCU\{UNINSTALL}")
+    assert listed["DisplayVersion"] == product.product.version
+    assert listed["DisplayName"] == "coconowork client"
+    assert int(listed["EstimatedSize"]) > 20_000
+    assert running(pc) == [], "a silent first install starts nothing"
+
+    pc.sign_out()
+    pc.sign_in()
+    wait_for("the client at sign-in", lambda: running(pc))
+    before = running(pc)
+
+    assert install(pc, product.newer_setup) == 0
+    wait_for("the client after the upgrade", lambda: running(pc) and running(pc) != before)
+    assert registry(pc, rf"HKCU\{UNINSTALL}")["DisplayVersion"] == "99.1.0"
+    assert registry(pc, rf"HKCU\{SETTINGS}")["Server"] == "gw.example.com:8443"
+
+    assert install(pc, product.product.setup) == 1638
+    assert registry(pc, rf"HKCU\{UNINSTALL}")["DisplayVersion"] == "99.1.0"
+    assert running(pc), "a refused downgrade leaves the client alone"
+
+    uninstall(pc, folder, "/FORGET")
+    wait_for("nothing left", lambda: not traces(pc))
+    assert running(pc) == []
+
+
+def test_forced_downgrade_and_the_users_switch(
+    desktop: Desktop, product: Built, folder: str
+) -> None:
+    """`/FORCE` goes back; who switched the start at sign-in off does not get it back."""
+    pc = desktop
+    assert install(pc, product.newer_setup, "/NOAUTOSTART") == 0
+    assert "Coconowork Client" not in registry(pc, rf"HKCU\{RUN}")
+    assert install(pc, product.product.setup, "/FORCE") == 0
+    listed = registry(pc, rf"HKCU\{UNINSTALL}")
+    assert listed["DisplayVersion"] == product.product.version
+    assert "Coconowork Client" not in registry(pc, rf"HKCU\{RUN}")
+    uninstall(pc, folder)
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["/SERVER=http://gw.example.com", "/SERVER=gw.example.com:70000", "/SERVR=gw.example.com"],
+)
+def test_refuses_what_it_cannot_use(desktop: Desktop, product: Built, option: str) -> None:
+    """A mistyped option or address changes nothing and says 87, ERROR_INVALID_PARAMETER."""
+    assert install(desktop, product.product.setup, option) == 87
+
+
+def test_for_all_users(desktop: Desktop, product: Built, folder: str) -> None:
+    """`/ALLUSERS` takes the place of the user's own copy, keeps its server, and stays alone."""
+    pc = desktop
+    assert install(pc, product.product.setup, "/SERVER=gw.example.com") == 0
+    assert install(pc, product.product.setup, "/ALLUSERS") == 0
+    assert not unix_path(pc, folder).exists()
+    assert registry(pc, rf"HKCU\{SETTINGS}") == {}
+    assert registry(pc, rf"HKLM\{SETTINGS}")["Server"] == "gw.example.com"
+    assert registry(pc, rf"HKLM\{RUN}")["Coconowork Client"].startswith(f'"{EVERYBODY}')
+    assert install(pc, product.product.setup) == 1625, "no second copy beside it"
+    uninstall(pc, EVERYBODY)
+
+
+def test_msi(desktop: Desktop, product: Built) -> None:
+    """Silent install, upgrade that keeps the server, downgrade refused, removal without traces."""
+    pc = desktop
+    first, newer = windows_path(product.product.msi), windows_path(product.newer_msi)
+    options = ["/qn", "SERVER=gw.example.com", "AUTOSTART=0"]
+    assert exit_code(pc, "msiexec", "/i", first, *options) == 0
+    assert registry(pc, rf"HKLM\{SETTINGS}")["Server"] == "gw.example.com"
+    assert "Coconowork Client" not in registry(pc, rf"HKLM\{RUN}")
+    assert unix_path(pc, rf"{EVERYBODY}\{EXE}").exists()
+    assert install(pc, product.product.setup) == 1625, "the MSI's owner decides"
+
+    assert exit_code(pc, "msiexec", "/i", newer, "/qn") == 0
+    assert registry(pc, rf"HKLM\{SETTINGS}")["Server"] == "gw.example.com"
+    assert registry(pc, rf"HKLM\{RUN}")["Coconowork Client"].startswith(f'"{EVERYBODY}')
+    assert exit_code(pc, "msiexec", "/i", first, "/qn") == 1603
+
+    assert exit_code(pc, "msiexec", "/x", newer, "/qn") == 0
+    assert not unix_path(pc, EVERYBODY).exists()

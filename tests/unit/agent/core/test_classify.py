@@ -1,0 +1,362 @@
+"""Every way in which a connection fails has a reason that a user can act on.
+
+The exceptions are real: the client's own `open_connection` against servers on this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from websockets.asyncio.client import connect
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidStatus, InvalidURI
+from websockets.http11 import Response
+
+from agent import connection
+from agent.core.classify import classify
+from agent.core.failure import Failure, Patience, Reason
+from tests.support.listeners import SECRET, Talk, answered, failure, http, says, server, unused_port
+
+printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
+
+
+# --- the way there
+
+
+async def test_refused() -> None:
+    """Nobody listens."""
+    result = await failure(f"ws://127.0.0.1:{await unused_port()}/gateway")
+    assert result.reason is Reason.UNREACHABLE
+    assert result.patience is Patience.SOON
+
+
+async def test_no_such_host() -> None:
+    """The name server does not know the name, or there is none."""
+    result = await failure("wss://no-such-host.invalid/gateway")
+    assert result.reason is Reason.NO_SUCH_HOST
+
+
+async def test_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the connection and says nothing."""
+    monkeypatch.setattr(connection, "OPEN_S", 0.3)
+    released = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await released.wait()
+
+    async with server(silent) as port:
+        result = await failure(f"ws://127.0.0.1:{port}/gateway")
+        released.set()
+    assert result.reason is Reason.TIMED_OUT
+
+
+async def test_closed_in_the_middle_of_the_upgrade() -> None:
+    """A server or something on the way that hangs up."""
+    assert (await answered(says(b""))).reason is Reason.CONNECTION_LOST
+    assert (await answered(says(b"HTTP/1.1 101 Swit"))).reason is Reason.CONNECTION_LOST
+
+
+# --- HTTP
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "patience"),
+    [
+        ("401 Unauthorized", Reason.HTTP_UNAUTHORIZED, Patience.LATER),
+        ("403 Forbidden", Reason.HTTP_FORBIDDEN, Patience.LATER),
+        ("404 Not Found", Reason.NOT_A_GATEWAY, Patience.LATER),
+        ("407 Proxy Authentication Required", Reason.PROXY_LOGIN, Patience.LATER),
+        ("426 Upgrade Required", Reason.NOT_A_GATEWAY, Patience.LATER),
+        ("429 Too Many Requests", Reason.TOO_MANY_REQUESTS, Patience.LATER),
+        ("500 Internal Server Error", Reason.UNAVAILABLE, Patience.SOON),
+        ("502 Bad Gateway", Reason.UNAVAILABLE, Patience.SOON),
+        ("503 Service Unavailable", Reason.UNAVAILABLE, Patience.SOON),
+        ("504 Gateway Timeout", Reason.UNAVAILABLE, Patience.SOON),
+    ],
+)
+async def test_statuses(status: str, reason: Reason, patience: Patience) -> None:
+    """Each status that a user can do something about has its own reason."""
+    result = await answered(http(status))
+    assert (result.reason, result.patience) == (reason, patience)
+    assert result.detail == f"HTTP {status[:3]}"
+    assert result.retry_after_s is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        (["Retry-After: 120"], 120.0),
+        (["Retry-After: 0"], 0.0),
+        (["Retry-After: 999999999999"], 86_400.0),
+        (
+            ["Date: Mon, 23 Nov 2026 07:00:00 GMT", "Retry-After: Mon, 23 Nov 2026 07:02:30 GMT"],
+            150.0,
+        ),
+        (["Date: Mon, 23 Nov 2026 07:00:00 GMT", "Retry-After: Sun, 22 Nov 2026 07:00:00 GMT"], 0),
+        (["Retry-After: Mon, 23 Nov 2026 07:02:30 GMT"], None),
+        (["Retry-After: soon"], None),
+        (["Retry-After: -5"], None),
+        (["Retry-After: 1.5"], None),
+        (["Retry-After: 5", "Retry-After: 7"], None),
+    ],
+)
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
+async def test_retry_after(status: str, headers: list[str], seconds: float | None) -> None:
+    """Seconds or a date, which counts by the server's own clock; nonsense is passed over."""
+    assert (await answered(http(status, *headers))).retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        pytest.param(
+            http("200 OK", "Content-Type: text/html", body=f"<html>{SECRET}</html>"),
+            id="captive portal",
+        ),
+        pytest.param(http("302 Found", f"Location: http://{SECRET}/login"), id="redirect"),
+        pytest.param(http("307 Moved", "Location: ws://127.0.0.1:9/gateway"), id="to ws"),
+        pytest.param(http("302 Found"), id="redirect without a target"),
+        pytest.param(http("101 Switching Protocols"), id="no accept key"),
+        pytest.param(
+            http("101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade",
+                 "Sec-WebSocket-Accept: wrong"), id="wrong accept key",
+        ),
+        pytest.param(says(f"{SECRET} SMTP ready\r\n".encode()), id="another protocol"),
+        pytest.param(says(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 300), id="too many headers"),
+        pytest.param(says(b"\x15\x03\x01\x00\x02\x02\x16"), id="bytes"),
+    ],
+)  # fmt: skip
+async def test_something_else_has_answered(talk: Talk) -> None:
+    """A hotel's login page, a redirect (none is followed), or no web server at all."""
+    result = await answered(talk)
+    assert result.reason in {Reason.NOT_A_GATEWAY, Reason.CONNECTION_LOST}
+    assert SECRET not in repr(result)
+
+
+async def test_captive_portals_and_redirects_are_no_gateways() -> None:
+    """These two in particular: the text for the user is about them."""
+    assert (await answered(http("200 OK", body="hello"))).reason is Reason.NOT_A_GATEWAY
+    moved = await answered(http("302 Found", "Location: wss://elsewhere.example/"))
+    assert moved.reason is Reason.NOT_A_GATEWAY
+
+
+@given(printable, printable)
+@example("Mon, 23 Nov 2026 07:00:00 +99999999999999", "Mon, 23 Nov 2026 07:00:00 GMT")
+@example("Mon, 23 Nov 2026 07:00:00 -0000", "Mon, 23 Nov 2026 07:00:00 GMT")
+def test_no_retry_after_makes_classifying_fail(value: str, date: str) -> None:
+    """Were an exception to come out of it, nobody would be told that the connection has ended."""
+    headers = Headers({"Retry-After": value, "Date": date})
+    wait = classify(InvalidStatus(Response(503, "", headers)), proxy=False).retry_after_s
+    assert wait is None or 0 <= wait <= 86_400
+
+
+def test_an_address_that_is_none() -> None:
+    """It cannot come from the settings, but if it does it is no defect."""
+    assert classify(InvalidURI("x", "y"), proxy=False).reason is Reason.NOT_A_GATEWAY
+
+
+# --- TLS
+
+
+OPENSSL = """
+[ca]
+default_ca = own
+[own]
+database = {folder}/index.txt
+new_certs_dir = {folder}
+rand_serial = yes
+default_md = sha256
+policy = names
+x509_extensions = names_of_host
+[names]
+commonName = supplied
+[names_of_host]
+subjectAltName = DNS:{name}
+[req]
+distinguished_name = names
+"""
+
+
+def certificate(
+    folder: Path, *, name: str = "localhost", until: str = "20490101000000Z"
+) -> ssl.SSLContext:
+    """A server's context with a certificate of its own; `folder/cert.pem` is its authority."""
+    key, cert, asked, config = (folder / f"{each}.pem" for each in ("key", "cert", "csr", "conf"))
+    config.write_text(OPENSSL.format(folder=folder, name=name))
+    (folder / "index.txt").touch()
+    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+            "-keyout", key, "-out", asked, "-subj", f"/CN={name}", "-config", config)  # fmt: skip
+    openssl("ca", "-batch", "-selfsign", "-notext", "-keyfile", key, "-in", asked, "-out", cert,
+            "-startdate", "20200101000000Z", "-enddate", until, "-config", config)  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context
+
+
+def openssl(*arguments: str | Path) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+async def over_tls(tls: ssl.SSLContext, talk: Talk | None = None) -> Failure:
+    async with server(talk or http("503 Service Unavailable"), tls) as port:
+        return await failure(f"wss://localhost:{port}/gateway")
+
+
+async def test_a_certificate_of_nobody_known(tmp_path: Path) -> None:
+    """Self-signed: the connection ends there, whatever the server would have said."""
+    result = await over_tls(certificate(tmp_path))
+    assert result.reason is Reason.CERTIFICATE
+    assert result.patience is Patience.LATER
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="SSL_CERT_FILE is how Linux trusts a test")
+@pytest.mark.parametrize(
+    ("name", "until", "expected"),
+    [
+        pytest.param("localhost", "20490101000000Z", Reason.UNAVAILABLE, id="good"),
+        pytest.param("elsewhere.example", "20490101000000Z", Reason.CERTIFICATE, id="another's"),
+        pytest.param("localhost", "20210101000000Z", Reason.CERTIFICATE, id="expired"),
+    ],
+)
+async def test_a_certificate_of_a_trusted_authority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, until: str, expected: Reason
+) -> None:
+    """Trusted alone is not enough: it has to be this host's, and valid now."""
+    tls = certificate(tmp_path, name=name, until=until)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    assert (await over_tls(tls)).reason is expected
+
+
+async def test_an_outdated_tls_version() -> None:
+    """TLS 1.2 is the least; a server that cannot is something to mend, not to hammer."""
+    protocol_version = bytes([21, 3, 1, 0, 2, 2, 70])  # RFC 5246, 7.2: a fatal alert
+    async with server(after_hello(protocol_version)) as port:
+        result = await failure(f"wss://localhost:{port}/gateway")
+    assert result.reason is Reason.CERTIFICATE
+    assert result.patience is Patience.LATER
+
+
+async def test_a_port_without_tls() -> None:
+    """A web server on the port, but not with TLS: the wrong address, or a portal."""
+    async with server(after_hello(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
+        result = await failure(f"wss://localhost:{port}/gateway")
+    assert result.reason is Reason.NOT_A_GATEWAY
+
+
+def after_hello(answer: bytes) -> Talk:
+    """Answer a TLS hello, which has been read completely, so that the close is no reset."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        length = int.from_bytes((await reader.readexactly(5))[3:])
+        await reader.readexactly(length)
+        writer.write(answer)
+        await writer.drain()
+        await reader.read()
+
+    return talk
+
+
+async def test_hung_up_in_the_tls_handshake() -> None:
+    """A firewall that cuts TLS, or a server that is going down."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.transport.abort()
+
+    async with server(hang_up) as port:
+        result = await failure(f"wss://localhost:{port}/gateway")
+    assert result.reason in {Reason.CONNECTION_LOST, Reason.UNREACHABLE}
+    assert result.patience is Patience.SOON
+
+
+# --- connections that stood
+
+
+async def ended(end: Callable[[ServerConnection], Awaitable[None]], **options: float) -> Failure:
+    """What becomes of a connection whose server does `end`."""
+    async with (
+        serve(end, "127.0.0.1", 0, close_timeout=0.2) as listening,
+        connect(
+            f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}/",
+            max_size=16_384,
+            **options,  # type: ignore[arg-type] # seconds
+        ) as client,
+    ):
+        with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is what is asked
+            await client.recv()
+    return classify(caught.value, proxy=False)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (1000, Reason.CONNECTION_LOST),
+        (1001, Reason.SHUTTING_DOWN),
+        (1012, Reason.SHUTTING_DOWN),
+        (1013, Reason.SHUTTING_DOWN),
+        (1003, Reason.PROTOCOL),
+        (1008, Reason.PROTOCOL),
+        (1009, Reason.PROTOCOL),
+        (1011, Reason.CONNECTION_LOST),
+        (4000, Reason.CONNECTION_LOST),
+    ],
+)
+async def test_close_codes(code: int, reason: Reason) -> None:
+    """What the server meant by closing."""
+
+    async def end(socket: ServerConnection) -> None:
+        await socket.close(code, SECRET)
+
+    result = await ended(end)
+    assert result.reason is reason
+    assert SECRET not in result.detail
+
+
+async def test_cut_without_a_close_frame() -> None:
+    """The network, a crash, a power cut."""
+
+    async def end(socket: ServerConnection) -> None:
+        socket.transport.abort()
+
+    result = await ended(end)
+    assert result.reason is Reason.CONNECTION_LOST
+    assert result.detail == "closed with 1006"
+
+
+async def test_too_large_a_message() -> None:
+    """The client itself closes; the server is the one that broke the rules."""
+
+    async def end(socket: ServerConnection) -> None:
+        await socket.send("x" * 16_385)
+        await socket.wait_closed()
+
+    result = await ended(end)
+    assert result.reason is Reason.PROTOCOL
+    assert result.detail == "closed by us with 1009"
+
+
+async def test_a_dead_connection_is_noticed_by_pings() -> None:
+    """The server has gone without a word: no pong comes."""
+
+    async def end(socket: ServerConnection) -> None:
+        socket.transport.pause_reading()
+        await socket.wait_closed()
+
+    result = await ended(end, ping_interval=0.1, ping_timeout=0.1, close_timeout=0.1)
+    assert result.reason is Reason.TIMED_OUT
+
+
+def test_what_nobody_thought_of_is_a_defect() -> None:
+    """It is named as ours, with the type and nothing of its text."""
+    result = classify(RuntimeError(SECRET), proxy=False)
+    assert result.reason is Reason.INTERNAL
+    assert result.detail == "RuntimeError"

@@ -1,0 +1,77 @@
+"""Proxies that refuse, ask for a login, cannot get further, or are not there."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from agent.core.failure import Reason
+from tests.support.listeners import Talk, failure, http, says, server, unused_port
+
+BEHIND = "wss://gw.example.com/gateway"
+
+
+@pytest.mark.parametrize(
+    ("talk", "reason"),
+    [
+        pytest.param(http("407 Authentication Required"), Reason.PROXY_LOGIN, id="login"),
+        pytest.param(http("403 Forbidden"), Reason.PROXY_REFUSED, id="forbidden"),
+        pytest.param(http("502 Bad Gateway"), Reason.UNAVAILABLE, id="nothing behind it"),
+        pytest.param(http("504 Timeout"), Reason.UNAVAILABLE, id="silence behind it"),
+        pytest.param(http("302 Found"), Reason.PROXY_REFUSED, id="redirect"),
+        pytest.param(says(b"SSH-2.0-x\r\n\r\n"), Reason.PROXY_REFUSED, id="not a proxy"),
+        pytest.param(says(b""), Reason.PROXY_REFUSED, id="hangs up"),
+    ],
+)
+async def test_http_proxies(talk: Talk, reason: Reason) -> None:
+    """A proxy that refuses, asks for a login, or cannot get further."""
+    async with server(talk) as port:
+        result = await failure(BEHIND, proxy=f"http://127.0.0.1:{port}")
+    assert result.reason is reason
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5h", "socks5", "socks4a"])
+async def test_a_proxy_that_is_not_there(scheme: str) -> None:
+    """The user's address of the proxy is wrong, or it is down: the server is not to blame."""
+    proxy = f"{scheme}://127.0.0.1:{await unused_port()}"
+    result = await failure("wss://127.0.0.1:9/gateway", proxy=proxy)
+    assert result.reason is Reason.PROXY_UNREACHABLE
+
+
+async def test_a_proxy_whose_name_is_unknown() -> None:
+    """A name that does not resolve is the proxy's, not the server's."""
+    result = await failure(BEHIND, proxy="http://no-such-proxy.invalid:3128")
+    assert result.reason is Reason.PROXY_UNREACHABLE
+
+
+def socks5(*answers: bytes) -> Talk:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answer in answers:
+            await reader.read(300)
+            writer.write(answer)
+            await writer.drain()
+
+    return talk
+
+
+def reply(code: int) -> bytes:
+    return bytes([5, code, 0, 1, 0, 0, 0, 0, 0, 0])
+
+
+@pytest.mark.parametrize(
+    ("talk", "reason"),
+    [
+        pytest.param(socks5(b"\x05\xff"), Reason.PROXY_REFUSED, id="no method"),
+        pytest.param(socks5(b"\x05\x00", reply(2)), Reason.PROXY_REFUSED, id="rules"),
+        pytest.param(socks5(b"\x05\x00", reply(4)), Reason.UNAVAILABLE, id="no route behind it"),
+        pytest.param(socks5(b"\x05\x00", reply(5)), Reason.UNAVAILABLE, id="refused behind it"),
+        pytest.param(socks5(b"HTTP/1.1 400 Bad\r\n"), Reason.PROXY_REFUSED, id="not SOCKS"),
+        pytest.param(socks5(b""), Reason.PROXY_REFUSED, id="hangs up"),
+    ],
+)
+async def test_socks_proxies(talk: Talk, reason: Reason) -> None:
+    """The same distinctions for SOCKS."""
+    async with server(talk) as port:
+        result = await failure(BEHIND, proxy=f"socks5h://127.0.0.1:{port}")
+    assert result.reason is reason

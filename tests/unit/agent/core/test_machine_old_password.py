@@ -1,0 +1,296 @@
+"""Standby with an old password: the days left, and a warning at every sign-in."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from agent.core import effects as do
+from agent.core import events as ev
+from agent.core.events import SignInKind, Timer
+from agent.core.failure import Reason
+from agent.core.state import State
+from protocol import messages as msg
+from tests.support.core_driver import BEGIN, HOME, P1, P2, P3, World
+
+SIGN_IN, CONNECT, UNLOCK = SignInKind.SIGN_IN, SignInKind.CONNECT, SignInKind.UNLOCK
+DAY = timedelta(days=1)
+
+
+def shown(world: World) -> list[int]:
+    return [each.days_left for each in world.performed if isinstance(each, do.ShowWarning)]
+
+
+def on_old_password() -> World:
+    world = World()
+    world.start()
+    world.change(P2, push=False)
+    return world
+
+
+def next_run(world: World, session: str) -> None:
+    """The program starts again, at a sign-in or within one."""
+    world.kill()
+    world.come(session)
+    world.start()
+
+
+def test_a_sign_in_is_warned_about_and_the_server_told() -> None:
+    """The toast with the days left, and a notice that it was shown."""
+    world = on_old_password()
+    world.come()
+    assert shown(world) == [30]
+    assert world.notices == [msg.Notice(warning="shown", days_left=30)]
+
+
+def test_the_program_starts_with_the_sign_in() -> None:
+    """The decision waits for the server's answer."""
+    world = on_old_password()
+    world.advance(DAY)
+    next_run(world, "s1")
+    assert shown(world) == [29]
+    assert Timer.WARNING not in world.timers
+
+
+def test_once_per_sign_in_also_after_a_restart() -> None:
+    """A program that is started again in the same session says it once; the next says it again."""
+    world = on_old_password()
+    next_run(world, "s1")
+    next_run(world, "s1")
+    assert shown(world) == [30]
+    assert [each.warning for each in world.notices] == ["shown", "suppressed"]
+    next_run(world, "s2")
+    assert shown(world) == [30, 30]
+
+
+def test_remote_desktop_is_a_sign_in_each_time() -> None:
+    """Within a minute it is the same one."""
+    world = on_old_password()
+    world.come("s1", SIGN_IN)
+    world.advance(30)
+    world.come("s1", CONNECT)
+    world.advance(60)
+    world.come("s1", CONNECT)
+    assert shown(world) == [30, 30]
+
+
+def test_unlocking_warns_once_a_day_until_the_last_three() -> None:
+    """The screen is unlocked often; near the end each time counts."""
+    world = on_old_password()
+    for _ in range(3):
+        world.advance(300)
+        world.come("s1", UNLOCK)
+    world.advance(DAY)
+    world.come("s1", UNLOCK)
+    assert shown(world) == [30, 29]
+    world.advance(26 * DAY)
+    for _ in range(3):
+        world.advance(300)
+        world.come("s1", UNLOCK)
+    assert shown(world) == [30, 29, 3, 3, 3]
+
+
+def test_an_unlock_on_the_heels_of_a_sign_in_does_not_take_its_place() -> None:
+    """Already warned today in another session; the sign-in is warned about all the same."""
+    world = on_old_password()
+    world.come("s0")
+    world.kill()
+    world.online = False
+    world.advance(120)
+    world.come("s1", SIGN_IN)
+    world.start()
+    world.come("s1", UNLOCK)
+    world.advance(61)
+    assert shown(world) == [30, 30]
+
+
+def test_offline_the_last_known_deadline_does_after_a_minute() -> None:
+    """The server is told when it is there again."""
+    world = on_old_password()
+    world.kill()
+    world.online = False
+    world.advance(2 * DAY)
+    world.come("s1")
+    world.start()
+    world.advance(59)
+    assert shown(world) == []
+    world.advance(2)
+    assert shown(world) == [28]
+    assert world.notices == []
+    world.online = True
+    world.advance(300)
+    assert world.state is State.STANDBY_OLD_PASSWORD
+    assert world.notices == [msg.Notice(warning="shown", days_left=28)]
+    assert shown(world) == [28]
+
+
+def test_offline_at_the_sign_in_and_the_change_not_known_yet() -> None:
+    """The warning comes when the server has told of it, however late."""
+    world = World()
+    world.start()
+    world.kill()
+    world.change(P2, push=False)
+    world.online = False
+    world.come("s1")
+    world.start()
+    world.advance(600)
+    assert shown(world) == []
+    world.online = True
+    world.advance(300)
+    assert shown(world) == [30]
+
+
+def test_offline_and_past_its_end_only_the_server_knows() -> None:
+    """No warning of a day that is over; when it is online again the user is asked."""
+    world = on_old_password()
+    world.kill()
+    world.online = False
+    world.server_now += timedelta(days=31)
+    world.come("s1")
+    world.start()
+    world.advance(120)
+    assert shown(world) == []
+    world.online = True
+    world.advance(300)
+    assert world.state is State.NEEDS_PASSWORD
+    assert world.view.reason is Reason.EXPIRED
+    assert shown(world) == []
+
+
+def test_never_after_the_update() -> None:
+    """Neither while waiting nor from memory, and a warning on the screen is taken away."""
+    world = on_old_password()
+    world.come("s1")
+    assert world.warning == 30
+    world.sign_in(P2)
+    assert world.warning is None
+    world.come("s2")
+    world.kill()
+    world.online = False
+    world.come("s3")
+    world.start()
+    world.advance(120)
+    assert shown(world) == [30]
+
+
+def test_not_after_a_push_either() -> None:
+    """The next password is pushed: the sign-ins that follow are quiet."""
+    world = on_old_password()
+    world.come("s1")
+    world.change(P3)
+    assert world.state is State.STANDBY
+    assert world.warning is None
+    world.come("s2")
+    assert shown(world) == [30]
+
+
+def test_a_current_password_is_never_warned_about() -> None:
+    """Nothing to say, nothing to note."""
+    world = World()
+    world.come("s1")
+    world.start()
+    world.come("s2")
+    assert shown(world) == []
+    assert world.notices == []
+
+
+def test_a_desktop_that_would_not_show_it() -> None:
+    """The server is told of that, too; nothing else happens."""
+    world = on_old_password()
+    world.toast_fails = True
+    world.come()
+    assert world.notices == [msg.Notice(warning="failed", days_left=30)]
+    assert world.state is State.STANDBY_OLD_PASSWORD
+
+
+def test_the_days_go_down_at_midnight() -> None:
+    """By the PC's zone: the view changes without anything else happening."""
+    world = World(local=ZoneInfo("Asia/Tokyo"))
+    world.start()
+    world.change(P2, push=False)  # noon in Tokyo
+    world.advance(timedelta(hours=11, minutes=59))
+    assert world.view.days_left == 30
+    world.advance(timedelta(minutes=2))
+    assert world.view.days_left == 29
+    world.advance(timedelta(days=29))
+    assert world.view.days_left == 0
+
+
+@pytest.mark.parametrize("years", [-10, 10])
+def test_a_wrong_pc_clock_misleads_nobody(years: int) -> None:
+    """Online and in a later run offline, the days are the server's; reset meanwhile or not."""
+    world = World()
+    world.pc_error = timedelta(days=365 * years)
+    world.start()
+    world.change(P2, push=False)
+    world.come("s1")
+    world.advance(3 * DAY)
+    world.come("s2")
+    world.kill()
+    world.online = False
+    world.advance(2 * DAY)
+    world.come("s3")
+    world.start()
+    world.advance(61)
+    assert shown(world) == [30, 27, 25]
+
+
+def test_an_end_that_moves() -> None:
+    """`password_status` may shorten the time, as after a theft."""
+    world = on_old_password()
+    until = world.server_now + 2 * DAY
+    world.home.retired = [(P1, until)]
+    world.session.refresh()
+    world.run()
+    assert world.view.valid_until == until
+    assert world.view.days_left == 2
+    world.advance(3 * DAY)
+    assert world.state is State.NEEDS_PASSWORD
+
+
+def test_the_deadline_survives_a_restart() -> None:
+    """What is remembered is the server's word."""
+    world = on_old_password()
+    world.kill()
+    world.online = False
+    world.start()
+    assert world.view.valid_until == BEGIN + timedelta(days=30)
+    assert world.view.days_left == 30
+    assert world.memory[HOME].old_valid_until == BEGIN + timedelta(days=30)
+
+
+def test_an_absurd_end_is_no_reason_to_hang_up() -> None:
+    """A notice has a largest number of days; a server would refuse a larger one."""
+    world = World()
+    world.start()
+    world.home.password = P2
+    world.home.retired = [(P1, datetime.max.replace(tzinfo=BEGIN.tzinfo))]
+    world.session.refresh()
+    world.run()
+    world.come()
+    assert [each.days_left for each in world.notices] == [36_500]
+    for notice in world.notices:
+        msg.decode_from_client(msg.encode(notice))
+
+
+def test_a_sign_in_while_offline_is_a_good_reason_to_try() -> None:
+    """Connect and unlock hurry the next try; they may mean another network."""
+    world = World()
+    world.online = False
+    world.start()
+    world.advance(1000)
+    world.online = True
+    world.come("s1", UNLOCK)
+    world.advance(1.5)
+    assert world.state is State.STANDBY
+
+
+def test_midnight_is_not_watched_without_need() -> None:
+    """No timer wakes a client that has nothing to count."""
+    world = on_old_password()
+    assert Timer.MIDNIGHT in world.timers
+    world.sign_in(P2)
+    assert Timer.MIDNIGHT not in world.timers
+    assert world.tell(ev.TimerFired(Timer.MIDNIGHT)) == [do.StopTimer(Timer.MIDNIGHT)]

@@ -1,0 +1,24 @@
+"""What is shown: a picture for every state, and nothing secret."""
+
+from __future__ import annotations
+
+from agent.core.state import State
+from agent.core.view import ICONS, Icon, View
+
+
+def test_every_state_has_a_picture() -> None:
+    """The two standby states, on the way, offline and in need of the user look different."""
+    assert ICONS.keys() == set(State)
+    assert set(ICONS.values()) == set(Icon)
+    assert ICONS[State.STANDBY] is Icon.STANDBY
+    assert ICONS[State.STANDBY_OLD_PASSWORD] is Icon.OLD_PASSWORD
+    assert ICONS[State.RETRYING] is Icon.OFFLINE
+    assert ICONS[State.NEEDS_PASSWORD] is ICONS[State.LOGGED_OUT] is Icon.ATTENTION
+
+
+def test_views_can_be_compared() -> None:
+    """The tray draws again only when something has changed."""
+    assert View(State.STANDBY, server="wss://a/gateway") == View(
+        State.STANDBY, server="wss://a/gateway"
+    )
+    assert View(State.STANDBY) != View(State.STANDBY, days_left=3)

@@ -1,0 +1,384 @@
+"""The doctor names the step that fails: each one broken for real, on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from gettext import NullTranslations
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from websockets.asyncio.server import ServerConnection
+from websockets.http11 import Request, Response
+
+from agent import doctor
+from agent.control import open_channel
+from agent.core.credentials import Credentials, Identity, Pending
+from agent.core.failure import Reason
+from agent.core.state import State
+from agent.core.view import View
+from agent.doctor import Check, Outcome, Step
+from agent.paths import Paths, find_paths
+from agent.report import describe
+from agent.settings import Settings
+from protocol import messages as msg
+from protocol.sealing import new_device_key
+from tests.support.channel_contract import serving
+from tests.support.fakes import FakeVault
+from tests.support.gateway import (
+    PASSWORD,
+    WRONG,
+    Authority,
+    Gateway,
+    make_certificate,
+    running,
+    welcome,
+)
+
+
+@dataclass
+class Patient:
+    """A client's settings, profile and vault."""
+
+    paths: Paths
+    vault: FakeVault = field(default_factory=FakeVault)
+    proxy: str = "none"
+
+    def store(self, server: str, password: str = PASSWORD, **more: object) -> Identity:
+        identity = Identity(server=server, user="tanaka")
+        record = Credentials(password=password, device_key=new_device_key(), **more)  # type: ignore[arg-type] # passed on
+        self.vault.write(identity, record)
+        return identity
+
+    async def examine(self, server: str | None, user: str | None = "tanaka") -> list[Check]:
+        settings = Settings(server=server, user=user, proxy=self.proxy)
+        checks = doctor.examine(settings, self.paths, NullTranslations(), vault=self.vault)
+        return [check async for check in checks]
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Patient:
+    return Patient(find_paths({"COCONOWORK_HOME": str(tmp_path / "home")}))
+
+
+def failing(checks: list[Check]) -> Check:
+    """The one that failed: the last, and the only one."""
+    assert [check.outcome for check in checks[:-1]].count(Outcome.FAILED) == 0
+    assert checks[-1].outcome is Outcome.FAILED
+    return checks[-1]
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = make_certificate("tests' authority", key, None, key, (-10, 30))
+    file = tmp_path / "authority.pem"
+    file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return Authority(key, certificate, file)
+
+
+@pytest.fixture
+def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    """As an organisation adds its own authority to its PCs."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    return authority
+
+
+async def test_everything_is_well(patient: Patient, trusted: Authority) -> None:
+    """Over TLS with a trusted certificate, to the login; every step is told."""
+    async with running(gateway := Gateway(), tls=trusted.context()) as server:
+        patient.store(server)
+        checks = await patient.examine(server)
+    assert [check.step for check in checks] == list(Step)
+    assert {check.step: check.outcome for check in checks} == {
+        **dict.fromkeys(Step, Outcome.OK),
+        Step.CLIENT: Outcome.SKIPPED,
+    }
+    assert "valid until" in checks[5].text
+    assert len(gateway.logins) == 1
+
+
+async def test_no_server_is_set(patient: Patient) -> None:
+    """The first step: nothing can be examined."""
+    check = failing(await patient.examine(None))
+    assert check.step is Step.SETTINGS
+    assert "login" in check.text
+
+
+async def test_nobody_is_signed_in(patient: Patient) -> None:
+    """The way to the server is examined all the same."""
+    async with running(Gateway()) as server:
+        checks = await patient.examine(server, None)
+    outcomes = {check.step: check.outcome for check in checks}
+    assert outcomes[Step.KEYRING] is outcomes[Step.LOGIN] is Outcome.SKIPPED
+    assert outcomes[Step.GATEWAY] is Outcome.OK
+
+
+@pytest.mark.parametrize("reason", [Reason.VAULT_LOCKED, Reason.VAULT_MISSING, Reason.VAULT_BROKEN])
+async def test_the_keyring(patient: Patient, reason: Reason) -> None:
+    """Locked, missing or broken, with what to do about it."""
+    patient.vault.failure = reason
+    check = failing(await patient.examine("ws://127.0.0.1:1/gateway"))
+    assert check.step is Step.KEYRING
+    assert "password store" in check.text
+
+
+async def test_nothing_is_stored(patient: Patient) -> None:
+    """Signed in by the settings, but no password in the keyring."""
+    check = failing(await patient.examine("ws://127.0.0.1:1/gateway"))
+    assert check.step is Step.KEYRING
+    assert "tanaka" in check.text
+
+
+async def test_no_such_name(patient: Patient) -> None:
+    """A name that never exists (RFC 6761)."""
+    server = "wss://gw.invalid/gateway"
+    patient.store(server)
+    check = failing(await patient.examine(server))
+    assert check.step is Step.NAME
+    assert "gw.invalid" in check.text
+
+
+async def test_nobody_listens(patient: Patient) -> None:
+    """The port is closed."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    server = f"ws://127.0.0.1:{port}/gateway"
+    patient.store(server)
+    check = failing(await patient.examine(server))
+    assert check.step is Step.NETWORK
+    assert str(port) in check.text
+
+
+async def test_an_unknown_authority(patient: Patient, authority: Authority) -> None:
+    """The organisation's root certificate is missing on this PC."""
+    async with running(Gateway(), tls=authority.context()) as server:
+        patient.store(server)
+        check = failing(await patient.examine(server))
+    assert check.step is Step.CERTIFICATE
+    assert "authority is not trusted" in check.text
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "said"),
+    [
+        ("127.0.0.1", (-9, -1), "expired"),
+        ("127.0.0.1", (1, 9), "not valid yet"),
+        ("gw.example.com", (-1, 9), "another server's name"),
+    ],
+)
+async def test_a_bad_certificate(
+    patient: Patient, trusted: Authority, name: str, days: tuple[int, int], said: str
+) -> None:
+    """Which of the things that can be wrong with it."""
+    async with running(Gateway(), tls=trusted.context(name=name, days=days)) as server:
+        patient.store(server)
+        check = failing(await patient.examine(server))
+    assert check.step is Step.CERTIFICATE
+    assert said in check.text
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(403, "HTTP 403"), (401, "HTTP 401"), (503, "not available"), (302, "else")],
+)
+async def test_something_else_answers(patient: Patient, status: int, said: str) -> None:
+    """A portal, a firewall, a server that is being stopped."""
+
+    def process(connection: ServerConnection, request: Request) -> Response:
+        return connection.respond(status, "no")
+
+    async with running(Gateway(), process=process) as server:
+        patient.store(server)
+        check = failing(await patient.examine(server))
+    assert check.step is Step.GATEWAY
+    assert said in check.text
+
+
+async def test_a_wrong_password(patient: Patient) -> None:
+    """Said by the server, once; the password is in no text."""
+    async with running(gateway := Gateway()) as server:
+        patient.store(server, WRONG)
+        checks = await patient.examine(server)
+    assert failing(checks).step is Step.LOGIN
+    assert "password is wrong" in failing(checks).text
+    assert len(gateway.logins) == 1
+    assert WRONG not in repr(checks)
+
+
+async def test_a_refused_password_is_not_sent_again(patient: Patient) -> None:
+    """The server has refused it before: the doctor says so, and does not try."""
+    async with running(gateway := Gateway()) as server:
+        patient.store(server, refused="expired")
+        check = failing(await patient.examine(server))
+    assert check.step is Step.LOGIN
+    assert "no longer valid" in check.text
+    assert gateway.logins == []
+
+
+async def test_a_pending_password_is_tried_first(patient: Patient) -> None:
+    """As the client does at its start; then the one before."""
+    async with running(gateway := Gateway()) as server:
+        patient.store(server, WRONG, pending=Pending(change_id="0" * 32, password=PASSWORD))
+        checks = await patient.examine(server)
+        assert checks[-1].outcome is Outcome.OK
+        assert len(gateway.logins) == 1
+        patient.store(server, PASSWORD, pending=Pending(change_id="0" * 32, password=WRONG))
+        checks = await patient.examine(server)
+        assert checks[-1].outcome is Outcome.OK
+        assert len(gateway.logins) == 3
+
+
+async def test_an_old_password_and_a_wrong_clock(patient: Patient) -> None:
+    """No failure, but told: the days left by the server's clock, and how far this PC's is off."""
+    then = datetime(2020, 1, 1, tzinfo=UTC)
+
+    def old(scram: str) -> msg.ServerMessage:
+        return msg.Welcome(
+            scram=scram,
+            password="old",
+            server_time=then,
+            valid_until=then + timedelta(days=5),
+        )
+
+    async with running(Gateway(answer=old)) as server:
+        patient.store(server)
+        checks = await patient.examine(server)
+    assert checks[-1].outcome is Outcome.OK
+    assert "5 days" in checks[-1].text
+    assert "clock differs" in checks[-1].text
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [("disabled", "disabled"), ("blocked", "disconnected"), ("throttled", "failed logins")],
+)
+async def test_other_refusals(patient: Patient, refusal: str, said: str) -> None:
+    """Each in its own words."""
+    gateway = Gateway(refuse=msg.Rejected(reason=refusal))  # type: ignore[arg-type] # one of them
+    async with running(gateway) as server:
+        patient.store(server)
+        check = failing(await patient.examine(server))
+    assert check.step is Step.LOGIN
+    assert said in check.text
+
+
+async def test_an_impostor(patient: Patient) -> None:
+    """A server that does not know the password's verifier."""
+
+    def lie(scram: str) -> msg.ServerMessage:
+        return welcome("v=" + "A" * 43 + "=")
+
+    async with running(Gateway(answer=lie)) as server:
+        patient.store(server)
+        check = failing(await patient.examine(server))
+    assert check.step is Step.LOGIN
+    assert "could not prove" in check.text
+
+
+async def test_a_silent_server(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes the connection and says nothing: the doctor does not wait for ever."""
+    monkeypatch.setattr(doctor, "STEP_TIMEOUT_S", 0.5)
+
+    class Silent(Gateway):
+        async def talk(self, connection: ServerConnection) -> None:
+            await connection.wait_closed()
+
+    async with running(Silent()) as server:
+        patient.store(server)
+        check = failing(await patient.examine(server))
+    assert check.step is Step.LOGIN
+    assert "does not answer" in check.text
+
+
+async def test_a_running_client_keeps_its_connection(patient: Patient) -> None:
+    """The doctor asks it, and makes no login of its own: that would end the client's."""
+
+    async def answer(_: object) -> dict[str, object]:
+        return {"ok": True, "status": describe(View(State.STANDBY, server=server, user="tanaka"))}
+
+    async with (
+        running(gateway := Gateway()) as server,
+        serving(open_channel(patient.paths), answer),
+    ):
+        patient.store(server)
+        checks = await patient.examine(server)
+    outcomes = {check.step: check.outcome for check in checks}
+    assert outcomes[Step.CLIENT] is Outcome.OK
+    assert outcomes[Step.LOGIN] is Outcome.SKIPPED
+    assert gateway.logins == []
+
+
+@asynccontextmanager
+async def proxy(answer: bytes) -> AsyncIterator[str]:
+    """A proxy that answers every CONNECT so; its address, with a login."""
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            await writer.drain()
+        except EOFError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        yield f"http://me:hidden-word@127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "user name and password"),
+        (b"HTTP/1.1 403 Forbidden\r\n\r\n", "refuses"),
+    ],
+)
+async def test_a_proxy_that_refuses(patient: Patient, answer: bytes, said: str) -> None:
+    """Named as the proxy, with its address but not its login."""
+    server = "wss://gw.example.com/gateway"
+    patient.store(server)
+    async with proxy(answer) as patient.proxy:
+        checks = await patient.examine(server)
+    check = failing(checks)
+    assert check.step is Step.NETWORK
+    assert said in check.text
+    assert "hidden-word" not in repr(checks)
+
+
+async def test_a_proxy_that_is_not_there(patient: Patient) -> None:
+    """Its port is closed: the proxy is named, not the server."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        patient.proxy = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    server = "wss://gw.example.com/gateway"
+    patient.store(server)
+    check = failing(await patient.examine(server))
+    assert check.step is Step.NETWORK
+    assert "proxy cannot be reached" in check.text
+
+
+async def test_run_says_it_and_answers_with_the_exit_code(patient: Patient) -> None:
+    """Step by step, then the step that fails; 1, or 0 when nothing does."""
+    said: list[str] = []
+    async with running(Gateway()) as server:
+        patient.store(server)
+        settings = Settings(
+            server=server, user="tanaka", proxy="none", origins={"proxy": "here", "server": "there"}
+        )
+        arguments = (settings, patient.paths, NullTranslations(), said.append)
+        assert await doctor.run(*arguments, vault=patient.vault) == 0
+        assert said[-1] == "Nothing is wrong."
+        assert "    proxy = none  (here)" in said
+        patient.vault.failure = Reason.VAULT_LOCKED
+        said.clear()
+        assert await doctor.run(*arguments, vault=patient.vault) == 1
+    assert said[-1] == "The step that fails: Password store"
+    assert "Password store: FAILED" in said

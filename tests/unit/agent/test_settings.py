@@ -1,0 +1,333 @@
+"""Settings: who goes before whom, what is refused and how, and what saving keeps."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from agent import settings
+from agent.core.credentials import Identity
+from agent.paths import Paths, find_paths
+from agent.settings import POLICY_KEY, SETUP_KEY, Settings, SettingsError, load
+from agent.settings_copy import copy_of
+from tests.support.places import ROOT
+
+SERVER = "wss://gw.example.com/gateway"
+on_unix = pytest.mark.skipif(sys.platform == "win32", reason="modes, links and XDG are Unix's")
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    return find_paths({"COCONOWORK_HOME": str(tmp_path / "home")})
+
+
+def write(paths: Paths, text: str | bytes) -> None:
+    paths.config_file.parent.mkdir(parents=True, exist_ok=True)
+    paths.config_file.write_bytes(text.encode() if isinstance(text, str) else text)
+
+
+def registry(
+    values: Mapping[str, Mapping[str, object]],
+) -> settings.Registry:
+    """`values`: whole key to its values."""
+
+    def read(key: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+        for hive in ("HKLM", "HKCU"):
+            if (whole := rf"{hive}\{key}") in values:
+                yield whole, values[whole]
+
+    return read
+
+
+def refused(paths: Paths, **extra: object) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(paths, environ={}, **extra)  # type: ignore[arg-type] # passed on as they are
+    assert caught.value.__cause__ is None
+    return caught.value.message
+
+
+def test_defaults(paths: Paths) -> None:
+    """Nothing set anywhere: the client asks for a server and goes by the system."""
+    assert load(paths, environ={}) == Settings()
+    assert Settings().identity is None
+    assert not paths.config_file.exists()
+
+
+def test_the_file(paths: Paths) -> None:
+    """Every key, normalised, with where it stands."""
+    write(
+        paths,
+        'server = "gw.example.com"\nuser = " tanaka "\nlanguage = "JA"\n'
+        'proxy = "http://u:hidden-word@proxy.example.com:8080"\n'
+        'console_url = "https://c.example.com"\nlog_level = "debug"\n'
+        "allow_quit = false\nautostart = true\n",
+    )
+    loaded = load(paths, environ={})
+    assert loaded == Settings(
+        server=SERVER,
+        user="tanaka",
+        language="ja",
+        proxy="http://u:hidden-word@proxy.example.com:8080",
+        console_url="https://c.example.com",
+        log_level="debug",
+        allow_quit=False,
+        autostart=True,
+    )
+    assert loaded.identity == Identity(server=SERVER, user="tanaka")
+    assert loaded.origins["server"] == f"{paths.config_file}: server"
+    assert loaded.enforced == frozenset()
+    assert "hidden-word" not in repr(loaded)
+
+
+def test_who_goes_before_whom(paths: Paths) -> None:
+    """Machine policy, user policy, environment, file, what the setup program wrote."""
+    machine, user = rf"HKLM\{POLICY_KEY}", rf"HKCU\{POLICY_KEY}"
+    setup = {rf"HKLM\{SETUP_KEY}": {"Server": "setup.example.com", "Version": "1.0"}}
+    environ: dict[str, str] = {}
+
+    def host(values: Mapping[str, Mapping[str, object]] = {}) -> str:
+        loaded = load(paths, environ=environ, registry=registry({**setup, **values}))
+        assert loaded.server is not None
+        return loaded.server.removeprefix("wss://").removesuffix("/gateway")
+
+    assert host() == "setup.example.com"
+    write(paths, 'server = "file.example.com"')
+    assert host() == "file.example.com"
+    environ["COCONOWORK_SERVER"] = "environ.example.com"
+    assert host() == "environ.example.com"
+    by_user = {user: {"server": "user.example.com"}}
+    assert host(by_user) == "user.example.com"
+    assert host({**by_user, machine: {"SERVER": "machine.example.com"}}) == "machine.example.com"
+
+
+def test_policy_is_known_as_such(paths: Paths) -> None:
+    """So that a window can show what the user cannot change; numbers are how policies say yes."""
+    policy = {rf"HKLM\{POLICY_KEY}": {"AllowQuit": 0, "Autostart": 1, "Language": "ja"}}
+    loaded = load(paths, environ={"COCONOWORK_LOG_LEVEL": "debug"}, registry=registry(policy))
+    assert (loaded.allow_quit, loaded.autostart, loaded.language) == (False, True, "ja")
+    assert loaded.enforced == {"allow_quit", "autostart", "language"}
+    assert loaded.origins["allow_quit"] == rf"HKLM\{POLICY_KEY}\AllowQuit"
+
+
+def test_the_environment(paths: Paths) -> None:
+    """Empty means not set; the server's own variables and the profile's are not ours."""
+    environ = {
+        "COCONOWORK_USER": "tanaka",
+        "COCONOWORK_SERVER": "",
+        "COCONOWORK_ALLOW_QUIT": "false",
+        "COCONOWORK_SERVER_PORT": "8080",
+        "COCONOWORK_HOME": "/somewhere",
+        "PATH": "/bin",
+    }
+    loaded = load(paths, environ=environ)
+    assert (loaded.user, loaded.server, loaded.allow_quit) == ("tanaka", None, False)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("sever = 'x'", ["sever", "no such setting", "server"]),
+        ("server = 1", ["server", "allowed is a text such as wss://"]),
+        ("server = 'ws://gw.example.com'", ["server", "use wss://"]),
+        ("user = ''", ["user", "1 to 64"]),
+        ("user = 'a\\u202eb'", ["user"]),
+        ("language = 'fr'", ["language", "auto, ja or en"]),
+        ("proxy = 'hidden-word'", ["proxy", "system, none"]),
+        ("console_url = 'http://c.example.com'", ["console_url", "https://"]),
+        ("log_level = 'loud'", ["log_level", "debug, info"]),
+        ("allow_quit = 'maybe'", ["allow_quit", "true or false"]),
+        ("allow_quit = 2", ["allow_quit", "true or false"]),
+        ("[server]\nhost = 'x'", ["server", "a text such as"]),
+    ],
+)
+def test_what_cannot_be_used_is_named(paths: Paths, line: str, words: list[str]) -> None:
+    """File, key and what is allowed; never the value, which may be a secret."""
+    write(paths, line.replace("'", '"'))
+    message = refused(paths)
+    assert str(paths.config_file) in message
+    for word in words:
+        assert word in message
+    assert "hidden-word" not in message
+
+
+def test_a_bad_variable_is_named(paths: Paths) -> None:
+    """The same for the environment."""
+    with pytest.raises(SettingsError, match=r"COCONOWORK_LANGUAGE: allowed is auto, ja or en"):
+        load(paths, environ={"COCONOWORK_LANGUAGE": "xx"})
+    with pytest.raises(SettingsError, match=r"COCONOWORK_SEVER: there is no such .*_SERVER"):
+        load(paths, environ={"COCONOWORK_SEVER": "x"})
+
+
+def test_a_bad_policy_is_named(paths: Paths) -> None:
+    """The same for the registry, also for a value that something stronger overrides."""
+    machine, user = rf"HKLM\{POLICY_KEY}", rf"HKCU\{POLICY_KEY}"
+    values = {machine: {"Server": "a.example.com"}, user: {"Server": "b c"}}
+    assert rf"{user}\Server" in refused(paths, registry=registry(values))
+    assert "ConsoleUrl" in refused(paths, registry=registry({machine: {"Sever": "x"}}))
+    assert rf"{machine}\Proxy" in refused(paths, registry=registry({machine: {"Proxy": b"x"}}))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('server = "x"\nuser = hidden-word\n', 2),
+        ("a = 1\na = 2\n", 2),
+        ('\n\nserver = "hidden-word', 3),
+        ("[" * 5000, 1),
+    ],
+)
+def test_a_file_that_is_not_toml(paths: Paths, text: str, line: int) -> None:
+    """The line is named, nothing of it quoted."""
+    write(paths, text)
+    message = refused(paths)
+    assert f"{paths.config_file}, line {line}" in message
+    assert "hidden-word" not in message
+    with pytest.raises(SettingsError):
+        settings.save(paths, {"user": "tanaka"})
+    assert paths.config_file.read_text() == text
+
+
+def test_a_file_that_cannot_be_read(paths: Paths) -> None:
+    """A directory in its place, or another encoding: named, with the reason."""
+    paths.config_file.mkdir(parents=True)
+    assert str(paths.config_file) in refused(paths)
+    paths.config_file.rmdir()
+    write(paths, 'user = "田中"'.encode("cp932"))
+    assert "UTF-8" in refused(paths)
+
+
+def test_a_byte_order_mark_is_no_obstacle(paths: Paths) -> None:
+    """Windows' Notepad writes one, and other line ends."""
+    write(paths, b"\xef\xbb\xbfserver = 'gw.example.com'\r\nuser = 'a'\r\n")
+    assert load(paths, environ={}).server == SERVER
+    settings.save(paths, {"user": "b"})
+    assert load(paths, environ={}).user == "b"
+
+
+def test_saving_keeps_what_the_user_wrote(paths: Paths) -> None:
+    """Comments, order and other keys stay; the identity is replaced."""
+    write(paths, '# mine\nlanguage = "ja"  # because\nuser = "old" # who\n\n# end\n')
+    settings.save_identity(paths, Identity(server=SERVER, user="tanaka"))
+    text = paths.config_file.read_text()
+    assert text.startswith('# mine\nlanguage = "ja"  # because\nuser = "tanaka" # who\n')
+    assert "# end" in text
+    loaded = load(paths, environ={})
+    assert loaded.identity == Identity(server=SERVER, user="tanaka")
+    settings.save_identity(paths, None)
+    assert load(paths, environ={}).identity is None
+    assert load(paths, environ={}).server == SERVER
+    assert "# mine" in paths.config_file.read_text()
+
+
+def test_saving_after_a_table_is_refused_or_right(paths: Paths) -> None:
+    """A new key goes where it counts, not into somebody's table at the end."""
+    write(paths, "# only a comment\n")
+    settings.save(paths, {"server": "gw.example.com", "language": "en", "autostart": False})
+    loaded = load(paths, environ={})
+    assert (loaded.server, loaded.language, loaded.autostart) == (SERVER, "en", False)
+
+
+@on_unix
+def test_saving_is_private_and_whole(paths: Paths) -> None:
+    """Directory 0700, files 0600, nothing but the copy beside it; unchanged, it is not written
+    again."""
+    identity = Identity(server=SERVER, user="tanaka")
+    settings.save_identity(paths, identity)
+    assert paths.config_file.stat().st_mode & 0o777 == 0o600
+    assert paths.config_file.parent.stat().st_mode & 0o777 == 0o700
+    copy = copy_of(paths)
+    assert set(paths.config_file.parent.iterdir()) == {paths.config_file, copy}
+    assert copy.stat().st_mode & 0o777 == 0o600
+    before = paths.config_file.stat().st_ino
+    settings.save_identity(paths, identity)
+    assert paths.config_file.stat().st_ino == before
+
+
+@on_unix
+def test_saving_follows_a_link(paths: Paths, tmp_path: Path) -> None:
+    """A file that is kept elsewhere, as dotfiles are, is written there."""
+    elsewhere = tmp_path / "dotfiles"
+    elsewhere.mkdir(mode=0o755)
+    (elsewhere / "client.toml").write_text("# kept here\n")
+    paths.config_file.parent.mkdir(parents=True)
+    paths.config_file.symlink_to(elsewhere / "client.toml")
+    settings.save(paths, {"user": "tanaka"})
+    assert paths.config_file.is_symlink()
+    assert 'user = "tanaka"' in (elsewhere / "client.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"server": "ws://gw.example.com"}, {"user": ""}, {"language": "xx"}]
+)
+def test_saving_checks(paths: Paths, changes: dict[str, str]) -> None:
+    """What could not be loaded is not written."""
+    with pytest.raises(SettingsError):
+        settings.save(paths, changes)
+    assert not paths.config_file.exists()
+
+
+def test_user_names() -> None:
+    """Trimmed; what cannot be one is explained."""
+    assert settings.normalise_user(" tanaka\n") == "tanaka"
+    assert settings.normalise_user("田中 太郎") == "田中 太郎"
+    for bad in ["", "  ", "x" * 65, "a\x00b", "a\nb"]:
+        with pytest.raises(SettingsError):
+            settings.normalise_user(bad)
+
+
+@on_unix
+def test_paths_of_the_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a profile of its own: the XDG places."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    paths = find_paths()
+    assert paths.config_file == tmp_path / "config" / "coconowork" / "client.toml"
+    assert paths.state_dir.is_relative_to(tmp_path / "state")
+    assert paths.log_file.is_relative_to(tmp_path / "state")
+
+
+@on_unix
+def test_the_runtime_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only one that is this user's alone; never a place in /tmp where others can be first."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("agent.paths.SYSTEMD_RUNTIME", tmp_path / "run")
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+
+    def found(value: str) -> Path:
+        return find_paths({"XDG_RUNTIME_DIR": value}).runtime_dir
+
+    fallback = tmp_path / "state" / "coconowork" / "state" / "run"
+    assert found(str(runtime)) == runtime / "coconowork"
+    runtime.chmod(0o755)
+    assert found(str(runtime)) == fallback
+    assert found(str(tmp_path / "none")) == fallback
+    assert found("relative") == fallback
+    assert found("") == fallback
+    own = tmp_path / "run" / str(os.getuid())
+    own.mkdir(parents=True, mode=0o700)
+    # Also for a program that was started without the variable, as by cron.
+    assert found("") == own / "coconowork"
+
+
+def test_a_profile_of_its_own(tmp_path: Path) -> None:
+    """Everything is below COCONOWORK_HOME, and nothing is made by looking."""
+    paths = find_paths({"COCONOWORK_HOME": str(tmp_path / "p")})
+    everything = [paths.config_file, paths.state_dir, paths.log_dir, paths.runtime_dir]
+    assert all(path.is_relative_to(tmp_path / "p") for path in everything)
+    assert not (tmp_path / "p").exists()
+    relative = find_paths({"COCONOWORK_HOME": "p"})
+    assert relative.state_dir == Path(os.getcwd(), "p", "state")  # noqa: PTH109 - says what is meant
+
+
+def test_every_key_is_documented() -> None:
+    """docs/settings.md has one row for each: in the file, as variable, in the registry."""
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    for key, name in settings.POLICY_NAMES.items():
+        assert f"| `{key}` | `COCONOWORK_{key.upper()}` | `{name}` |" in text
+    assert POLICY_KEY in text
+    assert SETUP_KEY in text

@@ -1,0 +1,148 @@
+"""What the menu offers in which state, and the pictures that go with it."""
+
+from __future__ import annotations
+
+import gettext
+import runpy
+from itertools import combinations
+
+import pytest
+from PIL import Image
+from PIL.IcoImagePlugin import IcoImageFile
+
+from agent.core.failure import Reason
+from agent.core.state import State
+from agent.core.view import Command, Icon, View
+from agent.tray_menu import Entry, balloon_command, default_command, menu, summary
+from tests.support.places import ROOT
+
+ASSETS = ROOT / "assets"
+ENGLISH = gettext.NullTranslations()
+
+
+def entries(view: View) -> dict[str, Entry]:
+    """The menu by its texts."""
+    return {entry.text: entry for entry in menu(view, ENGLISH)}
+
+
+def test_whole_menu_on_an_old_password() -> None:
+    """The order in which it is seen."""
+    view = View(
+        State.STANDBY_OLD_PASSWORD, days_left=1, console_url="https://c.example", autostart=True
+    )
+    assert [entry.text for entry in menu(view, ENGLISH)] == [
+        "Waiting for connections (old password)",
+        "The old password ends in 1 day",
+        "",
+        "Update the stored password…",
+        "Reconnect",
+        "Open the management console",
+        "",
+        "Start at sign-in",
+        "Language",
+        "Show the log",
+        "Save diagnostics…",
+        "About",
+        "",
+        "Quit",
+    ]
+
+
+@pytest.mark.parametrize("state", State)
+def test_every_state_has_a_menu_with_one_default(state: State) -> None:
+    """A click on the icon has to mean something, always."""
+    defaults = [entry for entry in menu(View(state), ENGLISH) if entry.default]
+    assert [entry.command for entry in defaults] == [default_command(View(state))]
+    assert defaults[0].enabled
+
+
+def test_policy_can_take_quit_away() -> None:
+    """An organisation may want it to run always."""
+    assert "Quit" not in entries(View(State.STANDBY, allow_quit=False))
+    assert "Quit" in entries(View(State.STANDBY))
+
+
+def test_what_cannot_be_done_is_grey() -> None:
+    """No console address known, autostart not the user's choice, nobody to reconnect as."""
+    shown = entries(View(State.LOGGED_OUT))
+    for text in ("Open the management console", "Start at sign-in", "Reconnect"):
+        assert not shown[text].enabled
+    assert shown["Sign in…"].command is Command.UPDATE_PASSWORD
+
+
+def test_language_in_use_is_marked() -> None:
+    """One of three."""
+    languages = entries(View(State.STANDBY, language="ja"))["Language"].children
+    assert [(entry.text, entry.checked) for entry in languages] == [
+        ("Same as the system", False),
+        ("日本語", True),
+        ("English", False),
+    ]
+
+
+def test_trouble_is_named() -> None:
+    """Tooltip and menu say what is the matter."""
+    view = View(State.RETRYING, reason=Reason.NO_SUCH_HOST)
+    assert summary(view, ENGLISH) == ["Not connected", "The server's name is not known."]
+
+
+def test_click_on_the_balloon_leads_to_what_it_is_about() -> None:
+    """It warns of an old password or asks for one."""
+    assert balloon_command(View(State.STANDBY_OLD_PASSWORD)) is Command.UPDATE_PASSWORD
+    assert balloon_command(View(State.NEEDS_PASSWORD)) is Command.UPDATE_PASSWORD
+    assert balloon_command(View(State.STANDBY)) is Command.STATUS
+
+
+# --- the pictures
+
+
+def luminance(colour: tuple[int, ...]) -> float:
+    """WCAG's relative luminance."""
+    parts = [value / 255 for value in colour]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: tuple[int, ...], other: tuple[int, ...]) -> float:
+    """WCAG's contrast ratio."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def picture(icon: Icon) -> Image.Image:
+    """The 64 px picture of that name."""
+    with Image.open(ASSETS / f"{icon.value}-64.png") as image:
+        return image.convert("RGBA")
+
+
+@pytest.mark.parametrize("icon", Icon)
+def test_picture_is_seen_on_light_and_dark_task_bars(icon: Icon) -> None:
+    """3:1 is what WCAG asks of graphics; white marks inside it included."""
+    colours = picture(icon).getcolors(64 * 64) or []
+    opaque = [(n, c[:3]) for n, c in colours if isinstance(c, tuple) and c[3] == 255]
+    _, main = max((n, c) for n, c in opaque if c != (255, 255, 255))
+    for background in ((0xF3, 0xF3, 0xF3), (0x1C, 0x1C, 0x1C), (0x10, 0x10, 0x10)):
+        assert contrast(main, background) >= 3
+    assert contrast(main, (255, 255, 255)) >= 3
+
+
+@pytest.mark.parametrize(("one", "other"), list(combinations(Icon, 2)))
+def test_pictures_differ_in_shape(one: Icon, other: Icon) -> None:
+    """Who cannot tell red from green still sees which is which, at 16 px."""
+    outlines = [
+        picture(icon).resize((16, 16), Image.Resampling.BOX).getchannel("A").tobytes()
+        for icon in (one, other)
+    ]
+    differ = sum((a > 127) != (b > 127) for a, b in zip(*outlines, strict=True))
+    assert differ >= 30
+
+
+@pytest.mark.parametrize("icon", Icon)
+def test_icon_file_has_every_size_as_drawn(icon: Icon) -> None:
+    """The files are what `assets/draw.py` draws now, one picture for each scale of Windows."""
+    draw = runpy.run_path(str(ASSETS / "draw.py"))
+    with IcoImageFile(ASSETS / f"{icon.value}.ico") as file:
+        assert {size for size, _ in file.info["sizes"]} == set(draw["ICO_SIZES"])
+        for size in draw["ICO_SIZES"]:
+            drawn = file.ico.getimage((size, size)).convert("RGBA")
+            assert drawn.tobytes() == draw["render"](icon.value, size).tobytes()

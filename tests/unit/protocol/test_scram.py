@@ -1,0 +1,296 @@
+"""SCRAM-SHA-256, the client's side. The worked example is the one of docs/protocol.md.
+
+For somebody who writes another client, with user `user`, password `Passw0rd!` and the salt, nonces
+and 600,000 iterations below, on the way to the messages lie (hexadecimal):
+
+    SaltedPassword  236538a86481ae1b65360b507dff12bcb47f40b54448bfc59a325c5a170b1f3c
+    ClientKey       f49ffee4f850944b43a3e25b1e00365caccaf63dc3cd41a06109f3c549f14bd3
+    StoredKey       ec1f68922a6db8559f173ca775c29e14726a0cf29ef96d1f968650710ba86049
+    ServerKey       6ae293b89b0109bd0ff29141c0c5df387bbc4bc5729e6733e578576f3b47d501
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import b64encode
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from scramp import ScramClient, ScramMechanism
+
+from protocol import messages as msg
+from protocol.scram import (
+    ClientLogin,
+    MalformedMessage,
+    ScramError,
+    UnusableCredentials,
+    WrongServer,
+)
+from protocol.sealing import device_id, public_key
+from tests.support.places import ROOT
+
+USER, PASSWORD = "user", "Passw0rd!"
+CLIENT_NONCE, SERVER_NONCE = "Y29jb25vd29yay1jbGllbnQ", "Z2F0ZXdheS1ub25jZS0wMDE"
+SALT = bytes(range(16))
+CLIENT_FIRST = "n,,n=user,r=Y29jb25vd29yay1jbGllbnQ"
+SERVER_FIRST = (
+    "r=Y29jb25vd29yay1jbGllbnQZ2F0ZXdheS1ub25jZS0wMDE,s=AAECAwQFBgcICQoLDA0ODw==,i=600000"
+)
+CLIENT_FINAL = (
+    "c=biws,r=Y29jb25vd29yay1jbGllbnQZ2F0ZXdheS1ub25jZS0wMDE,"
+    "p=/M3/Dnry1aa0NiS681qKt3ZALst9oThvppAZL02bvA0="
+)
+SERVER_FINAL = "v=Zxao3iwBawyBOteqmDnlGN+471r6Ns4ChKNJWO3zjLA="
+
+DEVICE_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+"""The private key of the example's device: the bytes 0 to 31."""
+HELLO = (
+    b'{"type":"hello","scram":"n,,n=user,r=Y29jb25vd29yay1jbGllbnQ","device":{'
+    b'"id":"eedd883da0a9451593dc0a38e583fb77",'
+    b'"public_key":"j0DFrbaPJWJK5bIU6nZ6bslNgp09e14a0bpvPiE4KF8=",'
+    b'"name":"PC-4711","os":"Windows 11","version":"0.1.0"}}'
+)
+CHALLENGE = (
+    b'{"type":"challenge","scram":"r=Y29jb25vd29yay1jbGllbnQZ2F0ZXdheS1ub25jZS0wMDE,'
+    b's=AAECAwQFBgcICQoLDA0ODw==,i=600000"}'
+)
+PROOF = (
+    b'{"type":"proof","scram":"c=biws,r=Y29jb25vd29yay1jbGllbnQZ2F0ZXdheS1ub25jZS0wMDE,'
+    b'p=/M3/Dnry1aa0NiS681qKt3ZALst9oThvppAZL02bvA0="}'
+)
+WELCOME = (
+    b'{"type":"welcome","scram":"v=Zxao3iwBawyBOteqmDnlGN+471r6Ns4ChKNJWO3zjLA=",'
+    b'"password":"old","server_time":"2026-11-23T04:05:06.789Z",'
+    b'"valid_until":"2026-12-23T04:05:06.789Z"}'
+)
+
+
+def handshake(password: str = PASSWORD, nonce: str = CLIENT_NONCE) -> ClientLogin:
+    started = ClientLogin(user=USER, password=password, nonce=nonce)
+    started.first()
+    return started
+
+
+def challenge(*, iterations: object = 600_000, nonce: str = CLIENT_NONCE + SERVER_NONCE) -> str:
+    return f"r={nonce},s={b64encode(SALT).decode()},i={iterations}"
+
+
+def test_the_worked_example_on_the_wire() -> None:
+    """A whole login, byte for byte, as docs/protocol.md promises."""
+    client = ClientLogin(user=USER, password=PASSWORD, nonce=CLIENT_NONCE)
+    key = public_key(DEVICE_KEY)
+    device = msg.Device(
+        id=device_id(key), public_key=key, name="PC-4711", os="Windows 11", version="0.1.0"
+    )
+    assert msg.encode(msg.Hello(scram=client.first(), device=device)) == HELLO
+    answer = msg.decode_from_server(CHALLENGE)
+    assert isinstance(answer, msg.Challenge)
+    assert msg.encode(msg.Proof(scram=client.proof(answer.scram))) == PROOF
+    welcome = msg.decode_from_server(WELCOME)
+    assert isinstance(welcome, msg.Welcome)
+    client.verify(welcome.scram)
+
+
+def test_the_worked_example_by_the_rfc() -> None:
+    """The same values from RFC 5802's formulas alone, with nothing but a hash function."""
+    salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), SALT, 600_000)
+    client_key = hmac.digest(salted, b"Client Key", "sha256")
+    stored_key = hashlib.sha256(client_key).digest()
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    without_proof = CLIENT_FINAL.partition(",p=")[0]
+    auth = f"{CLIENT_FIRST[3:]},{SERVER_FIRST},{without_proof}".encode()
+    signature = hmac.digest(stored_key, auth, "sha256")
+    proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
+    assert f"{without_proof},p={b64encode(proof).decode()}" == CLIENT_FINAL
+    assert f"v={b64encode(hmac.digest(server_key, auth, 'sha256')).decode()}" == SERVER_FINAL
+    for value in (salted, client_key, stored_key, server_key):
+        assert value.hex() in str(__doc__)
+
+
+def test_the_documentation_points_here() -> None:
+    """docs/protocol.md names the example's user and password, and this file."""
+    text = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+    assert f"User `{USER}`, password `{PASSWORD}`" in text
+    assert "tests/unit/protocol/test_scram.py" in text
+
+
+RFC_7677 = (
+    "n,,n=user,r=rOprNGfwEbeRWgbNEkqO",
+    "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
+    (
+        "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+        "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+    ),
+    "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
+)
+
+
+def test_the_vector_of_rfc_7677() -> None:
+    """The library computes the RFC's example; this client itself refuses its 4,096 iterations."""
+    first, server_first, final, server_final = RFC_7677
+    client = ScramClient(["SCRAM-SHA-256"], "user", "pencil", c_nonce="rOprNGfwEbeRWgbNEkqO")
+    assert client.get_client_first() == first
+    client.set_server_first(server_first)
+    assert client.get_client_final() == final
+    client.set_server_final(server_final)
+
+    ours = ClientLogin(user="user", password="pencil", nonce="rOprNGfwEbeRWgbNEkqO")
+    assert ours.first() == first
+    with pytest.raises(ScramError):
+        ours.proof(server_first)
+
+
+@pytest.mark.parametrize(
+    "count",
+    [0, 1, 4096, 599_999, 5_000_001, 10**9, 10**12, "0600000", "6e5", "-600000", "６０００００"],
+)
+def test_unsafe_iteration_counts_get_no_proof(count: object) -> None:
+    """Too few would make the proof cheap to guess from, too many would stall the PC."""
+    with pytest.raises(MalformedMessage):
+        handshake().proof(challenge(iterations=count))
+
+
+def test_the_count_judged_is_the_count_used() -> None:
+    """No second `i` and no text in front can smuggle a lower count past the check."""
+    safe = challenge()
+    for text in (
+        safe + ",i=4096",
+        safe.replace(",i=", ",i=4096,i="),
+        challenge(iterations=4096) + ",x=a,i=600000",
+        f"i=4096,{safe}",
+        safe.replace("r=", "r=,i=600000", 1).replace("i=600000", "i=4096"),
+        safe + ",m=1",
+    ):
+        with pytest.raises(ScramError):
+            handshake().proof(text)
+    for limit in (msg.MIN_ITERATIONS, msg.MAX_ITERATIONS):
+        assert handshake().proof(challenge(iterations=limit)).startswith("c=biws,")
+
+
+@pytest.mark.parametrize(
+    "nonce",
+    [
+        pytest.param("somebody-elses" + SERVER_NONCE, id="another's"),
+        pytest.param(SERVER_NONCE + CLIENT_NONCE, id="not at the beginning"),
+        pytest.param(CLIENT_NONCE[:-1], id="cut"),
+        pytest.param("", id="none"),
+    ],
+)
+def test_a_nonce_that_is_not_ours_gets_no_proof(nonce: str) -> None:
+    """A challenge recorded from another login is not answered."""
+    with pytest.raises(MalformedMessage):
+        handshake().proof(challenge(nonce=nonce))
+
+
+def test_an_errors_text_quotes_nothing() -> None:
+    """What is raised goes to logs; it holds neither the challenge nor the password."""
+    with pytest.raises(ScramError) as caught:
+        handshake().proof("r=Telltale,s=Telltale,i=700000")
+    assert "Telltale" not in repr(caught.value)
+    assert PASSWORD not in repr(handshake())
+
+
+def test_a_replayed_server_final_is_an_impostor() -> None:
+    """The signature of one login proves nothing in another."""
+    client = handshake(nonce="another-nonce-of-ours")
+    client.proof(challenge(nonce="another-nonce-of-ours" + SERVER_NONCE))
+    with pytest.raises(WrongServer):
+        client.verify(SERVER_FINAL)
+
+
+def test_a_server_with_another_verifier_is_an_impostor() -> None:
+    """Who does not hold this user's verifier cannot sign, even over the right messages."""
+    salt, stored, key, count = ScramMechanism("SCRAM-SHA-256").make_auth_info(
+        "Another1!", iteration_count=600_000, salt=SALT
+    )
+    server = ScramMechanism("SCRAM-SHA-256").make_server(lambda _: (salt, stored, key, count))
+    client = ClientLogin(user=USER, password=PASSWORD, nonce=CLIENT_NONCE)
+    server.set_client_first(client.first())
+    client.proof(server.get_server_first())
+    auth = b"any"
+    forged = f"v={b64encode(hmac.digest(key, auth, 'sha256')).decode()}"
+    with pytest.raises(WrongServer):
+        client.verify(forged)
+
+
+finals = st.one_of(
+    st.text(max_size=80),
+    st.binary(min_size=32, max_size=32).map(lambda raw: f"v={b64encode(raw).decode()}"),
+    st.sampled_from(["e=other-error", "e=invalid-proof", "e=x", "v=", "v", "", "v=QUJD"]),
+    st.text(max_size=30).map(lambda text: f"{SERVER_FINAL},x={text}"),
+)
+
+
+@given(finals)
+@example("e=unknown-user")
+@example(SERVER_FINAL.replace("v=", "e="))
+@example(SERVER_FINAL + "," + SERVER_FINAL)
+@example(SERVER_FIRST)
+def test_no_other_final_is_believed(final: str) -> None:
+    """Anything but the one right signature raises ScramError and nothing else."""
+    client = handshake()
+    assert client.proof(SERVER_FIRST) == CLIENT_FINAL
+    right = final.partition(",")[0] == SERVER_FINAL  # extensions may follow
+    try:
+        client.verify(final)
+    except WrongServer:
+        pass
+    else:
+        assert right
+
+
+def test_a_signature_before_the_proof_is_not_believed() -> None:
+    """The order of the steps is part of the protocol."""
+    with pytest.raises(ScramError):
+        handshake().verify(SERVER_FINAL)
+
+
+garbage = st.one_of(
+    st.text(max_size=100),
+    st.binary(max_size=60).map(lambda raw: raw.decode("latin-1")),
+    st.builds(
+        "r={},s={},i={}".format,
+        st.text(max_size=20) | st.just(CLIENT_NONCE + SERVER_NONCE),
+        st.text(max_size=20) | st.just("AAECAwQFBgcICQoLDA0ODw==") | st.just("QUJD"),
+        st.integers() | st.text("0123456789,=i", max_size=8),
+    ),
+    st.lists(st.tuples(st.sampled_from("rsiemvxpc"), st.text(max_size=20)), max_size=6).map(
+        lambda pairs: ",".join(f"{key}={value}" for key, value in pairs) + ",i=600000"
+    ),
+)
+
+
+@given(garbage)
+@example("r=Y29jb25vd29yay1jbGllbnQx,s=é,i=600000")
+@example("e=other-error,i=600000")
+@example("e=other-error,x=a,i=600000")
+@example("r=\ud800,s=\ud800,i=600000")
+def test_garbage_raises_handshake_error_and_nothing_else(text: str) -> None:
+    """No challenge makes the client fail in another way."""
+    assume(not text.startswith(f"r={CLIENT_NONCE}{SERVER_NONCE},s=AAEC"))
+    with pytest.raises(MalformedMessage):
+        handshake().proof(text)
+
+
+def test_half_a_character_in_a_challenge() -> None:
+    """Not even where an extension may say anything; what cannot be encoded cannot be signed."""
+    with pytest.raises(MalformedMessage):
+        handshake().proof(SERVER_FIRST + ",x=\ud800")
+
+
+@given(st.text(), st.text())
+@example("user", "\ud800")
+@example("", "")
+@example("a,=b", "x")
+@example("user", "\u0627a")
+def test_names_and_passwords_are_prepared_or_refused(user: str, password: str) -> None:
+    """What SASLprep refuses is reported as wrong credentials, without quoting it."""
+    try:
+        first = ClientLogin(user=user, password=password, nonce=CLIENT_NONCE).first()
+    except UnusableCredentials:
+        pass
+    else:
+        assert first.startswith("n,,n=")
+        assert first.count(",") == 3

@@ -1,0 +1,324 @@
+"""What every answer carries, what is refused, and what hostile input comes to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.http import HttpRequest, HttpResponse
+
+from server.console import passwords
+from server.console.middleware import CONTENT_SECURITY_POLICY, MAX_BODY_BYTES, limit_body
+from server.console.models import User
+from server.console.views.common import hide_passwords
+from tests.support.places import ROOT
+from tests.support.server_fixtures import P1, P2
+from tests.unit.server.console.conftest import Browse, new_client, page
+
+PAGES = ("/", "/login/", "/password/", "/users/", "/audit/", "/app/", "/nowhere/", "/live/pcs/")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_headers(browse: Browse, administrator: User, path: str) -> None:
+    """A strict policy, no framing, no sniffing, no cache; on errors and JSON too."""
+    headers = browse(administrator).get(path).headers
+    assert headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert "no-store" in headers["Cache-Control"]
+
+
+def test_the_policy_allows_nothing_inline() -> None:
+    """Nor anything from elsewhere."""
+    assert "unsafe" not in CONTENT_SECURITY_POLICY
+    assert "http" not in CONTENT_SECURITY_POLICY
+    assert "default-src 'none'" in CONTENT_SECURITY_POLICY
+
+
+def test_templates_have_nothing_inline() -> None:
+    """No style, event handler or script in the markup, which the policy would stop."""
+    folder = ROOT / "server/console/templates"
+    for template in folder.rglob("*.html"):
+        text = template.read_text()
+        assert " style=" not in text, template
+        assert " on" not in [word[:3] for word in text.split("=")], template
+        assert "<script>" not in text, template
+        assert "|safe" not in text, template
+        assert "autoescape" not in text, template
+
+
+FORMS = (
+    "/login/",
+    "/logout/",
+    "/app/login/",
+    "/app/logout/",
+    "/language/",
+    "/password/",
+    "/password/end-old/",
+    "/pcs/1/disconnect/",
+    "/pcs/1/allow/",
+    "/users/new/",
+    "/users/import/",
+    "/users/1/",
+    "/users/1/end-old/",
+    "/users/1/disable/",
+    "/users/1/enable/",
+    "/users/1/end-sessions/",
+    "/users/1/pcs/1/disconnect/",
+)
+
+
+@pytest.mark.parametrize("path", FORMS)
+def test_forged_forms_are_refused(browse: Browse, administrator: User, path: str) -> None:
+    """Without the token nothing is done, and the page says what to do."""
+    answer = browse(administrator, csrf=True).post(path, {"new_password1": P2})
+    assert answer.status_code == 403
+    assert "load the page again" in answer.content.decode()
+
+
+@pytest.mark.parametrize("path", [path for path in FORMS if not path.endswith(("login/", "new/"))])
+def test_links_change_nothing(browse: Browse, administrator: User, path: str) -> None:
+    """GET only asks."""
+    before = list(User.objects.values_list("pk", "password", "is_active", "session_epoch"))
+    browse(administrator).get(path)
+    assert list(User.objects.values_list("pk", "password", "is_active", "session_epoch")) == before
+
+
+HOSTILE = (
+    "\x00",
+    "a\x00b",
+    "\ud7ff\ue000\uffff",
+    "\U0010ffff" * 50,
+    "\u202e\u2066evil\u2069",
+    "' OR 1=1 --",
+    "{{ 7*7 }}{% load x %}",
+    "<script>alert(1)</script>",
+    "../../../etc/passwd",
+    "A" * 200_000,
+    "%s%n%(x)s",
+    "9" * 400,
+    "-1",
+    "\r\nSet-Cookie: x=1",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_input_everywhere(browse: Browse, administrator: User, text: str) -> None:
+    """In every field and every query: an answer, never an error of ours, never markup."""
+    client = browse(administrator)
+    names = (
+        ("/login/", ("username", "password", "next")),
+        ("/password/", ("current_password", "new_password1", "new_password2", "push", "device")),
+        (f"/users/{administrator.pk}/", ("new_password1", "new_password2", "must_change")),
+        ("/users/new/", ("username", "display_name", "role")),
+        ("/language/", ("language", "next")),
+        ("/users/import/", ("file",)),
+    )
+    answers = [client.post(path, dict.fromkeys(fields, text)) for path, fields in names]
+    answers.append(browse().post("/login/", {"username": text, "password": text}))
+    queries = (
+        ("/users/", ("q", "state", "page")),
+        ("/audit/", ("q", "action", "since", "until", "page")),
+        ("/old-passwords/", ("page",)),
+        ("/login/", ("next",)),
+    )
+    answers += [client.get(path, dict.fromkeys(fields, text[:4000])) for path, fields in queries]
+    for answer in answers:
+        assert answer.status_code in {200, 302, 429}
+        assert "<script>alert(1)" not in answer.content.decode()
+        assert "Set-Cookie: x=1" not in str(answer.headers)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/users/99999999999999999999999999/",
+        "/users/-1/",
+        "/users/1e3/",
+        "/password/changed/" + "0" * 32 + "/",
+        "/password/changed/%00/",
+        "/users/1/explode/",
+        "/pcs/99999999999999999999999999/disconnect/",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/static/../settings.py",
+        "/admin/",
+    ],
+)
+def test_addresses_that_there_are_not(browse: Browse, administrator: User, path: str) -> None:
+    """404, in our own words."""
+    answer = browse(administrator).get(path)
+    assert answer.status_code == 404
+    assert "There is no such page." in answer.content.decode()
+
+
+def test_our_own_failure_tells_nothing(
+    browse: Browse, user: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A page in our words; neither it nor the log has what was typed."""
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("it broke")
+
+    monkeypatch.setattr(passwords, "change_own", fail)
+    client = browse(user)
+    client.raise_request_exception = False
+    form = {"current_password": P1, "new_password1": P2, "new_password2": P2}
+    answer = client.post("/password/", form)
+    assert answer.status_code == 500
+    text = answer.content.decode()
+    assert "Something went wrong" in text
+    assert "it broke" not in text
+    assert "it broke" in caplog.text
+    for secret in (P1, P2):
+        assert secret not in text
+        assert secret not in caplog.text
+
+
+def test_reports_hide_the_password_fields() -> None:
+    """Whatever would report an error with the form's fields leaves these out."""
+    request = HttpRequest()
+
+    @hide_passwords
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    view(request)
+    assert set(request.sensitive_post_parameters) == {  # type: ignore[attr-defined]  # Django's
+        "password",
+        "current_password",
+        "new_password1",
+        "new_password2",
+    }
+
+
+def test_checks_for_deployment(tmp_path: Path) -> None:
+    """`check --deploy` has nothing to say about an installation on https."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "django",
+            "check",
+            "--deploy",
+            "--fail-level",
+            "INFO",
+        ],
+        env=os.environ
+        | {
+            "DJANGO_SETTINGS_MODULE": "server.settings",
+            "COCONOWORK_SERVER_DATA_DIR": str(tmp_path),
+            "COCONOWORK_SERVER_PUBLIC_URL": "https://console.example",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+_OVER_HTTPS = """
+import django; django.setup()
+from django.core.management import call_command; call_command("migrate", verbosity=0)
+from django.test import Client
+import json
+client = Client(SERVER_NAME="console.example")
+plain = client.get("/login/")
+page = client.get("/login/", secure=True)
+choice = client.post("/language/", {"language": "en"}, secure=True)
+cookies = {name: [bool(c["secure"]), c["path"], c["domain"]] for name, c in client.cookies.items()}
+print(json.dumps({"plain": [plain.status_code, plain.headers["Location"]], "cookies": cookies,
+    "hsts": page.headers["Strict-Transport-Security"],
+    "other": client.get("/login/", secure=True, headers={"host": "evil.example"}).status_code}))
+"""
+
+
+def test_over_https(tmp_path: Path) -> None:
+    """HSTS, no plain http, cookies bound to this very host; other host names are refused."""
+    done = subprocess.run(
+        [sys.executable, "-c", _OVER_HTTPS],
+        env=os.environ
+        | {
+            "DJANGO_SETTINGS_MODULE": "server.settings",
+            "COCONOWORK_SERVER_DATA_DIR": str(tmp_path),
+            "COCONOWORK_SERVER_PUBLIC_URL": "https://console.example",
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    seen = json.loads(done.stdout)
+    assert seen["plain"] == [301, "https://console.example/login/"]
+    assert seen["cookies"]["__Host-csrf"] == [True, "/", ""]
+    assert seen["cookies"]["django_language"][0] is True
+    assert seen["hsts"] == "max-age=31536000"
+    assert seen["other"] == 400
+
+
+async def _ask(headers: list[tuple[bytes, bytes]], chunks: list[bytes]) -> tuple[int, int]:
+    """Run `limit_body` around an application that reads it all; status, and bytes it got."""
+    got = 0
+
+    async def app(scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
+        nonlocal got
+        more = True
+        while more:
+            message = await receive()
+            got += len(message["body"])
+            more = message["more_body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    messages = [{"body": chunk, "more_body": True} for chunk in chunks]
+    messages.append({"body": b"", "more_body": False})
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return messages.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        sent.append(message)
+
+    await limit_body(app)({"type": "http", "headers": headers}, receive, send)
+    return sent[0]["status"], got
+
+
+async def test_long_bodies_are_refused() -> None:
+    """By what the client says, and by what it really sends; the rest is not read."""
+    half = b"x" * (MAX_BODY_BYTES // 2)
+    assert await _ask([], [half, half]) == (200, MAX_BODY_BYTES)
+    assert await _ask([], [half, half, b"x", half, half]) == (413, MAX_BODY_BYTES)
+    declared = str(MAX_BODY_BYTES + 1).encode()
+    assert await _ask([(b"content-length", declared)], [half]) == (413, 0)
+    assert await _ask([(b"content-length", b"-5")], [half]) == (413, 0)
+
+
+def test_static_files_are_cached_and_safe(browse: Browse) -> None:
+    """They need no login, and carry the policy like everything else."""
+    answer = browse().get("/static/console/console.css")
+    assert answer.status_code == 200
+    assert "no-store" not in answer.headers["Cache-Control"]
+    assert answer.headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    answer.close()
+
+
+def test_passwords_never_come_back(user: User) -> None:
+    """No page shows what was typed into a password field, right or wrong."""
+    client = new_client()
+    text = page(client.post("/login/", {"username": user.username, "password": "My-Typed-1"}))
+    assert "My-Typed-1" not in text
+    assert user.username in text

@@ -1,0 +1,62 @@
+"""Days left and states of PCs, as the pages count and name them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.utils import translation
+
+from server import clock
+from server.console import passwords, presence
+from server.console.models import Device, User
+from tests.support.server_fixtures import P2, P3
+
+NOON = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
+"""12:00 in Japan."""
+
+
+@pytest.mark.parametrize(
+    ("after", "text"),
+    [
+        (timedelta(days=30), "30 days left"),
+        (timedelta(hours=13), "1 day left"),
+        (timedelta(hours=11, minutes=59), "today is the last day"),
+        (timedelta(hours=12), "1 day left"),
+        (timedelta(seconds=1), "today is the last day"),
+        (timedelta(0), "no longer valid"),
+        (timedelta(days=-1), "no longer valid"),
+    ],
+)
+def test_days_left(monkeypatch: pytest.MonkeyPatch, after: timedelta, text: str) -> None:
+    """Calendar days of the server's time zone, not spans of 24 hours."""
+    monkeypatch.setattr(clock, "now", lambda: NOON)
+    with translation.override("en"):
+        assert presence.days_left_text(NOON + after) == text
+
+
+def test_each_pc_has_its_own_end(user: User, make_device: Callable[..., Device]) -> None:
+    """A second change does not lengthen the life of the first old password."""
+    device = make_device(user)
+    passwords.change_own(user, new_password=P2, push_to=[], address=None)
+    first = presence.pcs_of(user)[0]
+    clock.move(timedelta(days=10))
+    passwords.change_own(user, new_password=P3, push_to=[], address=None)
+    second = presence.pcs_of(user)[0]
+    assert first.device == device
+    assert (first.password, second.password) == ("old", "old")
+    assert first.valid_until == second.valid_until
+    clock.move(timedelta(days=21))
+    assert presence.pcs_of(user)[0].password == "ended"
+
+
+def test_order_of_pcs(user: User, make_device: Callable[..., Device]) -> None:
+    """Those that wait first, disconnected ones last; a disconnected one does not wait."""
+    make_device(user, name="A", blocked_at=clock.now())
+    make_device(user, name="B", waiting=False)
+    make_device(user, name="C")
+    pcs = presence.pcs_of(user)
+    assert [pc.device.name for pc in pcs] == ["C", "B", "A"]
+    assert [pc.waiting for pc in pcs] == [True, False, False]
+    assert [device.name for device in presence.waiting(user)] == ["C"]

@@ -1,0 +1,381 @@
+"""User management: what administrators see and do, and that it ends at their own account."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import secrets
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from server import clock
+from server.console import audit
+from server.console.events import PageAction
+from server.console.models import Account, AuditEvent, Device, PasswordChange, PendingChange, User
+from tests.support.server_fixtures import P1, P2, live_gateway
+from tests.unit.server.console.conftest import Browse, page
+
+MakeUser = Callable[..., User]
+MakeDevice = Callable[..., Device]
+
+
+def reload(user: User) -> User:
+    return User.objects.get(pk=user.pk)
+
+
+def forced(**more: object) -> dict[str, object]:
+    return {"new_password1": P2, "new_password2": P2, **more}
+
+
+def test_force_with_temporary_password(
+    browse: Browse, administrator: User, user: User, make_device: MakeDevice
+) -> None:
+    """The manual's second procedure: nothing is pushed, the client goes on for 30 days."""
+    device = make_device(user)
+    client = browse(administrator)
+    answer = client.post(f"/users/{user.pk}/", forced(must_change="on"))
+    assert reload(user).check_password(P2)
+    assert reload(user).must_change_password
+    assert not PendingChange.objects.filter(device=device).exists()
+    text = page(client.get(answer.headers["Location"]))
+    assert "What to tell" in text
+    assert "temporary password" in text
+    assert P2 not in text
+    change = PasswordChange.objects.get(user=user)
+    assert change.old_valid_until - change.changed_at == timedelta(days=30)
+
+
+def test_force_with_permanent_password(browse: Browse, administrator: User, user: User) -> None:
+    """The switch off: the user goes on with what was set."""
+    browse(administrator).post(f"/users/{user.pk}/", forced())
+    assert not reload(user).must_change_password
+
+
+def test_forcing_keeps_the_rules(browse: Browse, administrator: User, user: User) -> None:
+    """The same rules, with the user's name and passwords."""
+    fields = {"new_password1": P1, "new_password2": P1}
+    text = page(browse(administrator).post(f"/users/{user.pk}/", fields))
+    assert "neither the current password" in text
+    assert P1 not in text
+
+
+def test_forcing_ends_the_users_sessions(browse: Browse, administrator: User, user: User) -> None:
+    """At once, on the console and on the smartphone app."""
+    theirs = browse(user)
+    assert theirs.get("/app/").status_code == 200
+    browse(administrator).post(f"/users/{user.pk}/", forced())
+    assert theirs.get("/app/").status_code == 302
+
+
+def test_own_password_is_not_forced(browse: Browse, administrator: User) -> None:
+    """That would be a change without the current password."""
+    client = browse(administrator)
+    assert 'name="new_password1"' not in page(client.get(f"/users/{administrator.pk}/"))
+    client.post(f"/users/{administrator.pk}/", forced())
+    assert reload(administrator).check_password(P1)
+
+
+ADMINISTRATORS_PAGES = (
+    "/users/",
+    "/users/new/",
+    "/users/import/",
+    "/users/{user}/",
+    "/users/{user}/end-old/",
+    "/users/{user}/disable/",
+    "/users/{user}/enable/",
+    "/users/{user}/end-sessions/",
+    "/users/{user}/pcs/{device}/disconnect/",
+    "/users/{user}/pcs/{device}/allow/",
+    "/users/{user}/changed/{change}/",
+    "/old-passwords/",
+    "/old-passwords.csv",
+    "/audit/",
+)
+
+
+@pytest.mark.parametrize("path", ADMINISTRATORS_PAGES)
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_general_users_are_kept_out(
+    browse: Browse, make_user: MakeUser, make_device: MakeDevice, path: str, method: str
+) -> None:
+    """Of everything that is the administrators'."""
+    user, other = make_user(), make_user()
+    path = path.format(user=other.pk, device=make_device(other).pk, change="0" * 32)
+    assert getattr(browse(user), method)(path, forced()).status_code == 403
+    assert reload(other).check_password(P1)
+    assert reload(other).is_active
+
+
+@pytest.mark.parametrize("path", [path for path in ADMINISTRATORS_PAGES if "{user}" in path])
+def test_other_accounts_do_not_exist(
+    browse: Browse, administrator: User, stranger: User, make_device: MakeDevice, path: str
+) -> None:
+    """404 for every address with a user of another account, and nothing is done."""
+    device = make_device(stranger)
+    change = PasswordChange.objects.create(
+        user=stranger, kind=PasswordChange.Kind.FORCED, old_valid_until=clock.now()
+    )
+    path = path.format(user=stranger.pk, device=device.pk, change=change.pk)
+    client = browse(administrator)
+    answers = {client.get(path).status_code, client.post(path, forced()).status_code}
+    assert 404 in answers
+    assert answers <= {404, 405}
+    stranger.refresh_from_db()
+    device.refresh_from_db()
+    assert (stranger.is_active, stranger.password, stranger.session_epoch) == (True, "!", 0)
+    assert device.blocked_at is None
+
+
+def test_lists_end_at_the_account(
+    browse: Browse, administrator: User, stranger: User, make_device: MakeDevice
+) -> None:
+    """Users, PCs on old passwords and the audit trail of others are not shown."""
+    until = clock.now() + timedelta(days=3)
+    make_device(stranger, name="PC-X", login_password="old", login_valid_until=until)
+    audit.record(PageAction.USER_DISABLED, actor=stranger, subject=stranger, address=None)
+    client = browse(administrator)
+    for path in ("/users/", "/old-passwords/", "/old-passwords.csv", "/audit/", "/"):
+        text = page(client.get(path))
+        assert stranger.username not in text
+        assert "PC-X" not in text
+
+
+def test_a_pc_of_another_user(
+    browse: Browse, administrator: User, make_user: MakeUser, make_device: MakeDevice
+) -> None:
+    """A PC is found only with its own user."""
+    one, other = make_user(), make_user()
+    device = make_device(other)
+    client = browse(administrator)
+    assert client.post(f"/users/{one.pk}/pcs/{device.pk}/disconnect/").status_code == 404
+    assert browse(one).post(f"/pcs/{device.pk}/disconnect/").status_code == 404
+    assert browse(one).get(f"/pcs/{device.pk}/disconnect/").status_code == 404
+    assert browse(one).post(f"/pcs/{device.pk}/allow/").status_code == 404
+    assert client.post(f"/users/{other.pk}/pcs/{device.pk}/disconnect/").status_code == 302
+    device.refresh_from_db()
+    assert device.blocked_at is not None
+
+
+def test_disconnect_and_allow(browse: Browse, user: User, make_device: MakeDevice) -> None:
+    """A user's own PC: asked first, recorded, and undone by the same user."""
+    device = make_device(user, name="PC-WRONG")
+    client = browse(user)
+    assert "still stored on that PC" in page(client.get(f"/pcs/{device.pk}/disconnect/"))
+    client.post(f"/pcs/{device.pk}/disconnect/")
+    device.refresh_from_db()
+    assert device.blocked_at is not None
+    assert "Disconnected" in page(client.get("/"))
+    client.post(f"/pcs/{device.pk}/allow/")
+    device.refresh_from_db()
+    assert device.blocked_at is None
+    actions = AuditEvent.objects.filter(subject=user).order_by("id").values_list("action")
+    assert [action for (action,) in actions] == ["device.blocked", "device.allowed"]
+
+
+def test_disable_and_enable(browse: Browse, administrator: User, user: User) -> None:
+    """Disabling ends the sessions at once; enabling does not bring them back."""
+    theirs, client = browse(user), browse(administrator)
+    assert client.get(f"/users/{user.pk}/disable/").status_code == 200
+    assert reload(user).is_active
+    client.post(f"/users/{user.pk}/disable/")
+    assert theirs.get("/").status_code == 302
+    client.post(f"/users/{user.pk}/disable/")
+    client.post(f"/users/{user.pk}/enable/")
+    assert reload(user).is_active
+    assert theirs.get("/").status_code == 302
+    actions = AuditEvent.objects.filter(subject=user).order_by("id").values_list("action")
+    assert [action for (action,) in actions] == ["user.disabled", "user.enabled"]
+
+
+def test_nobody_disables_oneself(browse: Browse, administrator: User) -> None:
+    """So every account keeps an administrator."""
+    assert browse(administrator).post(f"/users/{administrator.pk}/disable/").status_code == 403
+    assert reload(administrator).is_active
+
+
+def test_end_sessions(browse: Browse, administrator: User, user: User) -> None:
+    """All of the user's, and nobody else's."""
+    theirs, client = browse(user), browse(administrator)
+    client.post(f"/users/{user.pk}/end-sessions/")
+    assert theirs.get("/").status_code == 302
+    assert client.get("/").status_code == 200
+
+
+def test_create(browse: Browse, administrator: User) -> None:
+    """The temporary password is on the answer, once, and has to be changed."""
+    name = f"new.{secrets.token_hex(4)}"
+    client = browse(administrator)
+    fields = {"username": name, "display_name": "新人", "role": "general"}
+    text = page(client.post("/users/new/", fields))
+    found = re.search(r'<code id="temporary">([^<]+)</code>', text)
+    assert found
+    made = User.objects.get(username=name)
+    assert made.account == administrator.account
+    assert made.check_password(found[1])
+    assert made.must_change_password
+    assert found[1] not in page(client.get(f"/users/{made.pk}/"))
+    assert found[1] not in str(list(AuditEvent.objects.filter(subject=made).values()))
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a b", "-a", "田中", "a" * 65, "a\u0000b", "<script>", "a\nb", "＝a", "=cmd|x"]
+)
+def test_bad_user_names(browse: Browse, administrator: User, name: str) -> None:
+    """Named at the field; nobody is made."""
+    before = User.objects.count()
+    text = page(
+        browse(administrator).post("/users/new/", {"username": name, "role": "administrator"})
+    )
+    assert 'id="id_username_error"' in text
+    assert User.objects.count() == before
+
+
+def test_a_taken_user_name(browse: Browse, administrator: User, user: User) -> None:
+    """Also in other case, and also when another account has it."""
+    fields = {"username": user.username.upper(), "role": "general"}
+    assert "is taken" in page(browse(administrator).post("/users/new/", fields))
+
+
+def test_names_are_text(browse: Browse, administrator: User, make_user: MakeUser) -> None:
+    """Markup in names, from people or from PCs, stays text."""
+    evil = "<img src=x onerror=alert(1)>"
+    user = make_user(display_name=evil)
+    audit.record(PageAction.DEVICE_BLOCKED, actor=user, subject=user, address=None, device=evil)
+    client = browse(administrator)
+    for path in (f"/users/?q={user.username}", f"/users/{user.pk}/", "/audit/"):
+        text = page(client.get(path))
+        assert "<img src=x" not in text
+        assert "&lt;img src=x" in text
+
+
+def test_old_password_list(
+    browse: Browse, administrator: User, user: User, make_device: MakeDevice
+) -> None:
+    """Soonest first, with days left and warning; also as CSV without formulas."""
+    now = clock.now()
+    make_device(
+        user, name="=HYPERLINK(1)", login_password="old", login_valid_until=now + timedelta(days=9)
+    )
+    make_device(
+        user,
+        name="PC-SOON",
+        login_password="old",
+        login_valid_until=now + timedelta(days=2),
+        warned="shown",
+        warned_at=now,
+    )
+    make_device(user, name="PC-FINE")
+    client = browse(administrator)
+    text = page(client.get("/old-passwords/"))
+    assert text.index("PC-SOON") < text.index("=HYPERLINK(1)")
+    assert "2 days left" in text
+    assert "PC-FINE" not in text
+    answer = client.get("/old-passwords.csv")
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    rows = list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"))))
+    assert [row[2] for row in rows] == ["PC", "PC-SOON", "'=HYPERLINK(1)"]
+    assert [row[5] for row in rows[1:]] == ["2", "9"]
+    assert [row[6] for row in rows[1:]] == ["shown", "not yet"]
+
+
+def test_old_passwords_in_the_list_of_users(
+    browse: Browse, administrator: User, user: User, make_device: MakeDevice
+) -> None:
+    """Beside each user, the PC that has the least time, or none any more; and as a filter."""
+    client, now = browse(administrator), clock.now()
+    for days, said in ((9, "9 days left"), (1, "1 day left"), (-1, "no longer valid")):
+        make_device(user, login_password="old", login_valid_until=now + timedelta(days=days))
+        text = page(client.get("/users/?state=old"))
+        assert said in text
+        assert user.username in text
+        assert f">{administrator.username}</a>" not in text
+
+
+def test_audit_filters(browse: Browse, administrator: User, user: User) -> None:
+    """By name, action and day; what makes no sense shows nothing."""
+    audit.record(PageAction.USER_ENABLED, actor=administrator, subject=user, address="192.0.2.1")
+    client = browse(administrator)
+    today = clock.now().date()
+    for query, shown in (
+        (f"q={user.username}", True),
+        ("q=nobody", False),
+        ("action=user.enabled", True),
+        ("action=user.disabled", False),
+        ("action=nonsense", False),
+        (f"since={today - timedelta(days=2)}&until={today + timedelta(days=2)}", True),
+        (f"since={today + timedelta(days=2)}", False),
+        (f"until={today - timedelta(days=2)}", False),
+        ("since=yesterday", False),
+        ("page=99999", True),
+        ("page=x", True),
+    ):
+        text = page(client.get(f"/audit/?{query}"))
+        assert ("192.0.2.1" in text) is shown, query
+
+
+@pytest.fixture(scope="module")
+def crowd(database: None) -> User:
+    """The administrator of an account with 10,000 users, of whom every third has a PC."""
+    account = Account.objects.create(name="a crowd")
+    administrator = User.objects.create(
+        account=account, username="crowd-admin", role=User.Role.ADMINISTRATOR, password="!"
+    )
+    User.objects.bulk_create(
+        User(account=account, username=f"crowd{n:05}", display_name=f"利用者 {n}", password="!")
+        for n in range(10_000)
+    )
+    until = clock.now() + timedelta(days=9)
+    gateway = live_gateway()
+    Device.objects.bulk_create(
+        Device(
+            user=user,
+            device_id=secrets.token_hex(16),
+            name="PC",
+            waiting_since=clock.now() if n % 2 else None,
+            gateway=gateway if n % 2 else "",
+            login_password="old" if n % 5 == 0 else "current",
+            login_valid_until=until if n % 5 == 0 else None,
+        )
+        for n, user in enumerate(User.objects.filter(username__startswith="crowd0")[::3])
+    )
+    return administrator
+
+
+@pytest.mark.parametrize(
+    ("path", "queries", "index"),
+    [
+        ("/users/", 6, "users_by_name"),
+        ("/users/?page=200", 7, "users_by_name"),
+        ("/users/?page=9999999", 7, "users_by_name"),
+        ("/users/?q=利用者+77", 5, "users_by_name"),
+        ("/users/?state=waiting", 6, "devices_that_wait"),
+        ("/users/?state=old&page=3", 6, "devices_on_old_password"),
+        ("/users/?state=temporary", 3, "users_by_name"),
+        ("/old-passwords/?page=2", 5, "devices_on_old_password"),
+        ("/audit/", 3, "events_of_account"),
+        ("/", 7, "devices_that_wait"),
+    ],
+)
+def test_ten_thousand_users(
+    browse: Browse, crowd: User, path: str, queries: int, index: str
+) -> None:
+    """So many queries, session and user included; what chooses the rows goes by this index."""
+    client = browse(crowd)
+    with CaptureQueriesContext(connection) as captured:
+        page(client.get(path))
+    assert len(captured) == queries, "\n".join(query["sql"][:200] for query in captured)
+    plans = [_plan(query["sql"]) for query in captured]
+    assert index in str(plans), plans
+    assert not [step for plan in plans for step in plan if step.startswith("SCAN console_user")]
+
+
+def _plan(statement: str) -> list[str]:
+    """How SQLite goes about it."""
+    with connection.cursor() as cursor:
+        cursor.execute("EXPLAIN QUERY PLAN " + statement.replace("%", "%%"), ())
+        return [detail for *_, detail in cursor.fetchall()]

@@ -1,0 +1,52 @@
+"""The rules for passwords, one by one, and the made-up passwords that keep them."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+
+from server.console import temporary_passwords as temporary
+from server.console.models import User
+
+
+def broken(password: str, user: User | None = None) -> set[str]:
+    try:
+        validate_password(password, user or User(username="tanaka"))
+    except ValidationError as error:
+        return {str(one.code) for one in error.error_list}
+    return set()
+
+
+@pytest.mark.parametrize(
+    ("password", "codes"),
+    [
+        ("Abcdef1!", set()),
+        ("abcdef1!", set()),
+        ("ABCDEF1!", set()),
+        ("Zyxwvut1", set()),
+        ("Abc def gh", set()),
+        ("A1" + "b" * 62, set()),
+        ("Abcde1!", {"password_length"}),
+        ("A1" + "b" * 63, {"password_length"}),
+        ("zyxwvut1", {"password_kinds"}),
+        ("12345678!", {"password_kinds"}),
+        ("Ａbcdefg1!", {"password_not_ascii"}),
+        ("Zyxwvut1\t", {"password_not_ascii"}),
+        ("Abcdefg1\x7f", {"password_not_ascii"}),
+        ("Passw0rd", {"password_common"}),
+        ("P@SSW0RD", {"password_common"}),
+        ("TANAKA", {"password_is_user_name", "password_length", "password_kinds"}),
+    ],
+)
+def test_rules(password: str, codes: set[str]) -> None:
+    """Each rule by its limits; Unicode digits and letters do not count as kinds."""
+    assert broken(password) == codes
+
+
+def test_temporary_passwords_keep_the_rules() -> None:
+    """Each is another one, and may be typed where passwords are."""
+    made = {temporary.generate() for _ in range(200)}
+    assert len(made) == 200
+    assert not any(broken(password) for password in made)
+    assert not any(character in "0O1lIo" for password in made for character in password)

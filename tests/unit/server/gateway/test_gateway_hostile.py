@@ -1,0 +1,338 @@
+"""Clients that break the protocol, and what stands around it: HTTP, limits, proxies."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import logging
+import socket
+import string
+from base64 import b64decode
+from ipaddress import ip_network
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from protocol import messages
+from server.console.models import Device, User
+from server.gateway.address import client_address
+from server.gateway.server import Gateway
+from server.gateway.session import Limits
+from tests.support.gateway_client import Client
+from tests.support.server_fixtures import P1, in_thread
+
+DEVICE = json.loads(messages.encode(messages.Hello(scram="x", device=Client(0).device)))["device"]
+
+
+def hello(scram: str) -> str:
+    return json.dumps({"type": "hello", "scram": scram, "device": DEVICE})
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        ("", 1008),
+        ("not json", 1008),
+        ("[" * 5000, 1008),
+        ("null", 1008),
+        ("{}", 1008),
+        ('{"type":"later"}', 1008),
+        ('{"type":"welcome"}', 1008),
+        ('{"type":"proof","scram":"c=biws,r=x,p=AAAA"}', 1008),
+        ('{"type":"notice","warning":"shown","days_left":1}', 1008),
+        (hello(""), 1008),
+        (hello("n,,"), 1008),
+        (hello("n,,n=,r=x"), 1008),
+        (hello("n,,n=a=b,r=x"), 1008),
+        (hello("n,a=admin,n=user,r=x"), 1008),
+        (hello("p=tls-unique,,n=user,r=x"), 1008),
+        (hello("n,,m=ext,n=user,r=x"), 1008),
+        (hello("n,,n=us\u0000er,r=x"), 1008),
+        (hello("n" * 2049), 1008),
+        (b"{}", 1003),
+        ("x" * (messages.MAX_MESSAGE_BYTES + 1), 1009),
+    ],
+    ids=lambda value: str(value)[:24] if isinstance(value, str | bytes) else None,
+)
+async def test_garbage(gateway: Gateway, sent: str | bytes, code: int) -> None:
+    """Each kind of garbage ends the connection with the code that the protocol names."""
+    async with Client(gateway.port) as client:
+        await client.socket.send(sent)
+        assert await client.closed() == code
+
+
+async def test_unknown_fields(gateway: Gateway) -> None:
+    """A later client may say more than this server understands."""
+    later = json.loads(hello("n,,n=user,r=nonce"))
+    later["more"] = {"a": [1, None]}
+    later["device"]["colour"] = "blue"
+    async with Client(gateway.port) as client:
+        await client.socket.send(json.dumps(later))
+        assert (await client.expect(messages.Challenge)).scram.startswith("r=nonce")
+
+
+async def test_text_that_is_no_utf8(gateway: Gateway) -> None:
+    """The WebSocket layer's own close code."""
+    async with Client(gateway.port) as client:
+        await client.socket.send(b'{"type":"\xff"}', text=True)
+        assert await client.closed() == 1007
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    junk=st.one_of(
+        st.text(max_size=300),
+        st.builds(
+            lambda kind, scram: json.dumps({"type": kind, "scram": scram, "device": DEVICE}),
+            st.sampled_from(["hello", "proof"]),
+            st.text(alphabet=st.characters(codec="utf-8", categories=None), min_size=1, max_size=80)
+            | st.from_regex(r"n,,n=[a-z=,]{0,8},r=[!-~]{0,9}(,[a-z]=.{0,9})?", fullmatch=True),
+        ),
+    )
+)
+async def test_any_text(junk: str, gateway: Gateway) -> None:
+    """Whatever text comes, the answer is a challenge or 1008; never an error of ours (1011)."""
+    async with Client(gateway.port) as client:
+        await client.socket.send(junk)
+        async with asyncio.timeout(10):
+            try:
+                answer = messages.decode_from_server(await client.socket.recv(decode=False))
+            except Exception:  # noqa: BLE001 - closed: the code is looked at
+                assert client.socket.close_code == 1008
+            else:
+                assert isinstance(answer, messages.Challenge)
+
+
+@pytest.mark.parametrize(
+    "final",
+    [
+        "",
+        "x",
+        "c=biws,r=wrong,p=AAAA",
+        "c=biws,r={nonce}",
+        "c=eSws,r={nonce},p=AAAA",
+        "c=biws,r={nonce},p=!!!!",
+    ],
+)
+async def test_malformed_proof(gateway: Gateway, user: User, final: str) -> None:
+    """A broken client-final ends the connection; it is no guess."""
+    async with Client(gateway.port) as client:
+        _, challenge = await client.begin(user.username, P1)
+        nonce = challenge.scram.split(",")[0].removeprefix("r=")
+        text = json.dumps({"type": "proof", "scram": final.format(nonce=nonce)})
+        await client.socket.send(text)
+        assert await client.closed() == 1008
+
+
+async def test_proof_of_another_length(gateway: Gateway, user: User) -> None:
+    """A proof that is too short is wrong, not an error."""
+    async with Client(gateway.port) as client:
+        _, challenge = await client.begin(user.username, P1)
+        nonce = challenge.scram.split(",")[0].removeprefix("r=")
+        await client.send(messages.Proof(scram=f"c=biws,r={nonce},p=AAAA"))
+        assert await client.receive() == messages.Rejected(reason="credentials")
+
+
+async def test_replayed_proof(gateway: Gateway, user: User) -> None:
+    """A proof overheard on one connection is worth nothing on another."""
+    async with Client(gateway.port) as client:
+        scram, challenge = await client.begin(user.username, P1)
+        scram.set_server_first(challenge.scram)
+        final = await asyncio.to_thread(scram.get_client_final)
+    async with Client(gateway.port) as thief:
+        first = f"n,,n={user.username},r={scram.c_nonce}"
+        await thief.send(messages.Hello(scram=first, device=thief.device))
+        await thief.expect(messages.Challenge)
+        await thief.send(messages.Proof(scram=final))
+        assert await thief.closed() == 1008
+
+
+async def test_two_hellos(gateway: Gateway, user: User) -> None:
+    """One login at a time."""
+    async with Client(gateway.port) as client:
+        await client.begin(user.username, P1)
+        await client.send(messages.Hello(scram="n,,n=user,r=x", device=client.device))
+        assert await client.closed() == 1008
+
+
+async def test_too_many_messages(user: User) -> None:
+    """A client that floods is closed."""
+    limits = Limits(message_burst=10, messages_per_s=0.001)
+    async with Gateway(limits=limits) as gateway, Client(gateway.port) as client:
+        await client.log_in(user.username, P1)
+        for _ in range(9):
+            await client.send(messages.Notice(warning="shown", days_left=1))
+        assert await client.closed() == 1008
+
+
+async def test_key_of_low_order(gateway: Gateway, user: User) -> None:
+    """A key that nothing can be sealed for would make the user's next change fail."""
+    client = Client(gateway.port)
+    client.device = messages.Device(
+        id="66687aadf862bd776c8fc18b8e9f8e20",
+        public_key="A" * 43 + "=",
+        name="x",
+        os="x",
+        version="1",
+    )
+    async with client:
+        await client.send(messages.Hello(scram=f"n,,n={user.username},r=x", device=client.device))
+        assert await client.closed() == 1008
+
+
+async def test_key_in_odd_base64(gateway: Gateway) -> None:
+    """One key has one text: bits that decoding drops are not allowed."""
+    client = Client(gateway.port)
+    letters = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+    key = client.device.public_key
+    odd = key[:42] + letters[letters.index(key[42]) + 1] + "="
+    assert b64decode(odd) == b64decode(key)
+    client.device = msgspec.structs.replace(client.device, public_key=odd)
+    async with client:
+        await client.send(messages.Hello(scram="n,,n=user,r=x", device=client.device))
+        assert await client.closed() == 1008
+
+
+async def test_text_of_the_peer_is_cleaned(gateway: Gateway, user: User) -> None:
+    """A PC's name cannot turn a page or a log around."""
+    client = Client(gateway.port)
+    client.device = messages.Device(
+        id=client.device.id,
+        public_key=client.device.public_key,
+        name="\u202eevil\n\u0000PC\u200b " + "x" * 100,
+        os="\x1b[31mred",
+        version="1",
+    )
+    async with client:
+        await client.log_in(user.username, P1)
+        row = await in_thread(lambda: Device.objects.get(device_id=client.device.id))
+    assert row.name == "evil PC " + "x" * 100
+    assert row.os == "[31mred"
+
+
+async def test_nothing_secret_is_logged(
+    gateway: Gateway, user: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At DEBUG too: no payload, nonce, proof, verifier or user name."""
+    caplog.set_level(logging.DEBUG)
+    async with Client(gateway.port, logger=logging.getLogger("quiet")) as client:
+        logging.getLogger("quiet").setLevel(logging.WARNING)
+        scram, challenge = await client.begin(user.username, P1)
+        await client.prove(scram, challenge)
+        await client.expect(messages.Welcome)
+        await client.socket.send("garbage that is secret")
+        await client.closed()
+    assert "logged in" in caplog.text
+    for secret in (P1, str(scram.c_nonce), challenge.scram[-60:], user.username, "garbage"):
+        assert secret not in caplog.text
+    assert user.password.split("$")[3] not in caplog.text
+
+
+def get(port: int, path: str, **headers: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", path, headers=headers)
+    response = connection.getresponse()
+    response.body = response.read()  # type: ignore[attr-defined]  # kept past the close
+    connection.close()
+    return response
+
+
+async def test_plain_http(gateway: Gateway) -> None:
+    """The answers before an upgrade; none says what software this is."""
+    health = await asyncio.to_thread(get, gateway.port, "/healthz")
+    assert (health.status, health.body) == (200, b"ok")  # type: ignore[attr-defined]  # see `get`
+    assert (await asyncio.to_thread(get, gateway.port, "/other")).status == 404
+    assert (await asyncio.to_thread(get, gateway.port, messages.PATH)).status in {400, 426}
+    assert health.getheader("Server") is None
+
+
+@pytest.mark.parametrize("offered", [None, ["other.v1"]])
+async def test_subprotocol_is_needed(gateway: Gateway, offered: list[str] | None) -> None:
+    """Without `coconowork.v1` there is no upgrade."""
+    with pytest.raises(InvalidStatus) as caught:
+        await connect(
+            f"ws://127.0.0.1:{gateway.port}{messages.PATH}",
+            subprotocols=offered,  # type: ignore[arg-type]  # a NewType of str
+            proxy=None,
+        )
+    assert caught.value.response.status_code == 400
+
+
+async def test_subprotocol_and_no_compression(gateway: Gateway) -> None:
+    """The server selects the subprotocol and accepts no compression, even when it is offered."""
+    async with connect(
+        f"ws://127.0.0.1:{gateway.port}{messages.PATH}",
+        subprotocols=[messages.SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
+        proxy=None,
+    ) as socket_:
+        assert socket_.subprotocol == messages.SUBPROTOCOL
+        assert socket_.response is not None
+        assert "Sec-WebSocket-Extensions" not in socket_.response.headers
+        assert "Server" not in socket_.response.headers
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize("limits", [Limits(per_address=2), Limits(unproven_per_address=2)])
+async def test_connections_per_address(limits: Limits) -> None:
+    """Above the limit there is 429 with a time to come back, and room again after a close."""
+    async with Gateway(limits=limits) as gateway:
+        async with Client(gateway.port), Client(gateway.port):
+            with pytest.raises(InvalidStatus) as caught:
+                await Client(gateway.port).__aenter__()
+            assert caught.value.response.status_code == 429
+            assert int(caught.value.response.headers["Retry-After"]) > 0
+        deadline = asyncio.get_running_loop().time() + 10
+        while True:
+            try:
+                async with Client(gateway.port):
+                    break
+            except InvalidStatus:
+                assert asyncio.get_running_loop().time() < deadline
+
+
+async def test_forwarded_for(user: User) -> None:
+    """Behind a trusted proxy the client's own address counts; else the header is nothing."""
+    header = {"X-Forwarded-For": "198.51.100.9, 203.0.113.7"}
+    trusting = Gateway(trusted_proxies=[ip_network("127.0.0.0/8")])
+    for gateway, address in ((trusting, "203.0.113.7"), (Gateway(), "127.0.0.1")):
+        async with gateway, Client(gateway.port, additional_headers=header) as client:
+            await client.log_in(user.username, P1)
+            row = await in_thread(lambda: Device.objects.get(user=user, device_id=client.device.id))
+            assert row.address == address
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "expected"),
+    [
+        ("192.0.2.1", ["198.51.100.1"], "192.0.2.1"),
+        ("10.0.0.1", ["198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["198.51.100.1, 10.0.0.2"], "198.51.100.1"),
+        ("10.0.0.1", ["spoofed", "198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.1", ["garbage"], "10.0.0.1"),
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", ["10.0.0.2"], "10.0.0.2"),
+        ("::ffff:10.0.0.1", ["2001:db8::1"], "2001:db8::1"),
+        ("fe80::1%eth0", [], "fe80::1"),
+    ],
+)
+def test_client_address(peer: str, forwarded: list[str], expected: str) -> None:
+    """The nearest hop that is no trusted proxy; what lies beyond is hearsay."""
+    assert client_address(peer, forwarded, [ip_network("10.0.0.0/8")]) == expected
+
+
+@pytest.mark.usefixtures("database")
+async def test_silent_tcp_client_does_not_hold_the_stop() -> None:
+    """A connection that never speaks does not keep the gateway from stopping for long."""
+    async with asyncio.timeout(20):
+        async with Gateway() as gateway:
+            silent = socket.create_connection(("127.0.0.1", gateway.port))
+        silent.close()

@@ -1,0 +1,153 @@
+"""Races between logins, changes and wake-ups, each held at its worst moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+
+from protocol import messages
+from server.cluster import bus
+from server.console import passwords
+from server.console.models import User
+from server.gateway import connections
+from server.gateway.records import LoggedIn, Refusal
+from server.gateway.server import Gateway
+from server.gateway.user_state import UserState
+from tests.support.gateway_client import Client
+from tests.support.server_fixtures import P1, P2, in_thread
+
+
+def change(user: User, new_password: str) -> None:
+    fresh = User.objects.get(pk=user.pk)
+    passwords.change_own(fresh, new_password=new_password, push_to=[], address=None)
+
+
+async def test_change_between_a_login_and_its_welcome(
+    gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wake-up that comes when the login is written down but nobody waits yet is not lost."""
+    store = gateway._services.store
+    log_in = store.log_in
+
+    async def then_change(*arguments: Any, **named: Any) -> LoggedIn | Refusal:
+        outcome = await log_in(*arguments, **named)
+        await in_thread(lambda: change(user, P2))
+        return outcome
+
+    monkeypatch.setattr(
+        store, "log_in", lambda *args, **named: asyncio.ensure_future(then_change(*args, **named))
+    )
+    async with Client(gateway.port) as client:
+        assert (await client.log_in(user.username, P1)).password == "current"
+        assert (await client.expect(messages.PasswordStatus)).password == "old"
+
+
+async def test_login_between_reading_and_telling(
+    gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read before a login is not applied after it, and a wake-up that comes while an
+    earlier one is being worked on is worked on as well."""
+    states = gateway._services.updates._states
+    read = states.read
+    has_read, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(user_ids: Collection[int]) -> dict[int, UserState]:
+        state = await read(user_ids)
+        has_read.set()
+        await may_go_on.wait()
+        return state
+
+    monkeypatch.setattr(states, "read", hold)
+    async with Client(gateway.port) as client, Client(gateway.port) as other:
+        await client.log_in(user.username, P1)
+        await other.log_in(user.username, P1)
+        await in_thread(lambda: bus.publish(user.pk))
+        await has_read.wait()
+        await in_thread(lambda: change(user, P2))
+        assert (await client.log_in(user.username, P2)).password == "current"
+        may_go_on.set()
+        # For what was read, the password that this client has just proven does not exist.
+        assert (await other.expect(messages.PasswordStatus)).password == "old"
+        assert (await client.log_in(user.username, P2)).password == "current"
+
+
+async def test_password_that_ends_during_the_login(gateway: Gateway, user: User) -> None:
+    """What was valid at the challenge and is not at the proof is `expired`."""
+    await in_thread(lambda: change(user, P2))
+    async with Client(gateway.port) as client:
+        scram, challenge = await client.begin(user.username, P1)
+        await in_thread(
+            lambda: passwords.end_old_passwords(User.objects.get(pk=user.pk), by=user, address=None)
+        )
+        await client.prove(scram, challenge)
+        assert await client.receive() == messages.Rejected(reason="expired")
+
+
+async def test_password_that_ends_while_the_next_is_being_proven(
+    gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`expired` about the standing password is not mixed up with the login under way; but who
+    never finishes that login does not stay."""
+
+    def end_old() -> None:
+        passwords.end_old_passwords(User.objects.get(pk=user.pk), by=user, address=None)
+
+    async with Client(gateway.port) as client, Client(gateway.port) as staller:
+        await client.log_in(user.username, P1)
+        await staller.log_in(user.username, P1)
+        await in_thread(lambda: change(user, P2))
+        await client.expect(messages.PasswordStatus)
+        await staller.expect(messages.PasswordStatus)
+        scram, challenge = await client.begin(user.username, P2)
+        await staller.begin(user.username, P2)
+        await in_thread(end_old)
+        await gateway.sweep()
+        await client.prove(scram, challenge)
+        assert (await client.expect(messages.Welcome)).password == "current"
+        await gateway._services.tasks.drain()
+        monkeypatch.setattr(connections, "LOGIN_SECONDS", 0)
+        await gateway.sweep()
+        assert (await staller.expect(messages.Rejected)).reason == "expired"
+        assert await staller.closed() == 1008
+        assert (await client.log_in(user.username, P2)).password == "current"
+
+
+async def test_late_disconnect_of_an_older_connection(gateway: Gateway, user: User) -> None:
+    """When the row already belongs to a newer connection, the older one does not clear it."""
+    store = gateway._services.store
+    async with Client(gateway.port) as older:
+        await older.log_in(user.username, P1)
+        [connection] = gateway._services.registry.waiting(user.pk)
+        presence = connection.presence
+        assert presence is not None
+        async with Client(gateway.port, key=older.key) as newer:
+            await newer.log_in(user.username, P1)
+            store.gone(presence.device_pk, presence.waiting_since)
+            assert store._clearing is not None
+            await store._clearing
+            assert await in_thread(lambda: user.devices.waiting().exists())
+
+
+async def test_database_trouble_in_a_refresh_is_made_up_for(
+    gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wake-up that could not be worked on is worked on at the next sweep."""
+    states = gateway._services.updates._states
+    failed = asyncio.Event()
+
+    async def fail(user_ids: Collection[int]) -> dict[int, UserState]:
+        failed.set()
+        raise OSError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(states, "read", fail)
+        async with Client(gateway.port) as client:
+            await client.log_in(user.username, P1)
+            await in_thread(lambda: change(user, P2))
+            await failed.wait()
+            broken.undo()
+            await gateway.sweep()
+            assert (await client.expect(messages.PasswordStatus)).password == "old"

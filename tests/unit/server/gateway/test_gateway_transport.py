@@ -1,0 +1,321 @@
+"""The gateway's sockets: HTTP before the upgrade, frames, deadlines, and what is left of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import socket
+import ssl
+import sys
+from collections import Counter
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+
+from protocol import messages
+from server import loop
+from server.console.models import Device, User
+from server.gateway import listener, transport
+from server.gateway.server import Gateway
+from server.gateway.session import MAX_WAITING, Limits
+from tests.support.gateway_client import DEADLINE_S, Client
+from tests.support.raw import HELLO, UPGRADE, certificate, raw
+from tests.support.server_fixtures import P1, eventually, in_thread
+
+
+async def answer(port: int, request: str) -> str:
+    """All that comes back, until the server closes. Raise EOFError when that is nothing."""
+    async with raw(port) as (reader, writer):
+        writer.write(request.encode("latin-1"))
+        said = (await reader.read()).decode()
+    if not said:
+        raise EOFError
+    return said
+
+
+def without(header: str) -> str:
+    lines = [line for line in UPGRADE.split("\r\n") if not line.lower().startswith(header)]
+    return "\r\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        ("GET /healthz HTTP/1.1\r\n\r\n", 200),
+        ("GET /healthz?x=1 HTTP/1.0\r\n\r\n", 200),
+        ("GET /elsewhere HTTP/1.1\r\n\r\n", 404),
+        (UPGRADE.replace("GET", "POST"), 405),
+        (UPGRADE.replace("HTTP/1.1", "HTTP/1.0"), 505),
+        (UPGRADE.replace("HTTP/1.1", "HTTP/2.0"), 400),
+        (without("upgrade:"), 426),
+        (without("connection:"), 426),
+        (without("sec-websocket-key:"), 400),
+        (without("sec-websocket-version:"), 426),
+        (without("sec-websocket-protocol:"), 400),
+        (UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZQ=="), 400),
+        (UPGRADE.replace("Version: 13", "Version: 8"), 426),
+        (UPGRADE.replace("==", "=x"), 400),
+        (UPGRADE.replace("Host: x", "Content-Length: 5"), 400),
+        (UPGRADE.replace("Host: x", "Transfer-Encoding: chunked"), 400),
+        (UPGRADE.replace("Host: x", "Host : x"), 400),
+        (UPGRADE.replace("Host: x", "Host\x00: x"), 400),
+        (UPGRADE.replace("Host: x", "Host: \x01"), 400),
+        (UPGRADE.replace("Host: x\r\n", "no colon\r\n"), 400),
+        ("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
+        ("\r\n\r\n", 400),
+        (UPGRADE.replace("Host: x", "X: " + "x" * 20_000), 431),
+        ("x" * 20_000, 431),
+    ],
+    ids=lambda value: str(value)[:20] if isinstance(value, str) else None,
+)
+async def test_what_is_no_upgrade(gateway: Gateway, request_: str, status: int) -> None:
+    """Each is answered with its status, and the connection is closed."""
+    said = await answer(gateway.port, request_)
+    assert said.startswith(f"HTTP/1.1 {status} ")
+    assert "\r\nConnection: close\r\n" in said
+
+
+async def test_head_has_no_body(gateway: Gateway) -> None:
+    """HEAD is answered as GET would be, but for the body."""
+    said = await answer(gateway.port, "HEAD /healthz HTTP/1.1\r\n\r\n")
+    assert said.startswith("HTTP/1.1 200 ")
+    assert "\r\nContent-Length: 2\r\n" in said
+    assert said.endswith("\r\n\r\n")
+
+
+async def test_upgrade_in_pieces_and_with_what_follows(gateway: Gateway) -> None:
+    """How TCP cuts the bytes makes no difference."""
+    frame = Frame(Opcode.TEXT, HELLO).serialize(mask=True)
+    for piece in (1, 7, 10_000):
+        async with raw(gateway.port) as (reader, writer):
+            data = UPGRADE.encode() + frame
+            for start in range(0, len(data), piece):
+                writer.write(data[start : start + piece])
+                await writer.drain()
+                await asyncio.sleep(0)
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert b" 101 " in head
+            # RFC 6455's own example of a key and its answer.
+            assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in head
+            assert b'"challenge"' in await reader.readuntil(b"}")
+
+
+async def test_message_in_parts(gateway: Gateway) -> None:
+    """A message may come in several frames, with a ping between them."""
+    async with Client(gateway.port) as client:
+        parts = [HELLO[:10], HELLO[10:11], b"", HELLO[11:]]
+        protocol = client.socket.protocol
+        protocol.send_text(parts[0], fin=False)
+        protocol.send_ping(b"between")
+        protocol.send_continuation(parts[1], fin=False)
+        protocol.send_continuation(parts[2], fin=False)
+        protocol.send_continuation(parts[3], fin=True)
+        for data in protocol.data_to_send():
+            client.socket.transport.write(data)
+        await client.expect(messages.Challenge)
+
+
+@pytest.mark.parametrize("kind", ["ping", "part"])
+async def test_floods_of_frames_that_are_no_messages(kind: str) -> None:
+    """Pings and endless parts of a message are counted, too."""
+    limits = Limits(message_burst=20, messages_per_s=0.001)
+    async with Gateway(limits=limits) as gateway, Client(gateway.port) as client:
+        protocol = client.socket.protocol
+        if kind == "part":
+            protocol.send_text(b"", fin=False)
+        for _ in range(30):
+            if kind == "ping":
+                protocol.send_ping(b"")
+            else:
+                protocol.send_continuation(b"", fin=False)
+        for data in protocol.data_to_send():
+            client.socket.transport.write(data)
+        assert await client.closed() == 1008
+
+
+async def test_messages_at_once_are_worked_on_in_order(gateway: Gateway, user: User) -> None:
+    """More than may wait: nothing is lost or swapped, and the client is read again."""
+    async with Client(gateway.port) as client:
+        await client.log_in(user.username, P1)
+        for number in range(3 * MAX_WAITING):
+            await client.send(messages.Notice(warning="shown", days_left=number))
+        scram, challenge = await client.begin(user.username, P1)
+        await client.prove(scram, challenge)
+        await client.expect(messages.Welcome)
+        [connection] = gateway._services.registry.waiting(user.pk)
+        assert connection.presence is not None
+    row = await in_thread(lambda: Device.objects.get(device_id=client.device.id))
+    assert row.warned_days_left == 3 * MAX_WAITING - 1
+
+
+async def test_slow_reader_is_cut_off(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who sends and does not read fills no memory of ours, and holds up nobody."""
+    monkeypatch.setattr(transport, "UNREAD_BYTES", 1024)
+    flood = Frame(Opcode.PING, b"x" * 125).serialize(mask=True) * 500
+
+    def send_for_ever(port: int) -> None:
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as slow:
+            slow.sendall(UPGRADE.encode())
+            while True:
+                slow.sendall(flood)
+
+    limits = Limits(message_burst=10**9)
+    async with Gateway(limits=limits) as gateway, Client(gateway.port) as other:
+        with pytest.raises(ConnectionError):
+            await asyncio.to_thread(send_for_ever, gateway.port)
+        await other.begin("nobody", P1)
+
+
+@pytest.mark.parametrize("sent", [b"", UPGRADE[:40].encode()])
+async def test_who_does_not_upgrade_is_cut_off(
+    database: None, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    """Neither silence nor a request that never ends holds a connection."""
+    monkeypatch.setattr(transport, "OPEN_SECONDS", 0)
+    async with Gateway() as gateway, raw(gateway.port) as (reader, writer):
+        writer.write(sent)
+        with contextlib.suppress(ConnectionError):
+            assert await reader.read() == b""
+
+
+async def test_silent_connections_from_one_address(database: None) -> None:
+    """Above the limit the next one is cut off at once; a proxy's are not, and room comes back."""
+    limits = Limits(unproven_per_address=3)
+    trusting = Gateway(limits=limits, trusted_proxies=[ip_network("127.0.0.0/8")])
+    for gateway, is_full in ((Gateway(limits=limits), True), (trusting, False)):
+        async with gateway, contextlib.AsyncExitStack() as stack:
+            silent = [await stack.enter_async_context(raw(gateway.port)) for _ in range(3)]
+
+            async def all_are_seen(gateway: Gateway = gateway) -> bool:
+                return len(gateway._listener.wires) == 3
+
+            await eventually(all_are_seen)
+            if is_full:
+                with pytest.raises((ConnectionError, EOFError)):
+                    await answer(gateway.port, "GET /healthz HTTP/1.1\r\n\r\n")
+                silent[0][1].close()
+
+                async def there_is_room(gateway: Gateway = gateway) -> bool:
+                    return len(gateway._listener.wires) == 2
+
+                await eventually(there_is_room)
+            said = await answer(gateway.port, "GET /healthz HTTP/1.1\r\n\r\n")
+            assert said.startswith("HTTP/1.1 200 ")
+
+
+async def test_keepalive(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A silent client is pinged and stays as long as it answers; one that is heard of is not
+    pinged; one that does not answer is cut off."""
+    monkeypatch.setattr(transport, "PING_SECONDS", 0)
+    monkeypatch.setattr(transport, "PONG_SECONDS", 0.1)
+    monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.02)
+    async with Gateway() as gateway, Client(gateway.port, ping_interval=None) as client:
+        seen: asyncio.Queue[Opcode] = asyncio.Queue()
+        receive, is_deaf = client.socket.protocol.recv_frame, False
+
+        def look(frame: Frame) -> None:
+            seen.put_nowait(frame.opcode)
+            if not is_deaf:
+                receive(frame)
+
+        monkeypatch.setattr(client.socket.protocol, "recv_frame", look)
+        await client.log_in(user.username, P1)
+        async with asyncio.timeout(DEADLINE_S):
+            assert [await seen.get() for _ in range(5)][2:] == [Opcode.PING] * 3
+            monkeypatch.setattr(transport, "PING_SECONDS", 0.5)
+            await client.log_in(user.username, P1)
+            while not seen.empty():
+                seen.get_nowait()
+            for _ in range(20):  # a second, in which it is silent for 0.5 s never
+                await (await client.socket.ping())
+                await asyncio.sleep(0.05)
+            assert {seen.get_nowait() for _ in range(seen.qsize())} == {Opcode.PONG}
+            is_deaf = True
+            with pytest.raises(ConnectionClosed):
+                await client.socket.recv()
+        assert client.socket.close_code == 1006
+
+
+async def come_and_go(port: int, number: int, tls: ssl.SSLContext | None) -> None:
+    """Some say hello, some goodbye, some nonsense, and some just leave."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+    writer.write(UPGRADE.encode())
+    await reader.readuntil(b"\r\n\r\n")
+    if number % 2:
+        writer.write(Frame(Opcode.TEXT, HELLO).serialize(mask=True))
+        await reader.readuntil(b"}")
+    if number % 3 == 0:
+        writer.write(Frame(Opcode.CLOSE, b"").serialize(mask=True))
+    elif number % 3 == 1:
+        writer.write(b"no frame")
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def left_by_a_crowd(gateway: Gateway, tls: ssl.SSLContext | None, size: int) -> set[str]:
+    """Which kinds of our objects only the garbage collector would get rid of."""
+
+    async def crowd(size: int) -> None:
+        for start in range(0, size, 50):
+            numbers = range(start, start + 50)
+            await asyncio.gather(*(come_and_go(gateway.port, each, tls) for each in numbers))
+
+        async def alone() -> bool:
+            return not gateway._listener.wires
+
+        await eventually(alone)
+
+    await crowd(50)
+    gc.collect()
+    gc.disable()
+    try:
+        before = ours()
+        await crowd(size)
+        return set(ours() - before)
+    finally:
+        gc.enable()
+
+
+def ours() -> Counter[str]:
+    """How many objects there are of each kind, whether somebody needs them or not."""
+    kinds = (f"{type(each).__module__}.{type(each).__name__}" for each in gc.get_objects())
+    return Counter(kind for kind in kinds if kind.startswith(("server.", "websockets.")))
+
+
+async def test_nothing_is_left_for_the_garbage_collector(gateway: Gateway) -> None:
+    """Connections come and go without a reference cycle: they are gone without a collection."""
+    assert await left_by_a_crowd(gateway, None, 500) == set()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_on_the_loop_that_serves(user: User, tmp_path: Path, *, encrypted: bool) -> None:
+    """As the server runs it: logins, an answered ping, and nothing left by those who are gone."""
+    offered, trusted = certificate(tmp_path) if encrypted else (None, None)
+
+    async def work() -> None:
+        assert type(asyncio.get_running_loop()).__module__.startswith("uvloop")
+        extra: dict[str, Any] = {"ssl": trusted} if trusted else {}
+        scheme = "wss" if trusted else "ws"
+        async with Gateway(tls=offered, sweep_interval_s=3600) as gateway:
+            async with Client(gateway.port, scheme=scheme, **extra) as client:
+                await client.log_in(user.username, P1)
+                await (await client.socket.ping())
+                assert await client.try_log_in(user.username, "wrong") == messages.Rejected(
+                    reason="credentials"
+                )
+            assert await left_by_a_crowd(gateway, trusted, 100) == set()
+            staying = await Client(gateway.port, scheme=scheme, **extra).__aenter__()
+            await staying.log_in(user.username, P1)
+        assert (await staying.expect(messages.Bye)).reason == "shutting_down"
+        assert await staying.closed() == 1001
+        await staying.__aexit__(None, None, None)
+
+    with asyncio.Runner(loop_factory=loop.new_loop) as runner:
+        runner.run(work())

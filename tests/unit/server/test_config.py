@@ -1,0 +1,118 @@
+"""Settings of the server: where they come from, and what a wrong one says."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from server.cluster.database import parameters
+from server.config import ConfigError, load
+
+
+def test_defaults(tmp_path: Path) -> None:
+    """Without any setting the server is for this machine only."""
+    config = load({})
+    assert (config.host, config.port, config.gateway_port) == ("127.0.0.1", 8080, 8081)
+    assert config.console_url == "http://127.0.0.1:8080"
+    assert not config.is_https
+    assert config.database_path == config.data_dir / "coconowork.sqlite3"
+    assert config.secret_key_path.parent == config.data_dir
+
+
+def test_order(tmp_path: Path) -> None:
+    """Command line before environment before file before default."""
+    file = tmp_path / "server.toml"
+    file.write_text('port = 1\ngateway_port = 2\ntrusted_proxies = ["10.0.0.0/8"]\nlanguage = "en"')
+    config = load(
+        {
+            "COCONOWORK_SERVER_CONFIG": str(file),
+            "COCONOWORK_SERVER_PORT": "3",
+            "COCONOWORK_SERVER_GATEWAY_PORT": "4",
+            "PATH": "/bin",
+        },
+        gateway_port="5",
+        host=None,
+    )
+    assert (config.port, config.gateway_port, config.host) == (3, 5, "127.0.0.1")
+    assert config.trusted_proxies == (ip_network("10.0.0.0/8"),)
+    assert config.language == "en"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("PORT", "x", "0 to 65535"),
+        ("PORT", "65536", "0 to 65535"),
+        ("CONNECTIONS_PER_ADDRESS", "9", "10 to 1000000"),
+        ("LANGUAGE", "fr", "ja or en"),
+        ("TIME_ZONE", "Tokyo", "Asia/Tokyo"),
+        ("PUBLIC_URL", "http://console.example", "https://"),
+        ("PUBLIC_URL", "https://console.example/path", "without a path"),
+        ("PUBLIC_URL", "https://user:secret@console.example", "without a path"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8", "10.0.0.0/8"),
+        ("MIN_CLIENT_VERSION", "new", "1.2"),
+        ("LOG_LEVEL", "verbose", "debug, info"),
+        ("DATABASE", "postgresql://user:secret@host/db", "passfile"),
+        ("DATABASE", "postgres://host/db?password=secret", "passfile"),
+        ("DATABASE", "postgresql://host/db?sslpassword=secret", "passfile"),
+        ("DATABASE", "postgresql://user:secret@host/db?no=option", "postgresql://user@host/name"),
+        ("DATABASE", "postgresql://user:secret%@host/db", "postgresql://user@host/name"),
+        ("DATABASE", "postgresql://host", "postgresql://user@host/name"),
+        ("DATABASE", "mysql://user:secret@host/db", "SQLite"),
+        ("ROLE", "neither", "both, gateway or console"),
+        ("METRICS", "9100", "127.0.0.1:9100"),
+        ("METRICS", "127.0.0.1", "127.0.0.1:9100"),
+        ("HOST", "", "an address"),
+        ("GATEWAY_NAME", "x" * 65, "64"),
+        ("DATA_DIR", "", "a folder"),
+    ],
+)
+def test_bad_value(name: str, value: str, allowed: str) -> None:
+    """The error names the variable and what is allowed, and does not repeat the value."""
+    with pytest.raises(ConfigError) as caught:
+        load({"COCONOWORK_SERVER_" + name: value})
+    text = str(caught.value)
+    assert text.startswith("COCONOWORK_SERVER_" + name)
+    assert allowed in text
+    assert "secret" not in text
+
+
+def test_postgresql() -> None:
+    """The address is taken apart as libpq does, and goes before our defaults."""
+    url = "postgresql://coco@db.example:5433/work?sslmode=verify-full&connect_timeout=9"
+    config = load({"COCONOWORK_SERVER_DATABASE": url})
+    assert config.is_postgresql
+    assert config.secret_key_path == config.data_dir / "secret_key"
+    found = parameters(config)
+    assert (found["user"], found["host"], found["port"]) == ("coco", "db.example", "5433")
+    assert (found["dbname"], found["sslmode"]) == ("work", "verify-full")
+    assert (found["connect_timeout"], found["keepalives_idle"]) == ("9", "10")
+
+
+def test_unknown_key(tmp_path: Path) -> None:
+    """A misspelt key is no silent default, in the environment or the file."""
+    with pytest.raises(ConfigError, match="COCONOWORK_SERVER_PROT: no such setting"):
+        load({"COCONOWORK_SERVER_PROT": "1"})
+    file = tmp_path / "server.toml"
+    file.write_text("prot = 1")
+    with pytest.raises(ConfigError, match=r"server\.toml: prot: no such setting.*gateway_port"):
+        load({"COCONOWORK_SERVER_CONFIG": str(file)})
+
+
+@pytest.mark.parametrize(
+    "content", [b"port =", b"\xff", b"port = true", b'port = "x"', b"port=1.5"]
+)
+def test_bad_file(tmp_path: Path, content: bytes) -> None:
+    """The error names the file."""
+    file = tmp_path / "server.toml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"server\.toml"):
+        load({"COCONOWORK_SERVER_CONFIG": str(file)})
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    """A file that was asked for must be there."""
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load({"COCONOWORK_SERVER_CONFIG": str(tmp_path / "none.toml")})

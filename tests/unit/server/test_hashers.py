@@ -1,0 +1,200 @@
+"""SCRAM verifiers: against the RFC's own example, and as Django uses them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.hashers import check_password, make_password
+from hypothesis import given
+from hypothesis import strategies as st
+from scramp import ScramClient, ScramMechanism
+
+from protocol.scram import Verifier, derive_keys
+from server import clock
+from server.console import hashers, models, passwords
+from server.console.hashers import (
+    ScramSha256Hasher,
+    UnusablePassword,
+    format_verifier,
+    hash_password,
+    parse_verifier,
+    prepare,
+)
+from server.console.models import User
+from tests.support.server_fixtures import P1, P2
+
+RFC_SALT = b64decode("W22ZaJ0SNY7soEsUEjb6gQ==")
+
+
+def test_rfc_7677_example() -> None:
+    """The verifier of the RFC's user accepts the RFC's proof and gives its server signature."""
+    verifier = parse_verifier(
+        format_verifier(hash_password("pencil", salt=RFC_SALT, iterations=4096))
+    )
+    server = ScramMechanism("SCRAM-SHA-256").make_server(
+        lambda _: (verifier.salt, verifier.stored_key, verifier.server_key, verifier.iterations),
+        s_nonce="%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0",
+    )
+    server.set_client_first("n,,n=user,r=rOprNGfwEbeRWgbNEkqO")
+    assert server.get_server_first() == (
+        "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+    )
+    server.set_client_final(
+        "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+        "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+    )
+    assert server.get_server_final() == "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+
+
+@given(
+    st.builds(
+        Verifier,
+        st.integers(min_value=4096, max_value=10_000_000),
+        st.binary(min_size=12, max_size=32),
+        st.binary(min_size=32, max_size=32),
+        st.binary(min_size=32, max_size=32),
+    )
+)
+def test_format_and_parse(verifier: Verifier) -> None:
+    """What is written is read back, and fits the column."""
+    text = format_verifier(verifier)
+    assert parse_verifier(text) == verifier
+    assert len(text) <= 256
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "scram_sha256$600000$AAAA$AAAA", "pbkdf2_sha256$1$a$b$c", "scram_sha256$x$AA==$AA==$AA=="],
+)
+def test_parse_refuses(text: str) -> None:
+    """Nothing else is taken for a verifier."""
+    with pytest.raises(ValueError):  # noqa: PT011 - binascii's as well
+        parse_verifier(text)
+
+
+def test_django_hashes_and_checks() -> None:
+    """Through Django's own front door; the count is at least what clients insist on."""
+    encoded = make_password(P1)
+    assert encoded.startswith("scram_sha256$600000$")
+    assert check_password(P1, encoded)
+    assert not check_password(P2, encoded)
+    assert P1 not in str(ScramSha256Hasher().safe_summary(encoded))
+    assert P1 not in repr(parse_verifier(encoded))
+    assert encoded.split("$")[3] not in repr(parse_verifier(encoded))
+
+
+def test_client_and_console_prepare_alike() -> None:
+    """Full-width and half-width are one password, as SASLprep has it on either side."""
+    encoded = make_password("Passw0rd")
+    assert check_password("Ｐａｓｓｗ０ｒｄ", encoded)
+    assert ScramClient(["SCRAM-SHA-256"], "u", "Ｐａｓｓｗ０ｒｄ").password.password == "Passw0rd"
+
+
+@pytest.mark.parametrize("password", ["", "\u00ad", "a\x00b", "\ud800", "\u0627a", "x" * 1025])
+def test_unusable_passwords(password: str, user: User) -> None:
+    """What no client could send is refused when it is set, and is merely wrong when it is tried."""
+    with pytest.raises(UnusablePassword):
+        prepare(password)
+    with pytest.raises(UnusablePassword):
+        passwords.set_initial(User(), password, must_change=False)
+    with pytest.raises(UnusablePassword):
+        passwords.change_own(user, new_password=password, push_to=[], address=None)
+    assert passwords.matches_known(user, password) is None
+    assert not user.check_password(password)
+
+
+def test_odd_password_tells_nobody_who_exists(user: User) -> None:
+    """A password that SASLprep prohibits is refused alike for known and unknown users."""
+    for name in (user.username, "nobody-here"):
+        assert ModelBackend().authenticate(None, username=name, password="a\x00b") is None
+
+
+@pytest.fixture
+def more_rounds() -> Iterator[int]:
+    """As if a later version asked for more rounds."""
+    rounds = hashers.ITERATIONS + 1000
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hashers, "ITERATIONS", rounds)
+        patch.setattr(models, "ITERATIONS", rounds)
+        patch.setattr(ScramSha256Hasher, "iterations", rounds)
+        yield rounds
+
+
+def test_rounds_are_raised_when_nothing_old_is_valid(user: User, more_rounds: int) -> None:
+    """The next right password on the console makes the verifier anew; it stays the password."""
+    before = parse_verifier(user.password)
+    since = user.password_changed_at
+    assert not user.check_password(P2)
+    assert parse_verifier(User.objects.get(pk=user.pk).password) == before
+    assert user.check_password(P1)
+    row = User.objects.get(pk=user.pk)
+    after = parse_verifier(row.password)
+    assert after.iterations == more_rounds
+    assert after.salt != before.salt
+    assert row.password == user.password
+    assert row.password_changed_at == since
+    assert row.check_password(P1)
+
+
+def test_rounds_stay_while_an_old_password_is_valid(user: User, more_rounds: int) -> None:
+    """All verifiers of a user share salt and count, so that one proof fits them all."""
+    before = parse_verifier(user.password)
+    passwords.change_own(user, new_password=P2, push_to=[], address=None)
+    assert user.check_password(P2)
+    row = User.objects.get(pk=user.pk)
+    assert parse_verifier(row.password).shares_salt(before)
+    clock.move(passwords.GRACE)
+    assert row.check_password(P2)
+    assert parse_verifier(User.objects.get(pk=user.pk).password).iterations == more_rounds
+    assert row.retired_passwords.count() == 0
+
+
+def test_raising_the_rounds_does_not_undo_a_change(user: User, more_rounds: int) -> None:
+    """A check that began before a change must not put the password before it back."""
+    stale = User.objects.get(pk=user.pk)
+    passwords.change_own(user, new_password=P2, push_to=[], address=None)
+    clock.move(passwords.GRACE)
+    assert stale.check_password(P1)
+    assert User.objects.get(pk=user.pk).password == user.password
+
+
+def test_user_names_are_prepared(make_user: Callable[..., User]) -> None:
+    """The name as typed finds the user, in half width or full."""
+    user = make_user()
+    wide = "".join(chr(ord(character) + 0xFEE0) for character in user.username)
+    assert User.objects.get_by_natural_key(wide) == user
+
+
+def test_no_more_hash_at_once_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thirty administrators who press the button together leave the gateway its processor."""
+    lock = threading.Lock()
+    busy = most = 0
+    make = derive_keys
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+        try:
+            return make(*arguments, **more)
+        finally:
+            with lock:
+                busy -= 1
+
+    monkeypatch.setattr("server.console.hashers.derive_keys", counted)
+    count = 4 * (os.cpu_count() or 1)
+    with ThreadPoolExecutor(count) as pool:
+        tried = (f"Passw0rd-{number}" for number in range(count))
+        made = list(
+            pool.map(lambda each: hash_password(each, salt=RFC_SALT, iterations=50_000), tried)
+        )
+    assert len({verifier.stored_key for verifier in made}) == count
+    assert most <= (os.cpu_count() or 1)

@@ -1,0 +1,138 @@
+"""A gateway's place among others, in this process, on whichever database the tests run on."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+from django.db.models import F
+from django.db.models.functions import Now
+
+from protocol import messages
+from server.cluster import heartbeat as nodes
+from server.console.models import DEAD_AFTER, Device, Gateway, User
+from server.gateway.server import Gateway as Running
+from tests.support.gateway_client import Client
+from tests.support.server_fixtures import P1, eventually, in_thread
+
+
+def age(name: str) -> None:
+    """As if it had not been heard of for too long."""
+    Gateway.objects.filter(name=name).update(
+        seen_at=F("seen_at") - DEAD_AFTER - timedelta(seconds=1)
+    )
+
+
+def row(client: Client) -> Device:
+    return Device.objects.with_presence().get(device_id=client.device.id)
+
+
+async def test_presence_counts_on_live_gateways_only(gateway: Running, user: User) -> None:
+    """Pages, and the choice of whom to push to, go by the heartbeat; a beat brings it back."""
+    async with Client(gateway.port) as client:
+        await client.log_in(user.username, P1)
+        assert (await in_thread(lambda: row(client))).is_waiting
+        await in_thread(lambda: age("gateway"))
+        assert not (await in_thread(lambda: row(client))).is_waiting
+        assert not await in_thread(lambda: Device.objects.waiting().filter(user=user).exists())
+        await gateway._membership.beat()
+        assert (await in_thread(lambda: row(client))).is_waiting
+
+
+async def test_dead_gateway_is_removed_by_another(
+    gateway: Running, user: User, make_device: Callable[..., Device]
+) -> None:
+    """Its row goes, and nobody waits there any more: but only once the one that removes it has
+    itself been steady for as long, since after an outage of the database all are late."""
+    dead = await in_thread(
+        lambda: Gateway.objects.create(name="dead", started_at=Now(), seen_at=Now())
+    )
+    device = await in_thread(lambda: make_device(user, gateway="dead"))
+    await in_thread(lambda: age(dead.name))
+    await gateway._membership.beat()
+    assert await in_thread(lambda: Gateway.objects.filter(name="dead").exists())
+    gateway._membership._steady_since -= DEAD_AFTER.total_seconds()
+    await gateway._membership.beat()
+    assert not await in_thread(lambda: Gateway.objects.filter(name="dead").exists())
+    await in_thread(device.refresh_from_db)
+    assert (device.waiting_since, device.gateway) == (None, "")
+
+
+async def test_gateway_that_was_taken_for_dead(gateway: Running, user: User) -> None:
+    """It comes back by itself, and those who wait there count as waiting again."""
+    async with Client(gateway.port) as client:
+        await client.log_in(user.username, P1)
+        since = (await in_thread(lambda: row(client))).waiting_since
+
+        def declare_dead() -> None:
+            age("gateway")
+            nodes._remove_dead()
+
+        await in_thread(declare_dead)
+        assert (await in_thread(lambda: row(client))).waiting_since is None
+        await gateway._membership.beat()
+
+        async def waits() -> bool:
+            return (await in_thread(lambda: row(client))).is_waiting
+
+        assert await eventually(waits)
+        assert (await in_thread(lambda: row(client))).waiting_since == since
+
+    async def away() -> bool:
+        return not await waits()
+
+    assert await eventually(away)
+
+
+async def test_moved_while_nobody_looked(gateway: Running, user: User) -> None:
+    """A device whose row names another gateway, when that is noticed, has moved there."""
+    async with Client(gateway.port) as client:
+        await client.log_in(user.username, P1)
+        await in_thread(lambda: Device.objects.filter(user=user).update(gateway="elsewhere"))
+        gateway._services.updates.wake(None)
+        assert await client.expect(messages.Bye) == messages.Bye(reason="superseded")
+        assert await client.closed() == 1000
+    assert (await in_thread(lambda: row(client))).gateway == "elsewhere"
+
+
+async def test_restart_under_the_same_name(user: User, make_device: Callable[..., Device]) -> None:
+    """Who waited before a crash does not wait after the restart."""
+    device = await in_thread(lambda: make_device(user, gateway="north"))
+    async with Running(name="north", sweep_interval_s=3600):
+        await in_thread(device.refresh_from_db)
+        assert device.waiting_since is None
+    assert not await in_thread(lambda: Gateway.objects.filter(name="north").exists())
+
+
+async def test_two_of_one_name(gateway: Running, caplog: pytest.LogCaptureFixture) -> None:
+    """That is a mistake of the operator's, which the log names."""
+    async with Running(name="gateway", sweep_interval_s=3600):
+        await gateway._membership.beat()
+    assert "another gateway is called gateway as well" in caplog.text
+
+
+async def test_ready(gateway: Running) -> None:
+    """A gateway that has not reached the database for a while wants no new clients."""
+
+    def ask() -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
+        with closing(connection):
+            connection.request("GET", "/readyz")
+            return connection.getresponse().status
+
+    assert await asyncio.to_thread(ask) == 200
+    gateway._membership._beaten_at -= nodes.READY_SECONDS
+    assert await asyncio.to_thread(ask) == 503
+    await gateway._membership.beat()
+    assert await asyncio.to_thread(ask) == 200
+
+
+def test_default_name() -> None:
+    """Differs by host and port; without a port, from start to start. Fits into its column."""
+    assert nodes.default_name(8081).endswith(":8081")
+    assert nodes.default_name(0) != nodes.default_name(0)
+    assert len(nodes.default_name(65_535)) <= 64

@@ -1,0 +1,338 @@
+"""The rules of a change, on a real database file."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError, connection, transaction
+
+from server import clock, config
+from server.cluster import bus
+from server.cluster.database import parameters
+from server.console import audit, passwords
+from server.console.hashers import parse_verifier
+from server.console.models import (
+    Account,
+    AuditEvent,
+    Device,
+    PasswordChange,
+    PendingChange,
+    User,
+)
+from server.console.passwords import ConcurrentChange, ReusedPassword
+from tests.support.server_fixtures import P1, P2, P3
+
+
+def own(user: User, new_password: str, *push_to: Device) -> PasswordChange:
+    return passwords.change_own(
+        user, new_password=new_password, push_to=push_to, address="192.0.2.7"
+    )
+
+
+class Wakes:
+    """`heard()`: whom gateways were woken for since the start of the test."""
+
+    def __init__(self) -> None:
+        self._heard: list[int] = []
+        self._session: psycopg.Connection[Any] | None = None
+        if config.current().is_postgresql:
+            found: dict[str, Any] = parameters(config.current())
+            self._session = psycopg.connect(**found, autocommit=True)
+            self._session.execute(f"LISTEN {bus.CHANNEL}")
+        else:
+            bus._local._listeners.append(self._heard.append)
+
+    def heard(self) -> list[int]:
+        if self._session is not None:
+            # Wake-ups come in the order of the commits; after this one there are no more.
+            self._session.execute(f"NOTIFY {bus.CHANNEL}, 'last'")
+            for wake_up in self._session.notifies():
+                if wake_up.payload == "last":
+                    break
+                self._heard.append(int(wake_up.payload))
+        return self._heard
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+        else:
+            bus._local._listeners.remove(self._heard.append)
+
+
+@pytest.fixture
+def wakes(database: None) -> Iterator[Wakes]:
+    listening = Wakes()
+    yield listening
+    listening.close()
+
+
+def test_own_change(user: User, wakes: Wakes) -> None:
+    """The current password is retired for 30 days; the new one is current, here and in the row."""
+    since = user.password_changed_at
+    before = user.password
+    user.must_change_password = True
+    user.save()
+    made = own(user, P2)
+    row = User.objects.get(pk=user.pk)
+    assert row.check_password(P2)
+    assert not row.check_password(P1)
+    assert (row.password, row.must_change_password) == (user.password, False)
+    [retired] = row.retired_passwords.all()
+    assert (retired.verifier, retired.since) == (before, since)
+    assert retired.valid_until == made.old_valid_until == retired.retired_at + timedelta(days=30)
+    assert parse_verifier(before).shares_salt(parse_verifier(row.password))
+    assert (made.kind, made.changed_by) == ("own", user)
+    assert wakes.heard() == [user.pk]
+    assert passwords.old_valid_until(row) == made.old_valid_until
+    clock.move(timedelta(days=30))
+    assert passwords.old_valid_until(row) is None
+
+
+def test_push_only_where_it_may_go(
+    user: User, make_user: Callable[..., User], make_device: Callable[..., Device]
+) -> None:
+    """Of the chosen devices, those that are the user's own, wait, and are not blocked."""
+    waits = make_device(user)
+    away = make_device(user, waiting=False)
+    blocked = make_device(user, blocked_at=clock.now())
+    strange = make_device(make_user())
+    not_chosen = make_device(user)
+    made = own(user, P2, waits, away, blocked, strange)
+    assert [each.device for each in made.deliveries.all()] == [waits]
+    assert not_chosen.deliveries.count() == 0
+    for device in (waits, away, not_chosen):
+        device.refresh_from_db()
+        assert device.login_password == "old"
+        assert device.login_valid_until == made.old_valid_until
+
+
+def test_device_keeps_the_end_of_its_own_password(
+    user: User, make_device: Callable[..., Device]
+) -> None:
+    """A later change does not lengthen what a device has been left with."""
+    device = make_device(user)
+    first = own(user, P2)
+    clock.move(timedelta(days=5))
+    own(user, P3)
+    device.refresh_from_db()
+    assert device.login_valid_until == first.old_valid_until
+
+
+def test_later_change_voids_the_earlier_push(
+    user: User, make_device: Callable[..., Device]
+) -> None:
+    """Only the newest password is ever on its way."""
+    device = make_device(user)
+    first = own(user, P2, device)
+    own(user, P3)
+    pending = PendingChange.objects.get(change=first)
+    assert (pending.outcome, pending.sealed) == ("superseded", "")
+    assert pending.outcome_at is not None
+
+
+@pytest.mark.parametrize("again", [P1, P2])
+def test_no_reuse(user: User, again: str) -> None:
+    """Neither the current password nor a still valid old one can be set; an ended one can."""
+    own(user, P2)
+    with pytest.raises(ReusedPassword):
+        own(user, again)
+    assert user.password_changes.count() == 1
+    if again == P1:
+        assert passwords.matches_known(user, P1) == "old"
+        clock.move(timedelta(days=31))
+        assert passwords.matches_known(user, P1) is None
+        own(user, P1)
+        assert user.check_password(P1)
+    else:
+        assert passwords.matches_known(user, P2) == "current"
+
+
+def test_two_browsers(user: User) -> None:
+    """Of two changes that began with the same password one loses, and leaves nothing behind."""
+    first, second = User.objects.get(pk=user.pk), User.objects.get(pk=user.pk)
+    own(first, P2)
+    with pytest.raises(ConcurrentChange):
+        own(second, P3)
+    assert user.password_changes.count() == 1
+    assert user.retired_passwords.count() == 1
+    assert AuditEvent.objects.filter(subject=user).count() == 1
+    assert not second.check_password(P3)
+    assert User.objects.get(pk=user.pk).check_password(P2)
+
+
+def test_changes_at_the_same_time(user: User) -> None:
+    """From several threads at once: one change is made, the others are told."""
+    barrier = threading.Barrier(4)
+    outcomes: list[str] = []
+
+    def attempt(number: int) -> None:
+        mine = User.objects.get(pk=user.pk)
+        barrier.wait()
+        try:
+            own(mine, f"Another-{number}")
+            outcomes.append("made")
+        except ConcurrentChange:
+            outcomes.append("lost")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=attempt, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["lost", "lost", "lost", "made"]
+    assert user.retired_passwords.count() == user.password_changes.count() == 1
+
+
+def test_nothing_half_done(
+    user: User,
+    make_device: Callable[..., Device],
+    monkeypatch: pytest.MonkeyPatch,
+    wakes: Wakes,
+) -> None:
+    """When the last step fails, no step was done and nobody was woken."""
+    device = make_device(user)
+
+    def fail(*arguments: object, **named: object) -> None:
+        raise DatabaseError
+
+    monkeypatch.setattr(audit, "record", fail)
+    before = user.password
+    with pytest.raises(DatabaseError):
+        own(user, P2, device)
+    assert user.password == User.objects.get(pk=user.pk).password == before
+    assert user.retired_passwords.count() == 0
+    assert device.deliveries.count() == 0
+    device.refresh_from_db()
+    assert device.login_password == "current"
+    assert wakes.heard() == []
+
+
+def test_wake_up_comes_after_the_commit(user: User, wakes: Wakes) -> None:
+    """Whoever is woken finds the change in the database."""
+    with transaction.atomic():
+        own(user, P2)
+        assert wakes.heard() == []
+    assert wakes.heard() == [user.pk]
+
+
+def test_forced(user: User, administrator: User, make_device: Callable[..., Device]) -> None:
+    """The administrator's change retires the old password alike, and pushes nothing."""
+    make_device(user)
+    made = passwords.force(
+        user, by=administrator, new_password=P2, must_change=True, address="192.0.2.8"
+    )
+    row = User.objects.get(pk=user.pk)
+    assert row.check_password(P2)
+    assert row.must_change_password
+    assert user.must_change_password
+    assert made.deliveries.count() == 0
+    assert (made.kind, made.changed_by) == ("forced", administrator)
+    assert passwords.old_valid_until(row) == made.old_valid_until
+    event = AuditEvent.objects.get(subject=user)
+    assert (event.action, event.actor, event.account) == (
+        "password.forced",
+        administrator,
+        user.account,
+    )
+
+
+def test_who_may_force(user: User, administrator: User, make_user: Callable[..., User]) -> None:
+    """Only an enabled administrator of the same account."""
+    elsewhere = Account.objects.create(name=f"other {user.pk}")
+    for by in (
+        make_user(),
+        make_user(role=User.Role.ADMINISTRATOR, account=elsewhere),
+        make_user(role=User.Role.ADMINISTRATOR, is_active=False),
+    ):
+        with pytest.raises(PermissionDenied):
+            passwords.force(user, by=by, new_password=P2, must_change=False, address=None)
+        with pytest.raises(PermissionDenied):
+            passwords.end_old_passwords(user, by=by, address=None)
+    assert User.objects.get(pk=user.pk).check_password(P1)
+
+
+def test_disabled_user_does_not_change(user: User) -> None:
+    """A session that outlived the user's disabling changes nothing."""
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    with pytest.raises(PermissionDenied):
+        own(user, P2)
+
+
+def test_first_password_retires_nothing(account: Account) -> None:
+    """A new user has one password and no old one, with a salt of its own."""
+    users = [User(account=account, username=f"new{n}-{account.pk}") for n in range(2)]
+    for user in users:
+        passwords.set_initial(user, P1, must_change=True)
+        user.save()
+        assert user.check_password(P1)
+        assert user.must_change_password
+        assert passwords.old_valid_until(user) is None
+    assert not parse_verifier(users[0].password).shares_salt(parse_verifier(users[1].password))
+
+
+def test_user_without_a_password(make_user: Callable[..., User]) -> None:
+    """One whose password was made unusable gets a first one; there is no old one to keep."""
+    user = make_user()
+    user.set_unusable_password()
+    user.save()
+    assert passwords.matches_known(user, P1) is None
+    own(user, P2)
+    assert user.check_password(P2)
+    assert user.retired_passwords.count() == 0
+
+
+def test_end_old_passwords(user: User, wakes: Wakes, make_device: Callable[..., Device]) -> None:
+    """All of them end now, with what was on its way; a second time there is nothing to end."""
+    device = make_device(user)
+    own(user, P2)
+    own(user, P3, device)
+    assert passwords.end_old_passwords(user, by=user, address=None) == 2
+    assert passwords.old_valid_until(user) is None
+    assert [each.outcome for each in device.deliveries.all()] == ["expired"]
+    device.refresh_from_db()
+    assert device.login_valid_until is not None
+    assert device.login_valid_until <= clock.now()
+    assert passwords.end_old_passwords(user, by=user, address=None) == 0
+    assert AuditEvent.objects.filter(subject=user, action="password.old_ended").count() == 1
+    assert user.pk in wakes.heard()
+
+
+def everything() -> bytes:
+    """What the database holds: SQLite's files, or all tables of PostgreSQL as text."""
+    tables = connection.introspection.table_names()
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT string_agg(query_to_xml(format('SELECT * FROM %%I', t), true, true, '')"
+                "::text, '') FROM unnest(%s::text[]) t",
+                [tables],
+            )
+            return str(cursor.fetchone()[0]).encode()
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    folder: Path = connection.settings_dict["NAME"].parent
+    return b"".join(path.read_bytes() for path in folder.glob("coconowork.sqlite3*"))
+
+
+def test_no_secret_in_rows(
+    user: User, administrator: User, make_device: Callable[..., Device]
+) -> None:
+    """The database, audit trail included, holds no password and no open box."""
+    own(user, P2, make_device(user))
+    passwords.force(user, by=administrator, new_password=P3, must_change=True, address=None)
+    events = AuditEvent.objects.filter(subject=user)
+    text = json.dumps([event.detail for event in events])
+    assert "PC-1" in text
+    content = everything()
+    assert user.username.encode() in content
+    for password in (P2, P3):
+        assert password.encode() not in content

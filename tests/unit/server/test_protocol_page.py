@@ -1,0 +1,148 @@
+"""docs/protocol.md against the code: its example, its limits, and every message and field."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from agent.core.credentials import open_push
+from agent.core.link import LOGIN_S, MAX_REFUSALS
+from protocol import messages
+from protocol.scram import ClientLogin
+from protocol.sealing import device_id, public_key
+from server.console.models import Device, User
+from server.gateway import server as gateway_server
+from server.gateway import transport
+from server.gateway.server import Gateway
+from server.gateway.session import Limits
+from tests.support.gateway_client import Client
+from tests.support.places import ROOT
+from tests.support.server_fixtures import P1, eventually, in_thread
+
+PAGE = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+EXAMPLES = [line.encode() for line in PAGE.splitlines() if line.startswith("{")]
+DEVICE_KEY = b64encode(bytes(range(32))).decode()
+
+
+def test_the_login_of_the_example() -> None:
+    """The client sends the page's bytes, and believes the page's server."""
+    hello, challenge, proof, welcome = EXAMPLES[:4]
+    first = messages.decode_from_client(hello)
+    assert isinstance(first, messages.Hello)
+    nonce = first.scram.partition(",r=")[2]
+    client = ClientLogin(user="user", password="Passw0rd!", nonce=nonce)
+    device = msgspec.structs.replace(
+        first.device, public_key=public_key(DEVICE_KEY), id=device_id(first.device.public_key)
+    )
+    assert messages.encode(messages.Hello(scram=client.first(), device=device)) == hello
+    second = messages.decode_from_server(challenge)
+    assert isinstance(second, messages.Challenge)
+    assert messages.encode(messages.Proof(scram=client.proof(second.scram))) == proof
+    last = messages.decode_from_server(welcome)
+    assert isinstance(last, messages.Welcome)
+    client.verify(last.scram)
+    assert last.password == "old"
+
+
+def test_the_push_of_the_example() -> None:
+    """The box opens, for the device of the example, to the text under it."""
+    message = messages.decode_from_server(EXAMPLES[4])
+    assert isinstance(message, messages.PasswordChanged)
+    salted = hashlib.pbkdf2_hmac("sha256", b"Passw0rd!", bytes(range(16)), 600_000)
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    signed = f"push,{message.change_id},{message.sealed}".encode()
+    assert message.signature == b64encode(hmac.digest(server_key, signed, "sha256")).decode()
+    pending = open_push(message, DEVICE_KEY)
+    sealed = messages.SealedPassword(
+        change_id=pending.change_id,
+        device_id=device_id(public_key(DEVICE_KEY)),
+        password=pending.password,
+    )
+    assert messages.encode(sealed) == EXAMPLES[5]
+
+
+STRUCTS = (
+    messages.Device,
+    messages.SealedPassword,
+    *get_args(messages.ClientMessage),
+    *get_args(messages.ServerMessage),
+)
+
+
+@pytest.mark.parametrize("struct", STRUCTS, ids=lambda struct: struct.__name__)
+def test_every_field_is_on_the_page(struct: type[msgspec.Struct]) -> None:
+    """A message, a field or a word that it may hold cannot be added without the page."""
+    info: Any = msgspec.inspect.type_info(struct)
+    words = [info.tag] if info.tag else []
+    for field in info.fields:
+        words.append(field.name)
+        literals = getattr(field.type, "types", (field.type,))
+        for each in literals:
+            words += getattr(each, "values", ())
+    assert [word for word in words if f"`{word}`" not in PAGE] == []
+
+
+def test_limits_are_as_on_the_page() -> None:
+    """Numbers that somebody else's client or server is built on."""
+    limits = Limits()
+    for text in (
+        f"**{messages.MAX_MESSAGE_BYTES:,} bytes**",
+        f"path `{messages.PATH}`, subprotocol `{messages.SUBPROTOCOL}`",
+        f"upgrade must be finished within {transport.OPEN_SECONDS} s",
+        f"within {limits.login_s:.0f} s of the upgrade",
+        f"more than {limits.message_burst} frames at once",
+        f"or {limits.messages_per_s} a second in the long run",
+        f"under {messages.MIN_ITERATIONS:,}",
+        f"over {messages.MAX_ITERATIONS:,}",
+        f"for which the client has {LOGIN_S:.0f} s",
+        f"for {transport.PING_SECONDS} s, and cuts",
+        f"for another {transport.PONG_SECONDS} s",
+        f"within {gateway_server.SWEEP_SECONDS} s of that moment",
+    ):
+        assert text in PAGE
+    assert MAX_REFUSALS == 3
+    assert re.search(r"after\s+the\s+third\s+`credentials`", PAGE)
+
+
+async def test_header_that_knows_of_channel_binding(gateway: Gateway, user: User) -> None:
+    """`y,,` logs in as `n,,` does, and is in `c=`: the page allows it."""
+    async with Client(gateway.port) as client:
+        bare = f"n={user.username},r=a-nonce-of-the-client"
+        await client.send(messages.Hello(scram=f"y,,{bare}", device=client.device))
+        server_first = (await client.expect(messages.Challenge)).scram
+        nonce, salt, count = (part[2:] for part in server_first.split(","))
+        salted = hashlib.pbkdf2_hmac("sha256", P1.encode(), b64decode(salt), int(count))
+        key = hmac.digest(salted, b"Client Key", "sha256")
+        without_proof = f"c=eSws,r={nonce}"
+        signature = hmac.digest(
+            hashlib.sha256(key).digest(),
+            f"{bare},{server_first},{without_proof}".encode(),
+            "sha256",
+        )
+        proof = b64encode(bytes(a ^ b for a, b in zip(key, signature, strict=True))).decode()
+        await client.send(messages.Proof(scram=f"{without_proof},p={proof}"))
+        assert (await client.expect(messages.Welcome)).password == "current"
+
+
+async def test_one_connection_passes_to_another_user(
+    gateway: Gateway, make_user: Callable[..., User]
+) -> None:
+    """A key under two names is two devices; the user who was replaced has no waiting PC left."""
+    first, second = await in_thread(make_user), await in_thread(make_user)
+    async with Client(gateway.port) as client:
+        await client.log_in(first.username, P1)
+        await client.log_in(second.username, P1)
+
+        async def waiting() -> dict[int, bool] | None:
+            rows = await in_thread(lambda: list(Device.objects.filter(user__in=[first, second])))
+            found = {row.user_id: row.waiting_since is not None for row in rows}
+            return found if found == {first.pk: False, second.pk: True} else None
+
+        assert await eventually(waiting)

@@ -1,0 +1,73 @@
+"""The page on running the server names what there is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+
+from prometheus_client.metrics import MetricWrapperBase
+
+from server import metrics
+from server.config import Config
+from server.console import http, lockout, middleware
+from server.gateway import listener, throttle, transport
+from server.gateway.session import Limits
+from tests.support.places import ROOT
+
+PAGE = (ROOT / "docs" / "server.md").read_text("utf-8")
+
+
+def test_every_setting_is_documented() -> None:
+    """A new key cannot be forgotten in the table."""
+    settings = PAGE.partition("## Settings")[2].partition("## ")[0]
+    for setting in fields(Config):
+        assert f"`{setting.name}`" in settings
+
+
+def test_limits_are_as_documented() -> None:
+    """A limit that is changed is changed on the page, too."""
+    for item in (throttle.PER_USER_AND_ADDRESS, throttle.PER_ADDRESS, throttle.PER_USER):
+        assert f"| {item.amount} in {item.get_expiry() // 60} minutes |" in PAGE
+    limits = Limits()
+    assert f"| {limits.per_address:,} and {limits.unproven_per_address} |" in PAGE
+    assert f"| {limits.message_burst} at once, {limits.messages_per_s} a second |" in PAGE
+
+
+def test_every_metric_is_documented() -> None:
+    """And no alert is about one that there is not."""
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    table, _, rules = page.partition("## Metrics")[2].partition("## ")[0].partition("groups:")
+    collectors = [each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)]
+    ours = [metric for each in collectors for metric in each.collect()]
+    for metric in ours:
+        name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+        assert re.search(rf"`{name}(\{{\w+\}})?`", table), name
+    series = {f"{each.name}{end}" for each in ours for end in ("", "_total", "_bucket", "_count")}
+    assert set(re.findall(r"coconowork_\w+", rules)) <= series
+
+
+def test_limits_of_the_console_are_as_documented() -> None:
+    """The same for the pages."""
+    limits = PAGE.partition("## Limits of the console")[2].partition("## ")[0]
+    assert f"| {http.PER_ADDRESS} | cut off |" in limits
+    assert f"| {http.HEAD_SECONDS:.0f} s | cut off |" in limits
+    assert f"| {http.BODY_SECONDS:.0f} s, {middleware.MAX_BODY_BYTES >> 20} MiB |" in limits
+    assert f"| {middleware.PAGE_SECONDS:.0f} s | 503 with `Retry-After` |" in limits
+    wrong = (lockout.LIMIT_USER_AND_ADDRESS, lockout.LIMIT_USER, lockout.LIMIT_ADDRESS)
+    minutes = lockout.WINDOW.total_seconds() // 60
+    assert f"| {wrong[0]}, {wrong[1]}, {wrong[2]} in {minutes:.0f} minutes | 429 |" in limits
+
+
+def test_what_a_load_from_outside_meets_is_as_documented() -> None:
+    """Whoever measures the server finds these limits, and not others."""
+    page = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
+    meets, limits = page.partition("## Measuring from outside")[2], Limits()
+    assert f"from the {limits.per_address:,}th client" in meets
+    assert f"from the {limits.unproven_per_address}th that has not logged in" in meets
+    assert f"the kernel keeps {listener.BACKLOG:,} of them" in meets
+    user, address = throttle.PER_USER_AND_ADDRESS, throttle.PER_ADDRESS
+    minutes = user.get_expiry() // 60
+    assert f"{user.amount} of one user, {address.amount} from one address, in {minutes}" in meets
+    assert f"{limits.message_burst} frames at once or {limits.messages_per_s} a second" in meets
+    ping, pong = transport.PING_SECONDS, transport.PONG_SECONDS
+    assert f"silent for {ping} s, and waits {pong} s" in meets
