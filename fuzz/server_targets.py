@@ -21,9 +21,9 @@ if not settings.configured:
     django.setup()
 
 from server import config
+from server.addresses import client_address
 from server.console import csvfiles, hashers
 from server.gateway import frames, login, upgrade
-from server.gateway.address import client_address
 
 SALT, KEY = "MDEyMzQ1Njc4OWFiY2RlZg==", "A" * 43 + "="
 _home = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm"))

@@ -19,10 +19,10 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from platformdirs import user_data_path
 
+from server.addresses import Network
 from server.cluster import database
 
 PREFIX = "COCONOWORK_SERVER_"
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ConfigError(Exception):

@@ -15,7 +15,7 @@ from typing import ClassVar
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from server.config import Network
+from server.addresses import Network
 
 HEAD_SECONDS = 20.0
 """From the connection, or the answer before, to the end of a request's head."""

@@ -17,10 +17,9 @@ from websockets.frames import CloseCode
 
 from protocol.messages import PATH, Bye
 from server import metrics
+from server.addresses import Network, client_address
 from server.cluster import bus
 from server.cluster.heartbeat import Membership
-from server.config import Network
-from server.gateway.address import client_address
 from server.gateway.connections import Connection, Presence, Registry
 from server.gateway.listener import Listener
 from server.gateway.session import Limits, Services, Session

@@ -1,0 +1,95 @@
+"""Decide which address a request comes from, and which address its limits are counted by.
+
+The gateway and the console ask these functions and no others, so that both see one client under one
+address: in the audit trail, in log lines, in every limit and in every lockout.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MAX_HOPS = 16
+"""Entries of `X-Forwarded-For` that are read, from the right. No installation has more proxies, and
+a stranger may send thousands of entries."""
+IPV6_PREFIX_BITS = 64
+"""One customer of an IPv6 provider chooses addresses from a whole /64."""
+
+_hop = re.compile(
+    r'"?(?:\[(?P<ipv6>[^\]]*)\](?::\d+)?|(?P<ipv4>[\d.]+)(?::\d+)?|(?P<bare>[^"]*))"?'
+)
+
+
+def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[Network]) -> str:
+    """Return the client's address: the nearest one that is no trusted proxy.
+
+    `peer` is the address at the other end of the socket. `forwarded_for` are the values of all
+    `X-Forwarded-For` headers in their order. Each proxy adds at the end the address that it was
+    connected from, so entries are read from the right, and only while the address that reported
+    them is trusted. Blank entries are skipped. An entry that is no address (`unknown`, `_hidden`,
+    garbage) ends the reading: the result is then the proxy that reported it.
+
+    An entry may have a port, brackets or quotes. An IPv4 address inside IPv6 becomes IPv4, and an
+    interface's scope is dropped. Raise ValueError when `peer` is no address.
+    """
+    address = _parse(peer)
+    if trusted and forwarded_for and is_trusted(address, trusted):
+        for hop in _nearest_first(forwarded_for):
+            try:
+                address = _parse_hop(hop)
+            except ValueError:
+                break
+            if not is_trusted(address, trusted):
+                break
+    return str(address)
+
+
+def counted_address(address: str) -> str:
+    """Return what limits count an address by: itself for IPv4, its /64 network for IPv6.
+
+    Raise ValueError when `address` is no address.
+    """
+    parsed = _parse(address)
+    if parsed.version == 4:
+        return str(parsed)
+    return str(ipaddress.ip_network((parsed, IPV6_PREFIX_BITS), strict=False))
+
+
+def is_trusted(address: str | Address, trusted: Sequence[Network]) -> bool:
+    """Return whether `address` is in one of the networks. Raise ValueError for no address."""
+    if not trusted:
+        return False
+    parsed = _parse(address) if isinstance(address, str) else address
+    return any(parsed in network for network in trusted)
+
+
+def _nearest_first(forwarded_for: Sequence[str]) -> list[str]:
+    """Return the last `MAX_HOPS` entries that are not blank, the last one first."""
+    hops: list[str] = []
+    for value in reversed(forwarded_for):
+        if len(hops) >= MAX_HOPS:
+            break
+        # Blank entries count as well here, so that a line of commas costs nothing.
+        entries = value.rsplit(",", MAX_HOPS)[-MAX_HOPS:]
+        hops += [entry.strip() for entry in reversed(entries) if entry.strip()]
+    return hops[:MAX_HOPS]
+
+
+def _parse_hop(text: str) -> Address:
+    """Return the address of one entry of `X-Forwarded-For`. Raise ValueError."""
+    match = _hop.fullmatch(text)
+    if match is None:
+        raise ValueError("not an address")
+    return _parse(match["ipv6"] or match["ipv4"] or match["bare"] or "")
+
+
+def _parse(text: str) -> Address:
+    """Return the address, IPv4 inside IPv6 as IPv4, without a scope. Raise ValueError."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        return address.ipv4_mapped
+    return address
