@@ -34,6 +34,7 @@ fuzz: catalogues ## a million hostile inputs; RUNS=… SEED=… choose how many 
 check: catalogues ## lint and types only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy
 
 fix: $(STAMP) ## sort imports and format
@@ -52,8 +53,8 @@ dist: catalogues ## build the Windows program, its setup program and the MSI
 messages: $(STAMP) ## bring the message catalogues up to date with the code
 	sh .ci/messages
 
-requirements: $(STAMP) ## pin the dependencies of pyproject.toml anew
-	sh .ci/requirements
+requirements: $(STAMP) ## pin the dependencies of pyproject.toml; UPGRADE=1 takes the newest versions
+	sh .ci/requirements $(if $(UPGRADE),--upgrade)
 
 clean: ## remove what was made here
 	rm -rf $(VENV) build dist .artifacts .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,94 @@
+"""The rules between packages, and which third-party packages each program can do without."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+from tests.support.places import ROOT
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+
+blocked, packages = sys.argv[1].split(","), sys.argv[2:]
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in blocked:
+            raise ImportError(f"{name} is not among the requirements")
+
+sys.meta_path.insert(0, Blocker())
+if "server" in packages:
+    import os, django
+    os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
+    django.setup()
+needs_display = "agent.linux.tray_x11"  # pystray opens the display when it is imported
+imported = 0
+for package in packages:
+    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+        other = "agent.linux" if sys.platform == "win32" else "agent.windows"
+        if not module.name.startswith((f"{other}.", needs_display)):
+            importlib.import_module(module.name)
+            imported += 1
+print(imported)
+"""
+"""Imports every module of some packages while the modules in the first argument are blocked."""
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _pinned(lock: Path) -> set[str]:
+    return set(re.findall(r"^([a-z0-9-]+)(?:\[[^]]*\])?==", lock.read_text("utf-8"), re.MULTILINE))
+
+
+def test_import_contracts() -> None:
+    """The contracts in pyproject.toml hold: who imports whom, a pure core, no circles."""
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("lock", "packages", "absent"),
+    [
+        (
+            "server/requirements.txt",
+            ("protocol", "server"),
+            {"pystray", "pillow", "keyring", "python-xlib", "secretstorage", "jeepney", "tomlkit"},
+        ),
+        (
+            "agent/requirements.txt",
+            ("protocol", "agent"),
+            {"django", "django-axes", "psycopg", "uvicorn", "whitenoise", "limits", "scramp"},
+        ),
+    ],
+)
+def test_requirements_of_one_program_suffice(
+    lock: str, packages: tuple[str, ...], absent: set[str]
+) -> None:
+    """Every module of a program can be imported with nothing but its own requirements."""
+    pinned = _pinned(ROOT / lock)
+    assert not pinned & absent
+    blocked = [
+        module
+        for module, names in packages_distributions().items()
+        if not pinned & {_normalised(name) for name in names} and module.isidentifier()
+    ]
+    assert "pytest" in blocked
+    ours = {"agent", "server", "protocol"}
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, ",".join(set(blocked) - ours), *packages],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 30
