@@ -1,11 +1,10 @@
-# The commands of a developer's day. `make` alone lists them.
+# Commands for developers. `make` alone lists them.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-CATALOGUES := agent/locale server/console/locale
 
-.PHONY: help catalogues demo test check fix bench soak dist messages requirements clean fuzz
+.PHONY: help catalogues demo quick test check fix bench soak fuzz dist messages requirements clean
 
 help:
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -16,46 +15,48 @@ $(STAMP): tests/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
 	touch $(STAMP)
 
-# Compiled message catalogues, which the programs read.
+# Compile the message catalogues, which the programs read.
 catalogues: $(STAMP)
 	@$(BIN)/pybabel --quiet compile --domain agent --directory agent/locale --statistics
 	@$(BIN)/pybabel --quiet compile --domain django --directory server/console/locale --statistics
 
-demo: catalogues ## run server and client here, to try out; TOUR=1 walks through the manual by itself
+demo: catalogues ## run server and client on this machine to try them; TOUR=1 follows the manual and checks each step
 	@PYTHON=$(PYTHON) sh .ci/packages demo
 	@$(BIN)/python -m $(if $(TOUR),demo.tour,demo)
 
-test: catalogues ## set up and run all checks and tests
-	@PYTHON=$(BIN)/python sh .ci/test
+quick: catalogues ## run unit tests, lint and types in about a minute, without any Debian package
+	@BIN=$(BIN) sh .ci/quick
 
-fuzz: catalogues ## a million hostile inputs; RUNS=… SEED=… choose how many and which
-	$(BIN)/python -m fuzz $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
+test: catalogues ## install what is missing and run all checks and tests
+	@BIN=$(BIN) sh .ci/test
 
-check: catalogues ## lint and types only
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports --no-logo --no-cache
-	$(BIN)/mypy
+check: $(STAMP) ## run lint, spelling, import rules and types only
+	@BIN=$(BIN) sh .ci/check
 
 fix: $(STAMP) ## sort imports and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+fuzz: catalogues ## run a million hostile inputs; RUNS=… SEED=… choose how many and which
+	$(BIN)/python -m fuzz $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED))
+
 bench: catalogues ## measure client and server; ONLY=name measures one thing, SHORT=1 only tries it
 	@$(BIN)/python -m bench $(if $(ONLY),--only $(ONLY)) $(if $(SHORT),--short)
 
-soak: catalogues ## run the client for a squeezed day and for 20,000 reconnects, and see that nothing grows
+soak: catalogues ## run the client for a simulated day and 20,000 reconnects, and check that nothing grows
 	$(BIN)/python -m soak
 
 dist: catalogues ## build the Windows program, its setup program and the MSI
 	$(BIN)/python -m installer.build
 
-messages: $(STAMP) ## bring the message catalogues up to date with the code
-	sh .ci/messages
+messages: $(STAMP) ## update the message catalogues from the code
+	BIN=$(BIN) sh .ci/messages
 
 requirements: $(STAMP) ## pin the dependencies of pyproject.toml; UPGRADE=1 takes the newest versions
-	sh .ci/requirements $(if $(UPGRADE),--upgrade)
+	BIN=$(BIN) sh .ci/requirements $(if $(UPGRADE),--upgrade)
 
-clean: ## remove what was made here
-	rm -rf $(VENV) build dist .artifacts .mypy_cache .ruff_cache .pytest_cache
+clean: ## remove everything that was made here
+	rm -rf $(VENV) build dist .artifacts .hypothesis .mypy_cache .ruff_cache .pytest_cache .coverage .coverage.*
 	find . -name '*.mo' -not -path './.venv/*' -delete
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+	rm -rf *.egg-info

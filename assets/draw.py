@@ -1,8 +1,8 @@
 # ruff: noqa: INP001 - a script beside its output, no package
-"""Draws the pictures in this directory from vector shapes: `python assets/draw.py`.
+"""Draw the pictures in this directory from vector shapes: `python assets/draw.py`.
 
-Every picture is drawn for every size on its own, on a grid of 16 units, so that edges fall on
-whole pixels where they can. Colours keep a contrast of 3:1 on light and on dark task bars.
+Each picture is drawn for each size separately, on a grid of 16 units, to put edges on whole
+pixels where possible. Colours keep a contrast of 3:1 on light and on dark task bars.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from PIL import Image, ImageDraw
 
 HERE = Path(__file__).resolve().parent
 ICO_SIZES = (16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64)
-"""What Windows asks for at 100 to 400 %."""
+"""The sizes in pixels that Windows uses at 100 to 400 % scale."""
 APP_SIZES = (*ICO_SIZES, 128, 256)
 PNG_SIZES = (32, 40, 48, 56, 64)
-"""For dialogs at 100 to 200 %, and 64 for trays that scale by themselves."""
+"""For dialogs at 100 to 200 % scale; 64 also for trays that scale the picture themselves."""
 OVERSAMPLING = 16
 GRID = 16
 
@@ -35,7 +35,7 @@ Point = tuple[float, float]
 
 
 class Pen:
-    """Draws in units of the grid on a canvas that is `OVERSAMPLING` times too large."""
+    """A canvas `OVERSAMPLING` times too large, on which shapes are drawn in units of the grid."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -44,11 +44,11 @@ class Pen:
         self._draw = ImageDraw.Draw(self._canvas)
 
     def fit(self, value: float) -> float:
-        """The grid coordinate nearest to `value` that is a whole pixel at this size."""
+        """Return the grid coordinate nearest to `value` that is a whole pixel at this size."""
         return round(value * self.size / GRID) * GRID / self.size
 
     def width(self, value: float) -> float:
-        """`value` as a whole number of pixels, at least one."""
+        """Return `value` rounded to whole pixels, at least one, in units of the grid."""
         return max(1, round(value * self.size / GRID)) * GRID / self.size
 
     def _scale(self, points: list[Point]) -> list[Point]:
@@ -61,7 +61,7 @@ class Pen:
     def arc(
         self, centre: Point, radius: float, span: tuple[float, float], width: float, colour: str
     ) -> None:
-        """Degrees clockwise from 3 o'clock; `radius` is that of the middle of the line."""
+        """Draw an arc: `span` in degrees clockwise from 3 o'clock, `radius` to its middle."""
         x, y = centre
         box = self._scale(
             [
@@ -80,7 +80,7 @@ class Pen:
         self._draw.polygon(self._scale(points), fill=colour)
 
     def line(self, points: list[Point], width: float, colour: str) -> None:
-        """With round ends and corners."""
+        """Draw a line with round ends and corners."""
         scaled = self._scale(points)
         thick = round(width * self._unit)
         self._draw.line(scaled, fill=colour, width=thick)
@@ -93,13 +93,13 @@ class Pen:
 
 
 def standby(pen: Pen) -> None:
-    """A disc with a tick."""
+    """Draw a disc with a tick."""
     pen.disc(8, 8, 8, GREEN)
     pen.line([(4.3, 8.4), (7, 11), (11.7, 5.4)], pen.width(2), WHITE)
 
 
 def old_password(pen: Pen) -> None:
-    """A triangle with an exclamation mark: it goes on, but not for ever."""
+    """Draw a warning triangle: the old password works, but not for ever."""
     inset = 1.1
     corners = [(8.0, inset + 0.4), (16 - inset, 15.0 - inset + 0.6), (inset, 15.0 - inset + 0.6)]
     pen.shape(corners, AMBER)
@@ -111,7 +111,7 @@ def old_password(pen: Pen) -> None:
 
 
 def busy(pen: Pen) -> None:
-    """Two arrows that chase each other."""
+    """Draw two arrows in a circle."""
     radius, width = 6.1, pen.width(2.6)
     for turn in (0, 180):
         pen.arc((8, 8), radius, (turn + 20, turn + 128), width, BLUE)
@@ -135,7 +135,7 @@ def _monitor(pen: Pen, colour: str) -> None:
 
 
 def offline(pen: Pen) -> None:
-    """A screen that is crossed out."""
+    """Draw a screen that is crossed out."""
     _monitor(pen, GREY)
     width = pen.width(1.8)
     pen.line([(5.4, 3.9), (10.6, 9.1)], width, WHITE)
@@ -143,7 +143,7 @@ def offline(pen: Pen) -> None:
 
 
 def attention(pen: Pen) -> None:
-    """A padlock: nobody but the user has the key."""
+    """Draw a padlock: the user has to do something."""
     width = pen.width(2.2)
     pen.arc((8, 5.2), 3.9, (180, 360), width, RED)
     for side in (-1, 1):
@@ -165,7 +165,7 @@ def attention(pen: Pen) -> None:
 
 
 def app(pen: Pen) -> None:
-    """The program itself: a screen with the sign of a power switch that is waiting."""
+    """Draw the program's own icon: a screen with the sign of a power switch."""
     _monitor(pen, BLUE)
     pen.arc((8, 6.7), 2.8, (-55, 235), 1.6, WHITE)
     pen.line([(8, 3.0), (8, 6.2)], 1.6, WHITE)
@@ -182,7 +182,7 @@ PICTURES: dict[str, Callable[[Pen], None]] = {
 
 
 def render(name: str, size: int) -> Image.Image:
-    """The picture called `name`, `size` pixels square."""
+    """Return the picture called `name`, `size` pixels square."""
     pen = Pen(size)
     PICTURES[name](pen)
     return pen.picture()
@@ -195,7 +195,7 @@ def _png(image: Image.Image) -> bytes:
 
 
 def _bitmap(image: Image.Image) -> bytes:
-    """A 32-bit DIB with its mask, the form that every Windows program reads."""
+    """Return a 32-bit DIB with its mask, the form that every Windows program reads."""
     size = image.width
     header = struct.pack("<IiiHHIIiiII", 40, size, size * 2, 1, 32, 0, 0, 0, 0, 0, 0)
     pixels = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM).tobytes("raw", "BGRA")
@@ -210,7 +210,7 @@ def _bitmap(image: Image.Image) -> bytes:
 
 
 def ico(images: list[Image.Image]) -> bytes:
-    """An icon file. Small pictures are bitmaps, larger ones PNG."""
+    """Return an icon file. Pictures up to 24 pixels are bitmaps, larger ones PNG."""
     blobs = [_png(image) if image.width > 24 else _bitmap(image) for image in images]
     offset = 6 + 16 * len(images)
     head = struct.pack("<HHH", 0, 1, len(images))

@@ -1,1 +1,1 @@
-"""How the Windows program is put together, packed, signed and set up."""
+"""Build, pack and sign the Windows program: see docs/windows-build.md."""

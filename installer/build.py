@@ -1,13 +1,13 @@
-"""`python -m installer.build`: from a checkout to what is given to users, in `dist/`.
+"""Build everything that users get, in `dist/`: `python -m installer.build`.
 
     coconowork-client-VERSION-setup.exe   the setup program
     coconowork-client-VERSION.msi         the same for management tools
-    coconowork-client-VERSION.cdx.json    what is in it
+    coconowork-client-VERSION.cdx.json    the bill of materials: a list of its contents
     coconowork-client/                    the program itself
     policies/                             group policy templates
     SHA256SUMS
 
-`--twice` builds a second time in another folder and fails when a file differs.
+`--twice` builds again in another folder and fails when a file differs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ POLICIES = ROOT / "installer" / "policies"
 
 @dataclass(frozen=True)
 class Product:
-    """One build. `folder` holds what the module's docstring lists."""
+    """One build: a folder with the files that the module's docstring lists."""
 
     folder: Path
     version: str
@@ -56,7 +56,7 @@ class Product:
         return self.folder / f"{NAME}-{self.version}.cdx.json"
 
     def hashes(self) -> dict[str, str]:
-        """SHA-256 of every file, by its name in the folder."""
+        """Return the SHA-256 of every file, by its name in the folder."""
         return {
             path.relative_to(self.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in sorted(self.folder.rglob("*"))
@@ -65,7 +65,7 @@ class Product:
 
 
 def build(folder: Path, work: Path) -> Product:
-    """Make everything anew in `folder`. Raise BuildError or MissingNeeds."""
+    """Build everything in `folder`, which is emptied first. Raise BuildError or MissingNeeds."""
     require("build")
     product = Product(folder, program_version())
     frozen = freeze(work)
@@ -91,13 +91,13 @@ def build(folder: Path, work: Path) -> Product:
 
 
 def differences(one: Product, other: Product) -> list[str]:
-    """Names of files that are not the same in both."""
+    """Return the names of files that differ between two builds."""
     first, second = one.hashes(), other.hashes()
     return sorted(n for n in first.keys() | second.keys() if first.get(n) != second.get(n))
 
 
 def main() -> int:
-    """Exit status 1 when the build failed or did not repeat."""
+    """Build, and return exit status 1 when the build failed or was not repeatable."""
     parser = argparse.ArgumentParser(prog="python -m installer.build", description=__doc__)
     parser.add_argument("--twice", action="store_true", help="build twice and compare")
     options = parser.parse_args()

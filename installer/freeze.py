@@ -14,11 +14,14 @@ NAME = "coconowork-client"
 
 
 class BuildError(Exception):
-    """A step failed; the text has what its program said."""
+    """A step of the build failed; the message has the output of its program."""
 
 
 def source_date() -> int:
-    """Seconds since 1970 that stand in for every time stamp: of the commit, so that it repeats."""
+    """Return the time of the last commit, in seconds since 1970, for every time stamp of the build.
+
+    The time of the build itself would make each build differ. SOURCE_DATE_EPOCH overrides it.
+    """
     if "SOURCE_DATE_EPOCH" in os.environ:
         return int(os.environ["SOURCE_DATE_EPOCH"])
     command = ["git", "log", "-1", "--format=%ct"]
@@ -27,7 +30,7 @@ def source_date() -> int:
 
 
 def freeze(work: Path) -> Path:
-    """The onedir folder, made anew below `work`. Raise BuildError."""
+    """Run PyInstaller in an emptied `work` and return the onedir folder. Raise BuildError."""
     winpy = assemble()
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -46,7 +49,7 @@ def freeze(work: Path) -> Path:
                 "PYTHONUTF8": "1",
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "SOURCE_DATE_EPOCH": str(source_date()),
-                # Nothing of an earlier build: its cache would hide a changed input.
+                # An earlier build's cache would hide a changed input.
                 "PYINSTALLER_CONFIG_DIR": windows_path(work / "cache"),
                 **{k: v for k, v in os.environ.items() if k == "COCONOWORK_ENTRY"},
             },

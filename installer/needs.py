@@ -1,4 +1,4 @@
-"""The Debian packages that building and testing for Windows needs."""
+"""Install the Debian packages that building and testing for Windows needs."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ NEEDS: dict[str, tuple[tuple[str, str], ...]] = {
 
 
 class MissingNeeds(Exception):
-    """The text names the command that installs what is missing."""
+    """Debian packages are missing; the message has the command that installs them."""
 
 
 def missing(purpose: str) -> list[str]:
-    """Names of the Debian packages that `purpose` still needs."""
+    """Return the names of the Debian packages that `purpose` needs and that are not installed."""
 
     def there(thing: str) -> bool:
         return Path(thing).exists() if thing.startswith("/") else shutil.which(thing) is not None

@@ -20,7 +20,7 @@ from installer.winpy.assemble import BUILD, ROOT
 SETUP = ROOT / "installer" / "setup"
 ICON = ROOT / "assets" / "app.ico"
 UPGRADE_CODE = "58ef3b4f-8e44-4ab1-93ac-5f5a4b2f2c52"
-"""Windows knows all versions of the MSI by it: never to be changed."""
+"""Never change it: Windows recognises all versions of the MSI by this number."""
 MSI_CORRECTIONS = (
     "UPDATE `Component` SET `Condition`='SERVER' WHERE `Component`='Server'",
     "UPDATE `Component` SET `Condition`='AUTOSTART <> 0' WHERE `Component`='Autostart'",
@@ -32,12 +32,15 @@ MSI_CORRECTIONS = (
     "UPDATE `InstallExecuteSequence` SET `Sequence`=60 WHERE `Action`='KeepServer'",
     "UPDATE `CustomAction` SET `Type`=51 WHERE `Action`='KeepServer'",
 )
-"""What wixl cannot say: conditions, properties a user may give, and a search before a default."""
+"""Changes to the MSI's tables that wixl cannot express.
+
+They set conditions, the properties that a user may give, and a search before a default.
+"""
 WIX = "http://schemas.microsoft.com/wix/2006/wi"
 
 
 def program_version() -> str:
-    """The client's version, x.y.z."""
+    """Return the client's version, x.y.z. Raise BuildError when it has another form."""
     text = (ROOT / "agent" / "__init__.py").read_text(encoding="utf-8")
     found = re.search(r'^__version__ = "(\d+\.\d+\.\d+)"', text, re.MULTILINE)
     if found is None:
@@ -59,7 +62,7 @@ def _run(command: list[str], *, cwd: Path = ROOT, **environment: str) -> None:
 
 
 def wizard_picture(folder: Path) -> None:
-    """The picture beside the wizard's first and last page, large enough for 200 % scale."""
+    """Draw the picture beside the wizard's first and last page, large enough for 200 % scale."""
     from PIL import Image
 
     width, height = 328, 628
@@ -72,11 +75,11 @@ def wizard_picture(folder: Path) -> None:
         drawn = icon.convert("RGBA").resize((160, 160), Image.Resampling.LANCZOS)
     picture.paste(drawn, ((width - 160) // 2, 150), drawn)
     picture.save(folder / "wizard.bmp")
-    os.utime(folder / "wizard.bmp", (source_date(), source_date()))  # NSIS keeps it
+    os.utime(folder / "wizard.bmp", (source_date(), source_date()))  # NSIS stores it
 
 
 def _list_files(onedir: Path, target: Path) -> None:
-    """NSIS would take files in the order of the disk, which is another on each."""
+    """Write the list of files for NSIS, sorted: its own search follows the order on the disk."""
     lines = []
     for folder in (onedir, *sorted(path for path in onedir.rglob("*") if path.is_dir())):
         name = folder.relative_to(onedir).as_posix().replace("/", "\\")
@@ -86,9 +89,9 @@ def _list_files(onedir: Path, target: Path) -> None:
 
 
 def make_setup(onedir: Path, version: str, out: Path, *, fast: bool = False) -> Path:
-    """The setup program, signed, with a signed uninstaller in it; larger when `fast`.
+    """Make the setup program, signed, with a signed uninstaller in it. Raise BuildError.
 
-    Raise BuildError.
+    `fast` compresses less: the tests use it.
     """
     art = BUILD / "wizard"
     art.mkdir(parents=True, exist_ok=True)
@@ -111,7 +114,7 @@ def make_setup(onedir: Path, version: str, out: Path, *, fast: bool = False) -> 
 
 
 def _guid(name: str) -> str:
-    """The same for the same name, in every build."""
+    """Return a GUID derived from `name`, the same in every build."""
     return str(uuid.uuid5(uuid.UUID(UPGRADE_CODE), name)).upper()
 
 
@@ -130,7 +133,7 @@ def _add_files(folder: Path, place: ET.Element, group: ET.Element, prefix: str =
 
 
 def _make_summary_repeat(path: Path) -> None:
-    """wixl notes the time and a random package code: put in those of the source instead."""
+    """Replace the time and the random package code, which wixl writes, by repeatable values."""
     content = path.read_bytes()
     found = subprocess.run(
         ["msiinfo", "suminfo", str(path)], capture_output=True, text=True, check=True
@@ -138,7 +141,8 @@ def _make_summary_repeat(path: Path) -> None:
     code = re.search(r"\(UUID\): (\{[0-9A-F-]{36}\})", found)
     if code is None or content.count(code[1].encode()) != 1:
         raise BuildError("the MSI's package code was not found")
-    epoch, ticks = 116_444_736_000_000_000, 10_000_000  # 1601 in 100 ns, and a second
+    # 1970, and the length of a second, in units of 100 ns since 1601.
+    epoch, ticks = 116_444_736_000_000_000, 10_000_000
     stamp = struct.pack("<Q", epoch + source_date() * ticks)
     recent = range(int(time.time()) - 3600, int(time.time()) + 60)
 
@@ -146,16 +150,16 @@ def _make_summary_repeat(path: Path) -> None:
         seconds = (struct.unpack("<Q", match[2])[0] - epoch) // ticks
         return match[1] + (stamp if seconds in recent else match[2])
 
-    # VT_FILETIME and its value.
+    # A property of the type VT_FILETIME (0x40) and its value.
     content = re.sub(rb"(\x40\x00\x00\x00)(.{7}\x01)", pin, content, flags=re.DOTALL)
-    nobody = f"{{{uuid.UUID(int=0)}}}".encode()
-    content = content.replace(code[1].encode(), nobody)
+    zeros = f"{{{uuid.UUID(int=0)}}}".encode()
+    content = content.replace(code[1].encode(), zeros)
     of_content = f"{{{_guid(hashlib.sha256(content).hexdigest())}}}".encode()
-    path.write_bytes(content.replace(nobody, of_content))
+    path.write_bytes(content.replace(zeros, of_content))
 
 
 def make_msi(onedir: Path, version: str, out: Path) -> Path:
-    """The MSI for managed PCs, with the same files, signed. Raise BuildError."""
+    """Make the MSI for managed PCs, with the same files, signed. Raise BuildError."""
     ET.register_namespace("", WIX)
     tree = ET.parse(SETUP / "product.wxs")  # noqa: S314 - our own file
     for element in tree.iter():
@@ -164,7 +168,7 @@ def make_msi(onedir: Path, version: str, out: Path) -> Path:
     place = root.find(".//Directory[@Id='INSTALLDIR']")
     feature = root.find(".//Feature")
     if place is None or feature is None:
-        raise BuildError("product.wxs has lost its INSTALLDIR or Feature")
+        raise BuildError("product.wxs has no INSTALLDIR or no Feature")
     _add_files(onedir, place, feature)
     root.set("xmlns", WIX)
     source = BUILD / f"{out.stem}.wxs"
@@ -173,7 +177,7 @@ def make_msi(onedir: Path, version: str, out: Path) -> Path:
     arguments = [text for item in definitions.items() for text in ("-D", "=".join(item))]
     out.unlink(missing_ok=True)
     wixl = ["wixl", "-a", "x64", "-D", "Win64=yes", *arguments, "-o", str(out), str(source)]
-    _run(wixl, cwd=onedir)  # it finds files by names that are relative to where it runs
+    _run(wixl, cwd=onedir)  # wixl looks for files relative to its working directory
     for correction in MSI_CORRECTIONS:
         _run(["msibuild", str(out), "-q", correction])
     _make_summary_repeat(out)

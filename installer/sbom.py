@@ -14,9 +14,9 @@ from typing import Any
 
 INSTALLER = Path(__file__).parent
 BUILD_ONLY = {"setuptools", "pypiwin32", "pillow"}
-"""win10toast and pystray ask for them; the frozen program does without."""
+"""win10toast and pystray require these packages; the frozen program does not contain them."""
 
-# In the interpreter's DLLs, whose own metadata says no more than this.
+# What the interpreter's DLLs contain, written here because no metadata lists it.
 INTERPRETER = (
     ("CPython", "3.11.9", "PSF-2.0", "python311.dll"),
     ("OpenSSL", "3.0.13", "Apache-2.0", "libcrypto-3.dll"),
@@ -27,7 +27,7 @@ INTERPRETER = (
 
 
 def requirements() -> Iterator[tuple[str, str, list[str]]]:
-    """Name, version and allowed SHA-256 of each package in `requirements.txt`."""
+    """Yield name, version and allowed SHA-256 digests of each package in `requirements.txt`."""
     text = (INSTALLER / "requirements.txt").read_text(encoding="utf-8")
     for block in re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE):
         if found := re.match(r"([A-Za-z0-9._-]+)==([^\s;]+)", block):
@@ -35,7 +35,7 @@ def requirements() -> Iterator[tuple[str, str, list[str]]]:
 
 
 def installed(site_packages: Path) -> dict[str, Distribution]:
-    """Packages by their normalised names."""
+    """Return the packages in a folder by their normalised names."""
     return {
         re.sub(r"[-_.]+", "-", found.name).lower(): found
         for found in distributions(path=[str(site_packages)])
@@ -43,7 +43,7 @@ def installed(site_packages: Path) -> dict[str, Distribution]:
 
 
 def license_of(package: Distribution) -> str:
-    """As the package says it: an SPDX expression where it has one."""
+    """Return the licence that a package states, as an SPDX expression where it has one."""
     about = package.metadata
     if "License-Expression" in about:
         return about["License-Expression"]
@@ -54,7 +54,7 @@ def license_of(package: Distribution) -> str:
 
 
 def license_texts(site_packages: Path, python_license: str) -> str:
-    """The licence files of all that is shipped, one after the other."""
+    """Return the texts of all licence files of the shipped packages, one after the other."""
     parts = [f"CPython 3.11\n\n{python_license.strip()}"]
     packages = installed(site_packages)
     for name, version, _ in sorted(requirements()):
@@ -78,7 +78,10 @@ def _digest(path: Path) -> list[dict[str, str]]:
 def bill_of_materials(
     *, version: str, onedir: Path, site_packages: Path, source_date: int
 ) -> dict[str, Any]:
-    """The same for the same build. A package's hashes are those that the lock file allows."""
+    """Return the CycloneDX list of one build, the same for the same build.
+
+    A package's hashes are those that the lock file allows.
+    """
     packages = installed(site_packages)
     components: list[dict[str, Any]] = []
     for name, of_version, hashes in sorted(requirements()):
@@ -114,7 +117,7 @@ def bill_of_materials(
             "bom-ref": f"pkg:pypi/pyinstaller@{pyinstaller.version}",
             "name": "pyinstaller",
             "version": pyinstaller.version,
-            "description": "its bootloader is the beginning of the .exe",
+            "description": "the .exe begins with its bootloader",
             "scope": "required",
             "licenses": [{"license": {"name": license_of(pyinstaller)}}],
             "purl": f"pkg:pypi/pyinstaller@{pyinstaller.version}",

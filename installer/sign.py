@@ -1,8 +1,9 @@
-"""`python -m installer.sign FILE…`: sign .exe and .msi files where they are.
+"""Sign .exe and .msi files in place: `python -m installer.sign FILE…`.
 
-With the certificate that two settings name, or else with a test certificate that is made here:
+Two environment variables name the certificate and its key. Without them a test certificate is
+made and used:
 
-    COCONOWORK_SIGN_CERT       PEM file: the certificate, then those between it and the root
+    COCONOWORK_SIGN_CERT       PEM file: the certificate, then the intermediate certificates
     COCONOWORK_SIGN_KEY        PEM file with its key, or a PKCS#11 address (pkcs11:…)
     COCONOWORK_SIGN_PASSFILE   file with the key's pass phrase, where it has one
     COCONOWORK_SIGN_TIMESTAMP  address of an RFC 3161 time stamping service
@@ -37,7 +38,7 @@ def _openssl(*arguments: str) -> None:
 
 
 def test_certificate() -> Path:
-    """Folder with `ca.pem`, `signer.pem` and `signer.key`, which nobody trusts; made once."""
+    """Return the folder with an untrusted `ca.pem`, `signer.pem` and `signer.key`, made once."""
     TEST_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (TEST_DIR / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -75,7 +76,7 @@ def sign(path: Path) -> None:
     if stamp := os.environ.get("COCONOWORK_SIGN_TIMESTAMP"):
         extra += ["-ts", stamp]
     else:
-        # The signer's own clock would make each build another file.
+        # The time of signing would make each build differ.
         extra += ["-time", str(source_date())]
     signed = path.with_name(f"{path.name}.signed")
     command = ["osslsigncode", "sign", "-certs", certificate, "-key", key, "-h", "sha256"]
@@ -89,7 +90,7 @@ def sign(path: Path) -> None:
 
 
 def main() -> int:
-    """Exit status 1 when a file could not be signed."""
+    """Sign the files on the command line, and return exit status 1 when one could not be signed."""
     try:
         for name in sys.argv[1:]:
             sign(Path(name))

@@ -1,4 +1,4 @@
-"""Wine, which runs Windows programs on Linux: a prefix, programs in it, and its server."""
+"""Run Windows programs on Linux with Wine: a prefix, programs in it, and its server."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NOTES = ("it looks like wine32", "multiarch needs to be", 'execute "dpkg', "apt-get install wine32")
-"""What Debian's `wine` says each time where only 64-bit programs can run."""
+"""Beginnings of the notes that Debian's `wine` prints when only 64-bit programs can run."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """How a Windows program ended. `code` is -1 when it was killed for taking too long."""
+    """The result of a Windows program. `code` is -1 when it took too long and was killed."""
 
     code: int
     output: str
 
 
 def windows_path(path: Path) -> str:
-    """How Windows programs see a file of the machine."""
+    """Return the name under which Windows programs see a file of this machine."""
     return "Z:" + str(path).replace("/", "\\")
 
 
 class Wine:
-    """One prefix. `close` it in the end: its server stays otherwise."""
+    """One Wine prefix. Its server keeps running until `close` is called."""
 
     def __init__(self, prefix: Path, environment: Mapping[str, str] | None = None) -> None:
         self.prefix = prefix
         self.drive_c = prefix / "drive_c"
         self.environment = {
             "PATH": os.environ["PATH"],
-            # Beside the prefix: Wine links the user's folders to the home directory.
+            # Wine links the user's folders to the home directory: give it one beside the prefix.
             "HOME": str(prefix.parent / f"{prefix.name}-home"),
             "WINEPREFIX": str(prefix),
             "WINEDEBUG": "-all",
@@ -51,7 +51,10 @@ class Wine:
         stdin: str | None = None,
         cwd: Path | None = None,
     ) -> Finished:
-        """Run a program to its end. Its output must end with it: for others there is `quiet`."""
+        """Run a program, wait for its end and return its output.
+
+        Use `quiet` for a program that leaves others running: they would keep the output open.
+        """
         process = subprocess.Popen(
             ["wine", *command],
             env={**self.environment, **(environment or {})},
@@ -74,7 +77,7 @@ class Wine:
         return Finished(process.returncode, text)
 
     def quiet(self, *command: str, timeout_s: float = 120) -> int:
-        """Run a program that may leave others running; its exit status, -1 when too slow."""
+        """Run a program that may leave others running. Return its exit status, -1 when too slow."""
         process = self._start(*command)
         try:
             return process.wait(timeout_s)
@@ -100,7 +103,7 @@ class Wine:
         )
 
     def boot(self) -> None:
-        """Start the server, which then stays, and what starts with Windows. Makes the prefix."""
+        """Make the prefix if there is none, start its server and the programs of the Run keys."""
         self.prefix.parent.mkdir(parents=True, exist_ok=True)
         Path(self.environment["HOME"]).mkdir(parents=True, exist_ok=True)
         if not self.drive_c.exists():
@@ -110,7 +113,7 @@ class Wine:
         self.quiet("wineboot")
 
     def close(self) -> None:
-        """End every program and the server."""
+        """End every program of the prefix and the server."""
         self._server("-k")
         self._server("-w")
         while self._launched:

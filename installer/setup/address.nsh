@@ -1,5 +1,5 @@
-; Whether a server address can be used. The client's own check has the last word and knows more
-; (agent/address.py); what is let through here, it takes too.
+; Checks a server address. The client's own check (agent/address.py) decides and knows more;
+; an address that passes here passes there too.
 
 !define LETTERS "abcdefghijklmnopqrstuvwxyz"
 !define DIGITS "0123456789"
@@ -70,7 +70,7 @@ FunctionEnd
 !macroend
 !define OnlyOf "!insertmacro OnlyOf"
 
-; In: text, one character. Out: what is in front of the first such character, and the rest from it.
+; In: text, one character. Out: the text before the first such character, and the rest from it on.
 Function SplitAt
   Exch $R1 ; character
   Exch

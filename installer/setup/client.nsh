@@ -17,7 +17,7 @@ Function ${un}QuitClient
     Pop $0
     ${If} $0 <> 1
     ${AndIf} $AllUsers = 1
-      ; Others who are signed in have clients that only they may ask. Ending one loses nothing.
+      ; Only its own user may ask a client to quit. Ending another user's client loses nothing.
       nsExec::Exec /TIMEOUT=20000 '"$SYSDIR\taskkill.exe" /F /IM "${EXE}"'
       Pop $1
       Call ${un}WaitForEnd
@@ -48,7 +48,7 @@ Function ${un}WaitForEnd
   Exch $0
 FunctionEnd
 
-; Out: 1 when somebody runs the .exe.
+; Out: 1 when any user runs the .exe.
 Function ${un}IsRunning
   Push $0
   Push $1
@@ -70,7 +70,7 @@ FunctionEnd
 !insertmacro QuitClient ""
 !insertmacro QuitClient "un."
 
-; As who is signed in, not as the administrator who installs.
+; Starts the client as the signed-in user, not as the administrator who installs.
 Function StartClient
   ${If} $AllUsers = 1
   ${AndIfNot} ${Silent}

@@ -65,8 +65,8 @@ VIAddVersionKey /LANG=0 "LegalCopyright" "Coconowork"
 !include WordFunc.nsh
 !include x64.nsh
 
-Var AllUsers     ; 1: for everybody who signs in on this PC
-Var Server       ; what goes into the registry; empty when nobody said
+Var AllUsers     ; 1: for all users of this PC
+Var Server       ; the address for the registry; empty when none was given
 Var NoAutostart  ; 1: no entry under Run
 Var Force        ; 1: an older version may replace a newer one
 Var Start        ; 1: start the client when all is done
@@ -173,7 +173,7 @@ Function .onInit
   ${EndIf}
 FunctionEnd
 
-; For everybody needs an administrator: let Windows ask for one, or say so to who started us.
+; Installing for all users needs an administrator: let Windows ask for one, or show a message.
 Function AskForRights
   ${IfNot} ${Silent}
     ClearErrors
@@ -289,7 +289,7 @@ Section
   ${GetSize} "$INSTDIR" "/S=0K" $0 $1 $2
   WriteRegDWORD SHCTX "${UNINSTALL_KEY}" "EstimatedSize" $0
 
-  ; With a window the last page starts it, for who ticks the box.
+  ; With a window, the last page starts the client when its box is ticked.
   ${If} ${Silent}
     ${If} $WasRunning = 1
     ${OrIf} $Start = 1

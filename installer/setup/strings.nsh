@@ -1,4 +1,4 @@
-; What the setup program says, in Japanese and English.
+; Texts of the setup program, in Japanese and English.
 
 !macro Say NAME JAPANESE ENGLISH
   LangString ${NAME} ${LANG_JAPANESE} "${JAPANESE}"

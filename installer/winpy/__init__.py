@@ -1,1 +1,1 @@
-"""A CPython for Windows, put together on Linux from pinned parts; see docs/windows-build.md."""
+"""Assemble a CPython for Windows on Linux from pinned parts; see docs/windows-build.md."""

@@ -1,4 +1,4 @@
-"""`python -m installer.winpy`: make the Windows Python if it is not there, and print its folder."""
+"""Assemble the Windows Python if necessary and print its folder: `python -m installer.winpy`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from installer.winpy.assemble import assemble
 
 
 def main() -> int:
-    """Exit status 1 when something needed is missing."""
+    """Print the folder, and return exit status 1 when a needed package is missing."""
     argparse.ArgumentParser(prog="python -m installer.winpy", description=__doc__).parse_args()
     try:
         require("winpy")

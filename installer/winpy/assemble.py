@@ -1,6 +1,6 @@
-"""Put a CPython for Windows together: pinned DLLs, the local standard library, Windows packages.
+"""Assemble a CPython for Windows: pinned DLLs, the local standard library, Windows packages.
 
-On a Windows PC none of this is needed: there python.org's own installer does it.
+On Windows this is not needed: use the installer of python.org there.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TCL_SCRIPTS = Path("/usr/share/tcltk")
 
 
 def standard_library() -> Iterator[tuple[Path, Path]]:
-    """Pairs of file and name in `Lib`, sorted; only what does not depend on the platform."""
+    """Yield pairs of file and name in `Lib`, sorted, without files that depend on the platform."""
     source = Path(sysconfig.get_path("stdlib"))
     for path in sorted(source.rglob("*")):
         name = path.relative_to(source)
@@ -54,7 +54,7 @@ def standard_library() -> Iterator[tuple[Path, Path]]:
 
 
 def standard_library_digest() -> str:
-    """SHA-256 over the names and contents of `standard_library`."""
+    """Return the SHA-256 over the names and contents of `standard_library`."""
     digest = hashlib.sha256()
     for path, name in standard_library():
         digest.update(
@@ -64,12 +64,12 @@ def standard_library_digest() -> str:
 
 
 def inputs() -> dict[str, Any]:
-    """`inputs.toml`."""
+    """Return the contents of `inputs.toml`."""
     return tomllib.loads((HERE / "inputs.toml").read_text())
 
 
 def standard_library_note() -> str:
-    """One line for who builds: whose standard library went in, and whether it is a known one."""
+    """Return a line that says which standard library was used and whether its digest is pinned."""
     digest = standard_library_digest()
     version = sysconfig.get_python_version() + f".{sys.version_info.micro}"
     known = any(entry["sha256"] == digest for entry in inputs()["standard-library"])
@@ -77,7 +77,7 @@ def standard_library_note() -> str:
 
 
 def key() -> str:
-    """Names the result: changes with every input."""
+    """Return a name for the result, derived from all inputs."""
     digest = hashlib.sha256(standard_library_digest().encode())
     recipe = (*sorted(HERE.glob("*.*")), INSTALLER / "windows.manifest")
     for path in (*recipe, *sorted(INSTALLER.glob("requirements*.txt"))):
@@ -86,13 +86,13 @@ def key() -> str:
 
 
 def uv() -> str:
-    """The uv beside this Python, else on the PATH."""
+    """Return the uv beside this Python, else the one on the PATH."""
     beside = Path(sys.executable).with_name("uv")
     return str(beside) if beside.exists() else "uv"
 
 
 def unpack_wheel(wheel: dict[str, Any], target: Path) -> None:
-    """Fetch one wheel, its hash checked by pip, and take the DLLs out of it."""
+    """Download one wheel, whose hash pip checks, and copy its DLLs to `target`."""
     with tempfile.TemporaryDirectory() as folder:
         wanted = Path(folder, "wanted.txt")
         wanted.write_text(f"{wheel['name']}=={wheel['version']} --hash=sha256:{wheel['sha256']}\n")
@@ -116,7 +116,7 @@ def unpack_wheel(wheel: dict[str, Any], target: Path) -> None:
 
 
 def compile_stubs(target: Path) -> None:
-    """python.exe and pythonw.exe, with the manifest of the real ones; the same bytes each time."""
+    """Compile python.exe and pythonw.exe, repeatably, with the manifest of the real ones."""
     mingw = "x86_64-w64-mingw32-"
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "0"}
     with tempfile.TemporaryDirectory() as folder:
@@ -130,7 +130,7 @@ def compile_stubs(target: Path) -> None:
 
 
 def make_stable_dll(target: Path) -> None:
-    """python3.dll, through which wheels for any Python 3 call: all forwarded to python311.dll."""
+    """Make python3.dll, which wheels of the stable ABI call: it forwards to python311.dll."""
     mingw = "x86_64-w64-mingw32-"
     listing = subprocess.run(
         [f"{mingw}objdump", "-p", str(target / "python311.dll")],
@@ -142,7 +142,7 @@ def make_stable_dll(target: Path) -> None:
         r"^\s*\[\s*\d+\] (?:\+base\[\s*\d+\]\s+[0-9a-f]+ )?(_?Py\w+)$", listing, re.M
     )
     if "PyModule_Create2" not in names:
-        raise SystemExit("objdump does not list what python311.dll exports")
+        raise SystemExit("objdump does not list the exports of python311.dll")
     with tempfile.TemporaryDirectory() as folder:
         exports = Path(folder, "python3.def")
         lines = [f'{name} = "python311.{name}"' for name in sorted(names)]
@@ -153,7 +153,10 @@ def make_stable_dll(target: Path) -> None:
 
 
 def install_packages(target: Path) -> None:
-    """The client's Windows dependencies and the tools, hash-checked; uv reads Windows markers."""
+    """Install the client's Windows dependencies and the tools, hash-checked.
+
+    uv does it because it evaluates markers for the target system; pip uses those of this system.
+    """
     command = [
         uv(), "pip", "install", "--quiet", "--system-certs",
         "--python-platform", "x86_64-pc-windows-msvc", "--python-version", "3.11",
@@ -166,7 +169,7 @@ def install_packages(target: Path) -> None:
 
 
 def fill(target: Path) -> None:
-    """Put everything into the empty folder `target`."""
+    """Assemble everything in the new folder `target`."""
     for folder in ("DLLs", "Lib/site-packages", "tcl"):
         (target / folder).mkdir(parents=True)
     for wheel in inputs()["wheel"]:
@@ -181,7 +184,7 @@ def fill(target: Path) -> None:
     compile_stubs(target)
     make_stable_dll(target)
     install_packages(target)
-    # Everything under Wine starts several times faster when nothing is compiled first.
+    # With compiled modules programs start several times faster under Wine.
     compileall.compile_dir(
         target / "Lib",
         quiet=2,
@@ -193,7 +196,7 @@ def fill(target: Path) -> None:
 
 
 def assemble() -> Path:
-    """The folder with `python.exe`; made when there is none for these inputs yet."""
+    """Return the folder with `python.exe`, assembled if there is none for these inputs yet."""
     if sys.version_info[:2] != (3, 11):
         raise SystemExit("The standard library is taken from the Python that runs this: use 3.11.")
     BUILD.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-/* python3.dll has no code of its own: assemble.py writes the list of what it forwards. */
+/* python3.dll has no code of its own: assemble.py writes the list of forwarded names. */
 #include <windows.h>
 
 BOOL WINAPI DllMain(HINSTANCE instance, DWORD reason, LPVOID reserved)
