@@ -59,6 +59,7 @@ Function OnlyOf
   Pop $R4
   Pop $R3
   Pop $R2
+  Exch
   Pop $R1
   Exch $R0
 FunctionEnd

@@ -1,6 +1,6 @@
 """A short run of all fuzzers: once from the same seed as ever, once from a new one.
 
-The long run is `make fuzz`; docs/security.md has its figures.
+The long run is `make fuzz`.
 """
 
 from __future__ import annotations

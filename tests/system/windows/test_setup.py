@@ -36,6 +36,14 @@ def folder(desktop: Desktop) -> str:
     return programs_folder(desktop)
 
 
+COMMANDS = r"""
+cd /d "%LOCALAPPDATA%\Programs\Coconowork Client"
+coconowork-client.exe doctor > C:\doctor.txt
+coconowork-client.exe quit
+"""
+"""The commands of docs/admin.md, in a batch file."""
+
+
 def test_install_sign_in_upgrade_uninstall(desktop: Desktop, product: Built, folder: str) -> None:
     """A user's whole way: each step leaves what the manual says, and the last one nothing."""
     pc = desktop
@@ -67,6 +75,11 @@ def test_install_sign_in_upgrade_uninstall(desktop: Desktop, product: Built, fol
     assert install(pc, product.product.setup) == 1638
     assert registry(pc, rf"HKCU\{UNINSTALL}")["DisplayVersion"] == "99.1.0"
     assert running(pc), "a refused downgrade leaves the client alone"
+
+    (pc.drive_c / "commands.bat").write_text(COMMANDS, encoding="ascii", newline="\r\n")
+    exit_code(pc, "cmd", "/c", r"C:\commands.bat")
+    wait_for("the client's end", lambda: running(pc) == [])
+    assert b"gw.example.com:8443" in (pc.drive_c / "doctor.txt").read_bytes()
 
     uninstall(pc, folder, "/FORGET")
     wait_for("nothing left", lambda: not traces(pc))
@@ -107,6 +120,18 @@ def test_for_all_users(desktop: Desktop, product: Built, folder: str) -> None:
     assert registry(pc, rf"HKLM\{RUN}")["Coconowork Client"].startswith(f'"{EVERYBODY}')
     assert install(pc, product.product.setup) == 1625, "no second copy beside it"
     uninstall(pc, EVERYBODY)
+
+
+@pytest.mark.parametrize("address", ["gw.example.com", "gw.example.com:8443", "wss://gw/a"])
+def test_options_after_the_address(desktop: Desktop, product: Built, address: str) -> None:
+    """The command of docs/admin.md: options count in any order, after every form of address."""
+    options = ["/ALLUSERS", f"/SERVER={address}", "/NOAUTOSTART"]
+    for order in (options, options[1:] + options[:1]):
+        assert install(desktop, product.product.setup, *order) == 0
+        assert registry(desktop, rf"HKLM\{SETTINGS}")["Server"] == address
+        assert "Coconowork Client" not in registry(desktop, rf"HKLM\{RUN}")
+        uninstall(desktop, EVERYBODY)
+    assert install(desktop, product.product.setup, f"/SERVER={address}", "/BOGUS") == 87
 
 
 def test_msi(desktop: Desktop, product: Built) -> None:

@@ -1,0 +1,196 @@
+"""Run the commands of docs/server.md, backup.md, operations.md and commands.md as they are written.
+
+Replaced are folders, addresses and ports only. `systemctl` starts and stops a server of the test.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.support.documented import blocks, commands, lines
+from tests.support.places import ROOT
+from tests.support.postgres import SUPERUSER, Postgres, running_postgres
+
+PASSWORD = "Adm1n-Adm1n\n"
+DEADLINE_S = 120
+
+
+class Machine:
+    """A machine on which the programs of the pages are those of the checkout."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        programs = folder / "bin"
+        programs.mkdir()
+        for name, module in (
+            ("coconowork-server", "server"),
+            ("coconowork-client", "agent"),
+            ("django-admin", "django"),
+        ):
+            program = programs / name
+            program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
+            program.chmod(0o755)
+        self.environment = {
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "LC_ALL": "C.UTF-8",
+            "PYTHONPATH": str(ROOT),
+            "COCONOWORK_HOME": str(folder / "client"),
+            "COCONOWORK_SERVER_DATA_DIR": str(folder / "data"),
+            "COCONOWORK_SERVER_PORT": "0",
+            "COCONOWORK_SERVER_GATEWAY_PORT": "0",
+        }
+        self.replaced = {"/backups/": f"{folder}/"}
+        self._services: dict[str, subprocess.Popen[str]] = {}
+
+    def run(self, command: str, *, stdin: str = PASSWORD) -> str:
+        """Run one command, which must succeed; return its output."""
+        program, *arguments = shlex.split(command)
+        if program == "systemctl":
+            {"start": self.start, "stop": self.stop}[arguments[0]](arguments[1])
+            return ""
+        for written, real in self.replaced.items():
+            command = command.replace(written, real)
+        done = subprocess.run(
+            ["sh", "-ec", command],
+            cwd=self.folder,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        return done.stdout
+
+    def start(self, name: str, command: str = "coconowork-server serve") -> None:
+        """Start a service, and return once it listens."""
+        service = subprocess.Popen(
+            shlex.split(command),
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            executable=str(self.folder / "bin" / "coconowork-server"),
+        )
+        self._services[name] = service
+        assert service.stdout is not None
+        assert any(line.startswith("gateway ") for line in service.stdout)
+
+    def stop(self, name: str) -> None:
+        """Stop a service, which must end in order."""
+        service = self._services.pop(name)
+        service.terminate()
+        assert service.wait(timeout=DEADLINE_S) == 0
+        assert service.stdout is not None
+        service.stdout.close()
+
+    def close(self) -> None:
+        """Stop whatever still runs."""
+        for name in list(self._services):
+            self.stop(name)
+
+    def accounts(self) -> set[str]:
+        """Return the names of the accounts in the SQLite database."""
+        with sqlite3.connect(self.folder / "data" / "coconowork.sqlite3") as database:
+            found = {str(name) for (name,) in database.execute("SELECT name FROM console_account")}
+        database.close()
+        return found
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    made = Machine(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+def shell(page: str) -> list[list[str]]:
+    """Return the commands of a page's `sh` blocks."""
+    return [lines(block) for block in blocks(ROOT / "docs" / page, "sh")]
+
+
+def test_first_start(machine: Machine) -> None:
+    """docs/server.md: the first administrator, and the server behind a proxy."""
+    create, serve = shell("server.md")[0]
+    machine.run(create)
+    assert machine.accounts() == {"ACME"}
+    machine.start("server", serve)
+    machine.stop("server")
+
+
+def test_backup_and_restore(machine: Machine) -> None:
+    """docs/backup.md with SQLite: what was created after the backup is gone after the restore."""
+    [backup], restore = shell("backup.md")[:2]
+    machine.run("coconowork-server createadmin --account Before --user before")
+    machine.start("coconowork")
+    machine.run(backup)
+    machine.run("coconowork-server createadmin --account After --user after")
+    for command in restore:
+        machine.run(command)
+    assert machine.accounts() == {"Before"}
+
+
+def test_postgresql(machine: Machine, postgres: Postgres) -> None:
+    """docs/operations.md and backup.md: role, database, backup and restore on PostgreSQL."""
+    machine.environment |= {
+        "PGPORT": str(postgres.port),
+        "PGUSER": SUPERUSER,
+        "PGHOST": "127.0.0.1",
+    }
+    # The tests' superuser has the name of the role on the page.
+    renamed = {"coconowork": "role_of_the_page", "db.example": "127.0.0.1"}
+    create = next(block for block in shell("operations.md") if "createuser" in block[0])
+    machine.replaced = renamed
+    for command in create:
+        machine.run(command)
+    machine.replaced = {}
+    address = f"postgresql://role_of_the_page@127.0.0.1:{postgres.port}/role_of_the_page"
+    machine.environment["COCONOWORK_SERVER_DATABASE"] = address
+    machine.run("coconowork-server createadmin --account Before --user before")
+    machine.replaced = renamed
+    for command in shell("backup.md")[2]:
+        machine.run(command)
+    machine.environment["COCONOWORK_SERVER_DATABASE"] = address + "_restored"
+    machine.start("server")
+    machine.stop("server")
+    with psycopg.connect(address + "_restored") as database:
+        assert database.execute("SELECT name FROM console_account").fetchall() == [("Before",)]
+
+
+def test_table_of_commands(machine: Machine) -> None:
+    """docs/commands.md: each command of the server in the table runs."""
+    machine.replaced = {"NAME": "name", "FILE": str(machine.folder / "copy.sqlite3")}
+    page = commands(ROOT / "docs" / "commands.md")
+    table = [command for command in page if command.startswith("coconowork-server ")]
+    table.remove("coconowork-server serve")
+    assert len(table) == 3
+    for command in table:
+        machine.run(command)
+    assert "0.1" in machine.run("coconowork-client --version")
+
+
+def test_single_commands(machine: Machine) -> None:
+    """The secret key of docs/operations.md, and the sessions of docs/console.md."""
+    [secret] = [each for each in commands(ROOT / "docs" / "operations.md") if "secrets" in each]
+    assert len(machine.run(secret).strip()) >= 64
+    machine.run("coconowork-server createadmin --account ACME --user admin")
+    [clear] = [each for each in commands(ROOT / "docs" / "console.md") if "clearsessions" in each]
+    machine.run(clear)

@@ -1,0 +1,97 @@
+"""Every command on a page is run by a test, or commands.toml says why it is not."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from agent import command_line
+from server.__main__ import COMMANDS as SERVER_COMMANDS
+from tests.support.documented import PAGES, blocks, commands
+from tests.support.places import ROOT
+
+ENTRIES = tomllib.loads(Path(__file__).with_name("commands.toml").read_text("utf-8"))
+MAKE = re.compile(r"make( [A-Z]+=\S+| [a-z]+)*")
+SHOWN = sorted({command for page in PAGES for command in commands(page)})
+
+
+def entries() -> list[str]:
+    """Return every command that has an entry."""
+    return [each for kind in ENTRIES.values() for commands in kind.values() for each in commands]
+
+
+def test_every_command_has_an_entry() -> None:
+    """A new command is run by a test or says why not; `make` is tried below."""
+    missing = [each for each in SHOWN if each not in entries() and not MAKE.fullmatch(each)]
+    assert missing == []
+
+
+def test_no_entry_is_left_over() -> None:
+    """An entry goes with the last page that shows its command, and has one place only."""
+    assert sorted(set(entries()) - set(SHOWN)) == []
+    assert len(entries()) == len(set(entries()))
+
+
+def test_the_named_tests_exist() -> None:
+    """A command that claims to be run names a file of tests."""
+    files = {ROOT / "tests" / name for name in ENTRIES["run_by"]}
+    assert sorted(str(file) for file in files if not file.is_file()) == []
+
+
+if sys.platform != "win32":  # make is a tool of the Linux checkout
+
+    @pytest.mark.parametrize("command", [each for each in SHOWN if MAKE.fullmatch(each)])
+    def test_make_knows_the_target(command: str) -> None:
+        """The target exists, its variables are known, and what it starts is in the checkout."""
+        _, *arguments = shlex.split(command)
+        dry = [*("make", "--dry-run", "--always-make"), *arguments]
+        done = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        for module in re.findall(r"python\S* -m ([\w.]+)", done.stdout):
+            assert importlib.util.find_spec(module), module
+        for script in re.findall(r"\bsh (\S+)", done.stdout):
+            assert (ROOT / script).is_file(), script
+        makefile = (ROOT / "Makefile").read_text()
+        for variable in re.findall(r"\b([A-Z]+)=", command):
+            assert f"$({variable})" in makefile, variable
+
+
+def of_client(command: str) -> list[str] | None:
+    """Return the arguments of a command of the client, or None for another command."""
+    bare = re.sub(r" *>.*|[\[\]]", "", command)
+    started = re.match(r"(?:coconowork-client(?:\.exe)?|python(?: -P)? -m agent)(?= |$)", bare)
+    return shlex.split(bare[started.end() :]) if started else None
+
+
+@pytest.mark.parametrize("command", [each for each in SHOWN if of_client(each)])
+def test_the_client_takes_the_arguments(command: str) -> None:
+    """A command of the client is one that its parser takes."""
+    arguments = of_client(command)
+    assert arguments
+    if arguments != ["--version"]:
+        assert command_line.parse(arguments, str).command == arguments[0]
+
+
+def test_the_page_of_commands_is_complete() -> None:
+    """docs/commands.md has every command of both programs."""
+    page = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    client = {"run", "status", "login", "update-password", "logout", "quit", "doctor"}
+    shown = {arguments[0] for each in SHOWN if (arguments := of_client(each))}
+    assert client | {"--version"} == shown
+    assert set(SERVER_COMMANDS) == set(re.findall(r"`coconowork-server (\w+)", page))
+
+
+def test_services_are_units_of_the_page() -> None:
+    """A service that a command names is a systemd unit in docs/operations.md."""
+    text = "\n".join(blocks(ROOT / "docs" / "operations.md", "ini"))
+    units = set(re.findall(r"^# unit: ([\w@-]+)\.service", text, re.MULTILINE))
+    named = re.findall(r"systemctl (?:\w+ )?(?:--now )?(coconowork[\w@-]*)", "\n".join(SHOWN))
+    assert named
+    assert set(named) <= units
