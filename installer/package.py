@@ -21,7 +21,25 @@ SETUP = ROOT / "installer" / "setup"
 ICON = ROOT / "assets" / "app.ico"
 UPGRADE_CODE = "58ef3b4f-8e44-4ab1-93ac-5f5a4b2f2c52"
 """Never change it: Windows recognises all versions of the MSI by this number."""
+_BAD_SERVERS = (
+    *(f'SERVER >< "{mark}"' for mark in " ?#@\\"),
+    *(f'SERVER ~<< "{scheme}:"' for scheme in ("http", "ws", "ftp")),
+    'SERVER >> ":"',
+)
+"""What Windows Installer can see of an address that the client would refuse."""
+_LAUNCH_CONDITIONS = {
+    "Installed OR NOT SETUPCOPY": (
+        "coconowork client was installed for all users by its setup program. Uninstall that first."
+    ),
+    f"Installed OR NOT ({' OR '.join(_BAD_SERVERS)})": "This address cannot be used: [SERVER]",
+}
+"""When Windows Installer refuses to begin, and what it says. msibuild takes ASCII only."""
 MSI_CORRECTIONS = (
+    *(
+        f"INSERT INTO `LaunchCondition` (`Condition`, `Description`)"  # noqa: S608 - our own
+        f" VALUES ('{when}', '{text}')"
+        for when, text in _LAUNCH_CONDITIONS.items()
+    ),
     "UPDATE `Component` SET `Condition`='SERVER' WHERE `Component`='Server'",
     "UPDATE `Component` SET `Condition`='AUTOSTART <> 0' WHERE `Component`='Autostart'",
     (

@@ -1,210 +1,150 @@
-; Checks a server address. The client's own check (agent/address.py) decides and knows more;
-; an address that passes here passes there too.
+; Check a server address and bring it into one form. The client's check (agent/address.py) has the
+; last word and knows more; it accepts whatever is accepted here.
+;
+; Set $Address, call CheckAddress, and read $Address (full-width characters folded) and $Valid.
+; Windows does the two hard parts: NormalizeString folds, IdnToAscii knows what a host name is.
 
-!define LETTERS "abcdefghijklmnopqrstuvwxyz"
-!define DIGITS "0123456789"
+!define NORMALIZATION_KC 5
+!define IDN_ALLOW_UNASSIGNED 1     ; letters that are newer than this Windows
+!define IDN_USE_STD3_ASCII_RULES 2 ; letters, digits and hyphens, labels of 1 to 63 characters
+!define AF_INET6 23
 !define PATH_MARKS "/._~!$$&'()*+,;=:@%-"
 
-; In: text, set of characters. Out: 1 when all of the text is in the set, in either case.
-; With "+" in front of the set, letters and digits of all the world's scripts are in it too.
-Function OnlyOf
-  Exch $R1 ; set
-  Exch
-  Exch $R0 ; text
-  Push $R2
-  Push $R3
-  Push $R4
-  Push $R5
-  StrCpy $R5 $R1 1
-  ${If} $R5 == "+"
-    StrCpy $R1 $R1 "" 1
-  ${EndIf}
+Var Address ; in: what was typed; out: the same, folded
+Var Valid   ; out: 1 when the address is empty or can be used
+Var Host
+Var Port    ; with its colon
+Var Path
+Var Mark    ; where to split
+Var Before_ ; in: a text; out: what stands before the first $Mark
+Var After_  ; out: the rest, from the first $Mark on
+Var Position
+Var Number
+
+; Split $Before_ at the first $Mark.
+Function Split
+  StrCpy $Position 0
   ${Do}
-    StrCpy $R2 $R0 1
-    ${If} $R2 == ""
+    StrCpy $After_ $Before_ "" $Position
+    StrCpy $Number $After_ 1
+    ${If} $Number == ""
+    ${OrIf} $Number == $Mark
       ${Break}
     ${EndIf}
-    StrCpy $R0 $R0 "" 1
-    StrCpy $R3 0
-    ${Do}
-      StrCpy $R4 $R1 1 $R3
-      ${If} $R4 == $R2
-      ${OrIf} $R4 == ""
-        ${Break}
-      ${EndIf}
-      IntOp $R3 $R3 + 1
-    ${Loop}
-    ${If} $R4 == ""
-      ${If} $R5 != "+"
-        ${Break}
-      ${EndIf}
-      System::Call "*(&w1 R2) p .R3"
-      System::Call "*$R3(&i2 .R4)"
-      System::Free $R3
-      IntOp $R4 $R4 & 0xFFFF
-      ${If} $R4 < 128
-        ${Break}
-      ${EndIf}
-      System::Call "user32::IsCharAlphaNumericW(i R4) i .R4"
-      ${If} $R4 = 0
-        ${Break}
-      ${EndIf}
-    ${EndIf}
+    IntOp $Position $Position + 1
   ${Loop}
-  StrCpy $R0 0
-  ${If} $R2 == ""
-    StrCpy $R0 1
-  ${EndIf}
-  Pop $R5
-  Pop $R4
-  Pop $R3
-  Pop $R2
-  Exch
-  Pop $R1
-  Exch $R0
+  StrCpy $Before_ $Before_ $Position
 FunctionEnd
-!macro OnlyOf TEXT SET RESULT
-  Push `${TEXT}`
-  Push `${SET}`
-  Call OnlyOf
-  Pop ${RESULT}
+!macro Split TEXT MARK FRONT REST
+  StrCpy $Before_ `${TEXT}`
+  StrCpy $Mark `${MARK}`
+  Call Split
+  StrCpy ${FRONT} $Before_
+  StrCpy ${REST} $After_
 !macroend
-!define OnlyOf "!insertmacro OnlyOf"
+!define Split "!insertmacro Split"
 
-; In: text, one character. Out: the text before the first such character, and the rest from it on.
-Function SplitAt
-  Exch $R1 ; character
-  Exch
-  Exch $R0 ; text
-  Push $R2
-  Push $R3
-  StrCpy $R2 0
-  ${Do}
-    StrCpy $R3 $R0 1 $R2
-    ${If} $R3 == $R1
-    ${OrIf} $R3 == ""
-      ${Break}
-    ${EndIf}
-    IntOp $R2 $R2 + 1
-  ${Loop}
-  StrCpy $R1 $R0 "" $R2
-  StrCpy $R0 $R0 $R2
-  Pop $R3
-  Pop $R2
-  Exch $R0
-  Exch
-  Exch $R1
-FunctionEnd
-!macro SplitAt TEXT CHARACTER FRONT REST
-  Push `${TEXT}`
-  Push `${CHARACTER}`
-  Call SplitAt
-  Pop ${REST}
-  Pop ${FRONT}
+; Bring $Host into ASCII; $Number is its length with the final zero, 0 when it is no host name.
+!macro ToAscii FLAGS
+  Push $Host
+  System::Call "normaliz::IdnToAscii(i ${FLAGS}, w s, i -1, w .s, i ${NSIS_MAX_STRLEN}) i .s"
+  Pop $Number
+  Pop $Host
 !macroend
-!define SplitAt "!insertmacro SplitAt"
+!define ToAscii "!insertmacro ToAscii"
 
-; In: the address. Out: 1 when it is empty or can be used.
-Function CheckAddress
-  Exch $0
-  Push $1 ; host
-  Push $2 ; port with its colon
-  Push $3 ; path
-  Push $4
-  Push $5
-  StrCpy $5 0
-  ${If} $0 == ""
-    StrCpy $5 1
-    Goto done
-  ${EndIf}
-  StrCpy $4 $0 6
-  ${If} $4 == "wss://"
-    StrCpy $0 $0 "" 6
-  ${Else}
-    StrCpy $4 $0 8
-    ${If} $4 == "https://"
-      StrCpy $0 $0 "" 8
-    ${EndIf}
-  ${EndIf}
-  ${SplitAt} $0 "/" $1 $3
-  ${OnlyOf} $3 "${LETTERS}${DIGITS}${PATH_MARKS}" $4
-  StrCmp $4 1 0 done
-  StrCpy $4 $1 1
-  ${If} $4 == "["
-    ${SplitAt} $1 "]" $1 $2
-    StrCmp $2 "" done
-    StrCpy $2 $2 "" 1
-    StrCpy $1 $1 "" 1
-    System::Alloc 16
-    Pop $5
-    System::Call "ws2_32::InetPtonW(i 23, w r1, p r5) i .r4"
-    System::Free $5
-    StrCpy $5 0
-    StrCmp $4 1 0 done
-  ${Else}
-    ${SplitAt} $1 ":" $1 $2
-    Call CheckHost
-    StrCmp $4 1 0 done
-  ${EndIf}
-  ${If} $2 != ""
-    StrCpy $4 $2 1
-    StrCmp $4 ":" 0 done
-    StrCpy $2 $2 "" 1
-    StrLen $4 $2
-    ${If} $4 = 0
-    ${OrIf} $4 > 5
-      Goto done
-    ${EndIf}
-    ${OnlyOf} $2 "${DIGITS}" $4
-    StrCmp $4 1 0 done
-    ${If} $2 < 1
-    ${OrIf} $2 > 65535
-      Goto done
-    ${EndIf}
-  ${EndIf}
-  StrCpy $5 1
-done:
-  StrCpy $0 $5
-  Pop $5
-  Pop $4
-  Pop $3
-  Pop $2
-  Pop $1
-  Exch $0
-FunctionEnd
-
-; In $1: the host. Out in $4: 1 when each of its labels is good.
+; Set $Valid to 1 when $Host can be the name or the address of a server.
 Function CheckHost
-  Push $1
-  Push $6 ; label
-  Push $7
-  StrCpy $4 0
-  StrLen $7 $1
-  ${If} $7 = 0
-  ${OrIf} $7 > 253
-    Goto done
+  StrCpy $Valid 0
+  StrCpy $Number $Host 1
+  ${If} $Number == "["
+    StrCpy $Host $Host "" 1
+    System::Alloc 16
+    Pop $Position
+    Push $Position
+    Push $Host
+    System::Call "ws2_32::InetPtonW(i ${AF_INET6}, w s, p s) i .s"
+    Pop $Valid
+    System::Free $Position
+    Return
   ${EndIf}
-  ${Do}
-    ${SplitAt} $1 "." $6 $1
-    StrLen $7 $6
-    ${If} $7 = 0
-    ${OrIf} $7 > 63
-      Goto done
+  ${If} $Host == ""
+    Return
+  ${EndIf}
+  ; Networks have names with underscores, which the standard does not allow.
+  ${WordReplace} "$Host" "_" "x" "+" $Host
+  ; In two steps, because Wine does not check letters of other scripts by the standard's rules.
+  ${ToAscii} ${IDN_ALLOW_UNASSIGNED}
+  ${ToAscii} ${IDN_USE_STD3_ASCII_RULES}
+  ${If} $Number > 1
+  ${AndIf} $Number <= 254
+    StrCpy $Valid 1
+  ${EndIf}
+FunctionEnd
+
+; Set $Valid to 1 when $Port is empty, or a colon and a number from 1 to 65535.
+Function CheckPort
+  StrCpy $Valid 0
+  ${If} $Port == ""
+    StrCpy $Valid 1
+    Return
+  ${EndIf}
+  StrCpy $Number $Port 1
+  StrCpy $Port $Port "" 1
+  StrLen $Position $Port
+  ${If} $Number != ":"
+  ${OrIf} $Position = 0
+  ${OrIf} $Position > 5
+    Return
+  ${EndIf}
+  ${StrFilter} "$Port" "1" "" "" $Number ; digits only
+  ${If} $Number S== $Port
+  ${AndIf} $Port >= 1
+  ${AndIf} $Port <= 65535
+    StrCpy $Valid 1
+  ${EndIf}
+FunctionEnd
+
+Function CheckAddress
+  StrCpy $Valid 0
+  Push $Address
+  System::Call "normaliz::NormalizeString(i ${NORMALIZATION_KC}, w s, i -1, w .s, i ${NSIS_MAX_STRLEN}) i .s"
+  Pop $Number
+  Pop $Host
+  ${If} $Number <= 0
+    Return
+  ${EndIf}
+  StrCpy $Address $Host
+  ${If} $Address == ""
+    StrCpy $Valid 1
+    Return
+  ${EndIf}
+  StrCpy $Number $Host 8
+  ${If} $Number == "https://"
+    StrCpy $Host $Host "" 8
+  ${Else}
+    StrCpy $Number $Host 6
+    ${If} $Number == "wss://"
+      StrCpy $Host $Host "" 6
     ${EndIf}
-    StrCpy $7 $6 1
-    StrCmp $7 "-" done
-    StrCpy $7 $6 "" -1
-    StrCmp $7 "-" done
-    ${OnlyOf} $6 "+${LETTERS}${DIGITS}-_" $7
-    StrCmp $7 1 0 done
-    ${If} $1 == ""
-      ${Break}
+  ${EndIf}
+  ${Split} $Host "/" $Host $Path
+  ${StrFilter} "$Path" "12" "${PATH_MARKS}" "" $Number ; digits, letters and these marks only
+  ${If} $Number S!= $Path
+    Return
+  ${EndIf}
+  StrCpy $Number $Host 1
+  ${If} $Number == "["
+    ${Split} $Host "]" $Host $Port
+    ${If} $Port == ""
+      Return
     ${EndIf}
-    StrCpy $1 $1 "" 1
-  ${Loop}
-  StrCpy $4 1
-done:
-  Pop $7
-  Pop $6
-  Pop $1
+    StrCpy $Port $Port "" 1
+  ${Else}
+    ${Split} $Host ":" $Host $Port
+  ${EndIf}
+  Call CheckHost
+  ${If} $Valid = 1
+    Call CheckPort
+  ${EndIf}
 FunctionEnd

@@ -1,67 +1,68 @@
-; The command line. NSIS' own GetOptions takes every slash, so those of an address too, for the
-; beginning of an option.
+; Read the command line of the setup program. Windows splits it into words, as for every program.
+;
+; NSIS itself reads two options, and only in these spellings: /S, and /D=FOLDER without quotation
+; marks at the end of the line. It ignores other spellings, so they are refused here.
+
+Var Words     ; the array of CommandLineToArgvW
+Var WordCount
+Var WordIndex
+Var Word
 
 Function ReadArguments
-  ${GetParameters} $R0
-  StrCpy $R1 "" ; the word so far
-  StrCpy $R2 0  ; 1: within quotation marks
-  ${Do}
-    StrCpy $R3 $R0 1
-    StrCpy $R0 $R0 "" 1
-    ${If} $R3 == '"'
-      IntOp $R2 $R2 ^ 1
-    ${ElseIf} $R3 == " "
-    ${AndIf} $R2 = 0
-    ${OrIf} $R3 == ""
-      StrCpy $R4 $R1 3
-      ${If} $R4 == "/D="
-        ${Break} ; the folder, to the end of the line: NSIS has read it
-      ${EndIf}
-      ${If} $R1 != ""
-        Call ReadArgument
-      ${EndIf}
-      StrCpy $R1 ""
-    ${Else}
-      StrCpy $R1 "$R1$R3"
+  System::Call "kernel32::GetCommandLineW() p .s"
+  System::Call "shell32::CommandLineToArgvW(p s, *i .s) p .s"
+  Pop $Words
+  Pop $WordCount
+  StrCpy $WordIndex 1
+  ${While} $WordIndex < $WordCount
+    IntOp $Number $WordIndex * ${NSIS_PTR_SIZE}
+    IntPtrOp $Number $Words + $Number
+    System::Call "*$Number(w .s)"
+    Pop $Word
+    StrCpy $Number $Word 3
+    ${If} $Number S== "/D="
+    ${AndIf} $INSTDIR != ""
+      ${ExitWhile} ; the folder, which may hold blanks, goes to the end of the line
     ${EndIf}
-  ${LoopUntil} $R3 == ""
+    Call ReadArgument
+    IntOp $WordIndex $WordIndex + 1
+  ${EndWhile}
+  System::Call "kernel32::LocalFree(p $Words)"
 FunctionEnd
 
-; One word, in $R1.
+; Act on $Word, or refuse it.
 Function ReadArgument
-  StrCpy $1 $R1
-  StrCpy $2 $R1 8
-  ${If} $2 == "/SERVER="
-    StrCpy $Server $R1 "" 8
-    Push $Server
+  StrCpy $Number $Word 8
+  ${If} $Number == "/SERVER="
+    StrCpy $Address $Word "" 8
     Call CheckAddress
-    Pop $2
-    ${If} $2 = 1
+    StrCpy $Server $Address
+    ${If} $Valid = 1
       Return
     ${EndIf}
-  ${ElseIf} $R1 == "/ALLUSERS"
+  ${ElseIf} $Word == "/ALLUSERS"
     StrCpy $AllUsers 1
     Return
-  ${ElseIf} $R1 == "/NOAUTOSTART"
+  ${ElseIf} $Word == "/NOAUTOSTART"
     StrCpy $NoAutostart 1
     Return
-  ${ElseIf} $R1 == "/FORCE"
+  ${ElseIf} $Word == "/FORCE"
     StrCpy $Force 1
     Return
-  ${ElseIf} $R1 == "/START"
+  ${ElseIf} $Word == "/START"
     StrCpy $Start 1
     Return
-  ${ElseIf} $R1 == "/LANG=ja"
+  ${ElseIf} $Word == "/LANG=ja"
     StrCpy $LANGUAGE ${LANG_JAPANESE}
     Return
-  ${ElseIf} $R1 == "/LANG=en"
+  ${ElseIf} $Word == "/LANG=en"
     StrCpy $LANGUAGE ${LANG_ENGLISH}
     Return
-  ${ElseIf} $R1 == "/S"
-  ${OrIf} $R1 == "/NCRC"
+  ${ElseIf} $Word S== "/S"
+  ${OrIf} $Word S== "/NCRC"
     Return
+  ${ElseIf} $Word == "/S"
+    SetSilent silent ; /s: the caller has no window to read a message in
   ${EndIf}
-  MessageBox MB_OK|MB_ICONSTOP "$(T_ARGUMENT)" /SD IDOK
-  SetErrorLevel ${EXIT_ARGUMENT}
-  Quit
+  ${Refuse} ${EXIT_ARGUMENT} "$(T_ARGUMENT)"
 FunctionEnd

@@ -71,6 +71,7 @@ Var NoAutostart  ; 1: no entry under Run
 Var Force        ; 1: an older version may replace a newer one
 Var Start        ; 1: start the client when all is done
 Var WasRunning   ; 1: it ran before, and is started again
+Var ExitCode     ; of an installation that failed
 Var Before       ; the version that is there already; empty when none
 Var ServerField
 Var AutostartField
@@ -97,19 +98,12 @@ Page custom ServerPage ServerPageLeave
 !insertmacro MUI_LANGUAGE "Japanese"
 
 !addincludedir "${HERE}"
+!include "refuse.nsh"
+!include "address.nsh"
+!include "arguments.nsh"
 !include "strings.nsh"
 UninstallButtonText "$(T_REMOVE)"
-!include "arguments.nsh"
-!include "address.nsh"
 !include "client.nsh"
-
-; Ends the program with a message, unless it is silent, and an exit code.
-!macro Refuse CODE TEXT
-  MessageBox MB_OK|MB_ICONSTOP "${TEXT}" /SD IDOK
-  SetErrorLevel ${CODE}
-  Quit
-!macroend
-!define Refuse "!insertmacro Refuse"
 
 Function .onInit
   SetRegView 64
@@ -123,6 +117,7 @@ Function .onInit
   ${If} $0 = 183 ; ERROR_ALREADY_EXISTS
     ${Refuse} ${EXIT_TWICE} "$(T_TWICE)"
   ${EndIf}
+  StrCpy $ExitCode 0
   ReadRegStr $0 HKLM "${SETTINGS}" "Setup"
   ${If} $0 == "msi"
     ${Refuse} ${EXIT_OTHER} "$(T_MANAGED)"
@@ -213,17 +208,15 @@ Function ServerPage
 FunctionEnd
 
 Function ServerPageLeave
-  ${NSD_GetText} $ServerField $0
-  Push $0
+  ${NSD_GetText} $ServerField $Address
   Call CheckAddress
-  Pop $1
-  ${If} $1 <> 1
+  ${If} $Valid <> 1
     MessageBox MB_OK|MB_ICONEXCLAMATION "$(T_SERVER_BAD)"
     ${NSD_SetFocus} $ServerField
     SendMessage $ServerField ${EM_SETSEL} 0 -1
     Abort
   ${EndIf}
-  StrCpy $Server $0
+  StrCpy $Server $Address
   ${NSD_GetState} $AutostartField $0
   ${If} $0 = ${BST_CHECKED}
     StrCpy $NoAutostart 0
@@ -232,11 +225,37 @@ Function ServerPageLeave
   ${EndIf}
 FunctionEnd
 
-Section
-  ${If} $AllUsers = 1
-    Call RemoveOwnCopy
+; Put the old program back, or leave nothing. NSIS calls this also when it cannot write a file.
+Function .onInstFailed
+  SetOutPath "$TEMP"
+  ${If} ${FileExists} "$INSTDIR\old\${EXE}"
+    RMDir /r "$INSTDIR\_internal"
+    Delete "$INSTDIR\${EXE}"
+    Rename "$INSTDIR\old\_internal" "$INSTDIR\_internal"
+    Rename "$INSTDIR\old\${EXE}" "$INSTDIR\${EXE}"
+  ${ElseIf} $Before == ""
+    RMDir /r "$INSTDIR\_internal"
+    Delete "$INSTDIR\${EXE}"
+    Delete "$INSTDIR\uninstall.exe"
   ${EndIf}
+  RMDir /r "$INSTDIR\new"
+  RMDir /r "$INSTDIR\old"
+  RMDir "$INSTDIR" ; only when it is empty: it may be a folder of the user's
+  ${If} $ExitCode = 0
+    StrCpy $ExitCode ${EXIT_FILES}
+  ${EndIf}
+  SetErrorLevel $ExitCode
+FunctionEnd
 
+; End the installation with a message, unless it is silent. Its exit code is set by .onInstFailed.
+!macro Fail CODE TEXT
+  MessageBox MB_OK|MB_ICONSTOP "${TEXT}" /SD IDOK
+  StrCpy $ExitCode ${CODE}
+  Abort
+!macroend
+!define Fail "!insertmacro Fail"
+
+Section
   ; The new files go beside the old ones: when the disk is full, the old program is still whole.
   RMDir /r "$INSTDIR\new"
   SetOutPath "$INSTDIR\new"
@@ -244,29 +263,29 @@ Section
   !include "${ART}/files.nsh"
   SetOutPath "$INSTDIR"
   ${If} ${Errors}
-    RMDir /r "$INSTDIR\new"
-    MessageBox MB_OK|MB_ICONSTOP "$(T_FILES)" /SD IDOK
-    SetErrorLevel ${EXIT_FILES}
-    Abort
+    ${Fail} ${EXIT_FILES} "$(T_FILES)"
   ${EndIf}
   Call QuitClient
   Pop $0
   ${If} $0 <> 1
-    RMDir /r "$INSTDIR\new"
-    SetErrorLevel ${EXIT_BUSY}
+    StrCpy $ExitCode ${EXIT_BUSY} ; QuitClient has said so
     Abort
   ${EndIf}
-  RMDir /r "$INSTDIR\_internal"
-  Delete "$INSTDIR\${EXE}"
-  ClearErrors
+  RMDir /r "$INSTDIR\old"
+  CreateDirectory "$INSTDIR\old"
+  Rename "$INSTDIR\_internal" "$INSTDIR\old\_internal"
+  Rename "$INSTDIR\${EXE}" "$INSTDIR\old\${EXE}"
+  ClearErrors ; there is no old program at the first installation
   Rename "$INSTDIR\new\_internal" "$INSTDIR\_internal"
   Rename "$INSTDIR\new\${EXE}" "$INSTDIR\${EXE}"
-  RMDir "$INSTDIR\new"
   WriteUninstaller "$INSTDIR\uninstall.exe"
   ${If} ${Errors}
-    MessageBox MB_OK|MB_ICONSTOP "$(T_FILES)" /SD IDOK
-    SetErrorLevel ${EXIT_FILES}
-    Abort
+    ${Fail} ${EXIT_FILES} "$(T_FILES)"
+  ${EndIf}
+  RMDir "$INSTDIR\new"
+  RMDir /r "$INSTDIR\old"
+  ${If} $AllUsers = 1
+    Call RemoveOwnCopy
   ${EndIf}
 
   CreateShortCut "$SMPROGRAMS\${NAME}.lnk" "$INSTDIR\${EXE}" "run"
@@ -344,6 +363,7 @@ Section Uninstall
   Delete "$SMPROGRAMS\${NAME}.lnk"
   RMDir /r "$INSTDIR\_internal"
   RMDir /r "$INSTDIR\new"
+  RMDir /r "$INSTDIR\old"
   Delete "$INSTDIR\${EXE}"
   Delete "$INSTDIR\uninstall.exe"
   RMDir "$INSTDIR" ; only when it is empty: it may be a folder of the user's

@@ -48,7 +48,7 @@ ${Say} T_TWICE "セットアップはすでに実行中です。" "Setup is runn
 ${Say} T_FILES \
   "ファイルを書き込めませんでした。ディスクの空き容量と権限を確認してください。" \
   "The files could not be written. Check the free disk space and your rights."
-${Say} T_ARGUMENT "使用できないオプションです: $1" "This option cannot be used: $1"
+${Say} T_ARGUMENT "使用できないオプションです: $Word" "This option cannot be used: $Word"
 ${Say} T_REMOVE "削除(&U)" "&Uninstall"
 ${Say} T_FORGET \
   "このユーザーに保存されているパスワードと設定も削除しますか?" \

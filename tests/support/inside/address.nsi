@@ -5,6 +5,7 @@ RequestExecutionLevel user
 SilentInstall silent
 OutFile "${OUT}"
 !include LogicLib.nsh
+!include WordFunc.nsh
 !addincludedir "${HERE}"
 !include address.nsh
 
@@ -17,11 +18,9 @@ Section
     ${If} ${Errors}
       ${Break}
     ${EndIf}
-    StrCpy $R7 $R7 -1 ; the line break
-    Push $R7
+    StrCpy $Address $R7 -1 ; without the line break
     Call CheckAddress
-    Pop $R6
-    FileWrite $R9 $R6
+    FileWriteUTF16LE $R9 "$Valid $Address$\n"
   ${Loop}
   FileClose $R8
   FileClose $R9

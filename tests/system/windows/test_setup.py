@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import pytest
 
 from installer.wine import windows_path
@@ -28,6 +33,17 @@ from tests.support.wine import Desktop, wait_for
 def nothing_left(desktop: Desktop) -> None:
     """Each test begins on a PC that has never seen the client."""
     assert traces(desktop) == []
+
+
+@contextmanager
+def mounted(folder: Path, *, size: str) -> Iterator[None]:
+    """A file system of its own in `folder`, with room for `size`."""
+    options = ["-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    subprocess.run(["mount", *options], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture
@@ -152,3 +168,33 @@ def test_msi(desktop: Desktop, product: Built) -> None:
 
     assert exit_code(pc, "msiexec", "/x", newer, "/qn") == 0
     assert not unix_path(pc, EVERYBODY).exists()
+
+
+def test_msi_beside_the_setup_program(desktop: Desktop, product: Built) -> None:
+    """The MSI does not install over the setup program's copy for all users."""
+    pc = desktop
+    assert install(pc, product.product.setup, "/ALLUSERS", "/SERVER=gw.example.com") == 0
+    before = traces(pc)
+    assert exit_code(pc, "msiexec", "/i", windows_path(product.product.msi), "/qn") == 1603
+    assert traces(pc) == before
+    uninstall(pc, EVERYBODY)
+
+
+@pytest.mark.parametrize("server", ["bad address", "http://gw.example.com", "u@gw.example.com"])
+def test_msi_refuses_bad_addresses(desktop: Desktop, product: Built, server: str) -> None:
+    """An address that the client would refuse ends the installation before it begins."""
+    msi = windows_path(product.product.msi)
+    assert exit_code(desktop, "msiexec", "/i", msi, "/qn", f"SERVER={server}") == 1603
+    assert traces(desktop) == []
+
+
+def test_a_full_disk(desktop: Desktop, product: Built) -> None:
+    """1603, and nothing of the installation is left; an upgrade leaves the old program whole."""
+    pc = desktop
+    disk = pc.drive_c / "full"
+    disk.mkdir()
+    with mounted(disk, size="16m"):
+        assert install(pc, product.product.setup, r"/D=C:\full\client") == 1603
+        assert list(disk.iterdir()) == []
+    disk.rmdir()
+    assert traces(pc) == []

@@ -1,0 +1,198 @@
+"""The setup program takes each of its options, and no address that the client refuses."""
+
+from __future__ import annotations
+
+import string
+import subprocess
+from itertools import permutations
+from pathlib import Path
+
+import pytest
+
+from agent.address import AddressError, normalise_server
+from installer.package import SETUP
+from installer.wine import windows_path
+from tests.support.setup_program import exit_code
+from tests.support.wine import INSIDE, Desktop
+
+GOOD = [
+    "gw",
+    "gw.example.com",
+    "GW.Example.COM",
+    "gw.example.com:8443",
+    "wss://gw.example.com",
+    "WSS://gw.example.com:443/",
+    "wss://gw.example.com/behind/a-proxy",
+    "https://gw.example.com",
+    "192.0.2.1:8443",
+    "[2001:db8::1]",
+    "wss://[2001:db8::1]:8443/gateway",
+    "日本語.example",
+    "gw.ドメイン.example:8443",
+    "gw_1.example.com",
+    "gw/it's",
+]
+BAD = [
+    "ws://gw.example.com",
+    "http://gw.example.com",
+    "ftp://gw.example.com",
+    "wss://",
+    "wss:gw.example.com",
+    "gw.example.com:",
+    "gw.example.com:0",
+    "gw.example.com:65536",
+    "gw.example.com:123456",
+    "gw.example.com:80x",
+    "gw..example.com",
+    ".gw.example.com",
+    "-gw.example.com",
+    "gw-.example.com",
+    "user:password@gw.example.com",
+    "gw.example.com?x=1",
+    "gw.example.com/#x",
+    "[2001:db8::1",
+    "[gw.example.com]",
+    "2001:db8::1",
+    "gw.example.com\\x",
+    "gw example.com",
+    "a" * 64 + ".example.com",
+    "a." * 130 + "com",
+]
+MIXED = [
+    place.format(mark)
+    for place in ("gw{}x.example.com", "{}gw.example.com", "gw.example.com{}", "gw/a{}b")
+    for mark in string.punctuation + " "
+    if mark not in "{}"
+]
+
+
+FOLDED = {
+    "ｇｗ．ｅｘａｍｐｌｅ．ｃｏｍ：８４４３": "gw.example.com:8443",
+    "ｗｓｓ：／／ｇｗ．ｅｘａｍｐｌｅ．ｃｏｍ": "wss://gw.example.com",
+}
+
+
+def client_takes(address: str) -> bool:
+    """What the program itself says."""
+    try:
+        normalise_server(address)
+    except AddressError:
+        return False
+    return True
+
+
+def compiled(name: str, folder: Path) -> Path:
+    """A program of `INSIDE` with the setup program's own code in it."""
+    exe = folder / f"{name}.exe"
+    command = ["makensis", "-V1", "-WX", "-INPUTCHARSET", "UTF8", f"-DOUT={exe}", f"-DHERE={SETUP}"]
+    subprocess.run([*command, str(INSIDE / f"{name}.nsi")], check=True)
+    return exe
+
+
+@pytest.fixture(scope="module")
+def judged(
+    desktop: Desktop, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[bool, str]]:
+    """For each address: whether the setup program takes it, and the form that it stores."""
+    folder = tmp_path_factory.mktemp("addresses")
+    addresses = [*GOOD, *BAD, *MIXED, *FOLDED]
+    text = "".join(f"{address}\n" for address in addresses)
+    (folder / "addresses.txt").write_bytes(text.encode("utf-16-le"))
+    assert desktop.quiet(windows_path(compiled("address", folder))) == 0
+    lines = (folder / "verdicts.txt").read_text(encoding="utf-16-le").splitlines()
+    answers = [line.partition(" ")[::2] for line in lines]
+    return {
+        address: (verdict == "1", form)
+        for address, (verdict, form) in zip(addresses, answers, strict=True)
+    }
+
+
+@pytest.fixture(scope="module")
+def verdicts(judged: dict[str, tuple[bool, str]]) -> dict[str, bool]:
+    """Whether the setup program takes each address."""
+    return {address: taken for address, (taken, _) in judged.items()}
+
+
+def test_takes_what_administrators_write(verdicts: dict[str, bool]) -> None:
+    """Names, ports, addresses in brackets, Japanese domains, with or without wss://."""
+    assert [address for address in GOOD if not (verdicts[address] and client_takes(address))] == []
+
+
+def test_refuses_what_cannot_work(verdicts: dict[str, bool]) -> None:
+    """Other protocols, wrong ports, broken names, logins and queries."""
+    assert [address for address in BAD if verdicts[address] or client_takes(address)] == []
+
+
+def test_is_not_laxer_than_the_client(verdicts: dict[str, bool]) -> None:
+    """Each mark of the keyboard, in host and path."""
+    assert [a for a in MIXED if verdicts[a] and not client_takes(a)] == []
+
+
+def test_full_width_addresses_are_folded(judged: dict[str, tuple[bool, str]]) -> None:
+    """An address typed with a Japanese keyboard is stored in ASCII."""
+    assert {address: judged[address] for address in FOLDED} == {
+        address: (True, form) for address, form in FOLDED.items()
+    }
+
+
+SERVERS = ["gw", "gw.example.com:8443", "wss://gw.example.com/x", "[2001:db8::1]", "日本語.example"]
+OPTIONS = {"/ALLUSERS": "all", "/NOAUTOSTART": "noautostart", "/FORCE": "force", "/START": "start"}
+
+
+class Arguments:
+    """The setup program's reading of a command line."""
+
+    def __init__(self, desktop: Desktop, folder: Path) -> None:
+        self._desktop = desktop
+        self._exe = compiled("arguments", folder)
+        self._answer = folder / "arguments.txt"
+
+    def read(self, *words: str) -> tuple[int, dict[str, str]]:
+        """The exit code, and what was understood."""
+        self._answer.unlink(missing_ok=True)
+        code = exit_code(self._desktop, windows_path(self._exe), *words)
+        if not self._answer.exists():
+            return code, {}
+        text = self._answer.read_text(encoding="utf-16-le")
+        pairs, _, folder = text.partition(" folder=")
+        return code, dict(pair.split("=", 1) for pair in pairs.split(" ")) | {"folder": folder}
+
+
+@pytest.fixture(scope="module")
+def arguments(desktop: Desktop, tmp_path_factory: pytest.TempPathFactory) -> Arguments:
+    """The setup program without a setup."""
+    return Arguments(desktop, tmp_path_factory.mktemp("arguments"))
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_options_in_every_order(arguments: Arguments, server: str) -> None:
+    """No option is lost, before or behind an address of any form."""
+    for option, meaning in OPTIONS.items():
+        for words in permutations([f"/SERVER={server}", option, "/LANG=ja"]):
+            code, understood = arguments.read("/S", *words)
+            assert (code, understood["server"], understood[meaning]) == (0, server, "1"), words
+            assert (understood["silent"], understood["language"]) == ("1", "1041")
+    code, understood = arguments.read("/S", f"/SERVER={server}", *OPTIONS)
+    assert [understood[meaning] for meaning in OPTIONS.values()] == ["1"] * len(OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["/S", "/SERVER=gw:8443", "/BOGUS"], id="unknown, behind a server"),
+        pytest.param(["/S", "/BOGUS", "/SERVER=gw"], id="unknown, before a server"),
+        pytest.param(["/S", "/SERVER=bad address"], id="an address with a blank"),
+        pytest.param(["/s"], id="/s in small letters"),
+        pytest.param(["/S", r"/D=C:\Other Place"], id="a folder in quotation marks"),
+        pytest.param(["/S", "gw.example.com"], id="no option at all"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(arguments: Arguments, words: list[str]) -> None:
+    """87, ERROR_INVALID_PARAMETER, without a window that waits in an unattended session."""
+    assert arguments.read(*words) == (87, {})
+
+
+def test_a_folder_goes_to_the_end_of_the_line(arguments: Arguments) -> None:
+    """`/D=` as NSIS reads it, with the options before it."""
+    code, understood = arguments.read("/S", "/ALLUSERS", r"/D=C:\Other")
+    assert (code, understood["all"], understood["folder"]) == (0, "1", r"C:\Other")
