@@ -92,6 +92,7 @@ Page custom ServerPage ServerPageLeave
 !define MUI_FINISHPAGE_RUN_FUNCTION StartClient
 !define MUI_FINISHPAGE_RUN_TEXT "$(T_RUN)"
 !insertmacro MUI_PAGE_FINISH
+!define MUI_UNCONFIRMPAGE_TEXT_TOP "$(T_REMOVE_PAGE)"
 !insertmacro MUI_UNPAGE_CONFIRM
 !insertmacro MUI_UNPAGE_INSTFILES
 !insertmacro MUI_LANGUAGE "English"

@@ -7,7 +7,7 @@
 !define Say "!insertmacro Say"
 
 ${Say} T_WELCOME \
-  "このPCに ${NAME} ${VERSION} をインストールします。$\r$\n$\r$\n${NAME} は、このPCをスマートフォンのココナワーク アプリから接続できるように、通知領域で待ち受けるプログラムです。$\r$\n$\r$\n実行中の ${NAME} は自動的に終了し、インストール後に再開できます。" \
+  "このPCに ${NAME} ${VERSION} をインストールします。$\r$\n$\r$\n${NAME} は、スマートフォンのココナワーク アプリからこのPCへ接続できるように、通知領域で待ち受けるプログラムです。$\r$\n$\r$\n実行中の ${NAME} は自動的に終了し、インストール後に再開できます。" \
   "This installs ${NAME} ${VERSION} on this PC.$\r$\n$\r$\n${NAME} waits in the notification area so that you can reach this PC with the coconowork app on your smartphone.$\r$\n$\r$\nIf ${NAME} is running, it is closed, and can be started again afterwards."
 ${Say} T_SERVER_TITLE "ココナワークサーバ" "Coconowork server"
 ${Say} T_SERVER_SUBTITLE "接続するサーバと起動方法を指定します。" \
@@ -33,10 +33,10 @@ ${Say} T_NEWER \
   "より新しいバージョン $Before がインストールされています。以前のバージョンへ戻す場合は /FORCE を付けて実行してください。" \
   "The newer version $Before is installed. To go back to an older one, start this with /FORCE."
 ${Say} T_RIGHTS \
-  "すべてのユーザーが対象の場合は、管理者の権限が必要です。" \
+  "すべてのユーザが対象の場合は、管理者の権限が必要です。" \
   "Installing or removing it for all users needs administrator rights."
 ${Say} T_FOR_ALL \
-  "このPCには、すべてのユーザー用の ${NAME} がインストールされています。更新する場合は /ALLUSERS を付けて実行してください。" \
+  "このPCには、すべてのユーザ用の ${NAME} がインストールされています。更新する場合は /ALLUSERS を付けて実行してください。" \
   "${NAME} is installed for all users of this PC. To upgrade it, start this with /ALLUSERS."
 ${Say} T_MANAGED \
   "このPCの ${NAME} は管理者が MSI で管理しています。管理者に相談してください。" \
@@ -49,7 +49,10 @@ ${Say} T_FILES \
   "ファイルを書き込めませんでした。ディスクの空き容量と権限を確認してください。" \
   "The files could not be written. Check the free disk space and your rights."
 ${Say} T_ARGUMENT "使用できないオプションです: $Word" "This option cannot be used: $Word"
-${Say} T_REMOVE "削除(&U)" "&Uninstall"
+${Say} T_REMOVE "アンインストール(&U)" "&Uninstall"
 ${Say} T_FORGET \
-  "このユーザーに保存されているパスワードと設定も削除しますか?" \
+  "このユーザに保存されているパスワードと設定も削除しますか?" \
   "Remove this user's stored password and settings as well?"
+${Say} T_REMOVE_PAGE \
+  "${NAME} をこのPCからアンインストールします。続けるには [アンインストール] を選択してください。" \
+  "This removes ${NAME} from this PC. Choose Uninstall to continue."
