@@ -1,143 +1,58 @@
-"""The client's start.
+"""The client's start: from the start of the process to the icon in the tray, and to standby.
 
-From the start of the process to its icon in the tray, and to standby at a real server over TLS:
-importing, reading the keyring, connecting, 0.3 s of key derivation. Cold means that the files of
-interpreter, libraries and client have been dropped from the page cache. The baseline is the bare
-interpreter's start, with pystray and websockets, to its end.
+This includes importing, reading the keyring, connecting to a real server over TLS, and 0.3 s of
+key derivation. The files are in the page cache. The baseline is an interpreter that imports
+pystray, websockets and truststore and ends.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from statistics import median
+from collections.abc import Mapping
 
 from bench import desk
 from bench.report import Figure, Size
-from tests.support.places import ROOT
 
 BASELINE = desk.BASELINE
-IMPORTS = "import pystray, websockets"
-RESIDENT = (
-    "import agent.desktop, agent.linux.tray, agent.linux.session_watcher, "
-    "agent.linux.control, agent.vault_process"
-)
-"""What the process that stays has loaded, imported one by one."""
-NEVER = {"tkinter", "keyring", "tomlkit", "agent.dialogs.window", "webbrowser"}
 
 
 def run(size: Size) -> list[Figure]:
-    """Start it again and again."""
     times = size.pick(15, 1)
     with desk.linux_desk() as linux:
-        environ = linux.client.environ
-        warm = [_start(linux) for _ in range(times)]
-        bare_warm = [_bare_s(environ) for _ in range(times)]
-        cold: list[tuple[float, float]] = []
-        bare_cold: list[float] = []
-        for _ in range(size.pick(5, 0)):
-            _drop_caches()
-            cold.append(_start(linux))
-            _drop_caches()
-            bare_cold.append(_bare_s(environ))
-        modules, import_ms = _imports(environ, RESIDENT)
-        bare_modules, bare_import_ms = _imports(environ, IMPORTS)
-    loaded_early = NEVER & modules
-    if loaded_early:
-        raise AssertionError(f"loaded at the start: {sorted(loaded_early)}")
+        bare = [_bare_ms(linux.client.environ) for _ in range(times)]
+        icon, standby = zip(*(_start_ms(linux) for _ in range(times)), strict=True)
     figures = [
-        Figure(
-            what=f"Linux: to {what}, {how}",
-            value=1000 * median(each[number] for each in found),
-            unit="ms",
-            baseline=1000 * median(bare),
-            headline=how == "warm",
-        )
-        for how, found, bare in (("warm", warm, bare_warm), ("cold", cold, bare_cold))
-        for number, what in enumerate(("the icon", "standby"))
-        if found
+        Figure(what="Linux: to the icon", unit="ms", values=icon, baseline=bare),
+        Figure(what="Linux: to standby", unit="ms", values=standby, baseline=bare),
     ]
-    figures += [
-        Figure(what="Linux: imports", value=import_ms, unit="ms", baseline=bare_import_ms),
-        Figure(what="Linux: modules", value=len(modules), unit="", baseline=len(bare_modules)),
-    ]
-    return figures if size.short else [*figures, *_under_wine(times)]
+    return figures if size.short else [*figures, _under_wine(times)]
 
 
-def _start(linux: desk.LinuxDesk) -> tuple[float, float]:
-    """Seconds to the icon and to standby."""
+def _start_ms(linux: desk.LinuxDesk) -> tuple[float, float]:
+    """Return the milliseconds to the icon and to standby."""
     icons, lines = len(linux.tray.icons), linux.log.length
     _, began = linux.start()
-    icon = linux.wait_for_icon(icons)
-    standby = linux.wait_for_standby(since=lines).at
+    icon, standby = linux.wait_for_icon(icons), linux.wait_for_standby(since=lines)
     linux.client.stop()
-    return icon - began, standby - began
+    return 1000 * (icon - began), 1000 * (standby - began)
 
 
-def _bare_s(environ: dict[str, str]) -> float:
+def _bare_ms(environ: Mapping[str, str]) -> float:
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", IMPORTS], env=environ, check=True)
-    return time.perf_counter() - began
+    subprocess.run([sys.executable, "-c", desk.IMPORTS], env=environ, check=True)
+    return 1000 * (time.perf_counter() - began)
 
 
-def _imports(environ: dict[str, str], code: str) -> tuple[set[str], float]:
-    """Which modules, and the milliseconds that `-X importtime` counts for them."""
-    code += "; import sys; print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", code],
-        env=environ,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    own = [line.split("|")[0].partition(":")[2] for line in done.stderr.splitlines() if "|" in line]
-    return set(done.stdout.split()), sum(int(each) for each in own[1:]) / 1000
-
-
-def _drop_caches() -> None:
-    """Ask the kernel to forget our files, as after switching the PC on."""
-    for path in _files():
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
-        finally:
-            os.close(handle)
-
-
-def _files() -> Iterator[Path]:
-    roots = [Path(sys.prefix) / "lib", Path(os.__file__).parent, ROOT / "agent"]
-    for root in roots:
-        for path in root.rglob("*"):
-            if path.suffix in {".py", ".pyc", ".so"} and path.is_file():
-                yield path
-
-
-def _under_wine(times: int) -> list[Figure]:
-    from installer.wine import windows_path
-
+def _under_wine(times: int) -> Figure:
     found, bare = [], []
     with desk.windows_desk() as windows:
-        python = windows_path(windows.winpy / "python.exe")
         for _ in range(times):
             began = time.perf_counter()
-            windows.desktop.quiet(python, "-c", IMPORTS)
-            bare.append(time.perf_counter() - began)
-            since = windows.log_length
-            began = windows.start()
-            found.append(windows.wait_for_line("-> standby:", since=since) - began)
+            windows.desktop.quiet(windows.python, "-c", desk.IMPORTS)
+            bare.append(1000 * (time.perf_counter() - began))
+            began, ready = windows.start()
+            found.append(1000 * (ready - began))
             windows.quit()
-            windows.wait_for_line("-> stopped", since=since)
-    return [
-        Figure(
-            what="Wine: to standby, warm",
-            value=1000 * median(found),
-            unit="ms",
-            baseline=1000 * median(bare),
-            headline=True,
-        )
-    ]
+    return Figure(what="Wine: to standby", unit="ms", values=found, baseline=bare)

@@ -1,274 +1,244 @@
-"""Thousands of clients in a process of its own, which a bench commands through a pipe."""
+"""Thousands of clients in one process, which a bench commands: `python -m bench.load PORT N`.
+
+The clients make WebSocket frames by hand, so that one core of clients can load one core of
+server. They log in by SCRAM and check no signature, since the baseline has none. Each sends a
+ping every 20 s, as the real client does, spread evenly over that time.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import hashlib
+import hmac
 import itertools
-import multiprocessing
-import multiprocessing.connection
 import os
-import random
-import ssl
-import threading
+import secrets
+import sys
 import time
+from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import cast
 
 import uvloop
 
 from bench import machine, people
-from bench.clients import Client, GatewayClient, MqttClient
-from bench.tls import ClientTls
+from bench.program import obey_on
+from protocol.messages import (
+    PATH,
+    SUBPROTOCOL,
+    Challenge,
+    Hello,
+    Proof,
+    Welcome,
+    decode_from_server,
+    encode,
+)
 
-PING_SECONDS = 20
-LOGIN_SECONDS = 60
-MAX_TRIES = 5
+PING_S = 20
+LOGIN_S = 60
+AT_ONCE = 200
+"""Logins that are under way at the same time."""
 ADDRESSES = 32
-"""Loopback addresses that the clients of one process come from."""
+"""Loopback addresses that the clients come from: one has some 28,000 ports."""
+_TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
+_UPGRADE = (
+    f"GET {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    f"Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
+).encode()
 
 
-class LoadError(Exception):
-    """The clients could not do as they were told; the text says what happened to them."""
+class Client(asyncio.Protocol):
+    """One connection: the upgrade, the login, and then what the server sends."""
 
+    __slots__ = ("auth", "buffer", "fleet", "number", "pinged_ns", "ready", "transport", "upgraded")
 
-@dataclass(frozen=True, kw_only=True)
-class Spec:
-    """Which clients there are, and where they go. Numbers from `first` on, `count` of them."""
+    def __init__(self, number: int, fleet: Fleet, ready: asyncio.Future[None]) -> None:
+        self.number = number
+        self.fleet = fleet
+        self.ready: asyncio.Future[None] | None = ready
+        """Done after the login; None from then on."""
+        self.buffer = b""
+        self.auth = ""
+        self.upgraded = False
+        self.pinged_ns = 0
+        self.transport: asyncio.Transport
 
-    port: int
-    first: int
-    count: int
-    kind: Literal["gateway", "bare", "mqtt"] = "gateway"
-    tls: bool = False
-    user: str | None = None
-    """Whose PCs they are; None for one user each."""
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.write(_UPGRADE)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.ready and not self.ready.done():
+            self.ready.set_exception(ConnectionError(f"not logged in: {exc}"))
+        self.fleet.on_lost(self, str(exc or "closed by the server"))
 
-@dataclass(frozen=True)
-class Receipt:
-    """A message that came to a client that had logged in; by the machine's monotonic clock."""
+    def data_received(self, data: bytes) -> None:
+        now = time.monotonic_ns()
+        self.buffer = self.buffer + data if self.buffer else data
+        while self.buffer and (self._frame(now) if self.upgraded else self._head()):
+            pass
 
-    number: int
-    at_ns: int
-    payload: bytes
+    def send(self, payload: bytes, opcode: int = _TEXT) -> None:
+        """Send one frame, masked with zeros, which costs the server as much as any mask."""
+        size = len(payload)
+        if size < 126:
+            head = bytes((0x80 | opcode, 0x80 | size))
+        else:
+            head = bytes((0x80 | opcode, 0xFE)) + size.to_bytes(2, "big")
+        self.transport.write(head + b"\0\0\0\0" + payload)
+
+    def ping(self) -> None:
+        self.pinged_ns = time.monotonic_ns()
+        self.send(b"", _PING)
+
+    def _head(self) -> bool:
+        """Take the answer to the upgrade; return whether it was complete."""
+        head, found, self.buffer = self.buffer.partition(b"\r\n\r\n")
+        if not found:
+            self.buffer = head
+            return False
+        if not head.startswith(b"HTTP/1.1 101"):
+            self._give_up(head.partition(b"\r\n")[0].decode())
+            return False
+        self.upgraded = True
+        self.auth = f"n={people.username(self.number)},r={secrets.token_urlsafe(18)}"
+        self.send(encode(Hello(scram=f"n,,{self.auth}", device=people.device(self.number))))
+        return True
+
+    def _frame(self, now: int) -> bool:
+        """Take the next frame; return whether it was complete."""
+        data = self.buffer
+        start = 4 if len(data) > 1 and data[1] == 126 else 2
+        if len(data) < start:
+            return False
+        end = start + (data[1] if start == 2 else int.from_bytes(data[2:4], "big"))
+        if len(data) < end:
+            return False
+        self.buffer = data[end:]
+        opcode = data[0] & 0x0F
+        if opcode == _TEXT and self.ready is None:
+            self.fleet.receipts.append((self.number, now))
+        elif opcode == _TEXT:
+            self._log_in(data[start:end])
+        elif opcode == _PING:
+            self.send(data[start:end], _PONG)
+        elif opcode == _PONG:
+            self.fleet.pongs_ms.append((now - self.pinged_ns) / 1e6)
+        elif opcode == _CLOSE:
+            self._give_up(f"closed: {data[start + 2 : end].decode()}")
+        return True
+
+    def _log_in(self, payload: bytes) -> None:
+        message = decode_from_server(payload)
+        if isinstance(message, Challenge):
+            final = f"c=biws,{message.scram.partition(',')[0]}"
+            keys, auth = people.keys(), f"{self.auth},{message.scram},{final}"
+            stored_key = hashlib.sha256(keys.client).digest()
+            signature = hmac.digest(stored_key, auth.encode(), "sha256")
+            proof = bytes(a ^ b for a, b in zip(keys.client, signature, strict=True))
+            self.send(encode(Proof(scram=f"{final},p={b64encode(proof).decode()}")))
+        elif isinstance(message, Welcome) and self.ready:
+            self.ready.set_result(None)
+            self.ready, self.auth = None, ""
+        else:
+            self._give_up(payload.decode())
+
+    def _give_up(self, why: str) -> None:
+        if self.ready and not self.ready.done():
+            self.ready.set_exception(ConnectionError(why))
+        self.fleet.endings[why] += 1
+        self.transport.abort()
 
 
 class Fleet:
-    """The clients; lives in the process of `Load`, whose `call` reaches its coroutines."""
+    """The clients; the public coroutines are the commands."""
 
-    def __init__(self, spec: Spec) -> None:
-        self._spec = spec
-        self._tls = _any_server() if spec.tls else None
+    def __init__(self, port: int, count: int) -> None:
+        self._port = port
+        self._numbers = range(1, count + 1)
         self._clients: dict[int, Client] = {}
-        self._entering: dict[int, asyncio.Future[None]] = {}
-        self._receipts: list[Receipt] = []
-        self._endings: Counter[str] = Counter()
-        self._closing: list[Client] = []
-        people.keys()
+        self.receipts: list[tuple[int, int]] = []
+        """Client and moment (monotonic ns) of each message that followed a login."""
+        self.pongs_ms: list[float] = []
+        self.endings: Counter[str] = Counter()
 
-    def came_in(self, client: Client) -> None:
-        self._entering.pop(client.number).set_result(None)
-
-    def received(self, client: Client, payload: bytes, at_ns: int) -> None:
-        self._receipts.append(Receipt(client.number, at_ns, payload))
-
-    def sent_away(self, client: Client) -> None:
-        if not self._closing:
-            # Later, so that answering the first does not keep us from reading the others.
-            asyncio.get_running_loop().call_later(1, self._answer_closes)
-        self._closing.append(client)
-
-    def lost(self, client: Client, why: str) -> None:
-        self._endings[why] += 1
+    def on_lost(self, client: Client, why: str) -> None:
         if self._clients.get(client.number) is client:
             del self._clients[client.number]
-        entering = None if client.is_in else self._entering.pop(client.number, None)
-        if entering is not None and not entering.done():
-            entering.set_exception(LoadError(why))
+            self.endings[why] += 1
 
-    async def log_in(self, *, at_once: int = 200) -> float:
-        """All that are not there yet come, so many at a time; how long it took, in seconds."""
-        spec = self._spec
-        absent = (n for n in range(spec.first, spec.first + spec.count) if n not in self._clients)
+    async def log_in(self) -> float:
+        """Log in all clients that are not; return how many seconds that took."""
+        absent = (number for number in self._numbers if number not in self._clients)
         began = time.monotonic()
 
-        async def come() -> None:
+        async def work() -> None:
             for number in absent:
-                await self._come(number)
+                await self._log_in(number)
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(at_once, spec.count)):
-                group.create_task(come())
+            for _ in range(min(AT_ONCE, len(self._numbers))):
+                group.create_task(work())
         return time.monotonic() - began
 
-    async def churn(self, *, per_s: float, seconds: float) -> int:
-        """Every so often one goes without a word and comes back at once; how many did."""
-        began, coming = time.monotonic(), set[asyncio.Task[None]]()
-        for done in itertools.count():
-            pause = began + done / per_s - time.monotonic()
-            await asyncio.sleep(max(0, pause))
-            if time.monotonic() > began + seconds:
-                break
-            number = random.choice([n for n, each in self._clients.items() if each.is_in])
-            self._clients.pop(number).transport.abort()
-            coming.add(asyncio.create_task(self._come(number)))
-        await asyncio.gather(*coming)
-        return done
-
     async def drop(self) -> None:
-        """All go without a word, as when their network fails."""
+        """Cut all connections, as a broken network does."""
         clients, self._clients = list(self._clients.values()), {}
         for client in clients:
             client.transport.abort()
 
-    async def publish(self, *, topic: str, payload: bytes) -> int:
-        """The first client, of MQTT, says this; when, by the monotonic clock in ns."""
-        client = next(iter(self._clients.values()))
-        assert isinstance(client, MqttClient)
-        now = time.monotonic_ns()
-        client.publish(topic, payload)
-        return now
+    async def state(self) -> tuple[int, dict[str, int]]:
+        """Return how many clients are logged in, and why others are not."""
+        return sum(each.ready is None for each in self._clients.values()), dict(self.endings)
 
-    async def wait_for(self, *, count: int, seconds: float) -> int:
-        """Until so many messages have come, but no longer than that; how many have."""
+    async def take(self, count: int, seconds: float) -> list[tuple[int, int]]:
+        """Return the messages since the last call, once there are `count` or time is over."""
         end = time.monotonic() + seconds
-        while len(self._receipts) < count and time.monotonic() < end:  # noqa: ASYNC110
+        while len(self.receipts) < count and time.monotonic() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-        return len(self._receipts)
-
-    async def take(self) -> list[Receipt]:
-        """What has come since the last time."""
-        receipts, self._receipts = self._receipts, []
+        receipts, self.receipts = self.receipts, []
         return receipts
 
-    async def state(self) -> tuple[int, dict[str, int]]:
-        """How many are logged in, and how connections have ended."""
-        return sum(each.is_in for each in self._clients.values()), dict(self._endings)
+    async def longest_pong(self) -> float:
+        """Return the longest time from ping to pong since the last call, in ms."""
+        pongs, self.pongs_ms = self.pongs_ms, []
+        return max(pongs, default=0.0)
 
-    async def _come(self, number: int) -> None:
-        """Log in, and try again as a client does where the server is too busy."""
-        for _ in range(MAX_TRIES - 1):
-            with suppress(LoadError, OSError):
-                return await self._try_to_come(number)
-            await asyncio.sleep(random.uniform(0.3, 3))
-        return await self._try_to_come(number)
+    async def ping_every(self, seconds: float) -> None:
+        """Ping this often from now on, each time by the next client."""
+        self._pinging = asyncio.create_task(self._ping(seconds))
 
-    async def _try_to_come(self, number: int) -> None:
+    async def _ping(self, pause: float) -> None:
+        for number in itertools.cycle(self._numbers):
+            await asyncio.sleep(pause)
+            client = self._clients.get(number)
+            if client and client.ready is None:
+                client.ping()
+
+    async def _log_in(self, number: int) -> None:
         loop = asyncio.get_running_loop()
-        entered = self._entering[number] = loop.create_future()
-        client = self._make(number)
-        self._clients[number] = client
+        ready = loop.create_future()
+        self._clients[number] = client = Client(number, self, ready)
         address = f"127.{os.getpid() % 200 + 1}.{number % ADDRESSES}.1"
-        async with asyncio.timeout(LOGIN_SECONDS):
+        async with asyncio.timeout(LOGIN_S):
             await loop.create_connection(
-                lambda: client if self._tls is None else ClientTls(client, self._tls),
-                "127.0.0.1",
-                self._spec.port,
-                local_addr=(address, 0),
+                lambda: client, "127.0.0.1", self._port, local_addr=(address, 0)
             )
-            await entered
-
-    def _make(self, number: int) -> Client:
-        if self._spec.kind == "mqtt":
-            return MqttClient(number, self)
-        return GatewayClient(number, self, user=self._spec.user, bare=self._spec.kind == "bare")
-
-    def _answer_closes(self) -> None:
-        closing, self._closing = self._closing, []
-        for client in closing:
-            client.answer_close()
-
-    async def ping_for_ever(self) -> None:
-        """Each client pings every 20 s; all of them together do so evenly."""
-        for turn in itertools.count():
-            await asyncio.sleep(PING_SECONDS / 100)
-            for client in list(self._clients.values()):
-                if client.number % 100 == turn % 100 and client.is_in:
-                    client.ping()
+            await ready
 
 
-def _any_server() -> ssl.SSLContext:
-    """Encrypts; whether the certificate is right is not what is measured."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
+async def _main(port: int, count: int) -> None:
+    fleet = Fleet(port, count)
+    commands = ("log_in", "drop", "state", "take", "longest_pong", "ping_every")
+    obey_on(asyncio.get_running_loop(), {name: getattr(fleet, name) for name in commands})
+    await fleet.ping_every(PING_S / count)
+    await asyncio.Event().wait()
 
 
-class Load:
-    """`with Load(spec) as load: load.call("log_in")`."""
-
-    def __init__(self, spec: Spec, *, nice: int = 0) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, spec, nice), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._process.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._process.kill()
-        self._process.join()
-
-    @property
-    def pid(self) -> int:
-        assert self._process.pid is not None
-        return self._process.pid
-
-    def call(self, method: str, **arguments: object) -> Any:
-        """What that method of `Fleet` gives."""
-        with self.meanwhile(method, **arguments) as answer:
-            pass
-        return answer[0]
-
-    def is_busy(self) -> bool:
-        """Whether what runs `meanwhile` still does."""
-        return not self._pipe.poll()
-
-    @contextmanager
-    def meanwhile(self, method: str, **arguments: object) -> Iterator[list[Any]]:
-        """The method runs while the block does; its answer is in the list after the block."""
-        answer: list[Any] = []
-        self._pipe.send((method, arguments))
-        yield answer
-        good, result = self._pipe.recv()
-        if not good:
-            raise LoadError(result)
-        answer.append(result)
-
-
-def _serve(pipe: multiprocessing.connection.Connection, spec: Spec, nice: int) -> None:
-    machine.pinned(machine.LOAD_CORE, nice=nice)()
-    gc.disable()  # a collection among so many objects would be taken for the server's slowness
-    uvloop.run(_obey(pipe, spec))
-
-
-async def _obey(pipe: multiprocessing.connection.Connection, spec: Spec) -> None:
-    fleet = Fleet(spec)
-    pinger = asyncio.create_task(fleet.ping_for_ever())
-    wanted: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-
-    def listen() -> None:  # uvloop would make the pipe one that does not wait
-        with suppress(EOFError):
-            while True:
-                loop.call_soon_threadsafe(wanted.put_nowait, pipe.recv())
-
-    threading.Thread(target=listen, daemon=True).start()
-    while not pinger.done():
-        method, arguments = await wanted.get()
-        try:
-            pipe.send((True, await getattr(fleet, method)(**arguments)))
-        except* Exception as failed:  # noqa: BLE001 - whoever called is told
-            pipe.send((False, f"{method}: {failed.exceptions[0]!r}"))
+if __name__ == "__main__":
+    machine.raise_file_limit()
+    people.keys()
+    gc.disable()  # a collection of so many objects would look like a slow server
+    uvloop.run(_main(*map(int, sys.argv[1:])))

@@ -111,6 +111,10 @@ class Client:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
     def status(self) -> dict[str, Any] | None:
         """What it says of itself; None when it does not run."""
         try:

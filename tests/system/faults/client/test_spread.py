@@ -131,7 +131,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     """One that knows all of them."""
     made = Server(tmp_path / "data")
     subprocess.run(
-        [sys.executable, "-m", "bench.seed", str(CLIENTS), str(CLIENTS), "0"],
+        [sys.executable, "-m", "bench.seed", str(CLIENTS), str(CLIENTS)],
         env={**os.environ, "COCONOWORK_SERVER_DATA_DIR": str(made.directory)},
         cwd=ROOT,
         check=True,
