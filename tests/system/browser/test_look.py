@@ -21,6 +21,9 @@ LOOKS: tuple[tuple[int, Scheme], ...] = (
     (1440, "dark"),
 )
 
+FOR_PAGES = {"home": 960, "password": 960, "changed": 960, "users": 1100, "user": 960, "app": 360}
+"""Pictures for docs/images and their widths; they land in `.artifacts/browser/docs`."""
+
 BEYOND = """() => [...document.querySelectorAll("main *, header *")]
   .filter((e) => e.getBoundingClientRect().right > innerWidth - 4 && e.closest(".skip") === null)
   .map((e) => e.outerHTML.slice(0, 90))"""
@@ -64,6 +67,11 @@ class Looker:
             self.page.screenshot(path=PICTURES / f"{look}.png", full_page=True)
             if (width, scheme) in JUDGED:
                 self._judge(look)
+        if name in FOR_PAGES:
+            self.page.set_viewport_size({"width": FOR_PAGES[name], "height": 300})
+            self.page.emulate_media(color_scheme="light")
+            picture = PICTURES / "docs" / f"console-{name}-{self.language}.png"
+            self.page.screenshot(path=picture, full_page=True)
 
     def _judge(self, look: str) -> None:
         options = {"resultTypes": ["violations"], "runOnly": TAGS}
