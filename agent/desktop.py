@@ -95,8 +95,8 @@ def run_once(
 
 
 def assets_dir() -> Path:
-    """The pictures: beside the packages, in the checkout as in the frozen program."""
-    return Path(__file__).resolve().parent.parent / "assets"
+    """Return the folder of the pictures, in the checkout and in the frozen program alike."""
+    return Path(__file__).resolve().with_name("assets")
 
 
 def _core_adapters(paths: Paths, vault: Vault) -> Adapters:

@@ -18,7 +18,7 @@ from installer.sign import sign
 from installer.winpy.assemble import BUILD, ROOT
 
 SETUP = ROOT / "installer" / "setup"
-ICON = ROOT / "assets" / "app.ico"
+ICON = ROOT / "agent" / "assets" / "app.ico"
 UPGRADE_CODE = "58ef3b4f-8e44-4ab1-93ac-5f5a4b2f2c52"
 """Never change it: Windows recognises all versions of the MSI by this number."""
 _BAD_SERVERS = (

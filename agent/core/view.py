@@ -32,7 +32,7 @@ class Command(Enum):
 
 
 class Icon(Enum):
-    """Five shapes; the names are those of the pictures in `assets/`."""
+    """Five shapes; the names are those of the pictures in `agent/assets/`."""
 
     STANDBY = "standby"
     OLD_PASSWORD = "old_password"

@@ -19,7 +19,7 @@ Text = Annotated[str, Meta(max_length=2048)]
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The client's state in words of the user's language. `picture` is a file in `assets/`."""
+    """The client's state in the user's language. `picture` is a file in `agent/assets/`."""
 
     picture: str
     headline: str

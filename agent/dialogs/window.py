@@ -17,7 +17,7 @@ POLL_MS = 50
 """How often the pipe is looked at; Tk has no safe way to be told by another thread."""
 TOPMOST_MS = 400
 PICTURE_SIZES = (32, 40, 48, 56, 64)
-"""Of the pictures in `assets/`."""
+"""Of the pictures in `agent/assets/`."""
 ERROR_COLOUR = "#b3261e"
 WARNING_COLOUR = "#8a5200"
 QUIET_COLOUR = "#5f6368"
@@ -130,7 +130,7 @@ class Window:
         return round(pixels * self._scale)
 
     def picture(self, name: str) -> tk.PhotoImage:
-        """A picture from `assets/`, 32 px at 96 dpi."""
+        """A picture from `agent/assets/`, 32 px at 96 dpi."""
         if name not in self._pictures:
             side = max((size for size in PICTURE_SIZES if size <= self.px(32)), default=32)
             drawn = tk.PhotoImage(master=self.root, file=self._assets / f"{name}-{side}.png")

@@ -28,9 +28,9 @@ class Built:
 def sources() -> list[Path]:
     """All that the product is made from."""
     files = [ROOT / "build.spec"]
-    for folder, kinds in (("agent", "*.p[yo]"), ("assets", "*.*"), ("installer", "*.*")):
+    for folder, kinds in (("agent", "*.*"), ("protocol", "*.py"), ("installer", "*.*")):
         files += (ROOT / folder).rglob(kinds)
-    return sorted(path for path in files if path.is_file() and path.suffix != ".pyc")
+    return sorted(path for path in files if path.is_file() and path.suffix not in {".mo", ".pyc"})
 
 
 def built() -> Built:

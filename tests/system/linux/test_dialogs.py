@@ -26,7 +26,7 @@ from tests.support import x11
 from tests.support.places import ROOT
 from tests.support.x11 import until, xdotool
 
-ASSETS = ROOT / "assets"
+ASSETS = ROOT / "agent" / "assets"
 ENGLISH = NullTranslations()
 SERVER = "wss://gw.example.com/gateway"
 OLD = View(

@@ -18,7 +18,7 @@ from tests.support import x11
 from tests.support.places import ROOT
 from tests.support.x11 import PAPER, SystemTray, until, xdotool
 
-ASSETS = ROOT / "assets"
+ASSETS = ROOT / "agent" / "assets"
 ENGLISH = gettext.NullTranslations()
 GREEN, RED, AMBER = (0x1C, 0x8A, 0x3C), (0xD1, 0x30, 0x25), (0xC2, 0x74, 0x00)
 

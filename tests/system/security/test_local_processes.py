@@ -202,7 +202,7 @@ def _dialogs(start: list[str] | None) -> ProcessDialogs:
         sign_in=lambda *_: Future(),
         view=lambda: View(State.STANDBY, server="wss://gw.example.com/gateway", user="tanaka"),
         on_command=lambda _: None,
-        assets=ROOT / "assets",
+        assets=ROOT / "agent" / "assets",
         translations=NullTranslations(),
         start=start,
     )

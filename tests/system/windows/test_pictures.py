@@ -13,7 +13,7 @@ from installer.wine import windows_path
 from installer.winpy.assemble import ROOT
 from tests.support.wine import INSIDE, SCREEN, Desktop, Language, wait_for
 
-ASSETS = windows_path(ROOT / "assets")
+ASSETS = windows_path(ROOT / "agent" / "assets")
 OLD = {
     "state": "standby_old_password",
     "server": "wss://gw.example.com/gateway",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gettext
-import runpy
 from itertools import combinations
 
 import pytest
@@ -14,9 +13,10 @@ from agent.core.failure import Reason
 from agent.core.state import State
 from agent.core.view import Command, Icon, View
 from agent.tray_menu import Entry, balloon_command, default_command, menu, summary
+from installer import pictures
 from tests.support.places import ROOT
 
-ASSETS = ROOT / "assets"
+ASSETS = ROOT / "agent" / "assets"
 ENGLISH = gettext.NullTranslations()
 
 
@@ -139,10 +139,9 @@ def test_pictures_differ_in_shape(one: Icon, other: Icon) -> None:
 
 @pytest.mark.parametrize("icon", Icon)
 def test_icon_file_has_every_size_as_drawn(icon: Icon) -> None:
-    """The files are what `assets/draw.py` draws now, one picture for each scale of Windows."""
-    draw = runpy.run_path(str(ASSETS / "draw.py"))
+    """The files are what `installer/pictures.py` draws, one picture for each scale of Windows."""
     with IcoImageFile(ASSETS / f"{icon.value}.ico") as file:
-        assert {size for size, _ in file.info["sizes"]} == set(draw["ICO_SIZES"])
-        for size in draw["ICO_SIZES"]:
+        assert {size for size, _ in file.info["sizes"]} == set(pictures.ICO_SIZES)
+        for size in pictures.ICO_SIZES:
             drawn = file.ico.getimage((size, size)).convert("RGBA")
-            assert drawn.tobytes() == draw["render"](icon.value, size).tobytes()
+            assert drawn.tobytes() == pictures.render(icon.value, size).tobytes()

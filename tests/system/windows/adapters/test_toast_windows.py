@@ -31,7 +31,7 @@ from agent.windows.toast import (
     WindowsToaster,
 )
 
-ASSETS = ROOT / "assets"
+ASSETS = ROOT / "agent" / "assets"
 WAIT_S = 20.0
 user32 = ctypes.WinDLL("user32")
 user32.SendMessageW.argtypes = [wintypes.HWND, wintypes.UINT, wintypes.WPARAM, wintypes.LPVOID]

@@ -30,7 +30,7 @@ from agent.windows import tray as tray_windows
 from agent.windows.tray import ICON_ID, WM_CLOSE, WM_ENDSESSION, WM_QUERYENDSESSION
 from protocol.text import utf16_units
 
-ASSETS = ROOT / "assets"
+ASSETS = ROOT / "agent" / "assets"
 ENGLISH = gettext.NullTranslations()
 STANDBY = View(State.STANDBY, server="wss://gw.example.com/gateway", user="tanaka")
 WAIT_S = 20.0

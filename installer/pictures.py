@@ -1,5 +1,4 @@
-# ruff: noqa: INP001 - a script beside its output, no package
-"""Draw the pictures in this directory from vector shapes: `python assets/draw.py`.
+"""Draw the pictures in agent/assets from vector shapes: `python -m installer.pictures`.
 
 Each picture is drawn for each size separately, on a grid of 16 units, to put edges on whole
 pixels where possible. Colours keep a contrast of 3:1 on light and on dark task bars.
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-HERE = Path(__file__).resolve().parent
+ASSETS = Path(__file__).parents[1] / "agent" / "assets"
 ICO_SIZES = (16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64)
 """The sizes in pixels that Windows uses at 100 to 400 % scale."""
 APP_SIZES = (*ICO_SIZES, 128, 256)
@@ -225,9 +224,9 @@ def main() -> None:
     """Write every file."""
     for name in PICTURES:
         sizes = APP_SIZES if name == "app" else ICO_SIZES
-        (HERE / f"{name}.ico").write_bytes(ico([render(name, size) for size in sizes]))
+        (ASSETS / f"{name}.ico").write_bytes(ico([render(name, size) for size in sizes]))
         for size in PNG_SIZES:
-            (HERE / f"{name}-{size}.png").write_bytes(_png(render(name, size)))
+            (ASSETS / f"{name}-{size}.png").write_bytes(_png(render(name, size)))
 
 
 if __name__ == "__main__":
