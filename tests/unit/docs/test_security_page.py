@@ -1,4 +1,4 @@
-"""The threat model: each attack names the test that carries it out, and that test exists."""
+"""The threat model: each attack names a test that carries it out, and the test exists."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMED = re.findall(r"`([\w/]+\.py)::(\w+(?:::\w+)?)`", PAGE)
 
 @cache
 def names_in(file: str) -> set[str]:
-    """`name` of functions and other top-level names, `Class::name` of methods."""
+    """Return the names in a file of tests: `name` of functions, `Class::name` of methods."""
     found = set()
     for node in ast.parse((TESTS / file).read_text("utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -33,7 +33,7 @@ def names_in(file: str) -> set[str]:
 
 
 def test_every_named_test_exists() -> None:
-    """A test that is renamed or removed takes its line of the threat model with it."""
+    """A renamed or removed test changes its row of the threat model, too."""
     assert len(NAMED) > 80
     missing = [
         f"{file}::{name}"
@@ -44,7 +44,7 @@ def test_every_named_test_exists() -> None:
 
 
 def test_every_attack_is_carried_out() -> None:
-    """No line of the tables stands there without a test."""
+    """Every row of the tables names a test."""
     parts = PAGE.partition("## Who might do what")[2].partition("## The fuzzers")[0]
     rows = [line for line in parts.splitlines() if line.startswith("| ")]
     attacks = [row for row in rows if not row.startswith("| attack |")]
