@@ -32,12 +32,11 @@ from agent.core.saved_state import SavedState
 from agent.core.state import State
 from agent.runtime import Hooks, Runtime
 from agent.state_file import StateFile
-from protocol import messages as msg
 from protocol.sealing import new_device_key
 from soak import sample
 from soak.sample import Sample
+from tests.support.fake_gateway import PASSWORD, FakeGateway, Peer
 from tests.support.fakes import FakeVault
-from tests.support.gateway import PASSWORD, Gateway, running
 
 HOUR_S = 3600.0
 BEGIN = datetime(2026, 11, 23, 0, 0, tzinfo=UTC)
@@ -99,6 +98,10 @@ class SqueezedLoop(asyncio.SelectorEventLoop):
         self._clock.outstanding -= 1
 
 
+def _on_the_wire(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")
+
+
 class Day:
     """The client and its day."""
 
@@ -112,7 +115,7 @@ class Day:
         """Days left, as they were warned of."""
         self.offsets: list[timedelta | None] = []
         """Of local time, as the process sees it, at each full hour."""
-        self._gateway = Gateway(answer=self._welcome)
+        self._gateway = FakeGateway(self._serve)
         self._server: AsyncExitStack | None = None
         self._old = False
         self._trouble: Exception | None = None
@@ -161,12 +164,14 @@ class Day:
         self.warned.append(days)
         self.runtime.post(ev.WarningShown(days))
 
-    def _welcome(self, scram: str) -> msg.ServerMessage:
+    async def _serve(self, peer: Peer) -> None:
+        """Log the client in, on the day's clock."""
         now = self.clock.server_time()
-        if not self._old:
-            return msg.Welcome(scram=scram, password="current", server_time=now)
-        until = now + timedelta(days=30)
-        return msg.Welcome(scram=scram, password="old", valid_until=until, server_time=now)
+        kind = "old" if self._old else "current"
+        end: dict[str, Any] = (
+            {"valid_until": _on_the_wire(now + timedelta(days=30))} if self._old else {}
+        )
+        await peer.log_in({PASSWORD: kind}, server_time=_on_the_wire(now), **end)
 
     # --- the day
 
@@ -212,7 +217,7 @@ class Day:
 
     async def _open(self) -> None:
         self._server = AsyncExitStack()
-        address = await self._server.enter_async_context(running(self._gateway, port=self._port))
+        address = await self._server.enter_async_context(self._gateway.running(port=self._port))
         self._port = self._gateway.port
         assert address
 

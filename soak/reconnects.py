@@ -18,17 +18,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from urllib.parse import urlsplit
 
 from agent.control import ask
 from agent.paths import Paths, find_paths
 from agent.ports import ChannelError
 from demo.private_keyring import private_keyring
 from soak.sample import Sample
-from tests.support.loop_stage import Stage
+from tests.support.installation import ADMIN, ADMIN_PASSWORD, Installation
+from tests.support.loop_thread import LoopThread
 from tests.support.places import ROOT
 from tests.support.wire import Wire
-from tests.system.end_to_end.conftest import ADMINISTRATOR, Server
 
 EACH_S = 30.0
 RESET_EVERY = 10
@@ -37,18 +36,15 @@ SAMPLES = "samples"
 
 def run(count: int, *, samples: int, tell: Callable[[str], None] = print) -> list[Sample]:
     """`samples` samples of `count` reconnects, the first after a tenth of them."""
-    with tempfile.TemporaryDirectory(prefix="coconowork-soak-") as name, Stage() as stage:
+    with tempfile.TemporaryDirectory(prefix="coconowork-soak-") as name, LoopThread() as servers:
         directory = Path(name)
-        server = Server(directory / "data")
-        server.create_administrator()
-        server.start()
-        try:
-            wire = Wire(stage, urlsplit(server.gateway).port or 0)
-            with _client(directory, wire, server.administrator_password) as (client, paths):
+        installation = Installation(directory / "data")
+        installation.create()
+        with installation.serving() as server:
+            wire = Wire(servers, server.gateway)
+            with _client(directory, wire, ADMIN_PASSWORD) as (client, paths):
                 run = Run(client, paths, wire, tell)
                 return asyncio.run(run.reconnect(count, samples))
-        finally:
-            server.stop()
 
 
 @contextmanager
@@ -60,8 +56,7 @@ def _client(
         environ = {**os.environ, **keyring, "COCONOWORK_HOME": str(directory / "pc")}
         environ.pop("DISPLAY", None)
         subprocess.run(
-            [sys.executable, "-m", "agent", "login", "--server", wire.address]
-            + ["--user", ADMINISTRATOR],
+            [sys.executable, "-m", "agent", "login", "--server", wire.address] + ["--user", ADMIN],
             env=environ,
             input=f"{password}\n".encode(),
             stdout=subprocess.DEVNULL,

@@ -1,20 +1,56 @@
-"""What all tests share. Nothing here is for one platform only."""
+"""What all tests share, on every platform: skips, the random seed, a clean environment, a keyring.
+
+Random tests try something new at each run. The run's seed comes from the clock and is printed in
+pytest's header; `--hypothesis-seed=NUMBER` repeats a run. It feeds Hypothesis, and `random` at the
+start of each test.
+"""
 
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 NEEDS = {"keyring": ("dbus-daemon", "gnome-keyring-daemon"), "display": ("Xvfb", "xdotool")}
-"""Marker to the programs that its tests cannot do without."""
+"""Marker to the programs that its tests need."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before Hypothesis reads its option
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the random seed of this run, unless the command line names it."""
+    if getattr(config.option, "hypothesis_seed", None) is None:
+        config.option.hypothesis_seed = str(time.time_ns() % 2**32)
+    if sys.platform != "win32":
+        from hypothesis import HealthCheck, settings
+
+        # How long an example takes says nothing on a shared machine. Without these settings,
+        # Hypothesis repeats the same examples wherever the variable CI is set.
+        settings.register_profile(
+            "project",
+            deadline=None,
+            derandomize=False,
+            database=None,
+            print_blob=True,
+            suppress_health_check=[HealthCheck.too_slow],
+        )
+        settings.load_profile("project")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Print how to repeat this run."""
+    seed = config.option.hypothesis_seed
+    return f"random seed: {seed} (--hypothesis-seed={seed} repeats the random tests)"
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what this machine cannot run, and say which program is lacking."""
+    """Seed `random`, and skip a test whose programs are missing on this machine."""
+    random.seed(f"{item.config.option.hypothesis_seed} {item.nodeid}")
     for marker, programs in NEEDS.items():
         missing = [program for program in programs if shutil.which(program) is None]
         if missing and item.get_closest_marker(marker):
@@ -22,7 +58,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Where everything can be installed, a test that was skipped is a test that failed."""
+    """Fail a run in CI that has skipped a test: everything can be installed there."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped") if reporter else None
     if os.environ.get("CI") == "true" and exitstatus == 0 and skipped:
@@ -31,7 +67,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_settings_of_the_developer() -> Iterator[None]:
-    """No test sees what the machine has set for the client or the server."""
+    """Hide what the machine has set for the client or the server."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith("COCONOWORK_"):

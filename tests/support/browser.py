@@ -1,11 +1,15 @@
-"""A browser on a server process: real forms over real HTTP."""
+"""One person at a browser, on the console of a server process: real forms over real HTTP."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import mechanicalsoup
+
+from tests.support.polling import eventually
 
 REQUEST_S = 60
 
@@ -13,11 +17,14 @@ REQUEST_S = 60
 class Browser:
     """`with Browser(server.console) as browser`; pages are in English."""
 
-    def __init__(self, console: str) -> None:
+    def __init__(self, console: str, *, authority: Path | None = None) -> None:
+        """`authority` is the file of a certificate authority that the browser trusts."""
         self.console = console
         self._browser: Any = mechanicalsoup.StatefulBrowser()
         self._browser.session.headers["Accept-Language"] = "en"
         self._browser.session.trust_env = False
+        if authority is not None:
+            self._browser.session.verify = str(authority)
 
     def __enter__(self) -> Self:
         return self
@@ -30,25 +37,25 @@ class Browser:
     ) -> None:
         self._browser.close()
 
+    def close(self) -> None:
+        """Close the browser."""
+        self._browser.close()
+
     def get(self, path: str, **headers: str) -> Any:
-        """The answer to a plain request, as `requests` gives it."""
+        """Return the response to a plain request, as `requests` gives it."""
         return self._browser.session.get(
             self.console + path, headers=headers, timeout=REQUEST_S, allow_redirects=False
         )
 
     def open(self, path: str) -> Any:
-        """Go to a page; the answer after redirects."""
+        """Open a page. Return the response after redirects."""
         return self._browser.open(self.console + path, timeout=REQUEST_S)
 
     def send(self, path: str, **fields: Any) -> Any:
-        """Open a page, fill in its form and send it; the answer after redirects."""
+        """Open a page, fill in its form and send it. Return the response after redirects."""
         opened = self.open(path)
         assert opened.status_code == 200, (path, opened.status_code)
         return self.submit(**fields)
-
-    def close(self) -> None:
-        """Close the browser."""
-        self._browser.close()
 
     def submit(self, *, follow: bool = True, **fields: Any) -> Any:
         """Fill in the form of the page that is open, and send it; `follow` redirects."""
@@ -59,12 +66,35 @@ class Browser:
         return self._browser.submit_selected(timeout=REQUEST_S, allow_redirects=follow)
 
     def log_in(self, username: str, password: str, *, path: str = "/login/") -> bool:
-        """Whether that opened the console."""
+        """Return whether that opened the console."""
         answer = self.send(path, username=username, password=password)
         return not str(answer.url).endswith(path)
 
-    def change_password(self, current: str, new: str) -> Any:
-        """「パスワード変更」, with the push to whoever waits; the answer."""
-        return self.send(
-            "/password/", current_password=current, new_password1=new, new_password2=new
-        )
+    def change_password(self, current: str, new: str, **switches: bool) -> Any:
+        """Change the password, with the push to waiting PCs unless `push=False`."""
+        fields = {"current_password": current, "new_password1": new, "new_password2": new}
+        return self.send("/password/", **fields, **switches)
+
+    def wait_for_text(self, text: str, *, within_s: float = 60) -> None:
+        """Reload the page until it has this text."""
+
+        def has_it() -> bool:
+            self._browser.refresh()
+            return text in self._browser.page.get_text()
+
+        eventually(has_it, within_s=within_s, pause_s=0.3, or_say=self._text)
+
+    def _text(self) -> str:
+        return str(self._browser.page.get_text(" ", strip=True))
+
+
+def push_password(
+    console: str, username: str, current: str, new: str, *, then: Callable[[], object] = str
+) -> None:
+    """Change a user's password, call `then`, and wait until a PC has applied the change."""
+    with Browser(console) as browser:
+        assert browser.log_in(username, current)
+        answer = browser.change_password(current, new)
+        assert "The password was changed." in answer.text, answer.text
+        then()
+        browser.wait_for_text("Applied")

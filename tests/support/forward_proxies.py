@@ -91,9 +91,3 @@ async def _pass_on(reader: StreamReader, writer: StreamWriter) -> None:
             writer.write(data)
             await writer.drain()
         writer.close()
-
-
-async def silent(reader: StreamReader, writer: StreamWriter) -> None:
-    """Takes whatever comes and says nothing."""
-    while await reader.read(65_536):
-        pass

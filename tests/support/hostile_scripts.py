@@ -1,4 +1,4 @@
-"""What hostile servers do, and what a client makes of each: reason, close code, least wait."""
+"""Scripts of hostile servers; for each the reason, close code and least wait of a client."""
 
 from __future__ import annotations
 
@@ -9,23 +9,20 @@ from typing import Any
 
 from websockets.frames import Close, Opcode
 
-from tests.support.false_gateway import Peer, Script, at, seal, sign
+from tests.support.fake_gateway import (
+    PASSWORD,
+    Peer,
+    Script,
+    answering,
+    at,
+    http,
+    seal,
+    sign,
+)
 
 NEXT = "Pushed-22"
 SOON_S, LATER_S = 0.3, 6.0
 """The shortest first delay where a network may come back, and where somebody has to mend it."""
-
-
-def http(answer: str) -> Script:
-    """An HTTP answer; HTML follows."""
-
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        page = b"<html><body>Please accept our terms</body></html>"
-        head = f"HTTP/1.1 {answer}\r\nContent-Type: text/html\r\nContent-Length: {len(page)}"
-        peer.write(f"{head}\r\nConnection: close\r\n\r\n".encode() + page)
-
-    return script
 
 
 def raw(data: bytes) -> Script:
@@ -100,7 +97,7 @@ async def endless_page(peer: Peer) -> None:
 
 async def unread_pongs(peer: Peer) -> None:
     """Pings without end, whose answers nobody reads."""
-    await peer.log_in({"Current-1": "current"})
+    await peer.log_in()
     while True:
         await peer.more((b"\x89\x7d" + b"p" * 125) * 500)
 
@@ -109,7 +106,7 @@ def talking(*messages: dict[str, Any]) -> Script:
     """A server that has proven itself, and then says these over and over."""
 
     async def script(peer: Peer) -> None:
-        await peer.log_in({"Current-1": "current"})
+        await peer.log_in()
         for number in range(3000):
             peer.send({**messages[number % len(messages)], "number": number})
 
@@ -148,18 +145,6 @@ def challenging(form: str) -> Script:
         nonce = (await peer.hello())["scram"].partition(",r=")[2]
         peer.send({"type": "challenge", "scram": form.format(nonce=nonce)})
         raise AssertionError(f"it answered: {await peer.receive()}")
-
-    return script
-
-
-def answering(**answer: Any) -> Script:
-    """This for an answer to the proof, by a server that does not know the password."""
-
-    async def script(peer: Peer) -> None:
-        hello = await peer.hello()
-        await peer.challenge(hello)
-        await peer.receive()
-        peer.send(answer)
 
     return script
 
@@ -334,9 +319,7 @@ FLOODS: dict[str, Script] = {
 }  # fmt: skip
 
 
-def push(
-    change_id: str, sealed: str, *, signed_by: str = "Current-1", **more: Any
-) -> dict[str, Any]:
+def push(change_id: str, sealed: str, *, signed_by: str = PASSWORD, **more: Any) -> dict[str, Any]:
     """A push as the right server says it to who has logged in with `signed_by`."""
     signature = sign(signed_by, change_id, sealed)
     right = {**PUSH, "change_id": change_id, "sealed": sealed, "valid_until": at(9)}

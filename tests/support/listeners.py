@@ -1,4 +1,4 @@
-"""Anything that listens on a port of this PC, and what `classify` makes of it."""
+"""Listen on a port of this PC with any behaviour, and return how `classify` names the failure."""
 
 from __future__ import annotations
 
@@ -18,27 +18,40 @@ SECRET = "Telltale"
 
 
 @asynccontextmanager
-async def server(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    """Anything that listens on a port of this PC; the port."""
+async def listening(
+    talk: Talk, *, tls: ssl.SSLContext | None = None, port: int = 0
+) -> AsyncIterator[int]:
+    """Listen on a port of this PC, a free one unless named, and run `talk` for each connection.
+
+    At the end of the context all connections are cut.
+    """
+    running: set[asyncio.Task[None]] = set()
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        running.add(task)
         try:
             await talk(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except (OSError, EOFError):
             pass
         finally:
+            running.discard(task)
             writer.close()
 
-    listening = await asyncio.start_server(once, "127.0.0.1", 0, ssl=tls)
+    server = await asyncio.start_server(once, "127.0.0.1", port, ssl=tls)
     try:
-        yield listening.sockets[0].getsockname()[1]
+        yield server.sockets[0].getsockname()[1]
     finally:
-        listening.close()
-        await listening.wait_closed()
+        server.close()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await server.wait_closed()
 
 
 def says(answer: bytes, *, after: bytes = b"\r\n\r\n") -> Talk:
-    """Wait for a request, give `answer`, close."""
+    """Return a behaviour: wait for a request, send `answer`, close."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if after:
@@ -54,8 +67,14 @@ def http(status: str, *headers: str, body: str = "") -> Talk:
     return says("\r\n".join(lines).encode())
 
 
+async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    """Read everything and answer nothing."""
+    while await reader.read(65_536):
+        pass
+
+
 async def failure(address: str, *, proxy: str | None = None) -> Failure:
-    """What `classify` makes of the real exception."""
+    """Return what `classify` makes of the real exception."""
     with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is what is asked
         await connection.open_connection(address, proxy=proxy)
     result = classify(caught.value, proxy=proxy is not None)
@@ -65,10 +84,10 @@ async def failure(address: str, *, proxy: str | None = None) -> Failure:
 
 
 async def unused_port() -> int:
-    async with server(says(b"")) as port:
+    async with listening(says(b"")) as port:
         return port
 
 
 async def answered(talk: Talk) -> Failure:
-    async with server(talk) as port:
+    async with listening(talk) as port:
         return await failure(f"ws://127.0.0.1:{port}/gateway")

@@ -8,14 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
 from protocol import messages
 from server.commands.serve import tls_context
 from server.config import Config
-from tests.support.gateway import make_certificate
+from tests.support.certificates import Authority
 from tests.support.gateway_client import DEADLINE_S, Client, new_key
 
 UPGRADE = (
@@ -42,14 +38,8 @@ async def raw(
 
 def certificate(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """The server's context and the client's, as `serve` makes the first."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    made = make_certificate("127.0.0.1", key, name, key, (-1, 30))
-    file = folder / "server.pem"
-    file.write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        + made.public_bytes(Encoding.PEM)
-    )
+    authority = Authority(folder)
+    file = authority.issue()
     offered = tls_context(Config(tls_cert=file, tls_key=file))
     assert offered is not None
-    return offered, ssl.create_default_context(cafile=str(file))
+    return offered, authority.trust()

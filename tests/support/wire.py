@@ -12,10 +12,10 @@ import socket
 import struct
 from asyncio import StreamReader, StreamWriter
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import monotonic
 
-from tests.support.loop_stage import Stage
+from tests.support.loop_thread import LoopThread
 
 SEGMENT_BYTES = 1448
 RETRANSMISSION_S = 1.2
@@ -28,23 +28,22 @@ class Weather:
 
     delay_s: float = 0.0
     loss: float = 0.0
-    dice: random.Random = field(default_factory=lambda: random.Random(5))
     lost: int = 0
 
     def due(self, last_due: float) -> float:
         """When a segment sent now arrives: never before the one in front of it."""
         due = monotonic() + self.delay_s
-        while self.dice.random() < self.loss:
+        while random.random() < self.loss:
             self.lost += 1
             due += RETRANSMISSION_S
         return max(due, last_due)
 
 
 class Wire:
-    """Relays to `target` on loopback. The methods are for any thread but the stage's own."""
+    """Relays to `target` on loopback. The methods are for any thread but the one of `servers`."""
 
-    def __init__(self, stage: Stage, target: int) -> None:
-        self._stage = stage
+    def __init__(self, servers: LoopThread, target: int) -> None:
+        self._servers = servers
         self._target = target
         self._writers: set[StreamWriter] = set()
         self._pulled = False
@@ -53,7 +52,7 @@ class Wire:
         self.weather = Weather()
         self.arrivals: list[float] = []
         """When each connection came, by `monotonic`."""
-        self.port = stage.serve(self._relay)
+        self.port = servers.serve(self._relay)
 
     @property
     def address(self) -> str:
@@ -70,7 +69,7 @@ class Wire:
 
     def reset(self) -> None:
         """Every connection gets an RST."""
-        self._stage.call(self._reset())
+        self._servers.call(self._reset())
 
     async def _reset(self) -> None:
         for writer in list(self._writers):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.support.fault_installation import House, Server
+from tests.support.installation import Installation, Server
 from tests.support.pbkdf2 import derived_once
 from tests.support.postgres import Postgres, running_postgres
 
@@ -30,7 +30,7 @@ def postgres() -> Iterator[Postgres]:
 class Cluster:
     """Two gateways and two consoles on one database."""
 
-    house: House
+    installation: Installation
     gateways: list[Server]
     consoles: list[Server]
 
@@ -38,7 +38,9 @@ class Cluster:
 @pytest.fixture(scope="session")
 def cluster(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Started at once on an empty database; the consoles share data folder and secret key."""
-    house = House(tmp_path_factory.mktemp("nodes") / "data", database=postgres.new_database())
+    installation = Installation(
+        tmp_path_factory.mktemp("nodes") / "data", database=postgres.new_database()
+    )
     roles = [
         {"ROLE": "gateway", "GATEWAY_NAME": "north"},
         {"ROLE": "gateway", "GATEWAY_NAME": "south"},
@@ -46,9 +48,9 @@ def cluster(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Ite
         {"ROLE": "console"},
     ]
     with ExitStack() as stack, ThreadPoolExecutor(len(roles)) as threads:
-        house.directory.mkdir()
+        installation.directory.mkdir()
         north, south, *consoles = threads.map(
-            lambda settings: stack.enter_context(house.serving(**settings)), roles
+            lambda settings: stack.enter_context(installation.serving(**settings)), roles
         )
-        house.create()
-        yield Cluster(house, [north, south], consoles)
+        installation.create()
+        yield Cluster(installation, [north, south], consoles)

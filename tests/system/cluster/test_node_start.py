@@ -14,8 +14,8 @@ import requests
 from server.cluster import database
 from server.cluster.database import DatabaseProblem
 from server.config import Config
-from tests.support.fault_installation import P1, PROGRAM, House
 from tests.support.gateway_client import Client
+from tests.support.installation import P1, PROGRAM, Installation
 from tests.support.postgres import Postgres
 from tests.system.cluster.conftest import Cluster
 
@@ -71,8 +71,8 @@ def test_too_old_server(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_commands_say_it_in_one_line(postgres: Postgres, tmp_path: Path) -> None:
     """No traceback, and exit code 1."""
-    house = House(tmp_path / "data", database=postgres.url("nowhere"))
-    done = house.run("serve")
+    installation = Installation(tmp_path / "data", database=postgres.url("nowhere"))
+    done = installation.run("serve")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("coconowork-server: PostgreSQL cannot be used: ")
     assert done.stderr.count("\n") == 1
@@ -80,7 +80,7 @@ def test_commands_say_it_in_one_line(postgres: Postgres, tmp_path: Path) -> None
     passfile = tmp_path / "pgpass"
     passfile.touch(mode=stat.S_IRUSR | stat.S_IWUSR)
     passfile.write_text(f"*:*:*:*:{SECRET}")
-    not_ours = House(tmp_path / "data", database=f"{url}?passfile={passfile}")
+    not_ours = Installation(tmp_path / "data", database=f"{url}?passfile={passfile}")
     done = not_ours.run("createadmin", "--account=ACME", "--user=admin", stdin="Adm1n-Adm1n\n")
     assert (done.returncode, done.stdout) == (1, "")
     assert "let role" in done.stderr
@@ -90,20 +90,22 @@ def test_commands_say_it_in_one_line(postgres: Postgres, tmp_path: Path) -> None
 
 def test_createadmin(postgres: Postgres, tmp_path: Path) -> None:
     """Makes the database's tables and the first administrator; leaves nothing open."""
-    house = House(tmp_path / "data", database=postgres.new_database())
+    installation = Installation(tmp_path / "data", database=postgres.new_database())
     arguments = ("createadmin", "--account=ACME", "--user=admin")
-    done = house.run(*arguments, stdin="Adm1n-Adm1n\n")
+    done = installation.run(*arguments, stdin="Adm1n-Adm1n\n")
     assert (done.returncode, done.stderr) == (0, "")
-    assert house.query("SELECT username, role FROM console_user") == [("admin", "administrator")]
-    assert "already exists" in house.run(*arguments, stdin="Adm1n-Adm1n\n").stderr
+    assert installation.query("SELECT username, role FROM console_user") == [
+        ("admin", "administrator")
+    ]
+    assert "already exists" in installation.run(*arguments, stdin="Adm1n-Adm1n\n").stderr
 
 
 def test_metrics_port_in_use(tmp_path: Path) -> None:
     """The message names the port and the setting."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        house = House(tmp_path / "data")
-        environment = house.environment(METRICS=f"127.0.0.1:{port}")
+        installation = Installation(tmp_path / "data")
+        environment = installation.environment(METRICS=f"127.0.0.1:{port}")
         done = subprocess.run(
             [*PROGRAM, "serve"],
             env=environment,
@@ -120,7 +122,7 @@ def test_metrics_port_in_use(tmp_path: Path) -> None:
 @pytest.mark.parametrize("role", ["gateway", "console"])
 def test_one_role_on_a_file(tmp_path: Path, role: str) -> None:
     """Several processes cannot share SQLite: nobody would wake the gateway."""
-    done = House(tmp_path / "data").run("serve", "--only", role)
+    done = Installation(tmp_path / "data").run("serve", "--only", role)
     assert done.returncode == 1
     assert f"--only {role} needs a database that several processes can share" in done.stderr
 
@@ -143,17 +145,17 @@ def test_health(cluster: Cluster) -> None:
 def test_another_secret_key(cluster: Cluster, tmp_path: Path) -> None:
     """A console whose sessions the others would not take says so; one of the same key does not."""
     warning = "has another secret key"
-    house = House(tmp_path / "data", database=cluster.house.database)
-    house.directory.mkdir()
-    with house.serving(ROLE="console") as odd:
+    installation = Installation(tmp_path / "data", database=cluster.installation.database)
+    installation.directory.mkdir()
+    with installation.serving(ROLE="console") as odd:
         assert warning in odd.logged()
     assert warning not in cluster.consoles[0].logged()
 
 
 async def test_metrics(cluster: Cluster) -> None:
     """On an address of their own: who waits, how logins ended, and nobody's name."""
-    cluster.house.add_user("counted")
-    with cluster.house.serving(
+    cluster.installation.add_user("counted")
+    with cluster.installation.serving(
         ROLE="gateway", GATEWAY_NAME="counting", METRICS="127.0.0.1:0"
     ) as server:
         url = f"http://127.0.0.1:{server.port('metrics')}/metrics"

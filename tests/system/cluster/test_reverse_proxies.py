@@ -9,19 +9,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from ssl import SSLContext, create_default_context
+from ssl import SSLContext
 from typing import Any
 
-import psutil
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from protocol import messages
 from tests.support.browser import Browser
-from tests.support.fault_installation import P1, P2, House, Server, eventually
-from tests.support.gateway import Authority, make_certificate
+from tests.support.certificates import Authority
 from tests.support.gateway_client import Client
+from tests.support.installation import P1, P2, Installation, Server
+from tests.support.polling import eventually
 from tests.support.postgres import Postgres
 from tests.support.reverse_proxies import PROXIES, command
 
@@ -31,26 +29,18 @@ LIMITS = {
 }
 
 
-def console_port(node: Server) -> int:
-    """Where it listens besides the gateway's port; what it prints is the public address."""
-    found = psutil.Process(node.process.pid).net_connections("tcp")
-    ports = {each.laddr.port for each in found if each.status == psutil.CONN_LISTEN}
-    [port] = ports - {node.gateway}
-    return int(port)
-
-
 @dataclass
 class Site:
     """Two nodes behind a proxy that is still to be started on `port`."""
 
-    house: House
+    installation: Installation
     nodes: Sequence[Server]
     port: int
     authority: Authority
 
     @property
     def tls(self) -> SSLContext:
-        return create_default_context(cafile=self.authority.file)
+        return self.authority.trust()
 
     def client(self, **options: Any) -> Client:
         return Client(self.port, scheme="wss", ssl=self.tls, **options)
@@ -86,23 +76,25 @@ class Site:
             folder,
             port=self.port,
             gateways=[each.gateway for each in self.nodes],
-            consoles=[console_port(each) for each in self.nodes],
-            certificate=self.authority.file.with_name("server.pem"),
+            consoles=[each.console_port for each in self.nodes],
+            certificate=self.authority.issue(),
             limits={**LIMITS[program], "90s": "2s"},
         )
 
 
 @pytest.fixture(scope="module")
 def site(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    house = House(tmp_path_factory.mktemp("site") / "data", database=postgres.new_database())
+    installation = Installation(
+        tmp_path_factory.mktemp("site") / "data", database=postgres.new_database()
+    )
     with socket.socket() as probe, ExitStack() as stack:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
         probe.close()
-        house.create()
+        installation.create()
         nodes = [
             stack.enter_context(
-                house.serving(
+                installation.serving(
                     GATEWAY_NAME=name,
                     PUBLIC_URL=f"https://127.0.0.1:{port}",
                     TRUSTED_PROXIES="127.0.0.1",
@@ -110,17 +102,7 @@ def site(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             )
             for name in ("north", "south")
         ]
-        yield Site(house, nodes, port, _authority(tmp_path_factory.mktemp("tls")))
-
-
-def _authority(folder: Path) -> Authority:
-    """Its certificate for the proxy, with the key, is `server.pem` beside `file`."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    made = make_certificate("an authority for tests", key, None, key, (-1, 30))
-    authority = Authority(key, made, folder / "authority.pem")
-    authority.file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    authority.context()
-    return authority
+        yield Site(installation, nodes, port, Authority(tmp_path_factory.mktemp("tls")))
 
 
 @pytest.mark.parametrize("program", PROXIES)
@@ -128,7 +110,7 @@ async def test_proxy(site: Site, tmp_path: Path, program: str) -> None:
     """A client logs in and takes a push, a person changes the password, under one host name; the
     addresses are those of the client, whatever it claims; a WebSocket that is idle but for its
     keepalive outlives the proxy's time-out, which ends one without."""
-    site.house.add_user(program)
+    site.installation.add_user(program)
     opened = ExitStack()
     await asyncio.to_thread(opened.enter_context, site.behind(program, tmp_path))
     with opened:
@@ -140,15 +122,15 @@ async def test_proxy(site: Site, tmp_path: Path, program: str) -> None:
             welcome = await waits.log_in(program, P1)
             assert welcome.console_url == f"https://127.0.0.1:{site.port}"
             await silent.log_in(program, P1)
-            [(address,)] = site.house.query(
+            [(address,)] = site.installation.query(
                 "SELECT host(address) FROM console_device WHERE device_id = %s", waits.device.id
             )
             assert address == "127.0.0.5"
             assert await silent.closed() == 1006
 
             def change() -> str:
-                with Browser(f"https://127.0.0.1:{site.port}") as browser:
-                    browser._browser.session.verify = str(site.authority.file)
+                console = f"https://127.0.0.1:{site.port}"
+                with Browser(console, authority=site.authority.file) as browser:
                     assert browser.log_in(program, P1)
                     assert browser.get("/password/").request.headers["Cookie"].count("__Host-")
                     return str(browser.change_password(P1, P2).text)
@@ -161,13 +143,13 @@ async def test_proxy(site: Site, tmp_path: Path, program: str) -> None:
 
 async def test_balancer_asks_who_is_ready(site: Site, tmp_path: Path) -> None:
     """With one of its two nodes gone, haproxy leads everybody to the other."""
-    site.house.add_user("moves")
-    with site.house.serving(
+    site.installation.add_user("moves")
+    with site.installation.serving(
         GATEWAY_NAME="leaves",
         PUBLIC_URL=f"https://127.0.0.1:{site.port}",
         TRUSTED_PROXIES="127.0.0.1",
     ) as leaves:
-        pair = Site(site.house, [site.nodes[0], leaves], site.port, site.authority)
+        pair = Site(site.installation, [site.nodes[0], leaves], site.port, site.authority)
         opened = ExitStack()
         await asyncio.to_thread(opened.enter_context, pair.behind("haproxy", tmp_path))
         with opened:

@@ -12,8 +12,9 @@ import pytest
 from protocol import messages
 from server.cluster.database import MAX_CONNECTIONS
 from tests.support.browser import Browser
-from tests.support.fault_installation import P1, P2, P3, House, eventually
 from tests.support.gateway_client import Client
+from tests.support.installation import P1, P2, P3, Installation
+from tests.support.polling import eventually
 from tests.support.postgres import Postgres
 from tests.system.cluster.conftest import Cluster
 
@@ -24,7 +25,7 @@ _numbers = itertools.count(1)
 def username(cluster: Cluster) -> str:
     """A user of the test's own."""
     name = f"user{next(_numbers)}"
-    cluster.house.add_user(name)
+    cluster.installation.add_user(name)
     return name
 
 
@@ -39,9 +40,9 @@ async def changed(console: str, username: str, current: str, new: str) -> str:
     return await asyncio.to_thread(change)
 
 
-def places(house: House, username: str) -> dict[str, str]:
+def places(installation: Installation, username: str) -> dict[str, str]:
     """Where the user's devices wait, as the database says."""
-    rows = house.query(
+    rows = installation.query(
         "SELECT d.device_id, d.gateway FROM console_device d JOIN console_user u"
         " ON u.id = d.user_id WHERE u.username = %s AND d.waiting_since IS NOT NULL",
         username,
@@ -67,7 +68,7 @@ async def test_push_reaches_whichever_gateway(cluster: Cluster, username: str) -
                 pushed = await client.expect(messages.PasswordChanged)
                 assert client.open(pushed.sealed)["password"] == new
                 assert (await client.log_in(username, new)).password == "current"
-    outcomes = cluster.house.query(
+    outcomes = cluster.installation.query(
         "SELECT p.outcome FROM console_pendingchange p JOIN console_device d ON d.id = p.device_id"
         " JOIN console_user u ON u.id = d.user_id WHERE u.username = %s",
         username,
@@ -93,7 +94,7 @@ async def test_device_that_logs_in_elsewhere(cluster: Cluster, username: str) ->
     older = Client(north.gateway)
     await older.__aenter__()
     await older.log_in(username, P1)
-    assert places(cluster.house, username) == {older.device.id: "north"}
+    assert places(cluster.installation, username) == {older.device.id: "north"}
     async with Client(south.gateway, key=older.key) as newer:
         await newer.log_in(username, P1)
         assert await older.expect(messages.Bye) == messages.Bye(reason="superseded")
@@ -101,17 +102,17 @@ async def test_device_that_logs_in_elsewhere(cluster: Cluster, username: str) ->
         async with Client(north.gateway) as after:
             # What the northern gateway does comes in order: the late "gone" was before this.
             await after.log_in(username, P1)
-            found = await asyncio.to_thread(places, cluster.house, username)
+            found = await asyncio.to_thread(places, cluster.installation, username)
             assert found == {newer.device.id: "south", after.device.id: "north"}
-    await eventually_on_thread(lambda: not places(cluster.house, username))
+    await eventually_on_thread(lambda: not places(cluster.installation, username))
 
 
 async def test_gateway_that_is_killed(cluster: Cluster, username: str) -> None:
     """Its clients move to another, and take a push that was committed meanwhile. Who does not
     come back counts as away once the gateway has not been heard of for a while."""
-    house = cluster.house
+    installation = cluster.installation
     _, south = cluster.gateways
-    with house.serving(ROLE="gateway", GATEWAY_NAME="doomed") as doomed:
+    with installation.serving(ROLE="gateway", GATEWAY_NAME="doomed") as doomed:
         moves, stays = Client(doomed.gateway), Client(doomed.gateway)
         for client in (moves, stays):
             await client.__aenter__()
@@ -126,7 +127,7 @@ async def test_gateway_that_is_killed(cluster: Cluster, username: str) -> None:
         pushed = await moved.expect(messages.PasswordChanged)
         assert moved.open(pushed.sealed)["password"] == P2
         assert (await moved.log_in(username, P2)).password == "current"
-        assert await asyncio.to_thread(places, house, username) == {
+        assert await asyncio.to_thread(places, installation, username) == {
             moved.device.id: "south",
             stays.device.id: "doomed",
         }
@@ -138,21 +139,21 @@ async def test_gateway_that_is_killed(cluster: Cluster, username: str) -> None:
 
         assert await asyncio.to_thread(shown) == 2
         older = "UPDATE console_gateway SET seen_at = seen_at - interval '46 s' WHERE name = %s"
-        await asyncio.to_thread(house.query, older, "doomed")
+        await asyncio.to_thread(installation.query, older, "doomed")
         assert await asyncio.to_thread(shown) == 1
 
 
 async def test_drained_gateway(cluster: Cluster, username: str) -> None:
     """A gateway that is stopped says when to come back, and nobody waits on it any more."""
-    with cluster.house.serving(ROLE="gateway", GATEWAY_NAME="leaving") as leaving:
+    with cluster.installation.serving(ROLE="gateway", GATEWAY_NAME="leaving") as leaving:
         async with Client(leaving.gateway) as client:
             await client.log_in(username, P1)
             leaving.process.terminate()
             bye = await client.expect(messages.Bye)
             assert (bye.reason, bye.retry_after_s is not None) == ("shutting_down", True)
         assert await asyncio.to_thread(leaving.process.wait, 30) == 0
-    assert places(cluster.house, username) == {}
-    assert cluster.house.query("SELECT 1 FROM console_gateway WHERE name = 'leaving'") == []
+    assert places(cluster.installation, username) == {}
+    assert cluster.installation.query("SELECT 1 FROM console_gateway WHERE name = 'leaving'") == []
 
 
 async def test_wake_ups_that_were_missed(cluster: Cluster, username: str) -> None:
@@ -166,8 +167,8 @@ async def test_wake_ups_that_were_missed(cluster: Cluster, username: str) -> Non
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         disable = "UPDATE console_user SET is_active = FALSE WHERE username = %s"
-        await asyncio.to_thread(cluster.house.query, cut)
-        await asyncio.to_thread(cluster.house.query, disable, username)
+        await asyncio.to_thread(cluster.installation.query, cut)
+        await asyncio.to_thread(cluster.installation.query, disable, username)
         assert await client.expect(messages.Bye) == messages.Bye(reason="disabled")
 
 
@@ -204,9 +205,9 @@ async def test_pages_share_connections(cluster: Cluster, username: str) -> None:
 
     with Browser(cluster.consoles[0].console) as browser:
         assert browser.log_in(username, P1)
-        [before] = cluster.house.query(sessions)
+        [before] = cluster.installation.query(sessions)
         with ThreadPoolExecutor(30) as threads:
             answers = threads.map(lambda _: browser.get("/password/").status_code, range(90))
             assert set(answers) == {200}
-    [after] = cluster.house.query(sessions)
+    [after] = cluster.installation.query(sessions)
     assert after[0] <= before[0] + MAX_CONNECTIONS

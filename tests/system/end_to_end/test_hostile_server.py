@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -18,13 +15,18 @@ from time import sleep, time
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from websockets.frames import Close, Opcode
 
-from demo.installation import Client
-from tests.support.false_gateway import (
-    FalseGateway,
+from agent.core.credentials import Pending, encode_credentials
+from tests.support.fake_gateway import (
+    PASSWORD,
+    FakeGateway,
     Peer,
-    false_gateways,
+    Script,
+    answering,
+    honest,
+    http,
     seal,
     sign,
 )
@@ -36,78 +38,73 @@ from tests.support.hostile_scripts import (
     LATER_S,
     NEXT,
     SOON_S,
-    answering,
     box,
     frame,
     hanging_up,
-    http,
     push,
     raw,
     text,
     welcome,
 )
-from tests.support.places import ROOT
-from tests.support.visited_pc import PASSWORD, VAULT, Pc, honest, wait
+from tests.support.loop_thread import LoopThread
+from tests.support.pc import Pc, quit_all
+from tests.support.polling import eventually
 
 pytestmark = pytest.mark.keyring
 
 LAST = "Pushed-333"
 
-# --- the stage
+
+class Visitor(Pc):
+    """A client and the one gateway that it knows."""
+
+    def __init__(self, home: Path, environ: dict[str, str], gateway: FakeGateway) -> None:
+        super().__init__(home, environ, gateway.address)
+        self.gateway = gateway
+
+    def meets(self, script: Script) -> None:
+        """Have the client connect to a gateway with this script, until a connection has ended."""
+        self.gateway.play(script)
+        self.tell("reconnect")
+        eventually(self.gateway.first_has_ended)
+
+    def is_fine_with_an_honest_server(self) -> None:
+        """Assert that the client recovers from everything before."""
+        self.gateway.play(honest())
+        self.tell("reconnect")
+        self.says("standby")
 
 
 @pytest.fixture(scope="module")
-def gateways() -> Iterator[Iterator[FalseGateway]]:
-    with false_gateways(7) as found:
-        yield iter(found)
-        assert [fault for gateway in found for fault in gateway.faults] == []
+def new_visitor(
+    servers: LoopThread, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], Visitor]]:
+    """`new_visitor()`: a client that has logged in at a gateway of its own, and does not run."""
+    made: list[Visitor] = []
+
+    def make() -> Visitor:
+        gateway = FakeGateway()
+        servers.host(gateway.running())
+        made.append(Visitor(tmp_path_factory.mktemp("pc"), environ, gateway))
+        made[-1].be_logged_in()
+        return made[-1]
+
+    yield make
+    quit_all(made)
+    assert [fault for each in made for fault in each.gateway.faults] == []
 
 
 @pytest.fixture(scope="module")
-def new_pc(
-    gateways: Iterator[FalseGateway],
-    keyring_environment: dict[str, str],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Callable[[], Pc]]:
-    """`new_pc()`: a client that does not run, and has a gateway of its own."""
-    environ = {**os.environ, **keyring_environment, "COCONOWORK_LOG_LEVEL": "debug"}
-    environ.pop("DISPLAY", None)
-    made: list[Pc] = []
-    with subprocess.Popen(
-        [sys.executable, "-c", VAULT],
-        env=environ,
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as vault:
-
-        def make() -> Pc:
-            one = Pc(Client(tmp_path_factory.mktemp("pc"), environ), next(gateways), vault)
-            made.append(one)
-            return one
-
-        yield make
-        try:
-            for each in made:
-                each.quit()
-        finally:
-            for each in made:
-                each.client.stop()
-
-
-@pytest.fixture(scope="module")
-def running(new_pc: Callable[[], Pc]) -> Pc:
+def shared(new_visitor: Callable[[], Visitor]) -> Visitor:
     """The client that most tests share."""
-    one = new_pc()
-    one.sign_in()
-    one.client.start()
-    one.client.wait_for("standby")
+    one = new_visitor()
+    one.start()
+    one.says("standby")
     return one
 
 
 @pytest.fixture(scope="module")
-def silenced(running: Pc, new_pc: Callable[[], Pc]) -> list[tuple[str, str, Pc]]:
+def silenced(new_visitor: Callable[[], Visitor]) -> list[tuple[str, str, Visitor]]:
     """Clients whose servers have fallen silent; they wait beside all other tests."""
 
     async def after_accept(peer: Peer) -> None:
@@ -121,37 +118,38 @@ def silenced(running: Pc, new_pc: Callable[[], Pc]) -> list[tuple[str, str, Pc]]
 
     async def instead_of_closing(peer: Peer) -> None:
         peer.closes = False
-        await peer.log_in({PASSWORD: "current"})
+        await peer.log_in()
         peer.send("x" * 16_385)
 
     scripts = {after_accept: "timed_out", after_upgrade: "timed_out"}
     scripts |= {after_challenge: "timed_out", instead_of_closing: "protocol"}
     found = []
     for script, reason in scripts.items():
-        one = new_pc()
-        one.be_signed_in_like(running)
+        one = new_visitor()
         one.gateway.play(script)
-        one.client.start()
+        one.start()
         found.append((script.__name__, reason, one))
     return found
 
 
 @pytest.fixture
-def pc(running: Pc) -> Iterator[Pc]:
-    yield running
-    running.check()
+def pc(shared: Visitor) -> Iterator[Visitor]:
+    yield shared
+    faults, shared.gateway.faults = shared.gateway.faults, []
+    assert faults == []
+    shared.check()
 
 
 # --- the tests
 
 
 @pytest.mark.usefixtures("silenced")
-def test_a_dead_server_is_not_hammered(pc: Pc) -> None:
+def test_a_dead_server_is_not_hammered(pc: Visitor) -> None:
     """The spans of the delays double from 3 s: at most five tries in the first six seconds."""
     pc.gateway.play(hanging_up("accept"))
-    pc.reconnect()
-    first = wait(lambda: pc.gateway.visits)[0].began
-    wait(lambda: time() > first + 6)
+    pc.tell("reconnect")
+    first = eventually(lambda: pc.gateway.visits)[0].began
+    eventually(lambda: time() > first + 6)
     began = [visit.began for visit in pc.gateway.visits if visit.began < first + 6]
     gaps = [later - earlier for earlier, later in itertools.pairwise(began)]
     assert 1 <= len(began) <= 5
@@ -160,7 +158,7 @@ def test_a_dead_server_is_not_hammered(pc: Pc) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_server_that_proves_nothing(pc: Pc, case: str) -> None:
+def test_a_server_that_proves_nothing(pc: Visitor, case: str) -> None:
     """It changes nothing that is kept, is named rightly, and is left alone for a while."""
     script, reason, code, least_s = CASES[case]
     before = kept(pc)
@@ -175,15 +173,15 @@ def test_a_server_that_proves_nothing(pc: Pc, case: str) -> None:
     assert kept(pc) == before
 
 
-def kept(pc: Pc) -> tuple[Any, ...]:
+def kept(pc: Visitor) -> tuple[Any, ...]:
     """All that the client keeps: the keyring's entry and its files."""
-    paths = pc.client.paths
+    paths = pc.paths
     files = [paths.config_file, *sorted(path for path in paths.state_dir.rglob("*"))]
     return pc.stored(), [(path.name, path.read_bytes()) for path in files if path.is_file()]
 
 
 @pytest.mark.parametrize("flood", FLOODS)
-def test_a_flood_ends_the_connection(pc: Pc, flood: str) -> None:
+def test_a_flood_ends_the_connection(pc: Visitor, flood: str) -> None:
     """Even from the right server: the client hangs up, has not grown, and lets time pass."""
     pc.is_fine_with_an_honest_server()
     before = pc.memory_mib()
@@ -205,16 +203,16 @@ def test_a_flood_ends_the_connection(pc: Pc, flood: str) -> None:
         "https://evil.example/\u200b\x07",
     ],
 )
-def test_an_address_that_is_not_for_a_browser(pc: Pc, url: str) -> None:
+def test_an_address_that_is_not_for_a_browser(pc: Visitor, url: str) -> None:
     """Nobody is offered it, not even from a server that has proven itself, and it is not kept."""
 
     async def script(peer: Peer) -> None:
-        await peer.log_in({PASSWORD: "current"}, console_url=url)
+        await peer.log_in(console_url=url)
 
     pc.gateway.play(script)
-    pc.reconnect()
-    wait(lambda: pc.gateway.visits)
-    status = pc.says("standby", None)
+    pc.tell("reconnect")
+    eventually(lambda: pc.gateway.visits)
+    status = pc.says("standby")
     assert status["console_url"] is None
     assert b"evil" not in b"".join(data for _, data in kept(pc)[1])
 
@@ -224,7 +222,7 @@ HOSTILE_TEXT = (
 )
 
 
-def test_text_of_the_server_is_not_repeated(pc: Pc) -> None:
+def test_text_of_the_server_is_not_repeated(pc: Visitor) -> None:
     """What it says when it closes, in HTTP or in a name of its own, is in no log and no window."""
     said = HOSTILE_TEXT.encode()[:120].decode("utf-8", "ignore")
     closing_words = frame(Opcode.CLOSE, Close(1008, said).serialize())
@@ -240,15 +238,15 @@ def test_text_of_the_server_is_not_repeated(pc: Pc) -> None:
         pc.meets(script)
         assert "forged" not in json.dumps(pc.says("retrying", reason))
     pc.is_fine_with_an_honest_server()
-    log = Path(pc.client.paths.log_file).read_text("utf-8") + "\n".join(pc.client.output)
+    log = pc.log() + pc.told()
     assert "forged" not in log
     assert "\x1b" not in log
 
 
-def test_redirects_are_not_followed(pc: Pc, gateways: Iterator[FalseGateway]) -> None:
+def test_redirects_are_not_followed(pc: Visitor, servers: LoopThread) -> None:
     """Neither to `ws://` nor to another `wss://`; nobody comes to the place that is named."""
-    elsewhere = next(gateways)
-    elsewhere.play(honest)
+    elsewhere = FakeGateway()
+    servers.host(elsewhere.running())
     for address in (elsewhere.address, elsewhere.address.replace("ws:", "wss:")):
         pc.meets(http(f"302 Found\r\nLocation: {address}"))
         pc.says("retrying", "not_a_gateway")
@@ -256,58 +254,59 @@ def test_redirects_are_not_followed(pc: Pc, gateways: Iterator[FalseGateway]) ->
     pc.is_fine_with_an_honest_server()
 
 
-def test_status_as_a_user_sees_it(pc: Pc) -> None:
+def test_status_as_a_user_sees_it(pc: Visitor) -> None:
     """`status --json` names the reason, and when it tries again."""
     pc.meets(http("200 OK"))
     pc.says("retrying", "not_a_gateway")
-    code, said = pc.client.command("status", "--json")
+    code, said = pc.command("status", "--json")
     status = json.loads(said)
     assert (code, status["state"], status["reason"]) == (0, "retrying", "not_a_gateway")
     assert datetime.fromisoformat(status["next_try_at"]).timestamp() > time()
 
 
 @pytest.mark.parametrize("reason", ["credentials", "expired"])
-def test_a_refusal_is_believed_but_forgets_nothing(pc: Pc, reason: str) -> None:
+def test_a_refusal_is_believed_but_forgets_nothing(pc: Visitor, reason: str) -> None:
     """The client asks its user and tries no more by itself; the password stays in the keyring."""
     before = pc.stored()
     pc.meets(answering(type="rejected", reason=reason))
     pc.says("needs_password", reason)
-    wait(lambda: pc.stored() == {**before, "refused": reason}, or_say=pc.stored)
-    pc.reconnect()
+    eventually(lambda: pc.stored() == replace(before, refused=reason), or_say=pc.told)
+    pc.tell("reconnect")
     sleep(1)  # nothing is to happen: there is no event for that
     assert len(pc.gateway.visits) == 1
-    pc.sign_in()
-    pc.says("standby", None)
+    pc.gateway.play(honest())
+    pc.log_in()
+    pc.says("standby")
     assert pc.stored() == before
 
 
 @pytest.mark.parametrize("case", BOXES)
-def test_a_box_that_is_not_for_us(pc: Pc, case: str) -> None:
+def test_a_box_that_is_not_for_us(pc: Visitor, case: str) -> None:
     """Even from a server that has proven itself: it is told so, and the password stays."""
     boxed, reason = BOXES[case]
     reports: list[dict[str, Any]] = []
 
     async def script(peer: Peer) -> None:
-        hello = await peer.log_in({PASSWORD: "current"})
+        hello = await peer.log_in()
         sealed = boxed(hello["device"])
         peer.send(push("a" * 32, sealed))
         reports.append(await peer.receive())
 
     before = pc.stored()
     pc.gateway.play(script)
-    pc.reconnect()
-    wait(lambda: reports)
+    pc.tell("reconnect")
+    eventually(lambda: reports)
     assert reports == [{"type": "update_failed", "change_id": "a" * 32, "reason": reason}]
-    pc.says("standby_old_password", None)
+    pc.says("standby_old_password")
     assert pc.stored() == before
 
 
-def test_a_pushed_password_is_kept_only_when_it_is_proven(pc: Pc) -> None:
+def test_a_pushed_password_is_kept_only_when_it_is_proven(pc: Visitor) -> None:
     """Pushed by the right server, answered by an impostor, refused by the right one again."""
     reports: list[dict[str, Any]] = []
 
     async def impostor_at_the_end(peer: Peer) -> None:
-        hello = await peer.log_in({PASSWORD: "current"})
+        hello = await peer.log_in()
         sealed = seal(hello["device"], box(hello["device"]))
         peer.send(push("a" * 32, sealed))
         await peer.challenge(await peer.receive())
@@ -315,30 +314,30 @@ def test_a_pushed_password_is_kept_only_when_it_is_proven(pc: Pc) -> None:
         peer.send(welcome(EARLIER_SIGNATURE))
 
     async def right(peer: Peer) -> None:
-        await peer.log_in({PASSWORD: "current"})
+        await peer.log_in()
         reports.append(await peer.receive())
 
     before = pc.stored()
     pc.meets(impostor_at_the_end)
     pc.says("retrying", "impostor")
-    assert pc.stored() == {**before, "pending": {"change_id": "a" * 32, "password": NEXT}}
+    assert pc.stored() == replace(before, pending=Pending(change_id="a" * 32, password=NEXT))
     pc.gateway.play(right)
-    pc.reconnect()
-    pc.says("standby", None)
-    wait(lambda: reports)
+    pc.tell("reconnect")
+    pc.says("standby")
+    eventually(lambda: reports)
     assert reports == [{"type": "update_failed", "change_id": "a" * 32, "reason": "refused"}]
-    wait(lambda: pc.stored() == before, or_say=pc.stored)
+    eventually(lambda: pc.stored() == before, or_say=pc.told)
 
 
 @pytest.mark.parametrize("signature", [None, "forged", "of another", "of the box it knows"])
-def test_who_passes_a_login_on_pushes_nothing(pc: Pc, signature: str | None) -> None:
+def test_who_passes_a_login_on_pushes_nothing(pc: Visitor, signature: str | None) -> None:
     """In the middle of a login that was right, but without the verifier: nothing is stored.
 
     The password in its box would be proven by its own server; that must not come to pass.
     """
 
     async def in_the_middle(peer: Peer) -> None:
-        device = (await peer.log_in({PASSWORD: "current"}))["device"]
+        device = (await peer.log_in())["device"]
         sealed = seal(device, box(device))
         forged: dict[str | None, dict[str, Any]] = {
             None: {"signature": None},
@@ -355,7 +354,7 @@ def test_who_passes_a_login_on_pushes_nothing(pc: Pc, signature: str | None) -> 
     pc.is_fine_with_an_honest_server()
 
 
-def test_two_pushes_at_once(pc: Pc) -> None:
+def test_two_pushes_at_once(pc: Visitor) -> None:
     """The second comes while the first is being proven, and is the one that is kept."""
 
     async def script(peer: Peer) -> None:
@@ -373,41 +372,42 @@ def test_two_pushes_at_once(pc: Pc) -> None:
 
     before = pc.stored()
     pc.gateway.play(script)
-    pc.reconnect()
-    wait(lambda: pc.stored() == {**before, "password": LAST}, or_say=pc.stored)
-    pc.says("standby", None)
+    pc.tell("reconnect")
+    eventually(lambda: pc.stored() == replace(before, password=LAST), or_say=pc.told)
+    pc.says("standby")
     assert len(pc.gateway.visits) == 1
-    pc.gateway.play(honest)  # it knows the first password only
-    pc.reconnect()
+    pc.gateway.play(honest())  # it knows the first password only
+    pc.tell("reconnect")
     pc.says("needs_password", "credentials")
-    pc.sign_in()
+    pc.gateway.play(honest())
+    pc.log_in()
     assert pc.stored() == before
 
 
-def test_the_client_has_lived_through_it(pc: Pc) -> None:
+def test_the_client_has_lived_through_it(pc: Visitor) -> None:
     """The same process, after everything above, waits on an honest server."""
     pc.is_fine_with_an_honest_server()
 
 
-def test_log_files_have_no_secret(pc: Pc) -> None:
+def test_log_files_have_no_secret(pc: Visitor) -> None:
     """Neither passwords nor proofs are in what the client has written at DEBUG."""
-    log = Path(pc.client.paths.log_file).read_text("utf-8") + "\n".join(pc.client.output)
+    log = pc.log() + pc.told()
     assert "evil.example" not in log
-    for secret in (PASSWORD, NEXT, LAST, "c=biws", pc.stored()["device_key"]):
+    encoded = json.loads(encode_credentials(pc.stored()))
+    for secret in (PASSWORD, NEXT, LAST, "c=biws", encoded["device_key"]):
         assert secret not in log
 
 
-def test_silence(silenced: list[tuple[str, str, Pc]]) -> None:
+def test_silence(silenced: list[tuple[str, str, Visitor]]) -> None:
     """It is borne for 20 s at each step, no longer; then the client lets time pass."""
     for step, reason, one in silenced:
-        wait(one.gateway.first_has_ended, within_s=40)
+        eventually(one.gateway.first_has_ended, within_s=40)
         first, *later = one.gateway.visits
         assert first.ended is not None
         assert first.ended - first.began < 30, step
         assert reason != "timed_out" or first.ended - first.began > 19, step
-        said = wait(one.troubles, or_say=lambda: str(silenced))[0]
-        assert f"trouble: {reason}" in said, step
+        assert eventually(one.troubles, or_say=one.told)[0][0] == reason, step
         least_s = SOON_S if reason == "timed_out" else LATER_S
         assert all(visit.began - first.ended > least_s for visit in later), step
-        assert one.stored()["password"] == PASSWORD
+        assert one.stored().password == PASSWORD
         one.check()

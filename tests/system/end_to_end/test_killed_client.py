@@ -1,12 +1,11 @@
-"""A client that is killed while it takes a pushed password: nothing is lost, ever.
+"""A client that is killed while it takes a pushed password loses nothing.
 
-Real server, real pages, real keyring, real processes. `COCONOWORK_KILLS=200` makes the random
-part as long as one likes.
+Real server, pages, keyring and processes. `COCONOWORK_KILLS=200` sets how many random moments are
+tried.
 """
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import random
@@ -15,111 +14,53 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
-from demo.installation import Client
-from demo.tour.cases import wait_for_text
+from agent.ports import ChannelError
+from tests.support.browser import push_password
+from tests.support.installation import P1, Server
+from tests.support.pc import Pc
 from tests.support.places import ROOT
-from tests.system.end_to_end.conftest import Server, person
 
+pytestmark = pytest.mark.keyring
 KILLS = int(os.environ.get("COCONOWORK_KILLS", "6"))
 
 
-def sign_in(client: Client, server: Server, username: str, password: str) -> None:
-    code, said = client.command(
-        "login", "--server", server.gateway, "--user", username, answer=password
-    )
-    assert code == 0, said
-
-
-class Changer:
-    """A user who changes the own password over and over, with the push on."""
-
-    def __init__(self, server: Server, username: str, password: str) -> None:
-        self._server = server
-        self._username = username
-        self.password = password
-        self._count = itertools.count()
-
-    def change(self) -> str:
-        """Change it; the text of the page that tells what became of it, some seconds later."""
-        new = f"Number-{next(self._count)}-{random.randrange(10**8)}"
-        with person(self._server.console) as user:
-            assert user.log_in("/login/", self._username, self.password)
-            user.follow("パスワード変更")
-            user.fill("現在のパスワード", self.password)
-            user.fill("新しいパスワード", new)
-            user.fill("新しいパスワード(確認)", new)
-            user.press("変更")
-            assert "パスワードが変更されました。" in user.text(), user.text()
-            self.password = new
-            self.on_change()
-            return wait_for_text(user, "反映済み", within_s=60)
-
-    def on_change(self) -> None:
-        """Called when the change is made, before the wait for its outcome."""
-
-
-def assert_whole(client: Client, address: str, username: str, password: str) -> None:
-    """The client's keyring has the new password and nothing else, and it works."""
-    status = client.wait_for("standby")
-    assert status["days_left"] is None
-    stored = subprocess.run(
-        [sys.executable, "-c", READ_VAULT, address, username],
-        env=client.environ,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    ).stdout
-    assert stored == f"{password} None None"
-
-
-READ_VAULT = """
-import sys
-from agent.vault import KeyringVault
-from agent.core.credentials import Identity
-record = KeyringVault().read(Identity(server=sys.argv[1], user=sys.argv[2]))
-print(record.password, record.pending, record.refused, end="")
-"""
-
-
-@pytest.mark.keyring
 @pytest.mark.timeout(600)
-def test_killed_at_every_step(server: Server, client: Client) -> None:
-    """At each moment of the transaction in turn; the next start finishes the update."""
-    password = server.new_user("killed-steps")
-    changer = Changer(server, "killed-steps", password)
-    sign_in(client, server, "killed-steps", password)
-    killed_at: list[str] = []
+def test_killed_at_every_step(server: Server, new_pc: Callable[..., Pc]) -> None:
+    """A kill at each moment of the change in turn: the next start finishes the update."""
+    server.installation.add_user("killed-steps")
+    pc = new_pc(server.address, user="killed-steps", password=P1)
+    password, killed_at = P1, list[str]()
     for moment in itertools.count():
         with subprocess.Popen(
             [sys.executable, "-m", "tests.support.killable", str(moment)],
-            env=client.environ,
+            env=pc.environ,
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
         ) as process:
-            client.wait_for("standby")
-            restarted = threading.Thread(target=restart_when_gone, args=(process, client))
-            changer.on_change = restarted.start  # type: ignore[method-assign] # a hook
-            outcome = changer.change()
-            if process.poll() is None and client.status() is not None:
-                # No such moment any more: it has taken the password undisturbed.
-                asyncio.run(quit_client(client))
-            process.wait(timeout=30)
+            pc.says("standby")
+            restarted = threading.Thread(target=start_when_killed, args=(process, pc))
+            new = f"Number-{moment}"
+            push_password(server.console, "killed-steps", password, new, then=restarted.start)
+            password = new
+            if process.poll() is None:
+                with suppress(ChannelError):  # this is the moment at which it is killed
+                    pc.tell("quit")
             restarted.join(timeout=60)
             assert process.stdout is not None
             told = [line for line in process.stdout if line.startswith("killed at")]
-        assert "反映済み" in outcome, (moment, told)
         if process.returncode == 0:
             break
         assert process.returncode == -signal.SIGKILL
         killed_at.append(told[0].strip())
-        assert_whole(client, server.gateway, "killed-steps", changer.password)
-        client.stop()
+        pc.has_only(password)
+        pc.stop()
     print("\n".join(killed_at))
     steps = " ".join(killed_at)
     assert len(killed_at) >= 8, killed_at
@@ -127,43 +68,33 @@ def test_killed_at_every_step(server: Server, client: Client) -> None:
         assert step in steps
 
 
-def restart_when_gone(process: subprocess.Popen[str], client: Client) -> None:
-    """Be the next sign-in after the power cut."""
-    try:
-        process.wait(timeout=8)
-    except subprocess.TimeoutExpired:
-        return
-    if process.returncode != 0:
-        client.start()
+def start_when_killed(process: subprocess.Popen[str], pc: Pc) -> None:
+    """Start the client again once the process is killed, as the next sign-in would."""
+    if process.wait(timeout=60) != 0:
+        pc.start()
 
 
-async def quit_client(client: Client) -> None:
-    from agent.control import ask
-
-    await ask(client.paths, {"command": "quit"}, timeout_s=10)
-
-
-@pytest.mark.keyring
 @pytest.mark.timeout(60 * max(10, KILLS))
-def test_killed_at_random_moments(server: Server, client: Client) -> None:
-    """KILLS times, somewhere in the second and a half after the change is made."""
-    password = server.new_user("killed-random")
-    changer = Changer(server, "killed-random", password)
-    sign_in(client, server, "killed-random", password)
-    for _ in range(KILLS):
-        client.start()
-        client.wait_for("standby")
-        delay = random.uniform(0.0, 1.5)
+def test_killed_at_random_moments(server: Server, new_pc: Callable[..., Pc]) -> None:
+    """KILLS times within 1.5 s after the change: the client has the new password every time."""
+    server.installation.add_user("killed-random")
+    pc = new_pc(server.address, user="killed-random", password=P1)
+    password = P1
+    for number in range(KILLS):
+        pc.start()
+        pc.says("standby")
+        delay_s = random.uniform(0.0, 1.5)
 
-        def kill_and_restart(delay: float = delay) -> None:
-            time.sleep(delay)
-            client.kill()
-            client.start()
+        def kill_and_restart(delay_s: float = delay_s) -> None:
+            time.sleep(delay_s)
+            pc.kill()
+            pc.start()
 
         killer = threading.Thread(target=kill_and_restart)
-        changer.on_change = killer.start  # type: ignore[method-assign] # a hook
-        outcome = changer.change()
+        new = f"Number-{number}"
+        push_password(server.console, "killed-random", password, new, then=killer.start)
         killer.join()
-        assert "反映済み" in outcome, delay
-        assert_whole(client, server.gateway, "killed-random", changer.password)
-        client.stop()
+        password = new
+        print(f"killed after {delay_s:.3f} s")
+        pc.has_only(password)
+        pc.stop()

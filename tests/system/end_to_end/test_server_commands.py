@@ -2,111 +2,41 @@
 
 from __future__ import annotations
 
-import datetime
 import http.client
-import ipaddress
 import os
 import re
 import selectors
 import signal
 import socket
 import sqlite3
-import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from protocol import messages
+from tests.support.certificates import Authority
 from tests.support.gateway_client import Client
+from tests.support.installation import ADMIN, ADMIN_PASSWORD, Installation
 
-PASSWORD = "Adm1n-Adm1n"
+PROGRAM = (sys.executable, "-Werror", "-m", "server")
 START_S = 40
 
 
-def environment(data_dir: Path) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    return {**kept, "COCONOWORK_SERVER_DATA_DIR": str(data_dir), "LC_ALL": "C.UTF-8"}
-
-
-def run(data_dir: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "server", *arguments],
-        env=environment(data_dir),
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-@dataclass
-class Running:
-    """A server process and where it listens."""
-
-    process: subprocess.Popen[str]
-    output: list[str] = field(default_factory=list)
-
-    def port(self, what: str) -> int:
-        [found] = re.findall(rf"^{what} .*:(\d+)/", "".join(self.output), re.MULTILINE)
-        return int(found)
-
-
-@contextmanager
-def serving(data_dir: Path, *arguments: str) -> Iterator[Running]:
-    """Start `serve` on free ports and wait until it says where."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-Werror",
-            "-m",
-            "server",
-            "serve",
-            "--port=0",
-            "--gateway-port=0",
-            *arguments,
-        ],
-        env=environment(data_dir),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    running = Running(process)
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            running.output.append(line)
-            if line.startswith("gateway "):
-                break
-        assert running.output, process.wait()
-        yield running
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """With an account and its administrator."""
-    folder = tmp_path_factory.mktemp("server") / "data"
-    made = run(folder, "createadmin", "--account=ACME", "--user=admin", stdin=PASSWORD + "\n")
-    assert (made.returncode, made.stderr) == (0, "")
-    return folder
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """An installation with an account and its administrator."""
+    made = Installation(tmp_path_factory.mktemp("server") / "data")
+    made.create()
+    return made
 
 
-async def test_serve(data_dir: Path) -> None:
+async def test_serve(installation: Installation) -> None:
     """Console and gateway answer; the administrator's client logs in; SIGTERM ends it with 0."""
-    with serving(data_dir) as server:
+    with installation.serving(program=PROGRAM) as server:
         assert server.output == [
             f"console  http://127.0.0.1:{server.port('console')}/\n",
             f"gateway  ws://127.0.0.1:{server.port('gateway')}/gateway\n",
@@ -126,7 +56,7 @@ async def test_serve(data_dir: Path) -> None:
             )
             assert len(content) == int(response.getheader("Content-Length", "0")) > 0
         async with Client(server.port("gateway")) as client:
-            welcome = await client.log_in("admin", PASSWORD)
+            welcome = await client.log_in(ADMIN, ADMIN_PASSWORD)
             assert welcome.console_url == f"http://127.0.0.1:{server.port('console')}"
             server.process.send_signal(signal.SIGTERM)
             assert (await client.expect(messages.Bye)).reason == "shutting_down"
@@ -134,25 +64,25 @@ async def test_serve(data_dir: Path) -> None:
         assert server.process.wait(timeout=20) == 0
 
 
-def test_interrupt(data_dir: Path) -> None:
+def test_interrupt(installation: Installation) -> None:
     """Ctrl-C is a clean end, too."""
-    with serving(data_dir) as server:
+    with installation.serving(program=PROGRAM) as server:
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(timeout=20) == 0
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
-def test_files_are_private(data_dir: Path) -> None:
+def test_files_are_private(installation: Installation) -> None:
     """Database and secret key are readable by their owner only."""
-    for path in (data_dir / "coconowork.sqlite3", data_dir / "secret_key"):
+    for path in (installation.file, installation.directory / "secret_key"):
         assert path.stat().st_mode & 0o077 == 0, path
 
 
-def test_password_is_stored_as_a_verifier(data_dir: Path) -> None:
+def test_password_is_stored_as_a_verifier(installation: Installation) -> None:
     """The password that came by standard input is nowhere in the folder."""
-    for path in data_dir.iterdir():
-        assert PASSWORD.encode() not in path.read_bytes()
-    with closing(sqlite3.connect(data_dir / "coconowork.sqlite3")) as database:
+    for path in installation.directory.iterdir():
+        assert ADMIN_PASSWORD.encode() not in path.read_bytes()
+    with closing(sqlite3.connect(installation.file)) as database:
         [(encoded, role)] = database.execute("SELECT password, role FROM console_user").fetchall()
     assert encoded.startswith("scram_sha256$600000$")
     assert role == "administrator"
@@ -161,42 +91,42 @@ def test_password_is_stored_as_a_verifier(data_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "stdin", "said"),
     [
-        (("--account=ACME", "--user=admin"), PASSWORD, "already exists"),
+        (("--account=ACME", "--user=admin"), ADMIN_PASSWORD, "already exists"),
         (("--account=ACME", "--user=other"), "", "standard input"),
         (("--account=ACME", "--user=other"), "short", "at least 8|8 to 64"),
-        (("--account= ", "--user=other"), PASSWORD, "blank"),
+        (("--account= ", "--user=other"), ADMIN_PASSWORD, "blank"),
     ],
 )
 def test_createadmin_refuses(
-    data_dir: Path, arguments: tuple[str, ...], stdin: str, said: str
+    installation: Installation, arguments: tuple[str, ...], stdin: str, said: str
 ) -> None:
     """What cannot be is said in a sentence, and nothing is made."""
-    done = run(data_dir, "createadmin", *arguments, stdin=stdin)
+    done = installation.run("createadmin", *arguments, stdin=stdin)
     assert done.returncode == 1
     assert re.search(said, done.stderr), done.stderr
     assert "Traceback" not in done.stderr
-    with closing(sqlite3.connect(data_dir / "coconowork.sqlite3")) as database:
+    with closing(sqlite3.connect(installation.file)) as database:
         assert database.execute("SELECT count(*) FROM console_user").fetchone() == (1,)
 
 
 def test_createadmin_asks_at_a_terminal(tmp_path: Path) -> None:
     """Twice, without echo; two different answers make nothing."""
     pty = pytest.importorskip("pty", reason="a terminal to type at is POSIX's")
-    for second, code in ((PASSWORD, 0), ("Different-1", 1)):
+    for second, code in ((ADMIN_PASSWORD, 0), ("Different-1", 1)):
         master, slave = pty.openpty()
         process = subprocess.Popen(
             [sys.executable, "-m", "server", "createadmin", "--account=A", f"--user=u{code}"],
-            env=environment(tmp_path),
+            env=Installation(tmp_path).environment(),
             stdin=slave,
             stdout=slave,
             stderr=slave,
             start_new_session=True,
         )
         os.close(slave)
-        shown = _converse(master, [(b"Password: ", PASSWORD), (b"again: ", second)])
+        shown = _converse(master, [(b"Password: ", ADMIN_PASSWORD), (b"again: ", second)])
         assert process.wait(timeout=30) == code
         os.close(master)
-        assert PASSWORD.encode() not in shown
+        assert ADMIN_PASSWORD.encode() not in shown
         assert second.encode() not in shown
 
 
@@ -234,19 +164,19 @@ def _converse(master: int, script: list[tuple[bytes, str]]) -> bytes:
 )
 def test_serve_refuses(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
     """A server that would be unsafe or cannot be says so and does not start."""
-    done = run(tmp_path, "serve", *arguments)
+    done = Installation(tmp_path).run("serve", *arguments)
     assert (done.returncode, done.stdout) == (1, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--port", "--gateway-port"])
-def test_port_in_use(data_dir: Path, option: str) -> None:
+def test_port_in_use(installation: Installation, option: str) -> None:
     """The message names the port and the option that chooses another."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         others = {"--port": "0", "--gateway-port": "0", option: str(port)}
-        done = run(data_dir, "serve", *(f"{name}={value}" for name, value in others.items()))
+        done = installation.run("serve", *(f"{name}={value}" for name, value in others.items()))
     assert done.returncode == 1
     assert f"port {port} is in use" in done.stderr
     assert option in done.stderr
@@ -256,24 +186,24 @@ def test_port_in_use(data_dir: Path, option: str) -> None:
 def test_database_cannot_be_written(tmp_path: Path) -> None:
     """A folder that is a file, and a database that is none, are named."""
     (tmp_path / "file").touch()
-    done = run(tmp_path / "file" / "below", "serve", "--port=0")
+    done = Installation(tmp_path / "file" / "below").run("serve", "--port=0")
     assert done.returncode == 1
     assert str(tmp_path / "file") in done.stderr
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "coconowork.sqlite3").write_text("this is no database, but long enough " * 30)
-    done = run(folder, "serve", "--port=0")
+    done = Installation(folder).run("serve", "--port=0")
     assert done.returncode == 1
     assert "coconowork.sqlite3: the database cannot be used" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-async def test_tls(data_dir: Path, tmp_path: Path) -> None:
+async def test_tls(installation: Installation, tmp_path: Path) -> None:
     """With a certificate, console and gateway speak TLS, and only that."""
-    certificate = _certificate(tmp_path)
-    context = ssl.create_default_context(cafile=certificate)
-    options = (f"--tls-cert={certificate}", f"--tls-key={tmp_path / 'key.pem'}")
-    with serving(data_dir, *options) as server:
+    authority = Authority(tmp_path)
+    context = authority.trust()
+    certificate = str(authority.issue())
+    with installation.serving(program=PROGRAM, TLS_CERT=certificate, TLS_KEY=certificate) as server:
         assert f"console  https://127.0.0.1:{server.port('console')}/\n" in server.output
         for what, path in (("console", "/login/"), ("gateway", "/healthz")):
             with closing(
@@ -283,37 +213,6 @@ async def test_tls(data_dir: Path, tmp_path: Path) -> None:
                 assert connection.getresponse().status == 200
         client = Client(server.port("gateway"), scheme="wss", ssl=context)
         async with client:
-            assert (await client.log_in("admin", PASSWORD)).console_url is not None
+            assert (await client.log_in(ADMIN, ADMIN_PASSWORD)).console_url is not None
         with pytest.raises(Exception, match=r"(?i)did not receive a valid HTTP|connection"):
             await Client(server.port("gateway")).__aenter__()
-
-
-def _certificate(folder: Path) -> Path:
-    """A self-signed one for 127.0.0.1; its key is `key.pem` beside it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
-            critical=False,
-        )
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    path = folder / "certificate.pem"
-    path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    return path

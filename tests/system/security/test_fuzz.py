@@ -16,14 +16,13 @@ import pytest
 from tests.support.places import ROOT
 
 
-@pytest.mark.parametrize(
-    "seed", [1, random.SystemRandom().randrange(2, 2**31)], ids=["same", "new"]
-)
-def test_no_input_breaks_anything(seed: int) -> None:
+@pytest.mark.parametrize("seed", ["fixed", "new"])
+def test_no_input_breaks_anything(seed: str) -> None:
     """Mutated inputs at every target: only declared errors, no secret said, nothing left behind."""
-    done = _fuzz("--plain", "--runs=6000", f"--seed={seed}")
+    number = 1 if seed == "fixed" else random.randrange(2, 2**31)
+    done = _fuzz("--plain", "--runs=6000", f"--seed={number}")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(rf"\n[56],\d{{3}} inputs in [\d,]+ s, seed {seed}\n", done.stdout)
+    assert re.search(rf"\n[56],\d{{3}} inputs in [\d,]+ s, seed {number}\n", done.stdout)
 
 
 @pytest.mark.parametrize("target", ["wire", "conversation"])

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from gettext import NullTranslations
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from websockets.asyncio.server import ServerConnection
-from websockets.http11 import Request, Response
 
 from agent import doctor
 from agent.control import open_channel
@@ -27,19 +18,21 @@ from agent.doctor import Check, Outcome, Step
 from agent.paths import Paths, find_paths
 from agent.report import describe
 from agent.settings import Settings
-from protocol import messages as msg
 from protocol.sealing import new_device_key
+from tests.support.certificates import Authority
 from tests.support.channel_contract import serving
-from tests.support.fakes import FakeVault
-from tests.support.gateway import (
+from tests.support.fake_gateway import (
     PASSWORD,
     WRONG,
-    Authority,
-    Gateway,
-    make_certificate,
-    running,
-    welcome,
+    FakeGateway,
+    Peer,
+    answering,
+    at,
+    honest,
+    http,
 )
+from tests.support.fakes import FakeVault
+from tests.support.listeners import listening, says, unused_port
 
 
 @dataclass
@@ -76,11 +69,7 @@ def failing(checks: list[Check]) -> Check:
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = make_certificate("tests' authority", key, None, key, (-10, 30))
-    file = tmp_path / "authority.pem"
-    file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    return Authority(key, certificate, file)
+    return Authority(tmp_path / "authority")
 
 
 @pytest.fixture
@@ -92,7 +81,7 @@ def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
 
 async def test_everything_is_well(patient: Patient, trusted: Authority) -> None:
     """Over TLS with a trusted certificate, to the login; every step is told."""
-    async with running(gateway := Gateway(), tls=trusted.context()) as server:
+    async with (gateway := FakeGateway()).running(tls=trusted.context()) as server:
         patient.store(server)
         checks = await patient.examine(server)
     assert [check.step for check in checks] == list(Step)
@@ -101,7 +90,7 @@ async def test_everything_is_well(patient: Patient, trusted: Authority) -> None:
         Step.CLIENT: Outcome.SKIPPED,
     }
     assert "valid until" in checks[5].text
-    assert len(gateway.logins) == 1
+    assert len(gateway.hellos) == 1
 
 
 async def test_no_server_is_set(patient: Patient) -> None:
@@ -113,7 +102,7 @@ async def test_no_server_is_set(patient: Patient) -> None:
 
 async def test_nobody_is_signed_in(patient: Patient) -> None:
     """The way to the server is examined all the same."""
-    async with running(Gateway()) as server:
+    async with FakeGateway().running() as server:
         checks = await patient.examine(server, None)
     outcomes = {check.step: check.outcome for check in checks}
     assert outcomes[Step.KEYRING] is outcomes[Step.LOGIN] is Outcome.SKIPPED
@@ -147,8 +136,7 @@ async def test_no_such_name(patient: Patient) -> None:
 
 async def test_nobody_listens(patient: Patient) -> None:
     """The port is closed."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
+    port = await unused_port()
     server = f"ws://127.0.0.1:{port}/gateway"
     patient.store(server)
     check = failing(await patient.examine(server))
@@ -158,7 +146,7 @@ async def test_nobody_listens(patient: Patient) -> None:
 
 async def test_an_unknown_authority(patient: Patient, authority: Authority) -> None:
     """The organisation's root certificate is missing on this PC."""
-    async with running(Gateway(), tls=authority.context()) as server:
+    async with FakeGateway().running(tls=authority.context()) as server:
         patient.store(server)
         check = failing(await patient.examine(server))
     assert check.step is Step.CERTIFICATE
@@ -177,7 +165,7 @@ async def test_a_bad_certificate(
     patient: Patient, trusted: Authority, name: str, days: tuple[int, int], said: str
 ) -> None:
     """Which of the things that can be wrong with it."""
-    async with running(Gateway(), tls=trusted.context(name=name, days=days)) as server:
+    async with FakeGateway().running(tls=trusted.context(name, days=days)) as server:
         patient.store(server)
         check = failing(await patient.examine(server))
     assert check.step is Step.CERTIFICATE
@@ -191,10 +179,7 @@ async def test_a_bad_certificate(
 async def test_something_else_answers(patient: Patient, status: int, said: str) -> None:
     """A portal, a firewall, a server that is being stopped."""
 
-    def process(connection: ServerConnection, request: Request) -> Response:
-        return connection.respond(status, "no")
-
-    async with running(Gateway(), process=process) as server:
+    async with FakeGateway(http(f"{status} no")).running() as server:
         patient.store(server)
         check = failing(await patient.examine(server))
     assert check.step is Step.GATEWAY
@@ -203,51 +188,44 @@ async def test_something_else_answers(patient: Patient, status: int, said: str) 
 
 async def test_a_wrong_password(patient: Patient) -> None:
     """Said by the server, once; the password is in no text."""
-    async with running(gateway := Gateway()) as server:
+    async with (gateway := FakeGateway()).running() as server:
         patient.store(server, WRONG)
         checks = await patient.examine(server)
     assert failing(checks).step is Step.LOGIN
     assert "password is wrong" in failing(checks).text
-    assert len(gateway.logins) == 1
+    assert len(gateway.hellos) == 1
     assert WRONG not in repr(checks)
 
 
 async def test_a_refused_password_is_not_sent_again(patient: Patient) -> None:
     """The server has refused it before: the doctor says so, and does not try."""
-    async with running(gateway := Gateway()) as server:
+    async with (gateway := FakeGateway()).running() as server:
         patient.store(server, refused="expired")
         check = failing(await patient.examine(server))
     assert check.step is Step.LOGIN
     assert "no longer valid" in check.text
-    assert gateway.logins == []
+    assert gateway.hellos == []
 
 
 async def test_a_pending_password_is_tried_first(patient: Patient) -> None:
     """As the client does at its start; then the one before."""
-    async with running(gateway := Gateway()) as server:
+    async with (gateway := FakeGateway()).running() as server:
         patient.store(server, WRONG, pending=Pending(change_id="0" * 32, password=PASSWORD))
         checks = await patient.examine(server)
         assert checks[-1].outcome is Outcome.OK
-        assert len(gateway.logins) == 1
+        assert len(gateway.hellos) == 1
         patient.store(server, PASSWORD, pending=Pending(change_id="0" * 32, password=WRONG))
         checks = await patient.examine(server)
         assert checks[-1].outcome is Outcome.OK
-        assert len(gateway.logins) == 3
+        assert len(gateway.hellos) == 3
 
 
 async def test_an_old_password_and_a_wrong_clock(patient: Patient) -> None:
     """No failure, but told: the days left by the server's clock, and how far this PC's is off."""
-    then = datetime(2020, 1, 1, tzinfo=UTC)
-
-    def old(scram: str) -> msg.ServerMessage:
-        return msg.Welcome(
-            scram=scram,
-            password="old",
-            server_time=then,
-            valid_until=then + timedelta(days=5),
-        )
-
-    async with running(Gateway(answer=old)) as server:
+    old = honest(
+        {PASSWORD: "old"}, server_time="2020-01-01T00:00:00Z", valid_until="2020-01-06T00:00:00Z"
+    )
+    async with FakeGateway(old).running() as server:
         patient.store(server)
         checks = await patient.examine(server)
     assert checks[-1].outcome is Outcome.OK
@@ -261,8 +239,8 @@ async def test_an_old_password_and_a_wrong_clock(patient: Patient) -> None:
 )
 async def test_other_refusals(patient: Patient, refusal: str, said: str) -> None:
     """Each in its own words."""
-    gateway = Gateway(refuse=msg.Rejected(reason=refusal))  # type: ignore[arg-type] # one of them
-    async with running(gateway) as server:
+    gateway = FakeGateway(answering(type="rejected", reason=refusal))
+    async with gateway.running() as server:
         patient.store(server)
         check = failing(await patient.examine(server))
     assert check.step is Step.LOGIN
@@ -272,10 +250,10 @@ async def test_other_refusals(patient: Patient, refusal: str, said: str) -> None
 async def test_an_impostor(patient: Patient) -> None:
     """A server that does not know the password's verifier."""
 
-    def lie(scram: str) -> msg.ServerMessage:
-        return welcome("v=" + "A" * 43 + "=")
-
-    async with running(Gateway(answer=lie)) as server:
+    lie = answering(
+        type="welcome", scram="v=" + "A" * 43 + "=", password="current", server_time=at()
+    )
+    async with FakeGateway(lie).running() as server:
         patient.store(server)
         check = failing(await patient.examine(server))
     assert check.step is Step.LOGIN
@@ -286,11 +264,10 @@ async def test_a_silent_server(patient: Patient, monkeypatch: pytest.MonkeyPatch
     """It takes the connection and says nothing: the doctor does not wait for ever."""
     monkeypatch.setattr(doctor, "STEP_TIMEOUT_S", 0.5)
 
-    class Silent(Gateway):
-        async def talk(self, connection: ServerConnection) -> None:
-            await connection.wait_closed()
+    async def silent(peer: Peer) -> None:
+        await peer.upgrade()
 
-    async with running(Silent()) as server:
+    async with FakeGateway(silent).running() as server:
         patient.store(server)
         check = failing(await patient.examine(server))
     assert check.step is Step.LOGIN
@@ -304,7 +281,7 @@ async def test_a_running_client_keeps_its_connection(patient: Patient) -> None:
         return {"ok": True, "status": describe(View(State.STANDBY, server=server, user="tanaka"))}
 
     async with (
-        running(gateway := Gateway()) as server,
+        (gateway := FakeGateway()).running() as server,
         serving(open_channel(patient.paths), answer),
     ):
         patient.store(server)
@@ -312,27 +289,7 @@ async def test_a_running_client_keeps_its_connection(patient: Patient) -> None:
     outcomes = {check.step: check.outcome for check in checks}
     assert outcomes[Step.CLIENT] is Outcome.OK
     assert outcomes[Step.LOGIN] is Outcome.SKIPPED
-    assert gateway.logins == []
-
-
-@asynccontextmanager
-async def proxy(answer: bytes) -> AsyncIterator[str]:
-    """A proxy that answers every CONNECT so; its address, with a login."""
-
-    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(answer)
-            await writer.drain()
-        except EOFError:
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        yield f"http://me:hidden-word@127.0.0.1:{port}"
+    assert gateway.hellos == []
 
 
 @pytest.mark.parametrize(
@@ -346,7 +303,8 @@ async def test_a_proxy_that_refuses(patient: Patient, answer: bytes, said: str) 
     """Named as the proxy, with its address but not its login."""
     server = "wss://gw.example.com/gateway"
     patient.store(server)
-    async with proxy(answer) as patient.proxy:
+    async with listening(says(answer)) as port:
+        patient.proxy = f"http://me:hidden-word@127.0.0.1:{port}"
         checks = await patient.examine(server)
     check = failing(checks)
     assert check.step is Step.NETWORK
@@ -356,8 +314,7 @@ async def test_a_proxy_that_refuses(patient: Patient, answer: bytes, said: str) 
 
 async def test_a_proxy_that_is_not_there(patient: Patient) -> None:
     """Its port is closed: the proxy is named, not the server."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        patient.proxy = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    patient.proxy = f"http://127.0.0.1:{await unused_port()}"
     server = "wss://gw.example.com/gateway"
     patient.store(server)
     check = failing(await patient.examine(server))
@@ -368,7 +325,7 @@ async def test_a_proxy_that_is_not_there(patient: Patient) -> None:
 async def test_run_says_it_and_answers_with_the_exit_code(patient: Patient) -> None:
     """Step by step, then the step that fails; 1, or 0 when nothing does."""
     said: list[str] = []
-    async with running(Gateway()) as server:
+    async with FakeGateway().running() as server:
         patient.store(server)
         settings = Settings(
             server=server, user="tanaka", proxy="none", origins={"proxy": "here", "server": "there"}

@@ -10,25 +10,22 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import secretstorage
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from jeepney.io.blocking import open_dbus_connection
 
 from agent.core.saved_state import SavedState
 from agent.state_file import StateFile
-from agent.vault import KeyringVault
 from demo.private_keyring import PrivateKeyring
-from protocol import messages as msg
 from tests.support import x11
-from tests.support.fault_pc import Pc, as_seen, until
-from tests.support.gateway import PASSWORD, Authority, Gateway, make_certificate, running
-from tests.support.loop_stage import Stage
+from tests.support.certificates import Authority
+from tests.support.fake_gateway import PASSWORD, FakeGateway, at, honest
+from tests.support.loop_thread import LoopThread
+from tests.support.pc import Pc, as_seen
+from tests.support.polling import eventually
 from tests.support.x11 import SystemTray
 
 pytestmark = pytest.mark.keyring
@@ -36,9 +33,9 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
 
 
 @pytest.fixture
-def address(stage: Stage) -> str:
+def address(servers: LoopThread) -> str:
     """An honest gateway's."""
-    return stage.host(running(Gateway()))
+    return servers.host(FakeGateway().running())
 
 
 # --- the disk
@@ -72,31 +69,25 @@ def test_a_full_disk(disk: Path, new_pc: Callable[..., Pc], address: str) -> Non
     """The client starts and waits; whoever signs in is told that it will be forgotten; and with
     room again nothing is missing."""
     pc = new_pc(address)
-    pc.client.paths.config_file.unlink()
+    pc.paths.config_file.unlink()
     ballast = fill(disk)
-    code, said = pc.client.command(
-        "login", "--server", address, "--user", "tanaka", answer=PASSWORD
-    )
+    code, said = pc.login()
     assert code == 1
     assert "The password is right and has been stored." in said
     assert "The settings cannot be saved\nMake room on the disk" in said
-    pc.client.start()
+    pc.start()
     pc.says("logged_out")
-    code, said = pc.client.command(
-        "login", "--server", address, "--user", "tanaka", answer=PASSWORD
-    )
+    code, said = pc.login()
     assert code == 1
     pc.says("standby")
     assert "[The settings cannot be saved] Make room on the disk" in pc.told()
     assert "settings not saved: No space left on device, next try in 60 s" in pc.told()
     ballast.unlink()
-    code, said = pc.client.command(
-        "login", "--server", address, "--user", "tanaka", answer=PASSWORD
-    )
+    code, said = pc.login()
     assert code == 0, said
     assert "Traceback" not in pc.told()
-    pc.client.kill()
-    pc.client.start()
+    pc.kill()
+    pc.start()
     pc.says("standby")
 
 
@@ -106,14 +97,14 @@ def test_a_read_only_profile(disk: Path, new_pc: Callable[..., Pc], address: str
     one, and answers."""
     pc = new_pc(address)
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    pc.client.start()
+    pc.start()
     pc.says("standby")
-    code, said = pc.client.command("run")
+    code, said = pc.command("run")
     assert code == 0
     assert "already" in said
     assert "no log file at" in pc.told()
     assert "Traceback" not in pc.told()
-    assert pc.client.command("quit")[0] == 0
+    assert pc.command("quit")[0] == 0
     pc.wait_for_end()
 
 
@@ -124,16 +115,16 @@ def test_damaged_files_at_the_start(new_pc: Callable[..., Pc], address: str) -> 
     """Settings and state of nothing but zeros, as a power cut may leave them: both are set aside,
     the user is told, and the PC waits."""
     pc = new_pc(address, LANG="ja_JP.UTF-8")
-    StateFile(pc.client.paths.state_dir).save(pc.identity, SavedState(clock_offset_s=5.0))
-    pc.client.start()
+    StateFile(pc.paths.state_dir).save(pc.identity, SavedState(clock_offset_s=5.0))
+    pc.start()
     pc.says("standby")
-    pc.client.kill()
-    state = list(pc.client.paths.state_dir.glob("*.json"))
-    config = pc.client.paths.config_file
+    pc.kill()
+    state = list(pc.paths.state_dir.glob("*.json"))
+    config = pc.paths.config_file
     assert len(state) == 1
     for file in [config, *state]:
         file.write_bytes(bytes(200))
-    pc.client.start()
+    pc.start()
     pc.says("standby")
     told = (
         f"[設定を読み込めません] {config}、1行目: TOML として正しくありません。"
@@ -178,11 +169,11 @@ def test_a_keyring_that_comes_back(
         keyring.stop_service()
     else:
         lock(keyring)
-    pc.client.start()
+    pc.start()
     status = pc.says("retrying", reason)
     assert hint in as_seen(status, "ja")[2]
     assert f"trouble: {reason}" in pc.log()
-    assert pc.client.status() is not None
+    assert pc.status() is not None
     keyring.stop_service()
     keyring.start_service()  # as after a login to the desktop, unlocked
     pc.says("standby", within_s=60)
@@ -194,21 +185,19 @@ def test_a_keyring_that_goes_while_the_client_waits(
 ) -> None:
     """It is not needed then; a new password cannot be stored, and the user hears it."""
     pc = new_pc(address, **keyring.environment)
-    pc.client.start()
+    pc.start()
     pc.says("standby")
     keyring.stop_service()
     pc.tell("reconnect")
     pc.says("standby")
-    code, said = pc.client.command("update-password", answer=PASSWORD)
+    code, said = pc.command("update-password", answer=PASSWORD)
     assert code == 1
     assert "The password store of this PC is not available." in said
     pc.says("standby")
     keyring.start_service()
-    code, said = pc.client.command("update-password", answer=PASSWORD)
+    code, said = pc.command("update-password", answer=PASSWORD)
     assert code == 0, said
-    record = KeyringVault().read(pc.identity)
-    assert record is not None
-    assert record.password == PASSWORD
+    assert pc.stored().password == PASSWORD
     pc.check()
 
 
@@ -229,11 +218,11 @@ def test_a_keyring_whose_disk_is_full(
     """A new password that cannot be stored is refused, aloud; the old one is there, and works
     after the keyring's restart, too."""
     pc = new_pc(address, **keyring.environment)
-    pc.client.start()
+    pc.start()
     pc.says("standby")
     before = pc.stored()
     ballast = fill(keyring_disk)
-    code, said = pc.client.command("update-password", answer=PASSWORD)
+    code, said = pc.command("update-password", answer=PASSWORD)
     assert code == 1
     assert "The password store of this PC has failed." in said
     pc.says("standby")
@@ -241,7 +230,7 @@ def test_a_keyring_whose_disk_is_full(
     keyring.start_service()
     assert pc.stored() == before
     ballast.unlink()
-    code, said = pc.client.command("update-password", answer=PASSWORD)
+    code, said = pc.command("update-password", answer=PASSWORD)
     assert code == 0, said
     pc.check()
 
@@ -257,11 +246,11 @@ def test_a_tray_that_restarts(
     with x11.screen() as display:
         monkeypatch.setenv("DISPLAY", display)
         pc = new_pc(address, DISPLAY=display, PYSTRAY_BACKEND="xorg")
-        pc.client.start()
+        pc.start()
         status = pc.says("standby")
         for _ in range(2):
             panel = SystemTray()
-            until(lambda: panel.icons, or_say=pc.told)  # noqa: B023 - waited for in this turn
+            eventually(lambda: panel.icons, or_say=pc.told)  # noqa: B023 - waited for in this turn
             panel.close()
         assert pc.says("standby")["pid"] == status["pid"]
         pc.check()
@@ -304,42 +293,33 @@ def clock(tmp_path: Path) -> Clock:
     return Clock(tmp_path / "clock")
 
 
-def test_a_clock_that_jumps(stage: Stage, clock: Clock, new_pc: Callable[..., Pc]) -> None:
+def test_a_clock_that_jumps(servers: LoopThread, clock: Clock, new_pc: Callable[..., Pc]) -> None:
     """Ten years forwards and back while it runs: the days left are the server's, nothing is
     dropped, and the next login is none of the clock's business."""
-    until_day = datetime.now(UTC) + timedelta(days=30)
-
-    def old(scram: str) -> msg.ServerMessage:
-        now = datetime.now(UTC)
-        return msg.Welcome(scram=scram, password="old", valid_until=until_day, server_time=now)
-
-    gateway = Gateway(answer=old)
-    pc = new_pc(stage.host(running(gateway)), **clock.variables)
-    pc.client.start()
+    gateway = FakeGateway(honest({PASSWORD: "old"}, valid_until=at(30)))
+    pc = new_pc(servers.host(gateway.running()), **clock.variables)
+    pc.start()
     assert pc.says("standby_old_password")["days_left"] == 30
     for number, days in enumerate((3650, -3650, 0), 2):
         clock.jump(days)
         assert pc.says("standby_old_password")["days_left"] == 30
         pc.tell("reconnect")
-        until(lambda: len(gateway.logins) == number)  # noqa: B023 - waited for in this turn
+        eventually(lambda: len(gateway.hellos) == number)  # noqa: B023 - waited for in this turn
         assert pc.says("standby_old_password")["days_left"] == 30
     assert pc.troubles() == []
     pc.check()
 
 
 def test_a_wrong_clock_and_a_certificate(
-    stage: Stage, clock: Clock, new_pc: Callable[..., Pc], tmp_path: Path
+    servers: LoopThread, clock: Clock, new_pc: Callable[..., Pc], tmp_path: Path
 ) -> None:
     """To a PC of ten years ago no certificate is valid: it says to look at the clock, the
     connection that stands is kept, and the right time mends it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    made = make_certificate("Authority", key, None, key, (-100, 100))
-    file = tmp_path / "ca.pem"
-    file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    tls = Authority(key, made, file).context(name="localhost")
-    server = stage.host(running(Gateway(), tls=tls)).replace("127.0.0.1", "localhost")
-    pc = new_pc(server, SSL_CERT_FILE=str(file), **clock.variables)
-    pc.client.start()
+    authority = Authority(tmp_path / "authority")
+    tls = authority.context("localhost")
+    server = servers.host(FakeGateway().running(tls=tls)).replace("127.0.0.1", "localhost")
+    pc = new_pc(server, SSL_CERT_FILE=str(authority.file), **clock.variables)
+    pc.start()
     pc.says("standby")
     clock.jump(-3650)
     pc.says("standby")

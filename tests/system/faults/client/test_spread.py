@@ -19,7 +19,6 @@ from itertools import pairwise
 from pathlib import Path
 from time import monotonic
 from unittest import mock
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -34,12 +33,12 @@ from agent.runtime import Hooks, Runtime, instant
 from bench import machine, people
 from protocol.sealing import new_device_key
 from tests.support.fakes import FakeMemoryStore, FakeVault
-from tests.support.fault_pc import until
-from tests.support.loop_stage import Stage
+from tests.support.installation import Installation, Server
+from tests.support.loop_thread import LoopThread
 from tests.support.pbkdf2 import derived_once
 from tests.support.places import ROOT
+from tests.support.polling import eventually
 from tests.support.wire import Wire
-from tests.system.end_to_end.conftest import Server
 
 CLIENTS = int(os.environ.get("COCONOWORK_CLIENTS", "200"))
 ROUNDS = 1 if CLIENTS < 1000 else 2
@@ -97,7 +96,7 @@ class Fleet:
             some = self.members[first : first + 200]
             for member in some:
                 member.runtime.post(ev.Started())
-            until(lambda: all(m.state is State.STANDBY for m in some), within_s=120)  # noqa: B023 - now
+            eventually(lambda: all(m.state is State.STANDBY for m in some), within_s=120)  # noqa: B023 - now
 
     def __exit__(self, *_: object) -> None:
         for member in self.members:
@@ -128,18 +127,17 @@ class Fleet:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """One that knows all of them."""
-    made = Server(tmp_path / "data")
+    """A server that knows all of them."""
+    installation = Installation(tmp_path / "data")
     subprocess.run(
         [sys.executable, "-m", "bench.seed", str(CLIENTS), str(CLIENTS)],
-        env={**os.environ, "COCONOWORK_SERVER_DATA_DIR": str(made.directory)},
+        env=installation.environment(),
         cwd=ROOT,
         check=True,
         timeout=100,
     )
-    made.start()
-    yield made
-    made.stop()
+    with installation.serving() as running:
+        yield running
 
 
 def spread(delays: list[float], span_s: float) -> list[int]:
@@ -152,11 +150,11 @@ def spread(delays: list[float], span_s: float) -> list[int]:
 
 
 @pytest.mark.timeout(300)
-def test_clients_of_a_dead_server_come_back_spread_out(stage: Stage, server: Server) -> None:
+def test_clients_of_a_dead_server_come_back_spread_out(servers: LoopThread, server: Server) -> None:
     """Every round of tries is spread evenly over its span, and the span doubles: no tenth of it
     gets twice its share. When the server is back, so is everybody, by themselves."""
     machine.raise_file_limit()
-    wire = Wire(stage, urlsplit(server.gateway).port or 0)
+    wire = Wire(servers, server.gateway)
     with derived_once(), Fleet(CLIENTS, wire.address) as fleet:
         fleet.come()
         fleet.forget_delays()
@@ -164,7 +162,7 @@ def test_clients_of_a_dead_server_come_back_spread_out(stage: Stage, server: Ser
         dead = monotonic()
         server.stop(signal.SIGKILL)
         enough = ROUNDS + 1
-        until(lambda: min(len(m.delays) for m in fleet.members) >= enough, within_s=120)
+        eventually(lambda: min(len(m.delays) for m in fleet.members) >= enough, within_s=120)
         tries = [at - dead for at in wire.arrivals]
         for number, span_s in list(enumerate((3.0, 6.0, 12.0)))[: ROUNDS + 1]:
             tenths = spread(fleet.round(number), span_s)
@@ -176,7 +174,7 @@ def test_clients_of_a_dead_server_come_back_spread_out(stage: Stage, server: Ser
         if CLIENTS < 1000:  # the whole office's network is back, too: nobody waits for long
             for member in fleet.members:
                 member.runtime.post(ev.NetworkChanged())
-        until(lambda: fleet.all_are(State.STANDBY), within_s=120)
+        eventually(lambda: fleet.all_are(State.STANDBY), within_s=120)
         print(f"tries in each second without a server: {per_second(tries)}")
         returned = sorted(at - back for at in wire.arrivals)
         print(f"tries in each second from its restart on: {per_second(returned)}")

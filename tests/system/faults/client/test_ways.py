@@ -6,7 +6,6 @@ All clients of this file run at once; each has a server of its own.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,15 +13,15 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.support import forward_proxies as proxies
-from tests.support.fault_pc import Pc, as_seen, quit_all, until
+from tests.support.certificates import Authority
+from tests.support.fake_gateway import FakeGateway
 from tests.support.forward_proxies import Proxy
-from tests.support.gateway import Authority, Gateway, make_certificate, running
-from tests.support.listeners import http, says
-from tests.support.loop_stage import Stage
+from tests.support.listeners import http, says, silent, unused_port
+from tests.support.loop_thread import LoopThread
+from tests.support.pc import Pc, as_seen, quit_all
+from tests.support.polling import eventually
 
 pytestmark = pytest.mark.keyring
 
@@ -44,27 +43,19 @@ class Place:
 class Town:
     """Makes places."""
 
-    def __init__(self, stage: Stage, directory: Path) -> None:
-        self.stage = stage
+    def __init__(self, servers: LoopThread, directory: Path) -> None:
+        self.servers = servers
         self.directory = directory
         self.proxies: list[Proxy] = []
         self._authorities = 0
 
-    def authority(self) -> Authority:
-        self._authorities += 1
-        key = ec.generate_private_key(ec.SECP256R1())
-        made = make_certificate(f"Authority {self._authorities}", key, None, key, (-100, 100))
-        file = self.directory / f"authority-{self._authorities}" / "ca.pem"
-        file.parent.mkdir()
-        file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-        return Authority(key, made, file)
-
     def tls(
         self, *, name: str = "localhost", days: tuple[int, int] = (-1, 30), trusted: bool = True
     ) -> Place:
-        authority = self.authority()
-        tls = authority.context(name=name, days=days)
-        address = self.stage.host(running(Gateway(), tls=tls))
+        self._authorities += 1
+        authority = Authority(self.directory / f"authority-{self._authorities}")
+        tls = authority.context(name, days=days)
+        address = self.servers.host(FakeGateway().running(tls=tls))
         trust = {"SSL_CERT_FILE": str(authority.file)} if trusted else {}
         return Place(address.replace("127.0.0.1", "localhost"), trust)
 
@@ -74,24 +65,18 @@ class Town:
         port = int(re.findall(r":(\d+)/", place.server)[0])
         proxy = Proxy(NAME, port, asks_for_login=asks)
         self.proxies.append(proxy)
-        at = self.stage.serve(proxy.http if scheme == "http" else proxy.socks5)
+        at = self.servers.serve(proxy.http if scheme == "http" else proxy.socks5)
         place.variables["COCONOWORK_PROXY"] = f"{scheme}://{login}127.0.0.1:{at}"
         return Place(f"wss://{name}/gateway", place.variables)
 
     def proxy(self, talk: Callable[..., object]) -> Place:
         """A proxy that is of no use."""
-        at = self.stage.serve(talk)  # type: ignore[arg-type] # a Talk
+        at = self.servers.serve(talk)  # type: ignore[arg-type] # a Talk
         return Place(f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"http://127.0.0.1:{at}"})
 
     def nobody(self) -> int:
-        """A port where nobody listens."""
-
-        async def listen() -> int:
-            async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as server:
-                port: int = server.sockets[0].getsockname()[1]
-            return port
-
-        return self.stage.call(listen())
+        """A port where nothing listens."""
+        return self.servers.call(unused_port())
 
 
 RIGHT_LOGIN = f"{proxies.USER}:{proxies.PASSWORD}@"
@@ -108,11 +93,11 @@ GOOD: dict[str, Callable[[Town], Place]] = {
 BAD: dict[str, tuple[Callable[[Town], Place], str, str, tuple[float, float]]] = {
     # name: place, reason, what the log has in brackets, seconds to the next try
     "nothing but silence": (lambda town: Place(
-            f"ws://127.0.0.1:{town.stage.serve(proxies.silent)}/gateway"
+            f"ws://127.0.0.1:{town.servers.serve(silent)}/gateway"
         ),
         "timed_out", "TimeoutError", SOON,
     ),
-    "a silent proxy": (lambda town: town.proxy(proxies.silent),
+    "a silent proxy": (lambda town: town.proxy(silent),
         "timed_out", "TimeoutError", SOON,
     ),
     "connection refused": (
@@ -179,18 +164,18 @@ BAD: dict[str, tuple[Callable[[Town], Place], str, str, tuple[float, float]]] = 
 
 @pytest.fixture(scope="module")
 def town(
-    stage: Stage, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+    servers: LoopThread, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Town, dict[str, Pc]]]:
     """Every case's client, all on their way."""
-    made = Town(stage, tmp_path_factory.mktemp("authorities"))
+    made = Town(servers, tmp_path_factory.mktemp("authorities"))
     pcs: dict[str, Pc] = {}
     makers = {**{name: case[0] for name, case in BAD.items()}, **GOOD}
     for name, make in makers.items():
         place = make(made)
         home = tmp_path_factory.mktemp("pc")
         pcs[name] = Pc(home, environ, place.server, **place.variables)
-        pcs[name].be_signed_in()
-        pcs[name].client.start()
+        pcs[name].be_logged_in()
+        pcs[name].start()
     yield made, pcs
     quit_all(pcs.values())
 
@@ -209,20 +194,18 @@ def test_ways_that_do_not(town: tuple[Town, dict[str, Pc]], case: str) -> None:
     """Reason, log and next try are the case's; nothing is lost, and the program goes on."""
     pc = town[1][case]
     _, reason, detail, (least_s, most_s) = BAD[case]
-    until(pc.troubles, within_s=60, or_say=pc.told)
+    eventually(pc.troubles, within_s=60, or_say=pc.told)
     said, logged, at = pc.troubles()[0]
     assert said == reason
     assert re.fullmatch(detail, logged), logged
-    assert f"WARNING agent.runtime connecting -> waiting: trouble: {reason}" in pc.log()
-    first = until(lambda: re.findall(r"next try in ([\d.]+) s", pc.log()), or_say=pc.log)[0]
+    assert f"WARNING agent.runtime connecting -> retrying: trouble: {reason}" in pc.log()
+    first = eventually(lambda: re.findall(r"next try in ([\d.]+) s", pc.log()), or_say=pc.log)[0]
     assert least_s <= float(first) <= most_s
-    status = pc.client.status()
+    status = pc.status()
     assert status is not None
     if status["state"] == "retrying":
         assert datetime.fromisoformat(status["next_try_at"]).timestamp() > at
-    record = pc.stored()
-    assert record is not None
-    assert record.refused is None
+    assert pc.stored().refused is None
     pc.check()
     assert proxies.PASSWORD not in pc.log() + pc.told()
 

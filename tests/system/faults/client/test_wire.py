@@ -6,16 +6,15 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
 
 import pytest
 
 from tests.support.bus_service import Answer, BusService
-from tests.support.false_gateway import FalseGateway, Peer, false_gateways, seal
-from tests.support.fault_pc import Pc, until
-from tests.support.gateway import PASSWORD, Gateway, running
+from tests.support.fake_gateway import PASSWORD, FakeGateway, Peer, honest, seal
 from tests.support.hostile_scripts import push
-from tests.support.loop_stage import Stage
+from tests.support.loop_thread import LoopThread
+from tests.support.pc import Pc
+from tests.support.polling import eventually
 from tests.support.wire import Wire
 
 pytestmark = pytest.mark.keyring
@@ -25,22 +24,16 @@ OURS = f"/{LOGIND.replace('.', '/')}/session/_35"
 
 
 @pytest.fixture
-def gateways() -> Iterator[list[FalseGateway]]:
-    with false_gateways(1) as found:
-        yield found
+def gateway() -> FakeGateway:
+    """A gateway that does not listen yet."""
+    return FakeGateway()
 
 
 @pytest.fixture
-def gateway() -> Gateway:
-    return Gateway()
-
-
-@pytest.fixture
-def wire(stage: Stage, gateway: Gateway) -> Wire:
+def wire(servers: LoopThread, gateway: FakeGateway) -> Wire:
     """The way to an honest gateway."""
-    port = urlsplit(stage.host(running(gateway))).port
-    assert port is not None
-    return Wire(stage, port)
+    servers.host(gateway.running())
+    return Wire(servers, gateway.port)
 
 
 class Sleeper:
@@ -76,66 +69,64 @@ def pc(wire: Wire, new_pc: Callable[..., Pc], environ: dict[str, str]) -> Pc:
     """A client at the end of the wire, in standby, which hears of a resume."""
     bus = environ["DBUS_SESSION_BUS_ADDRESS"]
     one = new_pc(wire.address, DBUS_SYSTEM_BUS_ADDRESS=bus, XDG_SESSION_ID="5")
-    one.client.start()
+    one.start()
     one.says("standby")
     return one
 
 
-def test_resets_while_it_waits(wire: Wire, pc: Pc, gateway: Gateway) -> None:
+def test_resets_while_it_waits(wire: Wire, pc: Pc, gateway: FakeGateway) -> None:
     """Each is a lost connection, told once a cycle, and mended by the client itself."""
     for number in (1, 2):
         wire.reset()
-        until(lambda: len(pc.troubles()) == number, or_say=pc.log)  # noqa: B023 - now
+        eventually(lambda: len(pc.troubles()) == number, or_say=pc.log)  # noqa: B023 - now
         assert pc.troubles()[-1][:2] == ("connection_lost", "closed with 1006")
         pc.says("standby")
-    assert len(gateway.logins) == 3
+    assert len(gateway.hellos) == 3
     pc.check()
 
 
 def test_a_dead_connection_is_noticed_at_the_resume(
-    logind: Sleeper, wire: Wire, pc: Pc, gateway: Gateway
+    logind: Sleeper, wire: Wire, pc: Pc, gateway: FakeGateway
 ) -> None:
     """No keepalive is waited for: the resume asks, and the client is back on the new network."""
     logind.wait_for_watcher()
     wire.pull()
     wire.plug_in()  # the old connection stays dead
     logind.resume()
-    until(pc.troubles, or_say=pc.log)
+    eventually(pc.troubles, or_say=pc.log)
     assert pc.log().count("no answer to a probe") == 1
     assert [each[0] for each in pc.troubles()] == ["connection_lost"]
     pc.says("standby")
-    assert len(gateway.logins) == 2
+    assert len(gateway.hellos) == 2
     pc.check()
 
 
 def test_a_live_connection_survives_the_resume(
-    logind: Sleeper, wire: Wire, pc: Pc, gateway: Gateway
+    logind: Sleeper, wire: Wire, pc: Pc, gateway: FakeGateway
 ) -> None:
     """A probe that is answered changes nothing."""
     logind.wait_for_watcher()
     logind.resume()
-    until(lambda: "NetworkChanged -> Probe" in pc.log(), or_say=pc.log)
+    eventually(lambda: "NetworkChanged -> Probe" in pc.log(), or_say=pc.log)
     wire.reset()
-    until(pc.troubles, or_say=pc.log)
+    eventually(pc.troubles, or_say=pc.log)
     assert "no answer to a probe" not in pc.log()
     pc.says("standby")
 
 
-def test_stopped_and_continued(wire: Wire, pc: Pc, gateway: Gateway) -> None:
+def test_stopped_and_continued(wire: Wire, pc: Pc, gateway: FakeGateway) -> None:
     """A process that was frozen while the connection ended (SIGSTOP) notices when it goes on."""
-    status = pc.client.status()
-    assert status is not None
-    os.kill(status["pid"], signal.SIGSTOP)
+    os.kill(pid := pc.pid(), signal.SIGSTOP)
     wire.reset()
-    os.kill(status["pid"], signal.SIGCONT)
-    until(pc.troubles, or_say=pc.log)
+    os.kill(pid, signal.SIGCONT)
+    eventually(pc.troubles, or_say=pc.log)
     pc.says("standby")
     pc.check()
 
 
 @pytest.mark.parametrize("step", ["hello", "proof"])
 def test_reset_while_it_takes_a_pushed_password(
-    gateways: list[FalseGateway], new_pc: Callable[..., Pc], step: str
+    servers: LoopThread, gateway: FakeGateway, new_pc: Callable[..., Pc], step: str
 ) -> None:
     """Between the push and its proof: the pushed password is kept beside the stored one, tried
     first on the next connection, and takes its place."""
@@ -154,22 +145,15 @@ def test_reset_while_it_takes_a_pushed_password(
         gateway.play(right)
         peer.hang_up()
 
-    async def right(peer: Peer) -> None:
-        await peer.log_in({pushed: "current"})
-
-    gateway = gateways[0]
+    right = honest({pushed: "current"})
     gateway.play(cut_off)
-    pc = new_pc(gateway.address)
-    pc.client.start()
-    until(pc.troubles, or_say=pc.told)
+    pc = new_pc(servers.host(gateway.running()))
+    pc.start()
+    eventually(pc.troubles, or_say=pc.told)
     assert pc.troubles()[0][0] == "connection_lost"
     pc.says("standby")
 
-    def is_committed() -> bool:
-        record = pc.stored()
-        return record is not None and (record.password, record.pending) == (pushed, None)
-
-    until(is_committed)
+    eventually(lambda: (pc.stored().password, pc.stored().pending) == (pushed, None))
     assert len(gateway.visits) == 1
     assert gateway.faults == []
     pc.check()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fault_installation import House
+from tests.support.installation import Installation
 from tests.support.pbkdf2 import derived_once
 from tests.support.postgres import Postgres, running_postgres
 
@@ -20,11 +20,11 @@ def _hash_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def model_house(tmp_path_factory: pytest.TempPathFactory) -> House:
+def model_installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     """What the others on SQLite are copies of."""
-    house = House(tmp_path_factory.mktemp("model") / "data")
-    house.create()
-    return house
+    installation = Installation(tmp_path_factory.mktemp("model") / "data")
+    installation.create()
+    return installation
 
 
 @pytest.fixture(scope="session")
@@ -38,48 +38,48 @@ def postgres() -> Iterator[Postgres]:
 def template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of the database that the others on PostgreSQL are copies of."""
     url = postgres.new_database()
-    House(tmp_path_factory.mktemp("template") / "data", database=url).create()
+    Installation(tmp_path_factory.mktemp("template") / "data", database=url).create()
     return url.rpartition("/")[2]
 
 
 @pytest.fixture
-def house(model_house: House, tmp_path: Path) -> House:
+def installation(model_installation: Installation, tmp_path: Path) -> Installation:
     """On SQLite, with an account and its administrator."""
     directory = tmp_path / "data"
-    shutil.copytree(model_house.directory, directory)
-    return House(directory)
+    shutil.copytree(model_installation.directory, directory)
+    return Installation(directory)
 
 
 @pytest.fixture
-def house_on_postgres(
-    postgres: Postgres, template: str, model_house: House, tmp_path: Path
-) -> Iterator[House]:
+def installation_on_postgres(
+    postgres: Postgres, template: str, model_installation: Installation, tmp_path: Path
+) -> Iterator[Installation]:
     """The same on PostgreSQL."""
     directory = tmp_path / "data"
     directory.mkdir()
-    shutil.copy(model_house.directory / "secret_key", directory)
+    shutil.copy(model_installation.directory / "secret_key", directory)
     url = postgres.new_database(template=template)
     # Without it, a crash takes the copy's sequences back to where the template's were.
     postgres.execute("CHECKPOINT")
-    yield House(directory, database=url)
+    yield Installation(directory, database=url)
     postgres.drop_database(url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def any_house(request: pytest.FixtureRequest) -> House:
+def any_installation(request: pytest.FixtureRequest) -> Installation:
     """On either engine."""
-    name = {"sqlite": "house", "postgresql": "house_on_postgres"}[request.param]
-    house: House = request.getfixturevalue(name)
-    return house
+    name = {"sqlite": "installation", "postgresql": "installation_on_postgres"}[request.param]
+    installation: Installation = request.getfixturevalue(name)
+    return installation
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[House]:
+def empty_installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
     """With no schema yet, on either engine."""
     if request.param == "sqlite":
-        yield House(tmp_path / "data")
+        yield Installation(tmp_path / "data")
         return
     server: Postgres = request.getfixturevalue("postgres")
     url = server.new_database()
-    yield House(tmp_path / "data", database=url)
+    yield Installation(tmp_path / "data", database=url)
     server.drop_database(url)

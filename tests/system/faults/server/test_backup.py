@@ -11,8 +11,8 @@ import pytest
 
 from protocol import messages
 from tests.support.browser import Browser
-from tests.support.fault_installation import ADMIN, ADMIN_PASSWORD, P1, P2, House
 from tests.support.gateway_client import Client, new_key
+from tests.support.installation import ADMIN, ADMIN_PASSWORD, P1, P2, Installation
 
 
 def accounts(file: Path) -> set[int]:
@@ -24,9 +24,9 @@ def accounts(file: Path) -> set[int]:
     return left
 
 
-def _write_pairs(house: House, stop: threading.Event, written: list[int]) -> None:
+def _write_pairs(installation: Installation, stop: threading.Event, written: list[int]) -> None:
     """Commit pairs of rows, as fast as it goes."""
-    with closing(sqlite3.connect(house.file, timeout=30)) as database:
+    with closing(sqlite3.connect(installation.file, timeout=30)) as database:
         number = 0
         while not stop.is_set():
             with database:
@@ -39,17 +39,17 @@ def _write_pairs(house: House, stop: threading.Event, written: list[int]) -> Non
             number += 1
 
 
-def test_copies_while_it_is_written_to(house: House, tmp_path: Path) -> None:
+def test_copies_while_it_is_written_to(installation: Installation, tmp_path: Path) -> None:
     """Each copy is whole, of one moment, has all that was committed before, and is private."""
     stop, written = threading.Event(), list[int]()
-    with house.serving():
-        writer = threading.Thread(target=_write_pairs, args=(house, stop, written))
+    with installation.serving():
+        writer = threading.Thread(target=_write_pairs, args=(installation, stop, written))
         writer.start()
         try:
             for number in range(3):
                 before = set(written)
                 copy = tmp_path / f"copy{number}"
-                done = house.run("backup", str(copy))
+                done = installation.run("backup", str(copy))
                 assert (done.returncode, done.stderr) == (0, "")
                 assert before <= accounts(copy)
                 assert copy.stat().st_mode & 0o077 == 0
@@ -60,62 +60,62 @@ def test_copies_while_it_is_written_to(house: House, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["backup", "restore"])
-def test_refused(house: House, tmp_path: Path, command: str) -> None:
+def test_refused(installation: Installation, tmp_path: Path, command: str) -> None:
     """What cannot be is said in a sentence; no file is touched, and none is left behind."""
-    there, before = tmp_path / "there", house.file.read_bytes()
+    there, before = tmp_path / "there", installation.file.read_bytes()
     there.write_text("something else, which is no database" * 100)
     wanted = {"backup": "there is such a file already", "restore": "no database of this server"}
     for path, said in ((there, wanted[command]), (tmp_path / "none" / "x", "none")):
-        done = house.run(command, str(path))
+        done = installation.run(command, str(path))
         assert (done.returncode, done.stdout) == (1, ""), path
         assert said in done.stderr
         assert "Traceback" not in done.stderr
     assert there.read_text().startswith("something else")
-    assert house.file.read_bytes() == before
+    assert installation.file.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "there"]
-    assert sorted(path.name for path in house.directory.iterdir()) == [
+    assert sorted(path.name for path in installation.directory.iterdir()) == [
         "coconowork.sqlite3",
         "secret_key",
     ]
 
 
-def test_damaged_database_gives_no_copy(house: House, tmp_path: Path) -> None:
+def test_damaged_database_gives_no_copy(installation: Installation, tmp_path: Path) -> None:
     """A page of zeros is found, and a copy that would be worthless is not made."""
-    content = bytearray(house.file.read_bytes())
+    content = bytearray(installation.file.read_bytes())
     content[8192:40960] = bytes(40960 - 8192)
-    house.file.write_bytes(content)
-    done = house.run("backup", str(tmp_path / "copy"))
+    installation.file.write_bytes(content)
+    done = installation.run("backup", str(tmp_path / "copy"))
     assert done.returncode == 1
     assert "damaged" in done.stderr
     assert not (tmp_path / "copy").exists()
 
 
-def test_restore_wants_the_server_stopped(house: House, tmp_path: Path) -> None:
+def test_restore_wants_the_server_stopped(installation: Installation, tmp_path: Path) -> None:
     """A database that is in use is not replaced below the server."""
     copy = tmp_path / "copy"
-    assert house.run("backup", str(copy)).returncode == 0
-    with house.serving() as server:
-        done = house.run("restore", str(copy))
+    assert installation.run("backup", str(copy)).returncode == 0
+    with installation.serving() as server:
+        done = installation.run("restore", str(copy))
         assert (done.returncode, done.stdout) == (1, "")
         assert "stop the server" in done.stderr
         with Browser(server.console) as browser:
             assert browser.log_in(ADMIN, ADMIN_PASSWORD)
 
 
-async def test_restore_undoes(house: House, tmp_path: Path) -> None:
+async def test_restore_undoes(installation: Installation, tmp_path: Path) -> None:
     """After the restore of an older copy the server knows the passwords of that moment alone.
 
     Who took the newer one is refused, and told so; who had not yet taken it goes on; whoever was
     disabled since may in again. The restore says what was done since, and keeps the database.
     """
-    pk = house.add_user("tanaka")
-    leaver = house.add_user("leaver")
+    pk = installation.add_user("tanaka")
+    leaver = installation.add_user("leaver")
     copy = tmp_path / "copy"
     key = new_key()
-    with house.serving(GATEWAY_NAME="office") as server:
+    with installation.serving(GATEWAY_NAME="office") as server:
         async with Client(server.gateway, key=key) as client:
             await client.log_in("tanaka", P1)
-            assert house.run("backup", str(copy)).returncode == 0
+            assert installation.run("backup", str(copy)).returncode == 0
             with Browser(server.console) as browser:
                 assert browser.log_in("tanaka", P1)
                 assert "/password/changed/" in browser.change_password(P1, P2).url
@@ -127,19 +127,19 @@ async def test_restore_undoes(house: House, tmp_path: Path) -> None:
             browser.send(f"/users/{leaver}/disable/")
         server.process.terminate()
         assert server.process.wait(timeout=30) == 0
-    before = house.query("SELECT count(*) FROM console_auditevent")
-    done = house.run("restore", str(copy))
+    before = installation.query("SELECT count(*) FROM console_auditevent")
+    done = installation.run("restore", str(copy))
     assert (done.returncode, done.stderr) == (0, "")
     assert "password.changed  tanaka -> tanaka" in done.stdout
     assert "user.disabled  admin -> leaver" in done.stdout
-    [kept] = house.directory.glob("coconowork.sqlite3.*")
+    [kept] = installation.directory.glob("coconowork.sqlite3.*")
     assert str(kept) in done.stdout
     with closing(sqlite3.connect(kept)) as database:
         assert database.execute("SELECT count(*) FROM console_auditevent").fetchall() == before
-    with house.serving(GATEWAY_NAME="office") as server:
+    with installation.serving(GATEWAY_NAME="office") as server:
         # The PC was waiting at that moment; now nobody is.
         waiting = "SELECT count(*) FROM console_device WHERE waiting_since IS NOT NULL"
-        assert house.query(waiting) == [(0,)]
+        assert installation.query(waiting) == [(0,)]
         async with Client(server.gateway, key=key) as took_it:
             refused = messages.Rejected(reason="credentials")
             assert await took_it.try_log_in("tanaka", P2) == refused
@@ -147,14 +147,16 @@ async def test_restore_undoes(house: House, tmp_path: Path) -> None:
             assert (await took_it.log_in("tanaka", P1)).password == "current"
         async with Client(server.gateway) as disabled_since:
             assert (await disabled_since.log_in("leaver", P1)).password == "current"
-    assert house.query("SELECT count(*) FROM console_device WHERE user_id = %s", pk) == [(1,)]
+    assert installation.query("SELECT count(*) FROM console_device WHERE user_id = %s", pk) == [
+        (1,)
+    ]
 
 
-def test_restore_into_an_empty_place(house: House, tmp_path: Path) -> None:
+def test_restore_into_an_empty_place(installation: Installation, tmp_path: Path) -> None:
     """On a new machine there is nothing to keep."""
     copy = tmp_path / "copy"
-    assert house.run("backup", str(copy)).returncode == 0
-    elsewhere = House(tmp_path / "new" / "place")
+    assert installation.run("backup", str(copy)).returncode == 0
+    elsewhere = Installation(tmp_path / "new" / "place")
     done = elsewhere.run("restore", str(copy))
     assert (done.returncode, done.stdout) == (0, f"{elsewhere.file}: restored from {copy}\n")
     assert elsewhere.file.stat().st_mode & 0o077 == 0
@@ -162,15 +164,15 @@ def test_restore_into_an_empty_place(house: House, tmp_path: Path) -> None:
         assert browser.log_in(ADMIN, ADMIN_PASSWORD)
 
 
-def test_restore_over_a_wreck(house: House, tmp_path: Path) -> None:
+def test_restore_over_a_wreck(installation: Installation, tmp_path: Path) -> None:
     """A database that cannot be read any more is kept as it is."""
     copy, wreck = tmp_path / "copy", b"not a database any more" * 500
-    assert house.run("backup", str(copy)).returncode == 0
-    house.file.write_bytes(wreck)
-    done = house.run("restore", str(copy))
+    assert installation.run("backup", str(copy)).returncode == 0
+    installation.file.write_bytes(wreck)
+    done = installation.run("restore", str(copy))
     assert (done.returncode, done.stderr) == (0, "")
     assert "cannot be read" in done.stdout
-    [kept] = house.directory.glob("coconowork.sqlite3.*")
+    [kept] = installation.directory.glob("coconowork.sqlite3.*")
     assert kept.read_bytes() == wreck
-    with closing(sqlite3.connect(house.file)) as database:
+    with closing(sqlite3.connect(installation.file)) as database:
         assert database.execute("SELECT username FROM console_user").fetchall() == [(ADMIN,)]

@@ -8,17 +8,17 @@ from typing import Any
 
 from protocol import messages
 from tests.support.browser import Browser
-from tests.support.fault_installation import (
+from tests.support.gateway_client import Client
+from tests.support.installation import (
     ADMIN,
     ADMIN_PASSWORD,
     P1,
     P2,
     P3,
-    House,
+    Installation,
     Server,
     verifier,
 )
-from tests.support.gateway_client import Client
 
 NEW = ["Alpha-1-Alpha", "Bravo-2-Bravo", "Charlie-3-Ch", "Delta-4-Delta"]
 
@@ -42,16 +42,16 @@ async def together(*deeds: Callable[[], Any]) -> list[Any]:
     return list(await asyncio.gather(*(asyncio.to_thread(deed) for deed in deeds)))
 
 
-def count(house: House, table: str, where: str, *values: object) -> int:
-    [(number,)] = house.query(f"SELECT count(*) FROM console_{table} WHERE {where}", *values)  # noqa: S608 - ours
+def count(installation: Installation, table: str, where: str, *values: object) -> int:
+    [(number,)] = installation.query(f"SELECT count(*) FROM console_{table} WHERE {where}", *values)  # noqa: S608 - ours
     return int(number)
 
 
-async def test_two_browsers(any_house: House) -> None:
+async def test_two_browsers(any_installation: Installation) -> None:
     """Of several changes at once one is done; the others are told that nothing was."""
-    house = any_house
-    pk = house.add_user("tanaka")
-    with house.serving() as server:
+    installation = any_installation
+    pk = installation.add_user("tanaka")
+    with installation.serving() as server:
         browsers = [await asyncio.to_thread(at_the_form, server) for _ in NEW]
         answers = await together(
             *(change(browser, new) for browser, new in zip(browsers, NEW, strict=True))
@@ -68,24 +68,25 @@ async def test_two_browsers(any_house: House) -> None:
         assert len(to_login) + sum(each.status_code == 200 for each in answers) == len(NEW) - 1
         for browser in browsers:
             browser.close()
-        assert house.query("SELECT password FROM console_user WHERE id = %s", pk) == [
+        assert installation.query("SELECT password FROM console_user WHERE id = %s", pk) == [
             (verifier(done[0]),)
         ]
-        assert count(house, "passwordchange", "user_id = %s", pk) == 1
-        assert count(house, "retiredpassword", "user_id = %s", pk) == 1
+        assert count(installation, "passwordchange", "user_id = %s", pk) == 1
+        assert count(installation, "retiredpassword", "user_id = %s", pk) == 1
         assert (
-            count(house, "auditevent", "action = 'password.changed' AND subject_id = %s", pk) == 1
+            count(installation, "auditevent", "action = 'password.changed' AND subject_id = %s", pk)
+            == 1
         )
         async with Client(server.gateway) as client:
             assert (await client.log_in("tanaka", P1)).password == "old"
 
 
-async def test_administrator_during_a_push(any_house: House) -> None:
+async def test_administrator_during_a_push(any_installation: Installation) -> None:
     """The administrator's change comes at the moment of the user's own: whichever is second
     counts, the first one's push is given up or was taken, and the PC goes on with an old one."""
-    house = any_house
-    pk = house.add_user("tanaka")
-    with house.serving() as server:
+    installation = any_installation
+    pk = installation.add_user("tanaka")
+    with installation.serving() as server:
         async with Client(server.gateway) as pc:
             await pc.log_in("tanaka", P1)
             own = await asyncio.to_thread(at_the_form, server)
@@ -99,25 +100,25 @@ async def test_administrator_during_a_push(any_house: House) -> None:
             own.close()
             told = await pc.receive()
             assert isinstance(told, messages.PasswordChanged | messages.PasswordStatus)
-            [(current,)] = house.query("SELECT password FROM console_user WHERE id = %s", pk)
-            changes = count(house, "passwordchange", "user_id = %s", pk)
+            [(current,)] = installation.query("SELECT password FROM console_user WHERE id = %s", pk)
+            changes = count(installation, "passwordchange", "user_id = %s", pk)
             assert changes == sum(each.status_code == 302 for each in (mine, forced)) > 0
             assert current in {verifier(P2), verifier(P3)}
             pending = (
                 "outcome = 'pending' AND device_id IN"
                 " (SELECT id FROM console_device WHERE user_id = %s)"
             )
-            assert count(house, "pendingchange", pending, pk) == (current == verifier(P2))
+            assert count(installation, "pendingchange", pending, pk) == (current == verifier(P2))
         async with Client(server.gateway, key=pc.key) as pc:
             assert (await pc.log_in("tanaka", P1)).password == "old"
 
 
-async def test_disabled_in_the_middle(any_house: House) -> None:
+async def test_disabled_in_the_middle(any_installation: Installation) -> None:
     """A user who is disabled at the moment of a change: it is done or not, nobody is logged in
     afterwards, and once enabled the PC gets what is due to it."""
-    house = any_house
-    pk = house.add_user("tanaka")
-    with house.serving() as server:
+    installation = any_installation
+    pk = installation.add_user("tanaka")
+    with installation.serving() as server:
         async with Client(server.gateway) as pc:
             await pc.log_in("tanaka", P1)
             own = await asyncio.to_thread(at_the_form, server)
@@ -135,7 +136,7 @@ async def test_disabled_in_the_middle(any_house: House) -> None:
                     refused = await again.try_log_in("tanaka", P1)
                     assert refused == messages.Rejected(reason="disabled")
                 await asyncio.to_thread(admin.send, f"/users/{pk}/enable/")
-        done = count(house, "passwordchange", "user_id = %s", pk)
+        done = count(installation, "passwordchange", "user_id = %s", pk)
         async with Client(server.gateway, key=pc.key) as pc:
             assert (await pc.log_in("tanaka", P1)).password == ("old" if done else "current")
             if done:

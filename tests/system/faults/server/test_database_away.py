@@ -23,16 +23,9 @@ from websockets.exceptions import ConnectionClosed
 
 from protocol import messages
 from tests.support.browser import Browser
-from tests.support.fault_installation import (
-    ADMIN,
-    ADMIN_PASSWORD,
-    P1,
-    P2,
-    House,
-    Server,
-    eventually,
-)
 from tests.support.gateway_client import Client
+from tests.support.installation import ADMIN, ADMIN_PASSWORD, P1, P2, Installation, Server
+from tests.support.polling import eventually
 from tests.support.postgres import Postgres
 
 CLIENTS = int(os.environ.get("AWAY_CLIENTS", "30"))
@@ -42,12 +35,12 @@ WAITING = "SELECT count(*) FROM console_device WHERE waiting_since IS NOT NULL"
 
 
 @asynccontextmanager
-async def crowd(house: House, server: Server) -> AsyncIterator[list[Client]]:
+async def crowd(installation: Installation, server: Server) -> AsyncIterator[list[Client]]:
     """Waiting PCs: some of tanaka's, and those of others."""
     names = [f"user{number // PCS_PER_USER}" for number in range(CLIENTS)]
     names[:PCS_PER_USER] = ["tanaka"] * len(names[:PCS_PER_USER])
     for name in sorted(set(names)):
-        house.add_user(name)
+        installation.add_user(name)
     clients = [Client(server.gateway) for _ in names]
     doors = asyncio.Semaphore(20)
 
@@ -105,11 +98,11 @@ def check_unavailable(answer: Any, said: str = "cannot use its database") -> Non
         assert inside not in answer.text
 
 
-async def all_is_well(house: House, server: Server, clients: list[Client]) -> None:
+async def all_is_well(installation: Installation, server: Server, clients: list[Client]) -> None:
     """Presence is true, people log in and out, and a change reaches everybody that waits."""
     number = len(clients)
     await asyncio.to_thread(
-        lambda: eventually(lambda: house.query(WAITING) == [(number,)], within_s=60)
+        lambda: eventually(lambda: installation.query(WAITING) == [(number,)], within_s=60)
     )
     with Browser(server.console) as browser:
         ready = await asyncio.to_thread(lambda: eventually(lambda: _is_ready(browser), within_s=60))
@@ -149,11 +142,13 @@ def paused(postgres: Postgres) -> Iterator[None]:
 
 
 @pytest.mark.timeout(120 + AWAY_S * 4)
-async def test_postgresql_is_stopped(house_on_postgres: House, postgres: Postgres) -> None:
+async def test_postgresql_is_stopped(
+    installation_on_postgres: Installation, postgres: Postgres
+) -> None:
     """Connections are refused, so everybody is told at once."""
-    house = house_on_postgres
-    with house.serving() as server:
-        async with crowd(house, server) as clients:
+    installation = installation_on_postgres
+    with installation.serving() as server:
+        async with crowd(installation, server) as clients:
             leaver = clients.pop()
             with stopped(postgres):
                 await asyncio.gather(
@@ -166,16 +161,18 @@ async def test_postgresql_is_stopped(house_on_postgres: House, postgres: Postgre
                 await leaver.socket.close()
                 await asyncio.sleep(AWAY_S)  # how long it is away, not what is waited for
                 assert all(await asyncio.gather(*map(is_there, clients)))
-            await all_is_well(house, server, clients)
+            await all_is_well(installation, server, clients)
         assert "Traceback" not in server.logged()
 
 
 @pytest.mark.timeout(120 + AWAY_S * 4)
-async def test_postgresql_stands_still(house_on_postgres: House, postgres: Postgres) -> None:
+async def test_postgresql_stands_still(
+    installation_on_postgres: Installation, postgres: Postgres
+) -> None:
     """Connections are open and nothing answers: a page gives up, whoever waits goes on waiting."""
-    house = house_on_postgres
-    with house.serving() as server:
-        async with crowd(house, server) as clients:
+    installation = installation_on_postgres
+    with installation.serving() as server:
+        async with crowd(installation, server) as clients:
             leaver = clients.pop()
             with paused(postgres), Browser(server.console) as browser:
                 await leaver.socket.close()
@@ -185,7 +182,7 @@ async def test_postgresql_stands_still(house_on_postgres: House, postgres: Postg
                 check_unavailable(answer)
                 await asyncio.sleep(AWAY_S)  # see above
                 assert all(await asyncio.gather(*map(is_there, clients)))
-            await all_is_well(house, server, clients)
+            await all_is_well(installation, server, clients)
         assert "Traceback" not in server.logged()
 
 
@@ -193,15 +190,15 @@ SOON = "from server import serve, __main__ as program; serve.STOP_AT_LATEST_SECO
 
 
 async def test_a_database_that_stands_still_does_not_keep_a_stop(
-    house_on_postgres: House, postgres: Postgres
+    installation_on_postgres: Installation, postgres: Postgres
 ) -> None:
     """Clients are told at once, and the process is gone at the latest when it should be.
 
     The same with a second instead of the half minute that a stop may take.
     """
-    house = house_on_postgres
-    house.add_user("tanaka")
-    with house.serving(program=[sys.executable, "-c", SOON + "program.main()"]) as server:
+    installation = installation_on_postgres
+    installation.add_user("tanaka")
+    with installation.serving(program=[sys.executable, "-c", SOON + "program.main()"]) as server:
         async with Client(server.gateway) as client:
             await client.log_in("tanaka", P1)
             with paused(postgres):
@@ -212,33 +209,33 @@ async def test_a_database_that_stands_still_does_not_keep_a_stop(
 
 
 @contextmanager
-def full(house: House, server: Server) -> Iterator[None]:
+def full(installation: Installation, server: Server) -> Iterator[None]:
     """No file of the server's grows any more: what a full disk does."""
     process = psutil.Process(server.process.pid)
     before = process.rlimit(psutil.RLIMIT_FSIZE)
-    process.rlimit(psutil.RLIMIT_FSIZE, (_page(house), resource.RLIM_INFINITY))
+    process.rlimit(psutil.RLIMIT_FSIZE, (_page(installation), resource.RLIM_INFINITY))
     try:
         yield
     finally:
         process.rlimit(psutil.RLIMIT_FSIZE, before)
 
 
-def _page(house: House) -> int:
+def _page(installation: Installation) -> int:
     """Less than any write to the database needs."""
-    assert house.file.with_name(house.file.name + "-wal").exists()
+    assert installation.file.with_name(installation.file.name + "-wal").exists()
     return 1
 
 
 @pytest.mark.timeout(120 + AWAY_S * 4)
-async def test_disk_is_full(house: House) -> None:
+async def test_disk_is_full(installation: Installation) -> None:
     """SQLite can be read and not be written: who waits goes on waiting, a change is not done."""
-    with house.serving() as server:
-        async with crowd(house, server) as clients:
+    with installation.serving() as server:
+        async with crowd(installation, server) as clients:
             with Browser(server.console) as browser:
                 assert browser.log_in("tanaka", P1)
                 leaver = clients.pop()
                 browser.open("/password/")
-                with full(house, server):
+                with full(installation, server):
                     form: dict[str, Any] = {
                         "current_password": P1,
                         "new_password1": P2,
@@ -250,8 +247,8 @@ async def test_disk_is_full(house: House) -> None:
                     await asyncio.sleep(AWAY_S)  # see above
                     assert all(await asyncio.gather(*map(is_there, clients)))
             changes = "SELECT count(*) FROM console_passwordchange"
-            assert house.query(changes) == [(0,)]
-            await all_is_well(house, server, clients)
+            assert installation.query(changes) == [(0,)]
+            await all_is_well(installation, server, clients)
         assert "Traceback" not in server.logged()
 
 
@@ -268,13 +265,13 @@ def locked(file: Path) -> Iterator[None]:
 
 
 @pytest.mark.timeout(120 + AWAY_S * 4)
-async def test_sqlite_is_locked(house: House) -> None:
+async def test_sqlite_is_locked(installation: Installation) -> None:
     """Whoever writes waits for it, for 20 s; pages that only read are shown; nothing is lost."""
-    with house.serving() as server:
-        async with crowd(house, server) as clients:
+    with installation.serving() as server:
+        async with crowd(installation, server) as clients:
             leaver = clients.pop()
             with Browser(server.console) as browser, Browser(server.console) as reader:
-                with locked(house.file):
+                with locked(installation.file):
                     await leaver.socket.close()
                     login = asyncio.create_task(
                         asyncio.to_thread(browser.log_in, ADMIN, ADMIN_PASSWORD)
@@ -286,5 +283,5 @@ async def test_sqlite_is_locked(house: House) -> None:
                     assert await login
                 else:
                     await asyncio.gather(login, return_exceptions=True)
-            await all_is_well(house, server, clients)
+            await all_is_well(installation, server, clients)
         assert "Traceback" not in server.logged()

@@ -14,8 +14,9 @@ import pytest
 from protocol import messages
 from server.console import http
 from tests.support.browser import Browser
-from tests.support.fault_installation import P1, P2, House, Server, eventually
 from tests.support.gateway_client import Client
+from tests.support.installation import P1, P2, Installation, Server
+from tests.support.polling import eventually
 
 ATTACKER = "127.0.0.66"
 UPGRADE = (
@@ -65,7 +66,7 @@ def drip(sockets: list[socket.socket], data: bytes) -> Callable[[], None]:
 
 
 @asynccontextmanager
-async def one_who_waits(house: House, server: Server) -> AsyncIterator[Client]:
+async def one_who_waits(installation: Installation, server: Server) -> AsyncIterator[Client]:
     """Logged in before the flood; afterwards still there, and reached by a push."""
     async with Client(server.gateway) as waiting:
         await waiting.log_in("tanaka", P1)
@@ -78,12 +79,12 @@ async def one_who_waits(house: House, server: Server) -> AsyncIterator[Client]:
         assert waiting.open(pushed.sealed)["password"] == P2
 
 
-async def test_gateway_is_flooded(house: House) -> None:
+async def test_gateway_is_flooded(installation: Installation) -> None:
     """Half a TLS hello, half an upgrade, one that never logs in, half a frame: by the hundred."""
-    house.add_user("tanaka")
-    house.add_user("newcomer")
-    with house.serving() as server:
-        async with one_who_waits(house, server):
+    installation.add_user("tanaka")
+    installation.add_user("newcomer")
+    with installation.serving() as server:
+        async with one_who_waits(installation, server):
             for name, opening in OPENINGS.items():
                 with flood(server.gateway, TOO_MANY // len(OPENINGS), opening):
                     async with Client(server.gateway) as newcomer:
@@ -104,12 +105,12 @@ def _first_lines(sockets: list[socket.socket]) -> list[bytes]:
     return lines
 
 
-async def test_gateway_is_fed_byte_by_byte(house: House) -> None:
+async def test_gateway_is_fed_byte_by_byte(installation: Installation) -> None:
     """An upgrade at a byte a time goes nowhere: it is cut off when its time is over, and does not
     get more time by sending."""
-    house.add_user("tanaka")
-    with house.serving() as server:
-        async with one_who_waits(house, server):
+    installation.add_user("tanaka")
+    with installation.serving() as server:
+        async with one_who_waits(installation, server):
             with flood(server.gateway, 50, b"") as sockets:
                 send = drip(sockets, UPGRADE)
                 async with asyncio.timeout(40):
@@ -128,12 +129,12 @@ def _is_closed(connection: socket.socket) -> bool:
         return True
 
 
-async def test_console_is_flooded(house: House) -> None:
+async def test_console_is_flooded(installation: Installation) -> None:
     """One address gets so many connections and no more; who sends half a request is cut off."""
-    house.add_user("tanaka")
-    with house.serving() as server:
+    installation.add_user("tanaka")
+    with installation.serving() as server:
         port = server.port("console")
-        async with one_who_waits(house, server):
+        async with one_who_waits(installation, server):
             with flood(port, TOO_MANY, b"GET /login/ HT") as sockets:
                 await asyncio.to_thread(_stay_open, sockets, http.PER_ADDRESS)
                 with Browser(server.console) as browser:
@@ -190,12 +191,12 @@ def cpu_s(server: Server) -> float:
 
 
 @pytest.mark.parametrize("what", ["gateway", "console"])
-async def test_no_file_descriptor_is_left(house: House, what: str) -> None:
+async def test_no_file_descriptor_is_left(installation: Installation, what: str) -> None:
     """Connections that cannot be accepted neither end the server nor keep it busy; who waits is
     not touched, and newcomers get in once there is room."""
-    house.add_user("tanaka")
-    with house.serving() as server:
-        async with one_who_waits(house, server):
+    installation.add_user("tanaka")
+    with installation.serving() as server:
+        async with one_who_waits(installation, server):
             used = len(os.listdir(f"/proc/{server.process.pid}/fd"))  # noqa: PTH208 - a count
             process = psutil.Process(server.process.pid)
             before = process.rlimit(psutil.RLIMIT_NOFILE)
@@ -209,11 +210,11 @@ async def test_no_file_descriptor_is_left(house: House, what: str) -> None:
                 assert (await newcomer.log_in("tanaka", P1)).password == "current"
 
 
-async def test_slow_reader(house: House) -> None:
+async def test_slow_reader(installation: Installation) -> None:
     """A client that never reads what it is sent holds up none of the others."""
-    house.add_user("tanaka")
-    with house.serving() as server:
-        async with one_who_waits(house, server):
+    installation.add_user("tanaka")
+    with installation.serving() as server:
+        async with one_who_waits(installation, server):
             with closing(socket.create_connection(("127.0.0.1", server.gateway))) as deaf:
                 deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
                 deaf.sendall(UPGRADE)

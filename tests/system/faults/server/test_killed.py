@@ -25,8 +25,9 @@ from websockets.exceptions import ConnectionClosed
 
 from protocol import messages
 from tests.support.browser import Browser
-from tests.support.fault_installation import P1, P2, House, Server, eventually, verifier
 from tests.support.gateway_client import Client, new_key
+from tests.support.installation import P1, P2, Installation, Server, verifier
+from tests.support.polling import eventually
 from tests.support.postgres import Postgres
 
 KILLS = int(os.environ.get("KILLS", "0"))
@@ -77,7 +78,7 @@ def has_died(server: Server) -> bool:
 class Change:
     """One user's change from P1 to P2, sent from a browser, with a push to the one PC."""
 
-    house: House
+    installation: Installation
     name: str
     pk: int = 0
     key: PrivateKey = field(default_factory=new_key)
@@ -85,7 +86,7 @@ class Change:
     """A browser has been told that it is done."""
 
     def __post_init__(self) -> None:
-        self.pk = self.house.add_user(self.name)
+        self.pk = self.installation.add_user(self.name)
 
     def browser(self, server: Server) -> Browser:
         """At the form."""
@@ -115,7 +116,8 @@ class Change:
         }
         statement = "SELECT count(*) FROM "
         return {
-            name: self.house.query(statement + what, self.pk)[0][0] for name, what in counts.items()
+            name: self.installation.query(statement + what, self.pk)[0][0]
+            for name, what in counts.items()
         }
 
     def is_done(self) -> bool:
@@ -128,12 +130,12 @@ class Change:
 
     def outcome(self) -> tuple[str, int]:
         """What became of the push, and how often that was recorded."""
-        [(outcome,)] = self.house.query(
+        [(outcome,)] = self.installation.query(
             "SELECT p.outcome FROM console_pendingchange p JOIN console_device d"
             " ON d.id = p.device_id WHERE d.user_id = %s",
             self.pk,
         )
-        [(events,)] = self.house.query(
+        [(events,)] = self.installation.query(
             "SELECT count(*) FROM console_auditevent WHERE subject_id = %s"
             " AND action = 'push.applied'",
             self.pk,
@@ -173,33 +175,33 @@ async def ended(pc: Client) -> None:
         await pc.socket.close()
 
 
-async def change_killed_at(house: House, number: int) -> tuple[bool, bool]:
+async def change_killed_at(installation: Installation, number: int) -> tuple[bool, bool]:
     """Kill the server at the `number`th write from the moment that the form is sent.
 
     Whether it died of that, and whether the change was done.
     """
-    change = Change(house, f"change{number}")
-    with house.serving() as server:
+    change = Change(installation, f"change{number}")
+    with installation.serving() as server:
         pc = await waiting(change, server)
         browser = await asyncio.to_thread(change.browser, server)
-        with killed_at(server, CALLS[bool(house.database)], number):
+        with killed_at(server, CALLS[bool(installation.database)], number):
             await asyncio.to_thread(change.send, browser)
         died = has_died(server)
         await ended(pc)
-    with house.serving() as server:
+    with installation.serving() as server:
         await change.comes_through(server)
     return died, change.is_done()
 
 
-async def proof_killed_at(house: House, number: int) -> tuple[bool, bool]:
+async def proof_killed_at(installation: Installation, number: int) -> tuple[bool, bool]:
     """The same while the PC proves that it has the new password."""
-    change = Change(house, f"proof{number}")
-    with house.serving() as server:
+    change = Change(installation, f"proof{number}")
+    with installation.serving() as server:
         pc = await waiting(change, server)
         browser = await asyncio.to_thread(change.browser, server)
         await asyncio.to_thread(change.send, browser)
         await pc.expect(messages.PasswordChanged)
-        with killed_at(server, CALLS[bool(house.database)], number):
+        with killed_at(server, CALLS[bool(installation.database)], number):
             try:
                 welcomed = (await pc.log_in(change.name, P2)).password == "current"
             except ConnectionClosed:
@@ -209,14 +211,14 @@ async def proof_killed_at(house: House, number: int) -> tuple[bool, bool]:
     outcome, events = change.outcome()
     assert (outcome, events) in {("pending", 0), ("applied", 1)}
     assert outcome == "applied" or not welcomed, "welcomed, and forgotten"
-    with house.serving() as server:
+    with installation.serving() as server:
         await change.comes_through(server)
     return died, outcome == "applied"
 
 
-async def duration_s(house: House, server: Server) -> float:
+async def duration_s(installation: Installation, server: Server) -> float:
     """How long a change takes here and now, from the form's being sent to the answer."""
-    change = Change(house, "measured")
+    change = Change(installation, "measured")
     browser = await asyncio.to_thread(change.browser, server)
     begin = time.monotonic()
     await asyncio.to_thread(change.send, browser)
@@ -224,25 +226,27 @@ async def duration_s(house: House, server: Server) -> float:
     return time.monotonic() - begin
 
 
-async def test_server_is_killed_while_it_writes_a_change(any_house: House) -> None:
+async def test_server_is_killed_while_it_writes_a_change(any_installation: Installation) -> None:
     """At one of its first writes to the database."""
-    died, _ = await change_killed_at(any_house, random.randint(2, 6))
+    died, _ = await change_killed_at(any_installation, random.randint(2, 6))
     assert died
 
 
-async def test_server_is_killed_while_it_writes_a_proof(any_house: House) -> None:
+async def test_server_is_killed_while_it_writes_a_proof(any_installation: Installation) -> None:
     """The PC is logging in by what was pushed."""
-    died, _ = await proof_killed_at(any_house, random.randint(1, 3))
+    died, _ = await proof_killed_at(any_installation, random.randint(1, 3))
     assert died
 
 
-async def test_postgresql_is_killed(house_on_postgres: House, postgres: Postgres) -> None:
+async def test_postgresql_is_killed(
+    installation_on_postgres: Installation, postgres: Postgres
+) -> None:
     """All of PostgreSQL, at a random moment of a change: the server goes on once it is back."""
-    house, outcomes = house_on_postgres, []
-    with house.serving() as server:
-        takes_s = await duration_s(house, server)
+    installation, outcomes = installation_on_postgres, []
+    with installation.serving() as server:
+        takes_s = await duration_s(installation, server)
         for number in range(max(1, KILLS // 4)):
-            change = Change(house, f"killed{number}")
+            change = Change(installation, f"killed{number}")
             pc = await waiting(change, server)
             browser = await asyncio.to_thread(change.browser, server)
             sender = threading.Thread(target=change.send, args=(browser,))
@@ -270,23 +274,23 @@ def _until_ready(server: Server) -> None:
     eventually(ready, within_s=60)
 
 
-async def every_moment(any_house: House) -> None:
+async def every_moment(any_installation: Installation) -> None:
     """Each write in turn until the change gets through, then random moments."""
-    house, done = any_house, []
+    installation, done = any_installation, []
     for attempt in (change_killed_at, proof_killed_at):
         begin, number = time.monotonic(), 0
         alive = 0
         while alive < 2:
             number += 1
-            died, all_of_it = await attempt(house, number)
+            died, all_of_it = await attempt(installation, number)
             alive = 0 if died else alive + 1
             done.append(all_of_it)
         print(f"{attempt.__name__}: {number} moments, {time.monotonic() - begin:.0f} s")
-    with house.serving() as server:
-        takes_s = await duration_s(house, server)
+    with installation.serving() as server:
+        takes_s = await duration_s(installation, server)
     for number in range(KILLS):
-        change = Change(house, f"random{number}")
-        with house.serving() as server:
+        change = Change(installation, f"random{number}")
+        with installation.serving() as server:
             pc = await waiting(change, server)
             browser = await asyncio.to_thread(change.browser, server)
             sender = threading.Thread(target=change.send, args=(browser,))
@@ -295,7 +299,7 @@ async def every_moment(any_house: House) -> None:
             server.process.kill()
             await asyncio.to_thread(sender.join)
             await ended(pc)
-        with house.serving() as server:
+        with installation.serving() as server:
             await change.comes_through(server)
         done.append(change.is_done())
     print(f"{len(done)} kills, {sum(done)} changes done, {len(done) - sum(done)} not")

@@ -12,8 +12,8 @@ from nacl.public import PublicKey, SealedBox
 from protocol import messages
 from protocol.messages import SealedPassword, encode
 from tests.support.browser import Browser
-from tests.support.fault_installation import P1, P2, P3, House, verifier
 from tests.support.gateway_client import Client, describe, new_key
+from tests.support.installation import P1, P2, P3, Installation, verifier
 from tests.support.places import ROOT
 
 FIRST = ROOT / "server" / "console" / "migrations" / "0001_initial.py"
@@ -33,20 +33,20 @@ def test_the_first_migration_is_as_it_was_released() -> None:
 
 
 @pytest.fixture
-def released(empty_house: House) -> House:
+def released(empty_installation: Installation) -> Installation:
     """An empty installation with the schema of the first release."""
-    empty_house.directory.mkdir(parents=True, exist_ok=True)
+    empty_installation.directory.mkdir(parents=True, exist_ok=True)
     for app in (("contenttypes",), ("auth",), ("sessions",), ("axes",), ("console", "0001")):
-        empty_house.django("migrate", "--verbosity=0", *app)
-    return empty_house
+        empty_installation.django("migrate", "--verbosity=0", *app)
+    return empty_installation
 
 
-def fill(house: House, device: messages.Device) -> None:
+def fill(installation: Installation, device: messages.Device) -> None:
     """What a year of use leaves, as the first release wrote it."""
-    insert(house, "account", id=1, name="ACME", created_at=NOW)
+    insert(installation, "account", id=1, name="ACME", created_at=NOW)
     for pk, name, role in ((1, "admin", "administrator"), (2, "tanaka", "general")):
         insert(
-            house,
+            installation,
             "user",
             id=pk,
             account_id=1,
@@ -62,7 +62,7 @@ def fill(house: House, device: messages.Device) -> None:
             created_at=NOW,
         )
     insert(
-        house,
+        installation,
         "retiredpassword",
         id=1,
         user_id=2,
@@ -72,7 +72,7 @@ def fill(house: House, device: messages.Device) -> None:
         valid_until=UNTIL,
     )
     insert(
-        house,
+        installation,
         "device",
         id=1,
         user_id=2,
@@ -94,7 +94,7 @@ def fill(house: House, device: messages.Device) -> None:
         blocked_at=None,
     )
     insert(
-        house,
+        installation,
         "passwordchange",
         id=CHANGE,
         user_id=2,
@@ -106,7 +106,7 @@ def fill(house: House, device: messages.Device) -> None:
     sealed = SealedPassword(change_id=CHANGE, device_id=device.id, password=P2)
     key = PublicKey(b64decode(device.public_key))
     insert(
-        house,
+        installation,
         "pendingchange",
         id=1,
         change_id=CHANGE,
@@ -117,7 +117,7 @@ def fill(house: House, device: messages.Device) -> None:
         failure="vault",
     )
     insert(
-        house,
+        installation,
         "auditevent",
         id=1,
         at=NOW,
@@ -130,24 +130,24 @@ def fill(house: House, device: messages.Device) -> None:
         address="192.0.2.1",
         detail='{"pushed_to": ["PC-1"]}',
     )
-    insert(house, "serversecret", name="made-up-salt", value=bytes(32), created_at=NOW)
-    if house.database:  # rows that brought their own numbers have not moved the sequences
+    insert(installation, "serversecret", name="made-up-salt", value=bytes(32), created_at=NOW)
+    if installation.database:  # rows that brought their own numbers have not moved the sequences
         for table in NUMBERED:
-            house.query(f"ALTER TABLE console_{table} ALTER COLUMN id RESTART WITH 100")
+            installation.query(f"ALTER TABLE console_{table} ALTER COLUMN id RESTART WITH 100")
 
 
-def insert(house: House, table: str, **values: object) -> None:
+def insert(installation: Installation, table: str, **values: object) -> None:
     columns, marks = ", ".join(values), ", ".join(["%s"] * len(values))
     statement = f"INSERT INTO console_{table} ({columns}) VALUES ({marks})"  # noqa: S608 - ours
-    house.query(statement, *values.values())
+    installation.query(statement, *values.values())
 
 
-def rows(house: House) -> dict[str, int]:
+def rows(installation: Installation) -> dict[str, int]:
     count = "SELECT count(*) FROM console_"
-    return {table: house.query(count + table)[0][0] for table in TABLES}
+    return {table: installation.query(count + table)[0][0] for table in TABLES}
 
 
-async def test_data_of_the_first_release(released: House) -> None:
+async def test_data_of_the_first_release(released: Installation) -> None:
     """Nothing is lost, the old password still lets the PC in, and the push arrives."""
     key = new_key()
     fill(released, describe(key))
@@ -179,6 +179,6 @@ async def test_data_of_the_first_release(released: House) -> None:
     ]
 
 
-def test_migrations_are_complete(house: House) -> None:
+def test_migrations_are_complete(installation: Installation) -> None:
     """The models say nothing that no migration does."""
-    house.django("makemigrations", "--check", "--dry-run")
+    installation.django("makemigrations", "--check", "--dry-run")

@@ -11,8 +11,9 @@ from typing import Any
 
 from protocol import messages
 from tests.support.browser import Browser
-from tests.support.fault_installation import P1, P2, STOP_S, House, Server, eventually
 from tests.support.gateway_client import Client
+from tests.support.installation import P1, P2, STOP_S, Installation, Server
+from tests.support.polling import eventually
 
 
 class Changing:
@@ -45,11 +46,11 @@ def cpu_s(server: Server) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-async def test_change_under_way(house: House) -> None:
+async def test_change_under_way(installation: Installation) -> None:
     """A password change that has begun is done and answered; a client that waits is told to come
     back, at a time of its own; the database is left closed and nobody waits in it."""
-    house.add_user("tanaka")
-    with house.serving() as server:
+    installation.add_user("tanaka")
+    with installation.serving() as server:
         async with Client(server.gateway) as client:
             await client.log_in("tanaka", P1)
             changing = Changing(server, "tanaka")
@@ -67,17 +68,17 @@ async def test_change_under_way(house: House) -> None:
         assert server.process.wait(STOP_S) == 0
         changing.join()
     assert changing.answer.headers["Location"].startswith("/password/changed/")
-    assert house.query("SELECT count(*) FROM console_passwordchange") == [(1,)]
+    assert installation.query("SELECT count(*) FROM console_passwordchange") == [(1,)]
     waiting = "SELECT count(*) FROM console_device WHERE waiting_since IS NOT NULL"
-    assert house.query(waiting) == [(0,)]
-    assert not house.file.with_name(house.file.name + "-wal").exists()
+    assert installation.query(waiting) == [(0,)]
+    assert not installation.file.with_name(installation.file.name + "-wal").exists()
     assert "Traceback" not in server.logged()
 
 
-async def test_second_signal(house: House) -> None:
+async def test_second_signal(installation: Installation) -> None:
     """Whoever is impatient does no harm: the same end, and the same exit code."""
-    house.add_user("tanaka")
-    with house.serving() as server:
+    installation.add_user("tanaka")
+    with installation.serving() as server:
         async with Client(server.gateway) as client:
             await client.log_in("tanaka", P1)
             server.process.send_signal(signal.SIGTERM)
@@ -88,9 +89,9 @@ async def test_second_signal(house: House) -> None:
     assert "Traceback" not in server.logged()
 
 
-def test_request_that_never_ends(house: House) -> None:
+def test_request_that_never_ends(installation: Installation) -> None:
     """A browser that sends half a request, or never reads, cannot keep the server from ending."""
-    with house.serving() as server:
+    with installation.serving() as server:
         half = socket.create_connection(("127.0.0.1", server.port("console")))
         half.sendall(
             b"POST /login/ HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Length: 500\\r\\n\\r\\nx="

@@ -24,7 +24,16 @@ from websockets.http11 import Response
 from agent import connection
 from agent.core.classify import classify
 from agent.core.failure import Failure, Patience, Reason
-from tests.support.listeners import SECRET, Talk, answered, failure, http, says, server, unused_port
+from tests.support.listeners import (
+    SECRET,
+    Talk,
+    answered,
+    failure,
+    http,
+    listening,
+    says,
+    unused_port,
+)
 
 printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
 
@@ -53,7 +62,7 @@ async def test_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await released.wait()
 
-    async with server(silent) as port:
+    async with listening(silent) as port:
         result = await failure(f"ws://127.0.0.1:{port}/gateway")
         released.set()
     assert result.reason is Reason.TIMED_OUT
@@ -207,7 +216,7 @@ def openssl(*arguments: str | Path) -> None:
 
 
 async def over_tls(tls: ssl.SSLContext, talk: Talk | None = None) -> Failure:
-    async with server(talk or http("503 Service Unavailable"), tls) as port:
+    async with listening(talk or http("503 Service Unavailable"), tls=tls) as port:
         return await failure(f"wss://localhost:{port}/gateway")
 
 
@@ -239,7 +248,7 @@ async def test_a_certificate_of_a_trusted_authority(
 async def test_an_outdated_tls_version() -> None:
     """TLS 1.2 is the least; a server that cannot is something to mend, not to hammer."""
     protocol_version = bytes([21, 3, 1, 0, 2, 2, 70])  # RFC 5246, 7.2: a fatal alert
-    async with server(after_hello(protocol_version)) as port:
+    async with listening(after_hello(protocol_version)) as port:
         result = await failure(f"wss://localhost:{port}/gateway")
     assert result.reason is Reason.CERTIFICATE
     assert result.patience is Patience.LATER
@@ -247,7 +256,7 @@ async def test_an_outdated_tls_version() -> None:
 
 async def test_a_port_without_tls() -> None:
     """A web server on the port, but not with TLS: the wrong address, or a portal."""
-    async with server(after_hello(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
+    async with listening(after_hello(b"HTTP/1.1 400 Bad Request\r\n\r\n")) as port:
         result = await failure(f"wss://localhost:{port}/gateway")
     assert result.reason is Reason.NOT_A_GATEWAY
 
@@ -272,7 +281,7 @@ async def test_hung_up_in_the_tls_handshake() -> None:
         await reader.read(1)
         writer.transport.abort()
 
-    async with server(hang_up) as port:
+    async with listening(hang_up) as port:
         result = await failure(f"wss://localhost:{port}/gateway")
     assert result.reason in {Reason.CONNECTION_LOST, Reason.UNREACHABLE}
     assert result.patience is Patience.SOON

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from agent.core.failure import Reason
-from tests.support.listeners import Talk, failure, http, says, server, unused_port
+from tests.support.listeners import Talk, failure, http, listening, says, unused_port
 
 BEHIND = "wss://gw.example.com/gateway"
 
@@ -26,7 +26,7 @@ BEHIND = "wss://gw.example.com/gateway"
 )
 async def test_http_proxies(talk: Talk, reason: Reason) -> None:
     """A proxy that refuses, asks for a login, or cannot get further."""
-    async with server(talk) as port:
+    async with listening(talk) as port:
         result = await failure(BEHIND, proxy=f"http://127.0.0.1:{port}")
     assert result.reason is reason
 
@@ -72,6 +72,6 @@ def reply(code: int) -> bytes:
 )
 async def test_socks_proxies(talk: Talk, reason: Reason) -> None:
     """The same distinctions for SOCKS."""
-    async with server(talk) as port:
+    async with listening(talk) as port:
         result = await failure(BEHIND, proxy=f"socks5h://127.0.0.1:{port}")
     assert result.reason is reason

@@ -1,26 +1,25 @@
-"""An installation of the server to test its faults: real processes on a database of their own."""
+"""An installation of the server: settings, a database of its own, and processes that serve it."""
 
 from __future__ import annotations
 
 import functools
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+import psutil
 import psycopg
 
 from server.console.hashers import ITERATIONS, format_verifier, hash_password
 
-_T = TypeVar("_T")
 ADMIN, ADMIN_PASSWORD = "admin", "Adm1n-Adm1n"
 P1, P2, P3 = "Passw0rd!", "Second-2nd", "Third+3rd"
 SALT = b"a salt for tests"
@@ -34,33 +33,93 @@ def verifier(password: str) -> str:
     return format_verifier(hash_password(password, salt=SALT, iterations=ITERATIONS))
 
 
-@dataclass
 class Server:
-    """A running `serve` and where it listens."""
+    """A process that runs `serve`. Started again, it listens on the same ports as before."""
 
-    process: subprocess.Popen[str]
-    log: Path
-    output: list[str] = field(default_factory=list)
+    def __init__(
+        self,
+        installation: Installation,
+        *,
+        program: Sequence[str] = PROGRAM,
+        own_group: bool = False,
+        **settings: str,
+    ) -> None:
+        self.log = installation.directory.with_suffix(".log")
+        self.output: list[str] = []
+        self.process: subprocess.Popen[str]
+        self.installation = installation
+        self._program = program
+        self._settings = settings
+        self._own_group = own_group
+        self._ports = {"console": "0", "gateway": "0"}
+
+    def start(self) -> None:
+        """Return once it listens."""
+        self.output = []
+        ports = [f"--port={self._ports['console']}", f"--gateway-port={self._ports['gateway']}"]
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("a") as stderr:
+            self.process = subprocess.Popen(
+                [*self._program, "serve", *ports],
+                env=self.installation.environment(**self._settings),
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                start_new_session=self._own_group,
+            )
+        last = "console " if self._settings.get("ROLE") == "console" else "gateway "
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output.append(line)
+            if line.startswith(last):
+                break
+        assert self.output, self.logged()
+        if "ROLE" not in self._settings and "PUBLIC_URL" not in self._settings:
+            self._ports = {what: str(self.port(what)) for what in self._ports}
+
+    def stop(self, signal_number: int = signal.SIGTERM) -> int:
+        """End it with a signal. Return its exit code."""
+        assert self.process.stdout is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal_number)
+            self.process.wait(timeout=STOP_S)
+        self.process.stdout.close()
+        return self.process.returncode
 
     def port(self, what: str) -> int:
-        """Of the `console` or the `gateway`."""
+        """Return the port of the `console` or the `gateway`."""
         [found] = re.findall(rf"^{what} .*:(\d+)/", "".join(self.output), re.MULTILINE)
         return int(found)
 
     @property
     def console(self) -> str:
+        """Return the address of the console."""
         return f"http://127.0.0.1:{self.port('console')}"
 
     @property
+    def console_port(self) -> int:
+        """Return the port of the console, which prints its public address instead."""
+        found = psutil.Process(self.process.pid).net_connections("tcp")
+        ports = {each.laddr.port for each in found if each.status == psutil.CONN_LISTEN}
+        [port] = ports - {self.gateway}
+        return int(port)
+
+    @property
     def gateway(self) -> int:
+        """Return the port of the gateway."""
         return self.port("gateway")
 
+    @property
+    def address(self) -> str:
+        """Return the address of the gateway, as a client is given it."""
+        return f"ws://127.0.0.1:{self.gateway}/gateway"
+
     def logged(self) -> str:
-        """What it has written to standard error."""
+        """Return what it has written to standard error."""
         return self.log.read_text()
 
 
-class House:
+class Installation:
     """One installation: settings, a database, and the processes on it."""
 
     def __init__(self, directory: Path, *, database: str = "") -> None:
@@ -74,7 +133,11 @@ class House:
         return self.directory / "coconowork.sqlite3"
 
     def environment(self, **more: str) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name in {"PATH", "HOME"} or name.startswith("COVERAGE_")
+        }
         settings = {"DATA_DIR": str(self.directory), "DATABASE": self.database, "LANGUAGE": "en"}
         named = {f"COCONOWORK_SERVER_{key}": value for key, value in (settings | more).items()}
         return {**kept, **named, "LC_ALL": "C.UTF-8"}
@@ -110,34 +173,14 @@ class House:
         assert made.returncode == 0, made.stderr
 
     @contextmanager
-    def serving(
-        self, *, program: Sequence[str] = PROGRAM, own_group: bool = False, **settings: str
-    ) -> Iterator[Server]:
-        """`serve` on free ports, until the end of the context or of itself."""
-        log = self.directory / "log"
-        with log.open("a") as stderr:
-            process = subprocess.Popen(
-                [*program, "serve", "--port=0", "--gateway-port=0"],
-                env=self.environment(**settings),
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                start_new_session=own_group,
-            )
-        server = Server(process, log)
-        last = "console " if settings.get("ROLE") == "console" else "gateway "
-        assert process.stdout is not None
+    def serving(self, **options: Any) -> Iterator[Server]:
+        """Run a `Server` of this installation on free ports until the end of the context."""
+        server = Server(self, **options)
         try:
-            for line in process.stdout:
-                server.output.append(line)
-                if line.startswith(last):
-                    break
-            assert server.output, log.read_text()
+            server.start()
             yield server
         finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
+            server.stop(signal.SIGKILL)
 
     def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """One SQL statement, with `%s` for values, on either engine; committed."""
@@ -169,12 +212,3 @@ class House:
 def _for_sqlite(value: object) -> object:
     """Django keeps times there as texts in UTC."""
     return value.replace(tzinfo=None).isoformat(" ") if isinstance(value, datetime) else value
-
-
-def eventually(check: Callable[[], _T | None], *, within_s: float = 20.0) -> _T:
-    """Ask until there is an answer; for what another process does and nobody announces."""
-    end = time.monotonic() + within_s
-    while not (answer := check()):
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
-    return answer

@@ -1,7 +1,8 @@
-"""A gateway that does what a test's script says: honest, hostile, or no gateway at all.
+"""A gateway that runs a test's script: honest, hostile, or no gateway at all.
 
-It speaks RFC 6455 by the library's state machine and anything else by raw bytes, and shares no
-code with the real gateway.
+A `FakeGateway` listens on loopback and calls its script with a `Peer` for each connection. The peer
+speaks WebSocket with the websockets library's state machine, and anything else as raw bytes. It
+shares no code with the real gateway.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import hashlib
 import hmac
 import json
 import socket
+import ssl
 import struct
-import threading
 from base64 import b64decode, b64encode
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -29,11 +30,16 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-USER = "user"
+from tests.support.listeners import listening
+
+USER = "tanaka"
+PASSWORD, WRONG = "Passw0rd!", "Wrong-000"
+KNOWN: Mapping[str, str] = {PASSWORD: "current"}
+"""The passwords that an honest gateway knows, unless a test says otherwise."""
 SALT = b"0123456789abcdef"
 ITERATIONS = 600_000
 PATIENCE_S = 60.0
-"""Longer than any silence that a client bears."""
+"""Longer than any silence that a client tolerates."""
 
 Json = dict[str, Any]
 
@@ -48,7 +54,7 @@ def salted(password: str) -> bytes:
 
 
 def server_final(password: str, hello: Json, challenge: str, proof: str) -> str | None:
-    """SCRAM's last message by the formulas of RFC 5802; None for a wrong proof."""
+    """Return SCRAM's last message by the formulas of RFC 5802, or None for a wrong proof."""
     without_proof, _, given = proof.rpartition(",p=")
     auth = f"{hello['scram'].removeprefix('n,,')},{challenge},{without_proof}".encode()
     client_key = hmac.digest(salted(password), b"Client Key", "sha256")
@@ -60,7 +66,7 @@ def server_final(password: str, hello: Json, challenge: str, proof: str) -> str 
 
 
 def sign(password: str, change_id: str, sealed: str) -> str:
-    """What a server that knows the verifier of `password` adds to a push."""
+    """Return the signature of a push by a server that knows the verifier of `password`."""
     server_key = hmac.digest(salted(password), b"Server Key", "sha256")
     return b64encode(
         hmac.digest(server_key, f"push,{change_id},{sealed}".encode(), "sha256")
@@ -68,12 +74,12 @@ def sign(password: str, change_id: str, sealed: str) -> str:
 
 
 def at(days: float = 0) -> str:
-    """A time on the wire, so many days from now."""
+    """Return a time on the wire, so many days from now."""
     return (datetime.now(UTC) + timedelta(days=days)).isoformat().replace("+00:00", "Z")
 
 
 def seal(device: Json, plain: bytes) -> str:
-    """A sealed box for the device of a `hello`."""
+    """Return a sealed box for the device of a `hello`."""
     key = PublicKey(b64decode(device["public_key"]))
     return b64encode(SealedBox(key).encrypt(plain)).decode()
 
@@ -81,17 +87,20 @@ def seal(device: Json, plain: bytes) -> str:
 class Peer:
     """One client's connection, as a script sees it. Reading raises Gone at its end."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hellos: list[Json]
+    ) -> None:
         self._reader, self._writer = reader, writer
+        self._hellos = hellos
         self._protocol = ServerProtocol(subprotocols=[Subprotocol("coconowork.v1")])
         self._requests: deque[Request] = deque()
         self._messages: deque[Json] = deque()
         self.closes = True
-        """Whether it closes the socket when the client has sent a close frame, as it has to."""
+        """Whether it closes the socket after the client's close frame, as RFC 6455 demands."""
 
     @property
     def close_code(self) -> int | None:
-        """With which the client has closed."""
+        """Return the code that the client has closed with."""
         return self._protocol.close_rcvd.code if self._protocol.close_rcvd else None
 
     async def _read(self) -> None:
@@ -114,7 +123,7 @@ class Peer:
         self._writer.write(data)
 
     async def more(self, data: bytes) -> None:
-        """Send bytes once those before them are on their way; nothing is read meanwhile."""
+        """Send bytes once those before them are on their way, and read nothing in that time."""
         self._writer.write(data)
         try:
             await self._writer.drain()
@@ -122,14 +131,14 @@ class Peer:
             raise Gone from None
 
     def hang_up(self) -> None:
-        """Cut the connection without a word: an RST, whatever is still to be read."""
+        """Cut the connection with an RST."""
         linger = struct.pack("ii", 1, 0)
         connection: socket.socket = self._writer.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self._writer.transport.abort()
 
     async def request(self) -> Request:
-        """The client's HTTP request."""
+        """Return the client's HTTP request."""
         while not self._requests:
             await self._read()
         return self._requests.popleft()
@@ -145,36 +154,42 @@ class Peer:
         self.write(b"".join(self._protocol.data_to_send()))
 
     def send(self, message: Json | str) -> None:
-        """A text message."""
+        """Send a text message."""
         text = message if isinstance(message, str) else json.dumps(message)
         self.frame(Opcode.TEXT, text.encode())
 
     def frame(self, opcode: Opcode, data: bytes, *, fin: bool = True) -> None:
-        """One frame, in order or not."""
+        """Send one frame, whether the protocol allows it now or not."""
         self.write(Frame(opcode, data, fin).serialize(mask=False))
 
     async def receive(self) -> Json:
-        """The next message."""
+        """Return the next message."""
         while not self._messages:
             await self._read()
-        return self._messages.popleft()
+        message = self._messages.popleft()
+        if message.get("type") == "hello":
+            self._hellos.append(message)
+        return message
 
     async def hello(self) -> Json:
-        """Upgrade, and take the first message."""
+        """Accept the upgrade, and return the first message."""
         await self.upgrade()
         return await self.receive()
 
     async def challenge(self, hello: Json) -> str:
-        """Send a fair challenge."""
+        """Send a challenge as the protocol asks for. Return its SCRAM message."""
         nonce = hello["scram"].partition(",r=")[2]
         text = f"r={nonce}{b64encode(SALT).decode()},s={b64encode(SALT).decode()},i={ITERATIONS}"
         self.send({"type": "challenge", "scram": text})
         return text
 
     async def log_in(
-        self, passwords: dict[str, str], hello: Json | None = None, **more: Any
+        self, passwords: Mapping[str, str] = KNOWN, hello: Json | None = None, **more: Any
     ) -> Json:
-        """An honest login; the `hello` of it. `passwords` maps each to `current` or `old`."""
+        """Log the client in by the protocol. Return its `hello`.
+
+        `passwords` maps each to `current` or `old`; `more` are fields of the `welcome`.
+        """
         while True:
             hello = hello or await self.hello()
             challenge = await self.challenge(hello)
@@ -190,12 +205,48 @@ class Peer:
             hello = await self.receive()
 
     async def closed(self) -> None:
-        """Take in whatever comes until the client is gone."""
+        """Read until the client is gone."""
         while True:
             await self._read()
 
 
 Script = Callable[[Peer], Awaitable[None]]
+
+
+def honest(passwords: Mapping[str, str] = KNOWN, **welcome: Any) -> Script:
+    """Log the client in, as often as it asks. `passwords` maps each to `current` or `old`."""
+
+    async def script(peer: Peer) -> None:
+        hello = None
+        while True:
+            await peer.log_in(passwords, hello, **welcome)
+            hello = await peer.receive()
+            while hello["type"] != "hello":
+                hello = await peer.receive()
+
+    return script
+
+
+def answering(**answer: Any) -> Script:
+    """Answer any proof with this message."""
+
+    async def script(peer: Peer) -> None:
+        await peer.challenge(await peer.hello())
+        await peer.receive()
+        peer.send(answer)
+
+    return script
+
+
+def http(answer: str, body: bytes = b"<html><body>Please accept our terms</body></html>") -> Script:
+    """Answer the request with this status, its headers, and a page."""
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        head = f"HTTP/1.1 {answer}\r\nContent-Type: text/html\r\nContent-Length: {len(body)}"
+        peer.write(f"{head}\r\nConnection: close\r\n\r\n".encode() + body)
+
+    return script
 
 
 @dataclass
@@ -207,75 +258,49 @@ class Visit:
     close_code: int | None = None
 
 
-class FalseGateway:
-    """Listens on a port of its own and plays `script` to whoever comes."""
+class FakeGateway:
+    """A gateway on loopback that runs its script for each connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, script: Script | None = None) -> None:
+        self._script = script or honest()
         self.address = ""
-        self._script: Script | None = None
+        self.port = 0
+        self.hellos: list[Json] = []
+        """Each `hello` that it was sent."""
         self.visits: list[Visit] = []
-        """Since the script was last changed."""
+        """Connections since the script was last changed."""
         self.faults: list[BaseException] = []
-        """What went wrong in a script."""
+        """Exceptions that scripts have raised."""
 
     def play(self, script: Script) -> None:
-        """Do this from now on."""
+        """Run this script for each connection from now on."""
         self.visits, self._script = [], script
 
     def first_has_ended(self) -> bool:
-        """Whether a connection to this script is over."""
+        """Return whether a connection to this script is over."""
         return bool(self.visits) and self.visits[0].ended is not None
 
-    async def visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    @asynccontextmanager
+    async def running(
+        self, *, tls: ssl.SSLContext | None = None, port: int = 0
+    ) -> AsyncIterator[str]:
+        """Listen until the end of the context. Yield the address."""
+        async with listening(self._visit, tls=tls, port=port) as self.port:
+            self.address = f"{'wss' if tls else 'ws'}://127.0.0.1:{self.port}/gateway"
+            yield self.address
+
+    async def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection to its end."""
-        peer, script, visit = Peer(reader, writer), self._script, Visit(time())
+        visit = Visit(time())
+        peer = Peer(reader, writer, self.hellos)
         self.visits.append(visit)
         try:
-            if script is not None:
-                await script(peer)
-                await peer.closed()
+            await self._script(peer)
+            await peer.closed()
         except (Gone, ConnectionError):
             pass
-        except Exception as exc:  # noqa: BLE001 - the test has to hear of it
+        except Exception as exc:  # noqa: BLE001 - the test looks at it
             self.faults.append(exc)
         finally:
             writer.close()
             visit.close_code, visit.ended = peer.close_code, time()
-
-
-@contextmanager
-def false_gateways(count: int) -> Iterator[list[FalseGateway]]:
-    """So many of them, on one loop in a thread beside the test."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="false-gateways")
-    thread.start()
-
-    def call(work: Awaitable[Any]) -> Any:
-        async def run() -> Any:
-            return await work
-
-        return asyncio.run_coroutine_threadsafe(run(), loop).result(timeout=30)
-
-    async def listen() -> tuple[FalseGateway, asyncio.Server]:
-        gateway = FalseGateway()
-        server = await asyncio.start_server(gateway.visit, "127.0.0.1", 0)
-        gateway.address = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/gateway"
-        return gateway, server
-
-    async def stop() -> None:
-        for _, server in running:
-            server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-
-    running: list[tuple[FalseGateway, asyncio.Server]] = []
-    try:
-        running += [call(listen()) for _ in range(count)]
-        yield [gateway for gateway, _ in running]
-    finally:
-        call(stop())
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()

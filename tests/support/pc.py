@@ -1,0 +1,152 @@
+"""One PC: a client process with a home folder and an entry in the keyring."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from agent.control import ask
+from agent.core.credentials import Credentials, Identity
+from agent.i18n import translation
+from agent.report import status_text, view_of
+from agent.vault import KeyringVault
+from demo.installation import Client
+from protocol.sealing import new_device_key
+from tests.support.fake_gateway import PASSWORD, USER
+from tests.support.polling import eventually
+
+TROUBLE = (
+    r"^(\S+) (?:WARNING|DEBUG) agent\.runtime "
+    r"\w+ -> \w+: trouble: (\S+)(?: \((.*)\))?; next try in [\d.]+ s$"
+)
+
+
+class Pc(Client):
+    """A client of `server`. The test's own process must have the keyring's environment."""
+
+    def __init__(
+        self,
+        home: Path,
+        environ: Mapping[str, str],
+        server: str,
+        *,
+        user: str = USER,
+        **variables: str,
+    ) -> None:
+        """`variables` are added to the environment of the client."""
+        clean = {k: v for k, v in environ.items() if k not in {"DISPLAY", "COCONOWORK_HOME"}}
+        super().__init__(home, clean | {"COCONOWORK_LOG_LEVEL": "debug"} | variables)
+        self.identity = Identity(server=server, user=user)
+
+    def be_logged_in(self, password: str = PASSWORD) -> None:
+        """Write the keyring's entry and the settings, as a login some time ago has."""
+        KeyringVault().write(
+            self.identity, Credentials(password=password, device_key=new_device_key())
+        )
+        self.paths.config_file.parent.mkdir(parents=True, exist_ok=True)
+        self.paths.config_file.write_text(
+            f'server = "{self.identity.server}"\nuser = "{self.identity.user}"\n', encoding="utf-8"
+        )
+
+    def login(self, password: str = PASSWORD) -> tuple[int, str]:
+        """Run the command `login`. Return its exit code and its output."""
+        server, user = self.identity.server, self.identity.user
+        return self.command("login", "--server", server, "--user", user, answer=password)
+
+    def log_in(self, password: str = PASSWORD) -> None:
+        """Run the command `login`, which must succeed."""
+        code, said = self.login(password)
+        assert code == 0, said
+
+    def stored(self) -> Credentials:
+        """Return the keyring's entry."""
+        found = KeyringVault().read(self.identity)
+        assert found is not None
+        return found
+
+    def has_only(self, password: str) -> None:
+        """Assert that the client has this password, not as an old one, and no other."""
+        assert self.says("standby")["days_left"] is None
+        found = self.stored()
+        assert (found.password, found.pending, found.refused) == (password, None, None)
+
+    def tell(self, command: str) -> None:
+        """Send a command to the running client, as its menu does."""
+        asyncio.run(ask(self.paths, {"command": command}, timeout_s=10))
+
+    def pid(self) -> int:
+        """Return the process id of the running client."""
+        status = self.status()
+        assert status is not None
+        return int(status["pid"])
+
+    def memory_mib(self) -> float:
+        """Return how much memory the client's process has."""
+        return float(psutil.Process(self.pid()).memory_info().rss / 2**20)
+
+    def says(
+        self, state: str, reason: str | None = None, *, within_s: float = 30
+    ) -> dict[str, Any]:
+        """Wait until the client's status is this. Return it."""
+
+        def status() -> dict[str, Any] | None:
+            found = self.status()
+            is_it = found is not None and (found["state"], found["reason"]) == (state, reason)
+            return found if is_it else None
+
+        return eventually(
+            status, within_s=within_s, or_say=lambda: f"{self.status()}\n{self.told()}"
+        )
+
+    def told(self) -> str:
+        """Return all of its output."""
+        return "\n".join(self.output)
+
+    def log(self) -> str:
+        """Return all of its log file."""
+        file = self.paths.log_file
+        return file.read_text("utf-8") if file.exists() else ""
+
+    def troubles(self) -> list[tuple[str, str, float]]:
+        """Return reason, detail and time of each trouble in the log."""
+        found = re.findall(TROUBLE, self.log(), re.MULTILINE)
+        return [
+            (reason, detail, datetime.fromisoformat(at).timestamp()) for at, reason, detail in found
+        ]
+
+    def check(self) -> None:
+        """Assert that it lives, and has written neither a traceback nor the password."""
+        assert self.running, self.told()
+        said = self.told() + self.log()
+        for unwanted in ("Traceback", " ERROR ", PASSWORD):
+            assert unwanted not in said, said
+
+    def wait_for_end(self) -> None:
+        """Wait until the process is gone."""
+        eventually(lambda: not self.running, or_say=self.told)
+        self.stop()
+
+
+def quit_all(pcs: Collection[Pc]) -> None:
+    """End all clients, those that run as their menu does."""
+    running = [pc for pc in pcs if pc.running]
+    for pc in running:
+        eventually(pc.status, or_say=pc.told)
+        pc.tell("quit")
+    for pc in running:
+        eventually(lambda: not pc.running, or_say=pc.told)  # noqa: B023 - waited for in this turn
+    for pc in pcs:
+        pc.stop()
+
+
+def as_seen(status: dict[str, Any], language: str) -> list[str]:
+    """Return the lines of the status window, but for the one with the user and the server."""
+    view = view_of(status)
+    lines = status_text(view, translation(language)).splitlines()
+    return [line for line in lines if view.server not in line]

@@ -1,0 +1,52 @@
+"""nginx in front of a server process, with the configuration of docs/operations.md."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.installation import Server
+from tests.support.polling import eventually
+from tests.support.reverse_proxies import command
+
+
+def free_port() -> int:
+    """Return a port of loopback that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def tls_front(
+    folder: Path, certificate: Path, server: Server, *, port: int | None = None
+) -> Iterator[int]:
+    """End TLS in front of the server's console and gateway. Yield the port."""
+    port = port or free_port()
+    arguments = command(
+        "nginx",
+        folder,
+        port=port,
+        gateways=[server.gateway] * 2,
+        consoles=[server.console_port] * 2,
+        certificate=certificate,
+        limits={"200000": "1000", "worker_connections 50000": "worker_connections 400"},
+    )
+    log = folder / "nginx.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(arguments, stdout=output, stderr=output)
+
+    def listens() -> bool:
+        assert process.poll() is None, log.read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        eventually(listens)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
