@@ -80,15 +80,9 @@ class Pc(Client):
         """Send a command to the running client, as its menu does."""
         asyncio.run(ask(self.paths, {"command": command}, timeout_s=10))
 
-    def pid(self) -> int:
-        """Return the process id of the running client."""
-        status = self.status()
-        assert status is not None
-        return int(status["pid"])
-
     def memory_mib(self) -> float:
         """Return how much memory the client's process has."""
-        return float(psutil.Process(self.pid()).memory_info().rss / 2**20)
+        return float(psutil.Process(self.pid).memory_info().rss / 2**20)
 
     def says(
         self, state: str, reason: str | None = None, *, within_s: float = 30

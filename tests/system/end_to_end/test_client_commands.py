@@ -56,7 +56,7 @@ def test_a_second_start_talks_to_the_first(pc: Pc) -> None:
     code, said = pc.command("run")
     assert code == 0
     assert "already" in said
-    assert pc.pid() == pid
+    assert pc.pid == pid
     assert pc.command("quit")[0] == 0
     assert pc.command("quit")[0] in {0, 3}
 

@@ -116,9 +116,10 @@ def test_a_live_connection_survives_the_resume(
 
 def test_stopped_and_continued(wire: Wire, pc: Pc, gateway: FakeGateway) -> None:
     """A process that was frozen while the connection ended (SIGSTOP) notices when it goes on."""
-    os.kill(pid := pc.pid(), signal.SIGSTOP)
+    assert pc.pid is not None
+    os.kill(pc.pid, signal.SIGSTOP)
     wire.reset()
-    os.kill(pid, signal.SIGCONT)
+    os.kill(pc.pid, signal.SIGCONT)
     eventually(pc.troubles, or_say=pc.log)
     pc.says("standby")
     pc.check()
