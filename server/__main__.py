@@ -1,4 +1,4 @@
-"""Command line of the server; each command is a module of its own."""
+"""Run the server's command line; each command is a module in `server.commands`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ COMMANDS = {
     "serve": ("server.commands.serve", "run console and gateway"),
     "createadmin": ("server.commands.createadmin", "create an account administrator"),
     "backup": ("server.commands.backup", "copy the database while the server runs"),
-    "restore": ("server.commands.restore", "put a copy in the place of the database"),
+    "restore": ("server.commands.restore", "replace the database by a copy"),
 }
 """Each module has `add_arguments(parser)` and `run(arguments) -> exit code`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when it went well, 1 when it could not be done, 2 for wrong usage."""
+    """Run one command. Return 0 for success, 1 for a failure, 2 for wrong usage."""
     with suppress(locale.Error):  # LANG may name a locale that this machine does not have
         locale.setlocale(locale.LC_ALL, "")
     parser = argparse.ArgumentParser(

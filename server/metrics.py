@@ -20,6 +20,11 @@ logins = Counter(
     "Logins by outcome: `current` and `old` (accepted, by which password), or why it was refused.",
     ["outcome"],
 )
+console_logins = Counter(
+    "coconowork_console_logins",
+    "Logins of people at the console: `accepted`, `refused`, or `locked` (not looked at).",
+    ["outcome"],
+)
 login_seconds = Histogram(
     "coconowork_login_seconds",
     "From `hello` to `welcome`, with the client's share.",

@@ -1,4 +1,4 @@
-"""Django's settings, made from `config.py`."""
+"""Make Django's settings from `config.py`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _here = Path(__file__).parent
 
 
 def _secret_key(path: Path) -> str:
-    """Read the key, or make it. Of several processes that start at once, one makes it."""
+    """Return the key, made by the first of several processes that start at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         draft = path.with_name(f"{path.name}.{os.getpid()}")
@@ -62,7 +62,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "server.console.resubmission.ResubmissionMiddleware",
+    "server.console.middleware.LoginMiddleware",
     "server.console.middleware.TemporaryPasswordMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -117,10 +118,10 @@ LOGOUT_REDIRECT_URL = "login"
 CSRF_FAILURE_VIEW = "server.console.views.problems.csrf_failure"
 CSRF_COOKIE_HTTPONLY = True
 if _config.is_https:
-    # Such a name is taken only from this very host, over https.
+    # Browsers accept such a name from this host only, over https.
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-session", "__Host-csrf"
 SESSION_ENGINE = "server.console.sessions"
-SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_AGE = 12 * 3600  # since the login; sessions.py has the idle limit
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
 LANGUAGE_COOKIE_SECURE = _config.is_https
@@ -128,8 +129,8 @@ LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SAMESITE = "Lax"
 SECURE_SSL_REDIRECT = _config.is_https
 SILENCED_SYSTEM_CHECKS = [
-    # Whether HSTS covers other hosts below this name (W005), and is preloaded into browsers
-    # (W021), is up to whoever owns the domain.
+    # The owner of the domain decides whether HSTS covers its other hosts (W005) and is preloaded
+    # into browsers (W021).
     "security.W005",
     "security.W021",
 ]
@@ -142,14 +143,14 @@ AUTH_PASSWORD_VALIDATORS = [
         "KindsRule",
         "NotUserNameRule",
         "NotCommonRule",
-        "NotKnownRule",
     )
 ]
 
-# Nobody else has a use for the stylesheet.
+# No other site needs the stylesheet.
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 AXES_HANDLER = "server.console.lockout.Handler"
+AXES_CLIENT_IP_CALLABLE = "server.console.views.common.client_address"
 AXES_LOCKOUT_CALLABLE = "server.console.views.problems.locked_out"
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = False

@@ -1,9 +1,9 @@
-"""Wakes gateways when something about a user has changed, exactly when that is committed.
+"""Wake the gateways when something about a user has changed, at the commit of the change.
 
-A wake-up carries the user's id and nothing else: who hears it reads the database and works out
-what to tell the clients. So a late or doubled wake-up does no harm, and no secret travels. The
-database decides which bus it is: on SQLite all is one process; on PostgreSQL, NOTIFY in the
-changing transaction reaches the gateways of all nodes.
+A wake-up carries the user's id and nothing else. The gateway that gets it reads the database and
+works out what to send to the clients. So a late or repeated wake-up does no harm, and no secret
+travels. On SQLite everything is one process. On PostgreSQL, NOTIFY in the changing transaction
+reaches the gateways of all processes.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ log = logging.getLogger(__name__)
 
 CHANNEL = "coconowork"
 RETRY_SECONDS = (0.2, 5.0)
-"""From the first to the longest pause between tries to connect again."""
+"""The first and the longest pause between attempts to reconnect."""
 
 Listener = Callable[[int | None], None]
-"""Called with the user's id on the loop that listens; must return at once and not raise.
+"""Called with the user's id on the listening loop; must return at once and not raise.
 
-None means that wake-ups may have been lost: everybody has to be looked at."""
+None means that wake-ups may have been lost: all users must be checked."""
 
 
 def publish(user_id: int) -> None:
@@ -45,7 +45,7 @@ def publish(user_id: int) -> None:
 
 
 def listening(listener: Listener) -> AbstractAsyncContextManager[None]:
-    """`async with listening(listener)`: it hears what is committed from the entry to the exit.
+    """`async with listening(listener)`: call `listener` for each wake-up until the exit.
 
     The entry raises DatabaseError.
     """
@@ -53,7 +53,7 @@ def listening(listener: Listener) -> AbstractAsyncContextManager[None]:
 
 
 class _Local:
-    """Reaches the listeners of this process."""
+    """Deliver wake-ups to the listeners of this process."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -87,9 +87,9 @@ _local = _Local()
 
 @asynccontextmanager
 async def _remote(listener: Listener) -> AsyncIterator[None]:
-    """LISTEN on a connection of its own, on this loop: a thread would wait for the interpreter.
+    """LISTEN on a separate connection, on this loop: a thread would wait for the interpreter.
 
-    Raise DatabaseError when it cannot begin.
+    Raise DatabaseError when it cannot start.
     """
     import psycopg
 
@@ -97,7 +97,7 @@ async def _remote(listener: Listener) -> AsyncIterator[None]:
         opened = await _connect()
     except psycopg.Error as exc:
         raise DatabaseError(str(exc)) from exc
-    task = asyncio.create_task(_listen_for_ever(opened, listener))
+    task = asyncio.create_task(_keep_listening(opened, listener))
     try:
         yield
     finally:
@@ -118,7 +118,7 @@ async def _connect() -> psycopg.AsyncConnection[Any]:
     return opened
 
 
-async def _listen_for_ever(opened: psycopg.AsyncConnection[Any], listener: Listener) -> None:
+async def _keep_listening(opened: psycopg.AsyncConnection[Any], listener: Listener) -> None:
     import psycopg
 
     while True:
@@ -128,10 +128,10 @@ async def _listen_for_ever(opened: psycopg.AsyncConnection[Any], listener: Liste
                     if wake_up.payload.isascii() and wake_up.payload.isdigit():
                         listener(int(wake_up.payload))
         except psycopg.Error as exc:
-            log.warning("wake-ups do not come in any more: %s", type(exc).__name__)
+            log.warning("LISTEN connection lost, reconnecting: %s", type(exc).__name__)
         opened = await _connect_again()
         metrics.bus_reconnects.inc()
-        log.warning("wake-ups come in again; all who wait here are looked at")
+        log.warning("LISTEN connection restored; checking all clients that wait here")
         listener(None)
 
 
@@ -145,4 +145,4 @@ async def _connect_again() -> psycopg.AsyncConnection[Any]:
         try:
             return await _connect()
         except psycopg.Error as exc:
-            log.debug("no wake-ups yet: %s", exc)
+            log.debug("LISTEN connection not restored yet: %s", exc)

@@ -1,14 +1,15 @@
-"""Which database there is, how it is reached, and how it is brought up to date at the start.
+"""Configure the database, check it at the start, and explain what is wrong with it.
 
-SQLite is a file and good for one process. PostgreSQL takes any number of nodes, and is also the bus
-between them (`bus.py`).
+SQLite is a file for one server process. PostgreSQL serves any number of processes, and is also the
+bus between them (`bus.py`).
 """
 
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,38 +18,38 @@ if TYPE_CHECKING:
 SCHEMES = ("postgresql://", "postgres://")
 SECRETS = ("password", "sslpassword")
 SECRET_VARIABLE = "PGPASSWORD"
-"""Read by libpq itself, and by everybody who may look at a process's environment."""
+"""libpq reads it, and so does every user who may look at the environment of a process."""
 OLDEST_SERVER = 14
 MAX_CONNECTIONS = 16
-"""That a process may have open at once, besides one or two for wake-ups."""
+"""Connections that a process may have open at once, besides one or two for LISTEN."""
 WAIT_SECONDS = 5
 """How long connecting, or waiting for a free connection, may take."""
 SESSION_OPTIONS = (
-    # Somewhat longer than anything takes, so that nothing waits for ever.
+    # A little longer than any statement takes, so that no wait is endless.
     "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s"
 )
 _DEFAULTS: dict[str, str] = {
     "application_name": "coconowork",
     "connect_timeout": str(WAIT_SECONDS),
     "options": SESSION_OPTIONS,
-    # A server that vanished without a word is noticed within half a minute.
+    # Notice within half a minute that the server has vanished.
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
     "tcp_user_timeout": "20000",
 }
 _MIGRATION_LOCK = 7_166_207_100_244
-"""Names our lock among others of the same PostgreSQL database."""
+"""The number of the advisory lock for migrations in a PostgreSQL database."""
 
 
 class DatabaseProblem(Exception):
-    """The database cannot be used; the text says why and what to do about it."""
+    """The database cannot be used; the message says why and what to do about it."""
 
 
 def parse_url(url: str) -> dict[str, str]:
-    """The parameters of a `postgresql://` address, as libpq names them.
+    """Return the parameters of a `postgresql://` address, with libpq's names.
 
-    Raise ValueError for one that libpq does not understand, or without a database's name.
+    Raise ValueError when libpq does not understand it, or when it names no database.
     """
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
@@ -64,21 +65,21 @@ def parse_url(url: str) -> dict[str, str]:
 
 
 def parameters(settings: Config) -> dict[str, str]:
-    """For a connection to PostgreSQL: what the address says, else our defaults."""
+    """Return the parameters of a connection to PostgreSQL: those of the address, else defaults."""
     return {**_DEFAULTS, **parse_url(settings.database)}
 
 
 def django_settings(settings: Config) -> dict[str, Any]:
-    """Django's `DATABASES["default"]`."""
+    """Return Django's `DATABASES["default"]`."""
     if not settings.is_postgresql:
         return {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": settings.database_path,
             "OPTIONS": {
-                # A change takes the write lock when it begins, so two of them cannot deadlock.
+                # A transaction takes the write lock when it begins, which avoids deadlocks.
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 20,
-                # FULL: a change that a client was told of survives a power cut.
+                # FULL: a change that was confirmed to a client survives a power cut.
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
             },
         }
@@ -89,12 +90,12 @@ def django_settings(settings: Config) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             **options,
-            # Pages are rendered on threads that come and go; connections should not.
+            # Each request has a new thread, which takes an open connection from the pool.
             "pool": {
                 "min_size": 1,
                 "max_size": MAX_CONNECTIONS,
                 "timeout": WAIT_SECONDS,
-                # Then whoever asks next starts anew, instead of a delay that doubles.
+                # The next request then connects at once, instead of after a delay that doubles.
                 "reconnect_timeout": WAIT_SECONDS,
             },
         },
@@ -102,7 +103,7 @@ def django_settings(settings: Config) -> dict[str, Any]:
 
 
 def check(settings: Config) -> None:
-    """Connect to PostgreSQL once. Raise DatabaseProblem, with what to do about it."""
+    """Connect to PostgreSQL once. Raise DatabaseProblem, which says what to do about it."""
     if not settings.is_postgresql:
         return
     if SECRET_VARIABLE in os.environ:
@@ -125,8 +126,40 @@ def check(settings: Config) -> None:
         )
 
 
+def describe(settings: Config) -> str:
+    """Return which database the settings name, without any secret."""
+    if not settings.is_postgresql:
+        return f"database {settings.database_path.absolute()}"
+    found = parameters(settings)
+    return f"database {found['dbname']} of PostgreSQL on {found.get('host', 'this machine')}"
+
+
+@contextmanager
+def only_server(settings: Config) -> Iterator[None]:
+    """Keep a second server off an SQLite file: wake-ups reach one process only.
+
+    The lock is a write transaction on a file beside the database, which ends with the process.
+    Raise DatabaseProblem when another server has it.
+    """
+    if settings.is_postgresql:
+        yield
+        return
+    path = settings.database_path.with_name(settings.database_path.name + ".lock")
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise DatabaseProblem(f"{path}: {exc}") from None
+            raise DatabaseProblem(
+                f"{settings.database_path}: another server runs on this database; stop it first, "
+                "or use PostgreSQL for several servers"
+            ) from None
+        yield
+
+
 def explain(exc: BaseException, settings: Config) -> str:
-    """What the database said, in one line, and what helps. (It may speak another language.)"""
+    """Return the database's message in one line, with a hint. It may be in another language."""
     said = " ".join(str(exc).split())
     if not settings.is_postgresql:
         return f"{settings.database_path}: the database cannot be used: {said}"
@@ -153,10 +186,10 @@ def explain(exc: BaseException, settings: Config) -> str:
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Of several nodes that start at once, one brings the database up to date; others wait.
+    """Let one of several processes that start at once migrate the database; the others wait.
 
-    There is no time limit on statements meanwhile, but one on locks: a change of a table that
-    cannot have its lock fails, rather than that everybody behind it waits.
+    Migrations have no limit of time for a statement, but one for a lock: a migration that cannot
+    lock its table fails, instead of blocking every request behind it.
     """
     from django.db import connection
 
@@ -176,8 +209,8 @@ def one_at_a_time() -> Iterator[None]:
         connection.close()
 
 
-def let_go() -> None:
-    """Close this thread's connection and the pool, at the end of a program."""
+def release() -> None:
+    """Close this thread's connection and the pool at the end of a program."""
     from django.db import connection, connections
 
     connections.close_all()

@@ -1,8 +1,9 @@
-"""A node's place among others on the same database: a gateway is alive as long as it says so.
+"""Keep the heartbeat of a gateway in the database, and remove gateways whose heartbeat stopped.
 
-Each gateway keeps a row and touches it every few seconds. Nobody waits on a gateway whose row has
-not been touched for `DEAD_AFTER`; some other gateway then removes it. One that was taken for dead
-(its machine slept, its network was away) makes a new row and has its clients looked at again.
+Each gateway has a row and writes the time into it every `BEAT_SECONDS`. When a row has not been
+written for `DEAD_AFTER`, its gateway is dead: its clients do not count as waiting, and another
+gateway removes the row. A gateway that was removed by mistake (its machine slept, its network was
+down) makes a new row and checks all of its clients again.
 """
 
 from __future__ import annotations
@@ -33,35 +34,35 @@ _T = TypeVar("_T")
 BEAT_SECONDS = 10.0
 RETRY_SECONDS = 1.0
 CHUNK = 1_000
-"""Rows that are locked at once, so that logins do not wait long for them."""
+"""Rows that one transaction locks, so that logins do not wait long for them."""
 READY_SECONDS = 25.0
-"""How long after the last beat that succeeded the gateway is still ready for clients."""
+"""How long after its last heartbeat the gateway still accepts clients."""
 
 
 def default_name(port: int) -> str:
-    """Of this machine's gateway on `port`; with a random part when the port is not known yet."""
+    """Return the name of this machine's gateway on `port`, random when `port` is 0."""
     return f"{socket.gethostname()[:48]}:{port or secrets.token_hex(4)}"
 
 
 def compare_secret_key() -> None:
-    """Warn when the console that was started before on this database has another secret key."""
+    """Log a warning when the last console on this database had another secret key."""
     mine = hashlib.sha256(b"coconowork.secret-key" + settings.SECRET_KEY.encode()).digest()
     row, _ = ServerSecret.objects.get_or_create(name="secret-key-digest", defaults={"value": mine})
     if bytes(row.value) != mine:
         log.warning(
-            "the console that was started before has another secret key: unless it was changed, "
-            "give all consoles the same file (secret_key_file), or people are logged out"
+            "the last console on this database had another secret key, so people are logged out: "
+            "give all consoles the same file (setting secret_key_file)"
         )
         ServerSecret.objects.filter(pk=row.pk).update(value=mine)
 
 
-class Membership:
-    """`async with Membership(name, on_evicted=…)`: the gateway `name` is alive, for all to see."""
+class GatewayHeartbeat:
+    """`async with GatewayHeartbeat(name, on_evicted=…)`: keep the heartbeat of gateway `name`."""
 
     def __init__(self, name: str, *, on_evicted: Callable[[], object]) -> None:
-        """`on_evicted` is called, on the loop, when others took it for dead.
+        """Start nothing yet. `on_evicted` is called on the loop after others removed the row.
 
-        Then its clients' rows say that they do not wait.
+        The rows of its clients then say that they do not wait.
         """
         self._name = name
         self._on_evicted = on_evicted
@@ -77,7 +78,7 @@ class Membership:
             self._thread.shutdown()
             raise
         self._beaten_at = self._steady_since = monotonic()
-        self._task = asyncio.create_task(self._beat_for_ever())
+        self._task = asyncio.create_task(self._keep_beating())
         return self
 
     async def __aexit__(
@@ -86,34 +87,40 @@ class Membership:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Nobody waits on it any more."""
+        """Remove the row, and mark its clients as not waiting."""
         self._task.cancel()
         await asyncio.wait([self._task])
         try:
             await self._run(self._leave)
         except DatabaseError as exc:
-            log.warning("others have to find out that this gateway has ended: %s", _line(exc))
+            log.warning(
+                "heartbeat not removed, other gateways do it after %d s: %s",
+                DEAD_AFTER.seconds,
+                _line(exc),
+            )
         self._thread.shutdown()
 
     @property
     def is_ready(self) -> bool:
-        """Whether the database has been reached lately."""
+        """Return whether the last heartbeat that was written is recent enough."""
         return monotonic() - self._beaten_at < READY_SECONDS
 
     async def beat(self) -> None:
-        """Say that it is alive, and remove those that are not. Raise DatabaseError."""
+        """Write the heartbeat and remove dead gateways. Raise DatabaseError."""
         now = monotonic()
-        # After an outage of the database everybody is late, and only because of that.
+        # After an outage of the database every heartbeat is late: remove no gateway for a while.
         steady = now - self._steady_since > DEAD_AFTER.total_seconds()
         evicted = await self._run(self._touch)
         self._beaten_at = monotonic()
         if evicted:
-            log.warning("this gateway was taken for dead; its clients are looked at again")
+            log.warning(
+                "heartbeat came too late, others removed this gateway; checking all of its clients"
+            )
             self._on_evicted()
         if steady:
             await self._run(_remove_dead)
 
-    async def _beat_for_ever(self) -> None:
+    async def _keep_beating(self) -> None:
         pause = BEAT_SECONDS
         while True:
             await asyncio.sleep(pause)
@@ -122,7 +129,7 @@ class Membership:
             except DatabaseError as exc:
                 metrics.database_errors.labels("heartbeat").inc()
                 if pause == BEAT_SECONDS:
-                    log.warning("the database does not answer: %s", _line(exc))
+                    log.warning("heartbeat failed, the database does not answer: %s", _line(exc))
                 pause = RETRY_SECONDS
             else:
                 pause = BEAT_SECONDS
@@ -139,16 +146,16 @@ class Membership:
         return await asyncio.get_running_loop().run_in_executor(self._thread, closing)
 
     def _join(self) -> None:
-        """A row of its own, and nobody waits yet: not under this name, nor where no gateway is."""
-        _forget(Device.objects.filter(gateway=self._name))
+        """Make the row, and mark clients of this name and of no gateway as not waiting."""
+        _mark_not_waiting(Device.objects.filter(gateway=self._name))
         now = {"started_at": Now(), "seen_at": Now()}
         Gateway.objects.update_or_create(
             name=self._name, defaults={"incarnation": self._incarnation, **now}
         )
-        _forget(Device.objects.exclude(gateway__in=Gateway.objects.values("name")))
+        _mark_not_waiting(Device.objects.exclude(gateway__in=Gateway.objects.values("name")))
 
     def _touch(self) -> bool:
-        """Whether the row was gone, and had to be made anew."""
+        """Write the time. Return whether the row was gone and a new one was made."""
         mine = Gateway.objects.filter(name=self._name, incarnation=self._incarnation)
         if mine.update(seen_at=Now()):
             return False
@@ -158,7 +165,7 @@ class Membership:
         )
         if not made:
             log.error(
-                "another gateway is called %s as well: give each a gateway_name of its own",
+                "another gateway has the name %s as well: give each its own gateway_name",
                 self._name,
             )
             Gateway.objects.filter(pk=row.pk).update(seen_at=Now())
@@ -166,25 +173,27 @@ class Membership:
 
     def _leave(self) -> None:
         Gateway.objects.filter(name=self._name, incarnation=self._incarnation).delete()
-        _forget(Device.objects.filter(gateway=self._name))
+        _mark_not_waiting(Device.objects.filter(gateway=self._name))
 
 
 def _remove_dead() -> None:
-    """Forget gateways that have died, and that somebody waits on them."""
+    """Remove the rows of dead gateways, and mark their clients as not waiting."""
     for name in Gateway.objects.filter(seen_at__lte=Now() - DEAD_AFTER).values_list(
         "name", flat=True
     ):
         gone, _ = Gateway.objects.filter(name=name, seen_at__lte=Now() - DEAD_AFTER).delete()
         if gone:
-            count = _forget(Device.objects.filter(gateway=name))
-            log.warning("gateway %s has died; %d clients waited there", name, count)
+            count = _mark_not_waiting(Device.objects.filter(gateway=name))
+            log.warning(
+                "heartbeat of gateway %s stopped, removed it; %d clients waited there", name, count
+            )
 
 
-def _forget(devices: QuerySet[Device]) -> int:
-    """Nobody waits on these any more; how many that was.
+def _mark_not_waiting(devices: QuerySet[Device]) -> int:
+    """Mark these devices as not waiting. Return how many were.
 
-    A row that somebody else has locked is left: a client is just logging in there anew. It would
-    not count anyway, since its gateway has no row.
+    A locked row is skipped: its client is logging in at this moment. It does not count as waiting
+    in any case, because its gateway has no row.
     """
     devices = devices.filter(waiting_since__isnull=False)
     found = list(devices.order_by("pk").values_list("pk", flat=True))
@@ -192,7 +201,9 @@ def _forget(devices: QuerySet[Device]) -> int:
     for start in range(0, len(found), CHUNK):
         with transaction.atomic():
             some = devices.filter(pk__in=found[start : start + CHUNK])
-            locked = list(some.select_for_update(skip_locked=True).values_list("pk", flat=True))
+            locked = list(
+                some.select_for_update(skip_locked=True, no_key=True).values_list("pk", flat=True)
+            )
             count += Device.objects.filter(pk__in=locked).update(waiting_since=None, gateway="")
     return count
 

@@ -1,4 +1,4 @@
-"""`createadmin`: an account with its first administrator, or one more for an account."""
+"""`createadmin`: make an account with its first administrator, or one more administrator."""
 
 from __future__ import annotations
 
@@ -8,58 +8,56 @@ import locale
 import sys
 
 from server import config
-from server.cluster.database import let_go
+from server.cluster.database import describe, release
 from server.commands.serve import StartError, prepare
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """No option takes the password: other users of the machine could read it."""
-    parser.add_argument("--account", required=True, help="the organisation; made when it is new")
+    """Add the options; none takes the password, which other users of the machine could read."""
+    parser.add_argument("--account", required=True, help="the organisation, created if it is new")
     parser.add_argument("--user", required=True, help="user name of the administrator")
     parser.add_argument("--name", default="", help="the administrator's full name")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make the administrator; the exit code. Raise StartError for what cannot be."""
-    prepare(config.load())
+    """Make the administrator and return the exit code. Raise ConfigError or StartError."""
+    settings = config.load()
+    prepare(settings)
+    print(describe(settings))
     from django.utils import translation
 
     try:
         with translation.override(_language()):
             _create(arguments.account.strip(), arguments.user.strip(), arguments.name.strip())
     finally:
-        let_go()
+        release()
     return 0
 
 
 def _create(account_name: str, username: str, display_name: str) -> None:
-    from django.contrib.auth.password_validation import (
-        validate_password,
-    )
+    from django.contrib.auth.password_validation import validate_password
     from django.core.exceptions import ValidationError
     from django.db import transaction
     from django.utils.translation import gettext as _
 
+    from protocol.names import normalise_password
     from server.console import audit, passwords
+    from server.console.forms import UserForm
     from server.console.models import Account, User
 
     account = Account.objects.filter(name=account_name).first() or Account(name=account_name)
-    user = User(
-        account=account,
-        username=User.normalize_username(username),
-        display_name=display_name,
-        role=User.Role.ADMINISTRATOR,
-    )
+    role = User.Role.ADMINISTRATOR
+    form = UserForm({"username": username, "display_name": display_name, "role": role})
+    if not form.is_valid():
+        raise StartError(" ".join(str(text) for texts in form.errors.values() for text in texts))
+    user = form.user_of(account)
     try:
         account.full_clean()
-        user.full_clean(exclude=["account", "password"])
-        password = _ask_password()
+        password = normalise_password(_ask_password())
         validate_password(password, user)
-        passwords.set_initial(user, password, must_change=False)
     except ValidationError as exc:
         raise StartError(" ".join(exc.messages)) from None
-    except passwords.UnusablePassword as exc:
-        raise StartError(str(exc)) from None
+    passwords.set_initial(user, password, must_change=False)
     with transaction.atomic():
         account.save()
         user.account = account
@@ -72,7 +70,7 @@ def _create(account_name: str, username: str, display_name: str) -> None:
 
 
 def _ask_password() -> str:
-    """Twice at a terminal; else one line of standard input. Raise StartError."""
+    """Ask twice at a terminal, else read one line of standard input. Raise StartError."""
     from django.utils.translation import gettext as _
 
     if not sys.stdin.isatty():
@@ -87,6 +85,6 @@ def _ask_password() -> str:
 
 
 def _language() -> str:
-    """The terminal's: Japanese, or else English."""
+    """Return the terminal's language: Japanese, or else English."""
     name = locale.getlocale(locale.LC_MESSAGES)[0] or ""
     return "ja" if name.startswith(("ja", "Japanese")) else "en"

@@ -95,7 +95,11 @@ def run(arguments: argparse.Namespace) -> int:
             listener = listen(settings.host, settings.port, option="--port")
             settings = replace(settings, port=listener.getsockname()[1])
         prepare(settings)
-        stack.callback(database.let_go)
+        stack.callback(database.release)
+        try:
+            stack.enter_context(database.only_server(settings))
+        except DatabaseProblem as exc:
+            raise StartError(str(exc)) from None
         with asyncio.Runner(loop_factory=loop.new_loop) as runner:
             return runner.run(_serve(settings, listener, tls))
 
@@ -211,7 +215,6 @@ class Console:
     def __init__(self, listener: socket.socket, settings: Config) -> None:
         """`prepare` must have been called. `listener` is closed at the end."""
         self._listener = listener
-        trusted = [str(network) for network in settings.trusted_proxies]
         self._server = uvicorn.Server(
             uvicorn.Config(
                 "server.console.asgi:application",
@@ -222,8 +225,7 @@ class Console:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                proxy_headers=bool(trusted),
-                forwarded_allow_ips=trusted,
+                proxy_headers=False,  # the console reads them with the gateway's rule
                 ssl_certfile=settings.tls_cert,
                 ssl_keyfile=settings.tls_key,
                 timeout_graceful_shutdown=STOP_SECONDS,

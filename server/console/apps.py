@@ -3,17 +3,22 @@
 import logging
 
 from django.apps import AppConfig
+from django.contrib.auth.signals import user_logged_in
 
 
 class ConsoleConfig(AppConfig):
-    """Holds the models that console and gateway share."""
+    """The application with the models that console and gateway share."""
 
     name = "server.console"
     label = "console"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Called by Django once the models are there."""
-        from server.console.views.problems import one_line_when_the_database_is_away
+        """Called by Django once the models are loaded: connect signals and filter the log."""
+        from server.console.sessions import begin
+        from server.console.views.problems import shorten
 
-        logging.getLogger("django.request").addFilter(one_line_when_the_database_is_away)
+        user_logged_in.connect(begin)
+        # Loggers below a logger do not use its filters, so the handlers have it.
+        for each in (logging.getLogger("django.request"), *logging.getLogger().handlers):
+            each.addFilter(shorten)

@@ -1,4 +1,4 @@
-"""The console as an ASGI application, for uvicorn."""
+"""Build the console as an ASGI application, for uvicorn."""
 
 import os
 
@@ -9,6 +9,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "server.settings")
 _django = get_asgi_application()
 
 from server.console.health import Health  # noqa: E402 - Django has to be set up first
-from server.console.middleware import limit_body, limit_time  # noqa: E402 - as above
+from server.console.middleware import (  # noqa: E402 - as above
+    behind_proxies,
+    check_head,
+    limit_body,
+    limit_time,
+)
 
-application = Health(limit_time(limit_body(_django)))
+application = Health(check_head(behind_proxies(limit_time(limit_body(_django)))))

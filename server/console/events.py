@@ -21,6 +21,8 @@ class PageAction(models.TextChoices):
     SESSIONS_ENDED = "sessions.ended", gettext_lazy("sessions ended")
     DEVICE_BLOCKED = "device.blocked", gettext_lazy("PC disconnected")
     DEVICE_ALLOWED = "device.allowed", gettext_lazy("PC allowed again")
+    LOGIN_ACCEPTED = "login.accepted", gettext_lazy("logged in to the console")
+    LOGIN_REFUSED = "login.refused", gettext_lazy("wrong password at the console")
     LOGIN_LOCKED = "login.locked", gettext_lazy("locked out after wrong passwords")
 
 

@@ -1,4 +1,8 @@
-"""The forms of the pages: what may be typed, and what is said about it."""
+"""Define the forms of the pages: which fields they have and which errors they show.
+
+Every typed user name is a `NameField` and every typed password a `PasswordField`: both normalise
+what people type and paste (`protocol.names`).
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
+from protocol.names import MAX_NAME_CHARS, is_name, is_password, normalise_name, normalise_password
 from server.console.events import action_choices
 from server.console.lockout import in_turn
 from server.console.models import Account, Device, User
@@ -23,11 +28,29 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrPromise as StrPromise
 
 MAX_TYPED = 1024
-"""Characters of a password field; more than any rule allows, so that the rule gets to speak."""
+"""Characters of a password field: more than any rule allows, so that the rule names the limit."""
+
+
+class NameField(forms.CharField):
+    """A user name as typed, normalised."""
+
+    def __init__(self, *, autocomplete: str, **kwargs: Any) -> None:
+        attributes = {
+            "autocomplete": autocomplete,
+            "autocapitalize": "none",
+            "spellcheck": "false",
+        }
+        super().__init__(
+            label=gettext_lazy("User name"), widget=forms.TextInput(attrs=attributes), **kwargs
+        )
+
+    def to_python(self, value: object) -> str:
+        """Return the name without full-width letters, invisible characters and outer blanks."""
+        return normalise_name(super().to_python(value) or "")
 
 
 class PasswordField(forms.CharField):
-    """A password as typed: not stripped, never sent back."""
+    """A password as typed, normalised; the page never shows it again."""
 
     def __init__(self, *, label: str | StrPromise, autocomplete: str) -> None:
         attributes = {"autocomplete": autocomplete, "maxlength": MAX_TYPED, "spellcheck": "false"}
@@ -38,17 +61,15 @@ class PasswordField(forms.CharField):
             widget=forms.PasswordInput(render_value=False, attrs=attributes),
         )
 
+    def to_python(self, value: object) -> str:
+        """Return the password without full-width letters, invisible characters and line ends."""
+        return normalise_password(super().to_python(value) or "")
+
 
 class LoginForm(AuthenticationForm):
-    """User name and current password. One answer to everything that is wrong with them."""
+    """User name and current password, with one answer to everything that is wrong with them."""
 
-    username = forms.CharField(
-        label=gettext_lazy("User name"),
-        max_length=150,
-        widget=forms.TextInput(
-            attrs={"autocomplete": "username", "autocapitalize": "none", "spellcheck": "false"}
-        ),
-    )
+    username = NameField(autocomplete="username")
     password = PasswordField(label=gettext_lazy("Password"), autocomplete="current-password")
 
     error_messages = {  # noqa: RUF012 - Django copies it
@@ -56,8 +77,19 @@ class LoginForm(AuthenticationForm):
         "inactive": gettext_lazy("The user name or the password is wrong."),
     }
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.validators = []  # a NUL or too many characters: `clean` has the one answer
+
     def clean(self) -> dict[str, Any]:
-        with in_turn(self.request, self.cleaned_data.get("username", "")):
+        """Check the password, unless no user can have this name or this password."""
+        if self.errors:
+            return self.cleaned_data
+        name = self.cleaned_data["username"]
+        if not (is_name(name) and is_password(self.cleaned_data["password"])):
+            raise self.get_invalid_login_error()
+        with in_turn(name):
             return super().clean()
 
 
@@ -98,7 +130,7 @@ class ForcePasswordForm(NewPasswordForm):
 
 
 class OwnPasswordForm(NewPasswordForm):
-    """A user's own change. `push_to` are the PCs that take it: chosen, and waiting now."""
+    """A user's own change, pushed to the PCs in `push_to`: chosen, and waiting now."""
 
     current_password = PasswordField(
         label=gettext_lazy("Current password"), autocomplete="current-password"
@@ -135,11 +167,12 @@ class OwnPasswordForm(NewPasswordForm):
 
     @property
     def chosen(self) -> set[int]:
-        """Which PCs the user wants the push to reach."""
+        """The primary keys of the PCs that the user wants the push to reach."""
         return set(self.cleaned_data.get("device", ())) if self.cleaned_data.get("push") else set()
 
     @property
     def push_to(self) -> list[Device]:
+        """Chosen PCs that wait."""
         return [device for device in self.waiting if device.pk in self.chosen]
 
     @property
@@ -156,10 +189,10 @@ class OwnPasswordForm(NewPasswordForm):
         return [device for device in self.waiting if device.pk not in shown]
 
     def clean_current_password(self) -> str:
-        """Checked like a login, so that guessing is counted and locked out like there."""
+        """Check the password as a login does, so that guesses count towards the lockout."""
         password: str = self.cleaned_data["current_password"]
         name = self.user.get_username()
-        with in_turn(self.request, name):
+        with in_turn(name):
             checked = authenticate(self.request, username=name, password=password)
         if checked is None:
             raise ValidationError(_("The current password is wrong."), code="wrong")
@@ -190,14 +223,11 @@ _username_rule = RegexValidator(
 class UserForm(forms.Form):
     """A new user, typed or from a line of a file. The account is the administrator's."""
 
-    username = forms.CharField(
-        label=gettext_lazy("User name"),
-        max_length=64,
+    username = NameField(
+        autocomplete="off",
+        max_length=MAX_NAME_CHARS,
         validators=[_username_rule],
         help_text=gettext_lazy("Half-width letters, digits and . _ - @, up to 64 characters."),
-        widget=forms.TextInput(
-            attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
-        ),
     )
     display_name = forms.CharField(
         label=pgettext_lazy("of a person", "Name"), max_length=150, required=False
@@ -207,14 +237,14 @@ class UserForm(forms.Form):
     )
 
     def clean_username(self) -> str:
-        """Names that differ only in case would be a trap for people."""
+        """Refuse a name that differs from another user's only in case: people would mix them."""
         name: str = self.cleaned_data["username"]
         if User.objects.filter(username__iexact=name).exists():
             raise ValidationError(_("This user name is taken."), code="taken")
         return name
 
     def user_of(self, account: Account) -> User:
-        """The user that the form describes, not saved and without a password."""
+        """Return the user that the form describes, not saved and without a password."""
         return User(account=account, **self.cleaned_data)
 
 
@@ -227,7 +257,7 @@ class ImportForm(forms.Form):
 
 
 class UserFilterForm(forms.Form):
-    """What the list of users is narrowed to."""
+    """The filter of the list of users."""
 
     STATES: ClassVar = [
         ("", gettext_lazy("All")),
@@ -246,7 +276,7 @@ class UserFilterForm(forms.Form):
 
 
 class AuditFilterForm(forms.Form):
-    """What the audit trail is narrowed to."""
+    """The filter of the audit trail."""
 
     q = forms.CharField(
         label=gettext_lazy("User name"),

@@ -1,36 +1,26 @@
-"""SCRAM-SHA-256 verifiers (RFC 5802, 7677) as Django's password hashes.
+"""Keep SCRAM-SHA-256 verifiers (RFC 5802, RFC 7677) as Django's password hashes.
 
-The gateway checks clients against the same verifiers, so a password is hashed once per change
-and never known to the server in between.
+The gateway checks clients against the same verifiers, so one hash serves console and clients.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 from base64 import b64decode, b64encode
 from binascii import a2b_base64
-from threading import BoundedSemaphore
-from typing import TYPE_CHECKING, Any
+from functools import partial
 
-from django.contrib.auth.hashers import BasePasswordHasher, mask_hash
-from django.utils.translation import gettext_noop
+from django.contrib.auth.hashers import BasePasswordHasher
 
 from protocol.names import is_password, normalise_password
 from protocol.scram import Verifier, derive_keys, verifier_of
-
-if TYPE_CHECKING:
-    from django_stubs_ext import StrPromise
+from server.console import hashing
 
 ALGORITHM = "scram_sha256"
 ITERATIONS = 600_000
 """PBKDF2 rounds of new verifiers. May be raised at any time: see `User.check_password`."""
 SALT_BYTES = 16
-
-_cores = BoundedSemaphore(os.cpu_count() or 1)
-"""Who hashes has a core, and others wait: the gateway's loop would get the processor a time slice
-later for each thread more that wants it, and nobody would be done earlier."""
 
 
 class UnusablePassword(ValueError):
@@ -54,10 +44,23 @@ def format_verifier(verifier: Verifier) -> str:
 
 
 def hash_password(password: str, *, salt: bytes, iterations: int) -> Verifier:
-    """Return the verifier of a typed password. Takes 0.3 s of CPU. Raise UnusablePassword."""
-    prepared = prepare(password)
-    with _cores:
-        return verifier_of(derive_keys(prepared, salt=salt, iterations=iterations))
+    """Return the verifier of a typed password. Takes 0.3 s of CPU. Raise UnusablePassword.
+
+    The console calls `hash_in_turn` instead.
+    """
+    return verifier_of(derive_keys(prepare(password), salt=salt, iterations=iterations))
+
+
+def hash_in_turn(
+    password: str, *, salt: bytes, iterations: int, patience_s: float = 0.0
+) -> Verifier:
+    """Return the verifier of a typed password, hashed on the executor.
+
+    Raise UnusablePassword, or Busy when the queue has no place within `patience_s`.
+    """
+    prepare(password)
+    work = partial(hash_password, password, salt=salt, iterations=iterations)
+    return hashing.run(work, patience_s=patience_s)
 
 
 def prepare(password: str) -> str:
@@ -69,51 +72,41 @@ def prepare(password: str) -> str:
 
 
 def new_salt() -> bytes:
-    """A salt for a user that has no verifier yet."""
+    """Return a salt for a user that has no verifier yet."""
     return secrets.token_bytes(SALT_BYTES)
 
 
 class ScramSha256Hasher(BasePasswordHasher):
-    """Encoded: `scram_sha256$600000$salt$stored_key$server_key`, the last three in base64."""
+    """Encode as `scram_sha256$600000$salt$stored_key$server_key`, the last three in base64."""
 
     algorithm = ALGORITHM
     iterations = ITERATIONS
 
     def salt(self) -> str:
-        """A new salt in base64."""
+        """Return a new salt in base64."""
         return b64encode(new_salt()).decode()
 
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
-        """Hash `password`; one that SCRAM cannot carry gives a verifier that nothing matches.
+        """Return the verifier of `password`; nothing matches that of an unusable password.
 
-        Django hashes what an unknown user typed to spend the time of a known one, so an error
-        here would tell who exists. `passwords.py` refuses such passwords before they come here.
+        Django hashes the password of an unknown user as well, so that the time tells nothing. An
+        error here would tell who exists. `passwords.py` refuses unusable passwords before that.
         """
         try:
             password = prepare(password)
         except UnusablePassword:
             password = secrets.token_urlsafe()
-        raw_salt, rounds = b64decode(salt), iterations or self.iterations
-        return format_verifier(hash_password(password, salt=raw_salt, iterations=rounds))
-
-    def decode(self, encoded: str) -> dict[str, Any]:
-        """The parts, as Django's own hashers give them."""
-        verifier = parse_verifier(encoded)
-        return {
-            "algorithm": self.algorithm,
-            "hash": b64encode(verifier.stored_key).decode(),
-            "iterations": verifier.iterations,
-            "salt": b64encode(verifier.salt).decode(),
-        }
+        rounds = iterations or self.iterations
+        return format_verifier(hash_in_turn(password, salt=b64decode(salt), iterations=rounds))
 
     def verify(self, password: str, encoded: str) -> bool:
-        """Whether `password` is the one; about 0.3 s either way."""
+        """Return whether `password` is the one; takes 0.3 s either way."""
         known = parse_verifier(encoded)
         tried = self.encode(password, b64encode(known.salt).decode(), known.iterations)
         return known.same_password(parse_verifier(tried))
 
     def must_update(self, encoded: str) -> bool:
-        """Whether it was made with fewer rounds than new ones are."""
+        """Return whether `encoded` has fewer rounds than new verifiers have."""
         return parse_verifier(encoded).iterations < self.iterations
 
     def harden_runtime(self, password: str, encoded: str) -> None:
@@ -122,15 +115,4 @@ class ScramSha256Hasher(BasePasswordHasher):
         missing = self.iterations - verifier.iterations
         if missing > 0:
             tried = password.encode(errors="replace")
-            with _cores:
-                hashlib.pbkdf2_hmac("sha256", tried, verifier.salt, missing)
-
-    def safe_summary(self, encoded: str) -> dict[str | StrPromise, Any]:
-        """What may be shown of it."""
-        decoded = self.decode(encoded)
-        return {
-            gettext_noop("algorithm"): decoded["algorithm"],
-            gettext_noop("iterations"): decoded["iterations"],
-            gettext_noop("salt"): mask_hash(decoded["salt"]),
-            gettext_noop("hash"): mask_hash(decoded["hash"]),
-        }
+            hashing.run(partial(hashlib.pbkdf2_hmac, "sha256", tried, verifier.salt, missing))

@@ -1,31 +1,38 @@
-"""Counts refused passwords and locks out who guesses: a handler for django-axes.
+"""Count refused passwords and lock out guessers: a handler for django-axes.
 
-Its own handler counts one limit for everything and keeps what was typed. Here a user name at one
-address, a user name anywhere and an address each have a limit, and names are kept as keyed hashes,
-since people type passwords into the wrong field.
+axes' own handler counts one limit for everything and keeps what was typed. Here a user name at one
+address, a user name anywhere, and an address each have a limit. Names are normalised first, so
+that all spellings of one user count together. They are kept as keyed hashes, because people type
+passwords into the wrong field. IPv6 addresses count by their /64.
 """
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import timedelta
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 from typing import Any
+from weakref import WeakValueDictionary
 
 from axes.handlers.base import AbstractAxesHandler, AxesBaseHandler
 from axes.models import AccessAttempt
-from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, Q, Sum
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from protocol.names import normalise_name
+from server import metrics
+from server.addresses import counted_address
+from server.console import hashing
 from server.console.audit import record
 from server.console.events import PageAction
 from server.console.models import User
+
+log = logging.getLogger(__name__)
 
 WINDOW = timedelta(minutes=15)
 """Failures count until there was none for this long."""
@@ -34,41 +41,41 @@ LIMIT_USER = 30
 """Higher, so that strangers cannot easily lock a user out who logs in from elsewhere."""
 LIMIT_ADDRESS = 50
 """An office behind one address has many people who mistype."""
+PATIENCE_S = 20.0
+"""How long a login waits for other logins of the same user name."""
 
-PATIENCE_S = 10.0
-"""How long a login waits for others to be checked before it."""
-
-_users = [BoundedSemaphore() for _ in range(64)]
-_cores = BoundedSemaphore(os.cpu_count() or 1)
+_turns: WeakValueDictionary[str, BoundedSemaphore] = WeakValueDictionary()
+_turns_lock = Lock()
 
 
 def key(username: str) -> str:
-    """What is kept of a user name."""
-    folded = username.strip().casefold()
+    """Return what is kept of a user name: the same for all spellings that people may type."""
+    folded = normalise_name(username).casefold()
     return salted_hmac("coconowork.lockout", folded, algorithm="sha256").hexdigest()
 
 
 @contextmanager
-def in_turn(request: Any, username: str) -> Iterator[None]:
-    """Check one password of a user at a time, and no more at once than there are cores.
+def in_turn(username: str) -> Iterator[None]:
+    """Check one password of a user at a time, so that each guess of a salvo is counted.
 
-    So a salvo of guesses is counted before it is over, and hashing does not take all threads.
-    Raise ValidationError when too many wait already; the answer is then that of a lockout.
+    Raise Busy when the logins before it take too long.
     """
-    with ExitStack() as held:
-        for turn in (_users[int(key(username), 16) % len(_users)], _cores):
-            if not turn.acquire(timeout=PATIENCE_S):
-                request.axes_locked_out = True
-                raise ValidationError("busy")
-            held.callback(turn.release)
+    with _turns_lock:
+        turn = _turns.setdefault(key(username), BoundedSemaphore())
+    hashing.give_back_connection()
+    if not turn.acquire(timeout=PATIENCE_S):
+        raise hashing.Busy
+    try:
         yield
+    finally:
+        turn.release()
 
 
 class Handler(AbstractAxesHandler, AxesBaseHandler):  # type: ignore[misc]  # axes has no types
     """Named in the settings as `AXES_HANDLER`."""
 
     def is_locked(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
-        """Whether no password is looked at for this user name or address at the moment."""
+        """Return whether passwords for this user name, or from this address, are refused now."""
         name, address = self._who(request, credentials)
         recent = AccessAttempt.objects.filter(attempt_time__gte=timezone.now() - WINDOW)
         sums = recent.filter(Q(username=name) | Q(ip_address=address)).aggregate(
@@ -83,7 +90,7 @@ class Handler(AbstractAxesHandler, AxesBaseHandler):  # type: ignore[misc]  # ax
         )
 
     def get_failures(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> int:
-        """Axes asks for this number only to compare it, which `is_locked` does itself."""
+        """Never called: axes asks for this number only in its own `is_locked`."""
         raise NotImplementedError
 
     def user_login_failed(
@@ -93,42 +100,55 @@ class Handler(AbstractAxesHandler, AxesBaseHandler):  # type: ignore[misc]  # ax
         request: Any = None,
         **_more: object,
     ) -> None:
-        """Count a refused password; those during a lockout do not make it longer."""
-        if request is None or request.axes_locked_out:
+        """Count and record a refused password; one during a lockout does not lengthen it."""
+        if request is None:
             return
-        name, address = self._who(request, credentials)
-        now = timezone.now()
+        if request.axes_locked_out:
+            metrics.console_logins.labels("locked").inc()
+            return
+        name, counted = self._who(request, credentials)
+        address, now = request.axes_ip_address, timezone.now()
+        typed = normalise_name(credentials.get("username") or "")
+        subject = User.objects.filter(username=typed).first()
         with transaction.atomic():
             AccessAttempt.objects.filter(attempt_time__lt=now - WINDOW).delete()
             AccessAttempt.objects.get_or_create(
                 username=name,
-                ip_address=address,
+                ip_address=counted,
                 user_agent="",
                 defaults={"failures_since_start": 0},
             )
-            AccessAttempt.objects.filter(username=name, ip_address=address).update(
+            AccessAttempt.objects.filter(username=name, ip_address=counted).update(
                 failures_since_start=F("failures_since_start") + 1, attempt_time=now
             )
+            if subject is not None:  # strangers must not fill the audit trail with made-up names
+                record(PageAction.LOGIN_REFUSED, actor=None, subject=subject, address=address)
+        metrics.console_logins.labels("refused").inc()
+        whose = f"user {subject.pk}" if subject else "an unknown user name"
+        log.info("console login refused: wrong password for %s from %s", whose, address)
         if self.is_locked(request, credentials):
             request.axes_locked_out = True
+            log.warning("console login locked out: %s from %s", whose, address)
             # Also for a name that nobody has, so that both take the same time.
-            subject = User.objects.filter(username=credentials.get("username")).first()
             record(PageAction.LOGIN_LOCKED, actor=None, subject=subject, address=address)
 
     def user_logged_in(self, _sender: object, request: Any, user: Any, **_more: object) -> None:
-        """Forget this user's failures at this address, and nobody else's."""
-        AccessAttempt.objects.filter(
-            username=key(user.get_username()), ip_address=request.axes_ip_address
-        ).delete()
+        """Forget the failures of this user at this address, and no others."""
+        name, counted = self._who(request, {"username": user.get_username()})
+        AccessAttempt.objects.filter(username=name, ip_address=counted).delete()
 
     def user_logged_out(self, _sender: object, request: Any, user: Any, **_more: object) -> None:
-        """Nothing is kept of sessions."""
+        """Do nothing: no session is kept here."""
 
     def post_save_access_attempt(self, instance: AccessAttempt, **_more: object) -> None:
-        """Axes calls it; there is nothing more to do."""
+        """Do nothing: axes calls it after each save of its own models."""
 
     def post_delete_access_attempt(self, instance: AccessAttempt, **_more: object) -> None:
-        """Axes calls it; there is nothing more to do."""
+        """Do nothing: axes calls it after each delete of its own models."""
 
     def _who(self, request: Any, credentials: dict[str, Any] | None) -> tuple[str, str | None]:
-        return key((credentials or {}).get("username") or ""), request.axes_ip_address
+        """Return the kept form of the user name, and the address that limits count by."""
+        address: str | None = request.axes_ip_address
+        if address is not None:  # the column takes an address, so a /64 is named by its first one
+            address = counted_address(address).partition("/")[0]
+        return key((credentials or {}).get("username") or ""), address

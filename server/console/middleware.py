@@ -1,14 +1,22 @@
-"""What holds for every request: response headers, body size, and the temporary password."""
+"""Apply the rules of every request: headers, logins, temporary passwords, limits of the body."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
+
+from server import config
+from server.addresses import client_address, is_trusted
+from server.console.hashing import Busy
+from server.console.sessions import note_use
+from server.console.views.problems import busy
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +33,7 @@ View = Callable[..., HttpResponseBase]
 
 
 class HeadersMiddleware:
-    """Sets what browsers must know on every answer; pages are kept in no cache."""
+    """Set the headers of every answer; browsers keep pages in no cache."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -38,7 +46,14 @@ class HeadersMiddleware:
             "Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
         )
         response.headers.setdefault("Cache-Control", "no-store")
+        if is_poll(request):
+            # It may have been under way while a form was answered with a new session.
+            response.cookies.clear()
         return response
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Answer Busy, raised below any form, with a page that says so."""
+        return busy(request) if isinstance(exception, Busy) else None
 
 
 def reachable_with_temporary_password(view: View) -> View:
@@ -47,8 +62,28 @@ def reachable_with_temporary_password(view: View) -> View:
     return view
 
 
+def is_poll(request: HttpRequest) -> bool:
+    """Return whether the script of an open page asks for a part of it."""
+    return request.path.startswith(("/live/", "/app/live/"))
+
+
+class LoginMiddleware(LoginRequiredMiddleware):
+    """Ask for a login as Django does, but answer polls with 401; note the use of the session."""
+
+    def process_view(
+        self, request: HttpRequest, view: View, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> HttpResponseBase | None:
+        """Return None when the view may run."""
+        refused = super().process_view(request, view, args, kwargs)
+        if is_poll(request):
+            return HttpResponse(status=401) if refused else None
+        if request.user.is_authenticated:
+            note_use(request)
+        return refused
+
+
 class TemporaryPasswordMiddleware:
-    """Leads whoever logged in with a temporary password to its change, and nowhere else."""
+    """Lead a user who logged in with a temporary password to its change, and nowhere else."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -68,11 +103,53 @@ class TemporaryPasswordMiddleware:
 
 
 PAGE_SECONDS = 20.0
-"""How long a page may take to appear. Only a database that stands still takes so long."""
+"""How long a page may take. Only a database that does not answer takes so long."""
 
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 AsgiApp = Callable[[Any, Receive, Send], Awaitable[None]]
+
+
+def behind_proxies(app: AsgiApp) -> AsgiApp:
+    """Wrap an ASGI application: take address and scheme from the headers of a trusted proxy."""
+    trusted = config.current().trusted_proxies
+
+    async def put_right(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and trusted and is_trusted(scope["client"][0], trusted):
+            headers = [(name, value.decode("latin-1")) for name, value in scope["headers"]]
+            hops = [value for name, value in headers if name == b"x-forwarded-for"]
+            address = client_address(scope["client"][0], hops, trusted)
+            scheme = dict(headers).get(b"x-forwarded-proto", scope["scheme"]).strip().lower()
+            scheme = scheme if scheme in {"http", "https"} else scope["scheme"]
+            scope = scope | {"client": (address, 0), "scheme": scheme}
+        await app(scope, receive, send)
+
+    return put_right
+
+
+METHODS = {"GET", "HEAD", "POST", "OPTIONS"}
+_charset = re.compile(rb"charset\s*=\s*[\"']?([^\"';\s]*)", re.IGNORECASE)
+
+
+def check_head(app: AsgiApp) -> AsgiApp:
+    """Wrap an ASGI application: refuse heads that Django would answer with an error of ours."""
+
+    async def checked(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            charset = _charset.search(dict(scope["headers"]).get(b"content-type", b""))
+            if scope["method"] not in METHODS:
+                allow = (b"allow", ", ".join(sorted(METHODS)).encode())
+                await _answer(send, 405, "405 Method Not Allowed\n", [allow])
+                return
+            if not scope["path"].startswith("/") or "\0" in scope["path"]:
+                await _answer(send, 400, "400 Bad Request\n", [])
+                return
+            if charset is not None and charset[1].lower() not in {b"utf-8", b"utf8"}:
+                await _answer(send, 415, "415 Unsupported Media Type: send UTF-8\n", [])
+                return
+        await app(scope, receive, send)
+
+    return checked
 
 
 class _BodyTooLarge(Exception):
@@ -80,9 +157,9 @@ class _BodyTooLarge(Exception):
 
 
 def limit_body(app: AsgiApp, *, max_bytes: int = MAX_BODY_BYTES) -> AsgiApp:
-    """Wrap an ASGI application: a longer body gets 413, before it is kept anywhere.
+    """Wrap an ASGI application: answer a longer body with 413, before it is kept anywhere.
 
-    Django itself reads a whole body, to disk if need be, before it looks at it.
+    Django itself reads a whole body, to disk if it is large, before it checks it.
     """
 
     async def limited(scope: Any, receive: Receive, send: Send) -> None:
@@ -119,10 +196,9 @@ def limit_body(app: AsgiApp, *, max_bytes: int = MAX_BODY_BYTES) -> AsgiApp:
 
 
 def limit_time(app: AsgiApp, *, seconds: float = PAGE_SECONDS) -> AsgiApp:
-    """Wrap an ASGI application: a page that does not begin in time gets 503.
+    """Wrap an ASGI application: answer a page that does not begin in time with 503.
 
-    A database that stands still lets nothing else speak. What changes something is left to end,
-    however long it takes: whoever sent it has to know how it ended.
+    A form has no such limit: its user has to know how it ended.
     """
 
     left: set[asyncio.Future[None]] = set()
@@ -130,7 +206,7 @@ def limit_time(app: AsgiApp, *, seconds: float = PAGE_SECONDS) -> AsgiApp:
     def forget(page: asyncio.Future[None]) -> None:
         left.discard(page)
         if not page.cancelled() and (exc := page.exception()) is not None:
-            log.warning("a page that was given up has failed: %s", type(exc).__name__)
+            log.warning("page failed after its time limit: %s", type(exc).__name__)
 
     async def limited(scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in {"GET", "HEAD"}:
@@ -150,7 +226,7 @@ def limit_time(app: AsgiApp, *, seconds: float = PAGE_SECONDS) -> AsgiApp:
             async with asyncio.timeout(seconds):
                 await began.wait()
         except TimeoutError:
-            # Its thread cannot be stopped, and cancelling would wait for it.
+            # Its thread cannot be stopped, and cancelling would wait for the thread.
             given_up = True
             left.add(page)
             page.add_done_callback(forget)
@@ -178,7 +254,7 @@ async def _refuse(send: Send) -> None:
 
 
 async def _answer(send: Send, status: int, text: str, more: list[tuple[bytes, bytes]]) -> None:
-    """What is said without Django."""
+    """Answer without Django."""
     body = text.encode()
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),

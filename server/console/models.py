@@ -1,7 +1,8 @@
-"""What the server remembers: accounts, users, passwords, devices, changes, and who did what.
+"""Define the tables: accounts, users, passwords, devices, password changes, pushes, audit events.
 
 No row ever holds a password: `User.password` and `RetiredPassword.verifier` are SCRAM verifiers,
-`PendingChange.sealed` can be opened by one device only.
+and only one device can open `PushDelivery.sealed`. `passwords.py` says in which order rows are
+locked.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from django.db.models.functions import Now
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
-from protocol.names import normalise_name
+from protocol.names import is_name, normalise_name
 from server import clock
-from server.console.hashers import ITERATIONS, format_verifier, hash_password, new_salt
+from server.console.hashers import ITERATIONS, format_verifier, hash_in_turn, new_salt
 
 DEAD_AFTER = timedelta(seconds=45)
-"""A gateway that has not been heard of for so long is dead, and nobody waits on it."""
+"""A gateway without a heartbeat for so long is dead; its clients do not count as waiting."""
 
 
 class Account(models.Model):
-    """A customer: the organisation that its users belong to."""
+    """A customer: the organisation that users belong to."""
 
     name = models.CharField(_("account name"), max_length=150, unique=True)
     created_at = models.DateTimeField(default=clock.now)
@@ -37,10 +38,14 @@ class Account(models.Model):
 
 
 class UserManager(BaseUserManager["User"]):
-    """Finds users the way they type their names."""
+    """Find users the way they type their names."""
 
     def get_by_natural_key(self, username: str | None) -> User:
-        return self.get(username=User.normalize_username(username or ""))
+        """Return the user of a typed name. Raise User.DoesNotExist."""
+        name = normalise_name(username or "")
+        if not is_name(name):  # no query: PostgreSQL takes no NUL, and a name has 64 characters
+            raise User.DoesNotExist
+        return self.get(username=name)
 
 
 class User(AbstractBaseUser):
@@ -56,7 +61,7 @@ class User(AbstractBaseUser):
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="users")
     password = models.CharField(_("password"), max_length=256)
     username = models.CharField(_("user name"), max_length=64, unique=True)
-    """As clients send it: always set what `normalize_username` gives."""
+    """As clients send it: always the result of `normalize_username`."""
     display_name = models.CharField(_("name"), max_length=150, blank=True)
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.GENERAL)
     is_active = models.BooleanField(_("enabled"), default=True)
@@ -93,18 +98,18 @@ class User(AbstractBaseUser):
         return normalise_name(username)
 
     def check_password(self, raw_password: str | None) -> bool:
-        """Whether it is the current one; raises the rounds of its verifier if that can be."""
+        """Return whether it is the current password; if so, raise its verifier's rounds."""
         return check_password(raw_password, self.password, self._raise_iterations)
 
     def _raise_iterations(self, raw_password: str) -> None:
-        """Hash anew with today's rounds, unless an old password still shares the salt."""
+        """Hash with today's rounds, unless an old password still shares the salt."""
         if retired_still_valid(self, at=clock.now()).exists():
             return
         verifier = format_verifier(
-            hash_password(raw_password, salt=new_salt(), iterations=ITERATIONS)
+            hash_in_turn(raw_password, salt=new_salt(), iterations=ITERATIONS)
         )
         with transaction.atomic():
-            row = User.objects.select_for_update().get(pk=self.pk)
+            row = User.objects.select_for_update(no_key=True).get(pk=self.pk)
             if row.password != self.password or retired_still_valid(row, at=clock.now()).exists():
                 return
             row.retired_passwords.all().delete()
@@ -113,7 +118,7 @@ class User(AbstractBaseUser):
         self.password = verifier
 
     def get_session_auth_hash(self) -> str:
-        """Ends sessions when the password or the epoch changes."""
+        """Return what a session must hold: it changes with the password and with the epoch."""
         return salted_hmac(
             "coconowork.session", f"{self.password}:{self.session_epoch}", algorithm="sha256"
         ).hexdigest()
@@ -139,9 +144,9 @@ class RetiredPassword(models.Model):
 
 
 class Gateway(models.Model):
-    """A gateway that runs, or has been killed; `nodes.py` keeps the rows.
+    """A gateway that runs, or was killed; `heartbeat.py` keeps the rows.
 
-    Times are the database's own, so that the nodes' clocks need not agree.
+    Times are the database's own, so the clocks of the gateways need not agree.
     """
 
     name = models.CharField(primary_key=True, max_length=64)
@@ -149,35 +154,35 @@ class Gateway(models.Model):
     """Differs between two starts under one name."""
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
-    """When it last said that it is alive."""
+    """The last heartbeat."""
 
     def __str__(self) -> str:
         return self.name
 
 
 class DeviceQuerySet(models.QuerySet["Device"]):
-    """Devices by whether they wait, which goes by the gateways that are alive."""
+    """Find devices that wait: those with a connection to a gateway that is alive."""
 
     @staticmethod
     def waits() -> Q:
-        """That a client waits at this moment."""
+        """Return the condition that a client waits at this moment."""
         return Q(waiting_since__isnull=False, gateway__in=live_gateways())
 
     @staticmethod
     def is_on_old_password() -> Q:
-        """That the last login was with an old password, which may have ended since."""
+        """Return the condition that the last login used an old password, perhaps ended since."""
         return Q(login_password="old", login_valid_until__isnull=False)
 
     def waiting(self) -> Self:
-        """Those whose client waits at this moment."""
+        """Return those whose client waits at this moment."""
         return self.filter(self.waits())
 
     def on_old_password(self) -> Self:
-        """Those that have not got the current password, as far as the server knows."""
+        """Return those without the current password, as far as the server knows."""
         return self.filter(self.is_on_old_password())
 
     def with_presence(self) -> Self:
-        """With `is_waiting` on each row."""
+        """Add `is_waiting` to each row."""
         return self.annotate(
             is_waiting=Case(When(self.waits(), then=Value(True)), default=Value(False))
         )
@@ -186,11 +191,10 @@ class DeviceQuerySet(models.QuerySet["Device"]):
 class Device(models.Model):
     """A PC with a client that has logged in as `user`.
 
-    `waiting_since` and `gateway` are set while it waits, on the gateway of that name; they mean
+    `waiting_since` and `gateway` are set while it waits on the gateway of that name. They mean
     nothing once that gateway is dead: ask `Device.objects.waiting()` or `with_presence()`.
-    `login_password`/`login_valid_until` say what has become of the password that it last logged
-    in with, kept true by each change; `warned_*` what became of the last warning it
-    had to show.
+    `login_password` and `login_valid_until` describe the password of its last login; each change
+    updates them. `warned_*` are about the last warning that it had to show.
     """
 
     class WarningOutcome(models.TextChoices):
@@ -215,10 +219,10 @@ class Device(models.Model):
     warned_at = models.DateTimeField(null=True)
     warned_days_left = models.PositiveIntegerField(null=True)
     blocked_at = models.DateTimeField(null=True)
-    """When the user disconnected this PC in the console; its client may not log in since."""
+    """When this PC was disconnected in the console; since then its client may not log in."""
 
     is_waiting: bool
-    """There only after `with_presence`."""
+    """Set by `with_presence` only."""
 
     objects: ClassVar = DeviceQuerySet.as_manager()
 
@@ -228,9 +232,9 @@ class Device(models.Model):
             models.UniqueConstraint(fields=["user", "device_id"], name="one_device_per_user")
         ]
         indexes: ClassVar = [
-            # Conditions say nothing but NULL or not: SQLite cannot match one with a value,
-            # which it gets apart from the statement. It also wants their columns in the index,
-            # or reads the rows.
+            # Conditions only ask for NULL or not NULL: SQLite cannot match a condition with a
+            # value, because it gets values apart from the statement. It also needs the columns of
+            # the condition in the index, or it reads the rows.
             models.Index(
                 fields=["gateway", "user", "blocked_at", "waiting_since"],
                 name="devices_that_wait",
@@ -270,10 +274,11 @@ class PasswordChange(models.Model):
         ordering: ClassVar[list[str]] = ["-changed_at"]
 
 
-class PendingChange(models.Model):
-    """A changed password on its way to one device: the outbox of the push, and its outcome.
+class PushDelivery(models.Model):
+    """The push of one changed password to one device, and its outcome.
 
-    `sealed` is emptied with the end of the journey, whatever that is.
+    `sealed` is emptied as soon as the outcome is known. The table has the name that the first
+    release gave it.
     """
 
     class Outcome(models.TextChoices):
@@ -289,10 +294,11 @@ class PendingChange(models.Model):
     outcome = models.CharField(max_length=16, choices=Outcome.choices, default=Outcome.PENDING)
     outcome_at = models.DateTimeField(null=True)
     failure = models.CharField(max_length=16, blank=True)
-    """As the client said: `unreadable` or `refused` with the outcome FAILED; `vault` while it is
-    still PENDING, since a locked keyring may be open at the next login."""
+    """The client's reason: `unreadable` or `refused` with the outcome FAILED, or `vault` while the
+    outcome is still PENDING, because a locked keyring may be open at the next login."""
 
     class Meta:
+        db_table = "console_pendingchange"
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["change", "device"], name="one_delivery_per_device")
         ]
@@ -304,7 +310,7 @@ class PendingChange(models.Model):
 
 
 class AuditEvent(models.Model):
-    """Who did what to whom, when and from where. Written in the transaction of the deed.
+    """Who did what to whom, when and from where, written in the transaction of the action.
 
     Names are kept beside the references, so that the trail outlives the rows. `detail` holds
     short facts (device names, outcomes), never a password, verifier or sealed box.
@@ -328,8 +334,17 @@ class AuditEvent(models.Model):
         ]
 
 
+class FormResult(models.Model):
+    """The answer to a form, for a browser that sends the form again (`resubmission.py`)."""
+
+    digest = models.CharField(primary_key=True, max_length=64)
+    at = models.DateTimeField(auto_now_add=True)
+    sealed = models.BinaryField(null=True)
+    """NULL while the first request is being worked on."""
+
+
 class ServerSecret(models.Model):
-    """Keys of this installation that are made once, such as the one behind made-up salts."""
+    """A key of this installation that is made once, such as the one behind made-up salts."""
 
     name = models.CharField(primary_key=True, max_length=32)
     value = models.BinaryField(max_length=64)
@@ -337,10 +352,10 @@ class ServerSecret(models.Model):
 
 
 def retired_still_valid(user: User, *, at: datetime) -> models.QuerySet[RetiredPassword]:
-    """The user's old passwords that clients may still use at `at`."""
+    """Return the user's old passwords that clients may still use at `at`."""
     return user.retired_passwords.filter(valid_until__gt=at)
 
 
 def live_gateways() -> models.QuerySet[Gateway, str]:
-    """The names of the gateways that are alive, for a subquery."""
+    """Return the names of the gateways that are alive, for a subquery."""
     return Gateway.objects.filter(seen_at__gt=Now() - DEAD_AFTER).values_list("name", flat=True)

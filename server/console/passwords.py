@@ -1,14 +1,19 @@
-"""The rules of a password change: what becomes old, until when, and who is told.
+"""Change passwords: retire the current one, set the new one, and prepare the push.
 
-Every change is one transaction, with its audit event and what is to be pushed; gateways are
-woken once it is committed. Hashing takes 0.3 s and happens before the transaction.
+Each change is one transaction, which also holds its audit event and its pushes. The gateways are
+woken at its commit. A new password is hashed once, before the transaction, with the salt of the
+user's other verifiers: so the same hash tells whether it is a password that is still in use.
+
+Lock order, the same in console and gateway, which avoids deadlocks: the account's row, then user
+rows, then device rows, then push deliveries, each by ascending key. Rows are locked FOR NO KEY
+UPDATE: an insert that refers to a user (an audit event, a device) takes FOR KEY SHARE on the user's
+row, which FOR UPDATE would make wait.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Literal
 
 from django.contrib.auth.hashers import is_password_usable
 from django.core.exceptions import PermissionDenied
@@ -21,16 +26,14 @@ from server import clock
 from server.cluster import bus
 from server.console import audit, hashers
 from server.console.hashers import (
-    UnusablePassword,
     format_verifier,
-    hash_password,
+    hash_in_turn,
     parse_verifier,
-    prepare,
 )
 from server.console.models import (
     Device,
     PasswordChange,
-    PendingChange,
+    PushDelivery,
     RetiredPassword,
     User,
     retired_still_valid,
@@ -41,23 +44,9 @@ GRACE = timedelta(days=30)
 REMEMBERED = timedelta(days=365)
 """How long after its end a client is told `expired` rather than `credentials`."""
 
-__all__ = [
-    "GRACE",
-    "ConcurrentChange",
-    "ReusedPassword",
-    "UnusablePassword",
-    "change_own",
-    "end_old_passwords",
-    "force",
-    "matches_known",
-    "old_valid_until",
-    "set_initial",
-    "tidy_up",
-]
-
 
 class ConcurrentChange(Exception):
-    """Somebody else has changed this password meanwhile; nothing was done."""
+    """Another change of this password was committed first; nothing was done."""
 
 
 class ReusedPassword(ValueError):
@@ -70,8 +59,8 @@ def change_own(
     """Change `user`'s own password and push it to those of `push_to` that wait.
 
     `user` must be as it was when the current password was checked; it is brought up to date.
-    Devices that are not the user's, blocked or not waiting are passed over.
-    Raise ConcurrentChange, ReusedPassword, UnusablePassword or PermissionDenied (disabled).
+    Devices that are not the user's, blocked or not waiting are left out.
+    Raise ConcurrentChange, ReusedPassword, UnusablePassword, Busy or PermissionDenied (disabled).
     """
     verifier = _new_verifier(user, new_password)
     with transaction.atomic():
@@ -83,8 +72,8 @@ def change_own(
                 blocked_at__isnull=True,
             )
         )
-        PendingChange.objects.bulk_create(
-            PendingChange(change=change, device=device, sealed=_seal(change, device, new_password))
+        PushDelivery.objects.bulk_create(
+            PushDelivery(change=change, device=device, sealed=_seal(change, device, new_password))
             for device in devices
         )
         audit.record(
@@ -121,43 +110,37 @@ def force(
     return change
 
 
-def set_initial(user: User, password: str, *, must_change: bool) -> None:
-    """Give a new user its first password. Sets fields only: the caller saves.
+def set_initial(user: User, password: str, *, must_change: bool, patience_s: float = 0.0) -> None:
+    """Give a new user its first password. Set fields only, the caller saves them.
 
-    So the hashing (0.3 s) is done before the caller's transaction begins.
-    Raise UnusablePassword.
+    So the hashing (0.3 s) is over before the caller's transaction begins. `patience_s` is how long
+    to wait for a place in the queue. Raise UnusablePassword or Busy.
     """
-    salt, iterations = hashers.new_salt(), hashers.ITERATIONS
-    user.password = format_verifier(hash_password(password, salt=salt, iterations=iterations))
+    user.password = format_verifier(
+        hash_in_turn(
+            password,
+            salt=hashers.new_salt(),
+            iterations=hashers.ITERATIONS,
+            patience_s=patience_s,
+        )
+    )
     user.must_change_password = must_change
     user.password_changed_at = clock.now()
 
 
-def matches_known(user: User, password: str) -> Literal["current", "old"] | None:
-    """Whether `password` is the current or a still valid old one of `user`: one hashing."""
-    if not is_password_usable(user.password):
-        return None
-    current = parse_verifier(user.password)
-    try:
-        tried = hash_password(password, salt=current.salt, iterations=current.iterations)
-    except UnusablePassword:
-        return None
-    return _match(user, tried)
-
-
 def end_old_passwords(user: User, *, by: User, address: str | None) -> int:
-    """End all of `user`'s old passwords now; how many there were.
+    """End all of `user`'s old passwords now. Return how many there were.
 
     Raise PermissionDenied unless `by` is the user or an administrator of the user's account.
     """
     if by.pk != user.pk:
         _check_administrator(by, user)
     with transaction.atomic():
-        User.objects.select_for_update().get(pk=user.pk)
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
         now = clock.now()
         ended = retired_still_valid(user, at=now).update(valid_until=now)
         user.devices.filter(login_valid_until__gt=now).update(login_valid_until=now)
-        _finish(PendingChange.Outcome.EXPIRED, change__user=user)
+        _finish(PushDelivery.Outcome.EXPIRED, change__user=user)
         if ended:
             audit.record(
                 audit.Action.OLD_PASSWORDS_ENDED,
@@ -171,7 +154,7 @@ def end_old_passwords(user: User, *, by: User, address: str | None) -> int:
 
 
 def old_valid_until(user: User) -> datetime | None:
-    """The end of the last old password that clients may still use, if there is one."""
+    """Return the end of the last old password that clients may still use, or None."""
     last = retired_still_valid(user, at=clock.now()).order_by("-valid_until").first()
     return last.valid_until if last else None
 
@@ -179,29 +162,34 @@ def old_valid_until(user: User) -> datetime | None:
 def tidy_up() -> None:
     """Give up pushes whose old password has ended, and forget passwords that ended long ago."""
     now = clock.now()
-    _finish(PendingChange.Outcome.EXPIRED, change__old_valid_until__lte=now)
+    with transaction.atomic():
+        expired = PushDelivery.objects.filter(
+            outcome=PushDelivery.Outcome.PENDING, change__old_valid_until__lte=now
+        ).select_for_update(of=("self",), skip_locked=True, no_key=True)
+        keys = list(expired.values_list("pk", flat=True))
+        _finish(PushDelivery.Outcome.EXPIRED, pk__in=keys)
     RetiredPassword.objects.filter(valid_until__lt=now - REMEMBERED).delete()
 
 
 def _new_verifier(user: User, password: str) -> Verifier:
-    """With the salt of the user's other verifiers, which one proof is checked against."""
-    prepare(password)
-    if not is_password_usable(user.password):
-        return hash_password(password, salt=hashers.new_salt(), iterations=hashers.ITERATIONS)
-    current = parse_verifier(user.password)
-    return hash_password(password, salt=current.salt, iterations=current.iterations)
+    """Return the hash, with the salt of the user's other verifiers: one proof fits them all."""
+    salt, iterations = hashers.new_salt(), hashers.ITERATIONS
+    if is_password_usable(user.password):
+        current = parse_verifier(user.password)
+        salt, iterations = current.salt, current.iterations
+    return hash_in_turn(password, salt=salt, iterations=iterations)
 
 
 def _change(
     user: User, verifier: Verifier, *, kind: PasswordChange.Kind, by: User, must_change: bool
 ) -> PasswordChange:
     """Inside a transaction: retire the current password, set the new one, wake the gateways."""
-    row = User.objects.select_for_update().get(pk=user.pk)
+    row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     if row.password != user.password:
         raise ConcurrentChange
     if by.pk == row.pk and not row.is_active:
         raise PermissionDenied
-    if is_password_usable(row.password) and _match(row, verifier):
+    if is_password_usable(row.password) and _is_in_use(row, verifier):
         raise ReusedPassword("this password is in use, or was a short while ago")
     now = clock.now()
     until = now
@@ -217,7 +205,7 @@ def _change(
         row.devices.filter(login_password="current").update(
             login_password="old", login_valid_until=until
         )
-    _finish(PendingChange.Outcome.SUPERSEDED, change__user=row)
+    _finish(PushDelivery.Outcome.SUPERSEDED, change__user=row)
     change = PasswordChange.objects.create(
         user=row, changed_by=by, kind=kind, changed_at=now, old_valid_until=until
     )
@@ -236,13 +224,11 @@ def _change(
     return change
 
 
-def _match(user: User, tried: Verifier) -> Literal["current", "old"] | None:
-    if parse_verifier(user.password).same_password(tried):
-        return "current"
+def _is_in_use(user: User, tried: Verifier) -> bool:
+    """Return whether it is the current password or an old one that clients may still use."""
     retired = retired_still_valid(user, at=clock.now())
-    if any(parse_verifier(old.verifier).same_password(tried) for old in retired):
-        return "old"
-    return None
+    known = [user.password, *(old.verifier for old in retired)]
+    return any(parse_verifier(each).same_password(tried) for each in known)
 
 
 def _seal(change: PasswordChange, device: Device, password: str) -> str:
@@ -250,8 +236,8 @@ def _seal(change: PasswordChange, device: Device, password: str) -> str:
     return seal(message, public_key=device.public_key)
 
 
-def _finish(outcome: PendingChange.Outcome, **which: object) -> int:
-    return PendingChange.objects.filter(outcome=PendingChange.Outcome.PENDING, **which).update(
+def _finish(outcome: PushDelivery.Outcome, **which: object) -> int:
+    return PushDelivery.objects.filter(outcome=PushDelivery.Outcome.PENDING, **which).update(
         outcome=outcome, outcome_at=clock.now(), sealed=""
     )
 

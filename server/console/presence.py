@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 
 from server import clock
 from server.console.events import failure_text
-from server.console.models import Device, PasswordChange, PendingChange, User
+from server.console.models import Device, PasswordChange, PushDelivery, User
 
 
 def days_left(valid_until: datetime) -> int:
@@ -119,18 +119,18 @@ def are_settled(rows: Iterable[Delivery]) -> bool:
     return all(row.state not in {"on_its_way", "unreachable", "not_pushed"} for row in rows)
 
 
-def _of_pushed(row: PendingChange) -> Delivery:
+def _of_pushed(row: PushDelivery) -> Delivery:
     until = row.device.login_valid_until or row.change.old_valid_until
-    if row.outcome == PendingChange.Outcome.PENDING:
+    if row.outcome == PushDelivery.Outcome.PENDING:
         if row.failure:  # it will be tried again, but somebody may have to open the keyring
             return Delivery(row.device, "failed", until, row.failure)
         state: State = "on_its_way" if row.device.is_waiting else "unreachable"
         return Delivery(row.device, state, until)
     states: dict[str, State] = {
-        PendingChange.Outcome.APPLIED: "applied",
-        PendingChange.Outcome.FAILED: "failed",
-        PendingChange.Outcome.SUPERSEDED: "replaced",
-        PendingChange.Outcome.EXPIRED: "ended",
+        PushDelivery.Outcome.APPLIED: "applied",
+        PushDelivery.Outcome.FAILED: "failed",
+        PushDelivery.Outcome.SUPERSEDED: "replaced",
+        PushDelivery.Outcome.EXPIRED: "ended",
     }
     return Delivery(row.device, states[row.outcome], until, row.failure)
 

@@ -1,27 +1,53 @@
-"""Sessions of the console, of which the database knows no more than a digest.
+"""Keep the console's sessions: digests of their keys only, with an idle and an absolute limit.
 
-Django keeps the key of a session as it stands in the cookie: who reads the database, or a backup
-of it, could go on in the name of everybody who is logged in.
+Django stores the key of a session as it is in the cookie, so a reader of the database or of a
+backup could use all sessions. Here the database has a digest.
+
+A session ends `IDLE_S` after the last page that its user opened, and at the latest
+`SESSION_COOKIE_AGE` after the login. Polls of an open page do not count as use.
 """
 
 from __future__ import annotations
 
 import hashlib
+from time import time
 from typing import Any
 
+from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore as DatabaseSessions
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.contrib.sessions.models import Session
+from django.http import HttpRequest
 from django.utils import timezone
+
+IDLE_S = 2 * 3600
+USE_IS_NOTED_AFTER_S = 300
+"""Written at most so often, because it is a write to the database."""
+
+
+def begin(request: HttpRequest, **_more: object) -> None:
+    """Note the login's time in the session. A receiver of Django's `user_logged_in`."""
+    request.session["began"] = request.session["used"] = int(time())
+
+
+def note_use(request: HttpRequest) -> None:
+    """Note that the user has opened a page."""
+    if time() - request.session.get("used", 0) > USE_IS_NOTED_AFTER_S:
+        request.session["used"] = int(time())
 
 
 def digest(key: str) -> str:
-    """What is kept of a cookie's key; 160 bits, as many as the column has room for."""
+    """Return what is kept of a cookie's key: 160 bits, as many as the column has room for."""
     return hashlib.sha256(key.encode()).hexdigest()[:40]
 
 
 class SessionStore(DatabaseSessions):
     """Named in the settings as `SESSION_ENGINE`."""
+
+    def get_session_cookie_age(self) -> int:
+        """Return how many seconds the session lasts from now on."""
+        left = settings.SESSION_COOKIE_AGE - (time() - self.get("began", time()))
+        return max(0, int(min(IDLE_S, left)))
 
     def _get_session_from_db(self) -> Session | None:
         found = Session.objects.filter(
@@ -32,11 +58,11 @@ class SessionStore(DatabaseSessions):
         return found
 
     def exists(self, session_key: str) -> bool:
-        """Whether there is a session of this key."""
+        """Return whether there is a session of this key."""
         return Session.objects.filter(session_key=digest(session_key)).exists()
 
     def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:
-        """The row of this session."""
+        """Return the row of this session."""
         row = super().create_model_instance(data)
         row.session_key = digest(row.session_key)
         return row

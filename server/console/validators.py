@@ -1,4 +1,4 @@
-"""The rules for passwords: Django's validators, and the page that lists them.
+"""Check new passwords: Django's validators, and the texts of the page that lists the rules.
 
 `AUTH_PASSWORD_VALIDATORS` names these classes. The page of rules and the errors at the fields
 both come from `rule_text()`, so they cannot differ from what is checked.
@@ -7,7 +7,6 @@ both come from `rule_text()`, so they cannot differ from what is checked.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from string import ascii_lowercase, ascii_uppercase, digits
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -17,9 +16,6 @@ from django.contrib.auth.password_validation import (
 )
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
-
-from server.console import passwords
-from server.console.models import User
 
 MIN_LENGTH = 8
 MAX_LENGTH = 64
@@ -119,22 +115,13 @@ class NotCommonRule(Rule):
         return password.strip().lower() not in self._common
 
 
-class NotKnownRule(Rule):
-    """A new one. Costs one hashing (0.3 s)."""
-
-    code = "password_reused"
-
-    def rule_text(self) -> str:
-        return _("It is neither the current password nor an old one that clients may still use.")
-
-    def holds(self, password: str, user: AbstractBaseUser | None) -> bool:
-        if not isinstance(user, User) or not user.password or len(password) > MAX_LENGTH:
-            return True
-        return passwords.matches_known(user, password) is None
+def reuse_rule_text() -> str:
+    """Return the rule that `passwords.py` keeps during the change: it costs a hash of 0.3 s."""
+    return _("It is neither the current password nor an old one that clients may still use.")
 
 
-def rules() -> Iterator[Rule]:
-    """The rules that are in force."""
-    for validator in get_default_password_validators():
-        if isinstance(validator, Rule):
-            yield validator
+def rule_texts() -> list[str]:
+    """Return all rules in force as sentences, in the language of the page."""
+    validators = get_default_password_validators()
+    texts = [rule.rule_text() for rule in validators if isinstance(rule, Rule)]
+    return [*texts, reuse_rule_text()]

@@ -33,10 +33,10 @@ _OLD = """
         ORDER BY r.retired_at DESC, r.id DESC LIMIT {limit}) o))"""
 _LOCK = """
     SELECT id FROM console_user WHERE id IN (SELECT CAST({_0} AS bigint) FROM {asked})
-    ORDER BY id FOR UPDATE"""
+    ORDER BY id FOR NO KEY UPDATE"""
 _LOCK_DEVICES = """
     SELECT d.id FROM console_device d WHERE (d.user_id, d.device_id) IN (
-        SELECT CAST({_0} AS bigint), {_1} FROM {asked}) ORDER BY d.id FOR UPDATE"""
+        SELECT CAST({_0} AS bigint), {_1} FROM {asked}) ORDER BY d.id FOR NO KEY UPDATE"""
 _STANDINGS = """
     SELECT CAST({collect}({row}(CAST({_0} AS integer), CASE WHEN u.is_active THEN 1 ELSE 0 END,
         u.password_changed_at{utc}, d.id, CASE WHEN d.blocked_at IS NULL THEN 0 ELSE 1 END,
@@ -184,7 +184,7 @@ def clear_waiting(
     has_locks = connection.features.has_select_for_update_skip_locked
     now = connection.ops.adapt_datetimefield_value(seen_at)
     with connection.cursor() as cursor:
-        skip = " FOR UPDATE OF d SKIP LOCKED" if has_locks else ""
+        skip = " FOR NO KEY UPDATE OF d SKIP LOCKED" if has_locks else ""
         cursor.execute(_made(_CLEAR_WAITING, free=_FREE, skip=skip, now="%s"), [now, rows])
     return _ask(_made(_NOT_CLEARED, free=_FREE), [rows], _pks) if has_locks else []
 

@@ -24,7 +24,7 @@ from server import clock, metrics
 from server.cluster import bus
 from server.console import audit
 from server.console.hashers import parse_verifier
-from server.console.models import Device, PendingChange, ServerSecret
+from server.console.models import Device, PushDelivery, ServerSecret
 from server.gateway import queries
 from server.gateway.login import Candidate, made_up
 from server.gateway.queries import Found, Locked, Waiting
@@ -159,7 +159,7 @@ class _Writing:
         if row.has_pending and standing.password == "current":
             _mark_applied(device_pk, proof.address)
         elif row.has_pending:
-            pending = _pending(PendingChange.objects.filter(device_id=device_pk))
+            pending = _pending(PushDelivery.objects.filter(device_id=device_pk))
         return LoggedIn(device_pk, standing, pending)
 
     def _has_too_many(self, proof: RightProof) -> bool:
@@ -192,10 +192,10 @@ class _Writing:
 
 def _mark_applied(device_pk: int, address: str) -> None:
     """The device has proven that it has the current password: the push got there."""
-    for delivery in PendingChange.objects.select_related("change", "device__user__account").filter(
-        device_id=device_pk, outcome=PendingChange.Outcome.PENDING
+    for delivery in PushDelivery.objects.select_related("change", "device__user__account").filter(
+        device_id=device_pk, outcome=PushDelivery.Outcome.PENDING
     ):
-        delivery.outcome = PendingChange.Outcome.APPLIED
+        delivery.outcome = PushDelivery.Outcome.APPLIED
         delivery.outcome_at = clock.now()
         delivery.sealed = delivery.failure = ""
         delivery.save()
@@ -220,12 +220,12 @@ def update_failed(device_pk: int, failed: messages.UpdateFailed, *, address: str
     """The device cannot take a push: it is given up, and recorded."""
     with transaction.atomic():
         delivery = (
-            PendingChange.objects.select_for_update(of=("self",))
+            PushDelivery.objects.select_for_update(of=("self",), no_key=True)
             .select_related("device__user")
             .filter(
                 device_id=device_pk,
                 change_id=failed.change_id,
-                outcome=PendingChange.Outcome.PENDING,
+                outcome=PushDelivery.Outcome.PENDING,
             )
             .first()
         )
@@ -233,7 +233,7 @@ def update_failed(device_pk: int, failed: messages.UpdateFailed, *, address: str
             return
         delivery.failure = failed.reason
         if failed.reason != "vault":  # a keyring that is locked now may be open at the next login
-            delivery.outcome = PendingChange.Outcome.FAILED
+            delivery.outcome = PushDelivery.Outcome.FAILED
             delivery.outcome_at = clock.now()
             delivery.sealed = ""
         delivery.save()
@@ -255,7 +255,7 @@ def notice(device_pk: int, shown: messages.Notice) -> None:
     )
 
 
-def _pending(deliveries: QuerySet[PendingChange]) -> tuple[tuple[str, str], ...]:
+def _pending(deliveries: QuerySet[PushDelivery]) -> tuple[tuple[str, str], ...]:
     """Change id and sealed box of what is still on its way, the oldest first."""
-    rows = deliveries.filter(outcome=PendingChange.Outcome.PENDING)
+    rows = deliveries.filter(outcome=PushDelivery.Outcome.PENDING)
     return tuple((row.change_id, row.sealed) for row in rows.order_by("change__changed_at"))

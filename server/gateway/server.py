@@ -19,7 +19,7 @@ from protocol.messages import PATH, Bye
 from server import metrics
 from server.addresses import Network, client_address
 from server.cluster import bus
-from server.cluster.heartbeat import Membership
+from server.cluster.heartbeat import GatewayHeartbeat
 from server.gateway.connections import Connection, Presence, Registry
 from server.gateway.listener import Listener
 from server.gateway.session import Limits, Services, Session
@@ -77,7 +77,7 @@ class Gateway:
         self._services: Services
         self._listener: Listener
         self._sweeper: asyncio.Task[None]
-        self._membership: Membership
+        self._heartbeat: GatewayHeartbeat
         self._stack: AsyncExitStack
 
     @property
@@ -110,8 +110,8 @@ class Gateway:
                 console_url=self._console_url,
                 min_client_version=self._min_client_version,
             )
-            self._membership = await stack.enter_async_context(
-                Membership(self._name, on_evicted=lambda: updates.wake(None))
+            self._heartbeat = await stack.enter_async_context(
+                GatewayHeartbeat(self._name, on_evicted=lambda: updates.wake(None))
             )
             await stack.enter_async_context(bus.listening(updates.wake))
             await self._listener.start(self._host, self._asked_port, self._tls)
@@ -150,7 +150,7 @@ class Gateway:
         if request.path == HEALTH_PATH:
             raise Answer(HTTPStatus.OK, "ok")
         if request.path == READY_PATH:
-            if self._stopping or not self._membership.is_ready:
+            if self._stopping or not self._heartbeat.is_ready:
                 raise _later(HTTPStatus.SERVICE_UNAVAILABLE, "not ready", counted="not_ready")
             raise Answer(HTTPStatus.OK, "ready")
         if request.path != PATH:

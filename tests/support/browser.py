@@ -11,7 +11,7 @@ import mechanicalsoup
 
 from tests.support.polling import eventually
 
-REQUEST_S = 60
+REQUEST_S = 150
 
 
 class Browser:
@@ -57,10 +57,14 @@ class Browser:
         assert opened.status_code == 200, (path, opened.status_code)
         return self.submit(**fields)
 
-    def submit(self, *, follow: bool = True, **fields: Any) -> Any:
-        """Fill in the form of the page that is open, and send it; `follow` redirects."""
-        which = f":has([name={next(iter(fields))}])" if fields else ""
-        form = self._browser.select_form(f"main form{which}")
+    def set_cookie(self, name: str, value: str) -> None:
+        """Send this cookie from now on."""
+        self._browser.session.cookies.set(name, value)
+
+    def submit(self, *, follow: bool = True, which: str = "", **fields: Any) -> Any:
+        """Fill in a form of the open page and send it; `which` is a CSS selector of the form."""
+        which = which or ("main form" + (f":has([name={next(iter(fields))}])" if fields else ""))
+        form = self._browser.select_form(which)
         for name, value in fields.items():
             form.set(name, value)
         return self._browser.submit_selected(timeout=REQUEST_S, allow_redirects=follow)

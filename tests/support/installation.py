@@ -154,8 +154,8 @@ class Installation:
             check=False,
         )
 
-    def django(self, *arguments: str) -> None:
-        """One of Django's own commands."""
+    def django(self, *arguments: str) -> str:
+        """Run one of Django's own commands; return what it printed."""
         done = subprocess.run(
             [sys.executable, "-m", "django", *arguments, "--settings=server.settings"],
             env=self.environment(),
@@ -165,6 +165,7 @@ class Installation:
             check=False,
         )
         assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def create(self) -> None:
         """Make the database with an account and its administrator."""

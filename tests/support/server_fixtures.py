@@ -23,7 +23,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from server import clock, config
-from server.cluster.database import let_go
+from server.cluster.database import release
 from tests.support.pbkdf2 import derived_once
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _hash_once() -> Iterator[None]:
 def database(_hash_once: None) -> Iterator[None]:
     call_command("migrate", verbosity=0)
     yield
-    let_go()
+    release()
 
 
 _numbers = itertools.count(1)

@@ -37,7 +37,7 @@ def user_of(request: HttpRequest) -> User:
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """Whence the request comes. Behind a trusted proxy the server has put it right already."""
+    """Return the client's address; `asgi.py` has put it right for a trusted proxy."""
     try:
         return str(ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")))
     except ValueError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,10 +12,11 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from server.console import csvfiles, passwords
+from server.console import csvfiles, hashing, passwords
 from server.console import temporary_passwords as temporary
 from server.console.forms import ImportForm, UserForm
 from server.console.models import Account, User
+from server.console.resubmission import repeatable
 from server.console.views.common import administrators_only, client_address, posted, user_of
 from server.console.views.users import save_new
 
@@ -45,7 +45,8 @@ def user_import(request: HttpRequest) -> HttpResponseBase:
         else:
             by = user_of(request)
             reports = _create(lines, by=by, address=client_address(request))
-            return render(request, "console/import_report.html", _outcome(reports))
+            page = render(request, "console/import_report.html", _outcome(reports))
+            return repeatable(page)
     limits = {"kib": csvfiles.MAX_FILE_BYTES // 1024, "users": csvfiles.MAX_USERS}
     return render(request, "console/import.html", {"form": form, "limits": limits})
 
@@ -54,8 +55,8 @@ def _create(lines: list[csvfiles.Line], *, by: User, address: str | None) -> lis
     seen: set[str] = set()
     reports = [_check(line, seen, by.account) for line in lines]
     good = [report for report in reports if report.user]
-    # Hashing leaves the interpreter lock alone, so it takes all cores.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    # One line for each core is in the queue at a time, so that people's logins hardly wait.
+    with ThreadPoolExecutor(hashing.available_cores()) as pool:
         list(pool.map(_give_password, good))
     for report in good:
         _save(report, by=by, address=address)
@@ -74,10 +75,10 @@ def _check(line: csvfiles.Line, seen: set[str], account: Account) -> Report:
         report.error = _("The role is neither “general” nor “administrator”.")
     elif not form.is_valid():
         report.error = " ".join(str(text) for texts in form.errors.values() for text in texts)
-    elif name.casefold() in seen:
+    elif (folded := form.cleaned_data["username"].casefold()) in seen:
         report.error = _("This user name stands in the file twice.")
     else:
-        seen.add(name.casefold())
+        seen.add(folded)
         report.user = form.user_of(account)
     return report
 
@@ -85,7 +86,9 @@ def _check(line: csvfiles.Line, seen: set[str], account: Account) -> Report:
 def _give_password(report: Report) -> None:
     assert report.user is not None  # noqa: S101 - only good lines come here
     report.password = temporary.generate()
-    passwords.set_initial(report.user, report.password, must_change=True)
+    passwords.set_initial(
+        report.user, report.password, must_change=True, patience_s=hashing.DEADLINE_S
+    )
 
 
 def _save(report: Report, *, by: User, address: str | None) -> None:

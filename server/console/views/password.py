@@ -14,7 +14,7 @@ from server.console import passwords, presence
 from server.console.forms import OwnPasswordForm
 from server.console.middleware import reachable_with_temporary_password
 from server.console.models import Device, PasswordChange, User
-from server.console.validators import rules
+from server.console.validators import reuse_rule_text, rule_texts
 from server.console.views.common import (
     client_address,
     confirm,
@@ -62,8 +62,8 @@ def _perform(request: HttpRequest, form: OwnPasswordForm) -> PasswordChange | No
     except passwords.ConcurrentChange:
         form.add_error(None, _("This password was changed elsewhere meanwhile. Nothing was done."))
         return None
-    except (passwords.ReusedPassword, passwords.UnusablePassword):
-        form.add_error("new_password1", _("This password cannot be used. Choose another one."))
+    except passwords.ReusedPassword:
+        form.add_error("new_password1", reuse_rule_text())
         return None
     update_session_auth_hash(request, user)
     _tell_who_came_and_went(request, form)
@@ -132,8 +132,7 @@ def live_changed(request: HttpRequest, change_id: str) -> HttpResponse:
 @require_safe
 def password_rules(request: HttpRequest) -> HttpResponse:
     """「ココナワークのパスワードの条件」."""
-    texts = [rule.rule_text() for rule in rules()]
-    return render(request, "console/rules.html", {"rules": texts})
+    return render(request, "console/rules.html", {"rules": rule_texts()})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

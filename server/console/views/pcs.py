@@ -77,8 +77,9 @@ def disconnect_warning() -> list[str]:
 
 
 def set_blocked(device: Device, *, blocked: bool, by: User, address: str | None) -> None:
-    """Disconnect a PC or let it in again; a second time changes and records nothing."""
+    """Disconnect a PC or allow it again; a second time changes and records nothing."""
     with transaction.atomic():
+        User.objects.select_for_update(no_key=True).get(pk=device.user_id)
         rows = Device.objects.filter(pk=device.pk, blocked_at__isnull=blocked)
         if not rows.update(blocked_at=clock.now() if blocked else None):
             return

@@ -1,4 +1,4 @@
-"""The pages for requests that are refused, and for our own failures."""
+"""Answer requests that are refused or that fail, with pages in the user's language."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import sys
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.csrf import requires_csrf_token
 
 from server.console.lockout import WINDOW
 
 RETRY_AFTER_SECONDS = 30
-"""When a browser, or a program, may ask again after the database was away."""
+"""When a browser or a program may ask again after the database was down."""
 
 
 def _problem(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
@@ -25,28 +24,28 @@ def _problem(request: HttpRequest, status: int, title: str, text: str) -> HttpRe
 def locked_out(
     request: HttpRequest, _response: HttpResponse, _credentials: object = None
 ) -> HttpResponse:
-    """Instead of the answer, after too many wrong passwords."""
+    """Answer a login after too many wrong passwords."""
     text = _("Too many wrong passwords. Please wait %(minutes)d minutes and try again.") % {
         "minutes": WINDOW.total_seconds() // 60
     }
     return _problem(request, 429, _("Please wait"), text)
 
 
-@requires_csrf_token
 def bad_request(request: HttpRequest, exception: object = None) -> HttpResponse:  # noqa: ARG001
-    """What cannot be parsed."""
+    """Answer a request that cannot be parsed."""
     text = _("The server could not understand this request.")
     return _problem(request, 400, _("Bad request"), text)
 
 
-@requires_csrf_token
 def forbidden(request: HttpRequest, exception: object = None) -> HttpResponse:  # noqa: ARG001
-    """What this user may not do."""
+    """Answer a request that this user may not make."""
     return _problem(request, 403, _("Not allowed"), _("You may not open this page."))
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
-    """A form without a valid token."""
+    """Answer a form without a valid token; one of a login page that was sent twice is done."""
+    if request.path.endswith("login/") and request.user.is_authenticated:
+        return redirect("app" if request.path.startswith("/app/") else "home")
     text = _(
         "This form was no longer valid, so nothing was done. Go back, load the page again and "
         "repeat. Your browser must accept cookies from this site."
@@ -54,15 +53,13 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noq
     return _problem(request, 403, _("Please send the form again"), text)
 
 
-@requires_csrf_token
 def not_found(request: HttpRequest, exception: object = None) -> HttpResponse:  # noqa: ARG001
-    """What there is not, or not for this user."""
+    """Answer a request for a page that does not exist, or not for this user."""
     return _problem(request, 404, _("Not found"), _("There is no such page."))
 
 
-@requires_csrf_token
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Our own failure, or the database's; the log has it."""
+    """Answer a failure of the server or of the database; the log has the details."""
     if _is_database_away(sys.exc_info()[1]):
         return unavailable(request)
     text = _("Something went wrong on the server. Please try again later.")
@@ -70,7 +67,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def unavailable(request: HttpRequest) -> HttpResponse:
-    """The database cannot be reached, is locked for long, or has no room left."""
+    """Answer while the database cannot be reached, is locked for long, or is full."""
     text = _(
         "The server cannot use its database at the moment. Please try again in a minute, and see "
         "then whether what you have sent was done."
@@ -80,9 +77,27 @@ def unavailable(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def one_line_when_the_database_is_away(record: logging.LogRecord) -> bool:
-    """A filter for `django.request`: a traceback for every request would bury all else."""
+def busy(request: HttpRequest) -> HttpResponse:
+    """Answer a form that found no place in the queue for hashing."""
+    text = _(
+        "Many people are changing or entering passwords at the moment, so nothing was done. "
+        "Please try again in a minute."
+    )
+    response = _problem(request, 503, _("The server is busy"), text)
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def shorten(record: logging.LogRecord) -> bool:
+    """Take the traceback out of a log line about a bad request, or a database that is down.
+
+    Strangers could fill the log with tracebacks. A filter for loggers and handlers.
+    """
+    if getattr(record, "status_code", None) == 401:  # a page that is open longer than its session
+        return False
     exc = record.exc_info[1] if record.exc_info else None
+    if exc is not None and getattr(record, "status_code", 500) < 500:
+        record.exc_info = record.exc_text = None
     if _is_database_away(exc):
         record.msg, record.args = "%s: %s", (record.getMessage(), " ".join(str(exc).split()))
         record.exc_info = record.exc_text = None

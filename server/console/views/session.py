@@ -1,15 +1,24 @@
-"""Logging in and out, and choosing the language."""
+"""Log in, log out, and choose the language."""
 
 from __future__ import annotations
 
+import logging
+
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView, LogoutView
+from django.http import HttpResponse
 from django.utils.decorators import method_decorator
 from django.views.i18n import set_language as django_set_language
 
+from server import metrics
+from server.console.audit import record
+from server.console.events import PageAction
 from server.console.forms import LoginForm
 from server.console.middleware import reachable_with_temporary_password
-from server.console.views.common import hide_passwords
+from server.console.views.common import client_address, hide_passwords
+
+log = logging.getLogger(__name__)
 
 
 @method_decorator([login_not_required, hide_passwords], name="dispatch")
@@ -19,6 +28,14 @@ class Login(LoginView):
     template_name = "console/login.html"
     authentication_form = LoginForm
     redirect_authenticated_user = True
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        """Log the user in, and record it."""
+        user, address = form.get_user(), client_address(self.request)
+        record(PageAction.LOGIN_ACCEPTED, actor=user, subject=user, address=address)
+        metrics.console_logins.labels("accepted").inc()
+        log.info("console login accepted: user %d from %s", user.pk, address)
+        return super().form_valid(form)
 
 
 logout = reachable_with_temporary_password(LogoutView.as_view())

@@ -24,6 +24,8 @@ from server.console import temporary_passwords as temporary
 from server.console.events import PageAction
 from server.console.forms import ForcePasswordForm, UserFilterForm, UserForm
 from server.console.models import AuditEvent, Device, PasswordChange, User
+from server.console.resubmission import repeatable
+from server.console.validators import reuse_rule_text
 from server.console.views import reports
 from server.console.views.common import (
     administrators_only,
@@ -162,8 +164,8 @@ def _force(request: HttpRequest, form: ForcePasswordForm) -> PasswordChange | No
         )
     except passwords.ConcurrentChange:
         form.add_error(None, _("This password was changed elsewhere meanwhile. Nothing was done."))
-    except (passwords.ReusedPassword, passwords.UnusablePassword):
-        form.add_error("new_password1", _("This password cannot be used. Choose another one."))
+    except passwords.ReusedPassword:
+        form.add_error("new_password1", reuse_rule_text())
     return None
 
 
@@ -190,7 +192,7 @@ def user_new(request: HttpRequest) -> HttpResponseBase:
         passwords.set_initial(user, password, must_change=True)
         if save_new(user, by=by, address=client_address(request)):
             context = {"person": user, "temporary_password": password}
-            return render(request, "console/user_created.html", context)
+            return repeatable(render(request, "console/user_created.html", context))
         form.add_error("username", _("This user name is taken."))
     return render(request, "console/user_new.html", {"form": form})
 

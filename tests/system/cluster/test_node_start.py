@@ -144,7 +144,7 @@ def test_health(cluster: Cluster) -> None:
 
 def test_another_secret_key(cluster: Cluster, tmp_path: Path) -> None:
     """A console whose sessions the others would not take says so; one of the same key does not."""
-    warning = "has another secret key"
+    warning = "had another secret key"
     installation = Installation(tmp_path / "data", database=cluster.installation.database)
     installation.directory.mkdir()
     with installation.serving(ROLE="console") as odd:

@@ -31,7 +31,7 @@ from agent.core.state import State
 from server import clock
 from server.console import passwords
 from server.console.audit import Action
-from server.console.models import AuditEvent, PasswordChange, PendingChange, User
+from server.console.models import AuditEvent, PasswordChange, PushDelivery, User
 from tests.support.core_driver import Killed, Kind
 from tests.support.model_pc import Pc
 from tests.support.model_site import AWAKE, WORDS, WRONG, Person, Site
@@ -352,8 +352,8 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_pending_past_its_end(self) -> None:
-        for row in PendingChange.objects.select_related("change"):
-            is_pending = row.outcome == PendingChange.Outcome.PENDING
+        for row in PushDelivery.objects.select_related("change"):
+            is_pending = row.outcome == PushDelivery.Outcome.PENDING
             assert bool(row.sealed) == is_pending
             assert not is_pending or row.change.old_valid_until > clock.now()
 
@@ -362,8 +362,8 @@ class Model(RuleBasedStateMachine):
         for person in self.site.people:
             events = AuditEvent.objects.filter(subject=person.pk)
             changes = PasswordChange.objects.filter(user=person.pk)
-            applied = PendingChange.objects.filter(
-                change__user=person.pk, outcome=PendingChange.Outcome.APPLIED
+            applied = PushDelivery.objects.filter(
+                change__user=person.pk, outcome=PushDelivery.Outcome.APPLIED
             )
             counted = {
                 Action.PASSWORD_CHANGED: person.changes,
@@ -399,7 +399,7 @@ class Model(RuleBasedStateMachine):
             assert pc.is_waiting(), (pc.state, pc.view)
             device = pc.device
             assert device is not None
-            pending = device.deliveries.filter(outcome=PendingChange.Outcome.PENDING)
+            pending = device.deliveries.filter(outcome=PushDelivery.Outcome.PENDING)
             assert not pending.exists(), "a push has not arrived"
 
 

@@ -26,7 +26,7 @@ from server.commands.serve import Console, listen
 from server.config import Config
 from server.console import passwords
 from server.console.hashers import parse_verifier
-from server.console.models import AuditEvent, Device, PendingChange, User
+from server.console.models import AuditEvent, Device, PushDelivery, User
 from server.gateway import records
 from server.gateway.server import Gateway
 from tests.support.gateway_client import Client
@@ -88,7 +88,7 @@ def test_a_stolen_push_opens_for_nobody(user: User, make_device: Callable[..., D
     """No row has the password, nor a key that opens the box."""
     device = make_device(user)
     passwords.change_own(user, new_password=P2, push_to=[device], address=None)
-    (row,) = PendingChange.objects.filter(device=device)
+    (row,) = PushDelivery.objects.filter(device=device)
     rows = everything_stored()
     assert P2 not in str(rows)
     box = b64decode(row.sealed)
@@ -123,13 +123,13 @@ async def test_the_device_of_another_user(gateway: Gateway, make_user: Callable[
         )
         pushed = await pc.expect(messages.PasswordChanged)
         assert await in_thread(
-            lambda: list(PendingChange.objects.filter(change=pushed.change_id))
-        ) == [await in_thread(lambda: PendingChange.objects.get(device=device))]
+            lambda: list(PushDelivery.objects.filter(change=pushed.change_id))
+        ) == [await in_thread(lambda: PushDelivery.objects.get(device=device))]
         # The attacker was sent nothing of it, and cannot report about it either.
         await claimed.send(messages.UpdateFailed(change_id=pushed.change_id, reason="refused"))
         await claimed.log_in(attacker.username, P1)
-        outcome = await in_thread(lambda: PendingChange.objects.get(device=device).outcome)
-        assert outcome == PendingChange.Outcome.PENDING
+        outcome = await in_thread(lambda: PushDelivery.objects.get(device=device).outcome)
+        assert outcome == PushDelivery.Outcome.PENDING
 
 
 async def test_devices_without_number(gateway: Gateway, user: User) -> None:

@@ -13,7 +13,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from protocol import messages
-from server.cluster import heartbeat as nodes
+from server.cluster import heartbeat
 from server.console.models import DEAD_AFTER, Device, Gateway, User
 from server.gateway.server import Gateway as Running
 from tests.support.gateway_client import Client
@@ -39,7 +39,7 @@ async def test_presence_counts_on_live_gateways_only(gateway: Running, user: Use
         await in_thread(lambda: age("gateway"))
         assert not (await in_thread(lambda: row(client))).is_waiting
         assert not await in_thread(lambda: Device.objects.waiting().filter(user=user).exists())
-        await gateway._membership.beat()
+        await gateway._heartbeat.beat()
         assert (await in_thread(lambda: row(client))).is_waiting
 
 
@@ -53,10 +53,10 @@ async def test_dead_gateway_is_removed_by_another(
     )
     device = await in_thread(lambda: make_device(user, gateway="dead"))
     await in_thread(lambda: age(dead.name))
-    await gateway._membership.beat()
+    await gateway._heartbeat.beat()
     assert await in_thread(lambda: Gateway.objects.filter(name="dead").exists())
-    gateway._membership._steady_since -= DEAD_AFTER.total_seconds()
-    await gateway._membership.beat()
+    gateway._heartbeat._steady_since -= DEAD_AFTER.total_seconds()
+    await gateway._heartbeat.beat()
     assert not await in_thread(lambda: Gateway.objects.filter(name="dead").exists())
     await in_thread(device.refresh_from_db)
     assert (device.waiting_since, device.gateway) == (None, "")
@@ -70,11 +70,11 @@ async def test_gateway_that_was_taken_for_dead(gateway: Running, user: User) -> 
 
         def declare_dead() -> None:
             age("gateway")
-            nodes._remove_dead()
+            heartbeat._remove_dead()
 
         await in_thread(declare_dead)
         assert (await in_thread(lambda: row(client))).waiting_since is None
-        await gateway._membership.beat()
+        await gateway._heartbeat.beat()
 
         async def waits() -> bool:
             return (await in_thread(lambda: row(client))).is_waiting
@@ -111,8 +111,8 @@ async def test_restart_under_the_same_name(user: User, make_device: Callable[...
 async def test_two_of_one_name(gateway: Running, caplog: pytest.LogCaptureFixture) -> None:
     """That is a mistake of the operator's, which the log names."""
     async with Running(name="gateway", sweep_interval_s=3600):
-        await gateway._membership.beat()
-    assert "another gateway is called gateway as well" in caplog.text
+        await gateway._heartbeat.beat()
+    assert "another gateway has the name gateway as well" in caplog.text
 
 
 async def test_ready(gateway: Running) -> None:
@@ -125,14 +125,14 @@ async def test_ready(gateway: Running) -> None:
             return connection.getresponse().status
 
     assert await asyncio.to_thread(ask) == 200
-    gateway._membership._beaten_at -= nodes.READY_SECONDS
+    gateway._heartbeat._beaten_at -= heartbeat.READY_SECONDS
     assert await asyncio.to_thread(ask) == 503
-    await gateway._membership.beat()
+    await gateway._heartbeat.beat()
     assert await asyncio.to_thread(ask) == 200
 
 
 def test_default_name() -> None:
     """Differs by host and port; without a port, from start to start. Fits into its column."""
-    assert nodes.default_name(8081).endswith(":8081")
-    assert nodes.default_name(0) != nodes.default_name(0)
-    assert len(nodes.default_name(65_535)) <= 64
+    assert heartbeat.default_name(8081).endswith(":8081")
+    assert heartbeat.default_name(0) != heartbeat.default_name(0)
+    assert len(heartbeat.default_name(65_535)) <= 64

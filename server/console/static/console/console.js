@@ -1,7 +1,8 @@
-// What pages can do with a script and do without one: live updates, showing passwords, copying.
+// Improve pages that work without a script as well: live updates, showing passwords, copying.
 "use strict";
 
 const LIVE_EVERY_MS = 3000;
+const SOON_MS = 1000; // while something is on its way to a PC
 
 // Passwords: a button beside each field shows and hides what was typed.
 for (const button of document.querySelectorAll("[data-reveal]")) {
@@ -13,7 +14,7 @@ for (const button of document.querySelectorAll("[data-reveal]")) {
     button.setAttribute("aria-pressed", String(visible));
   };
   button.addEventListener("click", () => show(field.type === "password"));
-  // Browsers remember what stands in a text field when a form is sent.
+  // Browsers remember the content of a text field when a form is sent.
   field.form.addEventListener("submit", () => show(false));
 }
 
@@ -28,7 +29,7 @@ for (const button of document.querySelectorAll("[data-copy]")) {
 
 document.querySelector("[data-focus]")?.focus();
 
-// The switch follows the PCs below it; what the user has set is kept where it still makes sense.
+// The switch follows the PCs below it and keeps the user's choice as long as it can apply.
 class Push {
   constructor(box) {
     this.toggle = box.querySelector("#id_push");
@@ -57,16 +58,35 @@ const push = document.querySelector("[data-push]") && new Push(document.querySel
 // Tokens against forged forms are masked anew in each answer.
 const comparable = (html) => html.replace(/name="csrfmiddlewaretoken" value="[^"]*"/g, "");
 
-// Live parts: fetched again every few seconds while somebody can see them.
+// A form is sent once, and polling ends with it: its answer is the next page, perhaps with a new
+// session, and a late answer to a poll must not replace that page.
+let leaving = new AbortController();
+
+document.addEventListener("submit", (event) => {
+  if (leaving.signal.aborted) event.preventDefault();
+  else if (!event.defaultPrevented) leaving.abort();
+});
+
+// The browser shows a page from its memory again (the back button).
+window.addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  leaving = new AbortController();
+  tick();
+});
+
+// Live parts: fetched again every few seconds while the page is visible.
 async function refresh(part) {
-  const response = await fetch(part.dataset.live, { redirect: "manual", cache: "no-store" });
-  if (response.type === "opaqueredirect") {
+  const { signal } = leaving;
+  const response = await fetch(part.dataset.live, { redirect: "manual", cache: "no-store", signal });
+  if (signal.aborted) return;
+  if (response.status === 401 || response.type === "opaqueredirect") {
     location.reload(); // the session has ended: the login page says so
     return;
   }
   if (!response.ok) return;
   const fresh = document.createElement("template");
   fresh.innerHTML = (await response.json()).html;
+  if (signal.aborted) return;
   if (comparable(fresh.innerHTML) === comparable(part.innerHTML)) return;
   const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
   const mine = push && push.part === part;
@@ -79,14 +99,21 @@ async function refresh(part) {
 const parts = [...document.querySelectorAll("[data-live]")];
 let timer = 0;
 
+function tickLater() {
+  clearTimeout(timer);
+  if (leaving.signal.aborted) return;
+  const soon = parts.some((part) => part.querySelector("[data-soon]"));
+  timer = setTimeout(tick, soon ? SOON_MS : LIVE_EVERY_MS);
+}
+
 async function tick() {
   clearTimeout(timer);
-  if (document.hidden) return;
+  if (document.hidden || leaving.signal.aborted) return;
   await Promise.allSettled(parts.filter((part) => !part.querySelector("[data-settled]")).map(refresh));
-  timer = setTimeout(tick, LIVE_EVERY_MS);
+  tickLater();
 }
 
 if (parts.length) {
   document.addEventListener("visibilitychange", tick);
-  timer = setTimeout(tick, LIVE_EVERY_MS);
+  tickLater();
 }

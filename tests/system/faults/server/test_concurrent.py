@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
+
+import pytest
 
 from protocol import messages
 from tests.support.browser import Browser
-from tests.support.gateway_client import Client
+from tests.support.gateway_client import Client, new_key
 from tests.support.installation import (
     ADMIN,
     ADMIN_PASSWORD,
@@ -19,6 +24,7 @@ from tests.support.installation import (
     Server,
     verifier,
 )
+from tests.support.postgres import Postgres
 
 NEW = ["Alpha-1-Alpha", "Bravo-2-Bravo", "Charlie-3-Ch", "Delta-4-Delta"]
 
@@ -142,3 +148,98 @@ async def test_disabled_in_the_middle(any_installation: Installation) -> None:
             if done:
                 pushed = await pc.expect(messages.PasswordChanged)
                 assert pc.open(pushed.sealed)["password"] == P2
+
+
+LOG_IN_ALL = """
+from server.console.models import User
+from server.console.sessions import SessionStore
+for user in User.objects.filter(role="general"):
+    session = SessionStore()
+    session["_auth_user_id"] = str(user.pk)
+    session["_auth_user_backend"] = "django.contrib.auth.backends.ModelBackend"
+    session["_auth_user_hash"] = user.get_session_auth_hash()
+    session.create()
+    print(session.session_key)
+"""
+
+
+@pytest.mark.timeout(300)
+def test_sixty_people_change_at_once(installation_on_postgres: Installation) -> None:
+    """All succeed, though the pool has 16 connections and the hashes take turns on the cores."""
+    installation, people = installation_on_postgres, 60
+    for number in range(people):
+        installation.add_user(f"person{number}")
+    installation.query("UPDATE console_user SET must_change_password = TRUE WHERE role = 'general'")
+    keys = installation.django("shell", "--verbosity=0", "--command", LOG_IN_ALL).split()
+    assert len(keys) == people
+
+    def change_it(key: str) -> str:
+        with Browser(server.console) as browser:
+            browser.set_cookie("sessionid", key)
+            browser.open("/password/")
+            ready.wait()
+            answer = browser.submit(follow=False, new_password1=P2, new_password2=P2)
+            return str(answer.headers.get("Location", answer.status_code))
+
+    ready = Barrier(people)
+    with installation.serving() as server, ThreadPoolExecutor(people) as pool:
+        answers = list(pool.map(change_it, keys))
+    assert [each[:18] for each in answers] == ["/password/changed/"] * people
+
+
+@pytest.mark.timeout(300)
+async def test_logins_do_not_deadlock_with_the_console(
+    installation_on_postgres: Installation, postgres: Postgres
+) -> None:
+    """PCs that log in together, while people change passwords, disconnect PCs and allow them."""
+    installation, people = installation_on_postgres, 12
+    users = [installation.add_user(f"person{number}") for number in range(people)]
+    with installation.serving() as server:
+        keys = [new_key() for _ in users]
+        stop = asyncio.Event()
+
+        async def log_in_again(number: int) -> int:
+            done = 0
+            while not stop.is_set():
+                async with Client(server.gateway, key=keys[number]) as pc:
+                    await pc.try_log_in(f"person{number}", P1)
+                    done += 1
+            return done
+
+        def disconnect_and_allow(end: float) -> int:
+            done = 0
+            with Browser(server.console) as admin:
+                assert admin.log_in(ADMIN, ADMIN_PASSWORD)
+                while time.monotonic() < end:
+                    pk = users[done // 2 % people]
+                    admin.open(f"/users/{pk}/")
+                    assert (
+                        admin.submit(follow=False, which='form[action*="/pcs/"]').status_code == 302
+                    )
+                    done += 1
+            return done
+
+        def change_often(number: int, end: float) -> int:
+            done, passwords = 0, [P1, *(f"Changed-{n}-Change" for n in range(1_000))]
+            with Browser(server.console) as browser:
+                assert browser.log_in(f"person{number}", P1)
+                while time.monotonic() < end:
+                    answer = browser.change_password(passwords[done], passwords[done + 1])
+                    assert "/password/changed/" in answer.url, answer.text
+                    done += 1
+            return done
+
+        for number, key in enumerate(keys):  # so that every PC has a row
+            async with Client(server.gateway, key=key) as pc:
+                await pc.log_in(f"person{number}", P1)
+        logins = [asyncio.create_task(log_in_again(number)) for number in range(people)]
+        end = time.monotonic() + 12
+        work = [asyncio.to_thread(disconnect_and_allow, end) for _ in range(2)]
+        work += [asyncio.to_thread(change_often, number, end) for number in range(3)]
+        actions = await asyncio.gather(*work)
+        stop.set()
+        count_of_logins = sum(await asyncio.gather(*logins))
+    assert min(actions) > 3
+    assert count_of_logins > 100
+    assert "deadlock" not in postgres.log()
+    assert "deadlock" not in server.logged()

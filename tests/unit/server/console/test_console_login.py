@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 
 import pytest
 from axes.models import AccessAttempt
+from django.contrib.sessions.models import Session
 from django.db import connection
 from django.db.models import F
 from django.http import HttpResponse
+from django.test import Client
 from django.urls import get_resolver
 from django.urls.resolvers import URLPattern, URLResolver
 
-from server.console import lockout, passwords
+from server.console import lockout, passwords, sessions
 from server.console.models import AuditEvent, User
 from tests.support.server_fixtures import P1, P2
 from tests.unit.server.console.conftest import Browse, new_client
@@ -83,6 +85,55 @@ def test_guessing_ends(user: User) -> None:
     assert AuditEvent.objects.filter(subject=user, action="login.locked").count() == 1
     AccessAttempt.objects.update(attempt_time=F("attempt_time") - lockout.WINDOW)
     assert log_in(user.username, P1).status_code == 302
+
+
+SPELLINGS = ("{wide}", "{upper}", "\u00ad{name}", "{name}\u200b", " {name}\r\n", "\ufeff{name}")
+
+
+def test_the_lockout_counts_users_and_not_spellings(user: User) -> None:
+    """Full-width, upper case, invisible characters and a paste's line end are one user."""
+    name = user.username
+    wide = "".join(chr(ord(character) + 0xFEE0) for character in name)
+    answers = [
+        log_in(
+            spelling.format(name=name, wide=wide, upper=name.upper()),
+            "Wrong-Pass1",
+            address=f"2001:db8:0:1::{number:x}",
+        ).status_code
+        for number, spelling in enumerate(SPELLINGS)
+    ]
+    assert answers == [200, 200, 200, 200, 429, 429]
+    assert log_in(name, P1, address="2001:db8:0:1::ffff").status_code == 429
+    assert log_in(name, P1, address="2001:db8:0:2::1").status_code == 302
+
+
+@pytest.mark.parametrize("spelling", ["{wide}", "{name}\u200b", "\u00ad{name}", " {name}\r\n"])
+def test_typed_names_find_their_user(user: User, spelling: str) -> None:
+    """What people type and paste logs them in."""
+    wide = "".join(chr(ord(character) + 0xFEE0) for character in user.username)
+    typed = spelling.format(name=user.username, wide=wide)
+    assert log_in(typed, P1 + "\r\n").status_code == 302
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a" * 2_000, "\ufdfa" * 2_000, "田中", "\u0e33" * 70_000])
+def test_impossible_names_cost_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They get the answer of a wrong password, and nothing is hashed, counted or looked up."""
+    monkeypatch.delattr(hashlib, "pbkdf2_hmac")
+    page = log_in(name, "Wrong-Pass1").content.decode()
+    assert "The user name or the password is wrong." in page
+    assert not AccessAttempt.objects.exists()
+
+
+def test_logins_are_recorded(user: User, caplog: pytest.LogCaptureFixture) -> None:
+    """The audit trail and the log say who logged in or tried to, and from where."""
+    caplog.set_level("INFO")
+    log_in(user.username, "Wrong-Pass1", address="192.0.2.9")
+    log_in(user.username, P1, address="192.0.2.9")
+    events = AuditEvent.objects.filter(subject=user).order_by("id").values_list("action", "address")
+    assert list(events) == [("login.refused", "192.0.2.9"), ("login.accepted", "192.0.2.9")]
+    for outcome in ("refused: wrong password for", "accepted:"):
+        assert f"console login {outcome} user {user.pk} from 192.0.2.9" in caplog.text
+    assert user.username not in caplog.text
 
 
 def test_unknown_users_are_locked_out_too() -> None:
@@ -165,8 +216,8 @@ def _patterns() -> list[str]:
         for part, value in (
             ("<int:pk>", "1"),
             ("<int:device_pk>", "1"),
-            ("<str:deed>", "disable"),
-            ("<str:change_id>", "0" * 32),
+            ("<slug:deed>", "disable"),
+            ("<slug:change_id>", "0" * 32),
         ):
             text = text.replace(part, value)
         return f"/{text}"
@@ -191,6 +242,8 @@ def test_everything_else_needs_a_login(path: str) -> None:
     if path in OPEN:
         assert answer.status_code in {200, 302, 405}
         assert "login" not in answer.headers.get("Location", "")
+    elif "live/" in path:
+        assert answer.status_code == 401
     else:
         assert answer.status_code == 302
         assert "/login/" in answer.headers["Location"]
@@ -221,11 +274,34 @@ def test_a_temporary_password_opens_only_its_change(
         assert answer.headers["Location"] == "/password/"
 
 
-def test_a_session_ends_by_itself(browse: Browse, user: User) -> None:
-    """Twelve hours at most, and the cookie is out of reach for scripts and other sites."""
-    client = browse()
+def test_a_session_ends_without_use(
+    browse: Browse, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hours after the last page, polls not counted; scripts and other sites get no cookie."""
+    client, started = browse(), time.time()
     client.post("/login/", {"username": user.username, "password": P1})
     cookie = client.cookies["sessionid"]
     assert cookie["httponly"]
     assert cookie["samesite"] == "Lax"
-    assert timedelta(seconds=int(cookie["max-age"])) <= timedelta(hours=12)
+    assert int(cookie["max-age"]) == sessions.IDLE_S
+    monkeypatch.setattr(sessions, "time", lambda: started + 3600)
+    assert client.get("/live/pcs/").status_code == 200
+    assert _session_ends(client) < started + sessions.IDLE_S + 60
+    assert client.get("/").status_code == 200
+    assert _session_ends(client) > started + sessions.IDLE_S - 60
+
+
+def test_a_session_ends_at_the_latest(
+    browse: Browse, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twelve hours after the login, however much it is used."""
+    client, started = browse(user), time.time()
+    monkeypatch.setattr(sessions, "time", lambda: started + 11 * 3600)
+    client.get("/")
+    assert client.cookies["sessionid"]["max-age"] in {3599, 3600}
+    assert _session_ends(client) < started + 3600 + 60
+
+
+def _session_ends(client: Client) -> float:
+    key = sessions.digest(client.cookies["sessionid"].value)
+    return Session.objects.get(session_key=key).expire_date.timestamp()

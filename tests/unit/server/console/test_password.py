@@ -9,8 +9,8 @@ import pytest
 
 from server import clock
 from server.console import passwords
-from server.console.models import Device, PasswordChange, PendingChange, User
-from server.console.validators import rules
+from server.console.models import Device, PasswordChange, PushDelivery, User
+from server.console.validators import rule_texts
 from tests.support.server_fixtures import P1, P2, P3
 from tests.unit.server.console.conftest import Browse, page
 
@@ -109,7 +109,7 @@ def test_push_to_the_waiting_client(browse: Browse, user: User, make_device: Mak
     client = browse(user)
     assert 'name="push" checked' in page(client.get("/password/"))
     answer = client.post("/password/", form(push="on", device=device.pk, shown=device.pk))
-    assert PendingChange.objects.get(device=device).outcome == "pending"
+    assert PushDelivery.objects.get(device=device).outcome == "pending"
     assert "On its way" in page(client.get(answer.headers["Location"]))
 
 
@@ -118,7 +118,7 @@ def test_push_off(browse: Browse, user: User, make_device: MakeDevice) -> None:
     device = make_device(user)
     client = browse(user)
     answer = client.post("/password/", form(device=device.pk, shown=device.pk))
-    assert not PendingChange.objects.filter(device=device).exists()
+    assert not PushDelivery.objects.filter(device=device).exists()
     text = page(client.get(answer.headers["Location"]))
     assert "Not applied" in text
     assert "data-settled" not in text
@@ -130,7 +130,7 @@ def test_push_to_chosen_pcs(browse: Browse, user: User, make_device: MakeDevice)
     wanted, unwanted = make_device(user, name="PC-A"), make_device(user, name="PC-B")
     both = [wanted.pk, unwanted.pk]
     browse(user).post("/password/", form(push="on", device=wanted.pk, shown=both))
-    assert PendingChange.objects.get(change__user=user).device == wanted
+    assert PushDelivery.objects.get(change__user=user).device == wanted
 
 
 def test_push_on_without_a_pc(browse: Browse, user: User, make_device: MakeDevice) -> None:
@@ -162,7 +162,7 @@ def test_one_of_two_clients_has_gone(browse: Browse, user: User, make_device: Ma
     assert "Stopped waiting before the change, so not applied there: PC-G" in page(
         client.get(answer.headers["Location"])
     )
-    assert PendingChange.objects.get(change__user=user).device == here
+    assert PushDelivery.objects.get(change__user=user).device == here
 
 
 def test_a_client_has_come(browse: Browse, user: User, make_device: MakeDevice) -> None:
@@ -181,7 +181,7 @@ def test_other_peoples_pcs_take_no_push(
     user, other = make_user(), make_user()
     device = make_device(other)
     page(browse(user).post("/password/", form(push="on", device=device.pk, shown=device.pk)))
-    assert not PendingChange.objects.filter(device=device).exists()
+    assert not PushDelivery.objects.filter(device=device).exists()
     assert reload(user).check_password(P1)
 
 
@@ -194,7 +194,7 @@ def test_administrators_have_no_switch(
     assert 'name="push"' not in page(client.get("/password/"))
     client.post("/password/", form(push="on", device=device.pk, shown=device.pk))
     assert reload(administrator).check_password(P2)
-    assert not PendingChange.objects.filter(device=device).exists()
+    assert not PushDelivery.objects.filter(device=device).exists()
 
 
 def test_two_browsers_at_once(browse: Browse, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +226,7 @@ def test_outcomes(
     """Each end of a push has its words, on the page and on the live part."""
     device = make_device(user)
     change = passwords.change_own(user, new_password=P2, push_to=[device], address=None)
-    PendingChange.objects.update(outcome=outcome, failure="vault")
+    PushDelivery.objects.update(outcome=outcome, failure="vault")
     client = browse(user)
     text = page(client.get(f"/password/changed/{change.pk}/"))
     assert said in text
@@ -287,5 +287,5 @@ def test_the_page_of_rules_is_the_rules(browse: Browse) -> None:
     """It shows each rule that is in force, in both languages, to anybody."""
     for language in ("en", "ja"):
         text = page(browse(language=language).get("/password/rules/"))
-        assert text.count("<li>") == len(list(rules())) == 6
+        assert text.count("<li>") == len(rule_texts()) == 6
     assert "8 文字以上 64 文字以内" in text

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from server import clock
 from server.console import audit
 from server.console.events import PageAction
-from server.console.models import Account, AuditEvent, Device, PasswordChange, PendingChange, User
+from server.console.models import Account, AuditEvent, Device, PasswordChange, PushDelivery, User
 from tests.support.server_fixtures import P1, P2, live_gateway
 from tests.unit.server.console.conftest import Browse, page
 
@@ -41,7 +41,7 @@ def test_force_with_temporary_password(
     answer = client.post(f"/users/{user.pk}/", forced(must_change="on"))
     assert reload(user).check_password(P2)
     assert reload(user).must_change_password
-    assert not PendingChange.objects.filter(device=device).exists()
+    assert not PushDelivery.objects.filter(device=device).exists()
     text = page(client.get(answer.headers["Location"]))
     assert "What to tell" in text
     assert "temporary password" in text

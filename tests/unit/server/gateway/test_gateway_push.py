@@ -17,7 +17,7 @@ from server.console.models import (
     AuditEvent,
     Device,
     PasswordChange,
-    PendingChange,
+    PushDelivery,
     RetiredPassword,
     User,
 )
@@ -37,7 +37,7 @@ def change(user: User, new_password: str, *clients: Client) -> PasswordChange:
 
 def deliveries(user: User) -> list[tuple[str, str, str]]:
     """Outcome, sealed box and failure of each push, the latest last."""
-    rows = PendingChange.objects.filter(change__user=user).order_by("change__changed_at", "pk")
+    rows = PushDelivery.objects.filter(change__user=user).order_by("change__changed_at", "pk")
     return [(row.outcome, row.sealed, row.failure) for row in rows]
 
 

@@ -1,0 +1,73 @@
+"""Run password hashing on one bounded executor.
+
+A hash takes 0.3 s of a core (PBKDF2, 600,000 rounds) and does not hold the interpreter lock. The
+executor has one thread for each core: more threads would finish nothing earlier and would take the
+processor from the gateway's event loop.
+
+Callers wait on their own thread, in the order of their calls, and without a connection to the
+database: the connection goes back to the pool before the wait, because the pool is small and a
+queue of 60 hashes takes ten seconds. When the queue is full, the caller gets `Busy` at once.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import BoundedSemaphore
+from typing import TypeVar
+
+from django.db import connection
+
+QUEUE_PER_CORE = 64
+"""Hashes that may wait for each core: 20 s of work, which is as long as people wait for a page."""
+DEADLINE_S = 120.0
+"""Longer than a full queue takes, even when the machine is busy with something else."""
+
+_T = TypeVar("_T")
+
+
+class Busy(Exception):
+    """Too many passwords wait to be hashed. Nothing was done; the user may try again."""
+
+
+def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+    """Return the cores that this process may use: its CPU affinity and its container's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        share, period = quota.read_text().split()
+        return max(1, min(cores or 1, math.ceil(int(share) / int(period))))
+    except (OSError, ValueError):  # no such file, or `max` instead of a number
+        return cores or 1
+
+
+_cores = available_cores()
+_executor = ThreadPoolExecutor(_cores, "hashing")
+_room = BoundedSemaphore(_cores * (1 + QUEUE_PER_CORE))
+
+
+def run(work: Callable[[], _T], *, patience_s: float = 0.0) -> _T:
+    """Return what `work` returns, called on the executor. Raise what it raises, or Busy.
+
+    `patience_s` is how long to wait for a place in the queue.
+    """
+    give_back_connection()
+    if not _room.acquire(timeout=patience_s):
+        raise Busy
+    try:
+        future = _executor.submit(work)
+        try:
+            return future.result(DEADLINE_S)
+        except TimeoutError:
+            future.cancel()
+            raise Busy from None
+    finally:
+        _room.release()
+
+
+def give_back_connection() -> None:
+    """Return this thread's connection to the pool, unless a transaction needs it."""
+    if not connection.in_atomic_block:
+        connection.close()

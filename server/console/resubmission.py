@@ -1,0 +1,153 @@
+"""Answer a form that is sent twice with the answer to the first sending.
+
+How it works: the token against forged forms differs on every page that Django renders. That token,
+the path and what was typed name one submission. The first request of a submission inserts a row,
+runs the view, and stores the answer in the row. A second request (a second click, a reload, a
+dropped connection) finds the row, waits until it has an answer, and sends the same answer.
+
+Only answers that mean "done" are kept: redirects, and pages that a view has marked `repeatable`.
+After any other answer the row is deleted, so the user may correct the form and send it again.
+
+An answer may hold a temporary password, or the session that a password change has begun. So it is
+sealed with a key that is made of the submission. The database does not have that key: a copy of it
+opens nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from time import monotonic, sleep
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+from nacl.secret import SecretBox
+
+from server.console.hashing import Busy, give_back_connection
+from server.console.models import FormResult
+from server.console.sessions import SessionStore
+
+KEPT = timedelta(minutes=15)
+"""How long a second sending gets the first answer."""
+LEASE_S = 60.0
+"""After so long without an answer, the process that worked on the form has died."""
+POLL_S = 0.1
+
+
+def repeatable(response: HttpResponse) -> HttpResponse:
+    """Mark a page that says that something was done."""
+    response.repeatable = True  # type: ignore[attr-defined]  # a mark
+    return response
+
+
+class ResubmissionMiddleware:
+    """Stands between authentication and the middleware that asks for a login.
+
+    The second sending may carry a session that the first one has ended.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        key: bytes | None = getattr(request, "submission", None)
+        if key is not None:
+            _keep(key, request, response)
+        return response
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., object], _args: object, _kwargs: object
+    ) -> HttpResponse | None:
+        """Answer a second sending; let a first one pass. Raise Busy."""
+        if request.method != "POST" or "csrfmiddlewaretoken" not in request.POST:
+            return None
+        if not getattr(view, "login_required", True):
+            return None
+        key = _key(request)
+        if not request.user.is_authenticated:  # strangers must not make rows
+            return _answer_of(key, request) if _rows(key).exists() else None
+        while not _begin(key):
+            if (answer := _answer_of(key, request)) is not None:
+                return answer
+        request.submission = key  # type: ignore[attr-defined]  # for `__call__`
+        return None
+
+
+def _key(request: HttpRequest) -> bytes:
+    """Return the key that names and seals a submission: nothing else has its 256 bits."""
+    fields = sorted(request.POST.lists())
+    files = []
+    for name, several in sorted(request.FILES.lists()):
+        for file in several:
+            files.append((name, hashlib.sha256(file.read()).hexdigest()))
+            file.seek(0)
+    content = repr((request.path, fields, files))
+    return salted_hmac("coconowork.submission", content, algorithm="sha256").digest()
+
+
+def _rows(key: bytes) -> Any:
+    return FormResult.objects.filter(pk=hashlib.sha256(key).hexdigest())
+
+
+def _begin(key: bytes) -> bool:
+    """Return whether this is the first sending, now marked as being worked on."""
+    now = timezone.now()
+    try:
+        with transaction.atomic():
+            FormResult.objects.filter(at__lt=now - KEPT).delete()
+            _rows(key).filter(sealed=None, at__lt=now - timedelta(seconds=LEASE_S)).delete()
+            FormResult.objects.create(pk=hashlib.sha256(key).hexdigest())
+    except IntegrityError:
+        return False
+    return True
+
+
+def _keep(key: bytes, request: HttpRequest, response: HttpResponseBase) -> None:
+    """Store the answer if it means that something was done; else forget the submission."""
+    done = response.status_code == 302 or getattr(response, "repeatable", False)
+    if not (done and isinstance(response, HttpResponse)):
+        _rows(key).delete()
+        return
+    if request.session.modified and not request.session.is_empty():
+        request.session.save()  # a second sending may go on with it from now on
+    answer = {
+        "session": request.session.session_key,
+        "location": response.headers.get("Location"),
+        "body": response.content.decode(),
+    }
+    _rows(key).update(sealed=SecretBox(key).encrypt(json.dumps(answer).encode()))
+
+
+def _answer_of(key: bytes, request: HttpRequest) -> HttpResponse | None:
+    """Return the answer to the first sending, or None when it was forgotten. Raise Busy."""
+    end = monotonic() + LEASE_S
+    while monotonic() < end:
+        row = _rows(key).first()
+        if row is None:
+            return None
+        if row.sealed is not None:
+            answer = json.loads(SecretBox(key).decrypt(bytes(row.sealed)))
+            _resume(answer["session"], request)
+            if answer["location"] is not None:
+                return HttpResponseRedirect(answer["location"])
+            return HttpResponse(answer["body"])
+        if row.at < timezone.now() - timedelta(seconds=LEASE_S):
+            return None
+        give_back_connection()
+        sleep(POLL_S)
+    raise Busy
+
+
+def _resume(session_key: str | None, request: HttpRequest) -> None:
+    """Go on with the session after the first sending, unless it has ended since."""
+    if session_key and session_key != request.session.session_key:
+        session = SessionStore(session_key)
+        if session.exists(session_key):
+            session.modified = True
+            request.session = session

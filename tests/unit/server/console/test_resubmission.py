@@ -1,0 +1,160 @@
+"""Forms that are sent twice: by a second click, a reload, or after a dropped connection."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from server.console import passwords, resubmission
+from server.console.models import FormResult, PasswordChange, User
+from tests.support.server_fixtures import P1, P2
+from tests.unit.server.console.conftest import Browse, page
+
+CHANGE = {"current_password": P1, "new_password1": P2, "new_password2": P2}
+
+
+def opened(client: Client, path: str) -> dict[str, str]:
+    """Open a page; return the token of its forms."""
+    found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page(client.get(path)))
+    assert found
+    return {"csrfmiddlewaretoken": found[1]}
+
+
+def as_before(client: Client) -> Client:
+    """A browser that has not seen the answer: it still has the cookies of before."""
+    other = Client(enforce_csrf_checks=True, headers={"accept-language": "en"})
+    other.defaults.update(client.defaults)
+    other.cookies.load({name: morsel.value for name, morsel in client.cookies.items()})
+    return other
+
+
+def test_a_password_change_that_is_sent_again(browse: Browse, user: User) -> None:
+    """The second answer is the first one, and goes on with the session of the first."""
+    client = browse(user, csrf=True)
+    form = CHANGE | opened(client, "/password/")
+    unaware = as_before(client)
+    first = client.post("/password/", form)
+    second = unaware.post("/password/", form)
+    assert second.status_code == first.status_code == 302
+    assert second.headers["Location"] == first.headers["Location"]
+    assert PasswordChange.objects.filter(user=user).count() == 1
+    assert "The password was changed." in page(unaware.get(second.headers["Location"]))
+
+
+def test_two_clicks_at_once(browse: Browse, user: User) -> None:
+    """The second request waits for the first one's answer."""
+    client = browse(user, csrf=True)
+    form = CHANGE | opened(client, "/password/")
+
+    def send(browser: Client) -> str:
+        try:
+            return str(browser.post("/password/", form).headers.get("Location"))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        locations = set(pool.map(send, [as_before(client) for _ in range(4)]))
+    change = PasswordChange.objects.get(user=user)
+    assert locations == {f"/password/changed/{change.pk}/"}
+
+
+def test_a_new_user_that_is_sent_again(browse: Browse, administrator: User) -> None:
+    """The temporary password is shown again; the database does not have it in the open."""
+    client = browse(administrator, csrf=True)
+    form = {"username": f"twice-{secrets.token_hex(4)}", "role": "general"}
+    form |= opened(client, "/users/new/")
+    first = page(client.post("/users/new/", form))
+    found = re.search(r'<code id="temporary">([^<]+)</code>', first)
+    assert found
+    assert page(client.post("/users/new/", form)) == first
+    kept = b"".join(bytes(row.sealed or b"") for row in FormResult.objects.all())
+    assert kept
+    assert found[1].encode() not in kept
+    other = form | {"username": f"other-{secrets.token_hex(4)}"}  # the back button, another name
+    assert other["username"] in page(client.post("/users/new/", other))
+
+
+def test_an_import_that_is_sent_again(browse: Browse, administrator: User) -> None:
+    """The report and its passwords come again, and not "user name taken"."""
+    client = browse(administrator, csrf=True)
+    token = opened(client, "/users/import/")
+    data = f"username\ntwice-{secrets.token_hex(4)}\n".encode()
+    answers = [
+        page(client.post("/users/import/", token | {"file": SimpleUploadedFile("a.csv", data)}))
+        for _ in range(2)
+    ]
+    assert answers[0] == answers[1]
+    assert "data:text/csv" in answers[1]
+
+
+def test_a_refused_form_may_be_sent_again(browse: Browse, user: User) -> None:
+    """What was wrong is checked again, with the same token."""
+    client = browse(user, csrf=True)
+    form = CHANGE | opened(client, "/password/")
+    assert "not the same" in page(client.post("/password/", form | {"new_password2": P1}))
+    assert client.post("/password/", form).status_code == 302
+
+
+def test_a_failure_is_not_kept(browse: Browse, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an error of the server the form can be sent again."""
+    client = browse(user, csrf=True)
+    client.raise_request_exception = False
+    form = CHANGE | opened(client, "/password/")
+    with monkeypatch.context() as patch:
+        patch.setattr(passwords, "change_own", lambda *_a, **_n: 1 / 0)
+        assert client.post("/password/", form).status_code == 500
+    assert client.post("/password/", form).status_code == 302
+
+
+def test_a_dead_process_holds_up_no_form(
+    browse: Browse, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A submission whose process died is worked on again after its lease."""
+    client = browse(user, csrf=True)
+    form = CHANGE | opened(client, "/password/")
+    client.raise_request_exception = False
+    with monkeypatch.context() as patch:
+        patch.setattr(resubmission, "_keep", lambda *_: None)
+        patch.setattr(passwords, "change_own", lambda *_a, **_n: 1 / 0)
+        assert client.post("/password/", form).status_code == 500
+    lease = timedelta(seconds=resubmission.LEASE_S)
+    assert FormResult.objects.update(at=timezone.now() - lease) >= 1
+    assert client.post("/password/", form).status_code == 302
+
+
+def test_a_login_page_that_is_sent_again(browse: Browse, user: User) -> None:
+    """It leads to the start page, though the token is that of before the login."""
+    client = browse(csrf=True)
+    form = {"username": user.username, "password": P1} | opened(client, "/login/")
+    assert client.post("/login/", form).headers["Location"] == "/"
+    assert client.post("/login/", form).headers["Location"] == "/"
+
+
+def test_strangers_make_no_rows(browse: Browse) -> None:
+    """A form of a stranger leads to the login page and leaves nothing in the database."""
+    client = browse(csrf=True)
+    token = opened(client, "/login/")
+    before = FormResult.objects.count()
+    assert client.post("/password/", CHANGE | token).headers["Location"].startswith("/login/")
+    assert FormResult.objects.count() == before
+
+
+@pytest.mark.parametrize("path", ["/live/pcs/", "/live/push/", "/app/live/"])
+def test_polls_carry_no_cookie(browse: Browse, user: User, path: str) -> None:
+    """A poll under way while the password is changed takes no session away."""
+    client = browse(user)
+    old = as_before(client)
+    client.post("/password/", CHANGE)
+    answer = old.get(path)
+    assert answer.status_code == 401
+    assert not answer.cookies
+    assert not client.get(path).cookies
+    assert client.get("/").status_code == 200
