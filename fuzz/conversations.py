@@ -1,8 +1,8 @@
-"""Fuzz target: the client's machine in conversations that somebody in the middle takes apart.
+"""Fuzz target: the client's machine in conversations that a man in the middle changes.
 
-An honest server answers a real machine. What it says is mutated, dropped,
-doubled, put in another order, replayed from earlier, or made up. driver.py asks after each event
-that no secret can be logged, nothing is stored without proof and no working password is lost.
+An honest server answers a real machine. Messages are changed, dropped, doubled, put in another
+order, replayed or made up. After each event, `tests/support/core_driver.py` checks that no secret
+can be logged, nothing is stored without proof, and no password that works is lost.
 """
 
 from __future__ import annotations
@@ -26,17 +26,14 @@ from tests.support import core_promises as promises
 from tests.support.core_driver import HOME, P2, P3, WRONG, World
 
 TIMES = [
-    "0001-01-01T00:00:00Z",
-    "0001-01-01T00:00:00+23:59",
-    "1970-01-01T00:00:00Z",
-    "2026-11-23T03:00:00.000000001Z",
-    "2026-12-23T03:00:00+09:00",
-    "9999-12-31T23:59:59.999999Z",
-    "9999-12-31T23:59:59-23:59",
+    *("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "1970-01-01T00:00:00Z"),
+    *("2026-11-23T03:00:00.000000001Z", "2026-12-23T03:00:00+09:00"),
+    *("9999-12-31T23:59:59.999999Z", "9999-12-31T23:59:59-23:59"),
 ]
+WORDS = ["current", "old", "", "credentials", "expired", "shutting_down", "\u202e", 0]
 VALUES = st.one_of(
     st.none(),
-    st.sampled_from(["current", "old", "", "credentials", "expired", "shutting_down", "\u202e", 0]),
+    st.sampled_from(WORDS),
     st.sampled_from(TIMES),
     st.integers(-1, 100_000),
     st.text(max_size=20),
@@ -44,30 +41,45 @@ VALUES = st.one_of(
 )
 FIELDS = ["type", "scram", "password", "valid_until", "server_time", "reason", "retry_after_s",
           "sealed", "change_id", "console_url", "more"]  # fmt: skip
-STEPS = st.one_of(
-    st.tuples(st.just("pass"), st.integers(1, 4)),
-    st.tuples(st.sampled_from(["drop", "double", "swap", "cut", "change", "restart"])),
-    st.tuples(st.just("replay"), st.integers(0, 30)),
-    st.tuples(st.just("bytes"), st.integers(0, 400), st.integers(0, 4), st.binary(max_size=4)),
-    st.tuples(st.just("field"), st.sampled_from(FIELDS), VALUES),
-    st.tuples(
-        st.just("make up"),
-        st.sampled_from(
-            ["challenge", "welcome", "rejected", "password_changed", "password_status", "bye"]
-        ),
-        st.dictionaries(st.sampled_from(FIELDS[1:]), VALUES, max_size=4),
-    ),
-    st.tuples(st.just("wait"), st.sampled_from([1.0, 21.0, 400.0])),
-    st.tuples(st.just("sign in"), st.sampled_from([P2, P3, WRONG])),
-)
+NOW, LATER = "2026-11-23T03:00:00Z", "2026-12-23T03:00:00Z"
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "challenge": {"scram": "r=x,s=QUJDREVGR0hJSktMTU5P,i=600000"},
+    "welcome": {"scram": "v=QUJD", "password": "current", "server_time": NOW},
+    "rejected": {"reason": "throttled"},
+    "password_changed": {"change_id": "e" * 32, "sealed": "A" * 96, "valid_until": LATER},
+    "password_status": {"password": "old", "server_time": NOW, "valid_until": LATER},
+    "bye": {"reason": "superseded"},
+}
+_INTERFERENCE = st.sampled_from(["drop", "double", "swap", "cut", "change", "restart"])
+
+
+def _made_up() -> st.SearchStrategy[tuple[Any, ...]]:
+    fields = st.dictionaries(st.sampled_from(FIELDS[1:]), VALUES, max_size=4)
+    return st.tuples(st.just("make up"), st.sampled_from(list(EXAMPLES)), fields)
+
+
+def steps() -> st.SearchStrategy[tuple[Any, ...]]:
+    """Return what makes one step of a conversation; `Middle.do` carries it out."""
+    return st.one_of(
+        st.tuples(st.just("pass"), st.integers(1, 4)),
+        st.tuples(_INTERFERENCE),
+        st.tuples(st.just("replay"), st.integers(0, 30)),
+        st.tuples(st.just("bytes"), st.integers(0, 400), st.integers(0, 4), st.binary(max_size=4)),
+        st.tuples(st.just("field"), st.sampled_from(FIELDS), VALUES),
+        _made_up(),
+        st.tuples(st.just("wait"), st.sampled_from([1.0, 21.0, 400.0])),
+        st.tuples(st.just("log in"), st.sampled_from([P2, P3, WRONG])),
+    )
+
+
 _works = promises.works
 FRESH = [P2, P3, "Fourth4~4th", "Fifth5^5th"]
 
 
 def _kept(world: World, identity: Identity, record: Credentials | None) -> bool:
-    """Whether a password that works is still there.
+    """Return whether a password that works is still stored, marked as refused or not.
 
-    Marked as refused or not: `rejected` is not signed, so that a liar can have the user asked.
+    `rejected` is not signed, so a man in the middle can make the client ask the user.
     """
     if record is None:
         return False
@@ -76,7 +88,7 @@ def _kept(world: World, identity: Identity, record: Credentials | None) -> bool:
 
 
 class Middle:
-    """Sits between server and client."""
+    """Holds one conversation, between server and client."""
 
     def __init__(self) -> None:
         promises.works = _kept
@@ -88,7 +100,7 @@ class Middle:
         self.world.start()
 
     def do(self, step: tuple[Any, ...]) -> None:
-        """One step; `step` is of STEPS."""
+        """Carry out one step, as `steps` makes it."""
         world = self.world
         match step:
             case ("pass", times):
@@ -112,9 +124,9 @@ class Middle:
                     world.change(fresh[0])
             case ("wait", seconds):
                 world.advance(seconds)
-                while len(world.inbox) > 20:  # late words of connections long given up
+                while len(world.inbox) > 20:  # late messages of connections that ended
                     world.inbox.popleft()
-            case ("sign in", password):
+            case ("log in", password):
                 self.asked = True
                 world.sign_in(password)
             case ("replay", number) if self.heard:
@@ -125,10 +137,10 @@ class Middle:
             case ("field", name, value) if raw := self._take():
                 self._receive(json.dumps({**json.loads(raw), name: value}).encode())
             case ("make up", kind, fields):
-                self._receive(json.dumps({**EXAMPLES[kind], **fields}).encode())
+                self._receive(json.dumps({"type": kind, **EXAMPLES[kind], **fields}).encode())
 
     def check(self) -> None:
-        """What holds after each step, beside what driver.py asks."""
+        """Check what holds after each step, beside what the driver checks."""
         world = self.world
         with local_time("Asia/Tokyo"):
             show(world.memory.get(HOME, SavedState()))
@@ -136,11 +148,11 @@ class Middle:
         assert view.days_left is None or view.days_left >= 0
         if not world.proven and not self.asked:
             record = world.vault[HOME]
-            assert replace(record, refused=None) == self.first, "kept what nobody had proven"
+            assert replace(record, refused=None) == self.first, "stored without proof"
             assert world.memory.get(HOME, SavedState()).console_url is None
 
     def end(self) -> None:
-        """Nobody is in the middle any more: all that is under way comes to an end."""
+        """Stop interfering, and let everything that is under way end."""
         self.world.hold = set()
         self.world.run()
 
@@ -150,7 +162,7 @@ class Middle:
             self.heard.append(inbox[0].message)
 
     def _take(self) -> bytes | None:
-        """The next message as it is on the wire."""
+        """Take the next message; return it as it is on the wire, or None."""
         self._note()
         inbox = self.world.inbox
         if not inbox or not isinstance(inbox[0], ev.Received):
@@ -160,7 +172,7 @@ class Middle:
         return msg.encode(event.message)
 
     def _receive(self, raw: bytes) -> None:
-        """As connection.py does."""
+        """Decode as `agent/connection.py` does."""
         try:
             self._say(msg.decode_from_server(raw))
         except msg.UnknownMessage:
@@ -182,58 +194,26 @@ class Middle:
         self.world.run()
 
 
-EXAMPLES: dict[str, dict[str, Any]] = {
-    "challenge": {"type": "challenge", "scram": "r=x,s=QUJDREVGR0hJSktMTU5P,i=600000"},
-    "welcome": {
-        "type": "welcome",
-        "scram": "v=QUJD",
-        "password": "current",
-        "server_time": "2026-11-23T03:00:00Z",
-    },
-    "rejected": {"type": "rejected", "reason": "throttled"},
-    "password_changed": {
-        "type": "password_changed",
-        "change_id": "e" * 32,
-        "sealed": "A" * 96,
-        "valid_until": "2026-12-23T03:00:00Z",
-    },
-    "password_status": {
-        "type": "password_status",
-        "password": "old",
-        "server_time": "2026-11-23T03:00:00Z",
-        "valid_until": "2026-12-23T03:00:00Z",
-    },
-    "bye": {"type": "bye", "reason": "superseded"},
-}
-
-
 @settings(
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(st.lists(STEPS, min_size=8, max_size=60))
-def converse(steps: list[tuple[Any, ...]]) -> None:
-    """One conversation."""
+@given(st.lists(steps(), min_size=8, max_size=60))
+def converse(chosen: list[tuple[Any, ...]]) -> None:
+    """Hold one conversation."""
     middle = Middle()
-    for step in steps:
+    for step in chosen:
         middle.do(step)
         middle.check()
     middle.end()
     middle.check()
 
 
-def one(data: bytes) -> None:
-    """The conversation that these bytes choose."""
+def conversation(data: bytes) -> None:
+    """Hold the conversation that these bytes choose."""
     converse.hypothesis.fuzz_one_input(data)  # type: ignore[attr-defined] # not in its types
 
 
-TARGETS = [
-    Target(
-        "conversation",
-        one,
-        [random.Random(number).randbytes(4000) for number in range(12)],
-        weight=3,
-        max_bytes=6000,
-    )
-]
+_SEEDS = [random.Random(number).randbytes(4000) for number in range(12)]
+TARGETS = [Target("conversation", conversation, _SEEDS, weight=3, max_bytes=6000)]

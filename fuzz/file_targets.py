@@ -1,4 +1,4 @@
-"""Fuzz targets of the client: what lies on its disk and in its keyring, and what people type."""
+"""Fuzz targets of the client: what is on its disk and in its keyring, and what people type."""
 
 from __future__ import annotations
 
@@ -39,10 +39,9 @@ _home = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm"))
 
 
 def vault_record(data: bytes) -> None:
-    """An entry of the keyring is one of ours, or a CredentialsError that quotes nothing."""
-    entry = as_text(data)
+    """A keyring entry is one of ours, or raises a CredentialsError that quotes nothing."""
     try:
-        found = record.decode_credentials(entry)
+        found = record.decode_credentials(as_text(data))
     except record.CredentialsError as exc:
         says_only(str(exc), "not an entry of this program")
     else:
@@ -50,8 +49,8 @@ def vault_record(data: bytes) -> None:
             assert record.decode_credentials(record.encode_credentials(found)) == found
 
 
-def memory(data: bytes) -> None:
-    """The state file gives something to go on with, which can be shown and saved again."""
+def state_file(data: bytes) -> None:
+    """Any state file is loaded as a state that can be shown and saved again."""
     store = StateFile(_home / "state")
     path = store._path(HOME)
     path.parent.mkdir(exist_ok=True)
@@ -66,7 +65,7 @@ def memory(data: bytes) -> None:
 
 @contextmanager
 def local_time(zone: str) -> Iterator[None]:
-    """The PC is in this time zone."""
+    """Move the process to this time zone during the block."""
     before = os.environ.get("TZ")
     os.environ["TZ"] = zone
     time.tzset()
@@ -79,7 +78,7 @@ def local_time(zone: str) -> Iterator[None]:
         time.tzset()
 
 
-_words = dialogs.ProcessDialogs(
+_dialogs = dialogs.ProcessDialogs(
     sign_in=lambda *_: Future(),
     view=View,  # type: ignore[arg-type] # not asked for here
     on_command=lambda _: None,
@@ -89,7 +88,7 @@ _words = dialogs.ProcessDialogs(
 
 
 def show(found: SavedState) -> None:
-    """Everything that a user is told by what is remembered."""
+    """Make all texts that show a saved state to the user."""
     clock = deadline.ServerClock(offset_s=found.clock_offset_s)
     days = None
     if found.old_valid_until is not None:
@@ -105,14 +104,14 @@ def show(found: SavedState) -> None:
         next_try_at=NOW.wall,
         console_url=found.console_url,
     )
-    _words._snapshot(view)
+    _dialogs._snapshot(view)
     again = view_of(json.loads(json.dumps(describe(view))))
     assert again.valid_until == view.valid_until
     status_text(view, NullTranslations())
 
 
 def settings_file(data: bytes) -> None:
-    """A settings file is taken, or refused by a SettingsError; the value of `proxy` is not said."""
+    """A settings file is loaded, or raises a SettingsError without the value of `proxy`."""
     paths = find_paths({"COCONOWORK_HOME": str(_home)})
     paths.config_file.write_bytes(data)
     with suppress(SettingsError):
@@ -129,7 +128,7 @@ def settings_file(data: bytes) -> None:
 
 
 def addresses(data: bytes) -> None:
-    """An address is refused by a UserError, or made into one that stays as it is."""
+    """A typed address raises a UserError, or is normalised to one that stays as it is."""
     typed = as_text(data)
     for proxy in (typed, f"http://{typed}:8080"):
         address.is_proxy_url(proxy)
@@ -140,11 +139,8 @@ def addresses(data: bytes) -> None:
         user = normalise_user(typed)
         assert user.isprintable()
         assert len(user) <= 64
-    try:
+    with suppress(UserError):
         found = address.normalise_server(typed)
-    except UserError as exc:
-        assert exc.message
-    else:
         assert address.normalise_server(found) == found
         uri = parse_uri(found)
         assert found.isascii()
@@ -152,13 +148,12 @@ def addresses(data: bytes) -> None:
 
 
 def shown_text(data: bytes) -> None:
-    """Cleaned text is one short line with nothing hidden, and stays as it is."""
-    raw = as_text(data)
-    limit = 1 + len(data) % 200
+    """Cleaned text is one short line without hidden characters, and stays as it is."""
+    raw, limit = as_text(data), 1 + len(data) % 200
     cleaned = text.clean(raw, limit)
     assert len(cleaned) <= limit
     assert "\n" not in cleaned
-    assert all(unicodedata.category(c) not in text._HIDDEN for c in cleaned)
+    assert all(unicodedata.category(char) not in text._HIDDEN for char in cleaned)
     assert text.clean(cleaned, limit) == cleaned
     with suppress(UnicodeEncodeError):
         clipped = text.clip_utf16(raw, limit)
@@ -166,65 +161,38 @@ def shown_text(data: bytes) -> None:
         assert text.utf16_units(clipped) <= limit
 
 
-_RECORD = record.encode_credentials(
-    record.Credentials(
-        password=SECRET,
-        device_key="A" * 43 + "=",
-        pending=record.Pending(change_id="ab" * 16, password="Pending-1"),
-        refused="expired",
-    )
+_CREDENTIALS = record.Credentials(
+    password=SECRET,
+    device_key="A" * 43 + "=",
+    pending=record.Pending(change_id="ab" * 16, password="Pending-1"),
+    refused="expired",
 )
-
+_STATE = SavedState(
+    old_valid_until=NOW.wall,
+    clock_offset_s=3.5,
+    console_url="https://console.example.com/",
+    warned_session="2",
+    warned_on=NOW.wall.date(),
+)
+_STATES = [
+    msgspec.json.encode(_STATE),
+    b'{"old_valid_until":"9999-12-31T23:59:59Z","clock_offset_s":1e11}',
+    b'{"old_valid_until":"0001-01-01T00:00:00Z","clock_offset_s":-1e11}',
+]
+_SETTINGS = [
+    b'server = "wss://gw.example.com/gateway"\nuser = "tanaka"\nlanguage = "ja"\n',
+    b'proxy = "http://u:p@proxy.example.com:8080"\nallow_quit = false # no\n',
+    b"[table]\na = [1, 2.5e3, 2026-11-23T04:05:06Z, '''x''']\n",
+]
+_ADDRESSES = [
+    *(b"gw.example.com", b"wss://[::1]:8443/gateway", "ws://localhost/ゲート".encode()),
+    *("日本.example".encode(), b"https://console.example.com/login?x=y", b"http://u:p@proxy:3128"),
+]
+_TEXTS = ["山田さんの PC \u202e\u200b\ufeff", "a" + "\u0301" * 40 + "\r\n2026-11-23 ERROR x"]
 TARGETS = [
-    Target("vault-record", vault_record, [_RECORD.encode()], weight=6),
-    Target(
-        "state-file",
-        memory,
-        [
-            msgspec.json.encode(
-                SavedState(
-                    old_valid_until=NOW.wall,
-                    clock_offset_s=3.5,
-                    console_url="https://console.example.com/",
-                    warned_session="2",
-                    warned_on=NOW.wall.date(),
-                )
-            ),
-            b'{"old_valid_until":"9999-12-31T23:59:59Z","clock_offset_s":1e11}',
-            b'{"old_valid_until":"0001-01-01T00:00:00Z","clock_offset_s":-1e11}',
-        ],
-        weight=2,
-    ),
-    Target(
-        "settings",
-        settings_file,
-        [
-            b'server = "wss://gw.example.com/gateway"\nuser = "tanaka"\nlanguage = "ja"\n',
-            b'proxy = "http://u:p@proxy.example.com:8080"\nallow_quit = false # no\n',
-            b"[table]\na = [1, 2.5e3, 2026-11-23T04:05:06Z, '''x''']\n",
-        ],
-        weight=2,
-    ),
-    Target(
-        "addresses",
-        addresses,
-        [
-            b"gw.example.com",
-            b"wss://[::1]:8443/gateway",
-            "ws://localhost/ゲート".encode(),
-            "日本.example".encode(),
-            b"https://console.example.com/login?x=y",
-            b"http://u:p@proxy:3128",
-        ],
-        weight=4,
-    ),
-    Target(
-        "shown-text",
-        shown_text,
-        [
-            "山田さんの PC \u202e\u200b\ufeff".encode(),
-            ("a" + "\u0301" * 40 + "\r\n2026-11-23 ERROR x").encode(),
-        ],
-        weight=4,
-    ),
+    Target("vault-record", vault_record, [record.encode_credentials(_CREDENTIALS).encode()], 6),
+    Target("state-file", state_file, _STATES, weight=2),
+    Target("settings", settings_file, _SETTINGS, weight=2),
+    Target("addresses", addresses, _ADDRESSES, weight=4),
+    Target("shown-text", shown_text, [each.encode() for each in _TEXTS], weight=4),
 ]

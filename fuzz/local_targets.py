@@ -1,8 +1,9 @@
-"""Fuzz targets of the client: its local peers, at the control channel and at a dialog's pipes."""
+"""Fuzz targets of the client: local processes at its control channel and a dialog's pipes."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -25,10 +26,12 @@ from tests.support.core_driver import HOME
 from tests.support.fakes import FakeMemoryStore, FakeVault
 
 MOMENT = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
+HARMLESS = (b"logout", b"quit", b"reconnect", b"show", b"\\u")
+"""Commands that the target does not run, and escapes that could spell them."""
 
 
 class _Quiet(App):
-    """An App whose machine is never asked: the channel's own parsing is what is tested."""
+    """An App that refuses every login: only the channel's parsing is tested."""
 
     def sign_in(self, server: str, user: str, password: str) -> Future[Reason | None]:
         done: Future[Reason | None] = Future()
@@ -36,6 +39,16 @@ class _Quiet(App):
         return done
 
 
+class _NoChannel:
+    """A channel that brings nothing: the target passes lines to the App itself."""
+
+    async def serve(self, handle: control.Handler, *, claimed: Callable[[], None]) -> None: ...
+
+
+_loop = asyncio.new_event_loop()
+
+
+@functools.cache
 def _app() -> App:
     adapters = Adapters(
         vault=FakeVault(),
@@ -46,28 +59,14 @@ def _app() -> App:
     return _Quiet(Settings(server=HOME.server, user=HOME.user), adapters, NullTranslations())
 
 
-class _NoChannel:
-    """The lines are handed over directly."""
-
-    async def serve(self, handle: control.Handler, *, claimed: Callable[[], None]) -> None: ...
-
-
-_loop = asyncio.new_event_loop()
-_the_app: list[App] = []
-
-
 def control_request(data: bytes) -> None:
-    """A line on the control channel: an answer in JSON, or the peer is hung up on; no secret."""
-    if not _the_app:
-        _the_app.append(_app())
-    app = _the_app[0]
-    harmless = [b"logout", b"quit", b"reconnect", b"show"]
-    if any(word in data for word in harmless) or b"\\u" in data:
+    """A line on the control channel gets an answer in JSON, or raises a ChannelError."""
+    if any(word in data for word in HARMLESS):
         with suppress(ChannelError):
             control.decode_line(data)
         return
     try:
-        answer = _loop.run_until_complete(control.answer(app._answer, data))
+        answer = _loop.run_until_complete(control.answer(_app()._answer, data))
     except ChannelError as exc:
         says_only(str(exc), "not a JSON object|more than 16384 bytes")
     else:
@@ -76,10 +75,9 @@ def control_request(data: bytes) -> None:
 
 
 def control_answer(data: bytes) -> None:
-    """What answers a `status`: a view, or one of the errors that the command line tells."""
+    """An answer to `status` is a view, or an error that the command line can print."""
     try:
-        answer = control.decode_line(data)
-        view = view_of(answer.get("status"))
+        view = view_of(control.decode_line(data).get("status"))
     except (ChannelError, ValueError) as exc:
         assert SECRET not in str(exc)
     else:
@@ -87,7 +85,7 @@ def control_answer(data: bytes) -> None:
 
 
 def dialog_pipe(data: bytes) -> None:
-    """A line on a dialog's pipes, either way: a message, or a PipeError that quotes nothing."""
+    """A line on a dialog's pipes is a message, or raises a PipeError that quotes nothing."""
     for decode in (pipe.decode_from_dialog, pipe.decode_from_client):
         try:
             message: Any = decode(data)
@@ -98,51 +96,20 @@ def dialog_pipe(data: bytes) -> None:
             assert SECRET not in repr(message) or not isinstance(message, pipe.Submit)
 
 
-_STATUS = json.dumps(
-    {
-        "ok": True,
-        "status": describe(
-            View(State.RETRYING, Reason.TIMED_OUT, "wss://gw/", "tanaka", 3, MOMENT, MOMENT)
-        ),
-    }
+_VIEW = View(State.RETRYING, Reason.TIMED_OUT, "wss://gw/", "tanaka", 3, MOMENT, MOMENT)
+_LOGIN = {"command": "login", "server": "gw.example.com", "user": "t", "password": SECRET}
+_UPDATE = {"command": "update-password", "password": SECRET}
+_REQUESTS = [json.dumps(each).encode() for each in ({"command": "status"}, _LOGIN, _UPDATE)]
+_ANSWERS = [json.dumps({"ok": True, "status": describe(_VIEW)}).encode(), b'{"error":"internal"}']
+_PIPED = (
+    pipe.Open(assets="/a", server="gw", user="田中", first=True, notes=["a"], rows=[("b", "c")]),
+    pipe.Update(pipe.Snapshot(picture="standby", headline="x", lines=["y"], rows=[("a", "b")])),
+    pipe.Submit("gw", "tanaka", SECRET),
+    pipe.Picked("quit"),
+    pipe.Refused("no", "user"),
 )
-_OPEN = pipe.Open(
-    assets="/assets",
-    server="gw.example.com",
-    user="田中",
-    first=True,
-    notes=["a"],
-    rows=[("b", "c")],
-)
-_SNAPSHOT = pipe.Snapshot(picture="standby", headline="x", lines=["y"], rows=[("a", "b")])
-
-
 TARGETS = [
-    Target(
-        "control-request",
-        control_request,
-        [
-            b'{"command":"status"}\n',
-            json.dumps(
-                {"command": "login", "server": "gw.example.com", "user": "t", "password": SECRET}
-            ).encode(),
-            json.dumps({"command": "update-password", "password": SECRET}).encode(),
-        ],
-        weight=4,
-        max_bytes=16_500,
-    ),
-    Target("control-answer", control_answer, [_STATUS.encode(), b'{"error":"internal"}'], weight=4),
-    Target(
-        "dialog-pipe",
-        dialog_pipe,
-        [
-            pipe.encode(_OPEN),
-            pipe.encode(pipe.Update(_SNAPSHOT)),
-            pipe.encode(pipe.Submit("gw", "tanaka", SECRET)),
-            pipe.encode(pipe.Picked("quit")),
-            pipe.encode(pipe.Refused("no", "user")),
-        ],
-        weight=4,
-        max_bytes=66_000,
-    ),
+    Target("control-request", control_request, _REQUESTS, weight=4, max_bytes=16_500),
+    Target("control-answer", control_answer, _ANSWERS, weight=4),
+    Target("dialog-pipe", dialog_pipe, [pipe.encode(each) for each in _PIPED], 4, 66_000),
 ]

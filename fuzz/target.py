@@ -1,23 +1,33 @@
-"""What a fuzz target is, and how bytes become what it eats."""
+"""What a fuzz target is, how inputs are made, and how a process is set up to take thousands."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 SECRET = "hidden-w0rd"
-"""Put into inputs where a secret would be; no error text and no log line may have it."""
+"""Put into inputs where a secret would be; no error and no log line may contain it."""
+_TOKENS: list[bytes] = [
+    b"", b"\0", b"\xff", b"\n", b"\r\n", b",", b"=", b'"',
+    b"\\", b"\\u0000", b"\\ud800", b"[", b"{",
+    b"}", b"null", b"true", b"-1", b"0", b"1e999", b"9" * 5000, b"NaN", b"[" * 3000,
+    b'{"a":' * 2000, b"9999-12-31T23:59:59Z", b"0001-01-01T00:00:00+23:59", b"A" * 20_000,
+    "\u202e\u2066\u200b\ufeff".encode(), b"a\xcc\x81" * 100, "\U0001f600".encode(),
+    b"\xed\xa0\x80", b"%s%n", b"../../", b"=cmd|' /C calc'!A0", b"i=600000", b"i=1", b"n,,", b"y,,",
+    b"type", b"password", b"::ffff:1.2.3.4", b"Retry-After: ", b"https://", b"ws://", b"@",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Target:
-    """`run` eats one input, any bytes. It raises only when an invariant is broken.
+    """`run` takes one input, any bytes, and raises only when an invariant is broken.
 
-    `seeds` are valid inputs to begin from; `weight` is the target's share of all inputs.
+    `seeds` are valid inputs to mutate; `weight` is the target's share of all inputs.
     """
 
     name: str
@@ -28,27 +38,27 @@ class Target:
 
 
 class Pieces:
-    """Takes an input apart: text between `\\0` bytes, so that mutated seeds stay readable."""
+    """Divides an input at its `\\0` bytes, so that mutated seeds stay readable."""
 
     def __init__(self, data: bytes) -> None:
         self._parts = data.split(b"\0")
 
     def raw(self) -> bytes:
-        """The next piece; nothing when there are no more."""
+        """Return the next piece, empty when there are no more."""
         return self._parts.pop(0) if self._parts else b""
 
     def text(self) -> str:
-        """The next piece as text."""
+        """Return the next piece as text."""
         return as_text(self.raw())
 
     def rest(self) -> bytes:
-        """All that is left."""
+        """Return everything that is left."""
         rest, self._parts = b"\0".join(self._parts), []
         return rest
 
 
 def as_text(data: bytes) -> str:
-    """Any text can come out, also halves of surrogate pairs, as a terminal or JSON may bring."""
+    """Return any text, also with halves of surrogate pairs, as a terminal or JSON may bring."""
     try:
         return data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
@@ -56,41 +66,65 @@ def as_text(data: bytes) -> str:
 
 
 def glue(*parts: str | bytes) -> bytes:
-    """An input that `Pieces` takes apart again."""
+    """Return the input that `Pieces` divides into these parts."""
     return b"\0".join(part if isinstance(part, bytes) else part.encode() for part in parts)
 
 
 def says_only(text: str, pattern: str) -> None:
-    """The text of an error is one of ours, with nothing of the input in it."""
+    """Check that an error's text is one of ours and quotes nothing of the input."""
     assert re.fullmatch(pattern, text), text
 
 
-class Log(logging.Handler):
-    """Takes all that is logged instead of the screen, and looks for the secret in it."""
+def mutated(dice: random.Random, seeds: Sequence[bytes], max_bytes: int) -> bytes:
+    """Return a seed that is changed in up to eight places, or now and then only noise."""
+    if dice.random() < 0.03:
+        return dice.randbytes(dice.randrange(64))
+    data = bytearray(dice.choice(seeds))
+    for _ in range(dice.choice([0, 1, 1, 1, 2, 3, 8])):
+        begin = dice.randrange(len(data) + 1)
+        end = min(len(data), begin + dice.choice([0, 1, 2, 8, 64]))
+        match dice.randrange(7):
+            case 0 if begin < len(data):
+                data[begin] ^= 1 << dice.randrange(8)
+            case 1:
+                data[begin:end] = dice.choice(_TOKENS)
+            case 2:
+                del data[begin:end]
+            case 3:
+                data[begin:begin] = data[begin:end] * dice.choice([1, 2, 30])
+            case 4:
+                del data[begin:]
+            case 5:
+                other = dice.choice(seeds)
+                data[begin:] = other[dice.randrange(len(other) + 1) :]
+            case _:
+                data[begin:end] = dice.randbytes(end - begin)
+    return bytes(data[:max_bytes])
+
+
+class _Log(logging.Handler):
+    """Searches each log line for the secret."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        said = self.format(record)
-        assert SECRET not in said, "a secret in the log"
+        assert SECRET not in self.format(record), "a secret in the log"
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        raise  # noqa: PLE0704 - called while one is handled
+        raise  # noqa: PLE0704 - called while an exception is handled
 
 
-def watch_log() -> None:
-    """Have all logging of this process looked through, at the level that shows most."""
-    root = logging.getLogger()
-    root.handlers = [Log()]
-    root.setLevel(logging.DEBUG)
+def prepare() -> None:
+    """Set up this process for inputs by the thousand. It is good for nothing else afterwards.
 
-
-def quick_keys() -> None:
-    """Key derivation by one round, for the whole process: 0.3 s for each input is too slow.
-
-    The number of rounds is judged before, and that is what the targets look at.
+    All logging is searched for the secret, at the most verbose level. Key derivation takes one
+    round instead of 0.3 s; the targets only check the number of rounds that was asked for.
     """
+    root = logging.getLogger()
+    root.handlers = [_Log()]
+    root.setLevel(logging.DEBUG)
+    logging.captureWarnings(capture=True)
     original = hashlib.pbkdf2_hmac
 
     def one_round(name: str, password: bytes, salt: bytes, _: int, *more: Any) -> bytes:
         return original(name, password, salt, 1, *more)
 
-    hashlib.pbkdf2_hmac = one_round  # type: ignore[assignment] # positional where we call it
+    hashlib.pbkdf2_hmac = one_round  # type: ignore[assignment] # all callers pass by position
