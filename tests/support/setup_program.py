@@ -7,8 +7,7 @@ from pathlib import Path
 
 from installer.freeze import NAME
 from installer.wine import windows_path
-from tests.support.polling import eventually
-from tests.support.wine import Desktop
+from tests.support.wine import Desktop, wait_for
 
 USER = r"C:\users\root\AppData\Local\Programs\Coconowork Client"
 EVERYBODY = r"C:\Program Files\Coconowork Client"
@@ -47,7 +46,7 @@ def uninstall(pc: Desktop, folder: str, *options: str) -> None:
     """Run the uninstaller silently and wait until its work is done, which it does by a copy."""
     exit_code(pc, rf"{folder}\uninstall.exe", "/S", *options)
     gone = unix_path(pc, rf"{folder}\uninstall.exe")
-    eventually(lambda: not gone.exists(), or_say="the uninstaller's end")
+    wait_for("the uninstaller's end", lambda: not gone.exists())
 
 
 def registry(pc: Desktop, key: str) -> dict[str, str]:
