@@ -24,7 +24,8 @@ from agent.core import wording
 from agent.core.credentials import Identity
 from agent.core.events import Event, SignedIn, SignInKind
 from agent.core.failure import Reason
-from agent.core.machine import HostInfo, Machine
+from agent.core.host_info import HostInfo
+from agent.core.machine import Machine
 from agent.core.saved_state import SavedState
 from agent.core.view import Command, View
 from agent.errors import AgentError, UserError

@@ -28,7 +28,7 @@ from agent.core.effects import Effect
 from agent.core.events import Event, Instant, Timer
 from agent.core.failure import Reason, failure_of
 from agent.core.machine import Machine
-from agent.core.state import IllegalTransition, State
+from agent.core.state import State
 from agent.core.view import View
 from agent.ports import SavedStateStore, Vault, VaultError
 from agent.worker import Worker
@@ -213,11 +213,7 @@ class Runtime:
         follow_time_zone()
         now = instant()
         before = self._machine.state
-        try:
-            effects = self._machine.handle(event, now)
-        except IllegalTransition:
-            log.exception("defect: %s was not to be expected", type(event).__name__)
-            return
+        effects = self._machine.handle(event, now)  # raises only by a defect, which ends the loop
         after = self._machine.state
         if after is not before:
             self._log_change(before, after, now)
@@ -230,15 +226,15 @@ class Runtime:
             self._hooks.show(view)
 
     def _log_change(self, before: State, after: State, now: Instant) -> None:
-        failure = self._machine.failure
-        reason = self._machine.why
+        client = self._machine.client
+        failure, reason = client.failure, client.why
         if failure is not None:
             reason += f": {failure.reason.value}"
             reason += f" ({failure.detail})" if failure.detail else ""
-        if (next_try_at := self._machine.view(now).next_try_at) is not None:
+        if (next_try_at := client.next_try_at) is not None:
             reason += f"; next try in {(next_try_at - now.wall).total_seconds():.1f} s"
         # A server that stays away is worth one warning, not one for every try.
-        trying = after in {State.RETRYING, State.CONNECTING} and self._machine.tries > 1
+        trying = after in {State.RETRYING, State.CONNECTING} and client.tries > 1
         level = logging.DEBUG if trying else logging.INFO
         if failure is not None and not trying:
             level = logging.WARNING
@@ -341,7 +337,7 @@ class Runtime:
             if isinstance(effect, do.SaveIdentity):
                 self._hooks.save_identity(effect.identity)
             else:
-                self._memory.save(effect.identity, effect.memory)
+                self._memory.save(effect.identity, effect.saved_state)
         except Exception as exc:  # noqa: BLE001 - told by the log, and the client goes on
             what = "settings" if isinstance(effect, do.SaveIdentity) else "state"
             reason = exc.strerror if isinstance(exc, OSError) else str(exc)
@@ -350,37 +346,25 @@ class Runtime:
 
     async def _store(self, effect: do.ReadVault | do.WriteVault | do.DeleteFromVault) -> None:
         answer = await self._loop.run_in_executor(self._storage, self._store_now, effect)
-        if answer is not None:
-            self._events.put_nowait(answer)
+        self._events.put_nowait(answer)
 
-    def _store_now(self, effect: do.ReadVault | do.WriteVault | do.DeleteFromVault) -> Event | None:
-        """Perform on the storage thread; the event that answers."""
+    def _store_now(self, effect: do.ReadVault | do.WriteVault | do.DeleteFromVault) -> Event:
+        """Perform on the storage thread, and return the event that answers."""
         try:
             match effect:
-                case do.ReadVault(identity):
-                    return ev.VaultRead(self._vault.read(identity))
-                case do.WriteVault(identity, record, step):
-                    self._vault.write(identity, record)
-                    return ev.VaultWritten(step)
-                case do.DeleteFromVault(identity, step):
+                case do.ReadVault(number, identity):
+                    return ev.VaultRead(number, self._vault.read(identity))
+                case do.WriteVault(number, identity, credentials):
+                    self._vault.write(identity, credentials)
+                case do.DeleteFromVault(number, identity):
                     self._vault.delete(identity)
-                    return None if step is None else ev.VaultWritten(step)
+            return ev.VaultWritten(number)
         except VaultError as exc:
             log.warning("vault: %s: %s", exc.reason.value, exc)
-            return self._vault_failed(effect, exc.reason)
+            return ev.VaultFailed(effect.number, exc.reason)
         except Exception:
             log.exception("storage has failed")
-            return self._vault_failed(effect, Reason.VAULT_BROKEN)
-
-    @staticmethod
-    def _vault_failed(effect: Effect, reason: Reason) -> Event | None:
-        match effect:
-            case do.ReadVault():
-                return ev.VaultUnreadable(reason)
-            case do.WriteVault(step=step) | do.DeleteFromVault(step=step) if step is not None:
-                return ev.VaultWriteFailed(step, reason)
-            case _:
-                return None
+            return ev.VaultFailed(effect.number, Reason.VAULT_BROKEN)
 
 
 def _save_again_s() -> Iterator[float]:

@@ -178,7 +178,7 @@ class Middle:
         except msg.UnknownMessage:
             pass
         except msg.MessageError as exc:
-            number = self.world.machine._link.number
+            number = self.world.machine.client.connection.number
             if number in self.world.sessions:
                 self.world.sessions[number].closed = True
                 failure = Failure(Reason.PROTOCOL, detail=str(exc))
@@ -186,7 +186,7 @@ class Middle:
                 self.world.run()
 
     def _say(self, message: msg.ServerMessage) -> None:
-        number = self.world.machine._link.number
+        number = self.world.machine.client.connection.number
         if number == 0:  # there is no connection to say it on
             return
         self.world.inbox.appendleft(ev.Received(number, message))

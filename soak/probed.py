@@ -39,7 +39,7 @@ def put_probe(file: Path) -> None:
 
 def _connections(runtime: Runtime) -> int:
     """How many were opened so far: they are numbered."""
-    return runtime._machine._link._last
+    return runtime._machine.client.connection._last_number
 
 
 if __name__ == "__main__":

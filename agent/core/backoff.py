@@ -1,21 +1,21 @@
-"""How long to wait before the next try: exponential, with jitter on every delay."""
+"""Delays before the next try: exponential back-off, with jitter on every delay."""
 
 from __future__ import annotations
 
 from agent.core.failure import Failure, Patience, Reason
 
 _CURVES = {Patience.SOON: (3.0, 300.0), Patience.LATER: (60.0, 1800.0)}
-"""Seconds: the span of the first delay, and of the longest."""
+"""The span of the first delay and of the longest one, in seconds."""
 _SUPERSEDED_S = 300.0
 _FLOOR = 0.1
-"""A delay is at least this part of its span, so that nobody comes back at once."""
+"""A delay is at least this part of its span, so that no client comes back at once."""
 
 
 def delay_s(failure: Failure, *, tries: int, random: float) -> float:
-    """Seconds until the next try, after `tries` failures in a row before this one.
+    """Return the seconds until the next try, after `tries` failures in a row before this one.
 
-    `random` is from [0, 1). Clients that fail together come back spread over the whole span;
-    where the server has named the least wait, the spread comes on top of it.
+    `random` is from [0, 1). Clients that fail together come back spread over the whole span.
+    Where the server has named the least wait, the spread comes on top of it.
     """
     first, longest = _CURVES[failure.patience]
     span = min(longest, first * 2.0 ** min(tries, 20))
@@ -26,10 +26,10 @@ def delay_s(failure: Failure, *, tries: int, random: float) -> float:
 
 
 def prompt_s(*, random: float) -> float:
-    """Seconds until a try for which there is a good reason now: resume, unlock, a network."""
+    """Return the seconds until a try after a resume, an unlock or a change of the network."""
     return 0.1 + random
 
 
 def vault_s(*, random: float) -> float:
-    """Seconds until a write that the vault refused is tried again."""
+    """Return the seconds until the vault is asked again after a failure."""
     return 30.0 + 60.0 * random

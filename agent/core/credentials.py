@@ -1,6 +1,6 @@
-"""What the vault holds for one user on one server: passwords and the device's key.
+"""What the vault holds for one identity: passwords and the device's private key.
 
-It is one value, so that the vault replaces it in one write: a password is never half changed.
+It is one value, which the vault replaces in one write. So a password is never half changed.
 """
 
 from __future__ import annotations
@@ -21,48 +21,46 @@ Refusal = Literal["credentials", "expired"]
 
 
 class CredentialsError(Exception):
-    """The vault's entry is not one of ours, or cannot be kept in a vault."""
+    """The vault's entry is not one of this program, or a vault cannot hold it."""
 
 
 class Identity(msgspec.Struct, frozen=True, order=True):
-    """Who logs in where. `server` is a normalised `wss://` (on loopback `ws://`) address."""
+    """A user on a server. `server` is a normalised `wss://` (on loopback `ws://`) address."""
 
     server: str
     user: str
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A pushed password that has not been proven by a login yet."""
+    """A pushed password that no login has proved yet."""
 
     change_id: str
     password: str
     refused: bool = False
-    """The server has refused it too; it is not sent again by itself."""
+    """The server has refused it, so it is never sent again automatically."""
 
     def __repr__(self) -> str:
         return f"Pending(change_id={self.change_id!r})"
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Frozen; `msgspec.structs.replace` makes the next one. `repr` shows no secret.
-
-    `refused` is set when the server has refused `password`: it is not sent again by itself.
-    """
+    """One entry of the vault. Its repr shows no secret."""
 
     password: Annotated[str, Meta(min_length=1)]
     device_key: Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
     pending: Pending | None = None
     refused: Refusal | None = None
+    """Why the server has refused `password`, which is never sent again automatically then."""
     version: Literal[1] = 1
 
     def __repr__(self) -> str:
         return f"Credentials(pending={self.pending!r}, refused={self.refused!r})"
 
 
-def encode_credentials(record: Credentials) -> str:
-    """The vault's text. Raise CredentialsError when a vault could not keep it."""
+def encode_credentials(credentials: Credentials) -> str:
+    """Return the text to store. Raise CredentialsError when a vault cannot hold it."""
     try:
-        text = msgspec.json.encode(record).decode()
+        text = msgspec.json.encode(credentials).decode()
     except UnicodeEncodeError:  # half a surrogate pair, as a terminal may deliver
         raise CredentialsError("characters that are not text") from None
     if utf16_units(text) > MAX_UTF16_UNITS:
@@ -71,7 +69,7 @@ def encode_credentials(record: Credentials) -> str:
 
 
 def decode_credentials(text: str) -> Credentials:
-    """Raise CredentialsError, which quotes nothing, when the text is not a record."""
+    """Return the entry. Raise CredentialsError, which quotes nothing, when the text is none."""
     try:
         return msgspec.json.decode(text, type=Credentials)
     except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):

@@ -1,4 +1,4 @@
-"""How long an old password is still good: calendar days of this PC, by the server's clock."""
+"""Days left to an old password: calendar days of this PC, counted by the server's clock."""
 
 from __future__ import annotations
 
@@ -8,55 +8,56 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from agent.core.events import Instant
 
 _EARLIEST, _LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzinfo=UTC)
-"""Between them every operating system can tell local time; nonsense counts as one of them."""
+"""Between them every operating system can convert to local time. Other times are clipped."""
 
 
 @dataclass(frozen=True)
 class ServerClock:
-    """The server's time, carried on from its last word, so that a wrong PC clock misleads nobody.
+    """The server's clock, so that a wrong clock of the PC does not count.
 
-    While the program runs the PC's steady clock carries it. For the time before the first login
-    of a run there is only the PC's wall clock and the `offset_s` it had at the last login.
+    Once the server has said its time (`server_time`, at `steady` of the PC's steady clock), the
+    steady clock carries it on. Before the first login of a run there is only the PC's wall clock,
+    corrected by the `offset_s` that it had at the last login.
     """
 
     offset_s: float = 0.0
-    said: datetime | None = None
-    heard: float = 0.0
+    server_time: datetime | None = None
+    steady: float = 0.0
 
-    def hear(self, server_time: datetime, now: Instant) -> ServerClock:
-        """The clock after the server has said its time."""
-        said = _sane(server_time)
-        return ServerClock((said - now.wall).total_seconds(), said, now.steady)
+    def set_to(self, server_time: datetime, now: Instant) -> ServerClock:
+        """Return a clock set to `server_time`, received at `now`."""
+        sane = _sane(server_time)
+        return ServerClock((sane - now.wall).total_seconds(), sane, now.steady)
 
     def at(self, now: Instant) -> datetime:
-        """The server's time at `now`, UTC. A nonsensical sum reads as the PC's own time."""
+        """Return the server's time at `now`, UTC; the PC's own time when the sum overflows."""
         try:
-            if self.said is not None:
-                return _sane(self.said + timedelta(seconds=now.steady - self.heard))
+            if self.server_time is not None:
+                return _sane(self.server_time + timedelta(seconds=now.steady - self.steady))
             return _sane(now.wall + timedelta(seconds=self.offset_s))
         except OverflowError:
             return _sane(now.wall)
 
 
 def local_time(moment: datetime, zone: tzinfo | None = None) -> datetime:
-    """`moment` on the clock of `zone`, None the PC's; never raises, whatever a server has said."""
+    """Return `moment` in `zone`, or in the PC's zone for None. Never raise, for any moment."""
     return _sane(moment).astimezone(zone)
 
 
 def days_left(valid_until: datetime, server_now: datetime, local: tzinfo | None = None) -> int:
-    """Midnights between now and the end, never negative; 0 is today.
+    """Return the number of midnights until `valid_until`, at least 0.
 
-    `local` is the time zone that days are counted in, None the PC's own.
+    `local` is the time zone that days are counted in; None means the PC's own.
     """
     end, now = local_time(valid_until, local), local_time(server_now, local)
     return max(0, (end.date() - now.date()).days)
 
 
 def seconds_to_midnight(server_now: datetime, local: tzinfo | None = None) -> float:
-    """From now to the beginning of the next local day, one second at least."""
+    """Return the seconds until the next local day begins, at least one."""
     now = local_time(server_now, local)
     midnight = datetime.combine(now.date() + timedelta(days=1), time.min, local)
-    # In UTC, because between two local times a change of clocks does not count.
+    # Subtract in UTC: the difference of two local times ignores a change of clocks.
     return max(1.0, (midnight.astimezone(UTC) - now.astimezone(UTC)).total_seconds())
 
 

@@ -1,78 +1,96 @@
-"""What the machine wants done. The runtime performs effects in the order given."""
+"""What the machine wants done. The runtime performs the effects of one event in their order."""
 
 from __future__ import annotations
 
+from enum import Enum
+
 from agent.core.credentials import Credentials, Identity
-from agent.core.events import RedactedStruct, Step, Timer
+from agent.core.events import RedactedStruct, Timer
 from agent.core.failure import Reason
 from agent.core.saved_state import SavedState
 from protocol.messages import ClientMessage
 from protocol.scram import ClientLogin
 
 
-class ReadVault(RedactedStruct, frozen=True):
-    """Answered by VaultRead or VaultUnreadable."""
+class WriteReason(Enum):
+    """Why the vault is written to."""
 
+    PENDING = "pending"
+    """To store a pushed password beside the current one."""
+    COMMIT = "commit"
+    """To make a proved password the current one, or to repeat a failed write."""
+    TYPED = "typed"
+    """To store a typed password that the server has accepted."""
+    REFUSED = "refused"
+    """To mark a password as refused."""
+    FORGET_PENDING = "forget_pending"
+    """To remove a pushed password that the server has refused."""
+
+
+class ReadVault(RedactedStruct, frozen=True):
+    """Read an entry. Answered by VaultRead or VaultFailed with the same number."""
+
+    number: int
     identity: Identity
 
 
 class WriteVault(RedactedStruct, frozen=True):
-    """Answered by VaultWritten or VaultWriteFailed with the same step."""
+    """Write an entry. Answered by VaultWritten or VaultFailed with the same number."""
 
+    number: int
     identity: Identity
-    record: Credentials
-    step: Step
+    credentials: Credentials
+    reason: WriteReason
 
 
 class DeleteFromVault(RedactedStruct, frozen=True):
-    """Answered like a write. Deleting what is not there is no failure."""
+    """Delete an entry, if there is one. Answered by VaultWritten or VaultFailed."""
 
+    number: int
     identity: Identity
-    step: Step | None
-    """None: nobody waits for the answer."""
 
 
 class SaveState(RedactedStruct, frozen=True):
-    """Not answered; a failure is logged."""
+    """Save what is kept between runs. Not answered; the runtime logs a failure and repeats it."""
 
     identity: Identity
-    memory: SavedState
+    saved_state: SavedState
 
 
 class SaveIdentity(RedactedStruct, frozen=True):
-    """Write server and user to the settings file."""
+    """Write server and user to the settings file. Not answered, like SaveState."""
 
     identity: Identity
 
 
 class Connect(RedactedStruct, frozen=True):
-    """Open connection number `connection`: Connected, Received…, Disconnected."""
+    """Open a connection. Answered by Connected, then Received, and at the end Disconnected."""
 
     connection: int
     server: str
 
 
 class Disconnect(RedactedStruct, frozen=True):
-    """Close the connection; what it still says is dropped by its number."""
+    """Close a connection. The machine drops its late events by their number."""
 
     connection: int
 
 
 class Probe(RedactedStruct, frozen=True):
-    """See at once whether the connection still lives: a ping with a short patience."""
+    """Ping the server now, and close the connection unless it answers within seconds."""
 
     connection: int
 
 
 class Send(RedactedStruct, frozen=True):
-    """Send a message, or drop it when the connection is gone."""
+    """Send a message, or drop it when the connection has ended."""
 
     connection: int
     message: ClientMessage
 
 
 class ComputeProof(RedactedStruct, frozen=True):
-    """Make the proof on another thread (0.3 s of CPU at first): ProofReady or ProofRefused."""
+    """Compute the proof on another thread. Answered by ProofReady or ProofRefused."""
 
     connection: int
     handshake: ClientLogin
@@ -80,36 +98,36 @@ class ComputeProof(RedactedStruct, frozen=True):
 
 
 class StartTimer(RedactedStruct, frozen=True):
-    """Fire once in `delay_s` seconds, instead of when it was to fire before."""
+    """Fire once in `delay_s` seconds. A timer that runs is set again."""
 
     timer: Timer
     delay_s: float
 
 
 class StopTimer(RedactedStruct, frozen=True):
-    """Forget the timer."""
+    """Stop a timer, if it runs."""
 
     timer: Timer
 
 
 class ShowWarning(RedactedStruct, frozen=True):
-    """The toast of the manual: WarningShown or WarningFailed."""
+    """Show the warning about an old password. Answered by WarningShown or WarningFailed."""
 
     days_left: int
 
 
 class WithdrawWarning(RedactedStruct, frozen=True):
-    """Take the toast away: it is no longer true."""
+    """Take back the warning, because it is no longer true."""
 
 
 class AskForPassword(RedactedStruct, frozen=True):
-    """Tell the user, once, that the client waits for a password."""
+    """Tell the user that the client needs a password."""
 
     reason: Reason
 
 
 class Reply(RedactedStruct, frozen=True):
-    """Answer a request of the user; `failure` is None when it was done."""
+    """Answer a request of the user. `failure` is None when the request was carried out."""
 
     request: int
     failure: Reason | None
@@ -141,7 +159,7 @@ Effect = (
 
 
 class EffectQueue:
-    """Collects what is wanted done about one event, in order."""
+    """The effects of one event, in order. Call it to add effects."""
 
     def __init__(self) -> None:
         self._effects: list[Effect] = []
@@ -150,6 +168,6 @@ class EffectQueue:
         self._effects.extend(effects)
 
     def take(self) -> list[Effect]:
-        """All that was collected; the box is empty then."""
+        """Return all effects, and empty the queue."""
         taken, self._effects = self._effects, []
         return taken

@@ -1,4 +1,8 @@
-"""What can happen to the client: one fact each, no behaviour."""
+"""What happens to the client: one struct for each kind of event.
+
+An event about the vault has the number of the request that it answers; an event about a connection
+has the connection's number.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,14 @@ from protocol.messages import ServerMessage
 
 
 class RedactedStruct(msgspec.Struct, frozen=True):
-    """Shows its name only: what it holds may be a secret."""
+    """Base of events and effects. Its repr shows no field, because a field may hold a secret."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(…)"
 
 
 class Instant(msgspec.Struct, frozen=True):
-    """When something happened: the PC's wall clock (UTC, may be wrong) and a steady clock in s."""
+    """A moment by the PC's wall clock (UTC, may be wrong) and by a steady clock, in seconds."""
 
     wall: datetime
     steady: float
@@ -30,21 +34,12 @@ class Timer(Enum):
     """The timers that the machine sets."""
 
     RETRY = "retry"
-    LOGIN = "login"
+    CONNECTION = "connection"
+    VAULT_ANSWER = "vault_answer"
+    VAULT_RETRY = "vault_retry"
     WARNING = "warning"
-    VAULT = "vault"
+    TOAST = "toast"
     MIDNIGHT = "midnight"
-
-
-class Step(Enum):
-    """Why the vault is written to."""
-
-    PENDING = "pending"
-    COMMIT = "commit"
-    CANDIDATE = "candidate"
-    REFUSED = "refused"
-    FORGET_PENDING = "forget_pending"
-    LOGOUT = "logout"
 
 
 class SignInKind(Enum):
@@ -56,56 +51,51 @@ class SignInKind(Enum):
 
 
 class Started(RedactedStruct, frozen=True):
-    """The program runs."""
+    """The program has started."""
 
 
 class VaultRead(RedactedStruct, frozen=True):
-    """The vault answered; None when it has no entry for this identity."""
+    """The vault has answered a read; None when it has no entry."""
 
-    record: Credentials | None
-
-
-class VaultUnreadable(RedactedStruct, frozen=True):
-    """The vault could not be asked."""
-
-    reason: Reason
+    number: int
+    credentials: Credentials | None
 
 
 class VaultWritten(RedactedStruct, frozen=True):
-    """A write is durable."""
+    """The vault has written or deleted an entry durably."""
 
-    step: Step
+    number: int
 
 
-class VaultWriteFailed(RedactedStruct, frozen=True):
-    """A write did not take place."""
+class VaultFailed(RedactedStruct, frozen=True):
+    """The vault could not read, write or delete."""
 
-    step: Step
+    number: int
     reason: Reason
 
 
 class Connected(RedactedStruct, frozen=True):
-    """The upgrade succeeded on connection number `connection`."""
+    """The upgrade of a connection has succeeded."""
 
     connection: int
 
 
 class Disconnected(RedactedStruct, frozen=True):
-    """The connection ended or never came about."""
+    """A connection has ended, or could not be opened."""
 
     connection: int
     failure: Failure
 
 
 class Received(RedactedStruct, frozen=True):
-    """A message from the server."""
+    """The server has sent a message."""
 
     connection: int
     message: ServerMessage
 
 
 class ProofReady(RedactedStruct, frozen=True):
-    """The key derivation that ComputeProof asked for is done."""
+    """The proof that ComputeProof asked for is ready."""
 
     connection: int
     proof: str
@@ -119,30 +109,30 @@ class ProofRefused(RedactedStruct, frozen=True):
 
 
 class TimerFired(RedactedStruct, frozen=True):
-    """A timer has run out."""
+    """A timer has fired."""
 
     timer: Timer
 
 
 class SignedIn(RedactedStruct, frozen=True):
-    """The user came to the desktop. `session` names the logon session."""
+    """The user has come to the desktop. `session` names the logon session."""
 
     session: str
     kind: SignInKind
 
 
 class NetworkChanged(RedactedStruct, frozen=True):
-    """Resume, unlock or another network: worth trying at once."""
+    """The PC has resumed, or its network has changed: a try at once may succeed."""
 
 
 class WarningShown(RedactedStruct, frozen=True):
-    """The desktop showed the warning."""
+    """The desktop has shown the warning."""
 
     days_left: int
 
 
 class WarningFailed(RedactedStruct, frozen=True):
-    """The desktop would not show the warning."""
+    """The desktop could not show the warning."""
 
     days_left: int
 
@@ -151,9 +141,9 @@ class WarningFailed(RedactedStruct, frozen=True):
 
 
 class LoginRequested(RedactedStruct, frozen=True):
-    """Log in as `identity` with `password`, and keep both once the server has agreed.
+    """The user has typed a password: log in with it, and store it when the server accepts it.
 
-    With the identity in use it updates the stored password. `request` is answered by Reply.
+    `request` is answered by Reply.
     """
 
     request: int
@@ -162,25 +152,24 @@ class LoginRequested(RedactedStruct, frozen=True):
 
 
 class ReconnectRequested(RedactedStruct, frozen=True):
-    """Try now."""
+    """The user wants another try now."""
 
 
 class LogoutRequested(RedactedStruct, frozen=True):
-    """Forget the password."""
+    """The user wants the stored password deleted. `request` is answered by Reply."""
 
     request: int
 
 
 class QuitRequested(RedactedStruct, frozen=True):
-    """End the program."""
+    """The user wants the program to end."""
 
 
 Event = (
     Started
     | VaultRead
-    | VaultUnreadable
     | VaultWritten
-    | VaultWriteFailed
+    | VaultFailed
     | Connected
     | Disconnected
     | Received

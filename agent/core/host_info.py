@@ -1,4 +1,4 @@
-"""What the client is told once, at its start: about the PC, and where randomness comes from."""
+"""What the machine is given once, at its start: facts about the PC, and sources of randomness."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from protocol.sealing import device_id
 
 @dataclass(frozen=True)
 class HostInfo:
-    """What the machine knows of the PC, and its sources of randomness."""
+    """Facts about this PC, and its sources of randomness."""
 
     device_name: str
     os: str
     version: str
     random: Callable[[], float]
-    """From [0, 1)."""
+    """Return a number from [0, 1)."""
     nonce: Callable[[], str]
-    """Printable ASCII without a comma, 128 bits or more."""
+    """Return printable ASCII without a comma, with 128 random bits or more."""
     local: tzinfo | None = None
-    """The time zone that days are counted in; None is the PC's."""
+    """The time zone that days are counted in; None means the PC's own."""
 
     def device(self, key: str) -> Device:
-        """This PC as `hello` describes it, with the public half of its key."""
+        """Return this PC as `hello` describes it, with the public half `key` of its key."""
         return Device(
             id=device_id(key),
             public_key=key,

@@ -1,389 +1,423 @@
-"""The client's mind: an event and the time go in, effects come out. `handle` is the only way in.
+"""The client's decisions: an event and the time go in, effects come out.
 
-A message's way through it is told in docs/architecture.md. Here is when the client connects, what
-it does about trouble, and what the vault's answers mean. Which password is tried and what the
-server's words mean is the affair of logins.py, new passwords that of updates.py, warnings that of
-sign_ins.py. A write that fails is made up for or taken back.
+Theory of operation
+-------------------
+
+Four small machines and the account context have the client's state. Each owns one thing, and
+changes its state by a transition table (transitions.py), from which the diagrams in
+docs/architecture.md are made:
+
+    connection   ConnectionState    the connection, the login on it, its deadline
+    vault        CredentialCache    what the vault holds, requests to it, refused passwords
+    change       PasswordChange     a new password, pushed or typed, until it is stored
+    warnings     PasswordWarnings   sign-ins, warnings, notices to the server
+    account      AccountContext     identity, saved state, the server's clock (no table)
+
+`ClientState` owns the five. It has the state that the user sees (state.py), and `proceed`, which
+takes the next step that the states of the small machines ask for. `Machine` owns the ClientState:
+it takes the events, finds out what each means, and tells ClientState.
+
+Calls go one way only: the runtime calls `Machine.handle`; Machine calls ClientState and the small
+machines; ClientState calls the small machines; they call the effect queue, and two of them read the
+account context. None calls back. A method returns what its caller has to know.
+
+A refused password, for example: `_on_rejected` here ends the login; `ClientState.on_refused`
+answers the user and marks the password; `ClientState.proceed` finds another one to try, goes back
+to the login in force, or asks the user.
+
+Every state that waits for an answer has a deadline: a timer of the connection, of the vault, or of
+the warning. RETRYING has the retry timer. The other states wait for the user or for the server.
+
+An exception out of `handle` is a defect of the program. Then no effect of that event is performed
+and the Machine is dead: its state is STOPPED, and it ignores every event. Its owner ends the
+program with an exit code. The vault's content is whole at any moment, so the next start goes on.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
-from agent.core import backoff
 from agent.core import effects as do
 from agent.core import events as ev
-from agent.core.credentials import Credentials, Identity, Refusal
-from agent.core.effects import Effect, EffectQueue
-from agent.core.events import Event, Instant, Step, Timer
-from agent.core.failure import Failure, Reason
+from agent.core.client_state import ClientState
+from agent.core.connection_state import Phase
+from agent.core.credential_cache import Knowledge, VaultRequest
+from agent.core.credentials import Credentials, Identity
+from agent.core.effects import Effect, WriteReason
+from agent.core.events import Event, Instant, Timer
+from agent.core.failure import Failure, Reason, failure_of
 from agent.core.host_info import HostInfo
-from agent.core.link import Link
-from agent.core.logins import Logins
-from agent.core.password_warnings import PasswordWarnings
-from agent.core.remembered import AccountContext
+from agent.core.password_change import Progress
 from agent.core.saved_state import SavedState
-from agent.core.state import State, Trigger, next_state
-from agent.core.stored import CredentialCache
-from agent.core.updates import Updates
+from agent.core.state import State, Trigger
 from agent.core.view import View
 from protocol import messages as msg
-
-__all__ = ["HostInfo", "Machine"]
-
-
-STEADY_S = 60.0
-"""Seconds that a login must have stood for delays to start anew. A server that welcomes and falls
-over would else see all of its clients at once, again and again."""
+from protocol.scram import ScramError
 
 
 class Machine:
-    """One client. Not thread-safe: its owner calls `handle` from one place."""
+    """One client. Not thread-safe: its owner calls `handle` from one thread."""
 
-    def __init__(
-        self, surroundings: HostInfo, identity: Identity | None, memory: SavedState
-    ) -> None:
-        self.state = State.CONNECTING
-        self.why = "start"
-        self.pc = surroundings
-        self._do = EffectQueue()
-        self._remembered = AccountContext(
-            identity, memory, local=surroundings.local, outbox=self._do
-        )
-        self._stored = CredentialCache(self._remembered, self._do)
-        self._link = Link(self._do)
-        self._sign_ins = PasswordWarnings(self._remembered, self._do)
-        self._updates = Updates(
-            self,
-            link=self._link,
-            stored=self._stored,
-            remembered=self._remembered,
-            outbox=self._do,
-        )
-        self._logins = Logins(
-            self,
-            self._updates,
-            link=self._link,
-            stored=self._stored,
-            remembered=self._remembered,
-            outbox=self._do,
-        )
-        self._failure: Failure | None = None
-        self._tries = 0
-        self._succeeded_at: float | None = None
-        self._next_try_at: datetime | None = None
-        self.now = Instant(datetime.min.replace(tzinfo=UTC), 0.0)
+    def __init__(self, host: HostInfo, identity: Identity | None, saved_state: SavedState) -> None:
+        self.client = ClientState(host, identity, saved_state)
+        self._dead = False
+
+    @property
+    def state(self) -> State:
+        """Return the state that the user sees."""
+        return State.STOPPED if self._dead else self.client.state
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
-        """What is to be done about `event`, in order. Late events of old connections: nothing."""
-        self.now = now
-        connection = getattr(event, "connection", None)
-        if self.state is State.STOPPED or connection not in {None, self._link.number}:
+        """Return what to do about `event`, in order. An exception means that the Machine is dead.
+
+        Ignore the late events of earlier connections, and everything after the end.
+        """
+        client = self.client
+        client.now = now
+        number = getattr(event, "connection", None)
+        if self.state is State.STOPPED or number not in {None, client.connection.number}:
             return []
         try:
             self._dispatch(event)
-            self._updates.take_turn()
-        finally:
-            effects = self._do.take()
-        return effects
-
-    @property
-    def failure(self) -> Failure | None:
-        """What is wrong, for the log."""
-        return self._failure
-
-    @property
-    def tries(self) -> int:
-        """Failures in a row."""
-        return self._tries
+            self._begin_typed()
+        except Exception:
+            self._dead = True
+            raise
+        return client.emit.take()
 
     def view(self, now: Instant) -> View:
-        """What to show; holds no secret."""
-        candidate = self._updates.candidate
-        identity = candidate.identity if candidate else self._remembered.identity
-        memory, days = self._remembered.memory, self._remembered.days_left(now)
+        """Return what to show. It holds no secret."""
+        client, saved = self.client, self.client.account.saved_state
+        typed = client.change.typed
+        identity = typed.identity if typed else client.account.identity
         in_use = self.state not in {State.LOGGED_OUT, State.NEEDS_PASSWORD, State.STOPPED}
         return View(
             state=self.state,
-            reason=self._failure.reason if self._failure else None,
+            reason=client.failure.reason if client.failure else None,
             server=identity.server if identity else "",
             user=identity.user if identity else "",
-            days_left=days if in_use else None,
-            valid_until=memory.old_valid_until if in_use else None,
-            next_try_at=self._next_try_at if self.state is State.RETRYING else None,
-            vault_problem=self._stored.problem,
-            console_url=memory.console_url,
+            days_left=client.account.days_left(now) if in_use else None,
+            valid_until=saved.old_valid_until if in_use else None,
+            next_try_at=client.next_try_at,
+            vault_problem=client.vault.problem,
+            console_url=saved.console_url,
         )
 
     def _dispatch(self, event: Event) -> None:
+        client = self.client
         match event:
             case ev.Started():
-                self._start()
-            case ev.VaultRead(record):
-                self._vault_read(record)
-            case ev.VaultUnreadable(reason):
-                self._vault_unreadable(reason)
-            case ev.VaultWritten(step):
-                self._vault_written(step)
-            case ev.VaultWriteFailed(step, reason):
-                self._vault_write_failed(step, reason)
+                self._on_started()
+            case ev.VaultRead(number, credentials):
+                self._on_vault_read(number, credentials)
+            case ev.VaultWritten(number):
+                self._on_vault_written(number)
+            case ev.VaultFailed(number, reason):
+                self._on_vault_failed(client.vault.take(number), reason)
             case ev.Connected():
-                self._link.connected()
-                self._logins.next_attempt()
+                client.connection.on_connected()
+                client.proceed()
             case ev.Disconnected(_, failure):
-                self._link.ended()
-                self.lost(failure)
+                client.connection.on_disconnected()
+                client.lost(failure)
             case ev.Received(_, message):
-                self._logins.received(message)
+                self._on_message(message)
             case ev.ProofReady(_, proof):
-                self._link.prove(proof)
+                client.connection.on_proof(proof)
             case ev.ProofRefused(_, failure):
-                self.lost(failure)
+                client.lost(failure)
             case ev.TimerFired(timer):
-                self._timer(timer)
+                self._on_timer(timer)
             case ev.SignedIn():
-                self._signed_in(event)
+                self._on_signed_in(event)
             case ev.NetworkChanged():
-                self._network_changed()
+                self._on_network_changed()
             case ev.WarningShown(days):
-                self._sign_ins.note("shown", days)
-                self._send_notice()
+                client.warnings.on_shown(days)
+                client.send_notice()
             case ev.WarningFailed(days):
-                self._sign_ins.note("failed", days)
-                self._send_notice()
+                client.warnings.on_failed(days)
+                client.send_notice()
             case ev.LoginRequested():
-                self._updates.requested(event)
+                client.vault.forgive(event.identity, event.password)
+                client.change.on_requested(event)
             case ev.ReconnectRequested():
                 if self.state in {State.RETRYING, State.STANDBY, State.STANDBY_OLD_PASSWORD}:
-                    self.try_now()
+                    client.disconnect()
+                    client.proceed()
             case ev.LogoutRequested(request):
-                self._log_out(request)
+                self._on_logout(request)
             case ev.QuitRequested():
-                self._updates.give_up()
-                self.disconnect()
-                self._do(do.WithdrawWarning(), do.Quit())
-                self.go(Trigger.QUIT)
+                self._on_quit()
 
-    def go(self, trigger: Trigger) -> None:
-        """Change the state. Only trouble keeps the reason for it."""
-        self.state = next_state(self.state, trigger)
-        self.why = trigger.value
-        if trigger is not Trigger.TROUBLE:
-            self._failure = None
-            self._next_try_at = None
+    # --- the start, the network, timers
 
-    # --- what a new password needs of the logins
-
-    def next_attempt(self) -> None:
-        """See Logins."""
-        self._logins.next_attempt()
-
-    def settle(self) -> None:
-        """See Logins."""
-        self._logins.settle()
-
-    def stand(self, status: msg.Welcome | msg.PasswordStatus | msg.PasswordChanged) -> None:
-        """See Logins."""
-        self._logins.stand(status)
-
-    def refuse_stored(self, refusal: Refusal) -> None:
-        """See Logins."""
-        self._logins.refuse_stored(refusal)
-
-    # --- starting, connecting, trying again
-
-    def _start(self) -> None:
-        if self._remembered.identity is not None:
-            self._stored.read(self._remembered.identity)
+    def _on_started(self) -> None:
+        if self.client.vault.knowledge is Knowledge.UNREAD:
+            self.client.vault.read()
         elif self.state is State.CONNECTING:
-            self.go(Trigger.NOTHING_STORED)
+            self.client.proceed()
 
-    def _vault_read(self, record: Credentials | None) -> None:
-        if self._stored.answered(None) is None:
-            return
-        self._stored.problem = None
-        self._stored.record = record
-        if self.state is not State.CONNECTING:
-            return  # the user is signing in meanwhile; this is what there is to go back to
-        if record is None:
-            self.go(Trigger.NOTHING_STORED)
-        else:
-            self.try_stored()
+    def _on_network_changed(self) -> None:
+        client = self.client
+        if client.connection.is_up:
+            client.emit(do.Probe(client.connection.number))
+        elif self.state is State.RETRYING:
+            client.hurry()
 
-    def _vault_unreadable(self, reason: Reason) -> None:
-        if self._stored.answered(None) is not None:
-            self._stored.problem = reason
-            if self.state is State.CONNECTING:
-                self._trouble(Failure(reason))
-
-    def connect(self, identity: Identity) -> None:
-        """Open a connection; `next_attempt` follows when it stands."""
-        self.disconnect()
-        self._link.open(identity.server)
-
-    def disconnect(self) -> None:
-        """Have no connection."""
-        if self._succeeded_at is not None and self.now.steady - self._succeeded_at >= STEADY_S:
-            self._tries = 0
-        self._succeeded_at = None
-        self._updates.forget_push()
-        self._link.close()
-
-    def try_now(self) -> None:
-        """Go on with what is stored on a new connection, or say what is lacking."""
-        identity = self._remembered.identity
-        self.disconnect()
-        self._do(do.StopTimer(Timer.RETRY))
-        if self._stored.record is not None:
-            self.try_stored()
-        elif identity is not None and (self._stored.problem or self._stored.is_reading):
-            self.go(Trigger.TRY)
-            self._stored.read(identity)
-        else:
-            self.go(Trigger.NOTHING_STORED)
-
-    def try_stored(self) -> None:
-        """Connect with what is stored, or ask the user when all of it was refused."""
-        record, identity = self._stored.record, self._remembered.identity
-        if identity is not None and self._stored.has_something_to_try:
-            if self.state is not State.CONNECTING:
-                self.go(Trigger.TRY)
-            self.connect(identity)
-        else:
-            self.needs_password(record.refused if record and record.refused else "credentials")
-
-    def _trouble(self, failure: Failure) -> None:
-        self.disconnect()
-        delay = backoff.delay_s(failure, tries=self._tries, random=self.pc.random())
-        self._tries += 1
-        self.go(Trigger.TROUBLE)
-        self._failure = failure
-        self._try_in(delay)
-
-    def _try_in(self, delay_s: float) -> None:
-        self._next_try_at = self.now.wall + timedelta(seconds=delay_s)
-        self._do(do.StartTimer(Timer.RETRY, delay_s))
-
-    def lost(self, failure: Failure) -> None:
-        """The connection is gone, or has to go."""
-        if not self._updates.failed(failure.reason):
-            self._trouble(failure)
-
-    def succeeded(self) -> None:
-        """The server has proven itself and accepted a password."""
-        if self._succeeded_at is None:
-            self._succeeded_at = self.now.steady
-
-    def _network_changed(self) -> None:
-        if self._link.up:
-            self._do(do.Probe(self._link.number))
-        elif (
-            self.state is State.RETRYING
-            and self._failure is not None
-            and self._failure.may_end_with_network
-        ):
-            self._try_in(backoff.prompt_s(random=self.pc.random()))
-
-    def _timer(self, timer: Timer) -> None:
+    def _on_timer(self, timer: Timer) -> None:
+        client = self.client
         match timer:
-            case Timer.RETRY:
-                if self.state is State.RETRYING:
-                    self.try_now()
-            case Timer.LOGIN:
-                if self._link.attempt is not None:
-                    self.lost(Failure(Reason.TIMED_OUT, detail="no answer to the login"))
+            case Timer.RETRY if self.state is State.RETRYING:
+                client.proceed()
+            case Timer.CONNECTION if client.connection.awaits_answer:
+                client.lost(Failure(Reason.TIMED_OUT, detail=client.connection.phase.value))
+            case Timer.VAULT_ANSWER:
+                self._on_vault_late()
+            case Timer.VAULT_RETRY:
+                self._on_vault_retry()
             case Timer.WARNING:
-                self.warn()
-            case Timer.VAULT:
-                self._catch_up_with_vault()
+                client.warn()
+            case Timer.TOAST:
+                client.warnings.on_late()
+                client.send_notice()
             case Timer.MIDNIGHT:
-                self._remembered.watch_days(self.now)
+                client.account.watch_days(client.now)
 
-    def needs_password(self, refusal: Refusal) -> None:
-        """Only the user can help: say so once, and wait."""
-        self.disconnect()
-        self.go(Trigger.REFUSED)
-        self._failure = Failure(Reason(refusal))
-        self._remembered.remember(old_valid_until=None)
-        self._do(do.WithdrawWarning())
-        self._sign_ins.ask(self._failure.reason)
+    # --- the server's messages
 
-    # --- the vault
+    def _on_message(self, message: msg.ServerMessage) -> None:
+        """Take a message where the protocol allows it; else leave the server."""
+        client, connection = self.client, self.client.connection
+        attempt = connection.attempt
+        match message:
+            case msg.Challenge(scram=text) if attempt and connection.phase is Phase.CHALLENGE:
+                connection.on_challenge(attempt, text)
+            case msg.Welcome() if attempt and connection.phase is Phase.WELCOME:
+                try:
+                    attempt.handshake.verify(message.scram)
+                except ScramError as exc:
+                    client.lost(failure_of(exc))
+                else:
+                    client.vault.cache_keys(attempt.handshake.keys)
+                    connection.on_welcome(attempt)
+                    client.on_accepted(attempt.kind, message)
+            case msg.Rejected():
+                self._on_rejected(message)
+            case msg.PasswordChanged() if connection.accepted and connection.has_signed(message):
+                client.set_accepted(message)
+                client.on_push(message)
+            case msg.PasswordChanged() if connection.accepted:
+                client.lost(Failure(Reason.IMPOSTOR, detail="a push that is not signed"))
+            case msg.PasswordStatus() if connection.accepted:
+                client.set_accepted(message)
+                client.proceed()
+            case msg.Bye(reason=reason, retry_after_s=retry_after_s):
+                client.lost(Failure(Reason(reason), retry_after_s))
+            case _:
+                client.lost(Failure(Reason.PROTOCOL, detail="a message out of order"))
 
-    def _vault_written(self, step: Step) -> None:
-        job = self._stored.answered(step)
-        if job is None:
-            return
-        self._stored.problem = None
-        match step:
-            case Step.PENDING:
-                self._updates.pending_stored()
-            case Step.COMMIT if not self._stored.is_under_way(Step.PENDING):
-                self._logins.settle()
-            case Step.CANDIDATE:
-                self._updates.stored()
-            case Step.LOGOUT if job.request is not None:
-                self._do(do.Reply(job.request, None))
+    def _on_rejected(self, message: msg.Rejected) -> None:
+        client, connection = self.client, self.client.connection
+        attempt = connection.attempt
+        match message.reason:
+            case "expired" if connection.accepted is not None:
+                self._on_expired()
+            case "credentials" | "expired" if attempt and connection.phase is Phase.WELCOME:
+                usable = connection.on_refused() and message.reason == "credentials"
+                client.on_refused(attempt.kind, attempt.password, message.reason, usable=usable)
+            case "credentials" | "expired":
+                client.lost(Failure(Reason.PROTOCOL, detail="refused what was not tried"))
+            case reason:
+                client.lost(Failure(Reason(reason), message.retry_after_s))
 
-    def _vault_write_failed(self, step: Step, reason: Reason) -> None:
-        job = self._stored.answered(step)
-        if job is None:
-            return
-        if step is Step.LOGOUT and job.request is not None:
-            self._do(do.Reply(job.request, reason))
-            return
-        if step is Step.CANDIDATE:
-            self._updates.not_stored(reason)
-            return
-        if step is Step.PENDING:
-            self._updates.pending_not_stored(job)
-        self._stored.problem = reason
-        self._do(do.StartTimer(Timer.VAULT, backoff.vault_s(random=self.pc.random())))
-        if not self._link.up or self._link.attempt is not None or self._updates.candidate:
-            return
-        if self._link.standing is None:
-            self._logins.next_attempt()
-        elif self.state in {State.UPDATING, State.CONNECTING}:
-            self._logins.settle()
+    def _on_expired(self) -> None:
+        """Go on after the login in force has expired, or the one in progress: try that again."""
+        client = self.client
+        in_progress = client.connection.attempt is not None
+        client.disconnect()
+        if not in_progress and client.change.typed is None:
+            client.vault.refuse_stored("expired")
+        client.proceed()
 
-    def _catch_up_with_vault(self) -> None:
-        if self._stored.record is None:
-            return
-        if self.state is State.UPDATING:
-            self._do(do.StartTimer(Timer.VAULT, backoff.vault_s(random=self.pc.random())))
-        elif not self._updates.take_push() and self._stored.problem is not None:
-            self._stored.write(self._stored.record, Step.COMMIT)
+    # --- the vault's answers
 
-    def _log_out(self, request: int) -> None:
-        self.disconnect()
-        self._updates.give_up()
-        self._stored.forget()
-        self._do(do.StopTimer(Timer.RETRY), do.StopTimer(Timer.VAULT), do.WithdrawWarning())
-        if self._remembered.identity is None:
-            self._do(do.Reply(request, None))
+    def _on_vault_read(self, number: int, credentials: Credentials | None) -> None:
+        client = self.client
+        if client.vault.take(number) is None:
+            return
+        client.vault.problem = None
+        client.vault.on_read(credentials)
+        if client.change.progress is Progress.READING:
+            self._go_on_with_typed()
+        elif self.state is State.CONNECTING or client.connection.phase is Phase.LOGGED_IN:
+            client.proceed()
+
+    def _on_read_failed(self, reason: Reason) -> None:
+        client = self.client
+        client.vault.problem = reason
+        client.vault.on_read_failed()
+        if client.change.progress is Progress.READING:
+            self._go_on_with_typed()
+        elif self.state is State.CONNECTING and client.connection.phase is Phase.NONE:
+            client.retry_later(Failure(reason))
+        elif client.connection.phase is not Phase.NONE:
+            client.retry_vault_later()
+
+    def _on_vault_written(self, number: int) -> None:
+        client = self.client
+        request = client.vault.take(number)
+        if request is None:
+            return
+        client.vault.problem = None
+        if request.user_request is not None:
+            client.emit(do.Reply(request.user_request, None))
+        elif request.reason is WriteReason.TYPED:
+            self._on_typed_stored()
+        elif request.reason is not None:
+            self._after_write(request)
+
+    def _on_vault_failed(self, request: VaultRequest | None, reason: Reason) -> None:
+        client = self.client
+        match request:
+            case VaultRequest(user_request=int(user_request)):
+                client.emit(do.Reply(user_request, reason))
+            case VaultRequest(effect=do.ReadVault()):
+                self._on_read_failed(reason)
+            case VaultRequest(reason=WriteReason.TYPED):
+                client.change.end_typed(reason)
+                client.disconnect()
+                client.proceed()
+            case VaultRequest(effect=do.WriteVault(), push=push):
+                client.vault.problem = reason
+                client.retry_vault_later()
+                if push is not None and client.vault.withdraw_pending(push.change_id):
+                    client.postpone_push(push)
+                self._after_write(request)
+
+    def _after_write(self, request: VaultRequest) -> None:
+        """Go on when the vault has answered a write, well or not."""
+        client, change = self.client, self.client.change
+        last = request.reason is not None and not client.vault.is_writing(request.reason)
+        if last and (request.reason, change.progress) in {
+            (WriteReason.PENDING, Progress.PUSHED),
+            (WriteReason.COMMIT, Progress.PROVED),
+        }:
+            change.end()
+        if client.connection.is_up:
+            client.proceed()
+
+    def _on_vault_late(self) -> None:
+        """Fail every request, because the vault does not answer."""
+        client = self.client
+        late = client.vault.on_late()
+        for request in late:
+            effect, here = request.effect, client.account.identity
+            if request.reason is WriteReason.TYPED and effect.identity != here:
+                client.vault.delete(effect.identity)  # it may still be written
+            self._on_vault_failed(request, Reason.VAULT_MISSING)
+        if late and client.connection.phase is not Phase.NONE:
+            client.vault.problem = Reason.VAULT_MISSING
+            client.retry_vault_later()
+
+    def _on_vault_retry(self) -> None:
+        """Read what is not known, take the push that waits, or repeat the write that failed."""
+        client, vault = self.client, self.client.vault
+        if vault.knowledge is Knowledge.UNREADABLE:
+            if client.connection.phase is not Phase.NONE:
+                vault.read()
+        elif vault.credentials is None:
+            return
+        elif client.change.progress is not Progress.NONE:
+            client.retry_vault_later()
+        elif not client.take_push() and vault.problem is not None:
+            vault.write(vault.credentials, WriteReason.COMMIT)
+
+    # --- what the user wants
+
+    def _begin_typed(self) -> None:
+        """Begin with the password that the user has typed, when it is its turn."""
+        client, vault = self.client, self.client.vault
+        typed = client.change.take_request()
+        if typed is None:
+            return
+        same = typed.identity == client.account.identity
+        read_first = same and vault.credentials is None and vault.knowledge is not Knowledge.ABSENT
+        client.change.begin_typed(typed, read_first=read_first)
+        client.go(Trigger.UPDATE_BEGUN)
+        if client.connection.phase is not Phase.LOGGED_IN or not same:
+            client.disconnect()
+        if read_first:
+            vault.read()
         else:
-            self._stored.delete(self._remembered.identity, request)
-        self._remembered.remember(old_valid_until=None, asked_session=None)
-        self.go(Trigger.LOGGED_OUT)
+            self._log_in_with_typed()
 
-    # --- warnings
+    def _go_on_with_typed(self) -> None:
+        """Log in after the vault was read: with its device key, or with a new one."""
+        self.client.change.on_vault_read()
+        self._log_in_with_typed()
 
-    def _signed_in(self, event: ev.SignedIn) -> None:
-        self._sign_ins.came(event)
+    def _log_in_with_typed(self) -> None:
+        client, typed = self.client, self.client.change.typed
+        stored = client.vault.credentials
+        if typed and stored and typed.identity == client.account.identity:
+            client.change.use_key(stored.device_key)
+        client.proceed()
+
+    def _on_typed_stored(self) -> None:
+        """Be the identity of the typed password from now on."""
+        client, account = self.client, self.client.account
+        typed, before = client.change.typed, account.identity
+        if typed is None:
+            return
+        if before != typed.identity:
+            account.change_identity(typed.identity)
+            if before is not None:
+                client.vault.delete(before)
+        client.vault.on_typed_stored(typed.credentials)
+        accepted = client.connection.accepted
+        account.remember(
+            old_valid_until=accepted.valid_until if accepted else None, asked_session=None
+        )
+        account.remember_server(typed.console_url)
+        client.emit(do.WithdrawWarning())
+        client.change.end_typed(None)
+        client.proceed()
+
+    def _on_logout(self, request: int) -> None:
+        client, account = self.client, self.client.account
+        client.disconnect()
+        self._give_up_change()
+        client.vault.forget()
+        client.emit(do.StopTimer(Timer.VAULT_RETRY), do.WithdrawWarning())
+        if account.identity is None:
+            client.emit(do.Reply(request, None))
+        else:
+            client.vault.delete(account.identity, user_request=request)
+        account.remember(old_valid_until=None, asked_session=None)
+        client.go(Trigger.LOGGED_OUT)
+
+    def _on_quit(self) -> None:
+        client = self.client
+        self._give_up_change()
+        client.disconnect()
+        client.emit(do.WithdrawWarning(), do.Quit())
+        client.go(Trigger.QUIT)
+
+    def _give_up_change(self) -> None:
+        """End the change; leave nothing of another account in the vault."""
+        client, typed = self.client, self.client.change.typed
+        proved = typed is not None and client.change.progress is Progress.PROVED
+        if proved and typed and typed.identity != client.account.identity:
+            client.vault.delete(typed.identity)
+        client.change.give_up()
+
+    def _on_signed_in(self, event: ev.SignedIn) -> None:
+        client = self.client
+        client.warnings.on_signed_in(event)
         if self.state in {State.STANDBY, State.STANDBY_OLD_PASSWORD}:
-            self.warn()
-        elif self.state is State.NEEDS_PASSWORD and self._failure is not None:
-            self._sign_ins.ask(self._failure.reason)
+            client.warn()
+        elif self.state is State.NEEDS_PASSWORD and client.failure is not None:
+            client.warnings.ask(client.failure.reason)
         else:
-            self._sign_ins.wait_for_server()
+            client.warnings.wait_for_server()
         if event.kind is not ev.SignInKind.SIGN_IN:
-            self._network_changed()
-
-    def warn(self) -> None:
-        """Decide on the sign-ins that wait for it, and tell the server what became of them."""
-        self._sign_ins.decide(self.now, online=self._link.standing is not None)
-        self._send_notice()
-
-    def _send_notice(self) -> None:
-        if self._link.standing is not None and (notice := self._sign_ins.take_notice()):
-            self._link.send(notice)
+            self._on_network_changed()

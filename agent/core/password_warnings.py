@@ -1,83 +1,156 @@
-"""The user's sign-ins: which of them is still to be warned or asked, and what became of it."""
+"""Warnings about an old password: one at each sign-in of the user to Windows.
+
+A sign-in waits until the server has said whether the password is old, or for a minute: then the
+last known end of the old password has to do. A warning is asked for once it is due, and has been
+seen when the desktop says so. The server gets a notice about each warning; a notice that could not
+be sent waits for the next login. The user is asked for a password once per sign-in, too.
+
+The machine calls this class; this class calls nothing but the effect queue.
+"""
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Literal
 
 from agent.core import effects as do
+from agent.core.account_context import AccountContext
 from agent.core.credentials import Identity
 from agent.core.effects import EffectQueue
 from agent.core.events import Instant, SignedIn, Timer
 from agent.core.failure import Reason
-from agent.core.remembered import AccountContext
 from agent.core.reminders import is_due
+from agent.core.transitions import Table
 from protocol import messages as msg
 
 OFFLINE_WARNING_S = 60.0
-"""Seconds after a sign-in at which the last known deadline has to do."""
+"""Seconds after a sign-in at which the last known end of the old password has to do."""
+TOAST_S = 60.0
+"""Seconds that the desktop may take to say whether it has shown a warning."""
 MAX_DAYS = 36_500
-"""What a notice can say (docs/protocol.md)."""
+"""The most days that a notice can carry (docs/protocol.md)."""
+
+
+class Warned(Enum):
+    """What is known about the warning at the last sign-in."""
+
+    NOT_DUE = "no warning due"
+    DUE = "waiting for the server"
+    ASKED_FOR = "asked for"
+    SEEN = "seen"
+
+
+class Cause(Enum):
+    """What changes that."""
+
+    SIGNED_IN = "user signed in"
+    NOT_NEEDED = "password current, or warned before"
+    WARN = "password old"
+    SHOWN = "desktop showed it"
+    FAILED = "desktop could not show it"
+
+
+_W, _C = Warned, Cause
+
+TABLE = Table(
+    _W.NOT_DUE,
+    {
+        (_W.DUE, _C.NOT_NEEDED): _W.NOT_DUE,
+        (_W.DUE, _C.WARN): _W.ASKED_FOR,
+        (_W.ASKED_FOR, _C.SHOWN): _W.SEEN,
+        (_W.ASKED_FOR, _C.FAILED): _W.NOT_DUE,
+    },
+    anywhere={_C.SIGNED_IN: _W.DUE},
+    last=None,
+)
 
 
 class PasswordWarnings:
-    """A sign-in waits until it is known whether the password is old."""
+    """The sign-ins that wait for a warning, and the notices that wait for the server."""
 
-    def __init__(self, remembered: AccountContext, outbox: EffectQueue) -> None:
-        self._do = outbox
-        self._remembered = remembered
+    def __init__(self, account: AccountContext, emit: EffectQueue) -> None:
+        self._emit = emit
+        self._account = account
         self._session = ""
         self._waiting: list[SignedIn] = []
         self._warned_at: float | None = None
+        self._days = 0
         self._unsent: tuple[Identity | None, msg.Notice] | None = None
+        self.state = Warned.NOT_DUE
 
-    def came(self, event: SignedIn) -> None:
-        """The user is there. An unlock on the heels of a sign-in does not take its place."""
+    def on_signed_in(self, event: SignedIn) -> None:
+        """Note a sign-in. An unlock right after it waits beside it and does not replace it."""
         self._session = event.session
+        self._go(Cause.SIGNED_IN)
         if event not in self._waiting:
             self._waiting.append(event)
 
     def wait_for_server(self) -> None:
-        """Nothing can be decided yet; for a while."""
-        self._do(do.StartTimer(Timer.WARNING, OFFLINE_WARNING_S))
+        """Give the server a minute to say whether the password is old."""
+        self._emit(do.StartTimer(Timer.WARNING, OFFLINE_WARNING_S))
 
     def decide(self, now: Instant, *, online: bool) -> None:
-        """Warn or do not, by the server's word when `online`, else by the last known one."""
-        memory = self._remembered.memory
-        end, days = memory.old_valid_until, self._remembered.days_left(now)
+        """Warn at the sign-ins that wait, or not; without the server by the last known end."""
+        saved, days = self._account.saved_state, self._account.days_left(now)
+        end = saved.old_valid_until
         if not self._waiting:
             return
-        if not online and (end is None or self._remembered.server_now(now) >= end):
-            return  # only the server can say what holds now
+        if not online and (end is None or self._account.server_now(now) >= end):
+            return  # only the server knows what is valid now
         waiting, self._waiting = self._waiting, []
-        self._do(do.StopTimer(Timer.WARNING))
-        if days is None:
-            return
-        today = self._remembered.today(now)
+        self._emit(do.StopTimer(Timer.WARNING))
+        today = self._account.today(now)
         since = None if self._warned_at is None else now.steady - self._warned_at
-        if any(
-            is_due(each, days_left=days, memory=memory, today=today, since_last_s=since)
+        if days is not None and any(
+            is_due(each, days_left=days, saved_state=saved, today=today, since_last_s=since)
             for each in waiting
         ):
-            self._warned_at = now.steady
-            self._remembered.remember(warned_session=self._session, warned_on=today)
-            self._do(do.ShowWarning(days))
+            self._go(Cause.WARN)
+            self._warned_at, self._days = now.steady, days
+            self._account.remember(warned_session=self._session, warned_on=today)
+            self._emit(do.ShowWarning(days), do.StartTimer(Timer.TOAST, TOAST_S))
         else:
-            self.note("suppressed", days)
+            self._go(Cause.NOT_NEEDED)
+            if days is not None:
+                self._note("suppressed", days)
+
+    def on_shown(self, days: int) -> None:
+        """Note that the desktop has shown the warning, also when it says so late."""
+        self._end_asking(Cause.SHOWN)
+        self._note("shown", days)
+
+    def on_failed(self, days: int) -> None:
+        """Note that the desktop could not show the warning."""
+        self._end_asking(Cause.FAILED)
+        self._note("failed", days)
+
+    def on_late(self) -> None:
+        """Count a warning as failed when the desktop does not answer."""
+        if self.state is Warned.ASKED_FOR:
+            self.on_failed(self._days)
 
     def ask(self, reason: Reason) -> None:
-        """Tell the user that a password is needed: once, and again at the next sign-in."""
-        if self._remembered.memory.asked_session != self._session:
-            self._do(do.AskForPassword(reason))
-            self._remembered.remember(asked_session=self._session)
-
-    def note(self, warning: Literal["shown", "suppressed", "failed"], days: int) -> None:
-        """Keep what became of a warning, for the server."""
-        notice = msg.Notice(warning=warning, days_left=min(days, MAX_DAYS))
-        self._unsent = (self._remembered.identity, notice)
+        """Tell the user that a password is needed, once per sign-in."""
+        if self._account.saved_state.asked_session != self._session:
+            self._emit(do.AskForPassword(reason))
+            self._account.remember(asked_session=self._session)
 
     def take_notice(self) -> msg.Notice | None:
-        """What the server has not been told yet."""
+        """Return the notice to send, if there is one for the identity in use."""
         unsent, self._unsent = self._unsent, None
-        if unsent is None or unsent[0] != self._remembered.identity:
+        if unsent is None or unsent[0] != self._account.identity:
             return None
         return unsent[1]
+
+    def _note(self, warning: Literal["shown", "suppressed", "failed"], days: int) -> None:
+        notice = msg.Notice(warning=warning, days_left=min(days, MAX_DAYS))
+        self._unsent = (self._account.identity, notice)
+
+    def _end_asking(self, cause: Cause) -> None:
+        """Take the answer of the desktop; by now another sign-in may wait."""
+        self._emit(do.StopTimer(Timer.TOAST))
+        if self.state is Warned.ASKED_FOR:
+            self._go(cause)
+
+    def _go(self, cause: Cause) -> None:
+        self.state = TABLE.next(self.state, cause)

@@ -1,25 +1,27 @@
-"""The states of the client and every way from one to another. Nothing else decides that."""
+"""The states of the client that the user sees, and every way from one to another."""
 
 from __future__ import annotations
 
 from enum import Enum
 
+from agent.core.transitions import Table
+
 
 class State(Enum):
-    """What the client is doing, as a user would say it."""
+    """What the client is doing."""
 
     LOGGED_OUT = "logged_out"
-    """No password is stored: nobody has signed in on this PC."""
+    """No password is stored: the user has to log in."""
     CONNECTING = "connecting"
-    """On the way to the server, or logging in."""
+    """Reading the stored password, opening a connection or logging in."""
     STANDBY = "standby"
     """待ち受け状態: logged in with the current password."""
     STANDBY_OLD_PASSWORD = "standby_old_password"
-    """待ち受け状態 with an old password that will end."""
+    """待ち受け状態: logged in with an old password, which will end."""
     UPDATING = "updating"
-    """A new password, pushed or typed, is being proven and stored."""
+    """A new password, pushed or typed, is being proved and stored."""
     RETRYING = "retrying"
-    """Something is in the way; tries again by itself."""
+    """A failure keeps the client from the server; it tries again when a timer fires."""
     NEEDS_PASSWORD = "needs_password"
     """The server refused the stored password; only the user can help."""
     STOPPED = "stopped"
@@ -27,7 +29,7 @@ class State(Enum):
 
 
 class Trigger(Enum):
-    """Why the state changes: the machine's reading of one or more events."""
+    """Why the state changes."""
 
     NOTHING_STORED = "nothing stored"
     LOGGED_IN = "logged in with the current password"
@@ -40,67 +42,45 @@ class Trigger(Enum):
     QUIT = "quit"
 
 
-class IllegalTransition(Exception):
-    """The table has no way out of this state by this trigger: a defect of ours."""
-
-
 _S, _T = State, Trigger
-_RUNNING = [state for state in State if state is not State.STOPPED]
 
-TABLE: dict[tuple[State, Trigger], State] = {
-    # the way to the server
-    (_S.CONNECTING, _T.NOTHING_STORED): _S.LOGGED_OUT,
-    (_S.CONNECTING, _T.LOGGED_IN): _S.STANDBY,
-    (_S.CONNECTING, _T.LOGGED_IN_OLD): _S.STANDBY_OLD_PASSWORD,
-    (_S.CONNECTING, _T.REFUSED): _S.NEEDS_PASSWORD,
-    (_S.CONNECTING, _T.TROUBLE): _S.RETRYING,
-    (_S.RETRYING, _T.TRY): _S.CONNECTING,
-    (_S.RETRYING, _T.TROUBLE): _S.RETRYING,
-    (_S.RETRYING, _T.REFUSED): _S.NEEDS_PASSWORD,
-    # waiting on the server
-    (_S.STANDBY, _T.LOGGED_IN): _S.STANDBY,
-    (_S.STANDBY, _T.LOGGED_IN_OLD): _S.STANDBY_OLD_PASSWORD,
-    (_S.STANDBY, _T.REFUSED): _S.NEEDS_PASSWORD,
-    (_S.STANDBY, _T.TROUBLE): _S.RETRYING,
-    (_S.STANDBY, _T.TRY): _S.CONNECTING,
-    (_S.STANDBY_OLD_PASSWORD, _T.LOGGED_IN): _S.STANDBY,
-    (_S.STANDBY_OLD_PASSWORD, _T.LOGGED_IN_OLD): _S.STANDBY_OLD_PASSWORD,
-    (_S.STANDBY_OLD_PASSWORD, _T.REFUSED): _S.NEEDS_PASSWORD,
-    (_S.STANDBY_OLD_PASSWORD, _T.TROUBLE): _S.RETRYING,
-    (_S.STANDBY_OLD_PASSWORD, _T.TRY): _S.CONNECTING,
-    # a new password
-    (_S.LOGGED_OUT, _T.UPDATE_BEGUN): _S.UPDATING,
-    (_S.CONNECTING, _T.UPDATE_BEGUN): _S.UPDATING,
-    (_S.STANDBY, _T.UPDATE_BEGUN): _S.UPDATING,
-    (_S.STANDBY_OLD_PASSWORD, _T.UPDATE_BEGUN): _S.UPDATING,
-    (_S.RETRYING, _T.UPDATE_BEGUN): _S.UPDATING,
-    (_S.NEEDS_PASSWORD, _T.UPDATE_BEGUN): _S.UPDATING,
-    (_S.UPDATING, _T.LOGGED_IN): _S.STANDBY,
-    (_S.UPDATING, _T.LOGGED_IN_OLD): _S.STANDBY_OLD_PASSWORD,
-    (_S.UPDATING, _T.TRY): _S.CONNECTING,
-    (_S.UPDATING, _T.TROUBLE): _S.RETRYING,
-    (_S.UPDATING, _T.REFUSED): _S.NEEDS_PASSWORD,
-    (_S.UPDATING, _T.NOTHING_STORED): _S.LOGGED_OUT,
-    # whatever it is doing
-    **{(state, _T.LOGGED_OUT): _S.LOGGED_OUT for state in _RUNNING},
-    **{(state, _T.QUIT): _S.STOPPED for state in _RUNNING},
-}
-
-
-def next_state(state: State, trigger: Trigger) -> State:
-    """Raise IllegalTransition, which changes nothing, when the table has no such pair."""
-    try:
-        return TABLE[state, trigger]
-    except KeyError:
-        raise IllegalTransition(f"{state.value}: {trigger.value}") from None
-
-
-def diagram() -> str:
-    """The table as a Mermaid state diagram; docs/architecture.md carries it."""
-    lines = ["stateDiagram-v2", "    [*] --> CONNECTING"]
-    for (state, trigger), target in TABLE.items():
-        if trigger not in {Trigger.LOGGED_OUT, Trigger.QUIT}:
-            lines.append(f"    {state.name} --> {target.name}: {trigger.value}")
-    lines.append("    note left of LOGGED_OUT: from any state by 'logged out'")
-    lines.append("    note right of STOPPED: from any state by 'quit'")
-    return "\n".join(lines)
+TABLE = Table(
+    _S.CONNECTING,
+    {
+        # on the way to the server
+        (_S.CONNECTING, _T.NOTHING_STORED): _S.LOGGED_OUT,
+        (_S.CONNECTING, _T.LOGGED_IN): _S.STANDBY,
+        (_S.CONNECTING, _T.LOGGED_IN_OLD): _S.STANDBY_OLD_PASSWORD,
+        (_S.CONNECTING, _T.REFUSED): _S.NEEDS_PASSWORD,
+        (_S.CONNECTING, _T.TROUBLE): _S.RETRYING,
+        (_S.RETRYING, _T.TRY): _S.CONNECTING,
+        (_S.RETRYING, _T.TROUBLE): _S.RETRYING,
+        (_S.RETRYING, _T.REFUSED): _S.NEEDS_PASSWORD,
+        # logged in
+        (_S.STANDBY, _T.LOGGED_IN): _S.STANDBY,
+        (_S.STANDBY, _T.LOGGED_IN_OLD): _S.STANDBY_OLD_PASSWORD,
+        (_S.STANDBY, _T.REFUSED): _S.NEEDS_PASSWORD,
+        (_S.STANDBY, _T.TROUBLE): _S.RETRYING,
+        (_S.STANDBY, _T.TRY): _S.CONNECTING,
+        (_S.STANDBY_OLD_PASSWORD, _T.LOGGED_IN): _S.STANDBY,
+        (_S.STANDBY_OLD_PASSWORD, _T.LOGGED_IN_OLD): _S.STANDBY_OLD_PASSWORD,
+        (_S.STANDBY_OLD_PASSWORD, _T.REFUSED): _S.NEEDS_PASSWORD,
+        (_S.STANDBY_OLD_PASSWORD, _T.TROUBLE): _S.RETRYING,
+        (_S.STANDBY_OLD_PASSWORD, _T.TRY): _S.CONNECTING,
+        # a new password
+        (_S.LOGGED_OUT, _T.UPDATE_BEGUN): _S.UPDATING,
+        (_S.CONNECTING, _T.UPDATE_BEGUN): _S.UPDATING,
+        (_S.STANDBY, _T.UPDATE_BEGUN): _S.UPDATING,
+        (_S.STANDBY_OLD_PASSWORD, _T.UPDATE_BEGUN): _S.UPDATING,
+        (_S.RETRYING, _T.UPDATE_BEGUN): _S.UPDATING,
+        (_S.NEEDS_PASSWORD, _T.UPDATE_BEGUN): _S.UPDATING,
+        (_S.UPDATING, _T.LOGGED_IN): _S.STANDBY,
+        (_S.UPDATING, _T.LOGGED_IN_OLD): _S.STANDBY_OLD_PASSWORD,
+        (_S.UPDATING, _T.TRY): _S.CONNECTING,
+        (_S.UPDATING, _T.TROUBLE): _S.RETRYING,
+        (_S.UPDATING, _T.REFUSED): _S.NEEDS_PASSWORD,
+        (_S.UPDATING, _T.NOTHING_STORED): _S.LOGGED_OUT,
+    },
+    anywhere={_T.LOGGED_OUT: _S.LOGGED_OUT, _T.QUIT: _S.STOPPED},
+    last=_S.STOPPED,
+)

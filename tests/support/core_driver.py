@@ -22,7 +22,8 @@ from agent.core.credentials import Credentials, Identity
 from agent.core.effects import Effect
 from agent.core.events import Event, Instant, SignInKind, Timer
 from agent.core.failure import Failure, Reason, failure_of
-from agent.core.machine import HostInfo, Machine
+from agent.core.host_info import HostInfo
+from agent.core.machine import Machine
 from agent.core.saved_state import SavedState
 from agent.core.state import State
 from agent.core.view import View
@@ -107,7 +108,7 @@ class World:
         self.sessions: dict[int, Session] = {}
         self.timers: dict[Timer, float] = {}
         self.warning: int | None = None
-        surroundings = HostInfo(
+        host = HostInfo(
             device_name="PC-4711",
             os="Windows 11",
             version="0.1.0",
@@ -116,7 +117,7 @@ class World:
             local=self._local,
         )
         memory = self.memory.get(self.settings, SavedState()) if self.settings else SavedState()
-        self.machine = Machine(surroundings, self.settings, memory)
+        self.machine = Machine(host, self.settings, memory)
 
     def kill(self) -> None:
         """End the process at once and prepare the next; what is durable stays."""
@@ -335,26 +336,23 @@ class World:
         self, job: do.ReadVault | do.WriteVault | do.DeleteFromVault | do.SaveState
     ) -> Event | None:
         match job:
-            case do.SaveState(identity, memory):
-                self.memory[identity] = memory
+            case do.SaveState(identity, saved_state):
+                self.memory[identity] = saved_state
                 return None
-            case do.ReadVault() if self.vault_reason:
-                return ev.VaultUnreadable(self.vault_reason)
-            case do.ReadVault(identity):
-                return ev.VaultRead(self.vault.get(identity))
-            case do.WriteVault(step=step) | do.DeleteFromVault(step=step) if self.vault_reason:
-                return None if step is None else ev.VaultWriteFailed(step, self.vault_reason)
-            case do.WriteVault(identity, record, step):
+            case _ if self.vault_reason:
+                return ev.VaultFailed(job.number, self.vault_reason)
+            case do.ReadVault(number, identity):
+                return ev.VaultRead(number, self.vault.get(identity))
+            case do.WriteVault(number, identity, record):
                 lost = promises.works(self, identity, self.vault.get(identity))
                 self.vault[identity] = record
                 assert not lost or promises.works(self, identity, record), (
                     "the last working password"
                 )
-                return ev.VaultWritten(step)
-            case do.DeleteFromVault(identity, delete_step):
-                assert delete_step is not None or identity != self.settings
+                return ev.VaultWritten(number)
+            case do.DeleteFromVault(number, identity):
                 self.vault.pop(identity, None)
-                return None if delete_step is None else ev.VaultWritten(delete_step)
+                return ev.VaultWritten(number)
         raise AssertionError(job)
 
     def _note_proof(self, number: int) -> None:
@@ -391,7 +389,7 @@ class World:
         match event:
             case ev.Received(number, msg.Rejected(reason="credentials" | "expired")):
                 # Late words are not heard; `expired` may be about the login that stands.
-                heard = number == self.machine._link.number
+                heard = number == self.machine.client.connection.number
                 if heard and number in self.answering and self.sessions[number].account is None:
                     self.refused.add(self.answering[number])
             case ev.Received(number, msg.Challenge()):

@@ -19,8 +19,8 @@ def _word(effect: Effect) -> str:
     match effect:
         case do.Send(_, message):
             return f"{name} {type(message).__name__}"
-        case do.WriteVault(step=step):
-            return f"{name} {step.name}"
+        case do.WriteVault(reason=reason):
+            return f"{name} {reason.name}"
         case do.StartTimer(timer, _):
             return f"{name} {timer.name}"
         case _:

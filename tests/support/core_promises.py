@@ -28,7 +28,7 @@ def hold(world: World, event: Event, effects: list[Effect]) -> None:
             before = world.vault.get(effect.identity)
             known = {before.password} if before else set()
             known |= {word for user, word in world.proven if user == effect.identity.user}
-            assert effect.record.password in known, "stored without proof"
+            assert effect.credentials.password in known, "stored without proof"
 
 
 def works(world: World, identity: Identity, record: Credentials | None) -> bool:

@@ -1,4 +1,4 @@
-"""SCRAM-SHA-256, the client's side. The worked example is the one of docs/protocol.md.
+"""SCRAM-SHA-256, both halves. The worked example is the one of docs/protocol.md.
 
 For somebody who writes another client, with user `user`, password `Passw0rd!` and the salt, nonces
 and 600,000 iterations below, on the way to the messages lie (hexadecimal):
@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from base64 import b64encode
+from base64 import b64decode, b64encode
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, example, given
@@ -21,12 +22,18 @@ from hypothesis import strategies as st
 from scramp import ScramClient, ScramMechanism
 
 from protocol import messages as msg
+from protocol import scram
 from protocol.scram import (
+    ClientFirst,
     ClientLogin,
     MalformedMessage,
     ScramError,
+    ServerLogin,
     UnusableCredentials,
+    Verifier,
     WrongServer,
+    derive_keys,
+    verifier_of,
 )
 from protocol.sealing import device_id, public_key
 from tests.support.places import ROOT
@@ -285,8 +292,8 @@ def test_half_a_character_in_a_challenge() -> None:
 @example("", "")
 @example("a,=b", "x")
 @example("user", "\u0627a")
-def test_names_and_passwords_are_prepared_or_refused(user: str, password: str) -> None:
-    """What SASLprep refuses is reported as wrong credentials, without quoting it."""
+def test_names_and_passwords_are_taken_or_refused(user: str, password: str) -> None:
+    """What is no name or password is refused, without quoting it."""
     try:
         first = ClientLogin(user=user, password=password, nonce=CLIENT_NONCE).first()
     except UnusableCredentials:
@@ -294,3 +301,211 @@ def test_names_and_passwords_are_prepared_or_refused(user: str, password: str) -
     else:
         assert first.startswith("n,,n=")
         assert first.count(",") == 3
+
+
+# --- the server's half, with scramp or our own client on the other side
+
+
+def verifier(password: str) -> Verifier:
+    return verifier_of(derive_keys(password, salt=SALT, iterations=600_000))
+
+
+def checked(password: str, *verifiers: Verifier) -> tuple[ScramClient, tuple[int, str] | None]:
+    """Return scramp's client after its proof, and what the server makes of it."""
+    client = ScramClient(["SCRAM-SHA-256"], USER, password)
+    server = ServerLogin(
+        ClientFirst.parse(client.get_client_first()), list(verifiers), nonce="servers"
+    )
+    client.set_server_first(server.challenge)
+    return client, server.check(client.get_client_final())
+
+
+def test_the_servers_half_of_the_worked_example() -> None:
+    """Challenge and signature are the documented ones."""
+    server = ServerLogin(ClientFirst.parse(CLIENT_FIRST), [verifier(PASSWORD)], nonce=SERVER_NONCE)
+    assert server.challenge == SERVER_FIRST
+    assert server.check(CLIENT_FINAL) == (0, SERVER_FINAL)
+
+
+@pytest.mark.parametrize("password", ["Passw0rd!", "Second-2nd", "Third+3rd"])
+def test_one_proof_is_checked_against_all_verifiers(password: str) -> None:
+    """The right one is found wherever it is, and its signature satisfies the client."""
+    words = ["Passw0rd!", "Second-2nd", "Third+3rd"]
+    client, found = checked(password, *map(verifier, words))
+    assert found is not None
+    assert found[0] == words.index(password)
+    client.set_server_final(found[1])
+
+
+def test_the_first_verifier_that_fits_counts() -> None:
+    """A password that was used before and is current again is current."""
+    _, found = checked(PASSWORD, verifier(PASSWORD), verifier(PASSWORD))
+    assert found is not None
+    assert found[0] == 0
+
+
+def test_wrong_proofs_cost_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one verifier or three, a wrong proof is compared four times; with more, with each."""
+    checks: list[None] = []
+    fits = scram._fits
+
+    def counted(known: Verifier, signed: bytes, proof: bytes) -> bool:
+        checks.append(None)
+        return fits(known, signed, proof)
+
+    monkeypatch.setattr(scram, "_fits", counted)
+    for others, expected in ((0, 4), (2, 4), (3, 4), (4, 5)):
+        checks.clear()
+        assert checked("wrong", *[verifier(PASSWORD)] * (others + 1))[1] is None
+        assert len(checks) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "user"),
+    [
+        ("n,,n=tanaka,r=x", "tanaka"),
+        ("y,,n=tanaka,r=x", "tanaka"),
+        ("n,,n=a=2Cb=3Dc,r=x", "a,b=c"),
+        ("n,,n=a=3D2C,r=x", "a=2C"),
+        ("n,,n=tanaka,r=x,f=more,G=y", "tanaka"),
+        ("n,,n=ｔａｎａｋａ,r=x", None),
+        ("n,,n=" + "a" * 64 + ",r=x", "a" * 64),
+        ("n,,n=" + "a" * 65 + ",r=x", None),
+    ],
+)
+def test_client_first(first: str, user: str | None) -> None:
+    """The name is unescaped; one that no user can have is None, as an unknown user."""
+    parsed = ClientFirst.parse(first)
+    assert (parsed.user, parsed.nonce) == (user, "x")
+    assert first == parsed.header + parsed.bare
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "",
+        "n,,n=,r=x",
+        "n,,n=a,r=",
+        "n,a=b,n=a,r=x",
+        "p=tls-unique,,n=a,r=x",
+        "n,,n=a=,r=x",
+        "n,,n=a=2c,r=x",
+        "n,,m=1,n=a,r=x",
+        "n,,n=a,r=x y",
+        "n,,n=a,r=x,m=1",
+        "n,,n=a,r=x,r=y",
+        "n,,n=a\0,r=x",
+        "n,,n=a,r=x,f=\ud800",
+        " n,,n=a,r=x",
+        "n,,n=a,r=x\n",
+    ],
+)
+def test_what_is_no_client_first(first: str) -> None:
+    """Refused without quoting it."""
+    with pytest.raises(MalformedMessage, match=r"^malformed SCRAM client-first$"):
+        ClientFirst.parse(first)
+
+
+@given(st.text(max_size=80))
+def test_any_client_first(first: str) -> None:
+    """Whatever it is, it is parsed or refused."""
+    try:
+        ClientFirst.parse(first)
+    except MalformedMessage as exc:
+        assert str(exc) == "malformed SCRAM client-first"  # noqa: PT017 - either is right
+
+
+def final(**changes: str) -> str:
+    parts = {"c": "biws", "r": CLIENT_NONCE + SERVER_NONCE, "p": CLIENT_FINAL.partition(",p=")[2]}
+    return ",".join(f"{key}={value}" for key, value in {**parts, **changes}.items())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        final(c="eSws"),
+        final(r=CLIENT_NONCE),
+        final(r=CLIENT_NONCE + SERVER_NONCE + "x"),
+        final(p=""),
+        final(p="QUJ"),
+        final(p="é"),
+        final() + ",x=1",
+        CLIENT_FINAL.replace(",p=", ",r=again,p="),
+        CLIENT_FINAL.replace(",p=", ",x=\ud800,p="),
+    ],
+)
+def test_what_is_no_client_final(text: str) -> None:
+    """Refused: another binding or nonce, no proof, or something after it."""
+    server = ServerLogin(ClientFirst.parse(CLIENT_FIRST), [verifier(PASSWORD)], nonce=SERVER_NONCE)
+    with pytest.raises(MalformedMessage, match=r"^malformed SCRAM client-final$"):
+        server.check(text)
+
+
+@pytest.mark.parametrize("proof", [b"", b"\0" * 31, b"\0" * 32, b"\0" * 33, b"x" * 600])
+def test_a_proof_of_any_length_is_merely_wrong(proof: bytes) -> None:
+    """No length raises, and only 32 bytes can be right."""
+    server = ServerLogin(ClientFirst.parse(CLIENT_FIRST), [verifier(PASSWORD)], nonce=SERVER_NONCE)
+    right = b64decode(CLIENT_FINAL.partition(",p=")[2])
+    for wrong in (proof or b"x", right + b"\0", right[:-1]):
+        assert server.check(final(p=b64encode(wrong).decode())) is None
+
+
+def test_an_extension_before_the_proof_is_part_of_what_is_signed() -> None:
+    """A client may add attributes; the header `y,,` is bound as `eSws`."""
+    first = "y,,n=user,r=abc"
+    server = ServerLogin(ClientFirst.parse(first), [verifier(PASSWORD)], nonce="def")
+    keys = derive_keys(PASSWORD, salt=SALT, iterations=600_000)
+    without_proof = "c=eSws,r=abcdef,x=1"
+    auth = f"n=user,r=abc,{server.challenge},{without_proof}".encode()
+    stored = hashlib.sha256(keys.client).digest()
+    signature = hmac.digest(stored, auth, "sha256")
+    proof = bytes(a ^ b for a, b in zip(keys.client, signature, strict=True))
+    found = server.check(f"{without_proof},p={b64encode(proof).decode()}")
+    assert found is not None
+    assert found[1] == f"v={b64encode(hmac.digest(keys.server, auth, 'sha256')).decode()}"
+
+
+def test_verifiers_of_one_password() -> None:
+    """They are compared only when they share salt and iterations."""
+    one, same, other = verifier(PASSWORD), verifier(PASSWORD), verifier("Second-2nd")
+    elsewhere = replace(one, salt=bytes(16))
+    slower = replace(one, iterations=600_001)
+    assert one.shares_salt(same)
+    assert one.shares_salt(other)
+    assert not one.shares_salt(elsewhere)
+    assert not one.shares_salt(slower)
+    assert one.same_password(same)
+    assert not any(one.same_password(each) for each in (other, elsewhere, slower))
+
+
+def test_nothing_secret_is_shown() -> None:
+    """Keys and verifiers can be logged by mistake without harm."""
+    keys = derive_keys(PASSWORD, salt=SALT, iterations=600_000)
+    assert repr(keys) == "Keys()"
+    assert repr(verifier_of(keys)) == "Verifier(iterations=600000)"
+
+
+@pytest.mark.parametrize("password", ["", "é", "a\nb", "x" * 1025])
+def test_no_keys_of_what_is_no_password(password: str) -> None:
+    """Refused before anything is derived."""
+    with pytest.raises(UnusableCredentials, match=r"^password has characters"):
+        derive_keys(password, salt=SALT, iterations=600_000)
+
+
+@pytest.mark.parametrize(("salt", "right"), [(11, False), (12, True)])
+def test_a_salt_has_12_bytes_or_more(salt: int, right: bool) -> None:
+    """A shorter one would let many users' passwords be guessed at once."""
+    text = f"r={CLIENT_NONCE}x,s={b64encode(bytes(salt)).decode()},i=600000"
+    if right:
+        assert handshake().proof(text).startswith("c=biws,")
+    else:
+        with pytest.raises(MalformedMessage):
+            handshake().proof(text)
+
+
+def test_a_name_is_escaped() -> None:
+    """`=` first, then `,`, as the server takes them back."""
+    first = ClientLogin(user="a,b=c=2C", password="x", nonce="n").first()
+    assert first == "n,,n=a=2Cb=3Dc=3D2C,r=n"
+    assert ClientFirst.parse(first).user == "a,b=c=2C"

@@ -12,8 +12,8 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
+from agent.core.connection_state import LOGIN_S, MAX_REFUSALS
 from agent.core.credentials import open_push
-from agent.core.link import LOGIN_S, MAX_REFUSALS
 from protocol import messages
 from protocol.scram import ClientLogin
 from protocol.sealing import device_id, public_key

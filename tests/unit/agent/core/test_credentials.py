@@ -196,8 +196,8 @@ def test_repr_shows_no_secret(record: Credentials, password: str) -> None:
     for thing in (
         record,
         record.pending,
-        ev.VaultRead(record),
-        do.WriteVault(identity, record, ev.Step.COMMIT),
+        ev.VaultRead(1, record),
+        do.WriteVault(1, identity, record, do.WriteReason.COMMIT),
         ev.LoginRequested(1, identity, secret),
         ev.ProofReady(1, secret),
         do.Send(1, msg.Proof(scram=secret)),

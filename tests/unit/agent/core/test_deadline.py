@@ -94,7 +94,7 @@ def test_a_wrong_pc_clock_does_not_mislead(
     truth: datetime, error: timedelta, passed: float
 ) -> None:
     """However wrong the PC is, ±10 years here, the server's time is known to the second."""
-    clock = ServerClock().hear(truth, Instant(truth + error, 1000.0))
+    clock = ServerClock().set_to(truth, Instant(truth + error, 1000.0))
     later = truth + timedelta(seconds=passed)
     # by the steady clock, also when somebody sets the PC's clock meanwhile
     assert abs(clock.at(Instant(truth - error, 1000.0 + passed)) - later) < timedelta(seconds=1)
@@ -120,7 +120,7 @@ def test_a_nonsensical_server_harms_nobody(
 ) -> None:
     """Times at either end of the calendar make an odd number of days, and no exception."""
     now = Instant(datetime(2026, 12, 1, tzinfo=UTC), 1.0)
-    clock = ServerClock().hear(server_time, now)
+    clock = ServerClock().set_to(server_time, now)
     for moment in (clock.at(now), clock.at(Instant(now.wall, 1e6))):
         assert days_left(end, moment, zone) >= 0
         assert seconds_to_midnight(moment, zone) >= 1

@@ -39,7 +39,7 @@ def waiting(**options: Any) -> World:
 
 
 def kept(world: World) -> Keys | None:
-    return world.machine._stored.keys
+    return world.machine.client.vault.keys
 
 
 def reconnect(world: World) -> None:

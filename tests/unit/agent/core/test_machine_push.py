@@ -11,14 +11,13 @@ from msgspec.structs import replace
 from agent.core import effects as do
 from agent.core import events as ev
 from agent.core.credentials import Pending
-from agent.core.effects import Effect
-from agent.core.events import Step, Timer
+from agent.core.effects import Effect, WriteReason
+from agent.core.events import Timer
 from agent.core.failure import Reason
 from agent.core.state import State
 from protocol import messages as msg
 from protocol.sealing import new_device_key
 from tests.support.core_driver import BEGIN, HOME, P1, P2, P3, Killed, World
-from tests.support.core_effects import kinds
 
 UNTIL = BEGIN + timedelta(days=30)
 
@@ -45,26 +44,17 @@ def settled(world: World, password: str = P2) -> None:
     assert world.view.days_left is None
 
 
-def test_the_steps_and_their_order() -> None:
-    """Pending durable first, then the login on the same connection, then the commit."""
+def test_a_push_is_stored_proved_and_committed() -> None:
+    """Two writes, one login between them, all on the same connection."""
     world = waiting()
     world.change(P2)
-    assert kinds(world.performed) == [
-        "SaveState",
-        "WriteVault PENDING",
-        "Send Hello",
-        "StartTimer LOGIN",
-        "ComputeProof",
-        "Send Proof",
-        "SaveState",
-        "WriteVault COMMIT",
-        "WithdrawWarning",
-    ]
     pending, commit = writes(world.performed)
-    assert pending.record.password == P1
-    assert pending.record.pending is not None
-    assert pending.record.pending.password == P2
-    assert commit.record == replace(world.vault[HOME], password=P2)
+    assert (pending.reason, commit.reason) == (WriteReason.PENDING, WriteReason.COMMIT)
+    assert world.tried == [P1, P2]
+    assert pending.credentials.password == P1
+    assert pending.credentials.pending is not None
+    assert pending.credentials.pending.password == P2
+    assert commit.credentials == replace(world.vault[HOME], password=P2)
     assert list(world.sessions) == [1]
     settled(world)
 
@@ -140,7 +130,10 @@ def test_a_refused_pending_password_gives_way_to_the_current_one() -> None:
     effects = world.start()
     assert world.tried == [P3, P1]
     assert list(world.sessions) == [1]
-    assert [each.step for each in writes(effects)] == [Step.REFUSED, Step.FORGET_PENDING]
+    assert [each.reason for each in writes(effects)] == [
+        WriteReason.REFUSED,
+        WriteReason.FORGET_PENDING,
+    ]
     assert world.failed == [msg.UpdateFailed(change_id="a" * 32, reason="refused")]
     settled(world, P1)
 
@@ -290,8 +283,8 @@ def test_a_password_that_no_vault_can_keep() -> None:
     assert writes(world.performed) == []
 
 
-def test_a_password_that_saslprep_refuses() -> None:
-    """It cannot be proven, so it is not kept."""
+def test_a_pushed_password_that_is_no_password() -> None:
+    """It cannot be proved, so it is not kept."""
     world = waiting()
     device = world.session.device
     assert device is not None

@@ -8,7 +8,8 @@ import pytest
 
 from agent.core import effects as do
 from agent.core import events as ev
-from agent.core.events import SignInKind, Step
+from agent.core.effects import WriteReason
+from agent.core.events import SignInKind
 from agent.core.failure import Reason
 from agent.core.state import State
 from tests.support.core_driver import HOME, P1, P2, P3, World
@@ -161,5 +162,5 @@ def test_a_mark_that_the_vault_does_not_take_is_made_up_for(reason: Reason) -> N
     assert world.vault[HOME].refused == "credentials"
     assert world.view.vault_problem is None
     assert world.tried == [P1]
-    steps = {each.step for each in world.performed if isinstance(each, do.WriteVault)}
-    assert steps == {Step.REFUSED, Step.COMMIT}
+    steps = {each.reason for each in world.performed if isinstance(each, do.WriteVault)}
+    assert steps == {WriteReason.REFUSED, WriteReason.COMMIT}

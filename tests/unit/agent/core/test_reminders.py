@@ -40,7 +40,7 @@ def test_rules(
         is_due(
             SignedIn(session, kind),
             days_left=days_left,
-            memory=memory,
+            saved_state=memory,
             today=TODAY,
             since_last_s=None,
         )
@@ -56,7 +56,7 @@ def test_one_return_is_warned_about_once(kind: SignInKind, since: float, *, expe
         is_due(
             SignedIn("s2", kind),
             days_left=2,
-            memory=WARNED,
+            saved_state=WARNED,
             today=TODAY,
             since_last_s=since,
         )

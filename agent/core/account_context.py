@@ -1,0 +1,81 @@
+"""The identity in use, what is saved about it between runs, and the server's clock."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, tzinfo
+
+from msgspec.structs import replace
+
+from agent.address import is_console_url
+from agent.core import effects as do
+from agent.core.credentials import Identity
+from agent.core.deadline import ServerClock, days_left, seconds_to_midnight
+from agent.core.effects import EffectQueue
+from agent.core.events import Instant, Timer
+from agent.core.saved_state import SavedState
+
+
+class AccountContext:
+    """Context of the account in use. Every change of the saved state is written to the disk.
+
+    `local` is the time zone that calendar days are counted in; None means the PC's own.
+    """
+
+    def __init__(
+        self,
+        identity: Identity | None,
+        saved_state: SavedState,
+        *,
+        local: tzinfo | None,
+        emit: EffectQueue,
+    ) -> None:
+        self._emit = emit
+        self._local = local
+        self._clock = ServerClock(offset_s=saved_state.clock_offset_s)
+        self.identity = identity
+        self.saved_state = saved_state
+
+    def remember(self, **changes: object) -> None:
+        """Change fields of the saved state."""
+        saved_state = replace(self.saved_state, **changes)
+        if saved_state != self.saved_state and self.identity is not None:
+            self.saved_state = saved_state
+            self._emit(do.SaveState(self.identity, saved_state))
+
+    def change_identity(self, identity: Identity) -> None:
+        """Serve another identity from now on, with an empty saved state."""
+        self.identity, self.saved_state = identity, SavedState()
+        self._emit(do.SaveIdentity(identity), do.SaveState(identity, self.saved_state))
+
+    def set_server_time(self, server_time: datetime, now: Instant) -> None:
+        """Set the server's clock to what the server has just said."""
+        self._clock = self._clock.set_to(server_time, now)
+
+    def remember_server(self, console_url: str | None) -> None:
+        """Save the console's address, if it may be opened, and the clock's offset."""
+        if console_url is not None and not is_console_url(console_url):
+            console_url = None
+        self.remember(clock_offset_s=round(self._clock.offset_s), console_url=console_url)
+
+    def server_now(self, now: Instant) -> datetime:
+        """Return the server's time, UTC."""
+        return self._clock.at(now)
+
+    def today(self, now: Instant) -> date:
+        """Return the local day by the server's clock."""
+        return self.server_now(now).astimezone(self._local).date()
+
+    def days_left(self, now: Instant) -> int | None:
+        """Return the calendar days left to the old password in use; None when it is current."""
+        valid_until = self.saved_state.old_valid_until
+        if valid_until is None:
+            return None
+        return days_left(valid_until, self.server_now(now), self._local)
+
+    def watch_days(self, now: Instant) -> None:
+        """Set the timer for midnight, when there is one day less to show."""
+        if self.saved_state.old_valid_until is None:
+            self._emit(do.StopTimer(Timer.MIDNIGHT))
+        else:
+            wait = seconds_to_midnight(self.server_now(now), self._local)
+            self._emit(do.StartTimer(Timer.MIDNIGHT, wait))

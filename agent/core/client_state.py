@@ -1,0 +1,300 @@
+"""The client as a whole: its small machines, the state that the user sees, and the next step.
+
+`proceed` is the heart of the client. It looks at the small machines and takes the one step that
+their states ask for: read the vault, connect, log in, enter standby, or ask the user. It does
+nothing while an answer is awaited. Every handler of `Machine` notes what has happened and then
+calls `proceed`, `lost` or `retry_later`. So the next step does not depend on the order of events.
+
+`Machine` (machine.py) calls this class. It calls the small machines and never `Machine`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace
+
+from agent.core import backoff
+from agent.core import effects as do
+from agent.core.account_context import AccountContext
+from agent.core.connection_state import ConnectionState, Kind, LoginAttempt, Phase
+from agent.core.credential_cache import CredentialCache, Knowledge
+from agent.core.credentials import Credentials, CredentialsError, Identity, Refusal
+from agent.core.effects import EffectQueue
+from agent.core.events import Instant, Timer
+from agent.core.failure import Failure, Reason
+from agent.core.host_info import HostInfo
+from agent.core.password_change import PasswordChange, Progress
+from agent.core.password_warnings import PasswordWarnings
+from agent.core.saved_state import SavedState
+from agent.core.state import TABLE, State, Trigger
+from protocol import messages as msg
+from protocol.scram import ClientLogin, ScramError
+from protocol.sealing import SealError, public_key
+
+STEADY_S = 60.0
+"""Seconds that a login must last before the delays begin again with the shortest. A server that
+accepts logins and then fails would else get all of its clients at once, again and again."""
+
+
+class ClientState:
+    """The state of one client, and what it does next."""
+
+    def __init__(self, host: HostInfo, identity: Identity | None, saved_state: SavedState) -> None:
+        self._host = host
+        self._accepted_at: float | None = None
+        self.emit = EffectQueue()
+        self.now = Instant(datetime.min.replace(tzinfo=UTC), 0.0)
+        self.account = AccountContext(identity, saved_state, local=host.local, emit=self.emit)
+        self.vault = CredentialCache(self.account, self.emit, host.nonce)
+        self.connection = ConnectionState(self.emit)
+        self.change = PasswordChange(self.emit)
+        self.warnings = PasswordWarnings(self.account, self.emit)
+        self.state = TABLE.first
+        self.why = "start"
+        """The reason of the last change of the state, for the log."""
+        self.failure: Failure | None = None
+        """What is wrong, for the log."""
+        self.next_try_at: datetime | None = None
+        self.tries = 0
+        """Failures in a row."""
+
+    def go(self, trigger: Trigger) -> None:
+        """Change the state. A failure is forgotten as soon as the state changes again."""
+        if self.state is State.RETRYING:
+            self.emit(do.StopTimer(Timer.RETRY))
+        self.state = TABLE.next(self.state, trigger)
+        self.why = trigger.value
+        self.failure, self.next_try_at = None, None
+
+    # --- the next step
+
+    def proceed(self) -> None:
+        """Take the next step, unless an answer is awaited."""
+        connection, vault, typed = self.connection, self.vault, self.change.typed
+        if connection.awaits_answer or self.change.waits_for_vault:
+            return
+        if not connection.is_up:
+            self._connect()
+        elif typed is not None:
+            self._log_in(Kind.TYPED, typed.identity, typed.credentials)
+        elif vault.credentials is not None and vault.pending is not None:
+            if connection.phase is Phase.LOGGED_IN and self.state is not State.UPDATING:
+                self.go(Trigger.UPDATE_BEGUN)
+            self.change.begin_proof()
+            proposed = replace(vault.credentials, password=vault.pending.password)
+            self._log_in(Kind.PENDING, self.account.identity, proposed)
+        elif vault.refusal is not None:
+            self._ask_for_password(vault.refusal)
+        elif connection.phase is Phase.LOGGED_IN:
+            self._enter_standby()
+        elif vault.credentials is not None and vault.credentials.refused is None:
+            self._log_in(Kind.STORED, self.account.identity, vault.credentials)
+        # else the one password that is left is a pushed one, and the vault is still storing it
+
+    def _connect(self) -> None:
+        """Open a connection; or read the vault first; or say what is missing."""
+        identity, vault = self.account.identity, self.vault
+        if self.change.typed is not None:
+            self.connection.open(self.change.typed.identity)
+        elif vault.refusal is not None:
+            self._ask_for_password(vault.refusal)
+        elif identity is None or vault.knowledge is Knowledge.ABSENT:
+            self.go(Trigger.NOTHING_STORED)
+        else:
+            if self.state is not State.CONNECTING:
+                self.go(Trigger.TRY)
+            if vault.credentials is not None:
+                self.connection.open(identity)
+            else:
+                vault.read()
+
+    def _log_in(self, kind: Kind, identity: Identity | None, credentials: Credentials) -> None:
+        if identity is None:
+            raise TypeError("a login without an identity")
+        password = credentials.password
+        try:
+            handshake = ClientLogin(
+                user=identity.user,
+                password=password,
+                nonce=self._host.nonce(),
+                known=self.vault.keys,
+            )
+        except ScramError:  # the name or the password is none that a server can have
+            self.on_refused(kind, password, "credentials", usable=True)
+        else:
+            device = self._host.device(public_key(credentials.device_key))
+            self.connection.log_in(LoginAttempt(kind, password, handshake), device)
+
+    def _enter_standby(self) -> None:
+        """Show what the login in force is good for, warn, and take the push that waits."""
+        accepted = self.connection.accepted
+        if accepted is not None and accepted.password == "current":
+            self.go(Trigger.LOGGED_IN)
+            self.emit(do.WithdrawWarning())
+        else:
+            self.go(Trigger.LOGGED_IN_OLD)
+        self.account.watch_days(self.now)
+        self.warn()
+        if self.vault.problem is None:
+            self.take_push()
+
+    def _ask_for_password(self, refusal: Refusal) -> None:
+        """Wait for the user, because every known password was refused."""
+        self.disconnect()
+        self.go(Trigger.REFUSED)
+        self.failure = Failure(Reason(refusal))
+        self.account.remember(old_valid_until=None)
+        self.emit(do.WithdrawWarning())
+        self.warnings.ask(self.failure.reason)
+
+    # --- what keeps it from the next step
+
+    def disconnect(self) -> None:
+        """Close the connection, if there is one."""
+        if self._accepted_at is not None and self.now.steady - self._accepted_at >= STEADY_S:
+            self.tries = 0
+        self._accepted_at = None
+        self.change.on_disconnected()
+        self.connection.close()
+
+    def lost(self, failure: Failure) -> None:
+        """Give up the connection, and the typed password unless it is accepted already."""
+        if self.change.typed is None:
+            self.retry_later(failure)
+            return
+        self.disconnect()
+        if self.change.progress is not Progress.PROVED:
+            self.change.end_typed(failure.reason)
+            self.proceed()
+
+    def retry_later(self, failure: Failure) -> None:
+        """Say what is wrong, and try again after a delay."""
+        self.disconnect()
+        delay = backoff.delay_s(failure, tries=self.tries, random=self._host.random())
+        self.tries += 1
+        self.go(Trigger.TROUBLE)
+        self.failure = failure
+        self._try_in(delay)
+
+    def hurry(self) -> None:
+        """Try again within about a second, where another network may help."""
+        if self.failure is not None and self.failure.may_end_with_network:
+            self._try_in(backoff.prompt_s(random=self._host.random()))
+
+    def retry_vault_later(self) -> None:
+        """Ask the vault again after a delay."""
+        self.emit(do.StartTimer(Timer.VAULT_RETRY, backoff.vault_s(random=self._host.random())))
+
+    def _try_in(self, delay_s: float) -> None:
+        self.next_try_at = self.now.wall + timedelta(seconds=delay_s)
+        self.emit(do.StartTimer(Timer.RETRY, delay_s))
+
+    # --- passwords: accepted, refused, pushed
+
+    def on_accepted(self, kind: Kind, welcome: msg.Welcome) -> None:
+        """Go on after the server has proved itself and accepted a password."""
+        vault, typed = self.vault, self.change.typed
+        if self._accepted_at is None:
+            self._accepted_at = self.now.steady
+        if kind is Kind.TYPED and typed is not None:
+            if welcome.password == "old":
+                self.lost(Failure(Reason.OLD_PASSWORD))
+                return
+            self.change.on_typed_proved(welcome.console_url)
+            self.set_accepted(welcome)
+            vault.write_typed(typed.identity, typed.credentials)
+            return
+        self.set_accepted(welcome)
+        self.account.remember_server(welcome.console_url)
+        if kind is Kind.PENDING:
+            # It is newer than the current one in any case, even when it is old itself by now.
+            self.change.on_proved()
+            if not vault.commit_pending():
+                self.change.end()
+        elif vault.has_refused_pending:
+            self._drop_pending()
+        self.proceed()
+
+    def set_accepted(self, status: msg.Welcome | msg.PasswordStatus | msg.PasswordChanged) -> None:
+        """Keep what the server says about the password of the login in force."""
+        if isinstance(status, msg.PasswordChanged):
+            self.connection.set_accepted("old", status.valid_until)
+        else:
+            self.connection.set_accepted(status.password, status.valid_until)
+            self.account.set_server_time(status.server_time, self.now)
+        if not self.change.is_typed_proved:  # that login is another account's, perhaps
+            self.account.remember(old_valid_until=status.valid_until)
+
+    def on_refused(self, kind: Kind, password: str, refusal: Refusal, *, usable: bool) -> None:
+        """Go on after the server has refused a password.
+
+        `usable` says whether the server takes another login on this connection.
+        """
+        typed, identity = self.change.typed, self.account.identity
+        if kind is Kind.TYPED and typed is not None:
+            identity = typed.identity
+            self.change.end_typed(Reason(refusal))
+            usable = usable and self.connection.accepted is not None
+        elif kind is Kind.PENDING:
+            self.change.end()
+            if self.connection.accepted is not None:
+                self._drop_pending()
+        if identity is not None:
+            self.vault.refuse(identity, password, refusal)
+        if not usable:
+            self.disconnect()
+        self.proceed()
+
+    def _drop_pending(self) -> None:
+        """Forget a refused push: the server has proved itself, and does not want it."""
+        change_id = self.vault.drop_pending()
+        if change_id is not None:
+            self.connection.send(msg.UpdateFailed(change_id=change_id, reason="refused"))
+
+    def on_push(self, push: msg.PasswordChanged) -> None:
+        """Store a pushed password as pending, or keep the push until that can be done."""
+        credentials = self.vault.credentials
+        pending = credentials.pending if credentials else None
+        if pending is not None and pending.change_id == push.change_id:
+            return
+        busy = self.change.progress is not Progress.NONE or self.connection.attempt is not None
+        if busy or credentials is None or not self.vault.may_write:
+            self.change.keep_push(push)
+            return
+        try:
+            updated = self.change.begin_push(push, credentials)
+        except SealError:
+            self.connection.send(msg.UpdateFailed(change_id=push.change_id, reason="unreadable"))
+            self.proceed()
+        except CredentialsError:
+            self.connection.send(msg.UpdateFailed(change_id=push.change_id, reason="vault"))
+            self.proceed()
+        else:
+            self.go(Trigger.UPDATE_BEGUN)
+            self.vault.write_pending(updated, push)
+
+    def postpone_push(self, push: msg.PasswordChanged) -> None:
+        """Tell the server that a push could not be stored, and keep it for another try."""
+        if self.connection.accepted is not None:
+            self.connection.send(msg.UpdateFailed(change_id=push.change_id, reason="vault"))
+            self.change.keep_push(push, newest=False)
+
+    def take_push(self) -> bool:
+        """Go on with the push that waits. Return whether there was one."""
+        push = self.change.take_push()
+        if push is not None:
+            self.on_push(push)
+        return push is not None
+
+    # --- warnings
+
+    def warn(self) -> None:
+        """Decide about the sign-ins that wait for a warning."""
+        self.warnings.decide(self.now, online=self.connection.accepted is not None)
+        self.send_notice()
+
+    def send_notice(self) -> None:
+        """Send the notice that waits, when a login is in force."""
+        if self.connection.accepted is not None and (notice := self.warnings.take_notice()):
+            self.connection.send(notice)

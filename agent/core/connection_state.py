@@ -1,0 +1,207 @@
+"""The connection to the server, and the login on it.
+
+There is at most one connection. Connections are numbered, so that the late events of an earlier one
+can be told apart; number 0 means that there is none. A login runs through three phases, each of
+which waits for an answer: the server's challenge, the key derivation on another thread, and the
+server's welcome. A logged-in connection can log in again: the accepted login stays in force until
+the next one is accepted.
+
+One timer guards every phase that waits for an answer. When it fires, the machine closes the
+connection. The machine calls this class; this class calls nothing but the effect queue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from agent.core import effects as do
+from agent.core.credentials import Identity
+from agent.core.effects import EffectQueue
+from agent.core.events import Timer
+from agent.core.transitions import Table
+from protocol import messages as msg
+from protocol.scram import ClientLogin, Keys
+from protocol.sealing import is_signed
+
+CONNECT_S = 60.0
+"""Seconds that opening may take. The adapter gives up after 20 s; this is for one that hangs."""
+LOGIN_S = 20.0
+"""Seconds that a login may take once the connection is open."""
+MAX_REFUSALS = 3
+"""Refused passwords after which a server closes the connection (docs/protocol.md)."""
+
+
+class Phase(Enum):
+    """How far the connection has come."""
+
+    NONE = "no connection"
+    CONNECTING = "connecting"
+    OPEN = "open"
+    CHALLENGE = "waiting for the challenge"
+    KEY_DERIVATION = "deriving keys"
+    WELCOME = "waiting for the welcome"
+    LOGGED_IN = "logged in"
+
+
+class Step(Enum):
+    """What takes the connection from one phase to the next."""
+
+    CONNECT = "connect"
+    UPGRADED = "upgrade succeeded"
+    HELLO = "login begun"
+    CHALLENGED = "challenge received"
+    PROVED = "proof sent"
+    WELCOMED = "welcome received"
+    REFUSED = "password refused"
+    REFUSED_AGAIN = "password refused, an earlier login stays in force"
+    CLOSED = "closed"
+
+
+_P, _S = Phase, Step
+
+TABLE = Table(
+    _P.NONE,
+    {
+        (_P.NONE, _S.CONNECT): _P.CONNECTING,
+        (_P.CONNECTING, _S.UPGRADED): _P.OPEN,
+        (_P.OPEN, _S.HELLO): _P.CHALLENGE,
+        (_P.LOGGED_IN, _S.HELLO): _P.CHALLENGE,
+        (_P.CHALLENGE, _S.CHALLENGED): _P.KEY_DERIVATION,
+        (_P.KEY_DERIVATION, _S.PROVED): _P.WELCOME,
+        (_P.WELCOME, _S.WELCOMED): _P.LOGGED_IN,
+        (_P.WELCOME, _S.REFUSED): _P.OPEN,
+        (_P.WELCOME, _S.REFUSED_AGAIN): _P.LOGGED_IN,
+    },
+    anywhere={_S.CLOSED: _P.NONE},
+    last=None,
+)
+
+
+class Kind(Enum):
+    """Which password a login is made with."""
+
+    STORED = "stored"
+    PENDING = "pending"
+    TYPED = "typed"
+
+
+@dataclass(frozen=True)
+class LoginAttempt:
+    """The login that waits for an answer."""
+
+    kind: Kind
+    password: str = field(repr=False)
+    handshake: ClientLogin = field(repr=False)
+
+
+@dataclass(frozen=True)
+class AcceptedLogin:
+    """What the server last said about the password of the login in force."""
+
+    password: msg.PasswordKind
+    valid_until: datetime | None
+
+
+class ConnectionState:
+    """The one connection of the client."""
+
+    def __init__(self, emit: EffectQueue) -> None:
+        self._emit = emit
+        self._last_number = 0
+        self._refusals = 0
+        self._keys: Keys | None = None
+        self.phase = Phase.NONE
+        self.number = 0
+        self.identity: Identity | None = None
+        self.attempt: LoginAttempt | None = None
+        self.accepted: AcceptedLogin | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Return whether the upgrade has succeeded."""
+        return self.phase not in {Phase.NONE, Phase.CONNECTING}
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Return whether the timer guards this phase: an answer has to come."""
+        return self.phase is Phase.CONNECTING or self.attempt is not None
+
+    def open(self, identity: Identity) -> None:
+        """Open a connection to log in as `identity`."""
+        self._go(Step.CONNECT)
+        self._last_number += 1
+        self.number, self.identity = self._last_number, identity
+        self._emit(
+            do.Connect(self.number, identity.server), do.StartTimer(Timer.CONNECTION, CONNECT_S)
+        )
+
+    def on_connected(self) -> None:
+        """Note that the upgrade has succeeded."""
+        self._go(Step.UPGRADED)
+        self._emit(do.StopTimer(Timer.CONNECTION))
+
+    def on_disconnected(self) -> None:
+        """Note that the connection has ended; nothing is left to close."""
+        self.number = 0
+
+    def close(self) -> None:
+        """Close the connection, or do nothing when there is none."""
+        if self.number:
+            self._emit(do.Disconnect(self.number))
+        if self.phase is not Phase.NONE:
+            self._go(Step.CLOSED)
+            self._emit(do.StopTimer(Timer.CONNECTION))
+        self.number, self.identity, self._refusals = 0, None, 0
+        self.attempt = self.accepted = self._keys = None
+
+    def send(self, message: msg.ClientMessage) -> None:
+        """Send a message."""
+        self._emit(do.Send(self.number, message))
+
+    def log_in(self, attempt: LoginAttempt, device: msg.Device) -> None:
+        """Begin a login on the open connection."""
+        self._go(Step.HELLO)
+        self.attempt = attempt
+        self.send(msg.Hello(scram=attempt.handshake.first(), device=device))
+        self._emit(do.StartTimer(Timer.CONNECTION, LOGIN_S))
+
+    def on_challenge(self, attempt: LoginAttempt, challenge: str) -> None:
+        """Have the proof computed on another thread."""
+        self._go(Step.CHALLENGED)
+        self._emit(do.ComputeProof(self.number, attempt.handshake, challenge))
+
+    def on_proof(self, proof: str) -> None:
+        """Send the proof that was computed."""
+        self._go(Step.PROVED)
+        self.send(msg.Proof(scram=proof))
+
+    def on_welcome(self, attempt: LoginAttempt) -> None:
+        """Note that the server has accepted the login; its signature was checked."""
+        self._go(Step.WELCOMED)
+        self._keys = attempt.handshake.keys
+        self._refusals = 0
+        self._end_attempt()
+
+    def on_refused(self) -> bool:
+        """End the refused login. Return whether the server takes another one on this connection."""
+        self._go(Step.REFUSED_AGAIN if self.accepted else Step.REFUSED)
+        self._refusals += 1
+        self._end_attempt()
+        return self._refusals < MAX_REFUSALS
+
+    def set_accepted(self, password: msg.PasswordKind, valid_until: datetime | None) -> None:
+        """Keep what the server says about the password of the login in force."""
+        self.accepted = AcceptedLogin(password, valid_until)
+
+    def has_signed(self, push: msg.PasswordChanged) -> bool:
+        """Return whether the push is signed with the key of the login in force."""
+        return self._keys is not None and is_signed(push, self._keys.server)
+
+    def _end_attempt(self) -> None:
+        self.attempt = None
+        self._emit(do.StopTimer(Timer.CONNECTION))
+
+    def _go(self, step: Step) -> None:
+        self.phase = TABLE.next(self.phase, step)

@@ -1,0 +1,349 @@
+"""The credentials in the vault as far as the client knows them, and the requests to the vault.
+
+The cache holds the credentials of the account in use. A write counts in the cache at once, and in
+the vault when the vault has answered. Each request has a number, by which its answer is found; an
+answer to a request that was dropped is ignored. One timer guards the oldest request. When it fires,
+the cache gives up every request: then it is not known what the vault holds, so the cache goes to
+`UNREADABLE`, keeps what it has for logins, and writes nothing until it has read the vault again.
+
+This is also the one place that knows which passwords the server has refused. It remembers a salted
+digest of each, and marks the credentials with it as soon as they are known and can be written. So a
+refused password is not sent again automatically, even when the user typed it while the vault was
+locked. The digest is forgotten when the user types that password again, or the server pushes it.
+
+The machine calls this class; this class calls nothing but the effect queue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from msgspec.structs import replace
+
+from agent.core import effects as do
+from agent.core.account_context import AccountContext
+from agent.core.credentials import Credentials, Identity, Pending, Refusal
+from agent.core.effects import EffectQueue, WriteReason
+from agent.core.events import Timer
+from agent.core.failure import Reason
+from agent.core.transitions import Table
+from protocol import messages as msg
+from protocol.scram import Keys
+
+ANSWER_S = 90.0
+"""Seconds that the vault may take. The adapter gives up after 75 s; this is for one that hangs."""
+
+
+class Knowledge(Enum):
+    """What the cache knows of the vault."""
+
+    UNREAD = "not read yet"
+    READING = "reading"
+    KNOWN = "known"
+    ABSENT = "no entry"
+    UNREADABLE = "unreadable"
+
+
+class Cause(Enum):
+    """Why the knowledge changes."""
+
+    READ = "read requested"
+    FOUND = "entry found"
+    MISSING = "no entry found"
+    FAILED = "read failed"
+    LATE = "no answer in time"
+    TYPED = "typed password stored"
+    LOGOUT = "logged out"
+
+
+_K, _C = Knowledge, Cause
+
+TABLE = Table(
+    _K.UNREAD,
+    {
+        (_K.UNREAD, _C.READ): _K.READING,
+        (_K.UNREADABLE, _C.READ): _K.READING,
+        (_K.READING, _C.FOUND): _K.KNOWN,
+        (_K.READING, _C.MISSING): _K.ABSENT,
+        (_K.READING, _C.FAILED): _K.UNREADABLE,
+    },
+    anywhere={_C.LATE: _K.UNREADABLE, _C.TYPED: _K.KNOWN, _C.LOGOUT: _K.ABSENT},
+    last=None,
+)
+
+
+@dataclass(frozen=True)
+class VaultRequest:
+    """A request that the vault has not answered yet."""
+
+    effect: do.ReadVault | do.WriteVault | do.DeleteFromVault
+    push: msg.PasswordChanged | None = None
+    """The push that the write stores."""
+    user_request: int | None = None
+    """The user's request that the deletion answers."""
+
+    @property
+    def reason(self) -> WriteReason | None:
+        """Return why it writes; None for a read or a deletion."""
+        return self.effect.reason if isinstance(self.effect, do.WriteVault) else None
+
+
+class CredentialCache:
+    """The credentials of the account in use."""
+
+    def __init__(
+        self, account: AccountContext, emit: EffectQueue, make_salt: Callable[[], str]
+    ) -> None:
+        self._emit = emit
+        self._account = account
+        self._make_salt = make_salt
+        self._salt = b""
+        self._refusals: dict[bytes, Refusal] = {}
+        self._last_number = 0
+        self._requests: dict[int, VaultRequest] = {}
+        self._late_read: VaultRequest | None = None
+        self.knowledge = Knowledge.UNREAD if account.identity else Knowledge.ABSENT
+        self.credentials: Credentials | None = None
+        self.keys: Keys | None = None
+        """Keys of a password that may be tried, from the last accepted login; never stored."""
+        self.problem: Reason | None = None
+        """What is wrong with the vault."""
+
+    # --- what to log in with
+
+    @property
+    def pending(self) -> Pending | None:
+        """Return the pushed password to try: stored durably, and not refused."""
+        pending = self.credentials.pending if self.credentials else None
+        if pending is None or pending.refused or self.is_writing(WriteReason.PENDING):
+            return None
+        return pending
+
+    @property
+    def has_refused_pending(self) -> bool:
+        """Return whether the pending password was refused."""
+        pending = self.credentials.pending if self.credentials else None
+        return pending is not None and pending.refused
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Return why every known password was refused; None when there is one to try."""
+        credentials = self.credentials
+        if credentials is None or (credentials.pending and not credentials.pending.refused):
+            return None
+        return credentials.refused
+
+    @property
+    def may_write(self) -> bool:
+        """Return whether the cache knows what a write replaces."""
+        return self.knowledge is Knowledge.KNOWN
+
+    def cache_keys(self, keys: Keys | None) -> None:
+        """Keep the keys of an accepted login when their password may be tried again."""
+        self.keys = keys if keys is not None and keys.password in self._usable() else None
+
+    # --- refused passwords
+
+    def refuse(self, identity: Identity, password: str, refusal: Refusal) -> None:
+        """Never send this password again automatically."""
+        if not self._salt:
+            self._salt = self._make_salt().encode()
+        self._refusals[self._digest(identity, password)] = refusal
+        self._mark_refused()
+
+    def refuse_stored(self, refusal: Refusal) -> None:
+        """Never send the stored password again automatically."""
+        if self.credentials is not None and self._account.identity is not None:
+            self.refuse(self._account.identity, self.credentials.password, refusal)
+
+    def forgive(self, identity: Identity, password: str) -> None:
+        """Forget that this password was refused: the user or the server has sent it again."""
+        self._refusals.pop(self._digest(identity, password), None)
+
+    def _mark_refused(self) -> None:
+        """Mark the credentials with what is known of refused passwords."""
+        marked, identity = self.credentials, self._account.identity
+        if marked is None or identity is None:
+            return
+        refusal = self._refusals.get(self._digest(identity, marked.password))
+        if refusal is not None and marked.refused is None:
+            marked = replace(marked, refused=refusal)
+        pending = marked.pending
+        if pending is not None and self._digest(identity, pending.password) in self._refusals:
+            marked = replace(marked, pending=replace(pending, refused=True))
+        if marked != self.credentials:
+            self.write(marked, WriteReason.REFUSED)
+
+    def _digest(self, identity: Identity, password: str) -> bytes:
+        text = repr((identity.server, identity.user, password))  # ASCII, whatever was typed
+        return hashlib.blake2b(ascii(text).encode(), key=self._salt[:64]).digest()
+
+    # --- requests to the vault
+
+    def read(self) -> None:
+        """Read the entry of the account in use, unless that is under way."""
+        if self.knowledge is not Knowledge.READING and self._account.identity is not None:
+            self._go(Cause.READ)
+            late = self._late_read
+            if late is None or late.effect.number != self._last_number:
+                self._request(VaultRequest(do.ReadVault(self._number(), self._account.identity)))
+            else:  # it is the last request, so its answer is still what the vault holds
+                self._await(late)
+
+    def write(
+        self,
+        credentials: Credentials,
+        reason: WriteReason,
+        *,
+        push: msg.PasswordChanged | None = None,
+    ) -> None:
+        """Replace the credentials here, and in the vault when it is known what it holds."""
+        self._replace(credentials)
+        if self.may_write and self._account.identity is not None:
+            identity = self._account.identity
+            effect = do.WriteVault(self._number(), identity, credentials, reason)
+            self._request(VaultRequest(effect, push=push))
+
+    def write_pending(self, credentials: Credentials, push: msg.PasswordChanged) -> None:
+        """Store a pushed password beside the current one. It may be tried, even after a refusal."""
+        if self._account.identity is not None and credentials.pending is not None:
+            self.forgive(self._account.identity, credentials.pending.password)
+        self.write(credentials, WriteReason.PENDING, push=push)
+
+    def commit_pending(self) -> bool:
+        """Make the pending password the current one. Return whether the vault has to answer."""
+        credentials = self.credentials
+        if credentials is None or credentials.pending is None:
+            return False
+        proved = credentials.pending.password
+        self.write(
+            replace(credentials, password=proved, pending=None, refused=None), WriteReason.COMMIT
+        )
+        return self.may_write
+
+    def drop_pending(self) -> str | None:
+        """Remove the pending password. Return the id of its change; None when there is none."""
+        credentials = self.credentials
+        if credentials is None or credentials.pending is None:
+            return None
+        self.write(replace(credentials, pending=None), WriteReason.FORGET_PENDING)
+        return credentials.pending.change_id
+
+    def write_typed(self, identity: Identity, credentials: Credentials) -> None:
+        """Store a typed password. The cache takes it over when the vault has written it."""
+        effect = do.WriteVault(self._number(), identity, credentials, WriteReason.TYPED)
+        self._request(VaultRequest(effect))
+
+    def delete(self, identity: Identity, *, user_request: int | None = None) -> None:
+        """Delete an entry, for a request of the user or to leave nothing behind."""
+        effect = do.DeleteFromVault(self._number(), identity)
+        self._request(VaultRequest(effect, user_request=user_request))
+
+    def is_writing(self, reason: WriteReason) -> bool:
+        """Return whether the vault has yet to answer a write."""
+        return any(request.reason is reason for request in self._requests.values())
+
+    # --- answers of the vault
+
+    def take(self, number: int) -> VaultRequest | None:
+        """Return the request that the vault has answered; None when it was dropped."""
+        if self._late_read is not None and self._late_read.effect.number == number:
+            self._late_read = None
+        request = self._requests.pop(number, None)
+        if request is not None:
+            self._watch_oldest()
+        return request
+
+    def on_read(self, credentials: Credentials | None) -> None:
+        """Take over what the vault holds, marked with what is known of refused passwords."""
+        self._go(Cause.MISSING if credentials is None else Cause.FOUND)
+        self._replace(credentials)
+        self._mark_refused()
+
+    def on_read_failed(self) -> None:
+        """Note that the vault could not be read."""
+        if self.knowledge is Knowledge.READING:  # else the deadline has told that before
+            self._go(Cause.FAILED)
+
+    def on_late(self) -> list[VaultRequest]:
+        """Give up all requests, and return them, a read first.
+
+        From then on it is not known what the vault holds, because it may still write.
+        """
+        late = sorted(
+            self._requests.values(), key=lambda each: not isinstance(each.effect, do.ReadVault)
+        )
+        if late and isinstance(late[0].effect, do.ReadVault):
+            self._late_read = late[0]
+        if late:
+            self._requests.clear()
+            self._go(Cause.LATE)
+        return late
+
+    def on_typed_stored(self, credentials: Credentials) -> None:
+        """Take over a typed password that is now stored."""
+        self._go(Cause.TYPED)
+        self._replace(credentials)
+
+    def withdraw_pending(self, change_id: str) -> bool:
+        """Drop a pushed password that could not be stored. Return whether it was the newest."""
+        credentials = self.credentials
+        if credentials is None or credentials.pending is None:
+            return False
+        if credentials.pending.change_id != change_id:
+            return False
+        self._replace(replace(credentials, pending=None))
+        return True
+
+    def forget(self) -> None:
+        """Forget the credentials, and drop every request but the user's deletions."""
+        self._go(Cause.LOGOUT)
+        self._replace(None)
+        self.problem = None
+        self._requests = {
+            number: request
+            for number, request in self._requests.items()
+            if request.user_request is not None
+        }
+        self._watch_oldest()
+
+    def _number(self) -> int:
+        self._last_number += 1
+        return self._last_number
+
+    def _request(self, request: VaultRequest) -> None:
+        """Ask the vault."""
+        self._emit(request.effect)
+        self._await(request)
+
+    def _await(self, request: VaultRequest) -> None:
+        """Watch for the answer."""
+        self._requests[request.effect.number] = request
+        if len(self._requests) == 1:
+            self._watch_oldest()
+
+    def _watch_oldest(self) -> None:
+        """Give the oldest request the full time: the vault answers one after the other."""
+        if self._requests:
+            self._emit(do.StartTimer(Timer.VAULT_ANSWER, ANSWER_S))
+        else:
+            self._emit(do.StopTimer(Timer.VAULT_ANSWER))
+
+    def _replace(self, credentials: Credentials | None) -> None:
+        self.credentials = credentials
+        self.cache_keys(self.keys)
+
+    def _usable(self) -> set[str]:
+        """Return the passwords that may be tried again."""
+        credentials, usable = self.credentials, set()
+        if credentials is not None and credentials.refused is None:
+            usable.add(credentials.password)
+        if credentials is not None and credentials.pending and not credentials.pending.refused:
+            usable.add(credentials.pending.password)
+        return usable
+
+    def _go(self, cause: Cause) -> None:
+        self.knowledge = TABLE.next(self.knowledge, cause)

@@ -1,0 +1,218 @@
+"""How a new password becomes the stored one: pushed by the server, or typed by the user.
+
+A pushed password is stored as pending first, then proved by a login, then committed: it takes the
+place of the current one. So it survives the end of the program, and the server knows by that login
+that the PC has it. A typed password is proved by a login first and stored then, and nothing else
+changes before it is stored. When the vault could not be read before, it is read again first: its
+entry may hold the key by which the server knows this PC.
+
+One change runs at a time. A user's request waits for a change in progress, and so does a push; the
+newest push is the one to keep. A further request is refused as busy. Every step waits for the
+connection or for the vault, which have deadlines.
+
+The machine calls this class; this class calls nothing but the effect queue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from msgspec.structs import replace
+
+from agent.core import effects as do
+from agent.core.credentials import (
+    Credentials,
+    CredentialsError,
+    Identity,
+    encode_credentials,
+    open_push,
+)
+from agent.core.effects import EffectQueue
+from agent.core.events import LoginRequested
+from agent.core.failure import Reason
+from agent.core.transitions import Table
+from protocol import messages as msg
+from protocol.sealing import new_device_key
+
+
+class Progress(Enum):
+    """How far the change has come."""
+
+    NONE = "no change"
+    READING = "reading the vault for a typed password"
+    TYPED = "proving a typed password"
+    PUSHED = "storing a pushed password as pending"
+    PENDING = "proving a pending password"
+    PROVED = "storing a proved password"
+
+
+class Step(Enum):
+    """What takes a change from one point to the next."""
+
+    READ_FIRST = "password typed, vault not read"
+    TYPED = "password typed"
+    READ = "vault read, or unreadable"
+    PUSHED = "password pushed"
+    PROVE = "pending password to prove"
+    PROVED = "server accepted it"
+    ENDED = "stored, refused or given up"
+
+
+_P, _S = Progress, Step
+
+TABLE = Table(
+    _P.NONE,
+    {
+        (_P.NONE, _S.READ_FIRST): _P.READING,
+        (_P.NONE, _S.TYPED): _P.TYPED,
+        (_P.READING, _S.READ): _P.TYPED,
+        (_P.NONE, _S.PUSHED): _P.PUSHED,
+        (_P.NONE, _S.PROVE): _P.PENDING,
+        (_P.PUSHED, _S.PROVE): _P.PENDING,
+        (_P.TYPED, _S.PROVED): _P.PROVED,
+        (_P.PENDING, _S.PROVED): _P.PROVED,
+    },
+    anywhere={_S.ENDED: _P.NONE},
+    last=None,
+)
+
+
+@dataclass
+class TypedPassword:
+    """A password that the user has typed, until the request is answered."""
+
+    request: int
+    identity: Identity
+    credentials: Credentials
+    console_url: str | None = None
+    """The console's address, from the server's welcome."""
+
+
+class PasswordChange:
+    """The change in progress, and what waits for it."""
+
+    def __init__(self, emit: EffectQueue) -> None:
+        self._emit = emit
+        self._waiting_request: LoginRequested | None = None
+        self._waiting_push: msg.PasswordChanged | None = None
+        self.progress = Progress.NONE
+        self.typed: TypedPassword | None = None
+
+    @property
+    def waits_for_vault(self) -> bool:
+        """Return whether only the vault's answer takes the change on."""
+        return self.progress in {Progress.READING, Progress.PUSHED, Progress.PROVED}
+
+    @property
+    def is_typed_proved(self) -> bool:
+        """Return whether the server has accepted a typed password, which is being stored."""
+        return self.typed is not None and self.progress is Progress.PROVED
+
+    # --- typed
+
+    def on_requested(self, event: LoginRequested) -> None:
+        """Queue a user's request, or refuse it when there is one already."""
+        if self.typed is not None or self._waiting_request is not None:
+            self._emit(do.Reply(event.request, Reason.BUSY))
+        else:
+            self._waiting_request = event
+
+    def take_request(self) -> TypedPassword | None:
+        """Return the request whose turn it is, with a new device key; None when there is none.
+
+        Refuse a password that no vault can hold.
+        """
+        event = self._waiting_request
+        if event is None or self.progress is not Progress.NONE:
+            return None
+        self._waiting_request = None
+        credentials = Credentials(password=event.password, device_key=new_device_key())
+        try:
+            encode_credentials(credentials)
+        except CredentialsError:
+            self._emit(do.Reply(event.request, Reason.CREDENTIALS))
+            return None
+        return TypedPassword(event.request, event.identity, credentials)
+
+    def begin_typed(self, typed: TypedPassword, *, read_first: bool) -> None:
+        """Begin to prove a typed password, after the vault was read when `read_first` says so."""
+        self._go(Step.READ_FIRST if read_first else Step.TYPED)
+        self.typed = typed
+
+    def on_vault_read(self) -> None:
+        """Go on with a typed password: the vault was read, or is unreadable."""
+        self._go(Step.READ)
+
+    def use_key(self, device_key: str) -> None:
+        """Log in with this PC's device key instead of a new one."""
+        if self.typed is not None:
+            self.typed.credentials = replace(self.typed.credentials, device_key=device_key)
+
+    def on_typed_proved(self, console_url: str | None) -> None:
+        """Note that the server has accepted the typed password. A push from before is older."""
+        self._go(Step.PROVED)
+        self._waiting_push = None
+        if self.typed is not None:
+            self.typed.console_url = console_url
+
+    def end_typed(self, failure: Reason | None) -> None:
+        """End the change, and answer the user's request."""
+        if self.typed is not None:
+            self._emit(do.Reply(self.typed.request, failure))
+        self.typed = None
+        self._go(Step.ENDED)
+
+    # --- pushed
+
+    def begin_push(self, push: msg.PasswordChanged, credentials: Credentials) -> Credentials:
+        """Begin to store a pushed password. Return the credentials with it as pending.
+
+        Raise SealError when it is not for this device, CredentialsError when no vault can hold it.
+        """
+        updated = replace(credentials, pending=open_push(push, credentials.device_key))
+        encode_credentials(updated)
+        self._go(Step.PUSHED)
+        return updated
+
+    def begin_proof(self) -> None:
+        """Begin to prove the pending password."""
+        self._go(Step.PROVE)
+
+    def keep_push(self, push: msg.PasswordChanged, *, newest: bool = True) -> None:
+        """Keep a push for later. One that is not the `newest` does not replace another."""
+        if newest or self._waiting_push is None:
+            self._waiting_push = push
+
+    def take_push(self) -> msg.PasswordChanged | None:
+        """Return the push that waits, unless a user's request is before it."""
+        if self._waiting_request is not None:
+            return None
+        push, self._waiting_push = self._waiting_push, None
+        return push
+
+    def on_proved(self) -> None:
+        """Note that the server has accepted the pending password."""
+        self._go(Step.PROVED)
+
+    def end(self) -> None:
+        """End the change to a pushed password. A typed one goes on."""
+        if self.typed is None:
+            self._go(Step.ENDED)
+
+    # --- both
+
+    def on_disconnected(self) -> None:
+        """Give up a push: the server sends it again. A typed password goes on."""
+        self._waiting_push = None
+        self.end()
+
+    def give_up(self) -> None:
+        """End everything, and answer every request as busy."""
+        if self._waiting_request is not None:
+            self._emit(do.Reply(self._waiting_request.request, Reason.BUSY))
+        self._waiting_request = self._waiting_push = None
+        self.end_typed(Reason.BUSY)
+
+    def _go(self, step: Step) -> None:
+        self.progress = TABLE.next(self.progress, step)

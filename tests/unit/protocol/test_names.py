@@ -1,0 +1,86 @@
+"""User names and passwords: what they can be, and what becomes of typed text."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.names import (
+    MAX_NAME_CHARS,
+    MAX_PASSWORD_CHARS,
+    is_name,
+    is_password,
+    normalise_name,
+    normalise_password,
+)
+
+PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
+
+
+def test_the_limits_of_docs_protocol() -> None:
+    """1 to 64 characters for a name, 1 to 1,024 for a password, all printable ASCII."""
+    assert (MAX_NAME_CHARS, MAX_PASSWORD_CHARS) == (64, 1024)
+    for check, most in ((is_name, 64), (is_password, 1024)):
+        assert check("a")
+        assert check(PRINTABLE[:64])
+        assert check(PRINTABLE[-64:])
+        assert check("x" * most)
+        assert not check("")
+        assert not check("x" * (most + 1))
+
+
+@given(st.text(min_size=1, max_size=64))
+def test_only_printable_ascii_is_taken(text: str) -> None:
+    """Any other character makes it neither a name nor a password."""
+    right = set(text) <= set(PRINTABLE)
+    assert is_name(text) is is_password(text) is right
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "password"),
+    [
+        ("tanaka", "tanaka", "tanaka"),
+        ("ｔａｎａｋａ", "tanaka", "tanaka"),
+        ("Ｐａｓｓ／１", "Pass/1", "Pass/1"),
+        ("ta\u200bna\ufeffka", "tanaka", "tanaka"),
+        ("tanaka\r\n", "tanaka", "tanaka"),
+        ("\n\rtanaka", "tanaka", "tanaka"),
+        (" tanaka ", "tanaka", " tanaka "),
+        ("\u3000tanaka\u00a0", "tanaka", " tanaka "),
+        ("tanaka \n", "tanaka", "tanaka "),
+        ("tanaka\t", "tanaka", "tanaka\t"),
+        ("ta\nka", "ta\nka", "ta\nka"),
+        ("", "", ""),
+        ("X" * 64, "X" * 64, "X" * 64),
+    ],
+)
+def test_what_people_type_and_paste(typed: str, name: str, password: str) -> None:
+    """Full-width letters, invisible characters and line ends go; a password keeps its blanks."""
+    assert normalise_name(typed) == name
+    assert normalise_password(typed) == password
+
+
+@given(st.text(max_size=100))
+def test_normalising_twice_changes_nothing(text: str) -> None:
+    """So every place that asks may normalise, whatever was done before."""
+    for normalise in (normalise_name, normalise_password):
+        once = normalise(text)
+        assert normalise(once) == once
+        assert not any(unicodedata.category(char) == "Cf" for char in once)
+
+
+@given(st.text(PRINTABLE, max_size=70))
+def test_printable_ascii_stays_as_it_is(text: str) -> None:
+    """A password of plain letters means what it says; a name loses outer blanks only."""
+    assert normalise_password(text) == text
+    assert normalise_name(text) == text.strip()
+
+
+def test_long_text_is_not_normalised() -> None:
+    """The time that normalising takes grows with the length, so text beyond the limit is left."""
+    longest, longer = "Ａ" * 1024, "Ａ" * 1025
+    assert normalise_password(longest) == normalise_name(longest) == "A" * 1024
+    assert normalise_password(longer) == normalise_name(longer) == longer

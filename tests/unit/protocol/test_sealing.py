@@ -1,0 +1,112 @@
+"""Sealed passwords: only the right device opens them, and only the right server signs a push."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import b64decode, b64encode
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from protocol.messages import PasswordChanged, SealedPassword
+from protocol.sealing import (
+    SealError,
+    check_device_id,
+    check_public_key,
+    device_id,
+    is_signed,
+    new_device_key,
+    open_sealed,
+    public_key,
+    push_signature,
+    seal,
+)
+
+KEY = b64encode(bytes(range(32))).decode()
+PUBLIC = "j0DFrbaPJWJK5bIU6nZ6bslNgp09e14a0bpvPiE4KF8="
+ID = "eedd883da0a9451593dc0a38e583fb77"
+CHANGE = "0123456789abcdef" * 2
+SERVER_KEY = bytes(range(32, 64))
+CONTENT = SealedPassword(change_id=CHANGE, device_id=ID, password="Second-2nd")
+
+
+def push(content: SealedPassword = CONTENT, *, to: str = PUBLIC) -> PasswordChanged:
+    until = datetime(2026, 12, 23, tzinfo=UTC)
+    sealed = seal(content, public_key=to)
+    return PasswordChanged(change_id=CHANGE, sealed=sealed, valid_until=until)
+
+
+def test_the_public_half_and_the_id_of_the_documented_key() -> None:
+    """The values of docs/protocol.md's example."""
+    assert public_key(KEY) == PUBLIC
+    assert device_id(PUBLIC) == ID
+    assert hashlib.sha256(b64decode(PUBLIC)).hexdigest().startswith(ID)
+
+
+def test_a_new_key_is_another_each_time() -> None:
+    """32 bytes in canonical base64, whose public half can be sealed for."""
+    first, second = new_device_key(), new_device_key()
+    assert first != second
+    for key in (first, second):
+        assert b64encode(b64decode(key)).decode() == key
+        assert len(b64decode(key)) == 32
+        check_public_key(public_key(key))
+
+
+def test_a_device_id_belongs_to_its_key() -> None:
+    """Another id, and another spelling of the same key, are refused by name."""
+    check_device_id(device_id=ID, public_key=PUBLIC)
+    with pytest.raises(SealError, match=r"^device id that does not belong to its key$"):
+        check_device_id(device_id="0" * 32, public_key=PUBLIC)
+    with pytest.raises(SealError, match=r"^public key in non-canonical base64$"):
+        check_device_id(device_id=ID, public_key=PUBLIC.replace("8=", "9="))
+
+
+@pytest.mark.parametrize("key", [bytes(32), bytes([1, *bytes(31)])])
+def test_a_key_of_low_order_is_refused(key: bytes) -> None:
+    """Nothing can be sealed for it, so a change of the password would fail later."""
+    with pytest.raises(SealError, match=r"^public key that nothing can be sealed for$") as caught:
+        check_public_key(b64encode(key).decode())
+    assert caught.value.__cause__ is None
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=100))
+def test_a_sealed_password_opens(password: str) -> None:
+    """What was sealed for a device is what the device reads."""
+    content = replace(CONTENT, password=password)
+    assert open_sealed(push(content), device_key=KEY) == content
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        (push(replace(CONTENT, change_id="f" * 32)), "belongs to another change"),
+        (push(replace(CONTENT, device_id="0" * 32)), "belongs to another device"),
+        (push(to=public_key(new_device_key())), "cannot be opened"),
+        (replace(push(), sealed="!" * 64), "cannot be opened"),
+        (replace(push(), sealed=" " + push().sealed), "cannot be opened"),
+    ],
+)
+def test_any_other_box_is_refused(changed: PasswordChanged, error: str) -> None:
+    """The error says what is wrong and quotes nothing."""
+    with pytest.raises(SealError, match=rf"^the sealed password {error}$") as caught:
+        open_sealed(changed, device_key=KEY)
+    assert caught.value.__cause__ is None
+
+
+def test_a_push_is_signed_with_the_server_key() -> None:
+    """HMAC-SHA-256 over `push,` change id `,` sealed box, as docs/protocol.md says."""
+    unsigned = push()
+    text = f"push,{CHANGE},{unsigned.sealed}".encode()
+    right = b64encode(hmac.digest(SERVER_KEY, text, "sha256")).decode()
+    assert push_signature(SERVER_KEY, change_id=CHANGE, sealed=unsigned.sealed) == right
+    signed = replace(unsigned, signature=right)
+    assert is_signed(signed, SERVER_KEY)
+    assert not is_signed(signed, bytes(32))
+    assert not is_signed(unsigned, SERVER_KEY)
+    assert not is_signed(replace(signed, change_id="f" * 32), SERVER_KEY)
+    assert not is_signed(replace(signed, sealed=push().sealed), SERVER_KEY)
