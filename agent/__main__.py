@@ -1,4 +1,4 @@
-"""The command line: `python -m agent`. Calls and prints; everything else is elsewhere."""
+"""The command line: `python -m agent`. This module parses, calls and prints, and does no more."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from agent.ports import ChannelBusy, ChannelError, Request
 from agent.settings import Settings
 from protocol.text import N_
 
-OK, FAILED, NOT_RUNNING = 0, 1, 3
-"""Exit codes; argparse's own for wrong usage is 2."""
+OK, FAILED, NOT_RUNNING, DEFECT = 0, 1, 3, 4
+"""Exit codes; argparse's own for wrong usage is 2. DEFECT: the running client has a defect."""
 ASK_S = 90.0
-"""Seconds that a running client may take for a login, key derivation and keyring included."""
+"""Seconds that a running client may take for a login, with key derivation and keyring."""
 
 _CHANNEL_REASONS = {
-    "logged_out": N_("Nobody is signed in. Use `login` first."),
+    "logged_out": N_("No user is logged in. Use `login` first."),
     "bad_address": N_("The server's address or the user name cannot be used."),
 }
 
 
 @dataclass
 class Call:
-    """One call of the program, and how it speaks to whoever made it."""
+    """One call of the program, and how it answers its caller."""
 
     options: Namespace
     paths: Paths
     translations: NullTranslations
     settings: Settings = field(default_factory=Settings)
-    news: list[tuple[str, str]] = field(default_factory=list)
-    """What the user has to hear of, each with title and text."""
+    notices: list[tuple[str, str]] = field(default_factory=list)
+    """Titles and texts that the user must see."""
 
     def _(self, text: str) -> str:
         return self.translations.gettext(text)
@@ -52,7 +52,7 @@ class Call:
         return FAILED
 
     def give_up(self, title: str, message: str) -> int:
-        """Without a terminal, a client that ends says so in a window: its icon is gone."""
+        """Print why the program ends; without a terminal, show it in a window."""
         if sys.stderr is None and self.options.command == "run":
             from agent import dialogs as dialog
 
@@ -60,7 +60,7 @@ class Call:
         return self.complain(title, message)
 
     def complain_about(self, answer: Request) -> int:
-        """A refusal as the control channel words it."""
+        """Print the reason in a refusal from the control channel."""
         reason = str(answer.get("reason"))
         try:
             return self.complain(*wording.trouble(Reason(reason), self._))
@@ -68,7 +68,7 @@ class Call:
             return self.complain(self._(_CHANNEL_REASONS.get(reason, reason)))
 
     def ask(self, request: Request) -> Request | None:
-        """The running client's answer, None when none is running."""
+        """Return the running client's answer, None when none runs."""
         from agent.control import ask
 
         try:
@@ -77,7 +77,7 @@ class Call:
             return None
 
     def ask_or_be_the_client(self, request: Request) -> Request:
-        """The running client's answer, or that of one which runs for just this."""
+        """Return the running client's answer; when none runs, be the client for this request."""
         answer = self.ask(request)
         if answer is None:
             from agent import desktop
@@ -87,13 +87,9 @@ class Call:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the answer is the exit code."""
+    """Run one command; return the exit code."""
     if arguments is None:
         arguments = sys.argv[1:]
-    if arguments == ["vault"]:  # what the client starts by itself, in a hurry
-        from agent import vault_process
-
-        return vault_process.main()
     _make_streams_safe()
     translations = translation()
     options = _parse(arguments, translations.gettext)
@@ -111,7 +107,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _load_settings(call: Call) -> Settings:
-    """For a client that is to run, a broken file is set aside; other commands only say so."""
+    """Return the settings. A client that starts renames a broken file; other commands raise."""
     from agent import settings, settings_copy
 
     try:
@@ -123,9 +119,9 @@ def _load_settings(call: Call) -> Settings:
         what = (
             call._("The file was renamed to {aside}, and the last good settings are used.")
             if restored
-            else call._("The file was renamed to {aside}. Sign in again.")
+            else call._("The file was renamed to {aside}. Log in again.")
         )
-        call.news.append((exc.title, f"{exc.message} {what.format(aside=aside.name)}"))
+        call.notices.append((exc.title, f"{exc.message} {what.format(aside=aside.name)}"))
         found = settings.load(call.paths, translate=call._)
     if call.options.command == "run":
         settings_copy.keep_copy(call.paths)
@@ -133,7 +129,7 @@ def _load_settings(call: Call) -> Settings:
 
 
 def _parse(arguments: list[str], translate: Callable[[str], str]) -> Namespace:
-    """The usual start needs no parser, and the program that stays carries none."""
+    """Return the options. The usual start needs no argparse, which would stay in memory."""
     if arguments in ([], ["run"], ["run", "--autostart"]):
         return Namespace(command="run", autostart="--autostart" in arguments)
     from agent.command_line import parse
@@ -146,20 +142,20 @@ def _parse(arguments: list[str], translate: Callable[[str], str]) -> Namespace:
 
 def _run(call: Call) -> int:
     from agent.program import share_one_heap
-    from agent.vault_process import ProcessVault
 
     share_one_heap()
-    vault = ProcessVault()
-    if call.settings.identity is not None:
-        vault.prepare()  # it starts while this process imports the rest
     from agent import desktop
+    from agent.app import Defect
 
     try:
-        desktop.run(call.settings, call.paths, call.translations, vault, call.news)
+        desktop.run(call.settings, call.paths, call.translations, notices=call.notices)
     except ChannelBusy:
         if not call.options.autostart:
             call.ask({"command": "show"})
             call.say(call._("The client is running already."))
+    except Defect as exc:
+        call.complain(str(exc))
+        return DEFECT
     return OK
 
 
@@ -182,7 +178,7 @@ def _status(call: Call) -> int:
 
 
 def _login(call: Call) -> int:
-    for title, message in call.news:
+    for title, message in call.notices:
         call.complain(title, message)
     from agent.address import normalise_server
     from agent.settings import normalise_user
@@ -190,16 +186,16 @@ def _login(call: Call) -> int:
     server = call.options.server or call.settings.server or _prompt(call._("Server: "))
     user = call.options.user or call.settings.user or _prompt(call._("User name: "))
     server, user = normalise_server(server, call._), normalise_user(user, call._)
-    return _sign_in(call, {"command": "login", "server": server, "user": user})
+    return _log_in(call, {"command": "login", "server": server, "user": user})
 
 
 def _update_password(call: Call) -> int:
     if call.settings.identity is None:
         return call.complain_about({"reason": "logged_out"})
-    return _sign_in(call, {"command": "update-password"})
+    return _log_in(call, {"command": "update-password"})
 
 
-def _sign_in(call: Call, request: Request) -> int:
+def _log_in(call: Call, request: Request) -> int:
     from agent.hardening import harden
 
     harden()
@@ -263,7 +259,7 @@ def _prompt(text: str) -> str:
 
 
 def _password(prompt: str) -> str:
-    """Typed unseen at a terminal, else the first line of standard input."""
+    """Return the password: typed unseen at a terminal, else the first line of standard input."""
     if sys.stdin is None:
         return ""
     if sys.stdin.isatty():
@@ -274,7 +270,7 @@ def _password(prompt: str) -> str:
 
 
 def _make_streams_safe() -> None:
-    """What a terminal cannot show is substituted; a program in the tray has no terminal."""
+    """Substitute what a terminal cannot show. The program in the tray has no streams."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")

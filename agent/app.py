@@ -1,6 +1,8 @@
-"""The wiring: builds the adapters around the machine, and passes what users want on to it.
+"""The client's wiring: connects the adapters with the machine and passes users' commands on to it.
 
-Nothing is decided here. Texts are made here, because here both the words and the window are known.
+Nothing is decided here. Texts for the user are made here, because only this module knows both the
+user's language and the adapters. Every call into an adapter is guarded, by `_guarded` or in the
+runtime: what an adapter raises is logged, and the client goes on without it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from gettext import NullTranslations
+from typing import ParamSpec
 
 from agent import __version__
 from agent.address import is_console_url, normalise_server
@@ -30,8 +33,6 @@ from agent.core.saved_state import SavedState
 from agent.core.view import Command, View
 from agent.errors import AgentError, UserError
 from agent.ports import (
-    ChannelBusy,
-    ChannelError,
     ControlChannel,
     Dialogs,
     Request,
@@ -45,31 +46,42 @@ from agent.ports import (
 from agent.report import describe
 from agent.runtime import Hooks, Runtime
 from agent.settings import Settings, normalise_user
+from protocol.names import normalise_password
 from protocol.text import clean
 
 log = logging.getLogger(__name__)
 
 
+TRAY_AGAIN_S = 60.0
+"""Seconds after which a lost tray is opened again."""
+CLAIM_S = 15.0
+
+
+class Defect(AgentError):
+    """The machine has raised: the client has ended at a defect of its own."""
+
+
 @dataclass
 class Adapters:
-    """The surroundings of one client, each behind its port."""
+    """What one client needs of its PC, each behind its port."""
 
     vault: Vault
-    memory: SavedStateStore
+    saved_state: SavedStateStore
     channel: ControlChannel
     save_identity: Callable[[Identity], None]
     tray: Tray | None = None
-    toaster: Toaster | None = None
+    open_toaster: Callable[[], Toaster] | None = None
+    """Called for the first toast; on most days there is none."""
     watcher: SignInWatcher | None = None
     dialogs: Dialogs | None = None
-    other_commands: Callable[[Command], None] | None = None
-    """Takes the tray's commands that are about this PC, not about the client's state."""
-    dress: Callable[[View], View] = lambda view: view
-    """Adds to a view what the settings say."""
+    on_menu_action: Callable[[Command], None] | None = None
+    """Called for the tray's commands that are about this PC, not about the client's state."""
+    with_settings: Callable[[View], View] = lambda view: view
+    """Returns a view with what the settings say added."""
 
 
-def surroundings() -> HostInfo:
-    """What this PC calls itself."""
+def host_info() -> HostInfo:
+    """Return how this PC describes itself to the server."""
     return HostInfo(
         device_name=clean(socket.gethostname(), 128) or "PC",
         os=clean(f"{platform.system()} {platform.release()}", 128),
@@ -87,16 +99,17 @@ class App:
     ) -> None:
         self._adapters = adapters
         self._translations = translations
-        self._settings = settings
         self._claim: Future[None] = Future()
         self._ended = threading.Event()
         self._unsaved = False
+        self._toaster: Toaster | None = None
+        self._toaster_lock = threading.Lock()
         identity = settings.identity
-        memory = adapters.memory.load(identity) if identity else SavedState()
+        saved_state = adapters.saved_state.load(identity) if identity else SavedState()
         self._runtime = Runtime(
-            Machine(surroundings(), identity, memory),
+            Machine(host_info(), identity, saved_state),
             vault=adapters.vault,
-            memory=adapters.memory,
+            saved_state=adapters.saved_state,
             proxy=settings.proxy,
             hooks=Hooks(
                 show=self._show,
@@ -107,76 +120,94 @@ class App:
                 quit=self._quit,
             ),
         )
-        self._runtime.accompany(self._serve)
+        self._runtime.add_background_task(self._serve)
 
     # --- life
 
-    def run(self, open_tray: Callable[[], Tray], news: Sequence[tuple[str, str]] = ()) -> None:
-        """Be the client until somebody quits, with the tray on this, the main thread.
+    def run(self, open_tray: Callable[[], Tray], notices: Sequence[tuple[str, str]] = ()) -> None:
+        """Be the client until it quits, with the tray on this thread, the main thread.
 
-        `news` are titles and texts that the user is told once the tray is there. Raise
-        ChannelBusy when there is a client already, before any window is made.
+        `notices` are titles and texts, shown to the user once the tray is there. Raise ChannelBusy,
+        before any window is made, when another client runs, and Defect when the machine has raised.
         """
         self.start()
         try:
-            tray = self._adapters.tray = open_tray()
-            tray.show(self.view)
-            for title, text in news:
-                self.tell(title, text)
-            if self._ended.is_set():
-                tray.stop()
-            tray.run(self.command)
+            for title, text in notices:
+                self.notify(title, text)
+            while not self._ended.is_set():
+                self._run_tray(open_tray)
+                self._ended.wait(TRAY_AGAIN_S)
         except KeyboardInterrupt:
             log.info("interrupted")
         finally:
             self.stop()
+        if self._runtime.defect:
+            raise Defect("the machine has raised; see the log")
+
+    def _run_tray(self, open_tray: Callable[[], Tray]) -> None:
+        """Return when the client ends, or when the tray is lost."""
+        try:
+            tray = open_tray()
+            self._adapters.tray = tray
+            tray.show(self.view)
+            if self._ended.is_set():
+                tray.stop()
+            tray.run(self.command)
+        except Exception:
+            log.exception("the tray is lost; next try in %d s", TRAY_AGAIN_S)
+        finally:
+            self._adapters.tray = None
 
     def start(self) -> None:
-        """Claim the channel and begin. Raise ChannelBusy or ChannelError, with nothing begun."""
+        """Claim the control channel and start the machine.
+
+        Raise ChannelBusy or ChannelError; then nothing was started.
+        """
         self._runtime.start()
         try:
-            self._claim.result(timeout=15)
+            self._claim.result(timeout=CLAIM_S)
         except BaseException:
             self.stop()
             raise
         watcher = self._adapters.watcher
         if watcher is not None:
-            self._runtime.post(SignedIn(watcher.session(), SignInKind.SIGN_IN))
             try:
+                self._runtime.post(SignedIn(watcher.session(), SignInKind.SIGN_IN))
                 watcher.start(self._runtime.post)
-            except AgentError as exc:
-                log.warning("later sign-ins will not be noticed: %s", exc)
+            except Exception:
+                log.exception("later sign-ins will not be noticed")
         self._runtime.post(ev.Started())
 
     def stop(self) -> None:
-        """End everything that `start` began; more than once does no harm."""
+        """End everything that `start` began. Calling it again does nothing."""
         self._runtime.post(ev.QuitRequested())
         if not self._runtime.join(timeout_s=15):
             log.error("the client's loop does not end")
-        if self._adapters.watcher is not None:
-            self._adapters.watcher.stop()
-        if self._adapters.dialogs is not None:
-            self._adapters.dialogs.close()
-        if self._adapters.toaster is not None:
-            self._adapters.toaster.close()
+        adapters = self._adapters
+        if adapters.watcher is not None:
+            _guarded(adapters.watcher.stop)
+        if adapters.dialogs is not None:
+            _guarded(adapters.dialogs.close)
+        if self._toaster is not None:
+            _guarded(self._toaster.close)
 
     def answer(self, request: Request) -> Request:
-        """What the control channel would answer; for a client that runs for one request."""
+        """Return what the control channel would answer, for a client that runs for one request."""
         return self._runtime.call(self._answer(request))
 
-    def tell(self, title: str, text: str) -> None:
-        """Notify the user of something."""
+    def notify(self, title: str, text: str) -> None:
+        """Show the user a notification."""
         self._notify(title, text, lambda _: None)
 
     def translate(self, translations: NullTranslations) -> None:
-        """Speak another language from now on."""
+        """Use another language from now on."""
         self._translations = translations
         for adapter in (self._adapters.tray, self._adapters.dialogs):
             if adapter is not None:
-                adapter.translate(translations)
+                _guarded(adapter.translate, translations)
 
     def refresh(self) -> None:
-        """Show the view once more: it is dressed differently now."""
+        """Show the view again, because the settings in it have changed."""
         self._show(self._runtime.view)
 
     def post(self, event: Event) -> None:
@@ -186,17 +217,23 @@ class App:
     @property
     def view(self) -> View:
         """The newest snapshot."""
-        return self._adapters.dress(self._runtime.view)
+        return self._adapters.with_settings(self._runtime.view)
 
     # --- what users want
 
-    def sign_in(self, server: str, user: str, password: str) -> Future[Reason | None]:
-        """Log in and keep it; with who is signed in already it updates the stored password."""
-        identity = Identity(server=server, user=user)
-        return self._runtime.request(lambda n: ev.LoginRequested(n, identity, password))
+    def log_in(self, server: str, user: str, password: str) -> Future[Reason | None]:
+        """Log in with a typed password and store it; the future has None when that was done.
+
+        For the user who is logged in already, this updates the stored password.
+        """
+        identity, typed = Identity(server=server, user=user), normalise_password(password)
+        return self._runtime.request(lambda n: ev.LoginRequested(n, identity, typed))
 
     def command(self, command: Command) -> None:
-        """What the user picked from the tray; any thread."""
+        """Do what the user has picked from the tray. Any thread; never raises."""
+        _guarded(self._command, command)
+
+    def _command(self, command: Command) -> None:
         match command:
             case Command.RECONNECT:
                 self._runtime.post(ev.ReconnectRequested())
@@ -212,22 +249,22 @@ class App:
                     import webbrowser
 
                     webbrowser.open(url)
-            case _ if self._adapters.other_commands:
-                self._adapters.other_commands(command)
+            case _ if self._adapters.on_menu_action:
+                self._adapters.on_menu_action(command)
 
     async def _serve(self) -> None:
         try:
             await self._adapters.channel.serve(
                 self._answer, claimed=lambda: self._claim.set_result(None)
             )
-        except (ChannelBusy, ChannelError) as exc:
+        except Exception as exc:
             if not self._claim.done():
                 self._claim.set_exception(exc)
             else:
-                log.warning("the control channel has ended: %s", exc)
+                log.exception("the control channel has ended")
 
     async def _answer(self, request: Request) -> Request:
-        """One command from the control channel; the answer has `ok` and, if not, `reason`."""
+        """Return the answer to one command: `ok` and, when that is false, `reason`."""
         command, text = request.get("command"), _text_of(request)
         match command:
             case "status":
@@ -238,15 +275,15 @@ class App:
                     user = normalise_user(text("user"))
                 except UserError:
                     return {"ok": False, "reason": "bad_address"}
-                future = self.sign_in(server, user, text("password"))
+                future = self.log_in(server, user, text("password"))
                 outcome = _outcome(await asyncio.wrap_future(future))
-                await self._runtime.written()
+                await self._runtime.files_written()
                 return {**outcome, "unsaved": True} if self._unsaved else outcome
             case "update-password":
                 view = self._runtime.view
                 if not view.user:
                     return {"ok": False, "reason": "logged_out"}
-                future = self.sign_in(view.server, view.user, text("password"))
+                future = self.log_in(view.server, view.user, text("password"))
                 return _outcome(await asyncio.wrap_future(future))
             case "logout":
                 return _outcome(
@@ -265,69 +302,97 @@ class App:
     # --- what the machine wants; on the loop's thread
 
     def _show(self, view: View) -> None:
-        view = self._adapters.dress(view)
-        if self._adapters.tray is not None:
-            self._adapters.tray.show(view)
-        if self._adapters.dialogs is not None:
-            self._adapters.dialogs.refresh(view)
+        view = self._adapters.with_settings(view)
+        for show in (
+            self._adapters.tray and self._adapters.tray.show,
+            self._adapters.dialogs and self._adapters.dialogs.refresh,
+        ):
+            if show:
+                _guarded(show, view)
 
     def _quit(self) -> None:
         self._ended.set()
-        if self._adapters.tray is not None:
-            self._adapters.tray.stop()
+        if (tray := self._adapters.tray) is not None:
+            _guarded(tray.stop)
 
     def _save_identity(self, identity: Identity) -> None:
-        """On the storage thread. A failure is told once, and raised."""
+        """Called on a thread of its own. Notify the user of the first failure, and raise it."""
         try:
             self._adapters.save_identity(identity)
         except (OSError, AgentError):
             if not self._unsaved:
                 self._unsaved = True
-                self.tell(*wording.unsaved(self._translations.gettext))
+                self.notify(*wording.unsaved(self._translations.gettext))
             raise
         self._unsaved = False
 
     def _warn(self, days: int) -> None:
         title, text = wording.warning(days, self._translations)
 
-        def done(error: Exception | None) -> None:
+        def on_done(error: Exception | None) -> None:
             self._runtime.post(ev.WarningFailed(days) if error else ev.WarningShown(days))
 
-        self._notify(title, text, done)
+        self._notify(title, text, on_done)
 
     def _ask_for_password(self, reason: Reason) -> None:
-        title, text = wording.password_needed(reason, self._translations.gettext)
-        self._notify(title, text, lambda _: None)
+        self.notify(*wording.password_needed(reason, self._translations.gettext))
 
     def _withdraw_warning(self) -> None:
-        if self._adapters.toaster is not None:
-            self._adapters.toaster.withdraw()
+        if self._toaster is not None:
+            self._toaster.withdraw()
 
-    def _notify(self, title: str, text: str, done: Callable[[Exception | None], None]) -> None:
-        """By toast, else by the tray's balloon; icon and menu carry the state in any case."""
+    def _notify(self, title: str, text: str, on_done: Callable[[Exception | None], None]) -> None:
+        """Show a toast, or the tray's balloon when there can be none.
 
-        def toast_done(error: Exception | None) -> None:
-            if error is None or self._adapters.tray is None:
-                done(error)
-                return
-            log.warning("no toast, the tray's balloon instead: %s", error)
-            try:
-                self._adapters.tray.balloon(title, text)
-            except ToastError as balloon_error:
-                log.warning("no balloon either: %s", balloon_error)
-                done(balloon_error)
-            else:
-                done(None)
+        `on_done` is called once, with the error when the user has seen neither.
+        """
 
-        if self._adapters.toaster is None:
-            toast_done(ToastError("this desktop has no toasts"))
-        else:
-            self._adapters.toaster.show(
+        def on_toast_done(error: Exception | None) -> None:
+            if error is not None:
+                log.warning("no toast, the tray's balloon instead: %s", error)
+                try:
+                    self._show_balloon(title, text)
+                except Exception as balloon_error:  # noqa: BLE001 - none was shown, whatever it is
+                    log.warning("no balloon either: %s", balloon_error)
+                    on_done(balloon_error)
+                    return
+            log.info("%s shown: %s", "balloon" if error else "toast", title)
+            on_done(None)
+
+        try:
+            self._open_toaster().show(
                 title,
                 text,
-                on_done=toast_done,
+                on_done=on_toast_done,
                 on_click=lambda: self.command(Command.UPDATE_PASSWORD),
             )
+        except Exception as error:  # noqa: BLE001 - on_toast_done logs it
+            on_toast_done(error)
+
+    def _open_toaster(self) -> Toaster:
+        with self._toaster_lock:
+            if self._toaster is None:
+                if self._adapters.open_toaster is None:
+                    raise ToastError("this desktop has no toasts")
+                self._toaster = self._adapters.open_toaster()
+            return self._toaster
+
+    def _show_balloon(self, title: str, text: str) -> None:
+        tray = self._adapters.tray
+        if tray is None:
+            raise ToastError("there is no tray")
+        tray.balloon(title, text)
+
+
+P = ParamSpec("P")
+
+
+def _guarded(call: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
+    """Call into an adapter; log what it raises."""
+    try:
+        call(*arguments, **named)
+    except Exception:
+        log.exception("an adapter has failed")
 
 
 def _text_of(request: Request) -> Callable[[str], str]:

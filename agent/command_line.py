@@ -26,7 +26,7 @@ def parse(arguments: list[str], _: Callable[[str], str]) -> argparse.Namespace:
     run.add_argument("--autostart", action="store_true", help=argparse.SUPPRESS)
     status = add("status", _("say what the running client does"))
     status.add_argument("--json", action="store_true", help=_("for programs"))
-    login = add("login", _("sign in and store the password (asked for, or from standard input)"))
+    login = add("login", _("log in and store the password (asked for, or from standard input)"))
     login.add_argument("--server", help=_("such as gw.example.com or wss://gw.example.com:8443"))
     login.add_argument("--user", help=_("user name"))
     add("update-password", _("update the stored password (asked for, or from standard input)"))

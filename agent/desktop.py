@@ -1,28 +1,36 @@
-"""Chooses this platform's adapters and runs the client on them. The only place that knows all."""
+"""The only module that knows which adapters there are: opens this platform's, and runs the client.
+
+Importing it is cheap, because short commands such as `status` need little of it.
+"""
 
 from __future__ import annotations
 
 import logging
+import platform
 import signal
 import sys
 from collections.abc import Sequence
 from gettext import NullTranslations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from agent import logs
-from agent.app import Adapters, App
-from agent.autostart import open_autostart
-from agent.control import open_channel
-from agent.core.credentials import Identity
-from agent.core.view import Command
-from agent.dialogs.host import ProcessDialogs
-from agent.hardening import harden
-from agent.housekeeping import Housekeeping
+from agent import __version__, logs
 from agent.paths import Paths
-from agent.ports import Request, SignInWatcher, Toaster, Tray, Vault
-from agent.settings import Settings, save_identity
-from agent.state_file import StateFile
-from agent.tray import open_tray
+from agent.ports import (
+    Autostart,
+    ControlChannel,
+    Request,
+    SignInWatcher,
+    Toaster,
+    Tray,
+    Vault,
+)
+
+if TYPE_CHECKING:
+    from keyring.backend import KeyringBackend
+
+    from agent.app import Adapters
+    from agent.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -31,62 +39,68 @@ def run(
     settings: Settings,
     paths: Paths,
     translations: NullTranslations,
-    vault: Vault,
-    news: Sequence[tuple[str, str]] = (),
+    vault: Vault | None = None,
+    notices: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Be the client, in the tray, until it quits. Raise ChannelBusy when one is running.
+    """Be the client, in the tray, until it quits.
 
-    `news` are titles and texts that the user is told once the tray is there.
+    `notices` are titles and texts, shown to the user at the start. Raise ChannelBusy when another
+    client runs, and Defect when the client has ended at a defect of its own.
     """
+    from agent.app import App
+    from agent.core.view import Command
+    from agent.dialogs.host import ProcessDialogs
+    from agent.hardening import harden
+    from agent.menu_actions import MenuActions
+
     logs.set_up(paths.log_file, settings.log_level)
-    for title, text in news:
+    log.info("coconowork client %s starts on %s", __version__, platform.platform())
+    for title, text in notices:
         log.warning("%s: %s", title, text)
     harden()
     assets = assets_dir()
     adapters = _core_adapters(paths, vault)
     app = App(settings, adapters, translations)
-    adapters.watcher = _open_watcher()
-    adapters.toaster = _open_toaster(assets, translations)
+    adapters.watcher = open_watcher()
+    adapters.open_toaster = lambda: open_toaster(assets, translations)
     adapters.dialogs = ProcessDialogs(
-        sign_in=app.sign_in,
+        log_in=app.log_in,
         view=lambda: app.view,
         on_command=app.command,
         assets=assets,
         translations=translations,
         server=settings.server or "",
     )
-    housekeeping = Housekeeping(
+    actions = MenuActions(
         settings,
         paths,
         open_autostart(),
         view=lambda: app.view,
         about=adapters.dialogs.show_about,
-        tell=app.tell,
+        notify=app.notify,
         translate=app.translate,
         on_change=app.refresh,
     )
-    adapters.dress = housekeeping.dress
-    adapters.other_commands = housekeeping.command
-    housekeeping.apply_autostart()
+    adapters.with_settings = actions.with_settings
+    adapters.on_menu_action = actions.command
+    actions.apply_autostart()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: app.command(Command.QUIT))
-
-    def open_own_tray() -> Tray:
-        return open_tray(assets, translations, sys.stdout)
-
-    app.run(open_own_tray, news)
+    app.run(lambda: open_tray(assets, translations), notices)
+    log.info("coconowork client ends")
 
 
 def run_once(
     request: Request, settings: Settings, paths: Paths, translations: NullTranslations
 ) -> Request:
     """Be the client for one request, without a tray. Raise ChannelBusy or ChannelError."""
+    from agent.app import App
+    from agent.hardening import harden
+
     logs.set_up(paths.log_file, settings.log_level, to_stderr=False)
     harden()
-    from agent.vault import KeyringVault
-
-    app = App(settings, _core_adapters(paths, KeyringVault()), translations)
+    app = App(settings, _core_adapters(paths), translations)
     app.start()
     try:
         return app.answer(request)
@@ -99,40 +113,98 @@ def assets_dir() -> Path:
     return Path(__file__).resolve().with_name("assets")
 
 
-def _core_adapters(paths: Paths, vault: Vault) -> Adapters:
-    def remember_identity(identity: Identity) -> None:
-        save_identity(paths, identity)
+def _core_adapters(paths: Paths, vault: Vault | None = None) -> Adapters:
+    from agent.app import Adapters
+    from agent.settings import save_identity
+    from agent.state_file import StateFile
+    from agent.vault import KeyringVault
 
     return Adapters(
-        vault=vault,
-        memory=StateFile(paths.state_dir),
+        vault=vault or KeyringVault(),
+        saved_state=StateFile(paths.state_dir),
         channel=open_channel(paths),
-        save_identity=remember_identity,
+        save_identity=lambda identity: save_identity(paths, identity),
     )
 
 
-def _open_watcher() -> SignInWatcher:
+# --- this platform's adapters
+
+
+def open_channel(paths: Paths) -> ControlChannel:
+    """Return the control channel; `serve` claims it."""
+    if sys.platform == "win32":
+        from agent.windows.control import PipeChannel
+
+        return PipeChannel(paths)
+    from agent.linux.control import SocketChannel
+
+    return SocketChannel(paths)
+
+
+async def exchange(paths: Paths, line: bytes, *, timeout_s: float) -> bytes:
+    """Send one line over the control channel; return the client's. Raise ChannelError."""
+    if sys.platform == "win32":
+        from agent.windows import control
+    else:
+        from agent.linux import control
+    return await control.exchange(paths, line, timeout_s=timeout_s)
+
+
+def open_keyring() -> KeyringBackend:
+    """Return the backend of the platform's keyring. Raise NoKeyringError."""
+    from keyring.errors import NoKeyringError
+
+    try:
+        if sys.platform == "win32":
+            from agent.windows.credential_manager import open_credential_manager
+
+            return open_credential_manager()
+        from agent.linux.secret_service import SecretServiceKeyring
+
+        return SecretServiceKeyring()
+    except ImportError as exc:
+        raise NoKeyringError(f"{exc.name} is missing") from None
+
+
+def open_tray(assets: Path, translations: NullTranslations) -> Tray:
+    """Return the tray: an icon on Windows, lines of text on Linux."""
+    if sys.platform == "win32":
+        from agent.windows.tray import WindowsTray
+
+        return WindowsTray(assets, translations)
+    from agent.linux.tray_terminal import TerminalTray
+
+    return TerminalTray(sys.stdout, translations)
+
+
+def open_toaster(assets: Path, translations: NullTranslations) -> Toaster:
+    """Return what shows toasts."""
+    if sys.platform == "win32":
+        from agent.windows.toast import WindowsToaster
+
+        return WindowsToaster(assets / "app.ico")
+    from agent.linux.toast import NotificationToaster
+
+    return NotificationToaster(
+        translations.gettext("Update the stored password…"), assets / "app-64.png"
+    )
+
+
+def open_watcher() -> SignInWatcher:
+    """Return what notices sign-ins and network changes."""
     if sys.platform == "win32":
         from agent.windows.session_watcher import WindowsSignInWatcher
 
         return WindowsSignInWatcher()
-    from agent.linux.session_watcher import LogindWatcher
+    from agent.linux.session import LinuxSession
 
-    return LogindWatcher()
+    return LinuxSession()
 
 
-def _open_toaster(assets: Path, translations: NullTranslations) -> Toaster:
-    from agent.toast_late import LateToaster
+def open_autostart() -> Autostart | None:
+    """Return the switch 'start at sign-in', None on Linux."""
+    if sys.platform == "win32":
+        from agent.windows.autostart import RunKey
 
-    def make() -> Toaster:
-        if sys.platform == "win32":
-            from agent.windows.toast import WindowsToaster
-
-            return WindowsToaster(assets / "app.ico")
-        from agent.linux.toast import NotificationToaster
-
-        return NotificationToaster(
-            translations.gettext("Update the stored password…"), assets / "app-64.png"
-        )
-
-    return LateToaster(make)
+        return RunKey()
+    return None

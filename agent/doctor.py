@@ -166,7 +166,7 @@ class _Doctor:
     async def read_the_keyring(self) -> Check:
         identity = self._settings.identity
         if identity is None:
-            return Check(Step.KEYRING, Outcome.SKIPPED, self._("Nobody is signed in."))
+            return Check(Step.KEYRING, Outcome.SKIPPED, self._("No user is logged in."))
         try:
             self._record = await asyncio.to_thread(self._vault.read, identity)
         except VaultError as exc:
@@ -245,7 +245,7 @@ class _Doctor:
             return Check(Step.LOGIN, Outcome.SKIPPED, text)
         identity, record = self._settings.identity, self._record
         if identity is None or record is None:
-            return Check(Step.LOGIN, Outcome.SKIPPED, self._("Nobody is signed in."))
+            return Check(Step.LOGIN, Outcome.SKIPPED, self._("No user is logged in."))
         if record.refused is not None:
             # One refused password is never sent again by itself.
             raise _Found(Step.LOGIN, self._trouble(Reason(record.refused)))
@@ -278,9 +278,9 @@ class _Doctor:
     async def _exchange(
         self, connection: ClientConnection, handshake: ClientLogin, record: Credentials
     ) -> msg.Welcome | msg.Rejected:
-        from agent.app import surroundings
+        from agent.app import host_info
 
-        pc = surroundings()
+        pc = host_info()
         key = public_key(record.device_key)
         device = msg.Device(
             id=device_id(key),

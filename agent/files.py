@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+MAX_TRIES = 10
+"""Names that are tried for the new file.
+
+`tempfile.mkstemp` takes a refusal on Windows for a name that is in use, and tries 2,147,483,647
+times in a folder that refuses new files.
+"""
+
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Durable on return. Raise OSError, and then the old file is as it was.
+    """Write `data` to `path`; durable on return. Raise OSError, and then the old file is as it was.
 
-    One writer of a path at a time: what an earlier one, killed in the middle, has left is removed.
+    One writer of a path at a time, because leftovers of a writer that was killed are deleted.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     prefix, suffix = f".{path.name}.", ".new"
-    for left in path.parent.iterdir():
-        if left.name.startswith(prefix) and left.name.endswith(suffix):
-            left.unlink()
-    handle, name = tempfile.mkstemp(prefix=prefix, suffix=suffix, dir=path.parent)
+    for leftover in path.parent.iterdir():
+        if leftover.name.startswith(prefix) and leftover.name.endswith(suffix):
+            leftover.unlink()
+    handle, new = _create(path, prefix, suffix)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(path)
+        new.replace(path)
     except BaseException:
         with suppress(OSError):
-            Path(name).unlink()
+            new.unlink()
         raise
     if sys.platform != "win32":
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -36,3 +43,17 @@ def replace_file(path: Path, data: bytes) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
+
+
+def _create(path: Path, prefix: str, suffix: str) -> tuple[int, Path]:
+    """Create a file beside `path`; return its handle and its name. Raise OSError."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    tries = 0
+    while True:
+        new = path.with_name(f"{prefix}{secrets.token_hex(4)}{suffix}")
+        try:
+            return os.open(new, flags, 0o600), new
+        except FileExistsError:
+            tries += 1
+            if tries == MAX_TRIES:
+                raise

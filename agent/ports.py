@@ -1,6 +1,7 @@
-"""What the client needs of its surroundings, one Protocol each; `adapters/` has them for real.
+"""What the client needs of its PC, one Protocol each. `desktop.py` chooses the implementations.
 
-Only errors named here may leave an adapter. None of them carries a secret.
+Errors named here are expected, and none of them carries a secret. Any other exception of an adapter
+is a defect: the caller logs it, and the client goes on.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from agent.errors import AgentError
 
 
 class VaultError(AgentError):
-    """The keyring would not do it. `reason` is one of VAULT_LOCKED, _MISSING and _BROKEN."""
+    """The keyring has failed. `reason` is one of the reasons VAULT_…."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
@@ -26,7 +27,7 @@ class VaultError(AgentError):
 
 
 class ToastError(AgentError):
-    """The desktop would not show the toast."""
+    """The desktop has not shown the toast."""
 
 
 class ChannelError(AgentError):
@@ -37,7 +38,7 @@ class Vault(Protocol):
     """The OS keyring: one entry per identity. Calls block; make them off the loop."""
 
     def read(self, identity: Identity) -> Credentials | None:
-        """None when there is no entry. Raise VaultError."""
+        """Return the entry, None when there is none. Raise VaultError."""
 
     def write(self, identity: Identity, record: Credentials) -> None:
         """Replace the entry; durable on return, and no older copy is left. Raise VaultError."""
@@ -45,41 +46,55 @@ class Vault(Protocol):
     def delete(self, identity: Identity) -> None:
         """Leave no entry. Raise VaultError."""
 
+    @property
+    def has_asked_user(self) -> bool:
+        """Return whether the call under way has asked the user to unlock the keyring. Any thread.
+
+        Such a call may take longer.
+        """
+
     def close(self) -> None:
-        """Ask the user no more to unlock it; a call that waits for that fails now. Any thread."""
+        """Called on any thread when the program ends: end an open prompt and open no other."""
 
 
 class SavedStateStore(Protocol):
     """The file beside the vault. Calls block; make them off the loop."""
 
     def load(self, identity: Identity) -> SavedState:
-        """An empty SavedState when there is none; a broken file is set aside and logged."""
+        """Return the saved state, an empty one when there is none. Never raises.
 
-    def save(self, identity: Identity, memory: SavedState) -> None:
+        A broken file is renamed and logged.
+        """
+
+    def save(self, identity: Identity, saved_state: SavedState) -> None:
         """Replace the file in one step. Raise OSError."""
 
 
 class Tray(Protocol):
-    """The icon. `run` owns the main thread; everything else may be called on any thread."""
+    """The icon in the notification area. `run` takes the main thread; the rest, any thread."""
 
     def run(self, on_command: Callable[[Command], None]) -> None:
-        """Block until `stop`. `on_command` is called for what the user picks."""
+        """Block until `stop`; call `on_command` for what the user picks. Raise TrayError."""
 
     def show(self, view: View) -> None:
-        """Draw this; the newest wins."""
+        """Draw this view in place of the one before."""
 
     def balloon(self, title: str, text: str) -> None:
-        """The tray's own notification, for when there is no toast. Raise ToastError."""
+        """Show the tray's own notification, in place of a toast. Raise ToastError."""
 
     def translate(self, translations: NullTranslations, /) -> None:
-        """Speak another language from now on."""
+        """Use another language from now on."""
 
     def stop(self) -> None:
         """End `run`, now or as soon as it begins."""
 
 
+class TrayError(AgentError):
+    """There can be no icon, or it is lost."""
+
+
 class Toaster(Protocol):
-    """Desktop notifications. Calls return at once; `show` tells later what became of it."""
+    """Desktop notifications. Calls return at once."""
 
     def show(
         self,
@@ -89,20 +104,24 @@ class Toaster(Protocol):
         on_done: Callable[[Exception | None], None],
         on_click: Callable[[], None],
     ) -> None:
-        """`on_done` is called once, on any thread: None when it is on the screen, or ToastError."""
+        """Show a toast; call `on_done` once, on any thread.
+
+        `on_done` gets None when the toast is on the screen, else the ToastError. A click calls
+        `on_click`, on any thread.
+        """
 
     def withdraw(self) -> None:
-        """Take back what is shown; nothing when there is nothing."""
+        """Remove the toast that is shown, if there is one."""
 
     def close(self) -> None:
-        """Withdraw and end the worker."""
+        """Remove the toast and end the worker thread."""
 
 
 class SignInWatcher(Protocol):
-    """Tells when somebody comes to the desktop, and when the network may have changed."""
+    """Reports when the user comes to the desktop, and when the network may have changed."""
 
     def session(self) -> str:
-        """A name for the logon session this process runs in, another after each sign-in."""
+        """Return a name for the logon session of this process; every sign-in gives another."""
 
     def start(self, emit: Callable[[SignedIn | NetworkChanged], None]) -> None:
         """Call `emit`, on any thread, from now on. The start itself is not reported."""
@@ -111,11 +130,24 @@ class SignInWatcher(Protocol):
         """Report no more."""
 
 
+class Autostart(Protocol):
+    """The switch 'start at sign-in' of this user. Calls block for a moment."""
+
+    def enabled(self) -> bool | None:
+        """Return its position, None when an administrator has switched it on for all users."""
+
+    def enable(self) -> None:
+        """Switch it on. Raise OSError."""
+
+    def disable(self) -> None:
+        """Switch it off. Raise OSError."""
+
+
 class Dialogs(Protocol):
     """Windows that ask or tell, in short-lived processes of their own; one at a time."""
 
     def ask_password(self) -> None:
-        """Bring up 'update the stored password' (or first set-up when nobody is signed in)."""
+        """Bring up 'update the stored password', or 'log in' when no user is logged in."""
 
     def show_status(self) -> None:
         """Bring up the small status window."""
@@ -124,10 +156,10 @@ class Dialogs(Protocol):
         """Bring up the program's name and version."""
 
     def refresh(self, view: View) -> None:
-        """Tell an open status window what is new."""
+        """Show this in an open status window."""
 
     def translate(self, translations: NullTranslations) -> None:
-        """Speak another language from now on."""
+        """Use another language from the next window on."""
 
     def close(self) -> None:
         """End what is open."""
@@ -138,7 +170,7 @@ Request = dict[str, Any]
 
 
 class ControlChannel(Protocol):
-    """How other processes of this user, and nobody else, talk to the running client."""
+    """The way for other processes of this user, and of no other user, to talk to the client."""
 
     async def serve(
         self, handle: Callable[[Request], Awaitable[Request]], *, claimed: Callable[[], None]

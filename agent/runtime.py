@@ -1,7 +1,14 @@
-"""Runs the machine: events in, effects performed, views out. Owns the loop and every task on it.
+"""Run the machine: take events in, perform its effects, show its view.
 
-The loop lives on one worker thread; the keyring and the files have a thread of their own, one
-after the other, so that writes keep their order; key derivation has another.
+How it works: one event loop, on a thread of its own, takes one event after the other from a queue.
+The machine answers an event with effects, which are performed in order. What blocks runs on daemon
+threads (`threads.py`), and its outcome comes back as an event: calls to the vault one after the
+other (`vault_calls.py`), writes of files one after the other, key derivation. Vault and files never
+wait for each other.
+
+What may fail: every hook is guarded. A hook that raises is logged and counts as failed, and the
+client goes on. A machine that raises is a defect of this program: nothing of that event is
+performed, the loop ends, and `defect` is set.
 """
 
 from __future__ import annotations
@@ -26,12 +33,13 @@ from agent.core import events as ev
 from agent.core.credentials import Identity
 from agent.core.effects import Effect
 from agent.core.events import Event, Instant, Timer
-from agent.core.failure import Reason, failure_of
+from agent.core.failure import Failure, Reason, failure_of
 from agent.core.machine import Machine
 from agent.core.state import State
 from agent.core.view import View
 from agent.ports import SavedStateStore, Vault, VaultError
-from agent.worker import Worker
+from agent.threads import DaemonThreads
+from agent.vault_calls import VaultCalls
 from protocol.scram import ClientLogin, ScramError
 
 log = logging.getLogger(__name__)
@@ -39,19 +47,19 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SAVE_AGAIN_S = 60.0
-STORAGE_S = 5.0
+WRITES_S = 5.0
 """Seconds at the end that writes under way may still take."""
 
 
 def _steady() -> float:
-    """Seconds that go on while the PC sleeps; on Windows `monotonic` does."""
+    """Return seconds of a clock that counts while the PC sleeps, as `monotonic` does on Windows."""
     if sys.platform == "linux":
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
 
 
 def follow_time_zone() -> None:
-    """Have local time follow the PC's zone: C libraries look it up once and keep to it."""
+    """Make local time follow a change of the PC's zone, which C libraries look up only once."""
     if sys.platform == "win32":
         ctypes.cdll.ucrtbase._tzset()  # noqa: SLF001 - the C library's name for it
     else:
@@ -59,16 +67,16 @@ def follow_time_zone() -> None:
 
 
 def _on_stray_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What is raised in a callback of the loop's, where nobody waits for it."""
+    """Called for an exception in one of the loop's callbacks, which no coroutine waits for."""
     if isinstance(context.get("exception"), EOFError):
-        # websockets tells its reader twice when a proxy hangs up; once was told by `classify`.
+        # websockets reports the end of a proxy's stream twice; `classify` has seen the first.
         log.debug("%s: end of the stream", context.get("message"))
     else:
         loop.default_exception_handler(context)
 
 
 def instant() -> Instant:
-    """Now."""
+    """Return the present time."""
     return Instant(datetime.now(UTC), _steady())
 
 
@@ -81,44 +89,48 @@ class Hooks:
     withdraw_warning: Callable[[], None]
     ask_for_password: Callable[[Reason], None]
     save_identity: Callable[[Identity], None]
-    """Raise OSError or AgentError; it is logged."""
+    """Called on another thread. Raise OSError or AgentError, which is logged."""
     quit: Callable[[], None]
 
 
 class Runtime:
-    """`start`, `post` from any thread, `join`. The loop ends after a Quit effect."""
+    """Run one machine: `start`, then `post` from any thread, then `join`.
+
+    The loop ends after a Quit effect, or at a defect.
+    """
 
     def __init__(
         self,
         machine: Machine,
         *,
         vault: Vault,
-        memory: SavedStateStore,
+        saved_state: SavedStateStore,
         hooks: Hooks,
         proxy: str = "system",
     ) -> None:
+        self.defect = False
+        """Whether the machine has raised: the client has ended at a defect of its own."""
         self._machine = machine
         self._vault = vault
-        self._memory = memory
+        self._vault_calls = VaultCalls(vault)
+        self._saved_state = saved_state
         self._hooks = hooks
         self._proxy = proxy
         self._view = machine.view(instant())
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(DaemonThreads())
         self._thread = threading.Thread(target=self._run, name="coconowork-loop", daemon=True)
-        # Looking up a name may hang; the next try looks it up all the same.
-        self._loop.set_default_executor(Worker("coconowork-names", 4))
-        self._storage = Worker("coconowork-storage")
-        self._keys = Worker("coconowork-keys")
+        self._one_file_at_a_time = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: dict[int, tuple[Connection, asyncio.Task[None]]] = {}
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._requests: dict[int, Future[Reason | None]] = {}
         self._numbers = itertools.count(1)
         self._unsaved: dict[type[Effect], do.SaveIdentity | do.SaveState] = {}
-        """The newest of each kind that is not on the disk yet."""
+        """The newest effect of each kind that is not on the disk yet."""
         self._quitting = False
-        self._companions: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._background: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
     # --- from any thread
 
@@ -127,12 +139,12 @@ class Runtime:
         """The newest snapshot."""
         return self._view
 
-    def accompany(self, companion: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run this on the loop, too, until the end. Before `start` only."""
-        self._companions.append(companion)
+    def add_background_task(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `work` on the loop until the end. Call it before `start`."""
+        self._background.append(work)
 
     def start(self) -> None:
-        """Begin on a thread of its own."""
+        """Start the loop on a thread of its own."""
         self._thread.start()
 
     def post(self, event: Event) -> None:
@@ -152,22 +164,19 @@ class Runtime:
         return future
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run this on the loop and wait for its answer."""
+        """Run `work` on the loop and return its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def written(self) -> None:
-        """Return when what was to be stored so far has been tried, once more where it has failed.
-
-        On the loop.
-        """
-        await self._loop.run_in_executor(self._storage, int)
-        for kind, effect in list(self._unsaved.items()):
-            failure = await self._loop.run_in_executor(self._storage, self._save_now, effect)
-            if failure is None and self._unsaved.get(kind) is effect:
+    async def files_written(self) -> None:
+        """Wait for the writes of files; try once more what has failed. Run it on the loop."""
+        async with self._one_file_at_a_time:
+            unsaved = list(self._unsaved.items())
+        for kind, effect in unsaved:
+            if await self._save_once(effect) is None and self._unsaved.get(kind) is effect:
                 del self._unsaved[kind]
 
     def join(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end; whether it has come."""
+        """Wait for the end; return whether it has come."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
@@ -179,31 +188,30 @@ class Runtime:
             self._loop.run_until_complete(self._main())
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         except Exception:
-            log.exception("the client's loop has failed")
+            log.critical("a defect of the client ends it", exc_info=True)
+            self.defect = True
         finally:
             self._loop.close()
-            self._storage.shutdown(wait=False, cancel_futures=True)
-            self._keys.shutdown(wait=False, cancel_futures=True)
             for future in self._requests.values():
                 if not future.done():
                     future.set_result(Reason.INTERNAL)
-            self._hooks.quit()
+            self._call_hook(self._hooks.quit)
 
     async def _main(self) -> None:
         self._loop.set_exception_handler(_on_stray_error)
-        for companion in self._companions:
-            self._spawn(companion())
-        self._hooks.show(self._view)
+        for work in self._background:
+            self._spawn(work())
+        self._call_hook(self._hooks.show, self._view)
         try:
             while not self._quitting:
                 self._handle(await self._events.get())
         finally:
             for timer in self._timers.values():
                 timer.cancel()
-            self._vault.close()  # else the process would stay until its prompt is answered
+            self._vault.close()
             with suppress(TimeoutError):
-                async with asyncio.timeout(STORAGE_S):
-                    await self.written()
+                async with asyncio.timeout(WRITES_S):
+                    await asyncio.gather(self.files_written(), self._vault_calls.changes_made())
             tasks = [*self._tasks, *(task for _, task in self._connections.values())]
             for task in tasks:
                 task.cancel()
@@ -212,6 +220,8 @@ class Runtime:
     def _handle(self, event: Event) -> None:
         follow_time_zone()
         now = instant()
+        if isinstance(event, ev.SignedIn):
+            log.info("the user has come to the desktop (%s)", event.kind.value)
         before = self._machine.state
         effects = self._machine.handle(event, now)  # raises only by a defect, which ends the loop
         after = self._machine.state
@@ -223,7 +233,16 @@ class Runtime:
         view = self._machine.view(now)
         if view != self._view:
             self._view = view
-            self._hooks.show(view)
+            self._call_hook(self._hooks.show, view)
+
+    def _call_hook(self, hook: Callable[..., None], *arguments: Any) -> bool:
+        """Return whether `hook` has returned; what it raises is logged."""
+        try:
+            hook(*arguments)
+        except Exception:
+            log.exception("an adapter has failed")
+            return False
+        return True
 
     def _log_change(self, before: State, after: State, now: Instant) -> None:
         client = self._machine.client
@@ -233,7 +252,7 @@ class Runtime:
             reason += f" ({failure.detail})" if failure.detail else ""
         if (next_try_at := client.next_try_at) is not None:
             reason += f"; next try in {(next_try_at - now.wall).total_seconds():.1f} s"
-        # A server that stays away is worth one warning, not one for every try.
+        # A server that stays away is worth one warning; each further try is logged at DEBUG.
         trying = after in {State.RETRYING, State.CONNECTING} and client.tries > 1
         level = logging.DEBUG if trying else logging.INFO
         if failure is not None and not trying:
@@ -243,20 +262,19 @@ class Runtime:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case do.ReadVault() | do.WriteVault() | do.DeleteFromVault():
-                self._spawn(self._store(effect))
-            case do.SaveState():
-                self._spawn(self._save(effect))
-            case do.SaveIdentity():
+                self._spawn(self._call_vault(effect))
+            case do.SaveState() | do.SaveIdentity():
                 self._spawn(self._save(effect))
             case do.Connect(number, server):
                 connection = Connection(
                     number, server, proxy_setting=self._proxy, emit=self._events.put_nowait
                 )
-                task = self._loop.create_task(connection.run())
+                task = self._loop.create_task(self._run_connection(connection))
                 self._connections[number] = (connection, task)
                 task.add_done_callback(lambda _: self._connections.pop(number, None))
             case do.Disconnect(number):
-                self._cut(number)
+                if number in self._connections:
+                    self._connections[number][1].cancel()
             case do.Probe(number):
                 if number in self._connections:
                     self._spawn(self._connections[number][0].probe())
@@ -274,11 +292,12 @@ class Runtime:
             case do.StopTimer(timer):
                 self._stop_timer(timer)
             case do.ShowWarning(days):
-                self._hooks.warn(days)
+                if not self._call_hook(self._hooks.warn, days):
+                    self._events.put_nowait(ev.WarningFailed(days))
             case do.WithdrawWarning():
-                self._hooks.withdraw_warning()
+                self._call_hook(self._hooks.withdraw_warning)
             case do.AskForPassword(reason):
-                self._hooks.ask_for_password(reason)
+                self._call_hook(self._hooks.ask_for_password, reason)
             case do.Reply(number, failure):
                 future = self._requests.pop(number, None)
                 if future is not None and not future.done():
@@ -290,38 +309,48 @@ class Runtime:
         if handle := self._timers.pop(timer, None):
             handle.cancel()
 
-    def _cut(self, number: int) -> None:
-        if number in self._connections:
-            self._connections[number][1].cancel()
-
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._finished)
+        task.add_done_callback(self._on_task_done)
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
             log.error("a task has failed", exc_info=exc)
 
+    async def _run_connection(self, connection: Connection) -> None:
+        try:
+            await connection.run()
+        except Exception as exc:
+            log.exception("connection %d: unexpected", connection.number)
+            failure = Failure(Reason.INTERNAL, detail=type(exc).__name__)
+            self._events.put_nowait(ev.Disconnected(connection.number, failure))
+
     async def _compute_proof(self, number: int, handshake: ClientLogin, challenge: str) -> None:
         event: Event
         try:
-            proof = await self._loop.run_in_executor(self._keys, handshake.proof, challenge)
+            proof = await self._loop.run_in_executor(None, handshake.proof, challenge)
             event = ev.ProofReady(number, proof)
         except ScramError as exc:
             event = ev.ProofRefused(number, failure_of(exc))
+        except Exception as exc:
+            log.exception("the key derivation has failed")
+            failure = Failure(Reason.INTERNAL, detail=type(exc).__name__)
+            event = ev.ProofRefused(number, failure)
         self._events.put_nowait(event)
 
-    async def _save(self, effect: do.SaveIdentity | do.SaveState) -> None:
-        """Write to the settings or the state; while that fails, again and again, the newest.
+    # --- files
 
-        Neither is worth stopping for, but the next start of the program goes by them.
+    async def _save(self, effect: do.SaveIdentity | do.SaveState) -> None:
+        """Write settings or state; while that fails, try again with the newest of its kind.
+
+        The client goes on without, but the next start of the program uses what is on the disk.
         """
         kind = type(effect)
         self._unsaved[kind] = effect
         for delay_s in _save_again_s():
-            failure = await self._loop.run_in_executor(self._storage, self._save_now, effect)
+            failure = await self._save_once(effect)
             if failure is None or self._unsaved.get(kind) is not effect:
                 break
             log.warning("%s, next try in %d s", failure, delay_s)
@@ -331,44 +360,52 @@ class Runtime:
         if self._unsaved.get(kind) is effect:
             del self._unsaved[kind]
 
-    def _save_now(self, effect: do.SaveIdentity | do.SaveState) -> str | None:
-        """Perform on the storage thread; what was wrong."""
+    async def _save_once(self, effect: do.SaveIdentity | do.SaveState) -> str | None:
+        """Return what was wrong, None when the file is written."""
+        async with self._one_file_at_a_time:
+            return await self._loop.run_in_executor(None, self._write_file, effect)
+
+    def _write_file(self, effect: do.SaveIdentity | do.SaveState) -> str | None:
+        """Run on a thread of its own."""
         try:
             if isinstance(effect, do.SaveIdentity):
                 self._hooks.save_identity(effect.identity)
             else:
-                self._memory.save(effect.identity, effect.saved_state)
-        except Exception as exc:  # noqa: BLE001 - told by the log, and the client goes on
+                self._saved_state.save(effect.identity, effect.saved_state)
+        except Exception as exc:  # noqa: BLE001 - the caller logs it, and the client goes on
             what = "settings" if isinstance(effect, do.SaveIdentity) else "state"
             reason = exc.strerror if isinstance(exc, OSError) else str(exc)
             return f"{what} not saved: {reason}"
         return None
 
-    async def _store(self, effect: do.ReadVault | do.WriteVault | do.DeleteFromVault) -> None:
-        answer = await self._loop.run_in_executor(self._storage, self._store_now, effect)
-        self._events.put_nowait(answer)
+    # --- the vault
 
-    def _store_now(self, effect: do.ReadVault | do.WriteVault | do.DeleteFromVault) -> Event:
-        """Perform on the storage thread, and return the event that answers."""
+    async def _call_vault(self, effect: do.ReadVault | do.WriteVault | do.DeleteFromVault) -> None:
+        """Make the call; answer with an event."""
+        answer: Event
         try:
             match effect:
                 case do.ReadVault(number, identity):
-                    return ev.VaultRead(number, self._vault.read(identity))
+                    answer = ev.VaultRead(number, await self._vault_calls.read(identity))
                 case do.WriteVault(number, identity, credentials):
-                    self._vault.write(identity, credentials)
+                    await self._vault_calls.write(identity, credentials)
+                    log.info("vault: the entry is stored")
+                    answer = ev.VaultWritten(number)
                 case do.DeleteFromVault(number, identity):
-                    self._vault.delete(identity)
-            return ev.VaultWritten(number)
+                    await self._vault_calls.delete(identity)
+                    log.info("vault: the entry is deleted")
+                    answer = ev.VaultWritten(number)
         except VaultError as exc:
             log.warning("vault: %s: %s", exc.reason.value, exc)
-            return ev.VaultFailed(effect.number, exc.reason)
+            answer = ev.VaultFailed(effect.number, exc.reason)
         except Exception:
-            log.exception("storage has failed")
-            return ev.VaultFailed(effect.number, Reason.VAULT_BROKEN)
+            log.exception("vault: unexpected")
+            answer = ev.VaultFailed(effect.number, Reason.VAULT_BROKEN)
+        self._events.put_nowait(answer)
 
 
 def _save_again_s() -> Iterator[float]:
-    """Seconds between tries to save: a minute at first, an hour in the end."""
+    """Yield the seconds between tries to save: a minute at first, at most an hour."""
     delay_s = SAVE_AGAIN_S
     while True:
         yield delay_s

@@ -21,12 +21,12 @@ from agent.errors import UserError
 from agent.files import replace_file
 from agent.paths import Paths, make_private
 from agent.settings_copy import copy_of, keep_copy
+from protocol.names import is_name, normalise_name
 from protocol.text import N_, clean
 
 ENV_PREFIX = "COCONOWORK_"
 POLICY_KEY = r"Software\Policies\Coconowork\Client"
 SETUP_KEY = r"Software\Coconowork\Client"
-MAX_USER = 64
 
 Language = Literal["auto", "ja", "en"]
 Registry = Callable[[str], Iterator[tuple[str, Mapping[str, object]]]]
@@ -136,7 +136,7 @@ def save_identity(paths: Paths, identity: Identity | None, translate: Translate 
 
 
 def normalise_user(text: str, translate: Translate = str) -> str:
-    """A user name as people type it, trimmed. Raise SettingsError."""
+    """Return a typed user name as the server knows it. Raise SettingsError."""
     return str(_Reader(translate).check("user", text, where="user"))
 
 
@@ -278,8 +278,8 @@ def _check_server(value: object, translate: Translate) -> str:
 
 
 def _check_user(value: object, _: Translate) -> str:
-    text = _text(value).strip()
-    if not text or len(text) > MAX_USER or not text.isprintable():
+    text = normalise_name(_text(value))
+    if not is_name(text):
         raise ValueError
     return text
 

@@ -46,9 +46,9 @@ class StateFile:
                 path.replace(aside)
             return SavedState()
 
-    def save(self, identity: Identity, memory: SavedState) -> None:
+    def save(self, identity: Identity, saved_state: SavedState) -> None:
         make_private(self._directory)
-        replace_file(self._path(identity), msgspec.json.encode(memory))
+        replace_file(self._path(identity), msgspec.json.encode(saved_state))
 
     def _path(self, identity: Identity) -> Path:
         name = hashlib.sha256(f"{identity.server}\n{identity.user}".encode()).hexdigest()[:32]

@@ -73,7 +73,7 @@ def menu(view: View, translation: NullTranslations) -> tuple[Entry, ...]:
     entries += [
         SEPARATOR,
         Entry(
-            _("Sign in…") if view.state is State.LOGGED_OUT else _("Update the stored password…"),
+            _("Log in…") if view.state is State.LOGGED_OUT else _("Update the stored password…"),
             Command.UPDATE_PASSWORD,
             default=default is Command.UPDATE_PASSWORD,
         ),

@@ -1,18 +1,16 @@
 """The vault on the platform's keyring: one entry for each identity, and nothing anywhere else.
 
-The backend is named, never chosen by keyring: one that keeps passwords in a file or nowhere must
-not come in by a plug-in or a configuration file. The library, which takes its time to import, is
-imported by the thread that first needs it, while others bring up the icon.
+`desktop.open_keyring` names the backend; keyring's own choice is never used, because a plug-in or a
+configuration file could then bring in one that keeps passwords in a file or nowhere. The library is
+imported at the first call, on the thread that makes it, while other threads bring up the icon.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from agent.core.credentials import (
@@ -31,22 +29,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_COPIES = 8
-"""More entries of one name than any keyring of ours could hold."""
+"""Deletions that are tried for one name. A Secret Service can hold several entries of a name."""
 
 _LOCKED_ERRORS = {"LockedException", "PromptDismissedException"}
 _MISSING_ERRORS = {"SecretServiceNotAvailableException", "ItemNotFoundException"}
 _LOCKED_ON_DBUS = {"org.freedesktop.Secret.Error.IsLocked"}
 _MISSING_ON_DBUS = ("org.freedesktop.DBus.Error.", "org.freedesktop.Secret.Error.NoSession")
 _FAILED_ON_DBUS = "org.freedesktop.DBus.Error.Failed"
-"""The service is there, and could not do it: its disk is full."""
+"""The service runs, and could not do it, for example because its disk is full."""
 
 
 class KeyringVault:
-    """ports.Vault on `backend`, or on the platform's own. May be used from any thread."""
+    """Keep entries in `backend`, by default the platform's. Implement `agent.ports.Vault`."""
 
     def __init__(self, backend: KeyringBackend | None = None) -> None:
         self._backend = backend
-        self._one_at_a_time = Lock()
+        self._closed = False
+
+    @property
+    def has_asked_user(self) -> bool:
+        return bool(getattr(self._backend, "has_asked_user", False))
 
     def read(self, identity: Identity) -> Credentials | None:
         with self._keyring() as backend:
@@ -73,26 +75,31 @@ class KeyringVault:
             self._remove_stale(backend, identity)
 
     def close(self) -> None:
-        stop_asking = getattr(self._backend, "stop_asking", None)
-        if stop_asking is not None:
+        self._closed = True
+        if stop_asking := getattr(self._backend, "stop_asking", None):
             stop_asking()
 
     @contextmanager
     def _keyring(self) -> Iterator[KeyringBackend]:
-        with self._one_at_a_time:
-            try:
-                if self._backend is None:
-                    self._backend = platform_keyring()
-                yield self._backend
-            except VaultError:
-                raise
-            except Exception as exc:  # noqa: BLE001 - backends let through whatever is below them
-                raise _vault_error(exc) from None
+        try:
+            if self._backend is None:
+                from agent.desktop import open_keyring
+
+                self._backend = open_keyring()
+                if self._closed:
+                    self.close()
+            if hasattr(self._backend, "has_asked_user"):
+                self._backend.has_asked_user = False
+            yield self._backend
+        except VaultError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - backends raise whatever the layers below raise
+            raise _vault_error(exc) from None
 
     def _remove_stale(self, backend: KeyringBackend, identity: Identity) -> None:
-        """WinVaultKeyring copies what it is about to replace to `user@service`, and leaves it.
+        """Delete the copy of a replaced entry that WinVaultKeyring leaves at `user@service`.
 
-        We never keep anything there, so whatever is there is an older copy.
+        The client itself keeps nothing there, so whatever is there is an older copy.
         """
         if type(backend).__name__ == "WinVaultKeyring":
             service = service_name(identity)
@@ -100,54 +107,13 @@ class KeyringVault:
 
 
 def service_name(identity: Identity) -> str:
-    """The entry's name, as the platform's own tools show it.
+    """Return the entry's name, as the platform's own tools show it.
 
-    User and server are both in it: WinVaultKeyring gets in a muddle as soon as one name has two
-    users. So is a digest, for Windows takes capital and small letters in a name for the same.
+    It holds user and server, because WinVaultKeyring mixes up two users of one name. It holds a
+    digest, because Windows ignores the case of letters in a name.
     """
     digest = hashlib.sha256(f"{identity.server}\n{identity.user}".encode()).hexdigest()[:8]
     return f"coconowork client: {identity.user} on {identity.server} ({digest})"
-
-
-def platform_keyring() -> KeyringBackend:
-    """The one backend that is good enough here. Raise NoKeyringError."""
-    from keyring.errors import NoKeyringError
-
-    makers: dict[str, Callable[[], KeyringBackend]] = {
-        "linux": _secret_service,
-        "win32": _credential_manager,
-        "darwin": _keychain,
-    }
-    if sys.platform not in makers:
-        raise NoKeyringError("no keyring for this platform")
-    try:
-        return makers[sys.platform]()
-    except ImportError as exc:
-        raise NoKeyringError(f"{exc.name} is missing") from None
-
-
-def _secret_service() -> KeyringBackend:
-    from agent.linux.secret_service import SecretServiceKeyring
-
-    return SecretServiceKeyring()
-
-
-def _credential_manager() -> KeyringBackend:
-    from keyring.backends.Windows import WinVaultKeyring, missing_deps
-    from keyring.errors import NoKeyringError
-
-    if missing_deps:
-        raise NoKeyringError("pywin32 is missing")
-    backend = WinVaultKeyring()  # type: ignore[no-untyped-call] # keyring's has no types
-    # keyring's default roams with the profile; this password belongs to this PC.
-    backend.persist = "local machine"
-    return backend
-
-
-def _keychain() -> KeyringBackend:
-    from keyring.backends.macOS import Keyring
-
-    return Keyring()  # type: ignore[no-untyped-call] # keyring's has no types
 
 
 def _read(backend: KeyringBackend, identity: Identity) -> Credentials | None:
@@ -161,13 +127,13 @@ def _read(backend: KeyringBackend, identity: Identity) -> Credentials | None:
 
 
 def _make_way(backend: KeyringBackend, identity: Identity) -> None:
-    """An entry that cannot be read is replaced like any other, but not in silence."""
+    """Log that an entry that cannot be read is about to be replaced; delete it if need be."""
     try:
         _read(backend, identity)
     except VaultError:
         log.warning("replacing a keyring entry that cannot be read")
     except UnicodeDecodeError:
-        # WinVaultKeyring would fail on it when it makes its copy.
+        # WinVaultKeyring copies an entry before it replaces it, and would fail on this one.
         log.warning("removing a keyring entry that cannot be read")
         _delete(backend, service_name(identity), identity.user)
 
@@ -178,7 +144,7 @@ def _delete(backend: KeyringBackend, service: str, user: str) -> None:
     for _ in range(MAX_COPIES):
         if not _is_there(backend, service, user):
             return
-        # Gone in between is as good.
+        # Another program may have deleted it in between.
         with suppress(PasswordDeleteError):
             backend.delete_password(service, user)
     raise VaultError(Reason.VAULT_BROKEN, "the keyring does not delete the entry")
@@ -192,7 +158,10 @@ def _is_there(backend: KeyringBackend, service: str, user: str) -> bool:
 
 
 def _vault_error(exc: Exception) -> VaultError:
-    """Never the exception's own text: a backend may quote what it was given."""
+    """Return the VaultError for a backend's exception.
+
+    Its text is made of names and numbers only: a backend's own text may quote a password.
+    """
     from keyring.errors import InitError, KeyringLocked, NoKeyringError
 
     name = type(exc).__name__

@@ -23,7 +23,7 @@ from agent.report import describe, status_text, view_of
 from agent.settings import Settings
 from fuzz.target import SECRET, Target, says_only
 from tests.support.core_driver import HOME
-from tests.support.fakes import FakeMemoryStore, FakeVault
+from tests.support.fakes import FakeSavedStateStore, FakeVault
 
 MOMENT = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 HARMLESS = (b"logout", b"quit", b"reconnect", b"show", b"\\u")
@@ -33,7 +33,7 @@ HARMLESS = (b"logout", b"quit", b"reconnect", b"show", b"\\u")
 class _Quiet(App):
     """An App that refuses every login: only the channel's parsing is tested."""
 
-    def sign_in(self, server: str, user: str, password: str) -> Future[Reason | None]:
+    def log_in(self, server: str, user: str, password: str) -> Future[Reason | None]:
         done: Future[Reason | None] = Future()
         done.set_result(Reason.CREDENTIALS)
         return done
@@ -52,7 +52,7 @@ _loop = asyncio.new_event_loop()
 def _app() -> App:
     adapters = Adapters(
         vault=FakeVault(),
-        memory=FakeMemoryStore(),
+        saved_state=FakeSavedStateStore(),
         channel=_NoChannel(),
         save_identity=lambda _: None,
     )

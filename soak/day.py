@@ -24,7 +24,7 @@ from typing import Any
 from unittest import mock
 
 from agent import logs, runtime
-from agent.app import surroundings
+from agent.app import host_info
 from agent.core import events as ev
 from agent.core.credentials import Credentials, Identity
 from agent.core.machine import Machine
@@ -136,9 +136,9 @@ class Day:
             mock.patch.object(runtime, "instant", self.clock.instant),
         ):
             made = Runtime(
-                Machine(surroundings(), identity, SavedState()),
+                Machine(host_info(), identity, SavedState()),
                 vault=vault,
-                memory=StateFile(home / "state"),
+                saved_state=StateFile(home / "state"),
                 hooks=Hooks(
                     show=lambda view: self.seen.append(view.state.value),
                     warn=self._warn,
@@ -148,7 +148,7 @@ class Day:
                     quit=lambda: None,
                 ),
             )
-        made.accompany(self._live)
+        made.add_background_task(self._live)
         return made
 
     def run(self) -> list[Sample]:

@@ -44,6 +44,7 @@ class Reason(Enum):
     VAULT_LOCKED = "vault_locked"
     VAULT_MISSING = "vault_missing"
     VAULT_BROKEN = "vault_broken"
+    VAULT_NO_ANSWER = "vault_no_answer"
     INTERNAL = "internal"
 
 

@@ -17,7 +17,7 @@ Translate = Callable[[str], str]
 
 
 _STATES = {
-    State.LOGGED_OUT: N_("Not signed in"),
+    State.LOGGED_OUT: N_("Not logged in"),
     State.CONNECTING: N_("Connecting…"),
     State.STANDBY: N_("Waiting for connections"),
     State.STANDBY_OLD_PASSWORD: N_("Waiting for connections (old password)"),
@@ -77,7 +77,7 @@ _REASONS: dict[Reason, tuple[str, str]] = {
         N_("The program keeps trying."),
     ),
     Reason.NOT_A_GATEWAY: (
-        N_("Something else than a coconowork server has answered."),
+        N_("The answer did not come from a coconowork server."),
         N_("Sign in to the network (hotel, guest Wi-Fi) or check the server's address."),
     ),
     Reason.INSECURE_ADDRESS: (
@@ -144,6 +144,10 @@ _REASONS: dict[Reason, tuple[str, str]] = {
         N_("The password store of this PC has failed."),
         N_("Update the stored password. If that does not help, tell your administrator."),
     ),
+    Reason.VAULT_NO_ANSWER: (
+        N_("The password store of this PC does not answer."),
+        N_("The program keeps trying. If this goes on, restart the PC."),
+    ),
     Reason.INTERNAL: (
         N_("The program has a defect."),
         N_("Please send the log to your administrator."),
@@ -198,5 +202,5 @@ def unsaved(_: Translate) -> tuple[str, str]:
     """Title and text of the notice that the settings do not know who is signed in."""
     return _("The settings cannot be saved"), _(
         "Make room on the disk, or allow the program to write to its folder. Until then you have "
-        "to sign in again at each start."
+        "to log in again at each start."
     )

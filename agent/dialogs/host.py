@@ -47,7 +47,7 @@ from agent.settings import normalise_user
 
 log = logging.getLogger(__name__)
 
-SignIn = Callable[[str, str, str], "Future[Reason | None]"]
+LogIn = Callable[[str, str, str], "Future[Reason | None]"]
 """Server, user and password to the reason why they were not stored, None when they were."""
 
 SUBMIT_S = 120.0
@@ -78,6 +78,7 @@ _FOR_A_WHILE = {
     Reason.SHUTTING_DOWN,
     Reason.VAULT_LOCKED,
     Reason.VAULT_MISSING,
+    Reason.VAULT_NO_ANSWER,
 }
 """The client would try again by itself; a window that asks does not."""
 
@@ -112,7 +113,7 @@ class ProcessDialogs:
     def __init__(
         self,
         *,
-        sign_in: SignIn,
+        log_in: LogIn,
         view: Callable[[], View],
         on_command: Callable[[Command], None],
         assets: Path,
@@ -120,7 +121,7 @@ class ProcessDialogs:
         server: str = "",
         start: Sequence[str] | None = None,
     ) -> None:
-        self._sign_in = sign_in
+        self._log_in = log_in
         self._view = view
         self._on_command = on_command
         self._assets = assets
@@ -222,7 +223,7 @@ class ProcessDialogs:
             except UserError as error:
                 return Refused(error.message, field)
         try:
-            reason = self._sign_in(server, user, message.password).result(SUBMIT_S)
+            reason = self._log_in(server, user, message.password).result(SUBMIT_S)
         except (TimeoutError, CancelledError):  # the latter: the client is ending
             reason = Reason.TIMED_OUT
         if reason is None:

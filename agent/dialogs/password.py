@@ -37,7 +37,7 @@ class View:
     def _build(self) -> None:
         window, _ = self._window, self._window.translate
         first = self._opening.first
-        title = _("Sign in to coconowork") if first else _("Update the stored password")
+        title = _("Log in to coconowork") if first else _("Update the stored password")
         window.root.title(f"{title} — coconowork client")
         window.heading("app", title)
         if first:
@@ -68,7 +68,7 @@ class View:
         self._progress.grid(row=window.new_row(), column=1, sticky="ew", pady=(window.px(4), 0))
         self._progress.grid_remove()
         self._ok, self._cancel = window.buttons(
-            (_("Sign in") if first else _("Update"), self._submit), (_("Cancel"), window.close)
+            (_("Log in") if first else _("Update"), self._submit), (_("Cancel"), window.close)
         )
         empty = [name for name in self._entries if not self._values[name].get()]
         window.first = self._entries[empty[0]]
@@ -161,7 +161,7 @@ class View:
 
         def draw() -> tk.Misc:
             if self._opening.first:
-                window.heading("standby", _("You are signed in"))
+                window.heading("standby", _("You are logged in"))
                 window.paragraph(
                     _("The password was right and has been stored. This PC now waits.")
                 )

@@ -1,5 +1,7 @@
-"""keyring's Secret Service backend, made to give up: a prompt that nobody answers is a locked
-keyring, a service that says nothing is a missing one.
+"""keyring's backend for the Secret Service, with deadlines.
+
+A prompt that the user does not answer in time counts as a locked keyring (KeyringLocked), a service
+that does not answer as a missing one (TimeoutError).
 """
 
 from __future__ import annotations
@@ -20,13 +22,15 @@ from agent.linux.session_bus import BoundedConnection, connect
 CALL_TIMEOUT_S = 15.0
 PROMPT_TIMEOUT_S = 60.0
 PROMPT_AGAIN_S = 600.0
-"""How long a user who did not unlock the keyring is left alone."""
+"""Seconds after an unanswered prompt before the user is asked again."""
 
 
 class SecretServiceKeyring(Keyring):
-    """Opens a connection for each call, so that a service that comes back is found."""
+    """Open a connection for each call, so that a restarted service is found."""
 
     appid = "coconowork client"
+    has_asked_user = False
+    """Whether the user was asked to unlock since the caller has last set this to False."""
 
     def __init__(self, *, prompt_timeout_s: float = PROMPT_TIMEOUT_S) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # keyring's has no types
@@ -36,7 +40,7 @@ class SecretServiceKeyring(Keyring):
         self._over = False
 
     def stop_asking(self) -> None:
-        """End a prompt that is open, and ask no more: the program ends. Any thread."""
+        """Called on any thread when the program ends: end an open prompt and open no other."""
         self._over = True
         connection = self._prompting
         if connection is not None:
@@ -44,7 +48,10 @@ class SecretServiceKeyring(Keyring):
                 connection.sock.shutdown(socket.SHUT_RDWR)
 
     def get_preferred_collection(self) -> Any:
-        """The default collection, unlocked. Raise KeyringLocked; the caller closes it."""
+        """Return the default collection, unlocked. Raise KeyringLocked.
+
+        The caller closes the collection's connection.
+        """
         connection = connect(CALL_TIMEOUT_S)
         try:
             add_match_rules(connection)
@@ -62,7 +69,7 @@ class SecretServiceKeyring(Keyring):
         return collection
 
     def unlock(self, item: Any) -> None:
-        """Some services lock every item by itself. Raise KeyringLocked."""
+        """Unlock one item: some services lock items singly. Raise KeyringLocked."""
         if item.is_locked():
             self._prompt(item.connection, item)
 
@@ -73,10 +80,11 @@ class SecretServiceKeyring(Keyring):
         if self._over or too_soon:
             raise KeyringLocked("locked; the user was asked a short while ago")
         connection.allow(self._prompt_timeout_s)
+        self.has_asked_user = True
         dismissed = False
         self._prompting = connection
         try:
-            if self._over:  # looked at again, now that `stop_asking` can see the connection
+            if self._over:  # `stop_asking` may have run before it could see the connection
                 dismissed = True
             elif create:
                 locked = secretstorage.create_collection(connection, "Default", "default")

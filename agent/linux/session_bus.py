@@ -1,4 +1,4 @@
-"""Connections to the user's D-Bus on which no wait is without end."""
+"""Connections to the user's D-Bus whose every wait has a deadline."""
 
 from __future__ import annotations
 
@@ -18,26 +18,28 @@ class BusError(ConnectionError):
 
 
 class BoundedConnection(DBusConnection):  # type: ignore[misc] # jeepney has no types
-    """Raises TimeoutError from whatever would wait past its deadline."""
+    """Raise TimeoutError from every call that would wait past the deadline."""
 
     def __init__(self, address: str, timeout_s: float) -> None:
-        self._deadline = monotonic() + timeout_s
+        self._deadline: float | None = monotonic() + timeout_s
         super().__init__(prep_socket(address, timeout=AUTH_TIMEOUT_S))
 
-    def allow(self, timeout_s: float) -> None:
-        """From now on the deadline is `timeout_s` away."""
-        self._deadline = monotonic() + timeout_s
+    def allow(self, timeout_s: float | None) -> None:
+        """Set the deadline to `timeout_s` from now, None for no deadline."""
+        self._deadline = None if timeout_s is None else monotonic() + timeout_s
 
     def receive(self, *, timeout: float | None = None) -> Message:
-        left = max(self._deadline - monotonic(), 0)
-        return super().receive(timeout=left if timeout is None else min(timeout, left))
+        if self._deadline is not None:
+            left_s = max(self._deadline - monotonic(), 0)
+            timeout = left_s if timeout is None else min(timeout, left_s)
+        return super().receive(timeout=timeout)
 
 
 def session_bus(environ: Mapping[str, str] = os.environ) -> str:
-    """The session bus's address. Raise BusError when there is none that could be reached."""
+    """Return the session bus's address. Raise BusError when there is none."""
     named = environ.get("DBUS_SESSION_BUS_ADDRESS")
     if not named and (runtime := environ.get("XDG_RUNTIME_DIR")):
-        # systemd's place for it, for programs that were started without the variable.
+        # systemd puts the bus there, also for programs that were started without the variable.
         named = f"unix:path={runtime}/bus"
     if not named:
         raise BusError("DBUS_SESSION_BUS_ADDRESS is not set")
@@ -49,7 +51,7 @@ def session_bus(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def connect(timeout_s: float) -> BoundedConnection:
-    """A connection of which everything must be done within `timeout_s`. Raise BusError."""
+    """Return a connection whose deadline is `timeout_s` from now. Raise BusError."""
     try:
         return BoundedConnection(get_bus(session_bus()), timeout_s)
     except (OSError, EOFError) as exc:

@@ -1,29 +1,31 @@
-"""Toasts on a Linux desktop: org.freedesktop.Notifications over D-Bus."""
+"""Toasts on a Linux desktop: org.freedesktop.Notifications over D-Bus.
+
+Each toast has a D-Bus connection and a daemon thread of its own, which shows it and then waits for
+the signals of a click and of its end.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import logging
+import html
+import socket
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from jeepney import DBusAddress, MatchRule
+from jeepney import DBusAddress, HeaderFields, MatchRule, Message, message_bus, new_method_call
+from jeepney.io.blocking import Proxy
+from jeepney.wrappers import unwrap_msg
 
-from agent.linux.bus_client import FAILURES, BusClient
-from agent.linux.session_bus import session_bus
-from agent.loop_thread import LoopThread
+from agent.linux.session_bus import BoundedConnection, connect
 from agent.ports import ToastError
-
-log = logging.getLogger(__name__)
 
 APP_NAME = "coconowork client"
 CALL_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 3.0
-_NEVER = 0
-"""Milliseconds after which the toast goes: it stays until it is read or withdrawn."""
+_NO_EXPIRY = 0
+"""Milliseconds until the toast goes: it stays until the user closes it or we withdraw it."""
 
 _SERVICE = DBusAddress(
     "/org/freedesktop/Notifications",
@@ -32,26 +34,17 @@ _SERVICE = DBusAddress(
 )
 
 
-def _signals() -> MatchRule:
-    return MatchRule(
-        type="signal",
-        sender=_SERVICE.bus_name,
-        interface=_SERVICE.interface,
-        path=_SERVICE.object_path,
-    )
-
-
 class NotificationToaster:
-    """ports.Toaster. `action` is the label of what a click does; `icon` a picture's path."""
+    """Implement `agent.ports.Toaster`. `action` is the label of a click, `icon` a picture."""
 
     def __init__(self, action: str, icon: Path | None = None) -> None:
         self._action = action
         self._icon = icon
-        self._thread = LoopThread("coconowork-toast")
-        self._one_at_a_time = asyncio.Lock()
-        self._bus: BusClient | None = None
-        self._shown: int | None = None
-        self._on_click: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+        """Guards what follows; held while a toast is being shown."""
+        self._connection: BoundedConnection | None = None
+        self._shown = 0
+        self._closed = False
 
     def show(
         self,
@@ -61,94 +54,108 @@ class NotificationToaster:
         on_done: Callable[[Exception | None], None],
         on_click: Callable[[], None],
     ) -> None:
-        def done(future: Future[None]) -> None:
-            error = ToasterClosed if future.cancelled() else future.exception()
-            on_done(None if error is None else ToastError(f"no toast: {_name(error)}"))
-
-        self._thread.submit(self._show(title, text, on_click)).add_done_callback(done)
+        work = (title, text, on_done, on_click)
+        threading.Thread(target=self._run, args=work, name="toast", daemon=True).start()
 
     def withdraw(self) -> None:
-        self._thread.submit(self._withdraw())
+        threading.Thread(target=self._withdraw, name="withdraw", daemon=True).start()
 
     def close(self) -> None:
-        self._thread.stop(self._close(), timeout_s=CLOSE_TIMEOUT_S)
+        with self._lock:
+            self._closed = True
+        self._withdraw()
 
-    async def _show(self, title: str, text: str, on_click: Callable[[], None]) -> None:
-        async with self._one_at_a_time:
+    def _run(
+        self,
+        title: str,
+        text: str,
+        on_done: Callable[[Exception | None], None],
+        on_click: Callable[[], None],
+    ) -> None:
+        try:
+            connection, shown = self._show(title, text)
+        except Exception as error:  # noqa: BLE001 - the caller decides what it means
+            on_done(ToastError(f"no toast: {getattr(error, 'name', None) or type(error).__name__}"))
+            return
+        on_done(None)
+        self._wait_for_end(connection, shown, on_click)
+
+    def _show(self, title: str, text: str) -> tuple[BoundedConnection, int]:
+        """Return the toast's connection and number. Raise ToastError and what D-Bus raises."""
+        with self._lock:
+            if self._closed:
+                raise ToastError("after the end")
+            connection = connect(CALL_TIMEOUT_S)
             try:
-                async with asyncio.timeout(CALL_TIMEOUT_S):
-                    self._shown = await self._notify(title, text)
+                shown = self._notify(connection, title, text)
             except BaseException:
-                await self._disconnect()
+                connection.close()
                 raise
-            self._on_click = on_click
+            _hang_up(self._connection)
+            self._connection, self._shown = connection, shown
+            return connection, shown
 
-    async def _notify(self, title: str, text: str) -> int:
-        bus = await self._connected()
-        (capabilities,) = await bus.call(_SERVICE, "GetCapabilities")
-        (shown,) = await bus.call(
-            _SERVICE,
+    def _notify(self, connection: BoundedConnection, title: str, text: str) -> int:
+        rule = MatchRule(
+            type="signal",
+            sender=_SERVICE.bus_name,
+            interface=_SERVICE.interface,
+            path=_SERVICE.object_path,
+        )
+        Proxy(message_bus, connection).AddMatch(rule)
+        (capabilities,) = _call(connection, "GetCapabilities")
+        (shown,) = _call(
+            connection,
             "Notify",
             "susssasa{sv}i",
             APP_NAME,
-            self._shown or 0,
+            self._shown,
             self._icon.resolve().as_uri() if self._icon else "",
             title,
-            _escaped(text) if "body-markup" in capabilities else text,
+            html.escape(text, quote=False) if "body-markup" in capabilities else text,
             ["default", self._action],
             {"urgency": ("y", 1), "desktop-entry": ("s", "coconowork-client")},
-            _NEVER,
+            _NO_EXPIRY,
         )
         return int(shown)
 
-    async def _withdraw(self) -> None:
-        async with self._one_at_a_time:
-            if self._bus is not None and self._shown is not None:
-                with suppress(*FAILURES):
-                    async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                        await self._bus.call(_SERVICE, "CloseNotification", "u", self._shown)
-            self._forget()
+    def _wait_for_end(
+        self, connection: BoundedConnection, shown: int, on_click: Callable[[], None]
+    ) -> None:
+        connection.allow(None)
+        with closing(connection), suppress(OSError, EOFError, ValueError):
+            while True:
+                message: Message = connection.receive()
+                if message.body and message.body[0] == shown:
+                    member = message.header.fields.get(HeaderFields.member)
+                    if member == "NotificationClosed":
+                        break
+                    if member == "ActionInvoked":
+                        on_click()
+        with self._lock:
+            if self._connection is connection:
+                self._connection, self._shown = None, 0
 
-    async def _close(self) -> None:
-        await self._withdraw()
-        await self._disconnect()
-
-    async def _connected(self) -> BusClient:
-        if self._bus is not None and not self._bus.is_alive:
-            await self._disconnect()
-        if self._bus is None:
-            self._bus = await BusClient.connect(session_bus(), [_signals()], self._on_signal)
-        return self._bus
-
-    async def _disconnect(self) -> None:
-        bus, self._bus = self._bus, None
-        self._forget()
-        if bus is not None:
-            await bus.close()
-
-    def _on_signal(self, _: str, member: str, body: tuple[Any, ...]) -> None:
-        if not body or body[0] != self._shown:
-            return
-        if member == "ActionInvoked" and self._on_click is not None:
-            self._on_click()
-        elif member == "NotificationClosed":
-            self._forget()
-
-    def _forget(self) -> None:
-        self._shown = None
-        self._on_click = None
+    def _withdraw(self) -> None:
+        with self._lock:
+            connection, shown = self._connection, self._shown
+            self._connection, self._shown = None, 0
+            if connection is not None:
+                with suppress(Exception), closing(connect(CLOSE_TIMEOUT_S)) as other:
+                    _call(other, "CloseNotification", "u", shown)
+                _hang_up(connection)
 
 
-def _escaped(text: str) -> str:
-    import html
-
-    return html.escape(text, quote=False)
-
-
-class ToasterClosed(Exception):
-    """The toaster was closed before it could show it."""
+def _call(
+    connection: BoundedConnection, method: str, signature: str = "", *body: Any
+) -> tuple[Any, ...]:
+    message = new_method_call(_SERVICE, method, signature, body)
+    reply: tuple[Any, ...] = unwrap_msg(connection.send_and_get_reply(message))
+    return reply
 
 
-def _name(error: BaseException | type[BaseException]) -> str:
-    kind = error if isinstance(error, type) else type(error)
-    return str(getattr(error, "name", None) or kind.__name__)
+def _hang_up(connection: BoundedConnection | None) -> None:
+    """End the wait of the thread that listens on `connection`."""
+    if connection is not None:
+        with suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)

@@ -1,23 +1,28 @@
-"""The tray where there is no display: one line of text for each change."""
+"""The tray of a terminal: one line of text for each change."""
 
 from __future__ import annotations
 
 import gettext
-import sys
+import logging
+import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TextIO
 
 from agent.core.view import Command, View
 from agent.tray_menu import summary
 
-_WAIT_S = 1.0 if sys.platform == "win32" else None
+log = logging.getLogger(__name__)
 
 
 class TerminalTray:
-    """Writes to `stream` and reads nothing: commands come over the control channel."""
+    """Write to `stream` and read nothing: commands come over the control channel.
 
-    def __init__(self, stream: TextIO, translation: gettext.NullTranslations) -> None:
+    A stream that is closed, as by `| head -1`, is logged, and the tray goes on without it.
+    """
+
+    def __init__(self, stream: TextIO | None, translation: gettext.NullTranslations) -> None:
         self._stream = stream
         self._translation = translation
         self._lock = threading.Lock()
@@ -28,14 +33,12 @@ class TerminalTray:
         """Block until `stop`; Ctrl-C is the command to quit."""
         while not self._stopped.is_set():
             try:
-                # Ctrl-C does not end an endless wait on Windows.
-                while not self._stopped.wait(_WAIT_S):
-                    pass
+                self._stopped.wait()
             except KeyboardInterrupt:
                 on_command(Command.QUIT)
 
     def show(self, view: View) -> None:
-        """Write a line, unless it is the one that was written last."""
+        """Write a line, unless it is the same as the last one."""
         self._write(" — ".join(summary(view, self._translation)))
 
     def balloon(self, title: str, text: str) -> None:
@@ -43,7 +46,7 @@ class TerminalTray:
         self._write(f"[{title}] {' '.join(text.split())}")
 
     def translate(self, translation: gettext.NullTranslations) -> None:
-        """Speak another language from now on."""
+        """Use another language from now on."""
         self._translation = translation
 
     def stop(self) -> None:
@@ -51,7 +54,18 @@ class TerminalTray:
 
     def _write(self, line: str) -> None:
         with self._lock:
-            if line == self._line:
+            if line == self._line or self._stream is None:
                 return
             self._line = line
-            print(line, file=self._stream, flush=True)
+            try:
+                print(line, file=self._stream, flush=True)
+            except (OSError, ValueError) as exc:
+                log.warning("the terminal is closed: %s", exc)
+                _lead_nowhere(self._stream)
+                self._stream = None
+
+
+def _lead_nowhere(stream: TextIO) -> None:
+    """Keep the interpreter from failing at its end, when it flushes a stream that is closed."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -61,7 +61,7 @@ class PipeChannel:
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
         mutex = _claim(_name(self._paths))
-        stop = win32event.CreateEvent(None, True, False, None)
+        stop: Any = win32event.CreateEvent(None, True, False, None)
         try:
             first = _create_pipe(_name(self._paths), first=True)
             accepting = Thread(
@@ -154,7 +154,7 @@ class _Stream:
     def __init__(self, pipe: Any, stop: Any = None) -> None:
         self._pipe = pipe
         self._stop = stop
-        self._done = win32event.CreateEvent(None, True, False, None)
+        self._done: Any = win32event.CreateEvent(None, True, False, None)
         self._rest = b""
 
     def read_line(self, timeout_s: float) -> bytes:
@@ -218,7 +218,7 @@ def _exchange(name: str, line: bytes, deadline: float) -> bytes:
 def _open(name: str, deadline: float) -> Any:
     while True:
         try:
-            pipe = win32file.CreateFile(
+            pipe: Any = win32file.CreateFile(
                 _pipe_name(name),
                 win32file.GENERIC_READ | win32file.GENERIC_WRITE,
                 0,
@@ -244,7 +244,7 @@ def _open(name: str, deadline: float) -> Any:
 
 def _connect(pipe: Any, stop: Any) -> bool:
     """Wait for a peer; False when it is time to stop."""
-    connected = win32event.CreateEvent(None, True, False, None)
+    connected: Any = win32event.CreateEvent(None, True, False, None)
     overlapped = pywintypes.OVERLAPPED()
     overlapped.hEvent = connected
     try:
@@ -293,7 +293,7 @@ def _create_pipe(name: str, *, first: bool) -> Any:
 def _claim(name: str) -> Any:
     """The mutex goes with the process, however it ends. Raise ChannelBusy or ChannelError."""
     try:
-        mutex = win32event.CreateMutex(_only_this_user(), False, rf"Global\{name}")
+        mutex: Any = win32event.CreateMutex(_only_this_user(), False, rf"Global\{name}")
         error = win32api.GetLastError()
     except pywintypes.error as exc:
         raise ChannelError(f"the control channel cannot be claimed ({exc.winerror})") from None

@@ -20,6 +20,7 @@ import winreg
 from collections.abc import Callable
 from contextlib import suppress
 from ctypes import wintypes
+from typing import Any
 
 import pywintypes
 import win32api
@@ -219,7 +220,7 @@ def logon_session() -> str:
     with suppress(pywintypes.error, KeyError, AttributeError, OSError, OverflowError, ValueError):
         this_process = win32api.GetCurrentProcess()
         token = win32security.OpenProcessToken(this_process, win32security.TOKEN_QUERY)
-        statistics = win32security.GetTokenInformation(token, win32security.TokenStatistics)
+        statistics: Any = win32security.GetTokenInformation(token, win32security.TokenStatistics)
         luid = statistics["AuthenticationId"]
         data = win32security.LsaGetLogonSessionData(luid)
         began = data["LogonTime"].timestamp()

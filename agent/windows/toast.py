@@ -156,7 +156,7 @@ class _Toast:
             win32con.GWL_WNDPROC,
             {CALLBACK: self._on_event, win32con.WM_DESTROY: self._notifier.on_destroy},
         )
-        tip = (hwnd, 0, win32gui.NIF_TIP, CALLBACK, 0, TOOLTIP)
+        tip: Any = (hwnd, 0, win32gui.NIF_TIP, CALLBACK, 0, TOOLTIP)
         win32gui.Shell_NotifyIcon(win32gui.NIM_MODIFY, tip)
         self.shown = True
         self.order.on_done(None)
@@ -185,7 +185,7 @@ class _Toast:
         self._popped_up_at = time.monotonic()
         order = self.order
         flags = NIIF_WARNING | NIIF_NOSOUND
-        data = (hwnd, 0, win32gui.NIF_INFO, CALLBACK, 0, "", order.text, 0, order.title, flags)
+        data: Any = (hwnd, 0, win32gui.NIF_INFO, CALLBACK, 0, "", order.text, 0, order.title, flags)
         with suppress(win32gui.error):
             win32gui.Shell_NotifyIcon(win32gui.NIM_MODIFY, data)
 
@@ -220,7 +220,8 @@ def _notifier_class() -> type[Any]:
         def on_destroy(self, hwnd: int, _msg: int, _wparam: int, _lparam: int) -> int:
             """As the original, but with a number to return, and without ending the thread."""
             with suppress(win32gui.error):
-                win32gui.Shell_NotifyIcon(win32gui.NIM_DELETE, (hwnd, 0))
+                data: Any = (hwnd, 0)
+                win32gui.Shell_NotifyIcon(win32gui.NIM_DELETE, data)
             return 0
 
         def _clean_up(self) -> None:

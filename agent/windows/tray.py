@@ -28,8 +28,7 @@ from pystray._win32 import Icon as PystrayIcon
 
 from agent.core.state import State
 from agent.core.view import ICONS, Command, View
-from agent.ports import ToastError
-from agent.tray import TrayError
+from agent.ports import ToastError, TrayError
 from agent.tray_menu import (
     SEPARATOR,
     Entry,

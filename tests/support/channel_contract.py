@@ -12,14 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from agent.control import MAX_LINE_BYTES, ask, open_channel
+from agent.control import MAX_LINE_BYTES, ask
+from agent.desktop import open_channel
 from agent.paths import Paths, find_paths
 from agent.ports import ChannelBusy, ChannelError, ControlChannel, Request
 from tests.support.places import ROOT
 
 HOLDER = """
 import asyncio, sys
-from agent.control import open_channel
+from agent.desktop import open_channel
 from agent.paths import find_paths
 async def handle(request):
     return {"from": "holder"}

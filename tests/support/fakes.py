@@ -55,28 +55,32 @@ class FakeVault:
         self._check()
         self.entries.pop(identity, None)
 
+    @property
+    def has_asked_user(self) -> bool:
+        return False
+
     def close(self) -> None:
-        """Nobody is ever asked here."""
+        """Do nothing: this vault has no prompt."""
 
     def _check(self) -> None:
         if self.failure is not None:
             raise VaultError(self.failure, "as the test wants it")
 
 
-class FakeMemoryStore:
+class FakeSavedStateStore:
     """`failure` is raised by `save`."""
 
     def __init__(self) -> None:
-        self.memories: dict[Identity, SavedState] = {}
+        self.entries: dict[Identity, SavedState] = {}
         self.failure: OSError | None = None
 
     def load(self, identity: Identity) -> SavedState:
-        return self.memories.get(identity, SavedState())
+        return self.entries.get(identity, SavedState())
 
-    def save(self, identity: Identity, memory: SavedState) -> None:
+    def save(self, identity: Identity, saved_state: SavedState) -> None:
         if self.failure is not None:
             raise self.failure
-        self.memories[identity] = memory
+        self.entries[identity] = saved_state
 
 
 class FakeTray:

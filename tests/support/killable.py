@@ -17,7 +17,7 @@ from typing import Any
 from agent.__main__ import main
 from agent.core.events import Event, QuitRequested, Received
 from agent.runtime import Runtime
-from agent.vault_process import ProcessVault
+from agent.vault import KeyringVault
 from protocol.messages import PasswordChanged
 
 
@@ -45,7 +45,7 @@ class Moments:
 
 def put_moments_around(moments: Moments) -> None:
     """Wrap the places where the client acts."""
-    handle, perform, write = Runtime._handle, Runtime._perform, ProcessVault.write
+    handle, perform, write = Runtime._handle, Runtime._perform, KeyringVault.write
 
     def handle_counted(self: Runtime, event: Event) -> None:
         if isinstance(event, Received) and isinstance(event.message, PasswordChanged):
@@ -58,7 +58,7 @@ def put_moments_around(moments: Moments) -> None:
         moments.pass_one(f"before {type(effect).__name__}")
         perform(self, effect)
 
-    def write_counted(self: ProcessVault, *arguments: Any) -> None:
+    def write_counted(self: KeyringVault, *arguments: Any) -> None:
         moments.pass_one("before the keyring's write")
         write(self, *arguments)
         moments.pass_one("after the keyring's write")
@@ -66,7 +66,7 @@ def put_moments_around(moments: Moments) -> None:
     wrapped: list[tuple[type, str, Callable[..., None]]] = [
         (Runtime, "_handle", handle_counted),
         (Runtime, "_perform", perform_counted),
-        (ProcessVault, "write", write_counted),
+        (KeyringVault, "write", write_counted),
     ]
     for owner, name, function in wrapped:
         setattr(owner, name, function)

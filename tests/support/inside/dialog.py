@@ -37,7 +37,7 @@ def main() -> None:
         with Path(answers).open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
 
-    def sign_in(server: str, user: str, password: str) -> Future[Reason | None]:
+    def log_in(server: str, user: str, password: str) -> Future[Reason | None]:
         right = password == "New-Pass1"
         write(f"{server} {user} {'right' if right else 'wrong'}")
         future: Future[Reason | None] = Future()
@@ -49,7 +49,7 @@ def main() -> None:
 
     watch(write)
     dialogs = ProcessDialogs(
-        sign_in=sign_in,
+        log_in=log_in,
         view=lambda: View(**fields),
         on_command=on_command,
         assets=Path(assets),

@@ -14,7 +14,7 @@ from agent.core.failure import Reason
 from agent.core.state import State
 from agent.core.view import Command, View
 from agent.i18n import LOCALE_DIR
-from agent.tray import icon_tray
+from agent.windows.tray import WindowsTray
 from tests.support.inside.look import watch
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     if fields.get("reason"):
         fields["reason"] = Reason(fields["reason"])
     translation = gettext.translation("agent", LOCALE_DIR, languages=[language], fallback=True)
-    tray = icon_tray(Path(assets), translation)
+    tray = WindowsTray(Path(assets), translation)
 
     def write(line: str) -> None:
         with Path(commands).open("a", encoding="utf-8") as file:

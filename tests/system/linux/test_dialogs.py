@@ -62,7 +62,7 @@ class Client:
         self.picked: list[Command] = []
         self.unanswered: list[Future[Reason | None]] = []
         self.dialogs = ProcessDialogs(
-            sign_in=self.sign_in,
+            log_in=self.log_in,
             view=lambda: self.view,
             on_command=self.picked.append,
             assets=ASSETS,
@@ -70,7 +70,7 @@ class Client:
             server=SERVER,
         )
 
-    def sign_in(self, server: str, user: str, password: str) -> Future[Reason | None]:
+    def log_in(self, server: str, user: str, password: str) -> Future[Reason | None]:
         self.submitted.append((server, user, password))
         future: Future[Reason | None] = Future()
         if password in self.answers:
@@ -171,7 +171,7 @@ def test_first_set_up_in_the_order_of_the_fields(client: Client) -> None:
     client.view = NOBODY
     client.answers["Pass-1234"] = None
     client.dialogs.ask_password()
-    ready("Sign in to coconowork")
+    ready("Log in to coconowork")
     write("tanaka")
     press("Tab")
     write("Pass-1234")

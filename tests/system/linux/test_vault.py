@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 import secretstorage
@@ -18,11 +17,12 @@ from keyring.backend import KeyringBackend
 
 from agent.core.credentials import Identity
 from agent.core.failure import Reason
+from agent.desktop import open_keyring
 from agent.linux import secret_service
 from agent.linux.secret_service import SecretServiceKeyring
 from agent.linux.session_bus import connect
 from agent.ports import Vault, VaultError
-from agent.vault import KeyringVault, platform_keyring, service_name
+from agent.vault import KeyringVault, service_name
 from demo.private_keyring import PrivateKeyring
 from tests.support.bus_service import Answer, BusService
 from tests.support.fakes import FakeVault
@@ -77,7 +77,7 @@ class SecretServiceContract(VaultContract):
         return KeyringVault()
 
     def plant(self, vault: Vault, identity: Identity, text: str) -> None:
-        platform_keyring().set_password(service_name(identity), identity.user, text)
+        open_keyring().set_password(service_name(identity), identity.user, text)
 
     def stored(self, vault: Vault) -> list[str]:
         with closing(connect(10)) as bus:
@@ -129,7 +129,7 @@ def reason(vault: KeyringVault) -> Reason:
 
 def test_names_the_backend_itself() -> None:
     """Never a backend that a plug-in or keyring's configuration would put first."""
-    assert type(platform_keyring()) is SecretServiceKeyring
+    assert type(open_keyring()) is SecretServiceKeyring
 
 
 def test_a_service_that_comes_back_is_found(service: PrivateKeyring) -> None:
@@ -359,24 +359,3 @@ def test_no_error_quotes_what_a_backend_says() -> None:
     assert "1312" in str(caught.value)
     assert "hidden-word" not in str(caught.value)
     assert caught.value.__suppress_context__
-
-
-def test_threads_take_turns(service: PrivateKeyring) -> None:
-    """A check and its write are one; threads do not come between."""
-    vault = KeyringVault()
-    errors: list[Any] = []
-
-    def hammer(number: int) -> None:
-        try:
-            for _ in range(5):
-                vault.write(TANAKA, record(f"password-{number}"))
-                vault.read(TANAKA)
-        except VaultError as exc:
-            errors.append(exc)
-
-    threads = [threading.Thread(target=hammer, args=(n,)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []

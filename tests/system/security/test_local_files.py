@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.autostart import DesktopFile
 from agent.core.state import State
 from agent.core.view import View
 from agent.files import replace_file
-from agent.housekeeping import Housekeeping
+from agent.menu_actions import MenuActions
 from agent.paths import Paths, find_paths, make_private
 from agent.settings import Settings, save
 from demo.installation import Client
@@ -93,9 +92,8 @@ def test_the_places_of_the_platform(home: Path, paths: Paths) -> None:
     for directory in (paths.state_dir, paths.log_dir, paths.config_file.parent):
         make_private(directory)
     save(paths, {"language": "ja"})
-    DesktopFile(["x"], {"XDG_CONFIG_HOME": str(home / ".config")}).enable()
     made = list(home.rglob("*"))
-    assert len(made) > 5
+    assert len(made) > 4
     assert [each for each in made if each.stat().st_mode & 0o077] == []
 
 
@@ -105,17 +103,17 @@ def test_saved_diagnostics(home: Path, paths: Paths) -> None:
     make_private(paths.log_dir)
     paths.log_file.write_text("2026-11-23 something\n")
     told: list[str] = []
-    housekeeping = Housekeeping(
+    actions = MenuActions(
         Settings(),
         paths,
-        DesktopFile(["x"], {"XDG_CONFIG_HOME": str(home / ".config")}),
+        None,
         view=lambda: View(State.RETRYING),
         about=lambda: None,
-        tell=lambda *texts: told.extend(texts),
+        notify=lambda *texts: told.extend(texts),
         translate=lambda _: None,
         on_change=lambda: None,
     )
-    housekeeping._save_diagnostics()
+    actions._save_diagnostics()
     saved = Path(told[1])
     assert saved.parent == home
     assert saved.stat().st_mode & 0o077 == 0

@@ -15,11 +15,10 @@ from time import monotonic, sleep
 
 import pytest
 
-from agent.autostart import DesktopFile
 from agent.core.state import State
 from agent.core.view import View
 from agent.dialogs.host import ProcessDialogs, window_environment
-from agent.program import program, program_dir
+from agent.program import program
 from tests.support.places import ROOT
 from tests.support.strangers import BECOME, NOBODY, OWNER, needs_root, said_by
 
@@ -47,7 +46,7 @@ sys.path.insert(0, {str(ROOT)!r})
 import agent.__main__, agent.desktop, agent.hardening, agent.settings, agent.address
 import encodings.idna, agent.dialogs.window, agent.dialogs.about, agent.dialogs.pipe
 import agent.dialogs.password, agent.dialogs.status, resource, tomllib, tomlkit, agent.command_line
-import agent.vault, agent.vault_process
+import agent.vault
 hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
 resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 {BECOME}
@@ -199,7 +198,7 @@ print(seen)
 
 def _dialogs(start: list[str] | None) -> ProcessDialogs:
     return ProcessDialogs(
-        sign_in=lambda *_: Future(),
+        log_in=lambda *_: Future(),
         view=lambda: View(State.STANDBY, server="wss://gw.example.com/gateway", user="tanaka"),
         on_command=lambda _: None,
         assets=ROOT / "agent" / "assets",
@@ -301,11 +300,3 @@ def test_the_installed_program_takes_no_planted_module(hostile: Path, tmp_path: 
     )
     assert done.returncode == 3, done.stderr
     assert not (tmp_path / "taken").exists()
-
-
-def test_starting_at_sign_in_takes_no_planted_module(tmp_path: Path) -> None:
-    """The desktop starts it in the program's own folder."""
-    DesktopFile([*program(), "run"], {"XDG_CONFIG_HOME": str(tmp_path)}).enable()
-    (made,) = (tmp_path / "autostart").iterdir()
-    assert f"Path={program_dir()}" in made.read_text().splitlines()
-    assert program_dir() == ROOT

@@ -35,7 +35,7 @@ WORDS: dict[str, dict[Language, str]] = {
     },
     "sign in": {
         "ja": "ココナワークへのログイン — coconowork client",
-        "en": "Sign in to coconowork — coconowork client",
+        "en": "Log in to coconowork — coconowork client",
     },
     "status": {"ja": "coconowork client", "en": "coconowork client"},
     "about": {"ja": "coconowork client について", "en": "About coconowork client"},

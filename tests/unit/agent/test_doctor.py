@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from agent import doctor
-from agent.control import open_channel
 from agent.core.credentials import Credentials, Identity, Pending
 from agent.core.failure import Reason
 from agent.core.state import State
 from agent.core.view import View
+from agent.desktop import open_channel
 from agent.doctor import Check, Outcome, Step
 from agent.paths import Paths, find_paths
 from agent.report import describe

@@ -13,7 +13,7 @@ from agent.core.credentials import Identity
 from agent.core.saved_state import SavedState
 from agent.ports import SavedStateStore
 from agent.state_file import MAX_BYTES, StateFile
-from tests.support.fakes import FakeMemoryStore
+from tests.support.fakes import FakeSavedStateStore
 
 TANAKA = Identity(server="wss://gw.example.com/gateway", user="tanaka")
 SUZUKI = Identity(server="wss://gw.example.com/gateway", user="../suzuki")
@@ -29,7 +29,7 @@ FULL = SavedState(
 
 @pytest.fixture(params=["fake", "file"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> SavedStateStore:
-    return FakeMemoryStore() if request.param == "fake" else StateFile(tmp_path / "state")
+    return FakeSavedStateStore() if request.param == "fake" else StateFile(tmp_path / "state")
 
 
 def test_gives_back_what_was_saved(store: SavedStateStore) -> None:

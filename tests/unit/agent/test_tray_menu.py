@@ -67,7 +67,7 @@ def test_what_cannot_be_done_is_grey() -> None:
     shown = entries(View(State.LOGGED_OUT))
     for text in ("Open the management console", "Start at sign-in", "Reconnect"):
         assert not shown[text].enabled
-    assert shown["Sign in…"].command is Command.UPDATE_PASSWORD
+    assert shown["Log in…"].command is Command.UPDATE_PASSWORD
 
 
 def test_language_in_use_is_marked() -> None:

@@ -22,7 +22,7 @@ from unittest import mock
 
 import pytest
 
-from agent.app import surroundings
+from agent.app import host_info
 from agent.core import events as ev
 from agent.core.credentials import Credentials, Identity
 from agent.core.machine import Machine
@@ -32,7 +32,7 @@ from agent.core.view import View
 from agent.runtime import Hooks, Runtime, instant
 from bench import machine, people
 from protocol.sealing import new_device_key
-from tests.support.fakes import FakeMemoryStore, FakeVault
+from tests.support.fakes import FakeSavedStateStore, FakeVault
 from tests.support.installation import Installation, Server
 from tests.support.loop_thread import LoopThread
 from tests.support.pbkdf2 import derived_once
@@ -48,7 +48,7 @@ ROUNDS = 1 if CLIENTS < 1000 else 2
 class Member:
     """One client of the fleet: what it has shown."""
 
-    def __init__(self, number: int, address: str, shared: ThreadPoolExecutor) -> None:
+    def __init__(self, number: int, address: str) -> None:
         self.state = State.CONNECTING
         self.delays: list[float] = []
         """Seconds that it chose to wait, since it was last in standby."""
@@ -56,9 +56,9 @@ class Member:
         vault = FakeVault()
         vault.write(identity, Credentials(password=people.PASSWORD, device_key=new_device_key()))
         self.runtime = Runtime(
-            Machine(surroundings(), identity, SavedState()),
+            Machine(host_info(), identity, SavedState()),
             vault=vault,
-            memory=FakeMemoryStore(),
+            saved_state=FakeSavedStateStore(),
             hooks=Hooks(
                 show=self._show,
                 warn=lambda _: None,
@@ -68,7 +68,6 @@ class Member:
                 quit=lambda: None,
             ),
         )
-        self.runtime._storage = self.runtime._keys = shared  # type: ignore[assignment] # for many
 
     def _show(self, view: View) -> None:
         self.state = view.state
@@ -83,7 +82,8 @@ class Fleet:
         self._loop = asyncio.new_event_loop()
         self._shared = ThreadPoolExecutor(4)
         with mock.patch.object(asyncio, "new_event_loop", return_value=self._loop):
-            self.members = [Member(n, address, self._shared) for n in range(1, count + 1)]
+            self.members = [Member(n, address) for n in range(1, count + 1)]
+        self._loop.set_default_executor(self._shared)  # for key derivation
         self._thread = threading.Thread(target=self._run, name="fleet")
 
     def __enter__(self) -> Fleet:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.autostart import APPROVED_KEY, RUN_KEY, VALUE, Autostart, open_autostart
+from agent.windows.autostart import APPROVED_KEY, RUN_KEY, VALUE, RunKey
 
 EXE = r"C:\Program Files\Coconowork Client\coconowork-client.exe"
 
@@ -24,15 +24,15 @@ def run_line() -> str:
 
 
 @pytest.fixture
-def switch() -> Iterator[Autostart]:
+def switch() -> Iterator[RunKey]:
     """Off."""
-    made = open_autostart([EXE, "run", "--autostart"])
+    made = RunKey([EXE, "run", "--autostart"])
     made.disable()
     yield made
     made.disable()
 
 
-def test_is_switched_on_and_off(switch: Autostart) -> None:
+def test_is_switched_on_and_off(switch: RunKey) -> None:
     """The line is the one that the setup program writes."""
     assert switch.enabled() is False
     switch.enable()
@@ -44,13 +44,13 @@ def test_is_switched_on_and_off(switch: Autostart) -> None:
 
 def test_path_without_spaces_is_quoted_too() -> None:
     """The setup program quotes always; two ways to write it would be two values to compare."""
-    made = open_autostart([r"C:\client.exe", "run"])
+    made = RunKey([r"C:\client.exe", "run"])
     made.enable()
     assert run_line() == r'"C:\client.exe" run'
     made.disable()
 
 
-def test_task_manager_is_respected(switch: Autostart) -> None:
+def test_task_manager_is_respected(switch: RunKey) -> None:
     """Disabled there, it is off here; switched on here, it is on there."""
     switch.enable()
     with winreg.CreateKey(winreg.HKEY_CURRENT_USER, APPROVED_KEY) as key:
@@ -60,7 +60,7 @@ def test_task_manager_is_respected(switch: Autostart) -> None:
     assert switch.enabled() is True
 
 
-def test_started_for_everybody_is_not_the_users_choice(switch: Autostart) -> None:
+def test_started_for_everybody_is_not_the_users_choice(switch: RunKey) -> None:
     """A machine-wide installation starts it for all."""
     with winreg.CreateKey(winreg.HKEY_LOCAL_MACHINE, RUN_KEY) as key:
         winreg.SetValueEx(key, VALUE, 0, winreg.REG_SZ, f'"{EXE}" run --autostart')

@@ -22,7 +22,6 @@ import win32con
 import win32gui
 
 from agent.ports import ToastError
-from agent.tray import icon_tray
 from agent.windows import toast as toast_windows
 from agent.windows.toast import (
     CALLBACK,
@@ -30,6 +29,7 @@ from agent.windows.toast import (
     NIN_BALLOONUSERCLICK,
     WindowsToaster,
 )
+from agent.windows.tray import WindowsTray
 
 ASSETS = ROOT / "agent" / "assets"
 WAIT_S = 20.0
@@ -250,7 +250,7 @@ def test_long_texts_are_clipped(shown: Shown) -> None:
 
 def test_does_not_end_the_tray(shown: Shown) -> None:
     """win10toast posts WM_QUIT, which on the tray's thread would end its loop."""
-    tray = icon_tray(ASSETS, gettext.NullTranslations())
+    tray = WindowsTray(ASSETS, gettext.NullTranslations())
     thread = threading.Thread(target=tray.run, args=(lambda _: None,))
     thread.start()
     shown.show("text")

@@ -24,10 +24,9 @@ from pystray._util import win32
 from agent.core.failure import Reason
 from agent.core.state import State
 from agent.core.view import Command, View
-from agent.ports import ToastError
-from agent.tray import TrayError, icon_tray
+from agent.ports import ToastError, TrayError
 from agent.windows import tray as tray_windows
-from agent.windows.tray import ICON_ID, WM_CLOSE, WM_ENDSESSION, WM_QUERYENDSESSION
+from agent.windows.tray import ICON_ID, WM_CLOSE, WM_ENDSESSION, WM_QUERYENDSESSION, WindowsTray
 from protocol.text import utf16_units
 
 ASSETS = ROOT / "agent" / "assets"
@@ -62,7 +61,7 @@ class Running:
     """A tray whose loop runs on a thread, what was picked, and what the task bar was told."""
 
     def __init__(self, assets: Path = ASSETS) -> None:
-        self.tray: Any = icon_tray(assets, ENGLISH)
+        self.tray: Any = WindowsTray(assets, ENGLISH)
         self.picked: list[Command] = []
         self.error: Exception | None = None
         self.tray.show(STANDBY)

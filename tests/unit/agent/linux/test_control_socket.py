@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.control import ask, open_channel
+from agent.control import ask
+from agent.desktop import open_channel
 from agent.linux import control as control_unix
 from agent.paths import Paths, find_paths
 from agent.ports import ChannelError

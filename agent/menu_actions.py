@@ -1,7 +1,7 @@
 """The tray's commands that are about this PC rather than the client's state.
 
-Start at sign-in, language, log, diagnostics, about. They may take a moment, so each runs on a
-thread of its own and tells the user when it could not be done.
+Start at sign-in, language, log, diagnostics, about. An action may take a moment, so each runs on a
+thread of its own. When it fails, the user gets a notification.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -21,11 +21,11 @@ from typing import Literal, cast
 from urllib.parse import urlsplit
 
 from agent import __version__
-from agent.autostart import Autostart
 from agent.core.view import Command, View
 from agent.errors import UserError
 from agent.i18n import translation
 from agent.paths import Paths
+from agent.ports import Autostart
 from agent.report import describe
 from agent.settings import Settings, save
 
@@ -38,18 +38,18 @@ _LANGUAGES = {
 }
 
 
-class Housekeeping:
-    """`on_change` is called when a view would be dressed differently from now on."""
+class MenuActions:
+    """Run the actions. `on_change` is called when `with_settings` would give another view."""
 
     def __init__(
         self,
         settings: Settings,
         paths: Paths,
-        autostart: Autostart,
+        autostart: Autostart | None,
         *,
         view: Callable[[], View],
         about: Callable[[], None],
-        tell: Callable[[str, str], None],
+        notify: Callable[[str, str], None],
         translate: Callable[[NullTranslations], None],
         on_change: Callable[[], None],
     ) -> None:
@@ -58,14 +58,16 @@ class Housekeeping:
         self._autostart = autostart
         self._view = view
         self._about = about
-        self._tell = tell
+        self._notify = notify
         self._translate = translate
         self._on_change = on_change
         self._translations = translation(settings.language)
-        self._starts = autostart.enabled() if "autostart" not in settings.enforced else None
+        self._starts: bool | None = None
+        if autostart is not None and "autostart" not in settings.enforced:
+            self._starts = autostart.enabled()
 
-    def dress(self, view: View) -> View:
-        """Add what the settings say."""
+    def with_settings(self, view: View) -> View:
+        """Return `view` with what the settings say added."""
         return replace(
             view,
             autostart=self._starts,
@@ -75,41 +77,44 @@ class Housekeeping:
         )
 
     def apply_autostart(self) -> None:
-        """Make 'start at sign-in' what the settings ask for, where they do. Never raises."""
-        wanted = self._settings.autostart
+        """Set 'start at sign-in' to what the settings ask for, if they do. Never raises."""
+        autostart, wanted = self._autostart, self._settings.autostart
         try:
-            if wanted is not None and self._autostart.enabled() not in {None, wanted}:
-                (self._autostart.enable if wanted else self._autostart.disable)()
+            if autostart and wanted is not None and autostart.enabled() not in {None, wanted}:
+                (autostart.enable if wanted else autostart.disable)()
         except OSError as exc:
             log.warning("start at sign-in could not be set: %s", exc)
 
     def command(self, command: Command) -> None:
-        """Do it, on a thread of its own."""
-        deeds: dict[Command, Callable[[], None]] = {
+        """Start the action, on a thread of its own."""
+        actions: dict[Command, Callable[[], None]] = {
             Command.AUTOSTART: self._switch_autostart,
             Command.SHOW_LOG: lambda: _open(self._paths.log_file),
             Command.SAVE_DIAGNOSTICS: self._save_diagnostics,
             Command.ABOUT: self._about,
         }
         if command in _LANGUAGES:
-            deeds[command] = lambda: self._choose_language(_LANGUAGES[command])
-        if command in deeds:
+            actions[command] = lambda: self._choose_language(_LANGUAGES[command])
+        if command in actions:
             threading.Thread(
-                target=self._attempt, args=(deeds[command],), name=command.value, daemon=True
+                target=self._run, args=(command, actions[command]), name=command.value, daemon=True
             ).start()
 
-    def _attempt(self, deed: Callable[[], None]) -> None:
+    def _run(self, command: Command, action: Callable[[], None]) -> None:
         try:
-            deed()
+            action()
         except UserError as exc:
-            self._tell(exc.title, exc.message)
-        except OSError as exc:
-            log.warning("not done: %s", exc)
-            self._tell(self._translations.gettext("That did not work"), exc.strerror or str(exc))
+            self._notify(exc.title, exc.message)
+        except Exception as exc:
+            log.exception("%s has failed", command.value)
+            reason = (isinstance(exc, OSError) and exc.strerror) or str(exc)
+            self._notify(self._translations.gettext("That did not work"), reason)
 
     def _switch_autostart(self) -> None:
-        (self._autostart.disable if self._autostart.enabled() else self._autostart.enable)()
-        self._starts = self._autostart.enabled()
+        if (autostart := self._autostart) is None:
+            return
+        (autostart.disable if autostart.enabled() else autostart.enable)()
+        self._starts = autostart.enabled()
         self._on_change()
 
     def _choose_language(self, language: str) -> None:
@@ -121,7 +126,7 @@ class Housekeeping:
         self._on_change()
 
     def _save_diagnostics(self) -> None:
-        """Logs, settings and state, in a file on the desktop. The logs hold no secret as it is."""
+        """Write logs, settings and state to a file on the desktop. None of them holds a secret."""
         import json
         import zipfile
 
@@ -136,14 +141,21 @@ class Housekeeping:
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with (
             os.fdopen(handle, "wb") as raw,
-            zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as file,
+            # The ZIP format knows no time before 1980, and a PC's clock may be there.
+            zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as file,
         ):
-            file.writestr("state.json", json.dumps(describe(self._view()), indent=2))
-            file.writestr("settings.json", json.dumps(self._described_settings(), indent=2))
+            said = {"state": describe(self._view()), "settings": self._described_settings()}
+            for name, what in said.items():
+                when = max(time.localtime()[:6], (1980, 1, 1, 0, 0, 0))
+                file.writestr(
+                    zipfile.ZipInfo(f"{name}.json", when),
+                    json.dumps(what, indent=2),
+                    zipfile.ZIP_DEFLATED,
+                )
             for path in sorted(self._paths.log_dir.glob("client.log*")):
                 file.write(path, path.name)
         _ = self._translations.gettext
-        self._tell(_("Diagnostics were saved"), str(target))
+        self._notify(_("Diagnostics were saved"), str(target))
 
     def _described_settings(self) -> dict[str, object]:
         settings = self._settings
@@ -167,13 +179,6 @@ class Housekeeping:
 
 
 def _open(path: Path) -> None:
-    """Show a file in the program that the desktop has for it. Raise OSError."""
+    """Show a file in the program that Windows has for it. Raise OSError."""
     if sys.platform == "win32":
         os.startfile(path)  # noqa: S606 - our own log file
-    else:
-        subprocess.Popen(  # noqa: S603 - our own log file
-            ["xdg-open", str(path)],  # noqa: S607 - wherever the desktop has it
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )

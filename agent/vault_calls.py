@@ -1,0 +1,113 @@
+"""Calls the vault from the event loop, each call with a deadline.
+
+How it works: calls are made one after the other, in the order in which they were asked for, each on
+a daemon thread of its own. A call that does not return in time is reported as a VaultError with
+VAULT_NO_ANSWER, and its thread is abandoned: it goes on, and neither the next call nor the end of
+the program waits for it. While MAX_ABANDONED threads hang, every call fails at once.
+
+An abandoned write may still take place later, and would then replace a newer password by an older
+one. So when an abandoned call returns, the newest write of the same entry is done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from agent.core.credentials import Credentials, Identity
+from agent.core.failure import Reason
+from agent.ports import Vault, VaultError
+from agent.threads import DaemonThreads
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CALL_S = 15.0
+"""Seconds for a call."""
+PROMPT_S = 75.0
+"""Seconds for a call that has the user asked to unlock the keyring."""
+MAX_ABANDONED = 3
+
+
+class VaultCalls:
+    """Make the calls of `agent.ports.Vault` on the loop. Each raises VaultError."""
+
+    def __init__(self, vault: Vault, *, call_s: float = CALL_S, prompt_s: float = PROMPT_S) -> None:
+        self._vault = vault
+        self._call_s, self._prompt_s = call_s, prompt_s
+        self._threads = DaemonThreads()
+        self._one_at_a_time = asyncio.Lock()
+        self._abandoned = 0
+        self._changes = 0
+        self._newest: dict[Identity, Callable[[], None]] = {}
+        """The newest write or deletion of each entry since a call was abandoned."""
+        self._repeats: set[asyncio.Task[None]] = set()
+
+    async def read(self, identity: Identity) -> Credentials | None:
+        """Return the entry, None when there is none."""
+        return await self._call(partial(self._vault.read, identity), identity)
+
+    async def write(self, identity: Identity, record: Credentials) -> None:
+        """Replace the entry; durable on return."""
+        await self._change(partial(self._vault.write, identity, record), identity)
+
+    async def delete(self, identity: Identity) -> None:
+        """Leave no entry."""
+        await self._change(partial(self._vault.delete, identity), identity)
+
+    async def changes_made(self) -> None:
+        """Wait for the writes and deletions that were asked for so far."""
+        if self._changes:
+            async with self._one_at_a_time:
+                pass
+
+    async def _change(self, change: Callable[[], None], identity: Identity) -> None:
+        if self._abandoned:
+            self._newest[identity] = change
+        self._changes += 1
+        try:
+            await self._call(change, identity)
+        finally:
+            self._changes -= 1
+
+    async def _call(self, work: Callable[[], T], identity: Identity) -> T:
+        async with self._one_at_a_time:
+            if self._abandoned >= MAX_ABANDONED:
+                raise VaultError(Reason.VAULT_NO_ANSWER, "earlier calls still hang")
+            loop = asyncio.get_running_loop()
+            call = loop.run_in_executor(self._threads, work)
+            limit_s = self._call_s
+            await asyncio.wait({call}, timeout=limit_s)
+            if not call.done() and self._vault.has_asked_user:
+                limit_s = self._prompt_s
+                await asyncio.wait({call}, timeout=limit_s - self._call_s)
+            if not call.done():
+                self._abandon(call, identity)
+                raise VaultError(Reason.VAULT_NO_ANSWER, f"no answer within {limit_s:.0f} s")
+            return call.result()
+
+    def _abandon(self, call: asyncio.Future[T], identity: Identity) -> None:
+        self._abandoned += 1
+
+        def on_return(call: asyncio.Future[T]) -> None:
+            self._abandoned -= 1
+            error = None if call.cancelled() else call.exception()
+            log.warning("an abandoned call to the vault has returned (%s)", type(error).__name__)
+            if change := self._newest.get(identity):
+                task = asyncio.ensure_future(self._repeat(change, identity))
+                self._repeats.add(task)
+                task.add_done_callback(self._repeats.discard)
+            if not self._abandoned:
+                self._newest.clear()
+
+        call.add_done_callback(on_return)
+
+    async def _repeat(self, change: Callable[[], None], identity: Identity) -> None:
+        try:
+            await self._call(change, identity)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is logged
+            log.warning("the newest write could not be repeated: %s", exc)

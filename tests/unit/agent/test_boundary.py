@@ -1,0 +1,219 @@
+"""Adapters that raise or hang, and a machine that raises, under a client that runs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from gettext import NullTranslations
+from typing import Any
+
+import pytest
+
+from agent import app as app_module
+from agent.app import Adapters, App, Defect
+from agent.control import Handler
+from agent.core import events as ev
+from agent.core.credentials import Identity
+from agent.core.events import Event
+from agent.core.machine import Machine
+from agent.core.state import State
+from agent.core.view import Command
+from agent.settings import Settings
+from tests.support.fakes import (
+    FakeDialogs,
+    FakeSavedStateStore,
+    FakeSignInWatcher,
+    FakeToaster,
+    FakeTray,
+    FakeVault,
+)
+from tests.support.vault_contract import TANAKA, record
+
+SETTINGS = Settings(server="ws://127.0.0.1:1/gateway", user="tanaka")
+
+
+class OpenChannel:
+    """Claimed at once; nothing comes over it."""
+
+    async def serve(self, handle: Handler, *, claimed: Callable[[], None]) -> None:
+        claimed()
+
+
+class Client:
+    """An App on fakes, running on a thread of its own."""
+
+    def __init__(self, settings: Settings = SETTINGS, **adapters: Any) -> None:
+        self.tray = FakeTray()
+        self.adapters = Adapters(
+            vault=FakeVault(),
+            saved_state=FakeSavedStateStore(),
+            channel=OpenChannel(),
+            save_identity=lambda _: None,
+        )
+        for name, adapter in adapters.items():
+            setattr(self.adapters, name, adapter)
+        self.app = App(settings, self.adapters, NullTranslations())
+        self.ended: Future[None] = Future()
+        self.trays = 0
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def open_tray(self) -> FakeTray:
+        self.trays += 1
+        return self.tray
+
+    def _run(self) -> None:
+        try:
+            self.app.run(self.open_tray)
+            self.ended.set_result(None)
+        except BaseException as exc:  # noqa: BLE001 - the test looks at it
+            self.ended.set_exception(exc)
+
+    def is_alive(self) -> bool:
+        """Whether the machine still answers a command."""
+        reply = self.app._runtime.request(ev.LogoutRequested)
+        reply.result(10)
+        return self.app.view.state is State.LOGGED_OUT
+
+    def quit(self) -> None:
+        self.app.post(ev.QuitRequested())
+        self.ended.result(20)
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., Client]]:
+    started: list[Client] = []
+
+    def start(**adapters: Any) -> Client:
+        started.append(Client(**adapters))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for client in started:
+        client.app.post(ev.QuitRequested())
+
+
+def _raise(*_: object, **__: object) -> Any:
+    raise RuntimeError("broken adapter")
+
+
+class BrokenTray(FakeTray):
+    show = balloon = translate = _raise
+
+
+class BrokenDialogs(FakeDialogs):
+    refresh = ask_password = show_status = translate = close = _raise
+
+
+class BrokenToaster(FakeToaster):
+    show = withdraw = close = _raise
+
+
+class BrokenWatcher(FakeSignInWatcher):
+    session = start = stop = _raise
+
+
+def test_adapters_that_raise_end_nothing(
+    run: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each is logged, commands go on to be answered, and the client quits in order."""
+    client = run(
+        dialogs=BrokenDialogs(),
+        open_toaster=BrokenToaster,
+        watcher=BrokenWatcher(),
+        save_identity=_raise,
+        on_menu_action=_raise,
+    )
+    client.tray.wait_for(lambda _: True)
+    for command in (Command.STATUS, Command.UPDATE_PASSWORD, Command.ABOUT):
+        client.tray.pick(command)
+    client.app.notify("title", "text")
+    client.app.translate(NullTranslations())
+    assert client.tray.balloons == [("title", "text")]
+    assert client.is_alive()
+    client.quit()
+    assert caplog.text.count("broken adapter") > 6
+
+
+@pytest.mark.parametrize("how", ["cannot be opened", "cannot draw", "is lost"])
+def test_a_lost_tray_is_opened_again(
+    run: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The client goes on without an icon, until there is one again."""
+    monkeypatch.setattr(app_module, "TRAY_AGAIN_S", 0.05)
+    client = Client()
+    broken = FakeTray()
+    if how == "cannot draw":
+        broken = BrokenTray()
+    elif how == "is lost":
+        broken.run = _raise  # type: ignore[method-assign] # for this one
+    trays: list[Any] = [broken, broken]
+
+    def open_tray() -> Any:
+        if not trays:
+            return client.tray
+        return _raise() if how == "cannot be opened" and trays.pop() else trays.pop()
+
+    client.open_tray = open_tray  # type: ignore[method-assign] # for this one
+    client.start()
+    client.tray.wait_for(lambda _: True)
+    assert client.is_alive()
+    client.quit()
+
+
+def test_a_toaster_that_cannot_be_made(run: Callable[..., Client]) -> None:
+    """The balloon takes its place; a warning that neither shows counts as failed."""
+    client = run(open_toaster=_raise)
+    client.tray.wait_for(lambda _: True)
+    client.app.notify("title", "text")
+    assert client.tray.balloons == [("title", "text")]
+    outcome: list[Exception | None] = []
+    client.tray.balloon = _raise  # type: ignore[method-assign] # for this one
+    client.app._notify("title", "text", outcome.append)
+    assert [type(each) for each in outcome] == [RuntimeError]
+    client.quit()
+
+
+def test_a_defect_of_the_machine_ends_the_client(
+    run: Callable[..., Client],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Loudly, nothing half done: a line in the log, an exception, and waiting callers answered."""
+    client = run()
+    client.tray.wait_for(lambda _: True)
+    handle = Machine.handle
+
+    def raise_at_reconnect(self: Machine, event: Event, now: Any) -> Any:
+        return _raise() if isinstance(event, ev.ReconnectRequested) else handle(self, event, now)
+
+    monkeypatch.setattr(Machine, "handle", raise_at_reconnect)
+    client.tray.pick(Command.RECONNECT)
+    with pytest.raises(Defect):
+        client.ended.result(20)
+    assert "a defect of the client ends it" in caplog.text
+    assert any(each.levelno == logging.CRITICAL for each in caplog.records)
+
+
+def test_the_vault_does_not_wait_for_files(run: Callable[..., Client]) -> None:
+    """A folder that hangs delays neither the vault nor the end for long."""
+    gate = threading.Event()
+    vault = FakeVault()
+    identity = Identity(server=SETTINGS.server or "", user=SETTINGS.user or "")
+    vault.write(identity, record())
+
+    class HangingStore(FakeSavedStateStore):
+        def save(self, *_: object) -> None:
+            gate.wait(60)
+
+    client = run(vault=vault, saved_state=HangingStore())
+    client.tray.wait_for(lambda view: view.state is not State.CONNECTING)
+    assert client.is_alive()
+    assert vault.entries == {}
+    client.quit()
+    gate.set()
+    assert TANAKA not in vault.entries

@@ -1,0 +1,135 @@
+"""Calls to a vault that hangs, answers late, or asks the user."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from agent.core.credentials import Credentials, Identity
+from agent.core.failure import Reason
+from agent.ports import VaultError
+from agent.vault_calls import MAX_ABANDONED, VaultCalls
+from tests.support.fakes import FakeVault
+from tests.support.vault_contract import SUZUKI, TANAKA, record
+
+CALL_S = 0.2
+
+
+class HangingVault(FakeVault):
+    """A write or read waits for `gates`, one after the other, before it takes place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates: list[threading.Event] = []
+        self.asks = False
+
+    @property
+    def has_asked_user(self) -> bool:
+        return self.asks
+
+    def hang(self) -> threading.Event:
+        self.gates.append(threading.Event())
+        return self.gates[-1]
+
+    def read(self, identity: Identity) -> Credentials | None:
+        self._wait()
+        return super().read(identity)
+
+    def write(self, identity: Identity, record: Credentials) -> None:
+        self._wait()
+        super().write(identity, record)
+
+    def _wait(self) -> None:
+        if self.gates:
+            self.gates.pop(0).wait(20)
+
+
+async def reason(call: Awaitable[object]) -> Reason:
+    with pytest.raises(VaultError) as caught:
+        await call
+    return caught.value.reason
+
+
+async def until(check: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not check():  # noqa: ASYNC110 - another thread changes it
+            await asyncio.sleep(0.01)
+
+
+async def test_calls_are_made_one_after_the_other() -> None:
+    """In the order in which they were asked for, whatever their caller waits for."""
+    vault = FakeVault()
+    calls = VaultCalls(vault)
+    records = [record(f"{number}") for number in range(50)]
+    await asyncio.gather(*(calls.write(TANAKA, each) for each in records))
+    assert [each for _, each in vault.writes] == records
+
+
+async def test_a_call_that_hangs_is_replaced() -> None:
+    """It fails with its own reason after its deadline, and the next call succeeds."""
+    vault, written = HangingVault(), record()
+    gate = vault.hang()
+    calls = VaultCalls(vault, call_s=CALL_S)
+    assert await reason(calls.read(TANAKA)) is Reason.VAULT_NO_ANSWER
+    await calls.write(TANAKA, written)
+    assert await calls.read(TANAKA) == written
+    gate.set()
+
+
+async def test_a_call_that_asks_the_user_may_take_longer() -> None:
+    """The longer deadline counts from the call's beginning, and ends it too."""
+    vault = HangingVault()
+    vault.asks = True
+    gate = vault.hang()
+    calls = VaultCalls(vault, call_s=CALL_S, prompt_s=20)
+    asyncio.get_running_loop().call_later(3 * CALL_S, gate.set)
+    assert await calls.read(TANAKA) is None
+    gate = vault.hang()
+    calls = VaultCalls(vault, call_s=CALL_S, prompt_s=2 * CALL_S)
+    assert await reason(calls.read(TANAKA)) is Reason.VAULT_NO_ANSWER
+    gate.set()
+
+
+async def test_a_late_write_does_not_replace_a_newer_one() -> None:
+    """The newest write is done again once the late one has taken place."""
+    vault, old, new = HangingVault(), record("old"), record("new")
+    gate = vault.hang()
+    calls = VaultCalls(vault, call_s=CALL_S)
+    assert await reason(calls.write(TANAKA, old)) is Reason.VAULT_NO_ANSWER
+    await calls.write(TANAKA, record("between"))
+    await calls.write(TANAKA, new)
+    await calls.write(SUZUKI, old)
+    gate.set()
+    await until(lambda: vault.writes[-1][1].password == "new")
+    assert [each.password for _, each in vault.writes] == ["between", "new", "old", "old", "new"]
+
+
+async def test_a_late_write_does_not_bring_a_deleted_entry_back() -> None:
+    """Logging out while an older write hangs leaves nothing."""
+    vault = HangingVault()
+    gate = vault.hang()
+    calls = VaultCalls(vault, call_s=CALL_S)
+    assert await reason(calls.write(TANAKA, record("old"))) is Reason.VAULT_NO_ANSWER
+    await calls.delete(TANAKA)
+    gate.set()
+    await until(lambda: bool(vault.writes) and not vault.entries)
+
+
+async def test_threads_that_hang_are_few() -> None:
+    """After so many abandoned calls the next ones fail at once, until one has returned."""
+    vault = HangingVault()
+    gates = [vault.hang() for _ in range(MAX_ABANDONED)]
+    calls = VaultCalls(vault, call_s=CALL_S)
+    for _ in gates:
+        assert await reason(calls.read(TANAKA)) is Reason.VAULT_NO_ANSWER
+    before = threading.active_count()
+    for _ in range(5):
+        assert await reason(calls.read(TANAKA)) is Reason.VAULT_NO_ANSWER
+    assert threading.active_count() == before
+    for gate in gates:
+        gate.set()
+    await until(lambda: not calls._abandoned)
+    assert await calls.read(TANAKA) is None
