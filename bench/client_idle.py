@@ -1,6 +1,6 @@
 """The client at rest.
 
-It waits at a real server over TLS, with its icon in a tray, and nothing happens for five minutes.
+It waits at a real server over TLS, and nothing happens for five minutes.
 Private memory is what would be free without the process; resident memory includes shared
 libraries. Wake-ups are voluntary context switches of all threads. A keepalive, every 20 s, takes
 two: the ping and the pong. The baseline is an interpreter that has imported pystray, websockets
@@ -22,7 +22,6 @@ def run(size: Size) -> list[Figure]:
     with desk.linux_desk() as linux, desk.bare_process(linux.client.environ) as bare:
         pid, _ = linux.start()
         linux.wait_for_standby()
-        linux.wait_for_icon(0)
         desk.watch([pid], settle_s)  # what the start has left over
         figures = _figures("Linux", *desk.watch([bare, pid], seconds))
     if not size.short:

@@ -1,4 +1,4 @@
-"""The client's start: from the start of the process to the icon in the tray, and to standby.
+"""The client's start: from the start of the process to standby.
 
 This includes importing, reading the keyring, connecting to a real server over TLS, and 0.3 s of
 key derivation. The files are in the page cache. The baseline is an interpreter that imports
@@ -22,21 +22,18 @@ def run(size: Size) -> list[Figure]:
     times = size.pick(15, 1)
     with desk.linux_desk() as linux:
         bare = [_bare_ms(linux.client.environ) for _ in range(times)]
-        icon, standby = zip(*(_start_ms(linux) for _ in range(times)), strict=True)
-    figures = [
-        Figure(what="Linux: to the icon", unit="ms", values=icon, baseline=bare),
-        Figure(what="Linux: to standby", unit="ms", values=standby, baseline=bare),
-    ]
+        standby = [_start_ms(linux) for _ in range(times)]
+    figures = [Figure(what="Linux: to standby", unit="ms", values=standby, baseline=bare)]
     return figures if size.short else [*figures, _under_wine(times)]
 
 
-def _start_ms(linux: desk.LinuxDesk) -> tuple[float, float]:
-    """Return the milliseconds to the icon and to standby."""
-    icons, lines = len(linux.tray.icons), linux.log.length
+def _start_ms(linux: desk.LinuxDesk) -> float:
+    """Return the milliseconds to standby."""
+    lines = linux.log.length
     _, began = linux.start()
-    icon, standby = linux.wait_for_icon(icons), linux.wait_for_standby(since=lines)
+    standby = linux.wait_for_standby(since=lines)
     linux.client.stop()
-    return 1000 * (icon - began), 1000 * (standby - began)
+    return 1000 * (standby - began)
 
 
 def _bare_ms(environ: Mapping[str, str]) -> float:

@@ -1,7 +1,7 @@
 """The PC of the client's benches: the real client on Linux, or on Windows under Wine.
 
-The server is the real one behind TLS, the keyring is real, and the icon is in a real tray. The
-baseline beside the client is an interpreter that has imported pystray and websockets.
+The server is the real one behind TLS, and the keyring is real. The baseline beside the client is an
+interpreter that has imported pystray and websockets.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from demo.installation import Client
 from demo.private_keyring import private_keyring
 from installer.wine import windows_path
 from tests.support.windows_office import Office
-from tests.support.x11 import SystemTray, screen
 
 BASELINE = "bare interpreter"
 IMPORTS = "import pystray, websockets.asyncio.client, truststore"
@@ -104,7 +103,6 @@ class LinuxDesk:
 
     office: Office
     client: Client
-    tray: SystemTray
     password: str
     log: Log = field(default_factory=Log)
 
@@ -119,11 +117,6 @@ class LinuxDesk:
         """Return when the client became ready."""
         return self.log.wait_for("-> standby:", since=since)
 
-    def wait_for_icon(self, before: int) -> float:
-        """Return when the tray had one more icon than `before`."""
-        _until(lambda: len(self.tray.icons) > before, "icon", pause_s=0.001)
-        return time.perf_counter()
-
 
 @contextmanager
 def linux_desk() -> Iterator[LinuxDesk]:
@@ -131,10 +124,6 @@ def linux_desk() -> Iterator[LinuxDesk]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="coconowork-bench-")))
         office, password = _office(stack, directory)
-        os.environ["DISPLAY"] = stack.enter_context(screen())
-        stack.callback(os.environ.pop, "DISPLAY")
-        tray = SystemTray()
-        stack.callback(tray.close)
         environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith("COCONOWORK_")},
             **stack.enter_context(private_keyring(directory / "keyring")),
@@ -148,7 +137,7 @@ def linux_desk() -> Iterator[LinuxDesk]:
             "login", "--server", office.gateway, "--user", USER, answer=password
         )
         assert code == 0, said
-        yield LinuxDesk(office, client, tray, password)
+        yield LinuxDesk(office, client, password)
 
 
 def _without_development(directory: Path) -> Path:

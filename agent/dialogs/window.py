@@ -190,8 +190,6 @@ class Window:
         self.root.geometry(f"+{x}+{y}")
 
     def _set_scale(self) -> float:
-        if sys.platform == "linux" and (dpi := _x_resources_dpi()):
-            self.root.tk.call("tk", "scaling", dpi / 72)
         return max(1.0, float(self.root.tk.call("tk", "scaling")) * 72 / 96)
 
     _default_style = "TButton"
@@ -248,23 +246,3 @@ def _use_system_dpi() -> None:
 
         system_aware = ctypes.c_void_p(-2)
         ctypes.windll.user32.SetThreadDpiAwarenessContext(system_aware)
-
-
-def _x_resources_dpi() -> float | None:
-    """What the desktop has set as `Xft.dpi`; Tk does not look at it."""
-    from Xlib import X, Xatom, display, error
-
-    try:
-        connection = display.Display()
-    except (error.DisplayError, OSError):
-        return None
-    try:
-        root = connection.screen().root
-        found = root.get_full_property(Xatom.RESOURCE_MANAGER, X.AnyPropertyType)
-    finally:
-        connection.close()
-    for line in (found.value if found else b"").decode("latin-1").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == "Xft.dpi" and value.strip().replace(".", "", 1).isdigit():
-            return float(value)
-    return None

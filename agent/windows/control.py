@@ -315,7 +315,8 @@ def _only_this_user() -> Any:
 
 
 def _user() -> Any:
-    token = win32security.OpenProcessToken(win32api.GetCurrentProcess(), win32security.TOKEN_QUERY)
+    this_process = win32api.GetCurrentProcess()
+    token: Any = win32security.OpenProcessToken(this_process, win32security.TOKEN_QUERY)
     try:
         return win32security.GetTokenInformation(token, win32security.TokenUser)[0]
     finally:

@@ -222,7 +222,7 @@ def logon_session() -> str:
         token = win32security.OpenProcessToken(this_process, win32security.TOKEN_QUERY)
         statistics: Any = win32security.GetTokenInformation(token, win32security.TokenStatistics)
         luid = statistics["AuthenticationId"]
-        data = win32security.LsaGetLogonSessionData(luid)
+        data: Any = win32security.LsaGetLogonSessionData(luid)
         began = data["LogonTime"].timestamp()
         if began > 0:
             return f"{luid:x}-{began:.0f}"

@@ -27,12 +27,11 @@ if "server" in packages:
     import os, django
     os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
     django.setup()
-needs_display = "agent.linux.tray_x11"  # pystray opens the display when it is imported
 imported = 0
 for package in packages:
     for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
         other = "agent.linux" if sys.platform == "win32" else "agent.windows"
-        if not module.name.startswith((f"{other}.", needs_display)):
+        if not module.name.startswith(f"{other}."):
             importlib.import_module(module.name)
             imported += 1
 print(imported)

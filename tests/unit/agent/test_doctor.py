@@ -174,7 +174,7 @@ async def test_a_bad_certificate(
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [(403, "HTTP 403"), (401, "HTTP 401"), (503, "not available"), (302, "else")],
+    [(403, "HTTP 403"), (401, "HTTP 401"), (503, "not available"), (302, "did not come")],
 )
 async def test_something_else_answers(patient: Patient, status: int, said: str) -> None:
     """A portal, a firewall, a server that is being stopped."""

@@ -20,13 +20,11 @@ from jeepney.io.blocking import open_dbus_connection
 from agent.core.saved_state import SavedState
 from agent.state_file import StateFile
 from demo.private_keyring import PrivateKeyring
-from tests.support import x11
 from tests.support.certificates import Authority
 from tests.support.fake_gateway import PASSWORD, FakeGateway, at, honest
 from tests.support.loop_thread import LoopThread
 from tests.support.pc import Pc, as_seen
 from tests.support.polling import eventually
-from tests.support.x11 import SystemTray
 
 pytestmark = pytest.mark.keyring
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
@@ -233,29 +231,6 @@ def test_a_keyring_whose_disk_is_full(
     code, said = pc.command("update-password", answer=PASSWORD)
     assert code == 0, said
     pc.check()
-
-
-# --- the tray
-
-
-@pytest.mark.display
-def test_a_tray_that_restarts(
-    new_pc: Callable[..., Pc], address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The panel dies, a new one comes: the icon is in it, and the client has gone on waiting."""
-    with x11.screen() as display:
-        monkeypatch.setenv("DISPLAY", display)
-        pc = new_pc(address, DISPLAY=display, PYSTRAY_BACKEND="xorg")
-        pc.start()
-        status = pc.says("standby")
-        for _ in range(2):
-            panel = SystemTray()
-            eventually(lambda: panel.icons, or_say=pc.told)  # noqa: B023 - waited for in this turn
-            panel.close()
-        assert pc.says("standby")["pid"] == status["pid"]
-        pc.check()
-        pc.tell("quit")
-        pc.wait_for_end()
 
 
 # --- the clock

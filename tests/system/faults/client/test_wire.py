@@ -6,11 +6,21 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator
+from time import sleep
 
 import pytest
 
-from tests.support.bus_service import Answer, BusService
+from agent.app import host_info
+from agent.connection import PROBE_S
+from agent.core import events as ev
+from agent.core.credentials import Credentials, Identity
+from agent.core.machine import Machine
+from agent.core.saved_state import SavedState
+from agent.core.state import State
+from agent.runtime import Hooks, Runtime
+from protocol.sealing import new_device_key
 from tests.support.fake_gateway import PASSWORD, FakeGateway, Peer, honest, seal
+from tests.support.fakes import FakeSavedStateStore, FakeVault
 from tests.support.hostile_scripts import push
 from tests.support.loop_thread import LoopThread
 from tests.support.pc import Pc
@@ -18,9 +28,6 @@ from tests.support.polling import eventually
 from tests.support.wire import Wire
 
 pytestmark = pytest.mark.keyring
-
-LOGIND = "org.freedesktop.login1"
-OURS = f"/{LOGIND.replace('.', '/')}/session/_35"
 
 
 @pytest.fixture
@@ -36,39 +43,37 @@ def wire(servers: LoopThread, gateway: FakeGateway) -> Wire:
     return Wire(servers, gateway.port)
 
 
-class Sleeper:
-    """logind on the tests' own bus."""
-
-    def __init__(self, service: BusService) -> None:
-        self._service = service
-
-    def wait_for_watcher(self) -> None:
-        """Until a client has asked for the session's state, so that it hears what comes."""
-        while self._service.calls.get(timeout=30)[0] != "GetAll":
-            pass
-
-    def resume(self) -> None:
-        """The PC has woken up."""
-        path = f"/{LOGIND.replace('.', '/')}"
-        self._service.signal(path, f"{LOGIND}.Manager", "PrepareForSleep", "b", False)
+@pytest.fixture
+def waiting(wire: Wire) -> Iterator[Runtime]:
+    """A client in this process, in standby, to which the test reports what Windows would."""
+    identity = Identity(server=wire.address, user="tanaka")
+    vault = FakeVault()
+    vault.write(identity, Credentials(password=PASSWORD, device_key=new_device_key()))
+    runtime = Runtime(
+        Machine(host_info(), identity, SavedState()),
+        vault=vault,
+        saved_state=FakeSavedStateStore(),
+        hooks=Hooks(
+            show=lambda _: None,
+            warn=lambda _: None,
+            withdraw_warning=lambda: None,
+            ask_for_password=lambda _: None,
+            save_identity=lambda _: None,
+            quit=lambda: None,
+        ),
+    )
+    runtime.start()
+    runtime.post(ev.Started())
+    eventually(lambda: runtime.view.state is State.STANDBY)
+    yield runtime
+    runtime.post(ev.QuitRequested())
+    assert runtime.join(20)
 
 
 @pytest.fixture
-def logind(environ: dict[str, str]) -> Iterator[Sleeper]:
-    values = {"LockedHint": ("b", False), "Active": ("b", True)}
-    answers: dict[str, Answer] = {
-        "GetSession": lambda _: ("o", (OURS,)),
-        "GetAll": lambda _: ("a{sv}", (values,)),
-    }
-    with BusService(environ["DBUS_SESSION_BUS_ADDRESS"], LOGIND, answers) as service:
-        yield Sleeper(service)
-
-
-@pytest.fixture
-def pc(wire: Wire, new_pc: Callable[..., Pc], environ: dict[str, str]) -> Pc:
-    """A client at the end of the wire, in standby, which hears of a resume."""
-    bus = environ["DBUS_SESSION_BUS_ADDRESS"]
-    one = new_pc(wire.address, DBUS_SYSTEM_BUS_ADDRESS=bus, XDG_SESSION_ID="5")
+def pc(wire: Wire, new_pc: Callable[..., Pc]) -> Pc:
+    """A client at the end of the wire, in standby."""
+    one = new_pc(wire.address)
     one.start()
     one.says("standby")
     return one
@@ -86,32 +91,27 @@ def test_resets_while_it_waits(wire: Wire, pc: Pc, gateway: FakeGateway) -> None
 
 
 def test_a_dead_connection_is_noticed_at_the_resume(
-    logind: Sleeper, wire: Wire, pc: Pc, gateway: FakeGateway
+    waiting: Runtime, wire: Wire, gateway: FakeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """No keepalive is waited for: the resume asks, and the client is back on the new network."""
-    logind.wait_for_watcher()
+    """The resume probes the connection, and the client is back before any keepalive."""
     wire.pull()
     wire.plug_in()  # the old connection stays dead
-    logind.resume()
-    eventually(pc.troubles, or_say=pc.log)
-    assert pc.log().count("no answer to a probe") == 1
-    assert [each[0] for each in pc.troubles()] == ["connection_lost"]
-    pc.says("standby")
-    assert len(gateway.hellos) == 2
-    pc.check()
+    waiting.post(ev.NetworkChanged())
+    eventually(lambda: len(gateway.hellos) == 2)
+    eventually(lambda: waiting.view.state is State.STANDBY)
+    assert caplog.text.count("connection_lost") == 1
 
 
 def test_a_live_connection_survives_the_resume(
-    logind: Sleeper, wire: Wire, pc: Pc, gateway: FakeGateway
+    waiting: Runtime, gateway: FakeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A probe that is answered changes nothing."""
-    logind.wait_for_watcher()
-    logind.resume()
-    eventually(lambda: "NetworkChanged -> Probe" in pc.log(), or_say=pc.log)
-    wire.reset()
-    eventually(pc.troubles, or_say=pc.log)
-    assert "no answer to a probe" not in pc.log()
-    pc.says("standby")
+    caplog.set_level("DEBUG", "agent.runtime")
+    waiting.post(ev.NetworkChanged())
+    eventually(lambda: "NetworkChanged -> Probe" in caplog.text)
+    sleep(PROBE_S + 0.5)  # as long as an answer could take
+    assert waiting.view.state is State.STANDBY
+    assert len(gateway.hellos) == 1
 
 
 def test_stopped_and_continued(wire: Wire, pc: Pc, gateway: FakeGateway) -> None:
