@@ -1,14 +1,15 @@
-"""What an operator can set: one frozen `Config` from the environment and an optional TOML file.
+"""Read the settings: one frozen `Config` from the environment and an optional TOML file.
 
-The environment (`COCONOWORK_SERVER_PORT=8080`) goes before the file (`port = 8080`), the file
-before the defaults. The file is the one that `COCONOWORK_SERVER_CONFIG` names. No secret is set
-here: the secret key and a database's password lie in files of their own.
+The environment (`COCONOWORK_SERVER_PORT=8080`) overrides the file (`port = 8080`), and the file
+overrides the defaults. `COCONOWORK_SERVER_CONFIG` names the file. No secret is a setting: the
+secret key and a database's password are in files of their own.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -26,11 +27,11 @@ PREFIX = "COCONOWORK_SERVER_"
 
 
 class ConfigError(Exception):
-    """A setting that cannot be used; the text names where it stands and what is allowed."""
+    """A setting that cannot be used; the text names where it is and what is allowed."""
 
 
-class _Misplaced(ValueError):
-    """A value that is more than wrong; the text says what to do instead."""
+class _Explained(ValueError):
+    """A wrong value that needs more words; the text says what to do instead."""
 
 
 def _default_data_dir() -> Path:
@@ -42,77 +43,86 @@ class Config:
     """All settings of one server process. Each field is a key of the file."""
 
     data_dir: Path = field(default_factory=_default_data_dir)
-    """Where the database and the secret key lie, unless they are set themselves."""
+    """The folder of the database and the secret key, unless these are set themselves."""
     database: str = ""
-    """Path of the SQLite file, or empty for `coconowork.sqlite3` in `data_dir`; or PostgreSQL,
-    `postgresql://user@host/name`, which several nodes can share."""
+    """The path of an SQLite file, empty for `coconowork.sqlite3` in `data_dir`; or
+    `postgresql://user@host/name`, which several processes can share."""
     secret_key_file: Path | None = None
-    """Made at the first start when it is missing."""
+    """The file of the secret key; it is made at the first start when it is missing."""
     host: str = "127.0.0.1"
+    """The address of console and gateway; `::` listens on IPv6 and IPv4."""
     port: int = 8080
-    """Of the console; 0 takes a free one."""
+    """The port of the console; 0 takes a free one."""
     gateway_port: int = 8081
-    """Of the gateway that clients wait on; 0 takes a free one."""
+    """The port of the gateway that clients wait on; 0 takes a free one."""
     gateway_name: str = ""
-    """Differs between gateways that share a database; empty for host name and port."""
+    """A name that differs between gateways on one database; empty for host name and port."""
     role: str = "both"
     """What this process runs: `gateway`, `console` or `both`."""
     metrics: str = ""
-    """`host:port` where Prometheus finds `/metrics`; empty for nowhere."""
+    """`host:port` where Prometheus finds `/metrics`; empty for no metrics."""
     public_url: str = ""
-    """Where people reach the console; empty for the address that it listens on."""
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
+    """The address that people reach the console at; empty for the one that it listens on."""
     trusted_proxies: tuple[Network, ...] = ()
-    """Whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+    """Networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
     connections_per_address: int = 5_000
-    """Clients that may come from one address; of these, a tenth at once before they log in."""
+    """Clients that may come from one address."""
+    logins_per_address: int = 0
+    """Clients of one address that may log in at once; 0 is a tenth of the above."""
+    refusals_per_device: int = 10
+    """Wrong passwords in 5 minutes: of one user on one known device, or from one address."""
+    refusals_per_address: int = 200
+    """Wrong passwords in 5 minutes from one address; known devices are not affected."""
+    refusals_per_user: int = 50
+    """Wrong passwords in 10 minutes for one user; known devices are not affected."""
     min_client_version: str = ""
-    """Clients older than this are told to update; empty lets all in."""
+    """Clients older than this are told to update; empty accepts all."""
     time_zone: str = "Asia/Tokyo"
     language: str = "ja"
     log_level: str = "info"
 
     @property
     def is_postgresql(self) -> bool:
-        """Whether `database` is an address of PostgreSQL, not a file."""
+        """Return whether `database` is an address of PostgreSQL, not a file."""
         return self.database.startswith(database.SCHEMES)
 
     @property
     def runs_gateway(self) -> bool:
+        """Return whether this process runs the gateway."""
         return self.role != "console"
 
     @property
     def runs_console(self) -> bool:
+        """Return whether this process runs the console."""
         return self.role != "gateway"
 
     @property
     def database_path(self) -> Path:
-        """The SQLite file, unless `is_postgresql`."""
+        """Return the SQLite file. It means nothing when `is_postgresql`."""
         return Path(self.database) if self.database else self.data_dir / "coconowork.sqlite3"
 
     @property
     def secret_key_path(self) -> Path:
-        """The file that holds the secret key."""
+        """Return the file that holds the secret key."""
         beside = self.data_dir if self.is_postgresql else self.database_path.parent
         return self.secret_key_file or beside / "secret_key"
 
     @property
     def console_url(self) -> str:
-        """Where people reach the console, without a slash at the end."""
+        """Return the address that people reach the console at, without a slash at the end."""
         if self.public_url:
             return self.public_url.rstrip("/")
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.tls_cert else 'http'}://{host}:{self.port}"
+        return f"http://{host}:{self.port}"
 
     @property
     def is_https(self) -> bool:
-        """Whether people reach the console by https."""
+        """Return whether people reach the console by https."""
         return self.console_url.startswith("https://")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine reaches a server that listens on `host`."""
+    """Return whether only this machine reaches a server that listens on `host`."""
     if host == "localhost":
         return True
     try:
@@ -122,9 +132,9 @@ def is_loopback(host: str) -> bool:
 
 
 def load(environ: Mapping[str, str] = os.environ, /, **overrides: object) -> Config:
-    """Read environment and file; `overrides` (from the command line) go before both.
+    """Return the settings from environment and file; `overrides` (command line) override both.
 
-    Raise ConfigError, naming the key and what is allowed, for whatever cannot be used.
+    Raise ConfigError for a setting that cannot be used; the text names it and what is allowed.
     """
     values: dict[str, object] = {}
     name = environ.get(PREFIX + "CONFIG")
@@ -133,21 +143,45 @@ def load(environ: Mapping[str, str] = os.environ, /, **overrides: object) -> Con
     for variable, text in environ.items():
         if not variable.startswith(PREFIX) or variable == PREFIX + "CONFIG":
             continue
+        if _is_of_kubernetes(variable, text):
+            continue
         key = variable.removeprefix(PREFIX).lower()
         if key not in _PARSERS:
             raise ConfigError(f"{variable}: no such setting; there are {_known(PREFIX)}")
         values[key] = _parse(key, text, where=variable)
     for key, value in overrides.items():
         if value is not None:
-            values[key] = _parse(key, value, where=f"--{key.replace('_', '-')}")
+            values[key] = _parse(key, value, where=_option(key))
     return Config(**cast("dict[str, Any]", values))
 
+
+_KUBERNETES = re.compile(
+    r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+)
+
+
+def _is_of_kubernetes(variable: str, text: str) -> bool:
+    """Return whether Kubernetes has set a variable, for a service named `coconowork-server…`.
+
+    It sets `COCONOWORK_SERVER_PORT=tcp://10.0.0.1:8080` and seven more for each such service.
+    """
+    address = variable.endswith("_PORT") and re.match(r"(tcp|udp|sctp)://", text)
+    return bool(address or _KUBERNETES.fullmatch(variable))
+
+
+def _option(key: str) -> str:
+    """Return the command line's option for a setting."""
+    return _OPTIONS.get(key, f"--{key.replace('_', '-')}")
+
+
+_OPTIONS = {"role": "--only", "trusted_proxies": "--behind-proxy"}
+"""Options that are not named as their setting."""
 
 _current: Config | None = None
 
 
 def current() -> Config:
-    """The settings of this process: what `use` was given, else loaded at the first call."""
+    """Return the settings of this process: those given to `use`, else loaded at the first call."""
     global _current  # noqa: PLW0603 - Django's settings are one a process as well
     if _current is None:
         _current = load()
@@ -155,15 +189,14 @@ def current() -> Config:
 
 
 def use(config: Config) -> None:
-    """Set this process's settings; before Django is set up."""
+    """Set the settings of this process. Call it before Django is set up."""
     global _current  # noqa: PLW0603 - see above
     _current = config
 
 
 def _from_file(path: Path) -> dict[str, object]:
     try:
-        with path.open("rb") as file:
-            table = tomllib.load(file)
+        table = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from None
     except (ValueError, RecursionError) as exc:  # also a number beyond all bounds
@@ -182,7 +215,7 @@ def _parse(key: str, value: object, *, where: str) -> object:
     parser, allowed = _PARSERS[key]
     try:
         return parser(value)
-    except _Misplaced as exc:
+    except _Explained as exc:
         raise ConfigError(f"{where}: {exc}") from None
     except (ValueError, TypeError):
         raise ConfigError(f"{where}: allowed is {allowed}") from None
@@ -224,9 +257,16 @@ def _url(value: object) -> str:
         return text
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
         raise ValueError
+    if not parts.hostname.isascii():  # as browsers do
+        host = parts.hostname.encode("idna").decode()
+        netloc = host if parts.port is None else f"{host}:{parts.port}"
+        parts = parts._replace(netloc=netloc)
+        text = parts.geturl()
+    if parts.port == 0:  # asking for it raises ValueError for a malformed one
+        raise ValueError
     if parts.path not in {"", "/"} or parts.query or parts.fragment:
         raise ValueError
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError
     return text
 
@@ -265,7 +305,7 @@ def _database(value: object) -> str:
     text = _text(value)
     if text.startswith(database.SCHEMES):
         if set(database.SECRETS) & set(database.parse_url(text)):
-            raise _Misplaced(
+            raise _Explained(
                 "a password does not belong into an address, which others can see: write "
                 "host:port:name:user:password to a file that only the server reads, and name it "
                 "with ?passfile=FILE; or let PostgreSQL know the system's user (peer)"
@@ -284,7 +324,7 @@ def _host_and_port(value: object) -> str:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """`host:port` or `[IPv6]:port`. Raise ValueError."""
+    """Return host and port of `host:port` or `[IPv6]:port`. Raise ValueError."""
     parts = urlsplit(f"//{address}")
     if not parts.hostname or parts.port is None or parts.netloc != address or parts.username:
         raise ValueError
@@ -311,10 +351,12 @@ _PARSERS: dict[str, tuple[Callable[[object], object], str]] = {
     "role": (_one_of("both", "gateway", "console"), "both, gateway or console"),
     "metrics": (_host_and_port, "host:port, such as 127.0.0.1:9100, or nothing"),
     "public_url": (_url, "an address https://host[:port] (http:// on loopback) without a path"),
-    "tls_cert": (_path, "a certificate file (PEM)"),
-    "tls_key": (_path, "a key file (PEM)"),
     "trusted_proxies": (_networks, "a list of addresses or networks, such as 10.0.0.0/8"),
     "connections_per_address": (_number(10, 1_000_000), "a number from 10 to 1000000"),
+    "logins_per_address": (_number(0, 1_000_000), "a number from 0 to 1000000"),
+    "refusals_per_device": (_number(3, 1_000), "a number from 3 to 1000"),
+    "refusals_per_address": (_number(3, 1_000_000), "a number from 3 to 1000000"),
+    "refusals_per_user": (_number(3, 100_000), "a number from 3 to 100000"),
     "min_client_version": (_version, "a version of numbers and dots, such as 1.2, or nothing"),
     "time_zone": (_zone, "the name of a time zone, such as Asia/Tokyo"),
     "language": (_one_of("ja", "en"), "ja or en"),

@@ -1,4 +1,4 @@
-"""The event loop of a gateway, and what keeps the interpreter from holding it up."""
+"""Make the event loop of a gateway, and tune the interpreter for it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import gc
 import sys
 
 GC_THRESHOLDS = (10_000, 1_000, 100)
-"""A collection of the young takes about a millisecond at such a number of objects. Older ones,
-which belong to clients that wait, are hardly ever looked at: that takes half a second for ten
-thousand clients. A connection that closes leaves nothing to collect (`test_gateway_transport.py`).
-"""
+"""With so many new objects, a collection of the youngest generation takes about a millisecond. The
+oldest generation is hardly ever collected: that takes half a second for ten thousand clients. A
+connection that closes leaves nothing to collect (`test_gateway_connections.py`)."""
 SWITCH_SECONDS = 0.0005
-"""How long a busy loop keeps the interpreter from a thread that has an answer of the database."""
+"""How long a busy loop delays a thread that has an answer of the database."""
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's where there is one: half of the CPU, and a tenth of the memory for TLS."""
+    """Return uvloop's loop, which takes half of the CPU, or asyncio's where there is no uvloop."""
     try:
         import uvloop
     except ImportError:  # on Windows
@@ -25,7 +24,7 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
 
 def tune() -> None:
-    """Once, when all is imported and set up: what is there by then is never collected."""
+    """Tune the interpreter. Call it once, when all is set up: no object of then is collected."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

@@ -1,4 +1,4 @@
-"""What a process counts for Prometheus, and the HTTP server that shows it.
+"""Count what a process does for Prometheus, and serve the counts over HTTP.
 
 Metrics are of this process and since its start. Labels have few, fixed values: never a name.
 """
@@ -47,7 +47,7 @@ pushes_failed = Counter(
 )
 connections_refused = Counter(
     "coconowork_connections_refused",
-    "Connections turned away before a login: `stopping`, `too_many`, `too_many_unproven` …",
+    "Connections refused before a login: `stopping`, `too_many`, `too_many_unproven` …",
     ["reason"],
 )
 connections_cut = Counter(
@@ -56,16 +56,21 @@ connections_cut = Counter(
     ["reason"],
 )
 database_errors = Counter(
-    "coconowork_database_errors", "Work that the database failed at, by what it was.", ["work"]
+    "coconowork_database_errors", "Work that failed because of the database, by kind.", ["work"]
 )
 bus_reconnects = Counter(
-    "coconowork_bus_reconnects", "How often the wake-ups of other nodes had to be asked for anew."
+    "coconowork_bus_reconnects", "Reconnects of the LISTEN connection, which wakes this gateway."
+)
+task_restarts = Counter(
+    "coconowork_task_restarts",
+    "Restarts of a task that had failed: `deadlines`, `sweeper` …",
+    ["task"],
 )
 
 
 @contextmanager
 def served(host: str, port: int) -> Iterator[int]:
-    """Answer at `http://host:port/metrics` from a thread of its own; yields the port.
+    """Serve `http://host:port/metrics` from a thread; yield the port.
 
     Raise OSError when it cannot listen there.
     """

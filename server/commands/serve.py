@@ -1,6 +1,7 @@
-"""`serve`: the gateway on the main loop and the console in a thread, until a signal says stop.
+"""`serve`: run the gateway on the main loop and the console in a thread, until a signal says stop.
 
-Or one of them only, when several processes share a PostgreSQL.
+With `--only` it runs one of them, for several processes that share a PostgreSQL database. TLS ends
+in a proxy: the server itself speaks plain HTTP and WebSocket to it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import logging
 import os
 import signal
 import socket
-import ssl
 import sys
 import threading
 from collections.abc import Callable
@@ -25,11 +25,12 @@ import uvicorn
 from django.core.management import call_command
 
 from protocol.messages import PATH
-from server import config, loop, metrics
+from server import config, logs, loop, metrics
 from server.cluster import database
 from server.cluster.database import DatabaseProblem
 from server.config import Config
 from server.console.http import protocol
+from server.sockets import bind
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -41,11 +42,13 @@ log = logging.getLogger(__name__)
 START_SECONDS = 30
 STOP_SECONDS = 5
 STOP_AT_LATEST_SECONDS = 30.0
-"""Longer than any statement may take. Only a database that stands still keeps a stop for so long,
-and its threads cannot be told to give up."""
+"""Longer than any statement may take. Only a database that hangs delays a stop for so long, and its
+threads cannot be stopped."""
 BACKLOG = 128
-"""Browsers that the kernel keeps waiting. asyncio tries, and logs, so often in a row when no file
-descriptor is left, which with uvicorn's 2,048 keeps a core busy."""
+"""Browsers that the kernel keeps waiting. When no file descriptor is left, asyncio tries and logs
+so often in a row; with uvicorn's 2,048 that keeps a core busy."""
+RESERVED_FILES = 2_000
+"""File descriptors that clients of the gateway never take: for the console, the database, files."""
 
 
 class StartError(Exception):
@@ -53,29 +56,27 @@ class StartError(Exception):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `serve` takes; each option goes before the setting of its name."""
+    """Add the options of `serve`; each overrides the setting of its name."""
     parser.add_argument(
         "--only",
         dest="role",
         choices=["gateway", "console"],
         help="run one of them (both); several processes need PostgreSQL",
     )
-    parser.add_argument("--host", help="address to listen on (127.0.0.1)")
+    parser.add_argument("--host", help="address to listen on (127.0.0.1); :: is IPv6 and IPv4")
     parser.add_argument("--port", help="of the console (8080); 0 takes a free one")
     parser.add_argument("--gateway-port", help="that clients connect to (8081); 0 likewise")
-    parser.add_argument("--tls-cert", metavar="FILE", help="certificate with its chain (PEM)")
-    parser.add_argument("--tls-key", metavar="FILE", help="its key (PEM)")
     parser.add_argument(
         "--behind-proxy",
         dest="trusted_proxies",
         metavar="NETWORK[,NETWORK]",
-        help="TLS ends in a proxy there, such as 10.0.0.0/8",
+        help="addresses of the proxy that ends TLS, such as 127.0.0.1 or 10.0.0.0/8",
     )
     parser.add_argument("--public-url", help="where people reach the console, https://…")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code. Raise ConfigError or StartError."""
+    """Serve until SIGTERM or SIGINT, and return the exit code. Raise ConfigError or StartError."""
     settings = config.load(
         **{name: value for name, value in vars(arguments).items() if name != "command"}
     )
@@ -85,8 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"--only {settings.role} needs a database that several processes can share: "
             "set `database` to postgresql://user@host/name"
         )
-    tls = tls_context(settings)
-    _allow_many_connections()
+    files = _allow_many_files()
     with ExitStack() as stack:
         if settings.metrics:
             _serve_metrics(settings.metrics, stack)
@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
         except DatabaseProblem as exc:
             raise StartError(str(exc)) from None
         with asyncio.Runner(loop_factory=loop.new_loop) as runner:
-            return runner.run(_serve(settings, listener, tls))
+            return runner.run(_serve(settings, listener, files))
 
 
 def _serve_metrics(address: str, stack: ExitStack) -> None:
@@ -113,61 +113,46 @@ def _serve_metrics(address: str, stack: ExitStack) -> None:
     print(f"metrics  http://{host}:{port}/metrics", flush=True)
 
 
-def _allow_many_connections() -> None:
-    """Each takes a file descriptor, of which programs may have few unless they ask for more."""
-    if sys.platform != "win32":
-        import resource
+def _allow_many_files() -> int:
+    """Raise the limit of file descriptors as far as allowed, and return it."""
+    if sys.platform == "win32":
+        return 1_000_000  # there is none
+    import resource
 
-        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most if most != resource.RLIM_INFINITY else 1_000_000
 
 
 def check_exposure(settings: Config) -> None:
-    """Raise StartError for an address that others reach while nothing encrypts."""
-    if bool(settings.tls_cert) != bool(settings.tls_key):
-        raise StartError("--tls-cert and --tls-key belong together")
-    encrypted = settings.tls_cert or settings.trusted_proxies
-    exposed = not config.is_loopback(settings.host)
-    if exposed and not encrypted:
+    """Raise StartError when passwords would cross the network in clear text."""
+    is_exposed = not config.is_loopback(settings.host)
+    if is_exposed and not settings.trusted_proxies:
         raise StartError(
-            f"{settings.host} can be reached from other machines, and nothing would encrypt: "
-            "give --tls-cert and --tls-key, or --behind-proxy when a proxy in front ends TLS"
+            f"other machines can reach {settings.host}, and this server does not encrypt. Put a "
+            "proxy that ends TLS in front of it (docs/operations.md has nginx, haproxy and Caddy), "
+            "and name the proxy's address with --behind-proxy or trusted_proxies; or listen on "
+            "127.0.0.1"
         )
-    if exposed and not settings.public_url:
-        raise StartError("--public-url is needed: where do people reach the console?")
-    if settings.public_url.startswith("https:") and not encrypted:
+    if is_exposed and not settings.public_url:
+        raise StartError("--public-url is needed: at which address do people reach the console?")
+    if settings.public_url.startswith("https:") and not settings.trusted_proxies:
         raise StartError(
-            "people reach the console by https, but nothing here ends TLS: give --tls-cert and "
-            "--tls-key, or --behind-proxy with the address of the proxy that does"
+            "--public-url is https, which a proxy in front of this server provides: name the "
+            "proxy's address with --behind-proxy or trusted_proxies, such as 127.0.0.1"
         )
-
-
-def tls_context(settings: Config) -> ssl.SSLContext | None:
-    """For the gateway; None without a certificate. Raise StartError."""
-    if settings.tls_cert is None or settings.tls_key is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.num_tickets = 0  # no client resumes a session, and tickets are a fifth of a handshake
-    try:
-        context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    except OSError as exc:  # ssl.SSLError is one
-        raise StartError(f"{settings.tls_cert}, {settings.tls_key}: {exc}") from None
-    return context
 
 
 def listen(host: str, port: int, *, option: str) -> socket.socket:
-    """A bound socket. Raise StartError, naming `option`, when there can be none."""
+    """Return a bound socket. Raise StartError, naming `option`, when the port is not free."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        return socket.create_server(address[:2], family=family)
+        return bind(host, port)
     except OSError as exc:
         raise cannot_listen(host, port, exc, option=option) from None
 
 
 def cannot_listen(host: str, port: int, exc: OSError, *, option: str) -> StartError:
-    """What to tell about a port that cannot be had."""
+    """Return what to say about a port that is not free."""
     if exc.errno == errno.EADDRINUSE:
         return StartError(f"port {port} is in use by another program; choose one with {option}")
     return StartError(f"cannot listen on {host} port {port}: {exc.strerror or exc}")
@@ -178,7 +163,7 @@ def prepare(settings: Config) -> None:
     os.umask(0o077)  # database and secret key are for this user only
     config.use(settings)
     os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
-    set_up_logging(settings.log_level)
+    logs.set_up(settings.log_level)
     from django.db import DatabaseError
 
     try:
@@ -198,19 +183,8 @@ def prepare(settings: Config) -> None:
         raise StartError(database.explain(exc, settings)) from None
 
 
-def set_up_logging(level: str) -> None:
-    """To standard error. Libraries that log what passes over the wire never do so in detail."""
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    for name in ("websockets", "uvicorn", "asyncio", "django"):
-        logging.getLogger(name).setLevel(max(logging.INFO, logging.getLevelName(level.upper())))
-    # Anybody can send a wrong Host header; a traceback for each would bury all else.
-    logging.getLogger("django.security.DisallowedHost").setLevel(logging.CRITICAL)
-
-
 class Console:
-    """`with Console(listener, settings)`: serves the pages from a thread of its own."""
+    """`with Console(listener, settings)`: serve the pages from a thread of its own."""
 
     def __init__(self, listener: socket.socket, settings: Config) -> None:
         """`prepare` must have been called. `listener` is closed at the end."""
@@ -226,8 +200,6 @@ class Console:
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,  # the console reads them with the gateway's rule
-                ssl_certfile=settings.tls_cert,
-                ssl_keyfile=settings.tls_key,
                 timeout_graceful_shutdown=STOP_SECONDS,
                 backlog=BACKLOG,
             )
@@ -259,13 +231,13 @@ class Console:
             raise StartError("the console did not start; the log says why")
 
     def stop(self) -> None:
-        """Finish what is under way, for a few seconds, and end."""
+        """Finish the requests under way, for a few seconds, and end."""
         self._on_end = None
         self._server.should_exit = True
         self._thread.join()
 
     def on_end(self, callback: Callable[[], object]) -> None:
-        """Call `callback`, on the console's thread, should the console end by itself."""
+        """Call `callback` on the console's thread when the console ends without `stop`."""
         self._on_end = callback
 
     def _run(self) -> None:
@@ -279,9 +251,7 @@ class Console:
                 self._on_end()
 
 
-async def _serve(
-    settings: Config, listener: socket.socket | None, tls: ssl.SSLContext | None
-) -> int:
+async def _serve(settings: Config, listener: socket.socket | None, files: int) -> int:
     from django.db import DatabaseError
 
     from server.gateway.store import Unavailable
@@ -298,8 +268,8 @@ async def _serve(
             console.on_end(lambda: stop.get_loop().call_soon_threadsafe(_end, stop, 1))
             said.append(f"console  {settings.console_url}/")
         if settings.runs_gateway:
-            # It stops first: ten thousand clients are not to wait for a page's last request.
-            gateway = _gateway(settings, tls)
+            # It stops first, so that ten thousand clients do not wait for a page's last request.
+            gateway = _gateway(settings, files)
             try:
                 await stack.enter_async_context(gateway)
             except OSError as exc:
@@ -308,8 +278,8 @@ async def _serve(
                 ) from None
             except (DatabaseError, Unavailable) as exc:
                 raise StartError(database.explain(exc.__cause__ or exc, settings)) from None
-            scheme = "wss" if tls else "ws"
-            said.append(f"gateway  {scheme}://{settings.host}:{gateway.port}{PATH}")
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            said.append(f"gateway  ws://{host}:{gateway.port}{PATH}")
         loop.tune()
         print(*said, sep="\n", flush=True)
         code = await stop
@@ -318,10 +288,10 @@ async def _serve(
 
 
 def _end_at_the_latest() -> None:
-    """This process is gone in time. What is under way then ends as it would in a power cut."""
+    """End the process after `STOP_AT_LATEST_SECONDS`, as a power cut would."""
 
     def give_up() -> None:
-        log.error("something, such as the database, keeps the server from stopping; it is cut off")
+        log.error("the server does not stop in time, perhaps because of the database; it is killed")
         os._exit(1)
 
     timer = threading.Timer(STOP_AT_LATEST_SECONDS, give_up)
@@ -338,10 +308,10 @@ def _compare_secret_key() -> None:
     connections.close_all()
 
 
-def _gateway(settings: Config, tls: ssl.SSLContext | None) -> Gateway:
+def _gateway(settings: Config, files: int) -> Gateway:
     from server.cluster.heartbeat import default_name
+    from server.gateway.limits import Limits
     from server.gateway.server import Gateway
-    from server.gateway.session import Limits
 
     knows_console = settings.runs_console or settings.public_url
     return Gateway(
@@ -349,12 +319,16 @@ def _gateway(settings: Config, tls: ssl.SSLContext | None) -> Gateway:
         port=settings.gateway_port,
         name=settings.gateway_name or default_name(settings.gateway_port),
         console_url=settings.console_url if knows_console else None,
-        tls=tls,
         trusted_proxies=settings.trusted_proxies,
         min_client_version=settings.min_client_version,
         limits=Limits(
+            connections=files - min(RESERVED_FILES, files // 2),
             per_address=settings.connections_per_address,
-            unproven_per_address=settings.connections_per_address // 10,
+            unproven_per_address=settings.logins_per_address
+            or settings.connections_per_address // 10,
+            refused_per_device=settings.refusals_per_device,
+            refused_per_address=settings.refusals_per_address,
+            refused_per_user=settings.refusals_per_user,
         ),
     )
 

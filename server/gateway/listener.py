@@ -1,122 +1,74 @@
-"""Accepts clients, and looks after the deadlines of all that are there."""
+"""Accept connections, and check the deadlines of all of them in one sweep a second."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections import Counter, deque
-from collections.abc import Callable
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Collection
 
-from server.gateway.tls import TlsTransport
-from server.gateway.transport import Endpoint, Wire
+from server.gateway.connection import ClientConnection
+from server.sockets import bind
 
 SWEEP_SECONDS = 1
-SLICE = 200
-"""Connections that are looked after before the loop goes on with other things."""
+BATCH = 200
+"""Connections that are handled before the loop goes on with other work."""
 BACKLOG = 4096
-"""Clients that the kernel keeps waiting for us when they all come at once."""
+"""Clients that the kernel keeps waiting when they all come at once."""
 
 
 class Listener:
-    """Accepts connections, and looks after the deadlines of all that are open."""
+    """Accept connections between `start` and `stop`."""
 
-    def __init__(
-        self, endpoint: Endpoint, *, frame_burst: int, frames_per_s: float, settle_s: float
-    ) -> None:
-        """A connection may send `frame_burst` frames at once and `frames_per_s` in the long run,
-        and has `settle_s` seconds until `Wire.settle`."""
-        self.endpoint = endpoint
-        self.frame_burst = frame_burst
-        self.frames_per_s = frames_per_s
-        self.settle_s = settle_s
-        self.stopping = False
-        self.wires: set[Wire] = set()
+    def __init__(self) -> None:
         self._soon: deque[Callable[[], None]] = deque()
-        self._is_working = False
-        self._opening: Counter[str] = Counter()
-        self.loop: asyncio.AbstractEventLoop
-        self._server: asyncio.Server
-        self._sweeper: asyncio.Task[None]
-        self._empty = asyncio.Event()
+        self._is_scheduled = False
+        self._server: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
-        """Raise OSError when it cannot listen there."""
-        self.loop = asyncio.get_running_loop()
-        wrap = None if tls is None else partial(tls.wrap_bio, server_side=True)
-
-        def connected() -> asyncio.Protocol:
-            wire = Wire(self)
-            return wire if wrap is None else TlsTransport(wire, wrap)
-
-        self._server = await self.loop.create_server(connected, host, port, backlog=BACKLOG)
-        self._sweeper = asyncio.create_task(self._sweep_for_ever())
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return int(self._server.sockets[0].getsockname()[1])
+    async def start(
+        self, host: str, port: int, new_connection: Callable[[], ClientConnection]
+    ) -> int:
+        """Listen, and return the port. Raise OSError."""
+        loop = asyncio.get_running_loop()
+        bound = bind(host, port)
+        self._server = await loop.create_server(new_connection, sock=bound, backlog=BACKLOG)
+        return int(bound.getsockname()[1])
 
     def stop(self) -> None:
-        """Accept nothing more, and cut off whose request has yet to come. The others are for the
-        caller to close."""
-        self.stopping = True
-        self._server.close()
-        for wire in list(self.wires):
-            if wire.is_opening:
-                wire.abort()
+        """Accept nothing more."""
+        if self._server is not None:
+            self._server.close()
 
-    async def wait_closed(self) -> None:
-        """Until the last connection is gone: they all must be closing."""
-        if self.wires:
-            self._empty.clear()
-            await self._empty.wait()
-        self._sweeper.cancel()
-        await asyncio.wait([self._sweeper])
+    def call_soon_batched(self, work: Callable[[], None]) -> None:
+        """Call `work` soon, with other callbacks of the loop between every `BATCH` of such calls.
 
-    def lets_in(self, peer: str) -> bool:
-        """Count a connection that begins, unless there are too many from there."""
-        if not self.endpoint.lets_in(peer, opening=self._opening[peer]):
-            return False
-        self._opening[peer] += 1
-        return True
-
-    def has_opened(self, peer: str) -> None:
-        """It has said what it wants, or is gone."""
-        self._opening[peer] -= 1
-        if not self._opening[peer]:
-            del self._opening[peer]
-
-    def forget(self, wire: Wire) -> None:
-        """It is gone."""
-        self.wires.discard(wire)
-        if not self.wires:
-            self._empty.set()
-
-    def soon(self, work: Callable[[], None]) -> None:
-        """Do it in its turn. When thousands of connections end at once, what has to be done for
-        each must not hold up everybody else."""
+        When thousands of connections end at once, what has to be done for each delays no one else.
+        """
         self._soon.append(work)
-        if not self._is_working:
-            self._is_working = True
-            self.loop.call_soon(self._work)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._soon and not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._work)
 
     def _work(self) -> None:
+        self._is_scheduled = False
         try:
-            for _ in range(min(SLICE, len(self._soon))):
+            for _ in range(min(BATCH, len(self._soon))):
                 self._soon.popleft()()
         finally:
-            self._is_working = bool(self._soon)
-            if self._is_working:
-                self.loop.call_soon(self._work)
+            self._schedule()
 
-    async def _sweep_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            now = self.loop.time()
-            overdue = [wire for wire in self.wires if wire.is_overdue(now)]
-            for number, wire in enumerate(overdue):
-                if wire.is_overdue(now):
-                    wire.look_after(now)
-                if number % SLICE == SLICE - 1:
-                    await asyncio.sleep(0)
+
+async def sweep_deadlines(connections: Collection[ClientConnection]) -> None:
+    """Check the deadlines of the connections once a second, until the task is cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        now = loop.time()
+        due = [connection for connection in connections if connection.is_due(now)]
+        for number, connection in enumerate(due):
+            if connection.is_due(now):
+                connection.check_deadline(now)
+            if number % BATCH == BATCH - 1:
+                await asyncio.sleep(0)

@@ -17,26 +17,18 @@ from server.console import hashers
 
 
 class LoginError(Exception):
-    """The client broke the protocol, which ends the connection. Holds nothing of the payload."""
+    """The client broke the order of a login. The text quotes nothing of what it sent."""
 
 
-class Candidate(msgspec.Struct, frozen=True, gc=False):
-    """A verifier that a proof may be made with. `since` names it among the user's."""
+class VerifierCandidate(msgspec.Struct, frozen=True, gc=False):
+    """A verifier that a proof may fit. `since` names it among the user's."""
 
     verifier: Verifier
     since: datetime
-    valid_until: datetime | None = None
-
-
-class Proven(msgspec.Struct, frozen=True, gc=False):
-    """A right proof: which password it was made with, and SCRAM server-final."""
-
-    candidate: Candidate
-    server_final: str
 
 
 def made_up(username: str, secret: bytes) -> Verifier:
-    """Return a verifier that no proof fits, with a salt that is always the same for `username`."""
+    """Return a verifier that no proof fits. Its salt is always the same for a `username`."""
     salt = hmac.digest(secret, username.encode(), "sha256")[: hashers.SALT_BYTES]
     return Verifier(hashers.ITERATIONS, salt, secrets.token_bytes(32), secrets.token_bytes(32))
 

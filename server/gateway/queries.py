@@ -1,9 +1,9 @@
-"""The statements that every login and every goodbye needs, each for many clients at once.
+"""The statements of every login and every disconnect, each for many clients at once.
 
-They take their parameters as one JSON text and give their rows as another. So the statement is the
-same for any number of clients, and the database answers in one step: Python's sqlite3 gives the
-interpreter away for every row, and on a busy gateway gets it back milliseconds later. Everything
-rarer goes through Django's ORM, in `records.py`.
+They take their parameters as one JSON text and return their rows as another. So a statement is the
+same for any number of clients, and the database answers in one step. Python's sqlite3 releases the
+interpreter lock for every row, and on a busy gateway it takes milliseconds to get it back. Rarer
+statements go through Django's ORM, in `records.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DEVICE_KNOWN = """
     CASE WHEN EXISTS (SELECT 1 FROM console_device d WHERE d.user_id = u.id AND d.device_id = {_2})
     THEN 1 ELSE 0 END"""
 MAX_OLD = 63
-"""Of a user's old passwords, the newest are looked at."""
+"""How many of a user's old passwords are read, the newest first."""
 _OLD = """
     {nested}((SELECT {collect}({row}(o.verifier, o.since{utc}, o.valid_until{utc})) FROM (
         SELECT * FROM console_retiredpassword r WHERE r.user_id = u.id
@@ -66,31 +66,31 @@ _STILL_WAITING = """
 
 
 class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What one statement says about one client; `number` is the client's place in the batch."""
+    """A row about one client; `number` is the client's place in the batch."""
 
 
-class Old(Row, frozen=True, gc=False):
-    """A password before the current one, ended ones too."""
+class OldPassword(Row, frozen=True, gc=False):
+    """A password before the current one; it may have ended."""
 
     verifier: str
     since: datetime
     valid_until: datetime
 
 
-class Found(Row, frozen=True, gc=False):
-    """A user as a login begins with."""
+class FoundUser(Row, frozen=True, gc=False):
+    """A user whom a login begins for."""
 
     number: int
     pk: int
     password: str
     password_changed_at: datetime
     knows_device: int
-    old: list[Old] | None
+    old: list[OldPassword] | None
     """The newest first."""
 
 
-class Locked(Row, frozen=True, gc=False):
-    """A user, kept from changing until the transaction ends, and one device of the user's."""
+class LockedUser(Row, frozen=True, gc=False):
+    """A user, locked until the transaction ends, and one of the user's devices."""
 
     number: int
     is_active: int
@@ -101,11 +101,11 @@ class Locked(Row, frozen=True, gc=False):
     gateway: str
     """Where the device waits; empty when it does not."""
     valid_until: datetime | None
-    """Of the password asked about, if that is an old one that still works."""
+    """The end of the asked password, when that is an old one that still works."""
 
 
-class Waiting(msgspec.Struct, frozen=True, gc=False):
-    """A device that waits from now on."""
+class WaitingRow(msgspec.Struct, frozen=True, gc=False):
+    """What is written about a device that waits from now on."""
 
     device_pk: int
     name: str
@@ -118,39 +118,39 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
     login_valid_until: datetime | None
 
 
-_found = msgspec.json.Decoder(list[Found])
-_locked = msgspec.json.Decoder(list[Locked])
+_found = msgspec.json.Decoder(list[FoundUser])
+_locked = msgspec.json.Decoder(list[LockedUser])
 _pks = msgspec.json.Decoder(list[int])
 _encode = msgspec.json.Encoder().encode
 
 
-def find_users(asked: Sequence[tuple[str, str]]) -> list[Found]:
-    """By user name and device id; `number` tells which. There may be none for some."""
+def find_users(asked: Sequence[tuple[str, str]]) -> list[FoundUser]:
+    """Return the users that exist, by user name and device id; `number` is the place in `asked`."""
     rows = [(number, *each) for number, each in enumerate(asked)]
-    return _ask(_made(_FIND, device_known=_DEVICE_KNOWN, old=_OLD), [_json(rows)], _found)
+    return _ask(_statement(_FIND, device_known=_DEVICE_KNOWN, old=_OLD), [_json(rows)], _found)
 
 
-def lock_users(asked: Sequence[tuple[int, str, datetime]], *, now: datetime) -> list[Locked]:
-    """By user, device id and the password's `since`; inside a transaction.
+def lock_users(asked: Sequence[tuple[int, str, datetime]], *, now: datetime) -> list[LockedUser]:
+    """Lock and return users, by user, device id and the password's `since`; in a transaction.
 
-    Locks are taken in one order everywhere, so that two gateways do not wait for each other.
-    (SQLite has one writer at a time, and needs none.)
+    Locks are taken in one order everywhere (users, then devices, each by primary key) to avoid
+    deadlocks. SQLite has one writer at a time and needs no locks.
     """
     if connection.features.has_select_for_update:
         with connection.cursor() as cursor:
-            cursor.execute(_made(_LOCK), [_json([(pk,) for pk, _, _ in asked])])
-            cursor.execute(_made(_LOCK_DEVICES), [_json([(pk, id_) for pk, id_, _ in asked])])
+            cursor.execute(_statement(_LOCK), [_json([(pk,) for pk, _, _ in asked])])
+            cursor.execute(_statement(_LOCK_DEVICES), [_json([(pk, id_) for pk, id_, _ in asked])])
     time = _time_format()
     at = time(now)
     rows = [
         (number, pk, device_id, time(since), at)
         for number, (pk, device_id, since) in enumerate(asked)
     ]
-    return _ask(_made(_STANDINGS), [_json(rows)], _locked)
+    return _ask(_statement(_STANDINGS), [_json(rows)], _locked)
 
 
-def set_waiting(waiting: Sequence[Waiting], *, gateway: str) -> None:
-    """These devices wait here. Each may come once."""
+def set_waiting(waiting: Sequence[WaitingRow], *, gateway: str) -> None:
+    """Write that these devices wait on `gateway`. Each may be given once."""
     time = _time_format()
     rows = [
         (
@@ -168,29 +168,29 @@ def set_waiting(waiting: Sequence[Waiting], *, gateway: str) -> None:
         for each in waiting
     ]
     with connection.cursor() as cursor:
-        cursor.execute(_made(_SET_WAITING), [_json(rows)])
+        cursor.execute(_statement(_SET_WAITING), [_json(rows)])
 
 
 def clear_waiting(
-    gone: Sequence[tuple[int, datetime]], *, seen_at: datetime, gateway: str
+    released: Sequence[tuple[int, datetime]], *, seen_at: datetime, gateway: str
 ) -> list[int]:
-    """These devices no longer wait, if it is still by that login that they do; which of them could
-    not be cleared, since somebody is just changing them.
+    """Write that devices, by primary key and `waiting_since`, no longer wait on `gateway`.
 
-    Waiting for those could make two wait for each other.
+    A row that a newer login has written stays. Return the devices whose rows are locked by another
+    transaction; waiting for them could be a deadlock.
     """
     time = _time_format()
-    rows = _json([(pk, time(since), gateway) for pk, since in gone])
+    rows = _json([(pk, time(since), gateway) for pk, since in released])
     has_locks = connection.features.has_select_for_update_skip_locked
     now = connection.ops.adapt_datetimefield_value(seen_at)
     with connection.cursor() as cursor:
         skip = " FOR NO KEY UPDATE OF d SKIP LOCKED" if has_locks else ""
-        cursor.execute(_made(_CLEAR_WAITING, free=_FREE, skip=skip, now="%s"), [now, rows])
-    return _ask(_made(_NOT_CLEARED, free=_FREE), [rows], _pks) if has_locks else []
+        cursor.execute(_statement(_CLEAR_WAITING, free=_FREE, skip=skip, now="%s"), [now, rows])
+    return _ask(_statement(_NOT_CLEARED, free=_FREE), [rows], _pks) if has_locks else []
 
 
-def still_waiting(waits: Sequence[tuple[int, datetime]], *, gateway: str) -> None:
-    """These devices wait since then, though their rows had been cleared."""
+def restore_waiting(waits: Sequence[tuple[int, datetime]], *, gateway: str) -> None:
+    """Write again that devices wait, after another gateway has cleared their rows."""
     adapt = connection.ops.adapt_datetimefield_value
     with connection.cursor() as cursor:
         cursor.executemany(
@@ -222,8 +222,8 @@ _DIALECTS: dict[str, dict[str, str]] = {
 }
 
 
-def _made(template: str, **parts: str) -> str:
-    """The statement for our database; `parts` may be templates themselves."""
+def _statement(template: str, **parts: str) -> str:
+    """Return the statement for this database; `parts` may be templates themselves."""
     return _filled(connection.vendor, template, tuple(parts.items()))
 
 
@@ -236,7 +236,7 @@ def _filled(vendor: str, template: str, parts: tuple[tuple[str, str], ...]) -> s
 def _ask(
     statement: str, parameters: list[Any], decoder: msgspec.json.Decoder[list[_T]]
 ) -> list[_T]:
-    """All rows, from a statement that gives them as one JSON text."""
+    """Return all rows of a statement that returns them as one JSON text."""
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         [text] = cursor.fetchone()
@@ -248,7 +248,7 @@ def _json(rows: Sequence[Sequence[Any]]) -> str:
 
 
 def _time_format() -> Callable[[datetime], str]:
-    """Makes texts as the database compares them; asked for once, as it costs more than they do."""
+    """Return the function that formats times as this database compares them."""
     return _sqlite_time if connection.vendor == "sqlite" else datetime.isoformat
 
 

@@ -1,8 +1,7 @@
-"""What a gateway finds out and writes down for its clients; runs on the store's threads.
+"""What a gateway reads and writes for its clients; runs on the store's threads.
 
-What comes for many at once answers for each: with what it would have got alone, or with the
-exception that it would have met. Everything here may be done again after it was cut short: nothing
-happens twice.
+Functions for many clients return for each what it would have got alone. All of them are idempotent:
+they may be repeated after they were interrupted.
 """
 
 from __future__ import annotations
@@ -26,44 +25,28 @@ from server.console import audit
 from server.console.hashers import parse_verifier
 from server.console.models import Device, PushDelivery, ServerSecret
 from server.gateway import queries
-from server.gateway.login import Candidate, made_up
-from server.gateway.queries import Found, Locked, Waiting
+from server.gateway.login import VerifierCandidate, made_up
+from server.gateway.queries import FoundUser, LockedUser, WaitingRow
 
 LABEL_LENGTH = 128
 MAX_NEW_DEVICES, NEW_DEVICES_WITHIN = 100, timedelta(days=1)
-"""Clients make their devices themselves, and each is a row and a line in the audit trail."""
+"""New devices of one user. Clients make them, and each is a row and a line of the audit trail."""
 
 PasswordKind = Literal["current", "old"]
 Refusal = Literal["credentials", "expired", "disabled", "blocked", "throttled"]
 
 
-class Known(msgspec.Struct, frozen=True, gc=False):
-    """What is needed to begin a login. `user_id` is None when there is no such user."""
+class LoginLookup(msgspec.Struct, frozen=True, gc=False):
+    """What a login needs to begin. `user_id` is None when there is no such user."""
 
     user_id: int | None
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[VerifierCandidate, ...]
     known_device: bool
+    """Whether the user has logged in on this device before."""
 
 
-class Standing(msgspec.Struct, frozen=True, gc=False):
-    """What a password that was right is good for. `since` names it among the user's."""
-
-    since: datetime
-    password: PasswordKind
-    valid_until: datetime | None
-
-
-class LoggedIn(msgspec.Struct, frozen=True, gc=False):
-    """A login that was accepted and written down."""
-
-    device_pk: int
-    standing: Standing
-    pending: tuple[tuple[str, str], ...]
-    """Change id and sealed box of what this device has yet to be told."""
-
-
-class RightProof(msgspec.Struct, frozen=True, gc=False):
-    """A right proof was given with the password that `since` names."""
+class VerifiedProof(msgspec.Struct, frozen=True, gc=False):
+    """A right proof, made with the password that `since` names."""
 
     user_id: int
     since: datetime
@@ -72,66 +55,83 @@ class RightProof(msgspec.Struct, frozen=True, gc=False):
     waiting_since: datetime
 
 
+class AcceptedLogin(msgspec.Struct, frozen=True, gc=False):
+    """What a right password is good for. `since` names it among the user's."""
+
+    since: datetime
+    password: PasswordKind
+    valid_until: datetime | None
+
+
+class RecordedLogin(msgspec.Struct, frozen=True, gc=False):
+    """A login that was accepted and written."""
+
+    device_pk: int
+    accepted: AcceptedLogin
+    pending: tuple[tuple[str, str], ...]
+    """Change id and sealed box of each push that is still on its way to this device."""
+
+
 def server_secret() -> bytes:
-    """The secret behind made-up salts."""
+    """Return the secret behind made-up salts; make it at the first call."""
     secret, _ = ServerSecret.objects.get_or_create(
         name="made-up-salt", defaults={"value": secrets.token_bytes(32)}
     )
     return bytes(secret.value)
 
 
-def known(asked: Sequence[tuple[str, str]], secret: bytes) -> list[Known]:
-    """By user name and device id."""
+def look_up(asked: Sequence[tuple[str, str]], secret: bytes) -> list[LoginLookup]:
+    """Return what logins need, by user name and device id."""
     found = {row.number: row for row in queries.find_users(asked)}
     return [
-        _known(username, found.get(number), secret) for number, (username, _) in enumerate(asked)
+        _lookup(username, found.get(number), secret) for number, (username, _) in enumerate(asked)
     ]
 
 
-def _known(username: str, user: Found | None, secret: bytes) -> Known:
+def _lookup(username: str, user: FoundUser | None, secret: bytes) -> LoginLookup:
     if user is None or not is_password_usable(user.password):
-        nothing = Candidate(made_up(username, secret), since=clock.now())
-        return Known(None, (nothing,), known_device=False)
+        nothing = VerifierCandidate(made_up(username, secret), since=clock.now())
+        return LoginLookup(None, (nothing,), known_device=False)
     current = parse_verifier(user.password)
-    candidates = [Candidate(current, since=user.password_changed_at)]
+    candidates = [VerifierCandidate(current, since=user.password_changed_at)]
     for old in user.old or ():
         verifier = parse_verifier(old.verifier)
         # Verifiers with another salt were made before the rounds were raised: long expired.
         if verifier.shares_salt(current):
-            candidates.append(Candidate(verifier, old.since, old.valid_until))
-    return Known(user.pk, tuple(candidates), known_device=bool(user.knows_device))
+            candidates.append(VerifierCandidate(verifier, old.since))
+    return LoginLookup(user.pk, tuple(candidates), known_device=bool(user.knows_device))
 
 
-def log_in(proofs: Sequence[RightProof], *, gateway: str) -> list[LoggedIn | Refusal]:
-    """Write down that right proofs were given; look again at all that may have changed."""
+def log_in(proofs: Sequence[VerifiedProof], *, gateway: str) -> list[RecordedLogin | Refusal]:
+    """Write the logins of right proofs; check again what may have changed since the lookup."""
     with transaction.atomic():
         now = clock.now()
         asked = [(each.user_id, each.device.id, each.since) for each in proofs]
         locked = {row.number: row for row in queries.lock_users(asked, now=now)}
-        writing = _Writing(gateway, now)
-        outcomes = [writing.judge(proof, locked.get(number)) for number, proof in enumerate(proofs)]
-        if writing.waiting:
-            queries.set_waiting(list(writing.waiting.values()), gateway=gateway)
+        writer = _LoginWriter(gateway, now)
+        outcomes = [writer.write(proof, locked.get(number)) for number, proof in enumerate(proofs)]
+        if writer.waiting:
+            queries.set_waiting(list(writer.waiting.values()), gateway=gateway)
         return outcomes
 
 
-class _Writing:
-    """One batch of logins, inside its transaction. `waiting` is yet to be written."""
+class _LoginWriter:
+    """Write one batch of logins, inside its transaction. `waiting` has yet to be written."""
 
     def __init__(self, gateway: str, now: datetime) -> None:
         self._gateway = gateway
         self._now = now
         self._new: dict[tuple[int, str], int] = {}
-        self.waiting: dict[int, Waiting] = {}
+        self.waiting: dict[int, WaitingRow] = {}
 
-    def judge(self, proof: RightProof, row: Locked | None) -> LoggedIn | Refusal:
-        """What becomes of this login."""
+    def write(self, proof: VerifiedProof, row: LockedUser | None) -> RecordedLogin | Refusal:
+        """Write one login, or return why it is refused."""
         if row is None:
             return "credentials"
         if proof.since == row.password_changed_at:
-            standing = Standing(proof.since, "current", None)
+            accepted = AcceptedLogin(proof.since, "current", None)
         elif row.valid_until is not None:
-            standing = Standing(proof.since, "old", row.valid_until)
+            accepted = AcceptedLogin(proof.since, "old", row.valid_until)
         else:
             return "expired"
         if not row.is_active:
@@ -142,7 +142,7 @@ class _Writing:
         if row.device_pk is None and self._has_too_many(proof):
             return "throttled"
         device_pk = row.device_pk or self._new_device(proof, name)
-        self.waiting[device_pk] = Waiting(
+        self.waiting[device_pk] = WaitingRow(
             device_pk=device_pk,
             name=name,
             os=clean(proof.device.os, LABEL_LENGTH),
@@ -150,27 +150,27 @@ class _Writing:
             address=proof.address,
             seen_at=self._now,
             waiting_since=proof.waiting_since,
-            login_password=standing.password,
-            login_valid_until=standing.valid_until,
+            login_password=accepted.password,
+            login_valid_until=accepted.valid_until,
         )
         if row.gateway not in {"", self._gateway}:
-            bus.publish(proof.user_id)  # where it waited until now, its connection has to end
+            bus.publish(proof.user_id)  # the older connection there has to end
         pending: tuple[tuple[str, str], ...] = ()
-        if row.has_pending and standing.password == "current":
+        if row.has_pending and accepted.password == "current":
             _mark_applied(device_pk, proof.address)
         elif row.has_pending:
             pending = _pending(PushDelivery.objects.filter(device_id=device_pk))
-        return LoggedIn(device_pk, standing, pending)
+        return RecordedLogin(device_pk, accepted, pending)
 
-    def _has_too_many(self, proof: RightProof) -> bool:
-        """Whether this user's clients have made too many devices lately to make another."""
+    def _has_too_many(self, proof: VerifiedProof) -> bool:
+        """Return whether this user has too many new devices to add another."""
         if (proof.user_id, proof.device.id) in self._new:
             return False
         since = self._now - NEW_DEVICES_WITHIN
         lately = Device.objects.filter(user_id=proof.user_id, first_seen_at__gt=since)
         return lately.count() >= MAX_NEW_DEVICES
 
-    def _new_device(self, proof: RightProof, name: str) -> int:
+    def _new_device(self, proof: VerifiedProof, name: str) -> int:
         device, key = proof.device, (proof.user_id, proof.device.id)
         if key not in self._new:
             row = Device.objects.create(
@@ -191,7 +191,7 @@ class _Writing:
 
 
 def _mark_applied(device_pk: int, address: str) -> None:
-    """The device has proven that it has the current password: the push got there."""
+    """Mark the pushes as applied: the device has proven that it has the current password."""
     for delivery in PushDelivery.objects.select_related("change", "device__user__account").filter(
         device_id=device_pk, outcome=PushDelivery.Outcome.PENDING
     ):
@@ -217,7 +217,7 @@ def _applied_after(seconds: float) -> None:
 
 
 def update_failed(device_pk: int, failed: messages.UpdateFailed, *, address: str) -> None:
-    """The device cannot take a push: it is given up, and recorded."""
+    """Record that a device cannot take a push, and give it up unless the keyring may open later."""
     with transaction.atomic():
         delivery = (
             PushDelivery.objects.select_for_update(of=("self",), no_key=True)
@@ -232,7 +232,7 @@ def update_failed(device_pk: int, failed: messages.UpdateFailed, *, address: str
         if delivery is None or delivery.failure == failed.reason:
             return
         delivery.failure = failed.reason
-        if failed.reason != "vault":  # a keyring that is locked now may be open at the next login
+        if failed.reason != "vault":  # a locked keyring may be open at the next login
             delivery.outcome = PushDelivery.Outcome.FAILED
             delivery.outcome_at = clock.now()
             delivery.sealed = ""
@@ -249,13 +249,13 @@ def update_failed(device_pk: int, failed: messages.UpdateFailed, *, address: str
 
 
 def notice(device_pk: int, shown: messages.Notice) -> None:
-    """What became of a warning on the PC."""
+    """Record the outcome of a warning on the PC."""
     Device.objects.filter(pk=device_pk).update(
         warned=shown.warning, warned_at=clock.now(), warned_days_left=shown.days_left
     )
 
 
 def _pending(deliveries: QuerySet[PushDelivery]) -> tuple[tuple[str, str], ...]:
-    """Change id and sealed box of what is still on its way, the oldest first."""
+    """Return change id and sealed box of each pending push, the oldest first."""
     rows = deliveries.filter(outcome=PushDelivery.Outcome.PENDING)
     return tuple((row.change_id, row.sealed) for row in rows.order_by("change__changed_at"))

@@ -1,11 +1,18 @@
-"""The gateway: listens, answers plain HTTP, and runs a session for each connection."""
+"""The gateway: put its parts together, answer plain HTTP, and start and stop it all.
+
+Listener            accepts connections
+ClientConnection    one client: socket, WebSocket, deadlines
+Conversations       logins and reports; one task a login
+ChangeNotifier      tells waiting clients what has changed
+Registry            finds connections by user, counts them by address
+Store               the database, in batches, off the loop
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from http import HTTPStatus
@@ -17,38 +24,44 @@ from websockets.frames import CloseCode
 
 from protocol.messages import PATH, Bye
 from server import metrics
-from server.addresses import Network, client_address
+from server.addresses import Network, client_address, is_trusted
 from server.cluster import bus
 from server.cluster.heartbeat import GatewayHeartbeat
-from server.gateway.connections import Connection, Presence, Registry
-from server.gateway.listener import Listener
-from server.gateway.session import Limits, Services, Session
+from server.gateway.change_notifier import ChangeNotifier
+from server.gateway.connection import Callbacks, ClientConnection
+from server.gateway.conversation import Conversations
+from server.gateway.handshake import Answer, Handshake
+from server.gateway.limits import Limits
+from server.gateway.listener import Listener, sweep_deadlines
+from server.gateway.registry import Registry
 from server.gateway.store import Store, Unavailable
-from server.gateway.tasks import Tasks
 from server.gateway.throttle import Throttle
-from server.gateway.transport import Wire
-from server.gateway.updates import Updates
-from server.gateway.upgrade import Answer, Request
 from server.gateway.user_state import user_states
+from server.supervised import Supervision, supervised
 
 log = logging.getLogger(__name__)
 
 HEALTH_PATH, READY_PATH = "/healthz", "/readyz"
 SWEEP_SECONDS = 15
-"""How late a waiting client may learn that its old password has ended."""
+"""How late a waiting client may be told that its old password has ended."""
 SPREAD_SECONDS = 30
 """Clients that a stopping gateway sends away come back within this time, spread out."""
 SENT_AT_ONCE = 1000
-"""Who is told that the gateway stops, before the answers of those who were told are looked at."""
+"""Clients that are sent away before the loop handles their answers."""
 RETRY_AFTER_SECONDS = 60
+MANY_CLIENTS = 20
+"""Clients that all come from one address before that is taken for a proxy's."""
 
 
 class Gateway:
-    """`async with Gateway(...) as gateway`: it serves on `gateway.port` until the end of that.
+    """`async with Gateway(...) as gateway`: serve on `gateway.port` until the context is left.
 
-    Django must be set up and migrated. It runs on the loop that it is entered on, and may be
+    Django must be set up and migrated. The gateway runs on the loop that enters it, and may be
     woken (`server.cluster.bus`) from any thread.
     """
+
+    port: int
+    """The port that it listens on."""
 
     def __init__(
         self,
@@ -57,7 +70,6 @@ class Gateway:
         port: int = 0,
         name: str = "gateway",
         console_url: str | None = None,
-        tls: ssl.SSLContext | None = None,
         trusted_proxies: Sequence[Network] = (),
         min_client_version: str = "",
         sweep_interval_s: float = SWEEP_SECONDS,
@@ -68,55 +80,39 @@ class Gateway:
         self._asked_port = port
         self._name = name
         self._console_url = console_url
-        self._tls = tls
         self._trusted_proxies = trusted_proxies
         self._min_client_version = min_client_version
         self._sweep_interval_s = sweep_interval_s
         self._limits = limits or Limits()
-        self._stopping = False
-        self._services: Services
-        self._listener: Listener
-        self._sweeper: asyncio.Task[None]
+        self._is_stopping = False
+        self._has_warned_of_proxy = False
+        self._registry = Registry()
+        self._throttle = Throttle(self._limits)
+        self._listener = Listener()
+        self._store = Store(name)
+        self._supervisions: list[Supervision] = []
+        self._notifier: ChangeNotifier
         self._heartbeat: GatewayHeartbeat
         self._stack: AsyncExitStack
 
-    @property
-    def port(self) -> int:
-        """Where it listens; there once it is entered."""
-        return self._listener.port
-
     async def __aenter__(self) -> Self:
-        registry, tasks = Registry(), Tasks()
-        self._listener = Listener(
-            self,
-            frame_burst=self._limits.message_burst,
-            frames_per_s=self._limits.messages_per_s,
-            settle_s=self._limits.login_s,
-        )
         async with AsyncExitStack() as stack:
-            store = Store(self._name)
-            stack.push_async_callback(store.close)
-            await store.open()
+            stack.push_async_callback(self._store.close)
+            await self._store.open()
             states = await stack.enter_async_context(user_states())
-            updates = Updates(registry, store, states, tasks, gateway=self._name)
-            stack.push_async_callback(tasks.drain)
-            self._services = Services(
-                store=store,
-                registry=registry,
-                updates=updates,
-                throttle=Throttle(),
-                tasks=tasks,
-                gone=self._gone,
-                console_url=self._console_url,
-                min_client_version=self._min_client_version,
-            )
+            self._notifier = ChangeNotifier(self._registry, self._store, states, gateway=self._name)
+            stack.push_async_callback(self._notifier.drain)
             self._heartbeat = await stack.enter_async_context(
-                GatewayHeartbeat(self._name, on_evicted=lambda: updates.wake(None))
+                GatewayHeartbeat(self._name, on_evicted=lambda: self._notifier.wake(None))
             )
-            await stack.enter_async_context(bus.listening(updates.wake))
-            await self._listener.start(self._host, self._asked_port, self._tls)
+            await stack.enter_async_context(bus.listening(self._notifier.wake))
+            for name, work in (
+                ("deadlines", lambda: sweep_deadlines(self._registry.connections)),
+                ("sweeper", self._sweep_for_ever),
+            ):
+                self._supervisions.append(await stack.enter_async_context(supervised(name, work)))
+            await self._listen()
             self._stack = stack.pop_all()
-        self._sweeper = asyncio.create_task(self._sweep_for_ever())
         log.info("the gateway listens on %s port %d", self._host, self.port)
         return self
 
@@ -126,77 +122,108 @@ class Gateway:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Send all clients away, spread out over the next seconds, and let go of everything."""
-        self._stopping = True
-        self._sweeper.cancel()
+        """Send all clients away, to come back spread out over some seconds, and end all tasks."""
+        self._is_stopping = True
         self._listener.stop()
         await self._send_all_away()
-        await self._listener.wait_closed()
-        await asyncio.wait([self._sweeper])
+        await self._registry.wait_empty()
         await self._stack.aclose()
 
-    def lets_in(self, peer: str, *, opening: int) -> bool:
-        """Whoever opens connections and says nothing shall not use up all that can be open."""
-        if opening < self._limits.unproven_per_address:
-            return True
-        address = ip_address(client_address(peer, (), ()))
-        if any(address in network for network in self._trusted_proxies):
-            return True
-        metrics.connections_refused.labels("too_many_opening").inc()
-        return False
-
-    def admit(self, wire: Wire, request: Request) -> str:
-        """The address that a request for an upgrade comes from. Raise Answer for any other."""
-        if request.path == HEALTH_PATH:
-            raise Answer(HTTPStatus.OK, "ok")
-        if request.path == READY_PATH:
-            if self._stopping or not self._heartbeat.is_ready:
-                raise _later(HTTPStatus.SERVICE_UNAVAILABLE, "not ready", counted="not_ready")
-            raise Answer(HTTPStatus.OK, "ready")
-        if request.path != PATH:
-            raise Answer(HTTPStatus.NOT_FOUND, "not found")
-        if self._stopping:
-            raise _later(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", counted="stopping")
-        peer, forwarded_for = wire.peer, request.values("x-forwarded-for")
-        if peer is None:
-            raise Answer(HTTPStatus.BAD_REQUEST, "connection lost")
-        address = client_address(peer, forwarded_for, self._trusted_proxies)
-        registry, limits = self._services.registry, self._limits
-        if registry.count(address) >= limits.per_address:
-            raise _later(HTTPStatus.TOO_MANY_REQUESTS, "too many connections", counted="too_many")
-        if registry.count(address, unproven=True) >= limits.unproven_per_address:
-            raise _later(
-                HTTPStatus.TOO_MANY_REQUESTS, "too many logins", counted="too_many_unproven"
-            )
-        return address
-
-    def open(self, wire: Wire, address: str) -> Session:
-        """A client's conversation begins."""
-        return Session(Connection(wire, address), self._services)
+    @property
+    def connection_count(self) -> int:
+        """Return how many connections are open, upgraded or not."""
+        return len(self._registry.connections)
 
     async def sweep(self) -> None:
-        """What is done every `sweep_interval_s`: see to passwords that have ended."""
-        self._services.updates.sweep()
-        self._services.throttle.sweep()
-        await self._services.store.tidy_up()
+        """Do what is due every `sweep_interval_s`: passwords that have ended, old counts."""
+        self._throttle.sweep()
+        self._warn_of_proxy()
+        self._notifier.sweep()
+        await self._store.tidy_up()
 
-    async def _send_all_away(self) -> None:
-        connections = self._services.registry.everyone()
-        log.info("the gateway stops; %d clients are sent away", len(connections))
-        byes = [
-            Bye(reason="shutting_down", retry_after_s=seconds)
-            for seconds in range(1, SPREAD_SECONDS + 1)
-        ]
-        for number, connection in enumerate(connections):
-            if not connection.ending:
-                bye = random.choice(byes)  # noqa: S311 - it spreads, it hides nothing
-                connection.end(bye, CloseCode.GOING_AWAY)
-            if number % SENT_AT_ONCE == SENT_AT_ONCE - 1:
-                await asyncio.sleep(0)
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        conversations = Conversations(
+            store=self._store,
+            registry=self._registry,
+            notifier=self._notifier,
+            throttle=self._throttle,
+            console_url=self._console_url,
+            min_client_version=self._min_client_version,
+        )
+        callbacks = Callbacks(
+            may_accept=self._may_accept,
+            admit=self._admit,
+            converse=conversations.converse,
+            on_closed=self._on_closed,
+            call_soon_batched=self._listener.call_soon_batched,
+        )
+        self.port = await self._listener.start(
+            self._host,
+            self._asked_port,
+            lambda: ClientConnection(loop, callbacks, self._limits),
+        )
 
-    def _gone(self, presence: Presence) -> None:
-        if not self._stopping:
-            self._services.store.gone(presence.device_pk, presence.waiting_since)
+    # --- called by connections
+
+    def _may_accept(self, connection: ClientConnection) -> bool:
+        """Count a new connection, unless there are too many that have sent no request yet."""
+        if self._is_stopping or not connection.peer:
+            return False
+        limits, registry = self._limits, self._registry
+        if len(registry.connections) >= limits.connections:
+            metrics.connections_refused.labels("full").inc()
+            log.warning("connections are refused: all %d are in use", limits.connections)
+            return False
+        if registry.opening(connection.peer) >= limits.unproven_per_address and not is_trusted(
+            connection.peer, self._trusted_proxies
+        ):
+            metrics.connections_refused.labels("too_many_opening").inc()
+            log.warning("connections from %s are refused: too many send nothing", connection.peer)
+            return False
+        registry.add(connection)
+        return True
+
+    def _admit(self, connection: ClientConnection, handshake: Handshake) -> None:
+        """Count a request for an upgrade by the client's address. Raise Answer for any other."""
+        path = handshake.path
+        if path == HEALTH_PATH:
+            raise Answer(HTTPStatus.OK, "ok")
+        if path == READY_PATH:
+            if not self._is_ready:
+                raise _come_back(HTTPStatus.SERVICE_UNAVAILABLE, "not ready", counted="not_ready")
+            raise Answer(HTTPStatus.OK, "ready")
+        if path != PATH:
+            raise Answer(HTTPStatus.NOT_FOUND, "not found")
+        if self._is_stopping:
+            raise _come_back(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", counted="stopping")
+        forwarded_for = handshake.request.headers.get_all("X-Forwarded-For")
+        address = client_address(connection.peer, forwarded_for, self._trusted_proxies)
+        full = None
+        if self._registry.upgraded(address) >= self._limits.per_address:
+            full = "too_many"
+        elif self._registry.unproven(address) >= self._limits.unproven_per_address:
+            full = "too_many_unproven"
+        if full is not None:
+            log.warning("connections from %s are refused: %s", address, full)
+            raise _come_back(HTTPStatus.TOO_MANY_REQUESTS, "too many connections", counted=full)
+        self._registry.upgrade(connection, address)
+
+    def _on_closed(self, connection: ClientConnection) -> None:
+        device = connection.device
+        self._registry.remove(connection)
+        if device is not None and not self._is_stopping:
+            self._store.release(device.device_pk, device.waiting_since)
+
+    # --- on the way
+
+    @property
+    def _is_ready(self) -> bool:
+        return (
+            not self._is_stopping
+            and self._heartbeat.is_ready
+            and all(each.is_healthy for each in self._supervisions)
+        )
 
     async def _sweep_for_ever(self) -> None:
         while True:
@@ -205,10 +232,42 @@ class Gateway:
                 await self.sweep()
             except Unavailable:
                 log.warning("a sweep was cut short: the database is away; the next one tries again")
-            except Exception:
-                log.exception("a sweep failed; the next one tries again")
+
+    async def _send_all_away(self) -> None:
+        connections = list(self._registry.connections)
+        log.info("the gateway stops; %d clients are sent away", len(connections))
+        byes = [
+            Bye(reason="shutting_down", retry_after_s=seconds)
+            for seconds in range(1, SPREAD_SECONDS + 1)
+        ]
+        for number, connection in enumerate(connections):
+            if connection.is_opening:
+                connection.abort()
+            else:
+                bye = random.choice(byes)  # noqa: S311 - it spreads, it hides nothing
+                connection.end(bye, CloseCode.GOING_AWAY)
+            if number % SENT_AT_ONCE == SENT_AT_ONCE - 1:
+                await asyncio.sleep(0)
+
+    def _warn_of_proxy(self) -> None:
+        """Warn once when all clients come from one address that looks like a proxy's.
+
+        Limits by address then count all clients as one.
+        """
+        count, address = len(self._registry.connections), self._registry.only_address()
+        if self._has_warned_of_proxy or count < MANY_CLIENTS or address is None or "/" in address:
+            return
+        trusted = is_trusted(address, self._trusted_proxies)
+        if trusted or ip_address(address).is_private:
+            self._has_warned_of_proxy = True
+            hint = (
+                "let the proxy there send X-Forwarded-For"
+                if trusted
+                else "if a proxy runs there, name it in trusted_proxies"
+            )
+            log.warning("all %d clients come from %s: %s", count, address, hint)
 
 
-def _later(status: HTTPStatus, text: str, *, counted: str) -> Answer:
+def _come_back(status: HTTPStatus, text: str, *, counted: str) -> Answer:
     metrics.connections_refused.labels(counted).inc()
     return Answer(status, text, {"Retry-After": str(RETRY_AFTER_SECONDS)})

@@ -1,7 +1,7 @@
-"""Where users stand now, for everybody who waits for them: one statement for any number of users.
+"""Read the current state of users whose clients wait: one statement for any number of users.
 
-This is on the way of every push. On PostgreSQL it runs on the gateway's own loop, since a thread
-would wait for the interpreter while thousands log in; on SQLite, which blocks, on a thread.
+Every push waits for this. On PostgreSQL it runs on the gateway's own loop, because a thread would
+wait for the interpreter lock while thousands log in. SQLite blocks, so there it runs on a thread.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from django.db import DatabaseError, connection, connections
 
 from server import clock, config
 from server.cluster import database
-from server.gateway.records import Standing
+from server.gateway.records import AcceptedLogin
 
 if TYPE_CHECKING:
     import psycopg
 
 MAX_USERS = 200
-"""To be asked for at once, so that neither the loop nor the database is held up."""
+"""Users of one statement, so that it holds up neither the loop nor the database."""
 
 # One statement sees one moment. Each row says by its first column what it is about.
 _STATEMENT = """
@@ -49,8 +49,8 @@ _SQLITE = _STATEMENT.format(among="IN (SELECT value FROM json_each(%(users)s))",
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a device waits, as far as the database knows."""
+class DevicePresence:
+    """Where a device waits, as the database has it."""
 
     gateway: str
     waiting_since: datetime | None
@@ -58,8 +58,8 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """A changed password that a device has yet to be told."""
+class PendingPush:
+    """A changed password on its way to a device."""
 
     change_id: str
     sealed: str
@@ -68,15 +68,15 @@ class Delivery:
 
 @dataclass
 class UserState:
-    """Where a user stands. One that does not exist is not active."""
+    """The state of a user. A user who does not exist is not active."""
 
     is_active: bool = False
-    places: dict[int, Place] = field(default_factory=dict)
+    devices: dict[int, DevicePresence] = field(default_factory=dict)
     """By the device's primary key, as in `pending`."""
-    pending: dict[int, list[Delivery]] = field(default_factory=dict)
+    pending: dict[int, list[PendingPush]] = field(default_factory=dict)
     """The oldest first."""
-    standings: dict[datetime, Standing] = field(default_factory=dict)
-    """By `since`: every password that still works."""
+    accepted: dict[datetime, AcceptedLogin] = field(default_factory=dict)
+    """Every password that still works, by its `since`."""
 
 
 class UserStates(Protocol):
@@ -92,16 +92,16 @@ class UserStates(Protocol):
     ) -> None: ...
 
     async def read(self, user_ids: Collection[int]) -> dict[int, UserState]:
-        """Where these users stand, at most `MAX_USERS`. Raise DatabaseError."""
+        """Return the state of at most `MAX_USERS` users. Raise DatabaseError."""
 
 
 def user_states() -> UserStates:
-    """For the database that this process is set up with."""
+    """Return a reader for the database that this process is set up with."""
     return _OnLoop() if config.current().is_postgresql else _OnThread()
 
 
 class _OnThread:
-    """For SQLite."""
+    """Read from SQLite, on a thread."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "gateway-pushes")
@@ -131,7 +131,7 @@ def _read(user_ids: Collection[int]) -> dict[int, UserState]:
 
 
 class _OnLoop:
-    """For PostgreSQL: a connection of its own, made again after it broke."""
+    """Read from PostgreSQL, on a connection that is made again after it broke."""
 
     def __init__(self) -> None:
         self._connection: psycopg.AsyncConnection[Any] | None = None
@@ -180,7 +180,7 @@ class _OnLoop:
             self._connection = await psycopg.AsyncConnection.connect(
                 **parameters, autocommit=True, prepare_threshold=0
             )
-            # Planning it anew takes five times as long as the statement itself.
+            # Planning it each time takes five times as long as the statement itself.
             await self._connection.execute("SET plan_cache_mode = force_generic_plan")
         cursor = await self._connection.execute(
             _POSTGRESQL, {"users": list(user_ids), "now": clock.now()}
@@ -195,23 +195,24 @@ def _states(user_ids: Iterable[int], rows: Iterable[tuple[Any, ...]]) -> dict[in
         if kind == 0:
             since = _time(at)
             state.is_active = bool(number)
-            state.standings[since] = Standing(since, "current", None)
+            state.accepted[since] = AcceptedLogin(since, "current", None)
         elif kind == 1:
-            state.places[number] = Place(text, _time(at) if at else None, is_blocked=bool(flag))
+            since_when = _time(at) if at else None
+            state.devices[number] = DevicePresence(text, since_when, is_blocked=bool(flag))
         elif kind == 2:
             since = _time(at)
-            # What is the current one as well (its rounds were raised) is no old one.
-            state.standings.setdefault(since, Standing(since, "old", _time(until)))
+            # The current password is no old one, even if its rounds were raised since.
+            state.accepted.setdefault(since, AcceptedLogin(since, "old", _time(until)))
         else:
-            state.pending.setdefault(number, []).append(Delivery(text, sealed, _time(at)))
+            state.pending.setdefault(number, []).append(PendingPush(text, sealed, _time(at)))
     for state in found.values():
-        for deliveries in state.pending.values():
-            deliveries.sort(key=lambda each: each.changed_at)
+        for pushes in state.pending.values():
+            pushes.sort(key=lambda each: each.changed_at)
     return found
 
 
 def _time(value: datetime | str) -> datetime:
-    """PostgreSQL gives times, SQLite texts in UTC."""
+    """Return a time from the database: PostgreSQL gives times, SQLite texts in UTC."""
     if isinstance(value, str):
         value = datetime.fromisoformat(value)
     return value if value.tzinfo else value.replace(tzinfo=UTC)

@@ -40,11 +40,17 @@ class Client:
     """`async with Client(port) as client`; then `log_in`, `expect`, `closed`."""
 
     def __init__(
-        self, port: int, *, key: PrivateKey | None = None, scheme: str = "ws", **extra: Any
+        self,
+        port: int,
+        *,
+        key: PrivateKey | None = None,
+        scheme: str = "ws",
+        host: str = "127.0.0.1",
+        **extra: Any,
     ) -> None:
         self.key = key or new_key()
         self.device = describe(self.key)
-        self._url = f"{scheme}://127.0.0.1:{port}{messages.PATH}"
+        self._url = f"{scheme}://{host}:{port}{messages.PATH}"
         self._extra = extra
         self.socket: ClientConnection
 

@@ -18,10 +18,10 @@ from protocol import messages
 from protocol.scram import ClientLogin
 from protocol.sealing import device_id, public_key
 from server.console.models import Device, User
+from server.gateway import limits as gateway_limits
 from server.gateway import server as gateway_server
-from server.gateway import transport
+from server.gateway.limits import Limits
 from server.gateway.server import Gateway
-from server.gateway.session import Limits
 from tests.support.gateway_client import Client
 from tests.support.places import ROOT
 from tests.support.server_fixtures import P1, eventually, in_thread
@@ -95,15 +95,15 @@ def test_limits_are_as_on_the_page() -> None:
     for text in (
         f"**{messages.MAX_MESSAGE_BYTES:,} bytes**",
         f"path `{messages.PATH}`, subprotocol `{messages.SUBPROTOCOL}`",
-        f"upgrade must be finished within {transport.OPEN_SECONDS} s",
+        f"upgrade must be finished within {gateway_limits.OPEN_SECONDS} s",
         f"within {limits.login_s:.0f} s of the upgrade",
         f"more than {limits.message_burst} frames at once",
         f"or {limits.messages_per_s} a second in the long run",
         f"under {messages.MIN_ITERATIONS:,}",
         f"over {messages.MAX_ITERATIONS:,}",
         f"for which the client has {LOGIN_S:.0f} s",
-        f"for {transport.PING_SECONDS} s, and cuts",
-        f"for another {transport.PONG_SECONDS} s",
+        f"for {gateway_limits.PING_SECONDS} s, and cuts",
+        f"for another {gateway_limits.PONG_SECONDS} s",
         f"within {gateway_server.SWEEP_SECONDS} s of that moment",
     ):
         assert text in PAGE

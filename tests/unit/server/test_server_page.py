@@ -10,8 +10,9 @@ from prometheus_client.metrics import MetricWrapperBase
 from server import metrics
 from server.config import Config
 from server.console import http, lockout, middleware
-from server.gateway import listener, throttle, transport
-from server.gateway.session import Limits
+from server.gateway import limits as gateway_limits
+from server.gateway import listener
+from server.gateway.limits import Limits
 from tests.support.places import ROOT
 
 PAGE = (ROOT / "docs" / "server.md").read_text("utf-8")
@@ -69,5 +70,5 @@ def test_what_a_load_from_outside_meets_is_as_documented() -> None:
     minutes = user.get_expiry() // 60
     assert f"{user.amount} of one user, {address.amount} from one address, in {minutes}" in meets
     assert f"{limits.message_burst} frames at once or {limits.messages_per_s} a second" in meets
-    ping, pong = transport.PING_SECONDS, transport.PONG_SECONDS
+    ping, pong = gateway_limits.PING_SECONDS, gateway_limits.PONG_SECONDS
     assert f"silent for {ping} s, and waits {pong} s" in meets

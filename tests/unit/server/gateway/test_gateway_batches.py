@@ -1,4 +1,4 @@
-"""What many clients ask of the database at once, and what becomes of it when that is away."""
+"""Requests of many clients to the database at once, and without a database."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from protocol import messages
 from server import clock
 from server.console import passwords
 from server.console.models import AuditEvent, Device, User
-from server.gateway import queries, records, store
-from server.gateway.batches import Batches
-from server.gateway.records import LoggedIn, Refusal
+from server.gateway import queries, store
+from server.gateway.batcher import Batcher, QueueFull
+from server.gateway.connection import UNAVAILABLE_SECONDS
+from server.gateway.records import RecordedLogin, Refusal, VerifiedProof
 from server.gateway.server import Gateway
-from server.gateway.session import UNAVAILABLE_SECONDS
 from server.gateway.store import Store
 from tests.support.gateway_client import Client, describe, new_key
 from tests.support.server_fixtures import P1, P2, P3, eventually, in_thread
@@ -40,10 +40,10 @@ async def test_what_waits_makes_the_next_batch() -> None:
         return [ValueError(item) if item == 3 else item * 10 for item in items]
 
     with ThreadPoolExecutor(1) as executor:
-        batches = Batches(executor, work, limit=3)
-        futures = [batches.do(0)]
+        batcher = Batcher(executor, work, max_items=3)
+        futures = [batcher.submit(0)]
         await asyncio.to_thread(begun.wait)
-        futures += [batches.do(item) for item in range(1, 6)]
+        futures += [batcher.submit(item) for item in range(1, 6)]
         await asyncio.sleep(0)
         futures[5].cancel()
         may_end.set()
@@ -64,9 +64,26 @@ async def test_a_batch_that_fails_whole() -> None:
         return list(items)
 
     with ThreadPoolExecutor(1) as executor:
-        batches = Batches(executor, work, limit=2)
-        answers = await asyncio.gather(*map(batches.do, range(4)), return_exceptions=True)
+        batcher = Batcher(executor, work, max_items=2)
+        answers = await asyncio.gather(*map(batcher.submit, range(4)), return_exceptions=True)
     assert [type(each) for each in answers] == [int, OSError, OSError, int]
+
+
+async def test_queue_is_bounded() -> None:
+    """More items than may wait are refused at once."""
+    may_end = threading.Event()
+
+    def work(items: Sequence[int]) -> list[int | Exception]:
+        may_end.wait()
+        return list(items)
+
+    with ThreadPoolExecutor(1) as executor:
+        batcher = Batcher(executor, work, max_queued=2)
+        futures = [batcher.submit(number) for number in range(3)]
+        with pytest.raises(QueueFull):
+            batcher.submit(3)
+        may_end.set()
+        assert await asyncio.gather(*futures) == [0, 1, 2]
 
 
 @pytest.fixture
@@ -99,34 +116,20 @@ async def test_members_of_a_batch_get_what_they_would_get_alone(
     pks = [user.pk for user in made]
     await in_thread(prepare)
     await opened_store.open()
-    sizes: list[int] = []
-    work = opened_store._log_ins._work
 
-    def count(items: Sequence[records.RightProof]) -> Sequence[LoggedIn | Refusal | Exception]:
-        sizes.append(len(items))
-        return work(items)
-
-    opened_store._log_ins._work = count
-
-    def ask(number: int, device: messages.Device) -> asyncio.Future[LoggedIn | Refusal]:
-        return opened_store.log_in(
-            pks[number],
-            since=before[pks[number]],
-            device=device,
-            address="192.0.2.1",
-            waiting_since=clock.now(),
-        )
+    def ask(number: int, device: messages.Device) -> asyncio.Future[RecordedLogin | Refusal]:
+        proof = VerifiedProof(pks[number], before[pks[number]], device, "192.0.2.1", clock.now())
+        return opened_store.log_in(proof)
 
     first = ask(0, describe(new_key()))  # the others wait for it
     batch = [ask(number, device) for number, device in enumerate(devices)]
     again = ask(0, devices[0])
     await first
     together = [await each for each in batch]
-    assert sizes == [1, len(devices) + 1]
-    kinds = [each if isinstance(each, str) else each.standing.password for each in together]
+    kinds = [each if isinstance(each, str) else each.accepted.password for each in together]
     assert kinds == ["current", "disabled", "blocked", "expired", "old", "credentials"]
-    assert isinstance(together[4], LoggedIn)
-    until = together[4].standing.valid_until
+    assert isinstance(together[4], RecordedLogin)
+    until = together[4].accepted.valid_until
     assert until is not None
     assert until - clock.now() > timedelta(days=29)
     assert await again == together[0]
@@ -150,7 +153,7 @@ async def test_lookups_of_a_batch(opened_store: Store, make_user: Callable[..., 
     await in_thread(change_twice)
     await opened_store.open()
     names = [user.username, "nobody", other.username, 'quo"te\\', "日本", user.username]
-    found = await asyncio.gather(*(opened_store.known(name, "0" * 32) for name in names))
+    found = await asyncio.gather(*(opened_store.look_up(name, "0" * 32) for name in names))
     assert [each.user_id for each in found] == [user.pk, None, other.pk, None, None, user.pk]
     assert [len(each.candidates) for each in found] == [3, 1, 1, 1, 1, 3]
     dates = [each.since for each in found[0].candidates]
@@ -165,7 +168,7 @@ async def test_one_bad_member_fails_alone(
     """What cannot be written for one is no trouble for the others of its batch."""
     set_waiting = queries.set_waiting
 
-    def choke(waiting: Sequence[queries.Waiting], *, gateway: str) -> None:
+    def choke(waiting: Sequence[queries.WaitingRow], *, gateway: str) -> None:
         if any(each.version == "bad" for each in waiting):
             raise ValueError("bad")
         set_waiting(waiting, gateway=gateway)
@@ -177,18 +180,14 @@ async def test_one_bad_member_fails_alone(
     outcomes = await asyncio.gather(
         *(
             opened_store.log_in(
-                user.pk,
-                since=user.password_changed_at,
-                device=device,
-                address="192.0.2.1",
-                waiting_since=clock.now(),
+                VerifiedProof(user.pk, user.password_changed_at, device, "192.0.2.1", clock.now())
             )
             for device in devices
         ),
         return_exceptions=True,
     )
     kinds = [type(each) for each in outcomes]
-    assert kinds == [LoggedIn, LoggedIn, ValueError, LoggedIn]
+    assert kinds == [RecordedLogin, RecordedLogin, ValueError, RecordedLogin]
     count = await in_thread(lambda: Device.objects.filter(user=user, gateway="of the test").count())
     assert count == 3
     await opened_store.close()

@@ -20,8 +20,8 @@ from websockets.exceptions import InvalidStatus
 
 from protocol import messages
 from server.console.models import Device, User
+from server.gateway.limits import Limits
 from server.gateway.server import Gateway
-from server.gateway.session import Limits
 from tests.support.gateway_client import Client
 from tests.support.server_fixtures import P1, in_thread
 

@@ -12,8 +12,8 @@ from protocol import messages
 from server.cluster import bus
 from server.console import passwords
 from server.console.models import User
-from server.gateway import connections
-from server.gateway.records import LoggedIn, Refusal
+from server.gateway.limits import Limits
+from server.gateway.records import RecordedLogin, Refusal
 from server.gateway.server import Gateway
 from server.gateway.user_state import UserState
 from tests.support.gateway_client import Client
@@ -29,10 +29,10 @@ async def test_change_between_a_login_and_its_welcome(
     gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wake-up that comes when the login is written down but nobody waits yet is not lost."""
-    store = gateway._services.store
+    store = gateway._store
     log_in = store.log_in
 
-    async def then_change(*arguments: Any, **named: Any) -> LoggedIn | Refusal:
+    async def then_change(*arguments: Any, **named: Any) -> RecordedLogin | Refusal:
         outcome = await log_in(*arguments, **named)
         await in_thread(lambda: change(user, P2))
         return outcome
@@ -50,7 +50,7 @@ async def test_login_between_reading_and_telling(
 ) -> None:
     """What was read before a login is not applied after it, and a wake-up that comes while an
     earlier one is being worked on is worked on as well."""
-    states = gateway._services.updates._states
+    states = gateway._notifier._states
     read = states.read
     has_read, may_go_on = asyncio.Event(), asyncio.Event()
 
@@ -87,47 +87,39 @@ async def test_password_that_ends_during_the_login(gateway: Gateway, user: User)
 
 
 async def test_password_that_ends_while_the_next_is_being_proven(
-    gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, user: User
 ) -> None:
-    """`expired` about the standing password is not mixed up with the login under way; but who
-    never finishes that login does not stay."""
-
-    def end_old() -> None:
-        passwords.end_old_passwords(User.objects.get(pk=user.pk), by=user, address=None)
-
-    async with Client(gateway.port) as client, Client(gateway.port) as staller:
+    """A `rejected` about the standing password is not taken for the answer to a login."""
+    async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
-        await staller.log_in(user.username, P1)
         await in_thread(lambda: change(user, P2))
         await client.expect(messages.PasswordStatus)
-        await staller.expect(messages.PasswordStatus)
         scram, challenge = await client.begin(user.username, P2)
-        await staller.begin(user.username, P2)
-        await in_thread(end_old)
+        await in_thread(
+            lambda: passwords.end_old_passwords(User.objects.get(pk=user.pk), by=user, address=None)
+        )
         await gateway.sweep()
         await client.prove(scram, challenge)
         assert (await client.expect(messages.Welcome)).password == "current"
-        await gateway._services.tasks.drain()
-        monkeypatch.setattr(connections, "LOGIN_SECONDS", 0)
-        await gateway.sweep()
-        assert (await staller.expect(messages.Rejected)).reason == "expired"
-        assert await staller.closed() == 1008
-        assert (await client.log_in(user.username, P2)).password == "current"
+
+
+async def test_login_that_never_ends(user: User) -> None:
+    """A client that waits and begins another login has as long for it as for the first."""
+    async with Gateway(limits=Limits(login_s=1)) as gateway, Client(gateway.port) as client:
+        await client.log_in(user.username, P1)
+        await client.begin(user.username, P1)
+        assert await client.closed() == 1008
 
 
 async def test_late_disconnect_of_an_older_connection(gateway: Gateway, user: User) -> None:
-    """When the row already belongs to a newer connection, the older one does not clear it."""
-    store = gateway._services.store
+    """When the row belongs to a newer connection, the end of the older one does not clear it."""
     async with Client(gateway.port) as older:
         await older.log_in(user.username, P1)
-        [connection] = gateway._services.registry.waiting(user.pk)
-        presence = connection.presence
-        assert presence is not None
         async with Client(gateway.port, key=older.key) as newer:
             await newer.log_in(user.username, P1)
-            store.gone(presence.device_pk, presence.waiting_since)
-            assert store._clearing is not None
-            await store._clearing
+            await older.expect(messages.Bye)
+            await older.closed()
+            await newer.log_in(user.username, P1)  # written after the older one's end
             assert await in_thread(lambda: user.devices.waiting().exists())
 
 
@@ -135,7 +127,7 @@ async def test_database_trouble_in_a_refresh_is_made_up_for(
     gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wake-up that could not be worked on is worked on at the next sweep."""
-    states = gateway._services.updates._states
+    states = gateway._notifier._states
     failed = asyncio.Event()
 
     async def fail(user_ids: Collection[int]) -> dict[int, UserState]:

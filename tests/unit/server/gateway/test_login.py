@@ -13,7 +13,7 @@ from protocol import scram
 from protocol.scram import ClientFirst, MalformedMessage, ServerLogin, Verifier
 from server.console.hashers import ITERATIONS, hash_password
 from server.gateway.login import (
-    Candidate,
+    VerifierCandidate,
     is_too_old,
     made_up,
 )
@@ -22,11 +22,13 @@ from tests.support.server_fixtures import P1, P2, P3, SALT
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-def candidate(password: str, since: datetime = NOW) -> Candidate:
-    return Candidate(hash_password(password, salt=SALT, iterations=ITERATIONS), since)
+def candidate(password: str, since: datetime = NOW) -> VerifierCandidate:
+    return VerifierCandidate(hash_password(password, salt=SALT, iterations=ITERATIONS), since)
 
 
-def attempt(password: str, *candidates: Candidate) -> tuple[ScramClient, tuple[int, str] | None]:
+def attempt(
+    password: str, *candidates: VerifierCandidate
+) -> tuple[ScramClient, tuple[int, str] | None]:
     client = ScramClient(["SCRAM-SHA-256"], "tanaka", password)
     first = ClientFirst.parse(client.get_client_first())
     server = ServerLogin(first, [each.verifier for each in candidates], nonce="servers")
@@ -59,7 +61,7 @@ def test_made_up_verifier_fits_nothing() -> None:
     assert first.salt != made_up("suzuki", b"secret").salt
     assert first.salt != made_up("tanaka", b"another").salt
     assert (len(first.salt), first.iterations) == (len(SALT), ITERATIONS)
-    assert attempt(P1, Candidate(first, NOW))[1] is None
+    assert attempt(P1, VerifierCandidate(first, NOW))[1] is None
 
 
 def test_wrong_proofs_cost_alike(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +76,7 @@ def test_wrong_proofs_cost_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scram, "_fits", counted)
     counts = []
     for candidates in (
-        [Candidate(made_up("nobody", b"secret"), NOW)],
+        [VerifierCandidate(made_up("nobody", b"secret"), NOW)],
         [candidate(P1)],
         [candidate(P1), candidate(P2), candidate(P3)],
     ):

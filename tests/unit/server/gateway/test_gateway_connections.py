@@ -1,4 +1,4 @@
-"""The gateway's sockets: HTTP before the upgrade, frames, deadlines, and what is left of them."""
+"""The gateway's connections: HTTP before the upgrade, frames, deadlines, and their memory."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ import asyncio
 import contextlib
 import gc
 import socket
-import ssl
 import sys
 from collections import Counter
 from ipaddress import ip_network
-from pathlib import Path
-from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
 from protocol import messages
 from server import loop
 from server.console.models import Device, User
-from server.gateway import listener, transport
+from server.gateway import limits as server_limits
+from server.gateway import listener
+from server.gateway.connection import MAX_QUEUED
+from server.gateway.limits import Limits
 from server.gateway.server import Gateway
-from server.gateway.session import MAX_WAITING, Limits
 from tests.support.gateway_client import DEADLINE_S, Client
-from tests.support.raw import HELLO, UPGRADE, certificate, raw
+from tests.support.raw import HELLO, UPGRADE, raw
 from tests.support.server_fixtures import P1, eventually, in_thread
 
 
@@ -55,10 +54,10 @@ def without(header: str) -> str:
         (without("upgrade:"), 426),
         (without("connection:"), 426),
         (without("sec-websocket-key:"), 400),
-        (without("sec-websocket-version:"), 426),
+        (without("sec-websocket-version:"), 400),
         (without("sec-websocket-protocol:"), 400),
         (UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZQ=="), 400),
-        (UPGRADE.replace("Version: 13", "Version: 8"), 426),
+        (UPGRADE.replace("Version: 13", "Version: 8"), 400),
         (UPGRADE.replace("==", "=x"), 400),
         (UPGRADE.replace("Host: x", "Content-Length: 5"), 400),
         (UPGRADE.replace("Host: x", "Transfer-Encoding: chunked"), 400),
@@ -68,6 +67,8 @@ def without(header: str) -> str:
         (UPGRADE.replace("Host: x\r\n", "no colon\r\n"), 400),
         ("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
         ("\r\n\r\n", 400),
+        (UPGRADE.replace("Connection: Upgrade", "Connection: " + "x," * 200), 400),
+        (UPGRADE.replace("Host: x", "X: x\r\n" * 300), 431),
         (UPGRADE.replace("Host: x", "X: " + "x" * 20_000), 431),
         ("x" * 20_000, 431),
     ],
@@ -142,20 +143,18 @@ async def test_messages_at_once_are_worked_on_in_order(gateway: Gateway, user: U
     """More than may wait: nothing is lost or swapped, and the client is read again."""
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
-        for number in range(3 * MAX_WAITING):
+        for number in range(3 * MAX_QUEUED):
             await client.send(messages.Notice(warning="shown", days_left=number))
         scram, challenge = await client.begin(user.username, P1)
         await client.prove(scram, challenge)
         await client.expect(messages.Welcome)
-        [connection] = gateway._services.registry.waiting(user.pk)
-        assert connection.presence is not None
     row = await in_thread(lambda: Device.objects.get(device_id=client.device.id))
-    assert row.warned_days_left == 3 * MAX_WAITING - 1
+    assert row.warned_days_left == 3 * MAX_QUEUED - 1
 
 
 async def test_slow_reader_is_cut_off(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who sends and does not read fills no memory of ours, and holds up nobody."""
-    monkeypatch.setattr(transport, "UNREAD_BYTES", 1024)
+    monkeypatch.setattr(server_limits, "UNREAD_BYTES", 1024)
     flood = Frame(Opcode.PING, b"x" * 125).serialize(mask=True) * 500
 
     def send_for_ever(port: int) -> None:
@@ -176,7 +175,7 @@ async def test_who_does_not_upgrade_is_cut_off(
     database: None, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     """Neither silence nor a request that never ends holds a connection."""
-    monkeypatch.setattr(transport, "OPEN_SECONDS", 0)
+    monkeypatch.setattr(server_limits, "OPEN_SECONDS", 0)
     async with Gateway() as gateway, raw(gateway.port) as (reader, writer):
         writer.write(sent)
         with contextlib.suppress(ConnectionError):
@@ -184,35 +183,73 @@ async def test_who_does_not_upgrade_is_cut_off(
 
 
 async def test_silent_connections_from_one_address(database: None) -> None:
-    """Above the limit the next one is cut off at once; a proxy's are not, and room comes back."""
+    """Above the limit the next is cut off; a proxy's are not; there is room after a close."""
     limits = Limits(unproven_per_address=3)
     trusting = Gateway(limits=limits, trusted_proxies=[ip_network("127.0.0.0/8")])
     for gateway, is_full in ((Gateway(limits=limits), True), (trusting, False)):
         async with gateway, contextlib.AsyncExitStack() as stack:
             silent = [await stack.enter_async_context(raw(gateway.port)) for _ in range(3)]
-
-            async def all_are_seen(gateway: Gateway = gateway) -> bool:
-                return len(gateway._listener.wires) == 3
-
-            await eventually(all_are_seen)
+            await until_open(gateway, 3)
             if is_full:
                 with pytest.raises((ConnectionError, EOFError)):
                     await answer(gateway.port, "GET /healthz HTTP/1.1\r\n\r\n")
                 silent[0][1].close()
-
-                async def there_is_room(gateway: Gateway = gateway) -> bool:
-                    return len(gateway._listener.wires) == 2
-
-                await eventually(there_is_room)
+                await until_open(gateway, 2)
             said = await answer(gateway.port, "GET /healthz HTTP/1.1\r\n\r\n")
             assert said.startswith("HTTP/1.1 200 ")
+
+
+async def test_all_connections_together(database: None) -> None:
+    """Above the limit of all connections the next is cut off, whatever its address."""
+    async with Gateway(limits=Limits(connections=1)) as gateway:
+        async with Client(gateway.port):
+            with pytest.raises((ConnectionError, EOFError)):
+                await answer(gateway.port, "GET /healthz HTTP/1.1\r\n\r\n")
+        await until_open(gateway, 0)
+        assert (await answer(gateway.port, "GET /healthz HTTP/1.1\r\n\r\n")).startswith(
+            "HTTP/1.1 200"
+        )
+
+
+async def until_open(gateway: Gateway, number: int) -> None:
+    """Wait until so many connections are open."""
+
+    async def are_open() -> bool:
+        return gateway.connection_count == number
+
+    await eventually(are_open)
+
+
+async def test_ipv6(user: User) -> None:
+    """`::` listens on both families, and an address inside IPv6 is the IPv4 address."""
+    async with Gateway(host="::") as gateway:
+        for host, address in (("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")):
+            async with Client(gateway.port, host=host) as client:
+                await client.log_in(user.username, P1)
+                row = await in_thread(lambda: Device.objects.get(device_id=client.device.id))
+                assert row.address == address
+
+
+async def test_ipv6_counts_by_network(database: None) -> None:
+    """All addresses of one /64 share one limit."""
+    trusting = Gateway(limits=Limits(per_address=2), trusted_proxies=[ip_network("127.0.0.0/8")])
+    async with trusting as gateway, contextlib.AsyncExitStack() as stack:
+        for number in (1, 2):
+            header = {"X-Forwarded-For": f"2001:db8::{number}"}
+            await stack.enter_async_context(Client(gateway.port, additional_headers=header))
+        with pytest.raises(InvalidStatus):
+            await Client(
+                gateway.port, additional_headers={"X-Forwarded-For": "2001:db8::3"}
+            ).__aenter__()
+        other = {"X-Forwarded-For": "2001:db8:0:1::3"}
+        await stack.enter_async_context(Client(gateway.port, additional_headers=other))
 
 
 async def test_keepalive(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """A silent client is pinged and stays as long as it answers; one that is heard of is not
     pinged; one that does not answer is cut off."""
-    monkeypatch.setattr(transport, "PING_SECONDS", 0)
-    monkeypatch.setattr(transport, "PONG_SECONDS", 0.1)
+    monkeypatch.setattr(server_limits, "PING_SECONDS", 0)
+    monkeypatch.setattr(server_limits, "PONG_SECONDS", 0.1)
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.02)
     async with Gateway() as gateway, Client(gateway.port, ping_interval=None) as client:
         seen: asyncio.Queue[Opcode] = asyncio.Queue()
@@ -227,7 +264,7 @@ async def test_keepalive(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
         await client.log_in(user.username, P1)
         async with asyncio.timeout(DEADLINE_S):
             assert [await seen.get() for _ in range(5)][2:] == [Opcode.PING] * 3
-            monkeypatch.setattr(transport, "PING_SECONDS", 0.5)
+            monkeypatch.setattr(server_limits, "PING_SECONDS", 0.5)
             await client.log_in(user.username, P1)
             while not seen.empty():
                 seen.get_nowait()
@@ -241,9 +278,9 @@ async def test_keepalive(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
         assert client.socket.close_code == 1006
 
 
-async def come_and_go(port: int, number: int, tls: ssl.SSLContext | None) -> None:
+async def come_and_go(port: int, number: int) -> None:
     """Some say hello, some goodbye, some nonsense, and some just leave."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(UPGRADE.encode())
     await reader.readuntil(b"\r\n\r\n")
     if number % 2:
@@ -258,16 +295,16 @@ async def come_and_go(port: int, number: int, tls: ssl.SSLContext | None) -> Non
         await writer.wait_closed()
 
 
-async def left_by_a_crowd(gateway: Gateway, tls: ssl.SSLContext | None, size: int) -> set[str]:
+async def left_by_a_crowd(gateway: Gateway, size: int) -> set[str]:
     """Which kinds of our objects only the garbage collector would get rid of."""
 
     async def crowd(size: int) -> None:
         for start in range(0, size, 50):
             numbers = range(start, start + 50)
-            await asyncio.gather(*(come_and_go(gateway.port, each, tls) for each in numbers))
+            await asyncio.gather(*(come_and_go(gateway.port, each) for each in numbers))
 
         async def alone() -> bool:
-            return not gateway._listener.wires
+            return gateway.connection_count == 0
 
         await eventually(alone)
 
@@ -290,28 +327,24 @@ def ours() -> Counter[str]:
 
 async def test_nothing_is_left_for_the_garbage_collector(gateway: Gateway) -> None:
     """Connections come and go without a reference cycle: they are gone without a collection."""
-    assert await left_by_a_crowd(gateway, None, 500) == set()
+    assert await left_by_a_crowd(gateway, 500) == set()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
-@pytest.mark.parametrize("encrypted", [False, True])
-def test_on_the_loop_that_serves(user: User, tmp_path: Path, *, encrypted: bool) -> None:
-    """As the server runs it: logins, an answered ping, and nothing left by those who are gone."""
-    offered, trusted = certificate(tmp_path) if encrypted else (None, None)
+def test_on_the_loop_that_serves(user: User) -> None:
+    """On uvloop: logins, an answered ping, no garbage, and a goodbye at the stop."""
 
     async def work() -> None:
         assert type(asyncio.get_running_loop()).__module__.startswith("uvloop")
-        extra: dict[str, Any] = {"ssl": trusted} if trusted else {}
-        scheme = "wss" if trusted else "ws"
-        async with Gateway(tls=offered, sweep_interval_s=3600) as gateway:
-            async with Client(gateway.port, scheme=scheme, **extra) as client:
+        async with Gateway(sweep_interval_s=3600) as gateway:
+            async with Client(gateway.port) as client:
                 await client.log_in(user.username, P1)
                 await (await client.socket.ping())
                 assert await client.try_log_in(user.username, "wrong") == messages.Rejected(
                     reason="credentials"
                 )
-            assert await left_by_a_crowd(gateway, trusted, 100) == set()
-            staying = await Client(gateway.port, scheme=scheme, **extra).__aenter__()
+            assert await left_by_a_crowd(gateway, 100) == set()
+            staying = await Client(gateway.port).__aenter__()
             await staying.log_in(user.username, P1)
         assert (await staying.expect(messages.Bye)).reason == "shutting_down"
         assert await staying.closed() == 1001

@@ -1,0 +1,189 @@
+"""Tell waiting clients about changes of their user and password.
+
+A wake-up names a user and nothing else. The notifier then reads the state of the users that were
+woken, many at once, and sends each of their connections what differs from what it was sent. So it
+does no harm when a wake-up comes twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import islice
+
+from django.db import DatabaseError
+from websockets.frames import CloseCode
+
+from protocol.messages import Bye, PasswordChanged, PasswordStatus, Rejected
+from protocol.sealing import push_signature
+from server import clock, metrics
+from server.gateway.connection import ClientConnection, WaitingDevice
+from server.gateway.registry import Registry
+from server.gateway.store import Store, Unavailable
+from server.gateway.user_state import MAX_USERS, DevicePresence, UserState, UserStates
+
+log = logging.getLogger(__name__)
+
+
+class ChangeNotifier:
+    """Read users that were woken, and tell their connections."""
+
+    def __init__(
+        self, registry: Registry, store: Store, states: UserStates, *, gateway: str
+    ) -> None:
+        """`gateway` is this gateway's name."""
+        self._registry = registry
+        self._store = store
+        self._states = states
+        self._gateway = gateway
+        self._woken: dict[int, None] = {}
+        """Users to read, in the order in which they changed."""
+        self._later: dict[int, None] = {}
+        """Users to read after those, because a wake-up may have been lost."""
+        self._missed: set[int] = set()
+        """Users to read at the next sweep, because reading them has failed."""
+        self._task: asyncio.Task[None] | None = None
+
+    def wake(self, user_id: int | None) -> None:
+        """Called when a user has changed; None means that any user may have changed."""
+        self._registry.mark_changed(user_id)
+        if user_id is None:
+            self._later.update(dict.fromkeys(self._registry.users()))
+        elif self._registry.waiting(user_id):
+            self._woken[user_id] = None
+        self._start()
+
+    def sweep(self) -> None:
+        """Wake users whose old password has ended, and those that could not be read."""
+        missed, self._missed = self._missed, set()
+        for user_id in missed | self._registry.users_past(clock.now()):
+            self.wake(user_id)
+
+    async def drain(self) -> None:
+        """Wait until all users that were woken are read."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
+    def _start(self) -> None:
+        if (self._woken or self._later) and self._task is None:
+            self._task = asyncio.create_task(self._notify_all())
+
+    async def _notify_all(self) -> None:
+        """Read until no user is left. A user who is woken while being read is read again."""
+        try:
+            while queue := self._woken or self._later:
+                chunk = list(islice(queue, MAX_USERS))
+                for user_id in chunk:
+                    del queue[user_id]
+                try:
+                    await self._notify(chunk)
+                except Exception:
+                    self._missed.update(chunk)
+                    raise
+        except (DatabaseError, Unavailable):
+            log.warning("changes could not be read: the database is away; the next sweep retries")
+        except Exception:
+            log.exception("changes could not be sent; the next sweep retries")
+        finally:
+            self._task = None
+            for queue in (self._woken, self._later):
+                self._missed.update(queue)
+                queue.clear()
+
+    async def _notify(self, user_ids: Sequence[int]) -> None:
+        before = [
+            (connection, connection.serial, user_id)
+            for user_id in user_ids
+            for connection in self._registry.waiting(user_id)
+        ]
+        states = await self._states.read(user_ids)
+        cleared: list[tuple[int, datetime]] = []
+        for connection, serial, user_id in before:
+            if connection.serial == serial and not connection.is_closing:
+                self._apply(connection, states[user_id], cleared)
+        if cleared:
+            await self._store.restore_waiting(cleared)
+
+    def _apply(
+        self, connection: ClientConnection, state: UserState, cleared: list[tuple[int, datetime]]
+    ) -> None:
+        """Send a connection what has changed for it.
+
+        Add its device to `cleared` when the database has lost that it waits.
+        """
+        device, before = connection.device, connection.accepted
+        if device is None or before is None:
+            return
+        presence = state.devices.get(device.device_pk)
+        accepted = state.accepted.get(before.since)
+        if not state.is_active or presence is None:
+            self._end(connection, device, Bye(reason="disabled"))
+        elif presence.is_blocked:
+            self._end(connection, device, Bye(reason="blocked"))
+        elif self._waits_elsewhere(device, presence):
+            self._end(connection, device, Bye(reason="superseded"))
+        elif accepted is None and connection.is_logging_in:
+            # The client would take it for the answer to its login. The next sweep looks again.
+            self._missed.add(device.user_id)
+        elif accepted is None:
+            self._end(connection, device, Rejected(reason="expired"))
+        else:
+            if presence.waiting_since is None:
+                cleared.append((device.device_pk, device.waiting_since))
+            connection.accepted = accepted
+            pending = state.pending.get(device.device_pk, ())
+            new = [each for each in pending if each.change_id not in connection.pushed]
+            pushed = push(connection, [(each.change_id, each.sealed) for each in new])
+            if accepted != before and not pushed:
+                connection.send(
+                    PasswordStatus(
+                        password=accepted.password,
+                        valid_until=accepted.valid_until,
+                        server_time=clock.now(),
+                    )
+                )
+            for each in new if pushed else ():
+                if each.changed_at > device.waiting_since:  # it waited at the change
+                    seconds = (clock.now() - each.changed_at).total_seconds()
+                    metrics.push_seconds.observe(max(seconds, 0.0))
+
+    def _waits_elsewhere(self, device: WaitingDevice, presence: DevicePresence) -> bool:
+        """Return whether the device has logged in again since, here or on another gateway."""
+        return presence.waiting_since is not None and (
+            presence.gateway != self._gateway or presence.waiting_since != device.waiting_since
+        )
+
+    def _end(
+        self, connection: ClientConnection, device: WaitingDevice, message: Bye | Rejected
+    ) -> None:
+        log.info(
+            "connection of user %d from %s is closed: %s",
+            device.user_id,
+            connection.address,
+            message.reason,
+        )
+        superseded = message.reason == "superseded"
+        code = CloseCode.NORMAL_CLOSURE if superseded else CloseCode.POLICY_VIOLATION
+        connection.end(message, code)
+
+
+def push(connection: ClientConnection, pending: Sequence[tuple[str, str]]) -> bool:
+    """Send the pushes that this login has not been sent. Return whether there were any."""
+    accepted = connection.accepted
+    if accepted is None or accepted.valid_until is None:
+        return False
+    unsent = [each for each in pending if each[0] not in connection.pushed]
+    for change_id, sealed in unsent:
+        connection.pushed |= {change_id}
+        metrics.pushes_sent.inc()
+        connection.send(
+            PasswordChanged(
+                change_id=change_id,
+                sealed=sealed,
+                valid_until=accepted.valid_until,
+                signature=push_signature(connection.server_key, change_id=change_id, sealed=sealed),
+            )
+        )
+    return bool(unsent)

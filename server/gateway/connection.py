@@ -1,0 +1,456 @@
+"""One client's connection: its socket, its WebSocket, its deadlines, and what is known of it.
+
+A connection goes through these stages, and each has a deadline:
+
+    OPENING      its HTTP request has yet to come               `OPEN_SECONDS`
+    LOGGING_IN   upgraded, and no login has been accepted; or   `Limits.login_s`
+                 a client that waits logs in another time
+    WAITING      logged in                                      ping after `PING_SECONDS` of silence
+    PINGED       logged in, a pong is expected                  `PONG_SECONDS`
+    CLOSING      nothing more is sent                           `CLOSE_SECONDS`
+
+`ClientConnection` is an `asyncio.Protocol` around websockets' sans-I/O protocol. While a client
+waits, it has no task and no timer: `Listener` checks the deadlines of all connections. A message
+starts a task, which handles it and those that come until it is done, and then ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+import msgspec
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import Protocol
+
+from protocol import messages
+from server import metrics
+from server.gateway import handshake, limits
+from server.gateway.handshake import Answer, Handshake
+from server.gateway.limits import Limits
+from server.gateway.records import AcceptedLogin
+
+log = logging.getLogger(__name__)
+
+MAX_QUEUED = 4
+"""Messages that wait for the one before them. A client that sends more is not read until then."""
+SLICE_BYTES = 512
+"""Bytes that are parsed at once: at most 85 frames, after which the limit of frames is checked."""
+UNAVAILABLE_SECONDS = (5, 60)
+"""Clients that are sent away because the database is away come back within these, spread out."""
+
+# Plain numbers, because the members of an enum cost more memory and time than the rest.
+_OPENING, _LOGGING_IN, _WAITING, _PINGED, _CLOSING = range(5)
+
+
+class ConnectionEnded(Exception):
+    """Raised to a task that waits for a message when the connection ends."""
+
+
+class WaitingDevice(msgspec.Struct, frozen=True, gc=False):
+    """The device that waits on a connection, and since when."""
+
+    user_id: int
+    device_id: str
+    device_pk: int
+    waiting_since: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Callbacks:
+    """What a connection asks of the gateway. All are called on the gateway's loop."""
+
+    may_accept: Callable[[ClientConnection], bool]
+    """Count a new connection by its `peer`, or return False."""
+    admit: Callable[[ClientConnection, Handshake], None]
+    """Set the connection's `address` for a request to upgrade. Raise Answer for any other."""
+    converse: Callable[[ClientConnection], Coroutine[Any, Any, None]]
+    """Handle the messages that have come, until `next_text` returns None."""
+    on_closed: Callable[[ClientConnection], None]
+    """Called last, and always, when the connection and its task have ended."""
+    call_soon_batched: Callable[[Callable[[], None]], None]
+    """Call a function soon, in its turn among thousands."""
+
+
+class ClientConnection(asyncio.Protocol):
+    """One connection. Used on the gateway's loop only."""
+
+    __slots__ = (
+        "_allowance",
+        "_callbacks",
+        "_due",
+        "_expected",
+        "_head",
+        "_heard_at",
+        "_inbox",
+        "_is_lost",
+        "_limits",
+        "_loop",
+        "_parts",
+        "_stage",
+        "_task",
+        "_transport",
+        "_websocket",
+        "accepted",
+        "address",
+        "counted_as",
+        "device",
+        "has_changed",
+        "peer",
+        "pushed",
+        "refusals",
+        "serial",
+        "server_key",
+    )
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, callbacks: Callbacks, limits_: Limits
+    ) -> None:
+        self._loop = loop
+        self._callbacks = callbacks
+        self._limits = limits_
+        self._transport: asyncio.Transport | None = None
+        self._websocket: Protocol | None = None
+        self._head: bytearray | None = bytearray()
+        self._parts: bytearray | None = None
+        self._inbox: deque[bytes] | None = None
+        self._expected: asyncio.Future[bytes] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_lost = False
+        self._heard_at = loop.time()
+        self._stage = _OPENING
+        self._due = self._heard_at + limits.OPEN_SECONDS
+        self._allowance = float(limits_.message_burst)
+        self.peer = ""
+        """The address at the other end of the socket: the client's or a proxy's."""
+        self.address = ""
+        """The client's address, once it is upgraded."""
+        self.counted_as = ""
+        """What limits count it by; set and changed by the registry alone."""
+        self.device: WaitingDevice | None = None
+        """There once a login was accepted."""
+        self.accepted: AcceptedLogin | None = None
+        """What its password is good for; there exactly when `device` is."""
+        self.server_key = b""
+        """The SCRAM ServerKey of that password's verifier, which signs what is pushed."""
+        self.pushed: frozenset[str] = frozenset()
+        """Ids of the changes that it was sent since it last logged in."""
+        self.serial = 0
+        """Counts accepted logins, so that what was read before one is not applied after it."""
+        self.has_changed = False
+        """Whether its user has changed while its login was being written."""
+        self.refusals = 0
+        """Passwords refused in a row."""
+
+    # --- what the gateway asks
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether its request has yet to come."""
+        return self._stage == _OPENING
+
+    @property
+    def is_logging_in(self) -> bool:
+        """Whether it would take a `rejected` for the answer to a login under way."""
+        return self._stage == _LOGGING_IN
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing that it sends counts any more, and nothing is sent to it."""
+        return self._stage == _CLOSING
+
+    def send(self, message: messages.ServerMessage) -> None:
+        """Send a message; do nothing when the connection is closing."""
+        if self._websocket is not None and self._stage != _CLOSING:
+            self._websocket.send_text(messages.encode(message))
+            self._flush()
+
+    def end(self, message: messages.Bye | messages.Rejected, code: CloseCode) -> None:
+        """Send a last message and close; do nothing when the connection is closing."""
+        self.send(message)
+        self.close(code, message.reason)
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Send a close frame. What the client sends from now on is dropped."""
+        if self._websocket is not None and self._stage != _CLOSING:
+            self._websocket.send_close(code, reason)
+            self._begin_closing()
+            self._flush()
+
+    def send_away(self) -> None:
+        """Tell the client to come back later, because the database is away."""
+        seconds = random.randint(*UNAVAILABLE_SECONDS)  # noqa: S311 - it spreads, it hides nothing
+        bye = messages.Bye(reason="shutting_down", retry_after_s=seconds)
+        self.end(bye, CloseCode.TRY_AGAIN_LATER)
+
+    def fail(self, code: CloseCode, reason: str) -> None:
+        """Close because the client broke the protocol; `reason` quotes nothing of what it sent."""
+        if self._websocket is not None and self._stage != _CLOSING:
+            self._note_violation(reason)
+            self._websocket.fail(code, reason)
+            self._flush()
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def begin_login(self) -> None:
+        """Start the deadline of a login, unless it is the connection's first, which has one."""
+        if self._stage in {_WAITING, _PINGED}:
+            self._stage = _LOGGING_IN
+            self._due = self._loop.time() + self._limits.login_s
+
+    def enter_standby(self) -> None:
+        """Replace the login's deadline by keepalive."""
+        if self._stage == _LOGGING_IN:
+            self._stage = _WAITING
+            self._due = self._loop.time() + limits.PING_SECONDS
+
+    # --- what its task asks
+
+    def next_text(self) -> bytes | None:
+        """Return the next message that has come, or None when there is none or none counts."""
+        if not self._inbox or self._stage == _CLOSING:
+            return None
+        if len(self._inbox) == MAX_QUEUED:
+            self._resume_reading()
+        return self._inbox.popleft()
+
+    async def receive(self) -> messages.ClientMessage:
+        """Wait for the next message. Raise ConnectionEnded, or MessageError for a malformed one."""
+        if self._stage == _CLOSING:
+            raise ConnectionEnded
+        text = self.next_text()
+        if text is None:
+            self._expected = self._loop.create_future()
+            try:
+                text = await self._expected
+            finally:
+                self._expected = None
+        return messages.decode_from_client(text)
+
+    # --- what the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=limits.UNREAD_BYTES)
+        name = transport.get_extra_info("peername")
+        self.peer = str(name[0]) if name else ""
+        if not self._callbacks.may_accept(self):
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._websocket is None:
+            if self._head is not None:
+                self._read_head(self._head, data)
+            return
+        now = self._loop.time()
+        gained = (now - self._heard_at) * self._limits.messages_per_s
+        self._allowance = min(self._allowance + gained, float(self._limits.message_burst))
+        self._heard_at = now
+        for start in range(0, len(data), SLICE_BYTES):
+            self._read_frames(data[start : start + SLICE_BYTES])
+
+    def eof_received(self) -> bool:
+        self._callbacks.call_soon_batched(self._close_transport)
+        return True
+
+    def pause_writing(self) -> None:
+        log.info("client at %s does not read; its connection is cut", self.address or self.peer)
+        metrics.connections_cut.labels("slow_reader").inc()
+        self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - it is gone either way
+        self._begin_closing()
+        self._transport = None
+        self._release_websocket()
+        self._callbacks.call_soon_batched(self._on_lost)
+
+    # --- what the listener calls
+
+    def is_due(self, now: float) -> bool:
+        """Return whether `check_deadline` has something to do."""
+        return self._due <= now
+
+    def check_deadline(self, now: float) -> None:
+        """Act on a deadline that has passed: ping the client, or cut the connection."""
+        if self._stage == _WAITING:
+            if self._heard_at + limits.PING_SECONDS > now:
+                self._due = self._heard_at + limits.PING_SECONDS
+            elif self._websocket is not None:
+                self._stage = _PINGED
+                self._due = now + limits.PONG_SECONDS
+                self._websocket.send_ping(b"")
+                self._flush()
+        elif self._stage == _PINGED and self._heard_at + limits.PONG_SECONDS > self._due:
+            self._stage = _WAITING
+            self._due = self._heard_at + limits.PING_SECONDS
+        elif self._stage == _LOGGING_IN:
+            metrics.connections_cut.labels("login_deadline").inc()
+            if self._task is not None and self._expected is None:
+                self.send_away()  # it is not the client that is late
+            else:
+                self.close(CloseCode.POLICY_VIOLATION, "login took too long")
+        else:
+            if self._stage != _CLOSING:
+                reason = "silent" if self._stage == _PINGED else "upgrade_deadline"
+                metrics.connections_cut.labels(reason).inc()
+            self.abort()
+
+    # --- HTTP
+
+    def _read_head(self, head: bytearray, data: bytes) -> None:
+        searched = max(len(head) - len(handshake.END_OF_HEAD), 0)
+        head += data
+        end = head.find(handshake.END_OF_HEAD, searched) + len(handshake.END_OF_HEAD)
+        is_whole = end >= len(handshake.END_OF_HEAD)
+        if not is_whole and len(head) <= handshake.MAX_HEAD_BYTES:
+            return
+        self._head = None
+        try:
+            request = Handshake(bytes(head[:end] if is_whole else head))
+            self._callbacks.admit(self, request)
+            accepted = request.accept()
+        except Answer as answer:
+            self._write(answer.serialize(with_body=not head.startswith(b"HEAD ")))
+            self._finish()
+        else:
+            self._write(accepted)
+            self._websocket = handshake.new_websocket()
+            self._stage = _LOGGING_IN
+            self._due = self._loop.time() + self._limits.login_s
+            if len(head) > end:
+                self.data_received(bytes(head[end:]))
+
+    # --- frames
+
+    def _read_frames(self, data: bytes) -> None:
+        websocket = self._websocket
+        if websocket is None:
+            return
+        websocket.receive_data(data)
+        frames = websocket.events_received()
+        self._allowance -= len(frames)
+        if self._allowance < 0:
+            websocket.data_to_send()  # no pong beyond the limit
+            self.fail(CloseCode.POLICY_VIOLATION, "too many messages")
+            self._finish()
+            return
+        if websocket.parser_exc is not None:
+            self._note_violation(type(websocket.parser_exc).__name__)
+        if self._stage != _CLOSING:
+            for frame in frames:
+                self._on_frame(frame)  # type: ignore[arg-type]  # requests come before the upgrade
+        self._flush()
+
+    def _on_frame(self, frame: Frame) -> None:
+        """Take one frame. The library has answered pings and close frames."""
+        if frame.opcode is Opcode.BINARY:
+            self.fail(CloseCode.UNSUPPORTED_DATA, "binary message")
+        elif frame.opcode is Opcode.TEXT or frame.opcode is Opcode.CONT:
+            text = bytes(frame.data)
+            if self._parts is not None:
+                self._parts += text
+                text = bytes(self._parts) if frame.fin else b""
+            elif not frame.fin:
+                self._parts = bytearray(text)
+            if frame.fin:
+                self._parts = None
+                self._on_text(text)
+
+    def _on_text(self, text: bytes) -> None:
+        """Pass a whole message on to the task that waits for it, else to one that is started."""
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            self.fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
+            return
+        if self._stage == _CLOSING:
+            return
+        if self._expected is not None and not self._expected.done():
+            self._expected.set_result(text)
+            return
+        if self._inbox is None:
+            self._inbox = deque()
+        self._inbox.append(text)
+        if self._task is None:
+            self._task = self._loop.create_task(self._converse())
+        elif len(self._inbox) >= MAX_QUEUED and self._transport is not None:
+            self._transport.pause_reading()
+
+    async def _converse(self) -> None:
+        try:
+            await self._callbacks.converse(self)
+        except ConnectionEnded:
+            pass
+        finally:
+            self._task = None
+            if self._inbox:
+                self._resume_reading()  # else the client's close frame is not read
+            self._inbox = None
+            if self._is_lost:
+                self._callbacks.on_closed(self)
+
+    # --- the end
+
+    def _note_violation(self, what: str) -> None:
+        log.info("client at %s broke the protocol: %s", self.address, what)
+        metrics.connections_cut.labels("protocol").inc()
+
+    def _begin_closing(self) -> None:
+        if self._stage != _CLOSING:
+            self._stage = _CLOSING
+            self._due = self._loop.time() + limits.CLOSE_SECONDS
+        if self._expected is not None and not self._expected.done():
+            self._expected.set_exception(ConnectionEnded())
+
+    def _finish(self) -> None:
+        """Close our half of the connection.
+
+        Closing all of it with something unread would make the kernel drop what we sent last.
+        """
+        self._begin_closing()
+        self._release_websocket()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def _release_websocket(self) -> None:
+        websocket, self._websocket = self._websocket, None
+        if websocket is not None:
+            handshake.release(websocket)
+
+    def _close_transport(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def _on_lost(self) -> None:
+        self._is_lost = True
+        if self._task is None:
+            self._callbacks.on_closed(self)
+
+    # --- the socket
+
+    def _flush(self) -> None:
+        """Write what the library has to send; an empty text at the end is the end of our half."""
+        if self._websocket is None:
+            return
+        writes = self._websocket.data_to_send()
+        if writes:
+            self._write(b"".join(writes))
+            if not writes[-1]:
+                self._finish()
+
+    def _write(self, data: bytes) -> None:
+        if data and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _resume_reading(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()

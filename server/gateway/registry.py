@@ -1,0 +1,160 @@
+"""Find connections by user and device, and count them by address."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import datetime
+
+from server import metrics
+from server.addresses import counted_address
+from server.gateway.connection import ClientConnection, WaitingDevice
+from server.gateway.records import AcceptedLogin
+
+
+class Registry:
+    """All connections of one gateway. Used on its loop only."""
+
+    def __init__(self) -> None:
+        self.connections: set[ClientConnection] = set()
+        self._waiting: dict[int, dict[str, ClientConnection]] = {}
+        """By user and device id."""
+        self._logging_in: dict[int, set[ClientConnection]] = {}
+        """By user: connections whose login is being written."""
+        self._opening: Counter[str] = Counter()
+        self._upgraded: Counter[str] = Counter()
+        self._unproven: Counter[str] = Counter()
+        self._is_empty = asyncio.Event()
+        self._is_empty.set()
+
+    # --- counts
+
+    def opening(self, peer: str) -> int:
+        """Return how many connections from `peer` have yet to send their request."""
+        return self._opening[counted_address(peer)]
+
+    def upgraded(self, address: str) -> int:
+        """Return how many upgraded connections a client's address has."""
+        return self._upgraded[counted_address(address)]
+
+    def unproven(self, address: str) -> int:
+        """Return how many of them have not logged in yet."""
+        return self._unproven[counted_address(address)]
+
+    def only_address(self) -> str | None:
+        """Return the address that all upgraded connections come from, if it is one."""
+        [address] = self._upgraded if len(self._upgraded) == 1 else [None]
+        return address
+
+    # --- the life of a connection
+
+    def add(self, connection: ClientConnection) -> None:
+        """Count a new connection by its `peer`."""
+        self.connections.add(connection)
+        self._is_empty.clear()
+        connection.counted_as = counted_address(connection.peer)
+        self._opening[connection.counted_as] += 1
+
+    def upgrade(self, connection: ClientConnection, address: str) -> None:
+        """Count a connection by the client's address from now on."""
+        _subtract(self._opening, connection.counted_as)
+        connection.address = address
+        connection.counted_as = counted_address(address)
+        self._upgraded[connection.counted_as] += 1
+        self._unproven[connection.counted_as] += 1
+        metrics.connections.inc()
+
+    def remove(self, connection: ClientConnection) -> None:
+        """Forget a connection that is gone."""
+        if connection not in self.connections:
+            return
+        self.connections.discard(connection)
+        if not connection.address:
+            _subtract(self._opening, connection.counted_as)
+        else:
+            metrics.connections.dec()
+            _subtract(self._upgraded, connection.counted_as)
+            if connection.device is None:
+                _subtract(self._unproven, connection.counted_as)
+            self._leave(connection)
+        if not self.connections:
+            self._is_empty.set()
+
+    async def wait_empty(self) -> None:
+        """Wait until the last connection is gone."""
+        await self._is_empty.wait()
+
+    # --- logins
+
+    def expect(self, connection: ClientConnection, user_id: int) -> None:
+        """Called before a login is written: a change of the user marks the connection from now."""
+        connection.has_changed = False
+        self._logging_in.setdefault(user_id, set()).add(connection)
+
+    def unexpect(self, connection: ClientConnection, user_id: int) -> None:
+        """Called when that login is written or has failed."""
+        expected = self._logging_in[user_id]
+        expected.discard(connection)
+        if not expected:
+            del self._logging_in[user_id]
+
+    def mark_changed(self, user_id: int | None) -> None:
+        """Mark the logins of a user, or of all users, that are being written."""
+        for each in [user_id] if user_id is not None else list(self._logging_in):
+            for connection in self._logging_in.get(each, ()):
+                connection.has_changed = True
+
+    def join(
+        self, connection: ClientConnection, device: WaitingDevice, accepted: AcceptedLogin
+    ) -> ClientConnection | None:
+        """Note that a device waits on a connection. Return the older connection of the device."""
+        if connection.device is None:
+            _subtract(self._unproven, connection.counted_as)
+        self._leave(connection)
+        connection.device = device
+        connection.accepted = accepted
+        connection.pushed = frozenset()
+        connection.serial += 1
+        devices = self._waiting.setdefault(device.user_id, {})
+        older = devices.get(device.device_id)
+        devices[device.device_id] = connection
+        if older is None:
+            metrics.waiting.inc()
+        return older
+
+    def _leave(self, connection: ClientConnection) -> None:
+        """Undo `join`, unless a newer connection has taken the device's place."""
+        device = connection.device
+        if device is None:
+            return
+        devices = self._waiting.get(device.user_id, {})
+        if devices.get(device.device_id) is connection:
+            del devices[device.device_id]
+            metrics.waiting.dec()
+            if not devices:
+                del self._waiting[device.user_id]
+
+    def waiting(self, user_id: int) -> list[ClientConnection]:
+        """Return the connections that wait for a user."""
+        return list(self._waiting.get(user_id, {}).values())
+
+    def users(self) -> list[int]:
+        """Return all users that some connection waits for."""
+        return list(self._waiting)
+
+    def users_past(self, now: datetime) -> set[int]:
+        """Return the users that some connection waits for by an old password that has ended."""
+        return {
+            user_id
+            for user_id, devices in self._waiting.items()
+            for connection in devices.values()
+            if connection.accepted is not None
+            and connection.accepted.valid_until is not None
+            and connection.accepted.valid_until <= now
+        }
+
+
+def _subtract(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if counter[key] <= 0:
+        del counter[key]
