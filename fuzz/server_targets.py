@@ -11,6 +11,7 @@ from pathlib import Path
 
 import django
 from django.conf import settings
+from websockets.frames import Frame
 
 from fuzz.target import SECRET, Pieces, Target, as_text, glue, says_only
 from protocol import messages, scram, sealing
@@ -22,7 +23,7 @@ if not settings.configured:
 from server import config
 from server.addresses import client_address
 from server.console import csvfiles, hashers
-from server.gateway import frames, login, upgrade
+from server.gateway import handshake, login
 
 SALT, KEY = "MDEyMzQ1Njc4OWFiY2RlZg==", "A" * 43 + "="
 _home = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm"))
@@ -122,42 +123,35 @@ def verifier(data: bytes) -> None:
 
 
 def upgrade_request(data: bytes) -> None:
-    """A request becomes an upgrade, or an answer that is one HTTP response without its words."""
-    head = data + upgrade.END
+    """A request becomes an upgrade, or an answer that is one HTTP response."""
     try:
-        request = upgrade.parse(head)
-        assert upgrade.accept(request).startswith(b"HTTP/1.1 101 ")
-    except upgrade.Answer as answer:
-        said = answer.serialize()
+        request = handshake.Handshake(data + handshake.END_OF_HEAD)
+        assert request.accept().startswith(b"HTTP/1.1 101 ")
+    except handshake.Answer as answer:
+        said = answer.serialize(with_body=False)
         assert said.count(b"\r\n\r\n") == 1
-        says_only(answer.text, r"[A-Za-z0-9/. -]+")
     else:
-        assert request.method == "GET"
-        assert not any("\n" in each for values in request.headers.values() for each in values)
+        assert request.request.method == "GET"
 
 
 def client_frames(data: bytes) -> None:
-    """However TCP cuts what a client sends: the same frames, no message too long or without
-    sense, and a FrameError that quotes nothing."""
+    """However TCP cuts what a client sends: the same frames, and no message too long."""
     parts = Pieces(data)
     cuts, sent = parts.raw(), parts.rest()
     assert _frames(sent, []) == _frames(sent, [each * len(sent) // 256 for each in sorted(cuts)])
 
 
-def _frames(sent: bytes, cuts: list[int]) -> tuple[list[tuple[int, bytes]], int]:
-    reader, seen = frames.Reader(messages.MAX_MESSAGE_BYTES), list[tuple[int, bytes]]()
-    try:
-        for start, end in pairwise([0, *cuts, len(sent)]):
-            for opcode, payload in reader.feed(sent[start:end]):
-                assert opcode in {frames.PART, frames.TEXT, frames.CLOSE, frames.PING, frames.PONG}
-                assert len(payload) <= messages.MAX_MESSAGE_BYTES
-                seen.append((opcode, payload))
-                if opcode == frames.TEXT:
-                    payload.decode()
-    except frames.FrameError as exc:
-        says_only(str(exc), r"[A-Za-z0-9', -]+")
-        return seen, exc.code
-    return seen, 0
+def _frames(sent: bytes, cuts: list[int]) -> tuple[list[tuple[int, bytes]], list[bytes]]:
+    websocket, seen = handshake.new_websocket(), list[tuple[int, bytes]]()
+    for start, end in pairwise([0, *cuts, len(sent)]):
+        websocket.receive_data(sent[start:end])
+        for frame in websocket.events_received():
+            assert isinstance(frame, Frame)
+            assert len(frame.data) <= messages.MAX_MESSAGE_BYTES
+            seen.append((frame.opcode, bytes(frame.data)))
+    said = websocket.data_to_send()
+    handshake.release(websocket)
+    return seen, said
 
 
 def config_file(data: bytes) -> None:

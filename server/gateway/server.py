@@ -103,9 +103,9 @@ class Gateway:
             self._notifier = ChangeNotifier(self._registry, self._store, states, gateway=self._name)
             stack.push_async_callback(self._notifier.drain)
             self._heartbeat = await stack.enter_async_context(
-                GatewayHeartbeat(self._name, on_evicted=lambda: self._notifier.wake(None))
+                GatewayHeartbeat(self._name, on_evicted=lambda: self.wake(None))
             )
-            await stack.enter_async_context(bus.listening(self._notifier.wake))
+            await stack.enter_async_context(bus.listening(self.wake))
             for name, work in (
                 ("deadlines", lambda: sweep_deadlines(self._registry.connections)),
                 ("sweeper", self._sweep_for_ever),
@@ -133,6 +133,10 @@ class Gateway:
     def connection_count(self) -> int:
         """Return how many connections are open, upgraded or not."""
         return len(self._registry.connections)
+
+    def wake(self, user_id: int | None) -> None:
+        """Tell a user's clients what has changed; None means that any user may have changed."""
+        self._notifier.wake(user_id)
 
     async def sweep(self) -> None:
         """Do what is due every `sweep_interval_s`: passwords that have ended, old counts."""

@@ -1,4 +1,4 @@
-"""nginx and haproxy, as docs/operations.md sets them up."""
+"""nginx, haproxy and Caddy, as docs/operations.md sets them up."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from tests.support.places import ROOT
 
 PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
-PROXIES = ("nginx", "haproxy")
+PROXIES = ("nginx", "haproxy", "caddy")
 
 
 def program(name: str) -> str:
-    """Where it is. Raise RuntimeError when it is not installed."""
+    """Return the path of a program. Raise RuntimeError when it is not installed."""
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
     if found is None:
         raise RuntimeError(f"{name} is missing: .ci/packages test")
@@ -31,7 +31,7 @@ def command(
     certificate: Path,
     limits: Mapping[str, str],
 ) -> list[str]:
-    """What starts it on this port of 127.0.0.1, before two gateways and two consoles.
+    """Return the command that starts a proxy on a port, before two gateways and two consoles.
 
     Only addresses, paths and what `limits` names differ from the page. `certificate` holds the
     chain and its key.
@@ -54,6 +54,13 @@ def command(
             "/etc/coconowork/tls/privkey.pem": str(certificate),
             "http {": "http { access_log off; " + places,
         }
+    elif proxy == "caddy":
+        own = {
+            "https://coconowork.example": f"https://127.0.0.1:{port}, https://localhost:{port}",
+            "/etc/coconowork/tls/fullchain.pem": str(certificate),
+            "/etc/coconowork/tls/privkey.pem": str(certificate),
+            "admin off": f"admin off\n storage file_system {folder}/caddy",
+        }
     else:
         own = {
             "bind :443": f"bind 127.0.0.1:{port}",
@@ -64,6 +71,8 @@ def command(
         text = text.replace(old, new)
     file = folder / f"{proxy}.conf"
     file.write_text(text)
+    if proxy == "caddy":
+        return [program(proxy), "run", "--adapter", "caddyfile", "--config", str(file)]
     if proxy == "haproxy":
         return [program(proxy), "-db", "-f", str(file)]
     options = f"daemon off; pid {folder}/pid; error_log stderr;"

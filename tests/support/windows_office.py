@@ -1,18 +1,19 @@
-"""The other end for the Windows program: a real server with TLS, and people at its pages."""
+"""The other end for the Windows program: a real server behind nginx, and people at its pages."""
 
 from __future__ import annotations
 
 import os
-import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from demo.__main__ import sample_password
 from demo.tour.person import Person
+from tests.support.reverse_proxies import command
 
 ADMINISTRATOR = "kanri"
 _EXTENSIONS = """
@@ -20,6 +21,15 @@ _EXTENSIONS = """
 subjectAltName=DNS:localhost,IP:127.0.0.1
 extendedKeyUsage=serverAuth
 """
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback that nothing listens on now."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def make_certificates(folder: Path) -> None:
@@ -41,7 +51,7 @@ def make_certificates(folder: Path) -> None:
 
 @dataclass
 class Office:
-    """`python -m server serve` with a certificate, its data in `directory`."""
+    """`python -m server serve` behind nginx with a certificate, its data in `directory`."""
 
     directory: Path
     administrator_password: str = field(default_factory=sample_password)
@@ -56,15 +66,16 @@ class Office:
     def open(self) -> Iterator[Office]:
         """Serve until the end of the block."""
         make_certificates(self.directory)
+        port, console, gateway = free_ports(3)
         environment = {
             **os.environ,
             "COCONOWORK_SERVER_DATA_DIR": str(self.directory / "data"),
-            "COCONOWORK_SERVER_TLS_CERT": str(self.directory / "server.pem"),
-            "COCONOWORK_SERVER_TLS_KEY": str(self.directory / "server.key"),
+            "COCONOWORK_SERVER_PUBLIC_URL": f"https://localhost:{port}",
+            "COCONOWORK_SERVER_TRUSTED_PROXIES": "127.0.0.1",
         }
-        command = [sys.executable, "-m", "server"]
+        server = [sys.executable, "-m", "server"]
         subprocess.run(
-            [*command, "createadmin", "--account", "ココナ商事", "--user", ADMINISTRATOR],
+            [*server, "createadmin", "--account", "ココナ商事", "--user", ADMINISTRATOR],
             input=f"{self.administrator_password}\n" * 2,
             env=environment,
             text=True,
@@ -73,7 +84,7 @@ class Office:
         )
         with (self.directory / "server.log").open("w") as log:
             process = subprocess.Popen(
-                [*command, "serve", "--port", "0", "--gateway-port", "0"],
+                [*server, "serve", "--port", str(console), "--gateway-port", str(gateway)],
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -82,15 +93,44 @@ class Office:
         assert process.stdout is not None
         try:
             said = "".join(process.stdout.readline() for _ in range(2))
-            found = re.findall(r"(https|wss)://\S+?:(\d+)", said)
-            assert [scheme for scheme, _ in found] == ["https", "wss"], said
-            self.console = f"https://localhost:{found[0][1]}"
-            self.gateway = f"localhost:{found[1][1]}"
-            yield self
+            assert said.split() == [
+                "console",
+                f"https://localhost:{port}/",
+                "gateway",
+                said.split()[-1],
+            ]
+            self.console = f"https://localhost:{port}"
+            self.gateway = f"localhost:{port}"
+            with self._proxy(port, console, gateway):
+                yield self
         finally:
             process.terminate()
             process.wait(timeout=30)
             process.stdout.close()
+
+    @contextmanager
+    def _proxy(self, port: int, console: int, gateway: int) -> Iterator[None]:
+        """End TLS on `port` until the end of the block."""
+        certificate = self.directory / "chain.pem"
+        chain = (self.directory / name for name in ("server.pem", "server.key"))
+        certificate.write_text("".join(each.read_text() for each in chain))
+        limits = {"200000": "1000", "worker_connections 50000": "worker_connections 400"}
+        arguments = command(
+            "nginx",
+            self.directory,
+            port=port,
+            gateways=[gateway] * 2,
+            consoles=[console] * 2,
+            certificate=certificate,
+            limits=limits,
+        )
+        with (self.directory / "nginx.log").open("w") as log:
+            process = subprocess.Popen(arguments, stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
 
     @contextmanager
     def person(self, username: str, password: str) -> Iterator[Person]:

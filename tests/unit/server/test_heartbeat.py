@@ -93,7 +93,7 @@ async def test_moved_while_nobody_looked(gateway: Running, user: User) -> None:
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         await in_thread(lambda: Device.objects.filter(user=user).update(gateway="elsewhere"))
-        gateway._services.updates.wake(None)
+        gateway.wake(None)
         assert await client.expect(messages.Bye) == messages.Bye(reason="superseded")
         assert await client.closed() == 1000
     assert (await in_thread(lambda: row(client))).gateway == "elsewhere"

@@ -8,10 +8,11 @@ from dataclasses import fields
 from prometheus_client.metrics import MetricWrapperBase
 
 from server import metrics
+from server.commands import serve
 from server.config import Config
 from server.console import http, lockout, middleware
+from server.gateway import batcher, handshake, listener
 from server.gateway import limits as gateway_limits
-from server.gateway import listener
 from server.gateway.limits import Limits
 from tests.support.places import ROOT
 
@@ -27,9 +28,16 @@ def test_every_setting_is_documented() -> None:
 
 def test_limits_are_as_documented() -> None:
     """A limit that is changed is changed on the page, too."""
-    for item in (throttle.PER_USER_AND_ADDRESS, throttle.PER_ADDRESS, throttle.PER_USER):
-        assert f"| {item.amount} in {item.get_expiry() // 60} minutes |" in PAGE
     limits = Limits()
+    for number, minutes in (
+        (limits.refused_per_device, 5),
+        (limits.refused_per_address, 5),
+        (limits.refused_per_user, 10),
+    ):
+        assert f"| {number} in {minutes} minutes |" in PAGE
+    assert f"| {handshake.MAX_HEAD_BYTES >> 10} KiB |" in PAGE
+    assert f"| {batcher.MAX_QUEUED:,} |" in PAGE
+    assert f"file descriptors less {serve.RESERVED_FILES:,}" in PAGE
     assert f"| {limits.per_address:,} and {limits.unproven_per_address} |" in PAGE
     assert f"| {limits.message_burst} at once, {limits.messages_per_s} a second |" in PAGE
 
@@ -66,9 +74,8 @@ def test_what_a_load_from_outside_meets_is_as_documented() -> None:
     assert f"from the {limits.per_address:,}th client" in meets
     assert f"from the {limits.unproven_per_address}th that has not logged in" in meets
     assert f"the kernel keeps {listener.BACKLOG:,} of them" in meets
-    user, address = throttle.PER_USER_AND_ADDRESS, throttle.PER_ADDRESS
-    minutes = user.get_expiry() // 60
-    assert f"{user.amount} of one user, {address.amount} from one address, in {minutes}" in meets
+    user, address = limits.refused_per_device, limits.refused_per_address
+    assert f"{user} of one user, {address} from one address, in 5 minutes" in meets
     assert f"{limits.message_burst} frames at once or {limits.messages_per_s} a second" in meets
     ping, pong = gateway_limits.PING_SECONDS, gateway_limits.PONG_SECONDS
     assert f"silent for {ping} s, and waits {pong} s" in meets
