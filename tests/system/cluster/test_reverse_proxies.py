@@ -155,19 +155,26 @@ async def test_proxy(site: Site, tmp_path: Path, program: str) -> None:
 
 async def throttled_by_address(site: Site, username: str) -> None:
     """Guesses from one address, with another claim each, are counted by that address."""
-    reasons = []
-    for number in range(21):  # each of two gateways takes 10
-        guesser = site.client(
-            local_addr=("127.0.0.66", 0),
-            additional_headers={"X-Forwarded-For": f"198.51.100.{number}"},
-        )
-        async with guesser:
-            answer = await guesser.try_log_in(username, "wrong")
-            assert isinstance(answer, messages.Rejected)
-            reasons.append(answer.reason)
+    reasons = [
+        await guess(site, username, "127.0.0.66", claim=f"198.51.100.{number}")
+        for number in range(21)  # each of two gateways takes 10
+    ]
     assert "throttled" in reasons
-    async with site.client(local_addr=("127.0.0.67", 0)) as other:
-        assert await other.try_log_in(username, "wrong") == messages.Rejected(reason="credentials")
+    assert await guess(site, username, "127.0.0.67", claim="198.51.100.1") == "credentials"
+
+
+async def guess(site: Site, username: str, address: str, *, claim: str) -> str:
+    """Send one wrong proof from an address. Return why it was refused."""
+    header = {"X-Forwarded-For": claim}
+    async with site.client(local_addr=(address, 0), additional_headers=header) as client:
+        await client.send(messages.Hello(scram=f"n,,n={username},r=x", device=client.device))
+        answer = await client.receive()
+        if isinstance(answer, messages.Challenge):
+            nonce = answer.scram.split(",")[0]
+            await client.send(messages.Proof(scram=f"c=biws,{nonce},p=AAAA"))
+            answer = await client.receive()
+        assert isinstance(answer, messages.Rejected)
+        return answer.reason
 
 
 async def test_balancer_asks_who_is_ready(site: Site, tmp_path: Path) -> None:

@@ -153,11 +153,11 @@ def _converse(master: int, script: list[tuple[bytes, str]]) -> bytes:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--host=0.0.0.0",), "nothing would encrypt"),
+        (("--host=0.0.0.0",), "trusted_proxies"),
+        (("--host=::", "--public-url=https://c.example"), "--behind-proxy"),
         (("--host=0.0.0.0", "--behind-proxy=10.0.0.0/8"), "--public-url"),
-        (("--public-url=https://c.example",), "nothing here ends TLS"),
-        (("--tls-cert=/none.pem",), "belong together"),
-        (("--tls-cert=/none.pem", "--tls-key=/none.pem"), "/none.pem"),
+        (("--public-url=https://c.example",), "--behind-proxy"),
+        (("--behind-proxy=here",), "--behind-proxy: allowed is"),
         (("--port=many",), "0 to 65535"),
         (("--host=203.0.113.1", "--behind-proxy=::1", "--public-url=https://c.example"), "cannot"),
     ],
