@@ -1,8 +1,9 @@
-"""`demo`: server and client together on this machine, with sample users, to try out by hand."""
+"""`make demo`: run server and client on this machine, with sample users, to try out."""
 
 from __future__ import annotations
 
 import argparse
+import io
 import secrets
 import string
 import sys
@@ -36,27 +37,6 @@ The client of "{user.username}" runs and waits. Things to try:
 What the client does:"""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `demo` takes."""
-    parser.add_argument("--port", type=int, default=8080, help="of the console (8080)")
-    parser.add_argument("--gateway-port", type=int, default=8081, help="of the gateway (8081)")
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Until Ctrl-C; the exit code. Raise StartError."""
-    from demo.private_keyring import DemoKeyringError
-
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="replace")
-    try:
-        with tempfile.TemporaryDirectory(prefix="coconowork-demo-") as directory:
-            _demonstrate(Path(directory), arguments.port, arguments.gateway_port)
-    except (StageError, DemoKeyringError) as exc:
-        raise StartError(str(exc)) from None
-    return 0
-
-
 def _demonstrate(directory: Path, port: int, gateway_port: int) -> None:
     user = Sample("tanaka", "田中 花子", sample_password())
     admin = Sample("kanri", "管理 太郎", sample_password())
@@ -69,7 +49,7 @@ def _demonstrate(directory: Path, port: int, gateway_port: int) -> None:
             "login", "--server", addresses.gateway, "--user", user.username, answer=user.password
         )
         if code != 0:
-            raise StageError(f"the client could not sign in: {said}")
+            raise StageError(f"the client could not log in: {said}")
         print(
             INTRODUCTION.format(
                 console=addresses.console,
@@ -83,10 +63,10 @@ def _demonstrate(directory: Path, port: int, gateway_port: int) -> None:
 
 
 def _watch(client: Client) -> None:
-    """Say what the client does, whenever that changes, until Ctrl-C."""
+    """Print what the client does, whenever that changes, until Ctrl-C."""
 
     def on_line(line: str) -> None:
-        if line.startswith("["):  # a notification; with a screen it is on that
+        if line.startswith("["):  # a notification, which a client without a screen prints
             print(f"  {line}", flush=True)
 
     client.environ["COCONOWORK_LOG_LEVEL"] = "warning"
@@ -107,7 +87,7 @@ def _watch(client: Client) -> None:
 
 
 def _home(client: Client) -> str:
-    """How to call another command of this client from a terminal."""
+    """Return what a terminal needs before another command of this client."""
     names = ("COCONOWORK_HOME", "DBUS_SESSION_BUS_ADDRESS")
     pairs = [f"{name}={client.environ[name]}" for name in names if name in client.environ]
     if sys.platform == "win32":
@@ -116,22 +96,31 @@ def _home(client: Client) -> str:
 
 
 def sample_password() -> str:
-    """A random one by the rules: it is printed, and good for this demonstration only."""
+    """Return a random password by the rules. It is printed: for the demonstration only."""
     body = "".join(secrets.choice(string.ascii_lowercase) for _ in range(8))
     return f"{body}-{secrets.randbelow(900) + 100}A"
 
 
 def main() -> int:
-    """Run the demonstration; the exit code."""
+    """Run the demonstration until Ctrl-C; return the exit code."""
+    from demo.private_keyring import DemoKeyringError
+
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    add_arguments(parser)
+    parser.add_argument("--port", type=int, default=8080, help="of the console (8080)")
+    parser.add_argument("--gateway-port", type=int, default=8081, help="of the gateway (8081)")
+    options = parser.parse_args()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="replace")
     try:
-        return run(parser.parse_args())
-    except (ConfigError, StartError) as exc:
+        with tempfile.TemporaryDirectory(prefix="coconowork-demo-") as directory:
+            _demonstrate(Path(directory), options.port, options.gateway_port)
+    except (ConfigError, DemoKeyringError, StageError, StartError) as exc:
         print(f"demo: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    return 0
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,16 +27,16 @@ from server.config import Config
 
 START_S = 30.0
 _ENVIRON = dict(os.environ)
-"""As it was before Django put the console's time zone into it, which is not the PC's."""
+"""The environment before Django puts the console's time zone into it."""
 
 
 class StageError(Exception):
-    """Something did not start; the text says what."""
+    """Raised when a part does not start; the text says which."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A person of the demonstration."""
+    """A user or administrator of the demonstration."""
 
     username: str
     display_name: str
@@ -45,26 +45,28 @@ class Sample:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the server is."""
+    """The addresses of console and gateway."""
 
     console: str
     gateway: str
 
 
 class Client:
-    """The client program on a PC of its own: `home` is its profile."""
+    """The client program on a PC of its own. `home` is its profile."""
 
     def __init__(self, home: Path, environ: dict[str, str]) -> None:
+        self.wrapper: Sequence[str] = ()
+        """A command that starts the client: put before the client's own."""
         self.environ = {**environ, "COCONOWORK_HOME": str(home), "PYTHONUNBUFFERED": "1"}
-        """What its processes get."""
+        """The environment of its processes."""
         self.paths: Paths = find_paths(self.environ)
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self.output: list[str] = []
-        """What it has written so far, line by line."""
+        """The lines that it has written."""
 
     def command(self, *arguments: str, answer: str | None = None) -> tuple[int, str]:
-        """Run one command of the client; exit code, and what it said. `answer` is typed in."""
+        """Run one command of the client; return exit code and output. `answer` is its input."""
         done = subprocess.run(  # noqa: S603 - our own program
             [sys.executable, "-m", "agent", *arguments],
             input="" if answer is None else answer + "\n",
@@ -81,12 +83,12 @@ class Client:
     def start(
         self, *, session: str | None = None, on_line: Callable[[str], None] | None = None
     ) -> None:
-        """Start it as a sign-in would. On Linux `session` names the logon session."""
+        """Start it as a sign-in to the desktop does. On Linux `session` names the session."""
         environ = self.environ
         if session is not None:
             environ = {**environ, "XDG_SESSION_ID": session}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "agent", "run", "--autostart"],
+        self._process = subprocess.Popen(  # noqa: S603 - our own program
+            [*self.wrapper, sys.executable, "-m", "agent", "run", "--autostart"],
             env=environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -116,7 +118,7 @@ class Client:
         return None if self._process is None else self._process.pid
 
     def status(self) -> dict[str, Any] | None:
-        """What it says of itself; None when it does not run."""
+        """Return the status that it reports; None when it does not run."""
         try:
             answer = asyncio.run(ask(self.paths, {"command": "status"}, timeout_s=10))
         except ChannelError:
@@ -125,7 +127,7 @@ class Client:
         return status
 
     def wait_for(self, state: str, *, within_s: float = 30.0) -> dict[str, Any]:
-        """Its status once it is in `state`. Raise StageError when that takes too long."""
+        """Return its status once it is in `state`. Raise StageError when that takes too long."""
         end = monotonic() + within_s
         while monotonic() < end:
             status = self.status()
@@ -135,14 +137,14 @@ class Client:
         raise StageError(f"the client did not become {state}: {self.status()}")
 
     def kill(self) -> None:
-        """End it as a power cut does."""
+        """Kill it, as a power cut does."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self.stop()
 
     def stop(self) -> None:
-        """Ask it to quit, as the menu does; nothing when it does not run."""
+        """Ask it to quit, as the menu does; do nothing when it does not run."""
         if self._process is None:
             return
         if self.running:
@@ -161,7 +163,7 @@ class Client:
 
 @contextmanager
 def running_server(directory: Path, *, port: int = 0, gateway_port: int = 0) -> Iterator[Addresses]:
-    """Console and gateway on loopback in this process, with their database in `directory`."""
+    """Serve console and gateway on loopback in this process, the database in `directory`."""
     settings = Config(data_dir=directory, log_level="warning")
     listener = listen(settings.host, port, option="--port")
     settings = Config(
@@ -178,49 +180,40 @@ def running_server(directory: Path, *, port: int = 0, gateway_port: int = 0) -> 
 
 @contextmanager
 def _gateway_thread(*, console_url: str, port: int) -> Iterator[int]:
-    """A gateway on a loop of its own; yields its port. It looks at the clock every second."""
+    """Run a gateway on an event loop of its own, which checks the clock every second."""
     from server.gateway.server import Gateway
 
-    started, stop = threading.Event(), asyncio.Event()
+    gateway = Gateway(port=port, console_url=console_url, sweep_interval_s=1)
     loop = asyncio.new_event_loop()
-    found: list[int] = []
-
-    async def serve() -> None:
-        async with Gateway(port=port, console_url=console_url, sweep_interval_s=1) as gateway:
-            found.append(gateway.port)
-            started.set()
-            await stop.wait()
-
-    def run() -> None:
-        try:
-            loop.run_until_complete(serve())
-        finally:
-            started.set()
-            loop.close()
-
-    thread = threading.Thread(target=run, name="gateway")
+    thread = threading.Thread(target=loop.run_forever, name="gateway")
     thread.start()
+
+    def call(coroutine: Coroutine[Any, Any, object]) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, loop).result(START_S)
+
     try:
-        started.wait(START_S)
-        if not found:
-            raise StageError("the gateway did not start; the log says why")
-        yield found[0]
+        call(gateway.__aenter__())
+        try:
+            yield gateway.port
+        finally:
+            call(gateway.__aexit__(None, None, None))
     finally:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(stop.set)
+        loop.call_soon_threadsafe(loop.stop)
         thread.join()
+        loop.close()
 
 
 @contextmanager
 def client_pc(directory: Path, name: str = "pc") -> Iterator[Client]:
-    """A PC for the client: profile and keyring in `directory`, gone with the context."""
+    """Yield a PC for the client, its profile and keyring in `directory`."""
     with ExitStack() as stack:
-        environ = dict(_ENVIRON)
+        client = Client(directory / name, _ENVIRON)
         if sys.platform == "linux":
-            from demo.private_keyring import private_keyring
+            from demo.private_keyring import ENDS_WITH_US, private_keyring
 
-            environ.update(stack.enter_context(private_keyring(directory / f"{name}-keyring")))
-        client = Client(directory / name, environ)
+            keyring = stack.enter_context(private_keyring(directory / f"{name}-keyring"))
+            client.environ.update(keyring)
+            client.wrapper = ENDS_WITH_US
         try:
             yield client
         finally:
@@ -230,7 +223,7 @@ def client_pc(directory: Path, name: str = "pc") -> Iterator[Client]:
 
 
 def seed(account_name: str, administrator: Sample, users: list[Sample]) -> None:
-    """An account with its people, as an administrator would make them. `prepare` must have run."""
+    """Make an account with an administrator and users. The server must be running."""
     from server.console import passwords
     from server.console.models import Account, User
 

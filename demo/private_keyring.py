@@ -1,8 +1,9 @@
-"""A keyring of its own for the demo and the tests: D-Bus and gnome-keyring in private.
+"""A keyring of its own for the demonstration and the tests: a private D-Bus with gnome-keyring.
 
-It is the real Secret Service, so the client stores its passwords as on a desktop, yet nothing
-touches the user's own keyring and no desktop has to be there. The key that opens it lies beside
-it: good for sample passwords, not for anybody's own.
+It is the real Secret Service: the client stores its passwords as on a desktop. It does not touch
+the user's own keyring, and needs no desktop. The key that opens it is a file beside it, so it suits
+sample passwords only. When the process that started it dies, however it dies, the kernel ends the
+bus, and gnome-keyring ends with its bus.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from xml.sax.saxutils import escape
 
 PACKAGES = {"dbus-daemon": "dbus-daemon", "gnome-keyring-daemon": "gnome-keyring"}
-"""Program to the Debian package that has it."""
+"""The programs, and the Debian packages that have them."""
+ENDS_WITH_US = ("setpriv", "--pdeathsig=TERM")
+"""Before a command: the kernel ends the program when the thread that started it is gone."""
 START_TIMEOUT_S = 15.0
 
 # Without service directories nothing is started by the bus itself: not a second keyring, no
@@ -45,13 +48,13 @@ class DemoKeyringError(Exception):
 
 
 def missing_packages() -> list[str]:
-    """The Debian packages that have to be installed first."""
+    """Return the Debian packages that have to be installed first."""
     return [package for program, package in PACKAGES.items() if shutil.which(program) is None]
 
 
 @contextmanager
 def private_keyring(directory: Path) -> Iterator[dict[str, str]]:
-    """Run a keyring kept in `directory`; yields the environment variables that lead to it.
+    """Run a keyring that is kept in `directory`; yield the environment that leads to it.
 
     The same directory has the same passwords the next time. Raise DemoKeyringError.
     """
@@ -64,21 +67,21 @@ def private_keyring(directory: Path) -> Iterator[dict[str, str]]:
 
 
 class PrivateKeyring:
-    """A session bus and a Secret Service on it, which can be stopped and started one by one."""
+    """A session bus and a Secret Service on it. Each can be stopped and started alone."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._runtime: Path | None = None
-        self._bus: subprocess.Popen[str] | None = None
+        self._bus: subprocess.Popen[bytes] | None = None
         self._service: subprocess.Popen[bytes] | None = None
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a program needs to find this bus. It stays the same after a restart."""
+        """Return what a program needs to find this bus; a restart does not change it."""
         return {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={self._socket}"}
 
     def start(self) -> None:
-        """Start both and wait until the keyring is open."""
+        """Start both, and wait until the keyring is open."""
         if missing := missing_packages():
             raise DemoKeyringError(f"programs are missing: apt-get install {' '.join(missing)}")
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -88,7 +91,7 @@ class PrivateKeyring:
         self.start_service()
 
     def stop(self) -> None:
-        """End both, in any state; may be called twice."""
+        """End what runs of both; may be called twice."""
         self.stop_service()
         self.stop_bus()
         if self._runtime is not None:
@@ -99,50 +102,31 @@ class PrivateKeyring:
         """Start the bus at its address."""
         config = self._socket.with_name("bus.conf")
         config.write_text(_BUS_CONFIG.format(socket=escape(str(self._socket))), encoding="utf-8")
-        self._bus = subprocess.Popen(  # noqa: S603 - a fixed program with our own arguments
-            [_program("dbus-daemon"), "--nofork", "--print-address=1", f"--config-file={config}"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            process_group=0,  # Ctrl-C is for us: we end it when its users have ended
+        self._bus = _start(
+            "dbus-daemon", "--nofork", "--print-address=1", f"--config-file={config}"
         )
         assert self._bus.stdout is not None  # noqa: S101 - it is a pipe
-        if not self._bus.stdout.readline().strip():
+        if not self._bus.stdout.readline():
             raise DemoKeyringError("the private D-Bus did not start")
 
     def stop_bus(self) -> None:
         """End the bus, and with it every connection on it."""
-        if self._bus is not None:
-            _end(self._bus)
-            if self._bus.stdout is not None:
-                self._bus.stdout.close()
-            self._bus = None
+        _end(self._bus)
+        self._bus = None
         if self._runtime is not None:
             self._socket.unlink(missing_ok=True)
 
     def start_service(self) -> None:
-        """Start the Secret Service and wait until its default collection is open."""
-        data = self.directory / "data"
+        """Start the Secret Service, and wait until its default collection is open."""
+        data, runtime = self.directory / "data", self._socket.parent
         data.mkdir(exist_ok=True, mode=0o700)
-        self._service = subprocess.Popen(  # noqa: S603 - a fixed program with our own arguments
-            [
-                _program("gnome-keyring-daemon"),
-                "--foreground",
-                "--unlock",
-                "--components=secrets",
-                f"--control-directory={self._socket.parent / 'keyring'}",
-            ],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            process_group=0,
-            env={
-                **os.environ,
-                **self.environment,
-                "XDG_DATA_HOME": str(data),
-                "XDG_RUNTIME_DIR": str(self._socket.parent),
-            },
+        self._service = _start(
+            "gnome-keyring-daemon",
+            *("--foreground", "--unlock", "--components=secrets"),
+            f"--control-directory={runtime / 'keyring'}",
+            **self.environment,
+            XDG_DATA_HOME=str(data),
+            XDG_RUNTIME_DIR=str(runtime),
         )
         assert self._service.stdin is not None  # noqa: S101 - it is a pipe
         with self._service.stdin as stdin:
@@ -151,9 +135,8 @@ class PrivateKeyring:
 
     def stop_service(self) -> None:
         """End the Secret Service; the bus goes on."""
-        if self._service is not None:
-            _end(self._service)
-            self._service = None
+        _end(self._service)
+        self._service = None
 
     @property
     def _socket(self) -> Path:
@@ -169,40 +152,40 @@ class PrivateKeyring:
         return path.read_bytes()
 
     def _wait_until_open(self, service: subprocess.Popen[bytes]) -> None:
-        from jeepney import MatchRule, message_bus
+        from jeepney import message_bus
         from jeepney.io.blocking import Proxy, open_dbus_connection
 
         deadline = monotonic() + START_TIMEOUT_S
-        name = "org.freedesktop.secrets"
-        owner_changed = MatchRule(
-            type="signal", interface="org.freedesktop.DBus", member="NameOwnerChanged"
-        )
-        owner_changed.add_arg_condition(0, name)
         address = self.environment["DBUS_SESSION_BUS_ADDRESS"]
         with closing(open_dbus_connection(address)) as connection:
             bus = Proxy(message_bus, connection, timeout=START_TIMEOUT_S)
-            with connection.filter(owner_changed) as changes:
-                bus.AddMatch(owner_changed)
-                try:
-                    while not bus.NameHasOwner(name)[0]:
-                        left = max(deadline - monotonic(), 0)
-                        connection.recv_until_filtered(changes, timeout=left)
-                except TimeoutError:
-                    state = "ended" if service.poll() is not None else "does not answer"
-                    raise DemoKeyringError(f"the private keyring {state}") from None
+            while not bus.NameHasOwner("org.freedesktop.secrets")[0]:
+                if service.poll() is not None or monotonic() > deadline:
+                    raise DemoKeyringError("the private keyring did not start")
+                sleep(0.02)
 
 
-def _program(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        raise DemoKeyringError(f"{name} is missing: apt-get install {PACKAGES[name]}")
-    return path
+def _start(program: str, *arguments: str, **environ: str) -> subprocess.Popen[bytes]:
+    """Start a program that ends with this process and does not get the terminal's Ctrl-C."""
+    return subprocess.Popen(  # noqa: S603 - a fixed program with our own arguments
+        [*ENDS_WITH_US, program, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+        env={**os.environ, **environ},
+    )
 
 
-def _end(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes] | None) -> None:
+    if process is None:
+        return
     process.terminate()
     try:
         process.wait(timeout=5)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            stream.close()

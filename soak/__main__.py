@@ -1,4 +1,4 @@
-"""`make soak`: long runs of the client, in figures; the exit code is 1 when anything grows.
+"""`make soak`: run the client for long, and print what it holds; exit with 1 when that grows.
 
 `python -m soak [reconnects|day] [--count N]`
 """
@@ -12,21 +12,24 @@ from soak import day, reconnects, sample
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m soak", description=__doc__)
+    """Run what was chosen; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m soak")
     parser.add_argument("what", choices=["reconnects", "day", "both"], default="both", nargs="?")
     parser.add_argument("--count", type=int, default=20_000, help="reconnects")
     options = parser.parse_args()
     grown = []
     if options.what in {"day", "both"}:
-        samples = day.run()
-        print(f"\n24 hours by an injected clock\n\n{sample.table(samples)}\n")
-        grown += sample.growth(samples)
+        grown += _report("24 hours on a simulated clock", day.run())
     if options.what in {"reconnects", "both"}:
         samples = reconnects.run(options.count, samples=10)
-        print(f"\n{options.count:,} reconnects\n\n{sample.table(samples)}\n")
-        grown += sample.growth(samples)
+        grown += _report(f"{options.count:,} reconnects", samples)
     print("\n".join(grown) or "Nothing grows.")
     return 1 if grown else 0
+
+
+def _report(what: str, samples: list[sample.Sample]) -> list[str]:
+    print(f"\n{what}\n\n{sample.table(samples)}\n", flush=True)
+    return sample.growth(samples)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The real client with a probe: on SIGUSR1 it appends what it holds to a file, as a line of JSON.
+"""Run the real client with a probe: `python -m soak.probed FILE`.
 
-`python -m soak.probed FILE`. The product has no such thing: it is put around it here. What
-keeps other processes out is left off, so that a process without privileges can look at itself.
+On SIGUSR1 it appends a sample of itself to the file, as a line of JSON. What keeps other processes
+out of the client is left off, so that it can read its own memory without privileges.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from unittest import mock
 
 from agent.__main__ import main
@@ -25,21 +24,17 @@ def put_probe(file: Path) -> None:
     start, log_dir = Runtime.start, find_paths().log_dir
 
     def start_with_probe(self: Runtime) -> None:
-        def report(_: int, __: FrameType | None) -> None:
-            found = sample.take(_connections(self), self._loop, log_dir)
+        def report(*_: object) -> None:
+            connections = self._machine.client.connection._last_number
+            found = sample.take(connections, self._loop, log_dir)
             with file.open("a") as lines:
                 lines.write(json.dumps(asdict(found)) + "\n")
 
         signal.signal(signal.SIGUSR1, report)
         start(self)
 
-    Runtime.start = start_with_probe  # type: ignore[method-assign] # put around it
-    mock.patch("agent.desktop.harden").start()
-
-
-def _connections(runtime: Runtime) -> int:
-    """How many were opened so far: they are numbered."""
-    return runtime._machine.client.connection._last_number
+    Runtime.start = start_with_probe  # type: ignore[method-assign] # that is the probe
+    mock.patch("agent.hardening.harden").start()
 
 
 if __name__ == "__main__":

@@ -5,37 +5,39 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-from dataclasses import asdict, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-
-LOG_LIMIT_BYTES = 6_000_000 + 6 * 8_000
-"""Six files of 1 MB, each with one line more at most."""
-MEMORY_SLACK_KIB = 1024
-"""What an allocator may take at a late moment without anything being kept."""
-OBJECTS_SLACK = 200
 
 
 @dataclass(frozen=True)
 class Sample:
-    """`done` counts what the run counts: reconnects, or hours."""
+    """One moment. `done` counts the run's reconnects or hours."""
 
     done: int
     memory_kib: int
-    """Private: what would be free if the process ended."""
+    """Private memory: what would be free without the process."""
     objects: int
-    """That the garbage collector watches, after a collection."""
+    """Objects that the garbage collector tracks, after a collection."""
     handles: int
     threads: int
     tasks: int
     log_bytes: int
 
 
+SLACK = Sample(
+    done=0, memory_kib=1024, objects=200, handles=2, threads=2, tasks=3, log_bytes=6_048_000
+)
+"""What may be added between two samples without a leak: work under way, an allocator's spare
+memory, and six log files of 1 MB with a last line each."""
+
+
 def take(done: int, loop: asyncio.AbstractEventLoop | None, log_dir: Path) -> Sample:
-    """Of this process."""
+    """Return a sample of this process."""
     gc.collect()
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return Sample(
         done=done,
-        memory_kib=_private_kib(),
+        memory_kib=sum(int(line.split()[1]) for line in lines if line.startswith("Private_")),
         objects=len(gc.get_objects()),
         handles=len(list(Path("/proc/self/fd").iterdir())) - 1,
         threads=threading.active_count(),
@@ -44,38 +46,18 @@ def take(done: int, loop: asyncio.AbstractEventLoop | None, log_dir: Path) -> Sa
     )
 
 
-def _private_kib() -> int:
-    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
-
-
 def table(samples: list[Sample]) -> str:
-    """Markdown."""
-    names = [each.name for each in fields(Sample)]
-    rows = [[f"{value:,}" for value in asdict(sample).values()] for sample in samples]
-    heads = [name.replace("_", " ").replace("kib", "KiB") for name in names]
-    lines = [heads, ["--:"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """Return the samples as a Markdown table."""
+    names = [each.name.replace("_", " ").replace("kib", "KiB") for each in fields(Sample)]
+    rows = [[f"{value:,}" for value in astuple(sample)] for sample in samples]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [names, ["--:"] * len(names), *rows])
 
 
 def growth(samples: list[Sample]) -> list[str]:
-    """What has grown since the first sample, which is to be of a client that has warmed up.
-
-    Handles, threads and tasks may differ by what is under way at the moment; memory and objects by
-    a slack that does not depend on the length of the run.
-    """
-    first, *later = samples
-    most = Sample(*(max(getattr(s, f.name) for s in later) for f in fields(Sample)))
-    last = samples[-1]
-    found = []
-    if last.memory_kib > first.memory_kib + MEMORY_SLACK_KIB:
-        found.append(f"memory: {first.memory_kib} -> {last.memory_kib} KiB")
-    if last.objects > first.objects + OBJECTS_SLACK:
-        found.append(f"objects: {first.objects} -> {last.objects}")
-    for name, slack in (("handles", 2), ("threads", 2), ("tasks", 3)):
-        before, after = getattr(first, name), getattr(most, name)
-        if after > before + slack:
-            found.append(f"{name}: {before} -> {after}")
-    if most.log_bytes > LOG_LIMIT_BYTES:
-        found.append(f"log: {most.log_bytes} bytes")
-    return found
+    """Return what has grown from the first sample, of a warm client, to the last."""
+    rows = zip(fields(Sample)[1:], astuple(samples[0])[1:], astuple(samples[-1])[1:], strict=True)
+    return [
+        f"{field.name}: {before:,} -> {after:,}"
+        for field, before, after in rows
+        if after > before + getattr(SLACK, field.name)
+    ]

@@ -1,1 +1,1 @@
-"""The guided tour: walks through the manual by itself and says what it saw."""
+"""The guided tour: walk through the manual, and print what was seen."""

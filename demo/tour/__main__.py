@@ -1,8 +1,8 @@
-"""The manual, walked through by itself: real pages, the real server, the real client.
+"""`make demo TOUR=1`: walk through the manual with real pages, server and client.
 
-`make demo TOUR=1`. Only the server's clock is moved, so that thirty days pass in a minute; the
-client follows it, because it counts days by the server's clock. Each step prints what the manual
-says and what was seen. Ends with 1 when anything was not as the manual says.
+Only the server's clock is moved, so that thirty days pass in a minute; the client counts days by
+the server's clock. Each step prints what the manual says and what was seen. The exit code is 1
+when anything was not as the manual says.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from demo.tour.guide import Guide
 
 
 def main() -> int:
-    """Run all cases; the exit code."""
+    """Run all cases; return the exit code."""
     parser = argparse.ArgumentParser(prog="make demo TOUR=1", description=__doc__)
     parser.add_argument("--keep", type=Path, help="leave databases, logs and outputs here")
     parser.add_argument("--secrets", type=Path, help="write the passwords that were used here")

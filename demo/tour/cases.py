@@ -1,4 +1,4 @@
-"""The manual's cases, in its order. The texts in 「」 are the manual's."""
+"""The cases of the manual, in its order. Texts in 「」 are the manual's."""
 
 from __future__ import annotations
 
@@ -13,24 +13,13 @@ MUST_CHANGE = "次回ログイン時にパスワードの変更が必要"
 
 def sign_in_at_the_pc(guide: Guide) -> None:
     """接続先PCのクライアントプログラムにサインインし、待ち受け状態にする"""
+    login = ("login", "--server", guide.addresses.gateway, "--user", guide.username)
     wrong = guide.new_password()
-    code, said = guide.client.command(
-        "login", "--server", guide.addresses.gateway, "--user", guide.username, answer=wrong
-    )
-    guide.see("誤ったパスワードでは保存されない", said.strip(), expected=code == 1)
-    code, said = guide.client.command(
-        "login",
-        "--server",
-        guide.addresses.gateway,
-        "--user",
-        guide.username,
-        answer=guide.password,
-    )
-    guide.see("正しいパスワードが保存される", said.strip(), expected=code == 0)
+    guide.see_command("誤ったパスワードでは保存されない", *login, answer=wrong, done=False)
+    guide.see_command("正しいパスワードが保存される", *login, answer=guide.password)
     shown = guide.sign_in()
-    state = guide.client.wait_for("standby")["state"]
-    guide.see("クライアントプログラムが待ち受け状態になる", state, expected=state == "standby")
-    guide.see("警告はない", guide.warnings(shown), expected=not guide.warnings(shown))
+    guide.see_state("クライアントプログラムが待ち受け状態になる", "standby")
+    guide.see_no_warning("警告はない", shown)
 
 
 def own_password_with_push(guide: Guide) -> None:
@@ -44,19 +33,13 @@ def own_password_with_push(guide: Guide) -> None:
     change(guide, person)
     expect_changed(guide, person)
     applied = wait_for_text(person, "反映済み")
-    guide.see(
-        "新しいパスワードがクライアントプログラムへ自動反映される",
-        applied,
-        expected="反映済み" in applied,
-    )
+    done = "反映済み" in applied
+    guide.see("新しいパスワードがクライアントプログラムへ自動反映される", applied, expected=done)
     status = guide.client.wait_for("standby")
     guide.see("待ち受け状態のまま", status["state"], expected=status["days_left"] is None)
     shown = guide.sign_in()
-    guide.see(
-        "次のサインインでも保存されている新しいパスワードで待ち受け、警告はない",
-        guide.client.wait_for("standby")["state"],
-        expected=not guide.warnings(shown),
-    )
+    guide.see_state("次のサインインでも保存されている新しいパスワードで待ち受ける", "standby")
+    guide.see_no_warning("警告はない", shown)
     only_the_new_one_opens(guide, old)
 
 
@@ -68,15 +51,9 @@ def own_password_without_push(guide: Guide) -> None:
     person.switch(PUSH, on=False)
     old = guide.password
     change(guide, person)
-    status = guide.client.wait_for("standby_old_password")
-    guide.see(
-        "古いパスワードのまま正常に待ち受けできる(30日間)",
-        f"{status['state']}, 残り {status['days_left']} 日",
-        expected=status["days_left"] == 30,
-    )
+    expect_days_left(guide, "古いパスワードのまま正常に待ち受けできる(30日間)")
     expect_warning(guide, 30)
-    again = guide.warnings(guide.restart())
-    guide.see("同じサインインの間は繰り返さない", again, expected=not again)
+    guide.see_no_warning("同じサインインの間は繰り返さない", guide.restart())
     only_the_new_one_opens(guide, old)
 
 
@@ -89,19 +66,12 @@ def days_run_down(guide: Guide) -> None:
 
 def update_at_the_client(guide: Guide) -> None:
     """クライアントプログラムに保存されているパスワードを更新する"""
-    wrong = guide.new_password()
-    code, said = guide.client.command("update-password", answer=wrong)
-    state = guide.client.wait_for("standby_old_password")["state"]
-    guide.see(
-        "誤ったパスワードは知らされ、何も変わらない",
-        f"{said.split()[0]} {state}",
-        expected=code == 1,
-    )
-    code, said = guide.client.command("update-password", answer=guide.password)
-    state = guide.client.wait_for("standby")["state"]
-    guide.see("新しいパスワードで待ち受け状態になる", f"{said.strip()} {state}", expected=code == 0)
-    shown = guide.warnings(guide.sign_in())
-    guide.see("更新後は警告がない", shown, expected=not shown)
+    update, wrong = "update-password", guide.new_password()
+    guide.see_command("誤ったパスワードは知らされる", update, answer=wrong, done=False)
+    guide.see_state("何も変わらない", "standby_old_password")
+    guide.see_command("新しいパスワードが保存される", update, answer=guide.password)
+    guide.see_state("新しいパスワードで待ち受け状態になる", "standby")
+    guide.see_no_warning("更新後は警告がない", guide.sign_in())
 
 
 def client_not_running(guide: Guide) -> None:
@@ -110,11 +80,8 @@ def client_not_running(guide: Guide) -> None:
     person = guide.user_logs_in()
     person.follow("パスワード変更")
     on, changeable = person.switch_state(PUSH)
-    guide.see(
-        f"「{PUSH}」は OFF のまま変更できません",
-        f"on={on}, 変更可={changeable}",
-        expected=not on and not changeable,
-    )
+    fixed, seen = not on and not changeable, f"on={on}, 変更可={changeable}"
+    guide.see(f"「{PUSH}」は OFF のまま変更できません", seen, expected=fixed)
     change(guide, person)
     expect_changed(guide, person)
     expect_warning(guide, 30)
@@ -124,41 +91,26 @@ def old_password_ends(guide: Guide) -> None:
     """古いパスワードが無効になる"""
     guide.old_password_ends()
     status = guide.client.wait_for("needs_password")
-    guide.see(
-        "待ち受けを終え、利用者に尋ねる", status["reason"], expected=status["reason"] == "expired"
-    )
-    shown = guide.warnings(guide.restart())
-    guide.see("一度だけ知らせる", shown, expected=not shown)
-    status = guide.client.wait_for("needs_password")
-    guide.see("無効なパスワードは自動では送らない", status["state"], expected=True)
-    code, said = guide.client.command("update-password", answer=guide.password)
+    expired = status["reason"] == "expired"
+    guide.see("待ち受けを終え、利用者に尋ねる", status["reason"], expected=expired)
+    guide.see_no_warning("一度だけ知らせる", guide.restart())
+    guide.see_state("無効なパスワードは自動では送らない", "needs_password")
+    again = "新しいパスワードで再び待ち受ける"
+    guide.see_command(again, "update-password", answer=guide.password)
     guide.client.wait_for("standby")
-    guide.see("新しいパスワードで再び待ち受ける", said.strip(), expected=code == 0)
 
 
 def forced_by_administrator(guide: Guide) -> None:
     """アカウント管理者が一般ユーザのパスワードを強制変更する場合"""
-    admin = guide.administrator_logs_in()
     guide.do("「ユーザ管理」から一般ユーザを選択し、新しいパスワードを2カ所に入力する")
-    admin.follow("ユーザ管理")
-    admin.follow(guide.username)
-    temporary = guide.new_password()
-    admin.fill("新しいパスワード", temporary)
-    admin.fill("新しいパスワード(確認)", temporary)
-    admin.switch(MUST_CHANGE, on=True)
-    admin.press("パスワードを変更")
+    admin, old = force(guide, must_change=True), guide.password
     guide.see(
         "「一般ユーザに新しいパスワードを通知し、…パスワードの更新 を指示してください」",
         admin.text()[:90],
         expected="保存されているパスワード" in admin.text(),
     )
-    old, guide.password = guide.password, temporary
-    status = guide.client.wait_for("standby_old_password")
-    guide.see(
-        "新しいパスワードは反映されず、30日間は古いパスワードで待ち受ける",
-        f"残り {status['days_left']} 日",
-        expected=status["days_left"] == 30,
-    )
+    guide.password = guide.passwords[-1]
+    expect_days_left(guide, "新しいパスワードは反映されず、30日間は古いパスワードで待ち受ける")
     expect_warning(guide, 30)
     person = guide.user_logs_in()
     guide.see(
@@ -167,29 +119,18 @@ def forced_by_administrator(guide: Guide) -> None:
         expected=person.has("新しいパスワード") and not person.has("現在のパスワード"),
     )
     person.open("/")
-    guide.see(
-        "変更するまで他の画面は開けない",
-        person.text()[:40],
-        expected=person.has("新しいパスワード"),
-    )
+    asked = person.has("新しいパスワード")
+    guide.see("変更するまで他の画面は開けない", person.text()[:40], expected=asked)
     change(guide, person, current=False)
     wait_for_text(person, "反映済み")
-    status = guide.client.wait_for("standby")
-    guide.see("この変更はクライアントへ反映される", status["state"], expected=True)
+    guide.see_state("この変更はクライアントへ反映される", "standby")
     only_the_new_one_opens(guide, old)
 
 
 def forced_without_must_change(guide: Guide) -> None:
     """強制変更(「次回ログイン時にパスワードの変更が必要」 OFF)"""
-    admin = guide.administrator_logs_in()
-    admin.follow("ユーザ管理")
-    admin.follow(guide.username)
-    chosen = guide.new_password()
-    admin.fill("新しいパスワード", chosen)
-    admin.fill("新しいパスワード(確認)", chosen)
-    admin.switch(MUST_CHANGE, on=False)
-    admin.press("パスワードを変更")
-    old, guide.password = guide.password, chosen
+    force(guide, must_change=False)
+    old, guide.password = guide.password, guide.passwords[-1]
     person = guide.user_logs_in()
     guide.see(
         "「ここで設定するパスワードのまま一般ユーザが利用することを許容します」",
@@ -198,8 +139,8 @@ def forced_without_must_change(guide: Guide) -> None:
     )
     only_the_new_one_opens(guide, old)
     expect_warning(guide, 30)
-    code, said = guide.client.command("update-password", answer=guide.password)
-    guide.see("指示どおりに更新すると待ち受け状態になる", said.strip(), expected=code == 0)
+    updated = "指示どおりに更新すると待ち受け状態になる"
+    guide.see_command(updated, "update-password", answer=guide.password)
 
 
 def administrators_own_password(guide: Guide) -> None:
@@ -247,14 +188,32 @@ def change(guide: Guide, person: Person, *, current: bool = True) -> None:
     guide.password = new
 
 
+def force(guide: Guide, *, must_change: bool) -> Person:
+    """Change the user's password as the administrator; return the latter at the page after it."""
+    admin, new = guide.administrator_logs_in(), guide.new_password()
+    admin.follow("ユーザ管理")
+    admin.follow(guide.username)
+    admin.fill("新しいパスワード", new)
+    admin.fill("新しいパスワード(確認)", new)
+    admin.switch(MUST_CHANGE, on=must_change)
+    admin.press("パスワードを変更")
+    return admin
+
+
 def expect_changed(guide: Guide, person: Person) -> None:
-    """The page after a change."""
+    """Check the page after a change."""
     done = "パスワードが変更されました。"
     guide.see(f"「{done}」", person.text()[:60], expected=done in person.text())
 
 
+def expect_days_left(guide: Guide, manual: str) -> None:
+    """Check that the client waits with the old password, which has 30 days left."""
+    days = guide.client.wait_for("standby_old_password")["days_left"]
+    guide.see(manual, f"残り {days} 日", expected=days == 30)
+
+
 def expect_warning(guide: Guide, days: int) -> None:
-    """Sign in to Windows, and hold the warning against the manual."""
+    """Sign in to Windows, and compare the warning with the manual."""
     shown = guide.warnings(guide.sign_in())
     when = "本日" if days == 0 else f"{days}日後"
     text = " / ".join(shown)
@@ -266,11 +225,9 @@ def expect_warning(guide: Guide, days: int) -> None:
 
 
 def only_the_new_one_opens(guide: Guide, old: str) -> None:
-    """The manual's last sentence: smartphone and console take the new password only."""
-    for place, path in (
-        ("スマートフォンのココナワーク アプリ", "/app/login/"),
-        ("管理機能", "/login/"),
-    ):
+    """Check the manual's last sentence: smartphone and console accept only the new password."""
+    app = "スマートフォンのココナワーク アプリ"
+    for place, path in ((app, "/app/login/"), ("管理機能", "/login/")):
         refused = not guide.person().log_in(path, guide.username, old)
         accepted = guide.person().log_in(path, guide.username, guide.password)
         guide.see(
@@ -281,7 +238,7 @@ def only_the_new_one_opens(guide: Guide, old: str) -> None:
 
 
 def wait_for_text(person: Person, text: str, *, within_s: float = 20.0) -> str:
-    """Reload until the page says `text`; what it says in the end."""
+    """Reload until the page has `text`; return what it has in the end."""
     end = monotonic() + within_s
     while text not in person.text() and monotonic() < end:
         sleep(0.3)

@@ -1,4 +1,4 @@
-"""Leads through the cases: keeps the people, the PC and the days, and says what was seen."""
+"""Lead through the cases: keep the users, the PC and the date, and print what was seen."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
+from typing import Any
 
 from demo.__main__ import sample_password
 from demo.installation import Addresses, Client, Sample
@@ -14,7 +15,7 @@ from server import clock
 
 
 class Guide:
-    """`see` checks one sentence of the manual; a failure is printed and counted, not raised."""
+    """Runs the cases. `see` checks one sentence of the manual, and counts what is not so."""
 
     def __init__(
         self, addresses: Addresses, client: Client, user: Sample, administrator: Sample
@@ -24,39 +25,55 @@ class Guide:
         self.username = user.username
         self.administrator = administrator.username
         self.password = user.password
-        """The user's current one."""
+        """The user's current password."""
         self.admin_password = administrator.password
         self.passwords = [user.password, administrator.password]
-        """All that were used, right or wrong."""
+        """All passwords that were used, right or wrong."""
         self._sessions = 0
         self._checks = 0
         self._failures: list[str] = []
         self._people: list[Person] = []
 
-    # --- what cases are told with
+    # --- what is printed
 
     def run(self, case: Callable[[Guide], None]) -> None:
-        """One case; a defect in it is a failure, and the next one goes on."""
+        """Run one case; an error in it counts as a failure."""
         print(f"\n■ {case.__doc__}")
         try:
             case(self)
-        except Exception as exc:  # noqa: BLE001 - whatever it was, the tour tells it
+        except Exception as exc:  # noqa: BLE001 - the other cases run all the same
             self._fail(f"{case.__name__}: {exc}")
             traceback.print_exc()
 
     def do(self, text: str) -> None:
-        """Tell what is being done."""
+        """Print what is being done."""
         print(f"  ・{text}")
 
     def see(self, manual: str, seen: object, *, expected: bool) -> None:
-        """Hold what was seen against a sentence of the manual."""
+        """Compare what was seen with a sentence of the manual."""
         self._checks += 1
         print(f"    {'✓' if expected else '✗'} {manual}\n        → {seen}")
         if not expected:
             self._fail(f"{manual} → {seen}")
 
+    def see_state(self, manual: str, state: str) -> dict[str, Any]:
+        """Wait until the client is in this state; return its status."""
+        status = self.client.wait_for(state)
+        self.see(manual, status["state"], expected=True)
+        return status
+
+    def see_command(self, manual: str, *command: str, answer: str, done: bool = True) -> None:
+        """Run a command of the client, which is to succeed or, unless `done`, to fail."""
+        code, said = self.client.command(*command, answer=answer)
+        self.see(manual, " ".join(said.split()), expected=(code == 0) == done)
+
+    def see_no_warning(self, manual: str, shown: list[str]) -> None:
+        """Check that the client showed no notification."""
+        warnings = self.warnings(shown)
+        self.see(manual, warnings, expected=not warnings)
+
     def conclude(self) -> int:
-        """Print the sum; the exit code."""
+        """Print the sum; return the exit code."""
         print(f"\n{self._checks} checks, {len(self._failures)} not as the manual says")
         for failure in self._failures:
             print(f"  ✗ {failure}")
@@ -69,27 +86,27 @@ class Guide:
     # --- people
 
     def person(self) -> Person:
-        """Somebody with a browser that has no cookies yet."""
+        """Return a person at a browser without cookies."""
         person = Person(self.addresses.console)
         self._people.append(person)
         return person
 
     def user_logs_in(self) -> Person:
-        """The user, logged in to the console."""
-        person = self.person()
-        if not person.log_in("/login/", self.username, self.password):
-            raise AssertionError(f"cannot log in: {person.text()}")
-        return person
+        """Return the user, logged in to the console."""
+        return self._logs_in(self.username, self.password)
 
     def administrator_logs_in(self) -> Person:
-        """The administrator, logged in to the console."""
+        """Return the administrator, logged in to the console."""
+        return self._logs_in(self.administrator, self.admin_password)
+
+    def _logs_in(self, username: str, password: str) -> Person:
         person = self.person()
-        if not person.log_in("/login/", self.administrator, self.admin_password):
+        if not person.log_in("/login/", username, password):
             raise AssertionError(f"cannot log in: {person.text()}")
         return person
 
     def new_password(self) -> str:
-        """One that was not used yet, remembered for the search for leaks."""
+        """Return a new password, and remember it for the search for leaks."""
         password = sample_password()
         self.passwords.append(password)
         return password
@@ -103,13 +120,9 @@ class Guide:
     # --- the PC
 
     def sign_in(self) -> list[str]:
-        """Sign in to Windows again: another logon session; what the client showed in it."""
-        self.client.stop()
+        """Sign in to Windows again, in another session; return what the client showed."""
         self._sessions += 1
-        start = len(self.client.output)
-        self.client.start(session=f"tour-{self._sessions}")
-        self._wait_until_calm()
-        return self.client.output[start:]
+        return self.restart()
 
     def restart(self) -> list[str]:
         """Start the client again in the same session, as an update of it does."""
@@ -120,7 +133,7 @@ class Guide:
         return self.client.output[start:]
 
     def _wait_until_calm(self) -> None:
-        """Until it has logged in or been refused, and has had a moment to warn."""
+        """Wait until it has logged in or was refused, and had a moment to warn."""
         calm = {"standby", "standby_old_password", "needs_password"}
         end = monotonic() + 30
         while monotonic() < end:
@@ -132,29 +145,27 @@ class Guide:
         raise AssertionError(f"the client does not come to rest: {self.client.status()}")
 
     def warnings(self, output: list[str]) -> list[str]:
-        """Of the lines that the client showed, those that are notifications."""
+        """Return those lines of output that are notifications."""
         return [line for line in output if line.startswith("[")]
 
     # --- time
 
     def days_left_become(self, days: int) -> None:
         """Move the server's clock so that the client's old password has `days` days left."""
-        status = self.client.status()
-        if status is None or status["valid_until"] is None:
-            raise AssertionError("the client is not on an old password")
-        end = datetime.fromisoformat(status["valid_until"])
-        if days:
-            self._move_to(end - timedelta(days=days))
-            return
+        end = self._end_of_old_password()
         midnight = datetime.combine(end.astimezone(), datetime.min.time()).astimezone(UTC)
-        self._move_to(end - min(timedelta(minutes=1), (end - midnight) / 2))
+        last_moment = end - min(timedelta(minutes=1), (end - midnight) / 2)
+        self._move_to(end - timedelta(days=days) if days else last_moment)
 
     def old_password_ends(self) -> None:
         """Move the server's clock past the end of the client's old password."""
+        self._move_to(self._end_of_old_password() + timedelta(seconds=1))
+
+    def _end_of_old_password(self) -> datetime:
         status = self.client.status()
         if status is None or status["valid_until"] is None:
             raise AssertionError("the client is not on an old password")
-        self._move_to(datetime.fromisoformat(status["valid_until"]) + timedelta(seconds=1))
+        return datetime.fromisoformat(status["valid_until"])
 
     def _move_to(self, when: datetime) -> None:
         clock.move(when - clock.now())

@@ -1,4 +1,4 @@
-"""Somebody at a browser: follows links, fills in fields and presses buttons by what they say."""
+"""A person at a browser: follow links, fill in fields and press buttons by their texts."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from bs4 import BeautifulSoup, Tag
 
 
 class LostError(Exception):
-    """The page has no such link, field or button."""
+    """Raised when the page has no such link, field or button."""
 
 
 class Person:
-    """One browser with its cookies. Texts are those of the page, in Japanese."""
+    """One browser with its cookies. It asks for pages in Japanese."""
 
     def __init__(self, console: str) -> None:
         self._console = console
         self._browser: Any = mechanicalsoup.StatefulBrowser()
         self._browser.session.headers["Accept-Language"] = "ja"
-        # A proxy from the environment has no business on loopback.
-        self._browser.session.trust_env = False
+        self._browser.session.trust_env = False  # no proxy of the environment
         self._form: mechanicalsoup.Form | None = None
 
     def open(self, path: str) -> None:
-        """Type an address."""
+        """Open an address."""
         self._browser.open(self._console + path)
 
     def close(self) -> None:
@@ -32,7 +31,7 @@ class Person:
         self._browser.close()
 
     def follow(self, text: str) -> None:
-        """Choose the link that says `text`."""
+        """Choose the link with this text."""
         link = self._find("a", text)
         if link is None:
             raise LostError(f"no link {text}: {self.text()[:300]}")
@@ -49,16 +48,16 @@ class Person:
         self._form_of(field).set_checkbox({str(field["name"]): on})
 
     def switch_state(self, label: str) -> tuple[bool, bool]:
-        """Whether the switch is on, and whether it can be changed."""
+        """Return whether the switch is on, and whether it can be changed."""
         field = self._field(label)
         return field.has_attr("checked"), not field.has_attr("disabled")
 
     def has(self, label: str) -> bool:
-        """Whether the page has a field with this label."""
+        """Return whether the page has a field with this label."""
         return self._find("label", label) is not None
 
     def press(self, text: str) -> None:
-        """Press the button that says `text`."""
+        """Press the button with this text."""
         button = next(
             (b for b in self._page.find_all("button") if b.get_text(strip=True) == text), None
         )
@@ -69,7 +68,7 @@ class Person:
         self._form = None
 
     def log_in(self, path: str, username: str, password: str) -> bool:
-        """Try to log in there; whether the page after it is another one."""
+        """Try to log in there; return whether it led to another page."""
         self.open(path)
         login_page = self._browser.url
         self.fill("ユーザ名", username)
@@ -78,12 +77,12 @@ class Person:
         return bool(self._browser.url != login_page)
 
     def text(self) -> str:
-        """What the main part of the page says, on one line."""
+        """Return the text of the page's main part, on one line."""
         main = self._page.find("main") or self._page
         return " ".join(main.get_text(" ", strip=True).split())
 
     def definition(self, term: str) -> str:
-        """What the page says beside `term`."""
+        """Return what the page has beside `term`."""
         tag = self._find("dt", term)
         value = tag.find_next("dd") if tag is not None else None
         if value is None:
@@ -91,7 +90,7 @@ class Person:
         return (value.find("code") or value).get_text(strip=True)
 
     def reload(self) -> None:
-        """Look at the same page again."""
+        """Load the same page again."""
         self._browser.refresh()
         self._form = None
 

@@ -1,6 +1,7 @@
-"""The server's side of the model: the real rules, database and gateway, and the oracle.
+"""The server's side of the model: the real rules, database and gateway, and what ought to hold.
 
-`Person` is the oracle: it knows what the manual promises, and not how the server does it.
+`Person` is the oracle: it knows in plain words what the manual promises, and nothing of how the
+server goes about it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _T = TypeVar("_T")
 
 @dataclass
 class Person:
-    """A user: every password that was ever set, and what it is good for."""
+    """A user, as somebody would tell it who has kept notes of everything."""
 
     pk: int
     username: str
@@ -46,7 +47,7 @@ class Person:
     forced: int = 0
 
     def standing(self, password: str, now: datetime) -> tuple[msg.PasswordKind, datetime | None]:
-        """Return what `password` is good for on a client. Raise KeyError when it is not valid."""
+        """What `password` is good for, for a client. Raise KeyError when it is not."""
         if password == self.current:
             return "current", None
         for old, until in self.retired:
@@ -55,7 +56,7 @@ class Person:
         raise KeyError(password)
 
     def refusal(self, password: str, now: datetime, *, blocked: bool) -> str | None:
-        """Return the reason that refuses a login with `password`, or None."""
+        """What a client is told that logs in with `password`; None is welcome."""
         try:
             self.standing(password, now)
         except KeyError:
@@ -65,12 +66,12 @@ class Person:
         return "blocked" if blocked else None
 
     def changed(self, password: str, until: datetime) -> None:
-        """Replace the current password, which stays valid for clients until then."""
+        """The current one is replaced, and good for clients until then."""
         self.retired.insert(0, (self.current, until))
         self.current = password
 
     def in_use(self, password: str, now: datetime) -> bool:
-        """Return whether it is valid, and so may not be chosen again."""
+        """Whether it may not be chosen."""
         try:
             self.standing(password, now)
         except KeyError:
@@ -105,7 +106,7 @@ class Site:
         self.run(self._gateway.__aexit__(None, None, None))
 
     def close(self) -> None:
-        """Remove everything, for the next example."""
+        """Forget everything, for the next example."""
         self.stop()
         self.settle()
         self.loop.close()
@@ -119,19 +120,19 @@ class Site:
         return self._gateway.port
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Run `work` on the loop."""
+        """Do this on the loop."""
         return self.loop.run_until_complete(work)
 
     def settle(self) -> None:
-        """Run until the server and all sockets are idle."""
+        """Let the server and all sockets finish what they can do at this moment."""
         self.loop.settle()
         if self.errors:
             raise self.errors.pop()
 
     def jump(self, duration: timedelta) -> None:
-        """Move every clock forward, and run the gateway's sweep.
+        """It is later, on every clock; the gateway has looked after what has ended.
 
-        A jump longer than `AWAKE` is made at once: clients cannot answer pings in that time.
+        Who sleeps through more than `AWAKE` is not there to answer the gateway's pings.
         """
         left = duration
         while left > timedelta():
@@ -144,14 +145,14 @@ class Site:
         self.run(self._gateway.sweep())
         self.settle()
 
-    def confirm(self, path: str) -> None:
-        """Send a confirmation in the console, as the administrator."""
+    def deed(self, path: str) -> None:
+        """The administrator confirms something in the console."""
         answer = self.browser.post(path)
         assert answer.status_code == 302, (path, answer.status_code)
         self.settle()
 
     def user(self, person: Person) -> User:
-        """Return the user's row."""
+        """As the database has it now."""
         return User.objects.get(pk=person.pk)
 
     def _new_user(self, name: str, role: User.Role) -> User:

@@ -6,8 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from keyring.backend import KeyringBackend
 from keyring.backends.SecretService import Keyring
@@ -15,6 +18,7 @@ from keyring.backends.SecretService import Keyring
 from demo import private_keyring as demo_keyring
 from demo.private_keyring import DemoKeyringError, PrivateKeyring, private_keyring
 from tests.support.places import ROOT
+from tests.support.polling import eventually
 
 pytestmark = pytest.mark.keyring
 
@@ -68,17 +72,28 @@ def test_missing_programs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         pytest.fail("not reached")
 
 
-def test_ctrl_c_leaves_it_to_its_user(tmp_path: Path) -> None:
-    """A terminal's Ctrl-C goes to the whole group: what still needs the keyring still has it."""
-    script = (
-        "import sys, time; from pathlib import Path\n"
-        "from demo.private_keyring import PrivateKeyring\n"
-        "k = PrivateKeyring(Path(sys.argv[1])); k.start()\n"
-        "try:\n    print('ready', flush=True); sys.stdin.read()\nexcept KeyboardInterrupt:\n"
-        "    print(k._service.poll(), k._bus.poll(), flush=True)\nfinally:\n    k.stop()\n"
-    )
+SCRIPT = """
+import sys
+from pathlib import Path
+from demo.private_keyring import PrivateKeyring
+
+keyring = PrivateKeyring(Path(sys.argv[1]))
+keyring.start()
+try:
+    print(keyring._bus.pid, keyring._service.pid, flush=True)
+    sys.stdin.read()
+except KeyboardInterrupt:
+    print(keyring._service.poll(), keyring._bus.poll(), flush=True)
+finally:
+    keyring.stop()
+"""
+
+
+@contextmanager
+def owner(directory: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """Run a program that has a private keyring; yield it with the bus's and the service's pids."""
     with subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path / "k")],
+        [sys.executable, "-c", SCRIPT, str(directory)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -86,7 +101,21 @@ def test_ctrl_c_leaves_it_to_its_user(tmp_path: Path) -> None:
         start_new_session=True,
     ) as program:
         assert program.stdout is not None
-        assert program.stdout.readline() == "ready\n"
+        yield program, [int(pid) for pid in program.stdout.readline().split()]
+
+
+def test_ctrl_c_leaves_it_to_its_user(tmp_path: Path) -> None:
+    """A terminal's Ctrl-C goes to the whole group, and does not end the keyring."""
+    with owner(tmp_path / "k") as (program, _):
+        assert program.stdout is not None
         os.killpg(program.pid, signal.SIGINT)
         assert program.stdout.readline() == "None None\n"
         assert program.wait(timeout=30) == 0
+
+
+def test_ends_with_a_killed_owner(tmp_path: Path) -> None:
+    """Bus and keyring end when their owner is killed and cannot stop them."""
+    with owner(tmp_path / "k") as (program, pids):
+        assert len(pids) == 2
+        program.kill()
+        eventually(lambda: not any(psutil.pid_exists(pid) for pid in pids))

@@ -1,4 +1,4 @@
-"""Long runs in short: what is measured by `make soak` holds, and nothing grows."""
+"""Short forms of the long runs of `make soak`: nothing grows."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.support.places import ROOT
 @pytest.mark.keyring
 @pytest.mark.timeout(300)
 def test_reconnects_cost_nothing_that_stays() -> None:
-    """Memory, objects, handles, threads, tasks and log of the real client over 150 of them."""
+    """150 reconnects of the real client leave nothing behind."""
     found = reconnects.run(150, samples=4)
     assert [each.done for each in found] == [16, 61, 106, 151]
     assert sample.growth(found) == [], sample.table(found)
 
 
 def test_a_day() -> None:
-    """24 hours with all that they bring are lived through, and leave nothing behind."""
+    """24 simulated hours leave nothing behind."""
     done = subprocess.run(
         [sys.executable, "-m", "soak", "day"],
         cwd=ROOT,
@@ -37,7 +37,7 @@ def test_a_day() -> None:
 
 
 def test_growth_is_told() -> None:
-    """What is held to be flat is found out when it is not."""
+    """Each figure that grows is reported."""
     flat = Sample(0, 30_000, 40_000, 12, 4, 5, 100_000)
     assert sample.growth([flat, flat]) == []
     for grown in (

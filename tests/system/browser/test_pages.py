@@ -8,10 +8,9 @@ import json
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browser_seed import ADMINISTRATOR, PASSWORD, seed
-from tests.support.chromium import NewPage
-from tests.support.installation import Server
+from tests.support.browser_seed import ADMINISTRATOR, PASSWORD
 from tests.support.labels import EN, JA
+from tests.system.browser.conftest import NewPage, Server
 
 
 def log_in(page: Page, username: str) -> None:
@@ -48,7 +47,7 @@ def test_show_and_hide(server: Server, new_page: NewPage) -> None:
 
 def test_keyboard_only(server: Server, new_page: NewPage) -> None:
     """Log in and reach the form's button by Tab and Enter; the focus is always to be seen."""
-    seed(server.installation, "user", "keys")
+    server.seed("user", "keys")
     page = new_page("en")
     log_in(page, "keys")
     page.goto("/password/")
@@ -71,26 +70,26 @@ def test_keyboard_only(server: Server, new_page: NewPage) -> None:
 
 def test_the_choice_of_pcs_survives_the_live_update(server: Server, new_page: NewPage) -> None:
     """A PC that was unticked stays so, and a switch that was turned off, when another PC comes."""
-    seed(server.installation, "user", "chooser")
-    seed(server.installation, "device", "chooser", "PC-A", "waiting")
-    seed(server.installation, "device", "chooser", "PC-B", "waiting")
+    server.seed("user", "chooser")
+    server.seed("device", "chooser", "PC-A", "waiting")
+    server.seed("device", "chooser", "PC-B", "waiting")
     page = new_page("en")
     log_in(page, "chooser")
     page.goto("/password/")
     page.get_by_label("PC-A").uncheck()
-    seed(server.installation, "device", "chooser", "PC-C", "waiting")
+    server.seed("device", "chooser", "PC-C", "waiting")
     expect(page.get_by_label("PC-C")).to_be_checked()
     expect(page.get_by_label("PC-A")).not_to_be_checked()
     expect(page.get_by_label("PC-B")).to_be_checked()
     page.get_by_label(EN.push).uncheck()
-    seed(server.installation, "device", "chooser", "PC-D", "waiting")
+    server.seed("device", "chooser", "PC-D", "waiting")
     expect(page.get_by_label("PC-D")).to_be_visible()
     expect(page.get_by_label(EN.push)).not_to_be_checked()
 
 
 def test_a_dead_session_is_noticed(server: Server, new_page: NewPage) -> None:
     """The live part leads to the login page once the session has ended elsewhere."""
-    seed(server.installation, "user", "ended")
+    server.seed("user", "ended")
     page = new_page("en")
     log_in(page, "ended")
     page.goto("/password/")
@@ -100,7 +99,7 @@ def test_a_dead_session_is_noticed(server: Server, new_page: NewPage) -> None:
 
 def test_without_a_script(server: Server, new_page: NewPage) -> None:
     """The change works, and no button is there that would do nothing."""
-    seed(server.installation, "user", "plain")
+    server.seed("user", "plain")
     page = new_page("en", java_script_enabled=False)
     log_in(page, "plain")
     page.get_by_role("link", name=EN.password_change).click()
