@@ -7,6 +7,7 @@ what people type and paste (`protocol.names`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
@@ -14,7 +15,7 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
@@ -275,8 +276,16 @@ class UserFilterForm(forms.Form):
     state = forms.ChoiceField(label=gettext_lazy("State"), choices=STATES, required=False)
 
 
+_sane_days = [MinValueValidator(date(1970, 1, 1)), MaxValueValidator(date(2999, 12, 31))]
+"""Days with a midnight in every time zone."""
+
+
 class AuditFilterForm(forms.Form):
-    """The filter of the audit trail."""
+    """The filter of the audit trail; `user` is the one whose page has led there."""
+
+    user = forms.IntegerField(
+        min_value=1, max_value=2**63 - 1, required=False, widget=forms.HiddenInput
+    )
 
     q = forms.CharField(
         label=gettext_lazy("User name"),
@@ -286,8 +295,14 @@ class AuditFilterForm(forms.Form):
     )
     action = forms.ChoiceField(label=gettext_lazy("Action"), choices=action_choices, required=False)
     since = forms.DateField(
-        label=gettext_lazy("From"), required=False, widget=forms.DateInput(attrs={"type": "date"})
+        label=gettext_lazy("From"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        validators=_sane_days,
     )
     until = forms.DateField(
-        label=gettext_lazy("To"), required=False, widget=forms.DateInput(attrs={"type": "date"})
+        label=gettext_lazy("To"),
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        validators=_sane_days,
     )

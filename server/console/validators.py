@@ -7,7 +7,7 @@ both come from `rule_text()`, so they cannot differ from what is checked.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from string import ascii_lowercase, ascii_uppercase, digits
+from string import ascii_lowercase, ascii_uppercase, digits, punctuation
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.password_validation import (
@@ -20,31 +20,37 @@ from django.utils.translation import gettext as _
 MIN_LENGTH = 8
 MAX_LENGTH = 64
 MIN_KINDS = 3
+MIN_NAME_INSIDE = 3
+"""Characters of a user name from which on a password must not contain it."""
+
+_LOOKALIKES = str.maketrans("@4310!$5", "aaeloiss")
 
 
 class Rule(ABC):
-    """One rule, in the form that Django wants of a password validator."""
+    """One rule, in the form of Django's password validators."""
 
     code: str
 
     @abstractmethod
     def rule_text(self) -> str:
-        """The rule as a sentence, in the language of the page."""
+        """Return the rule as a sentence, in the language of the page."""
 
     @abstractmethod
     def holds(self, password: str, user: AbstractBaseUser | None) -> bool:
-        """Whether `password` keeps the rule."""
+        """Return whether `password` keeps the rule."""
 
     def validate(self, password: str, user: AbstractBaseUser | None = None) -> None:
+        """Raise ValidationError when `password` breaks the rule."""
         if not self.holds(password, user):
             raise ValidationError(self.rule_text(), code=self.code)
 
     def get_help_text(self) -> str:
+        """Return the rule, as Django asks for it."""
         return self.rule_text()
 
 
 class LengthRule(Rule):
-    """Neither too short nor too long."""
+    """The password is neither too short nor too long."""
 
     code = "password_length"
 
@@ -56,7 +62,7 @@ class LengthRule(Rule):
 
 
 class AsciiRule(Rule):
-    """Only what every keyboard has, so that the password can be typed on every PC."""
+    """The password has only characters of every keyboard, so it can be typed on every PC."""
 
     code = "password_not_ascii"
 
@@ -68,7 +74,7 @@ class AsciiRule(Rule):
 
 
 class KindsRule(Rule):
-    """A mixture of kinds of characters."""
+    """The password mixes kinds of characters."""
 
     code = "password_kinds"
 
@@ -89,30 +95,49 @@ class KindsRule(Rule):
 
 
 class NotUserNameRule(Rule):
-    """Not what everybody knows already."""
+    """The password does not contain the user name, which others know."""
 
     code = "password_is_user_name"
 
     def rule_text(self) -> str:
-        return _("It is not the user name, in upper or lower case.")
+        return _("It does not contain the user name, in upper or lower case.")
 
     def holds(self, password: str, user: AbstractBaseUser | None) -> bool:
-        return user is None or password.strip().casefold() != user.get_username().casefold()
+        name = user.get_username().lower() if user is not None else ""
+        if len(name) < MIN_NAME_INSIDE:  # a name of one letter is in most passwords
+            return password.strip().lower() != name or not name
+        return name not in password.lower() and name not in _plain(password)
 
 
 class NotCommonRule(Rule):
-    """None of the 20,000 passwords that Django knows as most used."""
+    """The password is none of the 20,000 most used ones that Django knows, and not nearly one.
+
+    `P@ssw0rd1` and `Summer2026!` are nearly one: the word remains when digits and symbols are
+    taken off its ends and out of its letters. A longer rest, such as `Summer-83619-4`, passes.
+    """
 
     code = "password_common"
 
     def __init__(self) -> None:
-        self._common: frozenset[str] = frozenset(CommonPasswordValidator().passwords)
+        self._common = frozenset({*CommonPasswordValidator().passwords, "coconowork"})
 
     def rule_text(self) -> str:
-        return _("It is not a commonly used password.")
+        return _(
+            "It is not a commonly used password or word, not even with digits or symbols added or "
+            "in the place of letters."
+        )
 
     def holds(self, password: str, user: AbstractBaseUser | None) -> bool:  # noqa: ARG002
-        return password.strip().lower() not in self._common
+        word = _plain(password.strip().strip(digits + punctuation))
+        is_most = 2 * len(word) >= len(password)
+        return password.strip().lower() not in self._common and not (
+            is_most and word in self._common
+        )
+
+
+def _plain(password: str) -> str:
+    """Return the password in lower case, with letters for the digits that look like them."""
+    return password.lower().translate(_LOOKALIKES)
 
 
 def reuse_rule_text() -> str:

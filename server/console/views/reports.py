@@ -1,4 +1,4 @@
-"""What an account administrator sees of the whole account: old passwords, and the audit trail."""
+"""Show an account administrator the whole account: old passwords, and the audit trail."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAGE_SIZE = 50
 
 
 def _counted(account_id: int) -> DeviceQuerySet:
-    """The account's PCs that are neither disconnected nor a disabled user's.
+    """Return the account's PCs that are neither disconnected nor a disabled user's.
 
     EXISTS, so that a database without statistics begins with the PCs, not with all users.
     """
@@ -38,13 +38,13 @@ def _counted(account_id: int) -> DeviceQuerySet:
 
 
 def on_old_password(account_id: int) -> QuerySet[Device]:
-    """PCs that still have an old password, or had it when it ended: soonest end first."""
+    """Return PCs that have an old password, valid or ended, the earliest end first."""
     found = _counted(account_id).on_old_password().with_presence().select_related("user")
     return found.order_by("login_valid_until", "pk")
 
 
 def figures(account_id: int) -> dict[str, int]:
-    """How many users, waiting PCs, and PCs on an old password the account has."""
+    """Count the account's users, waiting PCs, and PCs on an old password."""
     pcs = _counted(account_id)
     return {
         "users": User.objects.filter(account=account_id).count(),
@@ -56,7 +56,7 @@ def figures(account_id: int) -> dict[str, int]:
 @administrators_only
 @require_safe
 def old_passwords(request: HttpRequest) -> HttpResponseBase:
-    """PCs on an old password, with the days left and what became of the warning."""
+    """Show PCs on an old password, with the days left and the outcome of the warning."""
     page = page_of(request, on_old_password(user_of(request).account_id), size=PAGE_SIZE)
     context = {"page": page, "pcs": [presence.Pc.of(device) for device in page]}
     return render(request, "console/old_passwords.html", context)
@@ -65,7 +65,7 @@ def old_passwords(request: HttpRequest) -> HttpResponseBase:
 @administrators_only
 @require_safe
 def old_passwords_csv(request: HttpRequest) -> HttpResponseBase:
-    """The same list, whole, as a file."""
+    """Send the whole list as a file."""
     header = [
         _("User name"),
         _("Name"),
@@ -108,11 +108,13 @@ def _moment(at: datetime | None) -> str:
 @administrators_only
 @require_safe
 def audit_trail(request: HttpRequest) -> HttpResponseBase:
-    """Who did what to whom in this account, the latest first."""
+    """Show who did what to whom in this account, the latest first."""
     events = AuditEvent.objects.filter(account=user_of(request).account_id)
     form = AuditFilterForm(request.GET)
     if form.is_valid():
         wanted = form.cleaned_data
+        if wanted["user"]:
+            events = events.filter(Q(subject=wanted["user"]) | Q(actor=wanted["user"]))
         if wanted["q"]:
             name = wanted["q"].strip()
             events = events.filter(Q(subject_name__icontains=name) | Q(actor_name__icontains=name))
@@ -136,7 +138,7 @@ def audit_trail(request: HttpRequest) -> HttpResponseBase:
 
 
 def readable(events: Iterable[AuditEvent]) -> list[dict[str, object]]:
-    """Events as rows of a table."""
+    """Return events as rows of a table."""
     return [
         {"event": event, "label": action_label(event), "detail": detail_text(event)}
         for event in events

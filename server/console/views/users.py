@@ -23,7 +23,7 @@ from server.console import audit, passwords, presence
 from server.console import temporary_passwords as temporary
 from server.console.events import PageAction
 from server.console.forms import ForcePasswordForm, UserFilterForm, UserForm
-from server.console.models import AuditEvent, Device, PasswordChange, User
+from server.console.models import Account, AuditEvent, Device, PasswordChange, User
 from server.console.resubmission import repeatable
 from server.console.validators import reuse_rule_text
 from server.console.views import reports
@@ -242,6 +242,16 @@ _deeds = {
 }
 
 
+def _lock_as_administrator(by: User) -> None:
+    """Let one action at a time change who is enabled in an account. Raise PermissionDenied.
+
+    Else two administrators who disable each other at the same moment would both succeed.
+    """
+    Account.objects.select_for_update(no_key=True).get(pk=by.account_id)
+    if not User.objects.filter(pk=by.pk, is_active=True, role=User.Role.ADMINISTRATOR).exists():
+        raise PermissionDenied
+
+
 def _question(deed: str, user: User) -> dict[str, object]:
     name = {"user": user.username}
     if deed == "disable":
@@ -268,6 +278,7 @@ def user_deed(request: HttpRequest, pk: int, deed: str) -> HttpResponseBase:
         cancel = f"/users/{user.pk}/"
         return confirm(request, **_question(deed, user), cancel=cancel)
     with transaction.atomic():
+        _lock_as_administrator(by)
         if _deeds[deed].perform(User.objects.filter(pk=user.pk)):
             action, address = _deeds[deed].action, client_address(request)
             audit.record(action, actor=by, subject=user, address=address)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -206,40 +205,28 @@ async def test_logins_do_not_deadlock_with_the_console(
                     done += 1
             return done
 
-        def disconnect_and_allow(end: float) -> int:
-            done = 0
+        def disconnect_and_allow() -> None:
             with Browser(server.console) as admin:
                 assert admin.log_in(ADMIN, ADMIN_PASSWORD)
-                while time.monotonic() < end:
-                    pk = users[done // 2 % people]
-                    admin.open(f"/users/{pk}/")
-                    assert (
-                        admin.submit(follow=False, which='form[action*="/pcs/"]').status_code == 302
-                    )
-                    done += 1
-            return done
+                for number in range(20):
+                    admin.open(f"/users/{users[number // 2 % people]}/")
+                    done = admin.submit(follow=False, which='form[action*="/pcs/"]')
+                    assert done.status_code == 302
 
-        def change_often(number: int, end: float) -> int:
-            done, passwords = 0, [P1, *(f"Changed-{n}-Change" for n in range(1_000))]
+        def change_twice(number: int) -> None:
             with Browser(server.console) as browser:
                 assert browser.log_in(f"person{number}", P1)
-                while time.monotonic() < end:
-                    answer = browser.change_password(passwords[done], passwords[done + 1])
-                    assert "/password/changed/" in answer.url, answer.text
-                    done += 1
-            return done
+                assert "/password/changed/" in browser.change_password(P1, P2, push=False).url
+                assert "/password/changed/" in browser.change_password(P2, P3, push=False).url
 
         for number, key in enumerate(keys):  # so that every PC has a row
             async with Client(server.gateway, key=key) as pc:
                 await pc.log_in(f"person{number}", P1)
         logins = [asyncio.create_task(log_in_again(number)) for number in range(people)]
-        end = time.monotonic() + 12
-        work = [asyncio.to_thread(disconnect_and_allow, end) for _ in range(2)]
-        work += [asyncio.to_thread(change_often, number, end) for number in range(3)]
-        actions = await asyncio.gather(*work)
+        work = [asyncio.to_thread(disconnect_and_allow) for _ in range(2)]
+        work += [asyncio.to_thread(change_twice, number) for number in range(3)]
+        await asyncio.gather(*work)
         stop.set()
-        count_of_logins = sum(await asyncio.gather(*logins))
-    assert min(actions) > 3
-    assert count_of_logins > 100
+        assert sum(await asyncio.gather(*logins)) > 50
     assert "deadlock" not in postgres.log()
     assert "deadlock" not in server.logged()

@@ -6,17 +6,21 @@ import csv
 import io
 import re
 import secrets
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.http import HttpRequest
 from django.test.utils import CaptureQueriesContext
 
 from server import clock
-from server.console import audit
+from server.console import audit, passwords
 from server.console.events import PageAction
 from server.console.models import Account, AuditEvent, Device, PasswordChange, PushDelivery, User
+from server.console.views import users
 from tests.support.server_fixtures import P1, P2, live_gateway
 from tests.unit.server.console.conftest import Browse, page
 
@@ -58,10 +62,10 @@ def test_force_with_permanent_password(browse: Browse, administrator: User, user
 
 def test_forcing_keeps_the_rules(browse: Browse, administrator: User, user: User) -> None:
     """The same rules, with the user's name and passwords."""
-    fields = {"new_password1": P1, "new_password2": P1}
-    text = page(browse(administrator).post(f"/users/{user.pk}/", fields))
+    passwords.change_own(user, new_password=P2, push_to=[], address=None)
+    text = page(browse(administrator).post(f"/users/{user.pk}/", forced()))
     assert "neither the current password" in text
-    assert P1 not in text
+    assert P2 not in text
 
 
 def test_forcing_ends_the_users_sessions(browse: Browse, administrator: User, user: User) -> None:
@@ -196,6 +200,49 @@ def test_nobody_disables_oneself(browse: Browse, administrator: User) -> None:
     """So every account keeps an administrator."""
     assert browse(administrator).post(f"/users/{administrator.pk}/disable/").status_code == 403
     assert reload(administrator).is_active
+
+
+def test_administrators_disable_each_other(
+    browse: Browse, administrator: User, make_user: Callable[..., User]
+) -> None:
+    """At the same moment only one of them succeeds, so the account keeps an administrator."""
+    other = make_user(role=User.Role.ADMINISTRATOR, account=administrator.account)
+    ready = threading.Barrier(2)
+    find = users._user
+
+    def find_together(request: HttpRequest, pk: int) -> User:
+        found = find(request, pk)
+        ready.wait(timeout=30)
+        return found
+
+    def disable(pair: tuple[User, User]) -> int:
+        by, whom = pair
+        client = browse(by)
+        try:
+            return client.post(f"/users/{whom.pk}/disable/").status_code
+        finally:
+            connection.close()
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setattr(users, "_user", find_together)
+        answers = list(pool.map(disable, [(administrator, other), (other, administrator)]))
+    assert [reload(administrator).is_active, reload(other).is_active].count(True) == 1
+    assert sorted(answers) == [302, 403]
+
+
+def test_events_of_one_user(
+    browse: Browse, administrator: User, make_user: Callable[..., User]
+) -> None:
+    """The link on a user's page leads to that user's events, not to those of similar names."""
+    name = f"tanaka{secrets.token_hex(4)}"
+    one, other = make_user(username=name), make_user(username=f"{name}2")
+    for user in (one, other):
+        audit.record(PageAction.USER_ENABLED, actor=administrator, subject=user, address=None)
+    client = browse(administrator)
+    [link] = re.findall(r'href="(/audit/[^"]*)"', page(client.get(f"/users/{one.pk}/")))[-1:]
+    text = page(client.get(link))
+    assert f">{one.username}</td>" in text
+    assert f">{other.username}</td>" not in text
 
 
 def test_end_sessions(browse: Browse, administrator: User, user: User) -> None:

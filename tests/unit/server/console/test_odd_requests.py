@@ -1,0 +1,103 @@
+"""Requests that no browser sends, to the console as it listens: refused in few words."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from server import config
+from server.commands import serve
+from server.console.middleware import behind_proxies
+
+
+@pytest.fixture(scope="module")
+def port(database: None) -> Iterator[int]:
+    listener = serve.listen("127.0.0.1", 0, option="--port")
+    number = listener.getsockname()[1]
+    with serve.Console(listener, config.current()):
+        yield number
+
+
+FORM = b"username=a&password=b"
+MULTIPART = b"multipart/form-data; boundary="
+
+
+def post(content_type: bytes, body: bytes = FORM) -> bytes:
+    head = b"POST /login/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: %b\r\n"
+    return head % content_type + b"Content-Length: %d\r\n\r\n" % len(body) + body
+
+
+def get(target: bytes, *more: bytes) -> bytes:
+    head = b"GET %b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" % target
+    return head + b"".join(line + b"\r\n" for line in more) + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "statuses"),
+    [
+        (b"CONNECT example.com:443 HTTP/1.1\r\nHost: localhost\r\n\r\n", {405}),
+        (b"TRACE / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", {405}),
+        (post(b"application/x-www-form-urlencoded; charset=shift_jis"), {415}),
+        (post(b"application/x-www-form-urlencoded; charset=no-such-thing"), {415}),
+        (post(b"application/x-www-form-urlencoded", b"&".join([b"a=1"] * 5_000)), {400, 403}),
+        (post(MULTIPART), {400, 403}),
+        (post(MULTIPART + b"x", b"--x\r\nbroken"), {400, 403}),
+        (post(MULTIPART + b"x; charset=utf-16", b"--x--"), {415}),
+        (get(b"/password/changed/%00/"), {400}),
+        (get(b"/static/%00"), {400}),
+        (get(b"/static/console/%ff%fe.css"), {302, 404}),
+        (get(b"/users/%e3%81/"), {302, 404}),
+        (get(b"/login/?next=%00%0d%0aX:1"), {200}),
+        (get(b"http://[::1/"), {400, 404}),
+        (get(b"/", b"Cookie: sessionid=\x00\xff; csrftoken=%00"), {302, 400}),
+        (get(b"/login/", b"Cookie: django_language=\xe3\x81; csrftoken=\xff"), {200, 400}),
+        (get(b"/login/", b"Accept-Language: " + b"ja-" * 5_000), {200}),
+    ],
+)  # fmt: skip
+def test_odd_requests(
+    port: int, request_: bytes, statuses: set[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Never an error of the server, and never a traceback for what a stranger sent."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connected:
+        connected.sendall(request_)
+        answer = connected.recv(65_536)
+    assert int(answer.split()[1]) in statuses, answer[:300]
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        ([b"unknown"], "10.0.0.1"),
+        ([b"203.0.113.7, unknown"], "10.0.0.1"),
+        ([b"_hidden, [2001:db8::7]:4711"], "2001:db8::7"),
+        ([b"evil, 203.0.113.7:80", b"10.0.0.2"], "203.0.113.7"),
+        ([], "10.0.0.1"),
+    ],
+)
+async def test_addresses_behind_proxies(
+    database: None, forwarded: list[bytes], address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The console reads the header with the gateway's rule; what is no address is skipped."""
+    settings = config.load({}, trusted_proxies="10.0.0.0/8")
+    monkeypatch.setattr(config, "current", lambda: settings)
+    seen: list[Any] = []
+
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(scope)
+
+    async def unused(*_: object) -> None:
+        raise AssertionError
+
+    headers = [(b"x-forwarded-for", value) for value in forwarded]
+    headers.append((b"x-forwarded-proto", b"https"))
+    for peer in ("10.0.0.1", "192.0.2.1"):
+        scope = {"type": "http", "client": (peer, 1), "scheme": "http", "headers": headers}
+        await behind_proxies(app)(scope, unused, unused)
+    assert [(each["client"][0], each["scheme"]) for each in seen] == [
+        (address, "https"),
+        ("192.0.2.1", "http"),
+    ]
