@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from agent.address import is_console_url
 from agent.core import effects as do
-from agent.core.credentials import Identity
+from agent.core.credentials import NO_IDENTITY, Identity
 from agent.core.deadline import ServerClock, days_left, seconds_to_midnight
 from agent.core.effects import EffectQueue
 from agent.core.events import Instant, Timer
@@ -23,7 +23,7 @@ class AccountContext:
 
     def __init__(
         self,
-        identity: Identity | None,
+        identity: Identity,
         saved_state: SavedState,
         *,
         local: tzinfo | None,
@@ -38,7 +38,7 @@ class AccountContext:
     def remember(self, **changes: object) -> None:
         """Change fields of the saved state."""
         saved_state = replace(self.saved_state, **changes)
-        if saved_state != self.saved_state and self.identity is not None:
+        if saved_state != self.saved_state and self.identity != NO_IDENTITY:
             self.saved_state = saved_state
             self._emit(do.SaveState(self.identity, saved_state))
 

@@ -27,7 +27,7 @@ from agent.core.host_info import HostInfo
 from agent.core.password_change import PasswordChange, Progress
 from agent.core.password_warnings import PasswordWarnings
 from agent.core.saved_state import SavedState
-from agent.core.state import TABLE, State, Trigger
+from agent.core.state import TABLE, State
 from protocol import messages as msg
 from protocol.scram import ClientLogin, ScramError
 from protocol.sealing import SealError, public_key
@@ -40,13 +40,13 @@ accepts logins and then fails would else get all of its clients at once, again a
 class ClientState:
     """The state of one client, and what it does next."""
 
-    def __init__(self, host: HostInfo, identity: Identity | None, saved_state: SavedState) -> None:
+    def __init__(self, host: HostInfo, identity: Identity, saved_state: SavedState) -> None:
         self._host = host
         self._accepted_at: float | None = None
         self.emit = EffectQueue()
         self.now = Instant(datetime.min.replace(tzinfo=UTC), 0.0)
         self.account = AccountContext(identity, saved_state, local=host.local, emit=self.emit)
-        self.vault = CredentialCache(self.account, self.emit, host.nonce)
+        self.vault = CredentialCache(self.account, self.emit, salt=host.nonce())
         self.connection = ConnectionState(self.emit)
         self.change = PasswordChange(self.emit)
         self.warnings = PasswordWarnings(self.account, self.emit)
@@ -59,12 +59,12 @@ class ClientState:
         self.tries = 0
         """Failures in a row."""
 
-    def go(self, trigger: Trigger) -> None:
+    def go(self, trigger: str) -> None:
         """Change the state. A failure is forgotten as soon as the state changes again."""
         if self.state is State.RETRYING:
             self.emit(do.StopTimer(Timer.RETRY))
         self.state = TABLE.next(self.state, trigger)
-        self.why = trigger.value
+        self.why = trigger
         self.failure, self.next_try_at = None, None
 
     # --- the next step
@@ -77,45 +77,43 @@ class ClientState:
         if not connection.is_up:
             self._connect()
         elif typed is not None:
-            self._log_in(Kind.TYPED, typed.identity, typed.credentials)
+            self._log_in(Kind.TYPED, typed.credentials)
         elif vault.credentials is not None and vault.pending is not None:
             if connection.phase is Phase.LOGGED_IN and self.state is not State.UPDATING:
-                self.go(Trigger.UPDATE_BEGUN)
+                self.go("new password to prove")
             self.change.begin_proof()
             proposed = replace(vault.credentials, password=vault.pending.password)
-            self._log_in(Kind.PENDING, self.account.identity, proposed)
+            self._log_in(Kind.PENDING, proposed)
         elif vault.refusal is not None:
             self._ask_for_password(vault.refusal)
         elif connection.phase is Phase.LOGGED_IN:
             self._enter_standby()
         elif vault.credentials is not None and vault.credentials.refused is None:
-            self._log_in(Kind.STORED, self.account.identity, vault.credentials)
+            self._log_in(Kind.STORED, vault.credentials)
         # else the one password that is left is a pushed one, and the vault is still storing it
 
     def _connect(self) -> None:
         """Open a connection; or read the vault first; or say what is missing."""
-        identity, vault = self.account.identity, self.vault
+        vault = self.vault
         if self.change.typed is not None:
             self.connection.open(self.change.typed.identity)
         elif vault.refusal is not None:
             self._ask_for_password(vault.refusal)
-        elif identity is None or vault.knowledge is Knowledge.ABSENT:
-            self.go(Trigger.NOTHING_STORED)
+        elif vault.knowledge is Knowledge.ABSENT:
+            self.go("nothing stored")
         else:
             if self.state is not State.CONNECTING:
-                self.go(Trigger.TRY)
+                self.go("time to try")
             if vault.credentials is not None:
-                self.connection.open(identity)
+                self.connection.open(self.account.identity)
             else:
                 vault.read()
 
-    def _log_in(self, kind: Kind, identity: Identity | None, credentials: Credentials) -> None:
-        if identity is None:
-            raise TypeError("a login without an identity")
+    def _log_in(self, kind: Kind, credentials: Credentials) -> None:
         password = credentials.password
         try:
             handshake = ClientLogin(
-                user=identity.user,
+                user=self.connection.identity.user,
                 password=password,
                 nonce=self._host.nonce(),
                 known=self.vault.keys,
@@ -130,10 +128,10 @@ class ClientState:
         """Show what the login in force is good for, warn, and take the push that waits."""
         accepted = self.connection.accepted
         if accepted is not None and accepted.password == "current":
-            self.go(Trigger.LOGGED_IN)
+            self.go("logged in with the current password")
             self.emit(do.WithdrawWarning())
         else:
-            self.go(Trigger.LOGGED_IN_OLD)
+            self.go("logged in with an old password")
         self.account.watch_days(self.now)
         self.warn()
         if self.vault.problem is None:
@@ -142,7 +140,7 @@ class ClientState:
     def _ask_for_password(self, refusal: Refusal) -> None:
         """Wait for the user, because every known password was refused."""
         self.disconnect()
-        self.go(Trigger.REFUSED)
+        self.go("stored password refused")
         self.failure = Failure(Reason(refusal))
         self.account.remember(old_valid_until=None)
         self.emit(do.WithdrawWarning())
@@ -173,7 +171,7 @@ class ClientState:
         self.disconnect()
         delay = backoff.delay_s(failure, tries=self.tries, random=self._host.random())
         self.tries += 1
-        self.go(Trigger.TROUBLE)
+        self.go("trouble")
         self.failure = failure
         self._try_in(delay)
 
@@ -197,7 +195,7 @@ class ClientState:
         vault, typed = self.vault, self.change.typed
         if self._accepted_at is None:
             self._accepted_at = self.now.steady
-        if kind is Kind.TYPED and typed is not None:
+        if typed is not None:
             if welcome.password == "old":
                 self.lost(Failure(Reason.OLD_PASSWORD))
                 return
@@ -231,17 +229,15 @@ class ClientState:
 
         `usable` says whether the server takes another login on this connection.
         """
-        typed, identity = self.change.typed, self.account.identity
-        if kind is Kind.TYPED and typed is not None:
-            identity = typed.identity
+        identity = self.connection.identity
+        if kind is Kind.TYPED:
             self.change.end_typed(Reason(refusal))
             usable = usable and self.connection.accepted is not None
         elif kind is Kind.PENDING:
             self.change.end()
             if self.connection.accepted is not None:
                 self._drop_pending()
-        if identity is not None:
-            self.vault.refuse(identity, password, refusal)
+        self.vault.refuse(identity, password, refusal)
         if not usable:
             self.disconnect()
         self.proceed()
@@ -271,7 +267,7 @@ class ClientState:
             self.connection.send(msg.UpdateFailed(change_id=push.change_id, reason="vault"))
             self.proceed()
         else:
-            self.go(Trigger.UPDATE_BEGUN)
+            self.go("new password to prove")
             self.vault.write_pending(updated, push)
 
     def postpone_push(self, push: msg.PasswordChanged) -> None:

@@ -7,7 +7,7 @@ server's welcome. A logged-in connection can log in again: the accepted login st
 the next one is accepted.
 
 One timer guards every phase that waits for an answer. When it fires, the machine closes the
-connection. The machine calls this class; this class calls nothing but the effect queue.
+connection.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from datetime import datetime
 from enum import Enum
 
 from agent.core import effects as do
-from agent.core.credentials import Identity
+from agent.core.credentials import NO_IDENTITY, Identity
 from agent.core.effects import EffectQueue
 from agent.core.events import Timer
 from agent.core.transitions import Table
@@ -45,37 +45,22 @@ class Phase(Enum):
     LOGGED_IN = "logged in"
 
 
-class Step(Enum):
-    """What takes the connection from one phase to the next."""
-
-    CONNECT = "connect"
-    UPGRADED = "upgrade succeeded"
-    HELLO = "login begun"
-    CHALLENGED = "challenge received"
-    PROVED = "proof sent"
-    WELCOMED = "welcome received"
-    REFUSED = "password refused"
-    REFUSED_AGAIN = "password refused, an earlier login stays in force"
-    CLOSED = "closed"
-
-
-_P, _S = Phase, Step
+_P = Phase
 
 TABLE = Table(
     _P.NONE,
     {
-        (_P.NONE, _S.CONNECT): _P.CONNECTING,
-        (_P.CONNECTING, _S.UPGRADED): _P.OPEN,
-        (_P.OPEN, _S.HELLO): _P.CHALLENGE,
-        (_P.LOGGED_IN, _S.HELLO): _P.CHALLENGE,
-        (_P.CHALLENGE, _S.CHALLENGED): _P.KEY_DERIVATION,
-        (_P.KEY_DERIVATION, _S.PROVED): _P.WELCOME,
-        (_P.WELCOME, _S.WELCOMED): _P.LOGGED_IN,
-        (_P.WELCOME, _S.REFUSED): _P.OPEN,
-        (_P.WELCOME, _S.REFUSED_AGAIN): _P.LOGGED_IN,
+        (_P.NONE, "connect"): _P.CONNECTING,
+        (_P.CONNECTING, "upgrade succeeded"): _P.OPEN,
+        (_P.OPEN, "login begun"): _P.CHALLENGE,
+        (_P.LOGGED_IN, "login begun"): _P.CHALLENGE,
+        (_P.CHALLENGE, "challenge received"): _P.KEY_DERIVATION,
+        (_P.KEY_DERIVATION, "proof sent"): _P.WELCOME,
+        (_P.WELCOME, "welcome received"): _P.LOGGED_IN,
+        (_P.WELCOME, "password refused"): _P.OPEN,
+        (_P.WELCOME, "another password refused"): _P.LOGGED_IN,
     },
-    anywhere={_S.CLOSED: _P.NONE},
-    last=None,
+    anywhere={"closed": _P.NONE},
 )
 
 
@@ -114,7 +99,7 @@ class ConnectionState:
         self._keys: Keys | None = None
         self.phase = Phase.NONE
         self.number = 0
-        self.identity: Identity | None = None
+        self.identity = NO_IDENTITY
         self.attempt: LoginAttempt | None = None
         self.accepted: AcceptedLogin | None = None
 
@@ -130,7 +115,7 @@ class ConnectionState:
 
     def open(self, identity: Identity) -> None:
         """Open a connection to log in as `identity`."""
-        self._go(Step.CONNECT)
+        self._go("connect")
         self._last_number += 1
         self.number, self.identity = self._last_number, identity
         self._emit(
@@ -139,7 +124,7 @@ class ConnectionState:
 
     def on_connected(self) -> None:
         """Note that the upgrade has succeeded."""
-        self._go(Step.UPGRADED)
+        self._go("upgrade succeeded")
         self._emit(do.StopTimer(Timer.CONNECTION))
 
     def on_disconnected(self) -> None:
@@ -151,9 +136,9 @@ class ConnectionState:
         if self.number:
             self._emit(do.Disconnect(self.number))
         if self.phase is not Phase.NONE:
-            self._go(Step.CLOSED)
+            self._go("closed")
             self._emit(do.StopTimer(Timer.CONNECTION))
-        self.number, self.identity, self._refusals = 0, None, 0
+        self.number, self.identity, self._refusals = 0, NO_IDENTITY, 0
         self.attempt = self.accepted = self._keys = None
 
     def send(self, message: msg.ClientMessage) -> None:
@@ -162,31 +147,31 @@ class ConnectionState:
 
     def log_in(self, attempt: LoginAttempt, device: msg.Device) -> None:
         """Begin a login on the open connection."""
-        self._go(Step.HELLO)
+        self._go("login begun")
         self.attempt = attempt
         self.send(msg.Hello(scram=attempt.handshake.first(), device=device))
         self._emit(do.StartTimer(Timer.CONNECTION, LOGIN_S))
 
     def on_challenge(self, attempt: LoginAttempt, challenge: str) -> None:
         """Have the proof computed on another thread."""
-        self._go(Step.CHALLENGED)
+        self._go("challenge received")
         self._emit(do.ComputeProof(self.number, attempt.handshake, challenge))
 
     def on_proof(self, proof: str) -> None:
         """Send the proof that was computed."""
-        self._go(Step.PROVED)
+        self._go("proof sent")
         self.send(msg.Proof(scram=proof))
 
     def on_welcome(self, attempt: LoginAttempt) -> None:
         """Note that the server has accepted the login; its signature was checked."""
-        self._go(Step.WELCOMED)
+        self._go("welcome received")
         self._keys = attempt.handshake.keys
         self._refusals = 0
         self._end_attempt()
 
     def on_refused(self) -> bool:
         """End the refused login. Return whether the server takes another one on this connection."""
-        self._go(Step.REFUSED_AGAIN if self.accepted else Step.REFUSED)
+        self._go("another password refused" if self.accepted else "password refused")
         self._refusals += 1
         self._end_attempt()
         return self._refusals < MAX_REFUSALS
@@ -203,5 +188,5 @@ class ConnectionState:
         self.attempt = None
         self._emit(do.StopTimer(Timer.CONNECTION))
 
-    def _go(self, step: Step) -> None:
+    def _go(self, step: str) -> None:
         self.phase = TABLE.next(self.phase, step)

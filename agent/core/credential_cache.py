@@ -10,14 +10,11 @@ This is also the one place that knows which passwords the server has refused. It
 digest of each, and marks the credentials with it as soon as they are known and can be written. So a
 refused password is not sent again automatically, even when the user typed it while the vault was
 locked. The digest is forgotten when the user types that password again, or the server pushes it.
-
-The machine calls this class; this class calls nothing but the effect queue.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -25,7 +22,7 @@ from msgspec.structs import replace
 
 from agent.core import effects as do
 from agent.core.account_context import AccountContext
-from agent.core.credentials import Credentials, Identity, Pending, Refusal
+from agent.core.credentials import NO_IDENTITY, Credentials, Identity, Pending, Refusal
 from agent.core.effects import EffectQueue, WriteReason
 from agent.core.events import Timer
 from agent.core.failure import Reason
@@ -47,31 +44,22 @@ class Knowledge(Enum):
     UNREADABLE = "unreadable"
 
 
-class Cause(Enum):
-    """Why the knowledge changes."""
-
-    READ = "read requested"
-    FOUND = "entry found"
-    MISSING = "no entry found"
-    FAILED = "read failed"
-    LATE = "no answer in time"
-    TYPED = "typed password stored"
-    LOGOUT = "logged out"
-
-
-_K, _C = Knowledge, Cause
+_K = Knowledge
 
 TABLE = Table(
     _K.UNREAD,
     {
-        (_K.UNREAD, _C.READ): _K.READING,
-        (_K.UNREADABLE, _C.READ): _K.READING,
-        (_K.READING, _C.FOUND): _K.KNOWN,
-        (_K.READING, _C.MISSING): _K.ABSENT,
-        (_K.READING, _C.FAILED): _K.UNREADABLE,
+        (_K.UNREAD, "read requested"): _K.READING,
+        (_K.UNREADABLE, "read requested"): _K.READING,
+        (_K.READING, "entry found"): _K.KNOWN,
+        (_K.READING, "no entry found"): _K.ABSENT,
+        (_K.READING, "read failed"): _K.UNREADABLE,
     },
-    anywhere={_C.LATE: _K.UNREADABLE, _C.TYPED: _K.KNOWN, _C.LOGOUT: _K.ABSENT},
-    last=None,
+    anywhere={
+        "no answer in time": _K.UNREADABLE,
+        "typed password stored": _K.KNOWN,
+        "logged out": _K.ABSENT,
+    },
 )
 
 
@@ -94,18 +82,15 @@ class VaultRequest:
 class CredentialCache:
     """The credentials of the account in use."""
 
-    def __init__(
-        self, account: AccountContext, emit: EffectQueue, make_salt: Callable[[], str]
-    ) -> None:
+    def __init__(self, account: AccountContext, emit: EffectQueue, *, salt: str) -> None:
         self._emit = emit
         self._account = account
-        self._make_salt = make_salt
-        self._salt = b""
+        self._salt = salt
         self._refusals: dict[bytes, Refusal] = {}
         self._last_number = 0
         self._requests: dict[int, VaultRequest] = {}
         self._late_read: VaultRequest | None = None
-        self.knowledge = Knowledge.UNREAD if account.identity else Knowledge.ABSENT
+        self.knowledge = Knowledge.ABSENT if account.identity == NO_IDENTITY else Knowledge.UNREAD
         self.credentials: Credentials | None = None
         self.keys: Keys | None = None
         """Keys of a password that may be tried, from the last accepted login; never stored."""
@@ -149,14 +134,12 @@ class CredentialCache:
 
     def refuse(self, identity: Identity, password: str, refusal: Refusal) -> None:
         """Never send this password again automatically."""
-        if not self._salt:
-            self._salt = self._make_salt().encode()
         self._refusals[self._digest(identity, password)] = refusal
         self._mark_refused()
 
     def refuse_stored(self, refusal: Refusal) -> None:
         """Never send the stored password again automatically."""
-        if self.credentials is not None and self._account.identity is not None:
+        if self.credentials is not None:
             self.refuse(self._account.identity, self.credentials.password, refusal)
 
     def forgive(self, identity: Identity, password: str) -> None:
@@ -166,7 +149,7 @@ class CredentialCache:
     def _mark_refused(self) -> None:
         """Mark the credentials with what is known of refused passwords."""
         marked, identity = self.credentials, self._account.identity
-        if marked is None or identity is None:
+        if marked is None:
             return
         refusal = self._refusals.get(self._digest(identity, marked.password))
         if refusal is not None and marked.refused is None:
@@ -178,15 +161,15 @@ class CredentialCache:
             self.write(marked, WriteReason.REFUSED)
 
     def _digest(self, identity: Identity, password: str) -> bytes:
-        text = repr((identity.server, identity.user, password))  # ASCII, whatever was typed
-        return hashlib.blake2b(ascii(text).encode(), key=self._salt[:64]).digest()
+        text = ascii((self._salt, identity.server, identity.user, password))
+        return hashlib.sha256(text.encode()).digest()
 
     # --- requests to the vault
 
     def read(self) -> None:
         """Read the entry of the account in use, unless that is under way."""
-        if self.knowledge is not Knowledge.READING and self._account.identity is not None:
-            self._go(Cause.READ)
+        if self.knowledge is not Knowledge.READING:
+            self._go("read requested")
             late = self._late_read
             if late is None or late.effect.number != self._last_number:
                 self._request(VaultRequest(do.ReadVault(self._number(), self._account.identity)))
@@ -202,14 +185,13 @@ class CredentialCache:
     ) -> None:
         """Replace the credentials here, and in the vault when it is known what it holds."""
         self._replace(credentials)
-        if self.may_write and self._account.identity is not None:
-            identity = self._account.identity
-            effect = do.WriteVault(self._number(), identity, credentials, reason)
+        if self.may_write:
+            effect = do.WriteVault(self._number(), self._account.identity, credentials, reason)
             self._request(VaultRequest(effect, push=push))
 
     def write_pending(self, credentials: Credentials, push: msg.PasswordChanged) -> None:
         """Store a pushed password beside the current one. It may be tried, even after a refusal."""
-        if self._account.identity is not None and credentials.pending is not None:
+        if credentials.pending is not None:
             self.forgive(self._account.identity, credentials.pending.password)
         self.write(credentials, WriteReason.PENDING, push=push)
 
@@ -259,14 +241,14 @@ class CredentialCache:
 
     def on_read(self, credentials: Credentials | None) -> None:
         """Take over what the vault holds, marked with what is known of refused passwords."""
-        self._go(Cause.MISSING if credentials is None else Cause.FOUND)
+        self._go("no entry found" if credentials is None else "entry found")
         self._replace(credentials)
         self._mark_refused()
 
     def on_read_failed(self) -> None:
         """Note that the vault could not be read."""
         if self.knowledge is Knowledge.READING:  # else the deadline has told that before
-            self._go(Cause.FAILED)
+            self._go("read failed")
 
     def on_late(self) -> list[VaultRequest]:
         """Give up all requests, and return them, a read first.
@@ -280,12 +262,12 @@ class CredentialCache:
             self._late_read = late[0]
         if late:
             self._requests.clear()
-            self._go(Cause.LATE)
+            self._go("no answer in time")
         return late
 
     def on_typed_stored(self, credentials: Credentials) -> None:
         """Take over a typed password that is now stored."""
-        self._go(Cause.TYPED)
+        self._go("typed password stored")
         self._replace(credentials)
 
     def withdraw_pending(self, change_id: str) -> bool:
@@ -300,7 +282,7 @@ class CredentialCache:
 
     def forget(self) -> None:
         """Forget the credentials, and drop every request but the user's deletions."""
-        self._go(Cause.LOGOUT)
+        self._go("logged out")
         self._replace(None)
         self.problem = None
         self._requests = {
@@ -345,5 +327,5 @@ class CredentialCache:
             usable.add(credentials.pending.password)
         return usable
 
-    def _go(self, cause: Cause) -> None:
+    def _go(self, cause: str) -> None:
         self.knowledge = TABLE.next(self.knowledge, cause)

@@ -31,6 +31,10 @@ class Identity(msgspec.Struct, frozen=True, order=True):
     user: str
 
 
+NO_IDENTITY = Identity(server="", user="")
+"""Stands for the account in use before the first login."""
+
+
 class Pending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A pushed password that no login has proved yet."""
 

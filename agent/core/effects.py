@@ -27,14 +27,18 @@ class WriteReason(Enum):
     """To remove a pushed password that the server has refused."""
 
 
-class ReadVault(RedactedStruct, frozen=True):
+class Effect(RedactedStruct, frozen=True):
+    """Base of all effects."""
+
+
+class ReadVault(Effect, frozen=True):
     """Read an entry. Answered by VaultRead or VaultFailed with the same number."""
 
     number: int
     identity: Identity
 
 
-class WriteVault(RedactedStruct, frozen=True):
+class WriteVault(Effect, frozen=True):
     """Write an entry. Answered by VaultWritten or VaultFailed with the same number."""
 
     number: int
@@ -43,53 +47,53 @@ class WriteVault(RedactedStruct, frozen=True):
     reason: WriteReason
 
 
-class DeleteFromVault(RedactedStruct, frozen=True):
+class DeleteFromVault(Effect, frozen=True):
     """Delete an entry, if there is one. Answered by VaultWritten or VaultFailed."""
 
     number: int
     identity: Identity
 
 
-class SaveState(RedactedStruct, frozen=True):
+class SaveState(Effect, frozen=True):
     """Save what is kept between runs. Not answered; the runtime logs a failure and repeats it."""
 
     identity: Identity
     saved_state: SavedState
 
 
-class SaveIdentity(RedactedStruct, frozen=True):
+class SaveIdentity(Effect, frozen=True):
     """Write server and user to the settings file. Not answered, like SaveState."""
 
     identity: Identity
 
 
-class Connect(RedactedStruct, frozen=True):
+class Connect(Effect, frozen=True):
     """Open a connection. Answered by Connected, then Received, and at the end Disconnected."""
 
     connection: int
     server: str
 
 
-class Disconnect(RedactedStruct, frozen=True):
+class Disconnect(Effect, frozen=True):
     """Close a connection. The machine drops its late events by their number."""
 
     connection: int
 
 
-class Probe(RedactedStruct, frozen=True):
+class Probe(Effect, frozen=True):
     """Ping the server now, and close the connection unless it answers within seconds."""
 
     connection: int
 
 
-class Send(RedactedStruct, frozen=True):
+class Send(Effect, frozen=True):
     """Send a message, or drop it when the connection has ended."""
 
     connection: int
     message: ClientMessage
 
 
-class ComputeProof(RedactedStruct, frozen=True):
+class ComputeProof(Effect, frozen=True):
     """Compute the proof on another thread. Answered by ProofReady or ProofRefused."""
 
     connection: int
@@ -97,65 +101,44 @@ class ComputeProof(RedactedStruct, frozen=True):
     challenge: str
 
 
-class StartTimer(RedactedStruct, frozen=True):
+class StartTimer(Effect, frozen=True):
     """Fire once in `delay_s` seconds. A timer that runs is set again."""
 
     timer: Timer
     delay_s: float
 
 
-class StopTimer(RedactedStruct, frozen=True):
+class StopTimer(Effect, frozen=True):
     """Stop a timer, if it runs."""
 
     timer: Timer
 
 
-class ShowWarning(RedactedStruct, frozen=True):
+class ShowWarning(Effect, frozen=True):
     """Show the warning about an old password. Answered by WarningShown or WarningFailed."""
 
     days_left: int
 
 
-class WithdrawWarning(RedactedStruct, frozen=True):
+class WithdrawWarning(Effect, frozen=True):
     """Take back the warning, because it is no longer true."""
 
 
-class AskForPassword(RedactedStruct, frozen=True):
+class AskForPassword(Effect, frozen=True):
     """Tell the user that the client needs a password."""
 
     reason: Reason
 
 
-class Reply(RedactedStruct, frozen=True):
+class Reply(Effect, frozen=True):
     """Answer a request of the user. `failure` is None when the request was carried out."""
 
     request: int
     failure: Reason | None
 
 
-class Quit(RedactedStruct, frozen=True):
+class Quit(Effect, frozen=True):
     """End the program."""
-
-
-Effect = (
-    ReadVault
-    | WriteVault
-    | DeleteFromVault
-    | SaveState
-    | SaveIdentity
-    | Connect
-    | Disconnect
-    | Probe
-    | Send
-    | ComputeProof
-    | StartTimer
-    | StopTimer
-    | ShowWarning
-    | WithdrawWarning
-    | AskForPassword
-    | Reply
-    | Quit
-)
 
 
 class EffectQueue:

@@ -23,6 +23,10 @@ class RedactedStruct(msgspec.Struct, frozen=True):
         return f"{type(self).__name__}(…)"
 
 
+class Event(RedactedStruct, frozen=True):
+    """Base of all events."""
+
+
 class Instant(msgspec.Struct, frozen=True):
     """A moment by the PC's wall clock (UTC, may be wrong) and by a steady clock, in seconds."""
 
@@ -50,88 +54,88 @@ class SignInKind(Enum):
     UNLOCK = "unlock"
 
 
-class Started(RedactedStruct, frozen=True):
+class Started(Event, frozen=True):
     """The program has started."""
 
 
-class VaultRead(RedactedStruct, frozen=True):
+class VaultRead(Event, frozen=True):
     """The vault has answered a read; None when it has no entry."""
 
     number: int
     credentials: Credentials | None
 
 
-class VaultWritten(RedactedStruct, frozen=True):
+class VaultWritten(Event, frozen=True):
     """The vault has written or deleted an entry durably."""
 
     number: int
 
 
-class VaultFailed(RedactedStruct, frozen=True):
+class VaultFailed(Event, frozen=True):
     """The vault could not read, write or delete."""
 
     number: int
     reason: Reason
 
 
-class Connected(RedactedStruct, frozen=True):
+class Connected(Event, frozen=True):
     """The upgrade of a connection has succeeded."""
 
     connection: int
 
 
-class Disconnected(RedactedStruct, frozen=True):
+class Disconnected(Event, frozen=True):
     """A connection has ended, or could not be opened."""
 
     connection: int
     failure: Failure
 
 
-class Received(RedactedStruct, frozen=True):
+class Received(Event, frozen=True):
     """The server has sent a message."""
 
     connection: int
     message: ServerMessage
 
 
-class ProofReady(RedactedStruct, frozen=True):
+class ProofReady(Event, frozen=True):
     """The proof that ComputeProof asked for is ready."""
 
     connection: int
     proof: str
 
 
-class ProofRefused(RedactedStruct, frozen=True):
+class ProofRefused(Event, frozen=True):
     """The server's challenge is one that a client must not answer."""
 
     connection: int
     failure: Failure
 
 
-class TimerFired(RedactedStruct, frozen=True):
+class TimerFired(Event, frozen=True):
     """A timer has fired."""
 
     timer: Timer
 
 
-class SignedIn(RedactedStruct, frozen=True):
+class SignedIn(Event, frozen=True):
     """The user has come to the desktop. `session` names the logon session."""
 
     session: str
     kind: SignInKind
 
 
-class NetworkChanged(RedactedStruct, frozen=True):
+class NetworkChanged(Event, frozen=True):
     """The PC has resumed, or its network has changed: a try at once may succeed."""
 
 
-class WarningShown(RedactedStruct, frozen=True):
+class WarningShown(Event, frozen=True):
     """The desktop has shown the warning."""
 
     days_left: int
 
 
-class WarningFailed(RedactedStruct, frozen=True):
+class WarningFailed(Event, frozen=True):
     """The desktop could not show the warning."""
 
     days_left: int
@@ -140,7 +144,7 @@ class WarningFailed(RedactedStruct, frozen=True):
 # --- what the user wants
 
 
-class LoginRequested(RedactedStruct, frozen=True):
+class LoginRequested(Event, frozen=True):
     """The user has typed a password: log in with it, and store it when the server accepts it.
 
     `request` is answered by Reply.
@@ -151,37 +155,15 @@ class LoginRequested(RedactedStruct, frozen=True):
     password: str
 
 
-class ReconnectRequested(RedactedStruct, frozen=True):
+class ReconnectRequested(Event, frozen=True):
     """The user wants another try now."""
 
 
-class LogoutRequested(RedactedStruct, frozen=True):
+class LogoutRequested(Event, frozen=True):
     """The user wants the stored password deleted. `request` is answered by Reply."""
 
     request: int
 
 
-class QuitRequested(RedactedStruct, frozen=True):
+class QuitRequested(Event, frozen=True):
     """The user wants the program to end."""
-
-
-Event = (
-    Started
-    | VaultRead
-    | VaultWritten
-    | VaultFailed
-    | Connected
-    | Disconnected
-    | Received
-    | ProofReady
-    | ProofRefused
-    | TimerFired
-    | SignedIn
-    | NetworkChanged
-    | WarningShown
-    | WarningFailed
-    | LoginRequested
-    | ReconnectRequested
-    | LogoutRequested
-    | QuitRequested
-)

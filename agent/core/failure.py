@@ -1,4 +1,4 @@
-"""Why the client is not waiting on the server: one word for each case a user can act on."""
+"""Why the client is not in standby: one word for each case that a user can act on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from protocol.scram import ScramError, UnusableCredentials, WrongServer
 
 
 class Reason(Enum):
-    """Spelled out: the words are written to logs and `status --json`."""
+    """The reasons. Their words are written to logs and `status --json`."""
 
     # the way to the server
     UNREACHABLE = "unreachable"
@@ -49,47 +49,25 @@ class Reason(Enum):
 
 
 class Patience(Enum):
-    """How soon to try again: each has a curve in `backoff.py`."""
+    """How soon to try again. Each has a curve of delays in `backoff.py`."""
 
     SOON = "soon"
     """A network may come back at any moment."""
     LATER = "later"
-    """Somebody has to mend something; asking often helps nobody."""
+    """A person has to repair something, so that frequent tries do not help."""
 
 
-_LATER = frozenset(
-    {
-        Reason.CERTIFICATE,
-        Reason.PROXY_REFUSED,
-        Reason.PROXY_LOGIN,
-        Reason.HTTP_UNAUTHORIZED,
-        Reason.HTTP_FORBIDDEN,
-        Reason.TOO_MANY_REQUESTS,
-        Reason.NOT_A_GATEWAY,
-        Reason.INSECURE_ADDRESS,
-        Reason.PROTOCOL,
-        Reason.IMPOSTOR,
-        Reason.THROTTLED,
-        Reason.DISABLED,
-        Reason.BLOCKED,
-        Reason.VERSION,
-        Reason.SUPERSEDED,
-        Reason.VAULT_BROKEN,
-        Reason.INTERNAL,
-    }
-)
-
-_OF_THE_NETWORK = frozenset(
-    {
-        Reason.CERTIFICATE,
-        Reason.PROXY_REFUSED,
-        Reason.PROXY_LOGIN,
-        Reason.HTTP_UNAUTHORIZED,
-        Reason.HTTP_FORBIDDEN,
-        Reason.NOT_A_GATEWAY,
-    }
-)
-"""What a hotel's portal or another network's proxy does: gone with that network."""
+_R = Reason
+_SOON = {
+    _R.UNREACHABLE, _R.NO_SUCH_HOST, _R.TIMED_OUT, _R.CONNECTION_LOST, _R.PROXY_UNREACHABLE,
+    _R.UNAVAILABLE, _R.SHUTTING_DOWN, _R.CREDENTIALS, _R.EXPIRED, _R.OLD_PASSWORD, _R.BUSY,
+    _R.VAULT_LOCKED, _R.VAULT_MISSING,
+}  # fmt: skip
+_OF_THE_NETWORK = {
+    _R.CERTIFICATE, _R.PROXY_REFUSED, _R.PROXY_LOGIN, _R.HTTP_UNAUTHORIZED, _R.HTTP_FORBIDDEN,
+    _R.NOT_A_GATEWAY,
+}  # fmt: skip
+"""What a hotel's portal or another network's proxy causes: it ends with that network."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +80,12 @@ class Failure:
 
     @property
     def patience(self) -> Patience:
-        return Patience.LATER if self.reason in _LATER else Patience.SOON
+        """Return how soon to try again."""
+        return Patience.SOON if self.reason in _SOON else Patience.LATER
 
     @property
     def may_end_with_network(self) -> bool:
-        """Whether another network, or the same one after a sleep, is a reason to try now."""
+        """Return whether another network, or the same one after a sleep, is a reason to try now."""
         return self.patience is Patience.SOON or self.reason in _OF_THE_NETWORK
 
 

@@ -40,14 +40,14 @@ from agent.core import events as ev
 from agent.core.client_state import ClientState
 from agent.core.connection_state import Phase
 from agent.core.credential_cache import Knowledge, VaultRequest
-from agent.core.credentials import Credentials, Identity
+from agent.core.credentials import NO_IDENTITY, Credentials, Identity
 from agent.core.effects import Effect, WriteReason
 from agent.core.events import Event, Instant, Timer
 from agent.core.failure import Failure, Reason, failure_of
 from agent.core.host_info import HostInfo
-from agent.core.password_change import Progress
+from agent.core.password_change import Progress, TypedPassword
 from agent.core.saved_state import SavedState
-from agent.core.state import State, Trigger
+from agent.core.state import State
 from agent.core.view import View
 from protocol import messages as msg
 from protocol.scram import ScramError
@@ -57,7 +57,7 @@ class Machine:
     """One client. Not thread-safe: its owner calls `handle` from one thread."""
 
     def __init__(self, host: HostInfo, identity: Identity | None, saved_state: SavedState) -> None:
-        self.client = ClientState(host, identity, saved_state)
+        self.client = ClientState(host, identity or NO_IDENTITY, saved_state)
         self._dead = False
 
     @property
@@ -92,8 +92,8 @@ class Machine:
         return View(
             state=self.state,
             reason=client.failure.reason if client.failure else None,
-            server=identity.server if identity else "",
-            user=identity.user if identity else "",
+            server=identity.server,
+            user=identity.user,
             days_left=client.account.days_left(now) if in_use else None,
             valid_until=saved.old_valid_until if in_use else None,
             next_try_at=client.next_try_at,
@@ -270,8 +270,8 @@ class Machine:
         client.vault.problem = None
         if request.user_request is not None:
             client.emit(do.Reply(request.user_request, None))
-        elif request.reason is WriteReason.TYPED:
-            self._on_typed_stored()
+        elif request.reason is WriteReason.TYPED and client.change.typed is not None:
+            self._on_typed_stored(client.change.typed)
         elif request.reason is not None:
             self._after_write(request)
 
@@ -342,7 +342,7 @@ class Machine:
         same = typed.identity == client.account.identity
         read_first = same and vault.credentials is None and vault.knowledge is not Knowledge.ABSENT
         client.change.begin_typed(typed, read_first=read_first)
-        client.go(Trigger.UPDATE_BEGUN)
+        client.go("new password to prove")
         if client.connection.phase is not Phase.LOGGED_IN or not same:
             client.disconnect()
         if read_first:
@@ -362,15 +362,13 @@ class Machine:
             client.change.use_key(stored.device_key)
         client.proceed()
 
-    def _on_typed_stored(self) -> None:
+    def _on_typed_stored(self, typed: TypedPassword) -> None:
         """Be the identity of the typed password from now on."""
         client, account = self.client, self.client.account
-        typed, before = client.change.typed, account.identity
-        if typed is None:
-            return
+        before = account.identity
         if before != typed.identity:
             account.change_identity(typed.identity)
-            if before is not None:
+            if before != NO_IDENTITY:
                 client.vault.delete(before)
         client.vault.on_typed_stored(typed.credentials)
         accepted = client.connection.accepted
@@ -388,25 +386,24 @@ class Machine:
         self._give_up_change()
         client.vault.forget()
         client.emit(do.StopTimer(Timer.VAULT_RETRY), do.WithdrawWarning())
-        if account.identity is None:
+        if account.identity == NO_IDENTITY:
             client.emit(do.Reply(request, None))
         else:
             client.vault.delete(account.identity, user_request=request)
         account.remember(old_valid_until=None, asked_session=None)
-        client.go(Trigger.LOGGED_OUT)
+        client.go("logged out")
 
     def _on_quit(self) -> None:
         client = self.client
         self._give_up_change()
         client.disconnect()
         client.emit(do.WithdrawWarning(), do.Quit())
-        client.go(Trigger.QUIT)
+        client.go("quit")
 
     def _give_up_change(self) -> None:
         """End the change; leave nothing of another account in the vault."""
         client, typed = self.client, self.client.change.typed
-        proved = typed is not None and client.change.progress is Progress.PROVED
-        if proved and typed and typed.identity != client.account.identity:
+        if typed and client.change.is_typed_proved and typed.identity != client.account.identity:
             client.vault.delete(typed.identity)
         client.change.give_up()
 

@@ -9,8 +9,6 @@ entry may hold the key by which the server knows this PC.
 One change runs at a time. A user's request waits for a change in progress, and so does a push; the
 newest push is the one to keep. A further request is refused as busy. Every step waits for the
 connection or for the vault, which have deadlines.
-
-The machine calls this class; this class calls nothing but the effect queue.
 """
 
 from __future__ import annotations
@@ -47,34 +45,21 @@ class Progress(Enum):
     PROVED = "storing a proved password"
 
 
-class Step(Enum):
-    """What takes a change from one point to the next."""
-
-    READ_FIRST = "password typed, vault not read"
-    TYPED = "password typed"
-    READ = "vault read, or unreadable"
-    PUSHED = "password pushed"
-    PROVE = "pending password to prove"
-    PROVED = "server accepted it"
-    ENDED = "stored, refused or given up"
-
-
-_P, _S = Progress, Step
+_P = Progress
 
 TABLE = Table(
     _P.NONE,
     {
-        (_P.NONE, _S.READ_FIRST): _P.READING,
-        (_P.NONE, _S.TYPED): _P.TYPED,
-        (_P.READING, _S.READ): _P.TYPED,
-        (_P.NONE, _S.PUSHED): _P.PUSHED,
-        (_P.NONE, _S.PROVE): _P.PENDING,
-        (_P.PUSHED, _S.PROVE): _P.PENDING,
-        (_P.TYPED, _S.PROVED): _P.PROVED,
-        (_P.PENDING, _S.PROVED): _P.PROVED,
+        (_P.NONE, "password typed, vault not read"): _P.READING,
+        (_P.NONE, "password typed"): _P.TYPED,
+        (_P.READING, "vault read, or unreadable"): _P.TYPED,
+        (_P.NONE, "password pushed"): _P.PUSHED,
+        (_P.NONE, "pending password to prove"): _P.PENDING,
+        (_P.PUSHED, "pending password to prove"): _P.PENDING,
+        (_P.TYPED, "server accepted it"): _P.PROVED,
+        (_P.PENDING, "server accepted it"): _P.PROVED,
     },
-    anywhere={_S.ENDED: _P.NONE},
-    last=None,
+    anywhere={"stored, refused or given up": _P.NONE},
 )
 
 
@@ -137,12 +122,12 @@ class PasswordChange:
 
     def begin_typed(self, typed: TypedPassword, *, read_first: bool) -> None:
         """Begin to prove a typed password, after the vault was read when `read_first` says so."""
-        self._go(Step.READ_FIRST if read_first else Step.TYPED)
+        self._go("password typed, vault not read" if read_first else "password typed")
         self.typed = typed
 
     def on_vault_read(self) -> None:
         """Go on with a typed password: the vault was read, or is unreadable."""
-        self._go(Step.READ)
+        self._go("vault read, or unreadable")
 
     def use_key(self, device_key: str) -> None:
         """Log in with this PC's device key instead of a new one."""
@@ -151,7 +136,7 @@ class PasswordChange:
 
     def on_typed_proved(self, console_url: str | None) -> None:
         """Note that the server has accepted the typed password. A push from before is older."""
-        self._go(Step.PROVED)
+        self._go("server accepted it")
         self._waiting_push = None
         if self.typed is not None:
             self.typed.console_url = console_url
@@ -161,7 +146,7 @@ class PasswordChange:
         if self.typed is not None:
             self._emit(do.Reply(self.typed.request, failure))
         self.typed = None
-        self._go(Step.ENDED)
+        self._go("stored, refused or given up")
 
     # --- pushed
 
@@ -172,12 +157,12 @@ class PasswordChange:
         """
         updated = replace(credentials, pending=open_push(push, credentials.device_key))
         encode_credentials(updated)
-        self._go(Step.PUSHED)
+        self._go("password pushed")
         return updated
 
     def begin_proof(self) -> None:
         """Begin to prove the pending password."""
-        self._go(Step.PROVE)
+        self._go("pending password to prove")
 
     def keep_push(self, push: msg.PasswordChanged, *, newest: bool = True) -> None:
         """Keep a push for later. One that is not the `newest` does not replace another."""
@@ -193,12 +178,12 @@ class PasswordChange:
 
     def on_proved(self) -> None:
         """Note that the server has accepted the pending password."""
-        self._go(Step.PROVED)
+        self._go("server accepted it")
 
     def end(self) -> None:
         """End the change to a pushed password. A typed one goes on."""
         if self.typed is None:
-            self._go(Step.ENDED)
+            self._go("stored, refused or given up")
 
     # --- both
 
@@ -214,5 +199,5 @@ class PasswordChange:
         self._waiting_request = self._waiting_push = None
         self.end_typed(Reason.BUSY)
 
-    def _go(self, step: Step) -> None:
+    def _go(self, step: str) -> None:
         self.progress = TABLE.next(self.progress, step)

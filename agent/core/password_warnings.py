@@ -4,8 +4,6 @@ A sign-in waits until the server has said whether the password is old, or for a 
 last known end of the old password has to do. A warning is asked for once it is due, and has been
 seen when the desktop says so. The server gets a notice about each warning; a notice that could not
 be sent waits for the next login. The user is asked for a password once per sign-in, too.
-
-The machine calls this class; this class calls nothing but the effect queue.
 """
 
 from __future__ import annotations
@@ -40,28 +38,17 @@ class Warned(Enum):
     SEEN = "seen"
 
 
-class Cause(Enum):
-    """What changes that."""
-
-    SIGNED_IN = "user signed in"
-    NOT_NEEDED = "password current, or warned before"
-    WARN = "password old"
-    SHOWN = "desktop showed it"
-    FAILED = "desktop could not show it"
-
-
-_W, _C = Warned, Cause
+_W = Warned
 
 TABLE = Table(
     _W.NOT_DUE,
     {
-        (_W.DUE, _C.NOT_NEEDED): _W.NOT_DUE,
-        (_W.DUE, _C.WARN): _W.ASKED_FOR,
-        (_W.ASKED_FOR, _C.SHOWN): _W.SEEN,
-        (_W.ASKED_FOR, _C.FAILED): _W.NOT_DUE,
+        (_W.DUE, "password current, or warned before"): _W.NOT_DUE,
+        (_W.DUE, "password old"): _W.ASKED_FOR,
+        (_W.ASKED_FOR, "desktop showed it"): _W.SEEN,
+        (_W.ASKED_FOR, "desktop could not show it"): _W.NOT_DUE,
     },
-    anywhere={_C.SIGNED_IN: _W.DUE},
-    last=None,
+    anywhere={"user signed in": _W.DUE},
 )
 
 
@@ -75,13 +62,13 @@ class PasswordWarnings:
         self._waiting: list[SignedIn] = []
         self._warned_at: float | None = None
         self._days = 0
-        self._unsent: tuple[Identity | None, msg.Notice] | None = None
+        self._unsent: tuple[Identity, msg.Notice] | None = None
         self.state = Warned.NOT_DUE
 
     def on_signed_in(self, event: SignedIn) -> None:
         """Note a sign-in. An unlock right after it waits beside it and does not replace it."""
         self._session = event.session
-        self._go(Cause.SIGNED_IN)
+        self._go("user signed in")
         if event not in self._waiting:
             self._waiting.append(event)
 
@@ -105,23 +92,23 @@ class PasswordWarnings:
             is_due(each, days_left=days, saved_state=saved, today=today, since_last_s=since)
             for each in waiting
         ):
-            self._go(Cause.WARN)
+            self._go("password old")
             self._warned_at, self._days = now.steady, days
             self._account.remember(warned_session=self._session, warned_on=today)
             self._emit(do.ShowWarning(days), do.StartTimer(Timer.TOAST, TOAST_S))
         else:
-            self._go(Cause.NOT_NEEDED)
+            self._go("password current, or warned before")
             if days is not None:
                 self._note("suppressed", days)
 
     def on_shown(self, days: int) -> None:
         """Note that the desktop has shown the warning, also when it says so late."""
-        self._end_asking(Cause.SHOWN)
+        self._end_asking("desktop showed it")
         self._note("shown", days)
 
     def on_failed(self, days: int) -> None:
         """Note that the desktop could not show the warning."""
-        self._end_asking(Cause.FAILED)
+        self._end_asking("desktop could not show it")
         self._note("failed", days)
 
     def on_late(self) -> None:
@@ -146,11 +133,11 @@ class PasswordWarnings:
         notice = msg.Notice(warning=warning, days_left=min(days, MAX_DAYS))
         self._unsent = (self._account.identity, notice)
 
-    def _end_asking(self, cause: Cause) -> None:
+    def _end_asking(self, cause: str) -> None:
         """Take the answer of the desktop; by now another sign-in may wait."""
         self._emit(do.StopTimer(Timer.TOAST))
         if self.state is Warned.ASKED_FOR:
             self._go(cause)
 
-    def _go(self, cause: Cause) -> None:
+    def _go(self, cause: str) -> None:
         self.state = TABLE.next(self.state, cause)

@@ -28,59 +28,45 @@ class State(Enum):
     """The program ends."""
 
 
-class Trigger(Enum):
-    """Why the state changes."""
-
-    NOTHING_STORED = "nothing stored"
-    LOGGED_IN = "logged in with the current password"
-    LOGGED_IN_OLD = "logged in with an old password"
-    UPDATE_BEGUN = "new password to prove"
-    TRY = "time to try"
-    TROUBLE = "trouble"
-    REFUSED = "stored password refused"
-    LOGGED_OUT = "logged out"
-    QUIT = "quit"
-
-
-_S, _T = State, Trigger
+_S = State
 
 TABLE = Table(
     _S.CONNECTING,
     {
         # on the way to the server
-        (_S.CONNECTING, _T.NOTHING_STORED): _S.LOGGED_OUT,
-        (_S.CONNECTING, _T.LOGGED_IN): _S.STANDBY,
-        (_S.CONNECTING, _T.LOGGED_IN_OLD): _S.STANDBY_OLD_PASSWORD,
-        (_S.CONNECTING, _T.REFUSED): _S.NEEDS_PASSWORD,
-        (_S.CONNECTING, _T.TROUBLE): _S.RETRYING,
-        (_S.RETRYING, _T.TRY): _S.CONNECTING,
-        (_S.RETRYING, _T.TROUBLE): _S.RETRYING,
-        (_S.RETRYING, _T.REFUSED): _S.NEEDS_PASSWORD,
+        (_S.CONNECTING, "nothing stored"): _S.LOGGED_OUT,
+        (_S.CONNECTING, "logged in with the current password"): _S.STANDBY,
+        (_S.CONNECTING, "logged in with an old password"): _S.STANDBY_OLD_PASSWORD,
+        (_S.CONNECTING, "stored password refused"): _S.NEEDS_PASSWORD,
+        (_S.CONNECTING, "trouble"): _S.RETRYING,
+        (_S.RETRYING, "time to try"): _S.CONNECTING,
+        (_S.RETRYING, "trouble"): _S.RETRYING,
+        (_S.RETRYING, "stored password refused"): _S.NEEDS_PASSWORD,
         # logged in
-        (_S.STANDBY, _T.LOGGED_IN): _S.STANDBY,
-        (_S.STANDBY, _T.LOGGED_IN_OLD): _S.STANDBY_OLD_PASSWORD,
-        (_S.STANDBY, _T.REFUSED): _S.NEEDS_PASSWORD,
-        (_S.STANDBY, _T.TROUBLE): _S.RETRYING,
-        (_S.STANDBY, _T.TRY): _S.CONNECTING,
-        (_S.STANDBY_OLD_PASSWORD, _T.LOGGED_IN): _S.STANDBY,
-        (_S.STANDBY_OLD_PASSWORD, _T.LOGGED_IN_OLD): _S.STANDBY_OLD_PASSWORD,
-        (_S.STANDBY_OLD_PASSWORD, _T.REFUSED): _S.NEEDS_PASSWORD,
-        (_S.STANDBY_OLD_PASSWORD, _T.TROUBLE): _S.RETRYING,
-        (_S.STANDBY_OLD_PASSWORD, _T.TRY): _S.CONNECTING,
+        (_S.STANDBY, "logged in with the current password"): _S.STANDBY,
+        (_S.STANDBY, "logged in with an old password"): _S.STANDBY_OLD_PASSWORD,
+        (_S.STANDBY, "stored password refused"): _S.NEEDS_PASSWORD,
+        (_S.STANDBY, "trouble"): _S.RETRYING,
+        (_S.STANDBY, "time to try"): _S.CONNECTING,
+        (_S.STANDBY_OLD_PASSWORD, "logged in with the current password"): _S.STANDBY,
+        (_S.STANDBY_OLD_PASSWORD, "logged in with an old password"): _S.STANDBY_OLD_PASSWORD,
+        (_S.STANDBY_OLD_PASSWORD, "stored password refused"): _S.NEEDS_PASSWORD,
+        (_S.STANDBY_OLD_PASSWORD, "trouble"): _S.RETRYING,
+        (_S.STANDBY_OLD_PASSWORD, "time to try"): _S.CONNECTING,
         # a new password
-        (_S.LOGGED_OUT, _T.UPDATE_BEGUN): _S.UPDATING,
-        (_S.CONNECTING, _T.UPDATE_BEGUN): _S.UPDATING,
-        (_S.STANDBY, _T.UPDATE_BEGUN): _S.UPDATING,
-        (_S.STANDBY_OLD_PASSWORD, _T.UPDATE_BEGUN): _S.UPDATING,
-        (_S.RETRYING, _T.UPDATE_BEGUN): _S.UPDATING,
-        (_S.NEEDS_PASSWORD, _T.UPDATE_BEGUN): _S.UPDATING,
-        (_S.UPDATING, _T.LOGGED_IN): _S.STANDBY,
-        (_S.UPDATING, _T.LOGGED_IN_OLD): _S.STANDBY_OLD_PASSWORD,
-        (_S.UPDATING, _T.TRY): _S.CONNECTING,
-        (_S.UPDATING, _T.TROUBLE): _S.RETRYING,
-        (_S.UPDATING, _T.REFUSED): _S.NEEDS_PASSWORD,
-        (_S.UPDATING, _T.NOTHING_STORED): _S.LOGGED_OUT,
+        (_S.LOGGED_OUT, "new password to prove"): _S.UPDATING,
+        (_S.CONNECTING, "new password to prove"): _S.UPDATING,
+        (_S.STANDBY, "new password to prove"): _S.UPDATING,
+        (_S.STANDBY_OLD_PASSWORD, "new password to prove"): _S.UPDATING,
+        (_S.RETRYING, "new password to prove"): _S.UPDATING,
+        (_S.NEEDS_PASSWORD, "new password to prove"): _S.UPDATING,
+        (_S.UPDATING, "logged in with the current password"): _S.STANDBY,
+        (_S.UPDATING, "logged in with an old password"): _S.STANDBY_OLD_PASSWORD,
+        (_S.UPDATING, "time to try"): _S.CONNECTING,
+        (_S.UPDATING, "trouble"): _S.RETRYING,
+        (_S.UPDATING, "stored password refused"): _S.NEEDS_PASSWORD,
+        (_S.UPDATING, "nothing stored"): _S.LOGGED_OUT,
     },
-    anywhere={_T.LOGGED_OUT: _S.LOGGED_OUT, _T.QUIT: _S.STOPPED},
+    anywhere={"logged out": _S.LOGGED_OUT, "quit": _S.STOPPED},
     last=_S.STOPPED,
 )

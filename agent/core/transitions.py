@@ -1,6 +1,7 @@
 """Transition tables: the states of a machine, every way between them, and the diagram of both.
 
-A machine of the core keeps its state in one attribute and changes it through `Table.next` only.
+States are the members of an enumeration, triggers are words. A machine of the core keeps its state
+in one attribute and changes it through `Table.next` only.
 A pair that the table does not have is a defect of the program: `next` raises, and nothing changes.
 """
 
@@ -11,41 +12,45 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 S = TypeVar("S", bound=Enum)
-T = TypeVar("T", bound=Enum)
 
 
 class IllegalTransition(Exception):
     """The table has no way out of this state by this trigger."""
 
 
-class Table(Generic[S, T]):
+class Table(Generic[S]):
     """All transitions of one machine. `rows` maps state and trigger to the next state."""
 
     def __init__(
-        self, first: S, rows: Mapping[tuple[S, T], S], *, anywhere: Mapping[T, S], last: S | None
+        self,
+        first: S,
+        rows: Mapping[tuple[S, str], S],
+        *,
+        anywhere: Mapping[str, S],
+        last: S | None = None,
     ) -> None:
         """`anywhere` has the triggers that lead to one state from every state but `last`."""
         self.first = first
-        self.rows: dict[tuple[S, T], S] = dict(rows)
+        self.rows: dict[tuple[S, str], S] = dict(rows)
         self._anywhere = anywhere
         for trigger, target in anywhere.items():
             for state in type(first):
                 if state is not last:
                     self.rows[state, trigger] = target
 
-    def next(self, state: S, trigger: T) -> S:
+    def next(self, state: S, trigger: str) -> S:
         """Return the state after `trigger`. Raise IllegalTransition when the table has none."""
         try:
             return self.rows[state, trigger]
         except KeyError:
-            raise IllegalTransition(f"{state.value}: {trigger.value}") from None
+            raise IllegalTransition(f"{state.value}: {trigger}") from None
 
     def diagram(self) -> str:
         """Return the table as a Mermaid state diagram, as docs/architecture.md carries it."""
         lines = ["stateDiagram-v2", f"    [*] --> {self.first.name}"]
         for (state, trigger), target in self.rows.items():
             if trigger not in self._anywhere:
-                lines.append(f"    {state.name} --> {target.name}: {trigger.value}")
+                lines.append(f"    {state.name} --> {target.name}: {trigger}")
         for trigger, target in self._anywhere.items():
-            lines.append(f"    note left of {target.name}: from any state by '{trigger.value}'")
+            lines.append(f"    note left of {target.name}: from any state by '{trigger}'")
         return "\n".join(lines)

@@ -6,6 +6,7 @@ The exceptions are real: the client's own `open_connection` against servers on t
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
-from websockets.exceptions import InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosedError, InvalidStatus, InvalidURI
+from websockets.frames import Close
 from websockets.http11 import Response
 
 from agent import connection
@@ -312,9 +314,12 @@ async def ended(end: Callable[[ServerConnection], Awaitable[None]], **options: f
         (1001, Reason.SHUTTING_DOWN),
         (1012, Reason.SHUTTING_DOWN),
         (1013, Reason.SHUTTING_DOWN),
+        (1002, Reason.PROTOCOL),
         (1003, Reason.PROTOCOL),
+        (1007, Reason.PROTOCOL),
         (1008, Reason.PROTOCOL),
         (1009, Reason.PROTOCOL),
+        (1010, Reason.PROTOCOL),
         (1011, Reason.CONNECTION_LOST),
         (4000, Reason.CONNECTION_LOST),
     ],
@@ -325,9 +330,7 @@ async def test_close_codes(code: int, reason: Reason) -> None:
     async def end(socket: ServerConnection) -> None:
         await socket.close(code, SECRET)
 
-    result = await ended(end)
-    assert result.reason is reason
-    assert SECRET not in result.detail
+    assert await ended(end) == Failure(reason, detail=f"closed with {code}")
 
 
 async def test_cut_without_a_close_frame() -> None:
@@ -362,6 +365,81 @@ async def test_a_dead_connection_is_noticed_by_pings() -> None:
 
     result = await ended(end, ping_interval=0.1, ping_timeout=0.1, close_timeout=0.1)
     assert result.reason is Reason.TIMED_OUT
+
+
+@pytest.mark.parametrize("code", [1002, 1003, 1007, 1008, 1009, 1010])
+def test_the_client_closes_for_a_broken_rule(code: int) -> None:
+    """The code that the client sent counts, whatever the server closed with afterwards."""
+    ours = ConnectionClosedError(Close(1000, ""), Close(code, SECRET), rcvd_then_sent=False)
+    expected = Failure(Reason.PROTOCOL, detail=f"closed by us with {code}")
+    assert classify(ours, proxy=False) == expected
+
+
+@pytest.mark.parametrize("code", [1011, 1002])
+def test_an_echoed_code_is_the_servers(code: int) -> None:
+    """A close that answers the server's says nothing of its own."""
+    theirs = ConnectionClosedError(Close(1001, ""), Close(code, ""), rcvd_then_sent=True)
+    assert classify(theirs, proxy=False).reason is Reason.SHUTTING_DOWN
+
+
+def test_a_close_of_ours_without_a_fault() -> None:
+    """The client left by itself, and the server said nothing."""
+    left = ConnectionClosedError(None, Close(1000, ""), rcvd_then_sent=None)
+    assert classify(left, proxy=False) == Failure(Reason.CONNECTION_LOST, detail="closed with 1006")
+
+
+@pytest.mark.parametrize(
+    ("error", "proxy", "expected"),
+    [
+        (TimeoutError(), False, Failure(Reason.TIMED_OUT, detail="TimeoutError")),
+        (
+            socket.gaierror(-2, "x"),
+            False,
+            Failure(Reason.NO_SUCH_HOST, detail="gaierror -2"),
+        ),
+        (
+            socket.gaierror(-2, "x"),
+            True,
+            Failure(Reason.PROXY_UNREACHABLE, detail="gaierror -2"),
+        ),
+        (
+            ConnectionResetError(104, "x"),
+            False,
+            Failure(Reason.CONNECTION_LOST, detail="ConnectionResetError 104"),
+        ),
+        (
+            ConnectionAbortedError(),
+            False,
+            Failure(Reason.CONNECTION_LOST, detail="ConnectionAbortedError"),
+        ),
+        (
+            BrokenPipeError(32, "x"),
+            False,
+            Failure(Reason.CONNECTION_LOST, detail="BrokenPipeError 32"),
+        ),
+        (
+            ConnectionResetError(),
+            True,
+            Failure(Reason.PROXY_UNREACHABLE, detail="ConnectionResetError"),
+        ),
+        (
+            OSError(113, "x"),
+            False,
+            Failure(Reason.UNREACHABLE, detail="OSError 113"),
+        ),
+        (ssl.SSLEOFError(), False, Failure(Reason.CONNECTION_LOST, detail="SSLEOFError")),
+        (
+            ssl.SSLZeroReturnError(),
+            False,
+            Failure(Reason.CONNECTION_LOST, detail="SSLZeroReturnError"),
+        ),
+    ],
+)
+def test_errors_of_the_operating_system(
+    error: Exception, *, proxy: bool, expected: Failure
+) -> None:
+    """Type and number are kept; with a proxy the first hop is to blame."""
+    assert classify(error, proxy=proxy) == expected
 
 
 def test_what_nobody_thought_of_is_a_defect() -> None:

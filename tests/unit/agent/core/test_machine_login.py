@@ -264,7 +264,7 @@ def test_an_unsafe_challenge_gets_no_answer() -> None:
     world.hold = {"server"}
     world.start()
     world.inbox.clear()
-    world.session.say(msg.Challenge(scram=f"r=c-{1:020}s,s=QUJDREVGR0hJSktMTU5P,i=4096"))
+    world.session.say(msg.Challenge(scram=f"r=c-{2:020}s,s=QUJDREVGR0hJSktMTU5P,i=4096"))
     world.release("server")
     assert world.view.reason is Reason.PROTOCOL
     assert world.tried == []

@@ -82,6 +82,23 @@ def test_three_wrong_passwords_in_a_row() -> None:
     assert world.view.reason is None
 
 
+def test_an_accepted_password_ends_the_count_of_refusals() -> None:
+    """The server counts anew after a welcome, and so does the client: one connection does."""
+    world = on_old_password()
+    for word, answer in (
+        (WRONG, Reason.CREDENTIALS),
+        (WRONG, Reason.CREDENTIALS),
+        (P2, None),
+        (WRONG, Reason.CREDENTIALS),
+        (WRONG, Reason.CREDENTIALS),
+    ):
+        assert world.replies[world.sign_in(word)] is answer
+    assert list(world.sessions) == [1]
+    world.sign_in(WRONG)
+    assert list(world.sessions) == [1, 2]
+    assert world.state is State.STANDBY
+
+
 def test_an_old_password_is_not_taken() -> None:
     """It works, but it is the one to get rid of: nothing changes."""
     world = on_old_password()

@@ -1,0 +1,51 @@
+"""Every state and reason has its words, and days are counted in them."""
+
+from __future__ import annotations
+
+from gettext import NullTranslations
+
+import pytest
+
+from agent.core import wording
+from agent.core.failure import Reason
+from agent.core.state import State
+from agent.core.view import View
+
+ENGLISH = NullTranslations()
+
+
+def test_every_state_and_reason_has_words() -> None:
+    """No two states say the same, and a reason says what is wrong and what to do."""
+    states = [wording.status(View(state), ENGLISH.gettext) for state in State]
+    assert len(set(states)) == len(State)
+    for reason in Reason:
+        matter, remedy = wording.trouble(reason, ENGLISH.gettext)
+        assert matter.endswith(".")
+        assert remedy.endswith(".")
+        title, text = wording.password_needed(reason, ENGLISH.gettext)
+        assert (title, text) == ("Password needed", f"{matter} {remedy}")
+
+
+@pytest.mark.parametrize(
+    ("days", "line", "toast"),
+    [
+        (0, "The old password ends today", "becomes invalid today."),
+        (1, "The old password ends in 1 day", "becomes invalid in 1 day."),
+        (30, "The old password ends in 30 days", "becomes invalid in 30 days."),
+    ],
+)
+def test_days_are_counted(days: int, line: str, toast: str) -> None:
+    """Today, one day, several; nothing where the password is current."""
+    view = View(State.STANDBY_OLD_PASSWORD, days_left=days)
+    assert wording.days_left(view, ENGLISH) == line
+    title, text = wording.warning(days, ENGLISH)
+    assert title == "Your password has been changed"
+    assert toast in text
+    assert wording.days_left(View(State.STANDBY), ENGLISH) is None
+
+
+def test_settings_that_cannot_be_saved() -> None:
+    """The title names the matter, the text the remedy."""
+    title, text = wording.unsaved(ENGLISH.gettext)
+    assert "settings" in title
+    assert "disk" in text
