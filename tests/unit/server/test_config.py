@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from server.cluster.database import parameters
+from server.commands.serve import add_arguments
 from server.config import ConfigError, load
 
 
@@ -51,6 +53,8 @@ def test_order(tmp_path: Path) -> None:
         ("PUBLIC_URL", "http://console.example", "https://"),
         ("PUBLIC_URL", "https://console.example/path", "without a path"),
         ("PUBLIC_URL", "https://user:secret@console.example", "without a path"),
+        ("PUBLIC_URL", "https://console.example:99999", "without a path"),
+        ("REFUSALS_PER_USER", "0", "3 to 100000"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", "10.0.0.0/8"),
         ("MIN_CLIENT_VERSION", "new", "1.2"),
         ("LOG_LEVEL", "verbose", "debug, info"),
@@ -99,6 +103,59 @@ def test_unknown_key(tmp_path: Path) -> None:
     file.write_text("prot = 1")
     with pytest.raises(ConfigError, match=r"server\.toml: prot: no such setting.*gateway_port"):
         load({"COCONOWORK_SERVER_CONFIG": str(file)})
+
+
+def test_variables_of_kubernetes() -> None:
+    """What Kubernetes sets for services of this name is ignored; a setting beside it is not."""
+    config = load(
+        {
+            "COCONOWORK_SERVER_SERVICE_HOST": "10.0.0.1",
+            "COCONOWORK_SERVER_SERVICE_PORT": "8080",
+            "COCONOWORK_SERVER_SERVICE_PORT_HTTP": "8080",
+            "COCONOWORK_SERVER_PORT": "tcp://10.0.0.1:8080",
+            "COCONOWORK_SERVER_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+            "COCONOWORK_SERVER_PORT_8080_TCP_ADDR": "10.0.0.1",
+            "COCONOWORK_SERVER_PORT_8080_TCP_PORT": "8080",
+            "COCONOWORK_SERVER_PORT_8080_TCP_PROTO": "tcp",
+            "COCONOWORK_SERVER_GATEWAY_PORT": "tcp://10.0.0.1:8081",
+            "COCONOWORK_SERVER_GATEWAY_SERVICE_HOST": "10.0.0.1",
+            "COCONOWORK_SERVER_GATEWAY_PORT_8081_TCP": "tcp://10.0.0.1:8081",
+            "COCONOWORK_SERVER_LANGUAGE": "en",
+        }
+    )
+    assert (config.port, config.gateway_port, config.language) == (8080, 8081, "en")
+
+
+def test_file_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """A file that Notepad has saved is read."""
+    file = tmp_path / "server.toml"
+    file.write_bytes(b"\xef\xbb\xbfport = 1\r\n")
+    assert load({"COCONOWORK_SERVER_CONFIG": str(file)}).port == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "url"),
+    [
+        ("https://コンソール.example", "https://xn--tckua2l4a9b.example"),
+        ("https://コンソール.example:8443/", "https://xn--tckua2l4a9b.example:8443"),
+    ],
+)
+def test_unicode_host(typed: str, url: str) -> None:
+    """A host name in Japanese is kept as browsers send it."""
+    assert load({}, public_url=typed).console_url == url
+
+
+@pytest.mark.parametrize(
+    ("key", "option"),
+    [("role", "--only"), ("trusted_proxies", "--behind-proxy"), ("gateway_port", "--gateway-port")],
+)
+def test_errors_name_options_that_exist(key: str, option: str) -> None:
+    """A wrong value on the command line is reported under the option's own name."""
+    with pytest.raises(ConfigError, match=f"^{option}: allowed is"):
+        load({}, **{key: "wrong"})
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert option in parser.format_help()
 
 
 @pytest.mark.parametrize(

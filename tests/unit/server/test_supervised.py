@@ -1,0 +1,57 @@
+"""server/supervised.py: a task that must run is restarted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from server import supervised
+from server.supervised import Supervision
+
+
+@pytest.mark.parametrize("raises", [True, False])
+async def test_task_that_ends_is_restarted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, raises: bool
+) -> None:
+    """An unexpected exception, or end, is logged; the task runs again and is unhealthy for now."""
+    monkeypatch.setattr(supervised, "RESTART_SECONDS", (0.0, 0.0))
+    runs: list[Supervision] = []
+    ran_again = asyncio.Event()
+
+    async def work() -> None:
+        runs.append(supervision)
+        if len(runs) < 3:
+            if raises:
+                raise ValueError("unexpected")
+            return
+        ran_again.set()
+        await asyncio.Event().wait()
+
+    caplog.set_level(logging.ERROR)
+    async with supervised.supervised("sweeper", work) as supervision:
+        assert supervision.is_healthy
+        async with asyncio.timeout(10):
+            await ran_again.wait()
+        assert not supervision.is_healthy
+        monkeypatch.setattr(supervised, "STEADY_SECONDS", 0.0)
+        assert supervision.is_healthy
+    assert caplog.text.count("task sweeper has") == 2
+    assert len(runs) == 3
+
+
+async def test_task_is_cancelled_at_the_end() -> None:
+    """Leaving the context ends the task."""
+    has_ended = False
+
+    async def work() -> None:
+        nonlocal has_ended
+        try:
+            await asyncio.Event().wait()
+        finally:
+            has_ended = True
+
+    async with supervised.supervised("sweeper", work):
+        await asyncio.sleep(0)
+    assert has_ended
