@@ -86,5 +86,6 @@ def _ask_password() -> str:
 
 def _language() -> str:
     """Return the terminal's language: Japanese, or else English."""
-    name = locale.getlocale(locale.LC_MESSAGES)[0] or ""
+    category = getattr(locale, "LC_MESSAGES", locale.LC_CTYPE)  # Windows has no LC_MESSAGES
+    name = locale.getlocale(category)[0] or ""
     return "ja" if name.startswith(("ja", "Japanese")) else "en"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 from tests.support.places import ROOT
+
+FOLDERS = ("agent", "bench", "demo", "fuzz", "installer", "protocol", "server", "soak", "tests")
 
 IMPORT_ALL = """
 import importlib, pkgutil, sys
@@ -95,3 +99,33 @@ def test_requirements_of_one_program_suffice(
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 30
+
+
+def test_imported_packages_are_declared() -> None:
+    """Every third-party package that the code imports is named in pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    declared = {
+        _normalised(re.split(r"[\[>=<;!~ ]", each, maxsplit=1)[0])
+        for group in groups
+        for each in group
+    }
+    owners = packages_distributions()
+    undeclared = {
+        (module, path.relative_to(ROOT).as_posix())
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*.py")
+        for module in _imported(path)
+        if module in owners and not declared & {_normalised(name) for name in owners[module]}
+    }
+    assert undeclared == set()
+
+
+def _imported(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found

@@ -25,7 +25,7 @@ from tests.support.vault_contract import TANAKA, VaultContract, longest_record, 
 def credentials() -> list[dict[str, Any]]:
     """What the Credential Manager holds of ours, under whatever name."""
     try:
-        found: list[dict[str, Any]] = win32cred.CredEnumerate(None, 0) or []
+        found = list(win32cred.CredEnumerate(None, 0) or [])
     except pywintypes.error as exc:
         if exc.winerror != winerror.ERROR_NOT_FOUND:
             raise
