@@ -15,7 +15,8 @@ from bench import desk
 from bench.machine import percentile
 from bench.report import Figure, Size
 from demo.__main__ import sample_password
-from demo.tour.person import Person
+from tests.support.browser import Browser
+from tests.support.installation import P1
 
 BASELINE = "one key derivation"
 DERIVATIONS = 5
@@ -26,11 +27,11 @@ def run(size: Size) -> list[Figure]:
     with desk.linux_desk() as linux:
         linux.start()
         linux.wait_for_standby()
-        password, runs = linux.password, []
-        with linux.office.person(desk.USER, password) as person:
+        password, runs = P1, []
+        with linux.organisation.browser(desk.USER, password) as browser:
             for _ in range(size.pick(25, 2)):
                 new = sample_password()
-                runs.append(_change(linux, person, password, new))
+                runs.append(_change(linux, browser, password, new))
                 password = new
         linux.client.stop()
         lines = linux.log.length
@@ -54,16 +55,12 @@ def _derivation_ms(number: int) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
-def _change(linux: desk.LinuxDesk, person: Person, current: str, new: str) -> tuple[float, float]:
+def _change(linux: desk.LinuxDesk, browser: Browser, current: str, new: str) -> tuple[float, float]:
     """Return the milliseconds until the push arrives, and from then until it is proven."""
-    person.follow("パスワード変更")
-    person.switch("「coconowork client」に", on=True)
-    person.fill("現在のパスワード", current)
-    person.fill("新しいパスワード", new)
-    person.fill("新しいパスワード(確認)", new)
+    browser.open("/password/")
     since, began = linux.log.length, time.perf_counter()
-    person.press("変更")
-    assert "パスワードが変更されました。" in person.text()
+    answer = browser.submit(current_password=current, new_password1=new, new_password2=new)
+    assert "The password was changed." in answer.text
     arrived = linux.log.wait_for("-> updating", since=since)
     proven = linux.log.wait_for("updating -> standby", since=since)
     return 1000 * (arrived - began), 1000 * (proven - arrived)

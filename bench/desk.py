@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,9 @@ import psutil
 from demo.installation import Client
 from demo.private_keyring import private_keyring
 from installer.wine import windows_path
-from tests.support.windows_office import Office
+from tests.support.installation import P1
+from tests.support.polling import eventually
+from tests.support.tls_front import Organisation, organisation
 
 BASELINE = "bare interpreter"
 IMPORTS = "import pystray, websockets.asyncio.client, truststore"
@@ -101,9 +103,8 @@ def _counters(pid: int) -> tuple[int, float]:
 class LinuxDesk:
     """A user who is logged in on a PC. Each bench starts the client."""
 
-    office: Office
+    organisation: Organisation
     client: Client
-    password: str
     log: Log = field(default_factory=Log)
 
     def start(self) -> tuple[int, float]:
@@ -123,21 +124,19 @@ def linux_desk() -> Iterator[LinuxDesk]:
     """Yield a desk on Linux; remove everything at the end."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="coconowork-bench-")))
-        office, password = _office(stack, directory)
+        site = _organisation(stack, directory)
         environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith("COCONOWORK_")},
             **stack.enter_context(private_keyring(directory / "keyring")),
-            "SSL_CERT_FILE": str(office.ca),
+            "SSL_CERT_FILE": str(site.authority.file),
             "COCONOWORK_LOG_LEVEL": "info",
             "PYTHONPATH": str(_without_development(directory)),
         }
         client = Client(directory / "pc", environ)
         stack.callback(client.stop)
-        code, said = client.command(
-            "login", "--server", office.gateway, "--user", USER, answer=password
-        )
+        code, said = client.command("login", "--server", site.host, "--user", USER, answer=P1)
         assert code == 0, said
-        yield LinuxDesk(office, client, password)
+        yield LinuxDesk(site, client)
 
 
 def _without_development(directory: Path) -> Path:
@@ -183,7 +182,7 @@ class WindowsDesk:
                     found.append(process.pid)
             return bool(found)
 
-        _until(look, argument, pause_s=0.1)
+        eventually(look, pause_s=0.1, or_say=argument)
         return found[0]
 
     def start(self) -> tuple[float, float]:
@@ -213,8 +212,10 @@ class WindowsDesk:
 
     def _wait_for_line(self, text: bytes, since: int) -> None:
         file = self._log_file()
-        _until(
-            lambda: file.exists() and text in file.read_bytes()[since:], str(text), pause_s=0.005
+        eventually(
+            lambda: file.exists() and text in file.read_bytes()[since:],
+            pause_s=0.005,
+            or_say=str(text),
         )
 
 
@@ -228,30 +229,21 @@ def windows_desk() -> Iterator[WindowsDesk]:
     winpy, product = assemble(), built()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="coconowork-bench-")))
-        office, password = _office(stack, directory)
+        site = _organisation(stack, directory)
         display = stack.enter_context(wine.screen())
         desktop = wine.Desktop(directory / "prefix", winpy, display=display, language="ja")
         stack.callback(desktop.close)
         desktop.start()
-        desktop.inside("trust", windows_path(office.directory / "ca.der"))
+        desktop.inside("trust", windows_path(site.authority.der))
         shutil.copytree(product.product.onedir, desktop.drive_c / "client")
         done = desktop.run(
-            WINDOWS_EXE, "login", "--server", office.gateway, "--user", USER, stdin=password + "\n"
+            WINDOWS_EXE, "login", "--server", site.host, "--user", USER, stdin=P1 + "\n"
         )
         assert done.code == 0, done.output
         yield WindowsDesk(desktop, windows_path(winpy / "python.exe"))
 
 
-def _office(stack: ExitStack, directory: Path) -> tuple[Office, str]:
-    home = directory / "office"
-    home.mkdir()
-    office = stack.enter_context(Office(home).open())
-    return office, office.new_user(USER)
-
-
-def _until(is_there: Callable[[], bool], what: str, *, pause_s: float) -> None:
-    end = time.monotonic() + WAIT_S
-    while not is_there():
-        if time.monotonic() > end:
-            raise TimeoutError(f"no {what}")
-        time.sleep(pause_s)
+def _organisation(stack: ExitStack, directory: Path) -> Organisation:
+    site = stack.enter_context(organisation(directory / "organisation"))
+    site.installation.add_user(USER)
+    return site

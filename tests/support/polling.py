@@ -14,7 +14,7 @@ PAUSE_S = 0.02
 def eventually(
     check: Callable[[], _T | None],
     *,
-    within_s: float = 20.0,
+    within_s: float = 30.0,
     pause_s: float = PAUSE_S,
     or_say: str | Callable[[], object] = "it did not happen",
 ) -> _T:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from installer.freeze import NAME
 from installer.wine import windows_path
-from tests.support.wine import Desktop, wait_for
+from tests.support.polling import eventually
+from tests.support.wine import Desktop
 
 USER = r"C:\users\root\AppData\Local\Programs\Coconowork Client"
 EVERYBODY = r"C:\Program Files\Coconowork Client"
@@ -46,7 +47,7 @@ def uninstall(pc: Desktop, folder: str, *options: str) -> None:
     """Run the uninstaller silently and wait until its work is done, which it does by a copy."""
     exit_code(pc, rf"{folder}\uninstall.exe", "/S", *options)
     gone = unix_path(pc, rf"{folder}\uninstall.exe")
-    wait_for("the uninstaller's end", lambda: not gone.exists())
+    eventually(lambda: not gone.exists(), or_say="the uninstaller's end")
 
 
 def registry(pc: Desktop, key: str) -> dict[str, str]:

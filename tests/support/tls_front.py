@@ -6,9 +6,14 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.installation import Server
+from trustme import KeyType
+
+from tests.support.browser import Browser
+from tests.support.certificates import Authority
+from tests.support.installation import Installation, Server
 from tests.support.polling import eventually
 from tests.support.reverse_proxies import command
 
@@ -50,3 +55,40 @@ def tls_front(
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+@dataclass(frozen=True)
+class Organisation:
+    """An installation behind TLS, with a certificate of the organisation's own authority."""
+
+    installation: Installation
+    authority: Authority
+    host: str
+
+    @property
+    def console(self) -> str:
+        """Return the address of the console."""
+        return f"https://{self.host}"
+
+    def browser(self, username: str, password: str) -> Browser:
+        """Return a browser in which this user has logged in."""
+        opened = Browser(self.console, authority=self.authority.file)
+        assert opened.log_in(username, password)
+        return opened
+
+
+@contextmanager
+def organisation(folder: Path) -> Iterator[Organisation]:
+    """Run an organisation's server in `folder`, which is made."""
+    folder.mkdir(exist_ok=True)
+    port = free_port()
+    host = f"localhost:{port}"
+    authority = Authority(folder / "tls", key_type=KeyType.RSA)
+    installation = Installation(folder / "data")
+    installation.create()
+    settings = {"PUBLIC_URL": f"https://{host}", "TRUSTED_PROXIES": "127.0.0.1"}
+    with (
+        installation.serving(**settings) as server,
+        tls_front(folder, authority.issue("localhost"), server, port=port),
+    ):
+        yield Organisation(installation, authority, host)

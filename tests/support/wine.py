@@ -10,26 +10,21 @@ import json
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from installer.wine import Finished, Wine, windows_path
 from installer.winpy.assemble import BUILD, ROOT
+from tests.support.polling import eventually
 
 Language = Literal["ja", "en"]
 LOCALES: Mapping[Language, str] = {"ja": "ja_JP", "en": "en_US"}
-T = TypeVar("T")
 SCREEN = (1280, 900)
 MARLETT = Path("/usr/share/wine/fonts/marlett.ttf")
 INSIDE = Path(__file__).parent / "inside"
 SHOTS = ROOT / ".artifacts" / "windows"
-
-
-class TooLate(AssertionError):
-    """What was waited for did not come."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +56,6 @@ class Window(Control):
     def texts(self) -> list[str]:
         """What can be read in it."""
         return [text for text in (self.text, *(c.text for c in self.children if c.visible)) if text]
-
-
-def wait_for(what: str, look: Callable[[], T | None], *, timeout_s: float = 30) -> T:
-    """The first true answer of `look`. Raise TooLate, naming `what`."""
-    end = time.monotonic() + timeout_s
-    while True:
-        if answer := look():
-            return answer
-        if time.monotonic() > end:
-            raise TooLate(f"{what}: not within {timeout_s:g} s")
-        time.sleep(0.2)
 
 
 def locale_folder() -> Path:
@@ -106,7 +90,7 @@ def screen() -> Iterator[str]:
         with os.fdopen(read) as numbers:
             number = numbers.readline().strip()
         if not number:
-            raise TooLate("Xvfb did not start")
+            raise AssertionError("Xvfb did not start")
         yield f":{number}"
     finally:
         server.terminate()
@@ -195,7 +179,7 @@ class Desktop(Wine):
         idle, pythonw = INSIDE / "idle.py", self._winpy / "pythonw.exe"
         self.launch(*map(windows_path, (pythonw, idle, ready)))
         # Asking for windows while the desktop is being made can block for ever.
-        wait_for("the task bar", ready.exists, timeout_s=60)
+        eventually(ready.exists, or_say="the task bar", within_s=60)
 
     def sign_out(self) -> None:
         """Ask every program to end (WM_QUERYENDSESSION, WM_ENDSESSION), then end the session."""

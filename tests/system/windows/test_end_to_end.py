@@ -14,6 +14,8 @@ import pytest
 from PIL import Image
 
 from installer.wine import windows_path
+from tests.support.installation import P1, P2, P3
+from tests.support.polling import eventually
 from tests.support.setup_program import (
     EXE,
     install,
@@ -22,9 +24,9 @@ from tests.support.setup_program import (
     traces,
     uninstall,
 )
-from tests.support.windows_office import Office
+from tests.support.tls_front import Organisation, organisation
 from tests.support.windows_product import Built
-from tests.support.wine import Desktop, Window, wait_for
+from tests.support.wine import Desktop, Window
 
 USER = "tanaka"
 UPDATE_ITEM = 65
@@ -55,7 +57,7 @@ class Pc:
             return last if last["state"] == state else None
 
         try:
-            return wait_for(f"the state {state}", look, timeout_s=60)
+            return eventually(look, or_say=f"the state {state}", within_s=60)
         except AssertionError as error:
             raise AssertionError(f"{error}; it is {last}") from None
 
@@ -71,7 +73,7 @@ class Pc:
 
     def icon(self) -> tuple[int, int]:
         """Where the icon in the tray is: at the right end of the task bar."""
-        bar = wait_for("the task bar", lambda: self.desktop.window(kind="Shell_TrayWnd"))
+        bar = eventually(lambda: self.desktop.window(kind="Shell_TrayWnd"), or_say="the task bar")
         _, top, right, bottom = bar.box
         return right - (bottom - top) // 2, (top + bottom) // 2
 
@@ -82,16 +84,16 @@ class Pc:
             self.desktop.click(self.icon(), button=3)
             return self.desktop.window(kind="#32768")
 
-        menu = wait_for("the menu", open_it)
+        menu = eventually(open_it, or_say="the menu")
         self.desktop.screenshot(shot)
         return menu
 
     def dialog(self, title: str) -> Window:
         """The client's window of that title, which has the focus by then."""
-        return wait_for(
-            f"the window {title}",
+        return eventually(
             lambda: self.desktop.window(exe=EXE, title=title),
-            timeout_s=60,
+            or_say=f"the window {title}",
+            within_s=60,
         )
 
     def toast(self) -> Window | None:
@@ -115,11 +117,13 @@ class Pc:
             pixels = zip(rgb[::3], rgb[1::3], rgb[2::3], strict=True)
             return sum(r > 150 and g < 90 and b < 90 for r, g, b in pixels) > 30
 
-        wait_for("the refusal", look, timeout_s=60)
+        eventually(look, or_say="the refusal", within_s=60)
 
     def no_dialog(self) -> None:
         """Until the client's windows are closed."""
-        wait_for("the window's end", lambda: not self.desktop.window(exe=EXE, kind="TkTopLevel"))
+        eventually(
+            lambda: not self.desktop.window(exe=EXE, kind="TkTopLevel"), or_say="the window's end"
+        )
 
     def keep(self, name: str, window: Window) -> None:
         """Keep a picture of a window."""
@@ -127,34 +131,34 @@ class Pc:
 
 
 @pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Organisation]:
     """The organisation's server."""
-    with Office(tmp_path_factory.mktemp("office")).open() as running_server:
-        yield running_server
+    with organisation(tmp_path_factory.mktemp("organisation")) as made:
+        made.installation.add_user(USER)
+        yield made
 
 
 @pytest.fixture(scope="module")
-def pc(desktop: Desktop, office: Office, product: Built) -> Pc:
+def pc(desktop: Desktop, site: Organisation, product: Built) -> Pc:
     """A PC of the organisation, on which an administrator has installed the client."""
-    assert desktop.inside("trust", windows_path(office.ca.with_suffix(".der"))) is True
-    assert install(desktop, product.product.setup, f"/SERVER={office.gateway}") == 0
+    assert desktop.inside("trust", windows_path(site.authority.der)) is True
+    assert install(desktop, product.product.setup, f"/SERVER={site.host}") == 0
     return Pc(desktop)
 
 
-def test_the_manual(pc: Pc, office: Office, product: Built) -> None:
+def test_the_manual(pc: Pc, site: Organisation, product: Built) -> None:
     """From the first sign-in to Windows to the removal, each step on what the last one left."""
-    first = set_up(pc, office)
-    second = change_with_push(pc, office, first)
-    third = change_without_push(pc, office, second)
+    set_up(pc)
+    change_with_push(pc, site)
+    change_without_push(pc, site)
     warning_at_sign_in(pc)
-    update_by_mouse(pc, old=second, new=third)
+    update_by_mouse(pc)
     upgrade(pc, product)
     remove(pc)
 
 
-def set_up(pc: Pc, office: Office) -> str:
-    """The user signs in to Windows and tells the client who waits here; the password."""
-    password = office.new_user(USER)
+def set_up(pc: Pc) -> None:
+    """The user signs in to Windows and tells the client who waits here."""
     pc.desktop.sign_out()
     pc.desktop.sign_in()
     pc.wait_for_state("logged_out")
@@ -163,7 +167,7 @@ def set_up(pc: Pc, office: Office) -> str:
     window = pc.dialog("ココナワークへのログイン")
     pc.desktop.type(USER)
     pc.desktop.key("Tab")
-    pc.desktop.type(password)
+    pc.desktop.type(P1)
     pc.keep("dialog-first-set-up", window)
     pc.desktop.key("Return")
     pc.wait_for_state("standby")
@@ -171,38 +175,37 @@ def set_up(pc: Pc, office: Office) -> str:
     pc.desktop.key("Return")
     pc.no_dialog()
     pc.desktop.screenshot("client-standby")
-    assert password in pc.stored()
-    return password
+    assert P1 in pc.stored()
 
 
-def change_with_push(pc: Pc, office: Office, old: str) -> str:
-    """Step 3 with the switch on: the new password comes by itself."""
-    new = office.change_password(USER, old, push=True)
-    wait_for("the new password in the Credential Manager", lambda: new in pc.stored())
-    wait_for("the old one's end there", lambda: old not in pc.stored())
+def change_with_push(pc: Pc, site: Organisation) -> None:
+    """Step 3 with the switch on: the client applies the new password on its own."""
+    with site.browser(USER, P1) as browser:
+        assert "The password was changed." in browser.change_password(P1, P2).text
+    eventually(lambda: P2 in pc.stored(), or_say="no new password in the Credential Manager")
+    eventually(lambda: P1 not in pc.stored(), or_say="the old password is still there")
     pc.wait_for_state("standby")
-    return new
 
 
-def change_without_push(pc: Pc, office: Office, old: str) -> str:
+def change_without_push(pc: Pc, site: Organisation) -> None:
     """Step 3 with the switch off: the client goes on with the old password."""
-    new = office.change_password(USER, old, push=False)
+    with site.browser(USER, P2) as browser:
+        assert "The password was changed." in browser.change_password(P2, P3, push=False).text
     pc.wait_for_state("standby_old_password")
-    assert old in pc.stored()
-    assert new not in pc.stored()
-    return new
+    assert P2 in pc.stored()
+    assert P3 not in pc.stored()
 
 
 def warning_at_sign_in(pc: Pc) -> None:
     """The toast with the days that are left."""
     pc.desktop.sign_out()
     pc.desktop.sign_in()
-    toast = wait_for("the toast", pc.toast, timeout_s=60)
+    toast = eventually(pc.toast, or_say="the toast", within_s=60)
     pc.desktop.screenshot("toast-30-days")
     assert any("30日後" in text for text in toast.texts), toast.texts
 
 
-def update_by_mouse(pc: Pc, *, old: str, new: str) -> None:
+def update_by_mouse(pc: Pc) -> None:
     """保存されているパスワードを更新…: a wrong password changes nothing, the right one all."""
     left, top, right, _ = pc.menu("menu-old-password").box
     pc.desktop.click(((left + right) // 2, top + UPDATE_ITEM))
@@ -211,29 +214,29 @@ def update_by_mouse(pc: Pc, *, old: str, new: str) -> None:
     pc.desktop.type("wrong password")
     pc.desktop.key("Return")
     pc.keep_refusal("dialog-update-refused", title)
-    assert old in pc.stored()
+    assert P2 in pc.stored()
     pc.desktop.key("ctrl+a")
-    pc.desktop.type(new)
+    pc.desktop.type(P3)
     pc.desktop.key("Return")
     pc.wait_for_state("standby")
     pc.keep("dialog-update-done", pc.dialog(title))
     pc.desktop.key("Return")
     pc.no_dialog()
-    assert new in pc.stored()
-    assert old not in pc.stored()
-    wait_for("the toast's end", lambda: pc.toast() is None)
+    assert P3 in pc.stored()
+    assert P2 not in pc.stored()
+    eventually(lambda: pc.toast() is None, or_say="the toast's end")
 
 
 def upgrade(pc: Pc, product: Built) -> None:
     """Over the running client: it is back, waiting, with no second warning."""
     before = set(running(pc.desktop))
     assert install(pc.desktop, product.newer_setup) == 0
-    wait_for("the client after the upgrade", lambda: set(running(pc.desktop)) - before)
+    eventually(lambda: set(running(pc.desktop)) - before, or_say="the client after the upgrade")
     pc.wait_for_state("standby")
 
 
 def remove(pc: Pc) -> None:
     """Nothing is left, the stored password neither."""
     uninstall(pc.desktop, pc.folder, "/FORGET")
-    wait_for("nothing left", lambda: not traces(pc.desktop))
+    eventually(lambda: not traces(pc.desktop), or_say="nothing left")
     assert pc.desktop.inside("credentials") == []

@@ -11,7 +11,8 @@ import pytest
 
 from installer.wine import windows_path
 from installer.winpy.assemble import ROOT
-from tests.support.wine import INSIDE, SCREEN, Desktop, Language, wait_for
+from tests.support.polling import eventually
+from tests.support.wine import INSIDE, SCREEN, Desktop, Language
 
 ASSETS = windows_path(ROOT / "agent" / "assets")
 OLD = {
@@ -61,7 +62,7 @@ class Person:
 
     def noted(self, line: str) -> None:
         """Wait for a line of the program."""
-        wait_for(line, lambda: line in self.notes.read_text().splitlines())
+        eventually(lambda: line in self.notes.read_text().splitlines(), or_say=line)
 
     def seen(self, kind: str, text: str = "") -> Box:
         """Wait until the program sees such a window on the screen; where it is now."""
@@ -74,7 +75,7 @@ class Person:
                     return left, top, right, bottom
             return None
 
-        return wait_for(f"{kind} {text}", look)
+        return eventually(look, or_say=f"{kind} {text}")
 
     def open_dialog(self, name: str, view: dict[str, object], title: str) -> None:
         self.start("dialog", self.language, name, json.dumps(view), windows_path(self.notes))
@@ -126,7 +127,7 @@ def test_menu_by_mouse(person: Person) -> None:
         desktop.xdotool("sleep", "1")
         return "\ntip " in f"\n{person.notes.read_text()}"
 
-    wait_for("the tooltip", tooltip)
+    eventually(tooltip, or_say="the tooltip")
     person.seen("tip", person.words["30 days"])
     desktop.screenshot(f"tray-tooltip-{person.language}", box=person.corner)
     desktop.click(person.icon, button=3)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from installer.wine import windows_path
+from tests.support.polling import eventually
 from tests.support.setup_program import (
     EVERYBODY,
     EXE,
@@ -26,7 +27,7 @@ from tests.support.setup_program import (
     unix_path,
 )
 from tests.support.windows_product import Built
-from tests.support.wine import Desktop, wait_for
+from tests.support.wine import Desktop
 
 
 @pytest.fixture(autouse=True)
@@ -80,11 +81,11 @@ def test_install_sign_in_upgrade_uninstall(desktop: Desktop, product: Built, fol
 
     pc.sign_out()
     pc.sign_in()
-    wait_for("the client at sign-in", lambda: running(pc))
+    eventually(lambda: running(pc), or_say="the client at sign-in")
     before = running(pc)
 
     assert install(pc, product.newer_setup) == 0
-    wait_for("the client after the upgrade", lambda: running(pc) and running(pc) != before)
+    eventually(lambda: running(pc) and running(pc) != before, or_say="the client after the upgrade")
     assert registry(pc, rf"HKCU\{UNINSTALL}")["DisplayVersion"] == "99.1.0"
     assert registry(pc, rf"HKCU\{SETTINGS}")["Server"] == "gw.example.com:8443"
 
@@ -94,11 +95,11 @@ def test_install_sign_in_upgrade_uninstall(desktop: Desktop, product: Built, fol
 
     (pc.drive_c / "commands.bat").write_text(COMMANDS, encoding="ascii", newline="\r\n")
     exit_code(pc, "cmd", "/c", r"C:\commands.bat")
-    wait_for("the client's end", lambda: running(pc) == [])
+    eventually(lambda: running(pc) == [], or_say="the client's end")
     assert b"gw.example.com:8443" in (pc.drive_c / "doctor.txt").read_bytes()
 
     uninstall(pc, folder, "/FORGET")
-    wait_for("nothing left", lambda: not traces(pc))
+    eventually(lambda: not traces(pc), or_say="nothing left")
     assert running(pc) == []
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from installer.wine import windows_path
+from tests.support.polling import eventually
 from tests.support.setup_program import (
     RUN,
     SETTINGS,
@@ -17,7 +18,7 @@ from tests.support.setup_program import (
     unix_path,
 )
 from tests.support.windows_product import Built
-from tests.support.wine import Control, Desktop, Language, Window, wait_for
+from tests.support.wine import Control, Desktop, Language, Window
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def find_window(pc: Desktop, text: str) -> Window:
     def look() -> Window | None:
         return next((w for w in pc.windows() if any(text in t for t in w.texts)), None)
 
-    return wait_for(f"a window with {text!r}", look, timeout_s=60)
+    return eventually(look, or_say=f"a window with {text!r}", within_s=60)
 
 
 def button(window: Window, text: str) -> Control:
@@ -81,7 +82,7 @@ def wait_enabled(pc: Desktop, window: Window, name: str) -> Control:
                 return next((c for c in found if c.enabled and c.visible), None)
         return None
 
-    return wait_for(f"the button {name!r}", look, timeout_s=60)
+    return eventually(look, or_say=f"the button {name!r}", within_s=60)
 
 
 def picture(pc: Desktop, name: str, page: str) -> None:
@@ -113,7 +114,7 @@ def test_every_page(desktop: Desktop, product: Built, words: Words) -> None:
     press(pc, words.folder, words.install)
     picture(pc, f"{shot}-4-done", words.done)
     press(pc, words.done, words.finish)
-    wait_for("the client that the last page starts", lambda: running(pc))
+    eventually(lambda: running(pc), or_say="the client that the last page starts")
     assert registry(pc, rf"HKCU\{SETTINGS}")["Server"] == "gw.example.com:8443"
     assert "Coconowork Client" in registry(pc, rf"HKCU\{RUN}")
 
@@ -124,6 +125,6 @@ def test_every_page(desktop: Desktop, product: Built, words: Words) -> None:
     picture(pc, f"{shot}-6-forget", words.forget)
     press(pc, words.forget, "はい")  # a message box speaks as Windows does
     press(pc, words.close, words.close)
-    wait_for("the uninstaller's end", lambda: not unix_path(pc, folder).exists())
+    eventually(lambda: not unix_path(pc, folder).exists(), or_say="the uninstaller's end")
     assert running(pc) == []
-    wait_for("nothing left", lambda: not traces(pc))
+    eventually(lambda: not traces(pc), or_say="nothing left")
