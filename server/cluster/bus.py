@@ -19,6 +19,7 @@ from django.db import DatabaseError, connection, transaction
 
 from server import config, metrics
 from server.cluster import database
+from server.supervised import Supervision, supervised
 
 if TYPE_CHECKING:
     import psycopg
@@ -44,10 +45,11 @@ def publish(user_id: int) -> None:
         transaction.on_commit(lambda: _local.deliver(user_id))
 
 
-def listening(listener: Listener) -> AbstractAsyncContextManager[None]:
+def listening(listener: Listener) -> AbstractAsyncContextManager[Supervision | None]:
     """`async with listening(listener)`: call `listener` for each wake-up until the exit.
 
-    The entry raises DatabaseError.
+    The value is the supervision of the LISTEN task, or None where there is no task. The entry
+    raises DatabaseError.
     """
     return _remote(listener) if config.current().is_postgresql else _local.listening(listener)
 
@@ -66,7 +68,7 @@ class _Local:
             listener(user_id)
 
     @asynccontextmanager
-    async def listening(self, listener: Listener) -> AsyncIterator[None]:
+    async def listening(self, listener: Listener) -> AsyncIterator[Supervision | None]:
         loop = asyncio.get_running_loop()
 
         def hop(user_id: int) -> None:
@@ -76,7 +78,7 @@ class _Local:
         with self._lock:
             self._listeners.append(hop)
         try:
-            yield
+            yield None
         finally:
             with self._lock:
                 self._listeners.remove(hop)
@@ -86,7 +88,7 @@ _local = _Local()
 
 
 @asynccontextmanager
-async def _remote(listener: Listener) -> AsyncIterator[None]:
+async def _remote(listener: Listener) -> AsyncIterator[Supervision | None]:
     """LISTEN on a separate connection, on this loop: a thread would wait for the interpreter.
 
     Raise DatabaseError when it cannot start.
@@ -97,12 +99,13 @@ async def _remote(listener: Listener) -> AsyncIterator[None]:
         opened = await _connect()
     except psycopg.Error as exc:
         raise DatabaseError(str(exc)) from exc
-    task = asyncio.create_task(_keep_listening(opened, listener))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
+    first = [opened]
+
+    async def keep_listening() -> None:
+        await _keep_listening(first.pop() if first else await _reconnect(listener), listener)
+
+    async with supervised("listen", keep_listening) as supervision:
+        yield supervision
 
 
 async def _connect() -> psycopg.AsyncConnection[Any]:
@@ -129,10 +132,16 @@ async def _keep_listening(opened: psycopg.AsyncConnection[Any], listener: Listen
                         listener(int(wake_up.payload))
         except psycopg.Error as exc:
             log.warning("LISTEN connection lost, reconnecting: %s", type(exc).__name__)
-        opened = await _connect_again()
-        metrics.bus_reconnects.inc()
-        log.warning("LISTEN connection restored; checking all clients that wait here")
-        listener(None)
+        opened = await _reconnect(listener)
+
+
+async def _reconnect(listener: Listener) -> psycopg.AsyncConnection[Any]:
+    """Connect again, however long that takes, and check all clients for what was missed."""
+    opened = await _connect_again()
+    metrics.bus_reconnects.inc()
+    log.warning("LISTEN connection restored; checking all clients that wait here")
+    listener(None)
+    return opened
 
 
 async def _connect_again() -> psycopg.AsyncConnection[Any]:

@@ -15,6 +15,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from time import monotonic
 from types import TracebackType
 from typing import Self, TypeVar
@@ -26,6 +27,7 @@ from django.db.models.functions import Now
 
 from server import metrics
 from server.console.models import DEAD_AFTER, Device, Gateway, ServerSecret
+from server.supervised import Supervision, supervised
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +70,8 @@ class GatewayHeartbeat:
         self._on_evicted = on_evicted
         self._incarnation = secrets.token_hex(16)
         self._thread = ThreadPoolExecutor(1, "gateway-heartbeat")
-        self._task: asyncio.Task[None]
+        self._stack = AsyncExitStack()
+        self._supervision: Supervision
         self._beaten_at = self._steady_since = monotonic()
 
     async def __aenter__(self) -> Self:
@@ -78,7 +81,9 @@ class GatewayHeartbeat:
             self._thread.shutdown()
             raise
         self._beaten_at = self._steady_since = monotonic()
-        self._task = asyncio.create_task(self._keep_beating())
+        self._supervision = await self._stack.enter_async_context(
+            supervised("heartbeat", self._keep_beating)
+        )
         return self
 
     async def __aexit__(
@@ -88,8 +93,7 @@ class GatewayHeartbeat:
         traceback: TracebackType | None,
     ) -> None:
         """Remove the row, and mark its clients as not waiting."""
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        await self._stack.aclose()
         try:
             await self._run(self._leave)
         except DatabaseError as exc:
@@ -102,8 +106,9 @@ class GatewayHeartbeat:
 
     @property
     def is_ready(self) -> bool:
-        """Return whether the last heartbeat that was written is recent enough."""
-        return monotonic() - self._beaten_at < READY_SECONDS
+        """Return whether the last heartbeat that was written is recent, and its task is healthy."""
+        is_recent = monotonic() - self._beaten_at < READY_SECONDS
+        return is_recent and self._supervision.is_healthy
 
     async def beat(self) -> None:
         """Write the heartbeat and remove dead gateways. Raise DatabaseError."""

@@ -105,7 +105,8 @@ class Gateway:
             self._heartbeat = await stack.enter_async_context(
                 GatewayHeartbeat(self._name, on_evicted=lambda: self.wake(None))
             )
-            await stack.enter_async_context(bus.listening(self.wake))
+            listening = await stack.enter_async_context(bus.listening(self.wake))
+            self._supervisions += [] if listening is None else [listening]
             for name, work in (
                 ("deadlines", lambda: sweep_deadlines(self._registry.connections)),
                 ("sweeper", self._sweep_for_ever),

@@ -17,6 +17,7 @@ from server.gateway.records import RecordedLogin, Refusal
 from server.gateway.server import Gateway
 from server.gateway.user_state import UserState
 from tests.support.gateway_client import Client
+from tests.support.raw import raw
 from tests.support.server_fixtures import P1, P2, in_thread
 
 
@@ -143,3 +144,24 @@ async def test_database_trouble_in_a_refresh_is_made_up_for(
             broken.undo()
             await gateway.sweep()
             assert (await client.expect(messages.PasswordStatus)).password == "old"
+
+
+async def test_failed_sweep_is_restarted(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected error ends neither the sweeps nor the gateway, and `/readyz` says so."""
+    swept, fails = asyncio.Event(), True
+
+    async def sweep(_gateway: Gateway) -> None:
+        nonlocal fails
+        if fails:
+            fails = False
+            raise ValueError("unexpected")
+        swept.set()
+
+    monkeypatch.setattr(Gateway, "sweep", sweep)
+    async with Gateway(sweep_interval_s=0.01) as gateway, Client(gateway.port) as client:
+        async with asyncio.timeout(20):
+            await swept.wait()
+        await client.log_in(user.username, P1)
+        async with raw(gateway.port) as (reader, writer):
+            writer.write(b"GET /readyz HTTP/1.1\r\n\r\n")
+            assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
