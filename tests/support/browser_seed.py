@@ -1,11 +1,12 @@
-"""Puts users and PCs into a test server's database, as a process of its own.
+"""Put users and PCs into the database of an installation, in a process of its own.
 
-A process of its own, since the tests' process has Django set up for another database.
+The process of the tests may have Django set up for another database.
 """
 
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Callable
@@ -16,12 +17,27 @@ import django
 from nacl.public import PrivateKey
 
 from server import clock, config
+from tests.support.installation import Installation
+from tests.support.places import ROOT
 
 if TYPE_CHECKING:
     from server.console.models import Account, Device, User
 
 ADMINISTRATOR = "kanri"
 PASSWORD = "Correct-Horse7"
+
+
+def seed(installation: Installation, *arguments: str) -> str:
+    """Run a command of this module on the installation's database. Return its output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.support.browser_seed", *arguments],
+        cwd=ROOT,
+        env=installation.environment(),
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return done.stdout.strip()
 
 
 def main() -> None:
@@ -41,7 +57,7 @@ def main() -> None:
 
 
 def user(name: str, display_name: str = "", *flags: str) -> None:
-    """A general user with PASSWORD; flags are names of fields to set to true."""
+    """Make a general user with PASSWORD; `flags` are names of fields to set to true."""
     from server.console import passwords
     from server.console.models import User
 
@@ -53,12 +69,12 @@ def user(name: str, display_name: str = "", *flags: str) -> None:
 
 
 def administrator(name: str) -> None:
-    """An account administrator with PASSWORD."""
+    """Make an account administrator with PASSWORD."""
     user(name, "", "administrator")
 
 
 def device(owner: str, name: str, state: str = "") -> None:
-    """A PC of a user that never talked to the gateway; prints its primary key."""
+    """Make a PC of a user that never talked to the gateway. Print its primary key."""
     from server.console.models import User
 
     print(_device(User.objects.get(username=owner), name, state).pk)
@@ -94,7 +110,7 @@ def _device(owner: User, name: str, state: str) -> Device:
 
 
 def show() -> None:
-    """An account with a bit of everything, for pictures."""
+    """Make an account with one of every kind, for pictures."""
     from server.console import audit
     from server.console.models import User
 

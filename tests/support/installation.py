@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -167,10 +168,18 @@ class Installation:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def create(self) -> None:
-        """Make the database with an account and its administrator."""
-        arguments = ("createadmin", "--account=ACME", f"--user={ADMIN}")
-        made = self.run(*arguments, stdin=ADMIN_PASSWORD + "\n")
+    def create(
+        self,
+        *,
+        account: str = "ACME",
+        user: str = ADMIN,
+        password: str = ADMIN_PASSWORD,
+        name: str = "",
+    ) -> None:
+        """Make the database with an account and its administrator, by the command line."""
+        arguments = [f"--account={account}", f"--user={user}"]
+        arguments += [f"--name={name}"] if name else []
+        made = self.run("createadmin", *arguments, stdin=f"{password}\n")
         assert made.returncode == 0, made.stderr
 
     @contextmanager
@@ -213,3 +222,12 @@ class Installation:
 def _for_sqlite(value: object) -> object:
     """Django keeps times there as texts in UTC."""
     return value.replace(tzinfo=None).isoformat(" ") if isinstance(value, datetime) else value
+
+
+@dataclass
+class Cluster:
+    """Two gateways and two consoles on one database."""
+
+    installation: Installation
+    gateways: list[Server]
+    consoles: list[Server]

@@ -1,7 +1,6 @@
-"""The server's side of the model: the real rules, database and gateway, and what ought to hold.
+"""The server's side of the model: the real rules, database and gateway, and the oracle.
 
-`Person` is the oracle: it knows in plain words what the manual promises, and nothing of how the
-server goes about it.
+`Person` is the oracle: it knows what the manual promises, and not how the server does it.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _T = TypeVar("_T")
 
 @dataclass
 class Person:
-    """A user, as somebody would tell it who has kept notes of everything."""
+    """A user: every password that was ever set, and what it is good for."""
 
     pk: int
     username: str
@@ -47,7 +46,7 @@ class Person:
     forced: int = 0
 
     def standing(self, password: str, now: datetime) -> tuple[msg.PasswordKind, datetime | None]:
-        """What `password` is good for, for a client. Raise KeyError when it is not."""
+        """Return what `password` is good for on a client. Raise KeyError when it is not valid."""
         if password == self.current:
             return "current", None
         for old, until in self.retired:
@@ -56,7 +55,7 @@ class Person:
         raise KeyError(password)
 
     def refusal(self, password: str, now: datetime, *, blocked: bool) -> str | None:
-        """What a client is told that logs in with `password`; None is welcome."""
+        """Return the reason that refuses a login with `password`, or None."""
         try:
             self.standing(password, now)
         except KeyError:
@@ -66,12 +65,12 @@ class Person:
         return "blocked" if blocked else None
 
     def changed(self, password: str, until: datetime) -> None:
-        """The current one is replaced, and good for clients until then."""
+        """Replace the current password, which stays valid for clients until then."""
         self.retired.insert(0, (self.current, until))
         self.current = password
 
     def in_use(self, password: str, now: datetime) -> bool:
-        """Whether it may not be chosen."""
+        """Return whether it is valid, and so may not be chosen again."""
         try:
             self.standing(password, now)
         except KeyError:
@@ -106,7 +105,7 @@ class Site:
         self.run(self._gateway.__aexit__(None, None, None))
 
     def close(self) -> None:
-        """Forget everything, for the next example."""
+        """Remove everything, for the next example."""
         self.stop()
         self.settle()
         self.loop.close()
@@ -120,19 +119,19 @@ class Site:
         return self._gateway.port
 
     def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Do this on the loop."""
+        """Run `work` on the loop."""
         return self.loop.run_until_complete(work)
 
     def settle(self) -> None:
-        """Let the server and all sockets finish what they can do at this moment."""
+        """Run until the server and all sockets are idle."""
         self.loop.settle()
         if self.errors:
             raise self.errors.pop()
 
     def jump(self, duration: timedelta) -> None:
-        """It is later, on every clock; the gateway has looked after what has ended.
+        """Move every clock forward, and run the gateway's sweep.
 
-        Who sleeps through more than `AWAKE` is not there to answer the gateway's pings.
+        A jump longer than `AWAKE` is made at once: clients cannot answer pings in that time.
         """
         left = duration
         while left > timedelta():
@@ -145,14 +144,14 @@ class Site:
         self.run(self._gateway.sweep())
         self.settle()
 
-    def deed(self, path: str) -> None:
-        """The administrator confirms something in the console."""
+    def confirm(self, path: str) -> None:
+        """Send a confirmation in the console, as the administrator."""
         answer = self.browser.post(path)
         assert answer.status_code == 302, (path, answer.status_code)
         self.settle()
 
     def user(self, person: Person) -> User:
-        """As the database has it now."""
+        """Return the user's row."""
         return User.objects.get(pk=person.pk)
 
     def _new_user(self, name: str, role: User.Role) -> User:

@@ -1,9 +1,12 @@
-"""What the setup tests ask of a PC: where the client is, what the registry says, what was left."""
+"""What tests of the setup program look at on a PC: processes, registry, files that are left."""
 
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from installer.freeze import NAME
 from installer.wine import windows_path
@@ -57,8 +60,13 @@ def registry(pc: Desktop, key: str) -> dict[str, str]:
 
 
 def running(pc: Desktop) -> list[int]:
-    """Process ids of the client."""
-    found: list[int] = pc.inside("processes", EXE)
+    """Return the process ids of the client, as Linux numbers them."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            ours = process.environ().get("WINEPREFIX") == str(pc.prefix)
+            if ours and process.cmdline()[:1] and process.cmdline()[0].endswith(EXE):
+                found.append(process.pid)
     return found
 
 

@@ -1,41 +1,27 @@
-"""Shows one dialog: `dialog.py ASSETS LANGUAGE NAME VIEW ANSWERS`.
+"""Show one dialog: `dialog.py ASSETS LANGUAGE NAME VIEW NOTES`. End with the dialog.
 
-VIEW is JSON. What happens is appended to the file ANSWERS, one line each; the password `New-Pass1`
-is right, every other one wrong. Ends with the dialog.
+VIEW is JSON. The password `New-Pass1` is right, every other one wrong.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 from concurrent.futures import Future
-from datetime import datetime
 from pathlib import Path
 
 from agent.core.failure import Reason
-from agent.core.state import State
-from agent.core.view import Command, View
 from agent.dialogs.host import ProcessDialogs
 from agent.i18n import translation
-from tests.support.inside.look import watch
+from tests.support.inside.look import notes, view_of
 
 
 def main() -> None:
     """Run until the dialog has been closed."""
-    assets, language, name, text, answers = sys.argv[1:]
+    assets, language, name, text, file = sys.argv[1:]
     os.environ["COCONOWORK_LANGUAGE"] = language
-    fields = json.loads(text)
-    fields["state"] = State(fields["state"])
-    if fields.get("reason"):
-        fields["reason"] = Reason(fields["reason"])
-    if fields.get("valid_until"):
-        fields["valid_until"] = datetime.fromisoformat(fields["valid_until"])
-
-    def write(line: str) -> None:
-        with Path(answers).open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
+    write = notes(file)
 
     def log_in(server: str, user: str, password: str) -> Future[Reason | None]:
         right = password == "New-Pass1"
@@ -44,14 +30,10 @@ def main() -> None:
         future.set_result(None if right else Reason.CREDENTIALS)
         return future
 
-    def on_command(command: Command) -> None:
-        write(command.value)
-
-    watch(write)
     dialogs = ProcessDialogs(
         log_in=log_in,
-        view=lambda: View(**fields),
-        on_command=on_command,
+        view=lambda: view_of(text),
+        on_command=lambda command: write(command.value),
         assets=Path(assets),
         translations=translation(language),
         server="wss://gw.example.com/gateway",

@@ -1,23 +1,48 @@
-"""Tells which dialog, menu or tooltip has come to the screen, from inside a running program.
+"""What the programs of `inside/` share: notes for the test, a view, and a look at the screen.
 
-Starting a program to look takes Wine a second or two, a thread that looks none.
+A thread of the running program looks, because to start another one takes Wine a second or two.
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
 import threading
 import time
 from collections.abc import Callable
 from ctypes import wintypes
+from datetime import datetime
+from pathlib import Path
+
+from agent.core.failure import Reason
+from agent.core.state import State
+from agent.core.view import View
 
 KINDS = {"TkTopLevel": "dialog", "#32768": "menu", "tooltips_class32": "tip"}
 WM_GETTEXT = 0x000D
 
 
-def watch(write: Callable[[str], None]) -> None:
-    """Write a line `KIND LEFT TOP RIGHT BOTTOM TEXT` for each, whenever it is new or changes."""
+def notes(file: str) -> Callable[[str], None]:
+    """Return a function that appends a line to `file`, and note each dialog, menu and tooltip.
+
+    Each gets a line `KIND LEFT TOP RIGHT BOTTOM TEXT` whenever it is new or changes.
+    """
+
+    def write(line: str) -> None:
+        with Path(file).open("a", encoding="utf-8") as lines:
+            lines.write(f"{line}\n")
+
     threading.Thread(target=_watch, args=(write,), daemon=True).start()
+    return write
+
+
+def view_of(text: str) -> View:
+    """Return the view that `text` describes in JSON."""
+    fields = json.loads(text)
+    readers = {"state": State, "reason": Reason, "valid_until": datetime.fromisoformat}
+    for name in readers.keys() & fields.keys():
+        fields[name] = readers[name](fields[name])
+    return View(**fields)
 
 
 def _watch(write: Callable[[str], None]) -> None:

@@ -1,4 +1,4 @@
-"""The toast of the manual, until it is clicked on: `toast.py ASSETS LANGUAGE DAYS NOTES`."""
+"""Show the manual's toast until it is clicked on: `toast.py ASSETS LANGUAGE DAYS NOTES`."""
 
 from __future__ import annotations
 
@@ -9,18 +9,13 @@ from pathlib import Path
 from agent.core import wording
 from agent.i18n import translation
 from agent.windows.toast import WindowsToaster
-from tests.support.inside.look import watch
+from tests.support.inside.look import notes
 
 
 def main() -> None:
-    """Show it until it is clicked on, or the test ends."""
-    assets, language, days, notes = sys.argv[1:]
-
-    def write(line: str) -> None:
-        with Path(notes).open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
-
-    watch(write)
+    """Show it until it is clicked on, for at most a minute."""
+    assets, language, days, file = sys.argv[1:]
+    write = notes(file)
     clicked = threading.Event()
     toaster = WindowsToaster(Path(assets) / "app.ico")
     title, text = wording.warning(int(days), translation(language))

@@ -8,8 +8,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import FilePayload, Page
 
-from tests.support.browser_seed import ADMINISTRATOR, PASSWORD
-from tests.system.browser.conftest import PICTURES, NewPage, Server
+from tests.support.browser_seed import ADMINISTRATOR, PASSWORD, seed
+from tests.support.chromium import PICTURES, NewPage
+from tests.support.installation import Server
 
 JUDGED = ((1440, "light"), (360, "dark"))
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -32,7 +33,7 @@ BEYOND = """() => [...document.querySelectorAll("main *, header *")]
 
 @pytest.fixture(scope="module")
 def shown(server: Server) -> Server:
-    server.seed("show")
+    seed(server.installation, "show")
     return server
 
 
@@ -100,9 +101,9 @@ def test_every_page(shown: Server, new_page: NewPage, language: str) -> None:
     _administrators_pages(admin)
     changer = looker()
     name = f"look-{language}"
-    shown.seed("user", name)
+    seed(shown.installation, "user", name)
     for pc, state in (("PC-A", "waiting"), ("PC-B", ""), ("PC-C", "ended"), ("PC-D", "waiting")):
-        shown.seed("device", name, pc, state)
+        seed(shown.installation, "device", name, pc, state)
     _a_change(changer, name)
     problems = [*stranger.violations, *user.violations, *fresh.violations, *admin.violations]
     problems += changer.violations

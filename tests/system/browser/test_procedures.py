@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from demo.installation import Client
-from tests.support.browser_seed import ADMINISTRATOR, PASSWORD
+from tests.support.browser_seed import ADMINISTRATOR, PASSWORD, seed
+from tests.support.chromium import PICTURES, NewPage
+from tests.support.installation import Server
 from tests.support.labels import EN, JA, Labels
-from tests.system.browser.conftest import PICTURES, NewPage, Server
+from tests.support.pc import Pc
 
 pytestmark = [pytest.mark.keyring, pytest.mark.timeout(300)]
 SMARTPHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 
 P1, P2, P3, FORCED = "First-Passw0rd", "Second-Passw0rd", "Third-Passw0rd", "Forced-Passw0rd"
-
-
-@pytest.fixture
-def pc(tmp_path: Path, keyring_environment: dict[str, str]) -> Iterator[Client]:
-    environment = {**os.environ, **keyring_environment}
-    environment.pop("DISPLAY", None)
-    client = Client(tmp_path / "pc", environment)
-    yield client
-    client.stop()
 
 
 @pytest.fixture(params=[JA, EN], ids=["ja", "en"])
@@ -64,19 +54,12 @@ def switch(page: Page, words: Labels) -> Locator:
     return page.get_by_label(words.push)
 
 
-def store_password(pc: Client, server: Server, username: str, password: str) -> None:
-    code, said = pc.command(
-        "login", "--server", server.gateway, "--user", username, answer=password
-    )
-    assert code == 0, said
-
-
 def test_general_user_changes_own_password(
-    server: Server, new_page: NewPage, pc: Client, words: Labels
+    server: Server, new_page: NewPage, new_pc: Callable[..., Pc], words: Labels
 ) -> None:
     """Temporary password; switch following the client; push on; smartphone; push off."""
     name = f"own-{words.language}"
-    server.seed("user", name, "田中 一郎", "must_change_password")
+    seed(server.installation, "user", name, "田中 一郎", "must_change_password")
     page = new_page(words.language)
 
     log_in(page, words, name, PASSWORD)
@@ -93,7 +76,7 @@ def test_general_user_changes_own_password(
     expect(switch(page, words)).to_be_disabled()
     expect(switch(page, words)).not_to_be_checked()
     picture(page, "switch-off", words)
-    store_password(pc, server, name, P1)
+    pc = new_pc(server.address, user=name, password=P1)
     pc.start()
     expect(switch(page, words)).to_be_enabled(timeout=30_000)
     expect(switch(page, words)).to_be_checked()
@@ -130,13 +113,12 @@ def test_general_user_changes_own_password(
 
 
 def test_administrator_forces_a_password(
-    server: Server, new_page: NewPage, pc: Client, words: Labels
+    server: Server, new_page: NewPage, new_pc: Callable[..., Pc], words: Labels
 ) -> None:
     """Forced with a temporary password; nothing is pushed; the user changes it, with the push."""
     name = f"forced-{words.language}"
-    server.seed("user", name, "佐藤 花子")
-    store_password(pc, server, name, PASSWORD)
-    pc.start()
+    seed(server.installation, "user", name, "佐藤 花子")
+    new_pc(server.address, user=name, password=PASSWORD).start()
     user = new_page(words.language)
     log_in(user, words, name, PASSWORD)
     expect(user.get_by_text(words.waiting, exact=True)).to_be_visible(timeout=30_000)
@@ -169,7 +151,7 @@ def test_administrator_changes_own_password(
 ) -> None:
     """The same page without the switch; other sessions end, this one goes on."""
     name = f"admin-{words.language}"
-    server.seed("administrator", name)
+    seed(server.installation, "administrator", name)
     page, elsewhere = new_page(words.language), new_page(words.language)
     log_in(page, words, name, PASSWORD)
     log_in(elsewhere, words, name, PASSWORD)

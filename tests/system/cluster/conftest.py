@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 import pytest
 
-from tests.support.installation import Installation, Server
+from tests.support.installation import Cluster, Installation
 from tests.support.pbkdf2 import derived_once
 from tests.support.postgres import Postgres, running_postgres
 
@@ -24,15 +23,6 @@ def _hash_once() -> Iterator[None]:
 def postgres() -> Iterator[Postgres]:
     with running_postgres() as server:
         yield server
-
-
-@dataclass
-class Cluster:
-    """Two gateways and two consoles on one database."""
-
-    installation: Installation
-    gateways: list[Server]
-    consoles: list[Server]
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,8 @@ from server.cluster import database
 from server.cluster.database import DatabaseProblem
 from server.config import Config
 from tests.support.gateway_client import Client
-from tests.support.installation import P1, PROGRAM, Installation
+from tests.support.installation import P1, PROGRAM, Cluster, Installation
 from tests.support.postgres import Postgres
-from tests.system.cluster.conftest import Cluster
 
 SECRET = "s3cret-of-the-database"
 

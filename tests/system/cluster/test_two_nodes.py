@@ -13,10 +13,9 @@ from protocol import messages
 from server.cluster.database import MAX_CONNECTIONS
 from tests.support.browser import Browser
 from tests.support.gateway_client import Client
-from tests.support.installation import P1, P2, P3, Installation
+from tests.support.installation import P1, P2, P3, Cluster, Installation
 from tests.support.polling import eventually
 from tests.support.postgres import Postgres
-from tests.system.cluster.conftest import Cluster
 
 _numbers = itertools.count(1)
 

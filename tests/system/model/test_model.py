@@ -1,9 +1,8 @@
-"""The whole of it, at random: people, administrators and PCs do what they like, and what was
-promised holds after every step.
+"""A model of the whole: random actions of people, administrators and PCs keep every promise.
 
-Real are the server's rules, database and gateway, and the client's machine; between them are real
-connections, which break, and messages, which are late. Time is moved. The long form is
-`MODEL_EXAMPLES=2000 MODEL_STEPS=80 pytest tests/system/model`.
+The server's rules, its database, its gateway and the client's state machine are the real ones. The
+connections between them are real, too: they break, and their messages are late. Time is simulated.
+`MODEL_EXAMPLES=2000 MODEL_STEPS=80 pytest tests/system/model` tries more.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ durations = st.sampled_from(
 
 
 class Model(RuleBasedStateMachine):
-    """`nth` picks somebody, round and round."""
+    """The actions and the promises. `nth` picks a person or a PC, modulo their number."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,16 +87,16 @@ class Model(RuleBasedStateMachine):
     def pc(self, n: int) -> Pc:
         return self.pcs[n % len(self.pcs)]
 
-    def do(self, pc: Pc, deed: Callable[[], Any]) -> None:
-        """On this PC; if it dies of it, it is switched on again."""
+    def do(self, pc: Pc, action: Callable[[], Any]) -> None:
+        """Run `action` on this PC, and restart the PC if that kills it."""
         try:
-            deed()
+            action()
         except Killed:
             pc.kill()
             pc.start()
 
     def all_run(self) -> None:
-        """Everything that nobody holds up goes on, on every PC."""
+        """Let every PC do what is not held up."""
         for _ in range(3):
             for pc in self.pcs:
                 self.do(pc, pc.run)
@@ -118,7 +117,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(n=nth, kind=kinds)
     def hold(self, n: int, kind: Kind) -> None:
-        """Messages, the vault or the processor of this PC take their time."""
+        """Hold up messages, the vault or the processor of this PC."""
         self.pc(n).hold.add(kind)
 
     @rule(n=nth)
@@ -127,7 +126,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(n=nth, kind=kinds)
     def one_step(self, n: int, kind: Kind) -> None:
-        """One thing that was held up goes on."""
+        """Let one thing go on that was held up."""
         pc = self.pc(n)
         self.do(pc, lambda: pc.step(kind))
 
@@ -151,7 +150,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(n=nth, after=st.integers(0, 25))
     def crash(self, n: int, after: int) -> None:
-        """The PC will lose power after so many more events and effects."""
+        """Cut the power of the PC after so many more events and effects."""
         pc = self.pc(n)
         pc.kill_at = pc.actions + after
 
@@ -163,7 +162,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(n=nth, password=st.sampled_from([*WORDS, WRONG]))
     def type_password(self, n: int, password: str) -> None:
-        """Somebody types at the PC, rightly or not."""
+        """Type a password at the PC, a right or a wrong one."""
         pc = self.pc(n)
         self.do(pc, lambda: pc.type(password))
 
@@ -178,14 +177,14 @@ class Model(RuleBasedStateMachine):
 
     @rule(n=nth)
     def open_form(self, n: int) -> None:
-        """A browser checks the current password, and is slow to send the new one."""
+        """Open the form in a browser that sends it later."""
         person = self.person(n)
         self.forms.append((person, self.site.user(person)))
 
     @precondition(lambda self: self.forms)
     @rule(n=nth, password=words)
     def send_form(self, n: int, password: str) -> None:
-        """Perhaps long after somebody else has changed it."""
+        """Send the form, perhaps after the password has been changed elsewhere."""
         person, user = self.forms.pop(n % len(self.forms))
         self._change(person, user, password, self.pcs)
 
@@ -230,7 +229,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(n=nth, password=words, temporary=st.booleans())
     def force(self, n: int, password: str, temporary: bool) -> None:
-        """The administrator's change, which goes to no PC."""
+        """Change a password as the administrator, which is pushed to no PC."""
         person = self.person(n)
         try:
             change = passwords.force(
@@ -264,7 +263,7 @@ class Model(RuleBasedStateMachine):
     def disable_or_enable(self, n: int) -> None:
         person = self.person(n)
         person.active = not person.active
-        self.site.deed(f"/users/{person.pk}/{'enable' if person.active else 'disable'}/")
+        self.site.confirm(f"/users/{person.pk}/{'enable' if person.active else 'disable'}/")
         self.all_run()
 
     @rule(n=nth)
@@ -274,9 +273,9 @@ class Model(RuleBasedStateMachine):
         if device is None:
             return
         blocked = pc.person.blocked
-        deed = "allow" if device.device_id in blocked else "disconnect"
+        action = "allow" if device.device_id in blocked else "disconnect"
         blocked.symmetric_difference_update({device.device_id})
-        self.site.deed(f"/users/{pc.person.pk}/pcs/{device.pk}/{deed}/")
+        self.site.confirm(f"/users/{pc.person.pk}/pcs/{device.pk}/{action}/")
         self.all_run()
 
     # --- time
@@ -324,7 +323,7 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def a_stored_password_that_works_goes_on_working(self) -> None:
-        """But for time, and for who ends old passwords."""
+        """Only time, or ending old passwords, may take a working password away."""
         for pc in self.pcs:
             if self.worked.get(pc) and not self.lost_rightly:
                 assert pc.works, "a working password was lost"
@@ -332,7 +331,7 @@ class Model(RuleBasedStateMachine):
         self.lost_rightly = False
 
     @invariant()
-    def whoever_waits_knows_the_truth(self) -> None:
+    def a_connected_client_knows_its_password_status(self) -> None:
         now = clock.now()
         for pc in self.pcs:
             if not pc.sends_late:
@@ -375,7 +374,7 @@ class Model(RuleBasedStateMachine):
             assert changes.count() == person.changes + person.forced
 
     def _all_is_well_in_the_end(self) -> None:
-        """With nothing in the way any more, every PC gets to where it can."""
+        """Remove every obstacle, and assert that each PC reaches the best state that it can."""
         for person in self.site.people:
             if not person.active:
                 self.disable_or_enable(self.site.people.index(person))
@@ -404,7 +403,7 @@ class Model(RuleBasedStateMachine):
 
 
 def test_model(database: None) -> None:
-    """What is promised holds whatever happens, in whatever order."""
+    """The promises hold after every step, in any order of actions."""
     run_state_machine_as_test(
         Model,
         settings=settings(

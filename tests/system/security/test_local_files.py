@@ -1,4 +1,4 @@
-"""Another user of the same PC and the client's files: nothing to read, nowhere to be first."""
+"""Another user of the same PC can neither read the client's files nor replace its folders."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from agent.files import replace_file
 from agent.menu_actions import MenuActions
 from agent.paths import Paths, find_paths, make_private
 from agent.settings import Settings, save
-from demo.installation import Client
+from tests.support.pc import Pc, quit_all
 from tests.support.strangers import NOBODY, needs_root, said_by
 
 pytestmark = [needs_root, pytest.mark.keyring]
@@ -39,7 +39,7 @@ print(json.dumps(opened))
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A home that others may look into, as many systems make it."""
+    """A home that other users may list, as many systems make it."""
     path = Path(tempfile.mkdtemp(prefix="home-", dir="/tmp"))
     path.chmod(0o755)
     yield path
@@ -48,7 +48,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def no_umask() -> Iterator[None]:
-    """New files are open to everybody, where nobody takes care."""
+    """Make new files open to all users, unless the program prevents it."""
     before = os.umask(0)
     yield
     os.umask(before)
@@ -64,26 +64,35 @@ def paths(home: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     return find_paths()
 
 
-@pytest.mark.usefixtures("no_umask")
-def test_a_running_client(home: Path, keyring_environment: dict[str, str]) -> None:
-    """With umask 0: settings, state, log, lock, socket and the folders above are for one user."""
+@pytest.fixture
+def new_client(home: Path, keyring_environment: dict[str, str]) -> Iterator[Callable[[str], Pc]]:
+    """`new_client(folder)`: a client with its profile in this folder of the home."""
     environ = {**os.environ, **keyring_environment, "HOME": str(home)}
-    environ.pop("DISPLAY", None)
-    client = Client(home / "made" / "deep" / "profile", environ)
-    save(client.paths, {"server": "ws://127.0.0.1:1/gateway", "user": "tanaka"})
-    client.start()
-    try:
-        client.wait_for("logged_out")
-        replace_file(client.paths.state_dir / "x.json", b"{}")
-        made = list((home / "made").rglob("*"))
-        assert {"client.log", "client.toml", "client.lock", "control.sock", "x.json"} <= {
-            each.name for each in made
-        }
-        for each in [home / "made", *made]:
-            assert each.stat().st_mode & 0o077 == 0, each
-        assert json.loads(said_by(NOBODY, TRY_ALL, str(home / "made"))) == []
-    finally:
-        client.stop()
+    made: list[Pc] = []
+
+    def make(folder: str) -> Pc:
+        made.append(Pc(home / folder, environ, "ws://127.0.0.1:1/gateway"))
+        return made[-1]
+
+    yield make
+    quit_all(made)
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_a_running_client(home: Path, new_client: Callable[[str], Pc]) -> None:
+    """With umask 0: settings, state, log, lock, socket and the folders above are for one user."""
+    pc = new_client("made/deep/profile")
+    save(pc.paths, {"server": pc.identity.server, "user": pc.identity.user})
+    pc.start()
+    pc.wait_for("logged_out")
+    replace_file(pc.paths.state_dir / "x.json", b"{}")
+    made = list((home / "made").rglob("*"))
+    assert {"client.log", "client.toml", "client.lock", "control.sock", "x.json"} <= {
+        each.name for each in made
+    }
+    for each in [home / "made", *made]:
+        assert each.stat().st_mode & 0o077 == 0, each
+    assert json.loads(said_by(NOBODY, TRY_ALL, str(home / "made"))) == []
 
 
 @pytest.mark.usefixtures("no_umask")
@@ -123,36 +132,33 @@ def test_saved_diagnostics(home: Path, paths: Paths) -> None:
 @pytest.mark.parametrize("mode", [0o700, 0o777])
 @pytest.mark.parametrize("taken", ["run", "log", "state"])
 def test_a_folder_that_was_there_first(
-    home: Path, keyring_environment: dict[str, str], taken: str, mode: int
+    home: Path, new_client: Callable[[str], Pc], taken: str, mode: int
 ) -> None:
-    """A folder of somebody else's is not used: no log, state, socket or lock is put into it."""
-    environ = {**os.environ, **keyring_environment, "HOME": str(home)}
-    environ.pop("DISPLAY", None)
-    client = Client(home / "profile", environ)
+    """A folder of another user is not used: no log, state, socket or lock is put into it."""
+    pc = new_client("profile")
     squatted = home / "profile" / taken
     squatted.mkdir(parents=True)
     squatted.chmod(mode)
     os.chown(squatted, NOBODY, NOBODY)
-    save(client.paths, {"server": "ws://127.0.0.1:1/gateway", "user": "tanaka"})
+    save(pc.paths, {"server": pc.identity.server, "user": pc.identity.user})
     if taken == "run":
-        code, said = client.command("run")
+        code, said = pc.command("run")
         assert code == 1
         assert "another user" in said
     else:
-        client.start()
-        client.wait_for("logged_out")
-        client.stop()
+        pc.start()
+        pc.wait_for("logged_out")
+        pc.quit()
     assert list(squatted.iterdir()) == []
     assert squatted.stat().st_uid == NOBODY
 
 
-def test_a_link_where_the_lock_should_be(home: Path) -> None:
-    """It is not followed: whoever planted it could have a file of the user's locked or made."""
-    paths = find_paths({"COCONOWORK_HOME": str(home / "profile")})
-    make_private(paths.runtime_dir)
-    (paths.runtime_dir / "client.lock").symlink_to(home / "target")
-    client = Client(home / "profile", dict(os.environ))
-    code, said = client.command("run")
+def test_a_link_where_the_lock_should_be(home: Path, new_client: Callable[[str], Pc]) -> None:
+    """It is not followed: it could make the client lock or create another file of the user."""
+    pc = new_client("profile")
+    make_private(pc.paths.runtime_dir)
+    (pc.paths.runtime_dir / "client.lock").symlink_to(home / "target")
+    code, said = pc.command("run")
     assert code == 1
     assert "run" in said
     assert not (home / "target").exists()

@@ -7,11 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from gettext import NullTranslations
 from pathlib import Path
-from time import monotonic, sleep
 
 import pytest
 
@@ -20,16 +19,10 @@ from agent.core.view import View
 from agent.dialogs.host import ProcessDialogs, window_environment
 from agent.program import program
 from tests.support.places import ROOT
+from tests.support.polling import eventually
 from tests.support.strangers import BECOME, NOBODY, OWNER, needs_root, said_by
 
 SECRET = "hidden-w0rd"
-
-
-def _wait(what: str, check: Callable[[], object], *, within_s: float = 30) -> None:
-    end = monotonic() + within_s
-    while not check():
-        assert monotonic() < end, what
-        sleep(0.05)
 
 
 # --- what other programs can see of a process that has a password
@@ -102,7 +95,7 @@ def victim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Victim]:
     os.chown(home, OWNER, OWNER)
     one: Victim = request.param(home)
     try:
-        _wait("it does not harden itself", one.is_hardened)
+        eventually(one.is_hardened)
         yield one
     finally:
         one.process.kill()
@@ -226,7 +219,7 @@ def test_a_window_gets_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyP
         os.set_inheritable(kept.fileno(), True)
         dialogs = _dialogs([sys.executable, "-c", script, str(seen)])
         dialogs.ask_password()
-        _wait("it does not start", seen.exists)
+        eventually(seen.exists)
         dialogs.close()
     environ, files, folder, line, arguments = json.loads(seen.read_text())
     assert SECRET not in json.dumps(environ)

@@ -8,9 +8,10 @@ import json
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.browser_seed import ADMINISTRATOR, PASSWORD
+from tests.support.browser_seed import ADMINISTRATOR, PASSWORD, seed
+from tests.support.chromium import NewPage
+from tests.support.installation import Server
 from tests.support.labels import EN, JA
-from tests.system.browser.conftest import NewPage, Server
 
 
 def log_in(page: Page, username: str) -> None:
@@ -47,7 +48,7 @@ def test_show_and_hide(server: Server, new_page: NewPage) -> None:
 
 def test_keyboard_only(server: Server, new_page: NewPage) -> None:
     """Log in and reach the form's button by Tab and Enter; the focus is always to be seen."""
-    server.seed("user", "keys")
+    seed(server.installation, "user", "keys")
     page = new_page("en")
     log_in(page, "keys")
     page.goto("/password/")
@@ -70,26 +71,26 @@ def test_keyboard_only(server: Server, new_page: NewPage) -> None:
 
 def test_the_choice_of_pcs_survives_the_live_update(server: Server, new_page: NewPage) -> None:
     """A PC that was unticked stays so, and a switch that was turned off, when another PC comes."""
-    server.seed("user", "chooser")
-    server.seed("device", "chooser", "PC-A", "waiting")
-    server.seed("device", "chooser", "PC-B", "waiting")
+    seed(server.installation, "user", "chooser")
+    seed(server.installation, "device", "chooser", "PC-A", "waiting")
+    seed(server.installation, "device", "chooser", "PC-B", "waiting")
     page = new_page("en")
     log_in(page, "chooser")
     page.goto("/password/")
     page.get_by_label("PC-A").uncheck()
-    server.seed("device", "chooser", "PC-C", "waiting")
+    seed(server.installation, "device", "chooser", "PC-C", "waiting")
     expect(page.get_by_label("PC-C")).to_be_checked()
     expect(page.get_by_label("PC-A")).not_to_be_checked()
     expect(page.get_by_label("PC-B")).to_be_checked()
     page.get_by_label(EN.push).uncheck()
-    server.seed("device", "chooser", "PC-D", "waiting")
+    seed(server.installation, "device", "chooser", "PC-D", "waiting")
     expect(page.get_by_label("PC-D")).to_be_visible()
     expect(page.get_by_label(EN.push)).not_to_be_checked()
 
 
 def test_a_dead_session_is_noticed(server: Server, new_page: NewPage) -> None:
     """The live part leads to the login page once the session has ended elsewhere."""
-    server.seed("user", "ended")
+    seed(server.installation, "user", "ended")
     page = new_page("en")
     log_in(page, "ended")
     page.goto("/password/")
@@ -99,7 +100,7 @@ def test_a_dead_session_is_noticed(server: Server, new_page: NewPage) -> None:
 
 def test_without_a_script(server: Server, new_page: NewPage) -> None:
     """The change works, and no button is there that would do nothing."""
-    server.seed("user", "plain")
+    seed(server.installation, "user", "plain")
     page = new_page("en", java_script_enabled=False)
     log_in(page, "plain")
     page.get_by_role("link", name=EN.password_change).click()
