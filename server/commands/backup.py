@@ -1,6 +1,6 @@
-"""`backup`: a copy of the SQLite database, whole and of one moment, while the server runs.
+"""`backup`: copy the SQLite database as it is at one moment, while the server runs.
 
-PostgreSQL brings programs of its own. `restore.py` is the way back; docs/backup.md tells both.
+PostgreSQL has its own programs for that. `restore.py` does the reverse; see docs/backup.md.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from server.commands.serve import StartError
 from server.config import Config
 
 LOCK_SECONDS = 20
-"""How long to wait for whoever holds the database alone."""
+"""How long to wait for a process that has locked the database."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The settings say which database."""
+    """Add the argument; the settings name the database."""
     parser.add_argument("file", type=Path, help="where to put the copy; must not exist yet")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Copy; the exit code. Raise ConfigError or StartError."""
+    """Copy the database and return the exit code. Raise ConfigError or StartError."""
     save(sqlite_path(config.load()), arguments.file)
     print(f"{arguments.file}: {arguments.file.stat().st_size} bytes")
     return 0
 
 
 def sqlite_path(settings: Config) -> Path:
-    """The database file. Raise StartError for a database that is none."""
+    """Return the SQLite file. Raise StartError when the database is PostgreSQL."""
     if settings.is_postgresql:
         raise StartError("for PostgreSQL, use pg_dump and pg_restore (docs/backup.md)")
     return settings.database_path
@@ -43,7 +43,7 @@ def sqlite_path(settings: Config) -> Path:
 def save(database: Path, target: Path) -> None:
     """Copy `database` to the new file `target`, readable by its owner only.
 
-    Changes may go on meanwhile. `target` is there only when it is whole and on the disk.
+    Changes may go on. `target` appears only when it is complete and on the disk.
     Raise StartError.
     """
     with draft_beside(target) as draft:
@@ -51,12 +51,12 @@ def save(database: Path, target: Path) -> None:
         try:
             os.link(draft, target)  # unlike a rename, it never takes the place of a file
         except FileExistsError:
-            raise StartError(f"{target}: there is such a file already") from None
+            raise StartError(f"{target}: this file exists already") from None
         flush_folder(target.parent)
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy in one read transaction, which holds up no writer, and check the copy.
+    """Copy in one read transaction, which blocks no writer, and check the copy.
 
     Raise StartError.
     """
@@ -75,7 +75,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def open_reading(path: Path) -> sqlite3.Connection:
-    """A connection that changes nothing. Raise StartError when there is no such file."""
+    """Return a connection that changes nothing. Raise StartError when there is no file."""
     if not path.is_file():
         raise StartError(f"{path}: there is no such file")
     address = f"{path.absolute().as_uri()}?mode=rw"  # a reader of a WAL takes part in it
@@ -86,9 +86,9 @@ def open_reading(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def draft_beside(path: Path) -> Iterator[Path]:
-    """A new file in the folder of `path`, for its owner only; gone afterwards unless renamed.
+    """Yield a new file in the folder of `path`, readable by its owner, removed unless renamed.
 
-    Raise StartError for what goes wrong with files meanwhile.
+    Raise StartError for an OSError inside the block.
     """
     draft: Path | None = None
     try:
@@ -104,7 +104,7 @@ def draft_beside(path: Path) -> Iterator[Path]:
 
 
 def flush_folder(folder: Path) -> None:
-    """A new name is on the disk when its folder is."""
+    """Write a folder to the disk, and with it the names of its files."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,7 +1,7 @@
-"""`restore`: makes a copy that `backup` has made the database of a server that is stopped.
+"""`restore`: replace the database of a stopped server by a copy that `backup` has made.
 
-The database before is kept beside it. What was done since the copy is undone, and shown: people's
-PCs may have newer passwords than the server then knows (docs/backup.md).
+The old database is kept beside the new one. Everything since the copy is undone, and listed: PCs
+may then have newer passwords than the server knows (docs/backup.md).
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from server.commands.backup import copy, draft_beside, flush_folder, open_readin
 from server.commands.serve import StartError
 
 _SIDE_FILES = ("-wal", "-shm", "-journal")
-"""What SQLite leaves beside a database that nobody closed."""
+"""What SQLite leaves beside a database that was not closed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The settings say which database."""
+    """Add the argument; the settings name the database."""
     parser.add_argument("file", type=Path, help="a copy that `backup` has made")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Restore and say what that undoes; the exit code. Raise ConfigError or StartError."""
+    """Restore, list what that undoes, and return the exit code. Raise ConfigError or StartError."""
     database = sqlite_path(config.load())
     kept = put_back(arguments.file, database)
     print(f"{database}: restored from {arguments.file}")
     if kept is None:
         return 0
-    print(f"{kept}: the database before")
+    print(f"{kept}: the old database")
     try:
         events = events_since(arguments.file, kept)
     except sqlite3.Error as exc:
@@ -46,10 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def put_back(backup: Path, database: Path) -> Path | None:
-    """Replace `database` by the copy `backup`, in one step; where the one before is kept.
+    """Replace `database` by the copy `backup` in one step. Return where the old one is kept.
 
-    Raise StartError, with nothing changed, when `backup` is no whole copy or the database is in
-    use.
+    Raise StartError and change nothing when `backup` is incomplete or the database is in use.
     """
     try:
         database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -64,7 +63,7 @@ def put_back(backup: Path, database: Path) -> Path | None:
 
 
 def events_since(backup: Path, before: Path) -> list[str]:
-    """What the audit trail of `before` has and that of `backup` has not yet, a line each.
+    """Return the audit events of `before` that are missing in `backup`, a line each.
 
     Raise sqlite3.Error when `before` cannot be read.
     """
@@ -81,10 +80,10 @@ def events_since(backup: Path, before: Path) -> list[str]:
 
 
 def _keep(database: Path) -> Path:
-    """A second name for the database that will be replaced."""
+    """Give the database that will be replaced a second name, and return it."""
     _be_alone(database)
     kept = database.with_name(f"{database.name}.{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
-    for suffix in _SIDE_FILES:  # only those of a database that could not be opened are still there
+    for suffix in _SIDE_FILES:  # left only when the database could not be opened
         side = database.with_name(database.name + suffix)
         if side.exists():
             side.rename(kept.with_name(kept.name + suffix))
@@ -93,10 +92,10 @@ def _keep(database: Path) -> Path:
 
 
 def _be_alone(database: Path) -> None:
-    """Put into the file what still lies beside it. Raise StartError when somebody has it open."""
+    """Merge the side files into the database. Raise StartError when a process has it open."""
     with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection:
         try:
-            # Whoever has the file open holds a lock that lets nobody else change its journal.
+            # A process that has the file open holds a lock, so the journal mode cannot change.
             connection.execute("PRAGMA journal_mode=DELETE")
         except sqlite3.DatabaseError as exc:
             if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:

@@ -1,4 +1,4 @@
-"""The audit trail: who did what to whom, when and from where."""
+"""Record the audit trail: who did what to whom, when and from where."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from server.console.models import AuditEvent, User
 
 
 class Action(models.TextChoices):
-    """What is recorded by the server below the pages; the pages record more of their own."""
+    """Actions that the server records below the pages; `events.py` has those of the pages."""
 
     PASSWORD_CHANGED = "password.changed", _("password changed")
     PASSWORD_FORCED = "password.forced", _("password changed by an administrator")
@@ -28,10 +28,10 @@ def record(
     address: str | None,
     **detail: str | int | bool | list[str] | None,
 ) -> AuditEvent:
-    """Write one event; call it inside the transaction of the deed.
+    """Write one event, inside the transaction of the action.
 
     `detail` must be short facts and never a password, verifier or sealed box. The event belongs
-    to the subject's account, or the actor's when there is no subject.
+    to the account of the subject, or of the actor when there is no subject.
     """
     owner = subject or actor
     return AuditEvent.objects.create(

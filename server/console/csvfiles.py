@@ -1,4 +1,4 @@
-"""CSV in and out: files of users as people have them, and files that spreadsheets open safely."""
+"""Read CSV files of users, and write CSV files that spreadsheets open safely."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from django.utils.translation import gettext as _
 
 MAX_FILE_BYTES = 256 * 1024
 MAX_USERS = 200
-"""Each costs 0.3 s of a core for the hashing of the temporary password."""
+"""Each takes 0.3 s of a core to hash the temporary password."""
 COLUMNS = {
     "username": ("username", "user name", "ユーザ名", "ユーザー名"),
     "display_name": ("display_name", "name", "名前", "氏名"),
     "role": ("role", "役割", "権限"),
 }
-"""What a column may be called in the first line."""
+"""The names that a column may have in the first line."""
 ROLES = {
     "": "general",
     "general": "general",
@@ -33,19 +33,19 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class CsvError(Exception):
-    """The file as a whole cannot be used; the text says why, in the language of the page."""
+    """The whole file cannot be used; the message says why, in the language of the page."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a file of users: what stands in the known columns."""
+    """One line of a file of users: the values of the known columns."""
 
     number: int
     values: dict[str, str]
 
 
 def write(rows: Iterable[Sequence[str]]) -> bytes:
-    """A file for spreadsheets: UTF-8 with a mark that says so, and no cell that is a formula."""
+    """Return a file for spreadsheets: UTF-8 with a byte order mark, and no cell is a formula."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     for row in rows:
@@ -54,12 +54,12 @@ def write(rows: Iterable[Sequence[str]]) -> bytes:
 
 
 def harmless(cell: str) -> str:
-    """Put an apostrophe before what a spreadsheet would take for a formula."""
+    """Put an apostrophe before a cell that a spreadsheet would take for a formula."""
     return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
 
 
 def read_users(data: bytes) -> list[Line]:
-    """The lines of a file of users. Empty lines are passed over. Raise CsvError."""
+    """Return the lines of a file of users, without empty lines. Raise CsvError."""
     if len(data) > MAX_FILE_BYTES:
         raise CsvError(_("The file is larger than %(kib)d KiB.") % {"kib": MAX_FILE_BYTES // 1024})
     reader = csv.reader(io.StringIO(_decode(data), newline=""), strict=True)
@@ -94,7 +94,7 @@ def _decode(data: bytes) -> str:
 
 
 def _columns(header: list[str]) -> list[str | None]:
-    """The known name of each column of the file."""
+    """Return the known name of each column of the file, or None."""
     names = {alias: name for name, aliases in COLUMNS.items() for alias in aliases}
     columns = [names.get(cell.strip().lower()) for cell in header]
     if "username" not in columns:

@@ -1,4 +1,4 @@
-"""What the pages add to the audit trail, and how the trail reads to a person."""
+"""Name the actions of people, and turn audit events into text for a person."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from server.console.models import AuditEvent
 
 
 class PageAction(models.TextChoices):
-    """What people do on the pages, beside changing passwords."""
+    """Actions of people on the pages, except password changes."""
 
     USER_DISABLED = "user.disabled", gettext_lazy("user disabled")
     USER_ENABLED = "user.enabled", gettext_lazy("user enabled")
@@ -27,7 +27,7 @@ class PageAction(models.TextChoices):
 
 
 def action_choices() -> list[tuple[str, str | Promise]]:
-    """For a list to choose from."""
+    """Return the choices of a filter by action."""
     return [("", gettext_lazy("All")), *Action.choices, *PageAction.choices]
 
 
@@ -35,7 +35,7 @@ _labels: dict[str, str | Promise] = {**dict(Action.choices), **dict(PageAction.c
 
 
 def action_label(event: AuditEvent) -> str:
-    """What happened, in the language of the page."""
+    """Return what happened, in the language of the page."""
     return str(_labels.get(event.action, event.action))
 
 
@@ -47,7 +47,7 @@ _failures: dict[str, str | Promise] = {
 
 
 def failure_text(reason: str) -> str:
-    """Why a client could not take a pushed password."""
+    """Return why a client could not store a pushed password."""
     return str(_failures.get(reason, reason))
 
 
@@ -75,6 +75,6 @@ _details: dict[str, Callable[[object], str]] = {
 
 
 def detail_text(event: AuditEvent) -> str:
-    """The facts that are kept with it, for those that a person can use."""
+    """Return the facts of an event that are of use to a person."""
     texts = (_details[key](value) for key, value in event.detail.items() if key in _details)
     return _("; ").join(text for text in texts if text)

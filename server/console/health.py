@@ -1,6 +1,6 @@
-"""`/healthz` and `/readyz` of the console, in front of Django.
+"""Answer the console's `/healthz` and `/readyz` in front of Django.
 
-A load balancer asks by address and without TLS, which Django would refuse or redirect.
+A load balancer asks by IP address and without TLS, which Django would refuse or redirect.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from server.console.middleware import AsgiApp, Receive, Send
 
 HEALTH_PATH, READY_PATH = "/healthz", "/readyz"
 REMEMBERED_SECONDS = 1.0
-"""How long an answer of the database counts, however often somebody asks."""
+"""How long an answer of the database is used again."""
 
 
 class Health:
-    """Wraps an ASGI application: alive is who answers, ready is who reaches the database."""
+    """Wrap an ASGI application: healthy when it answers, ready when it reaches the database."""
 
     def __init__(self, app: AsgiApp) -> None:
         self._app = app

@@ -1,6 +1,6 @@
-"""uvicorn's HTTP, for a server that strangers reach: who is slow is cut off, who is many waits.
+"""Limit uvicorn's HTTP connections: a deadline for each head and body, a number per address.
 
-uvicorn itself lets a connection send its request as slowly as it likes, or nothing at all.
+uvicorn itself sets no deadline for a client that sends slowly, or nothing at all.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from server.addresses import Network
 
 HEAD_SECONDS = 20.0
-"""From the connection, or the answer before, to the end of a request's head."""
+"""From the connection, or from the last answer, to the end of a request's head."""
 BODY_SECONDS = 60.0
 """From there to the end of its body, which is 2 MiB at most."""
 PER_ADDRESS = 500
-"""Connections from one address; an office behind one address has many browsers."""
+"""Connections from one address; many browsers of an office share one."""
 
 
 class GuardedProtocol(H11Protocol):
@@ -63,7 +63,7 @@ class GuardedProtocol(H11Protocol):
         self._watch()
 
     def _watch(self) -> None:
-        """Begin to count when a head, or a body, begins to be waited for."""
+        """Set the deadline when the connection begins to wait for a head or a body."""
         waits_for = self.conn.their_state
         if waits_for is self._watched or self.transport.is_closing():
             return
@@ -87,5 +87,5 @@ class GuardedProtocol(H11Protocol):
 
 
 def protocol(trusted: Sequence[Network]) -> type[GuardedProtocol]:
-    """For one server, behind these proxies."""
+    """Return the protocol class for one server behind these proxies."""
     return type("Protocol", (GuardedProtocol,), {"trusted": trusted, "_open": Counter()})

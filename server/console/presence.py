@@ -1,4 +1,4 @@
-"""What the pages say about PCs: who waits, with which password, and what became of a push."""
+"""Describe PCs for the pages: which ones wait, with which password, and the outcome of pushes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from server.console.models import Device, PasswordChange, PushDelivery, User
 
 
 def days_left(valid_until: datetime) -> int:
-    """Calendar days of the server's time zone until `valid_until`; 0 is today, never less."""
+    """Return the calendar days until `valid_until` in the server's time zone; today is 0."""
     end = timezone.localtime(valid_until).date()
     return max((end - timezone.localtime(clock.now()).date()).days, 0)
 
 
 def days_left_text(valid_until: datetime) -> str:
-    """`12 days left`, `today is the last day`, or `no longer valid`."""
+    """Return `12 days left`, `today is the last day`, or `no longer valid`."""
     if valid_until <= clock.now():
         return _("no longer valid")
     days = days_left(valid_until)
@@ -35,7 +35,7 @@ def days_left_text(valid_until: datetime) -> str:
 
 @dataclass(frozen=True)
 class Pc:
-    """A row about one PC. `password`: which one its client has, as far as the server knows."""
+    """A row about one PC; `password` is the one that its client has, as far as is known."""
 
     device: Device
     password: Literal["current", "old", "ended"]
@@ -43,10 +43,7 @@ class Pc:
 
     @classmethod
     def of(cls, device: Device) -> Pc:
-        """Judge by what the device last logged in with, and what has been changed since.
-
-        `device` comes from a query `with_presence`.
-        """
+        """Return the row of a device, which must come from a query `with_presence`."""
         until = device.login_valid_until
         if device.login_password != "old" or until is None:
             return cls(device, "current", None)
@@ -66,13 +63,13 @@ class Pc:
 
 
 def pcs_of(user: User) -> list[Pc]:
-    """The user's PCs, those that wait first, disconnected ones last."""
+    """Return the user's PCs: those that wait first, disconnected ones last."""
     found = [Pc.of(device) for device in user.devices.with_presence()]
     return sorted(found, key=lambda pc: (pc.blocked, not pc.waiting))
 
 
 def waiting(user: User) -> QuerySet[Device]:
-    """The user's PCs that a push could reach at this moment."""
+    """Return the user's PCs that a push could reach at this moment."""
     return user.devices.waiting().filter(blocked_at__isnull=True)
 
 
@@ -81,12 +78,12 @@ State = Literal["applied", "on_its_way", "unreachable", "failed", "not_pushed", 
 
 @dataclass(frozen=True)
 class Delivery:
-    """What became of one change on one PC."""
+    """The outcome of one change on one PC."""
 
     device: Device
     state: State
     old_valid_until: datetime
-    """How long the password works that the PC had before."""
+    """The end of the password that the PC had before."""
     failure: str = ""
 
     @property
@@ -99,7 +96,7 @@ class Delivery:
 
 
 def deliveries(change: PasswordChange) -> list[Delivery]:
-    """Every PC of the user that the change concerns, pushed to or not."""
+    """Return the outcome on every PC of the user that the change concerns, pushed to or not."""
     devices = Prefetch("device", Device.objects.with_presence())
     rows_of_push = change.deliveries.select_related("change").prefetch_related(devices)
     pushed = {row.device_id: row for row in rows_of_push}
@@ -115,14 +112,14 @@ def deliveries(change: PasswordChange) -> list[Delivery]:
 
 
 def are_settled(rows: Iterable[Delivery]) -> bool:
-    """Whether no PC can change its row any more."""
+    """Return whether all outcomes are final."""
     return all(row.state not in {"on_its_way", "unreachable", "not_pushed"} for row in rows)
 
 
 def _of_pushed(row: PushDelivery) -> Delivery:
     until = row.device.login_valid_until or row.change.old_valid_until
     if row.outcome == PushDelivery.Outcome.PENDING:
-        if row.failure:  # it will be tried again, but somebody may have to open the keyring
+        if row.failure:  # the client tries again, but the user may have to unlock the keyring
             return Delivery(row.device, "failed", until, row.failure)
         state: State = "on_its_way" if row.device.is_waiting else "unreachable"
         return Delivery(row.device, state, until)
@@ -136,7 +133,7 @@ def _of_pushed(row: PushDelivery) -> Delivery:
 
 
 def _of_other(device: Device, change: PasswordChange, *, latest: bool) -> Delivery:
-    """A PC that was not pushed to may have been updated by hand since."""
+    """Return the outcome on a PC without a push, which may have been updated by hand since."""
     updated = latest and device.login_password == "current"
     until = device.login_valid_until or change.old_valid_until
     return Delivery(device, "applied" if updated else "not_pushed", until)

@@ -1,4 +1,4 @@
-"""Static files under ASGI: WhiteNoise, whose answers Django would otherwise warn about."""
+"""Serve static files with WhiteNoise, in answers that Django does not warn about under ASGI."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from whitenoise.responders import StaticFile
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # it has no types
-    """Sends each file whole: ours are small, and an ASGI server cannot stream from a file."""
+    """Send each file whole: ours are small, and ASGI cannot stream from a file."""
 
     @staticmethod
     def serve(static_file: StaticFile, request: HttpRequest) -> HttpResponse:
-        """WhiteNoise's answer, with the file's content in it."""
+        """Return WhiteNoise's answer with the content of the file."""
         streamed = WhiteNoiseMiddleware.serve(static_file, request)
         content = b"".join(streamed.streaming_content)
         streamed.close()

@@ -1,17 +1,17 @@
-"""Temporary passwords that the console makes up, to be read out, typed once and changed."""
+"""Generate temporary passwords, to be read out, typed once and changed."""
 
 from __future__ import annotations
 
 import secrets
 
 _KINDS = ("ABCDEFGHJKLMNPQRSTUVWXYZ", "abcdefghijkmnpqrstuvwxyz", "23456789")
-"""Without 0 O o, 1 I l, which look alike on paper."""
+"""Without 0 O o and 1 I l, which look alike on paper."""
 _BLOCKS = 3
 _BLOCK_LENGTH = 4
 
 
 def generate() -> str:
-    """Such as `kR7m-Xq4t-9hWd`: about 69 bits, and it keeps the rules for passwords."""
+    """Return a password such as `kR7m-Xq4t-9hWd`: about 69 bits, within the password rules."""
     alphabet = "".join(_KINDS)
     while True:
         blocks = (

@@ -1,4 +1,4 @@
-"""Where the console's pages are."""
+"""Map addresses to the console's views."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("users/<int:pk>/changed/<slug:change_id>/", users.user_changed, name="user-changed"),
     path("users/<int:pk>/end-old/", users.user_end_old, name="user-end-old"),
     path(
-        "users/<int:pk>/pcs/<int:device_pk>/<slug:deed>/",
+        "users/<int:pk>/pcs/<int:device_pk>/<slug:action>/",
         users.user_pc,
         name="user-pc",
     ),
-    path("users/<int:pk>/<slug:deed>/", users.user_deed, name="user-deed"),
+    path("users/<int:pk>/<slug:action>/", users.user_action, name="user-action"),
     path("old-passwords/", reports.old_passwords, name="old-passwords"),
     path("old-passwords.csv", reports.old_passwords_csv, name="old-passwords-csv"),
     path("audit/", reports.audit_trail, name="audit"),

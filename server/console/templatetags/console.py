@@ -1,4 +1,4 @@
-"""Small things that the templates need."""
+"""Provide the filters and tags of the templates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ register = template.Library()
 
 @register.filter
 def moment(at: datetime | None) -> str:
-    """A point in time, to the minute, for the eye and for machines."""
+    """Return a point in time to the minute, as a `<time>` element."""
     if at is None:
         return "–"
     local = timezone.localtime(at)
@@ -25,7 +25,7 @@ def moment(at: datetime | None) -> str:
 
 @register.filter
 def day(at: datetime | None) -> str:
-    """A date."""
+    """Return a date, as a `<time>` element."""
     if at is None:
         return "–"
     local = timezone.localtime(at)
@@ -35,7 +35,7 @@ def day(at: datetime | None) -> str:
 
 @register.simple_tag
 def widget(field: BoundField, described_by: str = "") -> SafeString:
-    """The field's widget, tied to its help and its errors."""
+    """Return the field's widget, tied to its help and its errors."""
     ids = [described_by] if described_by else []
     if field.help_text:
         ids.append(f"{field.id_for_label}_help")

@@ -1,4 +1,4 @@
-"""`/app/`, the smartphone's page: log in with the current password, see whether the PC waits."""
+"""Serve `/app/`, the smartphone's page: log in with the current password, see waiting PCs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from server.console.views.session import Login
 
 
 class AppLogin(Login):
-    """The same login, dressed for a small screen."""
+    """The login page for a small screen."""
 
     template_name = "console/app_login.html"
     next_page = "app"
@@ -36,14 +36,14 @@ def _pcs(user: User) -> list[presence.Pc]:
 @login_required(login_url="app-login")
 @require_safe
 def app(request: HttpRequest) -> HttpResponse:
-    """Which of the own PCs wait."""
+    """Show which of the user's own PCs wait."""
     return render(request, "console/app.html", {"pcs": _pcs(user_of(request))})
 
 
 @login_required(login_url="app-login")
 @require_safe
 def live_app(request: HttpRequest) -> HttpResponse:
-    """The same, a moment later."""
+    """Send the list of the page again, as it is now."""
     return live(request, "console/_app_pcs.html", pcs=_pcs(user_of(request)))
 
 
@@ -51,7 +51,7 @@ def live_app(request: HttpRequest) -> HttpResponse:
 @login_not_required
 @require_safe
 def manifest(_request: HttpRequest) -> JsonResponse:
-    """What a smartphone needs to install the page."""
+    """Send what a smartphone needs to install the page."""
     icons = [
         {"src": static(f"console/icon-{size}.png"), "sizes": f"{size}x{size}", "type": "image/png"}
         for size in (192, 512)

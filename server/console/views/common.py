@@ -1,4 +1,4 @@
-"""What the views share."""
+"""Share helpers between the views: who asks, from where, forms, live parts, and paging."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 AT_ONCE = 500
-"""Keys of a list that are fetched together: of more, PostgreSQL sorts all that match."""
+"""Keys of a list that one query fetches; for more, PostgreSQL would sort all that match."""
 AT_ONCE_IN_SEARCH = 5_000
-"""The same where text is looked for, which takes a look at every row anyway."""
+"""The same for a search, which reads every row in any case."""
 
 hide_passwords = sensitive_post_parameters(
     "password", "current_password", "new_password1", "new_password2"
 )
-"""Keeps the fields out of any report about an error."""
+"""Keep these fields out of error reports."""
 
 
 def user_of(request: HttpRequest) -> User:
-    """Who is logged in; only for views that need a login."""
+    """Return the user who is logged in, in a view that needs a login."""
     return cast("User", request.user)
 
 
@@ -45,7 +45,7 @@ def client_address(request: HttpRequest) -> str | None:
 
 
 def administrators_only(view: View[P]) -> View[P]:
-    """Refuse general users."""
+    """Wrap a view: refuse general users."""
 
     @wraps(view)
     def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
@@ -57,17 +57,17 @@ def administrators_only(view: View[P]) -> View[P]:
 
 
 def posted(request: HttpRequest) -> QueryDict | None:
-    """What a form is bound to: nothing unless it was sent, even if it was sent empty."""
+    """Return the data of a form that was sent, even if it is empty, else None."""
     return request.POST if request.method == "POST" else None
 
 
 def live(request: HttpRequest, template: str, **context: Any) -> JsonResponse:
-    """A part of a page as it is now, for the script that keeps it up to date."""
+    """Send a part of a page as it is now, for the script that keeps the page up to date."""
     return JsonResponse({"html": render_to_string(template, context, request)})
 
 
 def confirm(request: HttpRequest, **context: Any) -> HttpResponse:
-    """Ask before a deed. Context: title, texts, button, cancel (an address)."""
+    """Ask before an action. Context: title, texts, button, cancel (an address)."""
     return render(request, "console/confirm.html", context)
 
 
@@ -79,12 +79,12 @@ def page_of(
     key: str = "pk",
     shown: QuerySet[Any, Any] | None = None,
 ) -> Page[Any]:
-    """The page that `?page=` names; the nearest one when there is none such.
+    """Return the page that `?page=` names, or the nearest one.
 
-    `key` is a unique column. Where an index has it and what the rows are ordered by, the rows
-    before the page are not read. What is no more than `AT_ONCE` is not counted: a search (`?q=`)
-    for something rare goes through all rows once, not twice. `shown` is `rows` without what chooses
-    them, where that takes time.
+    `key` is a unique column. When an index has it together with the order of the rows, the database
+    does not read the rows before the page. No count is made of up to `AT_ONCE` rows, so that a
+    search (`?q=`) with few results reads all rows once, not twice. `shown` is `rows` without the
+    filter, for a filter that takes time.
     """
     at_once = AT_ONCE_IN_SEARCH if request.GET.get("q") else AT_ONCE
     keys = rows.values_list(key, flat=True)
@@ -100,7 +100,7 @@ def page_of(
 
 
 def without_page(request: HttpRequest) -> str:
-    """The query of this request for the links to other pages: `q=…&` or nothing."""
+    """Return the query of this request for links to other pages: `q=…&` or nothing."""
     query: QueryDict = request.GET.copy()
     query.pop("page", None)
     return f"{query.urlencode()}&" if query else ""

@@ -1,4 +1,4 @@
-"""Users from a CSV file, with a report line by line and the temporary passwords shown once."""
+"""Import users from a CSV file, and show a report with their temporary passwords once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
-from server.console import csvfiles, hashing, passwords
-from server.console import temporary_passwords as temporary
+from server.console import csvfiles, hashing, passwords, temporary_passwords
 from server.console.forms import ImportForm, UserForm
 from server.console.models import Account, User
 from server.console.resubmission import repeatable
@@ -23,7 +22,7 @@ from server.console.views.users import save_new
 
 @dataclass
 class Report:
-    """What became of one line of the file."""
+    """The result of one line of the file."""
 
     number: int
     username: str
@@ -35,7 +34,7 @@ class Report:
 @administrators_only
 @require_http_methods(["GET", "HEAD", "POST"])
 def user_import(request: HttpRequest) -> HttpResponseBase:
-    """Take a file; each line makes one user or, if anything is wrong with it, nothing."""
+    """Create one user for each line of a file; a line with an error creates none."""
     form = ImportForm(posted(request), request.FILES if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
@@ -55,6 +54,7 @@ def _create(lines: list[csvfiles.Line], *, by: User, address: str | None) -> lis
     seen: set[str] = set()
     reports = [_check(line, seen, by.account) for line in lines]
     good = [report for report in reports if report.user]
+    hashing.give_back_connection()
     # One line for each core is in the queue at a time, so that people's logins hardly wait.
     with ThreadPoolExecutor(hashing.available_cores()) as pool:
         list(pool.map(_give_password, good))
@@ -64,7 +64,7 @@ def _create(lines: list[csvfiles.Line], *, by: User, address: str | None) -> lis
 
 
 def _check(line: csvfiles.Line, seen: set[str], account: Account) -> Report:
-    """Whether the line makes a user; `seen` holds the names of the lines before it."""
+    """Check one line; `seen` holds the names of the lines before it."""
     name = line.values.get("username", "")
     report = Report(line.number, name)
     role = csvfiles.ROLES.get(line.values.get("role", "").strip().lower(), "?")
@@ -85,7 +85,7 @@ def _check(line: csvfiles.Line, seen: set[str], account: Account) -> Report:
 
 def _give_password(report: Report) -> None:
     assert report.user is not None  # noqa: S101 - only good lines come here
-    report.password = temporary.generate()
+    report.password = temporary_passwords.generate()
     passwords.set_initial(
         report.user, report.password, must_change=True, patience_s=hashing.DEADLINE_S
     )
@@ -99,7 +99,7 @@ def _save(report: Report, *, by: User, address: str | None) -> None:
 
 
 def _outcome(reports: list[Report]) -> dict[str, Any]:
-    """For the page. The file of passwords is in the page itself and nowhere else."""
+    """Return the context of the page; only the page itself holds the file of passwords."""
     created = [report for report in reports if report.user]
     rows = [[_("User name"), _("Temporary password")]]
     rows += [[report.username, report.password] for report in created]

@@ -1,4 +1,4 @@
-"""A user's own password: changing it, what became of the change, and the rules."""
+"""Change a user's own password, show the outcome on each PC, and list the rules."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from server.console.views.common import (
 @hide_passwords
 @require_http_methods(["GET", "HEAD", "POST"])
 def change(request: HttpRequest) -> HttpResponseBase:
-    """「パスワード変更」. With a temporary password, without asking for it once more."""
+    """Serve 「パスワード変更」; a temporary password is not asked for again."""
     user = user_of(request)
     temporary = user.must_change_password
     waiting = list(presence.waiting(user))
@@ -50,7 +50,7 @@ def change(request: HttpRequest) -> HttpResponseBase:
 
 
 def _perform(request: HttpRequest, form: OwnPasswordForm) -> PasswordChange | None:
-    """Change it, or say at the form why not."""
+    """Change the password, or add the reason why not to the form and return None."""
     user = form.user
     try:
         change = passwords.change_own(
@@ -66,11 +66,11 @@ def _perform(request: HttpRequest, form: OwnPasswordForm) -> PasswordChange | No
         form.add_error("new_password1", reuse_rule_text())
         return None
     update_session_auth_hash(request, user)
-    _tell_who_came_and_went(request, form)
+    _mention_other_pcs(request, form)
     return change
 
 
-def _tell_who_came_and_went(request: HttpRequest, form: OwnPasswordForm) -> None:
+def _mention_other_pcs(request: HttpRequest, form: OwnPasswordForm) -> None:
     gone = Device.objects.filter(pk__in=form.gone)
     if gone:
         names = _(", ").join(device.name for device in gone)
@@ -84,7 +84,7 @@ def _tell_who_came_and_went(request: HttpRequest, form: OwnPasswordForm) -> None
 
 
 def _push_context(form: OwnPasswordForm, waiting: list[Device]) -> dict[str, object]:
-    """Who waits, and which of them are ticked: all, unless the user has chosen already."""
+    """Return the waiting PCs and which of them are ticked: all, unless the user has chosen."""
     ticked = {device.pk for device in waiting}
     on = bool(waiting)
     if form.is_bound and "push" in form.fields:
@@ -98,7 +98,7 @@ def _push_context(form: OwnPasswordForm, waiting: list[Device]) -> dict[str, obj
 @reachable_with_temporary_password
 @require_safe
 def live_push(request: HttpRequest) -> HttpResponse:
-    """The PCs below the switch."""
+    """Send the PCs below the switch as they are now."""
     waiting = list(presence.waiting(user_of(request)))
     ticked = {device.pk for device in waiting}
     return live(request, "console/_push.html", waiting=waiting, ticked=ticked)
@@ -115,14 +115,14 @@ def _outcome(change: PasswordChange) -> dict[str, object]:
 
 @require_safe
 def changed(request: HttpRequest, change_id: str) -> HttpResponse:
-    """「パスワードが変更されました。」 and what happened on each PC."""
+    """Show 「パスワードが変更されました。」 and the outcome on each PC."""
     user = user_of(request)
     return render(request, "console/changed.html", _outcome(_change_of(user, change_id)))
 
 
 @require_safe
 def live_changed(request: HttpRequest, change_id: str) -> HttpResponse:
-    """The same rows, a moment later."""
+    """Send the outcomes as they are now."""
     change = _change_of(user_of(request), change_id)
     return live(request, "console/_deliveries.html", **_outcome(change))
 
@@ -131,13 +131,13 @@ def live_changed(request: HttpRequest, change_id: str) -> HttpResponse:
 @login_not_required
 @require_safe
 def password_rules(request: HttpRequest) -> HttpResponse:
-    """「ココナワークのパスワードの条件」."""
+    """Show 「ココナワークのパスワードの条件」."""
     return render(request, "console/rules.html", {"rules": rule_texts()})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def end_old(request: HttpRequest) -> HttpResponseBase:
-    """End the own old passwords before their time."""
+    """End the user's own old passwords before their time."""
     user = user_of(request)
     if request.method == "POST":
         if passwords.end_old_passwords(user, by=user, address=client_address(request)):
@@ -155,7 +155,7 @@ def end_old(request: HttpRequest) -> HttpResponseBase:
 
 
 def end_old_warning() -> list[str]:
-    """What ending old passwords early does, for whoever is about to."""
+    """Return what ending old passwords early does, for the user who is about to do it."""
     return [
         _(
             "PCs whose client still uses an old password are cut off at once. They cannot be "

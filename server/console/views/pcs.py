@@ -1,4 +1,4 @@
-"""The start page, and a user's own PCs."""
+"""Serve the start page, and disconnect or allow a user's own PCs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from server.console.views.common import client_address, confirm, live, user_of
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """How things stand for this user, and for an administrator's account."""
+    """Show the user's PCs and password, and the account's figures to an administrator."""
     user = user_of(request)
     context: dict[str, object] = {
         "pcs": presence.pcs_of(user),
@@ -33,13 +33,13 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def live_pcs(request: HttpRequest) -> HttpResponse:
-    """The table of the own PCs as it is now."""
+    """Send the table of the user's own PCs as it is now."""
     return live(request, "console/_pcs.html", pcs=presence.pcs_of(user_of(request)))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def disconnect(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Keep an own PC from waiting from now on."""
+    """Disconnect an own PC, so that it cannot wait any more."""
     user = user_of(request)
     device = get_object_or_404(Device, pk=pk, user=user)
     if request.method == "POST":
@@ -57,7 +57,7 @@ def disconnect(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @require_http_methods(["POST"])
 def allow(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Let a disconnected own PC wait again."""
+    """Allow a disconnected own PC to wait again."""
     user = user_of(request)
     device = get_object_or_404(Device, pk=pk, user=user)
     set_blocked(device, blocked=False, by=user, address=client_address(request))
@@ -66,7 +66,7 @@ def allow(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 
 def disconnect_warning() -> list[str]:
-    """What disconnecting does and does not do."""
+    """Return what disconnecting does and does not do."""
     return [
         _("The client on this PC is disconnected at once and cannot wait any more."),
         _(

@@ -1,4 +1,4 @@
-"""「ユーザ管理」: the list, one user, and what an account administrator does to a user."""
+"""Serve 「ユーザ管理」: the list, one user, and the actions of an administrator on a user."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from server import clock
 from server.cluster import bus
-from server.console import audit, passwords, presence
-from server.console import temporary_passwords as temporary
+from server.console import audit, passwords, presence, temporary_passwords
 from server.console.events import PageAction
 from server.console.forms import ForcePasswordForm, UserFilterForm, UserForm
 from server.console.models import Account, AuditEvent, Device, PasswordChange, User
@@ -45,7 +44,7 @@ RECENT_EVENTS = 10
 
 
 def _listed(account_id: int, form: UserFilterForm) -> QuerySet[User]:
-    """The account's users that the filter lets through."""
+    """Return the account's users that match the filter."""
     users = User.objects.filter(account=account_id)
     if not form.is_valid():
         return users.none()
@@ -53,7 +52,7 @@ def _listed(account_id: int, form: UserFilterForm) -> QuerySet[User]:
     if text:
         users = users.filter(Q(username__icontains=text) | Q(display_name__icontains=text))
     devices = Device.objects.filter(blocked_at__isnull=True)
-    # Not EXISTS, for which SQLite looks at each user's PCs in turn.
+    # Not EXISTS, for which SQLite reads each user's PCs in turn.
     if state == "waiting":
         users = users.filter(pk__in=devices.waiting().values("user"))
     elif state == "old":
@@ -67,7 +66,7 @@ def _listed(account_id: int, form: UserFilterForm) -> QuerySet[User]:
 
 @dataclass(frozen=True)
 class _Row:
-    """A user with what the list says about the user's PCs, however many there are."""
+    """A user, with a summary of all of the user's PCs."""
 
     user: User
     waiting: bool = False
@@ -85,7 +84,7 @@ class _Row:
 
 
 def _rows(users: Collection[User]) -> list[_Row]:
-    """In the same order."""
+    """Return the rows of these users, in the same order."""
     pcs = (
         Device.objects.filter(user__in=users, blocked_at__isnull=True)
         .order_by()
@@ -106,7 +105,7 @@ def _rows(users: Collection[User]) -> list[_Row]:
 @administrators_only
 @require_safe
 def user_list(request: HttpRequest) -> HttpResponseBase:
-    """All users of the account, with search and paging."""
+    """Show all users of the account, with search and paging."""
     form = UserFilterForm(request.GET)
     users = _listed(user_of(request).account_id, form)
     shown = User.objects.all()
@@ -122,7 +121,7 @@ def user_list(request: HttpRequest) -> HttpResponseBase:
 
 
 def _user(request: HttpRequest, pk: int) -> User:
-    """A user of the administrator's own account; there are no others."""
+    """Return a user of the administrator's own account. Raise Http404 for all others."""
     return get_object_or_404(User, pk=pk, account=user_of(request).account_id)
 
 
@@ -130,7 +129,7 @@ def _user(request: HttpRequest, pk: int) -> User:
 @administrators_only
 @require_http_methods(["GET", "HEAD", "POST"])
 def user_detail(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """One user, with the form that forces a new password."""
+    """Show one user, with the form that forces a new password."""
     user, by = _user(request, pk), user_of(request)
     own = user.pk == by.pk
     form = ForcePasswordForm(posted(request), user=user)
@@ -153,7 +152,7 @@ def user_detail(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 
 def _force(request: HttpRequest, form: ForcePasswordForm) -> PasswordChange | None:
-    """「パスワードを変更」, or say at the form why not."""
+    """Do 「パスワードを変更」, or add the reason why not to the form and return None."""
     try:
         return passwords.force(
             form.user,
@@ -172,7 +171,7 @@ def _force(request: HttpRequest, form: ForcePasswordForm) -> PasswordChange | No
 @administrators_only
 @require_safe
 def user_changed(request: HttpRequest, pk: int, change_id: str) -> HttpResponseBase:
-    """「パスワードが変更されました。」 and what to tell the user."""
+    """Show 「パスワードが変更されました。」 and what to tell the user."""
     user = _user(request, pk)
     change = get_object_or_404(
         PasswordChange, pk=change_id, user=user, kind=PasswordChange.Kind.FORCED
@@ -184,10 +183,10 @@ def user_changed(request: HttpRequest, pk: int, change_id: str) -> HttpResponseB
 @administrators_only
 @require_http_methods(["GET", "HEAD", "POST"])
 def user_new(request: HttpRequest) -> HttpResponseBase:
-    """A new user with a temporary password that is shown once, on the answer to the form."""
+    """Create a user with a temporary password, which only the answer to the form shows."""
     form = UserForm(posted(request))
     if request.method == "POST" and form.is_valid():
-        by, password = user_of(request), temporary.generate()
+        by, password = user_of(request), temporary_passwords.generate()
         user = form.user_of(by.account)
         passwords.set_initial(user, password, must_change=True)
         if save_new(user, by=by, address=client_address(request)):
@@ -198,7 +197,7 @@ def user_new(request: HttpRequest) -> HttpResponseBase:
 
 
 def save_new(user: User, *, by: User, address: str | None) -> bool:
-    """Save a new user with its audit event; False when the name was taken a moment before."""
+    """Save a new user with its audit event. Return False when the name has just been taken."""
     try:
         with transaction.atomic():
             user.save()
@@ -223,18 +222,20 @@ def _end_sessions(users: QuerySet[User]) -> int:
 
 
 @dataclass(frozen=True)
-class Deed:
-    """What can be done to a user: `perform` on the rows, inside a transaction, changes some."""
+class UserAction:
+    """An action on a user: `perform` changes the rows, inside a transaction, and counts them."""
 
     action: PageAction
     perform: Callable[[QuerySet[User]], int]
     done: str | Promise
 
 
-_deeds = {
-    "disable": Deed(PageAction.USER_DISABLED, _disable, gettext_lazy("%(user)s was disabled.")),
-    "enable": Deed(PageAction.USER_ENABLED, _enable, gettext_lazy("%(user)s was enabled.")),
-    "end-sessions": Deed(
+_actions = {
+    "disable": UserAction(
+        PageAction.USER_DISABLED, _disable, gettext_lazy("%(user)s was disabled.")
+    ),
+    "enable": UserAction(PageAction.USER_ENABLED, _enable, gettext_lazy("%(user)s was enabled.")),
+    "end-sessions": UserAction(
         PageAction.SESSIONS_ENDED,
         _end_sessions,
         gettext_lazy("All sessions of %(user)s were ended."),
@@ -252,12 +253,12 @@ def _lock_as_administrator(by: User) -> None:
         raise PermissionDenied
 
 
-def _question(deed: str, user: User) -> dict[str, object]:
+def _question(action: str, user: User) -> dict[str, object]:
     name = {"user": user.username}
-    if deed == "disable":
+    if action == "disable":
         text = _("The user is logged out everywhere, and the user's PCs cannot wait any more.")
         return {"title": _("Disable %(user)s") % name, "texts": [text], "button": _("Disable")}
-    if deed == "enable":
+    if action == "enable":
         text = _("The user can log in again with the current password.")
         return {"title": _("Enable %(user)s") % name, "texts": [text], "button": _("Enable")}
     text = _("The user is logged out of the console and the smartphone app. PCs go on waiting.")
@@ -267,23 +268,23 @@ def _question(deed: str, user: User) -> dict[str, object]:
 
 @administrators_only
 @require_http_methods(["GET", "HEAD", "POST"])
-def user_deed(request: HttpRequest, pk: int, deed: str) -> HttpResponseBase:
-    """Disable, enable, or end all sessions, after asking."""
-    if deed not in _deeds:
+def user_action(request: HttpRequest, pk: int, action: str) -> HttpResponseBase:
+    """Disable a user, enable a user, or end all of a user's sessions, after asking."""
+    if action not in _actions:
         raise Http404
     user, by = _user(request, pk), user_of(request)
-    if deed == "disable" and user.pk == by.pk:
+    if action == "disable" and user.pk == by.pk:
         raise PermissionDenied
     if request.method != "POST":
         cancel = f"/users/{user.pk}/"
-        return confirm(request, **_question(deed, user), cancel=cancel)
+        return confirm(request, **_question(action, user), cancel=cancel)
     with transaction.atomic():
         _lock_as_administrator(by)
-        if _deeds[deed].perform(User.objects.filter(pk=user.pk)):
-            action, address = _deeds[deed].action, client_address(request)
+        if _actions[action].perform(User.objects.filter(pk=user.pk)):
+            action, address = _actions[action].action, client_address(request)
             audit.record(action, actor=by, subject=user, address=address)
             bus.publish(user.pk)
-    messages.success(request, str(_deeds[deed].done) % {"user": user.username})
+    messages.success(request, str(_actions[action].done) % {"user": user.username})
     return redirect("user", pk=user.pk)
 
 
@@ -310,13 +311,13 @@ def user_end_old(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 @administrators_only
 @require_http_methods(["POST"])
-def user_pc(request: HttpRequest, pk: int, device_pk: int, deed: str) -> HttpResponse:
+def user_pc(request: HttpRequest, pk: int, device_pk: int, action: str) -> HttpResponse:
     """Disconnect a user's PC, or allow it again."""
-    if deed not in {"disconnect", "allow"}:
+    if action not in {"disconnect", "allow"}:
         raise Http404
     user = _user(request, pk)
     device = get_object_or_404(Device, pk=device_pk, user=user)
-    blocked = deed == "disconnect"
+    blocked = action == "disconnect"
     set_blocked(device, blocked=blocked, by=user_of(request), address=client_address(request))
     text = _("%(pc)s was disconnected.") if blocked else _("%(pc)s may wait again.")
     messages.success(request, text % {"pc": device.name})

@@ -91,7 +91,7 @@ def test_password_is_stored_as_a_verifier(installation: Installation) -> None:
 @pytest.mark.parametrize(
     ("arguments", "stdin", "said"),
     [
-        (("--account=ACME", "--user=admin"), ADMIN_PASSWORD, "already exists"),
+        (("--account=ACME", "--user=admin"), ADMIN_PASSWORD, "is taken"),
         (("--account=ACME", "--user=other"), "", "standard input"),
         (("--account=ACME", "--user=other"), "short", "at least 8|8 to 64"),
         (("--account= ", "--user=other"), ADMIN_PASSWORD, "blank"),

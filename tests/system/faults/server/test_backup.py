@@ -64,7 +64,7 @@ def test_refused(installation: Installation, tmp_path: Path, command: str) -> No
     """What cannot be is said in a sentence; no file is touched, and none is left behind."""
     there, before = tmp_path / "there", installation.file.read_bytes()
     there.write_text("something else, which is no database" * 100)
-    wanted = {"backup": "there is such a file already", "restore": "no database of this server"}
+    wanted = {"backup": "this file exists already", "restore": "no database of this server"}
     for path, said in ((there, wanted[command]), (tmp_path / "none" / "x", "none")):
         done = installation.run(command, str(path))
         assert (done.returncode, done.stdout) == (1, ""), path

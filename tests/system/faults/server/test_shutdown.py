@@ -12,7 +12,7 @@ from typing import Any
 from protocol import messages
 from tests.support.browser import Browser
 from tests.support.gateway_client import Client
-from tests.support.installation import P1, P2, STOP_S, Installation, Server
+from tests.support.installation import ADMIN, ADMIN_PASSWORD, P1, P2, STOP_S, Installation, Server
 from tests.support.polling import eventually
 
 
@@ -104,3 +104,17 @@ def test_request_that_never_ends(installation: Installation) -> None:
         assert time.monotonic() - begin < STOP_S
         half.close()
         idle.close()
+
+
+def test_a_second_server_on_one_file_does_not_start(installation: Installation) -> None:
+    """It says why, and the first one goes on; after the first was killed, the next one starts."""
+    with installation.serving() as first:
+        done = installation.run("serve", "--port=0", "--gateway-port=0")
+        assert done.returncode == 1
+        assert "another server runs on this database" in done.stderr
+        with Browser(first.console) as browser:
+            assert browser.log_in(ADMIN, ADMIN_PASSWORD)
+        first.process.kill()
+        first.process.wait()
+        with installation.serving() as second, Browser(second.console) as browser:
+            assert browser.log_in(ADMIN, ADMIN_PASSWORD)

@@ -216,7 +216,7 @@ def _patterns() -> list[str]:
         for part, value in (
             ("<int:pk>", "1"),
             ("<int:device_pk>", "1"),
-            ("<slug:deed>", "disable"),
+            ("<slug:action>", "disable"),
             ("<slug:change_id>", "0" * 32),
         ):
             text = text.replace(part, value)
