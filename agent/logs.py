@@ -9,11 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
-from itertools import pairwise
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 from agent.paths import make_private
 from protocol.text import clean
@@ -33,15 +36,15 @@ TALKATIVE = (
     "secretstorage",
     "websockets",
 )
-"""Loggers that never go below INFO, whatever is set."""
+"""Loggers that are kept at INFO or above, whatever is set."""
 
 log = logging.getLogger(__name__)
 
 
 class Formatter(logging.Formatter):
-    """`2026-12-23T04:05:06.789Z INFO agent.runtime text`; further lines are indented.
+    """Write `2026-12-23T04:05:06.789Z INFO agent.runtime text`, with further lines indented.
 
-    So no text from elsewhere can pass for a record of its own.
+    The indentation keeps text from a peer from passing for a record of its own.
     """
 
     def __init__(self) -> None:
@@ -60,44 +63,37 @@ class Formatter(logging.Formatter):
         return "\n".join(lines)
 
 
-class PrivateFileHandler(logging.FileHandler):
-    """For this user only, in files of at most MAX_BYTES; does without when it cannot write.
+class PrivateFileHandler(RotatingFileHandler):
+    """Write to files of MAX_BYTES each, readable by this user only.
 
-    A file that is closed is opened again for the next record. logging's RotatingFileHandler is in
-    a module with pickle and sockets, half a megabyte of memory all day.
+    A record that cannot be written is lost, and nothing else happens.
     """
 
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            size = self.stream.seek(0, os.SEEK_END) if self.stream else 0
-            if size and size + len(self.format(record).encode(errors="replace")) >= MAX_BYTES:
-                self._rotate()
-            super().emit(record)
-        except (OSError, ValueError):
-            self.handleError(record)
-
     def _open(self) -> TextIOWrapper:
-        handle = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        return os.fdopen(handle, "a", encoding=self.encoding, errors="backslashreplace")
+        return open(
+            self.baseFilename,
+            self.mode,
+            encoding=self.encoding,
+            errors=self.errors,
+            opener=lambda path, flags: os.open(path, flags, 0o600),
+        )
 
-    def _rotate(self) -> None:
-        """`client.log` becomes `client.log.1` and so on; the oldest goes."""
-        self.close()
-        names = [self.baseFilename, *(f"{self.baseFilename}.{n}" for n in range(1, BACKUPS + 1))]
-        # On Windows a file that somebody looks at cannot be renamed: go on in the same one.
-        with suppress(OSError):
-            for older, newer in reversed(list(pairwise(names))):
-                if os.path.exists(older):  # noqa: PTH110 - names, as logging has them
-                    os.replace(older, newer)  # noqa: PTH105
+    def doRollover(self) -> None:  # noqa: N802 - logging's own name
+        """Rename the files. Go on in the same one where Windows refuses, because one is in use."""
+        try:
+            super().doRollover()
+        except OSError:
+            self.stream = self._open()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        """Nothing: a log that cannot be written is no reason to end, or to write elsewhere."""
+        """Do nothing: a log that cannot be written is no reason to end, or to write elsewhere."""
 
 
 def set_up(log_file: Path, level: str = "info", *, to_stderr: bool = True) -> None:
-    """Send all of this process's logging to `log_file` and standard error.
+    """Send all logging of this process, and uncaught exceptions, to `log_file` and standard error.
 
-    A file that cannot be made is told on standard error and done without. May be called again.
+    A file that cannot be made is reported on standard error, and the process goes on without it.
+    May be called again.
     """
     root = logging.getLogger()
     tear_down()
@@ -108,19 +104,49 @@ def set_up(log_file: Path, level: str = "info", *, to_stderr: bool = True) -> No
         _add(logging.StreamHandler(sys.stderr))
     try:
         make_private(log_file.parent)
-        _add(PrivateFileHandler(log_file, encoding="utf-8"))
+        _add(
+            PrivateFileHandler(
+                log_file,
+                maxBytes=MAX_BYTES,
+                backupCount=BACKUPS,
+                encoding="utf-8",
+                errors="backslashreplace",
+            )
+        )
     except OSError as exc:
         log.warning("no log file at %s: %s", log_file, exc.strerror)
+    _hooks.append((sys.excepthook, threading.excepthook))
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
 
 
 def tear_down() -> None:
-    """Close what `set_up` opened."""
+    """Undo what `set_up` did."""
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if isinstance(handler.formatter, Formatter):
             root.removeHandler(handler)
             with suppress(OSError):
                 handler.close()
+    while _hooks:
+        sys.excepthook, threading.excepthook = _hooks.pop()
+
+
+_hooks: list[tuple[Any, Any]] = []
+"""The hooks for uncaught exceptions that `set_up` has replaced."""
+
+
+def _log_uncaught(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    log.critical("uncaught", exc_info=(kind, error, traceback))
+
+
+def _log_uncaught_in_thread(what: threading.ExceptHookArgs) -> None:
+    if what.exc_value is not None and what.exc_type is not SystemExit:
+        name = what.thread.name if what.thread else "?"
+        exc_info = (what.exc_type, what.exc_value, what.exc_traceback)
+        log.critical("uncaught in thread %s", name, exc_info=exc_info)
 
 
 def _add(handler: logging.Handler) -> None:

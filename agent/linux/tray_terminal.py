@@ -67,5 +67,5 @@ class TerminalTray:
 
 def _lead_nowhere(stream: TextIO) -> None:
     """Keep the interpreter from failing at its end, when it flushes a stream that is closed."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), stream.fileno())

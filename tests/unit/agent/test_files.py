@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.files import replace_file
+from agent.files import MAX_TRIES, replace_file
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
 
@@ -57,3 +57,28 @@ def test_a_disk_that_cannot_be_written_changes_nothing(small_disk: Path) -> None
     with pytest.raises(OSError, match="Read-only"):
         replace_file(path, b"new")
     assert path.read_bytes() == b"old"
+
+
+def test_a_folder_that_refuses_new_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error at once, and the old file; Windows says both "refused" and "exists" for it."""
+    path = tmp_path / "file"
+    replace_file(path, b"old")
+    tries = 0
+
+    def refuse(error: type[OSError]) -> None:
+        def opened(*_: object) -> int:
+            nonlocal tries
+            tries += 1
+            raise error(13, "refused")
+
+        monkeypatch.setattr(os, "open", opened)
+
+    for error, most in ((PermissionError, 1), (FileExistsError, MAX_TRIES)):
+        tries = 0
+        refuse(error)
+        with pytest.raises(error):
+            replace_file(path, b"new")
+        assert tries == most
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -7,6 +7,8 @@ import logging
 import os
 import re
 import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,3 +156,36 @@ def test_a_rotation_that_fails_ends_nothing(
     for number in range(20):
         log.info("line %d %s", number, "x" * 50)
     assert "line 19" in log_file.read_text()
+
+
+def test_uncaught_exceptions_are_logged(tmp_path: Path) -> None:
+    """Of the main thread and of others; a windowed program has no other trace of them."""
+    code = """
+import sys, threading
+from pathlib import Path
+from agent import logs
+logs.set_up(Path(sys.argv[1]), to_stderr=False)
+def fail(): raise ValueError(threading.current_thread().name)
+thread = threading.Thread(target=fail, name="other")
+thread.start()
+thread.join()
+fail()
+"""
+    file = tmp_path / "log" / "client.log"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(file)], capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    said = file.read_text()
+    assert "CRITICAL agent.logs uncaught in thread other" in said
+    assert "ValueError: other" in said
+    assert "ValueError: MainThread" in said
+
+
+def test_tear_down_restores_the_hooks(log_file: Path) -> None:
+    """Set up twice and torn down once, everything is as before."""
+    before = (sys.excepthook, threading.excepthook)
+    logs.set_up(log_file, to_stderr=False)
+    logs.set_up(log_file, to_stderr=False)
+    logs.tear_down()
+    assert (sys.excepthook, threading.excepthook) == before

@@ -6,6 +6,8 @@ import gettext
 import io
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 from agent.core.failure import Reason
@@ -53,3 +55,38 @@ def test_ctrl_c_is_quit() -> None:
     threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
     tray.run(on_command)
     assert picked == [Command.QUIT]
+
+
+def test_a_closed_terminal_ends_nothing() -> None:
+    """`| head -1` takes the pipe away: the tray goes on, and the program ends without an error."""
+    code = """
+import gettext, sys, time
+from agent.core.state import State
+from agent.core.view import View
+from agent.linux.tray_terminal import TerminalTray
+tray = TerminalTray(sys.stdout, gettext.NullTranslations())
+tray.show(View(State.CONNECTING))
+sys.stdin.readline()
+for state in (State.STANDBY, State.RETRYING):
+    tray.show(View(state))
+tray.stop()
+tray.run(lambda _: None)
+print("end", file=sys.stderr)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "Connecting…\n"
+        process.stdout.close()
+        process.stdin.close()
+        first, *others = process.stderr.read().splitlines()
+        assert first.startswith("the terminal is closed:")
+        assert others == ["end"]
+        assert process.wait(30) == 0
