@@ -1,4 +1,4 @@
-"""The addresses a user or administrator may type: of the server, of a proxy, of the console."""
+"""Checks the addresses that people type: of the server, of a proxy, of the console."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)+")
 
 
 class AddressError(UserError):
-    """Not an address that can be used; `message` says what is allowed."""
+    """The address cannot be used; `message` says what is allowed."""
 
 
 def normalise_server(text: str, translate: Translate = str) -> str:
-    """`host`, `host:port` or a `wss://` address as `wss://host[:port]/path`.
+    """Return `host`, `host:port` or a `wss://` address as `wss://host[:port]/path`.
 
-    On loopback `ws://` may be given. Raise AddressError in the language of `translate`.
+    `ws://` is allowed on loopback only. Raise AddressError in the language of `translate`.
     """
     title = translate("This server address cannot be used")
     text = text.strip()
@@ -59,7 +59,7 @@ def normalise_server(text: str, translate: Translate = str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, without brackets, is this PC by its very name: no look-up is made."""
+    """Return whether `host`, without brackets, names this PC. No name is looked up."""
     if host == "localhost":
         return True
     try:
@@ -69,7 +69,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_console_url(text: str) -> bool:
-    """Whether a browser may be sent there: `https://`, or `http://` on loopback."""
+    """Return whether a browser may open it: `https://`, or `http://` on loopback."""
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname or "", parts.port
@@ -81,7 +81,7 @@ def is_console_url(text: str) -> bool:
 
 
 def is_proxy_url(text: str) -> bool:
-    """Whether it names a proxy, such as `http://proxy.example.com:8080`; a login may be in it."""
+    """Return whether it is a proxy's URL, such as `http://proxy.example.com:8080`."""
     try:
         parts = urlsplit(text)
         host, port = _host(parts.hostname or ""), _port(parts)
@@ -100,7 +100,7 @@ def is_proxy_url(text: str) -> bool:
 
 
 def _split(text: str, title: str, translate: Translate) -> tuple[str, SplitResult]:
-    # urlsplit drops line breaks and tabs in silence, and takes a backslash for part of a name.
+    # urlsplit drops line breaks and tabs silently, and keeps a backslash as part of a name.
     if not text.isprintable() or " " in text or "\\" in text:
         raise AddressError(title, translate("The address holds characters that are not allowed."))
     scheme, separator, _ = text.partition("://")
@@ -124,7 +124,7 @@ def _port(parts: SplitResult) -> int | None:
 
 
 def _host(text: str) -> str:
-    """Lower-case ASCII. Raise ValueError when it is neither an IP address nor a host name."""
+    """Return `text` in lower-case ASCII. Raise ValueError when it is no IP address or host name."""
     if ":" in text:
         return ipaddress.IPv6Address(text).compressed if "%" not in text else _refuse()
     try:

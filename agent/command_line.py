@@ -1,4 +1,4 @@
-"""What may stand on the command line, in the user's language."""
+"""The options of the command line, explained in the user's language."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from agent import __version__
 
 
 def parse(arguments: list[str], _: Callable[[str], str]) -> argparse.Namespace:
-    """Exit with 2 when they are none, with 0 after `--help` and `--version`."""
+    """Return the options. Exit with 2 on wrong usage, with 0 after `--help` and `--version`."""
     parser = argparse.ArgumentParser(
         prog="coconowork-client", description=_("Keeps this PC reachable through coconowork.")
     )

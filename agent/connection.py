@@ -1,4 +1,4 @@
-"""The WebSocket to the gateway, on `websockets`: opens it, and turns what comes into events."""
+"""The WebSocket to the gateway, on `websockets`: opens it and turns messages into events."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ log = logging.getLogger(__name__)
 OPEN_S = 20.0
 """Seconds for name resolution, proxy, TLS and upgrade together."""
 PING_S, PONG_S = 20.0, 15.0
-"""A dead connection is noticed within their sum."""
+"""Seconds. A dead connection is noticed within their sum."""
 PROBE_S = 5.0
 MAX_UNSENT_BYTES = 64 * 1024
-"""What may wait to be sent: all that a client says, many times over."""
+"""Limit of unsent data, many times more than a client ever sends."""
 MESSAGE_BURST, MESSAGES_PER_S = 200, 20.0
-"""What a server may say at once, and in the long run: any may cost a write to the disk."""
+"""Rate limit for the server's messages, because each may cost a write to the disk."""
 CLOSE_S = 3.0
 
 Emit = Callable[[ev.Event], None]
 
 
 class _NoRedirects(connect):
-    """A redirect is an answer like any other: not a gateway."""
+    """Treat a redirect like every other answer that is not a gateway's."""
 
     def process_redirect(self, exc: Exception) -> Exception:
         return exc
 
 
-class _Wary(ClientConnection):
-    """Cuts off a server that sends pings and does not read the answers, which fill our memory."""
+class _BoundedConnection(ClientConnection):
+    """Cut off a server that sends pings and does not read the answers, which fill our memory."""
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -66,7 +66,7 @@ class _Wary(ClientConnection):
 
 
 def find_proxy(server: str, setting: str) -> str | None:
-    """The proxy's URL for `server`, by the setting `system`, `none` or a URL."""
+    """Return the proxy's URL for `server`; `setting` is `system`, `none` or a URL."""
     uri = parse_uri(server)
     if setting == "none" or is_loopback(uri.host):
         return None
@@ -74,15 +74,18 @@ def find_proxy(server: str, setting: str) -> str | None:
 
 
 def tls_context() -> ssl.SSLContext:
-    """TLS 1.2 or later, certificates judged by the operating system's store."""
-    SSLProtocol.max_size = MAX_MESSAGE_BYTES  # its buffer, else of 256 KiB for each connection
+    """Return a context for TLS 1.2 or later that trusts the operating system's certificates."""
+    SSLProtocol.max_size = MAX_MESSAGE_BYTES  # its buffer; the default takes 256 KiB a connection
     context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 
 async def open_connection(server: str, *, proxy: str | None) -> ClientConnection:
-    """Upgrade. Raise what `classify` knows; InsecureAddress for `ws://` beyond loopback."""
+    """Connect and upgrade. Raise what `classify` takes, and InsecureAddress.
+
+    InsecureAddress is raised for `ws://` to another machine.
+    """
     uri = parse_uri(server)
     if not uri.secure and not is_loopback(uri.host):
         raise InsecureAddress
@@ -98,18 +101,18 @@ async def open_connection(server: str, *, proxy: str | None) -> ClientConnection
         ping_timeout=PONG_S,
         close_timeout=CLOSE_S,
         max_size=MAX_MESSAGE_BYTES,
-        create_connection=_Wary,
+        create_connection=_BoundedConnection,
     )
 
 
-class _Allowance:
-    """How much a server may still say."""
+class _RateLimit:
+    """A token bucket for the messages of one server."""
 
     def __init__(self) -> None:
         self._left, self._counted_at = float(MESSAGE_BURST), monotonic()
 
     def spend(self) -> None:
-        """One message has come. Raise MessageError when they are too many."""
+        """Count one message. Raise MessageError when there are too many."""
         now = monotonic()
         gained = (now - self._counted_at) * MESSAGES_PER_S
         self._left, self._counted_at = min(self._left + gained, MESSAGE_BURST) - 1, now
@@ -118,11 +121,11 @@ class _Allowance:
 
 
 class InsecureAddress(Exception):
-    """`ws://` to another machine."""
+    """The address is `ws://` to another machine."""
 
 
 class Connection:
-    """One connection, from its opening to its end. `run` tells everything by `emit`."""
+    """One connection, from its opening to its end; `run` reports everything by `emit`."""
 
     def __init__(self, number: int, server: str, *, proxy_setting: str, emit: Emit) -> None:
         self.number = number
@@ -151,7 +154,7 @@ class Connection:
                     with suppress(OSError):
                         await self._socket.close()
                 finally:
-                    # Told to end a second time, as at the program's end, it waits for nobody.
+                    # At the program's end the close is cancelled, and waits for no server.
                     self._socket.transport.abort()
         self._emit(ev.Disconnected(self.number, failure))
 
@@ -179,17 +182,17 @@ class Connection:
             await socket.close(1002)
             return Failure(Reason.NOT_A_GATEWAY, detail="another subprotocol")
         self._emit(ev.Connected(self.number))
-        allowance = _Allowance()
+        rate_limit = _RateLimit()
         while True:
             try:
                 data = await socket.recv()
-                allowance.spend()
+                rate_limit.spend()
                 if isinstance(data, bytes):
                     await socket.close(1003)
                     return Failure(Reason.PROTOCOL, detail="a binary frame")
                 message = decode_from_server(data.encode())
             except UnknownMessage:
-                log.debug("connection %d: passed over a message of an unknown type", self.number)
+                log.debug("connection %d: ignored a message of an unknown type", self.number)
             except MessageError as exc:
                 await socket.close(1008)
                 return Failure(Reason.PROTOCOL, detail=str(exc))

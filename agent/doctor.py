@@ -1,6 +1,6 @@
-"""Finds what keeps the client from waiting: one step after the other, up to the one that fails.
+"""The command `doctor`: finds what keeps the client from waiting, step by step until one fails.
 
-Nothing is changed: the login is made only when no client runs, for it would end that one's.
+It changes nothing. It logs in only when no client runs, because a login would end that client's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CLOCK_TOLERANCE_S = 300
 
 
 class Step(Enum):
-    """In the order of the examination; the values are msgids."""
+    """The steps, in the order of the examination; the values are msgids."""
 
     SETTINGS = N_("Settings")
     CLIENT = N_("Running client")
@@ -52,7 +52,7 @@ class Step(Enum):
 
 
 class Outcome(Enum):
-    """What became of a step; the values are msgids."""
+    """The outcome of a step; the values are msgids."""
 
     OK = N_("ok")
     FAILED = N_("FAILED")
@@ -61,7 +61,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Check:
-    """One step: what was seen and, when it failed, what to do."""
+    """The result of one step: what was seen and, when it failed, what to do."""
 
     step: Step
     outcome: Outcome
@@ -69,7 +69,7 @@ class Check:
 
 
 class _Found(Exception):
-    """A step failed: the examination ends."""
+    """A step failed, which ends the examination."""
 
     def __init__(self, step: Step, text: str) -> None:
         super().__init__(step.value)
@@ -84,7 +84,7 @@ async def run(
     *,
     vault: Vault | None = None,
 ) -> int:
-    """Say every step as it ends; the exit code: 0 when nothing failed."""
+    """Report every step as it ends; return the exit code, 0 when nothing failed."""
     _ = translations.gettext
     failed: Step | None = None
     async with aclosing(examine(settings, paths, translations, vault=vault)) as checks:
@@ -104,7 +104,7 @@ async def run(
 async def examine(
     settings: Settings, paths: Paths, translations: NullTranslations, *, vault: Vault | None = None
 ) -> AsyncGenerator[Check, None]:
-    """Yield the steps in order; the first that fails is the last."""
+    """Yield the steps in order; the one that fails is the last."""
     if vault is None:
         from agent.vault import KeyringVault
 
@@ -212,7 +212,7 @@ class _Doctor:
         return Check(Step.NETWORK, Outcome.OK, f"{host}:{port}\n{way}")
 
     async def upgrade(self) -> ClientConnection:
-        """Everything from the proxy to the subprotocol; tells which of it failed."""
+        """Connect through proxy, TLS and upgrade. Raise _Found with the step that failed."""
         try:
             connection = await open_connection(self.server, proxy=self._proxy)
         except ssl.SSLCertVerificationError as exc:
@@ -233,7 +233,7 @@ class _Doctor:
                 Step.CERTIFICATE, Outcome.SKIPPED, self._("Not encrypted: the server is this PC.")
             )
         lines = [str(tls.version())]
-        # Not everywhere: Windows' own verification leaves nothing to read here.
+        # On Windows the system verifies the certificate, and nothing can be read here.
         if ends := (tls.getpeercert() or {}).get("notAfter"):
             end = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC)
             lines.append(self._("valid until {date}").format(date=local_time(end).date()))
@@ -247,7 +247,7 @@ class _Doctor:
         if identity is None or record is None:
             return Check(Step.LOGIN, Outcome.SKIPPED, self._("No user is logged in."))
         if record.refused is not None:
-            # One refused password is never sent again by itself.
+            # A refused password is never sent again automatically.
             raise _Found(Step.LOGIN, self._trouble(Reason(record.refused)))
         try:
             async with asyncio.timeout(STEP_TIMEOUT_S):
@@ -326,7 +326,7 @@ class _Doctor:
         return parts.hostname or "", port
 
     def _proxy_text(self) -> str:
-        """Without the login that may be in it."""
+        """Return the proxy's address without the login that may be in it."""
         parts = urlsplit(self._settings.proxy)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else parts.path
 

@@ -1,5 +1,4 @@
-"""Keeps secrets out of what the operating system would write about this process, and other
-people's code out of it."""
+"""Keeps this process's memory out of crash dumps, and foreign libraries out of the process."""
 
 from __future__ import annotations
 
@@ -14,11 +13,11 @@ _PR_SET_DUMPABLE = 4
 
 
 def harden() -> None:
-    """For every process that has a password in it, before it has one. A refusal is logged.
+    """Harden this process. Called before it has a password; a failure is logged.
 
-    No core file and no heap in a crash report; other processes of the user may not attach.
-    Windows: `WerSetFlags`, and `SetDefaultDllDirectories`, so that no library is taken from the
-    working directory or the PATH. Linux: `RLIMIT_CORE` and `PR_SET_DUMPABLE`.
+    There will be no core file and no heap in a crash report, and on Linux no other process can
+    attach. Windows: `WerSetFlags`, and `SetDefaultDllDirectories`, so that no library is loaded
+    from the working directory or the PATH. Linux: `RLIMIT_CORE` and `PR_SET_DUMPABLE`.
     """
     import ctypes
 

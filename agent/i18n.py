@@ -1,7 +1,7 @@
-"""The user's language: gettext catalogues in `locale/`, chosen by the setting, else by the OS.
+"""The user's language: gettext catalogues in `locale/`, chosen by the setting or by the system.
 
-Texts are marked `_()` or `translate()`, and `N_()` where they are translated later. msgid is the
-English text, so English needs no translation and is what everything falls back to.
+Texts are marked `_()` or `translate()`, and `N_()` where they are translated later. A msgid is the
+English text, so English needs no catalogue and is the fallback.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ LANGUAGES = ("ja", "en")
 LOCALE_DIR = Path(__file__).with_name("locale")
 
 _JAPANESE_PRIMARY_ID = 0x11
-"""Of Windows' language ids: the low ten bits."""
+"""The low ten bits of Windows' language ids."""
 
 
 def translation(language: str = "auto") -> gettext.NullTranslations:
-    """The catalogue for a setting (`auto`, `ja`, `en`); English where it is gone or broken."""
+    """Return the catalogue for `auto`, `ja` or `en`; English when it is missing or broken."""
     if language == "auto":
         language = system_language()
     try:
         return gettext.translation(DOMAIN, LOCALE_DIR, languages=[language], fallback=True)
-    except Exception:  # noqa: BLE001 - gettext lets through whatever its parser runs into
+    except Exception:  # noqa: BLE001 - gettext raises whatever its parser does
         log.warning("the catalogue for %s is broken", language)
         return gettext.NullTranslations()
 
 
 def system_language(environ: Mapping[str, str] = os.environ) -> str:
-    """`ja` or `en`: Windows' display language; elsewhere the variables that gettext looks at."""
+    """Return `ja` or `en`: Windows' display language; on Linux by the variables of gettext."""
     if sys.platform == "win32":
         import ctypes
 
         ui_language: int = ctypes.windll.kernel32.GetUserDefaultUILanguage()
         return "ja" if ui_language & 0x3FF == _JAPANESE_PRIMARY_ID else "en"
-    # LANGUAGE is a list of wishes, which counts only where the locale is not C.
+    # LANGUAGE is a list of languages, which counts only where the locale is not C.
     locale = next(
         (environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "C"
     )

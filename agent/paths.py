@@ -1,4 +1,4 @@
-"""Where the client keeps its files: the platform's places, or all below `COCONOWORK_HOME`."""
+"""The places of the client's files: the platform's, or all below `COCONOWORK_HOME`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SYSTEMD_RUNTIME = Path("/run/user")
 
 @dataclass(frozen=True)
 class Paths:
-    """Nothing is made here; whoever writes makes the directory, for this user only."""
+    """The places. A directory is created by the code that writes into it, for this user only."""
 
     config_file: Path
     state_dir: Path
@@ -29,7 +29,7 @@ class Paths:
 
 
 def find_paths(environ: Mapping[str, str] = os.environ) -> Paths:
-    """`COCONOWORK_HOME` makes a profile of its own, beside which another client can run."""
+    """Return the places. Clients with different `COCONOWORK_HOME` can run side by side."""
     if home := environ.get("COCONOWORK_HOME"):
         root = Path(home).expanduser().absolute()
         return Paths(root / "client.toml", root / "state", root / "log", root / "run")
@@ -43,9 +43,9 @@ def find_paths(environ: Mapping[str, str] = os.environ) -> Paths:
 
 
 def _runtime_dir(environ: Mapping[str, str]) -> Path | None:
-    """A directory that lives as long as the user's sessions; where there is none, None.
+    """Return the directory that lives as long as the user's sessions, None when there is none.
 
-    platformdirs would take one in /tmp, where others could be there first.
+    platformdirs would use one in /tmp, which another user could create first.
     """
     if sys.platform == "win32":
         return None
@@ -59,16 +59,16 @@ def _runtime_dir(environ: Mapping[str, str]) -> Path | None:
 
 
 def make_missing(directory: Path) -> None:
-    """Make `directory` and what is missing above it, for this user only, whatever the umask."""
+    """Create `directory` and its missing parents for this user only, whatever the umask."""
     missing = [each for each in (directory, *directory.parents) if not each.exists()]
     for each in reversed(missing):
         each.mkdir(mode=0o700, exist_ok=True)
 
 
 def make_private(directory: Path) -> None:
-    """Make `directory` where it is missing, and keep other users out.
+    """Create `directory` if it is missing, and keep other users out.
 
-    Raise OSError, also where it belongs to somebody else, who could look into it at any time.
+    Raise OSError, also when it belongs to another user, who could read it at any time.
     """
     make_missing(directory)
     if sys.platform != "win32":

@@ -1,4 +1,4 @@
-"""This program as a process: how it starts itself again, and one heap for all its threads."""
+"""This program as a process: the command that starts it, and its heap."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ else:
 
 
 def program() -> list[str]:
-    """The command, to which arguments are added."""
+    """Return the command that starts this program, without arguments."""
     if getattr(sys, "frozen", False):
         return [sys.executable]
     return [sys.executable, "-m", "agent"]
 
 
 def program_dir() -> Path:
-    """Where it has to be started: Python takes modules from there, Windows libraries."""
+    """Return the folder to start it in: Python finds its modules there, Windows its libraries."""
     if getattr(sys, "frozen", False):
         return Path(sys.executable).parent
     return Path(__file__).resolve().parents[1]
 
 
 def share_one_heap() -> None:
-    """glibc would give each thread a heap of its own, with room of its own; first of all."""
+    """Make all threads share one heap; call it first. glibc gives each thread another one."""
     if sys.platform == "linux":
         import ctypes
 

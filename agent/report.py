@@ -1,4 +1,4 @@
-"""The client's state as `status` prints it: for programs as JSON, for people as text."""
+"""The client's state as `status` prints it: as JSON for programs, as text for people."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from agent.core.view import View
 
 
 def describe(view: View) -> dict[str, Any]:
-    """A view as JSON: enums by their words, times in UTC, None where there is nothing."""
+    """Return a view as JSON: enums by their values, times in UTC, None for what is not set."""
     return {
         "state": view.state.value,
         "reason": view.reason.value if view.reason else None,
@@ -35,7 +35,7 @@ def describe(view: View) -> dict[str, Any]:
 
 
 class _Status(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a description makes a view."""
+    """The fields of a description that a view has."""
 
     state: State
     reason: Reason | None
@@ -49,7 +49,7 @@ class _Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def view_of(status: object) -> View:
-    """The view that `describe` made this of. Raise ValueError for anything else."""
+    """Return the view that `describe` was given. Raise ValueError for anything else."""
     said = msgspec.convert(status, _Status)
     return View(
         state=said.state,
@@ -65,7 +65,7 @@ def view_of(status: object) -> View:
 
 
 def status_text(view: View, translations: NullTranslations) -> str:
-    """A few lines for a terminal or a small window; times are the PC's."""
+    """Return a few lines for a terminal or a small window, with times of the PC's zone."""
     _ = translations.gettext
     lines = [wording.status(view, _)]
     if view.user:

@@ -34,20 +34,20 @@ Registry = Callable[[str], Iterator[tuple[str, Mapping[str, object]]]]
 
 
 _one_at_a_time = Lock()
-"""Saving reads, changes and writes: two at once would lose the change of one."""
+"""Held while a file is read, changed and written, so that no change is lost."""
 
 
 class SettingsError(UserError):
-    """A setting that cannot be used; `message` names where it stands and what is allowed."""
+    """A setting cannot be used; `message` says where it is set and what is allowed."""
 
 
 class BrokenSettings(SettingsError):
-    """The user's file is no settings file at all."""
+    """The user's file is not a settings file at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """`origins` names, for every key that was set, where it was set."""
+    """The settings in use. `origins` has, for every key that was set, the place."""
 
     server: str | None = None
     user: str | None = None
@@ -58,14 +58,14 @@ class Settings:
     log_level: str = "info"
     allow_quit: bool = True
     autostart: bool | None = None
-    """Start at sign-in; None leaves it as the setup program and the user made it."""
+    """Start at sign-in; None keeps what the setup program and the user have chosen."""
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     enforced: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     """Keys that machine policy sets: the user cannot change them."""
 
     @property
     def identity(self) -> Identity | None:
-        """Who logs in where, when both are known."""
+        """User and server, None unless both are known."""
         if self.server is None or self.user is None:
             return None
         return Identity(server=self.server, user=self.user)
@@ -78,14 +78,14 @@ def load(
     registry: Registry | None = None,
     translate: Translate = str,
 ) -> Settings:
-    """Raise SettingsError when any of the sources holds something that cannot be used."""
+    """Return the settings. Raise SettingsError when a source has a value that cannot be used."""
     reader = _Reader(translate)
     for key, values in (registry or read_registry)(POLICY_KEY):
         reader.add_registry(key, values, enforced=True)
     reader.add_environment(environ)
     reader.add_file(paths)
     for key, values in (registry or read_registry)(SETUP_KEY):
-        # The setup program writes other values there, which are not ours to judge.
+        # The setup program keeps values of its own in the same key.
         reader.add_registry(key, {n: v for n, v in values.items() if n.lower() == "server"})
     return Settings(**reader.values, origins=reader.origins, enforced=frozenset(reader.enforced))
 
@@ -93,7 +93,7 @@ def load(
 def save(
     paths: Paths, changes: Mapping[str, str | bool | None], translate: Translate = str
 ) -> None:
-    """Write keys to the user's file, and take out those that are None; all else stays as it is.
+    """Write keys to the user's file and delete those that are None; keep the rest of the file.
 
     Raise OSError, or SettingsError when the file is not TOML. Keys and values are checked.
     """
@@ -128,7 +128,7 @@ def _save(paths: Paths, checked: Mapping[str, object], translate: Translate) -> 
 
 
 def save_identity(paths: Paths, identity: Identity | None, translate: Translate = str) -> None:
-    """Remember who logs in where; None forgets the user and keeps the server. Errors as `save`."""
+    """Save user and server; None deletes the user and keeps the server. Raise as `save`."""
     if identity is None:
         save(paths, {"user": None}, translate)
     else:
@@ -141,7 +141,7 @@ def normalise_user(text: str, translate: Translate = str) -> str:
 
 
 def read_registry(key: str) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """The values under HKLM, then HKCU; nothing where there is no registry."""
+    """Yield the values of `key` under HKLM, then HKCU; nothing on Linux."""
     if sys.platform != "win32":
         return
     import winreg
@@ -160,7 +160,7 @@ def read_registry(key: str) -> Iterator[tuple[str, Mapping[str, object]]]:
 
 
 class _Reader:
-    """Collects values; the first source that sets a key wins, yet all sources are checked."""
+    """Collect values. The first source that sets a key wins, and all sources are checked."""
 
     def __init__(self, translate: Translate) -> None:
         self._translate = translate
@@ -184,7 +184,7 @@ class _Reader:
     def add_environment(self, environ: Mapping[str, str]) -> None:
         known = {ENV_PREFIX + setting.upper(): setting for setting in _CHECKS}
         for variable, text in environ.items():
-            # The server of the same machine has settings of its own.
+            # A server on the same machine has variables of its own.
             if not variable.startswith(ENV_PREFIX) or variable.startswith(f"{ENV_PREFIX}SERVER_"):
                 continue
             if variable in _OTHER_VARIABLES:
@@ -209,7 +209,7 @@ class _Reader:
             self._add(key, value, where)
 
     def check(self, key: str, value: object, *, where: str) -> object:
-        """The value as Settings has it."""
+        """Return the value as Settings has it. Raise SettingsError."""
         try:
             return _CHECKS[key](value, self._translate)
         except UserError as exc:
@@ -238,9 +238,9 @@ def _read(paths: Paths, translate: Translate) -> str | None:
     try:
         data = paths.config_file.read_bytes()
         if not data and copy_of(paths).exists():
-            # We never write an empty one: it is what some disks leave after a power cut.
+            # The client writes no empty file: it is what some disks leave after a power cut.
             raise _broken(paths, translate("{file}: the file is empty."), translate)
-        # Windows' editors put a mark in front of UTF-8.
+        # Windows' editors put a byte order mark in front of UTF-8.
         return data.decode("utf-8-sig")
     except FileNotFoundError:
         return None
@@ -254,7 +254,7 @@ def _read(paths: Paths, translate: Translate) -> str | None:
 
 
 def _not_toml(paths: Paths, text: str, translate: Translate) -> BrokenSettings:
-    """The parser's own text could quote a value; where it stopped says enough."""
+    """Return the error with the line at which the parser stopped; its text could quote a value."""
     line = 1
     try:
         tomllib.loads(text)
@@ -322,7 +322,7 @@ def _one_of(*words: str) -> Callable[[object, Translate], str]:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004 - for the caller any other value is a bad value
+        raise ValueError  # noqa: TRY004 - the caller treats every other value alike
     return value
 
 
@@ -357,6 +357,6 @@ POLICY_NAMES = {
     "allow_quit": "AllowQuit",
     "autostart": "Autostart",
 }
-"""Settings and the names of their values in the registry."""
+"""Settings, and the names of their values in the registry."""
 assert set(_CHECKS) == set(_ALLOWED) == set(POLICY_NAMES)  # noqa: S101 - all lists above
 assert set(_CHECKS) == {f.name for f in fields(Settings)} - {"origins", "enforced"}  # noqa: S101

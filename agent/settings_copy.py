@@ -1,5 +1,6 @@
-"""The settings file when something has destroyed it: it is set aside, and the last good copy takes
-its place, so that a PC that nobody looks after goes on waiting.
+"""A copy of the last good settings file, which replaces the file when it is broken.
+
+So a PC whose user is away goes on waiting.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ log = logging.getLogger(__name__)
 
 
 def copy_of(paths: Paths) -> Path:
-    """Where the last good copy is: beside the file."""
+    """Return the path of the copy, beside the file."""
     return paths.config_file.with_name(f"{paths.config_file.name}.last")
 
 
 def keep_copy(paths: Paths) -> None:
-    """Remember the file, which has just been read or written without complaint. Never raises."""
+    """Copy the file. Called after it was read or written without error. Never raises."""
     try:
         good, copy = paths.config_file.read_bytes(), copy_of(paths)
         if good and (not copy.exists() or copy.read_bytes() != good):
@@ -32,9 +33,9 @@ def keep_copy(paths: Paths) -> None:
 
 
 def set_aside(paths: Paths) -> tuple[Path, bool]:
-    """Where the broken file lies from now on, and whether a copy has taken its place.
+    """Rename the broken file; return its new path, and whether the copy has replaced it.
 
-    Raise OSError, with the broken file where it was.
+    Raise OSError, and then the broken file is where it was.
     """
     file, good = paths.config_file.resolve(), _good_copy(paths)
     aside = file.with_name(f"{file.name}.broken")
@@ -47,7 +48,7 @@ def set_aside(paths: Paths) -> tuple[Path, bool]:
 
 
 def _good_copy(paths: Paths) -> bytes | None:
-    """What is in the copy, unless that is broken itself."""
+    """Return the copy's content, None when it is missing or broken itself."""
     try:
         data = copy_of(paths).read_bytes()
         tomllib.loads(data.decode("utf-8-sig"))

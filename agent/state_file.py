@@ -1,4 +1,4 @@
-"""The file beside the vault: what a client remembers of one identity, nothing secret."""
+"""The saved state of one identity, in a file beside the vault; it holds no secret."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_BYTES = 64 * 1024
 
 
 class StateFile:
-    """ports.SavedStateStore: one JSON file for each identity in `directory`."""
+    """Keep one JSON file for each identity in `directory`. Implement `ports.SavedStateStore`."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

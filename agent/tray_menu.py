@@ -1,4 +1,4 @@
-"""What the tray's menu and tooltip say, from a view; the same for every kind of tray."""
+"""The entries of the tray's menu and the text of its tooltip, made from a view."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LANGUAGES = (
     (Command.LANGUAGE_JA, "ja", "日本語"),
     (Command.LANGUAGE_EN, "en", "English"),
 )
-"""Command, setting, and the name that each language has in itself."""
+"""Command, setting, and each language's name in that language."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the menu. `checked` is None where there is nothing to check."""
+    """A line of the menu. `checked` is None for a line without a check mark."""
 
     text: str
     command: Command | None = None
@@ -34,24 +34,24 @@ SEPARATOR = Entry("")
 
 
 def needs_password(view: View) -> bool:
-    """The user alone can help."""
+    """Return whether only the user can help, by a password."""
     return view.state in {State.LOGGED_OUT, State.NEEDS_PASSWORD}
 
 
 def default_command(view: View) -> Command:
-    """What a click on the icon does."""
+    """Return what a click on the icon does."""
     return Command.UPDATE_PASSWORD if needs_password(view) else Command.STATUS
 
 
 def balloon_command(view: View) -> Command:
-    """What a click on the tray's own notification does."""
+    """Return what a click on the tray's own notification does."""
     if view.state is State.STANDBY_OLD_PASSWORD:
         return Command.UPDATE_PASSWORD
     return default_command(view)
 
 
 def summary(view: View, translation: NullTranslations) -> list[str]:
-    """The state, and what goes with it: the days left, what is the matter."""
+    """Return lines with the state, the days left and the reason, if there are any."""
     _ = translation.gettext
     lines = [wording.status(view, _)]
     if days := wording.days_left(view, translation):
@@ -62,7 +62,7 @@ def summary(view: View, translation: NullTranslations) -> list[str]:
 
 
 def menu(view: View, translation: NullTranslations) -> tuple[Entry, ...]:
-    """The whole menu, top to bottom."""
+    """Return the whole menu, top to bottom."""
     _ = translation.gettext
     default = default_command(view)
     first, *others = summary(view, translation)

@@ -1,4 +1,4 @@
-"""The windows that ask and tell, each in a short-lived process: `… dialog NAME`."""
+"""The client's windows, each in a short-lived process of its own: `… dialog NAME`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ OK, WRONG_USE = 0, 2
 
 
 def main(name: str, translations: NullTranslations) -> int:
-    """Show one window; standard input and output are the pipes to the client that started us."""
+    """Show one window, with pipes to the client as standard streams; return the exit code."""
     from agent.hardening import harden
 
     harden()
@@ -31,7 +31,7 @@ def main(name: str, translations: NullTranslations) -> int:
 
 
 def tell(title: str, message: str) -> None:
-    """Say something when there is no terminal to say it on; returns when it was read."""
+    """Show a message in a window, and return when the user has closed it."""
     if sys.platform == "win32":
         import ctypes
 

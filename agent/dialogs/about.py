@@ -1,4 +1,4 @@
-"""Which program this is."""
+"""The window with the program's name and version."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from agent.dialogs.window import Window
 
 
 class View:
-    """The program's name and what the client says about it."""
+    """Show the program's name and the rows that the client has sent."""
 
     def __init__(self, window: Window, opening: Open) -> None:
         _ = window.translate

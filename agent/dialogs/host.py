@@ -1,6 +1,6 @@
 """Starts the windows of `agent.dialogs`, each in a process of its own, and answers them.
 
-What was typed comes over a pipe; nothing secret is in an argument or the environment.
+Typed passwords come over a pipe; no secret is in an argument or in the environment.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ LogIn = Callable[[str, str, str], "Future[Reason | None]"]
 """Server, user and password to the reason why they were not stored, None when they were."""
 
 SUBMIT_S = 120.0
-"""A login, key derivation and keyring included, takes less, or it failed."""
+"""Seconds that a window waits for a login, with key derivation and keyring."""
 CLOSE_S = 5.0
 
 _FIELDS: dict[Reason, Field] = {
@@ -64,9 +64,9 @@ _FIELDS: dict[Reason, Field] = {
     Reason.HTTP_FORBIDDEN: "server",
     Reason.DISABLED: "user",
 }
-"""Where a reason is said, when it is not the password's."""
+"""The field that shows a reason; all other reasons are shown at the password."""
 _SAYS_ALL = {Reason.CREDENTIALS, Reason.EXPIRED}
-"""What to do is what the window asks for."""
+"""Reasons whose remedy is not shown, because the window itself asks for it."""
 _FOR_A_WHILE = {
     Reason.UNREACHABLE,
     Reason.TIMED_OUT,
@@ -80,7 +80,7 @@ _FOR_A_WHILE = {
     Reason.VAULT_MISSING,
     Reason.VAULT_NO_ANSWER,
 }
-"""The client would try again by itself; a window that asks does not."""
+"""Reasons that pass: the client would try again, but a window asks the user to."""
 
 _PASSED_ON = {
     "COCONOWORK_HOME", "COCONOWORK_LANGUAGE", "HOME", "PATH", "TZ", "LANG", "LANGUAGE",
@@ -93,9 +93,9 @@ _PASSED_ON_BEGINNINGS = ("LC_", "PYTHON", "_PYI_", "WINE", "FONTCONFIG_", "XCURS
 
 
 def window_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a window's process needs of ours: screen, language, and where the settings are.
+    """Return the variables for a window's process: screen, language, place of the settings.
 
-    Not the session's keyring and sockets, nor a proxy's login.
+    The addresses of keyring and sockets and a proxy's login are left out.
     """
     return {
         name: value
@@ -105,9 +105,9 @@ def window_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 class ProcessDialogs:
-    """`agent.ports.Dialogs`; every method may be called on any thread.
+    """Implement `agent.ports.Dialogs`; every method may be called on any thread.
 
-    `view` gives the newest snapshot, `server` the address to begin with when nobody is signed in.
+    `view` returns the newest snapshot. `server` is the address that the first log-in suggests.
     """
 
     def __init__(
@@ -166,14 +166,14 @@ class ProcessDialogs:
         self._show("about", Open(assets=str(self._assets), rows=rows))
 
     def refresh(self, view: View) -> None:
-        """Tell an open status window what is new."""
+        """Show this in an open status window."""
         with self._lock:
             shown = self._open
         if shown is not None and shown.name == "status":
             shown.send(Update(self._snapshot(view)))
 
     def translate(self, translations: NullTranslations) -> None:
-        """Speak another language from the next window on."""
+        """Use another language from the next window on."""
         self._translations = translations
 
     def close(self) -> None:
@@ -186,7 +186,7 @@ class ProcessDialogs:
     # --- one at a time
 
     def _show(self, name: Name, opening: Open) -> None:
-        """A window with something typed in it stays; another one makes place."""
+        """Bring up a window, in place of another one. The password window is never replaced."""
         with self._lock:
             shown = self._open
             if self._closed:
@@ -213,7 +213,7 @@ class ProcessDialogs:
     def _submit(self, message: Submit) -> FromClient:
         _, view = self._translations.gettext, self._view()
         server, user = view.server, view.user
-        # Of an update, who and where is not the dialog's to say.
+        # A dialog may update the stored password; it cannot change user or server.
         if view.state is State.LOGGED_OUT or not user:
             field: Field = "server"
             try:
@@ -272,19 +272,19 @@ class ProcessDialogs:
 
 
 def shown_server(address: str) -> str:
-    """An address as a person would type it: what goes without saying is left out."""
+    """Return an address as a person would type it, without scheme and default path."""
     return address.removeprefix("wss://").removesuffix("/gateway")
 
 
 class _Process:
-    """One window's process, and the threads that write to it and answer it."""
+    """One window's process, with the threads that write to it and answer it."""
 
     def __init__(
         self, name: Name, command: list[str], answer: Callable[[FromDialog], FromClient | None]
     ) -> None:
         self.name = name
         self._answer = answer
-        self._letters: queue.SimpleQueue[FromClient | None] = queue.SimpleQueue()
+        self._outgoing: queue.SimpleQueue[FromClient | None] = queue.SimpleQueue()
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             command,
             stdin=subprocess.PIPE,
@@ -297,7 +297,7 @@ class _Process:
         if sys.platform == "win32":
             import ctypes
 
-            # The right to come to the front is ours after a click, and can be handed on.
+            # After a click this process may come to the front, and may pass that right on.
             ctypes.windll.user32.AllowSetForegroundWindow(self._process.pid)
         for work in (self._write, self._serve):
             threading.Thread(target=work, name=f"dialog-{name}", daemon=True).start()
@@ -307,15 +307,15 @@ class _Process:
         return self._process.poll() is None
 
     def send(self, message: FromClient) -> None:
-        """Returns at once; nothing happens when the window has gone."""
-        self._letters.put(message)
+        """Queue a message, and return at once. Do nothing when the window is closed."""
+        self._outgoing.put(message)
 
     def hang_up(self) -> None:
-        """Tell the window to go; returns at once."""
-        self._letters.put(None)
+        """Ask the window to close, and return at once."""
+        self._outgoing.put(None)
 
     def close(self) -> None:
-        """Tell the window to go, and end it when it does not."""
+        """Ask the window to close, and kill its process when it does not."""
         self.hang_up()
         try:
             self._process.wait(CLOSE_S)
@@ -326,12 +326,12 @@ class _Process:
     def _write(self) -> None:
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
         with contextlib.suppress(OSError), self._process.stdin as writing:
-            while (message := self._letters.get()) is not None:
+            while (message := self._outgoing.get()) is not None:
                 writing.write(encode(message))
                 writing.flush()
 
     def _serve(self) -> None:
-        """Answer until the window is closed."""
+        """Answer the window's messages until it is closed."""
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
         with self._process.stdout as reading:
             try:

@@ -1,6 +1,6 @@
-"""What a dialog and the client say to each other: JSON, one line each, over the dialog's pipes.
+"""The messages between a dialog and the client: JSON, one line each, over the dialog's pipes.
 
-The client begins with Open. A password travels in Submit only, from the dialog to the client.
+The client sends Open first. A password travels in Submit only, from the dialog to the client.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True, tag="open"):
-    """client → dialog, first: what to ask or tell.
+    """client → dialog, once, first: what the window shows.
 
-    `first` is the first set-up, which asks for server and user too. `rows` is shown above the
-    fields (password) or below the program's name (about).
+    `first` asks for server and user too, as for the first log-in. `rows` is shown above the fields
+    (password) or below the program's name (about).
     """
 
     assets: str
@@ -52,7 +52,7 @@ class Update(msgspec.Struct, frozen=True, tag="update"):
 
 
 class Front(msgspec.Struct, frozen=True, tag="front"):
-    """client → dialog: the user has asked for this window again."""
+    """client → dialog: come to the front, because the user has asked for this window again."""
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
@@ -60,7 +60,7 @@ class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
-    """client → dialog: nothing was changed, and why, to be said at `field`."""
+    """client → dialog: nothing was changed; `text` says why, to be shown at `field`."""
 
     text: str
     field: Field = "password"
@@ -78,7 +78,7 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
 
 
 class Picked(msgspec.Struct, frozen=True, tag="picked"):
-    """dialog → client: a button was pressed; the value of a Command."""
+    """dialog → client: a button was pressed; `command` is the value of a Command."""
 
     command: Text
 
@@ -91,16 +91,16 @@ _from_dialog: msgspec.json.Decoder[FromDialog] = msgspec.json.Decoder(FromDialog
 
 
 class PipeError(Exception):
-    """The other side does not speak this."""
+    """The line is no message of the other side."""
 
 
 def encode(message: FromClient | FromDialog) -> bytes:
-    """One line."""
+    """Return the message as one line."""
     return msgspec.json.encode(message) + b"\n"
 
 
 def decode_from_client(line: bytes) -> FromClient:
-    """Raise PipeError."""
+    """Return the message in `line`. Raise PipeError."""
     try:
         return _from_client.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -108,7 +108,7 @@ def decode_from_client(line: bytes) -> FromClient:
 
 
 def decode_from_dialog(line: bytes) -> FromDialog:
-    """Raise PipeError, which quotes nothing."""
+    """Return the message in `line`. Raise PipeError, which quotes nothing."""
     try:
         return _from_dialog.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

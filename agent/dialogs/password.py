@@ -1,4 +1,4 @@
-"""'Update the stored password', and the first set-up, which asks for server and user as well."""
+"""The window 'Update the stored password'; at the first log-in it asks for server and user, too."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from agent.dialogs.window import Window
 from protocol.text import clean
 
 CAPS_LOCK = 0x2
-"""In the state of a key event."""
+"""The bit in the state of a key event."""
 HIDDEN = "●"
 
 
 class View:
-    """The form, while the client verifies, and the confirmation."""
+    """Show the form, the progress while the client verifies the password, and the confirmation."""
 
     def __init__(self, window: Window, opening: Open) -> None:
         self._window = window
@@ -52,7 +52,7 @@ class View:
             self._field("server", _("Server"))
             self._field("user", _("User name"))
         entry = self._field("password", _("Password") if first else _("New password"))
-        # What is selected in it must not become X's selection, which every program can read.
+        # Text selected in it must not become X's selection, which every program can read.
         entry.configure(show=HIDDEN, exportselection=False)
         entry.bind("<KeyPress>", self._look_for_caps_lock)
         _without_input_method(window.root, entry)
@@ -175,14 +175,14 @@ class View:
 
 
 def _select_all(event: tk.Event[tk.Misc]) -> str:
-    """What Tk does on Windows only; elsewhere it would go to the beginning of the line."""
+    """Select all, as Tk does on Windows; elsewhere Tk moves the cursor to the line's beginning."""
     if isinstance(event.widget, ttk.Entry):
         event.widget.selection_range(0, "end")
     return "break"
 
 
 def _without_input_method(root: tk.Tk, entry: ttk.Entry) -> None:
-    """Passwords are typed letter by letter: no Japanese input method while the field has focus."""
+    """Switch the Japanese input method off on Windows while `entry` has the keyboard focus."""
     if sys.platform != "win32":
         return
     import ctypes
@@ -193,7 +193,7 @@ def _without_input_method(root: tk.Tk, entry: ttk.Entry) -> None:
     associate.argtypes = (wintypes.HWND, wintypes.HANDLE, wintypes.DWORD)
 
     def switch(flags: int) -> None:
-        # Tk gives the keyboard now to the field's window, now to the one around it.
+        # Tk gives the keyboard to the field's window or to one of those around it.
         for window in (entry.winfo_id(), root.winfo_id(), int(root.wm_frame(), 16)):
             associate(window, None, flags)
 

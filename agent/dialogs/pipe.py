@@ -1,4 +1,4 @@
-"""A dialog's end of the pipes: a thread reads, the window asks for what has come."""
+"""A dialog's end of the pipes: a thread reads, and the window polls for what it has read."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from agent.dialogs.messages import (
 
 
 class Pipe:
-    """None in `arrived` means that the client has gone."""
+    """Send messages to the client, and keep those from the client until the window takes them."""
 
     def __init__(self, reading: IO[bytes] | FileIO, writing: IO[bytes] | FileIO) -> None:
-        # Raw: a thread that waits inside a buffered reader aborts the interpreter's end.
+        # Unbuffered: a thread that waits inside a buffered reader aborts the interpreter's end.
         self._reading = FileIO(reading.fileno(), closefd=False)
         self._writing = writing
         self._arrived: queue.SimpleQueue[FromClient | None] = queue.SimpleQueue()
 
     def opening(self) -> Open | None:
-        """The client's first message, waited for; begins to read the others."""
+        """Return the client's first message, None when there is none; start to read the others."""
         try:
             message = decode_from_client(self._reading.readline(MAX_LINE))
         except PipeError:
@@ -40,7 +40,7 @@ class Pipe:
         return message
 
     def arrived(self) -> list[FromClient | None]:
-        """What has come since the last call."""
+        """Return the messages since the last call; None among them: the client has ended."""
         messages = []
         with contextlib.suppress(queue.Empty):
             while True:
@@ -48,7 +48,7 @@ class Pipe:
         return messages
 
     def send(self, message: FromDialog) -> None:
-        """To the client; when it has gone, `arrived` says so."""
+        """Send a message to the client; when it has ended, `arrived` reports it."""
         with contextlib.suppress(OSError):
             self._writing.write(encode(message))
             self._writing.flush()

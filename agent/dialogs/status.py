@@ -1,4 +1,4 @@
-"""The small status window: what the client is doing, kept true while it is open."""
+"""The small status window, which follows the client's state while it is open."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agent.dialogs.window import Window
 
 
 class View:
-    """Redrawn whenever the client says something new."""
+    """Show the client's snapshot, and draw it again when it changes."""
 
     def __init__(self, window: Window, opening: Open) -> None:
         self._window = window

@@ -1,4 +1,4 @@
-"""What all dialogs share: look, scale, keys, place, and the pipe to the client."""
+"""What all dialogs share: look, scaling, keys, position, and the pipe to the client."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from agent.dialogs.pipe import Pipe
 from protocol.text import clean
 
 POLL_MS = 50
-"""How often the pipe is looked at; Tk has no safe way to be told by another thread."""
+"""Interval for polling the pipe: Tk cannot be woken safely from another thread."""
 TOPMOST_MS = 400
 PICTURE_SIZES = (32, 40, 48, 56, 64)
-"""Of the pictures in `agent/assets/`."""
+"""Sides of the pictures in `agent/assets/`, in pixels."""
 ERROR_COLOUR = "#b3261e"
 WARNING_COLOUR = "#8a5200"
 QUIET_COLOUR = "#5f6368"
@@ -27,7 +27,7 @@ ACCENT = "#1f74d6"
 
 
 class Window:
-    """One dialog's window. `handlers` take what the client sends."""
+    """One dialog's window. `on_message` is called for what the client sends."""
 
     def __init__(self, opening: Open, pipe: Pipe, translations: NullTranslations) -> None:
         _use_system_dpi()
@@ -37,7 +37,7 @@ class Window:
         self.on_message: Callable[[FromClient], None] = lambda _: None
         self.on_enter: Callable[[], None] = self.close
         self.first: tk.Misc = self.root
-        """What has the keyboard when the window opens."""
+        """The widget that has the keyboard when the window opens."""
         self._pipe = pipe
         self._rows = 0
         self._poll_job = self._topmost_job = ""
@@ -61,7 +61,7 @@ class Window:
     # --- life
 
     def run(self) -> None:
-        """Show it, in front once, until it is closed."""
+        """Show the window in front; return when it is closed."""
         self.root.update_idletasks()
         self._centre()
         self.root.deiconify()
@@ -76,12 +76,12 @@ class Window:
         self.root.destroy()
 
     def to_front(self) -> None:
-        """Above everything for a moment, with the keyboard; afterwards a window like any other."""
+        """Bring the window to the front, with the keyboard; later others may cover it."""
         self.root.deiconify()
         self.root.attributes("-topmost", True)
         self.root.lift()
         focused = self.root.focus_lastfor()
-        # Before the window is first drawn, Tk knows of no field to return to.
+        # Before the window is first drawn, Tk has no field that had the keyboard last.
         (self.first if focused in {None, self.root} else focused).focus_force()
         self._topmost_job = self.root.after(TOPMOST_MS, self._give_way)
 
@@ -90,9 +90,9 @@ class Window:
         self.root.attributes("-topmost", False)
 
     def redraw(self, draw: Callable[[], tk.Misc]) -> None:
-        """Put something else into the window; `draw` answers what gets the keyboard.
+        """Replace the window's content; `draw` returns the widget that gets the keyboard.
 
-        The keyboard is taken only if the window had it, as the user may be elsewhere by now.
+        The keyboard is taken only if the window had it: the user may be in another program.
         """
         had_keyboard = self.root.focus_get() is not None
         for child in self.body.winfo_children():
@@ -105,7 +105,7 @@ class Window:
         self._pipe.send(message)
 
     def poll(self) -> None:
-        """Take what the client has sent, now and from now on."""
+        """Handle what the client has sent, and repeat that every POLL_MS."""
         for message in self._pipe.arrived():
             if message is None:
                 self.close()
@@ -117,7 +117,7 @@ class Window:
         self._poll_job = self.root.after(POLL_MS, self.poll)
 
     def _enter(self, event: tk.Event[tk.Misc]) -> None:
-        """Enter presses the button that has the focus, else the window's first button."""
+        """Press the button that has the focus, else the window's default button."""
         if isinstance(event.widget, ttk.Button):
             event.widget.invoke()
         else:
@@ -126,11 +126,11 @@ class Window:
     # --- look
 
     def px(self, pixels: float) -> int:
-        """Pixels at 96 dpi in pixels of this screen."""
+        """Convert pixels at 96 dpi to pixels of this screen."""
         return round(pixels * self._scale)
 
     def picture(self, name: str) -> tk.PhotoImage:
-        """A picture from `agent/assets/`, 32 px at 96 dpi."""
+        """Return a picture from `agent/assets/`, 32 px at 96 dpi."""
         if name not in self._pictures:
             side = max((size for size in PICTURE_SIZES if size <= self.px(32)), default=32)
             drawn = tk.PhotoImage(master=self.root, file=self._assets / f"{name}-{side}.png")
@@ -138,7 +138,7 @@ class Window:
         return self._pictures[name]
 
     def heading(self, picture: str, text: str) -> tuple[ttk.Label, ttk.Label]:
-        """The first line of the window, over both columns."""
+        """Add the first line of the window, over both columns; return picture and text."""
         frame = ttk.Frame(self.body)
         frame.grid(row=self.new_row(), column=0, columnspan=2, sticky="w", pady=(0, self.px(10)))
         image = ttk.Label(frame, image=self.picture(picture))
@@ -148,13 +148,13 @@ class Window:
         return image, label
 
     def paragraph(self, text: str, *, style: str = "TLabel", width: int = 420) -> ttk.Label:
-        """A line of text over both columns, wrapped at `width` px of 96 dpi."""
+        """Add text over both columns, wrapped at `width` px of 96 dpi; return it."""
         label = ttk.Label(self.body, text=text, wraplength=self.px(width), style=style)
         label.grid(row=self.new_row(), column=0, columnspan=2, sticky="w", pady=(0, self.px(8)))
         return label
 
     def row(self, label: str, value: str) -> ttk.Label:
-        """A label and what it stands for; returns the latter."""
+        """Add a label and its value; return the value's widget."""
         row = self.new_row()
         ttk.Label(self.body, text=label, style="Quiet.TLabel").grid(
             row=row, column=0, sticky="nw", padx=(0, self.px(14)), pady=self.px(3)
@@ -164,14 +164,14 @@ class Window:
         return shown
 
     def new_row(self) -> int:
-        """The number of a row that holds nothing yet, not even what is hidden at present."""
+        """Return the number of a new row, which no widget has, not even a hidden one."""
         self._rows += 1
         return self._rows
 
     def buttons(
         self, *texts_and_commands: tuple[str, Callable[[], None]], default: int = 0
     ) -> list[ttk.Button]:
-        """At the lower right; number `default` is that of Enter."""
+        """Add buttons at the lower right; return them. Enter presses number `default`."""
         frame = ttk.Frame(self.body)
         frame.grid(row=self.new_row(), column=0, columnspan=2, sticky="e", pady=(self.px(14), 0))
         made = []
@@ -240,7 +240,10 @@ class Window:
 
 
 def _use_system_dpi() -> None:
-    """Tk scales once, at its start: on a monitor of another scale Windows does the rest."""
+    """Make Windows scale the window on a monitor whose scale differs from the system's.
+
+    Tk itself scales only once, at its start.
+    """
     if sys.platform == "win32":
         import ctypes
 

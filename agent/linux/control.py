@@ -1,4 +1,4 @@
-"""The local channel on a Unix socket; a locked file decides who is the running client."""
+"""The control channel on a Unix socket; the client that locks a file is the only one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _UNWRITABLE = {errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES}
 
 
 class SocketChannel:
-    """ports.ControlChannel in `paths.runtime_dir`, which only this user can enter."""
+    """Implement `ports.ControlChannel` in `paths.runtime_dir`, which only this user can enter."""
 
     def __init__(self, paths: Paths) -> None:
         self._directory = paths.runtime_dir
@@ -47,7 +47,7 @@ class SocketChannel:
 
     async def serve(self, handle: Handler, *, claimed: Callable[[], None]) -> None:
         def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            # Not a coroutine: asyncio would make a task of it that nobody owns.
+            # Not a coroutine: asyncio would make a task of it that has no owner.
             peer = writer.get_extra_info("socket")
             if len(self._connections) >= MAX_CONNECTIONS or _peer_uid(peer) != os.getuid():
                 writer.close()
@@ -60,11 +60,12 @@ class SocketChannel:
             server = await asyncio.start_unix_server(accept, sock=listener, limit=MAX_LINE_BYTES)
             claimed()
             try:
-                await server.serve_forever()
+                # Not serve_forever, which from Python 3.12 on waits for idle peers when cancelled.
+                await asyncio.get_running_loop().create_future()
             finally:
                 server.close()
                 if self._answering:
-                    # Whoever said "quit" is to hear that it was heard.
+                    # The sender of "quit" gets its answer.
                     await asyncio.wait(self._answering, timeout=LAST_WORDS_S)
                 for connection in list(self._connections):
                     connection.cancel()
@@ -111,10 +112,10 @@ async def exchange(paths: Paths, line: bytes, *, timeout_s: float) -> bytes:
 
 @contextmanager
 def _claim(directory: Path) -> Iterator[socket.socket]:
-    """The socket of the one client.
+    """Yield the listening socket. Raise ChannelBusy or ChannelError.
 
-    Where the disk is full or read-only it has no file, but an abstract name of the kernel's: a
-    client that cannot write anything waits all the same.
+    On a disk that is full or read-only the socket has no file but an abstract name: a client that
+    cannot write goes on waiting.
     """
     with ExitStack() as stack:
         try:
@@ -127,7 +128,7 @@ def _claim(directory: Path) -> Iterator[socket.socket]:
 
 
 class _NoPlace(ChannelError):
-    """Nothing can be made in the directory, for a reason that is nobody's attack."""
+    """Nothing can be created in the directory, for a reason that is no attack."""
 
 
 def _error(where: Path, exc: OSError) -> ChannelError:
@@ -137,10 +138,10 @@ def _error(where: Path, exc: OSError) -> ChannelError:
 
 @contextmanager
 def _lock(directory: Path) -> Iterator[None]:
-    """The lock goes with the process, however it ends; the file stays, or two could lock two."""
+    """Hold the lock, which ends with the process. The file stays, so that all lock the same one."""
     try:
         make_private(directory)
-        # Read-only, so that a file that is there can be locked on any disk.
+        # Read-only, so that an existing file can be locked on any disk.
         flags = os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         handle = os.open(directory / LOCK_NAME, flags, 0o600)
     except OSError as exc:
@@ -159,7 +160,7 @@ def _lock(directory: Path) -> Iterator[None]:
 def _listening_socket(directory: Path) -> Iterator[socket.socket]:
     with _socket_path(directory) as path, socket.socket(socket.AF_UNIX) as listener:
         try:
-            # Whoever made it is dead: we hold the lock.
+            # The process that created it has ended: this one holds the lock.
             path.unlink(missing_ok=True)
             listener.bind(str(path))
             path.chmod(0o600)
@@ -181,7 +182,7 @@ def _abstract_socket(directory: Path) -> Iterator[socket.socket]:
         try:
             listener.bind(name)
         except OSError:
-            # An OSError here is a client that is just ending.
+            # An OSError here means that a client is just ending.
             with socket.socket(socket.AF_UNIX) as peer, suppress(OSError):
                 peer.connect(name)
                 _check_server(peer)
@@ -192,7 +193,7 @@ def _abstract_socket(directory: Path) -> Iterator[socket.socket]:
 
 
 def _abstract_name(directory: Path) -> str:
-    """Anybody can see and take such a name: both ends look who the other is."""
+    """Return an abstract name. Any user can take it, so both ends check the other's user."""
     digest = hashlib.sha256(os.fsencode(directory)).hexdigest()[:32]
     return f"\0coconowork-{os.getuid()}-{digest}"
 
@@ -221,7 +222,7 @@ def _check_server(peer: socket.socket) -> None:
 
 @contextmanager
 def _socket_path(directory: Path) -> Iterator[Path]:
-    """A socket's path may have 107 bytes only; through the open directory it always fits."""
+    """Yield a path through the open directory, because a socket's path may have 107 bytes only."""
     handle = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield Path(f"/proc/self/fd/{handle}/{SOCKET_NAME}")

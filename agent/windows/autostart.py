@@ -21,7 +21,7 @@ APPROVED_KEY = r"Software\Microsoft\Windows\CurrentVersion\Explorer\StartupAppro
 
 
 class RunKey:
-    """Implement `agent.ports.Autostart` by HKCU's Run key and the Task Manager's answer to it."""
+    """Implement `agent.ports.Autostart` by the Run key, which the Task Manager can overrule."""
 
     def __init__(self, command: Sequence[str] | None = None) -> None:
         self._command = list(command) if command else [*program(), "run", "--autostart"]

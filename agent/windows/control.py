@@ -1,7 +1,7 @@
-"""The local channel on a named pipe; a named mutex decides who is the running client.
+"""The control channel on a named pipe; the client that owns a named mutex is the only one.
 
-One client for each user, whatever the number of logon sessions: vault, settings and device are
-the user's. Pipes block, so each connection has a thread; the commands run on the loop.
+There is one client for each user, whatever the number of logon sessions, because vault, settings
+and device are the user's. Pipes block, so each connection has a thread; commands run on the loop.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ ERROR_FILE_NOT_FOUND, ERROR_ALREADY_EXISTS = 2, 183
 ERROR_PIPE_BUSY, ERROR_NO_DATA, ERROR_PIPE_CONNECTED = 231, 232, 535
 FILE_FLAG_FIRST_PIPE_INSTANCE = 0x00080000
 SECURITY_IDENTIFICATION = 0x00110000
-"""With SECURITY_SQOS_PRESENT: the server may learn who we are, not act in our name."""
+"""With SECURITY_SQOS_PRESENT: the server may identify this user, but not act as this user."""
 
 
 class PipeChannel:
-    """ports.ControlChannel; a client with other `paths` is another one."""
+    """Implement `ports.ControlChannel`; clients with different `paths` do not see each other."""
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
         self._answering: set[asyncio.Task[Any]] = set()
         self._peers: list[Thread] = []
-        """Touched by the accepting thread only, and by others after its end."""
+        """Used by the accepting thread only, and by other threads after its end."""
 
     async def serve(self, handle: Handler, *, claimed: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
@@ -76,7 +76,7 @@ class PipeChannel:
                 await ended
             finally:
                 if self._answering:
-                    # Whoever said "quit" is to hear that it was heard.
+                    # The sender of "quit" gets its answer.
                     await asyncio.wait(self._answering, timeout=LAST_WORDS_S)
                 for task in list(self._answering):
                     task.cancel()
@@ -96,7 +96,7 @@ class PipeChannel:
     ) -> None:
         try:
             while _connect(pipe, stop):
-                # The next one first: while there is an instance the name is ours.
+                # The next instance first: no other program can take the name while one exists.
                 connected, pipe = pipe, _create_pipe(_name(self._paths), first=False)
                 self._peers = [peer for peer in self._peers if peer.is_alive()]
                 if len(self._peers) >= MAX_CONNECTIONS:
@@ -149,7 +149,7 @@ async def exchange(paths: Paths, line: bytes, *, timeout_s: float) -> bytes:
 
 
 class _Stream:
-    """Bytes through one pipe; every wait has an end, and `stop` (an event or None) ends it."""
+    """One pipe as a stream; every wait has a deadline, and the event `stop` ends it."""
 
     def __init__(self, pipe: Any, stop: Any = None) -> None:
         self._pipe = pipe
@@ -158,7 +158,7 @@ class _Stream:
         self._rest = b""
 
     def read_line(self, timeout_s: float) -> bytes:
-        """Raise ChannelError, or pywintypes.error when the peer has gone."""
+        """Return a line. Raise ChannelError, or pywintypes.error when the peer has hung up."""
         deadline = monotonic() + timeout_s
         while b"\n" not in self._rest:
             if len(self._rest) >= MAX_LINE_BYTES:
@@ -172,14 +172,14 @@ class _Stream:
         return line + b"\n"
 
     def write(self, data: bytes, timeout_s: float) -> None:
-        """Errors as `read_line`. What is begun is not stopped: it may be the last word."""
+        """Write `data`. Raise as `read_line`. `stop` does not end it: it may be the last answer."""
         deadline = monotonic() + timeout_s
         overlapped = self._overlapped()
         win32file.WriteFile(self._pipe, data, overlapped)
         self._wait(overlapped, deadline, None)
 
     def close(self) -> None:
-        # Not DisconnectNamedPipe, which throws away what the peer has not read yet.
+        # Not DisconnectNamedPipe, which discards what the peer has not read yet.
         self._pipe.Close()
         self._done.Close()
 
@@ -194,7 +194,7 @@ class _Stream:
         left_ms = max(int((deadline - monotonic()) * 1000), 0)
         if win32event.WaitForMultipleObjects(events, False, left_ms) != win32event.WAIT_OBJECT_0:
             win32file.CancelIo(self._pipe)
-            # The buffer must live until the kernel has let go of it.
+            # The buffer must live until the kernel has released it.
             with suppress(pywintypes.error):
                 win32file.GetOverlappedResult(self._pipe, overlapped, True)
             raise ChannelError("no answer in time, or stopped")
@@ -243,7 +243,7 @@ def _open(name: str, deadline: float) -> Any:
 
 
 def _connect(pipe: Any, stop: Any) -> bool:
-    """Wait for a peer; False when it is time to stop."""
+    """Wait for a peer; return False when `stop` is set."""
     connected: Any = win32event.CreateEvent(None, True, False, None)
     overlapped = pywintypes.OVERLAPPED()
     overlapped.hEvent = connected
@@ -253,7 +253,7 @@ def _connect(pipe: Any, stop: Any) -> bool:
         except pywintypes.error as exc:
             if exc.winerror != ERROR_NO_DATA:
                 raise
-            return True  # it came and went before we looked, which shows when it is read
+            return True  # the peer has hung up already, which the first read reports
         if code == ERROR_PIPE_CONNECTED:
             return True
         which = win32event.WaitForMultipleObjects([connected, stop], False, win32event.INFINITE)
@@ -291,7 +291,7 @@ def _create_pipe(name: str, *, first: bool) -> Any:
 
 
 def _claim(name: str) -> Any:
-    """The mutex goes with the process, however it ends. Raise ChannelBusy or ChannelError."""
+    """Return the mutex, which ends with the process. Raise ChannelBusy or ChannelError."""
     try:
         mutex: Any = win32event.CreateMutex(_only_this_user(), False, rf"Global\{name}")
         error = win32api.GetLastError()

@@ -1,6 +1,6 @@
-"""Sign-in, unlock, remote connect, resume and network changes on Windows.
+"""Reports sign-in, unlock, remote connect, resume and network changes on Windows.
 
-A hidden top-level window hears session and power messages on a thread of its own; another thread
+A hidden top-level window receives session and power messages on a thread of its own. Another thread
 waits for changes of the network's addresses. Nothing polls.
 """
 
@@ -32,7 +32,7 @@ from agent.core.events import NetworkChanged, SignedIn, SignInKind
 
 log = logging.getLogger(__name__)
 
-# Not win32gui and win32ts: they bring the printing and dialogs of Windows into the process.
+# Not win32gui and win32ts, which load Windows' printing and dialogs into the process.
 user32 = ctypes.WinDLL("user32", use_last_error=True)
 user32.DefWindowProcW.argtypes = (
     wintypes.HWND, wintypes.UINT, wintypes.WPARAM, wintypes.LPARAM,
@@ -59,7 +59,7 @@ RESUMED = {0x7, 0x12}
 """PBT_APMRESUMESUSPEND, PBT_APMRESUMEAUTOMATIC."""
 RETRY_TIMER, RETRY_MS = 1, 5000
 SETTLE_MS = 1000
-"""A network comes up in several steps."""
+"""A network comes up in several steps, which are reported once."""
 STOP_S = 5.0
 START_S = 10.0
 CLASS_NAME = "CoconoworkClientSignIn"
@@ -71,7 +71,7 @@ SESSION_KEY = r"Software\Coconowork\Client\Session"
 
 
 class WindowsSignInWatcher:
-    """`agent.ports.SignInWatcher`."""
+    """Implement `agent.ports.SignInWatcher`."""
 
     def __init__(self) -> None:
         self._emit: Emit = lambda _: None
@@ -87,7 +87,7 @@ class WindowsSignInWatcher:
         return self._session
 
     def start(self, emit: Emit) -> None:
-        """A Windows that does not let us hear is logged: the client waits all the same."""
+        """Start to watch. What Windows refuses is logged, and the client goes on without it."""
         self._emit = emit
         self.session()
         self._threads = [
@@ -115,7 +115,7 @@ class WindowsSignInWatcher:
         wtsapi32.WTSUnRegisterSessionNotification.argtypes = (wintypes.HWND,)
 
         def register(hwnd: int) -> None:
-            """At sign-in the service that tells may not be up yet: try again until it is."""
+            """Register for session messages; try again while their service is not up."""
             if not wtsapi32.WTSRegisterSessionNotification(hwnd, NOTIFY_FOR_THIS_SESSION):
                 log.debug("no session messages yet (error %d)", ctypes.get_last_error())
                 user32.SetTimer(hwnd, RETRY_TIMER, RETRY_MS, None)
@@ -185,7 +185,7 @@ class WindowsSignInWatcher:
             handle = wintypes.HANDLE()
             error = iphlpapi.NotifyAddrChange(ctypes.byref(handle), ctypes.byref(overlapped))
             if error not in {0, _ERROR_IO_PENDING}:
-                log.warning("network changes are not told (error %d)", error)
+                log.warning("network changes are not reported (error %d)", error)
                 return
             what = win32event.WaitForMultipleObjects(
                 [self._stop, changed], False, win32event.INFINITE
@@ -212,10 +212,10 @@ class _Overlapped(ctypes.Structure):
 
 
 def logon_session() -> str:
-    """A name for the logon session of this process.
+    """Return a name for the logon session of this process.
 
-    The session's id and the time of its beginning, as the local security authority has them;
-    where it does not say, a name kept in a registry key that lives as long as the session.
+    It is the session's id and start time, as the local security authority has them. Where that has
+    none, it is a name kept in a registry key that lives as long as the session.
     """
     with suppress(pywintypes.error, KeyError, AttributeError, OSError, OverflowError, ValueError):
         this_process = win32api.GetCurrentProcess()
@@ -230,7 +230,10 @@ def logon_session() -> str:
 
 
 def _volatile_name() -> str:
-    """Windows forgets the key when the user signs out; several sessions share a user's registry."""
+    """Return the name in a registry key that Windows deletes when the user signs out.
+
+    Each session has its own key, because the sessions of a user share one registry.
+    """
     number = wintypes.DWORD()
     kernel32.ProcessIdToSessionId(os.getpid(), ctypes.byref(number))
     session = number.value

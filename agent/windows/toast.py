@@ -1,8 +1,8 @@
-"""The toast on Windows: win10toast, with its defects closed from outside.
+"""The toast on Windows: win10toast, with workarounds for its defects.
 
-It shows a balloon from an icon of its own and sleeps on its thread, deaf to clicks, until the
-icon goes. Here one worker thread shows one toast at a time, and what it sleeps in is replaced by
-a message loop that hears clicks, the end of the balloon's time, and `withdraw`.
+win10toast shows a balloon from an icon of its own and sleeps until it removes the icon, so it sees
+no clicks. Here one worker thread shows one toast at a time. The sleep is replaced by a message loop
+that handles clicks, the end of the balloon's time, and `withdraw`.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from protocol.text import clip_utf16
 log = logging.getLogger(__name__)
 
 DURATION_S = 26.0
-"""The icon, and with it the toast, goes after that; the next toast waits for it."""
+"""Seconds after which the icon, and with it the toast, is removed. The next toast waits for it."""
 TITLE_UNITS, TEXT_UNITS = 63, 255
 TRIES, TRY_AGAIN_S = 10, 2.0
-"""At sign-in the task bar may take a while to come."""
+"""At sign-in the task bar may not be ready yet."""
 CLOSE_S = 10.0
 
 CALLBACK = win32con.WM_USER + 20
@@ -59,7 +59,7 @@ class _Order:
 
 
 class WindowsToaster:
-    """`agent.ports.Toaster`. A toast withdrawn before it was shown is not reported."""
+    """Implement `agent.ports.Toaster`. A toast withdrawn before it was shown is not reported."""
 
     def __init__(self, icon: Path) -> None:
         self._icon = icon
@@ -117,7 +117,7 @@ class WindowsToaster:
             try:
                 notifier = notifier or _notifier_class()()
                 self._show(notifier, order)
-            except Exception as error:  # noqa: BLE001 - whatever win10toast stumbles over
+            except Exception as error:  # noqa: BLE001 - whatever win10toast raises
                 order.on_done(ToastError(f"{type(error).__name__}: {error}"))
 
     def _show(self, notifier: Any, order: _Order) -> None:
@@ -137,7 +137,7 @@ class WindowsToaster:
 
 
 class _Toast:
-    """One toast on the screen: what win10toast waits in instead of sleeping."""
+    """One toast on the screen, with the message loop that replaces win10toast's sleep."""
 
     def __init__(self, notifier: Any, order: _Order, withdrawn: Any) -> None:
         self.order = order
@@ -149,7 +149,7 @@ class _Toast:
         self._read_s = _message_duration_s()
 
     def wait(self, duration_s: float) -> None:
-        """Until the time is over, somebody clicks, or it is withdrawn."""
+        """Wait until the time is over, the user clicks, or the toast is withdrawn."""
         hwnd = self._notifier.hwnd
         win32gui.SetWindowLong(
             hwnd,
@@ -178,7 +178,7 @@ class _Toast:
         return 0
 
     def _time_is_over(self) -> bool:
-        """Whether the system took the balloon away; sooner than its time it was the user."""
+        """Return whether Windows has closed the balloon; before its time it was the user."""
         return time.monotonic() - self._popped_up_at > self._read_s - 0.5
 
     def _pop_up_again(self, hwnd: int) -> None:
@@ -191,7 +191,7 @@ class _Toast:
 
 
 def _message_duration_s() -> float:
-    """How long the user has told Windows to show notifications."""
+    """Return for how long the user has set Windows to show notifications."""
     seconds = ctypes.c_uint(5)
     user32 = ctypes.WinDLL("user32")
     user32.SystemParametersInfoW(SPI_GETMESSAGEDURATION, 0, ctypes.byref(seconds), 0)
@@ -199,7 +199,7 @@ def _message_duration_s() -> float:
 
 
 def _notifier_class() -> type[Any]:
-    """win10toast's notifier, repaired. Imported late: only who is warned pays for it."""
+    """Return win10toast's notifier, repaired. It is imported for the first toast only."""
     win10toast = _import_win10toast()
 
     original: Any = win10toast.ToastNotifier
@@ -208,7 +208,7 @@ def _notifier_class() -> type[Any]:
         """One toast at a time, on the thread that calls `present`."""
 
         def present(self, toast: _Toast, icon: str) -> None:
-            """Block until the toast has gone. Raise what Windows says when there can be none."""
+            """Block until the toast is gone. Raise what Windows reports when there can be none."""
             self.hwnd = 0
             win10toast.sleep = toast.wait
             try:
@@ -218,14 +218,14 @@ def _notifier_class() -> type[Any]:
                 raise
 
         def on_destroy(self, hwnd: int, _msg: int, _wparam: int, _lparam: int) -> int:
-            """As the original, but with a number to return, and without ending the thread."""
+            """Remove the icon as the original does; return a number, and do not end the thread."""
             with suppress(win32gui.error):
                 data: Any = (hwnd, 0)
                 win32gui.Shell_NotifyIcon(win32gui.NIM_DELETE, data)
             return 0
 
         def _clean_up(self) -> None:
-            """What is left would keep the next toast from being made."""
+            """Remove window and class, which would keep the next toast from being made."""
             with suppress(win32gui.error):
                 if self.hwnd:
                     win32gui.DestroyWindow(self.hwnd)
@@ -236,7 +236,7 @@ def _notifier_class() -> type[Any]:
 
 
 def _import_win10toast() -> Any:
-    """It needs two names of pkg_resources, for an icon that we never let it use."""
+    """Import win10toast without pkg_resources, which it needs for an unused icon only."""
     stand_in = types.ModuleType("pkg_resources")
     vars(stand_in).update(Requirement=None, resource_filename=None)
     real = sys.modules.get("pkg_resources")

@@ -1,8 +1,8 @@
-"""The icon on Windows: pystray, with what it leaves open closed.
+"""The icon on Windows: pystray, with workarounds for its defects.
 
-Everything that draws runs on the thread of the message loop, told by posted messages; other
-threads only leave a view. Windows itself loads the pictures. The menu is built when it is opened,
-from the newest view.
+All drawing runs on the thread of the message loop. Other threads set the view and post a message to
+that thread. Windows itself loads the pictures. The menu is built from the newest view when it is
+opened.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ RETRY_TIMER = 1
 
 
 def tray_icon_size() -> int:
-    """The side, in pixels, of an icon on the task bar, which may be on a monitor of its own DPI."""
+    """Return the side of an icon in pixels, by the DPI of the task bar's monitor."""
     taskbar = user32.FindWindowW("Shell_TrayWnd", None)
     dpi: int = user32.GetDpiForWindow(taskbar) if taskbar else 0
     size: int = user32.GetSystemMetricsForDpi(SM_CXSMICON, dpi or user32.GetDpiForSystem())
@@ -77,7 +77,7 @@ def tray_icon_size() -> int:
 
 
 class WindowsTray:
-    """`agent.ports.Tray`. `balloon` may take seconds while the task bar is busy."""
+    """Implement `agent.ports.Tray`. `balloon` may take seconds while the task bar is busy."""
 
     def __init__(self, assets: Path, translation: gettext.NullTranslations) -> None:
         self.assets = assets
@@ -90,7 +90,7 @@ class WindowsTray:
         """Block until `stop`. Raise TrayError when the message loop cannot be set up or dies."""
         icon = self._icon = _Icon(self, on_command)
         try:
-            # The set-up thread has nothing to do: the icon is made on this one.
+            # The set-up thread of pystray has nothing to do: this thread makes the icon.
             icon.run(setup=lambda _: None)
         except OSError as error:
             raise TrayError(f"the icon's window: {error}") from error
@@ -109,7 +109,7 @@ class WindowsTray:
         self._post(WM_APPLY)
 
     def translate(self, translation: gettext.NullTranslations) -> None:
-        """Speak another language from now on."""
+        """Use another language from now on."""
         self.translation = translation
         self._post(WM_APPLY)
 
@@ -119,7 +119,7 @@ class WindowsTray:
             raise ToastError("the task bar shows no balloon")
 
     def stop(self) -> None:
-        # _Icon._mark_ready looks at it after it has made its window, so none is lost.
+        # _Icon._mark_ready reads it after it has made its window, so no stop is lost.
         self._stopping.set()
         self._post(win32.WM_STOP)
 
@@ -130,7 +130,7 @@ class WindowsTray:
 
 
 class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
-    """One life of the message loop."""
+    """One run of the message loop."""
 
     def __init__(self, tray: WindowsTray, on_command: Callable[[Command], None]) -> None:
         super().__init__("coconowork")
@@ -155,7 +155,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
 
     @property
     def window(self) -> int | None:
-        """The window of the icon, once there is one."""
+        """The icon's window, None before it is made."""
         return self._hwnd
 
     def _mark_ready(self) -> None:
@@ -177,7 +177,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         self._message(win32.NIM_DELETE, 0)
 
     def release(self) -> None:
-        """Give back what outlives the loop."""
+        """Release the pictures, after the loop has ended."""
         self._running = False
         self._hwnd = None
         for handle in self._handles.values():
@@ -186,7 +186,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         self._handles.clear()
 
     def _guarded(self, work: Callable[[], None]) -> Callable[[int, int], int]:
-        """A defect ends the loop, and `run` says so, instead of leaving a dead icon behind."""
+        """Return a handler that ends the loop when `work` raises; `run` then raises TrayError."""
 
         def handler(_wparam: int, _lparam: int) -> int:
             try:
@@ -205,7 +205,10 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
             log.exception("command %s", command.value)
 
     def _on_end_session(self, wparam: int, _lparam: int) -> None:
-        """The session ends, unless somebody has cancelled it: Windows may end us at any moment."""
+        """Called when the Windows session ends (`wparam` 1) or when its end was cancelled (0).
+
+        Windows may end this process at any moment, so the icon is removed first.
+        """
         if wparam:
             self._hide()
             self._command(Command.QUIT)
@@ -228,9 +231,9 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         }
 
     def _show(self) -> None:
-        """Add the icon. At sign-in the task bar may not be ready: try again until it is."""
+        """Add the icon; try again while the task bar is not ready, as at sign-in."""
         flags, look = self._look()
-        # An answer that came too late reads as failure although the icon is there.
+        # A late answer of the task bar counts as failure although the icon was added.
         self._visible = self._message(win32.NIM_ADD, flags, look) or self._message(
             win32.NIM_MODIFY, flags, look
         )
@@ -247,7 +250,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
             self._show()
 
     def _on_taskbarcreated(self, _wparam: int, _lparam: int) -> None:
-        """The task bar is new, and knows no icon."""
+        """Called when the task bar was started again, without icons."""
         self._visible = False
         self._guarded(self._show)(0, 0)
 
@@ -255,7 +258,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         self._guarded(self._apply)(0, 0)
 
     def _handle(self, picture: str, size: int) -> int:
-        """Loaded once for each size; the files hold every size that Windows asks for."""
+        """Return the picture's handle, loaded once for each size."""
         if (picture, size) not in self._handles:
             self._handles[picture, size] = win32.LoadImage(
                 None,
@@ -270,7 +273,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         return self._handles[picture, size]
 
     def balloon(self, title: str, text: str) -> bool:
-        """Whether the task bar took it."""
+        """Show a balloon; return whether the task bar has taken it."""
         look = {
             "szInfo": clip_utf16(text, TEXT_UNITS),
             "szInfoTitle": clip_utf16(title, TITLE_UNITS),
@@ -291,7 +294,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
     # --- clicks
 
     def _update_menu(self) -> None:
-        """Nothing: the menu is made when it is opened."""
+        """Do nothing: the menu is made when it is opened."""
 
     def _on_notify(self, _wparam: int, lparam: int) -> None:
         if lparam == win32.WM_LBUTTONUP:
@@ -310,7 +313,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         descriptors: list[Callable[[PystrayIcon], None]] = []
         handle = self._create_menu(pystray.Menu(*map(self._item, entries)), descriptors)
         try:
-            # Otherwise a click elsewhere does not close the menu (Microsoft's KB135788).
+            # Without this a click elsewhere does not close the menu (Microsoft's KB135788).
             win32.SetForegroundWindow(self._menu_hwnd)
             point = wintypes.POINT()
             win32.GetCursorPos(ctypes.byref(point))

@@ -50,7 +50,7 @@ def test_policy_and_setup(tmp_path: Path) -> None:
     put(machine, SETUP_KEY, "Server", "setup.example.com")
     put(machine, SETUP_KEY, "Version", "1.0")
     assert server() == "wss://setup.example.com/gateway"
-    save_identity(paths, Identity(server="wss://file.example.com/gateway", user="田中"))
+    save_identity(paths, Identity(server="wss://file.example.com/gateway", user="tanaka"))
     assert server() == "wss://file.example.com/gateway"
     put(user, POLICY_KEY, "Server", "user.example.com")
     assert server() == "wss://user.example.com/gateway"
@@ -59,7 +59,7 @@ def test_policy_and_setup(tmp_path: Path) -> None:
     loaded = load(paths, environ={})
     assert loaded.server == "wss://machine.example.com/gateway"
     assert loaded.allow_quit is False
-    assert loaded.user == "田中"
+    assert loaded.user == "tanaka"
     assert loaded.enforced == {"server", "allow_quit"}
     assert loaded.origins["server"].startswith("HKLM\\")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.control import ask
+from agent.control import LAST_WORDS_S, ask
 from agent.desktop import open_channel
 from agent.linux import control as control_unix
 from agent.paths import Paths, find_paths
@@ -36,6 +36,17 @@ class TestSocketChannel(ChannelContract):
         _, writer = await control_unix._connect(paths.runtime_dir)
         writer.close()
         await writer.wait_closed()
+
+    async def test_an_idle_peer_does_not_delay_the_end(self, paths: Paths) -> None:
+        """The channel is closed at once, whatever version of asyncio closes it."""
+        async with serving(open_channel(paths)) as task:
+            reader, writer = await control_unix._connect(paths.runtime_dir)
+            assert await ask(paths, {}, timeout_s=10) == {"echo": {}}
+            task.cancel()
+            async with asyncio.timeout(LAST_WORDS_S + 2):
+                await asyncio.wait({task})
+                assert await reader.read() == b""
+            writer.close()
 
     async def test_only_this_user_can_get_there(self, paths: Paths) -> None:
         """Directory 0700, socket and lock 0600, also where the directory was there and open."""
