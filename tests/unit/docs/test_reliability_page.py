@@ -1,4 +1,4 @@
-"""The page on reliability says what the program says, and names tests that exist."""
+"""docs/reliability.md: its texts are those of the client, and its tests exist."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from tests.support.places import ROOT
 
 PAGE = (ROOT / "docs" / "reliability.md").read_text("utf-8")
 NOT_TRIED_AGAIN = {Reason.CREDENTIALS, Reason.EXPIRED, Reason.OLD_PASSWORD, Reason.BUSY}
-"""Answers to a password, for which the program waits for its user, or the user for it."""
+"""Answers to a password: the client waits for its user, or the user for the client."""
 
 
 def row(reason: Reason) -> str:
-    """What the table has to say of a reason."""
+    """Return the row of a reason in the table."""
     english, japanese = (
         " ".join(trouble(reason, translation(language).gettext)) for language in ("en", "ja")
     )
     failure = Failure(reason)
     when = "soon" if failure.patience is Patience.SOON else "later"
     if reason in NOT_TRIED_AGAIN:
-        when = "never by itself"
+        when = "never automatically"
     elif failure.may_end_with_network:
         when += " ↺"
     if reason is Reason.SUPERSEDED:
@@ -31,13 +31,13 @@ def row(reason: Reason) -> str:
 
 
 def test_every_reason_is_on_the_page() -> None:
-    """Word, both texts and the next try, as the program has them."""
+    """The page has each reason: its word, both texts and the next attempt."""
     for reason in Reason:
         assert row(reason) in PAGE, row(reason)
 
 
 def test_the_tests_on_the_page_exist() -> None:
-    """A case whose test has gone is a case no longer."""
+    """Every test that the page names exists."""
     named = set(re.findall(r"`(tests/\S+?\.py)`", PAGE))
     assert len(named) > 10
     assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
