@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import ipaddress
+import os
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 import django
-from django.conf import settings
-from websockets.frames import Frame
+from django.apps import apps
 
 from fuzz.target import SECRET, Pieces, Target, as_text, glue, says_only
 from protocol import messages, scram, sealing
-
-if not settings.configured:
-    settings.configure(USE_I18N=False, DEFAULT_CHARSET="utf-8")
-    django.setup()
-
 from server import config
+
+if not apps.ready:
+    config.use(config.load({}, data_dir=Path(tempfile.mkdtemp(prefix="fuzz-"))))
+    os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
+    django.setup(set_prefix=False)
+
 from server.addresses import client_address
 from server.console import csvfiles, hashers
 from server.gateway import handshake, login
+from server.gateway.connection import Callbacks, ClientConnection
+from server.gateway.limits import Limits
 
 SALT, KEY = "MDEyMzQ1Njc4OWFiY2RlZg==", "A" * 43 + "="
-_home = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm"))
+_loop = asyncio.new_event_loop()
 
 
 @functools.cache
@@ -122,41 +127,81 @@ def verifier(data: bytes) -> None:
         assert hashers.prepare(prepared) == prepared
 
 
-def upgrade_request(data: bytes) -> None:
-    """A request becomes an upgrade, or an answer that is one HTTP response."""
-    try:
-        request = handshake.Handshake(data + handshake.END_OF_HEAD)
-        assert request.accept().startswith(b"HTTP/1.1 101 ")
-    except handshake.Answer as answer:
-        said = answer.serialize(with_body=False)
-        assert said.count(b"\r\n\r\n") == 1
-    else:
-        assert request.request.method == "GET"
+class _Transport(asyncio.Transport):
+    """A socket that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def write_eof(self) -> None:
+        self.written += b"<end>"
+
+    def pause_reading(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+    resume_reading = close = abort
 
 
-def client_frames(data: bytes) -> None:
-    """However TCP cuts what a client sends: the same frames, and no message too long."""
+def connection(data: bytes) -> None:
+    """A client's bytes give the same messages however TCP cuts them; its connection ends once."""
     parts = Pieces(data)
-    cuts, sent = parts.raw(), parts.rest()
-    assert _frames(sent, []) == _frames(sent, [each * len(sent) // 256 for each in sorted(cuts)])
+    cuts, sent = sorted(parts.raw()), parts.rest()
+    if not sent.startswith(b"GET"):
+        sent = _UPGRADE + handshake.END_OF_HEAD + sent
+    assert _converse(sent, []) == _converse(sent, [each * len(sent) // 256 for each in cuts])
 
 
-def _frames(sent: bytes, cuts: list[int]) -> tuple[list[tuple[int, bytes]], list[bytes]]:
-    websocket, seen = handshake.new_websocket(), list[tuple[int, bytes]]()
+def _call_soon(function: Callable[[], None]) -> None:
+    _loop.call_soon(function)
+
+
+def _converse(sent: bytes, cuts: list[int]) -> tuple[bytes, bool, list[bytes]]:
+    """Return the status line, whether the connection is closing, and else the messages."""
+    texts: list[bytes] = []
+    closed: list[ClientConnection] = []
+
+    async def converse(connection: ClientConnection) -> None:
+        while (text := connection.next_text()) is not None:
+            assert len(text) <= messages.MAX_MESSAGE_BYTES
+            texts.append(text)
+            text.decode()
+
+    callbacks = Callbacks(
+        may_accept=lambda _: True,
+        admit=lambda *_: None,
+        converse=converse,
+        on_closed=closed.append,
+        call_soon_batched=_call_soon,
+    )
+    connection = ClientConnection(_loop, callbacks, Limits(message_burst=20_000))
+    transport = _Transport()
+    connection.connection_made(transport)
     for start, end in pairwise([0, *cuts, len(sent)]):
-        websocket.receive_data(sent[start:end])
-        for frame in websocket.events_received():
-            assert isinstance(frame, Frame)
-            assert len(frame.data) <= messages.MAX_MESSAGE_BYTES
-            seen.append((frame.opcode, bytes(frame.data)))
-    said = websocket.data_to_send()
-    handshake.release(websocket)
-    return seen, said
+        connection.data_received(sent[start:end])
+    is_closing = connection.is_closing
+    _loop.run_until_complete(asyncio.sleep(0))
+    connection.connection_lost(None)
+    _loop.run_until_complete(asyncio.sleep(0))
+    assert closed == [connection]
+    return bytes(transport.written[:12]), is_closing, texts
 
 
 def config_file(data: bytes) -> None:
     """The server's settings file is loaded, or raises a ConfigError."""
-    path = _home / "server.toml"
+    path = config.current().data_dir / "server.toml"
     path.write_bytes(data)
     with suppress(config.ConfigError):
         config.load({"COCONOWORK_SERVER_CONFIG": str(path)})
@@ -179,6 +224,8 @@ _LOGINS = [
     glue("p=tls-unique,a=x,n=t,r=x,m=y", "c=,r=,p="),
 ]
 _FRAMES = [
+    glue(b"\x08\x90", _UPGRADE + handshake.END_OF_HEAD),
+    glue(b"\x30", b"GET /healthz HTTP/1.0\r\n\r\n"),
     glue(b"\x40\x80", b"\x81\x82abcd\x1a\x1f"),
     glue(b"\x20", b"\x01\x81abcd\x1a\x89\x80abcd\x80\x81abcd\x1c\x88\x82abcd\x62\x8a"),
     glue(b"", b"\x81\xfe\x01\x00abcd" + b"x" * 256),
@@ -201,8 +248,7 @@ TARGETS = [
     Target("server-scram", scram_login, _LOGINS, weight=4),
     Target("server-login", honest_login, [glue("tanaka", b"\x01"), glue("a,=", b"xyz")], weight=2),
     Target("server-device", device, [_HELLO], weight=4),
-    Target("server-upgrade", upgrade_request, [_UPGRADE, b"HEAD /healthz HTTP/1.0"], weight=4),
-    Target("server-frames", client_frames, _FRAMES, weight=6, max_bytes=17_000),
+    Target("server-connection", connection, _FRAMES, weight=8, max_bytes=17_000),
     Target("forwarded-for", forwarded_for, _FORWARDED, weight=4),
     Target("csv-import", csv_import, _CSV, weight=4, max_bytes=20_000),
     Target("verifier", verifier, [each.encode() for each in _VERIFIERS], weight=4),
