@@ -130,11 +130,8 @@ class Machine:
                 self._on_signed_in(event)
             case ev.NetworkChanged():
                 self._on_network_changed()
-            case ev.WarningShown(days):
-                client.warnings.on_shown(days)
-                client.send_notice()
-            case ev.WarningFailed(days):
-                client.warnings.on_failed(days)
+            case ev.WarningShown(days) | ev.WarningFailed(days):
+                client.warnings.on_answer(days, shown=isinstance(event, ev.WarningShown))
                 client.send_notice()
             case ev.LoginRequested():
                 client.vault.forgive(event.identity, event.password)
@@ -146,7 +143,10 @@ class Machine:
             case ev.LogoutRequested(request):
                 self._on_logout(request)
             case ev.QuitRequested():
-                self._on_quit()
+                self._give_up_change()
+                client.disconnect()
+                client.emit(do.WithdrawWarning(), do.Quit())
+                client.go("quit")
 
     # --- the start, the network, timers
 
@@ -232,10 +232,9 @@ class Machine:
     def _on_expired(self) -> None:
         """Go on after the login in force has expired, or the one in progress: try that again."""
         client = self.client
-        in_progress = client.connection.attempt is not None
-        client.disconnect()
-        if not in_progress and client.change.typed is None:
+        if client.connection.attempt is None and client.change.typed is None:
             client.vault.refuse_stored("expired")
+        client.disconnect()
         client.proceed()
 
     # --- the vault's answers
@@ -247,7 +246,7 @@ class Machine:
         client.vault.problem = None
         client.vault.on_read(credentials)
         if client.change.progress is Progress.READING:
-            self._go_on_with_typed()
+            self._log_in_with_typed()
         elif self.state is State.CONNECTING or client.connection.phase is Phase.LOGGED_IN:
             client.proceed()
 
@@ -256,10 +255,10 @@ class Machine:
         client.vault.problem = reason
         client.vault.on_read_failed()
         if client.change.progress is Progress.READING:
-            self._go_on_with_typed()
+            self._log_in_with_typed()
         elif self.state is State.CONNECTING and client.connection.phase is Phase.NONE:
             client.retry_later(Failure(reason))
-        elif client.connection.phase is not Phase.NONE:
+        else:
             client.retry_vault_later()
 
     def _on_vault_written(self, number: int) -> None:
@@ -314,7 +313,7 @@ class Machine:
             if request.reason is WriteReason.TYPED and effect.identity != here:
                 client.vault.delete(effect.identity)  # it may still be written
             self._on_vault_failed(request, Reason.VAULT_MISSING)
-        if late and client.connection.phase is not Phase.NONE:
+        if late and self.state is not State.LOGGED_OUT:
             client.vault.problem = Reason.VAULT_MISSING
             client.retry_vault_later()
 
@@ -322,13 +321,10 @@ class Machine:
         """Read what is not known, take the push that waits, or repeat the write that failed."""
         client, vault = self.client, self.client.vault
         if vault.knowledge is Knowledge.UNREADABLE:
-            if client.connection.phase is not Phase.NONE:
-                vault.read()
-        elif vault.credentials is None:
-            return
+            vault.read()
         elif client.change.progress is not Progress.NONE:
             client.retry_vault_later()
-        elif not client.take_push() and vault.problem is not None:
+        elif not client.take_push() and vault.problem and vault.credentials:
             vault.write(vault.credentials, WriteReason.COMMIT)
 
     # --- what the user wants
@@ -350,14 +346,12 @@ class Machine:
         else:
             self._log_in_with_typed()
 
-    def _go_on_with_typed(self) -> None:
-        """Log in after the vault was read: with its device key, or with a new one."""
-        self.client.change.on_vault_read()
-        self._log_in_with_typed()
-
     def _log_in_with_typed(self) -> None:
+        """Log in with the device key that the vault holds, or with a new one."""
         client, typed = self.client, self.client.change.typed
         stored = client.vault.credentials
+        if client.change.progress is Progress.READING:
+            client.change.on_vault_read()
         if typed and stored and typed.identity == client.account.identity:
             client.change.use_key(stored.device_key)
         client.proceed()
@@ -392,13 +386,6 @@ class Machine:
             client.vault.delete(account.identity, user_request=request)
         account.remember(old_valid_until=None, asked_session=None)
         client.go("logged out")
-
-    def _on_quit(self) -> None:
-        client = self.client
-        self._give_up_change()
-        client.disconnect()
-        client.emit(do.WithdrawWarning(), do.Quit())
-        client.go("quit")
 
     def _give_up_change(self) -> None:
         """End the change; leave nothing of another account in the vault."""

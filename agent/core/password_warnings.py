@@ -101,20 +101,17 @@ class PasswordWarnings:
             if days is not None:
                 self._note("suppressed", days)
 
-    def on_shown(self, days: int) -> None:
-        """Note that the desktop has shown the warning, also when it says so late."""
-        self._end_asking("desktop showed it")
-        self._note("shown", days)
-
-    def on_failed(self, days: int) -> None:
-        """Note that the desktop could not show the warning."""
-        self._end_asking("desktop could not show it")
-        self._note("failed", days)
+    def on_answer(self, days: int, *, shown: bool) -> None:
+        """Note whether the desktop has shown the warning. By now another sign-in may wait."""
+        self._emit(do.StopTimer(Timer.TOAST))
+        if self.state is Warned.ASKED_FOR:
+            self._go("desktop showed it" if shown else "desktop could not show it")
+        self._note("shown" if shown else "failed", days)
 
     def on_late(self) -> None:
         """Count a warning as failed when the desktop does not answer."""
         if self.state is Warned.ASKED_FOR:
-            self.on_failed(self._days)
+            self.on_answer(self._days, shown=False)
 
     def ask(self, reason: Reason) -> None:
         """Tell the user that a password is needed, once per sign-in."""
@@ -132,12 +129,6 @@ class PasswordWarnings:
     def _note(self, warning: Literal["shown", "suppressed", "failed"], days: int) -> None:
         notice = msg.Notice(warning=warning, days_left=min(days, MAX_DAYS))
         self._unsent = (self._account.identity, notice)
-
-    def _end_asking(self, cause: str) -> None:
-        """Take the answer of the desktop; by now another sign-in may wait."""
-        self._emit(do.StopTimer(Timer.TOAST))
-        if self.state is Warned.ASKED_FOR:
-            self._go(cause)
 
     def _go(self, cause: str) -> None:
         self.state = TABLE.next(self.state, cause)

@@ -101,10 +101,10 @@ class Session:
             case msg.UpdateFailed():
                 self._world.failed.append(message)
                 assert self.device is not None
-                if self.account and self.account.pushes.get(self.device.id, ("",))[0] == (
-                    message.change_id
-                ):
-                    del self.account.pushes[self.device.id]
+                pushes = self.account.pushes
+                waits = pushes.get(self.device.id, ("",))[0] == message.change_id
+                if waits and message.reason != "vault":
+                    del pushes[self.device.id]
 
     def _serve(self, password: str) -> tuple[object, str]:
         assert self._first is not None

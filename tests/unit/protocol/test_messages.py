@@ -7,6 +7,7 @@ from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -286,3 +287,18 @@ def test_a_box_has_three_fields_and_shows_no_password() -> None:
     for other in ({**box, "more": 1}, {**box, "password": ""}, {**box, "password": "x" * 1025}):
         with pytest.raises(msg.MessageError):
             msg.decode_sealed(json.dumps(other).encode())
+
+
+def test_messages_cannot_be_changed() -> None:
+    """Every struct of the wire is frozen, so what was checked stays as it is."""
+    kinds: list[type[msgspec.Struct]] = [
+        *msg.Message.__subclasses__(),
+        msg.Message,
+        msg.Device,
+        msg.SealedPassword,
+    ]
+    assert all(kind.__struct_config__.frozen for kind in kinds)
+    assert {kind.__struct_config__.tag for kind in kinds[:-3]} == {
+        "hello", "proof", "notice", "update_failed", "challenge", "welcome", "rejected",
+        "password_changed", "password_status", "bye",
+    }  # fmt: skip

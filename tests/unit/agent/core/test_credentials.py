@@ -205,3 +205,11 @@ def test_repr_shows_no_secret(record: Credentials, password: str) -> None:
     ):
         assert secret not in repr(thing)
         assert KEY not in repr(thing)
+
+
+def test_events_and_effects_cannot_be_changed() -> None:
+    """Every one is frozen, and shows its name only."""
+    for base in (ev.Event, do.Effect):
+        for kind in base.__subclasses__():
+            assert kind.__struct_config__.frozen
+            assert "__repr__" not in vars(kind)

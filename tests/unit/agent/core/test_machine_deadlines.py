@@ -176,6 +176,41 @@ def test_a_read_that_fails_again_while_logged_in() -> None:
     assert world.vault[HOME].password == P2
 
 
+def test_a_vault_that_is_silent_while_the_network_is_away() -> None:
+    """It is read again all the same, so that a later push is stored."""
+    world = waiting()
+    world.hold = {"vault"}
+    world.change(P2)
+    world.advance(ANSWER_S + 1)
+    world.online = False
+    world.cut()
+    world.vault_reason = Reason.VAULT_LOCKED
+    world.release("vault")
+    world.advance(200)
+    world.vault_reason, world.online = None, True
+    world.advance(400)
+    assert world.state is State.STANDBY
+    assert (world.vault[HOME].password, world.vault[HOME].pending) == (P2, None)
+
+
+def test_a_refusal_that_the_vault_stores_late() -> None:
+    """The mark reaches the vault when it answers again, though nothing else is to do."""
+    world = World()
+    world.home.password = P2
+    world.hold = {"server"}
+    world.start()
+    world.hold = {"vault"}
+    world.run()
+    assert world.view.state is State.NEEDS_PASSWORD
+    world.advance(ANSWER_S + 1)
+    world.vault_jobs.clear()
+    world.release("vault")
+    world.advance(100)
+    assert world.vault[HOME].refused == "credentials"
+    assert world.state is State.NEEDS_PASSWORD
+    assert world.view.vault_problem is None
+
+
 # --- the device's key
 
 
