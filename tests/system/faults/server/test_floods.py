@@ -1,4 +1,4 @@
-"""Whoever opens many connections, or sends slowly, stops neither those who wait nor newcomers."""
+"""Many connections, slow senders and large names delay neither waiting clients nor new ones."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from time import monotonic
 
 import psutil
 import pytest
+from websockets.frames import Frame, Opcode
 
 from protocol import messages
 from server.console import http
@@ -65,12 +67,37 @@ def drip(sockets: list[socket.socket], data: bytes) -> Callable[[], None]:
     return send
 
 
+PONG_S = 3.0
+"""The latest pong during a flood: a second, and as much again for a machine that tests share."""
+LOG_BYTES = 100_000
+"""What a flood may write to the log."""
+
+
+async def slowest_pong(client: Client) -> float:
+    """Ping until the task is cancelled. Return the longest time to a pong, in seconds."""
+    slowest = 0.0
+    with suppress(asyncio.CancelledError):
+        while True:
+            begin = monotonic()
+            await (await client.socket.ping())
+            slowest = max(slowest, monotonic() - begin)
+            await asyncio.sleep(0.6)  # two frames a second are allowed
+    return slowest
+
+
 @asynccontextmanager
 async def one_who_waits(installation: Installation, server: Server) -> AsyncIterator[Client]:
-    """Logged in before the flood; afterwards still there, and reached by a push."""
+    """Log in before the flood; afterwards the client still waits, and is reached by a push.
+
+    Its pongs come in time during the flood, and the flood does not fill the log.
+    """
     async with Client(server.gateway) as waiting:
         await waiting.log_in("tanaka", P1)
+        pinging = asyncio.create_task(slowest_pong(waiting))
         yield waiting
+        pinging.cancel()
+        assert await pinging < PONG_S
+        assert len(server.logged()) < LOG_BYTES
         with Browser(server.console) as browser:
             assert await asyncio.to_thread(browser.log_in, "tanaka", P1)
             answer = await asyncio.to_thread(browser.change_password, P1, P2)
@@ -103,6 +130,21 @@ def _first_lines(sockets: list[socket.socket]) -> list[bytes]:
         each.settimeout(30)
         lines.append(each.recv(12))
     return lines
+
+
+async def test_names_that_no_user_can_have(installation: Installation) -> None:
+    """Names of thousands of characters that would expand to more cost the gateway nothing."""
+    installation.add_user("tanaka")
+    device = Client(0).device
+    hello = messages.encode(
+        messages.Hello(scram="n,,n=" + "\ufdfa" * 2_030 + ",r=x", device=device)
+    )
+    frame = Frame(Opcode.TEXT, hello).serialize(mask=True)
+    with installation.serving() as server:
+        async with one_who_waits(installation, server):
+            with flood(server.gateway, 400, UPGRADE + frame) as sockets:
+                answers = await asyncio.to_thread(_first_lines, sockets)
+            assert set(answers) == {b"HTTP/1.1 101"}
 
 
 async def test_gateway_is_fed_byte_by_byte(installation: Installation) -> None:

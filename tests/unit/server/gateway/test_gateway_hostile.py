@@ -9,6 +9,7 @@ import logging
 import socket
 import string
 from base64 import b64decode
+from contextlib import AsyncExitStack
 from ipaddress import ip_network
 
 import msgspec
@@ -19,9 +20,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from protocol import messages
+from server.addresses import Network
 from server.console.models import Device, User
 from server.gateway.limits import Limits
-from server.gateway.server import Gateway
+from server.gateway.server import MANY_CLIENTS, Gateway
 from tests.support.gateway_client import Client
 from tests.support.server_fixtures import P1, in_thread
 
@@ -307,6 +309,25 @@ async def test_forwarded_for(user: User) -> None:
             await client.log_in(user.username, P1)
             row = await in_thread(lambda: Device.objects.get(user=user, device_id=client.device.id))
             assert row.address == address
+
+
+@pytest.mark.parametrize(
+    ("trusted", "hint"), [([], "trusted_proxies"), ([ip_network("127.0.0.0/8")], "X-Forwarded-For")]
+)
+async def test_all_clients_behind_one_address(
+    database: None, caplog: pytest.LogCaptureFixture, trusted: list[Network], hint: str
+) -> None:
+    """A proxy that is not trusted, or hides its clients, is named in the log, once."""
+    async with Gateway(trusted_proxies=trusted) as gateway, AsyncExitStack() as stack:
+        for _ in range(MANY_CLIENTS):
+            await gateway.sweep()
+            assert "clients come from" not in caplog.text
+            await stack.enter_async_context(Client(gateway.port))
+        for _ in range(3):
+            await gateway.sweep()
+    [line] = [each for each in caplog.messages if "clients come from" in each]
+    assert f"all {MANY_CLIENTS} clients come from 127.0.0.1" in line
+    assert hint in line
 
 
 @pytest.mark.usefixtures("database")

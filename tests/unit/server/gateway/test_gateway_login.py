@@ -178,6 +178,32 @@ async def test_throttle_looks_at_the_proof_again(gateway: Gateway, user: User) -
     assert reasons == ["credentials"] * Limits().refused_per_device + ["throttled"]
 
 
+async def guess(port: int, username: str) -> str:
+    """Send one wrong proof. Return why it was refused."""
+    async with Client(port) as client:
+        await client.send(messages.Hello(scram=f"n,,n={username},r=x", device=client.device))
+        answer = await client.receive()
+        if isinstance(answer, messages.Challenge):
+            nonce = answer.scram.split(",")[0]
+            await client.send(messages.Proof(scram=f"c=biws,{nonce},p=AAAA"))
+            answer = await client.receive()
+        assert isinstance(answer, messages.Rejected)
+        return answer.reason
+
+
+async def test_guesses_from_an_office(user: User) -> None:
+    """Guesses from one address shut out new devices there, but no PC that has logged in before."""
+    limits = Limits(refused_per_address=5, refused_per_user=5)
+    async with Gateway(limits=limits) as gateway:
+        async with Client(gateway.port) as client:
+            await client.log_in(user.username, P1)
+        for number in range(5):
+            assert await guess(gateway.port, f"made-up-{number}") == "credentials"
+        assert await guess(gateway.port, user.username) == "throttled"
+        async with Client(gateway.port, key=client.key) as known:
+            assert (await known.log_in(user.username, P1)).password == "current"
+
+
 async def test_success_clears_the_count(gateway: Gateway, user: User) -> None:
     """Somebody who mistypes and then remembers starts anew."""
     for round_ in range(2):
