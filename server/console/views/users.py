@@ -281,8 +281,8 @@ def user_action(request: HttpRequest, pk: int, action: str) -> HttpResponseBase:
     with transaction.atomic():
         _lock_as_administrator(by)
         if _actions[action].perform(User.objects.filter(pk=user.pk)):
-            action, address = _actions[action].action, client_address(request)
-            audit.record(action, actor=by, subject=user, address=address)
+            done, address = _actions[action].action, client_address(request)
+            audit.record(done, actor=by, subject=user, address=address)
             bus.publish(user.pk)
     messages.success(request, str(_actions[action].done) % {"user": user.username})
     return redirect("user", pk=user.pk)
