@@ -77,7 +77,7 @@ def no_settings_of_the_developer() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def keyring_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment that leads to a real Secret Service of the tests' own."""
+    """Yield the environment that leads to a real Secret Service of the tests' own."""
     from demo.private_keyring import private_keyring
 
     directory: Path = tmp_path_factory.mktemp("keyring")

@@ -18,7 +18,7 @@ class Browser:
     """`with Browser(server.console) as browser`; pages are in English."""
 
     def __init__(self, console: str, *, authority: Path | None = None) -> None:
-        """`authority` is the file of a certificate authority that the browser trusts."""
+        """Open a browser, which trusts the certificate authority in the file `authority`."""
         self.console = console
         self._browser: Any = mechanicalsoup.StatefulBrowser()
         self._browser.session.headers["Accept-Language"] = "en"

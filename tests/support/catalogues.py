@@ -32,7 +32,7 @@ def collect() -> Catalog:
 
 
 def read() -> Catalog:
-    """The Japanese catalogue."""
+    """Return the Japanese catalogue."""
     with CATALOGUE.open("rb") as file:
         return read_po(file, locale="ja", domain="agent", abort_invalid=True)
 

@@ -1,5 +1,6 @@
-"""Proxies that work: HTTP `CONNECT` (RFC 9110) and SOCKS 5 (RFC 1928, 1929), with and without a
-login. They know one name, and lead it to a port of this PC.
+"""Proxies: HTTP `CONNECT` (RFC 9110) and SOCKS 5 (RFC 1928, 1929), with and without a login.
+
+They know one host name, and connect it to a port of this PC.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ USER, PASSWORD = "proxy-user", "Proxy-pass-7"
 
 @dataclass
 class Proxy:
-    """Leads `name` to `port`. `served` counts tunnels that stood."""
+    """A proxy that connects `name` to `port`. `served` has the target of each tunnel."""
 
     name: str
     port: int
@@ -25,7 +26,7 @@ class Proxy:
     served: list[str] = field(default_factory=list)
 
     async def http(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """CONNECT."""
+        """Serve a connection with HTTP CONNECT."""
         head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
         login = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         if self.asks_for_login and f"Proxy-Authorization: Basic {login}\r\n" not in head:
@@ -43,7 +44,7 @@ class Proxy:
         await self._tunnel(target, (reader, writer), far)
 
     async def socks5(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """CONNECT to a name, which is resolved here."""
+        """Serve a connection with SOCKS 5, by host name."""
         count = (await reader.readexactly(2))[1]
         methods = await reader.readexactly(count)
         wanted = 2 if self.asks_for_login else 0
@@ -59,7 +60,7 @@ class Proxy:
             if not right:
                 return
         _, _, _, kind = await reader.readexactly(4)
-        assert kind == 3, "the client resolves names that are the proxy's affair"
+        assert kind == 3, "the client resolves a name that only the proxy knows"
         name = (await reader.readexactly((await reader.readexactly(1))[0])).decode()
         port = int.from_bytes(await reader.readexactly(2))
         if name != self.name:

@@ -22,11 +22,11 @@ from tests.support.fake_gateway import (
 
 NEXT = "Pushed-22"
 SOON_S, LATER_S = 0.3, 6.0
-"""The shortest first delay where a network may come back, and where somebody has to mend it."""
+"""The shortest first delay where a network may come back, and where a person has to repair it."""
 
 
 def raw(data: bytes) -> Script:
-    """No HTTP at all."""
+    """Send bytes that are not HTTP."""
 
     async def script(peer: Peer) -> None:
         await peer.request()
@@ -43,7 +43,7 @@ def upgrade(*, without: str = "", **headers: str) -> Script:
 
 
 def text(message: str | dict[str, Any], *, then_hang_up: bool = False) -> Script:
-    """A message instead of the challenge."""
+    """Send a message instead of the challenge."""
 
     async def script(peer: Peer) -> None:
         await peer.hello()
@@ -64,7 +64,7 @@ def frame(opcode: Opcode, data: bytes) -> Script:
 
 
 async def compressed(peer: Peer) -> None:
-    """A frame with the bit for it, though nobody has agreed to that."""
+    """Send a frame marked as compressed, which the client has not agreed to."""
     await peer.hello()
     peer.write(bytes([0xC0 | Opcode.TEXT, 2]) + b"{}")
 
@@ -74,21 +74,21 @@ def closing(code: int) -> Script:
 
 
 async def flood(peer: Peer) -> None:
-    """A message that never ends, in small frames."""
+    """Send a message without end, in small frames."""
     await peer.hello()
     for number in range(40):
         peer.frame(Opcode.TEXT if number == 0 else Opcode.CONT, b"[" * 1000, fin=False)
 
 
 async def empty_fragments(peer: Peer) -> None:
-    """A message that never ends and never gets longer."""
+    """Send a message without end, in empty frames."""
     await peer.hello()
     peer.frame(Opcode.TEXT, b"", fin=False)
     peer.write(bytes([0x00, 0x00]) * 20_000)
 
 
 async def endless_page(peer: Peer) -> None:
-    """A page without a length, of which there is always more."""
+    """Send an HTTP page without length and end."""
     await peer.request()
     peer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n")
     for _ in range(100):
@@ -96,14 +96,14 @@ async def endless_page(peer: Peer) -> None:
 
 
 async def unread_pongs(peer: Peer) -> None:
-    """Pings without end, whose answers nobody reads."""
+    """Send pings without end, and never read the answers."""
     await peer.log_in()
     while True:
         await peer.more((b"\x89\x7d" + b"p" * 125) * 500)
 
 
 def talking(*messages: dict[str, Any]) -> Script:
-    """A server that has proven itself, and then says these over and over."""
+    """Log in by the protocol, and then send these messages over and over."""
 
     async def script(peer: Peer) -> None:
         await peer.log_in()
@@ -139,7 +139,7 @@ def hanging_up(after: str) -> Script:
 
 
 def challenging(form: str) -> Script:
-    """A challenge of this form; a client must not answer it."""
+    """Send a challenge of this form, which a client must not answer."""
 
     async def script(peer: Peer) -> None:
         nonce = (await peer.hello())["scram"].partition(",r=")[2]
@@ -150,7 +150,7 @@ def challenging(form: str) -> Script:
 
 
 async def replay(peer: Peer) -> None:
-    """The whole of what an honest server has said in an earlier session."""
+    """Send all messages that an honest server sent in an earlier session."""
     await peer.hello()
     peer.send({"type": "challenge", "scram": f"r=old,s={SALT_TEXT},i=600000"})
     peer.send(welcome(EARLIER_SIGNATURE))
@@ -315,12 +315,12 @@ FLOODS: dict[str, Script] = {
         *({"type": "password_status", "password": "old", "server_time": at(), "valid_until": at(n)}
           for n in range(1, 30))
     ),
-    "pings whose answers nobody reads": unread_pongs,
+    "pings whose answers are not read": unread_pongs,
 }  # fmt: skip
 
 
 def push(change_id: str, sealed: str, *, signed_by: str = PASSWORD, **more: Any) -> dict[str, Any]:
-    """A push as the right server says it to who has logged in with `signed_by`."""
+    """Return a push by the right server to a client that has logged in with `signed_by`."""
     signature = sign(signed_by, change_id, sealed)
     right = {**PUSH, "change_id": change_id, "sealed": sealed, "valid_until": at(9)}
     return {**right, "signature": signature, **more}

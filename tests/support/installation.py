@@ -30,7 +30,7 @@ PROGRAM = (sys.executable, "-m", "server")
 
 @functools.cache
 def verifier(password: str) -> str:
-    """As the database keeps it."""
+    """Return the verifier of a password as the database stores it."""
     return format_verifier(hash_password(password, salt=SALT, iterations=ITERATIONS))
 
 
@@ -130,7 +130,7 @@ class Installation:
 
     @property
     def file(self) -> Path:
-        """The SQLite database."""
+        """Return the file of the SQLite database."""
         return self.directory / "coconowork.sqlite3"
 
     def environment(self, **more: str) -> dict[str, str]:
@@ -144,7 +144,7 @@ class Installation:
         return {**kept, **named, "LC_ALL": "C.UTF-8"}
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """One command to its end."""
+        """Run one command to its end."""
         return subprocess.run(
             [*PROGRAM, *arguments],
             env=self.environment(),
@@ -193,7 +193,7 @@ class Installation:
             server.stop(signal.SIGKILL)
 
     def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
-        """One SQL statement, with `%s` for values, on either engine; committed."""
+        """Run and commit one SQL statement, with `%s` for values, on either engine."""
         if self.database.startswith("postgresql://"):
             with psycopg.connect(self.database, autocommit=True) as session:
                 cursor = session.execute(statement.encode(), values)
@@ -204,7 +204,7 @@ class Installation:
             ).fetchall()
 
     def add_user(self, name: str, password: str = P1) -> int:
-        """A general user of the account; the primary key."""
+        """Add a general user to the account. Return its primary key."""
         now = datetime.now(UTC)
         self.query(
             "INSERT INTO console_user (account_id, password, username, display_name, role,"
@@ -220,7 +220,7 @@ class Installation:
 
 
 def _for_sqlite(value: object) -> object:
-    """Django keeps times there as texts in UTC."""
+    """Return a time as Django stores it in SQLite: a text in UTC."""
     return value.replace(tzinfo=None).isoformat(" ") if isinstance(value, datetime) else value
 
 

@@ -1,4 +1,4 @@
-"""The real client, which kills itself (SIGKILL) at one chosen moment of its work.
+"""Run the real client, which kills itself (SIGKILL) at one chosen moment.
 
 `python -m tests.support.killable NUMBER` counts moments from the first pushed password on:
 before each effect that the machine asks for, and before and after each write to the keyring. At

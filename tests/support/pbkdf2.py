@@ -1,4 +1,4 @@
-"""Derives each key once: PBKDF2 at 600,000 iterations takes 0.3 s, and tests use few passwords."""
+"""Derive each key once: PBKDF2 with 600,000 iterations takes 0.3 s, and tests use few passwords."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 @contextmanager
 def derived_once() -> Iterator[None]:
-    """The same answers at full iterations, on either side, remembered."""
+    """Cache what PBKDF2 returns, at full iterations, for client and server."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hashlib, "pbkdf2_hmac", functools.cache(hashlib.pbkdf2_hmac))
         yield

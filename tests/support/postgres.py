@@ -29,7 +29,7 @@ _numbers = itertools.count(1)
 class Postgres:
     """One server on a free port of 127.0.0.1 and on a Unix socket in `socket_dir`.
 
-    Everybody is let in without a password, but roles made by `new_role`, over TCP.
+    No role needs a password, except those of `new_role` over TCP.
     """
 
     def __init__(self, directory: Path, *, fsync: bool = False, settings: Sequence[str] = ()):
@@ -142,9 +142,9 @@ class Postgres:
             return cursor.fetchall() if cursor.description else []
 
     def new_database(self, *, template: str = "template1") -> str:
-        """The address of a fresh database, as the setting `database` takes it.
+        """Make a database. Return its address for the setting `database`.
 
-        `template` is the name of one to copy, to which nobody is connected.
+        `template` is the name of a database to copy, which must have no sessions.
         """
         name = f"test{os.getpid()}_{next(_numbers)}"
         self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
@@ -155,7 +155,7 @@ class Postgres:
         self.execute(f'DROP DATABASE "{url.rpartition("/")[2]}" WITH (FORCE)')
 
     def new_role(self, password: str) -> str:
-        """The name of a role that has to give `password` over TCP."""
+        """Make a role that needs `password` over TCP. Return its name."""
         name = f"role{next(_numbers)}"
         exists = "SELECT FROM pg_roles WHERE rolname = 'with_password'"
         self.execute(
@@ -165,11 +165,11 @@ class Postgres:
         return name
 
     def url(self, database: str, *, user: str = SUPERUSER) -> str:
-        """Over TCP."""
+        """Return the address of a database over TCP."""
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
     def log(self) -> str:
-        """What the server has written."""
+        """Return the server's log."""
         return (self.directory / "log").read_text(errors="replace")
 
     def _processes(self) -> list[psutil.Process]:
@@ -181,7 +181,7 @@ class Postgres:
 
 @contextmanager
 def running_postgres(*, fsync: bool = False, settings: Sequence[str] = ()) -> Iterator[Postgres]:
-    """A server with a cluster of its own, gone with the context."""
+    """Run a server with files of its own until the end of the context."""
     directory = Path(tempfile.mkdtemp(prefix="coconowork-pg-"))
     server = Postgres(directory, fsync=fsync, settings=settings)
     try:

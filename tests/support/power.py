@@ -1,7 +1,7 @@
-"""Power cuts: what a disk may hold at every moment of a program's writes, from its system calls.
+"""Power cuts: every state that a disk may have while a program writes, from its system calls.
 
-`record` runs a program under strace. `Disk` replays the calls, and tells every state that a cut may
-leave: a name is sure only when its directory was synced, what is in a file only when that was.
+`record` runs a program under strace. `Disk` replays the calls and yields each state that a power
+cut may leave: a name is durable once its directory was synced, content once its file was synced.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Call:
 
 
 def record(program: str, directory: Path) -> list[Call]:
-    """The calls of `python -c program` that are about `directory`, which is its last argument."""
+    """Run `python -c program directory`. Return its system calls on files in `directory`."""
     trace = directory.parent / "trace"
     subprocess.run(
         ["strace", "-f", "-xx", "-s", "1000000", "-e", f"trace={CALLS}", "-o", str(trace)]
@@ -56,7 +56,7 @@ def _parse(trace: str) -> Iterator[Call]:
 
 
 def _about(directory: Path, calls: Iterator[Call]) -> Iterator[Call]:
-    """Only those with a path in the directory, or with a handle that is open there."""
+    """Yield the calls with a path in the directory, or with a file that is open there."""
     inside = str(directory).encode()
     handles: set[int] = set()
     for call in calls:
@@ -77,7 +77,7 @@ class _File:
 
 @dataclass
 class Disk:
-    """One directory. `names` is what programs see; `sure` are the names that a cut cannot take."""
+    """One directory. `names` is what programs see, and `sure` what survives a power cut."""
 
     directory: Path
     files: list[_File] = field(default_factory=list)
@@ -89,7 +89,7 @@ class Disk:
 
     @classmethod
     def of(cls, directory: Path) -> Disk:
-        """As it lies there, all of it durable."""
+        """Return the directory as it is, with everything durable."""
         disk = cls(directory)
         for path in sorted(directory.iterdir()):
             disk.names[path.name] = len(disk.files)
@@ -98,7 +98,7 @@ class Disk:
         return disk
 
     def apply(self, call: Call) -> None:
-        """What the call does."""
+        """Change the disk as the call does."""
         paths = [self._name(text) for text in call.texts]
         match call.name:
             case "openat" | "open" | "creat":
@@ -133,18 +133,18 @@ class Disk:
         self._handles[call.result] = self.names[name]
 
     def _name(self, path: bytes) -> str | None:
-        """None for the directory itself."""
+        """Return the file's name, or None for the directory itself."""
         inside = Path(path.decode())
         return None if inside == self.directory else inside.name
 
     def after_a_cut(self) -> Iterator[dict[str, bytes]]:
-        """Every directory, name to content, that there may be when the power comes back."""
+        """Yield each content, by name, that the directory may have after a power cut."""
         for names in [self.sure, *self.changes]:
             for contents in self._contents():
                 yield {name: contents[index] for name, index in names.items()}
 
     def _contents(self) -> Iterator[list[bytes]]:
-        """Of unsynced files: what was synced, nothing, a part, zeros, or all."""
+        """Yield for unsynced files what was synced, nothing, a part, zeros, and everything."""
         for spoil in range(5):
             yield [self._spoilt(file, spoil) for file in self.files]
 
@@ -157,12 +157,12 @@ class Disk:
         return kinds[spoil]
 
     def as_killed(self) -> dict[str, bytes]:
-        """What there is when only the process dies."""
+        """Return the files when only the process is killed."""
         return {name: self.files[index].content for name, index in self.names.items()}
 
 
 def put(state: dict[str, bytes], directory: Path) -> None:
-    """Make a directory hold exactly this."""
+    """Make these files the only ones of a directory."""
     directory.mkdir(exist_ok=True)
     for path in directory.iterdir():
         path.unlink()

@@ -22,18 +22,18 @@ UNINSTALL = r"Software\Microsoft\Windows\CurrentVersion\Uninstall\Coconowork Cli
 
 
 def unix_path(pc: Desktop, path: str) -> Path:
-    """Where a `C:\\…` path is for this machine."""
+    """Return where a path on drive C is on this machine."""
     return pc.drive_c.joinpath(*path.split("\\")[1:])
 
 
 def programs_folder(pc: Desktop) -> str:
-    """Where a user's own copy goes; Wine's user has the name of the Unix one."""
+    """Return the folder of a user's own copy. Wine's user has the name of the Unix user."""
     user = next(p.name for p in (pc.drive_c / "users").iterdir() if p.name != "Public")
     return rf"C:\users\{user}\AppData\Local\Programs\Coconowork Client"
 
 
 def exit_code(pc: Desktop, *command: str, timeout_s: float = 120) -> int:
-    """All 32 bits of a program's exit status."""
+    """Run a program. Return all 32 bits of its exit status."""
     answer = pc.prefix / "exit-code"
     answer.unlink(missing_ok=True)
     pc.quiet_python("start", windows_path(answer), *command, timeout_s=timeout_s)
@@ -42,7 +42,7 @@ def exit_code(pc: Desktop, *command: str, timeout_s: float = 120) -> int:
 
 
 def install(pc: Desktop, setup: Path, *options: str) -> int:
-    """Run a setup program silently; its exit status."""
+    """Run a setup program silently. Return its exit status."""
     return exit_code(pc, windows_path(setup), "/S", *options)
 
 
@@ -54,7 +54,7 @@ def uninstall(pc: Desktop, folder: str, *options: str) -> None:
 
 
 def registry(pc: Desktop, key: str) -> dict[str, str]:
-    """Values of a key such as `HKCU\\Software\\…`; empty when there is none."""
+    """Return the values of a registry key, none when there is no such key."""
     values: dict[str, str] = pc.inside("registry", key)
     return values
 
@@ -71,7 +71,7 @@ def running(pc: Desktop) -> list[int]:
 
 
 def traces(pc: Desktop) -> list[str]:
-    """Whatever on the PC has the product's name: files, folders, lines of the registry."""
+    """Return the files, folders and registry lines that have the product's name."""
     files = [
         str(path.relative_to(pc.drive_c))
         for path in pc.drive_c.rglob("*")

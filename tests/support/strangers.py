@@ -1,4 +1,4 @@
-"""Other users of the same PC: processes that stop being root before they try anything."""
+"""Processes of other users of the same PC: they give up root before they run a test's code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-NOBODY = 65534
+OTHER_USER = 65534
 OWNER = 54321
 """A user id that nothing on the machine has, for a client that is not root's."""
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
@@ -25,12 +25,12 @@ ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
 
 
 def command_as(user: int, code: str, *arguments: str) -> list[str]:
-    """Run `code` as `user`, who may not be able to import anything any more."""
+    """Return the command that runs `code` as `user`, who may be unable to import modules."""
     return [sys.executable, "-c", f"{BECOME}\n{code}", str(user), *arguments]
 
 
 def said_by(user: int, code: str, *arguments: str) -> str:
-    """What `code` prints when `user` runs it."""
+    """Run `code` as `user`. Return what it prints."""
     command = command_as(user, code, *arguments)
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

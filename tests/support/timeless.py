@@ -1,4 +1,4 @@
-"""An event loop whose clock moves only when it is told to, and that can be run until it is idle."""
+"""An event loop in simulated time, which can be run until it is idle."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ MOMENT_S = 0.1
 
 
 class TimelessLoop(asyncio.SelectorEventLoop):
-    """Jobs for threads are waited for at once, in their threads: so the same things happen in the
-    same order each time."""
+    """A loop whose clock moves only when a test moves it.
+
+    It waits for jobs on other threads at once, so that the order of everything is always the same.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,12 +36,12 @@ class TimelessLoop(asyncio.SelectorEventLoop):
             return super().run_in_executor(None, func, *args)
         try:
             future.set_result(executor.submit(func, *args).result())
-        except Exception as exc:  # noqa: BLE001 - it belongs to whoever awaits
+        except Exception as exc:  # noqa: BLE001 - the awaiting coroutine raises it
             future.set_exception(exc)
         return future
 
     def settle(self) -> None:
-        """Run until nothing is left to do at this moment, on any socket either."""
+        """Run until nothing is left to do now, on any socket either."""
         self.run_until_complete(self._idle())
 
     async def _idle(self) -> None:

@@ -54,12 +54,12 @@ class Window(Control):
 
     @property
     def texts(self) -> list[str]:
-        """What can be read in it."""
+        """Return the texts that can be read in the window."""
         return [text for text in (self.text, *(c.text for c in self.children if c.visible)) if text]
 
 
 def locale_folder() -> Path:
-    """Where the C library finds the two languages, whatever the machine has installed."""
+    """Return a folder with both languages for the C library."""
     folder = BUILD / "locale"
     folder.mkdir(parents=True, exist_ok=True)
     for name in LOCALES.values():
@@ -67,7 +67,7 @@ def locale_folder() -> Path:
             part = folder / f"{os.getpid()}.part"
             command = ["localedef", "-i", name, "-f", "UTF-8", str(part)]
             subprocess.run(command, check=True, capture_output=True)
-            with contextlib.suppress(OSError):  # somebody else was faster
+            with contextlib.suppress(OSError):  # another process was faster
                 part.rename(folder / f"{name}.UTF-8")
             shutil.rmtree(part, ignore_errors=True)
     return folder
@@ -75,7 +75,7 @@ def locale_folder() -> Path:
 
 @contextlib.contextmanager
 def screen() -> Iterator[str]:
-    """An X display of its own; yields its name."""
+    """Run an X display. Yield its name."""
     read, write = os.pipe()
     size = f"{SCREEN[0]}x{SCREEN[1]}x24"
     server = subprocess.Popen(
@@ -124,7 +124,7 @@ class Desktop(Wine):
         return self.run(exe, *arguments, timeout_s=timeout_s, environment=utf8, stdin=stdin)
 
     def inside(self, script: str, *arguments: str, timeout_s: float = 60) -> Any:
-        """What the script of that name in `inside/` says: one JSON value."""
+        """Run the script of that name in `inside/`. Return the JSON value that it prints."""
         done = self.python(windows_path(INSIDE / f"{script}.py"), *arguments, timeout_s=timeout_s)
         if done.code != 0:
             raise AssertionError(f"{script} failed: {done.output}")
@@ -155,7 +155,7 @@ class Desktop(Wine):
         self.sign_in()
 
     def _template(self) -> Path:
-        """A fresh Windows 10 with Japanese fonts and the desktop with a task bar, made once."""
+        """Return the prefix of a fresh Windows 10 with Japanese fonts and a task bar, made once."""
         template = BUILD / "prefix"
         if not template.exists():
             part = BUILD / f"prefix-{os.getpid()}.part"
@@ -165,14 +165,14 @@ class Desktop(Wine):
             for name in ("fonts", "desktop"):
                 maker.quiet("regedit", "/S", windows_path(INSIDE / f"{name}.reg"))
             maker.close()
-            with contextlib.suppress(OSError):  # somebody else was faster
+            with contextlib.suppress(OSError):  # another process was faster
                 part.rename(template)
             shutil.rmtree(part, ignore_errors=True)
             shutil.rmtree(maker.environment["HOME"], ignore_errors=True)
         return template
 
     def sign_in(self) -> None:
-        """A new logon session: runs the Run keys and the Startup folder, shows the task bar."""
+        """Start a logon session, with the Run keys, the Startup folder and the task bar."""
         self.boot()
         ready = self.prefix / "ready"
         ready.unlink(missing_ok=True)
@@ -189,7 +189,7 @@ class Desktop(Wine):
     # --- what is on the screen ---
 
     def windows(self) -> list[Window]:
-        """The visible top-level windows, from front to back."""
+        """Return the visible top-level windows, from front to back."""
         return [
             Window(
                 **{**window, "box": tuple(window["box"])},
@@ -201,7 +201,7 @@ class Desktop(Wine):
     def window(
         self, *, title: str | None = None, kind: str | None = None, exe: str | None = None
     ) -> Window | None:
-        """The first visible window whose title contains `title`, of that class and program."""
+        """Return the first visible window with this part of a title, class and program."""
         for window in self.windows():
             if (
                 (title is None or title in window.text)
@@ -212,7 +212,7 @@ class Desktop(Wine):
         return None
 
     def screenshot(self, name: str, *, box: Sequence[int] | None = None) -> Path:
-        """Keep a picture of the screen, or of `box`, in the folder that people leaf through."""
+        """Keep a picture of the screen, or of `box`, in the folder for pictures."""
         SHOTS.mkdir(parents=True, exist_ok=True)
         path = SHOTS / f"{name}.png"
         crop: list[str] = []
@@ -225,7 +225,7 @@ class Desktop(Wine):
         return path
 
     def xdotool(self, *arguments: str) -> None:
-        """Mouse and keys, as a person's."""
+        """Send mouse and key events, as a person does."""
         subprocess.run(["xdotool", *arguments], env=self.environment, check=True)
 
     def click(self, where: tuple[int, int] | Control, *, button: int = 1, times: int = 1) -> None:

@@ -1,7 +1,7 @@
 """The way between client and server, with its faults: silence, resets, loss and delay.
 
-A TCP relay on loopback. The kernel here cannot lose packets by itself (no netem), so a lost
-segment is what the other end's TCP would notice of it: everything behind it comes later.
+It is a TCP relay on loopback. It imitates a lost segment by what TCP at the other end makes of it:
+everything behind the segment is late.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from tests.support.loop_thread import LoopThread
 
 SEGMENT_BYTES = 1448
 RETRANSMISSION_S = 1.2
-"""Of a path with 500 ms one way: a round trip, and what TCP adds for caution."""
+"""On a path with 500 ms one way: a round trip, and the margin that TCP adds."""
 
 
 @dataclass
 class Weather:
-    """What a segment has to expect; delays are one way."""
+    """Delay (one way) and loss of segments."""
 
     delay_s: float = 0.0
     loss: float = 0.0
     lost: int = 0
 
     def due(self, last_due: float) -> float:
-        """When a segment sent now arrives: never before the one in front of it."""
+        """Return when a segment sent now arrives, which is never before the previous one."""
         due = monotonic() + self.delay_s
         while random.random() < self.loss:
             self.lost += 1
@@ -48,10 +48,10 @@ class Wire:
         self._writers: set[StreamWriter] = set()
         self._pulled = False
         self._cut: set[StreamWriter] = set()
-        """Ends that nothing reaches any more."""
+        """Ends that get nothing any more."""
         self.weather = Weather()
         self.arrivals: list[float] = []
-        """When each connection came, by `monotonic`."""
+        """When each connection was made, by `monotonic`."""
         self.port = servers.serve(self._relay)
 
     @property
@@ -59,16 +59,16 @@ class Wire:
         return f"ws://127.0.0.1:{self.port}/gateway"
 
     def pull(self) -> None:
-        """From now on nothing passes, and nobody is told."""
+        """Let nothing pass from now on, without closing a connection."""
         self._pulled = True
         self._cut |= self._writers
 
     def plug_in(self) -> None:
-        """New connections pass again. What was lost on the others stays lost."""
+        """Let new connections pass. What was lost on the others stays lost."""
         self._pulled = False
 
     def reset(self) -> None:
-        """Every connection gets an RST."""
+        """Send an RST on every connection."""
         self._servers.call(self._reset())
 
     async def _reset(self) -> None:
@@ -120,7 +120,7 @@ class Wire:
             if (wait := due - monotonic()) > 0:
                 await asyncio.sleep(wait)
             if writer in self._cut:
-                continue  # nobody hears the end of it either
+                continue  # not even the end of the stream arrives
             if not data:
                 writer.close()
                 return

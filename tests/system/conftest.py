@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def environ(keyring_environment: dict[str, str]) -> Iterator[dict[str, str]]:
-    """This process's environment, which leads to the tests' keyring."""
+    """Yield this process's environment, which leads to the tests' keyring."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in keyring_environment.items():
             patch.setenv(name, value)
@@ -26,7 +26,7 @@ def environ(keyring_environment: dict[str, str]) -> Iterator[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def servers() -> Iterator[LoopThread]:
-    """An event loop for servers that client processes connect to."""
+    """Yield an event loop for servers that client processes connect to."""
     from tests.support.loop_thread import LoopThread
 
     with LoopThread() as made:

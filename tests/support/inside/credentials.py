@@ -1,4 +1,4 @@
-"""Say in JSON what the Credential Manager holds, read with the Windows API and nothing of ours."""
+"""Print in JSON what the Credential Manager holds, read with the Windows API alone."""
 
 import ctypes
 import json

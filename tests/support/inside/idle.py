@@ -1,4 +1,4 @@
-"""Keeps the desktop's task bar: Wine closes it with the last program that has windows.
+"""Keep the desktop's task bar, which Wine closes with the last program that has windows.
 
 `idle.py FILE` makes FILE when the task bar is there.
 """

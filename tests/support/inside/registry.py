@@ -1,4 +1,4 @@
-"""Say in JSON what values a registry key has, as texts."""
+"""Print in JSON the values of a registry key, as texts."""
 
 import json
 import sys

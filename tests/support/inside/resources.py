@@ -1,4 +1,4 @@
-"""Say in JSON what Windows shows of an .exe: its version resource, subsystem and manifest."""
+"""Print in JSON the version resource, subsystem and manifest of an .exe."""
 
 import importlib
 import json

@@ -1,4 +1,4 @@
-"""Say in JSON which windows are visible: their texts, places, programs and controls."""
+"""Print in JSON which windows are visible: their texts, places, programs and controls."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ kernel32.CloseHandle.argtypes = [wintypes.HANDLE]
 
 
 def text_of(window: int) -> str:
-    """What the window itself says its text is; empty when it hangs."""
+    """Return the text that the window itself answers with, or nothing when it hangs."""
     buffer = ctypes.create_unicode_buffer(4096)
     answer = ctypes.c_size_t()
     user32.SendMessageTimeoutW(
@@ -39,7 +39,7 @@ def text_of(window: int) -> str:
 
 
 def describe(window: int) -> dict[str, Any]:
-    """One window, without its controls."""
+    """Return a window without its controls."""
     kind = ctypes.create_unicode_buffer(256)
     user32.GetClassNameW(window, kind, len(kind))
     box = wintypes.RECT()
@@ -55,7 +55,7 @@ def describe(window: int) -> dict[str, Any]:
 
 
 def program_of(window: int) -> tuple[int, str]:
-    """The process that the window belongs to, and its file name."""
+    """Return the process that the window belongs to, and its file name."""
     pid = wintypes.DWORD()
     user32.GetWindowThreadProcessId(window, ctypes.byref(pid))
     handle = kernel32.OpenProcess(QUERY_LIMITED, False, pid.value)
@@ -67,7 +67,7 @@ def program_of(window: int) -> tuple[int, str]:
 
 
 def collect(parent: int | None) -> list[int]:
-    """Handles of the windows in `parent`, or of the top-level ones."""
+    """Return handles of the windows in `parent`, or of the top-level ones."""
     found: list[int] = []
 
     def visit(window: int, _: int) -> bool:

@@ -27,7 +27,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def cluster(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Started at once on an empty database; the consoles share data folder and secret key."""
+    """Start all nodes at once on an empty database, with one data folder and secret key."""
     installation = Installation(
         tmp_path_factory.mktemp("nodes") / "data", database=postgres.new_database()
     )

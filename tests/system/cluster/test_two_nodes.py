@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def username(cluster: Cluster) -> str:
-    """A user of the test's own."""
+    """Return the name of a new user."""
     name = f"user{next(_numbers)}"
     cluster.installation.add_user(name)
     return name
@@ -107,8 +107,7 @@ async def test_device_that_logs_in_elsewhere(cluster: Cluster, username: str) ->
 
 
 async def test_gateway_that_is_killed(cluster: Cluster, username: str) -> None:
-    """Its clients move to another, and take a push that was committed meanwhile. Who does not
-    come back counts as away once the gateway has not been heard of for a while."""
+    """Its clients move to the other gateway and get their push; the others are shown as away."""
     installation = cluster.installation
     _, south = cluster.gateways
     with installation.serving(ROLE="gateway", GATEWAY_NAME="doomed") as doomed:
@@ -174,8 +173,7 @@ async def test_wake_ups_that_were_missed(cluster: Cluster, username: str) -> Non
 async def test_database_that_is_restarted(
     cluster: Cluster, postgres: Postgres, username: str
 ) -> None:
-    """Who waits stays; consoles say that they are not ready, and are again by themselves; wake-ups
-    come again; no session is left over."""
+    """Clients stay connected; consoles are not ready, and recover; no session is left over."""
     north, _ = cluster.gateways
     console = cluster.consoles[0].console
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.keyring
 
 @pytest.fixture
 def pc(new_pc: Callable[..., Pc], server: Server) -> Pc:
-    """A client that has logged in as the administrator, and does not run."""
+    """Return a client that has logged in as the administrator, and does not run."""
     return new_pc(server.address, user=ADMIN, password=ADMIN_PASSWORD)
 
 
@@ -87,7 +87,7 @@ def test_logout_forgets(pc: Pc) -> None:
 
 
 def test_doctor_names_the_step_that_fails(pc: Pc, server: Server) -> None:
-    """All well with the real server; with a port where nobody listens it stops there."""
+    """All well with the real server; with a port where nothing listens it stops there."""
     code, said = pc.command("doctor")
     assert code == 0, said
     text = pc.paths.config_file.read_text()

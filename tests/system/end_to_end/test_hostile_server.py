@@ -1,7 +1,7 @@
-"""The real client against servers that lie, babble, fall silent or are something else.
+"""The real client against servers that lie, send nonsense, fall silent or are no gateway.
 
-Whatever they do: nothing that was not proven is stored, the reason that is shown is the right
-one, the client goes on living, waits a while before it comes again, and says no traceback.
+In all cases the client stores nothing unproven, shows the right reason, goes on, waits before it
+retries, and prints no traceback.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def new_visitor(
 
 @pytest.fixture(scope="module")
 def shared(new_visitor: Callable[[], Visitor]) -> Visitor:
-    """The client that most tests share."""
+    """Return the client that most tests share."""
     one = new_visitor()
     one.start()
     one.says("standby")
@@ -159,7 +159,7 @@ def test_a_dead_server_is_not_hammered(pc: Visitor) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_server_that_proves_nothing(pc: Visitor, case: str) -> None:
-    """It changes nothing that is kept, is named rightly, and is left alone for a while."""
+    """Nothing stored changes, the reason is right, and the client waits before it retries."""
     script, reason, code, least_s = CASES[case]
     before = kept(pc)
     pc.meets(script)
@@ -182,7 +182,7 @@ def kept(pc: Visitor) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("flood", FLOODS)
 def test_a_flood_ends_the_connection(pc: Visitor, flood: str) -> None:
-    """Even from the right server: the client hangs up, has not grown, and lets time pass."""
+    """Even from the right server: the client closes, has not grown, and waits."""
     pc.is_fine_with_an_honest_server()
     before = pc.memory_mib()
     pc.meets(FLOODS[flood])
@@ -204,7 +204,7 @@ def test_a_flood_ends_the_connection(pc: Visitor, flood: str) -> None:
     ],
 )
 def test_an_address_that_is_not_for_a_browser(pc: Visitor, url: str) -> None:
-    """Nobody is offered it, not even from a server that has proven itself, and it is not kept."""
+    """It is neither shown nor stored, not even from a server that has proven itself."""
 
     async def script(peer: Peer) -> None:
         await peer.log_in(console_url=url)
@@ -244,7 +244,7 @@ def test_text_of_the_server_is_not_repeated(pc: Visitor) -> None:
 
 
 def test_redirects_are_not_followed(pc: Visitor, servers: LoopThread) -> None:
-    """Neither to `ws://` nor to another `wss://`; nobody comes to the place that is named."""
+    """Neither to `ws://` nor to another `wss://`: the named address gets no connection."""
     elsewhere = FakeGateway()
     servers.host(elsewhere.running())
     for address in (elsewhere.address, elsewhere.address.replace("ws:", "wss:")):
@@ -266,7 +266,7 @@ def test_status_as_a_user_sees_it(pc: Visitor) -> None:
 
 @pytest.mark.parametrize("reason", ["credentials", "expired"])
 def test_a_refusal_is_believed_but_forgets_nothing(pc: Visitor, reason: str) -> None:
-    """The client asks its user and tries no more by itself; the password stays in the keyring."""
+    """The client asks its user and does not retry; the password stays in the keyring."""
     before = pc.stored()
     pc.meets(answering(type="rejected", reason=reason))
     pc.says("needs_password", reason)
@@ -282,7 +282,7 @@ def test_a_refusal_is_believed_but_forgets_nothing(pc: Visitor, reason: str) -> 
 
 @pytest.mark.parametrize("case", BOXES)
 def test_a_box_that_is_not_for_us(pc: Visitor, case: str) -> None:
-    """Even from a server that has proven itself: it is told so, and the password stays."""
+    """Even from a server that has proven itself: it gets a report, and the password stays."""
     boxed, reason = BOXES[case]
     reports: list[dict[str, Any]] = []
 
@@ -385,7 +385,7 @@ def test_two_pushes_at_once(pc: Visitor) -> None:
 
 
 def test_the_client_has_lived_through_it(pc: Visitor) -> None:
-    """The same process, after everything above, waits on an honest server."""
+    """After everything above, the same process is connected to an honest server."""
     pc.is_fine_with_an_honest_server()
 
 
@@ -399,7 +399,7 @@ def test_log_files_have_no_secret(pc: Visitor) -> None:
 
 
 def test_silence(silenced: list[tuple[str, str, Visitor]]) -> None:
-    """It is borne for 20 s at each step, no longer; then the client lets time pass."""
+    """The client waits 20 s at each step, no longer, and then waits before it retries."""
     for step, reason, one in silenced:
         eventually(one.gateway.first_has_ended, within_s=40)
         first, *later = one.gateway.visits

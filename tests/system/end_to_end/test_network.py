@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.keyring, pytest.mark.timeout(180)]
 
 @pytest.fixture
 def wire(server: Server, servers: LoopThread) -> Wire:
-    """The way to the server."""
+    """Return a relay to the server."""
     return Wire(servers, server.gateway)
 
 
@@ -77,8 +77,7 @@ def test_a_server_that_restarts(new_pc: Callable[..., Pc], tmp_path: Path) -> No
 def test_certificates(
     server: Server, new_pc: Callable[..., Pc], tmp_path: Path, name: str, trusted: bool
 ) -> None:
-    """An organisation's own root in the system's store is trusted; without it, or for another
-    name, the client says what is the matter and stores nothing."""
+    """A root in the system's store is trusted; otherwise `login` says why and stores nothing."""
     authority = Authority(tmp_path / "tls")
     # OpenSSL looks for the system's store there.
     trust = {"SSL_CERT_FILE": str(authority.file)} if trusted else {}

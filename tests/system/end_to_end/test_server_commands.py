@@ -28,7 +28,7 @@ START_S = 40
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """An installation with an account and its administrator."""
+    """Return an installation with an account and its administrator."""
     made = Installation(tmp_path_factory.mktemp("server") / "data")
     made.create()
     return made

@@ -53,7 +53,8 @@ def spellings(password: str) -> Iterator[bytes]:
 @pytest.mark.timeout(600)
 def test_the_manual_holds_and_no_password_leaks(tmp_path: Path) -> None:
     """Every case of the manual, at debug level; then each password is searched for everywhere:
-    databases, logs, the keyring's file, all output, command lines and environments."""
+    databases, logs, the keyring's file, all output, command lines and environments.
+    """
     kept, secrets = tmp_path / "kept", tmp_path / "secrets.json"
     kept.mkdir()
     with ProcessList() as processes:

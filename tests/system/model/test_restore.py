@@ -1,4 +1,4 @@
-"""What becomes of a client when the server's database is an older copy (docs/backup.md)."""
+"""A client after the server's database was restored from an older copy (docs/backup.md)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def state(world: World) -> State:
 
 
 def restore(world: World) -> None:
-    """The server knows what it knew before the change to P2; clients had to come back."""
+    """Take the server back to the time before the change to P2, with all clients reconnected."""
     world.home.password = P1
     world.home.retired.clear()
     world.home.pushes.clear()
@@ -39,7 +39,7 @@ def test_the_new_password_was_taken() -> None:
 
 
 def test_the_new_password_was_on_its_way() -> None:
-    """Stored and not proven: it is tried, given up, and the one before goes on by itself."""
+    """Stored and not proven: it is tried, given up, and the client goes on with the one before."""
     world = World()
     world.start()
     world.hold.add("proof")

@@ -27,7 +27,7 @@ def test_no_input_breaks_anything(seed: int) -> None:
 
 
 def test_guided_by_coverage() -> None:
-    """atheris runs the same targets and reaches more than one place in the code."""
+    """Atheris runs the same targets and reaches more than one place in the code."""
     done = _fuzz("--runs=120", "--target=wire", "--seed=1")
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.search(r"\| wire \|.*\| (\d+) \|\n", done.stdout)

@@ -18,7 +18,7 @@ from agent.menu_actions import MenuActions
 from agent.paths import Paths, find_paths, make_private
 from agent.settings import Settings, save
 from tests.support.pc import Pc, quit_all
-from tests.support.strangers import NOBODY, needs_root, said_by
+from tests.support.strangers import OTHER_USER, needs_root, said_by
 
 pytestmark = [needs_root, pytest.mark.keyring]
 
@@ -39,7 +39,7 @@ print(json.dumps(opened))
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A home that other users may list, as many systems make it."""
+    """Yield a home that other users may list, as many systems make it."""
     path = Path(tempfile.mkdtemp(prefix="home-", dir="/tmp"))
     path.chmod(0o755)
     yield path
@@ -56,7 +56,7 @@ def no_umask() -> Iterator[None]:
 
 @pytest.fixture
 def paths(home: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
-    """The usual places of a user with this home, who has no runtime directory."""
+    """Return the usual paths of a user with this home and without a runtime directory."""
     for name in [name for name in os.environ if name.startswith("XDG_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
@@ -92,7 +92,7 @@ def test_a_running_client(home: Path, new_client: Callable[[str], Pc]) -> None:
     }
     for each in [home / "made", *made]:
         assert each.stat().st_mode & 0o077 == 0, each
-    assert json.loads(said_by(NOBODY, TRY_ALL, str(home / "made"))) == []
+    assert json.loads(said_by(OTHER_USER, TRY_ALL, str(home / "made"))) == []
 
 
 @pytest.mark.usefixtures("no_umask")
@@ -126,7 +126,7 @@ def test_saved_diagnostics(home: Path, paths: Paths) -> None:
     saved = Path(told[1])
     assert saved.parent == home
     assert saved.stat().st_mode & 0o077 == 0
-    assert json.loads(said_by(NOBODY, TRY_ALL, str(saved))) == []
+    assert json.loads(said_by(OTHER_USER, TRY_ALL, str(saved))) == []
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o777])
@@ -139,7 +139,7 @@ def test_a_folder_that_was_there_first(
     squatted = home / "profile" / taken
     squatted.mkdir(parents=True)
     squatted.chmod(mode)
-    os.chown(squatted, NOBODY, NOBODY)
+    os.chown(squatted, OTHER_USER, OTHER_USER)
     save(pc.paths, {"server": pc.identity.server, "user": pc.identity.user})
     if taken == "run":
         code, said = pc.command("run")
@@ -150,7 +150,7 @@ def test_a_folder_that_was_there_first(
         pc.wait_for("logged_out")
         pc.quit()
     assert list(squatted.iterdir()) == []
-    assert squatted.stat().st_uid == NOBODY
+    assert squatted.stat().st_uid == OTHER_USER
 
 
 def test_a_link_where_the_lock_should_be(home: Path, new_client: Callable[[str], Pc]) -> None:

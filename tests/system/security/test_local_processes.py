@@ -20,7 +20,7 @@ from agent.dialogs.host import ProcessDialogs, window_environment
 from agent.program import program
 from tests.support.places import ROOT
 from tests.support.polling import eventually
-from tests.support.strangers import BECOME, NOBODY, OWNER, needs_root, said_by
+from tests.support.strangers import BECOME, OTHER_USER, OWNER, needs_root, said_by
 
 SECRET = "hidden-w0rd"
 
@@ -132,7 +132,7 @@ def test_no_other_program_looks_into_it(victim: Victim) -> None:
         control = json.loads(said_by(OWNER, LOOK, str(open_one.pid)))
         open_one.kill()
     assert {"mem", "environ", "maps", "fd"} <= set(control)
-    for user in (OWNER, NOBODY):
+    for user in (OWNER, OTHER_USER):
         assert json.loads(said_by(user, LOOK, str(victim.process.pid))) == []
 
 
@@ -239,12 +239,12 @@ def test_names_of_the_environment_on_windows() -> None:
     assert window_environment(environ).keys() == environ.keys() - {"Token"}
 
 
-# --- modules and libraries that somebody has planted
+# --- modules and libraries that an attacker has planted
 
 
 @pytest.fixture
 def hostile(tmp_path: Path) -> Path:
-    """A folder with a module for every name of the standard library, ours and our libraries'."""
+    """Return a folder with a module for every name of the standard library and ours."""
     folder = tmp_path / "hostile"
     folder.mkdir()
     names = {*sys.stdlib_module_names, "agent", "tkinter", "msgspec", "websockets", "keyring"}
@@ -257,7 +257,7 @@ def hostile(tmp_path: Path) -> Path:
 def test_a_window_takes_no_planted_module(
     hostile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client that was started in somebody's folder does not start its windows there."""
+    """A client that was started in an attacker's folder does not start its windows there."""
     monkeypatch.chdir(hostile)
     monkeypatch.delenv("DISPLAY", raising=False)
     dialogs = _dialogs(None)

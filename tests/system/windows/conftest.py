@@ -38,7 +38,7 @@ if not ON_WINDOWS:
 
     @pytest.fixture(scope="session")
     def winpy() -> Path:
-        """The folder of the Windows Python."""
+        """Return the folder of the Windows Python."""
         from installer.needs import MissingNeeds, require
         from installer.winpy.assemble import assemble
 
@@ -51,14 +51,14 @@ if not ON_WINDOWS:
 
     @pytest.fixture(scope="session")
     def product(winpy: Path) -> Built:
-        """The setup program, the MSI, and newer ones of both."""
+        """Return the setup program, the MSI, and newer ones of both."""
         from tests.support.windows_product import built
 
         return built()
 
     @pytest.fixture(scope="session")
     def display() -> Iterator[str]:
-        """The name of an X display for Windows desktops."""
+        """Yield the name of an X display for Windows desktops."""
         from tests.support.wine import screen
 
         with screen() as name:
@@ -68,7 +68,7 @@ if not ON_WINDOWS:
     def desktop(
         winpy: Path, display: str, tmp_path_factory: pytest.TempPathFactory
     ) -> Iterator[Desktop]:
-        """A fresh Japanese Windows, signed in; one for each test module."""
+        """Yield a fresh Japanese Windows, signed in; one for each test module."""
         from tests.support.wine import Desktop
 
         pc = Desktop(

@@ -42,7 +42,7 @@ class Pc:
         self.exe = rf"{self.folder}\{EXE}"
 
     def status(self) -> dict[str, Any]:
-        """What the running client says of itself."""
+        """Return the status of the running client."""
         done = self.desktop.run(self.exe, "status", "--json")
         found: dict[str, Any] = json.loads(done.output)
         return found
@@ -62,7 +62,7 @@ class Pc:
             raise AssertionError(f"{error}; it is {last}") from None
 
     def stored(self) -> str:
-        """The one entry of the Credential Manager."""
+        """Return the one entry of the Credential Manager."""
         entries = self.desktop.inside("credentials")
         ours = [entry for entry in entries if "coconowork" in entry["target"]]
         assert len(ours) == 1, [entry["target"] for entry in ours]
@@ -78,7 +78,7 @@ class Pc:
         return right - (bottom - top) // 2, (top + bottom) // 2
 
     def menu(self, shot: str) -> Window:
-        """The icon's menu, opened by a right click; its picture is kept."""
+        """Open the icon's menu by a right click, and keep its picture."""
 
         def open_it() -> Window | None:
             self.desktop.click(self.icon(), button=3)
@@ -89,7 +89,7 @@ class Pc:
         return menu
 
     def dialog(self, title: str) -> Window:
-        """The client's window of that title, which has the focus by then."""
+        """Return the client's window of that title, once it is shown."""
         return eventually(
             lambda: self.desktop.window(exe=EXE, title=title),
             or_say=f"the window {title}",
@@ -97,7 +97,7 @@ class Pc:
         )
 
     def toast(self) -> Window | None:
-        """The notification on the screen; the icon's own tooltip is a window of that kind too."""
+        """Return the notification on the screen, which is not the icon's own tooltip."""
         return next(
             (
                 w
@@ -132,7 +132,7 @@ class Pc:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Organisation]:
-    """The organisation's server."""
+    """Yield the organisation's server."""
     with organisation(tmp_path_factory.mktemp("organisation")) as made:
         made.installation.add_user(USER)
         yield made
@@ -140,7 +140,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Organisation]:
 
 @pytest.fixture(scope="module")
 def pc(desktop: Desktop, site: Organisation, product: Built) -> Pc:
-    """A PC of the organisation, on which an administrator has installed the client."""
+    """Return a PC of the organisation, on which an administrator has installed the client."""
     assert desktop.inside("trust", windows_path(site.authority.der)) is True
     assert install(desktop, product.product.setup, f"/SERVER={site.host}") == 0
     return Pc(desktop)
@@ -158,7 +158,7 @@ def test_the_manual(pc: Pc, site: Organisation, product: Built) -> None:
 
 
 def set_up(pc: Pc) -> None:
-    """The user signs in to Windows and tells the client who waits here."""
+    """Sign in to Windows and log in by the client's window."""
     pc.desktop.sign_out()
     pc.desktop.sign_in()
     pc.wait_for_state("logged_out")
@@ -197,7 +197,7 @@ def change_without_push(pc: Pc, site: Organisation) -> None:
 
 
 def warning_at_sign_in(pc: Pc) -> None:
-    """The toast with the days that are left."""
+    """Sign in again: the toast says how many days are left."""
     pc.desktop.sign_out()
     pc.desktop.sign_in()
     toast = eventually(pc.toast, or_say="the toast", within_s=60)

@@ -47,7 +47,7 @@ WORDS: dict[str, dict[Language, str]] = {
 
 @dataclass
 class Person:
-    """Somebody at the PC, who speaks one language."""
+    """A user at the PC, who speaks one language."""
 
     desktop: Desktop
     language: Language
@@ -55,7 +55,7 @@ class Person:
     words: dict[str, str] = field(default_factory=dict)
 
     def start(self, script: str, *arguments: str) -> None:
-        """A program of `inside/`, left running; what it says is in `noted`."""
+        """Start a program of `inside/`, whose lines `noted` waits for."""
         self.notes.write_text("")
         python = windows_path(self.desktop._winpy / "pythonw.exe")
         self.desktop.launch(python, windows_path(INSIDE / f"{script}.py"), ASSETS, *arguments)
@@ -82,7 +82,7 @@ class Person:
         self.seen("dialog", self.words[title])
 
     def keep(self, name: str) -> None:
-        """A picture of the dialog, once it has been drawn."""
+        """Keep a picture of the dialog, once it has been drawn."""
         self.desktop.xdotool("sleep", "0.8")
         self.desktop.screenshot(f"{name}-{self.language}", box=self.seen("dialog"))
 
@@ -104,7 +104,7 @@ def person(
     tmp_path_factory: pytest.TempPathFactory,
     request: pytest.FixtureRequest,
 ) -> Iterator[Person]:
-    """A fresh Windows of that language."""
+    """Yield a fresh Windows of that language."""
     language: Language = request.param
     folder = tmp_path_factory.mktemp(f"pc-{language}")
     desktop = Desktop(folder / "prefix", winpy, display=display, language=language)
@@ -213,7 +213,7 @@ def test_about(person: Person) -> None:
 
 
 def test_session_has_another_name_after_each_sign_in(person: Person) -> None:
-    """Once per sign-in is decided by it; within one it stays, whoever asks."""
+    """Once per sign-in is decided by it; within one it stays the same."""
     code = "from agent.windows.session_watcher import logon_session; print(logon_session())"
 
     def name() -> str:

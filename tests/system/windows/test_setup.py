@@ -38,7 +38,7 @@ def nothing_left(desktop: Desktop) -> None:
 
 @contextmanager
 def mounted(folder: Path, *, size: str) -> Iterator[None]:
-    """A file system of its own in `folder`, with room for `size`."""
+    """Mount a file system in `folder`, with room for `size`."""
     options = ["-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     subprocess.run(["mount", *options], check=True)
     try:

@@ -50,7 +50,7 @@ WORDS = [
 
 
 def find_window(pc: Desktop, text: str) -> Window:
-    """The window in which `text` can be read; waited for."""
+    """Wait for the window in which `text` can be read, and return it."""
 
     def look() -> Window | None:
         return next((w for w in pc.windows() if any(text in t for t in w.texts)), None)
@@ -59,7 +59,7 @@ def find_window(pc: Desktop, text: str) -> Window:
 
 
 def button(window: Window, text: str) -> Control:
-    """The button of that name, & and dots aside."""
+    """Return the button whose name begins with `text`."""
     for control in window.children:
         if control.kind == "Button" and control.visible and control.text.startswith(text):
             return control
@@ -73,7 +73,7 @@ def press(pc: Desktop, page: str, name: str) -> None:
 
 
 def wait_enabled(pc: Desktop, window: Window, name: str) -> Control:
-    """The button when it can be clicked: some wait for the work to be done."""
+    """Wait until the button can be clicked, and return it."""
 
     def look() -> Control | None:
         for one in pc.windows():

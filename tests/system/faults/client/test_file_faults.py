@@ -1,5 +1,6 @@
-"""The client's files under power cuts, kills and bad disks: the old content or the new, never half;
-and whatever a file holds, the client goes on and says what it has set aside.
+"""The client's files under power cuts, kills and bad disks have the old content or the new one.
+
+Whatever a file holds, the client goes on, and says which file it has set aside.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""What happens to a PC: a full disk, a read-only profile, damaged files, a keyring that is locked
-or gone, a tray that restarts, a clock that jumps. The real client each time.
-"""
+"""Faults of a PC with the real client: its disk, its profile, its files, its keyring, its clock."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
 
 @pytest.fixture
 def address(servers: LoopThread) -> str:
-    """An honest gateway's."""
+    """Return the address of an honest gateway."""
     return servers.host(FakeGateway().running())
 
 
@@ -41,7 +39,7 @@ def address(servers: LoopThread) -> str:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 512 KiB, which is the profile of the client."""
+    """Yield a disk of 512 KiB, which is the profile of the client."""
     made = tmp_path / "pc-0"
     made.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", made], check=True)
@@ -50,7 +48,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Path:
-    """Leave no room; what to remove to have some again."""
+    """Fill the disk. Return the file to remove for room."""
     ballast = disk / "ballast"
     with ballast.open("wb", buffering=0) as file:
         try:
@@ -64,8 +62,7 @@ def fill(disk: Path) -> Path:
 
 @needs_root
 def test_a_full_disk(disk: Path, new_pc: Callable[..., Pc], address: str) -> None:
-    """The client starts and waits; whoever signs in is told that it will be forgotten; and with
-    room again nothing is missing."""
+    """The client works; `login` says that nothing can be saved; with room again all is saved."""
     pc = new_pc(address)
     pc.paths.config_file.unlink()
     ballast = fill(disk)
@@ -91,8 +88,7 @@ def test_a_full_disk(disk: Path, new_pc: Callable[..., Pc], address: str) -> Non
 
 @needs_root
 def test_a_read_only_profile(disk: Path, new_pc: Callable[..., Pc], address: str) -> None:
-    """Neither log nor lock nor state can be written: the client waits all the same, is the only
-    one, and answers."""
+    """The client works without log, lock and state, stays the only one, and answers commands."""
     pc = new_pc(address)
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     pc.start()
@@ -110,8 +106,7 @@ def test_a_read_only_profile(disk: Path, new_pc: Callable[..., Pc], address: str
 
 
 def test_damaged_files_at_the_start(new_pc: Callable[..., Pc], address: str) -> None:
-    """Settings and state of nothing but zeros, as a power cut may leave them: both are set aside,
-    the user is told, and the PC waits."""
+    """Settings and state full of zeros are set aside, the user reads so, and the client works."""
     pc = new_pc(address, LANG="ja_JP.UTF-8")
     StateFile(pc.paths.state_dir).save(pc.identity, SavedState(clock_offset_s=5.0))
     pc.start()
@@ -140,7 +135,7 @@ def test_damaged_files_at_the_start(new_pc: Callable[..., Pc], address: str) -> 
 
 @pytest.fixture
 def keyring(tmp_path: Path, environ: dict[str, str]) -> Iterator[PrivateKeyring]:
-    """A real Secret Service for one test to mistreat."""
+    """Yield a real Secret Service that one test may stop and lock."""
     made = PrivateKeyring(tmp_path / "keyring")
     made.start()
     with pytest.MonkeyPatch.context() as patch:
@@ -159,8 +154,7 @@ def lock(keyring: PrivateKeyring) -> None:
 def test_a_keyring_that_comes_back(
     keyring: PrivateKeyring, new_pc: Callable[..., Pc], address: str, how: str
 ) -> None:
-    """Gone or locked when the client starts: a state that says so and what to do; once it is back
-    the client waits by itself, with the password that was there."""
+    """The status says what to do; once the keyring is back, the client connects on its own."""
     pc = new_pc(address, **keyring.environment)
     reason, hint = ("vault_missing", "起動") if how == "vanished" else ("vault_locked", "ロック")
     if how == "vanished":
@@ -181,7 +175,7 @@ def test_a_keyring_that_comes_back(
 def test_a_keyring_that_goes_while_the_client_waits(
     keyring: PrivateKeyring, new_pc: Callable[..., Pc], address: str
 ) -> None:
-    """It is not needed then; a new password cannot be stored, and the user hears it."""
+    """The client does not need it to reconnect; storing a new password fails with a message."""
     pc = new_pc(address, **keyring.environment)
     pc.start()
     pc.says("standby")
@@ -201,7 +195,7 @@ def test_a_keyring_that_goes_while_the_client_waits(
 
 @pytest.fixture
 def keyring_disk(tmp_path: Path) -> Iterator[Path]:
-    """A small disk of the keyring's own, where `keyring` keeps its files."""
+    """Yield a small disk, where `keyring` keeps its files."""
     made = tmp_path / "keyring"
     made.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", made], check=True)
@@ -213,8 +207,7 @@ def keyring_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_keyring_whose_disk_is_full(
     keyring_disk: Path, keyring: PrivateKeyring, new_pc: Callable[..., Pc], address: str
 ) -> None:
-    """A new password that cannot be stored is refused, aloud; the old one is there, and works
-    after the keyring's restart, too."""
+    """A password that cannot be stored is refused; the old one is kept, also over a restart."""
     pc = new_pc(address, **keyring.environment)
     pc.start()
     pc.says("standby")
@@ -246,7 +239,7 @@ class Clock:
         self.jump(0)
 
     def jump(self, days: int) -> None:
-        """Be so many days wrong."""
+        """Make the clock wrong by this many days."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{days:+d}d\n")
         new.replace(self._file)
@@ -269,8 +262,7 @@ def clock(tmp_path: Path) -> Clock:
 
 
 def test_a_clock_that_jumps(servers: LoopThread, clock: Clock, new_pc: Callable[..., Pc]) -> None:
-    """Ten years forwards and back while it runs: the days left are the server's, nothing is
-    dropped, and the next login is none of the clock's business."""
+    """Ten years forwards and back: the days left are the server's, and logins go on working."""
     gateway = FakeGateway(honest({PASSWORD: "old"}, valid_until=at(30)))
     pc = new_pc(servers.host(gateway.running()), **clock.variables)
     pc.start()
@@ -288,8 +280,7 @@ def test_a_clock_that_jumps(servers: LoopThread, clock: Clock, new_pc: Callable[
 def test_a_wrong_clock_and_a_certificate(
     servers: LoopThread, clock: Clock, new_pc: Callable[..., Pc], tmp_path: Path
 ) -> None:
-    """To a PC of ten years ago no certificate is valid: it says to look at the clock, the
-    connection that stands is kept, and the right time mends it."""
+    """An open connection is kept; a new one fails, and the hint is to check the clock."""
     authority = Authority(tmp_path / "authority")
     tls = authority.context("localhost")
     server = servers.host(FakeGateway().running(tls=tls)).replace("127.0.0.1", "localhost")

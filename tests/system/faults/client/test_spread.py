@@ -1,4 +1,4 @@
-"""A server dies, and all of its clients lose it in the same instant: they come back spread out.
+"""A server dies, and its clients, which all notice at once, come back spread out over time.
 
 The clients are as many real runtimes, machines and connections, on one loop of this process; the
 server is a real one, killed. `COCONOWORK_CLIENTS=1000` is the measurement of docs/reliability.md.
@@ -46,7 +46,7 @@ ROUNDS = 1 if CLIENTS < 1000 else 2
 
 
 class Member:
-    """One client of the fleet: what it has shown."""
+    """One client of the fleet, and what it has shown."""
 
     def __init__(self, number: int, address: str) -> None:
         self.state = State.CONNECTING
@@ -76,7 +76,7 @@ class Member:
 
 
 class Fleet:
-    """So many clients of one server, on a loop of their own."""
+    """Clients of one server, on a loop of their own."""
 
     def __init__(self, count: int, address: str) -> None:
         self._loop = asyncio.new_event_loop()
@@ -91,7 +91,7 @@ class Fleet:
         return self
 
     def come(self) -> None:
-        """Until all wait. Not all at once: a server takes so many who have not logged in yet."""
+        """Start all and wait until they are logged in. In parts: a server limits open logins."""
         for first in range(0, len(self.members), 200):
             some = self.members[first : first + 200]
             for member in some:
@@ -121,13 +121,13 @@ class Fleet:
             member.delays.clear()
 
     def round(self, number: int) -> list[float]:
-        """What every client chose to wait after that many failures, the first being 0."""
+        """Return the delay that each client chose after its failure of this number, from 0."""
         return [member.delays[number] for member in self.members]
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A server that knows all of them."""
+    """Yield a server that knows all of them."""
     installation = Installation(tmp_path / "data")
     subprocess.run(
         [sys.executable, "-m", "bench.seed", str(CLIENTS), str(CLIENTS)],
@@ -141,7 +141,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def spread(delays: list[float], span_s: float) -> list[int]:
-    """How many fall into each tenth of what the rule allows; none may be outside."""
+    """Count the delays in each tenth of the allowed span. None may be outside."""
     least_s = span_s / 10
     assert least_s - 0.05 <= min(delays)
     assert max(delays) <= span_s
@@ -151,8 +151,7 @@ def spread(delays: list[float], span_s: float) -> list[int]:
 
 @pytest.mark.timeout(300)
 def test_clients_of_a_dead_server_come_back_spread_out(servers: LoopThread, server: Server) -> None:
-    """Every round of tries is spread evenly over its span, and the span doubles: no tenth of it
-    gets twice its share. When the server is back, so is everybody, by themselves."""
+    """No tenth of a round's span gets twice its share of tries, and all clients come back."""
     machine.raise_file_limit()
     wire = Wire(servers, server.gateway)
     with derived_once(), Fleet(CLIENTS, wire.address) as fleet:
@@ -171,7 +170,7 @@ def test_clients_of_a_dead_server_come_back_spread_out(servers: LoopThread, serv
         back = monotonic()
         wire.arrivals.clear()
         server.start()
-        if CLIENTS < 1000:  # the whole office's network is back, too: nobody waits for long
+        if CLIENTS < 1000:  # all PCs get their network back, too: no client waits for long
             for member in fleet.members:
                 member.runtime.post(ev.NetworkChanged())
         eventually(lambda: fleet.all_are(State.STANDBY), within_s=120)
@@ -179,7 +178,7 @@ def test_clients_of_a_dead_server_come_back_spread_out(servers: LoopThread, serv
         returned = sorted(at - back for at in wire.arrivals)
         print(f"tries in each second from its restart on: {per_second(returned)}")
         print(f"all back after {monotonic() - back:.1f} s")
-        # Nobody comes in step: the busiest 100 ms of the first round have no crowd in them.
+        # No clients try in step: the busiest 100 ms of the first round have no crowd in them.
         first = sorted(fleet.round(0))
         crowd = max(sum(1 for each in first if low <= each < low + 0.1) for low in first)
         assert crowd <= CLIENTS * 0.12

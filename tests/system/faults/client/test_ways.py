@@ -1,7 +1,6 @@
-"""Every way to the server that fails, with the real client: what its user sees in both languages,
-what is logged, and when it tries again. And proxies that work.
+"""Ways to the server that fail or work: what the user sees, the log, and the next try.
 
-All clients of this file run at once; each has a server of its own.
+The clients are real processes, which all run at once. Each has a server of its own.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from tests.support.polling import eventually
 pytestmark = pytest.mark.keyring
 
 NAME = "gateway.test"
-"""A server that only a proxy knows."""
+"""The name of a server that only a proxy knows."""
 SOON = (0.3, 3.0)
 LATER = (6.0, 60.0)
 """Seconds from the first failure to the next try."""
@@ -34,14 +33,14 @@ LATER = (6.0, 60.0)
 
 @dataclass
 class Place:
-    """Where a client is sent, and with which variables."""
+    """The address that a client is given, and its environment variables."""
 
     server: str
     variables: dict[str, str] = field(default_factory=dict)
 
 
 class Town:
-    """Makes places."""
+    """Makes ways to a server."""
 
     def __init__(self, servers: LoopThread, directory: Path) -> None:
         self.servers = servers
@@ -60,7 +59,7 @@ class Town:
         return Place(address.replace("127.0.0.1", "localhost"), trust)
 
     def behind(self, scheme: str, login: str = "", *, asks: bool, name: str = NAME) -> Place:
-        """A gateway that only a proxy leads to."""
+        """Return the way to a gateway over a proxy."""
         place = self.tls(name=NAME)
         port = int(re.findall(r":(\d+)/", place.server)[0])
         proxy = Proxy(NAME, port, asks_for_login=asks)
@@ -70,12 +69,12 @@ class Town:
         return Place(f"wss://{name}/gateway", place.variables)
 
     def proxy(self, talk: Callable[..., object]) -> Place:
-        """A proxy that is of no use."""
+        """Return the way over a proxy that fails."""
         at = self.servers.serve(talk)  # type: ignore[arg-type] # a Talk
         return Place(f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"http://127.0.0.1:{at}"})
 
-    def nobody(self) -> int:
-        """A port where nothing listens."""
+    def unused(self) -> int:
+        """Return a port where nothing listens."""
         return self.servers.call(unused_port())
 
 
@@ -101,7 +100,7 @@ BAD: dict[str, tuple[Callable[[Town], Place], str, str, tuple[float, float]]] = 
         "timed_out", "TimeoutError", SOON,
     ),
     "connection refused": (
-        lambda town: Place(f"ws://127.0.0.1:{town.nobody()}/gateway"),
+        lambda town: Place(f"ws://127.0.0.1:{town.unused()}/gateway"),
         "unreachable", r"ConnectionRefusedError 111", SOON,
     ),
     "no such name": (
@@ -117,18 +116,18 @@ BAD: dict[str, tuple[Callable[[Town], Place], str, str, tuple[float, float]]] = 
     "another's name": (lambda town: town.tls(name="elsewhere.example"),
         "certificate", "SSLCertVerificationError 62", LATER,
     ),
-    "a root that nobody trusts": (lambda town: town.tls(trusted=False),
+    "a root that is not trusted": (lambda town: town.tls(trusted=False),
         "certificate", "SSLCertVerificationError 20", LATER,
     ),
     "no proxy there": (
         lambda town: Place(
-            f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"http://127.0.0.1:{town.nobody()}"}
+            f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"http://127.0.0.1:{town.unused()}"}
         ),
         "proxy_unreachable", "ConnectionRefusedError 111", SOON,
     ),
     "no SOCKS proxy there": (
         lambda town: Place(
-            f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"socks5h://127.0.0.1:{town.nobody()}"}
+            f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"socks5h://127.0.0.1:{town.unused()}"}
         ),
         "proxy_unreachable", r"\w+( \d+)?", SOON,
     ),
@@ -166,7 +165,7 @@ BAD: dict[str, tuple[Callable[[Town], Place], str, str, tuple[float, float]]] = 
 def town(
     servers: LoopThread, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Town, dict[str, Pc]]]:
-    """Every case's client, all on their way."""
+    """Start the client of every case."""
     made = Town(servers, tmp_path_factory.mktemp("authorities"))
     pcs: dict[str, Pc] = {}
     makers = {**{name: case[0] for name, case in BAD.items()}, **GOOD}
@@ -182,7 +181,7 @@ def town(
 
 @pytest.mark.parametrize("case", GOOD)
 def test_ways_that_lead_there(town: tuple[Town, dict[str, Pc]], case: str) -> None:
-    """The client waits at the server, and no login of a proxy's is in its log."""
+    """The client is connected, and the proxy's password is not in its log."""
     pc = town[1][case]
     pc.says("standby", within_s=60)
     pc.check()
@@ -211,7 +210,7 @@ def test_ways_that_do_not(town: tuple[Town, dict[str, Pc]], case: str) -> None:
 
 
 def test_proxies_were_used(town: tuple[Town, dict[str, Pc]]) -> None:
-    """Each client that is behind one came by it, to the name that it was given."""
+    """Each client behind a proxy used it, with the server's name."""
     made, pcs = town
     for case in GOOD:
         pcs[case].says("standby", within_s=60)
@@ -221,7 +220,7 @@ def test_proxies_were_used(town: tuple[Town, dict[str, Pc]]) -> None:
 
 
 def test_what_the_user_sees(town: tuple[Town, dict[str, Pc]]) -> None:
-    """State, reason, remedy and time, in the user's language, of what a client says by itself."""
+    """State, reason, remedy and time, in the user's language, of the status of a client."""
     status = town[1]["the proxy wants a password"].says("retrying", "proxy_login", within_s=60)
     time = datetime.fromisoformat(status["next_try_at"]).astimezone().strftime("%H:%M:%S")
     assert as_seen(status, "en") == [

@@ -32,20 +32,20 @@ pytestmark = pytest.mark.keyring
 
 @pytest.fixture
 def gateway() -> FakeGateway:
-    """A gateway that does not listen yet."""
+    """Return a gateway that does not listen yet."""
     return FakeGateway()
 
 
 @pytest.fixture
 def wire(servers: LoopThread, gateway: FakeGateway) -> Wire:
-    """The way to an honest gateway."""
+    """Return a relay to an honest gateway."""
     servers.host(gateway.running())
     return Wire(servers, gateway.port)
 
 
 @pytest.fixture
 def waiting(wire: Wire) -> Iterator[Runtime]:
-    """A client in this process, in standby, to which the test reports what Windows would."""
+    """Yield a client in this process, in standby, to which the test reports what Windows would."""
     identity = Identity(server=wire.address, user="tanaka")
     vault = FakeVault()
     vault.write(identity, Credentials(password=PASSWORD, device_key=new_device_key()))
@@ -72,7 +72,7 @@ def waiting(wire: Wire) -> Iterator[Runtime]:
 
 @pytest.fixture
 def pc(wire: Wire, new_pc: Callable[..., Pc]) -> Pc:
-    """A client at the end of the wire, in standby."""
+    """Return a client at the end of the wire, in standby."""
     one = new_pc(wire.address)
     one.start()
     one.says("standby")
@@ -129,8 +129,7 @@ def test_stopped_and_continued(wire: Wire, pc: Pc, gateway: FakeGateway) -> None
 def test_reset_while_it_takes_a_pushed_password(
     servers: LoopThread, gateway: FakeGateway, new_pc: Callable[..., Pc], step: str
 ) -> None:
-    """Between the push and its proof: the pushed password is kept beside the stored one, tried
-    first on the next connection, and takes its place."""
+    """The pushed password is kept, tried first on the next connection, and then stored."""
     pushed = "Pushed-77"
 
     async def cut_off(peer: Peer) -> None:

@@ -88,7 +88,8 @@ async def test_two_browsers(any_installation: Installation) -> None:
 
 async def test_administrator_during_a_push(any_installation: Installation) -> None:
     """The administrator's change comes at the moment of the user's own: whichever is second
-    counts, the first one's push is given up or was taken, and the PC goes on with an old one."""
+    counts, the first one's push is given up or was taken, and the PC goes on with an old one.
+    """
     installation = any_installation
     pk = installation.add_user("tanaka")
     with installation.serving() as server:
@@ -120,7 +121,8 @@ async def test_administrator_during_a_push(any_installation: Installation) -> No
 
 async def test_disabled_in_the_middle(any_installation: Installation) -> None:
     """A user who is disabled at the moment of a change: it is done or not, nobody is logged in
-    afterwards, and once enabled the PC gets what is due to it."""
+    afterwards, and once enabled the PC gets what is due to it.
+    """
     installation = any_installation
     pk = installation.add_user("tanaka")
     with installation.serving() as server:

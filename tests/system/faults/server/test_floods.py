@@ -149,7 +149,8 @@ async def test_names_that_no_user_can_have(installation: Installation) -> None:
 
 async def test_gateway_is_fed_byte_by_byte(installation: Installation) -> None:
     """An upgrade at a byte a time goes nowhere: it is cut off when its time is over, and does not
-    get more time by sending."""
+    get more time by sending.
+    """
     installation.add_user("tanaka")
     with installation.serving() as server:
         async with one_who_waits(installation, server):
@@ -235,7 +236,8 @@ def cpu_s(server: Server) -> float:
 @pytest.mark.parametrize("what", ["gateway", "console"])
 async def test_no_file_descriptor_is_left(installation: Installation, what: str) -> None:
     """Connections that cannot be accepted neither end the server nor keep it busy; who waits is
-    not touched, and newcomers get in once there is room."""
+    not touched, and newcomers get in once there is room.
+    """
     installation.add_user("tanaka")
     with installation.serving() as server:
         async with one_who_waits(installation, server):

@@ -48,7 +48,8 @@ def cpu_s(server: Server) -> float:
 
 async def test_change_under_way(installation: Installation) -> None:
     """A password change that has begun is done and answered; a client that waits is told to come
-    back, at a time of its own; the database is left closed and nobody waits in it."""
+    back, at a time of its own; the database is left closed and nobody waits in it.
+    """
     installation.add_user("tanaka")
     with installation.serving() as server:
         async with Client(server.gateway) as client:

@@ -172,7 +172,7 @@ def test_icon_that_got_lost_is_added_again(running: Running) -> None:
 
 
 def test_does_not_stand_in_the_way_of_signing_out(running: Running) -> None:
-    """pystray answers 0, which cancels the sign-out."""
+    """Pystray answers 0, which cancels the sign-out."""
     assert running.send(WM_QUERYENDSESSION) == 1
     running.send(WM_ENDSESSION, 0)
     assert running.picked == []
@@ -230,7 +230,7 @@ def test_no_balloon_is_an_error(running: Running, monkeypatch: pytest.MonkeyPatc
 
 
 def test_defect_in_set_up_ends_the_program(tmp_path: Path) -> None:
-    """pystray would run on without an icon."""
+    """Pystray would run on without an icon."""
     made = Running(tmp_path).start()
     made.join()
     assert isinstance(made.error, TrayError)
@@ -257,7 +257,7 @@ def test_failing_command_does_not_end_the_loop(running: Running) -> None:
 
 
 def test_stop_before_run_is_not_lost() -> None:
-    """pystray drops a stop that comes before its window is made."""
+    """Pystray drops a stop that comes before its window is made."""
     made = Running()
     made.tray.stop()
     made._thread.start()
@@ -296,7 +296,7 @@ def test_icon_is_drawn_for_every_scale(running: Running, size: int) -> None:
 
 
 def test_many_changes_leak_nothing(running: Running) -> None:
-    """pystray writes a file and loads an icon for each change."""
+    """Pystray writes a file and loads an icon for each change."""
     process = ctypes.windll.kernel32.GetCurrentProcess()
 
     def churn(count: int) -> None:

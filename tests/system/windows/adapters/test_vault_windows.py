@@ -61,7 +61,7 @@ class TestCredentialManager(VaultContract):
         return [each["CredentialBlob"].decode("utf-16-le") for each in credentials()]
 
     def test_stays_on_this_machine(self, vault: Vault) -> None:
-        """keyring's default would roam with the profile."""
+        """Keyring's default would roam with the profile."""
         vault.write(TANAKA, record())
         vault.write(TANAKA, longest_record())
         (credential,) = credentials()
