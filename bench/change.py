@@ -7,7 +7,6 @@ password, pushes it to all of the user's PCs, and returns when it was committed 
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from bench import people
 from bench.program import obey
@@ -20,25 +19,16 @@ NEW_PASSWORD = "N3w-Passw0rd"
 
 def change(username: str) -> int:
     """Carry out the command."""
-    from django.db import connection
+    from django.db import transaction
 
     from server.console import passwords
     from server.console.models import User
 
-    user = User.objects.get(username=username)
-    wrapper: Any = connection
-    commit, committed_ns = wrapper._commit, []
-
-    def stamped() -> None:
-        commit()
-        committed_ns.append(time.monotonic_ns())
-
-    wrapper._commit = stamped
-    try:
+    user, committed_ns = User.objects.get(username=username), []
+    with transaction.atomic():
+        transaction.on_commit(lambda: committed_ns.append(time.monotonic_ns()))
         devices = list(user.devices.all())
         passwords.change_own(user, new_password=NEW_PASSWORD, push_to=devices, address=None)
-    finally:
-        del wrapper._commit
     return committed_ns[-1]
 
 

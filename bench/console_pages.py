@@ -76,7 +76,9 @@ def _measure(engine: stage.Engine, size: Size) -> dict[str, list[float]]:
         clients.ask("longest_pong")
         each = [[next(users) for _ in range(size.pick(5, 1))] for _ in browsers]
         with ThreadPoolExecutor(BROWSERS) as pool:
-            list(pool.map(_force_all, browsers, each))
+            list(
+                pool.map(lambda browser, ids: [_force_ms(browser, n) for n in ids], browsers, each)
+            )
         found[STALL] = [clients.ask("longest_pong")]
         waiting, endings = clients.ask("state")
         if waiting != count:
@@ -96,11 +98,6 @@ def _page_ms(person: Person, address: str) -> float:
     taken = (time.perf_counter() - began) * 1000
     assert answer.status_code == 200, (address, answer.status_code)
     return taken
-
-
-def _force_all(administrator: Person, users: list[int]) -> None:
-    for user in users:
-        _force_ms(administrator, user)
 
 
 def _force_ms(administrator: Person, user: int) -> float:

@@ -171,19 +171,17 @@ class WindowsDesk:
     def pid(self, argument: str) -> int:
         """Return Linux' number of the Windows process with `argument` on its command line."""
         prefix = str(self.desktop.prefix)
-        found: list[int] = []
 
-        def look() -> bool:
+        def look() -> int | None:
             for process in psutil.process_iter(["environ", "cmdline"]):
                 # Wine's loader runs before the program, under its own name.
                 words = (process.info["cmdline"] or [])[:4]
                 ours = (process.info["environ"] or {}).get("WINEPREFIX") == prefix
                 if ours and any(argument in word for word in words):
-                    found.append(process.pid)
-            return bool(found)
+                    return process.pid
+            return None
 
-        eventually(look, pause_s=0.1, or_say=argument)
-        return found[0]
+        return eventually(look, or_say=argument)
 
     def start(self) -> tuple[float, float]:
         """Start the client, wait for standby; return when it was started, and when it was ready."""
@@ -212,11 +210,7 @@ class WindowsDesk:
 
     def _wait_for_line(self, text: bytes, since: int) -> None:
         file = self._log_file()
-        eventually(
-            lambda: file.exists() and text in file.read_bytes()[since:],
-            pause_s=0.005,
-            or_say=str(text),
-        )
+        eventually(lambda: file.exists() and text in file.read_bytes()[since:], pause_s=0.005)
 
 
 @contextmanager

@@ -169,10 +169,9 @@ class Fleet:
             del self._clients[client.number]
             self.endings[why] += 1
 
-    async def log_in(self) -> float:
-        """Log in all clients that are not; return how many seconds that took."""
+    async def log_in(self) -> None:
+        """Log in all clients that are not."""
         absent = (number for number in self._numbers if number not in self._clients)
-        began = time.monotonic()
 
         async def work() -> None:
             for number in absent:
@@ -181,7 +180,6 @@ class Fleet:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(AT_ONCE, len(self._numbers))):
                 group.create_task(work())
-        return time.monotonic() - began
 
     async def drop(self) -> None:
         """Cut all connections, as a broken network does."""

@@ -87,9 +87,7 @@ def running(
     environ: Mapping[str, str] | None = None,
 ) -> Iterator[Program]:
     """Run `python -m ARGUMENTS` until the end of the block."""
-    program = Program(
-        list(arguments), environ=os.environ if environ is None else environ, core=core, log=log
-    )
+    program = Program(list(arguments), environ=environ or os.environ, core=core, log=log)
     try:
         yield program
     finally:

@@ -84,8 +84,7 @@ def number(value: float) -> str:
 
 def table(figures: Sequence[Figure], *, baseline: str) -> str:
     """Return the table. `baseline` is the heading of the column to compare with."""
-    rows = [["", "measured", "range", baseline, "ratio", "must"]]
-    rows += [figure.cells() for figure in figures]
+    rows = [["", "measured", "range", baseline, "ratio", "must"], *(f.cells() for f in figures)]
     kept = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]
     widths = [max(len(row[i]) for row in rows) for i in kept]
     rule = [f"{'-' * (width + 1)}{'-' if n == 0 else ':'}" for n, width in enumerate(widths)]

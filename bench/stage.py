@@ -52,7 +52,8 @@ def _log_file() -> Path:
 
 def log() -> str:
     """Return the end of what the programs wrote to standard error."""
-    return _log_file().read_text(errors="replace")[-3000:] if _log_file().exists() else ""
+    _log_file().touch()
+    return _log_file().read_text(errors="replace")[-3000:]
 
 
 @functools.cache
