@@ -33,8 +33,6 @@ from server.console.http import protocol
 from server.sockets import bind
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from server.gateway.server import Gateway
 
 log = logging.getLogger(__name__)
@@ -211,12 +209,7 @@ class Console:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> None:

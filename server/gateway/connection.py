@@ -81,34 +81,6 @@ class Callbacks:
 class ClientConnection(asyncio.Protocol):
     """One connection. Used on the gateway's loop only."""
 
-    __slots__ = (
-        "_allowance",
-        "_callbacks",
-        "_due",
-        "_expected",
-        "_head",
-        "_heard_at",
-        "_inbox",
-        "_is_lost",
-        "_limits",
-        "_loop",
-        "_parts",
-        "_stage",
-        "_task",
-        "_transport",
-        "_websocket",
-        "accepted",
-        "address",
-        "counted_as",
-        "device",
-        "has_changed",
-        "peer",
-        "pushed",
-        "refusals",
-        "serial",
-        "server_key",
-    )
-
     def __init__(
         self, loop: asyncio.AbstractEventLoop, callbacks: Callbacks, limits_: Limits
     ) -> None:

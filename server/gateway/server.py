@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from http import HTTPStatus
 from ipaddress import ip_address
-from types import TracebackType
 from typing import Self
 
 from websockets.frames import CloseCode
@@ -117,12 +116,7 @@ class Gateway:
         log.info("the gateway listens on %s port %d", self._host, self.port)
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Send all clients away, to come back spread out over some seconds, and end all tasks."""
         self._is_stopping = True
         self._listener.stop()

@@ -11,8 +11,7 @@ from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.db import DatabaseError, connection, connections
 
@@ -79,29 +78,8 @@ class UserState:
     """Every password that still works, by its `since`."""
 
 
-class UserStates(Protocol):
-    """Enter it on the loop, then `read`."""
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
-
-    async def read(self, user_ids: Collection[int]) -> dict[int, UserState]:
-        """Return the state of at most `MAX_USERS` users. Raise DatabaseError."""
-
-
-def user_states() -> UserStates:
-    """Return a reader for the database that this process is set up with."""
-    return _OnLoop() if config.current().is_postgresql else _OnThread()
-
-
-class _OnThread:
-    """Read from SQLite, on a thread."""
+class UserStates:
+    """Enter it on the loop, then `read`. This one reads from SQLite, on a thread."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "gateway-pushes")
@@ -109,17 +87,18 @@ class _OnThread:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, connections.close_all)
         self._thread.shutdown()
 
     async def read(self, user_ids: Collection[int]) -> dict[int, UserState]:
+        """Return the state of at most `MAX_USERS` users. Raise DatabaseError."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, _read, user_ids)
+
+
+def user_states() -> UserStates:
+    """Return a reader for the database that this process is set up with."""
+    return _OnLoop() if config.current().is_postgresql else UserStates()
 
 
 def _read(user_ids: Collection[int]) -> dict[int, UserState]:
@@ -130,7 +109,7 @@ def _read(user_ids: Collection[int]) -> dict[int, UserState]:
         return _states(user_ids, cursor.fetchall())
 
 
-class _OnLoop:
+class _OnLoop(UserStates):
     """Read from PostgreSQL, on a connection that is made again after it broke."""
 
     def __init__(self) -> None:
@@ -141,13 +120,8 @@ class _OnLoop:
         await self.read([])
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._drop()
+    async def __aexit__(self, *_: object) -> None:
+        await self._close()
 
     async def read(self, user_ids: Collection[int]) -> dict[int, UserState]:
         import psycopg
@@ -157,20 +131,15 @@ class _OnLoop:
             try:
                 return await self._try(user_ids)
             except psycopg.Error as exc:
-                await self._drop()
+                await self._close()
                 if not was_open:
                     raise DatabaseError(str(exc)) from exc
-            # It may have been broken for long, by a restart of the server.
-            try:
-                return await self._try(user_ids)
-            except psycopg.Error as exc:
-                await self._drop()
-                raise DatabaseError(str(exc)) from exc
+        return await self.read(user_ids)  # a restart of PostgreSQL may have broken it long ago
 
-    async def _drop(self) -> None:
-        dropped, self._connection = self._connection, None
-        if dropped is not None:
-            await dropped.close()
+    async def _close(self) -> None:
+        opened, self._connection = self._connection, None
+        if opened is not None:
+            await opened.close()
 
     async def _try(self, user_ids: Collection[int]) -> dict[int, UserState]:
         import psycopg
