@@ -144,7 +144,7 @@ def only_server(settings: Config) -> Iterator[None]:
     if settings.is_postgresql:
         yield
         return
-    path = settings.database_path.with_name(settings.database_path.name + ".lock")
+    path = settings.database_path.with_suffix(".lock")
     with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as lock:
         try:
             lock.execute("BEGIN EXCLUSIVE")

@@ -206,7 +206,7 @@ class OwnPasswordForm(NewPasswordForm):
         if cleaned.get("push") and not self.errors and not self.push_to:
             if self.chosen:
                 message = _(
-                    "The client has stopped waiting meanwhile, so nothing was changed. Choose "
+                    "The client has just stopped waiting, so nothing was changed. Choose "
                     "“Change” again to change the password without applying it to the client."
                 )
             else:

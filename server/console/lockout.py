@@ -129,7 +129,7 @@ class Handler(AbstractAxesHandler, AxesBaseHandler):  # type: ignore[misc]  # ax
         if self.is_locked(request, credentials):
             request.axes_locked_out = True
             log.warning("console login locked out: %s from %s", whose, address)
-            # Also for a name that nobody has, so that both take the same time.
+            # Also for a name that no user has, so that both take the same time.
             record(PageAction.LOGIN_LOCKED, actor=None, subject=subject, address=address)
 
     def user_logged_in(self, _sender: object, request: Any, user: Any, **_more: object) -> None:

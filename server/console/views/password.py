@@ -60,7 +60,7 @@ def _perform(request: HttpRequest, form: OwnPasswordForm) -> PasswordChange | No
             address=client_address(request),
         )
     except passwords.ConcurrentChange:
-        form.add_error(None, _("This password was changed elsewhere meanwhile. Nothing was done."))
+        form.add_error(None, _("This password has just been changed elsewhere. Nothing was done."))
         return None
     except passwords.ReusedPassword:
         form.add_error("new_password1", reuse_rule_text())
@@ -159,7 +159,7 @@ def end_old_warning() -> list[str]:
     return [
         _(
             "PCs whose client still uses an old password are cut off at once. They cannot be "
-            "reached until somebody signs in at the PC and updates the stored password there."
+            "reached until a user signs in at the PC and updates the stored password there."
         ),
         _("Do this when a PC was stolen or lost, or when an old password became known."),
     ]

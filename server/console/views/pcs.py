@@ -70,7 +70,7 @@ def disconnect_warning() -> list[str]:
     return [
         _("The client on this PC is disconnected at once and cannot wait any more."),
         _(
-            "The password is still stored on that PC. If somebody else may use it, change the "
+            "The password is still stored on that PC. If another person may use it, change the "
             "password too, without applying the change to that PC, and end the old passwords."
         ),
     ]

@@ -162,7 +162,7 @@ def _force(request: HttpRequest, form: ForcePasswordForm) -> PasswordChange | No
             address=client_address(request),
         )
     except passwords.ConcurrentChange:
-        form.add_error(None, _("This password was changed elsewhere meanwhile. Nothing was done."))
+        form.add_error(None, _("This password has just been changed elsewhere. Nothing was done."))
     except passwords.ReusedPassword:
         form.add_error("new_password1", reuse_rule_text())
     return None

@@ -164,3 +164,28 @@ def test_administrator_changes_own_password(
     expect(page.get_by_role("heading", name=words.user_management)).to_be_visible()
     elsewhere.goto("/users/")
     expect(elsewhere.get_by_role("button", name=words.log_in)).to_be_visible()
+
+
+def test_second_click_and_late_poll(server: Server, new_page: NewPage) -> None:
+    """Two clicks on 「変更」 send one form, and a poll under way does not replace its answer."""
+    words = JA
+    seed(server.installation, "user", "twice")
+    page = new_page("ja")
+    log_in(page, words, "twice", PASSWORD)
+    page.get_by_role("link", name=words.password_change).click()
+    polls: list[int] = []
+    page.on(
+        "response",
+        lambda answer: polls.append(answer.status) if "/live/" in answer.url else None,
+    )
+    fill_change(page, words, PASSWORD, "Second-2nd-2")
+    page.evaluate(
+        """() => {
+            for (let n = 0; n < 20; n++) document.dispatchEvent(new Event("visibilitychange"));
+            const button = [...document.querySelectorAll("main form button")].at(-1);
+            button.click();
+            button.click();
+        }"""
+    )
+    expect(page.get_by_role("heading", name=words.changed)).to_be_visible()
+    assert set(polls) <= {200, 401}

@@ -153,7 +153,7 @@ def test_the_only_client_has_gone(browse: Browse, user: User, make_device: MakeD
     device = make_device(user, waiting=False)
     fields = form(push="on", device=device.pk, shown=device.pk)
     text = page(browse(user).post("/password/", fields))
-    assert "stopped waiting meanwhile" in text
+    assert "just stopped waiting" in text
     assert reload(user).check_password(P1)
 
 
@@ -211,7 +211,7 @@ def test_two_browsers_at_once(browse: Browse, user: User, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(passwords, "change_own", after_another)
     text = page(browse(user).post("/password/", form()))
-    assert "changed elsewhere meanwhile" in text
+    assert "just been changed elsewhere" in text
     assert reload(user).check_password(P3)
 
 
