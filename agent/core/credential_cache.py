@@ -2,9 +2,10 @@
 
 The cache holds the credentials of the account in use. A write counts in the cache at once, and in
 the vault when the vault has answered. Each request has a number, by which its answer is found; an
-answer to a request that was dropped is ignored. One timer guards the oldest request. When it fires,
-the cache gives up every request: then it is not known what the vault holds, so the cache goes to
-`UNREADABLE`, keeps what it has for logins, and writes nothing until it has read the vault again.
+answer to a request that was dropped is ignored. One timer guards the oldest request; when it fires,
+the cache gives up every request. After a write without an answer it is not known what the vault
+holds. So the cache goes to `UNREADABLE`, keeps what it has for logins, and writes nothing until it
+has read the vault again.
 
 This is also the one place that knows which passwords the server has refused. It remembers a salted
 digest of each, and marks the credentials with it as soon as they are known and can be written. So a
@@ -247,22 +248,21 @@ class CredentialCache:
 
     def on_read_failed(self) -> None:
         """Note that the vault could not be read."""
-        if self.knowledge is Knowledge.READING:  # else the deadline has told that before
-            self._go("read failed")
+        self._go("read failed")
+
+    def on_silence(self) -> None:
+        """Note that a write was not answered: the vault may or may not carry it out later."""
+        if self.knowledge is not Knowledge.READING:
+            self._go("no answer in time")
 
     def on_late(self) -> list[VaultRequest]:
-        """Give up all requests, and return them, a read first.
-
-        From then on it is not known what the vault holds, because it may still write.
-        """
+        """Give up all requests, and return them, a read first."""
         late = sorted(
             self._requests.values(), key=lambda each: not isinstance(each.effect, do.ReadVault)
         )
         if late and isinstance(late[0].effect, do.ReadVault):
             self._late_read = late[0]
-        if late:
-            self._requests.clear()
-            self._go("no answer in time")
+        self._requests.clear()
         return late
 
     def on_typed_stored(self, credentials: Credentials) -> None:

@@ -171,7 +171,8 @@ class Machine:
             case Timer.CONNECTION if client.connection.awaits_answer:
                 client.lost(Failure(Reason.TIMED_OUT, detail=client.connection.phase.value))
             case Timer.VAULT_ANSWER:
-                self._on_vault_late()
+                for request in client.vault.on_late():
+                    self._on_vault_failed(request, Reason.VAULT_NO_ANSWER)
             case Timer.VAULT_RETRY:
                 self._on_vault_retry()
             case Timer.WARNING:
@@ -276,21 +277,28 @@ class Machine:
 
     def _on_vault_failed(self, request: VaultRequest | None, reason: Reason) -> None:
         client = self.client
-        match request:
-            case VaultRequest(user_request=int(user_request)):
-                client.emit(do.Reply(user_request, reason))
-            case VaultRequest(effect=do.ReadVault()):
-                self._on_read_failed(reason)
-            case VaultRequest(reason=WriteReason.TYPED):
-                client.change.end_typed(reason)
-                client.disconnect()
-                client.proceed()
-            case VaultRequest(effect=do.WriteVault(), push=push):
-                client.vault.problem = reason
-                client.retry_vault_later()
-                if push is not None and client.vault.withdraw_pending(push.change_id):
-                    client.postpone_push(push)
-                self._after_write(request)
+        if request is None:
+            return
+        if isinstance(request.effect, do.ReadVault):
+            self._on_read_failed(reason)
+            return
+        silent = reason is Reason.VAULT_NO_ANSWER
+        if silent:
+            client.vault.on_silence()
+        if request.user_request is not None:
+            client.emit(do.Reply(request.user_request, reason))
+        elif request.reason is WriteReason.TYPED:
+            if silent and request.effect.identity != client.account.identity:
+                client.vault.delete(request.effect.identity)  # it may still be written
+            client.change.end_typed(reason)
+            client.disconnect()
+            client.proceed()
+        if request.push is not None and client.vault.withdraw_pending(request.push.change_id):
+            client.postpone_push(request.push)
+        if silent or request.reason not in {None, WriteReason.TYPED}:
+            client.vault.problem = reason
+            client.retry_vault_later()
+            self._after_write(request)
 
     def _after_write(self, request: VaultRequest) -> None:
         """Go on when the vault has answered a write, well or not."""
@@ -303,19 +311,6 @@ class Machine:
             change.end()
         if client.connection.is_up:
             client.proceed()
-
-    def _on_vault_late(self) -> None:
-        """Fail every request, because the vault does not answer."""
-        client = self.client
-        late = client.vault.on_late()
-        for request in late:
-            effect, here = request.effect, client.account.identity
-            if request.reason is WriteReason.TYPED and effect.identity != here:
-                client.vault.delete(effect.identity)  # it may still be written
-            self._on_vault_failed(request, Reason.VAULT_MISSING)
-        if late and self.state is not State.LOGGED_OUT:
-            client.vault.problem = Reason.VAULT_MISSING
-            client.retry_vault_later()
 
     def _on_vault_retry(self) -> None:
         """Read what is not known, take the push that waits, or repeat the write that failed."""

@@ -38,9 +38,9 @@ def test_a_vault_that_does_not_answer_a_read() -> None:
     assert world.view.state is State.CONNECTING
     world.advance(0.2)
     assert world.state is State.RETRYING
-    assert world.view.reason is world.view.vault_problem is Reason.VAULT_MISSING
+    assert world.view.reason is world.view.vault_problem is Reason.VAULT_NO_ANSWER
     world.step("vault")
-    assert world.view.vault_problem is Reason.VAULT_MISSING
+    assert world.view.vault_problem is Reason.VAULT_NO_ANSWER
     world.release("vault")
     world.tell(ev.ReconnectRequested())
     assert world.machine.state is State.STANDBY
@@ -69,7 +69,7 @@ def test_a_late_read_is_repeated_after_a_later_write() -> None:
     world.advance(ANSWER_S + 1)
     again = world.sign_in(P1)
     world.release("vault")
-    assert world.replies == {request: Reason.VAULT_MISSING, again: None}
+    assert world.replies == {request: Reason.VAULT_NO_ANSWER, again: None}
     assert world.state is State.STANDBY
     assert world.vault[HOME].password == P1
 
@@ -86,7 +86,7 @@ def test_each_request_has_the_whole_time() -> None:
     world.advance(ANSWER_S - 1)
     assert world.replies == {first: None}
     world.advance(2)
-    assert world.replies == {first: None, second: Reason.VAULT_MISSING}
+    assert world.replies == {first: None, second: Reason.VAULT_NO_ANSWER}
     assert Timer.VAULT_ANSWER not in world.timers
 
 
@@ -97,7 +97,7 @@ def test_a_pushed_password_that_the_vault_does_not_store() -> None:
     change = world.change(P2)
     world.advance(ANSWER_S + 1)
     assert world.view.state is State.STANDBY_OLD_PASSWORD
-    assert world.view.vault_problem is Reason.VAULT_MISSING
+    assert world.view.vault_problem is Reason.VAULT_NO_ANSWER
     assert world.failed == [msg.UpdateFailed(change_id=change, reason="vault")]
     world.release("vault")
     world.advance(91)
@@ -137,7 +137,7 @@ def test_a_typed_password_that_the_vault_does_not_store(identity: object) -> Non
     world.hold = {"vault"}
     request = world.sign_in(P2, HOME if identity == HOME else OTHER)
     world.advance(ANSWER_S + 1)
-    assert world.replies == {request: Reason.VAULT_MISSING}
+    assert world.replies == {request: Reason.VAULT_NO_ANSWER}
     assert world.state is State.STANDBY_OLD_PASSWORD
     world.release("vault")
     world.advance(ANSWER_S + 100)
@@ -147,6 +147,20 @@ def test_a_typed_password_that_the_vault_does_not_store(identity: object) -> Non
     assert world.state in {State.STANDBY, State.STANDBY_OLD_PASSWORD}
 
 
+def test_a_write_that_the_adapter_gave_up() -> None:
+    """The vault may still carry it out, so it is read before anything else is written."""
+    world = waiting()
+    world.vault_reason = Reason.VAULT_NO_ANSWER
+    world.change(P2)
+    assert world.state is State.STANDBY_OLD_PASSWORD
+    world.vault_reason = None
+    world.performed.clear()
+    world.advance(91)
+    vault_effects = [each for each in kinds(world.performed) if "Vault" in each]
+    assert vault_effects == ["ReadVault", "WriteVault PENDING", "WriteVault COMMIT"]
+    assert world.vault[HOME].password == P2
+
+
 def test_a_first_password_that_the_vault_stores_late() -> None:
     """The user was told that it failed; the entry is found when the vault answers again."""
     world = World(stored=None)
@@ -154,7 +168,7 @@ def test_a_first_password_that_the_vault_stores_late() -> None:
     world.hold = {"vault"}
     request = world.sign_in(P1)
     world.advance(ANSWER_S + 1)
-    assert world.replies == {request: Reason.VAULT_MISSING}
+    assert world.replies == {request: Reason.VAULT_NO_ANSWER}
     assert world.view.state is State.CONNECTING
     world.release("vault")
     assert world.state is State.STANDBY
