@@ -199,7 +199,8 @@ class ClientState:
             if welcome.password == "old":
                 self.lost(Failure(Reason.OLD_PASSWORD))
                 return
-            self.change.on_typed_proved(welcome.console_url)
+            self.change.on_proved()
+            typed.console_url = welcome.console_url
             self.set_accepted(welcome)
             vault.write_typed(typed.identity, typed.credentials)
             return

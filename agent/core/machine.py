@@ -348,7 +348,7 @@ class Machine:
         if client.change.progress is Progress.READING:
             client.change.on_vault_read()
         if typed and stored and typed.identity == client.account.identity:
-            client.change.use_key(stored.device_key)
+            typed.use_key(stored.device_key)
         client.proceed()
 
     def _on_typed_stored(self, typed: TypedPassword) -> None:

@@ -73,6 +73,10 @@ class TypedPassword:
     console_url: str | None = None
     """The console's address, from the server's welcome."""
 
+    def use_key(self, device_key: str) -> None:
+        """Log in with this PC's device key instead of a new one."""
+        self.credentials = replace(self.credentials, device_key=device_key)
+
 
 class PasswordChange:
     """The change in progress, and what waits for it."""
@@ -129,18 +133,6 @@ class PasswordChange:
         """Go on with a typed password: the vault was read, or is unreadable."""
         self._go("vault read, or unreadable")
 
-    def use_key(self, device_key: str) -> None:
-        """Log in with this PC's device key instead of a new one."""
-        if self.typed is not None:
-            self.typed.credentials = replace(self.typed.credentials, device_key=device_key)
-
-    def on_typed_proved(self, console_url: str | None) -> None:
-        """Note that the server has accepted the typed password. A push from before is older."""
-        self._go("server accepted it")
-        self._waiting_push = None
-        if self.typed is not None:
-            self.typed.console_url = console_url
-
     def end_typed(self, failure: Reason | None) -> None:
         """End the change, and answer the user's request."""
         if self.typed is not None:
@@ -176,16 +168,18 @@ class PasswordChange:
         push, self._waiting_push = self._waiting_push, None
         return push
 
-    def on_proved(self) -> None:
-        """Note that the server has accepted the pending password."""
-        self._go("server accepted it")
-
     def end(self) -> None:
         """End the change to a pushed password. A typed one goes on."""
         if self.typed is None:
             self._go("stored, refused or given up")
 
     # --- both
+
+    def on_proved(self) -> None:
+        """Note that the server has accepted the password. Drop a push from before a typed one."""
+        self._go("server accepted it")
+        if self.typed is not None:
+            self._waiting_push = None
 
     def on_disconnected(self) -> None:
         """Give up a push: the server sends it again. A typed password goes on."""

@@ -33,5 +33,5 @@ def is_due(
             return saved_state.warned_session != sign_in.session
         case SignInKind.CONNECT:
             return True
-        case SignInKind.UNLOCK:
+        case _:
             return days_left <= LAST_DAYS or saved_state.warned_on != today

@@ -493,6 +493,13 @@ def test_no_keys_of_what_is_no_password(password: str) -> None:
         derive_keys(password, salt=SALT, iterations=600_000)
 
 
+@pytest.mark.parametrize("tail", [" x", "é", "\x7f", "\t"])
+def test_a_nonce_of_other_characters_gets_no_proof(tail: str) -> None:
+    """RFC 5802 allows printable ASCII without the comma."""
+    with pytest.raises(MalformedMessage, match=r"^malformed challenge$"):
+        handshake().proof(challenge(nonce=CLIENT_NONCE + tail))
+
+
 @pytest.mark.parametrize(("salt", "right"), [(11, False), (12, True)])
 def test_a_salt_has_12_bytes_or_more(salt: int, right: bool) -> None:
     """A shorter one would let many users' passwords be guessed at once."""

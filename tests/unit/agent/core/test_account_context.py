@@ -1,0 +1,56 @@
+"""What is saved about the account in use, and what of it is believed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from agent.core import effects as do
+from agent.core.account_context import AccountContext
+from agent.core.credentials import NO_IDENTITY, Identity
+from agent.core.effects import EffectQueue
+from agent.core.events import Instant
+from agent.core.failure import Failure, Reason, failure_of
+from agent.core.saved_state import SavedState
+from protocol.scram import MalformedMessage, UnusableCredentials, WrongServer
+
+HOME = Identity(server="wss://gw.example.com/gateway", user="tanaka")
+NOW = Instant(datetime(2026, 11, 23, 3, tzinfo=UTC), 1000.0)
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "http://elsewhere.example/", "file:///x"])
+def test_an_address_that_must_not_be_opened_is_not_saved(url: str) -> None:
+    """It would end up in the menu, and in a browser."""
+    account = AccountContext(HOME, SavedState(), local=UTC, emit=EffectQueue())
+    account.remember_server("https://console.example.com/")
+    assert account.saved_state.console_url == "https://console.example.com/"
+    account.remember_server(url)
+    assert account.saved_state.console_url is None
+
+
+def test_what_changes_is_saved_once() -> None:
+    """The clock's offset in whole seconds; nothing without an account, and nothing twice."""
+    emit = EffectQueue()
+    account = AccountContext(HOME, SavedState(), local=UTC, emit=emit)
+    account.set_server_time(NOW.wall + timedelta(seconds=90.4), NOW)
+    for _ in range(2):
+        account.remember_server(None)
+    assert [each.saved_state for each in emit.take() if isinstance(each, do.SaveState)] == [
+        SavedState(clock_offset_s=90)
+    ]
+    AccountContext(NO_IDENTITY, SavedState(), local=UTC, emit=emit).remember(asked_session="s")
+    assert emit.take() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UnusableCredentials("a"), Reason.CREDENTIALS),
+        (WrongServer("a"), Reason.IMPOSTOR),
+        (MalformedMessage("a"), Reason.PROTOCOL),
+    ],
+)
+def test_what_an_error_of_scram_means(error: Exception, reason: Reason) -> None:
+    """The text of the error quotes nothing, so it is the detail for the log."""
+    assert failure_of(error) == Failure(reason, detail="a")  # type: ignore[arg-type] # of SCRAM
