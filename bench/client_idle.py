@@ -3,9 +3,9 @@
 It waits at a real server over TLS, and nothing happens for five minutes.
 Private memory is what would be free without the process; resident memory includes shared
 libraries. Wake-ups are voluntary context switches of all threads. A keepalive, every 20 s, takes
-two: the ping and the pong. The baseline is an interpreter that has imported pystray, websockets
-and truststore, and sleeps. Under Wine, libraries that Windows shares between programs count as
-private, and each call to Wine's server is a context switch.
+two: the ping and the pong. The baseline is an interpreter that has imported websockets and
+truststore, and under Wine pystray, and sleeps. Under Wine, libraries that Windows shares between
+programs count as private, and each call to Wine's server is a context switch.
 """
 
 from __future__ import annotations

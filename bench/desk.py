@@ -1,7 +1,7 @@
 """The PC of the client's benches: the real client on Linux, or on Windows under Wine.
 
 The server is the real one behind TLS, and the keyring is real. The baseline beside the client is an
-interpreter that has imported pystray and websockets.
+interpreter that has imported websockets and truststore, and under Wine pystray.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.support.polling import eventually
 from tests.support.tls_front import Organisation, organisation
 
 BASELINE = "bare interpreter"
-IMPORTS = "import pystray, websockets.asyncio.client, truststore"
+IMPORTS = "import websockets.asyncio.client, truststore"
 BARE = f"{IMPORTS}, time; print(end='!', flush=True); time.sleep(1_000_000)"
 USER = "tanaka"
 WINDOWS_EXE = r"C:\client\coconowork-client.exe"
@@ -198,7 +198,7 @@ class WindowsDesk:
 
     def launch_bare(self) -> int:
         """Start the baseline; return its process id."""
-        self.desktop.launch(self.python, "-c", BARE)
+        self.desktop.launch(self.python, "-c", f"import pystray; {BARE}")
         return self.pid(BARE)
 
     def _log_file(self) -> Path:

@@ -11,8 +11,6 @@ from datetime import UTC, datetime
 from nacl.public import PrivateKey, SealedBox
 from scramp import ScramClient, ScramException
 from websockets.client import ClientProtocol
-from websockets.datastructures import Headers
-from websockets.exceptions import InvalidHeaderValue, InvalidProxyStatus, InvalidStatus
 from websockets.http11 import Response
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
@@ -115,18 +113,6 @@ def http_answer(data: bytes) -> None:
         assert any(isinstance(event, Response) for event in protocol.events_received())
 
 
-def retry_after(data: bytes) -> None:
-    """Any Retry-After and Date give 0 to 86,400 seconds or none, from servers and proxies."""
-    parts, headers = Pieces(data), Headers()
-    status = 100 + sum(parts.raw()) % 900
-    for name in ("Retry-After", "Date", "Retry-After"):
-        with suppress(InvalidHeaderValue):
-            headers[name] = parts.raw().decode("latin-1")
-    response = Response(status, "", headers, b"")
-    _is_sane(classify(InvalidProxyStatus(response), proxy=True))
-    _is_sane(classify(InvalidStatus(response), proxy=False))
-
-
 def _is_sane(failure: Failure) -> None:
     assert failure.reason is not Reason.INTERNAL, failure
     assert failure.retry_after_s is None or 0 <= failure.retry_after_s <= 86_400
@@ -154,22 +140,21 @@ _UPGRADED = (
     b"HTTP/1.1 101 OK\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Protocol: "
     b"coconowork.v1\r\nSec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\r\n"
 )
+_LATER = (
+    b"HTTP/1.1 429 No\r\nDate: Mon, 23 Nov 2026 08:00:00 GMT\r\n"
+    b"Retry-After: Mon, 23 Nov 2026 09:00:00 GMT\r\nContent-Length: 0\r\n\r\n"
+)
 _ANSWERS = [
     _UPGRADED,
+    _LATER,
     b"HTTP/1.1 503 No\r\nRetry-After: 30\r\nContent-Length: 2\r\n\r\nno",
     b"HTTP/1.1 302 Found\r\nLocation: ws://elsewhere/\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
     b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\n\r\n<html>",
-]
-_DELAYS = [
-    glue(b"\x01", "30"),
-    glue(b"9", "Mon, 23 Nov 2026 09:00:00 GMT", "Mon, 23 Nov 2026 08:00:00 GMT"),
-    glue(b"x", "Mon, 32 Foo 99999 09:00:00 +9999", "-1"),
 ]
 TARGETS = [
     Target("wire", wire, _MESSAGES, weight=8, max_bytes=16_500),
     Target("scram", scram, _CHALLENGES, weight=8),
     Target("sealed", sealed, [_PLAIN.encode(), b"A" * 96], weight=4),
     Target("http-answer", http_answer, _ANSWERS, weight=6),
-    Target("retry-after", retry_after, _DELAYS, weight=4),
 ]
