@@ -131,6 +131,7 @@ def linux_desk() -> Iterator[LinuxDesk]:
             "SSL_CERT_FILE": str(site.authority.file),
             "COCONOWORK_LOG_LEVEL": "info",
             "PYTHONPATH": str(_without_development(directory)),
+            "PYSTRAY_BACKEND": "dummy",  # the baseline imports it, and there is no display
         }
         client = Client(directory / "pc", environ)
         stack.callback(client.stop)
