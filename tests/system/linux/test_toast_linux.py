@@ -15,6 +15,7 @@ from agent.linux.toast import NotificationToaster
 from agent.ports import ToastError
 from demo.private_keyring import PrivateKeyring
 from tests.support.bus_service import Answer, BusService
+from tests.support.polling import eventually
 
 pytestmark = pytest.mark.keyring
 
@@ -105,7 +106,7 @@ def test_a_toast_of_others_is_not_ours(desk: Desk) -> None:
         service.signal(PATH, INTERFACE, "NotificationClosed", "uu", 7, 2)
         service.signal(PATH, INTERFACE, "ActionInvoked", "us", 7, "default")
         service.signal(PATH, INTERFACE, "Nonsense")
-        # A second toast proves that the signals before it have been taken.
+        eventually(lambda: desk.toaster._connection is None)
         desk.show()
         next_call(service, "Notify")
         assert next_call(service, "Notify")[1] == 0

@@ -39,7 +39,7 @@ sys.path.insert(0, {str(ROOT)!r})
 import agent.__main__, agent.desktop, agent.hardening, agent.settings, agent.address
 import encodings.idna, agent.dialogs.window, agent.dialogs.about, agent.dialogs.pipe
 import agent.dialogs.password, agent.dialogs.status, resource, tomllib, tomlkit, agent.command_line
-import agent.vault
+import agent.app, agent.linux.control, agent.vault, agent.menu_actions, shutil, subprocess
 hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
 resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 {BECOME}
@@ -79,14 +79,7 @@ class DialogVictim(Victim):
         return ["dialog", "password"]
 
 
-class VaultVictim(Victim):
-    """The keyring's process, waiting for the client's first call."""
-
-    def arguments(self) -> list[str]:
-        return ["vault"]
-
-
-@pytest.fixture(params=[Victim, DialogVictim, VaultVictim], ids=["login", "dialog", "vault"])
+@pytest.fixture(params=[Victim, DialogVictim], ids=["login", "dialog"])
 def victim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Victim]:
     for each in [tmp_path, *tmp_path.parents][:3]:
         each.chmod(0o755)
