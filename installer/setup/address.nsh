@@ -16,7 +16,7 @@ Var Host
 Var Port    ; with its colon
 Var Path
 Var Mark    ; where to split
-Var Before_ ; in: a text; out: what stands before the first $Mark
+Var Before_ ; in: a text; out: the part before the first $Mark
 Var After_  ; out: the rest, from the first $Mark on
 Var Position
 Var Number
