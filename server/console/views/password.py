@@ -7,6 +7,7 @@ from django.contrib.auth import update_session_auth_hash
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -138,28 +139,25 @@ def password_rules(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def end_old(request: HttpRequest) -> HttpResponseBase:
     """End the user's own old passwords before their time."""
-    user = user_of(request)
+    title = _("End old passwords now")
+    return end_old_of(request, user_of(request), title=title, back=reverse("home"))
+
+
+def end_old_of(request: HttpRequest, user: User, *, title: str, back: str) -> HttpResponseBase:
+    """Ask whether to end the old passwords of `user`, or end them; then lead to `back`."""
     if request.method == "POST":
-        if passwords.end_old_passwords(user, by=user, address=client_address(request)):
+        by, address = user_of(request), client_address(request)
+        if passwords.end_old_passwords(user, by=by, address=address):
             messages.success(request, _("The old passwords are no longer valid."))
         else:
             messages.info(request, _("There was no old password that was still valid."))
-        return redirect("home")
-    return confirm(
-        request,
-        title=_("End old passwords now"),
-        texts=end_old_warning(),
-        button=_("End old passwords"),
-        cancel="/",
-    )
-
-
-def end_old_warning() -> list[str]:
-    """Return what ending old passwords early does, for the user who is about to do it."""
-    return [
+        return redirect(back)
+    texts = [
         _(
             "PCs whose client still uses an old password are cut off at once. They cannot be "
             "reached until a user signs in at the PC and updates the stored password there."
         ),
         _("Do this when a PC was stolen or lost, or when an old password became known."),
     ]
+    button = _("End old passwords")
+    return confirm(request, title=title, texts=texts, button=button, cancel=back)

@@ -12,6 +12,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Count, F, Max, Min, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -36,7 +37,7 @@ from server.console.views.common import (
     user_of,
     without_page,
 )
-from server.console.views.password import end_old_warning
+from server.console.views.password import end_old_of
 from server.console.views.pcs import set_blocked
 
 PAGE_SIZE = 50
@@ -276,7 +277,7 @@ def user_action(request: HttpRequest, pk: int, action: str) -> HttpResponseBase:
     if action == "disable" and user.pk == by.pk:
         raise PermissionDenied
     if request.method != "POST":
-        cancel = f"/users/{user.pk}/"
+        cancel = reverse("user", args=[user.pk])
         return confirm(request, **_question(action, user), cancel=cancel)
     with transaction.atomic():
         _lock_as_administrator(by)
@@ -293,20 +294,8 @@ def user_action(request: HttpRequest, pk: int, action: str) -> HttpResponseBase:
 def user_end_old(request: HttpRequest, pk: int) -> HttpResponseBase:
     """End a user's old passwords before their time."""
     user = _user(request, pk)
-    if request.method == "POST":
-        by, address = user_of(request), client_address(request)
-        if passwords.end_old_passwords(user, by=by, address=address):
-            messages.success(request, _("The old passwords are no longer valid."))
-        else:
-            messages.info(request, _("There was no old password that was still valid."))
-        return redirect("user", pk=user.pk)
-    return confirm(
-        request,
-        title=_("End old passwords of %(user)s now") % {"user": user.username},
-        texts=end_old_warning(),
-        button=_("End old passwords"),
-        cancel=f"/users/{user.pk}/",
-    )
+    title = _("End old passwords of %(user)s now") % {"user": user.username}
+    return end_old_of(request, user, title=title, back=reverse("user", args=[user.pk]))
 
 
 @administrators_only

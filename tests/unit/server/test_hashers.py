@@ -6,6 +6,7 @@ import threading
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,6 +170,15 @@ def test_user_names_are_prepared(make_user: Callable[..., User]) -> None:
     user = make_user()
     wide = "".join(chr(ord(character) + 0xFEE0) for character in user.username)
     assert User.objects.get_by_natural_key(wide) == user
+
+
+def test_cores_within_a_containers_quota(tmp_path: Path) -> None:
+    """A quota of one core and a half counts as two, at most as many as the machine has."""
+    quota = tmp_path / "cpu.max"
+    of_machine = available_cores(quota)
+    for text, cores in (("50000 100000\n", 1), ("150000 100000", 2), ("max 100000", of_machine)):
+        quota.write_text(text)
+        assert available_cores(quota) == min(cores, of_machine)
 
 
 def test_no_more_hash_at_once_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import BoundedSemaphore
 
 import pytest
 from axes.models import AccessAttempt
@@ -17,7 +18,7 @@ from django.test import Client
 from django.urls import get_resolver
 from django.urls.resolvers import URLPattern, URLResolver
 
-from server.console import lockout, passwords, sessions
+from server.console import hashing, lockout, passwords, sessions
 from server.console.models import AuditEvent, User
 from tests.support.server_fixtures import P1, P2
 from tests.unit.server.console.conftest import Browse, new_client
@@ -182,6 +183,19 @@ def test_a_salvo_is_counted(user: User) -> None:
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(guess, range(20)))
     assert answers.count(200) == lockout.LIMIT_USER_AND_ADDRESS - 1
+
+
+def test_a_full_queue_says_busy(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no lockout: the page says so, and the right password is not counted as a wrong one."""
+    room = BoundedSemaphore(1)
+    monkeypatch.setattr(hashing, "_room", room)
+    with room:
+        answer = log_in(user.username, P1)
+        assert answer.status_code == 503
+        assert "The server is busy" in answer.content.decode()
+        assert answer.headers["Retry-After"]
+    assert not AccessAttempt.objects.exists()
+    assert log_in(user.username, P1).status_code == 302
 
 
 def test_nothing_typed_is_kept() -> None:
