@@ -20,7 +20,7 @@ from agent.core.account_context import AccountContext
 from agent.core.connection_state import ConnectionState, Kind, LoginAttempt, Phase
 from agent.core.credential_cache import CredentialCache, Knowledge
 from agent.core.credentials import Credentials, CredentialsError, Identity, Refusal
-from agent.core.effects import EffectQueue
+from agent.core.effects import EffectQueue, WriteReason
 from agent.core.events import Instant, Timer
 from agent.core.failure import Failure, Reason
 from agent.core.host_info import HostInfo
@@ -260,7 +260,7 @@ class ClientState:
             self.change.keep_push(push)
             return
         try:
-            updated = self.change.begin_push(push, credentials)
+            pending = self.change.begin_push(push, credentials)
         except SealError:
             self.connection.send(msg.UpdateFailed(change_id=push.change_id, reason="unreadable"))
             self.proceed()
@@ -269,7 +269,9 @@ class ClientState:
             self.proceed()
         else:
             self.go("new password to prove")
-            self.vault.write_pending(updated, push)
+            self.vault.forgive(self.account.identity, pending.password)
+            updated = replace(credentials, pending=pending)
+            self.vault.write(updated, WriteReason.PENDING, push=push)
 
     def postpone_push(self, push: msg.PasswordChanged) -> None:
         """Tell the server that a push could not be stored, and keep it for another try."""

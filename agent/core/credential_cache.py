@@ -55,9 +55,13 @@ TABLE = Table(
         (_K.READING, "entry found"): _K.KNOWN,
         (_K.READING, "no entry found"): _K.ABSENT,
         (_K.READING, "read failed"): _K.UNREADABLE,
+        (_K.READING, "no answer in time"): _K.READING,
+        (_K.UNREAD, "no answer in time"): _K.UNREADABLE,
+        (_K.UNREADABLE, "no answer in time"): _K.UNREADABLE,
+        (_K.KNOWN, "no answer in time"): _K.UNREADABLE,
+        (_K.ABSENT, "no answer in time"): _K.UNREADABLE,
     },
     anywhere={
-        "no answer in time": _K.UNREADABLE,
         "typed password stored": _K.KNOWN,
         "logged out": _K.ABSENT,
     },
@@ -190,12 +194,6 @@ class CredentialCache:
             effect = do.WriteVault(self._number(), self._account.identity, credentials, reason)
             self._request(VaultRequest(effect, push=push))
 
-    def write_pending(self, credentials: Credentials, push: msg.PasswordChanged) -> None:
-        """Store a pushed password beside the current one. It may be tried, even after a refusal."""
-        if credentials.pending is not None:
-            self.forgive(self._account.identity, credentials.pending.password)
-        self.write(credentials, WriteReason.PENDING, push=push)
-
     def commit_pending(self) -> bool:
         """Make the pending password the current one. Return whether the vault has to answer."""
         credentials = self.credentials
@@ -252,8 +250,7 @@ class CredentialCache:
 
     def on_silence(self) -> None:
         """Note that a write was not answered: the vault may or may not carry it out later."""
-        if self.knowledge is not Knowledge.READING:
-            self._go("no answer in time")
+        self._go("no answer in time")
 
     def on_late(self) -> list[VaultRequest]:
         """Give up all requests, and return them, a read first."""
@@ -273,9 +270,8 @@ class CredentialCache:
     def withdraw_pending(self, change_id: str) -> bool:
         """Drop a pushed password that could not be stored. Return whether it was the newest."""
         credentials = self.credentials
-        if credentials is None or credentials.pending is None:
-            return False
-        if credentials.pending.change_id != change_id:
+        pending = credentials.pending if credentials else None
+        if credentials is None or pending is None or pending.change_id != change_id:
             return False
         self._replace(replace(credentials, pending=None))
         return True

@@ -142,7 +142,7 @@ class Machine:
                     client.proceed()
             case ev.LogoutRequested(request):
                 self._on_logout(request)
-            case ev.QuitRequested():
+            case _:  # QuitRequested
                 self._give_up_change()
                 client.disconnect()
                 client.emit(do.WithdrawWarning(), do.Quit())

@@ -23,6 +23,7 @@ from agent.core.credentials import (
     Credentials,
     CredentialsError,
     Identity,
+    Pending,
     encode_credentials,
     open_push,
 )
@@ -142,15 +143,15 @@ class PasswordChange:
 
     # --- pushed
 
-    def begin_push(self, push: msg.PasswordChanged, credentials: Credentials) -> Credentials:
-        """Begin to store a pushed password. Return the credentials with it as pending.
+    def begin_push(self, push: msg.PasswordChanged, credentials: Credentials) -> Pending:
+        """Begin to store a pushed password, and return it.
 
         Raise SealError when it is not for this device, CredentialsError when no vault can hold it.
         """
-        updated = replace(credentials, pending=open_push(push, credentials.device_key))
-        encode_credentials(updated)
+        pending = open_push(push, credentials.device_key)
+        encode_credentials(replace(credentials, pending=pending))
         self._go("password pushed")
-        return updated
+        return pending
 
     def begin_proof(self) -> None:
         """Begin to prove the pending password."""
@@ -190,7 +191,7 @@ class PasswordChange:
         """End everything, and answer every request as busy."""
         if self._waiting_request is not None:
             self._emit(do.Reply(self._waiting_request.request, Reason.BUSY))
-        self._waiting_request = self._waiting_push = None
+        self._waiting_request = None
         self.end_typed(Reason.BUSY)
 
     def _go(self, step: str) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from agent.core import effects as do
 from agent.core import events as ev
 from agent.core.connection_state import CONNECT_S, LOGIN_S
 from agent.core.credential_cache import ANSWER_S
-from agent.core.credentials import Credentials
+from agent.core.credentials import Credentials, Pending
 from agent.core.events import Timer
 from agent.core.failure import Failure, Reason
-from agent.core.password_warnings import TOAST_S
+from agent.core.password_warnings import TOAST_S, Warned
 from agent.core.state import State
 from agent.core.transitions import IllegalTransition
 from protocol import messages as msg
@@ -225,6 +226,92 @@ def test_a_refusal_that_the_vault_stores_late() -> None:
     assert world.view.vault_problem is None
 
 
+def test_a_password_refused_while_the_vault_is_unknown() -> None:
+    """It is marked when the vault was read again, and not sent until then."""
+    world = waiting()
+    world.hold = {"proof"}
+    world.change(P2)
+    world.vault_reason = Reason.VAULT_NO_ANSWER
+    world.release("proof")
+    assert world.view.vault_problem is Reason.VAULT_NO_ANSWER
+    world.home.password, world.home.retired = P3, []
+    world.tell(ev.ReconnectRequested())
+    assert world.view.state is State.NEEDS_PASSWORD
+    world.vault_reason = None
+    world.advance(200)
+    assert world.tried.count(P2) == 2
+    assert world.vault[HOME].refused is None, "P1 has not been tried"
+    assert world.state is State.NEEDS_PASSWORD
+
+
+def test_a_pending_password_proved_while_the_vault_is_unknown() -> None:
+    """It is used at once, and committed when the vault was read again."""
+    world = World()
+    pending = Pending(change_id="a" * 32, password=P2)
+    world.vault[HOME] = replace(world.vault[HOME], pending=pending)
+    world.online = False
+    world.start()
+    world.online, world.home.password = True, P2
+    world.vault_reason = Reason.VAULT_NO_ANSWER
+    request = world.sign_in(P1)
+    assert world.replies == {request: Reason.CREDENTIALS}
+    assert world.view.state is State.STANDBY
+    assert world.vault[HOME].pending is not None
+    world.vault_reason = None
+    world.advance(91)
+    assert world.state is State.STANDBY
+    assert (world.vault[HOME].password, world.vault[HOME].pending) == (P2, None)
+
+
+def test_an_entry_that_disappears_while_the_client_waits() -> None:
+    """The login in force goes on; at its end there is nothing to log in with."""
+    world = waiting()
+    world.vault_reason = Reason.VAULT_NO_ANSWER
+    world.change(P2)
+    world.vault_reason = None
+    world.vault.clear()
+    world.advance(91)
+    assert world.view.state is State.STANDBY_OLD_PASSWORD
+    world.home.retired.clear()
+    world.advance(1)
+    assert world.state is State.LOGGED_OUT
+    assert world.view.reason is None
+
+
+@pytest.mark.parametrize("online", [True, False])
+def test_an_entry_that_disappears_and_a_connection_that_ends(online: bool) -> None:
+    """Whether the client reconnects at once or was waiting to, it is logged out then."""
+    world = waiting()
+    world.vault_reason = Reason.VAULT_NO_ANSWER
+    world.change(P2)
+    world.online = online
+    world.vault.clear()
+    if online:
+        world.vault_reason = None
+        world.advance(91)
+        world.tell(ev.ReconnectRequested())
+    else:
+        world.cut()
+        world.vault_reason = None
+        world.advance(400)
+    assert world.state is State.LOGGED_OUT
+
+
+def test_an_older_push_does_not_replace_a_newer_one() -> None:
+    """The first cannot be stored while the second waits: only the second is kept."""
+    world = waiting()
+    world.hold = {"vault"}
+    world.change(P2)
+    world.change(P3)
+    world.vault_reason = Reason.VAULT_LOCKED
+    world.release("vault")
+    world.vault_reason = None
+    world.advance(91)
+    assert world.state is State.STANDBY
+    assert world.vault[HOME].password == P3
+    assert P2 not in world.tried
+
+
 # --- the device's key
 
 
@@ -347,6 +434,67 @@ def test_a_push_whose_proof_is_never_answered() -> None:
     world.advance(10)
     assert world.state is State.STANDBY
     assert world.vault[HOME].password == P2
+
+
+def warned(world: World) -> Warned:
+    """As it is now."""
+    return world.machine.client.warnings.state
+
+
+def shown(world: World) -> State:
+    """As it is now."""
+    return world.view.state
+
+
+def test_a_warning_that_was_seen() -> None:
+    """Its timer is stopped, and the next sign-in waits for its own warning."""
+    world = waiting()
+    world.come("s1")
+    assert warned(world) is Warned.NOT_DUE
+    world.change(P2, push=False)
+    world.come("s2")
+    assert warned(world) is Warned.SEEN
+    assert Timer.TOAST not in world.timers
+    world.advance(100)
+    assert [each.warning for each in world.notices] == ["shown"]
+
+
+def test_a_pending_password_is_an_update_only_in_standby() -> None:
+    """At the start the client connects; in standby the user sees that a password is updated."""
+    world = waiting()
+    world.hold = {"proof"}
+    world.change(P2)
+    assert shown(world) is State.UPDATING
+    world.hold = {"vault", "proof"}
+    world.kill()
+    world.start()
+    world.release("vault")
+    assert shown(world) is State.CONNECTING
+    world.release("proof")
+    assert world.state is State.STANDBY
+    world.hold = {"vault"}
+    world.change(P3)
+    world.cut()
+    world.advance(10)
+    assert shown(world) is State.STANDBY_OLD_PASSWORD
+    world.hold = {"proof"}
+    world.run()
+    assert shown(world) is State.UPDATING
+
+
+def test_a_login_that_expires_while_a_typed_password_is_stored() -> None:
+    """The vault decides; when it fails, the stored password is tried as before."""
+    world = waiting()
+    world.change(P2, push=False)
+    world.hold = {"vault"}
+    request = world.sign_in(P2)
+    world.session.say(msg.Rejected(reason="expired"))
+    world.run()
+    world.vault_reason = Reason.VAULT_LOCKED
+    world.release("vault")
+    assert world.replies == {request: Reason.VAULT_LOCKED}
+    assert world.tried == [P1, P2, P1]
+    assert world.state is State.STANDBY_OLD_PASSWORD
 
 
 def test_a_desktop_that_does_not_answer() -> None:

@@ -84,3 +84,22 @@ def test_quitting_answers_who_waits() -> None:
     request = world.sign_in(P2)
     world.tell(ev.QuitRequested())
     assert world.replies == {request: Reason.BUSY}
+
+
+def test_logging_out_without_an_account() -> None:
+    """There is nothing to delete, and the request is answered."""
+    world = World(stored=None, identity=None)
+    world.start()
+    assert world.replies[world.log_out()] is None
+    assert world.state is State.LOGGED_OUT
+
+
+def test_logging_out_during_a_push_answers_who_waits() -> None:
+    """The request that waits for the push is refused as busy."""
+    world = World()
+    world.start()
+    world.hold = {"proof"}
+    world.change(P2)
+    waiting = world.sign_in(P2)
+    out = world.log_out()
+    assert world.replies == {waiting: Reason.BUSY, out: None}

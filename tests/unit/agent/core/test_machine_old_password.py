@@ -294,3 +294,18 @@ def test_midnight_is_not_watched_without_need() -> None:
     world.sign_in(P2)
     assert Timer.MIDNIGHT not in world.timers
     assert world.tell(ev.TimerFired(Timer.MIDNIGHT)) == [do.StopTimer(Timer.MIDNIGHT)]
+
+
+def test_one_sign_in_told_twice_is_warned_about_once() -> None:
+    """While the server is away a sign-in waits once, however often it is told."""
+    world = World()
+    world.start()
+    world.change(P2, push=False)
+    world.restart()
+    world.online = False
+    world.cut()
+    for _ in range(2):
+        world.come("s9")
+    world.online = True
+    world.advance(400)
+    assert len([each for each in world.performed if isinstance(each, do.ShowWarning)]) == 1

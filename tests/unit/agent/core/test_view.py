@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
+import pytest
+
+from agent.core.connection_state import Kind
+from agent.core.effects import WriteReason
+from agent.core.events import SignInKind, Timer
+from agent.core.failure import Patience, Reason
 from agent.core.state import State
-from agent.core.view import ICONS, Icon, View
+from agent.core.view import ICONS, Command, Icon, View
 
 
 def test_every_state_has_a_picture() -> None:
@@ -22,3 +30,11 @@ def test_views_can_be_compared() -> None:
         State.STANDBY, server="wss://a/gateway"
     )
     assert View(State.STANDBY) != View(State.STANDBY, days_left=3)
+
+
+@pytest.mark.parametrize(
+    "words", [State, Reason, Patience, Timer, WriteReason, SignInKind, Kind, Command, Icon]
+)
+def test_words_are_spelled_out(words: type[Enum]) -> None:
+    """Logs, `status --json` and files of pictures carry them, so they are the names."""
+    assert [each.value for each in words] == [each.name.lower() for each in words]
