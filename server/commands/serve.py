@@ -186,10 +186,13 @@ class Console:
 
     def __init__(self, listener: socket.socket, settings: Config) -> None:
         """`prepare` must have been called. `listener` is closed at the end."""
+        from server.console.asgi import application
+        from server.console.middleware import behind_proxies
+
         self._listener = listener
         self._server = uvicorn.Server(
             uvicorn.Config(
-                "server.console.asgi:application",
+                behind_proxies(application, settings.trusted_proxies),
                 loop="asyncio",
                 http=protocol(settings.trusted_proxies),
                 ws="none",

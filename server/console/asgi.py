@@ -10,10 +10,9 @@ _django = get_asgi_application()
 
 from server.console.health import Health  # noqa: E402 - Django has to be set up first
 from server.console.middleware import (  # noqa: E402 - as above
-    behind_proxies,
     check_head,
     limit_body,
     limit_time,
 )
 
-application = Health(check_head(behind_proxies(limit_time(limit_body(_django)))))
+application = Health(check_head(limit_time(limit_body(_django))))

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 
-from server import config
-from server.addresses import client_address, is_trusted
+from server.addresses import Network, client_address, is_trusted
 from server.console.hashing import Busy
 from server.console.sessions import note_use
 from server.console.views.problems import busy
@@ -110,9 +109,8 @@ Send = Callable[[Any], Awaitable[None]]
 AsgiApp = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
-def behind_proxies(app: AsgiApp) -> AsgiApp:
+def behind_proxies(app: AsgiApp, trusted: Sequence[Network]) -> AsgiApp:
     """Wrap an ASGI application: take address and scheme from the headers of a trusted proxy."""
-    trusted = config.current().trusted_proxies
 
     async def put_right(scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and trusted and is_trusted(scope["client"][0], trusted):

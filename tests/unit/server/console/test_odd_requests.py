@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -79,11 +80,10 @@ def test_odd_requests(
     ],
 )
 async def test_addresses_behind_proxies(
-    database: None, forwarded: list[bytes], address: str, monkeypatch: pytest.MonkeyPatch
+    database: None, forwarded: list[bytes], address: str
 ) -> None:
     """The console reads the header with the gateway's rule; what is no address is skipped."""
-    settings = config.load({}, trusted_proxies="10.0.0.0/8")
-    monkeypatch.setattr(config, "current", lambda: settings)
+    trusted = [ip_network("10.0.0.0/8")]
     seen: list[Any] = []
 
     async def app(scope: Any, _receive: Any, _send: Any) -> None:
@@ -96,7 +96,7 @@ async def test_addresses_behind_proxies(
     headers.append((b"x-forwarded-proto", b"https"))
     for peer in ("10.0.0.1", "192.0.2.1"):
         scope = {"type": "http", "client": (peer, 1), "scheme": "http", "headers": headers}
-        await behind_proxies(app)(scope, unused, unused)
+        await behind_proxies(app, trusted)(scope, unused, unused)
     assert [(each["client"][0], each["scheme"]) for each in seen] == [
         (address, "https"),
         ("192.0.2.1", "http"),
