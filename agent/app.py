@@ -316,7 +316,7 @@ class App:
             _guarded(tray.stop)
 
     def _save_identity(self, identity: Identity) -> None:
-        """Called on a thread of its own. Notify the user of the first failure, and raise it."""
+        """Notify the user of the first failure, and raise it; runs on a separate thread."""
         try:
             self._adapters.save_identity(identity)
         except (OSError, AgentError):

@@ -54,7 +54,7 @@ class Vault(Protocol):
         """
 
     def close(self) -> None:
-        """Called on any thread when the program ends: end an open prompt and open no other."""
+        """End an open prompt and open no other; called on any thread when the program ends."""
 
 
 class SavedStateStore(Protocol):

@@ -1,4 +1,4 @@
-"""This program as a process: the command that starts it, and its heap."""
+"""The program as a process: the command that starts it, and its heap."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def follow_time_zone() -> None:
 
 
 def _on_stray_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Called for an exception in one of the loop's callbacks, which no coroutine waits for."""
+    """Handle an exception in one of the loop's callbacks, which no coroutine waits for."""
     if isinstance(context.get("exception"), EOFError):
         # websockets reports the end of a proxy's stream twice; `classify` has seen the first.
         log.debug("%s: end of the stream", context.get("message"))

@@ -22,7 +22,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from installer.freeze import NAME, BuildError, freeze, source_date
+from installer import NAME, BuildError
+from installer.freeze import freeze, source_date
 from installer.needs import MissingNeeds, require
 from installer.package import make_msi, make_setup, program_version
 from installer.sbom import bill_of_materials

@@ -7,14 +7,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from installer import NAME, BuildError
 from installer.wine import Wine, windows_path
 from installer.winpy.assemble import BUILD, ROOT, assemble
-
-NAME = "coconowork-client"
-
-
-class BuildError(Exception):
-    """A step of the build failed; the message has the output of its program."""
 
 
 def source_date() -> int:

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from installer.freeze import NAME, BuildError
+from installer import NAME, BuildError
 
 NOT_RUNNING = 3
 """Exit status of the client's commands when no client is running."""

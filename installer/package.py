@@ -13,7 +13,8 @@ import uuid
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from installer.freeze import NAME, BuildError, source_date
+from installer import NAME, BuildError
+from installer.freeze import source_date
 from installer.sign import sign
 from installer.winpy.assemble import BUILD, ROOT
 

@@ -18,7 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from installer.freeze import BuildError, source_date
+from installer import BuildError
+from installer.freeze import source_date
 from installer.winpy.assemble import BUILD
 
 TEST_DIR = BUILD / "test-signing"

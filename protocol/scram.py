@@ -216,7 +216,7 @@ class ServerLogin:
     __slots__ = ("_binding", "_nonce", "_until_final", "_verifiers", "challenge")
 
     def __init__(self, first: ClientFirst, verifiers: Sequence[Verifier], *, nonce: str) -> None:
-        """`verifiers` share salt and iterations, and are tried in their order.
+        """Try `verifiers` in their order; they share salt and iterations.
 
         `nonce` is the server's: fresh and at least 18 random bytes.
         """

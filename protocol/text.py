@@ -38,11 +38,11 @@ def _without_hidden(text: str) -> str:
 
 
 def clip_utf16(text: str, units: int) -> str:
-    """The longest beginning of `text` that fits `units` UTF-16 units, whole characters only."""
+    """Return the longest beginning of `text` in `units` UTF-16 units, whole characters only."""
     raw = text.encode("utf-16-le")[: units * 2]
     return raw.decode("utf-16-le", errors="ignore")
 
 
 def utf16_units(text: str) -> int:
-    """The length of `text` as Windows counts it."""
+    """Return the length of `text` in UTF-16 units, as Windows counts it."""
     return len(text.encode("utf-16-le")) // 2

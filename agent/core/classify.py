@@ -89,7 +89,7 @@ def classify(exc: BaseException, *, proxy: bool) -> Failure:
 
 
 def _closed(exc: ConnectionClosed) -> Failure:
-    """A connection that stood."""
+    """Classify the end of an open connection."""
     if exc.sent is not None and not exc.rcvd_then_sent:
         if exc.sent.code == 1011:  # our own keepalive gave up
             return Failure(Reason.TIMED_OUT, detail="no answer to pings")

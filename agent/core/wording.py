@@ -156,7 +156,7 @@ _REASONS: dict[Reason, tuple[str, str]] = {
 
 
 def status(view: View, _: Translate) -> str:
-    """The first line of menu, tooltip and status window."""
+    """Return the first line of menu, tooltip and status window."""
     return _(_STATES[view.state])
 
 
@@ -173,7 +173,7 @@ def days_left(view: View, translations: NullTranslations) -> str | None:
 
 
 def trouble(reason: Reason, _: Translate) -> tuple[str, str]:
-    """What is the matter, and what to do."""
+    """Return what is wrong and what the user can do."""
     matter, remedy = _REASONS[reason]
     return _(matter), _(remedy)
 

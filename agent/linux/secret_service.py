@@ -40,7 +40,7 @@ class SecretServiceKeyring(Keyring):
         self._over = False
 
     def stop_asking(self) -> None:
-        """Called on any thread when the program ends: end an open prompt and open no other."""
+        """End an open prompt and open no other; called on any thread when the program ends."""
         self._over = True
         connection = self._prompting
         if connection is not None:

@@ -205,7 +205,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
             log.exception("command %s", command.value)
 
     def _on_end_session(self, wparam: int, _lparam: int) -> None:
-        """Called when the Windows session ends (`wparam` 1) or when its end was cancelled (0).
+        """Handle the end of the Windows session (`wparam` 1) or its cancellation (0).
 
         Windows may end this process at any moment, so the icon is removed first.
         """
@@ -250,7 +250,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
             self._show()
 
     def _on_taskbarcreated(self, _wparam: int, _lparam: int) -> None:
-        """Called when the task bar was started again, without icons."""
+        """Show the icon again: the task bar was restarted, without icons."""
         self._visible = False
         self._guarded(self._show)(0, 0)
 

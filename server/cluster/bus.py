@@ -46,7 +46,7 @@ def publish(user_id: int) -> None:
 
 
 def listening(listener: Listener) -> AbstractAsyncContextManager[Supervision | None]:
-    """`async with listening(listener)`: call `listener` for each wake-up until the exit.
+    """Return a context that calls `listener` for each wake-up until its exit.
 
     The value is the supervision of the LISTEN task, or None where there is no task. The entry
     raises DatabaseError.

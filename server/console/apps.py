@@ -14,7 +14,7 @@ class ConsoleConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Called by Django once the models are loaded: connect signals and filter the log."""
+        """Connect signals and filter the log; Django calls this once the models are loaded."""
         from server.console.sessions import begin
         from server.console.views.problems import shorten
 

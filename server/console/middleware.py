@@ -198,7 +198,6 @@ def limit_time(app: AsgiApp, *, seconds: float = PAGE_SECONDS) -> AsgiApp:
 
     A form has no such limit: its user has to know how it ended.
     """
-
     left: set[asyncio.Future[None]] = set()
 
     def forget(page: asyncio.Future[None]) -> None:

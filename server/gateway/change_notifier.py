@@ -47,7 +47,7 @@ class ChangeNotifier:
         self._task: asyncio.Task[None] | None = None
 
     def wake(self, user_id: int | None) -> None:
-        """Called when a user has changed; None means that any user may have changed."""
+        """Handle the change of a user; None means that any user may have changed."""
         self._registry.mark_changed(user_id)
         if user_id is None:
             self._later.update(dict.fromkeys(self._registry.users()))

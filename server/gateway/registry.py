@@ -87,12 +87,12 @@ class Registry:
     # --- logins
 
     def expect(self, connection: ClientConnection, user_id: int) -> None:
-        """Called before a login is written: a change of the user marks the connection from now."""
+        """Mark the connection at any change of the user from now on, before a login is written."""
         connection.has_changed = False
         self._logging_in.setdefault(user_id, set()).add(connection)
 
     def unexpect(self, connection: ClientConnection, user_id: int) -> None:
-        """Called when that login is written or has failed."""
+        """End that marking, when the login is written or has failed."""
         expected = self._logging_in[user_id]
         expected.discard(connection)
         if not expected:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from installer.freeze import NAME
+from installer import NAME
 from installer.wine import windows_path
 from tests.support.polling import eventually
 from tests.support.wine import Desktop

@@ -52,7 +52,7 @@ def _pinned(lock: Path) -> set[str]:
 
 
 def test_import_contracts() -> None:
-    """The contracts in pyproject.toml hold: who imports whom, a pure core, no circles."""
+    """The contracts in pyproject.toml hold: imports between packages, and a pure core."""
     program = Path(sys.executable).with_name("lint-imports")
     command = [str(program), "--no-cache", "--no-logo"]
     done = subprocess.run(

@@ -12,7 +12,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from installer.freeze import NAME
+from installer import NAME
 from installer.sbom import BUILD_ONLY, requirements
 from installer.sign import TEST_DIR
 from installer.wine import windows_path
