@@ -78,7 +78,7 @@ class OldPassword(Row, frozen=True, gc=False):
 
 
 class FoundUser(Row, frozen=True, gc=False):
-    """A user whom a login begins for."""
+    """A user and what a login of that user needs to begin."""
 
     number: int
     pk: int

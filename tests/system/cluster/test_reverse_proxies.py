@@ -49,7 +49,7 @@ class Site:
 
     @contextmanager
     def behind(self, program: str, folder: Path) -> Iterator[None]:
-        """The proxy runs, and somebody answers behind it."""
+        """Run the proxy until the end of the block; a server behind it answers."""
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(self._command(program, folder), stdout=log, stderr=log)
             try:

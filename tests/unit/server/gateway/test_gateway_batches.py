@@ -56,7 +56,7 @@ async def test_what_waits_makes_the_next_batch() -> None:
 
 
 async def test_a_batch_that_fails_whole() -> None:
-    """Everybody hears of it, and the next batch is not held up."""
+    """All its members get the error, and the next batch runs."""
 
     def work(items: Sequence[int]) -> list[int | Exception]:
         if 1 in items:

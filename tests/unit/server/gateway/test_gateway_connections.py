@@ -153,7 +153,7 @@ async def test_messages_at_once_are_worked_on_in_order(gateway: Gateway, user: U
 
 
 async def test_slow_reader_is_cut_off(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who sends and does not read fills no memory of ours, and holds up nobody."""
+    """A client that sends and does not read fills no memory, and delays no other client."""
     monkeypatch.setattr(server_limits, "UNREAD_BYTES", 1024)
     flood = Frame(Opcode.PING, b"x" * 125).serialize(mask=True) * 500
 
@@ -320,7 +320,7 @@ async def left_by_a_crowd(gateway: Gateway, size: int) -> set[str]:
 
 
 def ours() -> Counter[str]:
-    """How many objects there are of each kind, whether somebody needs them or not."""
+    """Return how many objects of each of our kinds exist, garbage included."""
     kinds = (f"{type(each).__module__}.{type(each).__name__}" for each in gc.get_objects())
     return Counter(kind for kind in kinds if kind.startswith(("server.", "websockets.")))
 

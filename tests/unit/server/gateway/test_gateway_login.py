@@ -69,7 +69,7 @@ async def test_wrong_password_three_times(gateway: Gateway, user: User) -> None:
 
 
 async def test_refusals_in_a_row(gateway: Gateway, user: User) -> None:
-    """A welcome in between starts the count anew."""
+    """A welcome in between resets the count."""
     async with Client(gateway.port) as client:
         for _ in range(2):
             for _ in range(2):
@@ -138,7 +138,7 @@ async def test_blocked_device(gateway: Gateway, user: User) -> None:
 
 
 async def test_old_client(user: User) -> None:
-    """A client before the least version is told so, before anything else."""
+    """A client older than the least version gets `version` before anything else."""
     async with Gateway(min_client_version="1.3") as gateway, Client(gateway.port) as client:
         await client.send(messages.Hello(scram="n,,n=user,r=nonce", device=client.device))
         assert await client.receive() == messages.Rejected(reason="version")
@@ -205,7 +205,7 @@ async def test_guesses_from_an_office(user: User) -> None:
 
 
 async def test_success_clears_the_count(gateway: Gateway, user: User) -> None:
-    """Somebody who mistypes and then remembers starts anew."""
+    """A right password after wrong ones resets the count."""
     for round_ in range(2):
         for _ in range((Limits().refused_per_device - 1) // 2):
             async with Client(gateway.port) as client:

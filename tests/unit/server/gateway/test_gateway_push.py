@@ -96,7 +96,7 @@ async def test_push_comes_again_until_proven(gateway: Gateway, user: User) -> No
             assert await again.expect(messages.PasswordChanged) == first
     async with Client(gateway.port, key=client.key) as last:
         assert (await last.log_in(user.username, P2)).password == "current"
-        # Nothing comes any more: the next thing it hears is the answer to this.
+        # No push comes any more: the next message is the answer to this login.
         assert (await last.log_in(user.username, P1)).password == "old"
         await last.log_in(user.username, P2)
 
@@ -115,7 +115,7 @@ async def test_pushed_once_per_login(gateway: Gateway, user: User) -> None:
 
 
 async def test_others_get_password_status(gateway: Gateway, user: User) -> None:
-    """A device that was not chosen hears that its password is old now, and until when."""
+    """A device that was not chosen is sent that its password is old, and until when it works."""
     async with Client(gateway.port) as chosen, Client(gateway.port) as other:
         await chosen.log_in(user.username, P1)
         await other.log_in(user.username, P1)
@@ -184,7 +184,7 @@ async def test_a_locked_keyring_is_no_end_of_the_push(gateway: Gateway, user: Us
 async def test_foreign_update_failed(
     gateway: Gateway, user: User, make_user: Callable[..., User]
 ) -> None:
-    """Nobody ends the push to somebody else's device."""
+    """A device cannot end the push to a device of another user."""
     other = await in_thread(make_user)
     async with Client(gateway.port) as client, Client(gateway.port) as stranger:
         await client.log_in(user.username, P1)
@@ -196,7 +196,7 @@ async def test_foreign_update_failed(
 
 
 async def test_forced_change(gateway: Gateway, user: User, administrator: User) -> None:
-    """Nothing is pushed: the waiting client hears that its password is old now."""
+    """Nothing is pushed: the waiting client is sent that its password is old now."""
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         made = await in_thread(
@@ -230,7 +230,7 @@ async def test_live_connection_expires(gateway: Gateway, user: User) -> None:
 
 
 async def test_sweep_voids_the_push(gateway: Gateway, user: User) -> None:
-    """A sealed password is not kept longer than somebody could fetch it."""
+    """A sealed password is deleted when no login can fetch it any more."""
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         await in_thread(lambda: change(user, P2, client))
@@ -276,7 +276,7 @@ async def test_sent_away_while_waiting(gateway: Gateway, user: User, reason: str
 
 
 async def test_raised_rounds_keep_who_waits(gateway: Gateway, user: User) -> None:
-    """A verifier made anew with another salt is the same password to who waits by it."""
+    """A verifier with a new salt is the same password to a client that waits by it."""
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
 
@@ -331,7 +331,7 @@ async def test_superseded(gateway: Gateway, user: User) -> None:
 async def test_other_user_on_the_same_connection(
     gateway: Gateway, user: User, make_user: Callable[..., User]
 ) -> None:
-    """A login replaces the standing one, whoever it is of."""
+    """A login replaces the one before it, also one of another user."""
     other = await in_thread(make_user)
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
@@ -392,7 +392,7 @@ async def test_restart(user: User) -> None:
 
 
 async def test_change_during_logins(gateway: Gateway, user: User) -> None:
-    """Changes that race with logins leave nobody with a wrong idea of the own password."""
+    """After changes that race with logins, every client knows whether its password is old."""
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         changing = asyncio.create_task(in_thread(lambda: change(user, P2)))

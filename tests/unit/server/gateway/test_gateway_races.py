@@ -29,7 +29,7 @@ def change(user: User, new_password: str) -> None:
 async def test_change_between_a_login_and_its_welcome(
     gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wake-up that comes when the login is written down but nobody waits yet is not lost."""
+    """A wake-up between the written login and its welcome is not lost."""
     store = gateway._store
     log_in = store.log_in
 
