@@ -246,8 +246,7 @@ class ClientState:
     def _drop_pending(self) -> None:
         """Forget a refused push: the server has proved itself, and does not want it."""
         change_id = self.vault.drop_pending()
-        if change_id is not None:
-            self.connection.send(msg.UpdateFailed(change_id=change_id, reason="refused"))
+        self.connection.send(msg.UpdateFailed(change_id=change_id, reason="refused"))
 
     def on_push(self, push: msg.PasswordChanged) -> None:
         """Store a pushed password as pending, or keep the push until that can be done."""

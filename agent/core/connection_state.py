@@ -36,13 +36,13 @@ MAX_REFUSALS = 3
 class Phase(Enum):
     """How far the connection has come."""
 
-    NONE = "no connection"
+    NONE = "none"
     CONNECTING = "connecting"
     OPEN = "open"
-    CHALLENGE = "waiting for the challenge"
-    KEY_DERIVATION = "deriving keys"
-    WELCOME = "waiting for the welcome"
-    LOGGED_IN = "logged in"
+    CHALLENGE = "challenge"
+    KEY_DERIVATION = "key_derivation"
+    WELCOME = "welcome"
+    LOGGED_IN = "logged_in"
 
 
 _P = Phase

@@ -38,10 +38,10 @@ ANSWER_S = 90.0
 class Knowledge(Enum):
     """What the cache knows of the vault."""
 
-    UNREAD = "not read yet"
+    UNREAD = "unread"
     READING = "reading"
     KNOWN = "known"
-    ABSENT = "no entry"
+    ABSENT = "absent"
     UNREADABLE = "unreadable"
 
 
@@ -205,11 +205,11 @@ class CredentialCache:
         )
         return self.may_write
 
-    def drop_pending(self) -> str | None:
-        """Remove the pending password. Return the id of its change; None when there is none."""
+    def drop_pending(self) -> str:
+        """Remove the pending password, and return the id of its change."""
         credentials = self.credentials
         if credentials is None or credentials.pending is None:
-            return None
+            raise ValueError("no pending password")
         self.write(replace(credentials, pending=None), WriteReason.FORGET_PENDING)
         return credentials.pending.change_id
 

@@ -38,12 +38,12 @@ from protocol.sealing import new_device_key
 class Progress(Enum):
     """How far the change has come."""
 
-    NONE = "no change"
-    READING = "reading the vault for a typed password"
-    TYPED = "proving a typed password"
-    PUSHED = "storing a pushed password as pending"
-    PENDING = "proving a pending password"
-    PROVED = "storing a proved password"
+    NONE = "none"
+    READING = "reading"
+    TYPED = "typed"
+    PUSHED = "pushed"
+    PENDING = "pending"
+    PROVED = "proved"
 
 
 _P = Progress

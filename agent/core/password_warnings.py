@@ -32,9 +32,9 @@ MAX_DAYS = 36_500
 class Warned(Enum):
     """What is known about the warning at the last sign-in."""
 
-    NOT_DUE = "no warning due"
-    DUE = "waiting for the server"
-    ASKED_FOR = "asked for"
+    NOT_DUE = "not_due"
+    DUE = "due"
+    ASKED_FOR = "asked_for"
     SEEN = "seen"
 
 

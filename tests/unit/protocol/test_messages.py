@@ -306,3 +306,17 @@ def test_messages_cannot_be_changed() -> None:
         "hello", "proof", "notice", "update_failed", "challenge", "welcome", "rejected",
         "password_changed", "password_status", "bye",
     }  # fmt: skip
+
+
+def test_what_the_errors_and_reprs_say() -> None:
+    """Sizes, ids and places of fields, and nothing of the content."""
+    with pytest.raises(msg.MessageError, match=r"^message of 16385 bytes, 16384 are allowed$"):
+        msg.decode_from_client(b" " * 16_385)
+    with pytest.raises(msg.MessageError, match=r"^message that is not JSON$"):
+        msg.decode_from_server(b"{")
+    with pytest.raises(msg.UnknownMessage, match=r"^message of an unknown type$"):
+        msg.decode_from_server(b'{"type":"news"}')
+    with pytest.raises(msg.MessageError, match=r"^malformed message at \$.scram$"):
+        msg.decode_from_server(b'{"type":"challenge","scram":""}')
+    sealed = msg.SealedPassword(change_id="a" * 32, device_id="b" * 32, password="secret")
+    assert repr(sealed) == f"SealedPassword(change_id='{'a' * 32}')"

@@ -419,7 +419,7 @@ def test_a_key_derivation_that_never_ends() -> None:
     world.start()
     world.advance(LOGIN_S + 0.1)
     assert world.view.reason is Reason.TIMED_OUT
-    assert world.machine.client.failure == Failure(Reason.TIMED_OUT, detail="deriving keys")
+    assert world.machine.client.failure == Failure(Reason.TIMED_OUT, detail="key_derivation")
 
 
 def test_a_push_whose_proof_is_never_answered() -> None:

@@ -103,3 +103,14 @@ def test_logging_out_during_a_push_answers_who_waits() -> None:
     waiting = world.sign_in(P2)
     out = world.log_out()
     assert world.replies == {waiting: Reason.BUSY, out: None}
+
+
+def test_logging_out_forgets_what_was_wrong_with_the_vault() -> None:
+    """Nothing is stored any more, so nothing about its store is shown."""
+    world = World()
+    world.start()
+    world.vault_reason = Reason.VAULT_LOCKED
+    world.change(P2)
+    assert world.view.vault_problem is Reason.VAULT_LOCKED
+    world.log_out()
+    assert world.view.vault_problem is None

@@ -6,10 +6,13 @@ from enum import Enum
 
 import pytest
 
-from agent.core.connection_state import Kind
+from agent.core.connection_state import Kind, Phase
+from agent.core.credential_cache import Knowledge
 from agent.core.effects import WriteReason
 from agent.core.events import SignInKind, Timer
 from agent.core.failure import Patience, Reason
+from agent.core.password_change import Progress
+from agent.core.password_warnings import Warned
 from agent.core.state import State
 from agent.core.view import ICONS, Command, Icon, View
 
@@ -32,9 +35,13 @@ def test_views_can_be_compared() -> None:
     assert View(State.STANDBY) != View(State.STANDBY, days_left=3)
 
 
-@pytest.mark.parametrize(
-    "words", [State, Reason, Patience, Timer, WriteReason, SignInKind, Kind, Command, Icon]
-)
+WORDS = [
+    State, Reason, Patience, Timer, WriteReason, SignInKind, Kind, Command, Icon,
+    Phase, Knowledge, Progress, Warned,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WORDS)
 def test_words_are_spelled_out(words: type[Enum]) -> None:
     """Logs, `status --json` and files of pictures carry them, so they are the names."""
     assert [each.value for each in words] == [each.name.lower() for each in words]
