@@ -12,7 +12,6 @@ BASELINE = ""
 
 
 def run(size: Size) -> list[Figure]:
-    """Build the program, which takes minutes, unless it is built or the run is short."""
     found = {"the client's own sources": _mb((ROOT / "agent").rglob("*.py"))}
     if not size.short:
         from tests.support.windows_product import built
