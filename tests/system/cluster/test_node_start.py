@@ -96,7 +96,7 @@ def test_createadmin(postgres: Postgres, tmp_path: Path) -> None:
     assert installation.query("SELECT username, role FROM console_user") == [
         ("admin", "administrator")
     ]
-    assert "already exists" in installation.run(*arguments, stdin="Adm1n-Adm1n\n").stderr
+    assert "is taken" in installation.run(*arguments, stdin="Adm1n-Adm1n\n").stderr
 
 
 def test_metrics_port_in_use(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_metrics_port_in_use(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("role", ["gateway", "console"])
 def test_one_role_on_a_file(tmp_path: Path, role: str) -> None:
-    """Several processes cannot share SQLite: nobody would wake the gateway."""
+    """Several processes cannot share SQLite: no notification would reach the gateway."""
     done = Installation(tmp_path / "data").run("serve", "--only", role)
     assert done.returncode == 1
     assert f"--only {role} needs a database that several processes can share" in done.stderr
@@ -134,7 +134,7 @@ def asked(url: str) -> tuple[int, str]:
 
 
 def test_health(cluster: Cluster) -> None:
-    """Gateway and console say that they are alive and ready, to whoever asks by address."""
+    """Gateway and console say that they are alive and ready, by address."""
     for port in (cluster.gateways[0].gateway, cluster.consoles[0].port("console")):
         for path, text in (("healthz", "ok"), ("readyz", "ready")):
             status, body = asked(f"http://127.0.0.1:{port}/{path}")

@@ -99,7 +99,7 @@ async def test_device_that_logs_in_elsewhere(cluster: Cluster, username: str) ->
         assert await older.expect(messages.Bye) == messages.Bye(reason="superseded")
         assert await older.closed() == 1000
         async with Client(north.gateway) as after:
-            # What the northern gateway does comes in order: the late "gone" was before this.
+            # What the northern gateway does arrives in order: the late "gone" was before this.
             await after.log_in(username, P1)
             found = await asyncio.to_thread(places, cluster.installation, username)
             assert found == {newer.device.id: "south", after.device.id: "north"}
@@ -142,7 +142,7 @@ async def test_gateway_that_is_killed(cluster: Cluster, username: str) -> None:
 
 
 async def test_drained_gateway(cluster: Cluster, username: str) -> None:
-    """A gateway that is stopped says when to come back, and nobody waits on it any more."""
+    """A gateway that is stopped says when to come back, and no client is connected to it any more."""
     with cluster.installation.serving(ROLE="gateway", GATEWAY_NAME="leaving") as leaving:
         async with Client(leaving.gateway) as client:
             await client.log_in(username, P1)
