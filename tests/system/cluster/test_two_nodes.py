@@ -142,7 +142,7 @@ async def test_gateway_that_is_killed(cluster: Cluster, username: str) -> None:
 
 
 async def test_drained_gateway(cluster: Cluster, username: str) -> None:
-    """A gateway that is stopped says when to come back, and no client is connected to it any more."""
+    """A gateway that is stopped says when to come back, and loses its clients."""
     with cluster.installation.serving(ROLE="gateway", GATEWAY_NAME="leaving") as leaving:
         async with Client(leaving.gateway) as client:
             await client.log_in(username, P1)
