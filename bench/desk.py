@@ -218,14 +218,14 @@ class WindowsDesk:
 def windows_desk() -> Iterator[WindowsDesk]:
     """Yield a desk under Wine. Builds the program, which takes minutes, unless it is built."""
     from installer.winpy.assemble import assemble
-    from tests.support import wine
+    from tests.support import wine, x11
     from tests.support.windows_product import built
 
     winpy, product = assemble(), built()
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="coconowork-bench-")))
         site = _organisation(stack, directory)
-        display = stack.enter_context(wine.screen())
+        display = stack.enter_context(x11.screen(wine.SCREEN))
         desktop = wine.Desktop(directory / "prefix", winpy, display=display, language="ja")
         stack.callback(desktop.close)
         desktop.start()

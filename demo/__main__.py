@@ -28,7 +28,7 @@ coconowork — demonstration on this machine. Everything is thrown away at the e
 
 The client of "{user.username}" runs and waits. Things to try:
   - log in as "{user.username}", choose パスワード変更 and leave the switch on:
-    the client takes the new password by itself
+    the client takes the new password automatically
   - the same with the switch off: the client goes on with the old password for 30 days
   - then update the stored password at the client:
       {update}

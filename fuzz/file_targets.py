@@ -39,7 +39,7 @@ _home = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm"))
 
 
 def vault_record(data: bytes) -> None:
-    """A keyring entry is one of ours, or raises a CredentialsError that quotes nothing."""
+    """Check that a keyring entry is decoded, or raises an error that quotes nothing."""
     try:
         found = record.decode_credentials(as_text(data))
     except record.CredentialsError as exc:
@@ -50,7 +50,7 @@ def vault_record(data: bytes) -> None:
 
 
 def state_file(data: bytes) -> None:
-    """Any state file is loaded as a state that can be shown and saved again."""
+    """Check that any state file is loaded as a state that can be shown and saved again."""
     store = StateFile(_home / "state")
     path = store._path(HOME)
     path.parent.mkdir(exist_ok=True)
@@ -111,7 +111,7 @@ def show(found: SavedState) -> None:
 
 
 def settings_file(data: bytes) -> None:
-    """A settings file is loaded, or raises a SettingsError without the value of `proxy`."""
+    """Check that a settings file is loaded, or raises an error without the value of `proxy`."""
     paths = find_paths({"COCONOWORK_HOME": str(_home)})
     paths.config_file.write_bytes(data)
     with suppress(SettingsError):
@@ -128,7 +128,7 @@ def settings_file(data: bytes) -> None:
 
 
 def addresses(data: bytes) -> None:
-    """A typed address raises a UserError, or is normalised to one that stays as it is."""
+    """Check that a typed address raises a UserError, or is normalised once and for all."""
     typed = as_text(data)
     for proxy in (typed, f"http://{typed}:8080"):
         address.is_proxy_url(proxy)
@@ -148,7 +148,7 @@ def addresses(data: bytes) -> None:
 
 
 def shown_text(data: bytes) -> None:
-    """Cleaned text is one short line without hidden characters, and stays as it is."""
+    """Check that cleaned text is one short line without hidden characters."""
     raw, limit = as_text(data), 1 + len(data) % 200
     cleaned = text.clean(raw, limit)
     assert len(cleaned) <= limit

@@ -60,7 +60,7 @@ def _app() -> App:
 
 
 def control_request(data: bytes) -> None:
-    """A line on the control channel gets an answer in JSON, or raises a ChannelError."""
+    """Check that a line on the control channel gets an answer, or raises a ChannelError."""
     if any(word in data for word in HARMLESS):
         with suppress(ChannelError):
             control.decode_line(data)
@@ -75,7 +75,7 @@ def control_request(data: bytes) -> None:
 
 
 def control_answer(data: bytes) -> None:
-    """An answer to `status` is a view, or an error that the command line can print."""
+    """Check that an answer to `status` is a view, or an error without a secret."""
     try:
         view = view_of(control.decode_line(data).get("status"))
     except (ChannelError, ValueError) as exc:
@@ -85,7 +85,7 @@ def control_answer(data: bytes) -> None:
 
 
 def dialog_pipe(data: bytes) -> None:
-    """A line on a dialog's pipes is a message, or raises a PipeError that quotes nothing."""
+    """Check that a line on a dialog's pipes is a message, or raises a PipeError."""
     for decode in (pipe.decode_from_dialog, pipe.decode_from_client):
         try:
             message: Any = decode(data)

@@ -43,7 +43,7 @@ def _verifiers() -> list[scram.Verifier]:
 
 
 def scram_login(data: bytes) -> None:
-    """Any two SCRAM messages are refused, or raise a MalformedMessage that quotes nothing."""
+    """Check that any two SCRAM messages are refused, or raise an error that quotes nothing."""
     parts = Pieces(data)
     first, final = parts.text(), as_text(parts.rest())
     try:
@@ -58,7 +58,7 @@ def scram_login(data: bytes) -> None:
 
 
 def honest_login(data: bytes) -> None:
-    """A login with the right password is accepted for any user name; a damaged proof is not."""
+    """Check that the right password is accepted for any user name, a damaged proof is not."""
     parts = Pieces(data)
     name, where = parts.text(), sum(parts.raw())
     try:
@@ -79,7 +79,7 @@ def honest_login(data: bytes) -> None:
 
 
 def device(data: bytes) -> None:
-    """A `hello` names a device whose id belongs to its key, or raises a SealError."""
+    """Check that a `hello` has the device id of its key, or raises a SealError."""
     try:
         hello = messages.decode_from_client(data)
     except messages.MessageError:
@@ -93,7 +93,7 @@ def device(data: bytes) -> None:
 
 
 def forwarded_for(data: bytes) -> None:
-    """The address is the peer's or one that a trusted proxy has named; nothing raises."""
+    """Check that the address is the peer's, or one that a trusted proxy has named."""
     parts = Pieces(data)
     trusted = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
     values = [parts.text() for _ in range(3)]
@@ -101,11 +101,11 @@ def forwarded_for(data: bytes) -> None:
     assert client_address("10.0.0.1", values, ()) == "10.0.0.1"
     ipaddress.ip_address(client_address("10.0.0.1", values, trusted))
     said = client_address("10.0.0.1", [*values, "192.0.2.9"], trusted)
-    assert said == "192.0.2.9", "what stands before it is hearsay"
+    assert said == "192.0.2.9", "entries before the proxy's own are not trusted"
 
 
 def csv_import(data: bytes) -> None:
-    """A file of users is read as lines, or raises a CsvError."""
+    """Check that a file of users is read as lines, or raises a CsvError."""
     try:
         lines = csvfiles.read_users(data)
     except csvfiles.CsvError as exc:
@@ -117,7 +117,7 @@ def csv_import(data: bytes) -> None:
 
 
 def verifier(data: bytes) -> None:
-    """A stored verifier is parsed, or raises ValueError; a typed password is usable or refused."""
+    """Check that parsing a verifier, and preparing a password, can be repeated."""
     typed = as_text(data)
     with suppress(ValueError):
         found = hashers.parse_verifier(typed)
@@ -156,7 +156,7 @@ class _Transport(asyncio.Transport):
 
 
 def connection(data: bytes) -> None:
-    """A client's bytes give the same messages however TCP cuts them; its connection ends once."""
+    """Check that bytes give the same messages however TCP cuts them, and close once."""
     parts = Pieces(data)
     cuts, sent = sorted(parts.raw()), parts.rest()
     if not sent.startswith(b"GET"):
@@ -200,7 +200,7 @@ def _converse(sent: bytes, cuts: list[int]) -> tuple[bytes, bool, list[bytes]]:
 
 
 def config_file(data: bytes) -> None:
-    """The server's settings file is loaded, or raises a ConfigError."""
+    """Check that a settings file is loaded, or raises a ConfigError."""
     path = config.current().data_dir / "server.toml"
     path.write_bytes(data)
     with suppress(config.ConfigError):

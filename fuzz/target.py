@@ -38,7 +38,7 @@ class Target:
 
 
 class Pieces:
-    """Divides an input at its `\\0` bytes, so that mutated seeds stay readable."""
+    """Divides an input at its zero bytes, so that mutated seeds stay readable."""
 
     def __init__(self, data: bytes) -> None:
         self._parts = data.split(b"\0")

@@ -32,7 +32,7 @@ _silent.setLevel(logging.CRITICAL)
 
 
 def wire(data: bytes) -> None:
-    """Anything is a message that comes back as it was, or a MessageError that quotes nothing."""
+    """Check that bytes are a message with one encoding, or raise an error that quotes nothing."""
     for decode in (
         messages.decode_from_server,
         messages.decode_from_client,
@@ -54,7 +54,7 @@ def wire(data: bytes) -> None:
 
 
 def scram(data: bytes) -> None:
-    """A challenge is refused, or answered as scramp answers it; no made-up signature counts."""
+    """Check that a challenge is refused or answered as scramp does, and no signature fits."""
     parts = Pieces(data)
     challenge, final = parts.text(), parts.text()
     login = handshake.ClientLogin(user="tanaka", password=SECRET, nonce=NONCE)
@@ -80,7 +80,7 @@ def scram(data: bytes) -> None:
 
 
 def sealed(data: bytes) -> None:
-    """A box opens to what is for this change and this device, or raises SealError."""
+    """Check that a box opens for its change and device only, or raises SealError."""
     own_box = SealedBox(PrivateKey(b64decode(KEY)).public_key).encrypt(data)
     for box in (data.decode(errors="replace"), *(b64encode(b).decode() for b in (data, own_box))):
         message = messages.PasswordChanged(change_id="ab" * 16, sealed=box, valid_until=VALID_UNTIL)
@@ -96,7 +96,7 @@ def sealed(data: bytes) -> None:
 
 
 def http_answer(data: bytes) -> None:
-    """Any answer to the upgrade gives a reason for the user, made of types and numbers."""
+    """Check that any answer to the upgrade gives a reason, made of types and numbers."""
     protocol = ClientProtocol(
         parse_uri("wss://gw.example.com/gateway"),
         subprotocols=[Subprotocol(messages.SUBPROTOCOL)],

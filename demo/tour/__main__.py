@@ -43,8 +43,8 @@ def main() -> int:
         seed("ココナ商事", admin, [user])
         guide = Guide(addresses, client, user, admin)
         try:
-            for case in cases.ALL:
-                guide.run(case)
+            for title, case in cases.ALL.items():
+                guide.run(title, case)
         finally:
             guide.close()
             if options.keep:

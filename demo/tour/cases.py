@@ -12,7 +12,7 @@ MUST_CHANGE = "次回ログイン時にパスワードの変更が必要"
 
 
 def sign_in_at_the_pc(guide: Guide) -> None:
-    """接続先PCのクライアントプログラムにサインインし、待ち受け状態にする"""
+    """Log in at the PC, with a wrong password and with the right one."""
     login = ("login", "--server", guide.addresses.gateway, "--user", guide.username)
     wrong = guide.new_password()
     guide.see_command("誤ったパスワードでは保存されない", *login, answer=wrong, done=False)
@@ -23,7 +23,7 @@ def sign_in_at_the_pc(guide: Guide) -> None:
 
 
 def own_password_with_push(guide: Guide) -> None:
-    """一般ユーザが自身のパスワードを変更する場合(反映する: ON)"""
+    """Change the password with the push on."""
     person = guide.user_logs_in()
     guide.do("「パスワード変更」を選択し、現在と新しいパスワードを入力して「変更」を選択する")
     person.follow("パスワード変更")
@@ -44,7 +44,7 @@ def own_password_with_push(guide: Guide) -> None:
 
 
 def own_password_without_push(guide: Guide) -> None:
-    """一般ユーザが自身のパスワードを変更する場合(反映する: OFF)"""
+    """Change the password with the push off."""
     person = guide.user_logs_in()
     person.follow("パスワード変更")
     guide.do(f"「{PUSH}」を OFF にして変更する")
@@ -58,14 +58,14 @@ def own_password_without_push(guide: Guide) -> None:
 
 
 def days_run_down(guide: Guide) -> None:
-    """残り日数が減り、Windowsサインインする都度、実際の残り日数が通知される"""
+    """Move the server's clock, and compare the days in each warning."""
     for days in (29, 7, 1, 0):
         guide.days_left_become(days)
         expect_warning(guide, days)
 
 
 def update_at_the_client(guide: Guide) -> None:
-    """クライアントプログラムに保存されているパスワードを更新する"""
+    """Update the stored password, with a wrong one and with the right one."""
     update, wrong = "update-password", guide.new_password()
     guide.see_command("誤ったパスワードは知らされる", update, answer=wrong, done=False)
     guide.see_state("何も変わらない", "standby_old_password")
@@ -75,7 +75,7 @@ def update_at_the_client(guide: Guide) -> None:
 
 
 def client_not_running(guide: Guide) -> None:
-    """クライアントプログラムが動作していなかった場合"""
+    """Change the password while the client does not run."""
     guide.client.stop()
     person = guide.user_logs_in()
     person.follow("パスワード変更")
@@ -88,7 +88,7 @@ def client_not_running(guide: Guide) -> None:
 
 
 def old_password_ends(guide: Guide) -> None:
-    """古いパスワードが無効になる"""
+    """Move the server's clock past the end of the old password."""
     guide.old_password_ends()
     status = guide.client.wait_for("needs_password")
     expired = status["reason"] == "expired"
@@ -101,7 +101,7 @@ def old_password_ends(guide: Guide) -> None:
 
 
 def forced_by_administrator(guide: Guide) -> None:
-    """アカウント管理者が一般ユーザのパスワードを強制変更する場合"""
+    """Have the administrator set a password that must be changed."""
     guide.do("「ユーザ管理」から一般ユーザを選択し、新しいパスワードを2カ所に入力する")
     admin, old = force(guide, must_change=True), guide.password
     guide.see(
@@ -128,7 +128,7 @@ def forced_by_administrator(guide: Guide) -> None:
 
 
 def forced_without_must_change(guide: Guide) -> None:
-    """強制変更(「次回ログイン時にパスワードの変更が必要」 OFF)"""
+    """Have the administrator set a password that may stay."""
     force(guide, must_change=False)
     old, guide.password = guide.password, guide.passwords[-1]
     person = guide.user_logs_in()
@@ -144,7 +144,7 @@ def forced_without_must_change(guide: Guide) -> None:
 
 
 def administrators_own_password(guide: Guide) -> None:
-    """アカウント管理者が自身のパスワードを変更する場合"""
+    """Change the administrator's own password."""
     admin = guide.administrator_logs_in()
     admin.follow("パスワード変更")
     guide.see(f"「{PUSH}」はない", admin.text()[:40], expected=not admin.has(PUSH))
@@ -160,18 +160,19 @@ def administrators_own_password(guide: Guide) -> None:
     guide.administrator_logs_in()
 
 
-ALL = [
-    sign_in_at_the_pc,
-    own_password_with_push,
-    own_password_without_push,
-    days_run_down,
-    update_at_the_client,
-    client_not_running,
-    old_password_ends,
-    forced_by_administrator,
-    forced_without_must_change,
-    administrators_own_password,
-]
+ALL = {
+    "接続先PCのクライアントプログラムにサインインし、待ち受け状態にする": sign_in_at_the_pc,
+    "一般ユーザが自身のパスワードを変更する場合(反映する: ON)": own_password_with_push,
+    "一般ユーザが自身のパスワードを変更する場合(反映する: OFF)": own_password_without_push,
+    "残り日数が減り、Windowsサインインする都度、実際の残り日数が通知される": days_run_down,
+    "クライアントプログラムに保存されているパスワードを更新する": update_at_the_client,
+    "クライアントプログラムが動作していなかった場合": client_not_running,
+    "古いパスワードが無効になる": old_password_ends,
+    "アカウント管理者が一般ユーザのパスワードを強制変更する場合": forced_by_administrator,
+    "強制変更(「次回ログイン時にパスワードの変更が必要」 OFF)": forced_without_must_change,
+    "アカウント管理者が自身のパスワードを変更する場合": administrators_own_password,
+}
+"""Each case by its title in the manual."""
 
 
 # --- what several cases do

@@ -36,9 +36,9 @@ class Guide:
 
     # --- what is printed
 
-    def run(self, case: Callable[[Guide], None]) -> None:
+    def run(self, title: str, case: Callable[[Guide], None]) -> None:
         """Run one case; an error in it counts as a failure."""
-        print(f"\n■ {case.__doc__}")
+        print(f"\n■ {title}")
         try:
             case(self)
         except Exception as exc:  # noqa: BLE001 - the other cases run all the same

@@ -1,4 +1,4 @@
-"""Plays a desktop's service on the tests' own bus: answers calls, sends signals."""
+"""Play a desktop's service on the tests' own bus: answer calls, send signals."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class BusService:
     def signal(
         self, path: str, interface: str, member: str, signature: str = "", *body: Any
     ) -> None:
-        """Send a signal to whom it may concern."""
+        """Send a signal to all listeners."""
         address = DBusAddress(path, interface=interface)
         self._connection.send(new_signal(address, member, signature, body))
 

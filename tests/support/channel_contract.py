@@ -1,4 +1,4 @@
-"""What the control channel promises, as tests; nothing of a platform is in here."""
+"""Test what the control channel promises on every platform."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ asyncio.run(open_channel(find_paths({"COCONOWORK_HOME": sys.argv[1]})).serve(
 
 
 async def echo(request: Request) -> Request:
+    """Answer a request with itself."""
     return {"echo": request}
 
 
@@ -37,7 +38,7 @@ async def echo(request: Request) -> Request:
 async def serving(
     channel: ControlChannel, handle: Callable[[Request], object] = echo
 ) -> AsyncIterator[asyncio.Task[None]]:
-    """`channel` claimed and answering, until the end of the block."""
+    """Claim `channel` and answer on it until the end of the context."""
     claimed = asyncio.Event()
     task = asyncio.ensure_future(channel.serve(handle, claimed=claimed.set))  # type: ignore[arg-type] # a coroutine function
     waiting = asyncio.ensure_future(claimed.wait())
@@ -77,7 +78,7 @@ class ChannelContract:
             assert await ask(paths, request, timeout_s=10) == {"echo": request}
             assert await ask(paths, {}, timeout_s=10) == {"echo": {}}
 
-    async def test_nobody_there(self, paths: Paths) -> None:
+    async def test_no_client(self, paths: Paths) -> None:
         """Without a client the answer is a clear error at once, before and after."""
         with pytest.raises(ChannelError):
             await ask(paths, {}, timeout_s=10)
@@ -87,7 +88,7 @@ class ChannelContract:
             await ask(paths, {}, timeout_s=10)
 
     async def test_only_one_claims_it(self, paths: Paths) -> None:
-        """The second is told so, and the first goes on; after its end another can be first."""
+        """A second claim is refused and the first goes on; after its end another can claim."""
         async with serving(open_channel(paths)):
             with pytest.raises(ChannelBusy):
                 await open_channel(paths).serve(echo, claimed=lambda: pytest.fail("claimed"))
@@ -137,7 +138,7 @@ class ChannelContract:
             assert await ask(paths, full, timeout_s=10) == {"echo": full}
 
     async def test_peers_that_come_and_go(self, paths: Paths) -> None:
-        """Whoever hangs up before anybody has looked does the channel no harm."""
+        """A peer that hangs up before it was served does the channel no harm."""
         for _ in range(5):
             async with serving(open_channel(paths)):
                 await self.touch(paths)
@@ -151,7 +152,7 @@ class ChannelContract:
             answers = await asyncio.gather(*(ask(paths, {"n": n}, timeout_s=20) for n in range(12)))
         assert answers == [{"echo": {"n": n}} for n in range(12)]
 
-    async def test_a_slow_command_holds_up_nobody(self, paths: Paths) -> None:
+    async def test_a_slow_command_delays_no_other(self, paths: Paths) -> None:
         """While one command takes its time, others are answered; its asker gives up in time."""
         release = asyncio.Event()
 
@@ -182,7 +183,7 @@ class ChannelContract:
         assert "hidden-word" not in caplog.text
 
     async def test_the_last_answer_gets_out(self, paths: Paths) -> None:
-        """Whoever tells the client to quit hears that it was heard."""
+        """The command to quit gets its answer before the channel closes."""
         tasks: list[asyncio.Task[None]] = []
 
         async def handle(request: Request) -> Request:

@@ -1,8 +1,8 @@
-"""Everything around one Machine, in memory: a server, a vault, timers, a network and two clocks.
+"""Drive one Machine in memory, with a server, a vault, timers, a network and two clocks.
 
-The server's side of SCRAM is scramp's, the boxes are really sealed. Nothing happens by itself:
-`run` performs what is outstanding, in the order in which the real runtime would, `hold` keeps
-kinds of it back, and `kill` leaves nothing but what is durable.
+scramp is the server's side of SCRAM, and sealed boxes are real. A test performs everything that the
+machine asks for: `run` performs what is outstanding, in the order of the real runtime, `hold` keeps
+kinds of effects back, and `kill` keeps only what is durable.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class World:
         self._fresh()
 
     def start(self) -> list[Effect]:
-        """The first event of a run, and all that follows from it."""
+        """Start the client. Return the effects."""
         return self.tell(ev.Started())
 
     def restart(self) -> list[Effect]:
@@ -158,7 +158,7 @@ class World:
 
     @property
     def session(self) -> Session:
-        """The connection that stands."""
+        """Return the newest open connection."""
         return next(each for each in reversed(self.sessions.values()) if not each.closed)
 
     def handle(self, event: Event) -> list[Effect]:
@@ -173,7 +173,7 @@ class World:
         return effects
 
     def tell(self, event: Event) -> list[Effect]:
-        """`handle`, then `run`; all effects of it."""
+        """Handle the event, then `run`. Return all effects."""
         begin = len(self.performed)
         self.handle(event)
         self.run()
@@ -190,7 +190,7 @@ class World:
         raise AssertionError("the client and the server go round in circles")
 
     def step(self, kind: Kind) -> bool:
-        """Perform the oldest outstanding thing of a kind; whether there was one."""
+        """Perform the oldest outstanding thing of a kind. Return whether there was one."""
         match kind:
             case "vault" if self.vault_jobs:
                 self._count()
@@ -217,7 +217,7 @@ class World:
     # --- the user, the network, the time
 
     def ask(self, make: Callable[[int], Event]) -> int:
-        """A request of the user's; `replies` has the answer under this number."""
+        """Send a user's request. Return its number, under which `replies` has the answer."""
         number = next(self._requests)
         self.tell(make(number))
         return number
@@ -230,17 +230,17 @@ class World:
         return self.ask(ev.LogoutRequested)
 
     def come(self, session: str = "s1", kind: SignInKind = SignInKind.SIGN_IN) -> list[Effect]:
-        """The user comes to the desktop."""
+        """Sign in to the desktop, or unlock it."""
         return self.tell(ev.SignedIn(session, kind))
 
     def cut(self) -> None:
-        """The network drops every connection."""
+        """Drop every connection, as the network does."""
         for session in self.sessions.values():
             session.close(Failure(Reason.CONNECTION_LOST))
         self.run()
 
     def change(self, password: str, *, push: bool = True) -> str:
-        """The user changes the password in the console; the id of the change."""
+        """Change the password in the console. Return the id of the change."""
         self.refused.discard(("tanaka", password))
         account, change_id = self.home, f"{next(self._changes):032x}"
         account.retired.insert(0, (account.password, self.server_now + GRACE))
@@ -284,7 +284,7 @@ class World:
         raise AssertionError("timers fire without end")
 
     def sleep(self, duration: timedelta) -> None:
-        """The PC sleeps: what was due fires once, afterwards."""
+        """Let the PC sleep: what was due fires once, afterwards."""
         self.server_now += duration
         self.steady += duration.total_seconds()
         for session in list(self.sessions.values()):
@@ -388,9 +388,9 @@ class World:
     def _deliver(self, event: Event) -> None:
         match event:
             case ev.Received(number, msg.Rejected(reason="credentials" | "expired")):
-                # Late words are not heard; `expired` may be about the login that stands.
-                heard = number == self.machine.client.connection.number
-                if heard and number in self.answering and self.sessions[number].account is None:
+                # Late messages are ignored; `expired` may be about the accepted login.
+                counts = number == self.machine.client.connection.number
+                if counts and number in self.answering and self.sessions[number].account is None:
                     self.refused.add(self.answering[number])
             case ev.Received(number, msg.Challenge()):
                 self.answering.pop(number, None)

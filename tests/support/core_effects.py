@@ -1,4 +1,4 @@
-"""Short names for effects, so that tests can show their order."""
+"""Name effects in a word or two, so that tests can show their order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from agent.core.effects import Effect
 
 
 def kinds(effects: Iterable[Effect], *, only: str = "") -> list[str]:
-    """Each effect in a word or two; StopTimer is left out. `only` keeps those that begin so."""
+    """Return the effects' names without StopTimer. `only` keeps those that begin with it."""
     words = [_word(each) for each in effects if not isinstance(each, do.StopTimer)]
     return [word for word in words if word.startswith(only)]
 

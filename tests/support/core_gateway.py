@@ -1,4 +1,4 @@
-"""The server around the machine: accounts, scramp's side of SCRAM, and one object a connection."""
+"""Play the server for the machine: accounts, SCRAM by scramp, one object for each connection."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Account:
     """`disabled` or `blocked`, told when the proof was right."""
 
     def standing(self, password: str, now: datetime) -> tuple[msg.PasswordKind, datetime | None]:
-        """What `password` is good for. Raise KeyError when it is not."""
+        """Return what `password` is good for. Raise KeyError when it is not valid."""
         if password == self.password:
             return "current", None
         for old, until in self.retired:
@@ -167,7 +167,7 @@ class Session:
             self.push()
 
     def push(self) -> bool:
-        """Send what is kept for this device and was not sent since the login; whether it was."""
+        """Send what is kept for this device, once per login. Return whether it was sent."""
         if not (self.account and self.device and self.told[1]):
             return False
         change, sealed = self.account.pushes.get(self.device.id, ("", ""))
@@ -178,7 +178,7 @@ class Session:
         return True
 
     def signed(self, change: str, sealed: str, until: datetime) -> msg.PasswordChanged:
-        """A push as the server signs it for the login that stands."""
+        """Return a push, signed for the accepted login."""
         assert self.account is not None
         server_key = _verifier(self.password, SALTS[self.account.name])[2]
         signature = push_signature(server_key, change_id=change, sealed=sealed)
@@ -187,7 +187,7 @@ class Session:
         )
 
     def refresh(self) -> None:
-        """Bring a waiting client to where its user is now."""
+        """Send a waiting client what has changed for its user."""
         if self.account is None or self.closed:
             return
         before = self.told

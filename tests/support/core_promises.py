@@ -1,4 +1,4 @@
-"""What holds at every moment, whatever happens. driver.py asks after each event."""
+"""Check what holds at every moment. core_driver.py calls this after each event."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECRETS = ["Passw0rd!", "Second-2nd", "Third+3rd", "Wrong-000"]
 
 
 def hold(world: World, event: Event, effects: list[Effect]) -> None:
-    """No secret in anything that could be logged; only proven passwords are stored."""
+    """Assert that no secret can be logged, and that only proven passwords are stored."""
     parts = [vars(part) for part in vars(world.machine).values() if hasattr(part, "__dict__")]
     shown = f"{event!r} {effects!r} {world.view!r} {vars(world.machine)!r} {parts!r}"
     secrets = [*SECRETS, *(record.device_key for record in world.vault.values())]
@@ -32,7 +32,7 @@ def hold(world: World, event: Event, effects: list[Effect]) -> None:
 
 
 def works(world: World, identity: Identity, record: Credentials | None) -> bool:
-    """Whether a client that starts with `record` would get in."""
+    """Return whether a client that starts with `record` can log in."""
     if record is None:
         return False
     words = [] if record.refused else [record.password]

@@ -1,4 +1,4 @@
-"""In-memory adapters that do what the ports promise and remember what was asked of them."""
+"""Adapters in memory that keep the ports' promises, and record how they were called."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class FakeTray:
         self._stopped.set()
 
     def pick(self, command: Command, *, timeout_s: float = 10) -> None:
-        """What a click does. Raise TimeoutError when `run` is not called in time."""
+        """Pick a command, as a click does. Raise TimeoutError when `run` is not called in time."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._on_command is not None, timeout_s):
                 raise TimeoutError("the tray is not running")
@@ -125,7 +125,7 @@ class FakeTray:
         self._on_command(command)
 
     def wait_for(self, wanted: Callable[[View], bool], *, timeout_s: float = 10) -> View:
-        """The newest view, once it is wanted. Raise TimeoutError with what was shown instead."""
+        """Return the newest view, once it is wanted. Raise TimeoutError when it does not come."""
         with self._changed:
             if not self._changed.wait_for(
                 lambda: bool(self.views) and wanted(self.views[-1]), timeout_s
@@ -135,7 +135,7 @@ class FakeTray:
 
 
 class FakeToaster:
-    """Shows at once; `failure` is what becomes of every toast instead."""
+    """Shows at once, or fails with `failure`."""
 
     def __init__(self) -> None:
         self.shown: list[tuple[str, str]] = []
@@ -166,7 +166,7 @@ class FakeToaster:
         self.closed = True
 
     def click(self) -> None:
-        """What the user's click on the toast does; nothing when there is none."""
+        """Click on the toast, if there is one."""
         if self._on_click is not None:
             self._on_click()
 
@@ -188,7 +188,7 @@ class FakeSignInWatcher:
         self._emit = None
 
     def sign_in(self, name: str, kind: SignInKind = SignInKind.SIGN_IN) -> None:
-        """Somebody comes to the desktop in the session `name`."""
+        """Report that a user has come to the desktop in the session `name`."""
         self.name = name
         self.report(SignedIn(name, kind))
 
@@ -198,7 +198,7 @@ class FakeSignInWatcher:
 
 
 class FakeDialogs:
-    """Counts what was brought up."""
+    """Counts the windows that were shown."""
 
     def __init__(self) -> None:
         self.asked = 0

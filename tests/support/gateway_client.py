@@ -25,7 +25,7 @@ def new_key() -> PrivateKey:
 
 
 def describe(key: PrivateKey, *, name: str = "PC-1", version: str = "1.2.3") -> messages.Device:
-    """What a client says of itself in `hello`."""
+    """Return the device of a `hello`."""
     raw = bytes(key.public_key)
     return messages.Device(
         id=hashlib.sha256(raw).digest()[:16].hex(),
@@ -100,7 +100,7 @@ class Client:
     async def try_log_in(
         self, username: str, password: str
     ) -> messages.Welcome | messages.Rejected:
-        """A whole login; checks the server's signature."""
+        """Log in and check the server's signature. Return the answer."""
         scram, challenge = await self.begin(username, password)
         await self.prove(scram, challenge)
         answer = await self.receive()
@@ -116,7 +116,7 @@ class Client:
         return answer
 
     async def closed(self) -> int:
-        """Wait until the server has closed, with nothing more to say; its close code."""
+        """Wait until the server closes without another message. Return its close code."""
         try:
             async with asyncio.timeout(DEADLINE_S):
                 surprise = await self.socket.recv()
@@ -126,7 +126,7 @@ class Client:
         raise AssertionError(surprise)
 
     def open(self, sealed: str) -> dict[str, str]:
-        """What lies in a sealed box for this device."""
+        """Return the content of a sealed box for this device."""
         opened = json.loads(SealedBox(self.key).decrypt(b64decode(sealed)))
         assert isinstance(opened, dict)
         return opened

@@ -1,8 +1,8 @@
-"""A PC of the model: the real machine in the memory driver's world, on a real connection.
+"""A PC of the model: the real machine in the world of core_driver.py, on a real connection.
 
-What the server says lies in `inbox` until it is delivered, what the client says in `outgoing`
-when sending is held up; so a message can be late, and a cut can come before or after any of them.
-Every answer is compared with what the oracle expects.
+`inbox` has the server's messages until they are delivered, `outgoing` the client's while sending is
+held up. So a message can be late, and a cut can be before or after each of them. Every answer is
+compared with what the oracle expects.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Wire:
 
     @property
     def closed(self) -> bool:
-        """Whether the client has nothing more to do with it."""
+        """Return whether the connection has ended for the client."""
         return self._closed
 
     @closed.setter
@@ -86,14 +86,14 @@ class Wire:
         self._pc.inbox.append(gone)
 
     def vanish(self) -> None:
-        """The process is gone; so is its end of the connection."""
+        """End the connection, as the death of the client's process does."""
         if not self._closed:
             self._closed = True
             self._socket.transport.abort()
             self._pc.site.settle()
 
     def hear(self, message: msg.ClientMessage) -> None:
-        """The client says something."""
+        """Take a message of the client."""
         if isinstance(message, msg.Hello):
             self.hello = message
         self.outgoing.append(message)
@@ -101,7 +101,7 @@ class Wire:
             self.transmit()
 
     def transmit(self) -> None:
-        """Let out what the client has said."""
+        """Send the client's messages to the server."""
         while self.outgoing and not self._closed:
             message = self.outgoing.popleft()
             if isinstance(message, msg.Proof):
@@ -132,7 +132,7 @@ class Wire:
             self._pc.inbox.append(ev.Disconnected(self.number, gone))
 
     def _check(self, message: msg.ServerMessage) -> None:
-        """Is this what the oracle says?"""
+        """Assert that the oracle expects this message."""
         person, now = self._pc.person, self._pc.server_now
         match message:
             case msg.Welcome():
@@ -161,7 +161,7 @@ class Wire:
         assert until is None or self.told[1] is None or abs(until - self.told[1]) < CLOCK_ERROR
 
     def tells_the_truth(self, now: datetime) -> None:
-        """A client that waits knows what its password is good for."""
+        """Assert that a waiting client knows what its password is good for."""
         if self.account is not None and not self._closed:
             self._compare(now)
 
@@ -194,22 +194,22 @@ class Pc(World):
 
     @property
     def wires(self) -> list[Wire]:
-        """All connections so far."""
+        """Return all connections so far."""
         return list(self.sessions.values())  # type: ignore[arg-type]  # see `_connect`
 
     @property
     def wire(self) -> Wire | None:
-        """The connection that stands, with a login on it."""
+        """Return the open connection with an accepted login, if there is one."""
         return next((w for w in self.wires if not w.closed and w.account is not None), None)
 
     @property
     def works(self) -> bool:
-        """Whether a client that starts with what is stored gets in, its user being enabled."""
+        """Return whether a client that starts with the stored password can log in."""
         return promises.works(self, self.home_identity, self.vault.get(self.home_identity))
 
     @property
     def device(self) -> Device | None:
-        """As the server has it; none before the first login."""
+        """Return the device's row, None before the first login."""
         record = self.vault.get(self.home_identity)
         if record is None:
             return None
@@ -217,11 +217,11 @@ class Pc(World):
         return Device.objects.filter(user_id=self.person.pk, device_id=key).first()
 
     def proof_password(self, number: int) -> str:
-        """What the newest proof on this connection was made with."""
+        """Return the password of the newest proof on this connection."""
         return self._proofs[number]
 
     def type(self, password: str) -> None:
-        """The user gives the program a password."""
+        """Type a password at the client."""
         self.sign_in(password, self.home_identity)
 
     def kill(self) -> None:
@@ -230,24 +230,24 @@ class Pc(World):
         super().kill()
 
     def unplug(self, *, lose: bool) -> None:
-        """Every connection breaks."""
+        """Break every connection."""
         for wire in self.wires:
             wire.cut(lose=lose)
         self.run()
 
     def send_held(self) -> None:
-        """What was held up on its way to the server arrives."""
+        """Deliver what was held up on its way to the server."""
         self.sends_late = False
         for wire in self.wires:
             wire.transmit()
         self.run()
 
     def next_due_s(self) -> float | None:
-        """How long until the first timer fires."""
+        """Return the seconds until the first timer fires, None without one."""
         return min(self.timers.values()) - self.steady if self.timers else None
 
     def fire(self) -> None:
-        """The timers that are due, each once."""
+        """Fire the timers that are due, each once."""
         for timer in [each for each, due in self.timers.items() if due <= self.steady + 1e-6]:
             if self.timers.pop(timer, None) is not None:
                 self.tell(ev.TimerFired(timer))

@@ -1,4 +1,4 @@
-"""Bytes to and from a gateway, below WebSockets."""
+"""Send bytes to a gateway and receive them, below WebSockets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ UPGRADE = (
     f"Sec-WebSocket-Protocol: {messages.SUBPROTOCOL}\r\n\r\n"
 )
 HELLO = messages.encode(
-    messages.Hello(scram="n,,n=nobody,r=nonce", device=Client(0, key=new_key()).device)
+    messages.Hello(scram="n,,n=unknown,r=nonce", device=Client(0, key=new_key()).device)
 )
 
 
 @asynccontextmanager
 async def raw(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect until the end of the context."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         async with asyncio.timeout(DEADLINE_S):

@@ -1,6 +1,6 @@
-"""Sets up the server for the tests: Django on an SQLite file, users, and a gateway.
+"""Set up the server for tests: Django on an SQLite file, users, and a gateway.
 
-With TEST_DATABASE=postgresql in the environment it is a PostgreSQL of the tests' own.
+With TEST_DATABASE=postgresql in the environment, the database is a PostgreSQL that the tests start.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -76,7 +76,7 @@ def account(database: None) -> Account:
 
 @pytest.fixture
 def make_user(account: Account) -> Callable[..., User]:
-    """`make_user(password=P1, **fields)`: a saved user with a name of its own."""
+    """`make_user(password=P1, **fields)` saves a user with a name of its own."""
     from server.console.hashers import ITERATIONS, format_verifier, hash_password
     from server.console.models import User
 
@@ -106,7 +106,7 @@ def administrator(make_user: Callable[..., User]) -> User:
 
 
 def live_gateway() -> str:
-    """The name of a gateway that is alive, without a process, for as long as tests run."""
+    """Return the name of a gateway without a process, which the database has as alive."""
     from django.db.models.functions import Now
 
     from server.console.models import Gateway
@@ -119,7 +119,7 @@ def live_gateway() -> str:
 
 @pytest.fixture
 def make_device() -> Callable[..., Device]:
-    """`make_device(user, key, waiting=True, **fields)`: a device as the gateway leaves it."""
+    """`make_device(user, waiting=True, **fields)` saves a device as the gateway does."""
     from server.console.models import Device
     from tests.support.gateway_client import describe, new_key
 
@@ -149,7 +149,7 @@ def _clock_back() -> Iterator[None]:
 
 @pytest.fixture
 async def gateway(database: None) -> AsyncIterator[Gateway]:
-    """A real gateway on a free port. It sweeps only when a test says so."""
+    """Yield a real gateway on a free port, which sweeps only when a test calls it to."""
     from server.gateway.server import Gateway
 
     async with Gateway(sweep_interval_s=3600) as running:
@@ -157,7 +157,7 @@ async def gateway(database: None) -> AsyncIterator[Gateway]:
 
 
 async def in_thread(work: Callable[[], _T]) -> _T:
-    """Django's database calls want a thread without a loop."""
+    """Run `work` on a thread without an event loop, as Django's database calls need."""
 
     def run() -> _T:
         try:
@@ -166,13 +166,3 @@ async def in_thread(work: Callable[[], _T]) -> _T:
             connection.close()
 
     return await asyncio.to_thread(run)
-
-
-async def eventually(
-    check: Callable[[], Awaitable[_T | None]], *, within: timedelta = timedelta(seconds=10)
-) -> _T:
-    """Ask until there is an answer; for what another thread writes and nobody announces."""
-    async with asyncio.timeout(within.total_seconds()):
-        while not (answer := await check()):  # noqa: ASYNC110 - see above
-            await asyncio.sleep(0.02)
-        return answer

@@ -47,10 +47,21 @@ def install(pc: Desktop, setup: Path, *options: str) -> int:
 
 
 def uninstall(pc: Desktop, folder: str, *options: str) -> None:
-    """Run the uninstaller silently and wait until its work is done, which it does by a copy."""
+    """Run the uninstaller silently, and wait for the copy of it that does the work.
+
+    The copy has the argument `_?=`. It removes uninstall.exe first, and then the registry keys.
+    """
     exit_code(pc, rf"{folder}\uninstall.exe", "/S", *options)
-    gone = unix_path(pc, rf"{folder}\uninstall.exe")
-    eventually(lambda: not gone.exists(), or_say="the uninstaller's end")
+    wait_for_uninstaller(pc, folder)
+
+
+def wait_for_uninstaller(pc: Desktop, folder: str) -> None:
+    """Wait until an uninstaller that was started has removed its file, and has ended."""
+    file = unix_path(pc, rf"{folder}\uninstall.exe")
+    eventually(
+        lambda: not file.exists() and not any("_?=" in line for _, line in _processes(pc)),
+        or_say="the uninstaller's end",
+    )
 
 
 def registry(pc: Desktop, key: str) -> dict[str, str]:
@@ -61,12 +72,16 @@ def registry(pc: Desktop, key: str) -> dict[str, str]:
 
 def running(pc: Desktop) -> list[int]:
     """Return the process ids of the client, as Linux numbers them."""
+    return [pid for pid, line in _processes(pc) if line.split("\0")[0].endswith(EXE)]
+
+
+def _processes(pc: Desktop) -> list[tuple[int, str]]:
+    """Return process id and command line, with NUL between arguments, of all Windows programs."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            ours = process.environ().get("WINEPREFIX") == str(pc.prefix)
-            if ours and process.cmdline()[:1] and process.cmdline()[0].endswith(EXE):
-                found.append(process.pid)
+            if process.environ().get("WINEPREFIX") == str(pc.prefix):
+                found.append((process.pid, "\0".join(process.cmdline())))
     return found
 
 

@@ -1,7 +1,4 @@
-"""What every vault promises, as tests: subclass VaultContract and say how to make one.
-
-Nothing of a platform is in here.
-"""
+"""Test what every vault promises: subclass VaultContract and say how to make a vault."""
 
 from __future__ import annotations
 
@@ -41,7 +38,7 @@ def record(password: str = "Passw0rd!") -> Credentials:  # noqa: S107 - made up
 
 
 def longest_record() -> Credentials:
-    """As long as a vault has to keep."""
+    """Return a record as long as a vault has to keep."""
     one = record("p")
     return record("p" * (1 + MAX_UTF16_UNITS - utf16_units(encode_credentials(one))))
 
@@ -54,7 +51,7 @@ class VaultContract:
         raise NotImplementedError
 
     def second(self, vault: Vault) -> Vault:
-        """Another vault on the same store, as another process would have it."""
+        """Return another vault on the same store, as another process has it."""
         raise NotImplementedError
 
     def plant(self, vault: Vault, identity: Identity, text: str) -> None:
@@ -62,7 +59,7 @@ class VaultContract:
         raise NotImplementedError
 
     def stored(self, vault: Vault) -> list[str]:
-        """All secrets that the store holds."""
+        """Return all secrets that the store holds."""
         raise NotImplementedError
 
     def test_an_empty_vault_has_nothing(self, vault: Vault) -> None:
@@ -132,7 +129,7 @@ class VaultContract:
         vault.delete(TANAKA)
 
     def test_keeps_the_longest_record(self, vault: Vault) -> None:
-        """1,280 UTF-16 units fit, in two halves of which one is pending."""
+        """The longest record, 1,280 UTF-16 units, can be written and replaced."""
         longest = longest_record()
         vault.write(TANAKA, longest)
         vault.write(TANAKA, longest)

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +25,12 @@ SCREEN = (1280, 900)
 MARLETT = Path("/usr/share/wine/fonts/marlett.ttf")
 INSIDE = Path(__file__).parent / "inside"
 SHOTS = ROOT / ".artifacts" / "windows"
+PYTHON = {
+    "PYTHONUTF8": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONPATH": windows_path(ROOT),
+}
+"""The environment of a Windows Python that runs code of this checkout."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,6 @@ class Control:
 class Window(Control):
     """A top-level window, the program (`exe`, its file name) that it belongs to, its controls."""
 
-    pid: int = 0
     exe: str = ""
     children: list[Control] = field(default_factory=list)
 
@@ -73,30 +78,6 @@ def locale_folder() -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def screen() -> Iterator[str]:
-    """Run an X display. Yield its name."""
-    read, write = os.pipe()
-    size = f"{SCREEN[0]}x{SCREEN[1]}x24"
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-noreset", "-screen", "0", size],
-        pass_fds=[write],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(write)
-    try:
-        with os.fdopen(read) as numbers:
-            number = numbers.readline().strip()
-        if not number:
-            raise AssertionError("Xvfb did not start")
-        yield f":{number}"
-    finally:
-        server.terminate()
-        server.wait()
-
-
 class Desktop(Wine):
     """One Windows user's PC. `start` it, and `close` it in the end."""
 
@@ -118,10 +99,9 @@ class Desktop(Wine):
     # --- programs ---
 
     def python(self, *arguments: str, timeout_s: float = 60, stdin: str | None = None) -> Finished:
-        """Run the Windows Python, UTF-8 in and out."""
+        """Run the Windows Python on this checkout, UTF-8 in and out."""
         exe = windows_path(self._winpy / "python.exe")
-        utf8 = {"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        return self.run(exe, *arguments, timeout_s=timeout_s, environment=utf8, stdin=stdin)
+        return self.run(exe, *arguments, timeout_s=timeout_s, environment=PYTHON, stdin=stdin)
 
     def inside(self, script: str, *arguments: str, timeout_s: float = 60) -> Any:
         """Run the script of that name in `inside/`. Return the JSON value that it prints."""
@@ -137,10 +117,8 @@ class Desktop(Wine):
 
     def pytest(self, *arguments: str, timeout_s: float = 300) -> Finished:
         """Run tests of this checkout under the Windows Python."""
-        command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", windows_path(ROOT)]
-        exe = windows_path(self._winpy / "python.exe")
-        utf8 = {"PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": windows_path(ROOT)}
-        return self.run(exe, *command, *arguments, timeout_s=timeout_s, environment=utf8)
+        options = ["-q", "-p", "no:cacheprovider", "--rootdir", windows_path(ROOT)]
+        return self.python("-m", "pytest", *options, *arguments, timeout_s=timeout_s)
 
     # --- signing in and out ---
 

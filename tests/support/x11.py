@@ -1,46 +1,33 @@
-"""A screen for tests (Xvfb), and a user's mouse and keys on it."""
+"""Run an X display for tests (Xvfb), and use its mouse and keys as a person does."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-
-WAIT_S = 6.0
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
-def until(what: Callable[[], object]) -> None:
-    """Wait for it, with a deadline."""
-    end = time.monotonic() + WAIT_S
-    while not what():
-        assert time.monotonic() < end, "did not come"
-        time.sleep(0.02)
-
-
-@contextlib.contextmanager
-def screen() -> Iterator[str]:
-    """Yields the name of a display of our own."""
+@contextmanager
+def screen(size: tuple[int, int] = (800, 600)) -> Iterator[str]:
+    """Run an X display of this size. Yield its name."""
     read, write = os.pipe()
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-noreset", "-screen", "0", "800x600x24"],
-        pass_fds=[write],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(write)
-    try:
-        with os.fdopen(read) as numbers:
-            yield f":{numbers.readline().strip()}"
-    finally:
-        server.terminate()
-        server.wait()
+    options = ["-displayfd", str(write), "-noreset", "-screen", "0", f"{size[0]}x{size[1]}x24"]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(
+        ["Xvfb", *options], pass_fds=[write], stdin=quiet, stdout=quiet, stderr=quiet
+    ) as server:
+        os.close(write)
+        try:
+            with os.fdopen(read) as numbers:
+                number = numbers.readline().strip()
+            assert number, "Xvfb did not start"
+            yield f":{number}"
+        finally:
+            server.terminate()
 
 
 def xdotool(*arguments: str) -> str:
-    """Mouse and keys, as a person's, on $DISPLAY."""
-    return subprocess.run(
-        ["xdotool", *arguments], check=True, capture_output=True, text=True
-    ).stdout
+    """Send mouse and key events to $DISPLAY. Return what xdotool prints."""
+    done = subprocess.run(["xdotool", *arguments], check=True, capture_output=True, text=True)
+    return done.stdout

@@ -8,13 +8,10 @@ if sys.platform != "win32":
 import winreg
 
 hive, _, name = sys.argv[1].partition("\\")
-roots = {"HKCU": winreg.HKEY_CURRENT_USER, "HKLM": winreg.HKEY_LOCAL_MACHINE}
-values = {}
+root = {"HKCU": winreg.HKEY_CURRENT_USER, "HKLM": winreg.HKEY_LOCAL_MACHINE}[hive]
 try:
-    with winreg.OpenKey(roots[hive], name) as key:
-        for index in range(winreg.QueryInfoKey(key)[1]):
-            value_name, value, _ = winreg.EnumValue(key, index)
-            values[value_name] = str(value)
+    with winreg.OpenKey(root, name) as key:
+        values = [winreg.EnumValue(key, index) for index in range(winreg.QueryInfoKey(key)[1])]
 except FileNotFoundError:
-    pass
-print(json.dumps(values))
+    values = []
+print(json.dumps({name: str(value) for name, value, _ in values}))

@@ -54,7 +54,7 @@ def test_what_is_wrong_with_the_database(postgres: Postgres, tmp_path: Path) -> 
     passfile.write_text(f"127.0.0.1:{postgres.port}:*:{role}:{SECRET}")
     database.check(Config(database=f"{url}?passfile={passfile}"))
     assert "createdb --owner=coconowork nowhere" in problem(postgres.url("nowhere"))
-    assert "createuser nobody" in problem(postgres.url("postgres", user="nobody"))
+    assert "createuser missing" in problem(postgres.url("postgres", user="missing"))
     assert "does PostgreSQL run there" in problem("postgresql://coconowork@127.0.0.1:1/work")
     assert "on this machine" in problem(f"postgresql:///work?host={tmp_path}")
     assert "host's name" in problem("postgresql://nowhere.invalid/work")
@@ -152,7 +152,7 @@ def test_another_secret_key(cluster: Cluster, tmp_path: Path) -> None:
 
 
 async def test_metrics(cluster: Cluster) -> None:
-    """On an address of their own: who waits, how logins ended, and nobody's name."""
+    """On an address of their own: waiting clients, the ends of logins, and no user's name."""
     cluster.installation.add_user("counted")
     with cluster.installation.serving(
         ROLE="gateway", GATEWAY_NAME="counting", METRICS="127.0.0.1:0"

@@ -29,7 +29,7 @@ def username(cluster: Cluster) -> str:
 
 
 async def changed(console: str, username: str, current: str, new: str) -> str:
-    """Change the password as its user does; the page that says so."""
+    """Change the password as its user does. Return the text of the page."""
 
     def change() -> str:
         with Browser(console) as browser:
@@ -40,7 +40,7 @@ async def changed(console: str, username: str, current: str, new: str) -> str:
 
 
 def places(installation: Installation, username: str) -> dict[str, str]:
-    """Where the user's devices wait, as the database says."""
+    """Return each waiting device of the user, with its gateway."""
     rows = installation.query(
         "SELECT d.device_id, d.gateway FROM console_device d JOIN console_user u"
         " ON u.id = d.user_id WHERE u.username = %s AND d.waiting_since IS NOT NULL",
@@ -76,7 +76,7 @@ async def test_push_reaches_whichever_gateway(cluster: Cluster, username: str) -
 
 
 async def test_session_holds_on_both_consoles(cluster: Cluster, username: str) -> None:
-    """Who has logged in on one console is logged in on the other: they share the secret key."""
+    """A user who has logged in on one console is logged in on the other."""
 
     def visit() -> int:
         with Browser(cluster.consoles[0].console) as browser:
@@ -159,7 +159,7 @@ async def test_wake_ups_that_were_missed(cluster: Cluster, username: str) -> Non
     north, _ = cluster.gateways
     async with Client(north.gateway) as client:
         await client.log_in(username, P1)
-        # All sessions of all nodes, and the change comes before anybody listens again.
+        # All sessions of all nodes end, and the change is made before any gateway listens again.
         cut = (
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"

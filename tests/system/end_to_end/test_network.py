@@ -1,4 +1,4 @@
-"""The way to the server: cables that are pulled, servers that restart, and real certificates."""
+"""The way to the server: a pulled cable, a bad network, and servers that restart."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.browser import push_password
-from tests.support.certificates import Authority
 from tests.support.installation import ADMIN, ADMIN_PASSWORD, P1, P2, Installation, Server
 from tests.support.loop_thread import LoopThread
 from tests.support.pc import Pc
-from tests.support.tls_front import tls_front
 from tests.support.wire import Weather, Wire
 
 pytestmark = [pytest.mark.keyring, pytest.mark.timeout(180)]
@@ -69,24 +67,3 @@ def test_a_server_that_restarts(new_pc: Callable[..., Pc], tmp_path: Path) -> No
             server.start()
             pc.says("standby", within_s=60)
         assert server.stop() == 0
-
-
-@pytest.mark.parametrize(
-    ("name", "trusted"), [("localhost", True), ("localhost", False), ("other.example", True)]
-)
-def test_certificates(
-    server: Server, new_pc: Callable[..., Pc], tmp_path: Path, name: str, trusted: bool
-) -> None:
-    """A root in the system's store is trusted; otherwise `login` says why and stores nothing."""
-    authority = Authority(tmp_path / "tls")
-    # OpenSSL looks for the system's store there.
-    trust = {"SSL_CERT_FILE": str(authority.file)} if trusted else {}
-    with tls_front(tmp_path, authority.issue(name), server) as port:
-        pc = new_pc(f"wss://localhost:{port}", user=ADMIN, logged_in=False, **trust)
-        code, said = pc.login(ADMIN_PASSWORD)
-    if trusted and name == "localhost":
-        assert code == 0, said
-    else:
-        assert code == 1
-        assert "certificate is not trusted" in said
-        assert not pc.paths.config_file.exists()

@@ -18,7 +18,6 @@ from pathlib import Path
 import pytest
 
 from protocol import messages
-from tests.support.certificates import Authority
 from tests.support.gateway_client import Client
 from tests.support.installation import ADMIN, ADMIN_PASSWORD, Installation
 
@@ -131,7 +130,7 @@ def test_createadmin_asks_at_a_terminal(tmp_path: Path) -> None:
 
 
 def _converse(master: int, script: list[tuple[bytes, str]]) -> bytes:
-    """Type each answer once its prompt is there; everything that the terminal showed."""
+    """Type each answer once its prompt is there. Return what the terminal showed."""
     shown = b""
     deadline = time.monotonic() + START_S
     with selectors.DefaultSelector() as selector:
@@ -196,23 +195,3 @@ def test_database_cannot_be_written(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "coconowork.sqlite3: the database cannot be used" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-async def test_tls(installation: Installation, tmp_path: Path) -> None:
-    """With a certificate, console and gateway speak TLS, and only that."""
-    authority = Authority(tmp_path)
-    context = authority.trust()
-    certificate = str(authority.issue())
-    with installation.serving(program=PROGRAM, TLS_CERT=certificate, TLS_KEY=certificate) as server:
-        assert f"console  https://127.0.0.1:{server.port('console')}/\n" in server.output
-        for what, path in (("console", "/login/"), ("gateway", "/healthz")):
-            with closing(
-                http.client.HTTPSConnection("127.0.0.1", server.port(what), context=context)
-            ) as connection:
-                connection.request("GET", path)
-                assert connection.getresponse().status == 200
-        client = Client(server.port("gateway"), scheme="wss", ssl=context)
-        async with client:
-            assert (await client.log_in(ADMIN, ADMIN_PASSWORD)).console_url is not None
-        with pytest.raises(Exception, match=r"(?i)did not receive a valid HTTP|connection"):
-            await Client(server.port("gateway")).__aenter__()

@@ -42,7 +42,7 @@ class ProcessList:
 
 
 def spellings(password: str) -> Iterator[bytes]:
-    """How a password could stand in a file."""
+    """Yield the forms that a password can have in a file."""
     yield password.encode()
     yield password.encode("utf-16-le")
     yield quote(password).encode()
@@ -52,9 +52,7 @@ def spellings(password: str) -> Iterator[bytes]:
 @pytest.mark.keyring
 @pytest.mark.timeout(600)
 def test_the_manual_holds_and_no_password_leaks(tmp_path: Path) -> None:
-    """Every case of the manual, at debug level; then each password is searched for everywhere:
-    databases, logs, the keyring's file, all output, command lines and environments.
-    """
+    """Every case holds at debug level, and no password is in files, output or process lists."""
     kept, secrets = tmp_path / "kept", tmp_path / "secrets.json"
     kept.mkdir()
     with ProcessList() as processes:

@@ -22,9 +22,9 @@ from agent.dialogs import password, status
 from agent.dialogs.host import ProcessDialogs
 from agent.dialogs.pipe import Pipe
 from agent.dialogs.window import Window
-from tests.support import x11
 from tests.support.places import ROOT
-from tests.support.x11 import until, xdotool
+from tests.support.polling import eventually
+from tests.support.x11 import screen, xdotool
 
 ASSETS = ROOT / "agent" / "assets"
 ENGLISH = NullTranslations()
@@ -36,14 +36,14 @@ OLD = View(
     days_left=30,
     valid_until=datetime(2026, 12, 23, 3, tzinfo=UTC),
 )
-NOBODY = View(State.LOGGED_OUT)
+LOGGED_OUT = View(State.LOGGED_OUT)
 
 pytestmark = pytest.mark.display
 
 
 @pytest.fixture(scope="module", autouse=True)
 def display() -> Iterator[None]:
-    with x11.screen() as name, pytest.MonkeyPatch.context() as patch:
+    with screen() as name, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DISPLAY", name)
         patch.setenv("LC_ALL", "C.UTF-8")
         yield
@@ -53,7 +53,7 @@ def display() -> Iterator[None]:
 
 
 class Client:
-    """What stands behind the dialogs: `answers` says what becomes of each password."""
+    """The client behind the dialogs; `answers` has the result of each password."""
 
     def __init__(self) -> None:
         self.view = OLD
@@ -89,11 +89,11 @@ def client() -> Iterator[Client]:
     for future in made.unanswered:
         future.cancel()
     if opened:
-        until(lambda: not windows())
+        eventually(lambda: not windows())
 
 
 def windows() -> list[str]:
-    """The ids of the dialogs on the screen."""
+    """Return the ids of the dialogs on the screen."""
     found = os.popen("xdotool search --onlyvisible --class coconowork-client 2>/dev/null")  # noqa: S605 - fixed text
     with found:
         return found.read().split()
@@ -110,7 +110,7 @@ def ready(title: str) -> None:
         except Exception:  # noqa: BLE001 - xdotool fails while nothing has the focus
             return False
 
-    until(has_the_keyboard)
+    eventually(has_the_keyboard)
 
 
 def press(*keys: str) -> None:
@@ -128,64 +128,23 @@ def test_right_password_is_confirmed(client: Client) -> None:
     ready("Update the stored password")
     write("New-Pass1")
     press("Return")
-    until(lambda: client.submitted == [(SERVER, "tanaka", "New-Pass1")])
+    eventually(lambda: client.submitted == [(SERVER, "tanaka", "New-Pass1")])
 
     def closed_by_enter() -> bool:
         press("Return")
         return not windows()
 
-    until(closed_by_enter)
+    eventually(closed_by_enter)
     assert len(client.submitted) == 1
 
 
-def test_wrong_password_can_be_corrected(client: Client) -> None:
-    """The field keeps the keyboard, and what is typed next takes the place of the wrong one."""
-    client.answers |= {"wrong": Reason.CREDENTIALS, "New-Pass1": None}
-    client.dialogs.ask_password()
-    ready("Update the stored password")
-    write("wrong")
-    press("Return")
-    until(lambda: len(client.submitted) == 1)
-    # Typed again and again until the dialog takes keys again: while it checks, it takes none.
-    for _ in range(20):
-        press("ctrl+a")
-        write("New-Pass1")
-        press("Return")
-        if len(client.submitted) > 1:
-            break
-    assert {password for *_, password in client.submitted[1:]} == {"New-Pass1"}
-
-
-def test_escape_changes_nothing(client: Client) -> None:
-    """What was typed is forgotten."""
-    client.dialogs.ask_password()
-    ready("Update the stored password")
-    write("New-Pass1")
-    press("Escape")
-    until(lambda: not windows())
-    assert client.submitted == []
-
-
-def test_first_set_up_in_the_order_of_the_fields(client: Client) -> None:
-    """The server is there already, so the user name comes first; Tab leads on."""
-    client.view = NOBODY
-    client.answers["Pass-1234"] = None
-    client.dialogs.ask_password()
-    ready("Log in to coconowork")
-    write("tanaka")
-    press("Tab")
-    write("Pass-1234")
-    press("Return")
-    until(lambda: client.submitted == [(SERVER, "tanaka", "Pass-1234")])
-
-
 def test_secret_is_in_no_argument_or_environment(client: Client) -> None:
-    """Other programs of the machine can read those."""
+    """The password is not where other programs can read it."""
     client.dialogs.ask_password()
     ready("Update the stored password")
     write("New-Pass1")
     press("Return")
-    until(lambda: client.submitted)
+    eventually(lambda: client.submitted)
     shown = client.dialogs._open
     assert shown is not None
     proc = Path("/proc") / str(shown._process.pid)
@@ -195,7 +154,7 @@ def test_secret_is_in_no_argument_or_environment(client: Client) -> None:
 
 
 def test_one_window_at_a_time(client: Client) -> None:
-    """A password that is being typed is not lost for the sake of the status."""
+    """A password that is being typed is not lost to a status window."""
     client.dialogs.show_status()
     ready("coconowork client")
     client.dialogs.show_status()
@@ -205,35 +164,19 @@ def test_one_window_at_a_time(client: Client) -> None:
     client.dialogs.show_status()
     client.dialogs.ask_password()
     press("Return")
-    until(lambda: client.submitted == [(SERVER, "tanaka", "typed")])
+    eventually(lambda: client.submitted == [(SERVER, "tanaka", "typed")])
     assert len(windows()) == 1
 
 
-def test_status_window_sends_commands(client: Client) -> None:
-    """By keyboard: before the button to close comes, with no need to reconnect, the password's."""
-    client.dialogs.show_status()
-    ready("coconowork client")
-    press("shift+Tab")
-    press("space")
-    until(lambda: client.picked == [Command.UPDATE_PASSWORD])
-
-
-def test_about_closes_with_enter(client: Client) -> None:
-    client.dialogs.show_about()
-    ready("About coconowork client")
-    press("Return")
-    until(lambda: not windows())
-
-
 def test_window_goes_with_the_client(client: Client) -> None:
-    """Killed or quit, it leaves no window behind that nobody answers."""
+    """A client that ends leaves no window behind that cannot work."""
     client.dialogs.ask_password()
     ready("Update the stored password")
     shown = client.dialogs._open
     assert shown is not None
     shown.hang_up()
-    until(lambda: not windows())
-    until(lambda: not shown.alive)
+    eventually(lambda: not windows())
+    eventually(lambda: not shown.alive)
     assert shown._process.returncode == 0
 
 
@@ -252,8 +195,8 @@ def test_window_goes_with_the_client(client: Client) -> None:
 def test_what_cannot_be_right_is_said_at_its_field(
     client: Client, typed: msg.Submit, field: str
 ) -> None:
-    """Before anything is sent anywhere."""
-    client.view = NOBODY
+    """Each impossible entry is refused at its field, and nothing is sent."""
+    client.view = LOGGED_OUT
     answer = client.dialogs._answer(typed)
     assert isinstance(answer, msg.Refused)
     assert answer.field == field
@@ -263,7 +206,7 @@ def test_what_cannot_be_right_is_said_at_its_field(
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_is_said(client: Client, reason: Reason) -> None:
-    """And that nothing was changed; never that the client goes on trying with this password."""
+    """Each reason says that nothing was changed, and none that the client keeps trying."""
     client.answers["x"] = reason
     answer = client.dialogs._answer(msg.Submit("", "", "x"))
     assert isinstance(answer, msg.Refused)
@@ -273,21 +216,22 @@ def test_every_reason_is_said(client: Client, reason: Reason) -> None:
 
 
 def test_impostor_is_told_with_what_to_do(client: Client) -> None:
-    """The one case in which typing on would do harm."""
+    """A wrong server is reported with the warning to type no password."""
     client.answers["x"] = Reason.IMPOSTOR
     answer = client.dialogs._answer(msg.Submit("", "", "x"))
     assert isinstance(answer, msg.Refused)
     assert "Do not enter your password anywhere." in answer.text
 
 
-def test_update_is_for_who_is_signed_in(client: Client) -> None:
-    """Whatever a dialog says about server and user."""
+def test_update_is_for_the_stored_account(client: Client) -> None:
+    """Server and user of a dialog are ignored when it updates the password."""
     client.answers["x"] = None
-    client.dialogs._answer(msg.Submit("evil.example.com", "somebody", "x"))
+    client.dialogs._answer(msg.Submit("evil.example.com", "other", "x"))
     assert client.submitted == [(SERVER, "tanaka", "x")]
 
 
-def test_unknown_command_is_passed_over(client: Client) -> None:
+def test_unknown_command_is_ignored(client: Client) -> None:
+    """A dialog can start no command that the client does not know."""
     assert client.dialogs._answer(msg.Picked("format_disk")) is None
     assert client.picked == []
 
@@ -331,10 +275,10 @@ class Shown:
             self.root.update()
             return what()
 
-        until(look)
+        eventually(look)
 
     def texts(self) -> list[str]:
-        """What can be read, top to bottom."""
+        """Return the texts in the window, from top to bottom."""
 
         def walk(widget: tkinter.Misc) -> Iterator[str]:
             for child in widget.winfo_children():
@@ -353,13 +297,13 @@ class Shown:
         os.close(self._from_dialog)
         for file in self._files:
             file.close()
-        # Tcl aborts when another thread's garbage collection comes upon what it has left.
+        # Tcl aborts when another thread's garbage collection finds its objects.
         for name in ("root", "content", "window", "_pipe"):
             delattr(self, name)
         gc.collect()
 
     def _reader_has_ended(self) -> None:
-        until(lambda: "pipe" not in {thread.name for thread in threading.enumerate()})
+        eventually(lambda: "pipe" not in {thread.name for thread in threading.enumerate()})
 
     def gone(self) -> bool:
         try:
@@ -391,7 +335,7 @@ def submit(form: Shown, text: str) -> None:
 
 
 def test_password_is_hidden_until_it_is_asked_for(form: Shown) -> None:
-    """Somebody may look over the shoulder."""
+    """A password is shown in dots, and in letters on request."""
     assert isinstance(form.content, password.View)
     field = entry(form, "password")
     assert field.cget("show") == password.HIDDEN
@@ -400,7 +344,7 @@ def test_password_is_hidden_until_it_is_asked_for(form: Shown) -> None:
     assert field.cget("show") == ""
 
 
-def test_a_selected_password_is_for_nobody_else(form: Shown) -> None:
+def test_no_program_can_read_a_selected_password(form: Shown) -> None:
     """Shown or hidden, it is neither X's selection, which any program reads, nor copied in dots."""
     assert isinstance(form.content, password.View)
     field = entry(form, "password")
@@ -419,7 +363,7 @@ def test_a_selected_password_is_for_nobody_else(form: Shown) -> None:
 
 
 def test_empty_password_is_not_sent(form: Shown) -> None:
-    """It is asked for at the field."""
+    """An empty password is reported at its field and not sent."""
     submit(form, "")
     assert "Enter the password." in form.texts()
     form.send(msg.Accepted())  # wakes the reader: nothing was sent before
@@ -427,7 +371,7 @@ def test_empty_password_is_not_sent(form: Shown) -> None:
 
 
 def test_while_it_checks_nothing_can_be_changed(form: Shown) -> None:
-    """Enter twice is one login."""
+    """Enter twice is one login, and the fields cannot be changed."""
     submit(form, "New-Pass1")
     form.window.on_enter()
     assert form.received() == msg.Submit("gw.example.com", "tanaka", "New-Pass1")
@@ -436,7 +380,7 @@ def test_while_it_checks_nothing_can_be_changed(form: Shown) -> None:
 
 
 def test_refusal_is_said_at_the_field_and_the_text_is_selected(form: Shown) -> None:
-    """What is typed next takes its place."""
+    """The refused text is selected, so that typing replaces it."""
     submit(form, "wrong")
     form.send(msg.Refused("The user name or the password is wrong. Nothing was changed."))
     text = "The user name or the password is wrong. Nothing was changed."
@@ -448,7 +392,7 @@ def test_refusal_is_said_at_the_field_and_the_text_is_selected(form: Shown) -> N
 
 
 def test_success_is_confirmed_and_the_password_forgotten(form: Shown) -> None:
-    """Nothing of it is left in the window."""
+    """After success the window has no password any more."""
     assert isinstance(form.content, password.View)
     submit(form, "New-Pass1")
     form.send(msg.Accepted())
@@ -459,14 +403,14 @@ def test_success_is_confirmed_and_the_password_forgotten(form: Shown) -> None:
 
 
 def test_refusal_of_a_field_that_is_not_there_is_said_at_the_password(form: Shown) -> None:
-    """An update has no field for the server."""
+    """A text about the server is shown at the password, the only field of an update."""
     submit(form, "x")
     form.send(msg.Refused("The server cannot be reached.", "server"))
     form.turn_until(lambda: "The server cannot be reached." in form.texts())
 
 
 def test_first_set_up_says_what_is_missing() -> None:
-    """Field by field."""
+    """An empty user name is reported at its field."""
     form = Shown(opening(first=True), password.View)
     try:
         entry(form, "user").delete(0, "end")
@@ -477,7 +421,7 @@ def test_first_set_up_says_what_is_missing() -> None:
 
 
 def test_status_follows_the_client() -> None:
-    """It is as true a minute later."""
+    """The status window shows each new state."""
     first = msg.Snapshot(picture="busy", headline="Connecting…", can_reconnect=True)
     shown = Shown(msg.Open(assets=str(ASSETS), snapshot=first), status.View)
     try:
@@ -490,6 +434,6 @@ def test_status_follows_the_client() -> None:
 
 
 def test_garbage_from_the_client_ends_the_window(form: Shown) -> None:
-    """It is not guessed what was meant."""
+    """A message that cannot be decoded closes the window."""
     os.write(form._to_dialog, b"garbage\n")
     form.turn_until(form.gone)

@@ -1,9 +1,10 @@
-"""The vault on the fake and on the real Secret Service, also locked, gone and back again."""
+"""The vault on the fake and on the real Secret Service, also locked, gone and back."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.keyring
 
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrivateKeyring]:
-    """A real Secret Service for one test to mistreat."""
+    """Yield a real Secret Service that one test may lock and stop."""
     keyring = PrivateKeyring(tmp_path / "keyring")
     keyring.start()
     for name, value in keyring.environment.items():
@@ -59,16 +60,14 @@ class TestFakeVault(VaultContract):
         return list(vault.entries.values())
 
 
-class SecretServiceContract(VaultContract):
-    """The contract for whatever keeps its entries in the Secret Service of the session."""
-
+class TestSecretService(VaultContract):
     @pytest.fixture
-    def keyring(
+    def vault(
         self, keyring_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
-    ) -> Iterator[None]:
+    ) -> Iterator[Vault]:
         for name, value in keyring_environment.items():
             monkeypatch.setenv(name, value)
-        yield
+        yield KeyringVault()
         with closing(connect(10)) as bus:
             for item in list(secretstorage.Collection(bus).get_all_items()):
                 item.delete()
@@ -85,14 +84,8 @@ class SecretServiceContract(VaultContract):
             return [item.get_secret().decode() for item in items]
 
 
-class TestSecretService(SecretServiceContract):
-    @pytest.fixture
-    def vault(self, keyring: None) -> Vault:
-        return KeyringVault()
-
-
 class StaleCopies(KeyringBackend):
-    """Does what WinVaultKeyring does to what it replaces."""
+    """Keeps a copy of what it replaces, as WinVaultKeyring does."""
 
     priority = 0
 
@@ -164,7 +157,7 @@ def test_what_was_written_survives_a_crash(service: PrivateKeyring) -> None:
 
 
 def test_no_bus_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A machine without a session bus has no vault: a state that is told, not an exception."""
+    """A machine without a session bus has no vault, which is a reason, not a traceback."""
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     assert reason(KeyringVault()) is Reason.VAULT_MISSING
@@ -176,8 +169,8 @@ def test_no_bus_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert reason(KeyringVault()) is Reason.VAULT_MISSING
 
 
-def test_a_locked_keyring_is_told(service: PrivateKeyring) -> None:
-    """Locked and nobody there to unlock it; nothing is lost, and unlocked it works again."""
+def test_a_locked_keyring_is_reported(service: PrivateKeyring) -> None:
+    """A keyring that is not unlocked loses nothing, and works again afterwards."""
     vault, written = KeyringVault(), record()
     vault.write(TANAKA, written)
     lock()
@@ -193,7 +186,7 @@ def test_a_locked_keyring_is_told(service: PrivateKeyring) -> None:
 
 
 def silent_prompter(service: PrivateKeyring) -> BusService:
-    """The desktop's password prompt, on a screen that nobody looks at."""
+    """Return a password prompt of the desktop that is never answered."""
     answers: dict[str, Answer] = {
         name: lambda *_: ("", ()) for name in ("BeginPrompting", "PerformPrompt", "StopPrompting")
     }
@@ -201,7 +194,7 @@ def silent_prompter(service: PrivateKeyring) -> BusService:
     return BusService(address, "org.gnome.keyring.SystemPrompter", answers)
 
 
-def test_a_prompt_that_nobody_answers_ends(service: PrivateKeyring) -> None:
+def test_a_prompt_without_an_answer_ends(service: PrivateKeyring) -> None:
     """The wait has an end, and the user is not asked again every time."""
     vault = KeyringVault(SecretServiceKeyring(prompt_timeout_s=1.0))
     vault.write(TANAKA, record())
@@ -215,7 +208,7 @@ def test_a_prompt_that_nobody_answers_ends(service: PrivateKeyring) -> None:
 
 
 def test_the_end_of_the_program_ends_a_prompt(service: PrivateKeyring) -> None:
-    """Quitting does not wait for somebody to type a password."""
+    """Closing the vault ends an open prompt at once."""
     vault = KeyringVault(SecretServiceKeyring(prompt_timeout_s=60.0))
     vault.write(TANAKA, record())
     lock()
@@ -255,7 +248,7 @@ def test_quitting_does_not_wait_for_a_prompt(service: PrivateKeyring, tmp_path: 
 
 
 def test_a_keyring_that_was_never_made(service: PrivateKeyring) -> None:
-    """Nobody has signed in here with a password yet: making one is asked for, like unlocking."""
+    """A keyring that does not exist yet is asked for with a prompt, as to unlock it."""
     service.stop_service()
     shutil.rmtree(service.directory / "data")
     vault = KeyringVault(SecretServiceKeyring(prompt_timeout_s=1.0))
@@ -276,9 +269,7 @@ def test_a_keyring_that_was_never_made(service: PrivateKeyring) -> None:
 def test_a_service_that_says_nothing_is_missing(
     service: PrivateKeyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hanging service does not hang the client: stopped by a signal, it is simply not there."""
-    import signal
-
+    """A service that hangs does not hang the client, and is reported as missing."""
     monkeypatch.setattr(secret_service, "CALL_TIMEOUT_S", 1.0)
     vault, written = KeyringVault(), record()
     vault.write(TANAKA, written)
@@ -293,7 +284,7 @@ def test_a_service_that_says_nothing_is_missing(
 
 
 def test_an_entry_of_bytes_is_broken(service: PrivateKeyring) -> None:
-    """Not even text: told, kept, and replaced when the user signs in again."""
+    """An entry that is not text is reported as broken, and can be replaced."""
     vault = KeyringVault()
     vault.write(TANAKA, record())
     with closing(connect(10)) as bus:
@@ -328,7 +319,7 @@ def test_older_copies_go_where_the_backend_leaves_them() -> None:
 
 class Forgetful(StaleCopies):
     def set_password(self, service: str, username: str, password: str) -> None:
-        """Says yes and does nothing."""
+        """Do nothing, without an error."""
 
 
 class Failing(StaleCopies):
@@ -339,14 +330,14 @@ class Failing(StaleCopies):
 
 
 def test_a_write_is_read_back() -> None:
-    """A backend that does not keep what it is given is found out at once."""
+    """A backend that keeps nothing is reported at once."""
     with pytest.raises(VaultError) as caught:
         KeyringVault(Forgetful()).write(TANAKA, record())
     assert caught.value.reason is Reason.VAULT_BROKEN
 
 
 def test_no_error_quotes_what_a_backend_says() -> None:
-    """Whatever a backend raises becomes a VaultError with its type and number only."""
+    """An error of a backend becomes a VaultError with its type and number only."""
 
     class WindowsError(Exception):
         winerror = 1312

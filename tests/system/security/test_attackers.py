@@ -34,7 +34,7 @@ from tests.support.server_fixtures import P1, P2, in_thread
 
 
 def everything_stored() -> dict[str, list[tuple[object, ...]]]:
-    """All rows of all tables, as a thief has them."""
+    """Return all rows of all tables, as a thief has them."""
     with connection.cursor() as cursor:
         tables = connection.introspection.table_names(cursor)
         found = {}
@@ -109,7 +109,7 @@ def test_a_stolen_push_opens_for_nobody(user: User, make_device: Callable[..., D
 
 
 async def test_the_device_of_another_user(gateway: Gateway, make_user: Callable[..., User]) -> None:
-    """Who claims a PC's id and key gets a PC of one's own: the other one goes on waiting."""
+    """A claimed device id and key make a second PC; the other one goes on waiting."""
     victim, attacker = await in_thread(make_user), await in_thread(make_user)
     async with Client(gateway.port) as pc, Client(gateway.port, key=pc.key) as claimed:
         await pc.log_in(victim.username, P1)
@@ -179,7 +179,7 @@ def test_the_console_believes_its_proxy_only(
         page, cookie = answer.read().decode(), answer.headers["Set-Cookie"].partition(";")[0]
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
         assert token
-        form = {"username": "nobody", "password": "wrong", "csrfmiddlewaretoken": token[1]}
+        form = {"username": "unknown", "password": "wrong", "csrfmiddlewaretoken": token[1]}
         headers = {
             "Host": "localhost",
             "Cookie": cookie,

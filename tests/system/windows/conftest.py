@@ -59,9 +59,10 @@ if not ON_WINDOWS:
     @pytest.fixture(scope="session")
     def display() -> Iterator[str]:
         """Yield the name of an X display for Windows desktops."""
-        from tests.support.wine import screen
+        from tests.support.wine import SCREEN
+        from tests.support.x11 import screen
 
-        with screen() as name:
+        with screen(SCREEN) as name:
             yield name
 
     @pytest.fixture(scope="module")

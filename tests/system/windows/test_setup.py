@@ -106,7 +106,7 @@ def test_install_sign_in_upgrade_uninstall(desktop: Desktop, product: Built, fol
 def test_forced_downgrade_and_the_users_switch(
     desktop: Desktop, product: Built, folder: str
 ) -> None:
-    """`/FORCE` goes back; who switched the start at sign-in off does not get it back."""
+    """`/FORCE` goes back; a switched-off start at sign-in stays off."""
     pc = desktop
     assert install(pc, product.newer_setup, "/NOAUTOSTART") == 0
     assert "Coconowork Client" not in registry(pc, rf"HKCU\{RUN}")

@@ -73,7 +73,7 @@ FOLDED = {
 
 
 def client_takes(address: str) -> bool:
-    """What the program itself says."""
+    """Return whether the client takes this address."""
     try:
         normalise_server(address)
     except AddressError:
@@ -82,7 +82,7 @@ def client_takes(address: str) -> bool:
 
 
 def compiled(name: str, folder: Path) -> Path:
-    """A program of `INSIDE` with the setup program's own code in it."""
+    """Compile a program of `INSIDE` that has the setup program's own code. Return its path."""
     exe = folder / f"{name}.exe"
     command = ["makensis", "-V1", "-WX", "-INPUTCHARSET", "UTF8", f"-DOUT={exe}", f"-DHERE={SETUP}"]
     subprocess.run([*command, str(INSIDE / f"{name}.nsi")], check=True)
@@ -93,7 +93,7 @@ def compiled(name: str, folder: Path) -> Path:
 def judged(
     desktop: Desktop, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[bool, str]]:
-    """For each address: whether the setup program takes it, and the form that it stores."""
+    """Return whether the setup program takes each address, and the form that it stores."""
     folder = tmp_path_factory.mktemp("addresses")
     addresses = [*GOOD, *BAD, *MIXED, *FOLDED]
     text = "".join(f"{address}\n" for address in addresses)
@@ -107,25 +107,19 @@ def judged(
     }
 
 
-@pytest.fixture(scope="module")
-def verdicts(judged: dict[str, tuple[bool, str]]) -> dict[str, bool]:
-    """Whether the setup program takes each address."""
-    return {address: taken for address, (taken, _) in judged.items()}
-
-
-def test_takes_what_administrators_write(verdicts: dict[str, bool]) -> None:
+def test_takes_what_administrators_write(judged: dict[str, tuple[bool, str]]) -> None:
     """Names, ports, addresses in brackets, Japanese domains, with or without wss://."""
-    assert [address for address in GOOD if not (verdicts[address] and client_takes(address))] == []
+    assert [address for address in GOOD if not (judged[address][0] and client_takes(address))] == []
 
 
-def test_refuses_what_cannot_work(verdicts: dict[str, bool]) -> None:
+def test_refuses_what_cannot_work(judged: dict[str, tuple[bool, str]]) -> None:
     """Other protocols, wrong ports, broken names, logins and queries."""
-    assert [address for address in BAD if verdicts[address] or client_takes(address)] == []
+    assert [address for address in BAD if judged[address][0] or client_takes(address)] == []
 
 
-def test_is_not_laxer_than_the_client(verdicts: dict[str, bool]) -> None:
+def test_is_not_laxer_than_the_client(judged: dict[str, tuple[bool, str]]) -> None:
     """Each mark of the keyboard, in host and path."""
-    assert [a for a in MIXED if verdicts[a] and not client_takes(a)] == []
+    assert [a for a in MIXED if judged[a][0] and not client_takes(a)] == []
 
 
 def test_full_width_addresses_are_folded(judged: dict[str, tuple[bool, str]]) -> None:
@@ -148,7 +142,7 @@ class Arguments:
         self._answer = folder / "arguments.txt"
 
     def read(self, *words: str) -> tuple[int, dict[str, str]]:
-        """The exit code, and what was understood."""
+        """Return the exit code, and the options that were understood."""
         self._answer.unlink(missing_ok=True)
         code = exit_code(self._desktop, windows_path(self._exe), *words)
         if not self._answer.exists():
@@ -160,7 +154,7 @@ class Arguments:
 
 @pytest.fixture(scope="module")
 def arguments(desktop: Desktop, tmp_path_factory: pytest.TempPathFactory) -> Arguments:
-    """The setup program without a setup."""
+    """Return the reader of command lines in the setup program."""
     return Arguments(desktop, tmp_path_factory.mktemp("arguments"))
 
 

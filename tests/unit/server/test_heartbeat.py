@@ -17,7 +17,8 @@ from server.cluster import heartbeat
 from server.console.models import DEAD_AFTER, Device, Gateway, User
 from server.gateway.server import Gateway as Running
 from tests.support.gateway_client import Client
-from tests.support.server_fixtures import P1, eventually, in_thread
+from tests.support.polling import eventually_async
+from tests.support.server_fixtures import P1, in_thread
 
 
 def age(name: str) -> None:
@@ -79,13 +80,13 @@ async def test_gateway_that_was_taken_for_dead(gateway: Running, user: User) -> 
         async def waits() -> bool:
             return (await in_thread(lambda: row(client))).is_waiting
 
-        assert await eventually(waits)
+        assert await eventually_async(waits)
         assert (await in_thread(lambda: row(client))).waiting_since == since
 
     async def away() -> bool:
         return not await waits()
 
-    assert await eventually(away)
+    assert await eventually_async(away)
 
 
 async def test_moved_while_nobody_looked(gateway: Running, user: User) -> None:

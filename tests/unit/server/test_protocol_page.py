@@ -24,7 +24,8 @@ from server.gateway.limits import Limits
 from server.gateway.server import Gateway
 from tests.support.gateway_client import Client
 from tests.support.places import ROOT
-from tests.support.server_fixtures import P1, eventually, in_thread
+from tests.support.polling import eventually_async
+from tests.support.server_fixtures import P1, in_thread
 
 PAGE = (ROOT / "docs" / "protocol.md").read_text("utf-8")
 EXAMPLES = [line.encode() for line in PAGE.splitlines() if line.startswith("{")]
@@ -145,4 +146,4 @@ async def test_one_connection_passes_to_another_user(
             found = {row.user_id: row.waiting_since is not None for row in rows}
             return found if found == {first.pk: False, second.pk: True} else None
 
-        assert await eventually(waiting)
+        assert await eventually_async(waiting)

@@ -18,14 +18,14 @@ EXE = r"C:\Program Files\Coconowork Client\coconowork-client.exe"
 
 
 def run_line() -> str:
-    """What Windows starts."""
+    """Return the command that Windows starts."""
     with winreg.OpenKey(winreg.HKEY_CURRENT_USER, RUN_KEY) as key:
         return str(winreg.QueryValueEx(key, VALUE)[0])
 
 
 @pytest.fixture
 def switch() -> Iterator[RunKey]:
-    """Off."""
+    """Yield the switch, which is off."""
     made = RunKey([EXE, "run", "--autostart"])
     made.disable()
     yield made

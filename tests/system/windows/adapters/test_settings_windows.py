@@ -24,6 +24,7 @@ HIVES = (winreg.HKEY_LOCAL_MACHINE, winreg.HKEY_CURRENT_USER)
 
 
 def put(hive: int, key: str, name: str, value: str | int) -> None:
+    """Write a value to the registry."""
     kind = winreg.REG_SZ if isinstance(value, str) else winreg.REG_DWORD
     with winreg.CreateKeyEx(hive, key, 0, winreg.KEY_WRITE | winreg.KEY_WOW64_64KEY) as handle:
         winreg.SetValueEx(handle, name, 0, kind, value)
@@ -31,6 +32,7 @@ def put(hive: int, key: str, name: str, value: str | int) -> None:
 
 @pytest.fixture(autouse=True)
 def clean_registry() -> Iterator[None]:
+    """Remove what the test has written."""
     yield
     for hive in HIVES:
         for key in (POLICY_KEY, SETUP_KEY):
@@ -85,7 +87,7 @@ def test_language_of_a_japanese_windows() -> None:
     assert i18n.system_language({"LANG": "en_US"}) == "ja"
 
 
-def test_a_log_that_somebody_looks_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_that_a_user_has_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It cannot be renamed then; logging goes on in the same file."""
     monkeypatch.setattr(logs, "MAX_BYTES", 500)
     file = tmp_path / "client.log"

@@ -29,13 +29,13 @@ Event = SignedIn | NetworkChanged
 
 @pytest.fixture
 def events() -> list[Event]:
-    """What the watcher has told."""
+    """Return the list of events from the watcher."""
     return []
 
 
 @pytest.fixture
 def watcher(events: list[Event]) -> Iterator[WindowsSignInWatcher]:
-    """Watching."""
+    """Yield a watcher that runs."""
     made = WindowsSignInWatcher()
     made.start(events.append)
     yield made
@@ -43,7 +43,7 @@ def watcher(events: list[Event]) -> Iterator[WindowsSignInWatcher]:
 
 
 def send(message: int, wparam: int) -> int:
-    """As Windows does, to the top-level window."""
+    """Send a message to the top-level window, as Windows does. Return the answer."""
     answer: int = win32gui.SendMessage(win32gui.FindWindow(CLASS_NAME, None), message, wparam, 1)
     return answer
 
@@ -58,16 +58,16 @@ def send(message: int, wparam: int) -> int:
     ],
     ids=["console connect", "remote connect", "logon", "unlock"],
 )
-def test_somebody_comes_to_the_desktop(
+def test_a_user_comes_to_the_desktop(
     watcher: WindowsSignInWatcher, events: list[Event], code: int, kind: SignInKind
 ) -> None:
-    """Each is told as what it is, and is a reason to try the network."""
+    """Each is reported with its kind, and is a reason to try the network."""
     send(WM_WTSSESSION_CHANGE, code)
     assert events == [SignedIn(watcher.session(), kind), NetworkChanged()]
 
 
 @pytest.mark.parametrize("code", [0x2, 0x4, 0x6, 0x7, 0x9])
-def test_going_away_is_not_told(
+def test_going_away_is_not_reported(
     watcher: WindowsSignInWatcher, events: list[Event], code: int
 ) -> None:
     """Disconnect, sign-out, lock and remote control change nothing."""
@@ -90,7 +90,7 @@ def test_lets_the_user_sign_out(watcher: WindowsSignInWatcher) -> None:
 
 
 def test_session_keeps_its_name_in_another_process(watcher: WindowsSignInWatcher) -> None:
-    """A restart or upgrade of the program is no sign-in: nobody is warned again."""
+    """A restart or upgrade of the program is no sign-in, so there is no second warning."""
     code = "from agent.windows.session_watcher import logon_session; print(logon_session())"
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -103,7 +103,7 @@ def test_session_keeps_its_name_in_another_process(watcher: WindowsSignInWatcher
 
 
 def test_stops_at_once_and_can_start_again(events: list[Event]) -> None:
-    """Threads end, and nothing is told afterwards."""
+    """Threads end, and nothing is reported afterwards."""
     for _ in range(2):
         made = WindowsSignInWatcher()
         made.start(events.append)

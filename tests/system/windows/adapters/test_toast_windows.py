@@ -1,4 +1,4 @@
-"""The toast on a real Windows. Clicks are posted as Windows does it: Wine's balloon is deaf."""
+"""The toast on a real Windows. Clicks are posted as Windows does: Wine's balloon takes none."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ if sys.platform != "win32":
 import ctypes
 import gettext
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from ctypes import wintypes
 from typing import Any
 
@@ -30,6 +29,7 @@ from agent.windows.toast import (
     WindowsToaster,
 )
 from agent.windows.tray import WindowsTray
+from tests.support.polling import eventually
 
 ASSETS = ROOT / "agent" / "assets"
 WAIT_S = 20.0
@@ -39,16 +39,8 @@ UNDER_WINE = hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
 win10toast: Any = toast_windows._import_win10toast()
 
 
-def until(what: Callable[[], object]) -> None:
-    """Wait for it, with a deadline."""
-    end = time.monotonic() + WAIT_S
-    while not what():
-        assert time.monotonic() < end, "did not come"
-        time.sleep(0.02)
-
-
 def window() -> int:
-    """win10toast's window, 0 when there is no toast."""
+    """Return win10toast's window, 0 when there is no toast."""
     try:
         return int(win32gui.FindWindow("PythonTaskbar", None))
     except win32gui.error:
@@ -56,7 +48,7 @@ def window() -> int:
 
 
 def balloons() -> list[str]:
-    """The texts of the balloons that can be seen."""
+    """Return the texts of the balloons that can be seen."""
     found: list[str] = []
 
     def visit(hwnd: int, _: object) -> bool:
@@ -73,7 +65,7 @@ def balloons() -> list[str]:
 
 
 class Shown:
-    """Shows toasts and remembers what became of them."""
+    """Shows toasts, and keeps the result of each."""
 
     def __init__(self) -> None:
         self.toaster = WindowsToaster(ASSETS / "old_password.ico")
@@ -94,7 +86,7 @@ class Shown:
 
 @pytest.fixture
 def shown() -> Iterator[Shown]:
-    """A toaster, closed in the end."""
+    """Yield a toaster, and close it."""
     made = Shown()
     yield made
     made.toaster.close()
@@ -103,7 +95,7 @@ def shown() -> Iterator[Shown]:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any]]:
-    """Every call to Shell_NotifyIcon, which goes through to the real one."""
+    """Return a list of the calls to Shell_NotifyIcon, which are passed on to the real one."""
     calls: list[tuple[int, Any]] = []
     real = win32gui.Shell_NotifyIcon
 
@@ -117,7 +109,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any]]:
 
 
 def test_is_on_the_screen_long_enough() -> None:
-    """Somebody who has just signed in needs a while to look."""
+    """A user who has just signed in needs a while to look."""
     assert toast_windows.DURATION_S >= 25
 
 
@@ -125,56 +117,56 @@ def test_is_on_the_screen_long_enough() -> None:
 def test_is_seen(shown: Shown) -> None:
     """The text reaches the screen."""
     shown.show("古いパスワードは30日後に無効になります。")
-    until(lambda: "古いパスワードは30日後に無効になります。" in balloons())
+    eventually(lambda: "古いパスワードは30日後に無効になります。" in balloons())
     assert shown.done == [("古いパスワードは30日後に無効になります。", None)]
 
 
-def test_click_is_told_once_and_ends_it(shown: Shown) -> None:
-    """win10toast hears no clicks."""
+def test_click_is_reported_once_and_ends_it(shown: Shown) -> None:
+    """A click on the balloon is reported, which win10toast does not do."""
     shown.show("text")
-    until(lambda: shown.done)
+    eventually(lambda: shown.done)
     shown.post(NIN_BALLOONUSERCLICK)
-    until(lambda: not window())
+    eventually(lambda: not window())
     assert shown.clicked == ["text"]
 
 
 def test_click_on_its_icon_is_a_click(shown: Shown) -> None:
     """The balloon may be gone while its icon is still there."""
     shown.show("text")
-    until(lambda: shown.done)
+    eventually(lambda: shown.done)
     shown.post(win32con.WM_LBUTTONUP)
-    until(lambda: shown.clicked == ["text"])
+    eventually(lambda: shown.clicked == ["text"])
 
 
 def test_withdrawn_it_goes_and_the_next_is_shown(shown: Shown) -> None:
     """The password was updated: what the toast says is no longer true."""
     shown.show("first")
-    until(lambda: shown.done)
+    eventually(lambda: shown.done)
     shown.toaster.withdraw()
-    until(lambda: not window())
+    eventually(lambda: not window())
     shown.show("second")
-    until(lambda: len(shown.done) == 2)
+    eventually(lambda: len(shown.done) == 2)
     assert shown.done == [("first", None), ("second", None)]
 
 
 def test_withdrawing_forgets_what_waits(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     """A warning that waited for its turn is as untrue as the one on the screen."""
     shown.show("first")
-    until(lambda: shown.done)
+    eventually(lambda: shown.done)
     shown.show("second")
     shown.toaster.withdraw()
-    until(lambda: not window())
+    eventually(lambda: not window())
     shown.show("third")
-    until(lambda: len(shown.done) == 2)
+    eventually(lambda: len(shown.done) == 2)
     assert [text for text, _ in shown.done] == ["first", "third"]
 
 
 def test_second_toast_waits_and_is_not_lost(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    """win10toast loses it, or stumbles over its own window class."""
+    """Toasts are shown one after the other, where win10toast loses the second."""
     monkeypatch.setattr(toast_windows, "DURATION_S", 1.0)
     for text in ("first", "second", "third"):
         shown.show(text)
-    until(lambda: len(shown.done) == 3)
+    eventually(lambda: len(shown.done) == 3)
     assert shown.done == [("first", None), ("second", None), ("third", None)]
 
 
@@ -184,10 +176,10 @@ def test_comes_again_when_windows_takes_it_away_early(
     """Windows shows a notification for 5 s; the manual's warning has to be read."""
     monkeypatch.setattr(toast_windows, "_message_duration_s", lambda: 0.5)
     shown.show("text")
-    until(lambda: shown.done)
+    eventually(lambda: shown.done)
     before = len(told)
     shown.post(NIN_BALLOONTIMEOUT)
-    until(lambda: len(told) > before)
+    eventually(lambda: len(told) > before)
     assert told[-1][0] == win32gui.NIM_MODIFY
     assert told[-1][1][6] == "text"
 
@@ -195,11 +187,11 @@ def test_comes_again_when_windows_takes_it_away_early(
 def test_stays_away_when_the_user_closed_it(shown: Shown, told: list[tuple[int, Any]]) -> None:
     """Sooner than Windows would, only the user takes it away."""
     shown.show("text")
-    until(lambda: shown.done)
+    eventually(lambda: shown.done)
     before = len(told)
     shown.post(NIN_BALLOONTIMEOUT)
     shown.post(win32con.WM_LBUTTONUP)
-    until(lambda: shown.clicked)
+    eventually(lambda: shown.clicked)
     assert not [data for _, data in told[before:] if len(data) > 6]
 
 
@@ -217,7 +209,7 @@ def test_waits_for_the_task_bar(shown: Shown, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(toast_windows, "TRY_AGAIN_S", 0.05)
     monkeypatch.setattr(win10toast, "Shell_NotifyIcon", late)
     shown.show("text")
-    until(lambda: shown.done)
+    eventually(lambda: shown.done)
     assert shown.done == [("text", None)]
     assert len(refused) == 3
 
@@ -233,18 +225,18 @@ def test_no_task_bar_is_a_failure_and_the_next_toast_works(
     monkeypatch.setattr(toast_windows, "TRY_AGAIN_S", 0.01)
     monkeypatch.setattr(win10toast, "Shell_NotifyIcon", never)
     shown.show("first")
-    until(lambda: shown.done)
+    eventually(lambda: shown.done)
     assert isinstance(shown.done[0][1], ToastError)
     monkeypatch.undo()
     shown.show("second")
-    until(lambda: len(shown.done) == 2)
+    eventually(lambda: len(shown.done) == 2)
     assert shown.done[1] == ("second", None)
 
 
 def test_long_texts_are_clipped(shown: Shown) -> None:
     """Longer ones raise in pywin32."""
     shown.show("文😀" * 300, title="題😀" * 100)
-    until(lambda: shown.done)
+    eventually(lambda: shown.done)
     assert shown.done[0][1] is None
 
 
@@ -254,9 +246,9 @@ def test_does_not_end_the_tray(shown: Shown) -> None:
     thread = threading.Thread(target=tray.run, args=(lambda _: None,))
     thread.start()
     shown.show("text")
-    until(lambda: shown.done)
+    eventually(lambda: shown.done)
     shown.toaster.withdraw()
-    until(lambda: not window())
+    eventually(lambda: not window())
     assert thread.is_alive()
     tray.stop()
     thread.join(WAIT_S)

@@ -12,8 +12,7 @@ if sys.platform != "win32":
 import ctypes
 import gettext
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from ctypes import wintypes
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from agent.ports import ToastError, TrayError
 from agent.windows import tray as tray_windows
 from agent.windows.tray import ICON_ID, WM_CLOSE, WM_ENDSESSION, WM_QUERYENDSESSION, WindowsTray
 from protocol.text import utf16_units
+from tests.support.polling import eventually
 
 ASSETS = ROOT / "agent" / "assets"
 ENGLISH = gettext.NullTranslations()
@@ -41,16 +41,8 @@ user32.GetIconInfo.argtypes = (wintypes.HICON, ctypes.c_void_p)
 gdi32.GetObjectW.argtypes = (wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p)
 
 
-def until(what: Callable[[], object]) -> None:
-    """Wait for it, with a deadline."""
-    end = time.monotonic() + WAIT_S
-    while not what():
-        assert time.monotonic() < end, "did not come"
-        time.sleep(0.02)
-
-
 def is_shown(window: int) -> bool:
-    """Whether the task bar has our icon: only then does it take a change of it."""
+    """Return whether the task bar has our icon: only then does it take a change of it."""
     data = win32.NOTIFYICONDATAW(
         cbSize=ctypes.sizeof(win32.NOTIFYICONDATAW), hWnd=window, uID=ICON_ID, uFlags=0
     )
@@ -58,7 +50,7 @@ def is_shown(window: int) -> bool:
 
 
 class Running:
-    """A tray whose loop runs on a thread, what was picked, and what the task bar was told."""
+    """A tray whose loop runs on a thread, and the commands that were picked."""
 
     def __init__(self, assets: Path = ASSETS) -> None:
         self.tray: Any = WindowsTray(assets, ENGLISH)
@@ -75,7 +67,7 @@ class Running:
 
     def start(self) -> Running:
         self._thread.start()
-        until(lambda: self.window or not self._thread.is_alive())
+        eventually(lambda: self.window or not self._thread.is_alive())
         return self
 
     @property
@@ -98,16 +90,16 @@ class Running:
 
 @pytest.fixture
 def running() -> Iterator[Running]:
-    """A tray with its icon on the task bar."""
+    """Yield a tray with its icon on the task bar."""
     made = Running().start()
-    until(lambda: is_shown(made.window))
+    eventually(lambda: is_shown(made.window))
     yield made
     made.end()
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any]]:
-    """Every call to Shell_NotifyIcon, which goes through to the real one."""
+    """Return a list of the calls to Shell_NotifyIcon, which are passed on to the real one."""
     calls: list[tuple[int, Any]] = []
     real = win32.Shell_NotifyIcon
 
@@ -130,7 +122,7 @@ def test_shows_and_leaves_no_ghost(running: Running) -> None:
 def test_new_view_changes_icon_and_tooltip(told: list[tuple[int, Any]], running: Running) -> None:
     """A change of state is seen without a click."""
     running.tray.show(View(State.STANDBY_OLD_PASSWORD, days_left=3))
-    until(lambda: any("3 days" in data.szTip for _, data in told))
+    eventually(lambda: any("3 days" in data.szTip for _, data in told))
     assert len({data.hIcon for _, data in told if data.hIcon}) == 2
 
 
@@ -149,29 +141,29 @@ def test_icon_refused_at_sign_in_is_added_later(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(tray_windows, "FIRST_RETRY_MS", 20)
     made = Running().start()
     try:
-        until(lambda: len(refused) == 6 and is_shown(made.window))
+        eventually(lambda: len(refused) == 6 and is_shown(made.window))
         assert made.tray._icon.visible
     finally:
         made.end()
 
 
 def test_comes_back_when_explorer_restarts(told: list[tuple[int, Any]], running: Running) -> None:
-    """Explorer broadcasts TaskbarCreated when it has started anew."""
+    """Explorer broadcasts TaskbarCreated when it has started again."""
     adds = len([code for code, _ in told if code == win32.NIM_ADD])
     running.send(win32.WM_TASKBARCREATED)
-    until(lambda: len([code for code, _ in told if code == win32.NIM_ADD]) == adds + 1)
+    eventually(lambda: len([code for code, _ in told if code == win32.NIM_ADD]) == adds + 1)
     assert is_shown(running.window)
 
 
 def test_icon_that_got_lost_is_added_again(running: Running) -> None:
-    """Whatever took it from the task bar, the next change of state brings it back."""
+    """The next change of state adds an icon that is missing on the task bar."""
     running.tray._icon._message(win32.NIM_DELETE, 0)
     assert not is_shown(running.window)
     running.tray.show(View(State.CONNECTING))
-    until(lambda: is_shown(running.window))
+    eventually(lambda: is_shown(running.window))
 
 
-def test_does_not_stand_in_the_way_of_signing_out(running: Running) -> None:
+def test_lets_the_user_sign_out(running: Running) -> None:
     """Pystray answers 0, which cancels the sign-out."""
     assert running.send(WM_QUERYENDSESSION) == 1
     running.send(WM_ENDSESSION, 0)
@@ -180,7 +172,7 @@ def test_does_not_stand_in_the_way_of_signing_out(running: Running) -> None:
 
 
 def test_leaves_at_the_end_of_the_session(running: Running) -> None:
-    """The icon goes and the program is told to quit, at once."""
+    """The icon goes and the program gets the command to quit, at once."""
     running.send(WM_ENDSESSION, 1)
     assert running.picked == [Command.QUIT]
     assert not is_shown(running.window)
@@ -201,7 +193,7 @@ def test_click_shows_status_or_asks_for_the_password(running: Running) -> None:
 
 
 def test_click_on_the_balloon_asks_for_the_password(running: Running) -> None:
-    """The balloon stands in for the toast."""
+    """The balloon replaces the toast."""
     running.tray.show(View(State.STANDBY_OLD_PASSWORD, days_left=3))
     running.send(win32.WM_NOTIFY, 0, tray_windows.NIN_BALLOONUSERCLICK)
     assert running.picked == [Command.UPDATE_PASSWORD]
@@ -218,11 +210,11 @@ def test_long_texts_are_clipped(told: list[tuple[int, Any]], running: Running) -
             return "あ😀" * 100
 
     running.tray.translate(Long())
-    until(lambda: utf16_units(told[-1][1].szTip) in {126, 127})
+    eventually(lambda: utf16_units(told[-1][1].szTip) in {126, 127})
 
 
 def test_no_balloon_is_an_error(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever warns learns that nobody saw it."""
+    """The caller gets an error when no user can see the balloon."""
     monkeypatch.setattr(win32, "Shell_NotifyIcon", lambda *_: 0)
     with pytest.raises(ToastError):
         running.tray.balloon("title", "text")
@@ -237,7 +229,7 @@ def test_defect_in_set_up_ends_the_program(tmp_path: Path) -> None:
 
 
 def test_later_defect_ends_the_program(running: Running) -> None:
-    """Nobody is left with an icon that lies."""
+    """An icon that cannot be drawn ends the program, so that no icon shows an old state."""
     running.tray.assets = Path("C:/nowhere")
     running.tray.show(View(State.NEEDS_PASSWORD))
     running.join()

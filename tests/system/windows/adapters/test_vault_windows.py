@@ -23,7 +23,7 @@ from tests.support.vault_contract import TANAKA, VaultContract, longest_record, 
 
 
 def credentials() -> list[dict[str, Any]]:
-    """What the Credential Manager holds of ours, under whatever name."""
+    """Return all entries of the client in the Credential Manager."""
     try:
         found = list(win32cred.CredEnumerate(None, 0) or [])
     except pywintypes.error as exc:
@@ -34,6 +34,7 @@ def credentials() -> list[dict[str, Any]]:
 
 
 def put(target: str, user: str, blob: str) -> None:
+    """Write an entry to the Credential Manager."""
     credential = {
         "Type": win32cred.CRED_TYPE_GENERIC,
         "TargetName": target,
@@ -69,7 +70,7 @@ class TestCredentialManager(VaultContract):
         assert credential["UserName"] == TANAKA.user
 
     def test_removes_what_a_crash_left(self, vault: Vault) -> None:
-        """Killed between keyring's two writes, an older password lies under `user@service`."""
+        """A client that is killed between keyring's two writes leaves an old password behind."""
         vault.write(TANAKA, record("new"))
         put(f"{TANAKA.user}@{service_name(TANAKA)}", TANAKA.user, "the old password")
         found = KeyringVault().read(TANAKA)
@@ -78,7 +79,7 @@ class TestCredentialManager(VaultContract):
         assert len(credentials()) == 1
 
     def test_bytes_that_are_no_text(self, vault: Vault) -> None:
-        """Told as broken, and the user can replace it."""
+        """They are reported as broken, and the user can replace them."""
         put(service_name(TANAKA), TANAKA.user, "\udcff\udcfe")
         with pytest.raises(VaultError) as caught:
             vault.read(TANAKA)

@@ -1,37 +1,20 @@
-"""Browsers without a screen: Django's test client on the real database file."""
+"""The fixtures of the console's tests: browsers, and a user of another account."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from axes.models import AccessAttempt
 from django.test import Client
 
 from server.console.models import User
-
-Browse = Callable[..., Client]
-
-
-def new_client(*, address: str = "127.0.0.1", language: str = "en", csrf: bool = False) -> Client:
-    return Client(
-        enforce_csrf_checks=csrf,
-        headers={"accept-language": language},
-        SERVER_NAME="localhost",
-        REMOTE_ADDR=address,
-    )
-
-
-def page(answer: Any) -> str:
-    """The page that a client got, if it got one."""
-    assert answer.status_code == 200
-    return str(answer.content.decode())
+from tests.support.console_client import Browse, new_client
 
 
 @pytest.fixture
 def browse() -> Browse:
-    """`browse(user)`: a browser in which the user is logged in already; in English."""
+    """`browse(user)` returns a browser in English, in which the user has logged in."""
 
     def make(user: User | None = None, **options: object) -> Client:
         client = new_client(**options)  # type: ignore[arg-type]  # passed through as they are
@@ -43,14 +26,14 @@ def browse() -> Browse:
 
 
 @pytest.fixture(autouse=True)
-def _nobody_locked_out(database: None) -> Iterator[None]:
+def _no_lockout(database: None) -> Iterator[None]:
     yield
     AccessAttempt.objects.all().delete()
 
 
 @pytest.fixture
 def stranger(database: None) -> User:
-    """A general user of another account."""
+    """Return a general user of another account."""
     from server.console.models import Account
 
     account, _ = Account.objects.get_or_create(name="another account")

@@ -20,8 +20,8 @@ from django.urls.resolvers import URLPattern, URLResolver
 
 from server.console import hashing, lockout, passwords, sessions
 from server.console.models import AuditEvent, User
+from tests.support.console_client import Browse, new_client
 from tests.support.server_fixtures import P1, P2
-from tests.unit.server.console.conftest import Browse, new_client
 
 
 def log_in(username: str, password: str, **options: object) -> HttpResponse:

@@ -18,9 +18,9 @@ from server.console import passwords
 from server.console.middleware import CONTENT_SECURITY_POLICY, MAX_BODY_BYTES, limit_body
 from server.console.models import User
 from server.console.views.common import hide_passwords
+from tests.support.console_client import Browse, new_client, page
 from tests.support.places import ROOT
 from tests.support.server_fixtures import P1, P2
-from tests.unit.server.console.conftest import Browse, new_client, page
 
 PAGES = ("/", "/login/", "/password/", "/users/", "/audit/", "/app/", "/nowhere/", "/live/pcs/")
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from server.console import csvfiles
 from server.console.models import AuditEvent, User
-from tests.unit.server.console.conftest import Browse
+from tests.support.console_client import Browse
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from server import clock
 from server.console import passwords
 from server.console.models import Device, PasswordChange, PushDelivery, User
 from server.console.validators import rule_texts
+from tests.support.console_client import Browse, page
 from tests.support.server_fixtures import P1, P2, P3
-from tests.unit.server.console.conftest import Browse, page
 
 MakeUser = Callable[..., User]
 MakeDevice = Callable[..., Device]

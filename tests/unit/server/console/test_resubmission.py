@@ -15,8 +15,8 @@ from django.utils import timezone
 
 from server.console import passwords, resubmission
 from server.console.models import FormResult, PasswordChange, User
+from tests.support.console_client import Browse, page
 from tests.support.server_fixtures import P1, P2
-from tests.unit.server.console.conftest import Browse, page
 
 CHANGE = {"current_password": P1, "new_password1": P2, "new_password2": P2}
 

@@ -22,8 +22,8 @@ from server.console import audit, passwords
 from server.console.events import PageAction
 from server.console.models import Account, AuditEvent, Device, PasswordChange, PushDelivery, User
 from server.console.views import users
+from tests.support.console_client import Browse, page
 from tests.support.server_fixtures import P1, P2, live_gateway
-from tests.unit.server.console.conftest import Browse, page
 
 MakeUser = Callable[..., User]
 MakeDevice = Callable[..., Device]

@@ -25,7 +25,8 @@ from server.gateway.records import RecordedLogin, Refusal, VerifiedProof
 from server.gateway.server import Gateway
 from server.gateway.store import Store
 from tests.support.gateway_client import Client, describe, new_key
-from tests.support.server_fixtures import P1, P2, P3, eventually, in_thread
+from tests.support.polling import eventually_async
+from tests.support.server_fixtures import P1, P2, P3, in_thread
 
 
 async def test_what_waits_makes_the_next_batch() -> None:
@@ -257,5 +258,5 @@ async def test_database_away(user: User, monkeypatch: pytest.MonkeyPatch) -> Non
         async def is_true_again() -> bool:
             return await waiting() == 1
 
-        await eventually(is_true_again)
+        await eventually_async(is_true_again)
         assert (await staying.log_in(user.username, P1)).password == "current"

@@ -23,8 +23,9 @@ from server.gateway.connection import MAX_QUEUED
 from server.gateway.limits import Limits
 from server.gateway.server import Gateway
 from tests.support.gateway_client import DEADLINE_S, Client
+from tests.support.polling import eventually_async
 from tests.support.raw import HELLO, UPGRADE, raw
-from tests.support.server_fixtures import P1, eventually, in_thread
+from tests.support.server_fixtures import P1, in_thread
 
 
 async def answer(port: int, request: str) -> str:
@@ -217,7 +218,7 @@ async def until_open(gateway: Gateway, number: int) -> None:
     async def are_open() -> bool:
         return gateway.connection_count == number
 
-    await eventually(are_open)
+    await eventually_async(are_open)
 
 
 async def test_ipv6(user: User) -> None:
@@ -306,7 +307,7 @@ async def left_by_a_crowd(gateway: Gateway, size: int) -> set[str]:
         async def alone() -> bool:
             return gateway.connection_count == 0
 
-        await eventually(alone)
+        await eventually_async(alone)
 
     await crowd(50)
     gc.collect()

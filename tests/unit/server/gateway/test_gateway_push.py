@@ -23,7 +23,8 @@ from server.console.models import (
 )
 from server.gateway.server import Gateway
 from tests.support.gateway_client import Client
-from tests.support.server_fixtures import P1, P2, P3, eventually, in_thread
+from tests.support.polling import eventually_async
+from tests.support.server_fixtures import P1, P2, P3, in_thread
 
 
 def change(user: User, new_password: str, *clients: Client) -> PasswordChange:
@@ -312,7 +313,7 @@ async def test_presence(gateway: Gateway, user: User) -> None:
     async def gone() -> bool:
         return not (await in_thread(lambda: device_row(client))).is_waiting
 
-    assert await eventually(gone)
+    assert await eventually_async(gone)
 
 
 async def test_superseded(gateway: Gateway, user: User) -> None:
@@ -345,7 +346,7 @@ async def test_other_user_on_the_same_connection(
                 other.pk: True,
             }
 
-        assert await eventually(moved)
+        assert await eventually_async(moved)
         await in_thread(lambda: change(user, P2))
         await in_thread(lambda: change(other, P2, client))
         await client.expect(messages.PasswordChanged)
