@@ -12,6 +12,7 @@ import win32cryptcon as con
 store = win32crypt.CertOpenStore(
     con.CERT_STORE_PROV_SYSTEM, 0, None, con.CERT_SYSTEM_STORE_CURRENT_USER, "Root"
 )
+assert store is not None
 der = pathlib.Path(sys.argv[1]).read_bytes()
 store.CertAddEncodedCertificateToStore(
     con.X509_ASN_ENCODING, der, con.CERT_STORE_ADD_REPLACE_EXISTING

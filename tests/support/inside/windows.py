@@ -36,10 +36,10 @@ def program_of(window: int) -> str:
     """Return the file name of the program that the window belongs to."""
     _, process = win32process.GetWindowThreadProcessId(window)
     handle = win32api.OpenProcess(MAY_ASK, False, process)
-    return win32process.GetModuleFileNameEx(handle, 0).rpartition("\\")[2]
+    return str(win32process.GetModuleFileNameEx(handle, 0)).rpartition("\\")[2]
 
 
-report = []
+report: list[Any] = []
 for top in filter(win32gui.IsWindowVisible, windows_in()):
     try:
         controls = list(map(describe, windows_in(top)))
