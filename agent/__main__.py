@@ -11,22 +11,37 @@ from types import SimpleNamespace as Namespace
 
 from agent.core import wording
 from agent.core.failure import Reason
+from agent.core.state import State
 from agent.errors import AgentError, UserError
 from agent.i18n import translation
 from agent.paths import Paths, find_paths
-from agent.ports import ChannelBusy, ChannelError, Request
+from agent.ports import ChannelBusy, ChannelError, NotRunning, Request
 from agent.settings import Settings
 from protocol.text import N_
 
-OK, FAILED, NOT_RUNNING, DEFECT = 0, 1, 3, 4
+OK, FAILED, NOT_RUNNING, DEFECT, NO_ANSWER = 0, 1, 3, 4, 5
 """Exit codes; argparse's own for wrong usage is 2. DEFECT: the running client has a defect."""
-ASK_S = 90.0
-"""Seconds that a running client may take for a login, with key derivation and keyring."""
+_STATUS_CODES = {
+    State.STANDBY: OK,
+    State.STANDBY_OLD_PASSWORD: 10,
+    State.NEEDS_PASSWORD: 12,
+    State.LOGGED_OUT: 13,
+}
+_NOT_CONNECTED = 11
+"""Exit code of `status` in every other state."""
+ANSWER_S = 5.0
+"""Seconds that a running client may take to answer at all."""
+LOGIN_S = 90.0
+"""Seconds that it may take for a login or logout, with key derivation and keyring."""
 
 _CHANNEL_REASONS = {
     "logged_out": N_("No user is logged in. Use `login` first."),
     "bad_address": N_("The server's address or the user name cannot be used."),
 }
+
+
+class NoAnswer(AgentError):
+    """A client is running, and does not answer."""
 
 
 @dataclass
@@ -67,23 +82,32 @@ class Call:
         except ValueError:
             return self.complain(self._(_CHANNEL_REASONS.get(reason, reason)))
 
-    def ask(self, request: Request) -> Request | None:
-        """Return the running client's answer, None when none runs."""
+    def ask(self, request: Request, timeout_s: float = ANSWER_S) -> Request | None:
+        """Return the running client's answer, None when none runs. Raise NoAnswer."""
         from agent.control import ask
 
         try:
-            return asyncio.run(ask(self.paths, request, timeout_s=ASK_S))
-        except ChannelError:
+            return asyncio.run(ask(self.paths, request, timeout_s=timeout_s))
+        except NotRunning:
             return None
+        except ChannelError as exc:
+            raise NoAnswer(str(exc)) from None
 
     def ask_or_be_the_client(self, request: Request) -> Request:
-        """Return the running client's answer; when none runs, be the client for this request."""
-        answer = self.ask(request)
-        if answer is None:
-            from agent import desktop
+        """Return the running client's answer; when none runs, be the client for this request.
 
-            answer = desktop.run_once(request, self.settings, self.paths, self.translations)
-        return answer
+        Raise NoAnswer, within ANSWER_S when the running client is frozen.
+        """
+        if self.ask({"command": "status"}) is not None:
+            answer = self.ask(request, LOGIN_S)
+            if answer is not None:
+                return answer
+        from agent import desktop
+
+        try:
+            return desktop.run_once(request, self.settings, self.paths, self.translations)
+        except ChannelBusy as exc:  # it has just started, or its channel is lost
+            raise NoAnswer(str(exc)) from None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -100,6 +124,10 @@ def main(arguments: list[str] | None = None) -> int:
         return int(_COMMANDS[call.options.command](call))
     except UserError as exc:
         return call.give_up(exc.title, exc.message)
+    except NoAnswer:
+        remedy = call._("End the program in the task manager, or restart the PC.")
+        call.give_up(call._("The client does not answer."), remedy)
+        return NO_ANSWER
     except (AgentError, OSError) as exc:
         return call.give_up(call._("coconowork client has stopped"), str(exc))
     except KeyboardInterrupt:
@@ -160,7 +188,13 @@ def _run(call: Call) -> int:
 
 
 def _status(call: Call) -> int:
-    answer = call.ask({"command": "status"})
+    try:
+        answer = call.ask({"command": "status"})
+    except NoAnswer:
+        if not call.options.json:
+            raise
+        call.say('{"state": "no_answer"}')
+        return NO_ANSWER
     if answer is None:
         call.say('{"state": "not_running"}' if call.options.json else call._("Not running."))
         return NOT_RUNNING
@@ -173,8 +207,10 @@ def _status(call: Call) -> int:
     if call.options.json:
         import json
 
-        return call.say(json.dumps(answer["status"], ensure_ascii=False))
-    return call.say(status_text(view, call.translations))
+        call.say(json.dumps(answer["status"], ensure_ascii=False))
+    else:
+        call.say(status_text(view, call.translations))
+    return _STATUS_CODES.get(view.state, _NOT_CONNECTED)
 
 
 def _login(call: Call) -> int:

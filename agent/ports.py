@@ -31,7 +31,11 @@ class ToastError(AgentError):
 
 
 class ChannelError(AgentError):
-    """No client is running, or it does not answer."""
+    """The running client does not answer, or the channel cannot be opened."""
+
+
+class NotRunning(ChannelError):
+    """No client is running."""
 
 
 class Vault(Protocol):

@@ -28,7 +28,7 @@ from agent.control import (
     answer,
 )
 from agent.paths import Paths, make_private
-from agent.ports import ChannelBusy, ChannelError
+from agent.ports import ChannelBusy, ChannelError, NotRunning
 
 log = getLogger(__name__)
 
@@ -107,7 +107,7 @@ async def exchange(paths: Paths, line: bytes, *, timeout_s: float) -> bytes:
     except (EOFError, asyncio.LimitOverrunError):
         raise ChannelError("the client gave no answer") from None
     except OSError as exc:
-        raise ChannelError(f"no client is running: {exc.strerror}") from None
+        raise NotRunning(f"no client is running: {exc.strerror}") from None
 
 
 @contextmanager

@@ -36,7 +36,7 @@ from agent.control import (
     answer,
 )
 from agent.paths import Paths
-from agent.ports import ChannelBusy, ChannelError
+from agent.ports import ChannelBusy, ChannelError, NotRunning
 
 log = getLogger(__name__)
 
@@ -211,7 +211,7 @@ def _exchange(name: str, line: bytes, deadline: float) -> bytes:
             stream.close()
     except pywintypes.error as exc:
         if exc.winerror == ERROR_FILE_NOT_FOUND:
-            raise ChannelError("no client is running") from None
+            raise NotRunning("no client is running") from None
         raise ChannelError(f"the client gave no answer (error {exc.winerror})") from None
 
 

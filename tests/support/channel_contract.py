@@ -15,7 +15,7 @@ import pytest
 from agent.control import MAX_LINE_BYTES, ask
 from agent.desktop import open_channel
 from agent.paths import Paths, find_paths
-from agent.ports import ChannelBusy, ChannelError, ControlChannel, Request
+from agent.ports import ChannelBusy, ChannelError, ControlChannel, NotRunning, Request
 from tests.support.places import ROOT
 
 HOLDER = """
@@ -80,11 +80,11 @@ class ChannelContract:
 
     async def test_no_client(self, paths: Paths) -> None:
         """Without a client the answer is a clear error at once, before and after."""
-        with pytest.raises(ChannelError):
+        with pytest.raises(NotRunning):
             await ask(paths, {}, timeout_s=10)
         async with serving(open_channel(paths)):
             await ask(paths, {}, timeout_s=10)
-        with pytest.raises(ChannelError):
+        with pytest.raises(NotRunning):
             await ask(paths, {}, timeout_s=10)
 
     async def test_only_one_claims_it(self, paths: Paths) -> None:

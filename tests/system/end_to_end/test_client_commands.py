@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -47,6 +49,48 @@ def test_status_tells_what_it_does(pc: Pc) -> None:
     code, said = pc.command("status", "--json")
     status = json.loads(said)
     assert (code, status["state"], status["user"]) == (0, "standby", ADMIN)
+
+
+def test_status_has_an_exit_code_for_each_case(pc: Pc, server: Server) -> None:
+    """Monitoring sees by the code: standby 0, logged out 13, password refused 12, retrying 11."""
+    pc.start()
+    pc.wait_for("standby")
+    assert pc.command("status")[0] == 0
+    assert pc.command("logout")[0] == 0
+    pc.wait_for("logged_out")
+    assert pc.command("status")[0] == 13
+    pc.stop()
+    pc.be_logged_in("Wrong-wrong-1")
+    pc.start()
+    pc.wait_for("needs_password")
+    assert pc.command("status", "--json")[0] == 12
+    pc.stop()
+    text = pc.paths.config_file.read_text()
+    pc.paths.config_file.write_text(text.replace(server.address, "ws://127.0.0.1:9/gateway"))
+    pc.identity = type(pc.identity)(server="ws://127.0.0.1:9/gateway", user=ADMIN)
+    pc.be_logged_in(ADMIN_PASSWORD)
+    pc.start()
+    pc.wait_for("retrying")
+    assert pc.command("status", "--json")[0] == 11
+
+
+def test_a_frozen_client_does_not_answer(pc: Pc) -> None:
+    """`status`, `login`, `quit` and a second start say so soon, with a code of its own."""
+    pc.start()
+    pid = pc.wait_for("standby")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        for command in ("status", "quit", "run"):
+            code, said = pc.command(command)
+            assert code == 5, said
+            assert "does not answer" in said
+        assert pc.command("status", "--json")[1].strip() == '{"state": "no_answer"}'
+        code, said = pc.login(ADMIN_PASSWORD)
+        assert code == 5, said
+        assert "does not answer" in said
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    pc.wait_for("standby")
 
 
 def test_a_second_start_talks_to_the_first(pc: Pc) -> None:
