@@ -31,7 +31,7 @@ from agent.ports import ChannelError, Vault, VaultError
 from agent.settings import Settings
 from protocol import messages as msg
 from protocol.scram import ClientLogin, ScramError
-from protocol.sealing import device_id, public_key
+from protocol.sealing import public_key
 from protocol.text import N_
 
 STEP_TIMEOUT_S = 20.0
@@ -246,9 +246,6 @@ class _Doctor:
         identity, record = self._settings.identity, self._record
         if identity is None or record is None:
             return Check(Step.LOGIN, Outcome.SKIPPED, self._("No user is logged in."))
-        if record.refused is not None:
-            # A refused password is never sent again automatically.
-            raise _Found(Step.LOGIN, self._trouble(Reason(record.refused)))
         try:
             async with asyncio.timeout(STEP_TIMEOUT_S):
                 return await self._log_in(connection, identity.user, record)
@@ -262,10 +259,7 @@ class _Doctor:
             raise self._found(Step.LOGIN, exc) from None
 
     async def _log_in(self, connection: ClientConnection, user: str, record: Credentials) -> Check:
-        passwords = [record.password]
-        if record.pending is not None:
-            passwords.insert(0, record.pending.password)
-        for password in passwords:
+        for password in record.usable():  # a refused one is never sent again automatically
             handshake = ClientLogin(user=user, password=password, nonce=secrets.token_urlsafe(24))
             answer = await self._exchange(connection, handshake, record)
             if isinstance(answer, msg.Welcome):
@@ -273,22 +267,14 @@ class _Doctor:
                 return Check(Step.LOGIN, Outcome.OK, self._welcome_text(answer))
             if answer.reason != "credentials":
                 raise _Found(Step.LOGIN, self._trouble(Reason(answer.reason)))
-        raise _Found(Step.LOGIN, self._trouble(Reason.CREDENTIALS))
+        raise _Found(Step.LOGIN, self._trouble(Reason(record.refused or "credentials")))
 
     async def _exchange(
         self, connection: ClientConnection, handshake: ClientLogin, record: Credentials
     ) -> msg.Welcome | msg.Rejected:
         from agent.app import host_info
 
-        pc = host_info()
-        key = public_key(record.device_key)
-        device = msg.Device(
-            id=device_id(key),
-            public_key=key,
-            name=pc.device_name,
-            os=pc.os,
-            version=pc.version,
-        )
+        device = host_info().device(public_key(record.device_key))
         hello = msg.Hello(scram=handshake.first(), device=device)
         await connection.send(msg.encode(hello), text=True)
         while True:

@@ -19,7 +19,7 @@ from agent.core import effects as do
 from agent.core.account_context import AccountContext
 from agent.core.connection_state import ConnectionState, Kind, LoginAttempt, Phase
 from agent.core.credential_cache import CredentialCache, Knowledge
-from agent.core.credentials import Credentials, CredentialsError, Identity, Refusal
+from agent.core.credentials import Credentials, CredentialsError, Identity, Pending, Refusal
 from agent.core.effects import EffectQueue, WriteReason
 from agent.core.events import Instant, Timer
 from agent.core.failure import Failure, Reason
@@ -78,12 +78,11 @@ class ClientState:
             self._connect()
         elif typed is not None:
             self._log_in(Kind.TYPED, typed.credentials)
-        elif vault.credentials is not None and vault.pending is not None:
-            if connection.phase is Phase.LOGGED_IN and self.state is not State.UPDATING:
+        elif (proposal := vault.proposal) is not None:
+            if connection.phase is Phase.LOGGED_IN:
                 self.go("new password to prove")
             self.change.begin_proof()
-            proposed = replace(vault.credentials, password=vault.pending.password)
-            self._log_in(Kind.PENDING, proposed)
+            self._log_in(Kind.PENDING, proposal)
         elif vault.refusal is not None:
             self._ask_for_password(vault.refusal)
         elif connection.phase is Phase.LOGGED_IN:
@@ -102,8 +101,7 @@ class ClientState:
         elif vault.knowledge is Knowledge.ABSENT:
             self.go("nothing stored")
         else:
-            if self.state is not State.CONNECTING:
-                self.go("time to try")
+            self.go("time to try")
             if vault.credentials is not None:
                 self.connection.open(self.account.identity)
             else:
@@ -211,8 +209,8 @@ class ClientState:
             self.change.on_proved()
             if not vault.commit_pending():
                 self.change.end()
-        elif vault.has_refused_pending:
-            self._drop_pending()
+        elif vault.pending is not None and vault.pending.refused:
+            self._drop_pending(vault.pending)
         self.proceed()
 
     def set_accepted(self, status: msg.Welcome | msg.PasswordStatus | msg.PasswordChanged) -> None:
@@ -236,22 +234,21 @@ class ClientState:
             usable = usable and self.connection.accepted is not None
         elif kind is Kind.PENDING:
             self.change.end()
-            if self.connection.accepted is not None:
-                self._drop_pending()
+            if self.connection.accepted is not None and self.vault.pending is not None:
+                self._drop_pending(self.vault.pending)
         self.vault.refuse(identity, password, refusal)
         if not usable:
             self.disconnect()
         self.proceed()
 
-    def _drop_pending(self) -> None:
+    def _drop_pending(self, pending: Pending) -> None:
         """Forget a refused push: the server has proved itself, and does not want it."""
-        change_id = self.vault.drop_pending()
-        self.connection.send(msg.UpdateFailed(change_id=change_id, reason="refused"))
+        self.vault.drop_pending()
+        self.connection.send(msg.UpdateFailed(change_id=pending.change_id, reason="refused"))
 
     def on_push(self, push: msg.PasswordChanged) -> None:
         """Store a pushed password as pending, or keep the push until that can be done."""
-        credentials = self.vault.credentials
-        pending = credentials.pending if credentials else None
+        credentials, pending = self.vault.credentials, self.vault.pending
         if pending is not None and pending.change_id == push.change_id:
             return
         busy = self.change.progress is not Progress.NONE or self.connection.attempt is not None

@@ -52,8 +52,7 @@ TABLE = Table(
     {
         (_P.NONE, "connect"): _P.CONNECTING,
         (_P.CONNECTING, "upgrade succeeded"): _P.OPEN,
-        (_P.OPEN, "login begun"): _P.CHALLENGE,
-        (_P.LOGGED_IN, "login begun"): _P.CHALLENGE,
+        ((_P.OPEN, _P.LOGGED_IN), "login begun"): _P.CHALLENGE,
         (_P.CHALLENGE, "challenge received"): _P.KEY_DERIVATION,
         (_P.KEY_DERIVATION, "proof sent"): _P.WELCOME,
         (_P.WELCOME, "welcome received"): _P.LOGGED_IN,
@@ -94,9 +93,10 @@ class ConnectionState:
 
     def __init__(self, emit: EffectQueue) -> None:
         self._emit = emit
-        self._last_number = 0
         self._refusals = 0
         self._keys: Keys | None = None
+        self.opened = 0
+        """How many connections were opened; a connection's number is its place among them."""
         self.phase = Phase.NONE
         self.number = 0
         self.identity = NO_IDENTITY
@@ -116,8 +116,8 @@ class ConnectionState:
     def open(self, identity: Identity) -> None:
         """Open a connection to log in as `identity`."""
         self._go("connect")
-        self._last_number += 1
-        self.number, self.identity = self._last_number, identity
+        self.opened += 1
+        self.number, self.identity = self.opened, identity
         self._emit(
             do.Connect(self.number, identity.server), do.StartTimer(Timer.CONNECTION, CONNECT_S)
         )

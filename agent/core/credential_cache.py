@@ -16,6 +16,7 @@ locked. The digest is forgotten when the user types that password again, or the 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from dataclasses import dataclass
 from enum import Enum
 
@@ -50,21 +51,14 @@ _K = Knowledge
 TABLE = Table(
     _K.UNREAD,
     {
-        (_K.UNREAD, "read requested"): _K.READING,
-        (_K.UNREADABLE, "read requested"): _K.READING,
+        ((_K.UNREAD, _K.UNREADABLE), "read requested"): _K.READING,
         (_K.READING, "entry found"): _K.KNOWN,
         (_K.READING, "no entry found"): _K.ABSENT,
         (_K.READING, "read failed"): _K.UNREADABLE,
         (_K.READING, "no answer in time"): _K.READING,
-        (_K.UNREAD, "no answer in time"): _K.UNREADABLE,
-        (_K.UNREADABLE, "no answer in time"): _K.UNREADABLE,
-        (_K.KNOWN, "no answer in time"): _K.UNREADABLE,
-        (_K.ABSENT, "no answer in time"): _K.UNREADABLE,
+        ((_K.UNREAD, _K.KNOWN, _K.ABSENT, _K.UNREADABLE), "no answer in time"): _K.UNREADABLE,
     },
-    anywhere={
-        "typed password stored": _K.KNOWN,
-        "logged out": _K.ABSENT,
-    },
+    anywhere={"typed password stored": _K.KNOWN, "logged out": _K.ABSENT},
 )
 
 
@@ -92,9 +86,10 @@ class CredentialCache:
         self._account = account
         self._salt = salt
         self._refusals: dict[bytes, Refusal] = {}
-        self._last_number = 0
+        self._numbers = itertools.count(1)
         self._requests: dict[int, VaultRequest] = {}
         self._late_read: VaultRequest | None = None
+        """A read that was given up, while its answer would still be the newest."""
         self.knowledge = Knowledge.ABSENT if account.identity == NO_IDENTITY else Knowledge.UNREAD
         self.credentials: Credentials | None = None
         self.keys: Keys | None = None
@@ -106,25 +101,24 @@ class CredentialCache:
 
     @property
     def pending(self) -> Pending | None:
-        """Return the pushed password to try: stored durably, and not refused."""
-        pending = self.credentials.pending if self.credentials else None
-        if pending is None or pending.refused or self.is_writing(WriteReason.PENDING):
-            return None
-        return pending
+        """Return the pushed password that no login has proved yet."""
+        return self.credentials.pending if self.credentials else None
 
     @property
-    def has_refused_pending(self) -> bool:
-        """Return whether the pending password was refused."""
-        pending = self.credentials.pending if self.credentials else None
-        return pending is not None and pending.refused
+    def proposal(self) -> Credentials | None:
+        """Return the pushed password as credentials to try; None until it is stored, or refused."""
+        credentials, pending = self.credentials, self.pending
+        if not credentials or not pending or pending.refused:
+            return None
+        if self.is_writing(WriteReason.PENDING):
+            return None
+        return replace(credentials, password=pending.password)
 
     @property
     def refusal(self) -> Refusal | None:
         """Return why every known password was refused; None when there is one to try."""
         credentials = self.credentials
-        if credentials is None or (credentials.pending and not credentials.pending.refused):
-            return None
-        return credentials.refused
+        return credentials.refused if credentials and not credentials.usable() else None
 
     @property
     def may_write(self) -> bool:
@@ -133,7 +127,8 @@ class CredentialCache:
 
     def cache_keys(self, keys: Keys | None) -> None:
         """Keep the keys of an accepted login when their password may be tried again."""
-        self.keys = keys if keys is not None and keys.password in self._usable() else None
+        usable = self.credentials.usable() if self.credentials else []
+        self.keys = keys if keys is not None and keys.password in usable else None
 
     # --- refused passwords
 
@@ -175,11 +170,11 @@ class CredentialCache:
         """Read the entry of the account in use, unless that is under way."""
         if self.knowledge is not Knowledge.READING:
             self._go("read requested")
-            late = self._late_read
-            if late is None or late.effect.number != self._last_number:
-                self._request(VaultRequest(do.ReadVault(self._number(), self._account.identity)))
-            else:  # it is the last request, so its answer is still what the vault holds
-                self._await(late)
+            if self._late_read is not None:
+                self._await(self._late_read)
+            else:
+                effect = do.ReadVault(next(self._numbers), self._account.identity)
+                self._request(VaultRequest(effect))
 
     def write(
         self,
@@ -191,40 +186,36 @@ class CredentialCache:
         """Replace the credentials here, and in the vault when it is known what it holds."""
         self._replace(credentials)
         if self.may_write:
-            effect = do.WriteVault(self._number(), self._account.identity, credentials, reason)
+            number, identity = next(self._numbers), self._account.identity
+            effect = do.WriteVault(number, identity, credentials, reason)
             self._request(VaultRequest(effect, push=push))
 
     def commit_pending(self) -> bool:
         """Make the pending password the current one. Return whether the vault has to answer."""
-        credentials = self.credentials
-        if credentials is None or credentials.pending is None:
+        credentials, pending = self.credentials, self.pending
+        if credentials is None or pending is None:
             return False
-        proved = credentials.pending.password
-        self.write(
-            replace(credentials, password=proved, pending=None, refused=None), WriteReason.COMMIT
-        )
+        proved = replace(credentials, password=pending.password, pending=None, refused=None)
+        self.write(proved, WriteReason.COMMIT)
         return self.may_write
 
-    def drop_pending(self) -> str:
-        """Remove the pending password, and return the id of its change."""
-        credentials = self.credentials
-        if credentials is None or credentials.pending is None:
-            raise ValueError("no pending password")
-        self.write(replace(credentials, pending=None), WriteReason.FORGET_PENDING)
-        return credentials.pending.change_id
+    def drop_pending(self) -> None:
+        """Remove the pending password."""
+        if self.credentials is not None:
+            self.write(replace(self.credentials, pending=None), WriteReason.FORGET_PENDING)
 
     def write_typed(self, identity: Identity, credentials: Credentials) -> None:
         """Store a typed password. The cache takes it over when the vault has written it."""
-        effect = do.WriteVault(self._number(), identity, credentials, WriteReason.TYPED)
-        self._request(VaultRequest(effect))
+        number = next(self._numbers)
+        self._request(VaultRequest(do.WriteVault(number, identity, credentials, WriteReason.TYPED)))
 
     def delete(self, identity: Identity, *, user_request: int | None = None) -> None:
         """Delete an entry, for a request of the user or to leave nothing behind."""
-        effect = do.DeleteFromVault(self._number(), identity)
+        effect = do.DeleteFromVault(next(self._numbers), identity)
         self._request(VaultRequest(effect, user_request=user_request))
 
     def is_writing(self, reason: WriteReason) -> bool:
-        """Return whether the vault has yet to answer a write."""
+        """Return whether the vault has yet to answer a write for this reason."""
         return any(request.reason is reason for request in self._requests.values())
 
     # --- answers of the vault
@@ -253,12 +244,10 @@ class CredentialCache:
         self._go("no answer in time")
 
     def on_late(self) -> list[VaultRequest]:
-        """Give up all requests, and return them, a read first."""
-        late = sorted(
-            self._requests.values(), key=lambda each: not isinstance(each.effect, do.ReadVault)
-        )
-        if late and isinstance(late[0].effect, do.ReadVault):
-            self._late_read = late[0]
+        """Give up all requests, and return them."""
+        late = list(self._requests.values())
+        if late and isinstance(late[-1].effect, do.ReadVault):
+            self._late_read = late[-1]
         self._requests.clear()
         return late
 
@@ -269,8 +258,7 @@ class CredentialCache:
 
     def withdraw_pending(self, change_id: str) -> bool:
         """Drop a pushed password that could not be stored. Return whether it was the newest."""
-        credentials = self.credentials
-        pending = credentials.pending if credentials else None
+        credentials, pending = self.credentials, self.pending
         if credentials is None or pending is None or pending.change_id != change_id:
             return False
         self._replace(replace(credentials, pending=None))
@@ -288,12 +276,9 @@ class CredentialCache:
         }
         self._watch_oldest()
 
-    def _number(self) -> int:
-        self._last_number += 1
-        return self._last_number
-
     def _request(self, request: VaultRequest) -> None:
-        """Ask the vault."""
+        """Ask the vault. The answer to an earlier read would be out of date from now on."""
+        self._late_read = None
         self._emit(request.effect)
         self._await(request)
 
@@ -313,15 +298,6 @@ class CredentialCache:
     def _replace(self, credentials: Credentials | None) -> None:
         self.credentials = credentials
         self.cache_keys(self.keys)
-
-    def _usable(self) -> set[str]:
-        """Return the passwords that may be tried again."""
-        credentials, usable = self.credentials, set()
-        if credentials is not None and credentials.refused is None:
-            usable.add(credentials.password)
-        if credentials is not None and credentials.pending and not credentials.pending.refused:
-            usable.add(credentials.pending.password)
-        return usable
 
     def _go(self, cause: str) -> None:
         self.knowledge = TABLE.next(self.knowledge, cause)

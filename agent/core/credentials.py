@@ -57,6 +57,11 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """Why the server has refused `password`, which is never sent again automatically then."""
     version: Literal[1] = 1
 
+    def usable(self) -> list[str]:
+        """Return the passwords that the server has not refused, a pushed one first."""
+        pushed = [self.pending.password] if self.pending and not self.pending.refused else []
+        return pushed if self.refused else [*pushed, self.password]
+
     def __repr__(self) -> str:
         return f"Credentials(pending={self.pending!r}, refused={self.refused!r})"
 

@@ -105,13 +105,17 @@ class Machine:
         client = self.client
         match event:
             case ev.Started():
-                self._on_started()
+                if self.state is State.CONNECTING:
+                    client.proceed()
             case ev.VaultRead(number, credentials):
-                self._on_vault_read(number, credentials)
+                if client.vault.take(number):
+                    self._on_vault_read(credentials)
             case ev.VaultWritten(number):
-                self._on_vault_written(number)
+                if request := client.vault.take(number):
+                    self._on_vault_written(request)
             case ev.VaultFailed(number, reason):
-                self._on_vault_failed(client.vault.take(number), reason)
+                if request := client.vault.take(number):
+                    self._on_vault_failed(request, reason)
             case ev.Connected():
                 client.connection.on_connected()
                 client.proceed()
@@ -140,21 +144,15 @@ class Machine:
                 if self.state in {State.RETRYING, State.STANDBY, State.STANDBY_OLD_PASSWORD}:
                     client.disconnect()
                     client.proceed()
-            case ev.LogoutRequested(request):
-                self._on_logout(request)
+            case ev.LogoutRequested():
+                self._on_logout(event.request)
             case _:  # QuitRequested
                 self._give_up_change()
                 client.disconnect()
                 client.emit(do.WithdrawWarning(), do.Quit())
                 client.go("quit")
 
-    # --- the start, the network, timers
-
-    def _on_started(self) -> None:
-        if self.client.vault.knowledge is Knowledge.UNREAD:
-            self.client.vault.read()
-        elif self.state is State.CONNECTING:
-            self.client.proceed()
+    # --- the network, timers
 
     def _on_network_changed(self) -> None:
         client = self.client
@@ -240,10 +238,8 @@ class Machine:
 
     # --- the vault's answers
 
-    def _on_vault_read(self, number: int, credentials: Credentials | None) -> None:
+    def _on_vault_read(self, credentials: Credentials | None) -> None:
         client = self.client
-        if client.vault.take(number) is None:
-            return
         client.vault.problem = None
         client.vault.on_read(credentials)
         if client.change.progress is Progress.READING:
@@ -262,11 +258,8 @@ class Machine:
         else:
             client.retry_vault_later()
 
-    def _on_vault_written(self, number: int) -> None:
+    def _on_vault_written(self, request: VaultRequest) -> None:
         client = self.client
-        request = client.vault.take(number)
-        if request is None:
-            return
         client.vault.problem = None
         if request.user_request is not None:
             client.emit(do.Reply(request.user_request, None))
@@ -275,10 +268,8 @@ class Machine:
         elif request.reason is not None:
             self._after_write(request)
 
-    def _on_vault_failed(self, request: VaultRequest | None, reason: Reason) -> None:
+    def _on_vault_failed(self, request: VaultRequest, reason: Reason) -> None:
         client = self.client
-        if request is None:
-            return
         if isinstance(request.effect, do.ReadVault):
             self._on_read_failed(reason)
             return
@@ -303,11 +294,9 @@ class Machine:
     def _after_write(self, request: VaultRequest) -> None:
         """Go on when the vault has answered a write, well or not."""
         client, change = self.client, self.client.change
-        last = request.reason is not None and not client.vault.is_writing(request.reason)
-        if last and (request.reason, change.progress) in {
-            (WriteReason.PENDING, Progress.PUSHED),
-            (WriteReason.COMMIT, Progress.PROVED),
-        }:
+        writes = {Progress.PUSHED: WriteReason.PENDING, Progress.PROVED: WriteReason.COMMIT}
+        awaited = writes.get(change.progress)
+        if awaited and awaited is request.reason and not client.vault.is_writing(awaited):
             change.end()
         if client.connection.is_up:
             client.proceed()

@@ -29,47 +29,23 @@ class State(Enum):
 
 
 _S = State
+_CONNECTED = (_S.CONNECTING, _S.STANDBY, _S.STANDBY_OLD_PASSWORD, _S.UPDATING)
+_TRYING = (*_CONNECTED, _S.RETRYING)
 
-TABLE = Table(
+TABLE: Table[State] = Table(
     _S.CONNECTING,
     {
-        # on the way to the server
-        (_S.CONNECTING, "nothing stored"): _S.LOGGED_OUT,
-        (_S.CONNECTING, "logged in with the current password"): _S.STANDBY,
-        (_S.CONNECTING, "logged in with an old password"): _S.STANDBY_OLD_PASSWORD,
-        (_S.CONNECTING, "stored password refused"): _S.NEEDS_PASSWORD,
-        (_S.CONNECTING, "trouble"): _S.RETRYING,
-        (_S.RETRYING, "time to try"): _S.CONNECTING,
-        (_S.RETRYING, "trouble"): _S.RETRYING,
-        (_S.RETRYING, "stored password refused"): _S.NEEDS_PASSWORD,
-        (_S.RETRYING, "nothing stored"): _S.LOGGED_OUT,
-        # logged in
-        (_S.STANDBY, "logged in with the current password"): _S.STANDBY,
-        (_S.STANDBY, "logged in with an old password"): _S.STANDBY_OLD_PASSWORD,
-        (_S.STANDBY, "stored password refused"): _S.NEEDS_PASSWORD,
-        (_S.STANDBY, "trouble"): _S.RETRYING,
-        (_S.STANDBY, "time to try"): _S.CONNECTING,
-        (_S.STANDBY, "nothing stored"): _S.LOGGED_OUT,
-        (_S.STANDBY_OLD_PASSWORD, "logged in with the current password"): _S.STANDBY,
-        (_S.STANDBY_OLD_PASSWORD, "logged in with an old password"): _S.STANDBY_OLD_PASSWORD,
-        (_S.STANDBY_OLD_PASSWORD, "stored password refused"): _S.NEEDS_PASSWORD,
-        (_S.STANDBY_OLD_PASSWORD, "trouble"): _S.RETRYING,
-        (_S.STANDBY_OLD_PASSWORD, "time to try"): _S.CONNECTING,
-        (_S.STANDBY_OLD_PASSWORD, "nothing stored"): _S.LOGGED_OUT,
-        # a new password
-        (_S.LOGGED_OUT, "new password to prove"): _S.UPDATING,
-        (_S.CONNECTING, "new password to prove"): _S.UPDATING,
-        (_S.STANDBY, "new password to prove"): _S.UPDATING,
-        (_S.STANDBY_OLD_PASSWORD, "new password to prove"): _S.UPDATING,
-        (_S.RETRYING, "new password to prove"): _S.UPDATING,
-        (_S.NEEDS_PASSWORD, "new password to prove"): _S.UPDATING,
-        (_S.UPDATING, "logged in with the current password"): _S.STANDBY,
-        (_S.UPDATING, "logged in with an old password"): _S.STANDBY_OLD_PASSWORD,
-        (_S.UPDATING, "time to try"): _S.CONNECTING,
-        (_S.UPDATING, "trouble"): _S.RETRYING,
-        (_S.UPDATING, "stored password refused"): _S.NEEDS_PASSWORD,
-        (_S.UPDATING, "nothing stored"): _S.LOGGED_OUT,
+        (_TRYING, "time to try"): _S.CONNECTING,
+        (_TRYING, "trouble"): _S.RETRYING,
+        (_TRYING, "nothing stored"): _S.LOGGED_OUT,
+        (_TRYING, "stored password refused"): _S.NEEDS_PASSWORD,
+        (_CONNECTED, "logged in with the current password"): _S.STANDBY,
+        (_CONNECTED, "logged in with an old password"): _S.STANDBY_OLD_PASSWORD,
     },
-    anywhere={"logged out": _S.LOGGED_OUT, "quit": _S.STOPPED},
+    anywhere={
+        "new password to prove": _S.UPDATING,
+        "logged out": _S.LOGGED_OUT,
+        "quit": _S.STOPPED,
+    },
     last=_S.STOPPED,
 )

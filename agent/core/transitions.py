@@ -24,19 +24,23 @@ class Table(Generic[S]):
     def __init__(
         self,
         first: S,
-        rows: Mapping[tuple[S, str], S],
+        rows: Mapping[tuple[S | tuple[S, ...], str], S],
         *,
         anywhere: Mapping[str, S],
         last: S | None = None,
     ) -> None:
-        """`anywhere` has the triggers that lead to one state from every state but `last`."""
+        """Spell out the rows: a tuple of states in a row stands for each of them.
+
+        `anywhere` has the triggers that lead to one state from every state but `last`.
+        """
         self.first = first
-        self.rows: dict[tuple[S, str], S] = dict(rows)
+        self.rows: dict[tuple[S, str], S] = {}
         self._anywhere = anywhere
-        for trigger, target in anywhere.items():
-            for state in type(first):
-                if state is not last:
-                    self.rows[state, trigger] = target
+        everywhere = tuple(state for state in type(first) if state is not last)
+        rows = {**rows, **{(everywhere, trigger): target for trigger, target in anywhere.items()}}
+        for (states, trigger), target in rows.items():
+            for state in states if isinstance(states, tuple) else (states,):
+                self.rows[state, trigger] = target
 
     def next(self, state: S, trigger: str) -> S:
         """Return the state after `trigger`. Raise IllegalTransition when the table has none."""

@@ -198,13 +198,17 @@ async def test_a_wrong_password(patient: Patient) -> None:
 
 
 async def test_a_refused_password_is_not_sent_again(patient: Patient) -> None:
-    """The server has refused it before: the doctor says so, and does not try."""
+    """Neither the stored password nor a pushed one that the server has refused is tried."""
+    pending = Pending(change_id="0" * 32, password=WRONG, refused=True)
     async with (gateway := FakeGateway()).running() as server:
-        patient.store(server, refused="expired")
+        patient.store(server, refused="expired", pending=pending)
         check = failing(await patient.examine(server))
+        assert gateway.hellos == []
+        patient.store(server, pending=pending)
+        assert (await patient.examine(server))[-1].outcome is Outcome.OK
+        assert len(gateway.hellos) == 1
     assert check.step is Step.LOGIN
     assert "no longer valid" in check.text
-    assert gateway.hellos == []
 
 
 async def test_a_pending_password_is_tried_first(patient: Patient) -> None:
