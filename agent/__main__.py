@@ -84,7 +84,7 @@ class Call:
 
     def ask(self, request: Request, timeout_s: float = ANSWER_S) -> Request | None:
         """Return the running client's answer, None when none runs. Raise NoAnswer."""
-        from agent.control import ask
+        from agent.desktop import ask
 
         try:
             return asyncio.run(ask(self.paths, request, timeout_s=timeout_s))

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from agent.paths import Paths
 from agent.ports import ChannelError, Request
 
 log = getLogger(__name__)
@@ -26,13 +25,6 @@ LAST_WORDS_S = 1.0
 MAX_CONNECTIONS = 16
 
 Handler = Callable[[Request], Awaitable[Request]]
-
-
-async def ask(paths: Paths, request: Request, *, timeout_s: float) -> Request:
-    """Return the running client's answer. Raise ChannelError when none comes in `timeout_s`."""
-    from agent.desktop import exchange
-
-    return decode_line(await exchange(paths, encode_line(request), timeout_s=timeout_s))
 
 
 def encode_line(message: Request) -> bytes:

@@ -117,10 +117,9 @@ def _core_adapters(paths: Paths, vault: Vault | None = None) -> Adapters:
     from agent.app import Adapters
     from agent.settings import save_identity
     from agent.state_file import StateFile
-    from agent.vault import KeyringVault
 
     return Adapters(
-        vault=vault or KeyringVault(),
+        vault=vault or open_vault(),
         saved_state=StateFile(paths.state_dir),
         channel=open_channel(paths),
         save_identity=lambda identity: save_identity(paths, identity),
@@ -141,13 +140,22 @@ def open_channel(paths: Paths) -> ControlChannel:
     return SocketChannel(paths)
 
 
-async def exchange(paths: Paths, line: bytes, *, timeout_s: float) -> bytes:
-    """Send one line over the control channel; return the client's. Raise ChannelError."""
+async def ask(paths: Paths, request: Request, *, timeout_s: float) -> Request:
+    """Return the running client's answer. Raise ChannelError when none comes in `timeout_s`."""
+    from agent.control import decode_line, encode_line
+
     if sys.platform == "win32":
-        from agent.windows import control
+        from agent.windows.control import exchange
     else:
-        from agent.linux import control
-    return await control.exchange(paths, line, timeout_s=timeout_s)
+        from agent.linux.control import exchange
+    return decode_line(await exchange(paths, encode_line(request), timeout_s=timeout_s))
+
+
+def open_vault() -> Vault:
+    """Return the vault on the platform's keyring, which the first call opens."""
+    from agent.vault import KeyringVault
+
+    return KeyringVault(open_keyring)
 
 
 def open_keyring() -> KeyringBackend:

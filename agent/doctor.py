@@ -106,9 +106,9 @@ async def examine(
 ) -> AsyncGenerator[Check, None]:
     """Yield the steps in order; the one that fails is the last."""
     if vault is None:
-        from agent.vault import KeyringVault
+        from agent.desktop import open_vault
 
-        vault = KeyringVault()
+        vault = open_vault()
     doctor = _Doctor(settings, paths, translations, vault)
     try:
         yield doctor.settings_are_there()
@@ -153,7 +153,7 @@ class _Doctor:
         return Check(Step.SETTINGS, Outcome.OK, "\n".join(lines))
 
     async def ask_the_client(self) -> Check:
-        from agent.control import ask
+        from agent.desktop import ask
         from agent.report import status_text, view_of
 
         try:

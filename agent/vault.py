@@ -1,6 +1,6 @@
 """The vault on the platform's keyring: one entry for each identity, and nothing anywhere else.
 
-`desktop.open_keyring` names the backend; keyring's own choice is never used, because a plug-in or a
+`agent.desktop` names the backend; keyring's own choice is never used, because a plug-in or a
 configuration file could then bring in one that keeps passwords in a file or nowhere. The library is
 imported at the first call, on the thread that makes it, while other threads bring up the icon.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -40,10 +40,11 @@ _FAILED_ON_DBUS = "org.freedesktop.DBus.Error.Failed"
 
 
 class KeyringVault:
-    """Keep entries in `backend`, by default the platform's. Implement `agent.ports.Vault`."""
+    """Keep entries in a keyring, which `open_keyring` opens once. Implement `agent.ports.Vault`."""
 
-    def __init__(self, backend: KeyringBackend | None = None) -> None:
-        self._backend = backend
+    def __init__(self, open_keyring: Callable[[], KeyringBackend]) -> None:
+        self._open_keyring = open_keyring
+        self._backend: KeyringBackend | None = None
         self._closed = False
 
     @property
@@ -83,9 +84,7 @@ class KeyringVault:
     def _keyring(self) -> Iterator[KeyringBackend]:
         try:
             if self._backend is None:
-                from agent.desktop import open_keyring
-
-                self._backend = open_keyring()
+                self._backend = self._open_keyring()
                 if self._closed:
                     self.close()
             if hasattr(self._backend, "has_asked_user"):

@@ -18,7 +18,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from agent.control import ask
+from agent.desktop import ask
 from agent.paths import Paths, find_paths
 from agent.ports import ChannelError
 from protocol.messages import PATH

@@ -21,9 +21,12 @@ from zoneinfo import ZoneInfo, available_timezones
 from platformdirs import user_data_path
 
 from server.addresses import Network
-from server.cluster import database
 
 PREFIX = "COCONOWORK_SERVER_"
+SCHEMES = ("postgresql://", "postgres://")
+"""How an address of PostgreSQL begins."""
+SECRETS = ("password", "sslpassword")
+"""Parameters that an address may not have, because other users can see it."""
 
 
 class ConfigError(Exception):
@@ -84,7 +87,7 @@ class Config:
     @property
     def is_postgresql(self) -> bool:
         """Return whether `database` is an address of PostgreSQL, not a file."""
-        return self.database.startswith(database.SCHEMES)
+        return self.database.startswith(SCHEMES)
 
     @property
     def runs_gateway(self) -> bool:
@@ -129,6 +132,24 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def parse_database_url(url: str) -> dict[str, str]:
+    """Return the parameters of a `postgresql://` address, with libpq's names.
+
+    Raise ValueError when libpq does not understand it, or when it names no database.
+    """
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        found = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise ValueError from None  # the original may repeat a password
+    parameters = {name: str(value) for name, value in found.items() if value is not None}
+    if not parameters.get("dbname"):
+        raise ValueError
+    return parameters
 
 
 def load(environ: Mapping[str, str] = os.environ, /, **overrides: object) -> Config:
@@ -303,8 +324,8 @@ def _zone(value: object) -> str:
 
 def _database(value: object) -> str:
     text = _text(value)
-    if text.startswith(database.SCHEMES):
-        if set(database.SECRETS) & set(database.parse_url(text)):
+    if text.startswith(SCHEMES):
+        if set(SECRETS) & set(parse_database_url(text)):
             raise _Explained(
                 "a password does not belong into an address, which others can see: write "
                 "host:port:name:user:password to a file that only the server reads, and name it "

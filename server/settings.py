@@ -115,7 +115,7 @@ SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _config.is_https else 0
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
-CSRF_FAILURE_VIEW = "server.console.views.problems.csrf_failure"
+CSRF_FAILURE_VIEW = "server.console.problems.csrf_failure"
 CSRF_COOKIE_HTTPONLY = True
 if _config.is_https:
     # Browsers accept such a name from this host only, over https.
@@ -151,7 +151,7 @@ WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 AXES_HANDLER = "server.console.lockout.Handler"
 AXES_CLIENT_IP_CALLABLE = "server.console.views.common.client_address"
-AXES_LOCKOUT_CALLABLE = "server.console.views.problems.locked_out"
+AXES_LOCKOUT_CALLABLE = "server.console.problems.locked_out"
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False

@@ -1,1 +1,1 @@
-"""What several server processes share: the database, the wake-up bus, the heartbeat."""
+"""What several server processes share: the database and the wake-up bus."""

@@ -10,13 +10,10 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from server.config import Config
+from server.config import Config, parse_database_url
 
-SCHEMES = ("postgresql://", "postgres://")
-SECRETS = ("password", "sslpassword")
 SECRET_VARIABLE = "PGPASSWORD"
 """libpq reads it, and so does every user who may look at the environment of a process."""
 OLDEST_SERVER = 14
@@ -46,27 +43,9 @@ class DatabaseProblem(Exception):
     """The database cannot be used; the message says why and what to do about it."""
 
 
-def parse_url(url: str) -> dict[str, str]:
-    """Return the parameters of a `postgresql://` address, with libpq's names.
-
-    Raise ValueError when libpq does not understand it, or when it names no database.
-    """
-    import psycopg
-    from psycopg.conninfo import conninfo_to_dict
-
-    try:
-        found = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        raise ValueError from None  # the original may repeat a password
-    parameters = {name: str(value) for name, value in found.items() if value is not None}
-    if not parameters.get("dbname"):
-        raise ValueError
-    return parameters
-
-
 def parameters(settings: Config) -> dict[str, str]:
     """Return the parameters of a connection to PostgreSQL: those of the address, else defaults."""
-    return {**_DEFAULTS, **parse_url(settings.database)}
+    return {**_DEFAULTS, **parse_database_url(settings.database)}
 
 
 def django_settings(settings: Config) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
+import hashlib
 import logging
 import os
 import signal
@@ -296,16 +297,25 @@ def _end_at_the_latest() -> None:
 
 
 def _compare_secret_key() -> None:
+    """Log a warning when the last console on this database had another secret key."""
+    from django.conf import settings
     from django.db import connections
 
-    from server.cluster.heartbeat import compare_secret_key
+    from server.console.models import ServerSecret
 
-    compare_secret_key()
+    mine = hashlib.sha256(b"coconowork.secret-key" + settings.SECRET_KEY.encode()).digest()
+    row, _ = ServerSecret.objects.get_or_create(name="secret-key-digest", defaults={"value": mine})
+    if bytes(row.value) != mine:
+        log.warning(
+            "the last console on this database had another secret key, so people are logged out: "
+            "give all consoles the same file (setting secret_key_file)"
+        )
+        ServerSecret.objects.filter(pk=row.pk).update(value=mine)
     connections.close_all()
 
 
 def _gateway(settings: Config, files: int) -> Gateway:
-    from server.cluster.heartbeat import default_name
+    from server.gateway.heartbeat import default_name
     from server.gateway.limits import Limits
     from server.gateway.server import Gateway
 

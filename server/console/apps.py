@@ -15,8 +15,8 @@ class ConsoleConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect signals and filter the log; Django calls this once the models are loaded."""
+        from server.console.problems import shorten
         from server.console.sessions import begin
-        from server.console.views.problems import shorten
 
         user_logged_in.connect(begin)
         # Loggers below a logger do not use its filters, so the handlers have it.

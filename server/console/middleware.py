@@ -14,8 +14,8 @@ from django.shortcuts import redirect
 
 from server.addresses import Network, client_address, is_trusted
 from server.console.hashing import Busy
+from server.console.problems import busy
 from server.console.sessions import note_use
-from server.console.views.problems import busy
 
 log = logging.getLogger(__name__)
 

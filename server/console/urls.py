@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from server.console.views import app, imports, password, pcs, problems, reports, session, users
+from server.console import problems
+from server.console.views import app, imports, password, pcs, reports, session, users
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", pcs.home, name="home"),

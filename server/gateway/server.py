@@ -25,11 +25,11 @@ from protocol.messages import PATH, Bye
 from server import metrics
 from server.addresses import Network, client_address, is_trusted
 from server.cluster import bus
-from server.cluster.heartbeat import GatewayHeartbeat
 from server.gateway.change_notifier import ChangeNotifier
 from server.gateway.connection import Callbacks, ClientConnection
 from server.gateway.conversation import Conversations
 from server.gateway.handshake import Answer, Handshake
+from server.gateway.heartbeat import GatewayHeartbeat
 from server.gateway.limits import Limits
 from server.gateway.listener import Listener, sweep_deadlines
 from server.gateway.registry import Registry

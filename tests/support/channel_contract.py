@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.control import MAX_LINE_BYTES, ask
-from agent.desktop import open_channel
+from agent.control import MAX_LINE_BYTES
+from agent.desktop import ask, open_channel
 from agent.paths import Paths, find_paths
 from agent.ports import ChannelBusy, ChannelError, ControlChannel, NotRunning, Request
 from tests.support.places import ROOT

@@ -12,11 +12,10 @@ from typing import Any
 
 import psutil
 
-from agent.control import ask
 from agent.core.credentials import Credentials, Identity
+from agent.desktop import ask, open_vault
 from agent.i18n import translation
 from agent.report import status_text, view_of
-from agent.vault import KeyringVault
 from demo.installation import Client
 from protocol.sealing import new_device_key
 from tests.support.fake_gateway import PASSWORD, USER
@@ -47,7 +46,7 @@ class Pc(Client):
 
     def be_logged_in(self, password: str = PASSWORD) -> None:
         """Write the keyring's entry and the settings, as a login some time ago has."""
-        KeyringVault().write(
+        open_vault().write(
             self.identity, Credentials(password=password, device_key=new_device_key())
         )
         self.paths.config_file.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +66,7 @@ class Pc(Client):
 
     def stored(self) -> Credentials:
         """Return the keyring's entry."""
-        found = KeyringVault().read(self.identity)
+        found = open_vault().read(self.identity)
         assert found is not None
         return found
 

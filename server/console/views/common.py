@@ -15,7 +15,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.debug import sensitive_post_parameters
 
 from server.console.models import User
-from server.console.views.problems import forbidden
+from server.console.problems import forbidden
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]

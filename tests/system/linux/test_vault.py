@@ -18,7 +18,7 @@ from keyring.backend import KeyringBackend
 
 from agent.core.credentials import Identity
 from agent.core.failure import Reason
-from agent.desktop import open_keyring
+from agent.desktop import open_keyring, open_vault
 from agent.linux import secret_service
 from agent.linux.secret_service import SecretServiceKeyring
 from agent.linux.session_bus import connect
@@ -67,13 +67,13 @@ class TestSecretService(VaultContract):
     ) -> Iterator[Vault]:
         for name, value in keyring_environment.items():
             monkeypatch.setenv(name, value)
-        yield KeyringVault()
+        yield open_vault()
         with closing(connect(10)) as bus:
             for item in list(secretstorage.Collection(bus).get_all_items()):
                 item.delete()
 
     def second(self, vault: Vault) -> Vault:
-        return KeyringVault()
+        return open_vault()
 
     def plant(self, vault: Vault, identity: Identity, text: str) -> None:
         open_keyring().set_password(service_name(identity), identity.user, text)
@@ -114,7 +114,7 @@ def lock() -> None:
         secretstorage.Collection(bus).lock()
 
 
-def reason(vault: KeyringVault) -> Reason:
+def reason(vault: Vault) -> Reason:
     with pytest.raises(VaultError) as caught:
         vault.read(TANAKA)
     return caught.value.reason
@@ -127,7 +127,7 @@ def test_names_the_backend_itself() -> None:
 
 def test_a_service_that_comes_back_is_found(service: PrivateKeyring) -> None:
     """The same vault object works again after the service, and then the whole bus, was away."""
-    vault, written = KeyringVault(), record()
+    vault, written = open_vault(), record()
     vault.write(TANAKA, written)
     service.stop_service()
     assert reason(vault) is Reason.VAULT_MISSING
@@ -144,7 +144,7 @@ def test_a_service_that_comes_back_is_found(service: PrivateKeyring) -> None:
 
 def test_what_was_written_survives_a_crash(service: PrivateKeyring) -> None:
     """Durable on return: the keyring is killed the moment `write` is back, ten times."""
-    vault = KeyringVault()
+    vault = open_vault()
     for number in range(10):
         written = record(f"password-{number}")
         vault.write(TANAKA, written)
@@ -160,18 +160,18 @@ def test_no_bus_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A machine without a session bus has no vault, which is a reason, not a traceback."""
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    assert reason(KeyringVault()) is Reason.VAULT_MISSING
+    assert reason(open_vault()) is Reason.VAULT_MISSING
     for address in ["", "unix:path=/nonexistent", "tcp:host=localhost,port=1", "nonsense", "a:b"]:
         monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address)
-        assert reason(KeyringVault()) is Reason.VAULT_MISSING
+        assert reason(open_vault()) is Reason.VAULT_MISSING
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert reason(KeyringVault()) is Reason.VAULT_MISSING
+    assert reason(open_vault()) is Reason.VAULT_MISSING
 
 
 def test_a_locked_keyring_is_reported(service: PrivateKeyring) -> None:
     """A keyring that is not unlocked loses nothing, and works again afterwards."""
-    vault, written = KeyringVault(), record()
+    vault, written = open_vault(), record()
     vault.write(TANAKA, written)
     lock()
     assert reason(vault) is Reason.VAULT_LOCKED
@@ -196,7 +196,7 @@ def silent_prompter(service: PrivateKeyring) -> BusService:
 
 def test_a_prompt_without_an_answer_ends(service: PrivateKeyring) -> None:
     """The wait has an end, and the user is not asked again every time."""
-    vault = KeyringVault(SecretServiceKeyring(prompt_timeout_s=1.0))
+    vault = KeyringVault(lambda: SecretServiceKeyring(prompt_timeout_s=1.0))
     vault.write(TANAKA, record())
     lock()
     with silent_prompter(service) as prompter:
@@ -209,7 +209,7 @@ def test_a_prompt_without_an_answer_ends(service: PrivateKeyring) -> None:
 
 def test_the_end_of_the_program_ends_a_prompt(service: PrivateKeyring) -> None:
     """Closing the vault ends an open prompt at once."""
-    vault = KeyringVault(SecretServiceKeyring(prompt_timeout_s=60.0))
+    vault = KeyringVault(lambda: SecretServiceKeyring(prompt_timeout_s=60.0))
     vault.write(TANAKA, record())
     lock()
     told: list[Reason] = []
@@ -225,7 +225,7 @@ def test_the_end_of_the_program_ends_a_prompt(service: PrivateKeyring) -> None:
 def test_quitting_does_not_wait_for_a_prompt(service: PrivateKeyring, tmp_path: Path) -> None:
     """The real client, asked to end while the prompt to unlock the keyring is open."""
     identity = Identity(server="ws://127.0.0.1:9/gateway", user="tanaka")
-    KeyringVault().write(identity, record())
+    open_vault().write(identity, record())
     lock()
     environ = {
         **os.environ,
@@ -251,7 +251,7 @@ def test_a_keyring_that_was_never_made(service: PrivateKeyring) -> None:
     """A keyring that does not exist yet is asked for with a prompt, as to unlock it."""
     service.stop_service()
     shutil.rmtree(service.directory / "data")
-    vault = KeyringVault(SecretServiceKeyring(prompt_timeout_s=1.0))
+    vault = KeyringVault(lambda: SecretServiceKeyring(prompt_timeout_s=1.0))
     command = ["gnome-keyring-daemon", "--foreground", "--components=secrets"]
     environ = {**os.environ, **service.environment, "XDG_DATA_HOME": str(service.directory)}
     with (
@@ -271,7 +271,7 @@ def test_a_service_that_says_nothing_is_missing(
 ) -> None:
     """A service that hangs does not hang the client, and is reported as missing."""
     monkeypatch.setattr(secret_service, "CALL_TIMEOUT_S", 1.0)
-    vault, written = KeyringVault(), record()
+    vault, written = open_vault(), record()
     vault.write(TANAKA, written)
     process = service._service
     assert process is not None
@@ -285,7 +285,7 @@ def test_a_service_that_says_nothing_is_missing(
 
 def test_an_entry_of_bytes_is_broken(service: PrivateKeyring) -> None:
     """An entry that is not text is reported as broken, and can be replaced."""
-    vault = KeyringVault()
+    vault = open_vault()
     vault.write(TANAKA, record())
     with closing(connect(10)) as bus:
         (item,) = secretstorage.Collection(bus).get_all_items()
@@ -300,7 +300,7 @@ def test_an_entry_of_bytes_is_broken(service: PrivateKeyring) -> None:
 def test_older_copies_go_where_the_backend_leaves_them() -> None:
     """Windows' backend keeps the password before under `user@service`: gone after each call."""
     backend = StaleCopies()
-    vault = KeyringVault(backend)
+    vault = KeyringVault(lambda: backend)
     vault.write(TANAKA, record("one"))
     vault.write(TANAKA, record("two"))
     assert len(backend.entries) == 1
@@ -332,7 +332,7 @@ class Failing(StaleCopies):
 def test_a_write_is_read_back() -> None:
     """A backend that keeps nothing is reported at once."""
     with pytest.raises(VaultError) as caught:
-        KeyringVault(Forgetful()).write(TANAKA, record())
+        KeyringVault(Forgetful).write(TANAKA, record())
     assert caught.value.reason is Reason.VAULT_BROKEN
 
 
@@ -345,7 +345,7 @@ def test_no_error_quotes_what_a_backend_says() -> None:
     backend = Failing()
     backend.error = WindowsError("hidden-word")
     with pytest.raises(VaultError) as caught:
-        KeyringVault(backend).read(TANAKA)
+        KeyringVault(lambda: backend).read(TANAKA)
     assert caught.value.reason is Reason.VAULT_BROKEN
     assert "1312" in str(caught.value)
     assert "hidden-word" not in str(caught.value)

@@ -14,8 +14,7 @@ import pytest
 import pywintypes
 import win32security
 
-from agent.control import ask
-from agent.desktop import open_channel
+from agent.desktop import ask, open_channel
 from agent.paths import Paths
 from agent.windows import control as control_windows
 from tests.support.channel_contract import ChannelContract, serving

@@ -17,8 +17,9 @@ import winerror
 
 from agent.core.credentials import Identity
 from agent.core.failure import Reason
+from agent.desktop import open_vault
 from agent.ports import Vault, VaultError
-from agent.vault import KeyringVault, service_name
+from agent.vault import service_name
 from tests.support.vault_contract import TANAKA, VaultContract, longest_record, record
 
 
@@ -48,12 +49,12 @@ def put(target: str, user: str, blob: str) -> None:
 class TestCredentialManager(VaultContract):
     @pytest.fixture
     def vault(self) -> Iterator[Vault]:
-        yield KeyringVault()
+        yield open_vault()
         for credential in credentials():
             win32cred.CredDelete(credential["TargetName"], credential["Type"])
 
     def second(self, vault: Vault) -> Vault:
-        return KeyringVault()
+        return open_vault()
 
     def plant(self, vault: Vault, identity: Identity, text: str) -> None:
         put(service_name(identity), identity.user, text)
@@ -73,7 +74,7 @@ class TestCredentialManager(VaultContract):
         """A client that is killed between keyring's two writes leaves an old password behind."""
         vault.write(TANAKA, record("new"))
         put(f"{TANAKA.user}@{service_name(TANAKA)}", TANAKA.user, "the old password")
-        found = KeyringVault().read(TANAKA)
+        found = open_vault().read(TANAKA)
         assert found is not None
         assert found.password == "new"
         assert len(credentials()) == 1

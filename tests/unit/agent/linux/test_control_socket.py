@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.control import LAST_WORDS_S, ask
-from agent.desktop import open_channel
+from agent.control import LAST_WORDS_S
+from agent.desktop import ask, open_channel
 from agent.linux import control as control_unix
 from agent.paths import Paths, find_paths
 from agent.ports import ChannelError

@@ -9,7 +9,6 @@ down) makes a new row and checks all of its clients again.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import secrets
 import socket
@@ -20,13 +19,12 @@ from time import monotonic
 from types import TracebackType
 from typing import Self, TypeVar
 
-from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from server import metrics
-from server.console.models import DEAD_AFTER, Device, Gateway, ServerSecret
+from server.console.models import DEAD_AFTER, Device, Gateway
 from server.supervised import Supervision, supervised
 
 log = logging.getLogger(__name__)
@@ -44,18 +42,6 @@ READY_SECONDS = 25.0
 def default_name(port: int) -> str:
     """Return the name of this machine's gateway on `port`, random when `port` is 0."""
     return f"{socket.gethostname()[:48]}:{port or secrets.token_hex(4)}"
-
-
-def compare_secret_key() -> None:
-    """Log a warning when the last console on this database had another secret key."""
-    mine = hashlib.sha256(b"coconowork.secret-key" + settings.SECRET_KEY.encode()).digest()
-    row, _ = ServerSecret.objects.get_or_create(name="secret-key-digest", defaults={"value": mine})
-    if bytes(row.value) != mine:
-        log.warning(
-            "the last console on this database had another secret key, so people are logged out: "
-            "give all consoles the same file (setting secret_key_file)"
-        )
-        ServerSecret.objects.filter(pk=row.pk).update(value=mine)
 
 
 class GatewayHeartbeat:

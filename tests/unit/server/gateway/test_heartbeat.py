@@ -13,8 +13,8 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from protocol import messages
-from server.cluster import heartbeat
 from server.console.models import DEAD_AFTER, Device, Gateway, User
+from server.gateway import heartbeat
 from server.gateway.server import Gateway as Running
 from tests.support.gateway_client import Client
 from tests.support.polling import eventually_async
