@@ -141,7 +141,7 @@ def open_channel(paths: Paths) -> ControlChannel:
 
 
 async def ask(paths: Paths, request: Request, *, timeout_s: float) -> Request:
-    """Return the running client's answer. Raise ChannelError when none comes in `timeout_s`."""
+    """Return the running client's answer. Raise ChannelError after `timeout_s`."""
     from agent.control import decode_line, encode_line
 
     if sys.platform == "win32":

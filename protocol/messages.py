@@ -70,7 +70,7 @@ class Proof(Message, frozen=True, tag="proof"):
 
 
 class Notice(Message, frozen=True, tag="notice"):
-    """What became of a warning about an old password at a sign-in."""
+    """The result of a warning about an old password at a sign-in."""
 
     warning: Literal["shown", "suppressed", "failed"]
     days_left: Days

@@ -23,7 +23,7 @@ SAME_IN_BOTH = {"ok", "{user} on {server}"}
 
 @pytest.fixture(scope="module")
 def japanese() -> gettext.GNUTranslations:
-    """The catalogue as the build compiles it."""
+    """Return the catalogue as the build compiles it."""
     compiled = BytesIO()
     write_mo(compiled, catalogues.read())
     compiled.seek(0)

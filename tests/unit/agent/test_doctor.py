@@ -61,7 +61,7 @@ def patient(tmp_path: Path) -> Patient:
 
 
 def failing(checks: list[Check]) -> Check:
-    """The one that failed: the last, and the only one."""
+    """Return the check that failed: the last, and the only one."""
     assert [check.outcome for check in checks[:-1]].count(Outcome.FAILED) == 0
     assert checks[-1].outcome is Outcome.FAILED
     return checks[-1]
@@ -80,7 +80,7 @@ def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
 
 
 async def test_everything_is_well(patient: Patient, trusted: Authority) -> None:
-    """Over TLS with a trusted certificate, to the login; every step is told."""
+    """Over TLS with a trusted certificate, to the login, every step is reported."""
     async with (gateway := FakeGateway()).running(tls=trusted.context()) as server:
         patient.store(server)
         checks = await patient.examine(server)
@@ -178,7 +178,6 @@ async def test_a_bad_certificate(
 )
 async def test_something_else_answers(patient: Patient, status: int, said: str) -> None:
     """A portal, a firewall, a server that is being stopped."""
-
     async with FakeGateway(http(f"{status} no")).running() as server:
         patient.store(server)
         check = failing(await patient.examine(server))
@@ -253,7 +252,6 @@ async def test_other_refusals(patient: Patient, refusal: str, said: str) -> None
 
 async def test_an_impostor(patient: Patient) -> None:
     """A server that does not know the password's verifier."""
-
     lie = answering(
         type="welcome", scram="v=" + "A" * 43 + "=", password="current", server_time=at()
     )

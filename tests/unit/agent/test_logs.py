@@ -23,7 +23,7 @@ log = logging.getLogger("agent.test")
 
 @pytest.fixture
 def log_file(tmp_path: Path) -> Iterator[Path]:
-    """Logging as it was before, afterwards."""
+    """Yield the log file, and restore logging afterwards."""
     level = logging.getLogger().level
     yield tmp_path / "log" / "client.log"
     logs.tear_down()
@@ -77,7 +77,7 @@ def test_rotates(log_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_no_frame_is_ever_logged(log_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """websockets prints every frame at debug level: not here, whatever is set."""
+    """No setting makes websockets log frames, which it does at debug level."""
     logs.set_up(log_file, "debug")
 
     async def echo(connection: ServerConnection) -> None:
@@ -145,7 +145,7 @@ def test_a_full_disk_ends_nothing(
 def test_a_rotation_that_fails_ends_nothing(
     log_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On Windows a log that somebody looks at cannot be renamed: it goes on in the same file."""
+    """A log that is open in another program cannot be renamed on Windows: the file is kept."""
     monkeypatch.setattr(logs, "MAX_BYTES", 500)
     logs.set_up(log_file, to_stderr=False)
 

@@ -1,4 +1,4 @@
-"""Settings: who goes before whom, what is refused and how, and what saving keeps."""
+"""Settings: which source overrides which, what is refused and how, and what saving keeps."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_defaults(paths: Paths) -> None:
 
 
 def test_the_file(paths: Paths) -> None:
-    """Every key, normalised, with where it stands."""
+    """Every key is read, normalised, with its place."""
     write(
         paths,
         'server = "gw.example.com"\nuser = " tanaka "\nlanguage = "JA"\n'
@@ -233,8 +233,7 @@ def test_saving_after_a_table_is_refused_or_right(paths: Paths) -> None:
 
 @on_unix
 def test_saving_is_private_and_whole(paths: Paths) -> None:
-    """Directory 0700, files 0600, nothing but the copy beside it; unchanged, it is not written
-    again."""
+    """The folder has mode 0700, the files 0600, and what is unchanged is not written again."""
     identity = Identity(server=SERVER, user="tanaka")
     settings.save_identity(paths, identity)
     assert paths.config_file.stat().st_mode & 0o777 == 0o600

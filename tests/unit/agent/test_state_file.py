@@ -79,7 +79,7 @@ def test_files_are_private(tmp_path: Path) -> None:
 def test_a_broken_file_is_set_aside(
     tmp_path: Path, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Told in the log, kept for whoever wants to know, and the client goes on."""
+    """A broken file is logged and kept under another name, and the client goes on."""
     store = StateFile(tmp_path)
     store.save(TANAKA, FULL)
     (file,) = tmp_path.iterdir()

@@ -21,7 +21,7 @@ ENGLISH = gettext.NullTranslations()
 
 
 def entries(view: View) -> dict[str, Entry]:
-    """The menu by its texts."""
+    """Return the menu by its texts."""
     return {entry.text: entry for entry in menu(view, ENGLISH)}
 
 
@@ -63,7 +63,7 @@ def test_policy_can_take_quit_away() -> None:
 
 
 def test_what_cannot_be_done_is_grey() -> None:
-    """No console address known, autostart not the user's choice, nobody to reconnect as."""
+    """Entries are grey without a console address, a user, or a choice of autostart."""
     shown = entries(View(State.LOGGED_OUT))
     for text in ("Open the management console", "Start at sign-in", "Reconnect"):
         assert not shown[text].enabled
@@ -110,7 +110,7 @@ def contrast(one: tuple[int, ...], other: tuple[int, ...]) -> float:
 
 
 def picture(icon: Icon) -> Image.Image:
-    """The 64 px picture of that name."""
+    """Return the 64 px picture of that name."""
     with Image.open(ASSETS / f"{icon.value}-64.png") as image:
         return image.convert("RGBA")
 

@@ -1,6 +1,6 @@
 """SCRAM-SHA-256, both halves. The worked example is the one of docs/protocol.md.
 
-For somebody who writes another client, with user `user`, password `Passw0rd!` and the salt, nonces
+For authors of another client, with user `user`, password `Passw0rd!` and the salt, nonces
 and 600,000 iterations below, on the way to the messages lie (hexadecimal):
 
     SaltedPassword  236538a86481ae1b65360b507dff12bcb47f40b54448bfc59a325c5a170b1f3c
@@ -179,7 +179,7 @@ def test_the_count_judged_is_the_count_used() -> None:
 @pytest.mark.parametrize(
     "nonce",
     [
-        pytest.param("somebody-elses" + SERVER_NONCE, id="another's"),
+        pytest.param("another-clients" + SERVER_NONCE, id="another's"),
         pytest.param(SERVER_NONCE + CLIENT_NONCE, id="not at the beginning"),
         pytest.param(CLIENT_NONCE[:-1], id="cut"),
         pytest.param("", id="none"),

@@ -112,7 +112,7 @@ def test_unusable_passwords(password: str, user: User) -> None:
 
 def test_odd_password_tells_nobody_who_exists(user: User) -> None:
     """A password that SASLprep prohibits is refused alike for known and unknown users."""
-    for name in (user.username, "nobody-here"):
+    for name in (user.username, "unknown-user"):
         assert ModelBackend().authenticate(None, username=name, password="a\x00b") is None
 
 
@@ -128,7 +128,7 @@ def more_rounds() -> Iterator[int]:
 
 
 def test_rounds_are_raised_when_nothing_old_is_valid(user: User, more_rounds: int) -> None:
-    """The next right password on the console makes the verifier anew; it stays the password."""
+    """The next right password on the console makes a new verifier of the same password."""
     before = parse_verifier(user.password)
     since = user.password_changed_at
     assert not user.check_password(P2)

@@ -38,7 +38,7 @@ def own(user: User, new_password: str, *push_to: Device) -> PasswordChange:
 
 
 class Wakes:
-    """`heard()`: whom gateways were woken for since the start of the test."""
+    """`heard()` returns the users that gateways were woken for since the start of the test."""
 
     def __init__(self) -> None:
         self._heard: list[int] = []
@@ -195,7 +195,7 @@ def test_nothing_half_done(
     monkeypatch: pytest.MonkeyPatch,
     wakes: Wakes,
 ) -> None:
-    """When the last step fails, no step was done and nobody was woken."""
+    """When the last step fails, no step was done and no gateway was woken."""
     device = make_device(user)
 
     def fail(*arguments: object, **named: object) -> None:
@@ -214,7 +214,7 @@ def test_nothing_half_done(
 
 
 def test_wake_up_comes_after_the_commit(user: User, wakes: Wakes) -> None:
-    """Whoever is woken finds the change in the database."""
+    """A gateway that is woken finds the change in the database."""
     with transaction.atomic():
         own(user, P2)
         assert wakes.heard() == []
@@ -303,7 +303,7 @@ def test_end_old_passwords(user: User, wakes: Wakes, make_device: Callable[..., 
 
 
 def everything() -> bytes:
-    """What the database holds: SQLite's files, or all tables of PostgreSQL as text."""
+    """Return what the database holds: SQLite's files, or all tables of PostgreSQL as text."""
     tables = connection.introspection.table_names()
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":

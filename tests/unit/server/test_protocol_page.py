@@ -91,7 +91,7 @@ def test_every_field_is_on_the_page(struct: type[msgspec.Struct]) -> None:
 
 
 def test_limits_are_as_on_the_page() -> None:
-    """Numbers that somebody else's client or server is built on."""
+    """The page has the limits that another client or server is built on."""
     limits = Limits()
     for text in (
         f"**{messages.MAX_MESSAGE_BYTES:,} bytes**",

@@ -68,7 +68,7 @@ def test_limits_of_the_console_are_as_documented() -> None:
 
 
 def test_what_a_load_from_outside_meets_is_as_documented() -> None:
-    """Whoever measures the server finds these limits, and not others."""
+    """A load generator meets exactly the limits on the page."""
     page = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
     meets, limits = page.partition("## Load generators")[2], Limits()
     assert f"from the {limits.per_address:,}th client" in meets

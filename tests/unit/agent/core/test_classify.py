@@ -44,7 +44,7 @@ printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size
 
 
 async def test_refused() -> None:
-    """Nobody listens."""
+    """A port without a listener refuses the connection."""
     result = await failure(f"ws://127.0.0.1:{await unused_port()}/gateway")
     assert result.reason is Reason.UNREACHABLE
     assert result.patience is Patience.SOON
@@ -122,7 +122,7 @@ async def test_statuses(status: str, reason: Reason, patience: Patience) -> None
 )
 @pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
 async def test_retry_after(status: str, headers: list[str], seconds: float | None) -> None:
-    """Seconds or a date, which counts by the server's own clock; nonsense is passed over."""
+    """Seconds or a date, which counts by the server's own clock; nonsense is ignored."""
     assert (await answered(http(status, *headers))).retry_after_s == seconds
 
 
@@ -164,7 +164,7 @@ async def test_captive_portals_and_redirects_are_no_gateways() -> None:
 @example("Mon, 23 Nov 2026 07:00:00 +99999999999999", "Mon, 23 Nov 2026 07:00:00 GMT")
 @example("Mon, 23 Nov 2026 07:00:00 -0000", "Mon, 23 Nov 2026 07:00:00 GMT")
 def test_no_retry_after_makes_classifying_fail(value: str, date: str) -> None:
-    """Were an exception to come out of it, nobody would be told that the connection has ended."""
+    """No value raises an exception, which would hide that the connection has ended."""
     headers = Headers({"Retry-After": value, "Date": date})
     wait = classify(InvalidStatus(Response(503, "", headers)), proxy=False).retry_after_s
     assert wait is None or 0 <= wait <= 86_400
@@ -200,7 +200,7 @@ distinguished_name = names
 def certificate(
     folder: Path, *, name: str = "localhost", until: str = "20490101000000Z"
 ) -> ssl.SSLContext:
-    """A server's context with a certificate of its own; `folder/cert.pem` is its authority."""
+    """Return a server's context with its own certificate; `folder/cert.pem` is its authority."""
     key, cert, asked, config = (folder / f"{each}.pem" for each in ("key", "cert", "csr", "conf"))
     config.write_text(OPENSSL.format(folder=folder, name=name))
     (folder / "index.txt").touch()
@@ -293,7 +293,7 @@ async def test_hung_up_in_the_tls_handshake() -> None:
 
 
 async def ended(end: Callable[[ServerConnection], Awaitable[None]], **options: float) -> Failure:
-    """What becomes of a connection whose server does `end`."""
+    """Return how a connection ends whose server does `end`."""
     async with (
         serve(end, "127.0.0.1", 0, close_timeout=0.2) as listening,
         connect(
@@ -383,7 +383,7 @@ def test_an_echoed_code_is_the_servers(code: int) -> None:
 
 
 def test_a_close_of_ours_without_a_fault() -> None:
-    """The client left by itself, and the server said nothing."""
+    """The client closed the connection, and the server said nothing."""
     left = ConnectionClosedError(None, Close(1000, ""), rcvd_then_sent=None)
     assert classify(left, proxy=False) == Failure(Reason.CONNECTION_LOST, detail="closed with 1006")
 

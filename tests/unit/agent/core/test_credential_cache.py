@@ -1,4 +1,4 @@
-"""The cache by itself: what it does when there is nothing to do it with."""
+"""The credential cache alone: its calls without an identity or an entry."""
 
 from __future__ import annotations
 

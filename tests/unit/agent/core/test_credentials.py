@@ -106,7 +106,7 @@ def test_a_box_for_another_key_does_not_open() -> None:
 
 @given(st.text(max_size=300))
 def test_junk_raises_seal_error_and_nothing_else(sealed: str) -> None:
-    """Whatever stands where the box should be."""
+    """Any text in place of the box raises SealError."""
     with pytest.raises(SealError):
         open_push(changed(sealed), KEY)
 

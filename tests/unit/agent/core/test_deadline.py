@@ -96,7 +96,7 @@ def test_a_wrong_pc_clock_does_not_mislead(
     """However wrong the PC is, ±10 years here, the server's time is known to the second."""
     clock = ServerClock().set_to(truth, Instant(truth + error, 1000.0))
     later = truth + timedelta(seconds=passed)
-    # by the steady clock, also when somebody sets the PC's clock meanwhile
+    # by the steady clock, also when a user sets the PC's clock in between
     assert abs(clock.at(Instant(truth - error, 1000.0 + passed)) - later) < timedelta(seconds=1)
     # in the next run, by the offset that was remembered
     next_run = ServerClock(offset_s=clock.offset_s)

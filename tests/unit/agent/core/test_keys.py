@@ -18,7 +18,7 @@ NONCE = "a-nonce-of-the-client"
 
 @pytest.fixture
 def derived() -> Iterator[list[bytes]]:
-    """The passwords that keys are derived from, in order."""
+    """Return the passwords that keys are derived from, in order."""
     passwords: list[bytes] = []
     original = hashlib.pbkdf2_hmac
 

@@ -92,7 +92,7 @@ def test_each_request_has_the_whole_time() -> None:
 
 
 def test_a_pushed_password_that_the_vault_does_not_store() -> None:
-    """The server is told, the client stays in standby, and stores it when the vault answers."""
+    """The client reports it, stays in standby, and stores it when the vault answers."""
     world = waiting()
     world.hold = {"vault"}
     change = world.change(P2)
@@ -131,7 +131,7 @@ def test_nothing_is_written_before_the_vault_was_read_again() -> None:
 
 @pytest.mark.parametrize("identity", [HOME, OTHER])
 def test_a_typed_password_that_the_vault_does_not_store(identity: object) -> None:
-    """The user is told; whatever the vault writes later, a password that works stays in use."""
+    """The user gets the reason; whatever the vault writes later, a working password is used."""
     world = waiting()
     world.accounts[OTHER.user].password = P2
     world.change(P2, push=False)

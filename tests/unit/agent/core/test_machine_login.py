@@ -74,9 +74,8 @@ def test_network_trouble_is_retried_for_ever_with_growing_delays() -> None:
     assert (world.view.reason, world.view.next_try_at) == (None, None)
 
 
-def test_delays_start_anew_only_after_a_login_that_lasted() -> None:
-    """A connection that stands is no success yet, nor an impostor's welcome, nor a right one by a
-    server that falls over within the minute."""
+def test_delays_start_again_only_after_a_login_that_lasted() -> None:
+    """An open connection, an unsigned welcome or one that lasts no minute resets no delay."""
     world = World()
     world.impostor = True
     world.start()
@@ -119,7 +118,7 @@ def test_a_network_change_probes_a_connection_that_stands() -> None:
 
 
 def troubled(reason: Reason) -> World:
-    """A client that waits for somebody to mend something, and hears of another network."""
+    """Return a client that waits after `reason` and has noticed another network."""
     world = World()
     world.hold = {"connect"}
     world.start()
@@ -145,7 +144,7 @@ def test_the_trouble_of_a_network_is_left_behind_with_it(reason: Reason) -> None
 
 
 def test_try_now_by_the_user() -> None:
-    """The user's wish overrides any delay, and makes a new connection of one that stands."""
+    """The user's wish overrides any delay, and replaces an open connection."""
     world = World()
     world.online = False
     world.start()
@@ -225,7 +224,7 @@ LOOSE = [
 
 @pytest.mark.parametrize("message", LOOSE)
 def test_a_message_out_of_order_ends_the_connection(message: msg.ServerMessage) -> None:
-    """While the client waits, nobody logs it in again or refuses what it has not sent."""
+    """While the client waits, the server may not welcome or refuse what it has not sent."""
     world = World()
     world.start()
     world.session.say(message)
@@ -286,7 +285,7 @@ def test_an_impostor_changes_nothing() -> None:
 
 
 def test_late_events_of_an_old_connection_do_nothing() -> None:
-    """What an earlier connection still says is told by its number and dropped."""
+    """What an earlier connection still says is known by its number and dropped."""
     world = World()
     world.start()
     world.tell(ev.ReconnectRequested())

@@ -1,4 +1,4 @@
-"""Logging out and quitting: nothing stays behind, and whoever waits is answered."""
+"""Logging out and quitting: nothing stays behind, and every open request is answered."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_logging_out() -> None:
 
 
 def test_logging_out_when_the_vault_fails() -> None:
-    """The user is told that the password is still there."""
+    """The user gets the message that the password is still there."""
     world = on_old_password()
     world.vault_reason = Reason.VAULT_LOCKED
     request = world.log_out()

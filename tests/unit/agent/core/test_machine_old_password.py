@@ -31,7 +31,7 @@ def on_old_password() -> World:
 
 
 def next_run(world: World, session: str) -> None:
-    """The program starts again, at a sign-in or within one."""
+    """Start the program again, at a sign-in or within one."""
     world.kill()
     world.come(session)
     world.start()
@@ -107,7 +107,7 @@ def test_an_unlock_on_the_heels_of_a_sign_in_does_not_take_its_place() -> None:
 
 
 def test_offline_the_last_known_deadline_does_after_a_minute() -> None:
-    """The server is told when it is there again."""
+    """The client sends the notice when the server is back."""
     world = on_old_password()
     world.kill()
     world.online = False
@@ -197,7 +197,7 @@ def test_a_current_password_is_never_warned_about() -> None:
 
 
 def test_a_desktop_that_would_not_show_it() -> None:
-    """The server is told of that, too; nothing else happens."""
+    """The client reports that, too, and does nothing else."""
     world = on_old_password()
     world.toast_fails = True
     world.come()
@@ -219,8 +219,8 @@ def test_the_days_go_down_at_midnight() -> None:
 
 
 @pytest.mark.parametrize("years", [-10, 10])
-def test_a_wrong_pc_clock_misleads_nobody(years: int) -> None:
-    """Online and in a later run offline, the days are the server's; reset meanwhile or not."""
+def test_a_wrong_pc_clock_does_not_mislead(years: int) -> None:
+    """Online and in a later run offline, the days are the server's, also after the clock is set."""
     world = World()
     world.pc_error = timedelta(days=365 * years)
     world.start()
@@ -296,8 +296,8 @@ def test_midnight_is_not_watched_without_need() -> None:
     assert world.tell(ev.TimerFired(Timer.MIDNIGHT)) == [do.StopTimer(Timer.MIDNIGHT)]
 
 
-def test_one_sign_in_told_twice_is_warned_about_once() -> None:
-    """While the server is away a sign-in waits once, however often it is told."""
+def test_one_sign_in_reported_twice_is_warned_about_once() -> None:
+    """While the server is away a sign-in waits once, however often it is reported."""
     world = World()
     world.start()
     world.change(P2, push=False)

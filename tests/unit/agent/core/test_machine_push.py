@@ -35,7 +35,7 @@ def writes(effects: list[Effect]) -> list[do.WriteVault]:
 
 
 def settled(world: World, password: str = P2) -> None:
-    """The update is finished: proven, committed, nothing left over."""
+    """Assert that the update is finished: proven, committed, nothing left over."""
     assert world.state is State.STANDBY
     record = world.vault[HOME]
     assert record.password == password
@@ -125,7 +125,7 @@ def with_refused_pending() -> World:
 
 
 def test_a_refused_pending_password_gives_way_to_the_current_one() -> None:
-    """On the same connection; it is forgotten only then, and the server is told."""
+    """It is dropped and reported on the same connection, and not before."""
     world = with_refused_pending()
     effects = world.start()
     assert world.tried == [P3, P1]
@@ -159,7 +159,7 @@ def test_a_push_that_the_server_then_refuses() -> None:
     world = waiting()
     world.hold = {"vault"}
     change = world.change(P2)
-    world.home.password = P3  # changed again meanwhile, and P2 was never good for anything
+    world.home.password = P3  # changed again at that time, and P2 was never valid
     world.release("vault")
     assert world.tried == [P1, P2]
     assert world.failed == [msg.UpdateFailed(change_id=change, reason="refused")]
@@ -169,7 +169,7 @@ def test_a_push_that_the_server_then_refuses() -> None:
 
 
 def test_the_same_push_twice() -> None:
-    """`password_changed` that comes again while it is worked on is passed over."""
+    """A second `password_changed` for the change under way is ignored."""
     world = waiting()
     world.hold = {"vault"}
     world.change(P2)
@@ -221,7 +221,7 @@ def test_the_days_count_from_the_push_on() -> None:
     ],
 )
 def test_a_box_that_does_not_open(spoil: Callable[[str], str]) -> None:
-    """Nothing is stored, the server is told, the client waits on with the old password."""
+    """Nothing is stored, the client reports it and waits on with the old password."""
     world = waiting()
     world.hold = {"server"}
     change = world.change(P2)
@@ -370,7 +370,7 @@ def test_killed_at_any_moment_of_two_changes() -> None:
             world.advance(60)
             if world.home.pushes or world.vault[HOME].password == P3:
                 settled(world, P3)
-            else:  # the second change found nobody waiting
+            else:  # the second change found no waiting client
                 assert world.state is State.STANDBY_OLD_PASSWORD
         else:
             settled(world, P3)

@@ -1,4 +1,4 @@
-"""A refused password is never sent again by itself; the user is told once."""
+"""A refused password is never sent again without the user, who is asked once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def asked(world: World) -> list[Reason]:
 
 
 def refused(*, session: str = "s1") -> World:
-    """Started with a password that the server no longer knows."""
+    """Return a client that started with a password that the server no longer knows."""
     world = World()
     world.come(session)
     world.home.password = P2
@@ -72,7 +72,7 @@ def test_the_user_is_asked_once_per_sign_in() -> None:
 
 
 def test_the_right_password_mends_it() -> None:
-    """The mark goes with the password; the next trouble is asked about anew."""
+    """The mark goes with the password; the next trouble is asked about again."""
     world = refused()
     request = world.sign_in(P2)
     assert world.replies == {request: None}

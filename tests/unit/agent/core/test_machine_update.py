@@ -27,7 +27,7 @@ def on_old_password() -> World:
 
 
 def test_the_right_password_is_proven_and_stored() -> None:
-    """On the connection that stands; the old password is gone, and so is its warning."""
+    """It happens on the open connection; the old password and its warning are gone."""
     world = on_old_password()
     world.come()
     assert world.warning == 30
@@ -83,7 +83,7 @@ def test_three_wrong_passwords_in_a_row() -> None:
 
 
 def test_an_accepted_password_ends_the_count_of_refusals() -> None:
-    """The server counts anew after a welcome, and so does the client: one connection does."""
+    """Server and client count from zero after a welcome, so one connection is enough."""
     world = on_old_password()
     for word, answer in (
         (WRONG, Reason.CREDENTIALS),
@@ -118,7 +118,7 @@ def test_an_old_password_is_not_taken() -> None:
     ],
 )
 def test_trouble_on_the_way_is_the_answer(spoil: str, reason: Reason) -> None:
-    """Whatever keeps the candidate from being proven is told; what was stored is tried again."""
+    """The user gets the reason, and the client tries what was stored again."""
     world = World()
     world.online = False
     world.start()
@@ -302,7 +302,7 @@ def test_a_request_before_the_start() -> None:
 
 
 def test_the_stored_password_typed_again_and_refused() -> None:
-    """It is known to be wrong then, and not sent once more by itself."""
+    """The client knows then that it is wrong, and does not send it again."""
     world = World()
     world.online = False
     world.start()
@@ -330,7 +330,7 @@ def test_the_pending_password_typed_and_refused() -> None:
 
 
 def test_the_old_password_ends_while_the_new_one_is_typed() -> None:
-    """`expired` is about the login that stands; the user's password is tried again and taken."""
+    """`expired` is about the login in force; the user's password is tried again and accepted."""
     world = on_old_password()
     world.advance(timedelta(days=30, seconds=-5))
     world.hold = {"proof"}
@@ -365,7 +365,7 @@ def _update_until(*, kill_at: int | None) -> World:
 
 
 def test_killed_while_another_user_takes_over() -> None:
-    """Whoever the settings name has an entry that works."""
+    """The user that the settings name has an entry that works."""
     for kill_at in range(200):
         world = on_old_password()
         world.actions, world.kill_at = 0, kill_at

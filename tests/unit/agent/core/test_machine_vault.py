@@ -61,7 +61,7 @@ def test_a_failed_sign_in_does_not_hide_an_unreadable_vault() -> None:
 
 
 def test_pending_cannot_be_written() -> None:
-    """The server is told, the client waits on with the old one, and tries again by itself."""
+    """The client reports it, waits on with the old one, and tries again later."""
     world = waiting()
     world.vault_reason = Reason.VAULT_LOCKED
     change = world.change(P2)
@@ -151,7 +151,7 @@ def test_killed_before_the_commit_was_made_up_for() -> None:
 
 @pytest.mark.parametrize("identity", [HOME, OTHER])
 def test_a_candidate_cannot_be_written(identity: object) -> None:
-    """The user is told; everything is as before."""
+    """The user gets the reason; everything is as before."""
     world = waiting()
     world.accounts[OTHER.user].password = P2
     world.change(P2, push=False)

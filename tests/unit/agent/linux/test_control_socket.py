@@ -74,7 +74,7 @@ class TestSocketChannel(ChannelContract):
 
     @needs_root
     async def test_a_directory_of_another_user_is_refused(self, paths: Paths) -> None:
-        """Whoever owns it could put another socket there, and be sent a password."""
+        """The owner of the folder could put another socket there, and get a password."""
         paths.runtime_dir.mkdir(parents=True)
         os.chown(paths.runtime_dir, 65534, 65534)
         with pytest.raises(ChannelError):

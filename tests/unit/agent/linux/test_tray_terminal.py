@@ -50,7 +50,7 @@ def test_ctrl_c_is_quit() -> None:
         picked.append(command)
         tray.stop()
 
-    # Whoever starts the tests in the background has SIGINT ignored.
+    # A shell that starts the tests in the background lets them ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
     tray.run(on_command)

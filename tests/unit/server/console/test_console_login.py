@@ -62,7 +62,7 @@ def test_strangers_learn_nothing(make_user: Callable[..., User]) -> None:
         patch.setattr(hashlib, "pbkdf2_hmac", counted)
         for name, username, password in (
             ("wrong", known.username, "Wrong-Pass1"),
-            ("unknown", "nobody-at-all", "Wrong-Pass1"),
+            ("unknown", "unknown-user", "Wrong-Pass1"),
             ("disabled", disabled.username, P1),
             ("strange", known.username, "\u0000\ufffe\U000e0001"),
         ):
@@ -140,7 +140,7 @@ def test_logins_are_recorded(user: User, caplog: pytest.LogCaptureFixture) -> No
 def test_unknown_users_are_locked_out_too() -> None:
     """A lockout does not tell who exists."""
     for _ in range(lockout.LIMIT_USER_AND_ADDRESS):
-        last = log_in("nobody-at-all", "Wrong-Pass1")
+        last = log_in("unknown-user", "Wrong-Pass1")
     assert last.status_code == 429
 
 

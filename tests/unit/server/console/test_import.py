@@ -93,7 +93,7 @@ def test_the_passwords_are_in_the_answer_only(client: Client, administrator: Use
     ],
 )
 def test_unusable_files(client: Client, data: bytes, said: str) -> None:
-    """The file as a whole is refused, with the reason at the field, and nobody is made."""
+    """The file as a whole is refused, with the reason at the field, and no user is made."""
     before = User.objects.count()
     text = upload(client, data)
     assert said in text

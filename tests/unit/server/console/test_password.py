@@ -138,7 +138,7 @@ def test_push_to_chosen_pcs(browse: Browse, user: User, make_device: MakeDevice)
 
 
 def test_push_on_without_a_pc(browse: Browse, user: User, make_device: MakeDevice) -> None:
-    """The switch on and no PC ticked: asked again, nothing changed, and nothing ticked anew."""
+    """Push on with no PC ticked: the form asks again, and changes and ticks nothing."""
     devices = [make_device(user), make_device(user)]
     shown = [device.pk for device in devices]
     text = page(browse(user).post("/password/", form(push="on", shown=shown)))
@@ -202,7 +202,7 @@ def test_administrators_have_no_switch(
 
 
 def test_two_browsers_at_once(browse: Browse, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who comes second is told so, and nothing is half done."""
+    """The second of two changes is refused with the reason, and nothing is half done."""
     original = passwords.change_own
 
     def after_another(user: User, **arguments: object) -> PasswordChange:
@@ -241,7 +241,7 @@ def test_outcomes(
 def test_on_its_way_to_a_client_that_has_gone(
     browse: Browse, user: User, make_device: MakeDevice
 ) -> None:
-    """It is told apart from one that is just taking it."""
+    """The page tells a PC that failed from one that is just storing the password."""
     device = make_device(user)
     change = passwords.change_own(user, new_password=P2, push_to=[device], address=None)
     Device.objects.filter(pk=device.pk).update(waiting_since=None)

@@ -29,7 +29,7 @@ def opened(client: Client, path: str) -> dict[str, str]:
 
 
 def as_before(client: Client) -> Client:
-    """A browser that has not seen the answer: it still has the cookies of before."""
+    """Return a browser that has not seen the answer: it still has the old cookies."""
     other = Client(enforce_csrf_checks=True, headers={"accept-language": "en"})
     other.defaults.update(client.defaults)
     other.cookies.load({name: morsel.value for name, morsel in client.cookies.items()})

@@ -217,10 +217,10 @@ def test_administrators_disable_each_other(
         return found
 
     def disable(pair: tuple[User, User]) -> int:
-        by, whom = pair
+        by, other = pair
         client = browse(by)
         try:
-            return client.post(f"/users/{whom.pk}/disable/").status_code
+            return client.post(f"/users/{other.pk}/disable/").status_code
         finally:
             connection.close()
 
@@ -247,7 +247,7 @@ def test_events_of_one_user(
 
 
 def test_end_sessions(browse: Browse, administrator: User, user: User) -> None:
-    """All of the user's, and nobody else's."""
+    """All sessions of the user end, and no others."""
     theirs, client = browse(user), browse(administrator)
     client.post(f"/users/{user.pk}/end-sessions/")
     assert theirs.get("/").status_code == 302
@@ -274,7 +274,7 @@ def test_create(browse: Browse, administrator: User) -> None:
     "name", ["", "a b", "-a", "田中", "a" * 65, "a\u0000b", "<script>", "a\nb", "＝a", "=cmd|x"]
 )
 def test_bad_user_names(browse: Browse, administrator: User, name: str) -> None:
-    """Named at the field; nobody is made."""
+    """The error is at the field, and no user is made."""
     before = User.objects.count()
     text = page(
         browse(administrator).post("/users/new/", {"username": name, "role": "administrator"})
@@ -351,7 +351,7 @@ def test_audit_filters(browse: Browse, administrator: User, user: User) -> None:
     today = clock.now().date()
     for query, shown in (
         (f"q={user.username}", True),
-        ("q=nobody", False),
+        ("q=unknown", False),
         ("action=user.enabled", True),
         ("action=user.disabled", False),
         ("action=nonsense", False),
@@ -368,7 +368,7 @@ def test_audit_filters(browse: Browse, administrator: User, user: User) -> None:
 
 @pytest.fixture(scope="module")
 def crowd(database: None) -> User:
-    """The administrator of an account with 10,000 users, of whom every third has a PC."""
+    """Return the administrator of an account with 10,000 users; every third one has a PC."""
     account = Account.objects.create(name="a crowd")
     administrator = User.objects.create(
         account=account, username="crowd-admin", role=User.Role.ADMINISTRATOR, password="!"

@@ -153,7 +153,7 @@ async def test_lookups_of_a_batch(opened_store: Store, make_user: Callable[..., 
 
     await in_thread(change_twice)
     await opened_store.open()
-    names = [user.username, "nobody", other.username, 'quo"te\\', "日本", user.username]
+    names = [user.username, "unknown", other.username, 'quo"te\\', "日本", user.username]
     found = await asyncio.gather(*(opened_store.look_up(name, "0" * 32) for name in names))
     assert [each.user_id for each in found] == [user.pk, None, other.pk, None, None, user.pk]
     assert [len(each.candidates) for each in found] == [3, 1, 1, 1, 1, 3]
@@ -196,7 +196,7 @@ async def test_one_bad_member_fails_alone(
 
 @contextmanager
 def locked_database() -> Iterator[None]:
-    """Nobody else can write until the end of this."""
+    """Keep all others from writing until the end of the block."""
     if connection.vendor == "sqlite":
         with sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None) as other:
             other.execute("BEGIN IMMEDIATE")

@@ -168,7 +168,7 @@ async def test_slow_reader_is_cut_off(database: None, monkeypatch: pytest.Monkey
     async with Gateway(limits=limits) as gateway, Client(gateway.port) as other:
         with pytest.raises(ConnectionError):
             await asyncio.to_thread(send_for_ever, gateway.port)
-        await other.begin("nobody", P1)
+        await other.begin("unknown", P1)
 
 
 @pytest.mark.parametrize("sent", [b"", UPGRADE[:40].encode()])
@@ -247,8 +247,7 @@ async def test_ipv6_counts_by_network(database: None) -> None:
 
 
 async def test_keepalive(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A silent client is pinged and stays as long as it answers; one that is heard of is not
-    pinged; one that does not answer is cut off."""
+    """Only silent clients are pinged; one that answers stays, one that does not is cut off."""
     monkeypatch.setattr(server_limits, "PING_SECONDS", 0)
     monkeypatch.setattr(server_limits, "PONG_SECONDS", 0.1)
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.02)
@@ -280,7 +279,7 @@ async def test_keepalive(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def come_and_go(port: int, number: int) -> None:
-    """Some say hello, some goodbye, some nonsense, and some just leave."""
+    """Say hello, goodbye or nonsense, or just leave."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(UPGRADE.encode())
     await reader.readuntil(b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""Clients that break the protocol, and what stands around it: HTTP, limits, proxies."""
+"""Clients that break the protocol, and what is around it: HTTP, limits, proxies."""
 
 from __future__ import annotations
 

@@ -96,12 +96,12 @@ async def test_refused_login_leaves_the_standing_one(gateway: Gateway, user: Use
 async def test_unknown_user(gateway: Gateway) -> None:
     """An unknown user gets a salt that is always the same, and the answer for a wrong password."""
     async with Client(gateway.port) as client:
-        _, first = await client.begin("nobody-at-all", P1)
+        _, first = await client.begin("unknown-user", P1)
     async with Client(gateway.port) as client:
-        scram, second = await client.begin("nobody-at-all", P1)
+        scram, second = await client.begin("unknown-user", P1)
         await client.prove(scram, second)
         assert await client.receive() == messages.Rejected(reason="credentials")
-        _, other = await client.begin("somebody-else", P1)
+        _, other = await client.begin("other-unknown-user", P1)
 
     def salt_and_count(challenge: messages.Challenge) -> list[str]:
         return challenge.scram.split(",")[1:]

@@ -264,14 +264,14 @@ async def test_sent_away_while_waiting(gateway: Gateway, user: User, reason: str
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
 
-        def deed() -> None:
+        def act() -> None:
             if reason == "disabled":
                 User.objects.filter(pk=user.pk).update(is_active=False)
             else:
                 Device.objects.filter(user=user).update(blocked_at=clock.now())
             bus.publish(user.pk)
 
-        await in_thread(deed)
+        await in_thread(act)
         assert (await client.expect(messages.Bye)).reason == reason
         assert await client.closed() == 1008
 
@@ -353,7 +353,7 @@ async def test_other_user_on_the_same_connection(
 
 
 async def test_notice(gateway: Gateway, user: User) -> None:
-    """What became of a warning is kept for the console."""
+    """The result of a warning is kept for the console."""
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         await client.send(messages.Notice(warning="failed", days_left=12))
@@ -364,8 +364,7 @@ async def test_notice(gateway: Gateway, user: User) -> None:
 
 
 async def test_restart(user: User) -> None:
-    """A stopping gateway sends clients away with a time to come back; the next one knows
-    nobody, whatever the rows say, and still has the push."""
+    """A stopping gateway names a time to come back; the next one still has the push."""
     async with Gateway(sweep_interval_s=3600) as first:
         client = Client(first.port)
         await client.__aenter__()

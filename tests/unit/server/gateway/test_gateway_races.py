@@ -49,8 +49,7 @@ async def test_change_between_a_login_and_its_welcome(
 async def test_login_between_reading_and_telling(
     gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was read before a login is not applied after it, and a wake-up that comes while an
-    earlier one is being worked on is worked on as well."""
+    """A state read before a login is not applied after it, and no wake-up is lost."""
     states = gateway._notifier._states
     read = states.read
     has_read, may_go_on = asyncio.Event(), asyncio.Event()

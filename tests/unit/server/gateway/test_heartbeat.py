@@ -33,7 +33,7 @@ def row(client: Client) -> Device:
 
 
 async def test_presence_counts_on_live_gateways_only(gateway: Running, user: User) -> None:
-    """Pages, and the choice of whom to push to, go by the heartbeat; a beat brings it back."""
+    """Pages and pushes count a PC as waiting only while its gateway's heartbeat is recent."""
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         assert (await in_thread(lambda: row(client))).is_waiting
@@ -47,8 +47,7 @@ async def test_presence_counts_on_live_gateways_only(gateway: Running, user: Use
 async def test_dead_gateway_is_removed_by_another(
     gateway: Running, user: User, make_device: Callable[..., Device]
 ) -> None:
-    """Its row goes, and nobody waits there any more: but only once the one that removes it has
-    itself been steady for as long, since after an outage of the database all are late."""
+    """A dead gateway is removed with its clients, but not soon after the database was away."""
     dead = await in_thread(
         lambda: Gateway.objects.create(name="dead", started_at=Now(), seen_at=Now())
     )
@@ -64,7 +63,7 @@ async def test_dead_gateway_is_removed_by_another(
 
 
 async def test_gateway_that_was_taken_for_dead(gateway: Running, user: User) -> None:
-    """It comes back by itself, and those who wait there count as waiting again."""
+    """A gateway that was removed by mistake comes back, and its clients count as waiting again."""
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         since = (await in_thread(lambda: row(client))).waiting_since

@@ -38,7 +38,7 @@ def attempt(
 
 @pytest.mark.parametrize("password", [P1, P2, P3])
 def test_one_proof_is_checked_against_all(password: str) -> None:
-    """The verifier that fits is found wherever it stands, and its server signature is right."""
+    """The verifier that fits is found at any position, and its server signature is right."""
     candidates = [candidate(each) for each in (P1, P2, P3)]
     client, proven = attempt(password, *candidates)
     assert proven is not None
@@ -76,7 +76,7 @@ def test_wrong_proofs_cost_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scram, "_fits", counted)
     counts = []
     for candidates in (
-        [VerifierCandidate(made_up("nobody", b"secret"), NOW)],
+        [VerifierCandidate(made_up("unknown", b"secret"), NOW)],
         [candidate(P1)],
         [candidate(P1), candidate(P2), candidate(P3)],
     ):
