@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from gettext import NullTranslations
 from typing import ParamSpec
 
@@ -35,11 +36,13 @@ from agent.errors import AgentError, UserError
 from agent.ports import (
     ControlChannel,
     Dialogs,
+    Notification,
     Request,
     SavedStateStore,
     SignInWatcher,
     Toaster,
     ToastError,
+    Topic,
     Tray,
     Vault,
 )
@@ -116,6 +119,7 @@ class App:
                 warn=self._warn,
                 withdraw_warning=self._withdraw_warning,
                 ask_for_password=self._ask_for_password,
+                tell_received=self._tell_received,
                 save_identity=self._save_identity,
                 quit=self._quit,
             ),
@@ -133,7 +137,7 @@ class App:
         self.start()
         try:
             for title, text in notices:
-                self.notify(title, text)
+                self.notify(Topic.SETTINGS, title, text, Command.SHOW_LOG)
             while not self._ended.is_set():
                 self._run_tray(open_tray)
                 self._ended.wait(TRAY_AGAIN_S)
@@ -195,9 +199,38 @@ class App:
         """Return what the control channel would answer, for a client that runs for one request."""
         return self._runtime.call(self._answer(request))
 
-    def notify(self, title: str, text: str) -> None:
-        """Show the user a notification."""
-        self._notify(title, text, lambda _: None)
+    def notify(
+        self,
+        topic: Topic,
+        title: str,
+        text: str,
+        on_click: Command | Callable[[], None],
+        on_done: Callable[[Exception | None], None] = lambda _: None,
+    ) -> None:
+        """Show the user a toast, or the tray's balloon when there can be none.
+
+        `on_click` is what a click does. `on_done` is called once, with the error when the user has
+        seen neither.
+        """
+
+        def on_toast_done(error: Exception | None) -> None:
+            if error is not None:
+                log.warning("no toast, the tray's balloon instead: %s", error)
+                try:
+                    self._show_balloon(notification)
+                except Exception as balloon_error:  # noqa: BLE001 - none was shown, whatever it is
+                    log.warning("no balloon either: %s", balloon_error)
+                    on_done(balloon_error)
+                    return
+            log.info("%s shown: %s", "balloon" if error else "toast", title)
+            on_done(None)
+
+        click = partial(self.command, on_click) if isinstance(on_click, Command) else on_click
+        notification = Notification(topic, title, text, partial(_guarded, click))
+        try:
+            self._open_toaster().show(notification, on_done=on_toast_done)
+        except Exception as error:  # noqa: BLE001 - on_toast_done logs it
+            on_toast_done(error)
 
     def translate(self, translations: NullTranslations) -> None:
         """Use another language from now on."""
@@ -268,7 +301,8 @@ class App:
         command, text = request.get("command"), _text_of(request)
         match command:
             case "status":
-                return {"ok": True, "status": describe(self.view)}
+                view = self._adapters.with_settings(self._runtime.look())
+                return {"ok": True, "status": describe(view)}
             case "login":
                 try:
                     server = normalise_server(text("server"))
@@ -280,7 +314,7 @@ class App:
                 await self._runtime.files_written()
                 return {**outcome, "unsaved": True} if self._unsaved else outcome
             case "update-password":
-                view = self._runtime.view
+                view = self._runtime.look()
                 if not view.user:
                     return {"ok": False, "reason": "logged_out"}
                 future = self.log_in(view.server, view.user, text("password"))
@@ -322,9 +356,12 @@ class App:
         except (OSError, AgentError):
             if not self._unsaved:
                 self._unsaved = True
-                self.notify(*wording.unsaved(self._translations.gettext))
+                title, text = wording.unsaved(self._translations.gettext)
+                self.notify(Topic.UNSAVED, title, text, Command.SHOW_LOG)
             raise
-        self._unsaved = False
+        if self._unsaved:
+            self._unsaved = False
+            self._withdraw(Topic.UNSAVED)
 
     def _warn(self, days: int) -> None:
         title, text = wording.warning(days, self._translations)
@@ -332,42 +369,22 @@ class App:
         def on_done(error: Exception | None) -> None:
             self._runtime.post(ev.WarningFailed(days) if error else ev.WarningShown(days))
 
-        self._notify(title, text, on_done)
+        self.notify(Topic.PASSWORD, title, text, Command.UPDATE_PASSWORD, on_done)
 
-    def _ask_for_password(self, reason: Reason) -> None:
-        self.notify(*wording.password_needed(reason, self._translations.gettext))
+    def _tell_received(self) -> None:
+        title, text = wording.received(self._translations.gettext)
+        self.notify(Topic.RECEIVED, title, text, Command.STATUS)
+
+    def _ask_for_password(self, reason: Reason | None) -> None:
+        title, text = wording.password_needed(reason, self._translations.gettext)
+        self.notify(Topic.PASSWORD, title, text, Command.UPDATE_PASSWORD)
 
     def _withdraw_warning(self) -> None:
+        self._withdraw(Topic.PASSWORD)
+
+    def _withdraw(self, topic: Topic) -> None:
         if self._toaster is not None:
-            self._toaster.withdraw()
-
-    def _notify(self, title: str, text: str, on_done: Callable[[Exception | None], None]) -> None:
-        """Show a toast, or the tray's balloon when there can be none.
-
-        `on_done` is called once, with the error when the user has seen neither.
-        """
-
-        def on_toast_done(error: Exception | None) -> None:
-            if error is not None:
-                log.warning("no toast, the tray's balloon instead: %s", error)
-                try:
-                    self._show_balloon(title, text)
-                except Exception as balloon_error:  # noqa: BLE001 - none was shown, whatever it is
-                    log.warning("no balloon either: %s", balloon_error)
-                    on_done(balloon_error)
-                    return
-            log.info("%s shown: %s", "balloon" if error else "toast", title)
-            on_done(None)
-
-        try:
-            self._open_toaster().show(
-                title,
-                text,
-                on_done=on_toast_done,
-                on_click=lambda: self.command(Command.UPDATE_PASSWORD),
-            )
-        except Exception as error:  # noqa: BLE001 - on_toast_done logs it
-            on_toast_done(error)
+            _guarded(self._toaster.withdraw, topic)
 
     def _open_toaster(self) -> Toaster:
         with self._toaster_lock:
@@ -377,11 +394,11 @@ class App:
                 self._toaster = self._adapters.open_toaster()
             return self._toaster
 
-    def _show_balloon(self, title: str, text: str) -> None:
+    def _show_balloon(self, notification: Notification) -> None:
         tray = self._adapters.tray
         if tray is None:
             raise ToastError("there is no tray")
-        tray.balloon(title, text)
+        tray.balloon(notification)
 
 
 P = ParamSpec("P")

@@ -25,7 +25,7 @@ from agent.core.view import Command, View
 from agent.errors import UserError
 from agent.i18n import translation
 from agent.paths import Paths
-from agent.ports import Autostart
+from agent.ports import Autostart, Topic
 from agent.report import describe
 from agent.settings import Settings, save
 
@@ -49,7 +49,7 @@ class MenuActions:
         *,
         view: Callable[[], View],
         about: Callable[[], None],
-        notify: Callable[[str, str], None],
+        notify: Callable[[Topic, str, str, Command | Callable[[], None]], None],
         translate: Callable[[NullTranslations], None],
         on_change: Callable[[], None],
     ) -> None:
@@ -104,11 +104,12 @@ class MenuActions:
         try:
             action()
         except UserError as exc:
-            self._notify(exc.title, exc.message)
+            self._notify(Topic.ACTION, exc.title, exc.message, Command.SHOW_LOG)
         except Exception as exc:
             log.exception("%s has failed", command.value)
             reason = (isinstance(exc, OSError) and exc.strerror) or str(exc)
-            self._notify(self._translations.gettext("That did not work"), reason)
+            title = self._translations.gettext("That did not work")
+            self._notify(Topic.ACTION, title, reason, Command.SHOW_LOG)
 
     def _switch_autostart(self) -> None:
         if (autostart := self._autostart) is None:
@@ -154,8 +155,8 @@ class MenuActions:
                 )
             for path in sorted(self._paths.log_dir.glob("client.log*")):
                 file.write(path, path.name)
-        _ = self._translations.gettext
-        self._notify(_("Diagnostics were saved"), str(target))
+        title = self._translations.gettext("Diagnostics were saved")
+        self._notify(Topic.ACTION, title, str(target), lambda: _open(folder))
 
     def _described_settings(self) -> dict[str, object]:
         settings = self._settings

@@ -7,6 +7,8 @@ is a defect: the caller logs it, and the client goes on.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
 from gettext import NullTranslations
 from typing import Any, Protocol
 
@@ -83,7 +85,7 @@ class Tray(Protocol):
     def show(self, view: View) -> None:
         """Draw this view in place of the one before."""
 
-    def balloon(self, title: str, text: str) -> None:
+    def balloon(self, notification: Notification) -> None:
         """Show the tray's own notification, in place of a toast. Raise ToastError."""
 
     def translate(self, translations: NullTranslations, /) -> None:
@@ -97,28 +99,47 @@ class TrayError(AgentError):
     """There can be no icon, or it is lost."""
 
 
+class Topic(Enum):
+    """What a notification is about. Those about different topics do not touch each other."""
+
+    PASSWORD = "password"
+    """The user must enter a password: true until a login, or a logout."""
+    RECEIVED = "received"
+    """A pushed password was stored. It disturbs the user less than the others."""
+    SETTINGS = "settings"
+    """What was wrong with the settings at the start: true until the next start."""
+    UNSAVED = "unsaved"
+    """The settings cannot be saved: true until they are."""
+    ACTION = "action"
+    """The outcome of what the user has picked from the menu."""
+
+
+@dataclass(frozen=True)
+class Notification:
+    """A text for the user. A click on it calls `on_click`, on any thread."""
+
+    topic: Topic
+    title: str
+    text: str
+    on_click: Callable[[], None]
+
+
 class Toaster(Protocol):
     """Desktop notifications. Calls return at once."""
 
     def show(
-        self,
-        title: str,
-        text: str,
-        *,
-        on_done: Callable[[Exception | None], None],
-        on_click: Callable[[], None],
+        self, notification: Notification, *, on_done: Callable[[Exception | None], None]
     ) -> None:
         """Show a toast; call `on_done` once, on any thread.
 
-        `on_done` gets None when the toast is on the screen, else the ToastError. A click calls
-        `on_click`, on any thread.
+        `on_done` gets None when the toast is on the screen, else the ToastError.
         """
 
-    def withdraw(self) -> None:
-        """Remove the toast that is shown, if there is one."""
+    def withdraw(self, topic: Topic) -> None:
+        """Remove the toasts about `topic`, shown or waiting."""
 
     def close(self) -> None:
-        """Remove the toast and end the worker thread."""
+        """Remove all toasts and end the worker thread."""
 
 
 class SignInWatcher(Protocol):

@@ -87,7 +87,8 @@ class Hooks:
     show: Callable[[View], None]
     warn: Callable[[int], None]
     withdraw_warning: Callable[[], None]
-    ask_for_password: Callable[[Reason], None]
+    ask_for_password: Callable[[Reason | None], None]
+    tell_received: Callable[[], None]
     save_identity: Callable[[Identity], None]
     """Called on another thread. Raise OSError or AgentError, which is logged."""
     quit: Callable[[], None]
@@ -146,6 +147,10 @@ class Runtime:
     def start(self) -> None:
         """Start the loop on a thread of its own."""
         self._thread.start()
+
+    def look(self) -> View:
+        """Return a snapshot of this moment. Run it on the loop."""
+        return self._machine.view(instant())
 
     def post(self, event: Event) -> None:
         """Hand over an event; after the end it is dropped."""
@@ -298,6 +303,8 @@ class Runtime:
                 self._call_hook(self._hooks.withdraw_warning)
             case do.AskForPassword(reason):
                 self._call_hook(self._hooks.ask_for_password, reason)
+            case do.TellReceived():
+                self._call_hook(self._hooks.tell_received)
             case do.Reply(number, failure):
                 future = self._requests.pop(number, None)
                 if future is not None and not future.done():

@@ -43,13 +43,6 @@ def default_command(view: View) -> Command:
     return Command.UPDATE_PASSWORD if needs_password(view) else Command.STATUS
 
 
-def balloon_command(view: View) -> Command:
-    """Return what a click on the tray's own notification does."""
-    if view.state is State.STANDBY_OLD_PASSWORD:
-        return Command.UPDATE_PASSWORD
-    return default_command(view)
-
-
 def summary(view: View, translation: NullTranslations) -> list[str]:
     """Return lines with the state, the days left and the reason, if there are any."""
     _ = translation.gettext

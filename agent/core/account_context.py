@@ -32,6 +32,7 @@ class AccountContext:
         self._emit = emit
         self._local = local
         self._clock = ServerClock(offset_s=saved_state.clock_offset_s)
+        self._doubts_clock = False
         self.identity = identity
         self.saved_state = saved_state
 
@@ -50,6 +51,16 @@ class AccountContext:
     def set_server_time(self, server_time: datetime, now: Instant) -> None:
         """Set the server's clock to what the server has just said."""
         self._clock = self._clock.set_to(server_time, now)
+        self._doubts_clock = False
+
+    def doubt_clock(self) -> None:
+        """Count no days until the server has said its time: its certificate fits no such date."""
+        self._doubts_clock = self._clock.server_time is None
+
+    def set_old_password(self, valid_until: datetime | None, now: Instant) -> None:
+        """Save the end of the old password in use; None: the password is current."""
+        days = valid_until and days_left(valid_until, self.server_now(now), self._local)
+        self.remember(old_valid_until=valid_until, days_said=days)
 
     def remember_server(self, console_url: str | None) -> None:
         """Save the console's address, if it may be opened, and the clock's offset."""
@@ -66,16 +77,29 @@ class AccountContext:
         return self.server_now(now).astimezone(self._local).date()
 
     def days_left(self, now: Instant) -> int | None:
-        """Return the calendar days left to the old password in use; None when it is current."""
-        valid_until = self.saved_state.old_valid_until
-        if valid_until is None:
+        """Return the calendar days left to the old password in use.
+
+        None when it is current, has ended, or nothing is known of the time. Never more than the
+        server has said, because the PC's clock may be slow.
+        """
+        saved, server_now = self.saved_state, self.server_now(now)
+        end = self.old_valid_until
+        if end is None or server_now >= end:
             return None
-        return days_left(valid_until, self.server_now(now), self._local)
+        days = days_left(end, server_now, self._local)
+        return days if saved.days_said is None else min(days, saved.days_said)
+
+    @property
+    def old_valid_until(self) -> datetime | None:
+        """Return the end of the old password in use; None while the clock is doubtful."""
+        return None if self._doubts_clock else self.saved_state.old_valid_until
 
     def watch_days(self, now: Instant) -> None:
-        """Set the timer for midnight, when there is one day less to show."""
-        if self.saved_state.old_valid_until is None:
+        """Set the timer for midnight or the end of the old password: there is less to show then."""
+        end, server_now = self.saved_state.old_valid_until, self.server_now(now)
+        if end is None or server_now >= end:
             self._emit(do.StopTimer(Timer.MIDNIGHT))
         else:
-            wait = seconds_to_midnight(self.server_now(now), self._local)
+            wait = seconds_to_midnight(server_now, self._local)
+            wait = min(wait, max(1.0, (end - server_now).total_seconds()))
             self._emit(do.StartTimer(Timer.MIDNIGHT, wait))

@@ -19,7 +19,14 @@ from agent.core import effects as do
 from agent.core.account_context import AccountContext
 from agent.core.connection_state import ConnectionState, Kind, LoginAttempt, Phase
 from agent.core.credential_cache import CredentialCache, Knowledge
-from agent.core.credentials import Credentials, CredentialsError, Identity, Pending, Refusal
+from agent.core.credentials import (
+    NO_IDENTITY,
+    Credentials,
+    CredentialsError,
+    Identity,
+    Pending,
+    Refusal,
+)
 from agent.core.effects import EffectQueue, WriteReason
 from agent.core.events import Instant, Timer
 from agent.core.failure import Failure, Reason
@@ -100,6 +107,7 @@ class ClientState:
             self._ask_for_password(vault.refusal)
         elif vault.knowledge is Knowledge.ABSENT:
             self.go("nothing stored")
+            self.ask_to_log_in()
         else:
             self.go("time to try")
             if vault.credentials is not None:
@@ -140,9 +148,14 @@ class ClientState:
         self.disconnect()
         self.go("stored password refused")
         self.failure = Failure(Reason(refusal))
-        self.account.remember(old_valid_until=None)
+        self.account.set_old_password(None, self.now)
         self.emit(do.WithdrawWarning())
         self.warnings.ask(self.failure.reason)
+
+    def ask_to_log_in(self) -> None:
+        """Tell the user that no password is stored, unless the user is unknown or wants that."""
+        if self.account.identity != NO_IDENTITY and not self.account.saved_state.logged_out:
+            self.warnings.ask(None)
 
     # --- what keeps it from the next step
 
@@ -167,6 +180,8 @@ class ClientState:
     def retry_later(self, failure: Failure) -> None:
         """Say what is wrong, and try again after a delay."""
         self.disconnect()
+        if failure.reason is Reason.CERTIFICATE:
+            self.account.doubt_clock()
         delay = backoff.delay_s(failure, tries=self.tries, random=self._host.random())
         self.tries += 1
         self.go("trouble")
@@ -221,7 +236,7 @@ class ClientState:
             self.connection.set_accepted(status.password, status.valid_until)
             self.account.set_server_time(status.server_time, self.now)
         if not self.change.is_typed_proved:  # that login is another account's, perhaps
-            self.account.remember(old_valid_until=status.valid_until)
+            self.account.set_old_password(status.valid_until, self.now)
 
     def on_refused(self, kind: Kind, password: str, refusal: Refusal, *, usable: bool) -> None:
         """Go on after the server has refused a password.

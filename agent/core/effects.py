@@ -125,9 +125,13 @@ class WithdrawWarning(Effect, frozen=True):
 
 
 class AskForPassword(Effect, frozen=True):
-    """Tell the user that the client needs a password."""
+    """Tell the user that the client needs a password. None: none is stored."""
 
-    reason: Reason
+    reason: Reason | None
+
+
+class TellReceived(Effect, frozen=True):
+    """Tell the user that a pushed password was stored."""
 
 
 class Reply(Effect, frozen=True):

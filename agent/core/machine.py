@@ -95,7 +95,7 @@ class Machine:
             server=identity.server,
             user=identity.user,
             days_left=client.account.days_left(now) if in_use else None,
-            valid_until=saved.old_valid_until if in_use else None,
+            valid_until=client.account.old_valid_until if in_use else None,
             next_try_at=client.next_try_at,
             vault_problem=client.vault.problem,
             console_url=saved.console_url,
@@ -105,6 +105,7 @@ class Machine:
         client = self.client
         match event:
             case ev.Started():
+                client.account.watch_days(client.now)
                 if self.state is State.CONNECTING:
                     client.proceed()
             case ev.VaultRead(number, credentials):
@@ -266,6 +267,8 @@ class Machine:
         elif request.reason is WriteReason.TYPED and client.change.typed is not None:
             self._on_typed_stored(client.change.typed)
         elif request.reason is not None:
+            if (request.reason, client.change.progress) == (WriteReason.COMMIT, Progress.PROVED):
+                client.emit(do.TellReceived())
             self._after_write(request)
 
     def _on_vault_failed(self, request: VaultRequest, reason: Reason) -> None:
@@ -350,9 +353,8 @@ class Machine:
                 client.vault.delete(before)
         client.vault.on_typed_stored(typed.credentials)
         accepted = client.connection.accepted
-        account.remember(
-            old_valid_until=accepted.valid_until if accepted else None, asked_session=None
-        )
+        account.set_old_password(accepted.valid_until if accepted else None, client.now)
+        account.remember(asked_session=None, logged_out=False)
         account.remember_server(typed.console_url)
         client.emit(do.WithdrawWarning())
         client.change.end_typed(None)
@@ -368,7 +370,8 @@ class Machine:
             client.emit(do.Reply(request, None))
         else:
             client.vault.delete(account.identity, user_request=request)
-        account.remember(old_valid_until=None, asked_session=None)
+        account.set_old_password(None, client.now)
+        account.remember(asked_session=None, logged_out=True)
         client.go("logged out")
 
     def _give_up_change(self) -> None:
@@ -385,6 +388,8 @@ class Machine:
             client.warn()
         elif self.state is State.NEEDS_PASSWORD and client.failure is not None:
             client.warnings.ask(client.failure.reason)
+        elif self.state is State.LOGGED_OUT:
+            client.ask_to_log_in()
         else:
             client.warnings.wait_for_server()
         if event.kind is not ev.SignInKind.SIGN_IN:

@@ -79,10 +79,7 @@ class PasswordWarnings:
     def decide(self, now: Instant, *, online: bool) -> None:
         """Warn at the sign-ins that wait, or not; without the server by the last known end."""
         saved, days = self._account.saved_state, self._account.days_left(now)
-        end = saved.old_valid_until
-        if not self._waiting:
-            return
-        if not online and (end is None or self._account.server_now(now) >= end):
+        if not self._waiting or (days is None and not online):
             return  # only the server knows what is valid now
         waiting, self._waiting = self._waiting, []
         self._emit(do.StopTimer(Timer.WARNING))
@@ -113,8 +110,8 @@ class PasswordWarnings:
         if self.state is Warned.ASKED_FOR:
             self.on_answer(self._days, shown=False)
 
-    def ask(self, reason: Reason) -> None:
-        """Tell the user that a password is needed, once per sign-in."""
+    def ask(self, reason: Reason | None) -> None:
+        """Tell the user that a password is needed, once per sign-in; None: none is stored."""
         if self._account.saved_state.asked_session != self._session:
             self._emit(do.AskForPassword(reason))
             self._account.remember(asked_session=self._session)

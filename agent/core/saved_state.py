@@ -16,6 +16,8 @@ class SavedState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     old_valid_until: UtcTime | None = None
     """The last known end of the old password in use; None when the password is current."""
+    days_said: Annotated[int, Meta(ge=0)] | None = None
+    """The days left to it by the server's clock, when the server spoke of it last."""
     clock_offset_s: Annotated[float, Meta(ge=-1e11, le=1e11)] = 0.0
     """The server's clock minus the PC's, at the last login."""
     console_url: Annotated[str, Meta(max_length=512)] | None = None
@@ -25,3 +27,5 @@ class SavedState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The local day of the last warning."""
     asked_session: Annotated[str, Meta(max_length=256)] | None = None
     """The sign-in at which the user was asked for a password."""
+    logged_out: bool = False
+    """The user has logged out, and wants not to be asked for a password."""

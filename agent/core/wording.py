@@ -86,10 +86,13 @@ def status(view: View, _: Translate) -> str:
 
 
 def days_left(view: View, translations: NullTranslations) -> str | None:
-    """Return how long the old password is still valid; None when the password is current."""
+    """Return how long the old password is still valid.
+
+    None when the password is current, or nothing is known of the time.
+    """
     left = view.days_left
     if left is None:
-        return None
+        return translations.gettext("The old password has ended") if view.valid_until else None
     if left == 0:
         return translations.gettext("The old password ends today")
     return translations.ngettext(
@@ -117,9 +120,16 @@ def warning(days: int, translations: NullTranslations) -> tuple[str, str]:
     ).format(days=days)
 
 
-def password_needed(reason: Reason, _: Translate) -> tuple[str, str]:
-    """Return title and text of the notice that the client needs a password."""
+def password_needed(reason: Reason | None, _: Translate) -> tuple[str, str]:
+    """Return title and text of the notice that asks for a password. None: none is stored."""
+    if reason is None:
+        return _("Password needed"), _("No password is stored. Log in, so that this PC can wait.")
     return _("Password needed"), " ".join(trouble(reason, _))
+
+
+def received(_: Translate) -> tuple[str, str]:
+    """Return title and text of the notice that a pushed password was stored."""
+    return _("The new password was received"), _("It is stored on this PC. You need do nothing.")
 
 
 def unsaved(_: Translate) -> tuple[str, str]:

@@ -141,7 +141,7 @@ class ProcessDialogs:
             notes.append(days)
         if not first:
             rows = [(_("Server"), shown_server(view.server)), (_("User name"), view.user)]
-        if not first and view.valid_until is not None:
+        if not first and view.days_left is not None:
             rows.append((_("Old password"), self._until(view)))
         opening = Open(
             assets=str(self._assets),
@@ -257,7 +257,7 @@ class ProcessDialogs:
         rows = []
         if view.user:
             rows = [(_("Server"), shown_server(view.server)), (_("User name"), view.user)]
-        if view.valid_until is not None:
+        if view.days_left is not None:
             rows.append((_("Old password"), self._until(view)))
         if view.next_try_at is not None:
             rows.append((_("Next try"), f"{local_time(view.next_try_at):%H:%M:%S}"))

@@ -19,13 +19,15 @@ from jeepney.io.blocking import Proxy
 from jeepney.wrappers import unwrap_msg
 
 from agent.linux.session_bus import BoundedConnection, connect
-from agent.ports import ToastError
+from agent.ports import Notification, ToastError, Topic
 
 APP_NAME = "coconowork client"
 CALL_TIMEOUT_S = 10.0
 CLOSE_TIMEOUT_S = 3.0
-_NO_EXPIRY = 0
-"""Milliseconds until the toast goes: it stays until the user closes it or we withdraw it."""
+_NO_EXPIRY, _USUAL_EXPIRY = 0, -1
+"""Milliseconds until the toast goes. 0: it stays until the user closes it or we withdraw it."""
+_LOW, _NORMAL = 0, 1
+"""Urgencies."""
 
 _SERVICE = DBusAddress(
     "/org/freedesktop/Notifications",
@@ -42,85 +44,59 @@ class NotificationToaster:
         self._icon = icon
         self._lock = threading.Lock()
         """Guards what follows; held while a toast is being shown."""
-        self._connection: BoundedConnection | None = None
-        self._shown = 0
+        self._shown: dict[Topic, tuple[BoundedConnection, int]] = {}
+        """The newest toast about each topic: its connection and its number."""
         self._closed = False
 
     def show(
-        self,
-        title: str,
-        text: str,
-        *,
-        on_done: Callable[[Exception | None], None],
-        on_click: Callable[[], None],
+        self, notification: Notification, *, on_done: Callable[[Exception | None], None]
     ) -> None:
-        work = (title, text, on_done, on_click)
+        work = (notification, on_done)
         threading.Thread(target=self._run, args=work, name="toast", daemon=True).start()
 
-    def withdraw(self) -> None:
-        threading.Thread(target=self._withdraw, name="withdraw", daemon=True).start()
+    def withdraw(self, topic: Topic) -> None:
+        threading.Thread(target=self._withdraw, args=(topic,), name="withdraw", daemon=True).start()
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
-        self._withdraw()
+        for topic in Topic:
+            self._withdraw(topic)
 
-    def _run(
-        self,
-        title: str,
-        text: str,
-        on_done: Callable[[Exception | None], None],
-        on_click: Callable[[], None],
-    ) -> None:
+    def _run(self, notification: Notification, on_done: Callable[[Exception | None], None]) -> None:
         try:
-            connection, shown = self._show(title, text)
+            connection, shown = self._show(notification)
         except Exception as error:  # noqa: BLE001 - the caller decides what it means
             on_done(ToastError(f"no toast: {getattr(error, 'name', None) or type(error).__name__}"))
             return
         on_done(None)
-        self._wait_for_end(connection, shown, on_click)
+        self._wait_for_end(connection, shown, notification)
 
-    def _show(self, title: str, text: str) -> tuple[BoundedConnection, int]:
+    def _show(self, notification: Notification) -> tuple[BoundedConnection, int]:
         """Return the toast's connection and number. Raise ToastError and what D-Bus raises."""
         with self._lock:
             if self._closed:
                 raise ToastError("after the end")
             connection = connect(CALL_TIMEOUT_S)
+            before = self._shown.get(notification.topic)
             try:
-                shown = self._notify(connection, title, text)
+                shown = _notify(
+                    connection,
+                    notification,
+                    replaces=before[1] if before else 0,
+                    action=self._action,
+                    icon=self._icon.resolve().as_uri() if self._icon else "",
+                )
             except BaseException:
                 connection.close()
                 raise
-            _hang_up(self._connection)
-            self._connection, self._shown = connection, shown
+            if before:
+                _hang_up(before[0])
+            self._shown[notification.topic] = connection, shown
             return connection, shown
 
-    def _notify(self, connection: BoundedConnection, title: str, text: str) -> int:
-        rule = MatchRule(
-            type="signal",
-            sender=_SERVICE.bus_name,
-            interface=_SERVICE.interface,
-            path=_SERVICE.object_path,
-        )
-        Proxy(message_bus, connection).AddMatch(rule)
-        (capabilities,) = _call(connection, "GetCapabilities")
-        (shown,) = _call(
-            connection,
-            "Notify",
-            "susssasa{sv}i",
-            APP_NAME,
-            self._shown,
-            self._icon.resolve().as_uri() if self._icon else "",
-            title,
-            html.escape(text, quote=False) if "body-markup" in capabilities else text,
-            ["default", self._action],
-            {"urgency": ("y", 1), "desktop-entry": ("s", "coconowork-client")},
-            _NO_EXPIRY,
-        )
-        return int(shown)
-
     def _wait_for_end(
-        self, connection: BoundedConnection, shown: int, on_click: Callable[[], None]
+        self, connection: BoundedConnection, shown: int, notification: Notification
     ) -> None:
         connection.allow(None)
         with closing(connection), suppress(OSError, EOFError, ValueError):
@@ -131,19 +107,56 @@ class NotificationToaster:
                     if member == "NotificationClosed":
                         break
                     if member == "ActionInvoked":
-                        on_click()
+                        notification.on_click()
         with self._lock:
-            if self._connection is connection:
-                self._connection, self._shown = None, 0
+            if self._shown.get(notification.topic) == (connection, shown):
+                del self._shown[notification.topic]
 
-    def _withdraw(self) -> None:
+    def _withdraw(self, topic: Topic) -> None:
         with self._lock:
-            connection, shown = self._connection, self._shown
-            self._connection, self._shown = None, 0
-            if connection is not None:
+            if topic in self._shown:
+                connection, shown = self._shown.pop(topic)
                 with suppress(Exception), closing(connect(CLOSE_TIMEOUT_S)) as other:
                     _call(other, "CloseNotification", "u", shown)
                 _hang_up(connection)
+
+
+def _notify(
+    connection: BoundedConnection,
+    notification: Notification,
+    *,
+    replaces: int,
+    action: str,
+    icon: str,
+) -> int:
+    """Return the number of the toast, which is on the screen."""
+    rule = MatchRule(
+        type="signal",
+        sender=_SERVICE.bus_name,
+        interface=_SERVICE.interface,
+        path=_SERVICE.object_path,
+    )
+    Proxy(message_bus, connection).AddMatch(rule)
+    (capabilities,) = _call(connection, "GetCapabilities")
+    text = notification.text
+    quiet = notification.topic is Topic.RECEIVED
+    (shown,) = _call(
+        connection,
+        "Notify",
+        "susssasa{sv}i",
+        APP_NAME,
+        replaces,
+        icon,
+        notification.title,
+        html.escape(text, quote=False) if "body-markup" in capabilities else text,
+        ["default", action],
+        {
+            "urgency": ("y", _LOW if quiet else _NORMAL),
+            "desktop-entry": ("s", "coconowork-client"),
+        },
+        _USUAL_EXPIRY if quiet else _NO_EXPIRY,
+    )
+    return int(shown)
 
 
 def _call(
@@ -154,8 +167,7 @@ def _call(
     return reply
 
 
-def _hang_up(connection: BoundedConnection | None) -> None:
+def _hang_up(connection: BoundedConnection) -> None:
     """End the wait of the thread that listens on `connection`."""
-    if connection is not None:
-        with suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
+    with suppress(OSError):
+        connection.sock.shutdown(socket.SHUT_RDWR)

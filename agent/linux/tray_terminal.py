@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TextIO
 
 from agent.core.view import Command, View
+from agent.ports import Notification
 from agent.tray_menu import summary
 
 log = logging.getLogger(__name__)
@@ -41,9 +42,9 @@ class TerminalTray:
         """Write a line, unless it is the same as the last one."""
         self._write(" — ".join(summary(view, self._translation)))
 
-    def balloon(self, title: str, text: str) -> None:
+    def balloon(self, notification: Notification) -> None:
         """Write the notification."""
-        self._write(f"[{title}] {' '.join(text.split())}")
+        self._write(f"[{notification.title}] {' '.join(notification.text.split())}")
 
     def translate(self, translation: gettext.NullTranslations) -> None:
         """Use another language from now on."""

@@ -15,13 +15,12 @@ if sys.platform != "win32":
 import ctypes
 import importlib
 import logging
-import queue
 import threading
 import time
 import types
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ import win32con
 import win32event
 import win32gui
 
-from agent.ports import ToastError
+from agent.ports import Notification, ToastError, Topic
 from protocol.text import clip_utf16
 
 log = logging.getLogger(__name__)
@@ -52,10 +51,9 @@ TOOLTIP = "coconowork client"
 
 @dataclass(frozen=True)
 class _Order:
-    title: str
-    text: str
+    notification: Notification
+    """With texts that fit."""
     on_done: Callable[[Exception | None], None]
-    on_click: Callable[[], None]
 
 
 class WindowsToaster:
@@ -63,57 +61,61 @@ class WindowsToaster:
 
     def __init__(self, icon: Path) -> None:
         self._icon = icon
-        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._orders: list[_Order] = []
+        self._shown: Topic | None = None
+        """The topic of the toast on the screen."""
         self._withdrawn = win32event.CreateEvent(None, True, False, None)
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._worker: threading.Thread | None = None
         self._closed = False
 
     def show(
-        self,
-        title: str,
-        text: str,
-        *,
-        on_done: Callable[[Exception | None], None],
-        on_click: Callable[[], None],
+        self, notification: Notification, *, on_done: Callable[[Exception | None], None]
     ) -> None:
-        with self._lock:
+        fitting = replace(
+            notification,
+            title=clip_utf16(notification.title, TITLE_UNITS),
+            text=clip_utf16(notification.text, TEXT_UNITS),
+        )
+        with self._changed:
             if self._closed:
                 return
             if self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="toast", daemon=True)
                 self._worker.start()
-            self._orders.put(
-                _Order(
-                    clip_utf16(title, TITLE_UNITS), clip_utf16(text, TEXT_UNITS), on_done, on_click
-                )
-            )
+            self._orders.append(_Order(fitting, on_done))
+            self._changed.notify()
 
-    def withdraw(self) -> None:
-        with self._lock:
-            self._drop()
+    def withdraw(self, topic: Topic) -> None:
+        with self._changed:
+            self._orders = [each for each in self._orders if each.notification.topic is not topic]
+            if self._shown is topic:
+                win32event.SetEvent(self._withdrawn)
 
     def close(self) -> None:
-        with self._lock:
+        with self._changed:
             self._closed = True
-            self._drop()
-            self._orders.put(None)
+            win32event.SetEvent(self._withdrawn)
+            self._changed.notify()
             worker = self._worker
         if worker is not None:
             worker.join(CLOSE_S)
 
-    def _drop(self) -> None:
-        with suppress(queue.Empty):
-            while True:
-                self._orders.get_nowait()
-        win32event.SetEvent(self._withdrawn)
+    def _next(self) -> _Order | None:
+        """Wait for the next toast to show; return None at the end."""
+        with self._changed:
+            self._shown = None
+            self._changed.wait_for(lambda: self._orders or self._closed)
+            if self._closed:
+                return None
+            win32event.ResetEvent(self._withdrawn)
+            order = self._orders.pop(0)
+            self._shown = order.notification.topic
+            return order
 
     def _work(self) -> None:
         notifier: Any = None
-        while (order := self._orders.get()) is not None:
-            with self._lock:
-                if not self._closed:
-                    win32event.ResetEvent(self._withdrawn)
+        while (order := self._next()) is not None:
             try:
                 notifier = notifier or _notifier_class()()
                 self._show(notifier, order)
@@ -172,9 +174,12 @@ class _Toast:
     def _on_event(self, hwnd: int, _message: int, _wparam: int, lparam: int) -> int:
         if lparam & 0xFFFF in {NIN_BALLOONUSERCLICK, win32con.WM_LBUTTONUP}:
             self._over = True
-            self.order.on_click()
+            self.order.notification.on_click()
         elif lparam & 0xFFFF == NIN_BALLOONTIMEOUT and self._time_is_over():
-            self._pop_up_again(hwnd)
+            if self.order.notification.topic is Topic.RECEIVED:
+                self._over = True
+            else:
+                self._pop_up_again(hwnd)
         return 0
 
     def _time_is_over(self) -> bool:
@@ -183,9 +188,9 @@ class _Toast:
 
     def _pop_up_again(self, hwnd: int) -> None:
         self._popped_up_at = time.monotonic()
-        order = self.order
+        what = self.order.notification
         flags = NIIF_WARNING | NIIF_NOSOUND
-        data: Any = (hwnd, 0, win32gui.NIF_INFO, CALLBACK, 0, "", order.text, 0, order.title, flags)
+        data: Any = (hwnd, 0, win32gui.NIF_INFO, CALLBACK, 0, "", what.text, 0, what.title, flags)
         with suppress(win32gui.error):
             win32gui.Shell_NotifyIcon(win32gui.NIM_MODIFY, data)
 
@@ -212,7 +217,8 @@ def _notifier_class() -> type[Any]:
             self.hwnd = 0
             win10toast.sleep = toast.wait
             try:
-                self._show_toast(toast.order.title, toast.order.text, icon, DURATION_S)
+                what = toast.order.notification
+                self._show_toast(what.title, what.text, icon, DURATION_S)
             except Exception:
                 self._clean_up()
                 raise

@@ -28,15 +28,8 @@ from pystray._win32 import Icon as PystrayIcon
 
 from agent.core.state import State
 from agent.core.view import ICONS, Command, View
-from agent.ports import ToastError, TrayError
-from agent.tray_menu import (
-    SEPARATOR,
-    Entry,
-    balloon_command,
-    default_command,
-    menu,
-    summary,
-)
+from agent.ports import Notification, ToastError, TrayError
+from agent.tray_menu import SEPARATOR, Entry, default_command, menu, summary
 from protocol.text import clip_utf16
 
 log = logging.getLogger(__name__)
@@ -113,9 +106,9 @@ class WindowsTray:
         self.translation = translation
         self._post(WM_APPLY)
 
-    def balloon(self, title: str, text: str) -> None:
+    def balloon(self, notification: Notification) -> None:
         icon = self._icon
-        if icon is None or not icon.balloon(title, text):
+        if icon is None or not icon.balloon(notification):
             raise ToastError("the task bar shows no balloon")
 
     def stop(self) -> None:
@@ -140,6 +133,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         self._handles: dict[tuple[str, int], int] = {}
         self._retry_ms = FIRST_RETRY_MS
         self._in_menu = False
+        self._on_balloon_click: Callable[[], None] = lambda: None
         self.failure: Exception | None = None
         self._message_handlers |= {
             WM_APPLY: self._guarded(self._apply),
@@ -272,11 +266,12 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
             raise TrayError(f"no picture {picture} of {size} px")
         return self._handles[picture, size]
 
-    def balloon(self, title: str, text: str) -> bool:
+    def balloon(self, notification: Notification) -> bool:
         """Show a balloon; return whether the task bar has taken it."""
+        self._on_balloon_click = notification.on_click
         look = {
-            "szInfo": clip_utf16(text, TEXT_UNITS),
-            "szInfoTitle": clip_utf16(title, TITLE_UNITS),
+            "szInfo": clip_utf16(notification.text, TEXT_UNITS),
+            "szInfoTitle": clip_utf16(notification.title, TITLE_UNITS),
             "dwInfoFlags": NIIF_WARNING,
         }
         return self._visible and self._message(win32.NIM_MODIFY, win32.NIF_INFO, look)
@@ -300,7 +295,10 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         if lparam == win32.WM_LBUTTONUP:
             self._command(default_command(self._tray.view))
         elif lparam == NIN_BALLOONUSERCLICK:
-            self._command(balloon_command(self._tray.view))
+            try:
+                self._on_balloon_click()
+            except Exception:
+                log.exception("the click on a balloon")
         elif lparam == win32.WM_RBUTTONUP and not self._in_menu:
             self._in_menu = True
             try:

@@ -17,7 +17,7 @@ from agent.core.events import NetworkChanged, SignedIn, SignInKind
 from agent.core.failure import Reason
 from agent.core.saved_state import SavedState
 from agent.core.view import Command, View
-from agent.ports import ToastError, VaultError
+from agent.ports import Notification, ToastError, Topic, VaultError
 
 
 class FakeVault:
@@ -105,10 +105,10 @@ class FakeTray:
             self.views.append(view)
             self._changed.notify_all()
 
-    def balloon(self, title: str, text: str) -> None:
+    def balloon(self, notification: Notification) -> None:
         if self.failure is not None:
             raise self.failure
-        self.balloons.append((title, text))
+        self.balloons.append((notification.title, notification.text))
 
     def translate(self, translations: NullTranslations) -> None:
         self.translations = translations
@@ -135,40 +135,26 @@ class FakeTray:
 
 
 class FakeToaster:
-    """Shows at once, or fails with `failure`."""
+    """Shows at once, one toast for each topic; `failure` is the outcome of every toast instead."""
 
     def __init__(self) -> None:
         self.shown: list[tuple[str, str]] = []
-        self.withdrawn = 0
-        self.closed = False
+        self.open: dict[Topic, Notification] = {}
         self.failure: ToastError | None = None
-        self._on_click: Callable[[], None] | None = None
 
     def show(
-        self,
-        title: str,
-        text: str,
-        *,
-        on_done: Callable[[Exception | None], None],
-        on_click: Callable[[], None],
+        self, notification: Notification, *, on_done: Callable[[Exception | None], None]
     ) -> None:
         if self.failure is None:
-            self.shown.append((title, text))
-            self._on_click = on_click
+            self.shown.append((notification.title, notification.text))
+            self.open[notification.topic] = notification
         on_done(self.failure)
 
-    def withdraw(self) -> None:
-        self.withdrawn += self._on_click is not None
-        self._on_click = None
+    def withdraw(self, topic: Topic) -> None:
+        self.open.pop(topic, None)
 
     def close(self) -> None:
-        self.withdraw()
-        self.closed = True
-
-    def click(self) -> None:
-        """Click on the toast, if there is one."""
-        if self._on_click is not None:
-            self._on_click()
+        self.open.clear()
 
 
 class FakeSignInWatcher:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from agent.core import wording
 from agent.i18n import translation
+from agent.ports import Notification, Topic
 from agent.windows.toast import WindowsToaster
 from tests.support.inside.look import notes
 
@@ -19,7 +20,8 @@ def main() -> None:
     clicked = threading.Event()
     toaster = WindowsToaster(Path(assets) / "app.ico")
     title, text = wording.warning(int(days), translation(language))
-    toaster.show(title, text, on_done=lambda _: None, on_click=clicked.set)
+    notification = Notification(Topic.PASSWORD, title, text, clicked.set)
+    toaster.show(notification, on_done=lambda _: None)
     clicked.wait(60)
     toaster.close()
     write("clicked" if clicked.is_set() else "not clicked")

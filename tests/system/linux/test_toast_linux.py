@@ -12,7 +12,7 @@ import pytest
 
 from agent.linux import toast as toast_linux
 from agent.linux.toast import NotificationToaster
-from agent.ports import ToastError
+from agent.ports import Notification, ToastError, Topic
 from demo.private_keyring import PrivateKeyring
 from tests.support.bus_service import Answer, BusService
 from tests.support.polling import eventually
@@ -32,8 +32,11 @@ class Desk:
         self.done: Queue[Exception | None] = Queue()
         self.clicked = threading.Event()
 
-    def show(self, title: str = "title", text: str = "text") -> Exception | None:
-        self.toaster.show(title, text, on_done=self.done.put, on_click=self.clicked.set)
+    def show(
+        self, title: str = "title", text: str = "text", topic: Topic = Topic.PASSWORD
+    ) -> Exception | None:
+        notification = Notification(topic, title, text, self.clicked.set)
+        self.toaster.show(notification, on_done=self.done.put)
         return self.done.get(timeout=20)
 
     def service(self, **others: Answer) -> BusService:
@@ -90,7 +93,7 @@ def test_only_a_click_on_our_own_toast_counts(desk: Desk) -> None:
         service.signal(PATH, INTERFACE, "NotificationClosed", "uu", 7, 2)
         service.signal(PATH, INTERFACE, "ActionInvoked", "us", 7, "default")
         service.signal(PATH, INTERFACE, "Nonsense")
-        eventually(lambda: desk.toaster._connection is None)
+        eventually(lambda: not desk.toaster._shown)
         assert not desk.clicked.is_set()
         desk.show()
         service.signal(PATH, INTERFACE, "ActionInvoked", "us", 7, "default")
@@ -100,11 +103,11 @@ def test_only_a_click_on_our_own_toast_counts(desk: Desk) -> None:
 def test_withdraw_takes_it_back_once(desk: Desk) -> None:
     """A toast is taken back once, and a closed toaster shows no other."""
     with desk.service() as service:
-        desk.toaster.withdraw()
+        desk.toaster.withdraw(Topic.PASSWORD)
         desk.show()
-        desk.toaster.withdraw()
+        desk.toaster.withdraw(Topic.PASSWORD)
         assert next_call(service, "CloseNotification") == (7,)
-        desk.toaster.withdraw()
+        desk.toaster.withdraw(Topic.PASSWORD)
         desk.toaster.close()
     assert "CloseNotification" not in [method for method, _ in service.calls.queue]
     assert isinstance(desk.show(), ToastError)

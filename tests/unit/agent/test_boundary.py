@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from gettext import NullTranslations
 from typing import Any
 
@@ -20,6 +21,7 @@ from agent.core.events import Event
 from agent.core.machine import Machine
 from agent.core.state import State
 from agent.core.view import Command
+from agent.ports import Topic
 from agent.settings import Settings
 from tests.support.fakes import (
     FakeDialogs,
@@ -131,7 +133,7 @@ def test_adapters_that_raise_end_nothing(
     client.tray.wait_for(lambda _: True)
     for command in (Command.STATUS, Command.UPDATE_PASSWORD, Command.ABOUT):
         client.tray.pick(command)
-    client.app.notify("title", "text")
+    client.app.notify(Topic.ACTION, "title", "text", Command.STATUS)
     client.app.translate(NullTranslations())
     assert client.tray.balloons == [("title", "text")]
     assert client.is_alive()
@@ -169,11 +171,11 @@ def test_a_toaster_that_cannot_be_made(run: Callable[..., Client]) -> None:
     """The balloon takes its place; a warning that neither shows counts as failed."""
     client = run(open_toaster=_raise)
     client.tray.wait_for(lambda _: True)
-    client.app.notify("title", "text")
+    client.app.notify(Topic.ACTION, "title", "text", Command.STATUS)
     assert client.tray.balloons == [("title", "text")]
     outcome: list[Exception | None] = []
     client.tray.balloon = _raise  # type: ignore[method-assign] # for this one
-    client.app._notify("title", "text", outcome.append)
+    client.app.notify(Topic.ACTION, "title", "text", Command.STATUS, outcome.append)
     assert [type(each) for each in outcome] == [RuntimeError]
     client.quit()
 
@@ -217,3 +219,38 @@ def test_the_vault_does_not_wait_for_files(run: Callable[..., Client]) -> None:
     client.quit()
     gate.set()
     assert TANAKA not in vault.entries
+
+
+def test_a_notification_lives_and_acts_by_its_topic(run: Callable[..., Client]) -> None:
+    """A logout takes back what asks for a password only; each click opens what belongs to it."""
+    toaster, dialogs, picked = FakeToaster(), FakeDialogs(), list[Command]()
+    client = run(open_toaster=lambda: toaster, dialogs=dialogs, on_menu_action=picked.append)
+    client.tray.wait_for(lambda _: True)
+    client.app._ask_for_password(None)
+    client.app._tell_received()
+    client.app.notify(Topic.SETTINGS, "The settings cannot be read", "", Command.SHOW_LOG)
+    for topic in (Topic.PASSWORD, Topic.RECEIVED, Topic.SETTINGS):
+        toaster.open[topic].on_click()
+    assert (dialogs.asked, dialogs.status_shown, picked) == (1, 1, [Command.SHOW_LOG])
+    assert client.is_alive()
+    assert set(toaster.open) == {Topic.RECEIVED, Topic.SETTINGS}
+    client.quit()
+
+
+def test_unsaved_settings_are_taken_back_when_saved(run: Callable[..., Client]) -> None:
+    """The notification goes as soon as the disk takes the settings, and comes back if need be."""
+    toaster, full = FakeToaster(), [OSError("full"), OSError("full"), None, OSError("full")]
+
+    def save(_: Identity) -> None:
+        if error := full.pop(0):
+            raise error
+
+    client = run(open_toaster=lambda: toaster, save_identity=save)
+    client.tray.wait_for(lambda _: True)
+    seen = []
+    for _ in range(4):
+        with suppress(OSError):
+            client.app._save_identity(TANAKA)
+        seen.append(Topic.UNSAVED in toaster.open)
+    assert seen == [True, True, False, True]
+    client.quit()

@@ -12,7 +12,7 @@ from PIL.IcoImagePlugin import IcoImageFile
 from agent.core.failure import Reason
 from agent.core.state import State
 from agent.core.view import Command, Icon, View
-from agent.tray_menu import Entry, balloon_command, default_command, menu, summary
+from agent.tray_menu import Entry, default_command, menu, summary
 from installer import pictures
 from tests.support.places import ROOT
 
@@ -84,13 +84,6 @@ def test_trouble_is_named() -> None:
     """Tooltip and menu say what is the matter."""
     view = View(State.RETRYING, reason=Reason.NO_SUCH_HOST)
     assert summary(view, ENGLISH) == ["Not connected", "The server's name is not known."]
-
-
-def test_click_on_the_balloon_leads_to_what_it_is_about() -> None:
-    """It warns of an old password or asks for one."""
-    assert balloon_command(View(State.STANDBY_OLD_PASSWORD)) is Command.UPDATE_PASSWORD
-    assert balloon_command(View(State.NEEDS_PASSWORD)) is Command.UPDATE_PASSWORD
-    assert balloon_command(View(State.STANDBY)) is Command.STATUS
 
 
 # --- the pictures

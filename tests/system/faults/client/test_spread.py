@@ -64,6 +64,7 @@ class Member:
                 warn=lambda _: None,
                 withdraw_warning=lambda: None,
                 ask_for_password=lambda _: None,
+                tell_received=lambda: None,
                 save_identity=lambda _: None,
                 quit=lambda: None,
             ),

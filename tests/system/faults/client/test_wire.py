@@ -58,6 +58,7 @@ def waiting(wire: Wire) -> Iterator[Runtime]:
             warn=lambda _: None,
             withdraw_warning=lambda: None,
             ask_for_password=lambda _: None,
+            tell_received=lambda: None,
             save_identity=lambda _: None,
             quit=lambda: None,
         ),

@@ -14,13 +14,14 @@ import gettext
 import threading
 from collections.abc import Iterator
 from ctypes import wintypes
+from functools import partial
 from typing import Any
 
 import pytest
 import win32con
 import win32gui
 
-from agent.ports import ToastError
+from agent.ports import Notification, ToastError, Topic
 from agent.windows import toast as toast_windows
 from agent.windows.toast import (
     CALLBACK,
@@ -72,12 +73,16 @@ class Shown:
         self.done: list[tuple[str, Exception | None]] = []
         self.clicked: list[str] = []
 
-    def show(self, text: str, title: str = "Your password has been changed") -> None:
+    def show(
+        self,
+        text: str,
+        title: str = "Your password has been changed",
+        topic: Topic = Topic.PASSWORD,
+    ) -> None:
+        clicked = partial(self.clicked.append, text)
         self.toaster.show(
-            title,
-            text,
+            Notification(topic, title, text, clicked),
             on_done=lambda error: self.done.append((text, error)),
-            on_click=lambda: self.clicked.append(text),
         )
 
     def post(self, event: int) -> None:
@@ -142,7 +147,7 @@ def test_withdrawn_it_goes_and_the_next_is_shown(shown: Shown) -> None:
     """The password was updated: what the toast says is no longer true."""
     shown.show("first")
     eventually(lambda: shown.done)
-    shown.toaster.withdraw()
+    shown.toaster.withdraw(Topic.PASSWORD)
     eventually(lambda: not window())
     shown.show("second")
     eventually(lambda: len(shown.done) == 2)
@@ -154,11 +159,24 @@ def test_withdrawing_forgets_what_waits(shown: Shown, monkeypatch: pytest.Monkey
     shown.show("first")
     eventually(lambda: shown.done)
     shown.show("second")
-    shown.toaster.withdraw()
+    shown.toaster.withdraw(Topic.PASSWORD)
     eventually(lambda: not window())
     shown.show("third")
     eventually(lambda: len(shown.done) == 2)
     assert [text for text, _ in shown.done] == ["first", "third"]
+
+
+def test_withdrawing_leaves_other_topics(shown: Shown) -> None:
+    """A login takes back what asks for a password, and not what it has not resolved."""
+    shown.show("settings", topic=Topic.SETTINGS)
+    eventually(lambda: shown.done)
+    shown.show("password")
+    shown.show("action", topic=Topic.ACTION)
+    shown.toaster.withdraw(Topic.PASSWORD)
+    assert window()
+    shown.toaster.withdraw(Topic.SETTINGS)
+    eventually(lambda: len(shown.done) == 2)
+    assert [text for text, _ in shown.done] == ["settings", "action"]
 
 
 def test_second_toast_waits_and_is_not_lost(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +265,7 @@ def test_does_not_end_the_tray(shown: Shown) -> None:
     thread.start()
     shown.show("text")
     eventually(lambda: shown.done)
-    shown.toaster.withdraw()
+    shown.toaster.withdraw(Topic.PASSWORD)
     eventually(lambda: not window())
     assert thread.is_alive()
     tray.stop()

@@ -23,7 +23,7 @@ from pystray._util import win32
 from agent.core.failure import Reason
 from agent.core.state import State
 from agent.core.view import Command, View
-from agent.ports import ToastError, TrayError
+from agent.ports import Notification, ToastError, Topic, TrayError
 from agent.windows import tray as tray_windows
 from agent.windows.tray import ICON_ID, WM_CLOSE, WM_ENDSESSION, WM_QUERYENDSESSION, WindowsTray
 from protocol.text import utf16_units
@@ -192,16 +192,17 @@ def test_click_shows_status_or_asks_for_the_password(running: Running) -> None:
     assert running.picked == [Command.STATUS, Command.UPDATE_PASSWORD]
 
 
-def test_click_on_the_balloon_asks_for_the_password(running: Running) -> None:
+def test_click_on_the_balloon_is_the_notification_s(running: Running) -> None:
     """The balloon replaces the toast."""
-    running.tray.show(View(State.STANDBY_OLD_PASSWORD, days_left=3))
+    clicked: list[str] = []
+    running.tray.balloon(Notification(Topic.PASSWORD, "title", "text", lambda: clicked.append("1")))
     running.send(win32.WM_NOTIFY, 0, tray_windows.NIN_BALLOONUSERCLICK)
-    assert running.picked == [Command.UPDATE_PASSWORD]
+    assert clicked == ["1"]
 
 
 def test_long_texts_are_clipped(told: list[tuple[int, Any]], running: Running) -> None:
     """Longer ones raise in ctypes; a character outside the BMP counts twice and is not halved."""
-    running.tray.balloon("題😀" * 60, "文😀" * 200)
+    running.tray.balloon(Notification(Topic.ACTION, "題😀" * 60, "文😀" * 200, lambda: None))
     data = told[-1][1]
     assert (utf16_units(data.szInfoTitle), utf16_units(data.szInfo)) == (63, 255)
 
@@ -217,7 +218,7 @@ def test_no_balloon_is_an_error(running: Running, monkeypatch: pytest.MonkeyPatc
     """The caller gets an error when no user can see the balloon."""
     monkeypatch.setattr(win32, "Shell_NotifyIcon", lambda *_: 0)
     with pytest.raises(ToastError):
-        running.tray.balloon("title", "text")
+        running.tray.balloon(Notification(Topic.ACTION, "title", "text", lambda: None))
     monkeypatch.undo()
 
 

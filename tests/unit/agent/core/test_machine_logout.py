@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from agent.core import effects as do
 from agent.core import events as ev
+from agent.core.events import SignInKind
 from agent.core.failure import Reason
 from agent.core.state import State
 from tests.support.core_driver import HOME, OTHER, P1, P2, WRONG, World
@@ -114,3 +116,42 @@ def test_logging_out_forgets_what_was_wrong_with_the_vault() -> None:
     assert world.view.vault_problem is Reason.VAULT_LOCKED
     world.log_out()
     assert world.view.vault_problem is None
+
+
+def asked(world: World) -> list[Reason | None]:
+    return [each.reason for each in world.performed if isinstance(each, do.AskForPassword)]
+
+
+def test_nothing_stored_asks_once_per_sign_in() -> None:
+    """A known user without a stored password is asked at each sign-in, and not at an unlock."""
+    world = World(stored=None)
+    world.come("s1")
+    world.start()
+    assert world.state is State.LOGGED_OUT
+    world.come("s1", SignInKind.UNLOCK)
+    assert asked(world) == [None]
+    world.come("s2")
+    world.kill()
+    world.come("s2")
+    world.start()
+    assert asked(world) == [None, None]
+
+
+def test_nobody_is_asked_who_logged_out_or_never_logged_in() -> None:
+    """A logout is the user's wish, also at later sign-ins; a login ends that."""
+    world = World(identity=None)
+    world.come("s1")
+    world.start()
+    assert asked(world) == []
+    world = on_old_password()
+    world.log_out()
+    world.kill()
+    world.come("s2")
+    world.start()
+    assert asked(world) == []
+    world.sign_in(P2)
+    world.vault.clear()
+    world.kill()
+    world.come("s3")
+    world.start()
+    assert asked(world) == [None]

@@ -385,3 +385,24 @@ def test_another_device_key_is_never_made_by_an_update() -> None:
     world.change(P2)
     world.sign_in(P2)
     assert world.vault[HOME].device_key == key != new_device_key()
+
+
+def told(world: World) -> int:
+    return sum(isinstance(each, do.TellReceived) for each in world.performed)
+
+
+def test_the_user_is_told_once_when_a_push_is_stored() -> None:
+    """After the commit is in the vault; not for a typed password, not again at a restart."""
+    world = waiting()
+    world.hold.add("vault")
+    world.change(P2)
+    world.step("vault")
+    world.run()
+    assert told(world) == 0
+    world.release("vault")
+    assert told(world) == 1
+    world.restart()
+    world.home.password = P3
+    world.sign_in(P3)
+    settled(world, P3)
+    assert told(world) == 1

@@ -15,7 +15,7 @@ from agent.core.state import State
 from tests.support.core_driver import HOME, P1, P2, P3, World
 
 
-def asked(world: World) -> list[Reason]:
+def asked(world: World) -> list[Reason | None]:
     return [each.reason for each in world.performed if isinstance(each, do.AskForPassword)]
 
 
