@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -26,6 +25,7 @@ from websockets.http11 import Response
 from agent import connection
 from agent.core.classify import classify
 from agent.core.failure import Failure, Patience, Reason
+from tests.support.certificates import Authority
 from tests.support.listeners import (
     SECRET,
     Talk,
@@ -178,73 +178,38 @@ def test_an_address_that_is_none() -> None:
 # --- TLS
 
 
-OPENSSL = """
-[ca]
-default_ca = own
-[own]
-database = {folder}/index.txt
-new_certs_dir = {folder}
-rand_serial = yes
-default_md = sha256
-policy = names
-x509_extensions = names_of_host
-[names]
-commonName = supplied
-[names_of_host]
-subjectAltName = DNS:{name}
-[req]
-distinguished_name = names
-"""
-
-
-def certificate(
-    folder: Path, *, name: str = "localhost", until: str = "20490101000000Z"
-) -> ssl.SSLContext:
-    """Return a server's context with its own certificate; `folder/cert.pem` is its authority."""
-    key, cert, asked, config = (folder / f"{each}.pem" for each in ("key", "cert", "csr", "conf"))
-    config.write_text(OPENSSL.format(folder=folder, name=name))
-    (folder / "index.txt").touch()
-    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-keyout", key, "-out", asked, "-subj", f"/CN={name}", "-config", config)  # fmt: skip
-    openssl("ca", "-batch", "-selfsign", "-notext", "-keyfile", key, "-in", asked, "-out", cert,
-            "-startdate", "20200101000000Z", "-enddate", until, "-config", config)  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    return context
-
-
-def openssl(*arguments: str | Path) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-
-
 async def over_tls(tls: ssl.SSLContext, talk: Talk | None = None) -> Failure:
     async with listening(talk or http("503 Service Unavailable"), tls=tls) as port:
         return await failure(f"wss://localhost:{port}/gateway")
 
 
-async def test_a_certificate_of_nobody_known(tmp_path: Path) -> None:
-    """Self-signed: the connection ends there, whatever the server would have said."""
-    result = await over_tls(certificate(tmp_path))
+async def test_a_certificate_of_an_unknown_authority(tmp_path: Path) -> None:
+    """The connection ends there, whatever the server would have said."""
+    result = await over_tls(Authority(tmp_path).context("localhost"))
     assert result.reason is Reason.CERTIFICATE
     assert result.patience is Patience.LATER
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="SSL_CERT_FILE is how Linux trusts a test")
 @pytest.mark.parametrize(
-    ("name", "until", "expected"),
+    ("name", "days", "expected"),
     [
-        pytest.param("localhost", "20490101000000Z", Reason.UNAVAILABLE, id="good"),
-        pytest.param("elsewhere.example", "20490101000000Z", Reason.CERTIFICATE, id="another's"),
-        pytest.param("localhost", "20210101000000Z", Reason.CERTIFICATE, id="expired"),
+        pytest.param("localhost", (-1, 30), Reason.UNAVAILABLE, id="good"),
+        pytest.param("elsewhere.example", (-1, 30), Reason.CERTIFICATE, id="another's"),
+        pytest.param("localhost", (-30, -1), Reason.CERTIFICATE, id="expired"),
     ],
 )
 async def test_a_certificate_of_a_trusted_authority(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, until: str, expected: Reason
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    days: tuple[int, int],
+    expected: Reason,
 ) -> None:
     """Trusted alone is not enough: it has to be this host's, and valid now."""
-    tls = certificate(tmp_path, name=name, until=until)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
-    assert (await over_tls(tls)).reason is expected
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    assert (await over_tls(authority.context(name, days=days))).reason is expected
 
 
 async def test_an_outdated_tls_version() -> None:
