@@ -102,3 +102,11 @@ def test_nothing_of_the_workshop_is_inside(desktop: Desktop, product: Built) -> 
     )
     names = {path.name for path in product.product.onedir.rglob("*")}
     assert not {name for name in names if name.endswith((".py", ".c", ".po", ".psd"))}
+
+
+def test_installs_silently_and_goes_away(desktop: Desktop, product: Built) -> None:
+    """The workflow's trial under the Windows Python: install, start the program, uninstall."""
+    setup = windows_path(product.product.setup)
+    done = desktop.python("-m", "installer.native", "try", setup, timeout_s=300)
+    assert done.code == 0, done.output
+    assert "status: exit status 3" in done.output

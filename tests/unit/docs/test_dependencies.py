@@ -24,7 +24,12 @@ LOCKS = [
 ]
 SECTIONS = {"Both programs": "", "The client": "client", "The server": "server"}
 """Beginning of a heading on the page, and the extra that its table lists."""
-ELSEWHERE = {"pywin32": "PSF", "win10toast": "BSD", "uvloop": "MIT License"}
+ELSEWHERE = {
+    "pystray": "GNU Lesser General Public License v3 (LGPLv3)",
+    "pywin32": "PSF",
+    "uvloop": "MIT License",
+    "win10toast": "BSD",
+}
 """Licences of packages that are not installed on every system."""
 
 
