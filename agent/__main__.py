@@ -37,6 +37,7 @@ LOGIN_S = 90.0
 _CHANNEL_REASONS = {
     "logged_out": N_("No user is logged in. Use `login` first."),
     "bad_address": N_("The server's address or the user name cannot be used."),
+    "enforced": N_("Your administrator has set the server or the user name."),
 }
 
 
@@ -67,11 +68,17 @@ class Call:
         return FAILED
 
     def give_up(self, title: str, message: str) -> int:
-        """Print why the program ends; without a terminal, show it in a window."""
-        if sys.stderr is None and self.options.command == "run":
-            from agent import dialogs as dialog
+        """Print why the program ends. A client also logs it, and shows it when a user started it.
 
-            dialog.tell(title, message)
+        At a sign-in to Windows, perhaps without anyone at the PC, a window would wait for ever.
+        """
+        if self.options.command == "run":
+            from agent import dialogs, logs
+
+            logs.set_up(self.paths.log_file, to_stderr=False)
+            logs.log.error("the client does not start: %s: %s", title, message)
+            if sys.stderr is None and not self.options.autostart:
+                dialogs.tell(title, message)
         return self.complain(title, message)
 
     def complain_about(self, answer: Request) -> int:
@@ -151,6 +158,8 @@ def _load_settings(call: Call) -> Settings:
         )
         call.notices.append((exc.title, f"{exc.message} {what.format(aside=aside.name)}"))
         found = settings.load(call.paths, translate=call._)
+    title = call._("A setting cannot be used")
+    call.notices += [(title, problem) for problem in found.problems]
     if call.options.command == "run":
         settings_copy.keep_copy(call.paths)
     return found
@@ -176,7 +185,13 @@ def _run(call: Call) -> int:
     from agent.app import Defect
 
     try:
-        desktop.run(call.settings, call.paths, call.translations, notices=call.notices)
+        desktop.run(
+            call.settings,
+            call.paths,
+            call.translations,
+            notices=call.notices,
+            at_sign_in=call.options.autostart,
+        )
     except ChannelBusy:
         if not call.options.autostart:
             call.ask({"command": "show"})

@@ -31,6 +31,7 @@ from agent.core.failure import Reason
 from agent.core.host_info import HostInfo
 from agent.core.machine import Machine
 from agent.core.saved_state import SavedState
+from agent.core.state import State
 from agent.core.view import Command, View
 from agent.errors import AgentError, UserError
 from agent.ports import (
@@ -105,8 +106,12 @@ class App:
         self._claim: Future[None] = Future()
         self._ended = threading.Event()
         self._unsaved = False
+        self._asks_to_log_in = False
         self._toaster: Toaster | None = None
         self._toaster_lock = threading.Lock()
+        self._enforced = {
+            key: getattr(settings, key) for key in ("server", "user") if key in settings.enforced
+        }
         identity = settings.identity
         saved_state = adapters.saved_state.load(identity) if identity else SavedState()
         self._runtime = Runtime(
@@ -114,6 +119,7 @@ class App:
             vault=adapters.vault,
             saved_state=adapters.saved_state,
             proxy=settings.proxy,
+            moved=settings.moved,
             hooks=Hooks(
                 show=self._show,
                 warn=self._warn,
@@ -128,12 +134,20 @@ class App:
 
     # --- life
 
-    def run(self, open_tray: Callable[[], Tray], notices: Sequence[tuple[str, str]] = ()) -> None:
+    def run(
+        self,
+        open_tray: Callable[[], Tray],
+        notices: Sequence[tuple[str, str]] = (),
+        *,
+        ask_to_log_in: bool = False,
+    ) -> None:
         """Be the client until it quits, with the tray on this thread, the main thread.
 
-        `notices` are titles and texts, shown to the user once the tray is there. Raise ChannelBusy,
-        before any window is made, when another client runs, and Defect when the machine has raised.
+        `notices` are titles and texts, shown to the user once the tray is there. `ask_to_log_in`
+        opens the log-in window when no password is stored. Raise ChannelBusy, before any window is
+        made, when another client runs, and Defect when the machine has raised.
         """
+        self._asks_to_log_in = ask_to_log_in
         self.start()
         try:
             for title, text in notices:
@@ -309,6 +323,9 @@ class App:
                     user = normalise_user(text("user"))
                 except UserError:
                     return {"ok": False, "reason": "bad_address"}
+                asked = {"server": server, "user": user}
+                if asked | self._enforced != asked:
+                    return {"ok": False, "reason": "enforced"}
                 future = self.log_in(server, user, text("password"))
                 outcome = _outcome(await asyncio.wrap_future(future))
                 await self._runtime.files_written()
@@ -337,6 +354,10 @@ class App:
 
     def _show(self, view: View) -> None:
         view = self._adapters.with_settings(view)
+        if self._asks_to_log_in and view.state is not State.CONNECTING:
+            self._asks_to_log_in = False
+            if view.state is State.LOGGED_OUT:
+                self.command(Command.UPDATE_PASSWORD)
         for show in (
             self._adapters.tray and self._adapters.tray.show,
             self._adapters.dialogs and self._adapters.dialogs.refresh,

@@ -6,10 +6,11 @@ Importing it is cheap, because short commands such as `status` need little of it
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from gettext import NullTranslations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
 
     from agent.app import Adapters
+    from agent.core.view import View
     from agent.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -41,11 +43,14 @@ def run(
     translations: NullTranslations,
     vault: Vault | None = None,
     notices: Sequence[tuple[str, str]] = (),
+    *,
+    at_sign_in: bool = False,
 ) -> None:
     """Be the client, in the tray, until it quits.
 
-    `notices` are titles and texts, shown to the user at the start. Raise ChannelBusy when another
-    client runs, and Defect when the client has ended at a defect of its own.
+    `notices` are titles and texts, shown to the user at the start. `at_sign_in` says that Windows
+    starts it, and not the user. Raise ChannelBusy when another client runs, and Defect when the
+    client has ended at a defect of its own.
     """
     from agent.app import App
     from agent.core.view import Command
@@ -55,7 +60,7 @@ def run(
 
     logs.set_up(paths.log_file, settings.log_level)
     log.info("coconowork client %s starts on %s", __version__, platform.platform())
-    for title, text in notices:
+    for title, text in [*notices, *(("setting ignored", each) for each in settings.unknown)]:
         log.warning("%s: %s", title, text)
     harden()
     assets = assets_dir()
@@ -69,7 +74,7 @@ def run(
         on_command=app.command,
         assets=assets,
         translations=translations,
-        server=settings.server or "",
+        settings=settings,
     )
     actions = MenuActions(
         settings,
@@ -84,10 +89,17 @@ def run(
     adapters.with_settings = actions.with_settings
     adapters.on_menu_action = actions.command
     actions.apply_autostart()
+    if at_sign_in and settings.autostart is False:
+        log.info("not started at sign-in: %s", settings.origins.get("autostart"))
+        return
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: app.command(Command.QUIT))
-    app.run(lambda: open_tray(assets, translations), notices)
+    app.run(
+        lambda: open_tray(assets, translations, actions.with_settings),
+        notices,
+        ask_to_log_in=not at_sign_in and (sys.platform == "win32" or "DISPLAY" in os.environ),
+    )
     log.info("coconowork client ends")
 
 
@@ -174,12 +186,14 @@ def open_keyring() -> KeyringBackend:
         raise NoKeyringError(f"{exc.name} is missing") from None
 
 
-def open_tray(assets: Path, translations: NullTranslations) -> Tray:
+def open_tray(
+    assets: Path, translations: NullTranslations, with_settings: Callable[[View], View]
+) -> Tray:
     """Return the tray: an icon on Windows, lines of text on Linux."""
     if sys.platform == "win32":
         from agent.windows.tray import WindowsTray
 
-        return WindowsTray(assets, translations)
+        return WindowsTray(assets, translations, with_settings)
     from agent.linux.tray_terminal import TerminalTray
 
     return TerminalTray(sys.stdout, translations)

@@ -62,16 +62,20 @@ class MenuActions:
         self._translate = translate
         self._on_change = on_change
         self._translations = translation(settings.language)
-        self._starts: bool | None = None
-        if autostart is not None and "autostart" not in settings.enforced:
-            self._starts = autostart.enabled()
 
     def with_settings(self, view: View) -> View:
-        """Return `view` with what the settings say added."""
+        """Return `view` with what the settings say added; the registry is read each time."""
+        settings, fixed = self._settings, self._settings.enforced
+        starts = self._autostart.enabled() if self._autostart else False
+        if "autostart" in fixed:
+            starts = bool(settings.autostart)
+        elif self._autostart is None or starts is None:  # None: switched on for all users
+            fixed |= {"autostart"}
         return replace(
             view,
-            autostart=self._starts,
-            language=self._settings.language,
+            autostart=starts is not False,
+            fixed=fixed,
+            language=settings.language,
             allow_quit=self._settings.allow_quit,
             console_url=self._settings.console_url or view.console_url,
         )
@@ -115,7 +119,6 @@ class MenuActions:
         if (autostart := self._autostart) is None:
             return
         (autostart.disable if autostart.enabled() else autostart.enable)()
-        self._starts = autostart.enabled()
         self._on_change()
 
     def _choose_language(self, language: str) -> None:

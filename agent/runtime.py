@@ -108,12 +108,14 @@ class Runtime:
         saved_state: SavedStateStore,
         hooks: Hooks,
         proxy: str = "system",
+        moved: tuple[Identity, Identity] | None = None,
     ) -> None:
         self.defect = False
         """Whether the machine has raised: the client has ended at a defect of its own."""
         self._machine = machine
         self._vault = vault
-        self._vault_calls = VaultCalls(vault)
+        self._moved = moved
+        self._vault_calls = VaultCalls(vault, moved=moved)
         self._saved_state = saved_state
         self._hooks = hooks
         self._proxy = proxy
@@ -235,10 +237,19 @@ class Runtime:
         for effect in effects:
             log.debug("%s -> %s", type(event).__name__, type(effect).__name__)
             self._perform(effect)
+        if self._moved and after in {State.STANDBY, State.STANDBY_OLD_PASSWORD}:
+            self._finish_move(*self._moved)
         view = self._machine.view(now)
         if view != self._view:
             self._view = view
             self._call_hook(self._hooks.show, view)
+
+    def _finish_move(self, former: Identity, identity: Identity) -> None:
+        """Forget the server's former address, after a login at the new one."""
+        self._moved = None
+        self._perform(do.DeleteFromVault(0, former))  # the machine ignores the answer to number 0
+        if self._machine.client.account.identity == identity:
+            self._perform(do.SaveIdentity(identity))
 
     def _call_hook(self, hook: Callable[..., None], *arguments: Any) -> bool:
         """Return whether `hook` has returned; what it raises is logged."""

@@ -1,7 +1,8 @@
 """The client's settings: machine policy, environment, the user's file, defaults, in that order.
 
 Every source uses the same keys: `server` in the file is `COCONOWORK_SERVER` in the environment
-and the value `Server` in the registry.
+and the value `Server` in the registry. A bad value in file or environment is an error. In the
+registry, which the user cannot change, it is reported, and the next source counts.
 """
 
 from __future__ import annotations
@@ -61,7 +62,13 @@ class Settings:
     """Start at sign-in; None keeps what the setup program and the user have chosen."""
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     enforced: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
-    """Keys that machine policy sets: the user cannot change them."""
+    """Keys that policy sets: the user cannot change them."""
+    problems: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """Values in the registry that cannot be used, each with its place and what is allowed."""
+    unknown: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """Names in the registry that this version does not know."""
+    last_login: Identity | None = field(default=None, repr=False, compare=False)
+    """User and server in the user's file, which every login writes."""
 
     @property
     def identity(self) -> Identity | None:
@@ -69,6 +76,14 @@ class Settings:
         if self.server is None or self.user is None:
             return None
         return Identity(server=self.server, user=self.user)
+
+    @property
+    def moved(self) -> tuple[Identity, Identity] | None:
+        """Return the last login and its new identity, when policy has changed the server since."""
+        last, now = self.last_login, self.identity
+        if last is None or now is None or "server" not in self.enforced:
+            return None
+        return (last, now) if last.user == now.user and last.server != now.server else None
 
 
 def load(
@@ -87,7 +102,14 @@ def load(
     for key, values in (registry or read_registry)(SETUP_KEY):
         # The setup program keeps values of its own in the same key.
         reader.add_registry(key, {n: v for n, v in values.items() if n.lower() == "server"})
-    return Settings(**reader.values, origins=reader.origins, enforced=frozenset(reader.enforced))
+    return Settings(
+        **reader.values,
+        origins=reader.origins,
+        enforced=frozenset(reader.enforced),
+        problems=tuple(reader.problems),
+        unknown=tuple(reader.unknown),
+        last_login=reader.last_login,
+    )
 
 
 def save(
@@ -151,7 +173,9 @@ def read_registry(key: str) -> Iterator[tuple[str, Mapping[str, object]]]:
         try:
             with winreg.OpenKey(hive, key, 0, winreg.KEY_READ | winreg.KEY_WOW64_64KEY) as handle:
                 for index in range(winreg.QueryInfoKey(handle)[1]):
-                    value_name, value, _ = winreg.EnumValue(handle, index)
+                    value_name, value, kind = winreg.EnumValue(handle, index)
+                    if kind == winreg.REG_EXPAND_SZ:
+                        value = winreg.ExpandEnvironmentStrings(value)
                     if value_name:
                         values[value_name] = value
         except FileNotFoundError:
@@ -167,6 +191,9 @@ class _Reader:
         self.values: dict[str, Any] = {}
         self.origins: dict[str, str] = {}
         self.enforced: set[str] = set()
+        self.problems: list[str] = []
+        self.unknown: list[str] = []
+        self.last_login: Identity | None = None
 
     def add_registry(
         self, key: str, values: Mapping[str, object], *, enforced: bool = False
@@ -175,9 +202,14 @@ class _Reader:
         for name, value in values.items():
             setting = names.get(name.lower())
             where = rf"{key}\{name}"
-            if setting is None:
-                raise self._unknown(where, POLICY_NAMES.values())
-            self._add(setting, value, where)
+            if setting is None:  # a newer version of the policy templates
+                self.unknown.append(where)
+                continue
+            try:
+                self._add(setting, value, where)
+            except SettingsError as exc:
+                self.problems.append(exc.message)
+                continue
             if enforced:
                 self.enforced.add(setting)
 
@@ -202,11 +234,14 @@ class _Reader:
             table = tomllib.loads(text)
         except (ValueError, RecursionError):  # a TOML error, or a number beyond all bounds
             raise _not_toml(paths, text, self._translate) from None
+        own: dict[str, object] = {}
         for key, value in table.items():
             where = f"{paths.config_file}: {clean(key, 80)}"
             if key not in _CHECKS:
                 raise self._unknown(where, _CHECKS)
-            self._add(key, value, where)
+            own[key] = self._add(key, value, where)
+        if "server" in own and "user" in own:
+            self.last_login = Identity(server=str(own["server"]), user=str(own["user"]))
 
     def check(self, key: str, value: object, *, where: str) -> object:
         """Return the value as Settings has it. Raise SettingsError."""
@@ -219,11 +254,13 @@ class _Reader:
             sentence = self._translate("{where}: allowed is {allowed}.")
             raise self._error(sentence.format(where=where, allowed=allowed)) from None
 
-    def _add(self, key: str, value: object, where: str) -> None:
+    def _add(self, key: str, value: object, where: str) -> object:
+        """Return the value as Settings has it; it counts unless a stronger source has the key."""
         checked = self.check(key, value, where=where)
         if key not in self.values:
             self.values[key] = checked
             self.origins[key] = where
+        return checked
 
     def _unknown(self, where: str, known: object) -> SettingsError:
         names = ", ".join(sorted(known))  # type: ignore[call-overload] # any iterable of names
@@ -359,4 +396,4 @@ POLICY_NAMES = {
 }
 """Settings, and the names of their values in the registry."""
 assert set(_CHECKS) == set(_ALLOWED) == set(POLICY_NAMES)  # noqa: S101 - all lists above
-assert set(_CHECKS) == {f.name for f in fields(Settings)} - {"origins", "enforced"}  # noqa: S101
+assert set(_CHECKS) == {f.name for f in fields(Settings) if f.compare}  # noqa: S101

@@ -84,8 +84,8 @@ def menu(view: View, translation: NullTranslations) -> tuple[Entry, ...]:
         Entry(
             _("Start at sign-in"),
             Command.AUTOSTART,
-            enabled=view.autostart is not None,
-            checked=bool(view.autostart),
+            enabled="autostart" not in view.fixed,
+            checked=view.autostart,
         ),
         Entry(
             _("Language"),
@@ -93,6 +93,7 @@ def menu(view: View, translation: NullTranslations) -> tuple[Entry, ...]:
                 Entry(
                     name or _("Same as the system"),
                     command,
+                    enabled="language" not in view.fixed,
                     checked=view.language == setting,
                     radio=True,
                 )

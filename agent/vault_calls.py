@@ -34,10 +34,22 @@ MAX_ABANDONED = 3
 
 
 class VaultCalls:
-    """Make the calls of `agent.ports.Vault` on the loop. Each raises VaultError."""
+    """Make the calls of `agent.ports.Vault` on the loop. Each raises VaultError.
 
-    def __init__(self, vault: Vault, *, call_s: float = CALL_S, prompt_s: float = PROMPT_S) -> None:
+    `moved` has two identities when policy has changed the server's address. The second takes over
+    the entry of the first, which stays until it is deleted.
+    """
+
+    def __init__(
+        self,
+        vault: Vault,
+        *,
+        moved: tuple[Identity, Identity] | None = None,
+        call_s: float = CALL_S,
+        prompt_s: float = PROMPT_S,
+    ) -> None:
         self._vault = vault
+        self._former = {moved[1]: moved[0]} if moved else {}
         self._call_s, self._prompt_s = call_s, prompt_s
         self._threads = DaemonThreads()
         self._one_at_a_time = asyncio.Lock()
@@ -49,7 +61,13 @@ class VaultCalls:
 
     async def read(self, identity: Identity) -> Credentials | None:
         """Return the entry, None when there is none."""
-        return await self._call(partial(self._vault.read, identity), identity)
+        found = await self._call(partial(self._vault.read, identity), identity)
+        if found is None and (former := self._former.get(identity)):
+            found = await self._call(partial(self._vault.read, former), former)
+            if found is not None:
+                log.info("the stored password moves from %s to %s", former.server, identity.server)
+                await self.write(identity, found)
+        return found
 
     async def write(self, identity: Identity, record: Credentials) -> None:
         """Replace the entry; durable on return."""
@@ -58,6 +76,8 @@ class VaultCalls:
     async def delete(self, identity: Identity) -> None:
         """Leave no entry."""
         await self._change(partial(self._vault.delete, identity), identity)
+        if former := self._former.pop(identity, None):
+            await self.delete(former)
 
     async def changes_made(self) -> None:
         """Wait for the writes and deletions that were asked for so far."""

@@ -124,6 +124,7 @@ class Day:
                     warn=self._warn,
                     withdraw_warning=lambda: None,
                     ask_for_password=lambda _: None,
+                    tell_received=lambda: None,
                     save_identity=lambda _: None,
                     quit=lambda: None,
                 ),

@@ -46,7 +46,7 @@ class AccountContext:
     def change_identity(self, identity: Identity) -> None:
         """Serve another identity from now on, with an empty saved state."""
         self.identity, self.saved_state = identity, SavedState()
-        self._emit(do.SaveIdentity(identity), do.SaveState(identity, self.saved_state))
+        self._emit(do.SaveState(identity, self.saved_state))
 
     def set_server_time(self, server_time: datetime, now: Instant) -> None:
         """Set the server's clock to what the server has just said."""

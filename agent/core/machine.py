@@ -351,6 +351,7 @@ class Machine:
             account.change_identity(typed.identity)
             if before != NO_IDENTITY:
                 client.vault.delete(before)
+        client.emit(do.SaveIdentity(typed.identity))
         client.vault.on_typed_stored(typed.credentials)
         accepted = client.connection.accepted
         account.set_old_password(accepted.valid_until if accepted else None, client.now)

@@ -46,8 +46,8 @@ class View:
     """A snapshot of the client, without anything secret.
 
     `days_left` and `valid_until` are there while an old password is in use; `next_try_at` (by
-    the PC's clock) while waiting to try again; `reason` when something is wrong. `autostart` is
-    None where the user cannot choose; `language` is the setting: `auto`, `ja` or `en`.
+    the PC's clock) while waiting to try again; `reason` when something is wrong. `language` is the
+    setting: `auto`, `ja` or `en`. `fixed` has the settings that the user cannot change.
     """
 
     state: State
@@ -59,9 +59,10 @@ class View:
     next_try_at: datetime | None = None
     vault_problem: Reason | None = None
     console_url: str | None = None
-    autostart: bool | None = None
+    autostart: bool = False
     language: str = "auto"
     allow_quit: bool = True
+    fixed: frozenset[str] = frozenset()
 
 
 ICONS = {

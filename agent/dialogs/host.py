@@ -43,13 +43,14 @@ from agent.dialogs.messages import (
 )
 from agent.errors import UserError
 from agent.program import CREATION_FLAGS, program, program_dir
-from agent.settings import normalise_user
+from agent.settings import Settings, normalise_user
 
 log = logging.getLogger(__name__)
 
 LogIn = Callable[[str, str, str], "Future[Reason | None]"]
 """Server, user and password to the reason why they were not stored, None when they were."""
 
+NO_SETTINGS = Settings()
 SUBMIT_S = 120.0
 """Seconds that a window waits for a login, with key derivation and keyring."""
 CLOSE_S = 5.0
@@ -107,7 +108,7 @@ def window_environment(environ: Mapping[str, str]) -> dict[str, str]:
 class ProcessDialogs:
     """Implement `agent.ports.Dialogs`; every method may be called on any thread.
 
-    `view` returns the newest snapshot. `server` is the address that the first log-in suggests.
+    `view` returns the newest snapshot. `settings` say what the first log-in suggests, or fixes.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class ProcessDialogs:
         on_command: Callable[[Command], None],
         assets: Path,
         translations: NullTranslations,
-        server: str = "",
+        settings: Settings = NO_SETTINGS,
         start: Sequence[str] | None = None,
     ) -> None:
         self._log_in = log_in
@@ -126,7 +127,7 @@ class ProcessDialogs:
         self._on_command = on_command
         self._assets = assets
         self._translations = translations
-        self._server = server
+        self._settings = settings
         self._start = list(start) if start is not None else program()
         self._lock = threading.Lock()
         self._open: _Process | None = None
@@ -145,9 +146,10 @@ class ProcessDialogs:
             rows.append((_("Old password"), self._until(view)))
         opening = Open(
             assets=str(self._assets),
-            server=shown_server(view.server or self._server),
-            user=view.user,
+            server=shown_server(view.server or self._settings.server or ""),
+            user=view.user or self._settings.user or "",
             first=first,
+            fixed=sorted(self._settings.enforced),
             notes=notes,
             rows=rows,
         )
@@ -216,10 +218,13 @@ class ProcessDialogs:
         # A dialog may update the stored password; it cannot change user or server.
         if view.state is State.LOGGED_OUT or not user:
             field: Field = "server"
+            fixed, settings = self._settings.enforced, self._settings
             try:
                 server = normalise_server(message.server, _)
                 field = "user"
                 user = normalise_user(message.user, _)
+                server = settings.server or server if "server" in fixed else server
+                user = settings.user or user if "user" in fixed else user
             except UserError as error:
                 return Refused(error.message, field)
         try:

@@ -32,7 +32,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 class Open(msgspec.Struct, frozen=True, kw_only=True, tag="open"):
     """client → dialog, once, first: what the window shows.
 
-    `first` asks for server and user too, as for the first log-in. `rows` is shown above the fields
+    `first` asks for server and user too, as for the first log-in; the fields in `fixed` are shown
+    and cannot be changed. `rows` is shown above the fields
     (password) or below the program's name (about).
     """
 
@@ -40,6 +41,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, tag="open"):
     server: str = ""
     user: str = ""
     first: bool = False
+    fixed: list[str] = []
     notes: list[str] = []
     rows: list[tuple[str, str]] = []
     snapshot: Snapshot | None = None

@@ -82,6 +82,8 @@ class View:
         entry = ttk.Entry(window.body, textvariable=self._values[name], width=34)
         entry.grid(row=row, column=1, sticky="ew", pady=window.px(4))
         entry.bind("<Control-a>", _select_all)
+        if name in self._opening.fixed:
+            entry.state(["disabled"])
         error = ttk.Label(window.body, style="Error.TLabel", wraplength=window.px(320))
         error.grid(row=window.new_row(), column=1, sticky="w")
         error.grid_remove()
@@ -142,7 +144,8 @@ class View:
     def _set_busy(self, *, busy: bool) -> None:
         self._busy = busy
         _ = self._window.translate
-        for widget in (*self._entries.values(), self._ok):
+        changeable = [e for name, e in self._entries.items() if name not in self._opening.fixed]
+        for widget in (*changeable, self._ok):
             widget.state(["disabled" if busy else "!disabled"])
         self._hint.configure(text=_("Checking with the server…") if busy else "")
         if busy:

@@ -72,7 +72,14 @@ def tray_icon_size() -> int:
 class WindowsTray:
     """Implement `agent.ports.Tray`. `balloon` may take seconds while the task bar is busy."""
 
-    def __init__(self, assets: Path, translation: gettext.NullTranslations) -> None:
+    def __init__(
+        self,
+        assets: Path,
+        translation: gettext.NullTranslations,
+        with_settings: Callable[[View], View] = lambda view: view,
+    ) -> None:
+        """`with_settings` returns a view with what the settings say when the menu is opened."""
+        self.with_settings = with_settings
         self.assets = assets
         self.translation = translation
         self.view = View(State.CONNECTING)
@@ -307,7 +314,8 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
                 self._in_menu = False
 
     def _open_menu(self) -> None:
-        entries = menu(self._tray.view, self._tray.translation)
+        view = self._tray.with_settings(self._tray.view)
+        entries = menu(view, self._tray.translation)
         descriptors: list[Callable[[PystrayIcon], None]] = []
         handle = self._create_menu(pystray.Menu(*map(self._item, entries)), descriptors)
         try:

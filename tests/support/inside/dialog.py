@@ -14,6 +14,7 @@ from pathlib import Path
 from agent.core.failure import Reason
 from agent.dialogs.host import ProcessDialogs
 from agent.i18n import translation
+from agent.settings import Settings
 from tests.support.inside.look import notes
 from tests.support.inside.views import view_of
 
@@ -37,7 +38,7 @@ def main() -> None:
         on_command=lambda command: write(command.value),
         assets=Path(assets),
         translations=translation(language),
-        server="wss://gw.example.com/gateway",
+        settings=Settings(server="wss://gw.example.com/gateway"),
     )
     show = {"password": dialogs.ask_password, "status": dialogs.show_status}
     show.get(name, dialogs.show_about)()

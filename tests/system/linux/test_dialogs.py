@@ -13,6 +13,7 @@ from gettext import NullTranslations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from agent.core.failure import Reason
 from agent.core.state import State
@@ -22,6 +23,7 @@ from agent.dialogs import password, status
 from agent.dialogs.host import ProcessDialogs
 from agent.dialogs.pipe import Pipe
 from agent.dialogs.window import Window
+from agent.settings import Settings
 from tests.support.places import ROOT
 from tests.support.polling import eventually
 from tests.support.x11 import screen, xdotool
@@ -37,6 +39,7 @@ OLD = View(
     valid_until=datetime(2026, 12, 23, 3, tzinfo=UTC),
 )
 LOGGED_OUT = View(State.LOGGED_OUT)
+SUGGESTED = Settings(server=SERVER)
 
 pytestmark = pytest.mark.display
 
@@ -55,7 +58,7 @@ def display() -> Iterator[None]:
 class Client:
     """The client behind the dialogs; `answers` has the result of each password."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings = SUGGESTED) -> None:
         self.view = OLD
         self.submitted: list[tuple[str, str, str]] = []
         self.answers: dict[str, Reason | None] = {}
@@ -67,7 +70,7 @@ class Client:
             on_command=self.picked.append,
             assets=ASSETS,
             translations=ENGLISH,
-            server=SERVER,
+            settings=settings,
         )
 
     def log_in(self, server: str, user: str, password: str) -> Future[Reason | None]:
@@ -437,3 +440,21 @@ def test_garbage_from_the_client_ends_the_window(form: Shown) -> None:
     """A message that cannot be decoded closes the window."""
     os.write(form._to_dialog, b"garbage\n")
     form.turn_until(form.gone)
+
+
+def test_what_policy_sets_is_grey_and_wins() -> None:
+    """Server and user by policy are shown, cannot be typed over, and are what is submitted."""
+    settings = Settings(server=SERVER, user="tanaka", enforced=frozenset({"server", "user"}))
+    grey = replace(opening(first=True), fixed=["server", "user"])
+    made = Shown(grey, password.View)
+    submit(made, "New-Pass1")
+    made.send(msg.Refused("no"))
+    made.turn_until(lambda: not made.content._busy)  # type: ignore[union-attr] # it is a form
+    for name in ("server", "user"):
+        assert entry(made, name).instate(["disabled"])  # type: ignore[attr-defined] # it is ttk's
+    made.close()
+    client = Client(settings)
+    client.view = LOGGED_OUT
+    client.answers["New-Pass1"] = None
+    client.dialogs._submit(msg.Submit("evil.example.com", "eve", "New-Pass1"))
+    assert client.submitted == [(SERVER, "tanaka", "New-Pass1")]

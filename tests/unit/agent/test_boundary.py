@@ -16,13 +16,15 @@ from agent import app as app_module
 from agent.app import Adapters, App, Defect
 from agent.control import Handler
 from agent.core import events as ev
-from agent.core.credentials import Identity
+from agent.core.credentials import Credentials, Identity
 from agent.core.events import Event
 from agent.core.machine import Machine
 from agent.core.state import State
 from agent.core.view import Command
 from agent.ports import Topic
 from agent.settings import Settings
+from protocol.sealing import new_device_key
+from tests.support.fake_gateway import PASSWORD, USER, FakeGateway, honest
 from tests.support.fakes import (
     FakeDialogs,
     FakeSavedStateStore,
@@ -31,6 +33,8 @@ from tests.support.fakes import (
     FakeTray,
     FakeVault,
 )
+from tests.support.loop_thread import LoopThread
+from tests.support.polling import eventually
 from tests.support.vault_contract import TANAKA, record
 
 SETTINGS = Settings(server="ws://127.0.0.1:1/gateway", user="tanaka")
@@ -254,3 +258,57 @@ def test_unsaved_settings_are_taken_back_when_saved(run: Callable[..., Client]) 
         seen.append(Topic.UNSAVED in toaster.open)
     assert seen == [True, True, False, True]
     client.quit()
+
+
+POLICY = Settings(
+    server=SETTINGS.server, user=SETTINGS.user, enforced=frozenset({"server", "user"})
+)
+
+
+def test_policy_wins_over_the_command_line() -> None:
+    """`login` with another server or user than the policy's is refused, and tries nothing."""
+    client = Client(POLICY)
+    client.start()
+    client.tray.wait_for(lambda _: True)
+    for server, user in (("ws://127.0.0.1:2", "tanaka"), ("ws://127.0.0.1:1", "suzuki")):
+        asked = {"command": "login", "server": server, "user": user, "password": "Passw0rd!"}
+        assert client.app.answer(asked) == {"ok": False, "reason": "enforced"}
+    asked = {"command": "login", "server": "ws://127.0.0.1:1", "user": "tanaka", "password": "x"}
+    assert client.app.answer(asked)["reason"] == "unreachable"
+    client.quit()
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_the_first_interactive_start_opens_the_log_in_window(*, interactive: bool) -> None:
+    """Not at a sign-in to Windows, where a notification asks, and not again after a logout."""
+    dialogs = FakeDialogs()
+    client = Client(Settings(), dialogs=dialogs)
+    thread = threading.Thread(
+        target=client.app.run, args=(client.open_tray,), kwargs={"ask_to_log_in": interactive}
+    )
+    thread.start()
+    client.tray.wait_for(lambda view: view.state is State.LOGGED_OUT)
+    eventually(lambda: dialogs.views)
+    assert client.is_alive()
+    assert dialogs.asked == interactive
+    client.app.post(ev.QuitRequested())
+    thread.join(20)
+
+
+def test_a_server_moved_by_policy_takes_the_password_along() -> None:
+    """The client logs in at the new address, forgets the old one, and saves the new one."""
+    with LoopThread() as servers:
+        gateway = FakeGateway(honest())
+        servers.host(gateway.running())
+        old = Identity(server="ws://127.0.0.1:1/gateway", user=USER)
+        new = Identity(server=gateway.address, user=USER)
+        vault, saved = FakeVault(), list[Identity]()
+        vault.write(old, Credentials(password=PASSWORD, device_key=new_device_key()))
+        settings = Settings(
+            server=new.server, user=USER, enforced=frozenset({"server"}), last_login=old
+        )
+        client = Client(settings, vault=vault, save_identity=saved.append)
+        client.start()
+        client.tray.wait_for(lambda view: view.state is State.STANDBY)
+        eventually(lambda: set(vault.entries) == {new} and saved == [new])
+        client.quit()

@@ -162,13 +162,45 @@ def test_a_bad_variable_is_named(paths: Paths) -> None:
         load(paths, environ={"COCONOWORK_SEVER": "x"})
 
 
-def test_a_bad_policy_is_named(paths: Paths) -> None:
-    """The same for the registry, also for a value that something stronger overrides."""
+def test_a_bad_policy_falls_back_to_the_next_source(paths: Paths) -> None:
+    """It is reported with place and what is allowed, and neither counts nor keeps the user out."""
     machine, user = rf"HKLM\{POLICY_KEY}", rf"HKCU\{POLICY_KEY}"
-    values = {machine: {"Server": "a.example.com"}, user: {"Server": "b c"}}
-    assert rf"{user}\Server" in refused(paths, registry=registry(values))
-    assert "ConsoleUrl" in refused(paths, registry=registry({machine: {"Sever": "x"}}))
-    assert rf"{machine}\Proxy" in refused(paths, registry=registry({machine: {"Proxy": b"x"}}))
+    values: dict[str, dict[str, object]] = {
+        machine: {"Server": "b c", "Proxy": b"hidden-word", "Language": "fr"},
+        user: {"Language": "ja"},
+    }
+    write(paths, 'server = "file.example.com"\nproxy = "none"')
+    loaded = load(paths, environ={}, registry=registry(values))
+    assert (loaded.server, loaded.proxy) == ("wss://file.example.com/gateway", "none")
+    assert loaded.language == "ja"
+    assert loaded.enforced == {"language"}
+    for place, problem in zip(("Server", "Proxy", "Language"), loaded.problems, strict=True):
+        assert rf"{machine}\{place}: " in problem
+    assert "hidden-word" not in str(loaded.problems)
+
+
+def test_an_unknown_policy_is_ignored(paths: Paths) -> None:
+    """Newer policy templates do not stop an older client."""
+    values = {rf"HKLM\{POLICY_KEY}": {"FromTheFuture": 1, "AllowQuit": 0}}
+    loaded = load(paths, environ={}, registry=registry(values))
+    assert loaded.allow_quit is False
+    assert loaded.unknown == (rf"HKLM\{POLICY_KEY}\FromTheFuture",)
+    assert loaded.problems == ()
+
+
+def test_a_server_moved_by_policy_is_known_as_such(paths: Paths) -> None:
+    """The last login is in the user's file; only policy moves it, and only for the same user."""
+    write(paths, 'server = "old.example.com"\nuser = "tanaka"')
+    old = Identity(server="wss://old.example.com/gateway", user="tanaka")
+    new = Identity(server="wss://new.example.com/gateway", user="tanaka")
+    policy: dict[str, object] = {"Server": "new.example.com"}
+    whole = rf"HKLM\{POLICY_KEY}"
+    assert load(paths, environ={}, registry=registry({whole: policy})).moved == (old, new)
+    assert load(paths, environ={"COCONOWORK_SERVER": "new.example.com"}).moved is None
+    other = {**policy, "User": "suzuki"}
+    assert load(paths, environ={}, registry=registry({whole: other})).moved is None
+    same = {"Server": "old.example.com"}
+    assert load(paths, environ={}, registry=registry({whole: same})).moved is None
 
 
 @pytest.mark.parametrize(

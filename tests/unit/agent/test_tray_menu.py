@@ -64,9 +64,12 @@ def test_policy_can_take_quit_away() -> None:
 
 def test_what_cannot_be_done_is_grey() -> None:
     """Entries are grey without a console address, a user, or a choice of autostart."""
-    shown = entries(View(State.LOGGED_OUT))
+    fixed = frozenset({"autostart", "language"})
+    shown = entries(View(State.LOGGED_OUT, autostart=True, fixed=fixed))
     for text in ("Open the management console", "Start at sign-in", "Reconnect"):
         assert not shown[text].enabled
+    assert shown["Start at sign-in"].checked
+    assert not any(each.enabled for each in shown["Language"].children)
     assert shown["Log in…"].command is Command.UPDATE_PASSWORD
 
 

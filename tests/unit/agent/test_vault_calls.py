@@ -135,3 +135,18 @@ async def test_threads_that_hang_are_few() -> None:
         gate.set()
     await until(lambda: not calls._abandoned)
     assert await calls.read(TANAKA) is None
+
+
+async def test_an_entry_moves_with_its_server() -> None:
+    """The new identity gets the entry of the former one, which stays until it is deleted."""
+    vault = FakeVault()
+    stored = record()
+    vault.write(TANAKA, stored)
+    calls = VaultCalls(vault, moved=(TANAKA, SUZUKI))
+    assert await calls.read(SUZUKI) == stored
+    assert set(vault.entries) == {TANAKA, SUZUKI}
+    vault.delete(TANAKA)
+    assert await calls.read(SUZUKI) == stored
+    vault.write(TANAKA, stored)
+    await calls.delete(SUZUKI)
+    assert vault.entries == {}

@@ -18,7 +18,7 @@ import pytest
 from agent import i18n, logs
 from agent.core.credentials import Identity
 from agent.paths import find_paths
-from agent.settings import POLICY_KEY, SETUP_KEY, SettingsError, load, save_identity
+from agent.settings import POLICY_KEY, SETUP_KEY, load, save_identity
 
 HIVES = (winreg.HKEY_LOCAL_MACHINE, winreg.HKEY_CURRENT_USER)
 
@@ -66,12 +66,25 @@ def test_policy_and_setup(tmp_path: Path) -> None:
     assert loaded.origins["server"].startswith("HKLM\\")
 
 
-def test_a_bad_policy_is_named(tmp_path: Path) -> None:
-    """Hive, key, value and what is allowed."""
+def test_a_bad_policy_is_reported(tmp_path: Path) -> None:
+    """Hive, key, value and what is allowed; the client starts."""
     put(winreg.HKEY_CURRENT_USER, POLICY_KEY, "Language", "fr")
-    with pytest.raises(SettingsError) as caught:
-        load(find_paths({"COCONOWORK_HOME": str(tmp_path)}), environ={})
-    assert rf"HKCU\{POLICY_KEY}\Language: allowed is auto, ja or en" in caught.value.message
+    loaded = load(find_paths({"COCONOWORK_HOME": str(tmp_path)}), environ={})
+    (problem,) = loaded.problems
+    assert rf"HKCU\{POLICY_KEY}\Language: allowed is auto, ja or en" in problem
+
+
+def test_variables_in_a_policy_are_expanded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Group policy writes `%USERNAME%` as REG_EXPAND_SZ."""
+    monkeypatch.setenv("CCW_TEST_USER", "tanaka")
+    key = winreg.CreateKeyEx(
+        winreg.HKEY_LOCAL_MACHINE, POLICY_KEY, 0, winreg.KEY_WRITE | winreg.KEY_WOW64_64KEY
+    )
+    with key:
+        winreg.SetValueEx(key, "User", 0, winreg.REG_EXPAND_SZ, "%CCW_TEST_USER%")
+    assert load(find_paths({"COCONOWORK_HOME": str(tmp_path)}), environ={}).user == "tanaka"
 
 
 def test_places() -> None:
