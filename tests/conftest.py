@@ -40,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
             suppress_health_check=[HealthCheck.too_slow],
         )
         settings.load_profile("project")
+        # For `make quick`: a quarter of the examples.
+        settings.register_profile("quick", settings.get_profile("project"), max_examples=25)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

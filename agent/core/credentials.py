@@ -32,7 +32,7 @@ class Identity(msgspec.Struct, frozen=True, order=True):
 
 
 NO_IDENTITY = Identity(server="", user="")
-"""Stands for the account in use before the first login."""
+"""The account in use before the first login."""
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

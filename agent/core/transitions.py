@@ -29,7 +29,7 @@ class Table(Generic[S]):
         anywhere: Mapping[str, S],
         last: S | None = None,
     ) -> None:
-        """Spell out the rows: a tuple of states in a row stands for each of them.
+        """Spell out the rows: a tuple of states in a row means each of them.
 
         `anywhere` has the triggers that lead to one state from every state but `last`.
         """

@@ -214,4 +214,6 @@ class Client(RuleBasedStateMachine):
 
 
 TestClient = pytest.mark.timeout(600)(Client.TestCase)
-TestClient.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestClient.settings = settings(
+    max_examples=2 * settings.default.max_examples, stateful_step_count=50, deadline=None
+)
