@@ -25,19 +25,13 @@ from typing import Any
 from unittest import mock
 
 from agent import logs, runtime
-from agent.app import host_info
 from agent.core import events as ev
-from agent.core.credentials import Credentials, Identity
-from agent.core.machine import Machine
-from agent.core.saved_state import SavedState
 from agent.core.state import State
-from agent.runtime import Hooks, Runtime
 from agent.state_file import StateFile
-from protocol.sealing import new_device_key
 from soak import sample
 from soak.sample import Sample
 from tests.support.fake_gateway import PASSWORD, FakeGateway, Peer
-from tests.support.fakes import FakeVault
+from tests.support.runtimes import runtime_in_memory
 
 HOUR_S = 3600.0
 LAST_HOUR = 24
@@ -111,23 +105,13 @@ class Day:
         self._gateway, self._port = FakeGateway(self._serve), 0
         self._server = AsyncExitStack()
         self._loop.run_until_complete(self._open())
-        identity = Identity(server=f"ws://127.0.0.1:{self._port}/gateway", user="tanaka")
-        vault = FakeVault()
-        vault.write(identity, Credentials(password=PASSWORD, device_key=new_device_key()))
         with mock.patch.object(asyncio, "new_event_loop", return_value=self._loop):
-            self.runtime = Runtime(
-                Machine(host_info(), identity, SavedState()),
-                vault=vault,
+            self.runtime = runtime_in_memory(
+                f"ws://127.0.0.1:{self._port}/gateway",
+                password=PASSWORD,
                 saved_state=StateFile(home / "state"),
-                hooks=Hooks(
-                    show=lambda view: self.seen.append(view.state.value),
-                    warn=self._warn,
-                    withdraw_warning=lambda: None,
-                    ask_for_password=lambda _: None,
-                    tell_received=lambda: None,
-                    save_identity=lambda _: None,
-                    quit=lambda: None,
-                ),
+                show=lambda view: self.seen.append(view.state.value),
+                warn=self._warn,
             )
         self.runtime.add_background_task(self._live)
 

@@ -49,10 +49,11 @@ ${Say} T_FILES \
   "ファイルを書き込めませんでした。ディスクの空き容量と権限を確認してください。" \
   "The files could not be written. Check the free disk space and your rights."
 ${Say} T_ARGUMENT "使用できないオプションです: $Word" "This option cannot be used: $Word"
-${Say} T_REMOVE "アンインストール(&U)" "&Uninstall"
+; 「アンインストール」 is wider than the button.
+${Say} T_REMOVE "削除(&U)" "&Uninstall"
 ${Say} T_FORGET \
   "このユーザに保存されているパスワードと設定も削除しますか?" \
   "Remove this user's stored password and settings as well?"
 ${Say} T_REMOVE_PAGE \
-  "${NAME} をこのPCからアンインストールします。続けるには [アンインストール] を選択してください。" \
+  "${NAME} をこのPCから削除します。続けるには [削除] を選択してください。" \
   "This removes ${NAME} from this PC. Choose Uninstall to continue."

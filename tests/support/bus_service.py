@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable, Mapping
 from queue import Queue
 from threading import Thread
-from types import TracebackType
 from typing import Any
 
 from jeepney import (
@@ -39,12 +38,7 @@ class BusService:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._connection.sock.shutdown(socket.SHUT_RDWR)
         self._thread.join(10)
         self._connection.close()

@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from inspect import isawaitable
 from time import time
 from typing import Any
 
@@ -210,7 +211,7 @@ class Peer:
             await self._read()
 
 
-Script = Callable[[Peer], Awaitable[None]]
+Script = Callable[[Peer], Awaitable[object]]
 
 
 def honest(passwords: Mapping[str, str] = KNOWN, **welcome: Any) -> Script:
@@ -227,26 +228,37 @@ def honest(passwords: Mapping[str, str] = KNOWN, **welcome: Any) -> Script:
     return script
 
 
-def answering(**answer: Any) -> Script:
-    """Answer any proof with this message."""
+def steps(*each: Callable[[Peer], object]) -> Script:
+    """Return a script that calls these in turn, and awaits what they return."""
 
     async def script(peer: Peer) -> None:
-        await peer.challenge(await peer.hello())
-        await peer.receive()
-        peer.send(answer)
+        for step in each:
+            result = step(peer)
+            if isawaitable(result):
+                await result
 
     return script
+
+
+async def challenged(peer: Peer) -> None:
+    """Accept the upgrade and the `hello`, and send the challenge."""
+    await peer.challenge(await peer.hello())
+
+
+def answering(**answer: Any) -> Script:
+    """Answer any proof with this message."""
+    return steps(challenged, Peer.receive, lambda peer: peer.send(answer))
+
+
+def raw(data: bytes) -> Script:
+    """Answer the request with these bytes."""
+    return steps(Peer.request, lambda peer: peer.write(data))
 
 
 def http(answer: str, body: bytes = b"<html><body>Please accept our terms</body></html>") -> Script:
     """Answer the request with this status, its headers, and a page."""
-
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        head = f"HTTP/1.1 {answer}\r\nContent-Type: text/html\r\nContent-Length: {len(body)}"
-        peer.write(f"{head}\r\nConnection: close\r\n\r\n".encode() + body)
-
-    return script
+    head = f"HTTP/1.1 {answer}\r\nContent-Type: text/html\r\nContent-Length: {len(body)}"
+    return raw(f"{head}\r\nConnection: close\r\n\r\n".encode() + body)
 
 
 @dataclass

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import json
 from base64 import b64decode, b64encode
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from nacl.public import PrivateKey, SealedBox
@@ -64,12 +63,7 @@ class Client:
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.socket.close()
 
     async def send(self, message: messages.ClientMessage) -> None:

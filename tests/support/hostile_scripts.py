@@ -15,62 +15,58 @@ from tests.support.fake_gateway import (
     Script,
     answering,
     at,
+    challenged,
     http,
+    raw,
     seal,
     sign,
+    steps,
 )
 
 NEXT = "Pushed-22"
 SOON_S, LATER_S = 0.3, 6.0
 """The shortest first delay where a network may come back, and where a person has to repair it."""
+SALT = b64encode(b"0123456789abcdef").decode()
+EARLIER_SIGNATURE = f"v={b64encode(bytes(range(32))).decode()}"
+PUSH = {
+    "type": "password_changed",
+    "change_id": "0" * 32,
+    "sealed": "A" * 200,
+    "valid_until": "2030-01-01T00:00:00Z",
+}
 
 
-def raw(data: bytes) -> Script:
-    """Send bytes that are not HTTP."""
-
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        peer.write(data)
-
-    return script
+def welcome(scram: str, **fields: Any) -> dict[str, Any]:
+    """Return a `welcome` with this signature of the server."""
+    right = {"type": "welcome", "scram": scram, "password": "current"}
+    right |= {"server_time": "2020-01-01T00:00:00Z", "console_url": "https://evil.example/"}
+    return {**right, **fields}
 
 
 def upgrade(*, without: str = "", **headers: str) -> Script:
-    async def script(peer: Peer) -> None:
-        await peer.upgrade(without=without, **headers)
-
-    return script
+    """Accept the upgrade with other headers."""
+    return lambda peer: peer.upgrade(without=without, **headers)
 
 
-def text(message: str | dict[str, Any], *, then_hang_up: bool = False) -> Script:
-    """Send a message instead of the challenge."""
+def text(message: str | dict[str, Any], **fields: Any) -> Script:
+    """Send a message instead of the challenge: a text, or fields of a message."""
+    sent = {"type": message, **fields} if fields else message
+    return steps(Peer.hello, lambda peer: peer.send(sent))
 
-    async def script(peer: Peer) -> None:
-        await peer.hello()
-        peer.send(message)
-        if then_hang_up:
-            await peer.more(b"")
-            peer.hang_up()
 
-    return script
+def rejected(reason: str, **fields: Any) -> Script:
+    """Reject the `hello`."""
+    return text("rejected", reason=reason, **fields)
 
 
 def frame(opcode: Opcode, data: bytes) -> Script:
-    async def script(peer: Peer) -> None:
-        await peer.hello()
-        peer.frame(opcode, data)
-
-    return script
+    """Send a frame instead of the challenge."""
+    return steps(Peer.hello, lambda peer: peer.frame(opcode, data))
 
 
-async def compressed(peer: Peer) -> None:
-    """Send a frame marked as compressed, which the client has not agreed to."""
-    await peer.hello()
-    peer.write(bytes([0xC0 | Opcode.TEXT, 2]) + b"{}")
-
-
-def closing(code: int) -> Script:
-    return frame(Opcode.CLOSE, Close(code, "").serialize())
+def closing(code: int, reason: str = "") -> Script:
+    """Close instead of sending the challenge."""
+    return frame(Opcode.CLOSE, Close(code, reason).serialize())
 
 
 async def flood(peer: Peer) -> None:
@@ -78,13 +74,6 @@ async def flood(peer: Peer) -> None:
     await peer.hello()
     for number in range(40):
         peer.frame(Opcode.TEXT if number == 0 else Opcode.CONT, b"[" * 1000, fin=False)
-
-
-async def empty_fragments(peer: Peer) -> None:
-    """Send a message without end, in empty frames."""
-    await peer.hello()
-    peer.frame(Opcode.TEXT, b"", fin=False)
-    peer.write(bytes([0x00, 0x00]) * 20_000)
 
 
 async def endless_page(peer: Peer) -> None:
@@ -113,201 +102,142 @@ def talking(*messages: dict[str, Any]) -> Script:
     return script
 
 
-async def flood_of_headers(peer: Peer) -> None:
-    await peer.request()
-    peer.write(b"HTTP/1.1 101 Switching Protocols\r\n" + b"X-Filler: x\r\n" * 5000)
-
-
-def hanging_up(after: str) -> Script:
-    """Cut the connection at a step of the login."""
-
-    async def script(peer: Peer) -> None:
-        if after == "request":
-            await peer.request()
-        elif after == "upgrade":
-            await peer.upgrade()
-        elif after != "accept":
-            hello = await peer.hello()
-            if after == "proof":
-                await peer.challenge(hello)
-                await peer.receive()
-            elif after == "challenge":
-                await peer.challenge(hello)
-        peer.hang_up()
-
-    return script
+CUTS: dict[str, Script] = {
+    "accept": steps(Peer.hang_up),
+    "request": steps(Peer.request, Peer.hang_up),
+    "upgrade": steps(Peer.upgrade, Peer.hang_up),
+    "hello": steps(Peer.hello, Peer.hang_up),
+    "challenge": steps(challenged, Peer.hang_up),
+    "proof": steps(challenged, Peer.receive, Peer.hang_up),
+}
+"""Cut the connection after a step of the login."""
 
 
 def challenging(form: str) -> Script:
-    """Send a challenge of this form, which a client must not answer."""
+    """Send a challenge of this form, which a client must not answer. `+` is the client's nonce."""
 
     async def script(peer: Peer) -> None:
         nonce = (await peer.hello())["scram"].partition(",r=")[2]
-        peer.send({"type": "challenge", "scram": form.format(nonce=nonce)})
+        peer.send({"type": "challenge", "scram": form.replace("+", nonce)})
         raise AssertionError(f"it answered: {await peer.receive()}")
 
     return script
 
 
-async def replay(peer: Peer) -> None:
-    """Send all messages that an honest server sent in an earlier session."""
-    await peer.hello()
-    peer.send({"type": "challenge", "scram": f"r=old,s={SALT_TEXT},i=600000"})
-    peer.send(welcome(EARLIER_SIGNATURE))
+REPLAY = steps(
+    Peer.hello,
+    lambda peer: peer.send({"type": "challenge", "scram": f"r=old,s={SALT},i=600000"}),
+    lambda peer: peer.send(welcome(EARLIER_SIGNATURE)),
+)
+"""Send all messages that an honest server sent in an earlier session."""
+OLD = welcome(EARLIER_SIGNATURE, password="old", valid_until=at(1))
+STATUS = {"type": "password_status", "password": "current", "server_time": at()}
+MONDAY = "Date: Mon, 23 Nov 2026 08:00:00 GMT\r\nRetry-After: Mon, 23 Nov 2026 09:00:00 GMT"
+MB = 1_000_000
 
-
-SALT_TEXT = b64encode(b"0123456789abcdef").decode()
-EARLIER_SIGNATURE = f"v={b64encode(bytes(range(32))).decode()}"
-PUSH = {
-    "type": "password_changed",
-    "change_id": "0" * 32,
-    "sealed": "A" * 200,
-    "valid_until": "2030-01-01T00:00:00Z",
-}
-
-
-def welcome(scram: str, **fields: Any) -> dict[str, Any]:
-    return {
-        "type": "welcome",
-        "scram": scram,
-        "password": "current",
-        "server_time": "2020-01-01T00:00:00Z",
-        "console_url": "https://evil.example/",
-        **fields,
-    }
-
-
-CASES: dict[str, tuple[Script, str, int | None, float]] = {
-    # name: script, reason, the client's close code, least seconds before it comes again
-    # --- not a gateway
-    "captive portal": (http("200 OK"), "not_a_gateway", None, LATER_S),
-    "not found": (http("404 Not Found"), "not_a_gateway", None, LATER_S),
-    "401": (http("401 No\r\nWWW-Authenticate: Basic"), "http_unauthorized", None, LATER_S),
-    "403": (http("403 Forbidden"), "http_forbidden", None, LATER_S),
-    "407": (
-        http('407 No\r\nProxy-Authenticate: Basic realm="x"'), "proxy_login", None, LATER_S
-    ),
-    "429": (http("429 No\r\nRetry-After: 700"), "too_many_requests", None, 700),
-    "429 for ever": (
-        http("429 No\r\nRetry-After: 99999999999"), "too_many_requests", None, 86_400
-    ),
-    "500": (http("500 No"), "unavailable", None, SOON_S),
-    "503": (http("503 No\r\nRetry-After: 400"), "unavailable", None, 400),
-    "503 with a date": (
-        http(
-            "503 No\r\nDate: Mon, 23 Nov 2026 08:00:00 GMT"
-            "\r\nRetry-After: Mon, 23 Nov 2026 09:00:00 GMT"
-        ),
-        "unavailable", None, 3600,
-    ),
-    "503 with nonsense": (http("503 No\r\nRetry-After: -1e99"), "unavailable", None, SOON_S),
-    "no HTTP": (raw(b"SSH-2.0-OpenSSH_9.2\r\n"), "not_a_gateway", None, LATER_S),
-    "endless headers": (flood_of_headers, "not_a_gateway", None, LATER_S),
-    "endless page": (endless_page, "not_a_gateway", None, LATER_S),
-    "1 MB of reason": (
-        raw(b"HTTP/1.1 503 " + b"x" * 1_000_000 + b"\r\n\r\n"), "not_a_gateway", None, LATER_S
-    ),
-    "a header of 1 MB": (
-        raw(b"HTTP/1.1 503 No\r\nRetry-After: " + b"9" * 1_000_000 + b"\r\n\r\n"),
-        "not_a_gateway", None, LATER_S,
-    ),
-    "no accept": (upgrade(without="Sec-WebSocket-Accept"), "not_a_gateway", None, LATER_S),
-    "wrong accept": (upgrade(Sec_WebSocket_Accept="AAAA"), "not_a_gateway", None, LATER_S),
-    "no subprotocol": (
-        upgrade(without="Sec-WebSocket-Protocol"), "not_a_gateway", 1002, LATER_S
-    ),
-    "other subprotocol": (upgrade(Sec_WebSocket_Protocol="mqtt"), "not_a_gateway", None, LATER_S),
-    "compression": (
-        upgrade(Sec_WebSocket_Extensions="permessage-deflate"), "not_a_gateway", None, LATER_S
-    ),
+GROUPS: list[tuple[str, int | None, float, dict[str, Script]]] = [
+    # reason, the client's close code, least seconds before it comes again, scripts by name
+    ("not_a_gateway", None, LATER_S, {
+        "captive portal": http("200 OK"),
+        "not found": http("404 Not Found"),
+        "no HTTP": raw(b"SSH-2.0-OpenSSH_9.2\r\n"),
+        "endless headers": raw(b"HTTP/1.1 101 Switching Protocols\r\n" + b"X-Filler: x\r\n" * 5000),
+        "endless page": endless_page,
+        "1 MB of reason": raw(b"HTTP/1.1 503 " + b"x" * MB + b"\r\n\r\n"),
+        "a header of 1 MB": raw(b"HTTP/1.1 503 No\r\nRetry-After: " + b"9" * MB + b"\r\n\r\n"),
+        "no accept": upgrade(without="Sec-WebSocket-Accept"),
+        "wrong accept": upgrade(Sec_WebSocket_Accept="AAAA"),
+        "other subprotocol": upgrade(Sec_WebSocket_Protocol="mqtt"),
+        "compression": upgrade(Sec_WebSocket_Extensions="permessage-deflate"),
+    }),
+    ("not_a_gateway", 1002, LATER_S, {"no subprotocol": upgrade(without="Sec-WebSocket-Protocol")}),
+    ("http_unauthorized", None, LATER_S, {"401": http("401 No\r\nWWW-Authenticate: Basic")}),
+    ("http_forbidden", None, LATER_S, {"403": http("403 Forbidden")}),
+    ("proxy_login", None, LATER_S, {"407": http("407 No\r\nProxy-Authenticate: Basic")}),
+    ("too_many_requests", None, 700, {"429": http("429 No\r\nRetry-After: 700")}),
+    ("too_many_requests", None, 86_400, {
+        "429 for ever": http("429 No\r\nRetry-After: 99999999999"),
+    }),
+    ("unavailable", None, SOON_S, {
+        "500": http("500 No"),
+        "503 with nonsense": http("503 No\r\nRetry-After: -1e99"),
+    }),
+    ("unavailable", None, 400, {"503": http("503 No\r\nRetry-After: 400")}),
+    ("unavailable", None, 3600, {"503 with a date": http(f"503 No\r\n{MONDAY}")}),
     # --- no message of ours
-    "empty": (text(""), "protocol", 1008, LATER_S),
-    "no JSON": (text("<html>"), "protocol", 1008, LATER_S),
-    "no object": (text("[]"), "protocol", 1008, LATER_S),
-    "no type": (text("{}"), "protocol", 1008, LATER_S),
-    "nested": (text("[" * 16_000), "protocol", 1008, LATER_S),
-    "wrong field": (text({"type": "challenge", "scram": 5}), "protocol", 1008, LATER_S),
-    "unknown reason": (text({"type": "bye", "reason": "x"}), "protocol", 1008, LATER_S),
-    "a wait of a year": (
-        text({"type": "rejected", "reason": "throttled", "retry_after_s": 31_536_000}),
-        "protocol", 1008, LATER_S,
-    ),
-    "too long": (text("x" * 16_385), "protocol", 1009, LATER_S),
-    "flood": (flood, "protocol", 1009, LATER_S),
-    "empty fragments": (empty_fragments, "protocol", 1009, LATER_S),
-    "a name of 1 MB": (
-        text({"type": "challenge", "scram": "x", "name": "x" * 1_000_000}),
-        "protocol", 1009, LATER_S,
-    ),
-    "binary": (frame(Opcode.BINARY, b"{}"), "protocol", 1003, LATER_S),
-    "no UTF-8": (frame(Opcode.TEXT, b'"\xff"'), "protocol", 1007, LATER_S),
-    "compressed": (compressed, "protocol", 1002, LATER_S),
-    # --- out of turn
-    "welcome at once": (text(welcome(EARLIER_SIGNATURE)), "protocol", 1000, LATER_S),
-    "push before welcome": (text(PUSH), "protocol", 1000, LATER_S),
-    "push for a proof": (answering(**PUSH), "protocol", 1000, LATER_S),
-    "status before welcome": (
-        text({"type": "password_status", "password": "current", "server_time": at()}),
-        "protocol", 1000, LATER_S,
-    ),
-    "two challenges": (
-        answering(type="challenge", scram="r=x,s=AAAA,i=600000"), "protocol", 1000, LATER_S
-    ),
-    "refused unheard": (text({"type": "rejected", "reason": "credentials"}), "protocol", 1000, 6),
-    "expired unheard": (text({"type": "rejected", "reason": "expired"}), "protocol", 1000, LATER_S),
-    # --- what a false server would like to have
-    "one iteration": (
-        challenging(f"r={{nonce}}x,s={SALT_TEXT},i=1"), "protocol", 1000, LATER_S
-    ),
-    "599,999 iterations": (
-        challenging(f"r={{nonce}}x,s={SALT_TEXT},i=599999"), "protocol", 1000, LATER_S
-    ),
-    "5,000,001 iterations": (
-        challenging(f"r={{nonce}}x,s={SALT_TEXT},i=5000001"), "protocol", 1000, LATER_S
-    ),
-    "two counts": (
-        challenging(f"r={{nonce}}x,s={SALT_TEXT},i=600000,i=1"), "protocol", 1000, LATER_S
-    ),
-    "10^9 iterations": (
-        challenging(f"r={{nonce}}x,s={SALT_TEXT},i=1000000000"), "protocol", 1000, LATER_S
-    ),
-    "no salt": (challenging("r={nonce}x,s=,i=600000"), "protocol", 1000, LATER_S),
-    "our nonce only": (
-        challenging(f"r={{nonce}},s={SALT_TEXT},i=600000"), "protocol", 1000, LATER_S
-    ),
-    "replayed challenge": (
-        challenging(f"r=earlier,s={SALT_TEXT},i=600000"), "protocol", 1000, LATER_S
-    ),
-    "replayed session": (replay, "protocol", 1000, LATER_S),
-    "impostor": (answering(**welcome(EARLIER_SIGNATURE)), "impostor", 1000, LATER_S),
-    "impostor of few words": (answering(**welcome("v=")), "impostor", 1000, LATER_S),
-    "impostor with an old password": (
-        answering(**welcome(EARLIER_SIGNATURE, password="old", valid_until=at(1))),
-        "impostor", 1000, LATER_S,
-    ),
+    ("protocol", 1008, LATER_S, {
+        "empty": text(""),
+        "no JSON": text("<html>"),
+        "no object": text("[]"),
+        "nested": text("[" * 16_000),
+        "wrong field": text("challenge", scram=5),
+        "unknown reason": text("bye", reason="x"),
+        "a wait of a year": rejected("throttled", retry_after_s=31_536_000),
+        "closed, 1008": closing(1008),
+    }),
+    ("protocol", 1009, LATER_S, {
+        "too long": text("x" * 16_385),
+        "flood": flood,
+        "empty fragments": steps(
+            Peer.hello,
+            lambda peer: peer.frame(Opcode.TEXT, b"", fin=False),
+            lambda peer: peer.write(bytes([0x00, 0x00]) * 20_000),
+        ),
+        "a name of 1 MB": text("challenge", scram="x", name="x" * MB),
+    }),
+    ("protocol", 1003, LATER_S, {"binary": frame(Opcode.BINARY, b"{}")}),
+    ("protocol", 1007, LATER_S, {"no UTF-8": frame(Opcode.TEXT, b'"\xff"')}),
+    ("protocol", 1002, LATER_S, {
+        "compressed": steps(Peer.hello, lambda peer: peer.write(b"\xc1\x02{}")),
+    }),
+    # --- out of turn, and what a false server would like to have
+    ("protocol", 1000, LATER_S, {
+        "welcome at once": text(welcome(EARLIER_SIGNATURE)),
+        "push before welcome": text(PUSH),
+        "push for a proof": answering(**PUSH),
+        "status before welcome": text(STATUS),
+        "two challenges": answering(type="challenge", scram="r=x,s=AAAA,i=600000"),
+        "rejected without a proof": rejected("credentials"),
+        "expired without a proof": rejected("expired"),
+        "one iteration": challenging(f"r=+x,s={SALT},i=1"),
+        "599,999 iterations": challenging(f"r=+x,s={SALT},i=599999"),
+        "5,000,001 iterations": challenging(f"r=+x,s={SALT},i=5000001"),
+        "two counts": challenging(f"r=+x,s={SALT},i=600000,i=1"),
+        "10^9 iterations": challenging(f"r=+x,s={SALT},i=1000000000"),
+        "no salt": challenging("r=+x,s=,i=600000"),
+        "our nonce only": challenging(f"r=+,s={SALT},i=600000"),
+        "replayed challenge": challenging(f"r=earlier,s={SALT},i=600000"),
+        "replayed session": REPLAY,
+    }),
+    ("impostor", 1000, LATER_S, {
+        "impostor": answering(**welcome(EARLIER_SIGNATURE)),
+        "impostor of few words": answering(**welcome("v=")),
+        "impostor with an old password": answering(**OLD),
+    }),
     # --- sent away
-    "disabled": (text({"type": "rejected", "reason": "disabled"}), "disabled", 1000, LATER_S),
-    "blocked": (answering(type="rejected", reason="blocked"), "blocked", 1000, LATER_S),
-    "version": (text({"type": "rejected", "reason": "version"}), "version", 1000, LATER_S),
-    "throttled": (
-        text({"type": "rejected", "reason": "throttled", "retry_after_s": 900}),
-        "throttled", 1000, 900,
-    ),
-    "superseded": (text({"type": "bye", "reason": "superseded"}), "superseded", 1000, 300),
-    "bye, disabled": (text({"type": "bye", "reason": "disabled"}), "disabled", 1000, LATER_S),
-    "bye, blocked": (text({"type": "bye", "reason": "blocked"}), "blocked", 1000, LATER_S),
-    "shutting down": (
-        text({"type": "bye", "reason": "shutting_down", "retry_after_s": 86_400}),
-        "shutting_down", 1000, 86_400,
-    ),
-    "closed, 1001": (closing(1001), "shutting_down", 1001, SOON_S),
-    "closed, 1008": (closing(1008), "protocol", 1008, LATER_S),
-    "closed, 1011": (closing(1011), "connection_lost", 1011, SOON_S),
-    **{
-        f"cut after {step}": (hanging_up(step), "connection_lost", None, SOON_S)
-        for step in ("accept", "request", "upgrade", "hello", "challenge", "proof")
-    },
-}  # fmt: skip
+    ("disabled", 1000, LATER_S, {
+        "disabled": rejected("disabled"),
+        "bye, disabled": text("bye", reason="disabled"),
+    }),
+    ("blocked", 1000, LATER_S, {
+        "blocked": answering(type="rejected", reason="blocked"),
+        "bye, blocked": text("bye", reason="blocked"),
+    }),
+    ("version", 1000, LATER_S, {"version": rejected("version")}),
+    ("throttled", 1000, 900, {"throttled": rejected("throttled", retry_after_s=900)}),
+    ("superseded", 1000, 300, {"superseded": text("bye", reason="superseded")}),
+    ("shutting_down", 1000, 86_400, {
+        "shutting down": text("bye", reason="shutting_down", retry_after_s=86_400),
+    }),
+    ("shutting_down", 1001, SOON_S, {"closed, 1001": closing(1001)}),
+    ("connection_lost", 1011, SOON_S, {"closed, 1011": closing(1011)}),
+    ("connection_lost", None, SOON_S, {f"cut after {step}": cut for step, cut in CUTS.items()}),
+]  # fmt: skip
+CASES = {
+    name: (script, reason, code, least_s)
+    for reason, code, least_s, scripts in GROUPS
+    for name, script in scripts.items()
+}
 
 FLOODS: dict[str, Script] = {
     "types of a later version": talking({"type": "later"}),
@@ -327,25 +257,27 @@ def push(change_id: str, sealed: str, *, signed_by: str = PASSWORD, **more: Any)
 
 
 def box(device: dict[str, Any], **fields: Any) -> bytes:
+    """Return what a right box for the device has inside, with other `fields`."""
     right = {"change_id": "a" * 32, "device_id": device["id"], "password": NEXT}
     return json.dumps({**right, **fields}).encode()
 
 
-Boxed = Callable[[dict[str, Any]], str]
-BOXES: dict[str, tuple[Boxed, str]] = {
+def wrong(**fields: Any) -> Callable[[dict[str, Any]], str]:
+    """Return a function that seals a box with these fields."""
+    return lambda device: seal(device, box(device, **fields))
+
+
+BOXES: dict[str, tuple[Callable[[dict[str, Any]], str], str]] = {
     "another key": (
         lambda device: seal({"public_key": b64encode(bytes([9] * 32)).decode()}, box(device)),
         "unreadable",
     ),
-    "another device": (lambda device: seal(device, box(device, device_id="b" * 32)), "unreadable"),
-    "another change": (lambda device: seal(device, box(device, change_id="b" * 32)), "unreadable"),
-    "one field more": (lambda device: seal(device, box(device, more=1)), "unreadable"),
-    "no password": (lambda device: seal(device, box(device, password="")), "unreadable"),
-    "1,025 characters": (
-        lambda device: seal(device, box(device, password="x" * 1025)),
-        "unreadable",
-    ),
-    "too big for a vault": (lambda device: seal(device, box(device, password="\\" * 800)), "vault"),
+    "another device": (wrong(device_id="b" * 32), "unreadable"),
+    "another change": (wrong(change_id="b" * 32), "unreadable"),
+    "one field more": (wrong(more=1), "unreadable"),
+    "no password": (wrong(password=""), "unreadable"),
+    "1,025 characters": (wrong(password="x" * 1025), "unreadable"),
+    "too big for a vault": (wrong(password="\\" * 800), "vault"),
     "no JSON": (lambda device: seal(device, b"\xff" * 40), "unreadable"),
     "no box": (lambda _: "!" * 100, "unreadable"),
 }

@@ -2,79 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True)
 class Labels:
-    """The Japanese ones are the manual's."""
+    """The texts of one language. The Japanese ones are the manual's."""
 
-    language: str
-    username: str
-    password: str
-    log_in: str
-    password_change: str
-    current_password: str
-    new_password: str
-    push: str
-    change: str
-    changed: str
-    user_management: str
-    must_change: str
-    force: str
-    rules: str
-    waiting: str
-    applied: str
-    not_applied: str
-    old_password: str
-    days_left_30: str
-    refused: str
-    other_language: str
+    def __init__(self, language: str) -> None:
+        def text(ja: str, en: str) -> str:
+            return ja if language == "ja" else en
+
+        self.language = language
+        self.username = text("ユーザ名", "User name")
+        self.password = text("パスワード", "Password")
+        self.log_in = text("ログイン", "Log in")
+        self.password_change = text("パスワード変更", "Password change")
+        self.current_password = text("現在のパスワード", "Current password")
+        self.new_password = text("新しいパスワード", "New password")
+        self.push = text(
+            "「coconowork client」にパスワードの変更を反映する",
+            "Apply the password change to “coconowork client”",
+        )
+        self.change = text("変更", "Change")
+        self.changed = text("パスワードが変更されました。", "The password was changed.")
+        self.user_management = text("ユーザ管理", "User management")
+        self.must_change = text(
+            "次回ログイン時にパスワードの変更が必要", "Password change required at next login"
+        )
+        self.force = text("パスワードを変更", "Change password")
+        self.rules = text("ココナワークのパスワードの条件", "Rules for coconowork passwords")
+        self.waiting = text("待ち受け中", "Waiting")
+        self.applied = text("反映済み", "Applied")
+        self.not_applied = text("反映していません", "Not applied")
+        self.old_password = text("古いパスワード", "Old password")
+        self.days_left_30 = text("残り 30 日", "30 days left")
+        self.refused = text(
+            "ユーザ名またはパスワードが正しくありません。",
+            "The user name or the password is wrong.",
+        )
+        self.other_language = text("English", "日本語")
 
 
-JA = Labels(
-    language="ja",
-    username="ユーザ名",
-    password="パスワード",
-    log_in="ログイン",
-    password_change="パスワード変更",
-    current_password="現在のパスワード",
-    new_password="新しいパスワード",
-    push="「coconowork client」にパスワードの変更を反映する",
-    change="変更",
-    changed="パスワードが変更されました。",
-    user_management="ユーザ管理",
-    must_change="次回ログイン時にパスワードの変更が必要",
-    force="パスワードを変更",
-    rules="ココナワークのパスワードの条件",
-    waiting="待ち受け中",
-    applied="反映済み",
-    not_applied="反映していません",
-    old_password="古いパスワード",
-    days_left_30="残り 30 日",
-    refused="ユーザ名またはパスワードが正しくありません。",
-    other_language="English",
-)
-EN = Labels(
-    language="en",
-    username="User name",
-    password="Password",
-    log_in="Log in",
-    password_change="Password change",
-    current_password="Current password",
-    new_password="New password",
-    push="Apply the password change to “coconowork client”",
-    change="Change",
-    changed="The password was changed.",
-    user_management="User management",
-    must_change="Password change required at next login",
-    force="Change password",
-    rules="Rules for coconowork passwords",
-    waiting="Waiting",
-    applied="Applied",
-    not_applied="Not applied",
-    old_password="Old password",
-    days_left_30="30 days left",
-    refused="The user name or the password is wrong.",
-    other_language="日本語",
-)
+JA, EN = Labels("ja"), Labels("en")

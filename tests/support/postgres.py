@@ -9,17 +9,18 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import psycopg
 from psycopg import sql
+
+from tests.support.polling import eventually
+from tests.support.ports import free_port
 
 SUPERUSER = "coconowork"
 START_S = 60.0
@@ -36,7 +37,7 @@ class Postgres:
         """`directory` is the server's own. `settings`: further `name=value`."""
         self.directory = directory
         self.socket_dir = directory
-        self.port = _free_port()
+        self.port = free_port()
         self._data = directory / "data"
         self._owner = "postgres" if os.geteuid() == 0 else None
         self._settings = [
@@ -51,7 +52,7 @@ class Postgres:
 
     @property
     def pid(self) -> int:
-        """The process that has started all others of the server."""
+        """Return the process that has started all others of the server."""
         assert self._process is not None
         return self._process.pid
 
@@ -60,17 +61,7 @@ class Postgres:
         if self._owner is not None:
             shutil.chown(self.directory, self._owner, self._owner)
         options = ["--auth=trust", f"--username={SUPERUSER}", "--encoding=UTF8", "--locale=C"]
-        made = subprocess.run(
-            [_program("initdb"), *options, "--no-sync", "-D", str(self._data)],
-            user=self._owner,
-            group=self._owner,
-            extra_groups=[] if self._owner else None,
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert made.returncode == 0, made.stderr
+        assert self._run("initdb", *options, "--no-sync").wait() == 0, self.log()
         rules = self._data / "pg_hba.conf"
         rules.write_text("host all +with_password 127.0.0.1/32 scram-sha-256\n" + rules.read_text())
 
@@ -83,9 +74,22 @@ class Postgres:
             f"port={self.port}",
             f"unix_socket_directories={self.socket_dir}",
         ]
+        process = self._process = self._run("postgres", *(f"--{each}" for each in settings))
+
+        def answers() -> bool:
+            assert process.poll() is None, self.log()
+            with suppress(psycopg.OperationalError):
+                self.execute("SELECT 1")
+                return True
+            return False
+
+        eventually(answers, within_s=START_S, or_say=self.log)
+
+    def _run(self, name: str, *options: str) -> subprocess.Popen[bytes]:
+        """Start a program of PostgreSQL on this server's data, as the user that it needs."""
         with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [_program("postgres"), "-D", str(self._data), *(f"--{each}" for each in settings)],
+            return subprocess.Popen(
+                [_program(name), "-D", str(self._data), *options],
                 user=self._owner,
                 group=self._owner,
                 extra_groups=[] if self._owner else None,
@@ -95,16 +99,6 @@ class Postgres:
                 stderr=log,
                 start_new_session=True,
             )
-        end = time.monotonic() + START_S
-        while True:
-            try:
-                self.execute("SELECT 1")
-            except psycopg.OperationalError:
-                assert self._process.poll() is None, self.log()
-                assert time.monotonic() < end, self.log()
-                time.sleep(0.05)
-            else:
-                return
 
     def stop(self) -> None:
         """Shut down at once but cleanly: sessions are cut, nothing has to be recovered."""
@@ -115,25 +109,26 @@ class Postgres:
             self._process = None
 
     def kill(self) -> None:
-        """SIGKILL to all of its processes, as a power cut would be."""
+        """Kill all of its processes, as a power cut does."""
         assert self._process is not None
-        for each in self._processes():
-            with suppress(psutil.NoSuchProcess):
-                each.kill()
+        self._each(psutil.Process.kill)
         self._process.wait()
         self._process = None
 
     def pause(self) -> None:
-        """SIGSTOP to all of its processes: connections stay open and nothing answers."""
-        for each in self._processes():
-            with suppress(psutil.NoSuchProcess):
-                each.suspend()
+        """Stop all of its processes (SIGSTOP): connections stay open and nothing answers."""
+        self._each(psutil.Process.suspend)
 
     def resume(self) -> None:
         """Let it go on after `pause`."""
-        for each in self._processes():
-            with suppress(psutil.NoSuchProcess):
-                each.resume()
+        self._each(psutil.Process.resume)
+
+    def _each(self, action: Callable[[psutil.Process], None]) -> None:
+        if self._process is not None:
+            server = psutil.Process(self._process.pid)
+            for process in [server, *server.children(recursive=True)]:
+                with suppress(psutil.NoSuchProcess):
+                    action(process)
 
     def execute(self, statement: str, *, database: str = "postgres") -> list[tuple[object, ...]]:
         """Run one statement as the superuser, in a session of its own."""
@@ -172,12 +167,6 @@ class Postgres:
         """Return the server's log."""
         return (self.directory / "log").read_text(errors="replace")
 
-    def _processes(self) -> list[psutil.Process]:
-        if self._process is None:
-            return []
-        server = psutil.Process(self._process.pid)
-        return [server, *server.children(recursive=True)]
-
 
 @contextmanager
 def running_postgres(*, fsync: bool = False, settings: Sequence[str] = ()) -> Iterator[Postgres]:
@@ -194,14 +183,8 @@ def running_postgres(*, fsync: bool = False, settings: Sequence[str] = ()) -> It
 
 
 def _program(name: str) -> str:
-    """Debian keeps the server's programs out of PATH, by version."""
+    """Return the path of a program, which Debian keeps out of PATH, by version."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     program = str(found[-1]) if found else shutil.which(name)
     assert program, f"{name} is missing: .ci/packages test"
     return program
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

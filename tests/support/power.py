@@ -145,16 +145,9 @@ class Disk:
 
     def _contents(self) -> Iterator[list[bytes]]:
         """Yield for unsynced files what was synced, nothing, a part, zeros, and everything."""
-        for spoil in range(5):
-            yield [self._spoilt(file, spoil) for file in self.files]
-
-    @staticmethod
-    def _spoilt(file: _File, spoil: int) -> bytes:
-        if file.content == file.synced:
-            return file.content
-        half = len(file.content) // 2
-        kinds = (file.synced, b"", file.content[:half], bytes(len(file.content)), file.content)
-        return kinds[spoil]
+        yield [file.synced for file in self.files]
+        for keep in (lambda b: b[:0], lambda b: b[: len(b) // 2], lambda b: bytes(len(b)), bytes):
+            yield [f.content if f.content == f.synced else keep(f.content) for f in self.files]
 
     def as_killed(self) -> dict[str, bytes]:
         """Return the files when only the process is killed."""

@@ -1,13 +1,18 @@
-"""nginx, haproxy and Caddy, as docs/operations.md sets them up."""
+"""Run nginx, haproxy and Caddy as docs/operations.md sets them up."""
 
 from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.support.places import ROOT
+from tests.support.polling import eventually
 
 PAGE = (ROOT / "docs" / "operations.md").read_text("utf-8")
 PROXIES = ("nginx", "haproxy", "caddy")
@@ -77,3 +82,24 @@ def command(
         return [program(proxy), "-db", "-f", str(file)]
     options = f"daemon off; pid {folder}/pid; error_log stderr;"
     return [program(proxy), "-e", "stderr", "-c", str(file), "-g", options]
+
+
+@contextmanager
+def running_proxy(proxy: str, folder: Path, *, port: int, **options: Any) -> Iterator[Path]:
+    """Run a proxy until the end of the context; see `command`. Yield the file of its output."""
+    log = folder / f"{proxy}.log"
+    with log.open("wb") as output:
+        arguments = command(proxy, folder, port=port, **options)
+        process = subprocess.Popen(arguments, stdout=output, stderr=output)
+
+    def listens() -> bool:
+        assert process.poll() is None, log.read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        eventually(listens)
+        yield log
+    finally:
+        process.terminate()
+        process.wait(timeout=30)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,15 +12,8 @@ from trustme import KeyType
 from tests.support.browser import Browser
 from tests.support.certificates import Authority
 from tests.support.installation import Installation, Server
-from tests.support.polling import eventually
-from tests.support.reverse_proxies import command
-
-
-def free_port() -> int:
-    """Return a port of loopback that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.support.ports import free_port
+from tests.support.reverse_proxies import running_proxy
 
 
 @contextmanager
@@ -31,7 +22,7 @@ def tls_front(
 ) -> Iterator[int]:
     """End TLS in front of the server's console and gateway. Yield the port."""
     port = port or free_port()
-    arguments = command(
+    with running_proxy(
         "nginx",
         folder,
         port=port,
@@ -39,22 +30,8 @@ def tls_front(
         consoles=[server.console_port] * 2,
         certificate=certificate,
         limits={"200000": "1000", "worker_connections 50000": "worker_connections 400"},
-    )
-    log = folder / "nginx.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(arguments, stdout=output, stderr=output)
-
-    def listens() -> bool:
-        assert process.poll() is None, log.read_text()
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    try:
-        eventually(listens)
+    ):
         yield port
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ class Desktop(Wine):
         """Run the script of that name in `inside/`. Return the JSON value that it prints."""
         done = self.python(windows_path(INSIDE / f"{script}.py"), *arguments, timeout_s=timeout_s)
         if done.code != 0:
-            raise AssertionError(f"{script} failed: {done.output}")
+            raise AssertionError(f"{script} failed with {done.code}: {done.output}")
         return json.loads(done.output)
 
     def quiet_python(self, script: str, *arguments: str, timeout_s: float = 60) -> int:

@@ -15,8 +15,7 @@ from agent.core.failure import Reason
 from agent.dialogs.host import ProcessDialogs
 from agent.i18n import translation
 from agent.settings import Settings
-from tests.support.inside.look import notes
-from tests.support.inside.views import view_of
+from tests.support.inside.look import notes, view_of
 
 
 def main() -> None:

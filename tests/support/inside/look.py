@@ -1,4 +1,4 @@
-"""Look at the windows on the screen, and note them for the test.
+"""What the programs of `inside/` share: notes for the test, a view, and a look at the screen.
 
 A thread of the running program looks, because to start another one takes Wine a second or two.
 """
@@ -6,41 +6,20 @@ A thread of the running program looks, because to start another one takes Wine a
 from __future__ import annotations
 
 import ctypes
+import json
 import threading
 import time
 from collections.abc import Callable
+from ctypes import wintypes
+from datetime import datetime
 from pathlib import Path
 
-import win32con
-import win32gui
+from agent.core.failure import Reason
+from agent.core.state import State
+from agent.core.view import View
 
 KINDS = {"TkTopLevel": "dialog", "#32768": "menu", "tooltips_class32": "tip"}
-
-
-def text_of(window: int) -> str:
-    """Return the text that the window itself answers with, or nothing when it hangs."""
-    text = ctypes.create_unicode_buffer(4096)
-    address, give_up = ctypes.addressof(text), win32con.SMTO_ABORTIFHUNG
-    try:
-        win32gui.SendMessageTimeout(window, win32con.WM_GETTEXT, len(text), address, give_up, 500)
-    except win32gui.error:
-        return ""
-    return text.value
-
-
-def windows_in(parent: int | None = None) -> list[int]:
-    """Return handles of the windows in `parent`, or of the top-level ones."""
-    found: list[int] = []
-
-    def visit(window: int, _: object) -> bool:
-        found.append(window)
-        return True
-
-    if parent is None:
-        win32gui.EnumWindows(visit, None)
-    else:
-        win32gui.EnumChildWindows(parent, visit, None)
-    return found
+WM_GETTEXT = 0x000D
 
 
 def notes(file: str) -> Callable[[str], None]:
@@ -53,25 +32,48 @@ def notes(file: str) -> Callable[[str], None]:
         with Path(file).open("a", encoding="utf-8") as lines:
             lines.write(f"{line}\n")
 
-    def watch() -> None:
-        before: set[str] = set()
-        while True:
-            now = set(filter(None, map(_line, windows_in())))
-            for line in sorted(now - before):
-                write(line)
-            before = now
-            time.sleep(0.1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=_watch, args=(write,), daemon=True).start()
     return write
 
 
-def _line(window: int) -> str:
-    try:
-        kind = KINDS.get(win32gui.GetClassName(window) or "")
-        if kind is None or not win32gui.IsWindowVisible(window):
-            return ""
-        box = " ".join(map(str, win32gui.GetWindowRect(window)))
-    except win32gui.error:  # it was closed
-        return ""
-    return f"{kind} {box} {' '.join(text_of(window).split())}"
+def view_of(text: str) -> View:
+    """Return the view that `text` describes in JSON."""
+    fields = json.loads(text)
+    readers = {"state": State, "reason": Reason, "valid_until": datetime.fromisoformat}
+    for name in readers.keys() & fields.keys():
+        fields[name] = readers[name](fields[name])
+    return View(**fields)
+
+
+def _watch(write: Callable[[str], None]) -> None:
+    before: set[str] = set()
+    while True:
+        now = _visible()
+        for line in sorted(now - before):
+            write(line)
+        before = now
+        time.sleep(0.1)
+
+
+def _visible() -> set[str]:
+    user32 = ctypes.WinDLL("user32")  # type: ignore[attr-defined]  # there is one on Windows
+    user32.SendMessageW.argtypes = [wintypes.HWND, wintypes.UINT, wintypes.WPARAM, wintypes.LPVOID]
+    visit_type = ctypes.WINFUNCTYPE(  # type: ignore[attr-defined]  # there is one on Windows
+        wintypes.BOOL, wintypes.HWND, wintypes.LPARAM
+    )
+    lines: set[str] = set()
+
+    def visit(window: int, _: int) -> bool:
+        name = ctypes.create_unicode_buffer(64)
+        user32.GetClassNameW(window, name, len(name))
+        if name.value in KINDS and user32.IsWindowVisible(window):
+            box = wintypes.RECT()
+            user32.GetWindowRect(window, ctypes.byref(box))
+            text = ctypes.create_unicode_buffer(1024)
+            user32.SendMessageW(window, WM_GETTEXT, len(text), text)
+            said = " ".join(text.value.split())
+            lines.add(f"{KINDS[name.value]} {box.left} {box.top} {box.right} {box.bottom} {said}")
+        return True
+
+    user32.EnumWindows(visit_type(visit), 0)
+    return lines

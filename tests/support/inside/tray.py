@@ -11,8 +11,7 @@ from pathlib import Path
 from agent.core.view import Command
 from agent.i18n import translation
 from agent.windows.tray import WindowsTray
-from tests.support.inside.look import notes
-from tests.support.inside.views import view_of
+from tests.support.inside.look import notes, view_of
 
 
 def main() -> None:

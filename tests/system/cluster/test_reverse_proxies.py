@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from ssl import SSLContext
 from typing import Any
 
 import pytest
+import requests
 
 from protocol import messages
 from tests.support.browser import Browser
@@ -20,8 +19,9 @@ from tests.support.certificates import Authority
 from tests.support.gateway_client import Client
 from tests.support.installation import P1, P2, Installation, Server
 from tests.support.polling import eventually
+from tests.support.ports import free_port
 from tests.support.postgres import Postgres
-from tests.support.reverse_proxies import PROXIES, command
+from tests.support.reverse_proxies import PROXIES, running_proxy
 
 LIMITS = {
     "nginx": {"200000": "1000", "worker_connections 50000": "worker_connections 400", "90s": "2s"},
@@ -48,31 +48,9 @@ class Site:
         return Client(self.port, scheme="wss", ssl=self.tls, **options)
 
     @contextmanager
-    def behind(self, program: str, folder: Path) -> Iterator[None]:
-        """Run the proxy until the end of the block; a server behind it answers."""
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(self._command(program, folder), stdout=log, stderr=log)
-            try:
-                eventually(lambda: process.poll() is not None or self._answers())
-                assert process.poll() is None, (folder / "log").read_text()
-                yield
-            finally:
-                process.terminate()
-                process.wait(timeout=30)
-
-    def _answers(self) -> bool:
-        try:
-            with (
-                socket.create_connection(("127.0.0.1", self.port), timeout=5) as plain,
-                self.tls.wrap_socket(plain, server_hostname="127.0.0.1") as tls,
-            ):
-                tls.sendall(b"GET /login/ HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
-                return tls.recv(64).split()[1:2] == [b"200"]
-        except OSError:
-            return False
-
-    def _command(self, program: str, folder: Path) -> list[str]:
-        return command(
+    def behind(self, program: str, folder: Path) -> Iterator[Path]:
+        """Run the proxy until the end of the context. Yield the file of its output."""
+        with running_proxy(
             program,
             folder,
             port=self.port,
@@ -80,7 +58,18 @@ class Site:
             consoles=[each.console_port for each in self.nodes],
             certificate=self.authority.issue(),
             limits=LIMITS[program],
-        )
+        ) as log:
+            eventually(self._answers, or_say=log.read_text)
+            yield log
+
+    def _answers(self) -> bool:
+        try:
+            with Browser(
+                f"https://127.0.0.1:{self.port}", authority=self.authority.file
+            ) as browser:
+                return bool(browser.get("/login/").status_code == 200)
+        except requests.RequestException:
+            return False
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +77,9 @@ def site(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     installation = Installation(
         tmp_path_factory.mktemp("site") / "data", database=postgres.new_database()
     )
-    with socket.socket() as probe, ExitStack() as stack:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-        probe.close()
-        installation.create()
+    port = free_port()
+    installation.create()
+    with ExitStack() as stack:
         nodes = [
             stack.enter_context(
                 installation.serving(
@@ -178,7 +165,7 @@ async def guess(site: Site, username: str, address: str, *, claim: str) -> str:
 
 
 async def test_balancer_asks_who_is_ready(site: Site, tmp_path: Path) -> None:
-    """With one of its two nodes gone, haproxy leads everybody to the other."""
+    """With one of its two nodes gone, haproxy leads all clients to the other."""
     site.installation.add_user("moves")
     with site.installation.serving(
         GATEWAY_NAME="leaves",
@@ -187,10 +174,9 @@ async def test_balancer_asks_who_is_ready(site: Site, tmp_path: Path) -> None:
     ) as leaves:
         pair = Site(site.installation, [site.nodes[0], leaves], site.port, site.authority)
         opened = ExitStack()
-        await asyncio.to_thread(opened.enter_context, pair.behind("haproxy", tmp_path))
+        log = await asyncio.to_thread(opened.enter_context, pair.behind("haproxy", tmp_path))
         with opened:
             leaves.process.kill()
-            log = tmp_path / "log"
             await asyncio.to_thread(
                 eventually, lambda: "Server gateways/south is DOWN" in log.read_text()
             )

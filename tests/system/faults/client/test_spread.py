@@ -22,22 +22,17 @@ from unittest import mock
 
 import pytest
 
-from agent.app import host_info
 from agent.core import events as ev
-from agent.core.credentials import Credentials, Identity
-from agent.core.machine import Machine
-from agent.core.saved_state import SavedState
 from agent.core.state import State
 from agent.core.view import View
-from agent.runtime import Hooks, Runtime, instant
+from agent.runtime import instant
 from bench import machine, people
-from protocol.sealing import new_device_key
-from tests.support.fakes import FakeSavedStateStore, FakeVault
 from tests.support.installation import Installation, Server
 from tests.support.loop_thread import LoopThread
 from tests.support.pbkdf2 import derived_once
 from tests.support.places import ROOT
 from tests.support.polling import eventually
+from tests.support.runtimes import runtime_in_memory
 from tests.support.wire import Wire
 
 CLIENTS = int(os.environ.get("COCONOWORK_CLIENTS", "200"))
@@ -52,22 +47,8 @@ class Member:
         self.state = State.CONNECTING
         self.delays: list[float] = []
         """Seconds that it chose to wait, since it was last in standby."""
-        identity = Identity(server=address, user=people.username(number))
-        vault = FakeVault()
-        vault.write(identity, Credentials(password=people.PASSWORD, device_key=new_device_key()))
-        self.runtime = Runtime(
-            Machine(host_info(), identity, SavedState()),
-            vault=vault,
-            saved_state=FakeSavedStateStore(),
-            hooks=Hooks(
-                show=self._show,
-                warn=lambda _: None,
-                withdraw_warning=lambda: None,
-                ask_for_password=lambda _: None,
-                tell_received=lambda: None,
-                save_identity=lambda _: None,
-                quit=lambda: None,
-            ),
+        self.runtime = runtime_in_memory(
+            address, user=people.username(number), password=people.PASSWORD, show=self._show
         )
 
     def _show(self, view: View) -> None:
@@ -108,7 +89,7 @@ class Fleet:
     def _run(self) -> None:
         async def live() -> None:
             await asyncio.gather(*(member.runtime._main() for member in self.members))
-            for _ in range(3):  # closed transports let go of their sockets in the turn after
+            for _ in range(3):  # closed transports release their sockets one turn later
                 await asyncio.sleep(0)
 
         self._loop.run_until_complete(live())
@@ -187,5 +168,6 @@ def test_clients_of_a_dead_server_come_back_spread_out(servers: LoopThread, serv
 
 
 def per_second(moments: list[float]) -> list[int]:
+    """Count the moments in each second."""
     counted = Counter(int(moment) for moment in moments)
     return [counted[second] for second in range(max(counted, default=0) + 1)]

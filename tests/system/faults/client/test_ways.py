@@ -39,8 +39,8 @@ class Place:
     variables: dict[str, str] = field(default_factory=dict)
 
 
-class Town:
-    """Makes ways to a server."""
+class Ways:
+    """Makes ways to a server: direct, over TLS, over a proxy."""
 
     def __init__(self, servers: LoopThread, directory: Path) -> None:
         self.servers = servers
@@ -81,92 +81,92 @@ class Town:
 RIGHT_LOGIN = f"{proxies.USER}:{proxies.PASSWORD}@"
 WRONG_LOGIN = f"{proxies.USER}:Wrong-8@"
 
-GOOD: dict[str, Callable[[Town], Place]] = {
-    "an organisation's own root": lambda town: town.tls(),
-    "an HTTP proxy": lambda town: town.behind("http", asks=False),
-    "an HTTP proxy with a password": lambda town: town.behind("http", RIGHT_LOGIN, asks=True),
-    "a SOCKS proxy": lambda town: town.behind("socks5h", asks=False),
-    "a SOCKS proxy with a password": lambda town: town.behind("socks5h", RIGHT_LOGIN, asks=True),
+GOOD: dict[str, Callable[[Ways], Place]] = {
+    "an organisation's own root": lambda ways: ways.tls(),
+    "an HTTP proxy": lambda ways: ways.behind("http", asks=False),
+    "an HTTP proxy with a password": lambda ways: ways.behind("http", RIGHT_LOGIN, asks=True),
+    "a SOCKS proxy": lambda ways: ways.behind("socks5h", asks=False),
+    "a SOCKS proxy with a password": lambda ways: ways.behind("socks5h", RIGHT_LOGIN, asks=True),
 }
 
-BAD: dict[str, tuple[Callable[[Town], Place], str, str, tuple[float, float]]] = {
+BAD: dict[str, tuple[Callable[[Ways], Place], str, str, tuple[float, float]]] = {
     # name: place, reason, what the log has in brackets, seconds to the next try
-    "nothing but silence": (lambda town: Place(
-            f"ws://127.0.0.1:{town.servers.serve(silent)}/gateway"
+    "nothing but silence": (lambda ways: Place(
+            f"ws://127.0.0.1:{ways.servers.serve(silent)}/gateway"
         ),
         "timed_out", "TimeoutError", SOON,
     ),
-    "a silent proxy": (lambda town: town.proxy(silent),
+    "a silent proxy": (lambda ways: ways.proxy(silent),
         "timed_out", "TimeoutError", SOON,
     ),
     "connection refused": (
-        lambda town: Place(f"ws://127.0.0.1:{town.unused()}/gateway"),
+        lambda ways: Place(f"ws://127.0.0.1:{ways.unused()}/gateway"),
         "unreachable", r"ConnectionRefusedError 111", SOON,
     ),
     "no such name": (
         lambda _: Place("wss://no-such-host.invalid/gateway"),
         "no_such_host", r"gaierror -\d+", SOON,
     ),
-    "expired": (lambda town: town.tls(days=(-30, -1)),
+    "expired": (lambda ways: ways.tls(days=(-30, -1)),
         "certificate", "SSLCertVerificationError 10", LATER,
     ),
-    "not valid yet": (lambda town: town.tls(days=(2, 30)),
+    "not valid yet": (lambda ways: ways.tls(days=(2, 30)),
         "certificate", "SSLCertVerificationError 9", LATER,
     ),
-    "another's name": (lambda town: town.tls(name="elsewhere.example"),
+    "another's name": (lambda ways: ways.tls(name="elsewhere.example"),
         "certificate", "SSLCertVerificationError 62", LATER,
     ),
-    "a root that is not trusted": (lambda town: town.tls(trusted=False),
+    "a root that is not trusted": (lambda ways: ways.tls(trusted=False),
         "certificate", "SSLCertVerificationError 20", LATER,
     ),
     "no proxy there": (
-        lambda town: Place(
-            f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"http://127.0.0.1:{town.unused()}"}
+        lambda ways: Place(
+            f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"http://127.0.0.1:{ways.unused()}"}
         ),
         "proxy_unreachable", "ConnectionRefusedError 111", SOON,
     ),
     "no SOCKS proxy there": (
-        lambda town: Place(
-            f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"socks5h://127.0.0.1:{town.unused()}"}
+        lambda ways: Place(
+            f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"socks5h://127.0.0.1:{ways.unused()}"}
         ),
         "proxy_unreachable", r"\w+( \d+)?", SOON,
     ),
-    "the proxy wants a password": (lambda town: town.behind("http", asks=True),
+    "the proxy wants a password": (lambda ways: ways.behind("http", asks=True),
         "proxy_login", "proxy: HTTP 407", LATER,
     ),
     "the proxy wants another password": (
-        lambda town: town.behind("http", WRONG_LOGIN, asks=True),
+        lambda ways: ways.behind("http", WRONG_LOGIN, asks=True),
         "proxy_login", "proxy: HTTP 407", LATER,
     ),
-    "the proxy forbids": (lambda town: town.proxy(http("403 Forbidden")),
+    "the proxy forbids": (lambda ways: ways.proxy(http("403 Forbidden")),
         "proxy_refused", "proxy: HTTP 403", LATER,
     ),
     "the proxy cannot get further": (
-        lambda town: town.behind("http", asks=False, name="other.test"),
+        lambda ways: ways.behind("http", asks=False, name="other.test"),
         "unavailable", "proxy: HTTP 502", SOON,
     ),
-    "the proxy is a portal": (lambda town: town.proxy(http("302 Found", "Location: http://p/")),
+    "the proxy is a portal": (lambda ways: ways.proxy(http("302 Found", "Location: http://p/")),
         "proxy_refused", "proxy: HTTP 302", LATER,
     ),
-    "the proxy hangs up": (lambda town: town.proxy(says(b"")),
+    "the proxy hangs up": (lambda ways: ways.proxy(says(b"")),
         "proxy_refused", "InvalidProxyMessage", LATER,
     ),
-    "the SOCKS proxy wants a password": (lambda town: town.behind("socks5h", asks=True),
+    "the SOCKS proxy wants a password": (lambda ways: ways.behind("socks5h", asks=True),
         "proxy_refused", r"ProxyError.*", LATER,
     ),
     "the SOCKS proxy cannot get further": (
-        lambda town: town.behind("socks5h", asks=False, name="other.test"),
+        lambda ways: ways.behind("socks5h", asks=False, name="other.test"),
         "unavailable", "ProxyError 4", SOON,
     ),
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def town(
+def ways(
     servers: LoopThread, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Town, dict[str, Pc]]]:
+) -> Iterator[tuple[Ways, dict[str, Pc]]]:
     """Start the client of every case."""
-    made = Town(servers, tmp_path_factory.mktemp("authorities"))
+    made = Ways(servers, tmp_path_factory.mktemp("authorities"))
     pcs: dict[str, Pc] = {}
     makers = {**{name: case[0] for name, case in BAD.items()}, **GOOD}
     for name, make in makers.items():
@@ -180,18 +180,18 @@ def town(
 
 
 @pytest.mark.parametrize("case", GOOD)
-def test_ways_that_lead_there(town: tuple[Town, dict[str, Pc]], case: str) -> None:
+def test_ways_that_lead_there(ways: tuple[Ways, dict[str, Pc]], case: str) -> None:
     """The client is connected, and the proxy's password is not in its log."""
-    pc = town[1][case]
+    pc = ways[1][case]
     pc.says("standby", within_s=60)
     pc.check()
     assert proxies.PASSWORD not in pc.log() + pc.told()
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_ways_that_do_not(town: tuple[Town, dict[str, Pc]], case: str) -> None:
+def test_ways_that_do_not(ways: tuple[Ways, dict[str, Pc]], case: str) -> None:
     """Reason, log and next try are the case's; nothing is lost, and the program goes on."""
-    pc = town[1][case]
+    pc = ways[1][case]
     _, reason, detail, (least_s, most_s) = BAD[case]
     eventually(pc.troubles, within_s=60, or_say=pc.told)
     said, logged, at = pc.troubles()[0]
@@ -209,9 +209,9 @@ def test_ways_that_do_not(town: tuple[Town, dict[str, Pc]], case: str) -> None:
     assert proxies.PASSWORD not in pc.log() + pc.told()
 
 
-def test_proxies_were_used(town: tuple[Town, dict[str, Pc]]) -> None:
+def test_proxies_were_used(ways: tuple[Ways, dict[str, Pc]]) -> None:
     """Each client behind a proxy used it, with the server's name."""
-    made, pcs = town
+    made, pcs = ways
     for case in GOOD:
         pcs[case].says("standby", within_s=60)
     served = [proxy.served for proxy in made.proxies]
@@ -219,9 +219,9 @@ def test_proxies_were_used(town: tuple[Town, dict[str, Pc]]) -> None:
     assert all(each in ([], [f"{NAME}:443"]) for each in served)
 
 
-def test_what_the_user_sees(town: tuple[Town, dict[str, Pc]]) -> None:
+def test_what_the_user_sees(ways: tuple[Ways, dict[str, Pc]]) -> None:
     """State, reason, remedy and time, in the user's language, of the status of a client."""
-    status = town[1]["the proxy wants a password"].says("retrying", "proxy_login", within_s=60)
+    status = ways[1]["the proxy wants a password"].says("retrying", "proxy_login", within_s=60)
     time = datetime.fromisoformat(status["next_try_at"]).astimezone().strftime("%H:%M:%S")
     assert as_seen(status, "en") == [
         "Not connected",

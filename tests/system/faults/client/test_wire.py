@@ -1,4 +1,4 @@
-"""Connections that stood: reset and silent; sleep and resume. Real sockets, the real client."""
+"""Connections that are reset or silent while a client waits; sleep and resume."""
 
 from __future__ import annotations
 
@@ -10,21 +10,16 @@ from time import sleep
 
 import pytest
 
-from agent.app import host_info
 from agent.connection import PROBE_S
 from agent.core import events as ev
-from agent.core.credentials import Credentials, Identity
-from agent.core.machine import Machine
-from agent.core.saved_state import SavedState
 from agent.core.state import State
-from agent.runtime import Hooks, Runtime
-from protocol.sealing import new_device_key
+from agent.runtime import Runtime
 from tests.support.fake_gateway import PASSWORD, FakeGateway, Peer, honest, seal
-from tests.support.fakes import FakeSavedStateStore, FakeVault
 from tests.support.hostile_scripts import push
 from tests.support.loop_thread import LoopThread
 from tests.support.pc import Pc
 from tests.support.polling import eventually
+from tests.support.runtimes import runtime_in_memory
 from tests.support.wire import Wire
 
 pytestmark = pytest.mark.keyring
@@ -46,23 +41,7 @@ def wire(servers: LoopThread, gateway: FakeGateway) -> Wire:
 @pytest.fixture
 def waiting(wire: Wire) -> Iterator[Runtime]:
     """Yield a client in this process, in standby, to which the test reports what Windows would."""
-    identity = Identity(server=wire.address, user="tanaka")
-    vault = FakeVault()
-    vault.write(identity, Credentials(password=PASSWORD, device_key=new_device_key()))
-    runtime = Runtime(
-        Machine(host_info(), identity, SavedState()),
-        vault=vault,
-        saved_state=FakeSavedStateStore(),
-        hooks=Hooks(
-            show=lambda _: None,
-            warn=lambda _: None,
-            withdraw_warning=lambda: None,
-            ask_for_password=lambda _: None,
-            tell_received=lambda: None,
-            save_identity=lambda _: None,
-            quit=lambda: None,
-        ),
-    )
+    runtime = runtime_in_memory(wire.address, password=PASSWORD)
     runtime.start()
     runtime.post(ev.Started())
     eventually(lambda: runtime.view.state is State.STANDBY)
@@ -81,7 +60,7 @@ def pc(wire: Wire, new_pc: Callable[..., Pc]) -> Pc:
 
 
 def test_resets_while_it_waits(wire: Wire, pc: Pc, gateway: FakeGateway) -> None:
-    """Each is a lost connection, told once a cycle, and mended by the client itself."""
+    """Each reset is logged once as a lost connection, and the client reconnects."""
     for number in (1, 2):
         wire.reset()
         eventually(lambda: len(pc.troubles()) == number, or_say=pc.log)  # noqa: B023 - now
