@@ -72,14 +72,14 @@ class ChannelContract:
         raise NotImplementedError
 
     async def test_answers(self, paths: Paths) -> None:
-        """A request comes as it was sent, the answer likewise, in any script."""
+        """Requests and answers arrive as they were sent, in any script."""
         async with serving(open_channel(paths)):
             request = {"command": "login", "user": "田中", "n": [1, None, 2.5]}
             assert await ask(paths, request, timeout_s=10) == {"echo": request}
             assert await ask(paths, {}, timeout_s=10) == {"echo": {}}
 
     async def test_no_client(self, paths: Paths) -> None:
-        """Without a client the answer is a clear error at once, before and after."""
+        """Without a client, `ask` raises an error at once."""
         with pytest.raises(NotRunning):
             await ask(paths, {}, timeout_s=10)
         async with serving(open_channel(paths)):
@@ -103,7 +103,7 @@ class ChannelContract:
             assert await ask(other, {}, timeout_s=10) == {"echo": {}}
 
     async def test_a_killed_client_is_no_obstacle(self, paths: Paths) -> None:
-        """What a client leaves behind when it is killed does not keep the next one out."""
+        """The channel of a killed client can be claimed again."""
         home = str(paths.config_file.parent)
         command = [sys.executable, "-c", HOLDER, home]
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as holder:  # noqa: ASYNC220
@@ -123,13 +123,13 @@ class ChannelContract:
         ids=["text", "list", "string", "bytes", "depth", "empty"],
     )
     async def test_hangs_up_on_garbage(self, paths: Paths, data: bytes) -> None:
-        """Without an answer, and for this peer only."""
+        """A peer that sends garbage gets no answer, and others are served."""
         async with serving(open_channel(paths)):
             assert await self.raw(paths, data) == b""
             assert await ask(paths, {}, timeout_s=10) == {"echo": {}}
 
     async def test_hangs_up_on_a_long_line(self, paths: Paths) -> None:
-        """More than 16 KiB are not taken, with or without an end."""
+        """A line of more than 16 KiB is refused."""
         async with serving(open_channel(paths)):
             assert await self.raw(paths, b"x" * (MAX_LINE_BYTES + 4096)) == b""
             with pytest.raises(ChannelError):
@@ -147,13 +147,13 @@ class ChannelContract:
                 assert await ask(paths, {}, timeout_s=10) == {"echo": {}}
 
     async def test_many_at_once(self, paths: Paths) -> None:
-        """Each asker gets the answer to its own question."""
+        """Each of many peers at once gets its own answer."""
         async with serving(open_channel(paths)):
             answers = await asyncio.gather(*(ask(paths, {"n": n}, timeout_s=20) for n in range(12)))
         assert answers == [{"echo": {"n": n}} for n in range(12)]
 
     async def test_a_slow_command_delays_no_other(self, paths: Paths) -> None:
-        """While one command takes its time, others are answered; its asker gives up in time."""
+        """A slow command delays no other, and its peer gives up in time."""
         release = asyncio.Event()
 
         async def handle(request: Request) -> Request:
@@ -170,7 +170,7 @@ class ChannelContract:
     async def test_a_defect_is_answered_and_logged_without_the_request(
         self, paths: Paths, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """A command that fails ends neither the channel nor a secret's privacy."""
+        """A command that fails is answered and logged without its secret."""
 
         async def handle(request: Request) -> Request:
             raise ValueError(request["password"])

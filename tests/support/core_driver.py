@@ -44,11 +44,11 @@ KINDS: tuple[Kind, ...] = ("vault", "proof", "connect", "toast", "server")
 
 
 class Killed(Exception):
-    """The process is gone, in the middle of whatever it did."""
+    """Raised when the process is killed at the moment that a test has chosen."""
 
 
 class World:
-    """One machine and all that it talks to."""
+    """One machine, and everything that it talks to."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class World:
         return self.tell(ev.Started())
 
     def restart(self) -> list[Effect]:
-        """Kill and start."""
+        """Kill the client and start it again."""
         self.kill()
         return self.start()
 
@@ -180,7 +180,7 @@ class World:
         return self.performed[begin:]
 
     def run(self) -> None:
-        """Perform what is outstanding, until nothing is left but what is held back."""
+        """Perform what is outstanding, except what is held back."""
         for _ in range(500):
             for kind in KINDS:
                 if kind not in self.hold and self.step(kind):
@@ -210,7 +210,7 @@ class World:
         return True
 
     def release(self, *kinds: Kind) -> None:
-        """Hold these no longer, and run."""
+        """Stop holding these kinds back, and run."""
         self.hold.difference_update(kinds)
         self.run()
 

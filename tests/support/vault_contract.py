@@ -63,12 +63,12 @@ class VaultContract:
         raise NotImplementedError
 
     def test_an_empty_vault_has_nothing(self, vault: Vault) -> None:
-        """Reading what was never written is no error."""
+        """Reading an entry that does not exist returns None."""
         assert vault.read(TANAKA) is None
 
     @pytest.mark.parametrize("password", ODD_PASSWORDS)
     def test_gives_back_what_was_written(self, vault: Vault, password: str) -> None:
-        """Every field, whatever characters the password has."""
+        """Every field is kept, with any characters in the password."""
         written = replace(
             record(password),
             pending=Pending(change_id="0" * 32, password=password[::-1]),
@@ -78,13 +78,13 @@ class VaultContract:
         assert vault.read(TANAKA) == written
 
     def test_another_process_reads_it(self, vault: Vault) -> None:
-        """What is written is in the store, not in the object."""
+        """A written entry can be read by another process."""
         written = record()
         vault.write(TANAKA, written)
         assert self.second(vault).read(TANAKA) == written
 
     def test_replaces_and_leaves_no_older_copy(self, vault: Vault) -> None:
-        """An update leaves one entry, and the old password nowhere in the store."""
+        """A new password replaces the old one and leaves no copy."""
         for number in range(3):
             vault.write(TANAKA, record(f"old-{number}"))
         vault.write(TANAKA, record("newest"))
@@ -94,7 +94,7 @@ class VaultContract:
         assert not any("old-" in text for text in stored)
 
     def test_keeps_identities_apart(self, vault: Vault) -> None:
-        """Users of one server, one user on two servers, and names that differ in case only."""
+        """Entries are separate for each server and user, also by case."""
         everybody = [TANAKA, SUZUKI, ELSEWHERE, SHOUTING]
         records = {each: record(f"{n}-secret") for n, each in enumerate(everybody)}
         for identity, its in records.items():
@@ -109,7 +109,7 @@ class VaultContract:
 
     @pytest.mark.parametrize("name", ODD_NAMES)
     def test_takes_any_user_name(self, vault: Vault, name: str) -> None:
-        """No character of a name has a meaning to the store."""
+        """A user name may have any characters."""
         identity = Identity(server=TANAKA.server, user=name)
         vault.write(identity, record("one"))
         vault.write(identity, record("two"))
@@ -120,7 +120,7 @@ class VaultContract:
         assert self.stored(vault) == []
 
     def test_delete_leaves_nothing(self, vault: Vault) -> None:
-        """Deleted is deleted; deleting again is no error."""
+        """A deleted entry is gone, and can be deleted again."""
         vault.write(TANAKA, record("one"))
         vault.write(TANAKA, record("two"))
         vault.delete(TANAKA)
@@ -136,7 +136,7 @@ class VaultContract:
         assert vault.read(TANAKA) == longest
 
     def test_refuses_a_longer_record_and_keeps_the_old(self, vault: Vault) -> None:
-        """What does not fit changes nothing, and the error does not quote it."""
+        """A record that is too long is refused, and the old one stays."""
         before = record()
         vault.write(TANAKA, before)
         too_long = replace(longest_record(), refused="expired")
@@ -148,7 +148,7 @@ class VaultContract:
 
     @pytest.mark.parametrize("text", ["not ours", "{}", '{"password": "hidden-word"}', "[]"])
     def test_tells_of_an_entry_that_is_not_ours(self, vault: Vault, text: str) -> None:
-        """Reading never mends or deletes; the error quotes nothing; the user can replace it."""
+        """An entry that is not ours is reported, kept, and can be replaced."""
         self.plant(vault, TANAKA, text)
         with pytest.raises(VaultError) as caught:
             vault.read(TANAKA)
@@ -161,7 +161,7 @@ class VaultContract:
         assert vault.read(TANAKA) == written
 
     def test_deletes_an_entry_that_is_not_ours(self, vault: Vault) -> None:
-        """Signing out leaves nothing, whatever was there."""
+        """`delete` removes an entry that is not ours, too."""
         self.plant(vault, TANAKA, "not ours")
         vault.delete(TANAKA)
         assert self.stored(vault) == []

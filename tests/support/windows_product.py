@@ -1,4 +1,4 @@
-"""The built product that tests install: made once for what is in the checkout."""
+"""Build the product that tests install, once for each state of the checkout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Built:
 
 
 def sources() -> list[Path]:
-    """All that the product is made from."""
+    """Return all files that the product is made from."""
     files = [ROOT / "build.spec"]
     for folder, kinds in (("agent", "*.*"), ("protocol", "*.py"), ("installer", "*.*")):
         files += (ROOT / folder).rglob(kinds)

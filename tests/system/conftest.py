@@ -1,4 +1,4 @@
-"""What system tests on Linux share: a keyring, servers on a loop, client processes, a server."""
+"""Fixtures of the system tests on Linux: keyring, servers on a loop, clients, a server."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def servers() -> Iterator[LoopThread]:
 
 @pytest.fixture
 def new_pc(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Pc]]:
-    """`new_pc(server)`: a client that has logged in there and does not run yet."""
+    """`new_pc(server)` returns a client that has logged in there and does not run."""
     from tests.support.fake_gateway import PASSWORD
     from tests.support.pc import Pc, quit_all
 
@@ -56,7 +56,7 @@ def new_pc(environ: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Pc
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for many tests: each makes users of its own."""
+    """Yield one server for many tests, each with users of its own."""
     from tests.support.installation import Installation
 
     installation = Installation(tmp_path_factory.mktemp("server") / "data")

@@ -1,4 +1,4 @@
-"""A node that starts: what it says of a bad database, who is ready, and what it counts."""
+"""How a node starts: errors of the database, readiness, and metrics."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def problem(url: str) -> str:
 def test_a_password_in_the_environment_is_refused(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also one that would let the server in: other programs can read it there."""
+    """A database password in the environment is refused, because other programs can read it."""
     url = postgres.url("postgres", user=postgres.new_role(SECRET))
     monkeypatch.setenv("PGPASSWORD", SECRET)
     assert "passfile" in problem(url)
@@ -42,7 +42,7 @@ def test_a_password_in_the_environment_is_refused(
 
 
 def test_what_is_wrong_with_the_database(postgres: Postgres, tmp_path: Path) -> None:
-    """Each trouble has its words, and what helps."""
+    """Each error of the database has a text of its own, which says what helps."""
     role = postgres.new_role(SECRET)
     url = postgres.url("postgres", user=role)
     assert "passfile" in problem(url)
@@ -63,13 +63,13 @@ def test_what_is_wrong_with_the_database(postgres: Postgres, tmp_path: Path) -> 
 
 
 def test_too_old_server(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oldest one that Django works with is named."""
+    """A PostgreSQL that is too old for Django is refused, and the oldest good one is named."""
     monkeypatch.setattr(database, "OLDEST_SERVER", 99)
     assert "PostgreSQL 15 is too old; 99 or newer is needed" in problem(postgres.url("postgres"))
 
 
 def test_commands_say_it_in_one_line(postgres: Postgres, tmp_path: Path) -> None:
-    """No traceback, and exit code 1."""
+    """Commands report an error of the database in one line, with exit code 1."""
     installation = Installation(tmp_path / "data", database=postgres.url("nowhere"))
     done = installation.run("serve")
     assert (done.returncode, done.stdout) == (1, "")
@@ -88,7 +88,7 @@ def test_commands_say_it_in_one_line(postgres: Postgres, tmp_path: Path) -> None
 
 
 def test_createadmin(postgres: Postgres, tmp_path: Path) -> None:
-    """Makes the database's tables and the first administrator; leaves nothing open."""
+    """`createadmin` makes the tables and the first administrator."""
     installation = Installation(tmp_path / "data", database=postgres.new_database())
     arguments = ("createadmin", "--account=ACME", "--user=admin")
     done = installation.run(*arguments, stdin="Adm1n-Adm1n\n")
@@ -100,7 +100,7 @@ def test_createadmin(postgres: Postgres, tmp_path: Path) -> None:
 
 
 def test_metrics_port_in_use(tmp_path: Path) -> None:
-    """The message names the port and the setting."""
+    """A metrics port that is in use is named, with its setting."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         installation = Installation(tmp_path / "data")
@@ -120,7 +120,7 @@ def test_metrics_port_in_use(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("role", ["gateway", "console"])
 def test_one_role_on_a_file(tmp_path: Path, role: str) -> None:
-    """Several processes cannot share SQLite: no notification would reach the gateway."""
+    """A single role on SQLite is refused, because several processes cannot share it."""
     done = Installation(tmp_path / "data").run("serve", "--only", role)
     assert done.returncode == 1
     assert f"--only {role} needs a database that several processes can share" in done.stderr
@@ -134,7 +134,7 @@ def asked(url: str) -> tuple[int, str]:
 
 
 def test_health(cluster: Cluster) -> None:
-    """Gateway and console say that they are alive and ready, by address."""
+    """Gateway and console answer health checks by address."""
     for port in (cluster.gateways[0].gateway, cluster.consoles[0].port("console")):
         for path, text in (("healthz", "ok"), ("readyz", "ready")):
             status, body = asked(f"http://127.0.0.1:{port}/{path}")
@@ -142,7 +142,7 @@ def test_health(cluster: Cluster) -> None:
 
 
 def test_another_secret_key(cluster: Cluster, tmp_path: Path) -> None:
-    """A console whose sessions the others would not take says so; one of the same key does not."""
+    """A console with another secret key than the others warns about it."""
     warning = "had another secret key"
     installation = Installation(tmp_path / "data", database=cluster.installation.database)
     installation.directory.mkdir()
@@ -152,7 +152,7 @@ def test_another_secret_key(cluster: Cluster, tmp_path: Path) -> None:
 
 
 async def test_metrics(cluster: Cluster) -> None:
-    """On an address of their own: waiting clients, the ends of logins, and no user's name."""
+    """The metrics count waiting clients and the ends of logins, and name no user."""
     cluster.installation.add_user("counted")
     with cluster.installation.serving(
         ROLE="gateway", GATEWAY_NAME="counting", METRICS="127.0.0.1:0"

@@ -1,4 +1,4 @@
-"""nginx, haproxy and Caddy with the very text of docs/operations.md, in front of real nodes."""
+"""Real nodes behind nginx, haproxy and Caddy, with the configurations of docs/operations.md."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LIMITS = {
 
 @dataclass
 class Site:
-    """Two nodes behind a proxy that is still to be started on `port`."""
+    """Two nodes, and the port on which a proxy is started."""
 
     installation: Installation
     nodes: Sequence[Server]
@@ -95,11 +95,7 @@ def site(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.mark.parametrize("program", PROXIES)
 async def test_proxy(site: Site, tmp_path: Path, program: str) -> None:
-    """Login, push and a change in the browser work under one host name, with the right addresses.
-
-    What a client claims in X-Forwarded-For reaches neither the row of its device, nor the audit
-    trail, nor the throttle. A WebSocket with keepalive outlives the proxy's time-out.
-    """
+    """Login, push and a change in the browser work behind each proxy, with the right addresses."""
     site.installation.add_user(program)
     opened = ExitStack()
     await asyncio.to_thread(opened.enter_context, site.behind(program, tmp_path))
@@ -141,7 +137,7 @@ async def test_proxy(site: Site, tmp_path: Path, program: str) -> None:
 
 
 async def throttled_by_address(site: Site, username: str) -> None:
-    """Guesses from one address, with another claim each, are counted by that address."""
+    """Assert that guesses with forged addresses are counted for the real one."""
     reasons = [
         await guess(site, username, "127.0.0.66", claim=f"198.51.100.{number}")
         for number in range(21)  # each of two gateways takes 10
@@ -165,7 +161,7 @@ async def guess(site: Site, username: str, address: str, *, claim: str) -> str:
 
 
 async def test_balancer_asks_who_is_ready(site: Site, tmp_path: Path) -> None:
-    """With one of its two nodes gone, haproxy leads all clients to the other."""
+    """A balancer leads all clients to the node that is left."""
     site.installation.add_user("moves")
     with site.installation.serving(
         GATEWAY_NAME="leaves",

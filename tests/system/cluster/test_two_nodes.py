@@ -88,7 +88,7 @@ async def test_session_holds_on_both_consoles(cluster: Cluster, username: str) -
 
 
 async def test_device_that_logs_in_elsewhere(cluster: Cluster, username: str) -> None:
-    """Its older connection ends on the other gateway, which does not clear the newer one's row."""
+    """A device that logs in on another gateway ends its older connection, and keeps its row."""
     north, south = cluster.gateways
     older = Client(north.gateway)
     await older.__aenter__()
@@ -107,7 +107,7 @@ async def test_device_that_logs_in_elsewhere(cluster: Cluster, username: str) ->
 
 
 async def test_gateway_that_is_killed(cluster: Cluster, username: str) -> None:
-    """Its clients move to the other gateway and get their push; the others are shown as away."""
+    """Clients of a killed gateway move to the other one and get their push there."""
     installation = cluster.installation
     _, south = cluster.gateways
     with installation.serving(ROLE="gateway", GATEWAY_NAME="doomed") as doomed:
@@ -142,7 +142,7 @@ async def test_gateway_that_is_killed(cluster: Cluster, username: str) -> None:
 
 
 async def test_drained_gateway(cluster: Cluster, username: str) -> None:
-    """A gateway that is stopped says when to come back, and loses its clients."""
+    """A gateway that is stopped tells its clients when to come back."""
     with cluster.installation.serving(ROLE="gateway", GATEWAY_NAME="leaving") as leaving:
         async with Client(leaving.gateway) as client:
             await client.log_in(username, P1)
@@ -155,7 +155,7 @@ async def test_drained_gateway(cluster: Cluster, username: str) -> None:
 
 
 async def test_wake_ups_that_were_missed(cluster: Cluster, username: str) -> None:
-    """What is committed while a gateway does not listen reaches its clients all the same."""
+    """A change that is committed while no gateway listens still reaches the clients."""
     north, _ = cluster.gateways
     async with Client(north.gateway) as client:
         await client.log_in(username, P1)
@@ -173,7 +173,7 @@ async def test_wake_ups_that_were_missed(cluster: Cluster, username: str) -> Non
 async def test_database_that_is_restarted(
     cluster: Cluster, postgres: Postgres, username: str
 ) -> None:
-    """Clients stay connected; consoles are not ready, and recover; no session is left over."""
+    """Clients stay connected while the database restarts, and consoles recover."""
     north, _ = cluster.gateways
     console = cluster.consoles[0].console
 
@@ -194,7 +194,7 @@ async def test_database_that_is_restarted(
 
 
 async def test_pages_share_connections(cluster: Cluster, username: str) -> None:
-    """However many pages are asked for at once, a process has a few sessions, kept for the next."""
+    """Many pages at once share a few database sessions of the process."""
     sessions = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND pid <> pg_backend_pid()"

@@ -37,7 +37,7 @@ def test_wrong_password_stores_nothing(new_pc: Callable[..., Pc], server: Server
 
 
 def test_status_tells_what_it_does(pc: Pc) -> None:
-    """3 when it does not run; as text and as JSON when it does."""
+    """`status` exits with 3 without a client, and prints text or JSON with one."""
     assert pc.command("status")[0] == 3
     code, said = pc.command("status", "--json")
     assert (code, json.loads(said)) == (3, {"state": "not_running"})
@@ -94,7 +94,7 @@ def test_a_frozen_client_does_not_answer(pc: Pc) -> None:
 
 
 def test_a_second_start_talks_to_the_first(pc: Pc) -> None:
-    """It starts no second client, says so, and exits with 0; `quit` ends the first."""
+    """A second start says that a client runs, and exits with 0; `quit` ends the client."""
     pc.start()
     pid = pc.wait_for("standby")["pid"]
     code, said = pc.command("run")
@@ -106,7 +106,7 @@ def test_a_second_start_talks_to_the_first(pc: Pc) -> None:
 
 
 def test_update_password_checks_before_it_stores(pc: Pc) -> None:
-    """With a running client as without: a wrong one changes nothing, the right one is taken."""
+    """`update-password` stores only a right password, with a running client and without."""
     for running in (False, True):
         if running:
             pc.start()
@@ -120,7 +120,7 @@ def test_update_password_checks_before_it_stores(pc: Pc) -> None:
 
 
 def test_logout_forgets(pc: Pc) -> None:
-    """After `logout` nothing is stored, and the running client is signed out."""
+    """After `logout` nothing is stored, and the running client is logged out."""
     pc.start()
     pc.wait_for("standby")
     assert pc.command("logout")[0] == 0
@@ -131,7 +131,7 @@ def test_logout_forgets(pc: Pc) -> None:
 
 
 def test_doctor_names_the_step_that_fails(pc: Pc, server: Server) -> None:
-    """All well with the real server; with a port where nothing listens it stops there."""
+    """`doctor` exits with 0 with a good server, and with 1 when no program listens there."""
     code, said = pc.command("doctor")
     assert code == 0, said
     text = pc.paths.config_file.read_text()
@@ -141,7 +141,7 @@ def test_doctor_names_the_step_that_fails(pc: Pc, server: Server) -> None:
 
 
 def test_a_bad_settings_file_is_named(pc: Pc) -> None:
-    """File, key and what is allowed; exit code 1; no traceback."""
+    """An unknown setting is reported with file and key, exit code 1 and no traceback."""
     with pc.paths.config_file.open("a") as file:
         file.write('languag = "ja"\n')
     code, said = pc.command("status")
@@ -152,7 +152,7 @@ def test_a_bad_settings_file_is_named(pc: Pc) -> None:
 
 
 def test_without_a_keyring(tmp_path: Path, server: Server, new_pc: Callable[..., Pc]) -> None:
-    """Without a Secret Service `login` says so; no file takes its place."""
+    """Without a Secret Service `login` fails, and no file has the password."""
     away = f"unix:path={tmp_path}/none"
     pc = new_pc(server.address, user=ADMIN, logged_in=False, DBUS_SESSION_BUS_ADDRESS=away)
     code, said = pc.login(ADMIN_PASSWORD)
@@ -164,14 +164,14 @@ def test_without_a_keyring(tmp_path: Path, server: Server, new_pc: Callable[...,
 
 
 def test_plain_websocket_is_refused_beyond_loopback(new_pc: Callable[..., Pc]) -> None:
-    """`ws://` to another machine is refused before anything is sent, and says why."""
+    """`ws://` to another machine is refused before a connection is made."""
     code, said = new_pc("ws://192.0.2.1/gateway", logged_in=False).login()
     assert code == 1
     assert "wss://" in said
 
 
 def test_the_password_is_no_argument() -> None:
-    """There is no option to give it by."""
+    """No option takes a password."""
     done = subprocess.run(
         [sys.executable, "-m", "agent", "login", "--password", "x"],
         cwd=ROOT,

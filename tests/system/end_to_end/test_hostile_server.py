@@ -57,7 +57,7 @@ LAST = "Pushed-333"
 
 
 class Visitor(Pc):
-    """A client and the one gateway that it knows."""
+    """A client, and the one gateway that it knows."""
 
     def __init__(self, home: Path, environ: dict[str, str], gateway: FakeGateway) -> None:
         super().__init__(home, environ, gateway.address)
@@ -80,7 +80,7 @@ class Visitor(Pc):
 def new_visitor(
     servers: LoopThread, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[], Visitor]]:
-    """`new_visitor()`: a client that has logged in at a gateway of its own, and does not run."""
+    """`new_visitor()` returns a client that has logged in at its own gateway, and does not run."""
     made: list[Visitor] = []
 
     def make() -> Visitor:
@@ -106,7 +106,7 @@ def shared(new_visitor: Callable[[], Visitor]) -> Visitor:
 
 @pytest.fixture(scope="module")
 def silenced(new_visitor: Callable[[], Visitor]) -> list[tuple[str, str, Visitor]]:
-    """Clients whose servers have fallen silent; they wait beside all other tests."""
+    """Return clients whose servers have become silent; they wait beside all other tests."""
 
     async def instead_of_closing(peer: Peer) -> None:
         peer.closes = False
@@ -139,7 +139,7 @@ def pc(shared: Visitor) -> Iterator[Visitor]:
 
 @pytest.mark.usefixtures("silenced")
 def test_a_dead_server_is_not_hammered(pc: Visitor) -> None:
-    """The spans of the delays double from 3 s: at most five tries in the first six seconds."""
+    """Delays double from 3 s, so the client tries at most five times in six seconds."""
     pc.gateway.play(CUTS["accept"])
     pc.tell("reconnect")
     first = eventually(lambda: pc.gateway.visits)[0].began
@@ -153,7 +153,7 @@ def test_a_dead_server_is_not_hammered(pc: Visitor) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_server_that_proves_nothing(pc: Visitor, case: str) -> None:
-    """Nothing stored changes, the reason is right, and the client waits before it retries."""
+    """A wrong server changes nothing stored; the client shows the reason and waits."""
     script, reason, code, least_s = CASES[case]
     before = kept(pc)
     pc.meets(script)
@@ -168,7 +168,7 @@ def test_a_server_that_proves_nothing(pc: Visitor, case: str) -> None:
 
 
 def kept(pc: Visitor) -> tuple[Any, ...]:
-    """All that the client keeps: the keyring's entry and its files."""
+    """Return all that the client keeps: the keyring's entry and its files."""
     paths = pc.paths
     files = [paths.config_file, *sorted(path for path in paths.state_dir.rglob("*"))]
     return pc.stored(), [(path.name, path.read_bytes()) for path in files if path.is_file()]
@@ -253,7 +253,7 @@ def test_redirects_are_not_followed(pc: Visitor, servers: LoopThread) -> None:
 
 
 def test_status_as_a_user_sees_it(pc: Visitor) -> None:
-    """`status --json` names the reason, and when it tries again."""
+    """`status --json` has the reason, and the time of the next try."""
     pc.meets(http("200 OK"))
     pc.says("retrying", "not_a_gateway")
     code, said = pc.command("status", "--json")
@@ -264,7 +264,7 @@ def test_status_as_a_user_sees_it(pc: Visitor) -> None:
 
 @pytest.mark.parametrize("reason", ["credentials", "expired"])
 def test_a_refusal_is_believed_but_forgets_nothing(pc: Visitor, reason: str) -> None:
-    """The client asks its user and does not retry; the password stays in the keyring."""
+    """A refused password stays in the keyring, and is not sent again."""
     before = pc.stored()
     pc.meets(answering(type="rejected", reason=reason))
     pc.says("needs_password", reason)
@@ -380,7 +380,7 @@ def test_two_pushes_at_once(pc: Visitor) -> None:
 
 
 def test_log_files_have_no_secret(pc: Visitor) -> None:
-    """Neither passwords nor proofs are in what the client has written at DEBUG."""
+    """Logs at level DEBUG have neither passwords nor proofs."""
     log = pc.log() + pc.told()
     assert "evil.example" not in log
     encoded = json.loads(encode_credentials(pc.stored()))
@@ -389,7 +389,7 @@ def test_log_files_have_no_secret(pc: Visitor) -> None:
 
 
 def test_silence(silenced: list[tuple[str, str, Visitor]]) -> None:
-    """The client waits 20 s at each step, no longer, and then waits before it retries."""
+    """The client waits 20 s for a silent server at each step, and then before it retries."""
     for step, reason, one in silenced:
         eventually(one.gateway.first_has_ended, within_s=40)
         first, *later = one.gateway.visits

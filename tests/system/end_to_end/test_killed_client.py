@@ -31,7 +31,7 @@ KILLS = int(os.environ.get("COCONOWORK_KILLS", "6"))
 
 @pytest.mark.timeout(600)
 def test_killed_at_every_step(server: Server, new_pc: Callable[..., Pc]) -> None:
-    """A kill at each moment of the change in turn: the next start finishes the update."""
+    """After a kill at each moment of a change, the next start finishes the update."""
     server.installation.add_user("killed-steps")
     pc = new_pc(server.address, user="killed-steps", password=P1)
     password, killed_at = P1, list[str]()
@@ -76,7 +76,7 @@ def start_when_killed(process: subprocess.Popen[str], pc: Pc) -> None:
 
 @pytest.mark.timeout(60 * max(10, KILLS))
 def test_killed_at_random_moments(server: Server, new_pc: Callable[..., Pc]) -> None:
-    """KILLS times within 1.5 s after the change: the client has the new password every time."""
+    """After a kill at a random moment of a change, the client has the new password."""
     server.installation.add_user("killed-random")
     pc = new_pc(server.address, user="killed-random", password=P1)
     password = P1

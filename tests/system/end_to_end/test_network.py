@@ -25,7 +25,7 @@ def wire(server: Server, servers: LoopThread) -> Wire:
 
 
 def test_a_pulled_cable_is_noticed(new_pc: Callable[..., Pc], wire: Wire) -> None:
-    """Within 40 s, though the connection is never closed; the reason is that nothing answers."""
+    """A silent connection is noticed within 40 s, with the reason `timed_out`."""
     pc = new_pc(wire.address, user=ADMIN, password=ADMIN_PASSWORD)
     pc.start()
     pc.says("standby")
@@ -39,7 +39,7 @@ def test_a_pulled_cable_is_noticed(new_pc: Callable[..., Pc], wire: Wire) -> Non
 
 
 def test_a_push_in_bad_weather(new_pc: Callable[..., Pc], server: Server, wire: Wire) -> None:
-    """5 % of all segments lost and 500 ms one way: the new password arrives and is proven."""
+    """A push arrives with 5 % of all segments lost and 500 ms delay."""
     server.installation.add_user("weather")
     pc = new_pc(wire.address, user="weather", password=P1)
     wire.weather = Weather(delay_s=0.5, loss=0.05)
@@ -50,7 +50,7 @@ def test_a_push_in_bad_weather(new_pc: Callable[..., Pc], server: Server, wire: 
 
 
 def test_a_server_that_restarts(new_pc: Callable[..., Pc], tmp_path: Path) -> None:
-    """A clean stop says so; a killed server is a lost connection; the client comes back."""
+    """The client comes back after a clean stop and after a kill of the server."""
     installation = Installation(tmp_path / "data")
     installation.create()
     with installation.serving() as server:

@@ -1,4 +1,4 @@
-"""`python -m server`, as a process of its own."""
+"""The commands of `python -m server`, as processes of their own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
 
 
 async def test_serve(installation: Installation) -> None:
-    """Console and gateway answer; the administrator's client logs in; SIGTERM ends it with 0."""
+    """`serve` runs console and gateway, and ends with 0 at SIGTERM."""
     with installation.serving(program=PROGRAM) as server:
         assert server.output == [
             f"console  http://127.0.0.1:{server.port('console')}/\n",
@@ -64,7 +64,7 @@ async def test_serve(installation: Installation) -> None:
 
 
 def test_interrupt(installation: Installation) -> None:
-    """Ctrl-C is a clean end, too."""
+    """Ctrl-C ends the server with 0."""
     with installation.serving(program=PROGRAM) as server:
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(timeout=20) == 0
@@ -78,7 +78,7 @@ def test_files_are_private(installation: Installation) -> None:
 
 
 def test_password_is_stored_as_a_verifier(installation: Installation) -> None:
-    """The password that came by standard input is nowhere in the folder."""
+    """No file in the data folder has the password."""
     for path in installation.directory.iterdir():
         assert ADMIN_PASSWORD.encode() not in path.read_bytes()
     with closing(sqlite3.connect(installation.file)) as database:
@@ -99,7 +99,7 @@ def test_password_is_stored_as_a_verifier(installation: Installation) -> None:
 def test_createadmin_refuses(
     installation: Installation, arguments: tuple[str, ...], stdin: str, said: str
 ) -> None:
-    """What cannot be is said in a sentence, and nothing is made."""
+    """`createadmin` refuses wrong input in one sentence, and makes no user."""
     done = installation.run("createadmin", *arguments, stdin=stdin)
     assert done.returncode == 1
     assert re.search(said, done.stderr), done.stderr
@@ -109,7 +109,7 @@ def test_createadmin_refuses(
 
 
 def test_createadmin_asks_at_a_terminal(tmp_path: Path) -> None:
-    """Twice, without echo; two different answers make nothing."""
+    """At a terminal the password is asked for twice, without echo."""
     pty = pytest.importorskip("pty", reason="a terminal to type at is POSIX's")
     for second, code in ((ADMIN_PASSWORD, 0), ("Different-1", 1)):
         master, slave = pty.openpty()
@@ -162,7 +162,7 @@ def _converse(master: int, script: list[tuple[bytes, str]]) -> bytes:
     ],
 )
 def test_serve_refuses(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
-    """A server that would be unsafe or cannot be says so and does not start."""
+    """`serve` refuses unsafe or wrong settings, and names the option."""
     done = Installation(tmp_path).run("serve", *arguments)
     assert (done.returncode, done.stdout) == (1, "")
     assert said in done.stderr
@@ -171,7 +171,7 @@ def test_serve_refuses(tmp_path: Path, arguments: tuple[str, ...], said: str) ->
 
 @pytest.mark.parametrize("option", ["--port", "--gateway-port"])
 def test_port_in_use(installation: Installation, option: str) -> None:
-    """The message names the port and the option that chooses another."""
+    """A port that is in use is named, with its option."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         others = {"--port": "0", "--gateway-port": "0", option: str(port)}
@@ -183,7 +183,7 @@ def test_port_in_use(installation: Installation, option: str) -> None:
 
 
 def test_database_cannot_be_written(tmp_path: Path) -> None:
-    """A folder that is a file, and a database that is none, are named."""
+    """A database that cannot be used is named, without a traceback."""
     (tmp_path / "file").touch()
     done = Installation(tmp_path / "file" / "below").run("serve", "--port=0")
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""The guided tour holds, and leaves none of its passwords anywhere."""
+"""The guided tour succeeds, and its passwords leak nowhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.places import ROOT
 
 
 class ProcessList:
-    """Looks at every process's command line and environment, over and over."""
+    """Collects the command lines and environments of all processes."""
 
     def __init__(self) -> None:
         self.seen: set[bytes] = set()
@@ -52,7 +52,7 @@ def spellings(password: str) -> Iterator[bytes]:
 @pytest.mark.keyring
 @pytest.mark.timeout(600)
 def test_the_manual_holds_and_no_password_leaks(tmp_path: Path) -> None:
-    """Every case holds at debug level, and no password is in files, output or process lists."""
+    """Each case of the tour succeeds, and files, output and processes have no password."""
     kept, secrets = tmp_path / "kept", tmp_path / "secrets.json"
     kept.mkdir()
     with ProcessList() as processes:
@@ -85,7 +85,7 @@ def test_the_manual_holds_and_no_password_leaks(tmp_path: Path) -> None:
 
 
 def test_the_search_finds_what_is_there() -> None:
-    """The search itself: a password in each spelling is found."""
+    """The search for leaks finds a password in each spelling."""
     for spelling in spellings("Geheim-123"):
         assert spelling in b"before " + spelling + b" after"
     assert len(set(spellings("Geheim-123"))) >= 3

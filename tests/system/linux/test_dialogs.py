@@ -1,4 +1,4 @@
-"""The dialogs: real windows in processes of their own, real keys, on a real X display."""
+"""The dialogs on a real X display: as processes with real keys, and as windows in this process."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def write(text: str) -> None:
 
 
 def test_right_password_is_confirmed(client: Client) -> None:
-    """By keyboard alone: typed, Enter, and Enter again at the confirmation."""
+    """A password can be typed, sent and confirmed by keyboard alone."""
     client.answers["New-Pass1"] = None
     client.dialogs.ask_password()
     ready("Update the stored password")
@@ -240,7 +240,7 @@ def test_unknown_command_is_ignored(client: Client) -> None:
 
 
 def test_nothing_secret_is_shown_by_repr() -> None:
-    """A traceback or a debug log would keep it."""
+    """The text form of a submitted password does not have the password."""
     assert "s3cret" not in repr(msg.Submit("a", "b", "s3cret"))
 
 
@@ -248,7 +248,7 @@ def test_nothing_secret_is_shown_by_repr() -> None:
 
 
 class Shown:
-    """A window in this process, on real pipes, turned by hand."""
+    """A window in this process, on real pipes, whose event loop the test runs."""
 
     def __init__(self, opening: msg.Open, kind: type[password.View] | type[status.View]) -> None:
         read, self._to_dialog = os.pipe()
@@ -348,7 +348,7 @@ def test_password_is_hidden_until_it_is_asked_for(form: Shown) -> None:
 
 
 def test_no_program_can_read_a_selected_password(form: Shown) -> None:
-    """Shown or hidden, it is neither X's selection, which any program reads, nor copied in dots."""
+    """A selected password is not X's selection, and is copied as dots."""
     assert isinstance(form.content, password.View)
     field = entry(form, "password")
     field.insert("end", "hidden-w0rd")

@@ -1,4 +1,4 @@
-"""The private keyring of the demonstration: real, kept in its directory, gone at the end."""
+"""The demonstration's private keyring: kept in its directory, and ended with its owner."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def keyring(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Key
 
 
 def test_keeps_what_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Encrypted in its directory; the next start has it again."""
+    """Passwords are encrypted in the directory, and are there at the next start."""
     with private_keyring(tmp_path / "k") as environment:
         keyring(environment, monkeypatch).set_password("service", "user", "hidden-word")
     files = [path for path in (tmp_path / "k").rglob("*") if path.is_file()]
@@ -39,7 +39,7 @@ def test_keeps_what_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_nothing_is_left_running(tmp_path: Path) -> None:
-    """Neither at the end nor after a failure; stopping twice is no error."""
+    """`stop` ends both programs, and may be called twice."""
     running = PrivateKeyring(tmp_path / "k")
     running.start()
     processes = [running._bus, running._service]
@@ -51,7 +51,7 @@ def test_nothing_is_left_running(tmp_path: Path) -> None:
 
 
 def test_missing_programs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the command that installs them."""
+    """Missing programs are named with the command that installs them."""
     monkeypatch.setenv("PATH", str(tmp_path))
     assert demo_keyring.missing_packages() == ["dbus-daemon", "gnome-keyring"]
     with (

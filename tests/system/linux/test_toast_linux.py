@@ -1,4 +1,4 @@
-"""Toasts against a notification service of the tests' own, on a real bus."""
+"""Toasts on a real bus, with a notification service of the tests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAME = PATH = INTERFACE = "org.freedesktop.Notifications"
 PATH = "/org/freedesktop/Notifications"
 
 
-class Desk:
+class ToastProbe:
     """A toaster, with the result and clicks of its toasts."""
 
     def __init__(self, bus: PrivateKeyring) -> None:
@@ -50,14 +50,14 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ToastProbe]:
     bus = PrivateKeyring(tmp_path / "bus")
     bus.start()
     for name, value in bus.environment.items():
         monkeypatch.setenv(name, value)
-    desk = Desk(bus)
-    yield desk
-    desk.toaster.close()
+    shown = ToastProbe(bus)
+    yield shown
+    shown.toaster.close()
     bus.stop()
 
 
@@ -68,10 +68,10 @@ def next_call(service: BusService, method: str) -> tuple[Any, ...]:
             return arguments
 
 
-def test_shows_until_it_is_read(desk: Desk) -> None:
-    """Title plain, text safe from markup, an action on the toast, no time limit."""
-    with desk.service() as service:
-        assert desk.show("題 <b>", "残り30日 <i>&") is None
+def test_shows_until_it_is_read(shown: ToastProbe) -> None:
+    """A toast has no time limit, an action, and text that is safe from markup."""
+    with shown.service() as service:
+        assert shown.show("題 <b>", "残り30日 <i>&") is None
         name, replaces, icon, title, text, actions, hints, timeout = next_call(service, "Notify")
         assert (name, replaces, title, text) == (
             "coconowork client",
@@ -85,50 +85,50 @@ def test_shows_until_it_is_read(desk: Desk) -> None:
         assert timeout == 0
 
 
-def test_only_a_click_on_our_own_toast_counts(desk: Desk) -> None:
+def test_only_a_click_on_our_own_toast_counts(shown: ToastProbe) -> None:
     """A click on another program's toast, or after ours has gone, does nothing."""
-    with desk.service() as service:
-        desk.show()
+    with shown.service() as service:
+        shown.show()
         service.signal(PATH, INTERFACE, "ActionInvoked", "us", 8, "default")
         service.signal(PATH, INTERFACE, "NotificationClosed", "uu", 7, 2)
         service.signal(PATH, INTERFACE, "ActionInvoked", "us", 7, "default")
         service.signal(PATH, INTERFACE, "Nonsense")
-        eventually(lambda: not desk.toaster._shown)
-        assert not desk.clicked.is_set()
-        desk.show()
+        eventually(lambda: not shown.toaster._shown)
+        assert not shown.clicked.is_set()
+        shown.show()
         service.signal(PATH, INTERFACE, "ActionInvoked", "us", 7, "default")
-        assert desk.clicked.wait(10)
+        assert shown.clicked.wait(10)
 
 
-def test_withdraw_takes_it_back_once(desk: Desk) -> None:
+def test_withdraw_takes_it_back_once(shown: ToastProbe) -> None:
     """A toast is taken back once, and a closed toaster shows no other."""
-    with desk.service() as service:
-        desk.toaster.withdraw(Topic.PASSWORD)
-        desk.show()
-        desk.toaster.withdraw(Topic.PASSWORD)
+    with shown.service() as service:
+        shown.toaster.withdraw(Topic.PASSWORD)
+        shown.show()
+        shown.toaster.withdraw(Topic.PASSWORD)
         assert next_call(service, "CloseNotification") == (7,)
-        desk.toaster.withdraw(Topic.PASSWORD)
-        desk.toaster.close()
+        shown.toaster.withdraw(Topic.PASSWORD)
+        shown.toaster.close()
     assert "CloseNotification" not in [method for method, _ in service.calls.queue]
-    assert isinstance(desk.show(), ToastError)
+    assert isinstance(shown.show(), ToastError)
 
 
-def test_a_bus_that_comes_back_is_found(desk: Desk) -> None:
+def test_a_bus_that_comes_back_is_found(shown: ToastProbe) -> None:
     """Without a service or a bus a toast fails; the next one finds them when they are back."""
-    assert isinstance(desk.show(), ToastError)
-    with desk.service():
-        assert desk.show() is None
-    desk.bus.stop_bus()
-    assert isinstance(desk.show(), ToastError)
-    desk.bus.start_bus()
-    with desk.service():
-        assert desk.show() is None
+    assert isinstance(shown.show(), ToastError)
+    with shown.service():
+        assert shown.show() is None
+    shown.bus.stop_bus()
+    assert isinstance(shown.show(), ToastError)
+    shown.bus.start_bus()
+    with shown.service():
+        assert shown.show() is None
 
 
 def test_a_service_that_says_nothing_is_given_up(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    shown: ToastProbe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A service that does not answer makes the toast fail in time."""
     monkeypatch.setattr(toast_linux, "CALL_TIMEOUT_S", 0.5)
-    with desk.service(Notify=lambda *_: None):
-        assert isinstance(desk.show(), ToastError)
+    with shown.service(Notify=lambda *_: None):
+        assert isinstance(shown.show(), ToastError)

@@ -121,12 +121,12 @@ def reason(vault: Vault) -> Reason:
 
 
 def test_names_the_backend_itself() -> None:
-    """Never a backend that a plug-in or keyring's configuration would put first."""
+    """The keyring's backend is chosen by name, not by plug-ins or configuration."""
     assert type(open_keyring()) is SecretServiceKeyring
 
 
 def test_a_service_that_comes_back_is_found(service: PrivateKeyring) -> None:
-    """The same vault object works again after the service, and then the whole bus, was away."""
+    """A vault works again after its service, and then the bus, was away."""
     vault, written = open_vault(), record()
     vault.write(TANAKA, written)
     service.stop_service()
@@ -143,7 +143,7 @@ def test_a_service_that_comes_back_is_found(service: PrivateKeyring) -> None:
 
 
 def test_what_was_written_survives_a_crash(service: PrivateKeyring) -> None:
-    """Durable on return: the keyring is killed the moment `write` is back, ten times."""
+    """An entry is durable when `write` returns: the keyring may be killed then."""
     vault = open_vault()
     for number in range(10):
         written = record(f"password-{number}")
@@ -195,7 +195,7 @@ def silent_prompter(service: PrivateKeyring) -> BusService:
 
 
 def test_a_prompt_without_an_answer_ends(service: PrivateKeyring) -> None:
-    """The wait has an end, and the user is not asked again every time."""
+    """A prompt without an answer ends, and is not shown again."""
     vault = KeyringVault(lambda: SecretServiceKeyring(prompt_timeout_s=1.0))
     vault.write(TANAKA, record())
     lock()
@@ -223,7 +223,7 @@ def test_the_end_of_the_program_ends_a_prompt(service: PrivateKeyring) -> None:
 
 
 def test_quitting_does_not_wait_for_a_prompt(service: PrivateKeyring, tmp_path: Path) -> None:
-    """The real client, asked to end while the prompt to unlock the keyring is open."""
+    """The real client quits while the prompt to unlock the keyring is open."""
     identity = Identity(server="ws://127.0.0.1:9/gateway", user="tanaka")
     open_vault().write(identity, record())
     lock()
@@ -298,7 +298,7 @@ def test_an_entry_of_bytes_is_broken(service: PrivateKeyring) -> None:
 
 
 def test_older_copies_go_where_the_backend_leaves_them() -> None:
-    """Windows' backend keeps the password before under `user@service`: gone after each call."""
+    """The old copy of a password that Windows' backend keeps is removed."""
     backend = StaleCopies()
     vault = KeyringVault(lambda: backend)
     vault.write(TANAKA, record("one"))

@@ -96,7 +96,7 @@ class Model(RuleBasedStateMachine):
             pc.start()
 
     def all_run(self) -> None:
-        """Let every PC do what is not held up."""
+        """Run every PC until only held things are left."""
         for _ in range(3):
             for pc in self.pcs:
                 self.do(pc, pc.run)
@@ -126,7 +126,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(n=nth, kind=kinds)
     def one_step(self, n: int, kind: Kind) -> None:
-        """Let one thing go on that was held up."""
+        """Perform one thing that was held up."""
         pc = self.pc(n)
         self.do(pc, lambda: pc.step(kind))
 

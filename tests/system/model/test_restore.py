@@ -9,12 +9,12 @@ from tests.support.core_driver import HOME, P1, P2, World
 
 
 def state(world: World) -> State:
-    """As it is now."""
+    """Return the client's state."""
     return world.state
 
 
 def restore(world: World) -> None:
-    """Take the server back to the time before the change to P2, with all clients reconnected."""
+    """Take the server back to before the change to P2, and reconnect all clients."""
     world.home.password = P1
     world.home.retired.clear()
     world.home.pushes.clear()
@@ -23,7 +23,7 @@ def restore(world: World) -> None:
 
 
 def test_the_new_password_was_taken() -> None:
-    """It is refused, once, and the user asked; the one from before, typed once, is kept."""
+    """A client with the newer password asks its user once, and takes the older one."""
     world = World()
     world.start()
     world.change(P2)
@@ -39,7 +39,7 @@ def test_the_new_password_was_taken() -> None:
 
 
 def test_the_new_password_was_on_its_way() -> None:
-    """Stored and not proven: it is tried, given up, and the client goes on with the one before."""
+    """A pushed password that is refused is dropped, and the older one works."""
     world = World()
     world.start()
     world.hold.add("proof")
@@ -54,7 +54,7 @@ def test_the_new_password_was_on_its_way() -> None:
 
 
 def test_the_new_password_was_not_pushed() -> None:
-    """The client still has the one before, which is current again: it does not warn any more."""
+    """A client with the older password works, and warns no more."""
     world = World()
     world.start()
     world.change(P2, push=False)

@@ -1,4 +1,4 @@
-"""The server's fixtures for all tests below."""
+"""The server's fixtures, for the tests of attackers."""
 
 from tests.support.server_fixtures import (
     _clock_back,

@@ -1,4 +1,4 @@
-"""Attackers who have something: a copy of the database, a password, a header that proxies set."""
+"""Attackers with a copy of the database, a password, or a forged header."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def everything_stored() -> dict[str, list[tuple[object, ...]]]:
 
 
 async def test_a_stolen_verifier_does_not_log_in(gateway: Gateway, user: User) -> None:
-    """SCRAM's stored key is only the digest of what a client needs."""
+    """The keys of a stolen verifier do not log in."""
     stolen = parse_verifier(user.password)
     for key in (stolen.stored_key, stolen.server_key, hashlib.sha256(stolen.stored_key).digest()):
         async with Client(gateway.port) as thief:
@@ -66,7 +66,7 @@ async def test_a_stolen_verifier_does_not_log_in(gateway: Gateway, user: User) -
 
 
 def test_a_stolen_session_opens_nothing(user: User) -> None:
-    """The database has a digest of the cookie's key only; a log-out and a change still end it."""
+    """A stolen session row opens no page, and a log-out ends a stolen cookie."""
     browser = Browser(SERVER_NAME="localhost")
     browser.force_login(user)
     assert browser.get("/").status_code == 200
@@ -85,7 +85,7 @@ def test_a_stolen_session_opens_nothing(user: User) -> None:
 
 
 def test_a_stolen_push_opens_for_nobody(user: User, make_device: Callable[..., Device]) -> None:
-    """No row has the password, nor a key that opens the box."""
+    """No row of the database opens the sealed password."""
     device = make_device(user)
     passwords.change_own(user, new_password=P2, push_to=[device], address=None)
     (row,) = PushDelivery.objects.filter(device=device)
@@ -109,7 +109,7 @@ def test_a_stolen_push_opens_for_nobody(user: User, make_device: Callable[..., D
 
 
 async def test_the_device_of_another_user(gateway: Gateway, make_user: Callable[..., User]) -> None:
-    """A claimed device id and key make a second PC; the other one goes on waiting."""
+    """A stranger that claims a PC's id and key neither ends its wait nor gets its push."""
     victim, attacker = await in_thread(make_user), await in_thread(make_user)
     async with Client(gateway.port) as pc, Client(gateway.port, key=pc.key) as claimed:
         await pc.log_in(victim.username, P1)
@@ -133,7 +133,7 @@ async def test_the_device_of_another_user(gateway: Gateway, make_user: Callable[
 
 
 async def test_devices_without_number(gateway: Gateway, user: User) -> None:
-    """A client that makes itself device after device fills neither the list nor the audit trail."""
+    """A client that makes device after device is throttled."""
 
     def fill() -> None:
         for number in range(records.MAX_NEW_DEVICES - 1):
@@ -167,7 +167,7 @@ async def test_devices_without_number(gateway: Gateway, user: User) -> None:
 def test_the_console_believes_its_proxy_only(
     database: None, trusted: tuple[str, ...], seen: str
 ) -> None:
-    """Guesses are counted for the address that a trusted proxy saw, whatever was sent to that."""
+    """Guesses are counted for the address that a trusted proxy has seen."""
     AccessAttempt.objects.all().delete()
     listener = listen("127.0.0.1", 0, option="--port")
     port = listener.getsockname()[1]

@@ -17,17 +17,14 @@ NEW_SEED = random.SystemRandom().randrange(2, 2**31)
 
 @pytest.mark.parametrize("seed", [1, NEW_SEED], ids=["fixed", "new"])
 def test_no_input_breaks_anything(seed: int) -> None:
-    """No mutated input gets more than declared errors, shows a secret or leaves objects behind.
-
-    A failure prints the command that repeats it.
-    """
+    """No mutated input breaks an invariant, with a fixed seed and a new one."""
     done = _fuzz("--plain", "--runs=5000", f"--seed={seed}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"seed {seed}, failed: none" in done.stdout
 
 
 def test_guided_by_coverage() -> None:
-    """Atheris runs the same targets and reaches more than one place in the code."""
+    """Guided by atheris, a run reaches several places in the code."""
     done = _fuzz("--runs=120", "--target=wire", "--seed=1")
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.search(r"\| wire \|.*\| (\d+) \|\n", done.stdout)
@@ -36,7 +33,7 @@ def test_guided_by_coverage() -> None:
 
 
 def test_a_broken_invariant_is_found(tmp_path: Path) -> None:
-    """A target that fails is named, with the input and the command that repeats it."""
+    """A target that fails is reported with the input and the command that repeats it."""
     (tmp_path / "broken.py").write_text(
         "import sys\n"
         "from fuzz import __main__ as fuzz, wire_targets\n"

@@ -48,7 +48,7 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture
 def no_umask() -> Iterator[None]:
-    """Make new files open to all users, unless the program prevents it."""
+    """Set umask 0, so that only the program can make files private."""
     before = os.umask(0)
     yield
     os.umask(before)
@@ -66,7 +66,7 @@ def paths(home: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
 
 @pytest.fixture
 def new_client(home: Path, keyring_environment: dict[str, str]) -> Iterator[Callable[[str], Pc]]:
-    """`new_client(folder)`: a client with its profile in this folder of the home."""
+    """`new_client(folder)` returns a client with its profile in this folder of the home."""
     environ = {**os.environ, **keyring_environment, "HOME": str(home)}
     made: list[Pc] = []
 
@@ -80,7 +80,7 @@ def new_client(home: Path, keyring_environment: dict[str, str]) -> Iterator[Call
 
 @pytest.mark.usefixtures("no_umask")
 def test_a_running_client(home: Path, new_client: Callable[[str], Pc]) -> None:
-    """With umask 0: settings, state, log, lock, socket and the folders above are for one user."""
+    """All files and folders of a running client are for its user only."""
     pc = new_client("made/deep/profile")
     save(pc.paths, {"server": pc.identity.server, "user": pc.identity.user})
     pc.start()
@@ -97,7 +97,7 @@ def test_a_running_client(home: Path, new_client: Callable[[str], Pc]) -> None:
 
 @pytest.mark.usefixtures("no_umask")
 def test_the_places_of_the_platform(home: Path, paths: Paths) -> None:
-    """The same below `~/.local` and `~/.config`, where the folders above may be missing, too."""
+    """Folders below the home, and new ones above them, are for their user only."""
     for directory in (paths.state_dir, paths.log_dir, paths.config_file.parent):
         make_private(directory)
     save(paths, {"language": "ja"})
@@ -108,7 +108,7 @@ def test_the_places_of_the_platform(home: Path, paths: Paths) -> None:
 
 @pytest.mark.usefixtures("no_umask")
 def test_saved_diagnostics(home: Path, paths: Paths) -> None:
-    """The log that is put on the desktop for an administrator is for its user only."""
+    """A saved log is for its user only."""
     make_private(paths.log_dir)
     paths.log_file.write_text("2026-11-23 something\n")
     told: list[str] = []
@@ -134,7 +134,7 @@ def test_saved_diagnostics(home: Path, paths: Paths) -> None:
 def test_a_folder_that_was_there_first(
     home: Path, new_client: Callable[[str], Pc], taken: str, mode: int
 ) -> None:
-    """A folder of another user is not used: no log, state, socket or lock is put into it."""
+    """The client puts nothing into a folder of another user."""
     pc = new_client("profile")
     squatted = home / "profile" / taken
     squatted.mkdir(parents=True)
@@ -154,7 +154,7 @@ def test_a_folder_that_was_there_first(
 
 
 def test_a_link_where_the_lock_should_be(home: Path, new_client: Callable[[str], Pc]) -> None:
-    """It is not followed: it could make the client lock or create another file of the user."""
+    """A link in the place of the lock file is not followed."""
     pc = new_client("profile")
     make_private(pc.paths.runtime_dir)
     (pc.paths.runtime_dir / "client.lock").symlink_to(home / "target")
@@ -165,6 +165,6 @@ def test_a_link_where_the_lock_should_be(home: Path, new_client: Callable[[str],
 
 
 def test_no_place_in_tmp(home: Path, paths: Paths) -> None:
-    """Without a runtime directory of the session the socket is in the user's own state folder."""
+    """Without a session's runtime directory, the socket is in the user's state folder."""
     assert paths.runtime_dir == paths.state_dir / "run"
     assert home in paths.runtime_dir.parents

@@ -1,4 +1,4 @@
-"""Other programs and users, and the client's processes: memory, arguments, environment, modules."""
+"""What other programs see of the client's processes, and can make them load."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SECRET = "hidden-w0rd"
 
 
 class Victim:
-    """The command line's `login`, as a user who is not root, waiting for the password."""
+    """The command `login`, run by a user who is not root, while it waits for the password."""
 
     def __init__(self, home: Path) -> None:
         # The command reads this from standard input once it has hardened itself.
@@ -73,7 +73,7 @@ sys.exit(agent.__main__.main(sys.argv[1:]))
 
 
 class DialogVictim(Victim):
-    """A dialog's process, waiting for the client's first message."""
+    """A dialog's process while it waits for its first message."""
 
     def arguments(self) -> list[str]:
         return ["dialog", "password"]
@@ -112,10 +112,7 @@ print(json.dumps(seen))
 
 @needs_root
 def test_no_other_program_looks_into_it(victim: Victim) -> None:
-    """Not even one of the same user: no memory, environment or open files, and no debugger.
-
-    A process of that user that has not hardened itself shows that the attempt would succeed.
-    """
+    """No program, not even of the same user, reads memory, environment or open files."""
     code = "import time; print('ready', flush=True); time.sleep(60)"
     with subprocess.Popen(
         [sys.executable, "-c", f"{BECOME}\n{code}", str(OWNER)], stdout=subprocess.PIPE
@@ -131,7 +128,7 @@ def test_no_other_program_looks_into_it(victim: Victim) -> None:
 
 @needs_root
 def test_no_core_file(victim: Victim) -> None:
-    """A crash leaves no memory on the disk, whatever the shell's limit was."""
+    """A crash writes no core file."""
     victim.process.send_signal(signal.SIGSEGV)
     victim.process.communicate()
     status = victim.process.returncode
@@ -140,7 +137,7 @@ def test_no_core_file(victim: Victim) -> None:
 
 
 def test_the_client_itself_is_hardened(tmp_path: Path) -> None:
-    """`run` and the one-time client, before they touch the keyring: dumpable is really off."""
+    """`run` and the one-time client are hardened before they use the keyring."""
     code = """
 import ctypes, resource, sys
 from unittest import mock
@@ -194,7 +191,7 @@ def _dialogs(start: list[str] | None) -> ProcessDialogs:
 
 
 def test_a_window_gets_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No open file of the client's, no keyring's address, no proxy login."""
+    """A dialog's process gets no open file, keyring address or proxy login."""
     monkeypatch.setenv("COCONOWORK_PROXY", f"http://u:{SECRET}@proxy.example.com:8080")
     monkeypatch.setenv("HTTPS_PROXY", f"http://u:{SECRET}@proxy.example.com:8080")
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere")
@@ -227,7 +224,7 @@ def test_a_window_gets_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_names_of_the_environment_on_windows() -> None:
-    """There their case does not count, and the frozen program's own have to go along."""
+    """Names of variables are compared without case, and PyInstaller's own are passed on."""
     environ = {"SystemRoot": "a", "Path": "b", "_PYI_APPLICATION_HOME_DIR": "c", "Token": "d"}
     assert window_environment(environ).keys() == environ.keys() - {"Token"}
 
@@ -250,7 +247,7 @@ def hostile(tmp_path: Path) -> Path:
 def test_a_window_takes_no_planted_module(
     hostile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A client that was started in an attacker's folder does not start its windows there."""
+    """A dialog imports no module from the folder in which the client was started."""
     monkeypatch.chdir(hostile)
     monkeypatch.delenv("DISPLAY", raising=False)
     dialogs = _dialogs(None)
@@ -268,7 +265,7 @@ def test_a_window_takes_no_planted_module(
 
 
 def test_the_installed_program_takes_no_planted_module(hostile: Path, tmp_path: Path) -> None:
-    """The script that an installation makes looks for modules where it is itself."""
+    """The installed script imports no module from the current folder."""
     script = tmp_path / "bin" / "coconowork-client"
     script.parent.mkdir()
     script.write_text(

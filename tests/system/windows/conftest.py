@@ -1,4 +1,4 @@
-"""The desktop that tests of the Windows program share. On Windows itself only `adapters/` runs."""
+"""The desktop that tests of the Windows program share. Windows itself runs only `adapters/`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ collect_ignore_glob = ["test_*.py"] if ON_WINDOWS else ["adapters/*"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Markers are strict."""
+    """Register the marker of these tests."""
     config.addinivalue_line("markers", "windows: drives a Windows desktop under Wine")
 
 
 if not ON_WINDOWS:
 
     def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-        """Everything here is marked, so that `-m 'not windows'` leaves it out."""
+        """Mark all tests here, so that `-m 'not windows'` leaves them out."""
         here = Path(__file__).parent
         for item in items:
             if here in item.path.parents:

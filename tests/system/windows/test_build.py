@@ -1,4 +1,4 @@
-"""The built product: size, what Windows shows of it, signatures, and what is and is not inside."""
+"""The built product: size, resources, signatures and contents."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def exe_of(product: Built) -> Path:
 
 
 def test_is_small(product: Built) -> None:
-    """28 MB installed and 11 MB to download, or something came in that does not belong there."""
+    """The program has at most 28 MB installed, and 11 MB to download."""
     files = [path for path in product.product.onedir.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 28 * MEGABYTE
     assert product.product.setup.stat().st_size < 11 * MEGABYTE
 
 
 def test_what_windows_shows(desktop: Desktop, product: Built) -> None:
-    """No console, the version in both languages, sharp on every screen, an icon."""
+    """The program has no console, texts in two languages, all icons and sharp fonts."""
     seen = desktop.inside("resources", windows_path(exe_of(product)))
     assert seen["subsystem"] == 2, "IMAGE_SUBSYSTEM_WINDOWS_GUI"
     assert seen["texts"]["041104B0"]["FileDescription"] == "coconowork クライアント"
@@ -47,14 +47,14 @@ def test_what_windows_shows(desktop: Desktop, product: Built) -> None:
 
 
 def test_runs(desktop: Desktop, product: Built) -> None:
-    """The frozen program finds its Python, and says its version to who asks by a pipe."""
+    """The frozen program runs, and prints its version to a pipe."""
     done = desktop.run(windows_path(exe_of(product)), "--version")
     assert (done.code, done.output.strip()) == (0, product.product.version)
 
 
 @pytest.mark.parametrize("what", ["exe", "setup", "msi"])
 def test_is_signed(product: Built, what: str) -> None:
-    """Each file that Windows asks about has a whole signature, here by the test certificate."""
+    """Each file that Windows checks has a valid signature, here of a test certificate."""
     built = product.product
     path = {"exe": exe_of(product), "setup": built.setup, "msi": built.msi}[what]
     command = ["osslsigncode", "verify", "-CAfile", str(TEST_DIR / "ca.pem"), "-in", str(path)]
@@ -63,7 +63,7 @@ def test_is_signed(product: Built, what: str) -> None:
 
 
 def test_bill_of_materials(product: Built) -> None:
-    """By CycloneDX's schema: every locked package with version and hashes, and this very .exe."""
+    """The bill of materials is valid CycloneDX, with all packages and the digest of the .exe."""
     text = product.product.sbom.read_text(encoding="utf-8")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     bill = json.loads(text)
@@ -79,7 +79,7 @@ def test_bill_of_materials(product: Built) -> None:
 
 
 def test_licences_go_with_it(product: Built) -> None:
-    """Who gets the program gets the licence texts of everything in it."""
+    """The licence texts of all parts are in the program's folder."""
     text = (product.product.onedir / "_internal" / "licenses.txt").read_text(encoding="utf-8")
     for name, version, _ in requirements():
         if name not in BUILD_ONLY:
@@ -89,7 +89,7 @@ def test_licences_go_with_it(product: Built) -> None:
 
 
 def test_nothing_of_the_workshop_is_inside(desktop: Desktop, product: Built) -> None:
-    """No tests, no server, no build tools, nothing for other systems."""
+    """The product has no tests, server or build tools."""
     viewer = ["-m", "PyInstaller.utils.cliutils.archive_viewer", "--recursive", "--list", "--brief"]
     done = desktop.python(*viewer, windows_path(exe_of(product)))
     assert done.code == 0, done.output

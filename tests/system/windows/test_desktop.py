@@ -1,4 +1,4 @@
-"""The desktop that the other tests stand on is what it says: Windows 10, Japanese, with a tray."""
+"""The Windows desktop for tests has the right version, language and task bar."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.support.wine import Desktop
 
 
 def test_is_a_japanese_windows_10(desktop: Desktop) -> None:
-    """Language and version come out right, or every other test looks at the wrong texts."""
+    """Version and language are those of a Japanese Windows 10."""
     code = (
         "import ctypes,json,ssl,sys,tkinter;"
         "print(json.dumps([sys.version_info[:3],sys.getwindowsversion()[:2],"
@@ -20,7 +20,7 @@ def test_is_a_japanese_windows_10(desktop: Desktop) -> None:
 
 
 def test_has_a_task_bar(desktop: Desktop) -> None:
-    """Where the tray icon will be; the picture is kept."""
+    """The task bar is at the bottom of the screen; a picture is kept."""
     bar = desktop.window(kind="Shell_TrayWnd")
     assert bar is not None
     assert desktop.screenshot("desktop").stat().st_size > 0

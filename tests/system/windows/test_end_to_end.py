@@ -34,7 +34,7 @@ UPDATE_ITEM = 65
 
 
 class Pc:
-    """What a person, and an auditor, does on the PC."""
+    """What users and an auditor do at the PC."""
 
     def __init__(self, desktop: Desktop) -> None:
         self.desktop = desktop
@@ -48,7 +48,7 @@ class Pc:
         return found
 
     def wait_for_state(self, state: str) -> dict[str, Any]:
-        """Until the client says so."""
+        """Wait until the client has this state."""
         last: dict[str, Any] = {}
 
         def look() -> dict[str, Any] | None:
@@ -72,7 +72,7 @@ class Pc:
         return text
 
     def icon(self) -> tuple[int, int]:
-        """Where the icon in the tray is: at the right end of the task bar."""
+        """Return the position of the tray icon, at the right end of the task bar."""
         bar = eventually(lambda: self.desktop.window(kind="Shell_TrayWnd"), or_say="the task bar")
         _, top, right, bottom = bar.box
         return right - (bottom - top) // 2, (top + bottom) // 2
@@ -120,7 +120,7 @@ class Pc:
         eventually(look, or_say="the refusal", within_s=60)
 
     def no_dialog(self) -> None:
-        """Until the client's windows are closed."""
+        """Wait until the client's windows are closed."""
         eventually(
             lambda: not self.desktop.window(exe=EXE, kind="TkTopLevel"), or_say="the window's end"
         )
@@ -147,7 +147,7 @@ def pc(desktop: Desktop, site: Organisation, product: Built) -> Pc:
 
 
 def test_the_manual(pc: Pc, site: Organisation, product: Built) -> None:
-    """From the first sign-in to Windows to the removal, each step on what the last one left."""
+    """Each step of the manual works with the installed program, and the removal leaves nothing."""
     set_up(pc)
     change_with_push(pc, site)
     change_without_push(pc, site)
@@ -206,7 +206,7 @@ def warning_at_sign_in(pc: Pc) -> None:
 
 
 def update_by_mouse(pc: Pc) -> None:
-    """保存されているパスワードを更新…: a wrong password changes nothing, the right one all."""
+    """Choose 保存されているパスワードを更新…, type a wrong password, then the right one."""
     left, top, right, _ = pc.menu("menu-old-password").box
     pc.desktop.click(((left + right) // 2, top + UPDATE_ITEM))
     title = "保存されているパスワードの更新"
@@ -228,7 +228,7 @@ def update_by_mouse(pc: Pc) -> None:
 
 
 def upgrade(pc: Pc, product: Built) -> None:
-    """Over the running client: it is back, waiting, with no second warning."""
+    """Install a newer version over the running client, which starts again."""
     before = set(running(pc.desktop))
     assert install(pc.desktop, product.newer_setup) == 0
     eventually(lambda: set(running(pc.desktop)) - before, or_say="the client after the upgrade")
@@ -236,7 +236,7 @@ def upgrade(pc: Pc, product: Built) -> None:
 
 
 def remove(pc: Pc) -> None:
-    """Nothing is left, the stored password neither."""
+    """Uninstall the program and its stored password."""
     uninstall(pc.desktop, pc.folder, "/FORGET")
     eventually(lambda: not traces(pc.desktop), or_say="nothing left")
     assert pc.desktop.inside("credentials") == []

@@ -1,4 +1,4 @@
-"""The client's adapters on a real Windows Python: the suites of `adapters/` run under Wine."""
+"""The suites of `adapters/`, run by a Windows Python under Wine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUITES = sorted((Path(__file__).parent / "adapters").glob("test_*.py"))
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda path: path.stem)
 def test_adapters(desktop: Desktop, suite: Path) -> None:
-    """Every test of the suite passes there."""
+    """All tests of the suite pass."""
     done = desktop.pytest(windows_path(suite), timeout_s=280)
     print(done.output)
     assert done.code == 0

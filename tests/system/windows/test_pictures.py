@@ -1,4 +1,4 @@
-"""Tray, menu, toast and dialogs as a person sees and uses them, with pictures in both languages."""
+"""Tray, menu, toast and dialogs, used and photographed in both languages."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ WORDS: dict[str, dict[Language, str]] = {
 
 @dataclass
 class Person:
-    """A user at the PC, who speaks one language."""
+    """A user at the PC, who reads one language."""
 
     desktop: Desktop
     language: Language
@@ -65,7 +65,7 @@ class Person:
         eventually(lambda: line in self.notes.read_text().splitlines(), or_say=line)
 
     def seen(self, kind: str, text: str = "") -> Box:
-        """Wait until the program sees such a window on the screen; where it is now."""
+        """Wait until the program sees such a window. Return its place on the screen."""
 
         def look() -> Box | None:
             lines = [line.split(" ", 5) for line in self.notes.read_text().splitlines()]
@@ -88,12 +88,12 @@ class Person:
 
     @property
     def icon(self) -> tuple[int, int]:
-        """The middle of the tray's only icon."""
+        """Return the middle of the tray's only icon."""
         return SCREEN[0] - 10, SCREEN[1] - 10
 
     @property
     def corner(self) -> Box:
-        """The lower right of the screen."""
+        """Return the lower right part of the screen."""
         return SCREEN[0] - 660, SCREEN[1] - 320, *SCREEN
 
 
@@ -117,7 +117,7 @@ def person(
 
 @pytest.mark.timeout(240)
 def test_menu_by_mouse(person: Person) -> None:
-    """Right click, the tooltip's and the menu's look, and the click on the password's line."""
+    """Tooltip and menu open by mouse, and a click on the password's line is reported."""
     view = json.dumps({key: value for key, value in OLD.items() if key != "valid_until"})
     person.start("tray", person.language, view, windows_path(person.notes))
     desktop, (x, y) = person.desktop, person.icon
@@ -149,7 +149,7 @@ def test_menu_by_mouse(person: Person) -> None:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("days", "expected"), [("30", "30 days"), ("0", "today")])
 def test_toast(person: Person, days: str, expected: str) -> None:
-    """The manual's warning, on the screen; a click on its icon is heard."""
+    """The warning is on the screen, and a click on its icon is reported."""
     person.start("toast", person.language, days, windows_path(person.notes))
     person.seen("tip", person.words[expected])
     person.desktop.screenshot(f"toast-{days}-{person.language}", box=person.corner)
@@ -159,7 +159,7 @@ def test_toast(person: Person, days: str, expected: str) -> None:
 
 @pytest.mark.timeout(240)
 def test_update_by_keyboard(person: Person) -> None:
-    """A wrong password is said at the field; the right one is confirmed."""
+    """A wrong password is reported at the field, and the right one is confirmed."""
     person.open_dialog("password", OLD, "update")
     person.keep("dialog-update")
     person.desktop.type("wrong")
@@ -176,7 +176,7 @@ def test_update_by_keyboard(person: Person) -> None:
 
 @pytest.mark.timeout(240)
 def test_first_set_up_by_keyboard(person: Person) -> None:
-    """The server is filled in; user name, Tab, password, Enter."""
+    """The first login needs only user name, Tab, password and Enter."""
     person.open_dialog("password", {"state": "logged_out"}, "sign in")
     person.keep("dialog-sign-in")
     person.desktop.type("tanaka")
@@ -191,7 +191,7 @@ def test_first_set_up_by_keyboard(person: Person) -> None:
 
 @pytest.mark.timeout(240)
 def test_status_by_keyboard(person: Person) -> None:
-    """Each state looks its part; the button for the password is one shift+Tab away."""
+    """The status window shows each state, and its button works by keyboard."""
     trouble = {**STANDBY, "state": "retrying", "reason": "no_such_host"}
     for name, view in (("trouble", trouble), ("standby", STANDBY), ("old", OLD)):
         person.open_dialog("status", view, "status")
@@ -205,7 +205,7 @@ def test_status_by_keyboard(person: Person) -> None:
 
 @pytest.mark.timeout(240)
 def test_about(person: Person) -> None:
-    """Which program it is; Enter closes it."""
+    """The window about the program closes with Enter."""
     person.open_dialog("about", STANDBY, "about")
     person.keep("dialog-about")
     person.desktop.key("Return")
@@ -213,7 +213,7 @@ def test_about(person: Person) -> None:
 
 
 def test_session_has_another_name_after_each_sign_in(person: Person) -> None:
-    """Once per sign-in is decided by it; within one it stays the same."""
+    """The session's name changes at each sign-in, and only then."""
     code = "from agent.windows.session_watcher import logon_session; print(logon_session())"
 
     def name() -> str:

@@ -1,4 +1,4 @@
-"""The group policy templates offer just what the client reads, in both languages."""
+"""The group policy templates have exactly the client's settings, in both languages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def registry_with(name: str, value: object) -> Registry:
 
 
 def test_offers_every_setting_and_no_other() -> None:
-    """The client refuses to start on a policy value that it does not know."""
+    """The templates have every setting of the client, and no other."""
     assert set(RULES) == set(POLICY_NAMES.values())
     assert {rule.attrib["key"] for rule in RULES.values()} == {POLICY_KEY}
     for name, rule in RULES.items():
@@ -38,7 +38,7 @@ def test_offers_every_setting_and_no_other() -> None:
 
 @pytest.mark.parametrize("name", sorted(RULES))
 def test_writes_what_the_client_understands(name: str, tmp_path: Path) -> None:
-    """Each value that the template can write is one that the client takes."""
+    """The client takes each value that a template can write."""
     home = {"COCONOWORK_HOME": str(tmp_path)}
     setting = next(setting for setting, value in POLICY_NAMES.items() if value == name)
     rule = RULES[name]
@@ -54,7 +54,7 @@ def test_writes_what_the_client_understands(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("language", ["ja-JP", "en-US"])
 def test_every_text_is_there(language: str) -> None:
-    """Group Policy Management shows an error for a text or a field that is missing."""
+    """Each text and field that a template names exists."""
     texts = ET.parse(POLICIES / language / "coconowork-client.adml").getroot()  # noqa: S314
     there = {e.attrib["id"] for e in texts.iter() if "id" in e.attrib}
     refs = {e.attrib["refId"] for e in texts.iter() if "refId" in e.attrib}

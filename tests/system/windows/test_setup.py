@@ -1,4 +1,4 @@
-"""The setup program and the MSI, without windows: as a management tool runs them."""
+"""The setup program and the MSI without windows, as management tools run them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.wine import Desktop
 
 @pytest.fixture(autouse=True)
 def nothing_left(desktop: Desktop) -> None:
-    """Each test begins on a PC that has never seen the client."""
+    """Assert that the PC has no trace of the client before each test."""
     assert traces(desktop) == []
 
 
@@ -49,7 +49,7 @@ def mounted(folder: Path, *, size: str) -> Iterator[None]:
 
 @pytest.fixture
 def folder(desktop: Desktop) -> str:
-    """Where the user's own copy goes."""
+    """Return the folder of the user's own copy."""
     return programs_folder(desktop)
 
 
@@ -62,7 +62,7 @@ coconowork-client.exe quit
 
 
 def test_install_sign_in_upgrade_uninstall(desktop: Desktop, product: Built, folder: str) -> None:
-    """A user's whole way: each step leaves what the manual says, and the last one nothing."""
+    """Each step from the installation to the removal leaves what the manual says."""
     pc = desktop
     assert install(pc, product.product.setup, "/SERVER=gw.example.com:8443") == 0
     assert registry(pc, rf"HKCU\{SETTINGS}") == {
@@ -106,7 +106,7 @@ def test_install_sign_in_upgrade_uninstall(desktop: Desktop, product: Built, fol
 def test_forced_downgrade_and_the_users_switch(
     desktop: Desktop, product: Built, folder: str
 ) -> None:
-    """`/FORCE` goes back; a switched-off start at sign-in stays off."""
+    """`/FORCE` installs an older version; a switched-off start at sign-in stays off."""
     pc = desktop
     assert install(pc, product.newer_setup, "/NOAUTOSTART") == 0
     assert "Coconowork Client" not in registry(pc, rf"HKCU\{RUN}")
@@ -122,12 +122,12 @@ def test_forced_downgrade_and_the_users_switch(
     ["/SERVER=http://gw.example.com", "/SERVER=gw.example.com:70000", "/SERVR=gw.example.com"],
 )
 def test_refuses_what_it_cannot_use(desktop: Desktop, product: Built, option: str) -> None:
-    """A mistyped option or address changes nothing and says 87, ERROR_INVALID_PARAMETER."""
+    """A mistyped option or address ends with 87 and changes nothing."""
     assert install(desktop, product.product.setup, option) == 87
 
 
 def test_for_all_users(desktop: Desktop, product: Built, folder: str) -> None:
-    """`/ALLUSERS` takes the place of the user's own copy, keeps its server, and stays alone."""
+    """`/ALLUSERS` replaces the user's own copy and keeps its server."""
     pc = desktop
     assert install(pc, product.product.setup, "/SERVER=gw.example.com") == 0
     assert install(pc, product.product.setup, "/ALLUSERS") == 0
@@ -141,7 +141,7 @@ def test_for_all_users(desktop: Desktop, product: Built, folder: str) -> None:
 
 @pytest.mark.parametrize("address", ["gw.example.com", "gw.example.com:8443", "wss://gw/a"])
 def test_options_after_the_address(desktop: Desktop, product: Built, address: str) -> None:
-    """The command of docs/admin.md: options count in any order, after every form of address."""
+    """Options count in any order, after every form of address."""
     options = ["/ALLUSERS", f"/SERVER={address}", "/NOAUTOSTART"]
     for order in (options, options[1:] + options[:1]):
         assert install(desktop, product.product.setup, *order) == 0
@@ -152,7 +152,7 @@ def test_options_after_the_address(desktop: Desktop, product: Built, address: st
 
 
 def test_msi(desktop: Desktop, product: Built) -> None:
-    """Silent install, upgrade that keeps the server, downgrade refused, removal without traces."""
+    """The MSI installs, upgrades, refuses a downgrade, and is removed without a trace."""
     pc = desktop
     first, newer = windows_path(product.product.msi), windows_path(product.newer_msi)
     options = ["/qn", "SERVER=gw.example.com", "AUTOSTART=0"]
@@ -183,14 +183,14 @@ def test_msi_beside_the_setup_program(desktop: Desktop, product: Built) -> None:
 
 @pytest.mark.parametrize("server", ["bad address", "http://gw.example.com", "u@gw.example.com"])
 def test_msi_refuses_bad_addresses(desktop: Desktop, product: Built, server: str) -> None:
-    """An address that the client would refuse ends the installation before it begins."""
+    """An address that the client would refuse ends the installation."""
     msi = windows_path(product.product.msi)
     assert exit_code(desktop, "msiexec", "/i", msi, "/qn", f"SERVER={server}") == 1603
     assert traces(desktop) == []
 
 
 def test_a_full_disk(desktop: Desktop, product: Built) -> None:
-    """1603, and nothing of the installation is left; an upgrade leaves the old program whole."""
+    """On a full disk the setup program ends with 1603 and leaves nothing."""
     pc = desktop
     disk = pc.drive_c / "full"
     disk.mkdir()

@@ -1,4 +1,4 @@
-"""The setup program takes each of its options, and no address that the client refuses."""
+"""How the setup program reads options and addresses."""
 
 from __future__ import annotations
 
@@ -108,17 +108,17 @@ def judged(
 
 
 def test_takes_what_administrators_write(judged: dict[str, tuple[bool, str]]) -> None:
-    """Names, ports, addresses in brackets, Japanese domains, with or without wss://."""
+    """Each valid address is taken by the setup program and the client."""
     assert [address for address in GOOD if not (judged[address][0] and client_takes(address))] == []
 
 
 def test_refuses_what_cannot_work(judged: dict[str, tuple[bool, str]]) -> None:
-    """Other protocols, wrong ports, broken names, logins and queries."""
+    """Each wrong address is refused by the setup program and the client."""
     assert [address for address in BAD if judged[address][0] or client_takes(address)] == []
 
 
 def test_is_not_laxer_than_the_client(judged: dict[str, tuple[bool, str]]) -> None:
-    """Each mark of the keyboard, in host and path."""
+    """The setup program takes no address that the client refuses."""
     assert [a for a in MIXED if judged[a][0] and not client_takes(a)] == []
 
 
@@ -134,7 +134,7 @@ OPTIONS = {"/ALLUSERS": "all", "/NOAUTOSTART": "noautostart", "/FORCE": "force",
 
 
 class Arguments:
-    """The setup program's reading of a command line."""
+    """The part of the setup program that reads a command line."""
 
     def __init__(self, desktop: Desktop, folder: Path) -> None:
         self._desktop = desktop
@@ -160,7 +160,7 @@ def arguments(desktop: Desktop, tmp_path_factory: pytest.TempPathFactory) -> Arg
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_options_in_every_order(arguments: Arguments, server: str) -> None:
-    """No option is lost, before or behind an address of any form."""
+    """No option is lost, before or after an address of any form."""
     for option, meaning in OPTIONS.items():
         for words in permutations([f"/SERVER={server}", option, "/LANG=ja"]):
             code, understood = arguments.read("/S", *words)
@@ -182,11 +182,11 @@ def test_options_in_every_order(arguments: Arguments, server: str) -> None:
     ],
 )
 def test_what_cannot_be_used_is_refused(arguments: Arguments, words: list[str]) -> None:
-    """87, ERROR_INVALID_PARAMETER, without a window that waits in an unattended session."""
+    """A wrong option ends with 87, without a window."""
     assert arguments.read(*words) == (87, {})
 
 
 def test_a_folder_goes_to_the_end_of_the_line(arguments: Arguments) -> None:
-    """`/D=` as NSIS reads it, with the options before it."""
+    """`/D=` takes the rest of the line, as NSIS does."""
     code, understood = arguments.read("/S", "/ALLUSERS", r"/D=C:\Other")
     assert (code, understood["all"], understood["folder"]) == (0, "1", r"C:\Other")

@@ -1,4 +1,4 @@
-"""The setup program as a person sees it: page by page by mouse, in Japanese and in English."""
+"""The setup program page by page, by mouse, in Japanese and in English."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def picture(pc: Desktop, name: str, page: str) -> None:
 
 @pytest.mark.parametrize("words", WORDS, ids=lambda words: words.language)
 def test_every_page(desktop: Desktop, product: Built, words: Words) -> None:
-    """Installs by mouse with a server address typed in, and uninstalls by mouse."""
+    """The program can be installed and uninstalled by mouse, and a wrong address is refused."""
     pc, shot = desktop, f"setup-{words.language}"
     pc.launch(windows_path(product.product.setup), f"/LANG={words.language}")
     picture(pc, f"{shot}-1-welcome", words.welcome)

@@ -101,7 +101,7 @@ KINDS = pytest.mark.parametrize(
 
 @KINDS
 def test_a_power_cut_after_each_system_call(tmp_path: Path, kind: Kind) -> None:
-    """Whatever the disk had not made durable yet: old or new, and new once `save` is back."""
+    """After a power cut at any system call, a file has the old or the new content."""
     directory, again = tmp_path / "disk", tmp_path / "again"
     directory.mkdir()
     kind.prepare(directory)
@@ -162,7 +162,7 @@ def test_a_disk_that_lies_is_found_out(tmp_path: Path) -> None:
 
 
 def damages(data: bytes) -> list[bytes]:
-    """Cut off at every byte, every bit turned over, and what disks leave of a file."""
+    """Return `data` cut off at every byte, with every bit flipped, and as disks leave files."""
     cut = [data[:length] for length in range(len(data))]
     turned = [
         data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
@@ -172,7 +172,7 @@ def damages(data: bytes) -> list[bytes]:
 
 
 def test_damaged_settings(tmp_path: Path) -> None:
-    """Read as they are, refused by name, or set aside for the last good copy: nothing else."""
+    """Damaged settings are read, refused by name, or replaced by the last good copy."""
     paths = paths_in(tmp_path)
     settings.save_identity(paths, TANAKA)
     good = paths.config_file.read_bytes()
@@ -232,7 +232,7 @@ def test_damaged_vault_entries() -> None:
 def test_without_a_copy_the_user_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`status` says what is wrong and touches nothing; `login` sets aside, and says that too."""
+    """Without a good copy, `login` renames broken settings and asks for another login."""
     monkeypatch.setenv("COCONOWORK_HOME", str(tmp_path))
     monkeypatch.setenv("LANG", "ja_JP.UTF-8")
     file = paths_in(tmp_path).config_file
@@ -260,7 +260,7 @@ def test_a_copy_that_is_broken_too(tmp_path: Path) -> None:
 
 
 def test_damaged_catalogues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A translation that cannot be read is none: the program speaks English, and starts."""
+    """With a broken translation the program starts in English."""
     monkeypatch.setattr(i18n, "LOCALE_DIR", tmp_path)
     file = tmp_path / "ja" / "LC_MESSAGES" / "agent.mo"
     file.parent.mkdir(parents=True)

@@ -62,7 +62,7 @@ def fill(disk: Path) -> Path:
 
 @needs_root
 def test_a_full_disk(disk: Path, new_pc: Callable[..., Pc], address: str) -> None:
-    """The client works; `login` says that nothing can be saved; with room again all is saved."""
+    """On a full disk the client works, and saves the settings when there is room again."""
     pc = new_pc(address)
     pc.paths.config_file.unlink()
     ballast = fill(disk)
@@ -88,7 +88,7 @@ def test_a_full_disk(disk: Path, new_pc: Callable[..., Pc], address: str) -> Non
 
 @needs_root
 def test_a_read_only_profile(disk: Path, new_pc: Callable[..., Pc], address: str) -> None:
-    """The client works without log, lock and state, stays the only one, and answers commands."""
+    """With a read-only profile the client works, and a second one does not start."""
     pc = new_pc(address)
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     pc.start()
@@ -106,7 +106,7 @@ def test_a_read_only_profile(disk: Path, new_pc: Callable[..., Pc], address: str
 
 
 def test_damaged_files_at_the_start(new_pc: Callable[..., Pc], address: str) -> None:
-    """Settings and state full of zeros are set aside, the user reads so, and the client works."""
+    """The client renames damaged settings and state, tells the user, and works."""
     pc = new_pc(address, LANG="ja_JP.UTF-8")
     StateFile(pc.paths.state_dir).save(pc.identity, SavedState(clock_offset_s=5.0))
     pc.start()
@@ -154,7 +154,7 @@ def lock(keyring: PrivateKeyring) -> None:
 def test_a_keyring_that_comes_back(
     keyring: PrivateKeyring, new_pc: Callable[..., Pc], address: str, how: str
 ) -> None:
-    """The status says what to do; once the keyring is back, the client connects on its own."""
+    """The status says what to do, and the client connects when the keyring is back."""
     pc = new_pc(address, **keyring.environment)
     reason, hint = ("vault_missing", "起動") if how == "vanished" else ("vault_locked", "ロック")
     if how == "vanished":
@@ -175,7 +175,7 @@ def test_a_keyring_that_comes_back(
 def test_a_keyring_that_goes_while_the_client_waits(
     keyring: PrivateKeyring, new_pc: Callable[..., Pc], address: str
 ) -> None:
-    """The client does not need it to reconnect; storing a new password fails with a message."""
+    """Without its keyring the client reconnects, and refuses a new password."""
     pc = new_pc(address, **keyring.environment)
     pc.start()
     pc.says("standby")
@@ -207,7 +207,7 @@ def keyring_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_keyring_whose_disk_is_full(
     keyring_disk: Path, keyring: PrivateKeyring, new_pc: Callable[..., Pc], address: str
 ) -> None:
-    """A password that cannot be stored is refused; the old one is kept, also over a restart."""
+    """A password that cannot be stored is refused, and the old one is kept."""
     pc = new_pc(address, **keyring.environment)
     pc.start()
     pc.says("standby")
@@ -232,7 +232,7 @@ FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
 
 
 class Clock:
-    """The wall clock of one client, which a test moves while it runs."""
+    """The wall clock of one client, which a test moves."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -262,7 +262,7 @@ def clock(tmp_path: Path) -> Clock:
 
 
 def test_a_clock_that_jumps(servers: LoopThread, clock: Clock, new_pc: Callable[..., Pc]) -> None:
-    """Ten years forwards and back: the days left are the server's, and logins go on working."""
+    """A wall clock that jumps ten years changes neither the days left nor logins."""
     gateway = FakeGateway(honest({PASSWORD: "old"}, valid_until=at(30)))
     pc = new_pc(servers.host(gateway.running()), **clock.variables)
     pc.start()
@@ -280,7 +280,7 @@ def test_a_clock_that_jumps(servers: LoopThread, clock: Clock, new_pc: Callable[
 def test_a_wrong_clock_and_a_certificate(
     servers: LoopThread, clock: Clock, new_pc: Callable[..., Pc], tmp_path: Path
 ) -> None:
-    """An open connection is kept; a new one fails, and the hint is to check the clock."""
+    """A wrong clock fails at the next certificate, and the hint is to check the clock."""
     authority = Authority(tmp_path / "authority")
     tls = authority.context("localhost")
     server = servers.host(FakeGateway().running(tls=tls)).replace("127.0.0.1", "localhost")

@@ -1,4 +1,4 @@
-"""Short forms of the long runs of `make soak`: nothing grows."""
+"""Short forms of the two runs of `make soak`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""A server dies, and its clients, which all notice at once, come back spread out over time.
-
-The clients are as many real runtimes, machines and connections, on one loop of this process; the
-server is a real one, killed. `COCONOWORK_CLIENTS=1000` is the measurement of docs/reliability.md.
-"""
+"""Many clients of a server that dies come back spread out over time."""
 
 from __future__ import annotations
 
@@ -41,7 +37,7 @@ ROUNDS = 1 if CLIENTS < 1000 else 2
 
 
 class Member:
-    """One client of the fleet, and what it has shown."""
+    """One client of the fleet, with its state and delays."""
 
     def __init__(self, number: int, address: str) -> None:
         self.state = State.CONNECTING
@@ -73,7 +69,7 @@ class Fleet:
         return self
 
     def come(self) -> None:
-        """Start all and wait until they are logged in. In parts: a server limits open logins."""
+        """Start all clients in groups, and wait until they are logged in."""
         for first in range(0, len(self.members), 200):
             some = self.members[first : first + 200]
             for member in some:
@@ -133,7 +129,7 @@ def spread(delays: list[float], span_s: float) -> list[int]:
 
 @pytest.mark.timeout(300)
 def test_clients_of_a_dead_server_come_back_spread_out(servers: LoopThread, server: Server) -> None:
-    """No tenth of a round's span gets twice its share of tries, and all clients come back."""
+    """No tenth of a round has twice its share of tries, and all clients come back."""
     machine.raise_file_limit()
     wire = Wire(servers, server.gateway)
     with derived_once(), Fleet(CLIENTS, wire.address) as fleet:

@@ -165,7 +165,7 @@ BAD: dict[str, tuple[Callable[[Ways], Place], str, str, tuple[float, float]]] = 
 def ways(
     servers: LoopThread, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Ways, dict[str, Pc]]]:
-    """Start the client of every case."""
+    """Start the clients of all cases."""
     made = Ways(servers, tmp_path_factory.mktemp("authorities"))
     pcs: dict[str, Pc] = {}
     makers = {**{name: case[0] for name, case in BAD.items()}, **GOOD}
@@ -181,7 +181,7 @@ def ways(
 
 @pytest.mark.parametrize("case", GOOD)
 def test_ways_that_lead_there(ways: tuple[Ways, dict[str, Pc]], case: str) -> None:
-    """The client is connected, and the proxy's password is not in its log."""
+    """The client connects, and its log does not have the proxy's password."""
     pc = ways[1][case]
     pc.says("standby", within_s=60)
     pc.check()
@@ -190,7 +190,7 @@ def test_ways_that_lead_there(ways: tuple[Ways, dict[str, Pc]], case: str) -> No
 
 @pytest.mark.parametrize("case", BAD)
 def test_ways_that_do_not(ways: tuple[Ways, dict[str, Pc]], case: str) -> None:
-    """Reason, log and next try are the case's; nothing is lost, and the program goes on."""
+    """Reason, log line and next try are right for each failure, and the client goes on."""
     pc = ways[1][case]
     _, reason, detail, (least_s, most_s) = BAD[case]
     eventually(pc.troubles, within_s=60, or_say=pc.told)
@@ -220,7 +220,7 @@ def test_proxies_were_used(ways: tuple[Ways, dict[str, Pc]]) -> None:
 
 
 def test_what_the_user_sees(ways: tuple[Ways, dict[str, Pc]]) -> None:
-    """State, reason, remedy and time, in the user's language, of the status of a client."""
+    """The status has state, reason, remedy and next try, in the user's language."""
     status = ways[1]["the proxy wants a password"].says("retrying", "proxy_login", within_s=60)
     time = datetime.fromisoformat(status["next_try_at"]).astimezone().strftime("%H:%M:%S")
     assert as_seen(status, "en") == [

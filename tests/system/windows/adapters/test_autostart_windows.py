@@ -33,7 +33,7 @@ def switch() -> Iterator[RunKey]:
 
 
 def test_is_switched_on_and_off(switch: RunKey) -> None:
-    """The line is the one that the setup program writes."""
+    """The switch writes the line that the setup program writes, and removes it."""
     assert switch.enabled() is False
     switch.enable()
     assert switch.enabled() is True
@@ -43,7 +43,7 @@ def test_is_switched_on_and_off(switch: RunKey) -> None:
 
 
 def test_path_without_spaces_is_quoted_too() -> None:
-    """The setup program quotes always; two ways to write it would be two values to compare."""
+    """A path is quoted always, as the setup program does."""
     made = RunKey([r"C:\client.exe", "run"])
     made.enable()
     assert run_line() == r'"C:\client.exe" run'
@@ -51,7 +51,7 @@ def test_path_without_spaces_is_quoted_too() -> None:
 
 
 def test_task_manager_is_respected(switch: RunKey) -> None:
-    """Disabled there, it is off here; switched on here, it is on there."""
+    """An entry that Task Manager has disabled is off, and can be switched on."""
     switch.enable()
     with winreg.CreateKey(winreg.HKEY_CURRENT_USER, APPROVED_KEY) as key:
         winreg.SetValueEx(key, VALUE, 0, winreg.REG_BINARY, b"\x03" + bytes(11))
@@ -61,7 +61,7 @@ def test_task_manager_is_respected(switch: RunKey) -> None:
 
 
 def test_started_for_everybody_is_not_the_users_choice(switch: RunKey) -> None:
-    """A machine-wide installation starts it for all."""
+    """A machine-wide installation leaves the user no choice."""
     with winreg.CreateKey(winreg.HKEY_LOCAL_MACHINE, RUN_KEY) as key:
         winreg.SetValueEx(key, VALUE, 0, winreg.REG_SZ, f'"{EXE}" run --autostart')
     try:

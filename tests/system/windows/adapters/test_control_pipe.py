@@ -40,7 +40,7 @@ class TestPipeChannel(ChannelContract):
         control_windows._open(control_windows._name(paths), monotonic() + 10).Close()
 
     async def test_only_this_user_may_open_it(self, paths: Paths) -> None:
-        """The pipe's list of rights has one entry: this user's."""
+        """The pipe's access list has one entry, this user."""
         async with serving(open_channel(paths)):
             pipe = control_windows._open(control_windows._name(paths), monotonic() + 10)
             rights = win32security.GetSecurityInfo(
@@ -55,7 +55,7 @@ class TestPipeChannel(ChannelContract):
     async def test_a_peer_that_says_nothing_is_hung_up_on(
         self, paths: Paths, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """An idle connection ends, and the next one is answered."""
+        """An idle connection is ended, and the next one is served."""
         monkeypatch.setattr(control_windows, "LINE_TIMEOUT_S", 0.3)
         async with serving(open_channel(paths)):
             assert await self.raw(paths, b"") == b""

@@ -1,4 +1,4 @@
-"""Settings from Windows' registry, the platform's places, its language, its logs."""
+"""Settings in the registry, and the client's folders, language and log on Windows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def clean_registry() -> Iterator[None]:
 
 
 def test_policy_and_setup(tmp_path: Path) -> None:
-    """Machine policy over user policy over the file over what the setup program wrote."""
+    """Machine policy beats user policy, then the file, then the setup program's value."""
     machine, user = HIVES
     paths = find_paths({"COCONOWORK_HOME": str(tmp_path)})
 
@@ -67,7 +67,7 @@ def test_policy_and_setup(tmp_path: Path) -> None:
 
 
 def test_a_bad_policy_is_reported(tmp_path: Path) -> None:
-    """Hive, key, value and what is allowed; the client starts."""
+    """A wrong policy is reported with hive, key, value and what is allowed."""
     put(winreg.HKEY_CURRENT_USER, POLICY_KEY, "Language", "fr")
     loaded = load(find_paths({"COCONOWORK_HOME": str(tmp_path)}), environ={})
     (problem,) = loaded.problems
@@ -88,7 +88,7 @@ def test_variables_in_a_policy_are_expanded(
 
 
 def test_places() -> None:
-    """Below the user's local application data: nothing of it roams."""
+    """All folders are below the local application data, so that nothing roams."""
     paths = find_paths({})
     for path in (paths.config_file, paths.state_dir, paths.log_dir, paths.runtime_dir):
         assert "Local" in path.parts
@@ -96,12 +96,12 @@ def test_places() -> None:
 
 
 def test_language_of_a_japanese_windows() -> None:
-    """The display language, not the code page or a variable."""
+    """The language is Windows' display language."""
     assert i18n.system_language({"LANG": "en_US"}) == "ja"
 
 
 def test_a_log_that_a_user_has_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It cannot be renamed then; logging goes on in the same file."""
+    """A log that cannot be renamed goes on in the same file."""
     monkeypatch.setattr(logs, "MAX_BYTES", 500)
     file = tmp_path / "client.log"
     try:

@@ -1,4 +1,4 @@
-"""Session and power messages on a real Windows, sent to the real hidden window."""
+"""Session and power messages, sent to the watcher's hidden window."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_user_comes_to_the_desktop(
 def test_going_away_is_not_reported(
     watcher: WindowsSignInWatcher, events: list[Event], code: int
 ) -> None:
-    """Disconnect, sign-out, lock and remote control change nothing."""
+    """Disconnect, sign-out, lock and remote control are not reported."""
     send(WM_WTSSESSION_CHANGE, code)
     assert events == []
 
@@ -79,13 +79,13 @@ def test_going_away_is_not_reported(
 def test_resume_is_a_reason_to_try(
     watcher: WindowsSignInWatcher, events: list[Event], code: int
 ) -> None:
-    """The network was gone while the PC slept."""
+    """A resume is reported as a change of the network."""
     send(WM_POWERBROADCAST, code)
     assert events == [NetworkChanged()]
 
 
 def test_lets_the_user_sign_out(watcher: WindowsSignInWatcher) -> None:
-    """Every top-level window is asked."""
+    """The window agrees when Windows asks to end the session."""
     assert send(win32con.WM_QUERYENDSESSION, 0) == 1
 
 

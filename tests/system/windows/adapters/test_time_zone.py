@@ -10,7 +10,7 @@ from agent.runtime import follow_time_zone
 
 
 def test_the_zone_is_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The C library has looked it up once already; `TZ` goes before the system's setting."""
+    """A changed time zone is used at once."""
     for zone, hour in (("JST-9", 9), ("EST5", 19)):
         monkeypatch.setenv("TZ", zone)
         follow_time_zone()

@@ -114,13 +114,13 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any]]:
 
 
 def test_is_on_the_screen_long_enough() -> None:
-    """A user who has just signed in needs a while to look."""
+    """A toast stays at least 25 s, for a user who has just signed in."""
     assert toast_windows.DURATION_S >= 25
 
 
 @pytest.mark.skipif(not UNDER_WINE, reason="Windows 10 draws toasts in no window of its own")
 def test_is_seen(shown: Shown) -> None:
-    """The text reaches the screen."""
+    """The text is on the screen."""
     shown.show("古いパスワードは30日後に無効になります。")
     eventually(lambda: "古いパスワードは30日後に無効になります。" in balloons())
     assert shown.done == [("古いパスワードは30日後に無効になります。", None)]
@@ -136,7 +136,7 @@ def test_click_is_reported_once_and_ends_it(shown: Shown) -> None:
 
 
 def test_click_on_its_icon_is_a_click(shown: Shown) -> None:
-    """The balloon may be gone while its icon is still there."""
+    """A click on the toast's icon counts as one on the toast."""
     shown.show("text")
     eventually(lambda: shown.done)
     shown.post(win32con.WM_LBUTTONUP)
@@ -144,7 +144,7 @@ def test_click_on_its_icon_is_a_click(shown: Shown) -> None:
 
 
 def test_withdrawn_it_goes_and_the_next_is_shown(shown: Shown) -> None:
-    """The password was updated: what the toast says is no longer true."""
+    """A withdrawn toast goes, and the next one is shown."""
     shown.show("first")
     eventually(lambda: shown.done)
     shown.toaster.withdraw(Topic.PASSWORD)
@@ -155,7 +155,7 @@ def test_withdrawn_it_goes_and_the_next_is_shown(shown: Shown) -> None:
 
 
 def test_withdrawing_forgets_what_waits(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A warning that waited for its turn is as untrue as the one on the screen."""
+    """Withdrawing drops a toast that waits for its turn, too."""
     shown.show("first")
     eventually(lambda: shown.done)
     shown.show("second")
@@ -191,7 +191,7 @@ def test_second_toast_waits_and_is_not_lost(shown: Shown, monkeypatch: pytest.Mo
 def test_comes_again_when_windows_takes_it_away_early(
     shown: Shown, told: list[tuple[int, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Windows shows a notification for 5 s; the manual's warning has to be read."""
+    """A toast that Windows ends after 5 s is shown again."""
     monkeypatch.setattr(toast_windows, "_message_duration_s", lambda: 0.5)
     shown.show("text")
     eventually(lambda: shown.done)
@@ -203,7 +203,7 @@ def test_comes_again_when_windows_takes_it_away_early(
 
 
 def test_stays_away_when_the_user_closed_it(shown: Shown, told: list[tuple[int, Any]]) -> None:
-    """Sooner than Windows would, only the user takes it away."""
+    """A toast that the user has closed is not shown again."""
     shown.show("text")
     eventually(lambda: shown.done)
     before = len(told)
@@ -214,7 +214,7 @@ def test_stays_away_when_the_user_closed_it(shown: Shown, told: list[tuple[int, 
 
 
 def test_waits_for_the_task_bar(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At sign-in it may not be there yet."""
+    """A toast is tried again until the task bar is there."""
     real = win32gui.Shell_NotifyIcon
     refused: list[int] = []
 
@@ -235,7 +235,7 @@ def test_waits_for_the_task_bar(shown: Shown, monkeypatch: pytest.MonkeyPatch) -
 def test_no_task_bar_is_a_failure_and_the_next_toast_works(
     shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing of the failed one is left in the way."""
+    """Without a task bar a toast fails, and the next one works."""
 
     def never(code: int, data: Any) -> None:
         raise win32gui.error(1460, "Shell_NotifyIcon", "timeout")
@@ -252,14 +252,14 @@ def test_no_task_bar_is_a_failure_and_the_next_toast_works(
 
 
 def test_long_texts_are_clipped(shown: Shown) -> None:
-    """Longer ones raise in pywin32."""
+    """Texts are clipped to what pywin32 takes."""
     shown.show("文😀" * 300, title="題😀" * 100)
     eventually(lambda: shown.done)
     assert shown.done[0][1] is None
 
 
 def test_does_not_end_the_tray(shown: Shown) -> None:
-    """win10toast posts WM_QUIT, which on the tray's thread would end its loop."""
+    """The WM_QUIT of win10toast does not end the tray's loop."""
     tray = WindowsTray(ASSETS, gettext.NullTranslations())
     thread = threading.Thread(target=tray.run, args=(lambda _: None,))
     thread.start()
@@ -274,5 +274,5 @@ def test_does_not_end_the_tray(shown: Shown) -> None:
 
 
 def test_stand_in_for_pkg_resources_is_taken_away() -> None:
-    """Another library would stumble over it."""
+    """The module that replaces pkg_resources during the import is removed."""
     assert "pkg_resources" not in sys.modules or sys.modules["pkg_resources"].__file__

@@ -1,4 +1,4 @@
-"""The tray on a real Windows: real icon, real window messages."""
+"""The tray with a real icon and real window messages."""
 
 from __future__ import annotations
 
@@ -120,14 +120,14 @@ def test_shows_and_leaves_no_ghost(running: Running) -> None:
 
 
 def test_new_view_changes_icon_and_tooltip(told: list[tuple[int, Any]], running: Running) -> None:
-    """A change of state is seen without a click."""
+    """A new view changes icon and tooltip."""
     running.tray.show(View(State.STANDBY_OLD_PASSWORD, days_left=3))
     eventually(lambda: any("3 days" in data.szTip for _, data in told))
     assert len({data.hIcon for _, data in told if data.hIcon}) == 2
 
 
 def test_icon_refused_at_sign_in_is_added_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NIM_ADD fails while the task bar is not there yet; pystray would stay invisible."""
+    """An icon that the task bar refuses at sign-in is added later."""
     real = win32.Shell_NotifyIcon
     refused: list[int] = []
 
@@ -148,7 +148,7 @@ def test_icon_refused_at_sign_in_is_added_later(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_comes_back_when_explorer_restarts(told: list[tuple[int, Any]], running: Running) -> None:
-    """Explorer broadcasts TaskbarCreated when it has started again."""
+    """The icon is added again when Explorer restarts."""
     adds = len([code for code, _ in told if code == win32.NIM_ADD])
     running.send(win32.WM_TASKBARCREATED)
     eventually(lambda: len([code for code, _ in told if code == win32.NIM_ADD]) == adds + 1)
@@ -164,7 +164,7 @@ def test_icon_that_got_lost_is_added_again(running: Running) -> None:
 
 
 def test_lets_the_user_sign_out(running: Running) -> None:
-    """Pystray answers 0, which cancels the sign-out."""
+    """The window agrees when Windows asks to end the session."""
     assert running.send(WM_QUERYENDSESSION) == 1
     running.send(WM_ENDSESSION, 0)
     assert running.picked == []
@@ -172,20 +172,20 @@ def test_lets_the_user_sign_out(running: Running) -> None:
 
 
 def test_leaves_at_the_end_of_the_session(running: Running) -> None:
-    """The icon goes and the program gets the command to quit, at once."""
+    """At the end of the session the icon goes and the program quits."""
     running.send(WM_ENDSESSION, 1)
     assert running.picked == [Command.QUIT]
     assert not is_shown(running.window)
 
 
 def test_being_closed_means_quit(running: Running) -> None:
-    """`taskkill` without force asks this way."""
+    """The message that `taskkill` sends quits the program."""
     running.send(WM_CLOSE)
     assert running.picked == [Command.QUIT]
 
 
 def test_click_shows_status_or_asks_for_the_password(running: Running) -> None:
-    """What a click does depends on who has to act."""
+    """A click shows the status, or asks for a password that is needed."""
     running.send(win32.WM_NOTIFY, 0, win32.WM_LBUTTONUP)
     running.tray.show(View(State.NEEDS_PASSWORD, reason=Reason.EXPIRED))
     running.send(win32.WM_NOTIFY, 0, win32.WM_LBUTTONUP)
@@ -201,7 +201,7 @@ def test_click_on_the_balloon_is_the_notification_s(running: Running) -> None:
 
 
 def test_long_texts_are_clipped(told: list[tuple[int, Any]], running: Running) -> None:
-    """Longer ones raise in ctypes; a character outside the BMP counts twice and is not halved."""
+    """Texts are clipped to their fields, and no character is halved."""
     running.tray.balloon(Notification(Topic.ACTION, "題😀" * 60, "文😀" * 200, lambda: None))
     data = told[-1][1]
     assert (utf16_units(data.szInfoTitle), utf16_units(data.szInfo)) == (63, 255)
@@ -215,7 +215,7 @@ def test_long_texts_are_clipped(told: list[tuple[int, Any]], running: Running) -
 
 
 def test_no_balloon_is_an_error(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller gets an error when no user can see the balloon."""
+    """A balloon that cannot be shown raises an error."""
     monkeypatch.setattr(win32, "Shell_NotifyIcon", lambda *_: 0)
     with pytest.raises(ToastError):
         running.tray.balloon(Notification(Topic.ACTION, "title", "text", lambda: None))
@@ -223,14 +223,14 @@ def test_no_balloon_is_an_error(running: Running, monkeypatch: pytest.MonkeyPatc
 
 
 def test_defect_in_set_up_ends_the_program(tmp_path: Path) -> None:
-    """Pystray would run on without an icon."""
+    """A tray that cannot start ends with an error."""
     made = Running(tmp_path).start()
     made.join()
     assert isinstance(made.error, TrayError)
 
 
 def test_later_defect_ends_the_program(running: Running) -> None:
-    """An icon that cannot be drawn ends the program, so that no icon shows an old state."""
+    """An icon that cannot be drawn ends the program, instead of showing an old state."""
     running.tray.assets = Path("C:/nowhere")
     running.tray.show(View(State.NEEDS_PASSWORD))
     running.join()
@@ -250,7 +250,7 @@ def test_failing_command_does_not_end_the_loop(running: Running) -> None:
 
 
 def test_stop_before_run_is_not_lost() -> None:
-    """Pystray drops a stop that comes before its window is made."""
+    """`stop` before `run` ends `run` at once."""
     made = Running()
     made.tray.stop()
     made._thread.start()
@@ -260,7 +260,7 @@ def test_stop_before_run_is_not_lost() -> None:
 
 @pytest.mark.parametrize("size", [16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64])
 def test_icon_is_drawn_for_every_scale(running: Running, size: int) -> None:
-    """Nothing is scaled by Windows, so nothing blurs."""
+    """The icon has the exact size of each scale, so that Windows scales nothing."""
 
     class IconInfo(ctypes.Structure):
         _fields_ = (
@@ -289,7 +289,7 @@ def test_icon_is_drawn_for_every_scale(running: Running, size: int) -> None:
 
 
 def test_many_changes_leak_nothing(running: Running) -> None:
-    """Pystray writes a file and loads an icon for each change."""
+    """200 changes of the icon leave no handle behind."""
     process = ctypes.windll.kernel32.GetCurrentProcess()
 
     def churn(count: int) -> None:

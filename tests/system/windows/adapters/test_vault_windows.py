@@ -1,4 +1,4 @@
-"""The vault on Windows' real Credential Manager."""
+"""The vault on the Credential Manager of Windows."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class TestCredentialManager(VaultContract):
         return [each["CredentialBlob"].decode("utf-16-le") for each in credentials()]
 
     def test_stays_on_this_machine(self, vault: Vault) -> None:
-        """Keyring's default would roam with the profile."""
+        """An entry stays on this PC and does not roam."""
         vault.write(TANAKA, record())
         vault.write(TANAKA, longest_record())
         (credential,) = credentials()
@@ -71,7 +71,7 @@ class TestCredentialManager(VaultContract):
         assert credential["UserName"] == TANAKA.user
 
     def test_removes_what_a_crash_left(self, vault: Vault) -> None:
-        """A client that is killed between keyring's two writes leaves an old password behind."""
+        """The old password that a kill between two writes leaves is removed."""
         vault.write(TANAKA, record("new"))
         put(f"{TANAKA.user}@{service_name(TANAKA)}", TANAKA.user, "the old password")
         found = open_vault().read(TANAKA)
@@ -80,7 +80,7 @@ class TestCredentialManager(VaultContract):
         assert len(credentials()) == 1
 
     def test_bytes_that_are_no_text(self, vault: Vault) -> None:
-        """They are reported as broken, and the user can replace them."""
+        """An entry that is no text is reported as broken, and can be replaced."""
         put(service_name(TANAKA), TANAKA.user, "\udcff\udcfe")
         with pytest.raises(VaultError) as caught:
             vault.read(TANAKA)
