@@ -14,8 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -36,17 +36,17 @@ def test_killed_at_every_step(server: Server, new_pc: Callable[..., Pc]) -> None
     pc = new_pc(server.address, user="killed-steps", password=P1)
     password, killed_at = P1, list[str]()
     for moment in itertools.count():
-        with subprocess.Popen(
-            [sys.executable, "-m", "tests.support.killable", str(moment)],
-            env=pc.environ,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ) as process:
+        command = [sys.executable, "-m", "tests.support.killable", str(moment)]
+        quiet, pipe = subprocess.DEVNULL, subprocess.PIPE
+        with (
+            subprocess.Popen(
+                command, env=pc.environ, cwd=ROOT, stdout=pipe, stderr=quiet, text=True
+            ) as process,
+            ended_on_failure(process),
+        ):
             pc.says("standby")
             restarted = threading.Thread(target=start_when_killed, args=(process, pc))
-            new = f"Number-{moment}"
+            new = f"Vkxw-{moment}-zq7"
             push_password(server.console, "killed-steps", password, new, then=restarted.start)
             password = new
             if process.poll() is None:
@@ -66,6 +66,16 @@ def test_killed_at_every_step(server: Server, new_pc: Callable[..., Pc]) -> None
     assert len(killed_at) >= 8, killed_at
     for step in ("before WriteVault", "after the keyring's write", "ComputeProof", "before Send"):
         assert step in steps
+
+
+@contextmanager
+def ended_on_failure(process: subprocess.Popen[str]) -> Iterator[None]:
+    """End the process when the test fails, which would else wait for it for ever."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        raise
 
 
 def start_when_killed(process: subprocess.Popen[str], pc: Pc) -> None:
@@ -91,7 +101,7 @@ def test_killed_at_random_moments(server: Server, new_pc: Callable[..., Pc]) -> 
             pc.start()
 
         killer = threading.Thread(target=kill_and_restart)
-        new = f"Number-{number}"
+        new = f"Vkxw-{number}-zq7"
         push_password(server.console, "killed-random", password, new, then=killer.start)
         killer.join()
         password = new
