@@ -49,3 +49,11 @@ def test_settings_that_cannot_be_saved() -> None:
     title, text = wording.unsaved(ENGLISH.gettext)
     assert "settings" in title
     assert "disk" in text
+
+
+def test_notices_of_passwords() -> None:
+    """One notice asks to log in where nothing is stored; another says that a push was stored."""
+    title, text = wording.password_needed(None, ENGLISH.gettext)
+    assert (title, "Log in" in text) == ("Password needed", True)
+    title, text = wording.received(ENGLISH.gettext)
+    assert (title, "stored" in text) == ("The new password was received", True)
