@@ -128,7 +128,7 @@ class Middle:
                     world.inbox.popleft()
             case ("log in", password):
                 self.asked = True
-                world.sign_in(password)
+                world.log_in(password)
             case ("replay", number) if self.heard:
                 self._say(self.heard[number % len(self.heard)])
             case ("bytes", begin, length, data) if raw := self._take():

@@ -1,8 +1,9 @@
-"""Drive one Machine in memory, with a server, a vault, timers, a network and two clocks.
+"""Everything around one Machine, in memory: a server, a vault, timers, a network and two clocks.
 
-scramp is the server's side of SCRAM, and sealed boxes are real. A test performs everything that the
-machine asks for: `run` performs what is outstanding, in the order of the real runtime, `hold` keeps
-kinds of effects back, and `kill` keeps only what is durable.
+How it works: `tell` gives the machine an event and then calls `run`, which answers the effects one
+after the other, as the real runtime would, until nothing is left to answer. Kinds of work named in
+`hold` wait until `release`. `kill` ends the process: only what is durable is left. The server's
+half of SCRAM is scramp's, and boxes are really sealed. core_promises.py checks every event.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from __future__ import annotations
 import itertools
 from base64 import b64decode, b64encode
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Literal
+from typing import Literal, TypeVar
 
 from nacl.public import PublicKey, SealedBox
 
@@ -43,8 +44,11 @@ Kind = Literal["vault", "proof", "connect", "server", "toast"]
 KINDS: tuple[Kind, ...] = ("vault", "proof", "connect", "toast", "server")
 
 
+E = TypeVar("E", bound=Effect)
+
+
 class Killed(Exception):
-    """Raised when the process is killed at the moment that a test has chosen."""
+    """The process was killed at the action that `World.kill_at` names."""
 
 
 class World:
@@ -58,17 +62,14 @@ class World:
         local: tzinfo = UTC,
         kill_at: int | None = None,
     ) -> None:
-        self.accounts = {
-            "tanaka": Account("tanaka", P1),
-            "suzuki": Account("suzuki", P1),
-        }
+        self.accounts = {name: Account(name, P1) for name in ("tanaka", "suzuki")}
         self.home = self.accounts["tanaka"]
         self.server_now, self.steady = BEGIN, 1000.0
         self.pc_error = timedelta(0)
         self.online, self.impostor, self.throttle_s, self.toast_fails = True, False, 0, False
         self.vault: dict[Identity, Credentials] = {}
         self.vault_reason: Reason | None = None
-        """While it is set, the vault fails with it."""
+        """Why the vault fails; None while it works."""
         self.memory: dict[Identity, SavedState] = {}
         self.settings = identity
         if identity is not None and stored is not None:
@@ -79,13 +80,13 @@ class World:
         self.notices: list[msg.Notice] = []
         self.failed: list[msg.UpdateFailed] = []
         self.tried: list[str] = []
-        """Passwords that a proof was sent for, in order."""
+        """The passwords that a proof was sent for, in order."""
         self.proven: set[tuple[str, str]] = set()
-        """User and password that the server has accepted."""
+        """User and password of each login that the server has accepted."""
         self.refused: set[tuple[str, str]] = set()
-        """User and password that the client was told are refused; they may not be sent again."""
+        """User and password of each refusal that the client knows of: not to be sent again."""
         self.answering: dict[int, tuple[str, str]] = {}
-        """By connection: what the last proof was made with."""
+        """By connection: user and password of the last proof."""
         self.replies: dict[int, Reason | None] = {}
         self.kill_at = kill_at
         self.actions = 0
@@ -120,27 +121,24 @@ class World:
         self.machine = Machine(host, self.settings, memory)
 
     def kill(self) -> None:
-        """End the process at once and prepare the next; what is durable stays."""
+        """End the process at once, and prepare the next one. What is durable stays."""
         self.kill_at = None
         self.answering.clear()
-        # What was not durable yet may be sent once more.
+        # A refusal that was not stored yet is forgotten, so that password may be sent once more.
         self.refused = {
             (identity.user, word)
-            for identity, record in self.vault.items()
-            for word, refused in (
-                (record.password, record.refused is not None),
-                *([(record.pending.password, record.pending.refused)] if record.pending else []),
-            )
-            if refused and (identity.user, word) in self.refused
+            for identity, entry in self.vault.items()
+            for word in (entry.password, entry.pending.password if entry.pending else "")
+            if word not in entry.usable() and (identity.user, word) in self.refused
         }
         self._fresh()
 
     def start(self) -> list[Effect]:
-        """Start the client. Return the effects."""
+        """Start the program."""
         return self.tell(ev.Started())
 
     def restart(self) -> list[Effect]:
-        """Kill the client and start it again."""
+        """Kill the program and start it again."""
         self.kill()
         return self.start()
 
@@ -158,11 +156,35 @@ class World:
 
     @property
     def session(self) -> Session:
-        """Return the newest open connection."""
+        """Return the server's side of the open connection."""
         return next(each for each in reversed(self.sessions.values()) if not each.closed)
 
+    @property
+    def this_device(self) -> msg.Device:
+        """Return the PC as the open connection's login described it."""
+        assert self.session.device is not None
+        return self.session.device
+
+    def seen(self, kind: type[E]) -> list[E]:
+        """Return the effects of one kind that the machine has asked for."""
+        return [each for each in self.performed if isinstance(each, kind)]
+
+    def is_in(self, state: State, reason: Reason | None = None) -> bool:
+        """Return whether the user sees this state, for this reason."""
+        return (self.state, self.view.reason) == (state, reason)
+
+    def assert_updated(self, password: str = P2) -> None:
+        """Check that the client waits with `password`, and that nothing is left to do about it."""
+        assert self.state is State.STANDBY
+        entry = self.vault[HOME]
+        assert (entry.password, entry.pending, entry.refused) == (password, None, None)
+        assert self.home.pushes == {}
+        assert (self.view.days_left, self.view.vault_problem) == (None, None)
+
+    # --- events
+
     def handle(self, event: Event) -> list[Effect]:
-        """Give `event` to the machine and perform what it answers, at once or later."""
+        """Give `event` to the machine, and perform its effects, at once or later."""
         self._count()
         effects = self.machine.handle(event, self.now)
         promises.hold(self, event, effects)
@@ -173,14 +195,14 @@ class World:
         return effects
 
     def tell(self, event: Event) -> list[Effect]:
-        """Handle the event, then `run`. Return all effects."""
+        """Handle `event` and run. Return all effects that follow from it."""
         begin = len(self.performed)
         self.handle(event)
         self.run()
         return self.performed[begin:]
 
     def run(self) -> None:
-        """Perform what is outstanding, except what is held back."""
+        """Answer effects until nothing is left but what is held back."""
         for _ in range(500):
             for kind in KINDS:
                 if kind not in self.hold and self.step(kind):
@@ -190,7 +212,7 @@ class World:
         raise AssertionError("the client and the server go round in circles")
 
     def step(self, kind: Kind) -> bool:
-        """Perform the oldest outstanding thing of a kind. Return whether there was one."""
+        """Answer the oldest effect of a kind. Return whether there was one."""
         match kind:
             case "vault" if self.vault_jobs:
                 self._count()
@@ -210,19 +232,20 @@ class World:
         return True
 
     def release(self, *kinds: Kind) -> None:
-        """Stop holding these kinds back, and run."""
+        """Hold these kinds no longer, and run."""
         self.hold.difference_update(kinds)
         self.run()
 
     # --- the user, the network, the time
 
     def ask(self, make: Callable[[int], Event]) -> int:
-        """Send a user's request. Return its number, under which `replies` has the answer."""
+        """Make a request of the user. Return its number, under which `replies` has the answer."""
         number = next(self._requests)
         self.tell(make(number))
         return number
 
-    def sign_in(self, password: str, identity: Identity = HOME) -> int:
+    def log_in(self, password: str, identity: Identity = HOME) -> int:
+        """Make the user type a password."""
         self.refused.discard((identity.user, password))
         return self.ask(lambda number: ev.LoginRequested(number, identity, password))
 
@@ -230,11 +253,11 @@ class World:
         return self.ask(ev.LogoutRequested)
 
     def come(self, session: str = "s1", kind: SignInKind = SignInKind.SIGN_IN) -> list[Effect]:
-        """Sign in to the desktop, or unlock it."""
+        """Make the user come to the desktop."""
         return self.tell(ev.SignedIn(session, kind))
 
     def cut(self) -> None:
-        """Drop every connection, as the network does."""
+        """Drop every connection, as a network does that fails."""
         for session in self.sessions.values():
             session.close(Failure(Reason.CONNECTION_LOST))
         self.run()
@@ -249,14 +272,14 @@ class World:
         for session in self.sessions.values():
             if push and session.account is account and not session.closed:
                 assert session.device is not None
-                account.pushes[session.device.id] = (
-                    change_id,
-                    self.seal(password, change_id, session.device),
-                )
-        for session in list(self.sessions.values()):
-            session.refresh()
+                self.keep_push(password, change_id, session.device)
+        self._refresh()
         self.run()
         return change_id
+
+    def keep_push(self, password: str, change_id: str, device: msg.Device) -> None:
+        """Have the server keep a sealed password for the PC, until it is proved or given up."""
+        self.home.pushes[device.id] = (change_id, self.seal(password, change_id, device))
 
     @staticmethod
     def seal(password: str, change_id: str, device: msg.Device) -> str:
@@ -265,7 +288,7 @@ class World:
         return b64encode(box.encrypt(msg.encode(plain))).decode()
 
     def advance(self, duration: timedelta | float) -> None:
-        """Let time pass: timers fire when they are due, old passwords end."""
+        """Let time pass. Timers fire when they are due, and old passwords end."""
         seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
         end = self.steady + seconds
         for _ in range(2000):
@@ -273,8 +296,7 @@ class World:
             due = min(self.timers[timer] if timer else end, end)
             self.server_now += timedelta(seconds=max(0.0, due - self.steady))
             self.steady = max(self.steady, due)
-            for session in list(self.sessions.values()):
-                session.refresh()
+            self._refresh()
             self.run()
             if timer is not None and self.timers.get(timer, end + 1) <= self.steady:
                 del self.timers[timer]
@@ -284,14 +306,17 @@ class World:
         raise AssertionError("timers fire without end")
 
     def sleep(self, duration: timedelta) -> None:
-        """Let the PC sleep: what was due fires once, afterwards."""
+        """Let the PC sleep. Timers that were due fire once afterwards."""
         self.server_now += duration
         self.steady += duration.total_seconds()
-        for session in list(self.sessions.values()):
-            session.refresh()
+        self._refresh()
         for timer in [each for each, due in self.timers.items() if due <= self.steady]:
             if self.timers.pop(timer, None) is not None:
                 self.tell(ev.TimerFired(timer))
+
+    def _refresh(self) -> None:
+        for session in list(self.sessions.values()):
+            session.refresh()
 
     # --- performing
 
@@ -344,11 +369,10 @@ class World:
             case do.ReadVault(number, identity):
                 return ev.VaultRead(number, self.vault.get(identity))
             case do.WriteVault(number, identity, record):
-                lost = promises.works(self, identity, self.vault.get(identity))
+                worked = promises.works(self, identity, self.vault.get(identity))
                 self.vault[identity] = record
-                assert not lost or promises.works(self, identity, record), (
-                    "the last working password"
-                )
+                works = promises.works(self, identity, record)
+                assert works or not worked, "the last working password was replaced"
                 return ev.VaultWritten(number)
             case do.DeleteFromVault(number, identity):
                 self.vault.pop(identity, None)
@@ -365,11 +389,13 @@ class World:
         assert self.answering[number] not in self.refused, "a refused password is sent again"
 
     def _derive(self, job: do.ComputeProof) -> Event:
-        self._proofs[job.connection] = job.handshake._password
         try:
-            return ev.ProofReady(job.connection, job.handshake.proof(job.challenge))
+            proof = job.handshake.proof(job.challenge)
         except ScramError as exc:
             return ev.ProofRefused(job.connection, failure_of(exc))
+        assert job.handshake.keys is not None
+        self._proofs[job.connection] = job.handshake.keys.password
+        return ev.ProofReady(job.connection, proof)
 
     def _connect(self, job: do.Connect) -> None:
         if self.online:
@@ -388,10 +414,47 @@ class World:
     def _deliver(self, event: Event) -> None:
         match event:
             case ev.Received(number, msg.Rejected(reason="credentials" | "expired")):
-                # Late messages are ignored; `expired` may be about the accepted login.
+                # An ended connection does not count; `expired` can be about the login in force.
                 counts = number == self.machine.client.connection.number
                 if counts and number in self.answering and self.sessions[number].account is None:
                     self.refused.add(self.answering[number])
             case ev.Received(number, msg.Challenge()):
                 self.answering.pop(number, None)
         self.handle(event)
+
+
+def standby() -> World:
+    """Return a client in standby with P1."""
+    world = World()
+    world.start()
+    assert world.state is State.STANDBY
+    world.performed.clear()
+    return world
+
+
+def on_old_password() -> World:
+    """Return a client in standby with P1, which the console has replaced by P2 without a push."""
+    world = standby()
+    world.change(P2, push=False)
+    assert world.state is State.STANDBY_OLD_PASSWORD
+    world.performed.clear()
+    return world
+
+
+def killed_at_each_action(
+    begin: Callable[[], World], act: Callable[[World], object]
+) -> Iterator[World]:
+    """Yield a killed world for each action of `act`; then let `act` end, which it has to."""
+    for kill_at in range(500):
+        world = begin()
+        world.actions, world.kill_at = 0, kill_at
+        try:
+            act(world)
+        except Killed:
+            world.hold = set()
+            world.kill()
+            yield world
+        else:
+            assert kill_at > 10, "too few actions to show anything"
+            return
+    raise AssertionError("never finished")

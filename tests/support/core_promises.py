@@ -33,13 +33,8 @@ def hold(world: World, event: Event, effects: list[Effect]) -> None:
 
 def works(world: World, identity: Identity, record: Credentials | None) -> bool:
     """Return whether a client that starts with `record` can log in."""
-    if record is None:
-        return False
-    words = [] if record.refused else [record.password]
-    words += [record.pending.password] if record.pending and not record.pending.refused else []
-    account = world.accounts[identity.user]
-    for word in words:
+    for word in record.usable() if record else []:
         with suppress(KeyError):
-            account.standing(word, world.server_now)
+            world.accounts[identity.user].standing(word, world.server_now)
             return True
     return False

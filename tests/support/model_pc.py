@@ -222,7 +222,7 @@ class Pc(World):
 
     def type(self, password: str) -> None:
         """Type a password at the client."""
-        self.sign_in(password, self.home_identity)
+        self.log_in(password, self.home_identity)
 
     def kill(self) -> None:
         for wire in self.wires:

@@ -33,7 +33,7 @@ def test_the_new_password_was_taken() -> None:
     world.restart()
     world.advance(timedelta(days=1))
     assert world.tried[-2:] == [P2, P2], "the proof of the change, and one after the restore"
-    assert world.replies[world.sign_in(P1)] is None
+    assert world.replies[world.log_in(P1)] is None
     assert state(world) is State.STANDBY
     assert world.vault[HOME].password == P1
 

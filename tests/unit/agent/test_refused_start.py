@@ -1,4 +1,4 @@
-"""A start that a bad setting refuses: what is logged, and what is shown to whom."""
+"""A start with a bad setting is refused: what is logged, and what is shown."""
 
 from __future__ import annotations
 

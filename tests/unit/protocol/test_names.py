@@ -1,4 +1,4 @@
-"""User names and passwords: what they can be, and what becomes of typed text."""
+"""User names and passwords are printable ASCII, and typed text is normalised to it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.names import (
-    MAX_NAME_CHARS,
-    MAX_PASSWORD_CHARS,
-    is_name,
-    is_password,
-    normalise_name,
-    normalise_password,
-)
+from protocol.names import is_name, is_password, normalise_name, normalise_password
 
 PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 
 
 def test_the_limits_of_docs_protocol() -> None:
     """1 to 64 characters for a name, 1 to 1,024 for a password, all printable ASCII."""
-    assert (MAX_NAME_CHARS, MAX_PASSWORD_CHARS) == (64, 1024)
     for check, most in ((is_name, 64), (is_password, 1024)):
         assert check("a")
         assert check(PRINTABLE[:64])
@@ -42,7 +34,6 @@ def test_only_printable_ascii_is_taken(text: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "name", "password"),
     [
-        ("tanaka", "tanaka", "tanaka"),
         ("ｔａｎａｋａ", "tanaka", "tanaka"),
         ("Ｐａｓｓ／１", "Pass/1", "Pass/1"),
         ("ta\u200bna\ufeffka", "tanaka", "tanaka"),
@@ -50,11 +41,9 @@ def test_only_printable_ascii_is_taken(text: str) -> None:
         ("\n\rtanaka", "tanaka", "tanaka"),
         (" tanaka ", "tanaka", " tanaka "),
         ("\u3000tanaka\u00a0", "tanaka", " tanaka "),
-        ("tanaka \n", "tanaka", "tanaka "),
         ("tanaka\t", "tanaka", "tanaka\t"),
         ("ta\nka", "ta\nka", "ta\nka"),
         ("", "", ""),
-        ("X" * 64, "X" * 64, "X" * 64),
     ],
 )
 def test_what_people_type_and_paste(typed: str, name: str, password: str) -> None:
@@ -65,7 +54,7 @@ def test_what_people_type_and_paste(typed: str, name: str, password: str) -> Non
 
 @given(st.text(max_size=100))
 def test_normalising_twice_changes_nothing(text: str) -> None:
-    """So every place that asks may normalise, whatever was done before."""
+    """Every place may normalise, whether or not another one has done so before."""
     for normalise in (normalise_name, normalise_password):
         once = normalise(text)
         assert normalise(once) == once
@@ -74,13 +63,13 @@ def test_normalising_twice_changes_nothing(text: str) -> None:
 
 @given(st.text(PRINTABLE, max_size=70))
 def test_printable_ascii_stays_as_it_is(text: str) -> None:
-    """A password of plain letters means what it says; a name loses outer blanks only."""
+    """A password of printable ASCII is unchanged; a name loses outer blanks only."""
     assert normalise_password(text) == text
     assert normalise_name(text) == text.strip()
 
 
 def test_long_text_is_not_normalised() -> None:
-    """The time that normalising takes grows with the length, so text beyond the limit is left."""
+    """Normalising takes time that grows with the length, so longer text is returned unchanged."""
     longest, longer = "Ａ" * 1024, "Ａ" * 1025
     assert normalise_password(longest) == normalise_name(longest) == "A" * 1024
     assert normalise_password(longer) == normalise_name(longer) == longer

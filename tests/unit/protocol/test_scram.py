@@ -1,7 +1,7 @@
-"""SCRAM-SHA-256, both halves. The worked example is the one of docs/protocol.md.
+"""Both halves of SCRAM-SHA-256 do what RFC 5802 says, with the worked example of docs/protocol.md.
 
-For authors of another client, with user `user`, password `Passw0rd!` and the salt, nonces
-and 600,000 iterations below, on the way to the messages lie (hexadecimal):
+For authors of other clients: with user `user`, password `Passw0rd!`, and the salt, nonces and
+600,000 iterations below, the values between the messages are (hexadecimal):
 
     SaltedPassword  236538a86481ae1b65360b507dff12bcb47f40b54448bfc59a325c5a170b1f3c
     ClientKey       f49ffee4f850944b43a3e25b1e00365caccaf63dc3cd41a06109f3c549f14bd3
@@ -15,14 +15,14 @@ import hashlib
 import hmac
 from base64 import b64decode, b64encode
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from scramp import ScramClient, ScramMechanism
+from scramp import ScramClient
 
 from protocol import messages as msg
-from protocol import scram
 from protocol.scram import (
     ClientFirst,
     ClientLogin,
@@ -54,23 +54,13 @@ SERVER_FINAL = "v=Zxao3iwBawyBOteqmDnlGN+471r6Ns4ChKNJWO3zjLA="
 DEVICE_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 """The private key of the example's device: the bytes 0 to 31."""
 HELLO = (
-    b'{"type":"hello","scram":"n,,n=user,r=Y29jb25vd29yay1jbGllbnQ","device":{'
-    b'"id":"eedd883da0a9451593dc0a38e583fb77",'
-    b'"public_key":"j0DFrbaPJWJK5bIU6nZ6bslNgp09e14a0bpvPiE4KF8=",'
-    b'"name":"PC-4711","os":"Windows 11","version":"0.1.0"}}'
-)
-CHALLENGE = (
-    b'{"type":"challenge","scram":"r=Y29jb25vd29yay1jbGllbnQZ2F0ZXdheS1ub25jZS0wMDE,'
-    b's=AAECAwQFBgcICQoLDA0ODw==,i=600000"}'
-)
-PROOF = (
-    b'{"type":"proof","scram":"c=biws,r=Y29jb25vd29yay1jbGllbnQZ2F0ZXdheS1ub25jZS0wMDE,'
-    b'p=/M3/Dnry1aa0NiS681qKt3ZALst9oThvppAZL02bvA0="}'
+    f'{{"type":"hello","scram":"{CLIENT_FIRST}","device":{{"id":"eedd883da0a9451593dc0a38e583fb77",'
+    '"public_key":"j0DFrbaPJWJK5bIU6nZ6bslNgp09e14a0bpvPiE4KF8=",'
+    '"name":"PC-4711","os":"Windows 11","version":"0.1.0"}}'
 )
 WELCOME = (
-    b'{"type":"welcome","scram":"v=Zxao3iwBawyBOteqmDnlGN+471r6Ns4ChKNJWO3zjLA=",'
-    b'"password":"old","server_time":"2026-11-23T04:05:06.789Z",'
-    b'"valid_until":"2026-12-23T04:05:06.789Z"}'
+    f'{{"type":"welcome","scram":"{SERVER_FINAL}","password":"old",'
+    '"server_time":"2026-11-23T04:05:06.789Z","valid_until":"2026-12-23T04:05:06.789Z"}'
 )
 
 
@@ -91,11 +81,12 @@ def test_the_worked_example_on_the_wire() -> None:
     device = msg.Device(
         id=device_id(key), public_key=key, name="PC-4711", os="Windows 11", version="0.1.0"
     )
-    assert msg.encode(msg.Hello(scram=client.first(), device=device)) == HELLO
-    answer = msg.decode_from_server(CHALLENGE)
+    assert msg.encode(msg.Hello(scram=client.first(), device=device)).decode() == HELLO
+    answer = msg.decode_from_server(f'{{"type":"challenge","scram":"{SERVER_FIRST}"}}'.encode())
     assert isinstance(answer, msg.Challenge)
-    assert msg.encode(msg.Proof(scram=client.proof(answer.scram))) == PROOF
-    welcome = msg.decode_from_server(WELCOME)
+    proof = msg.encode(msg.Proof(scram=client.proof(answer.scram))).decode()
+    assert proof == f'{{"type":"proof","scram":"{CLIENT_FINAL}"}}'
+    welcome = msg.decode_from_server(WELCOME.encode())
     assert isinstance(welcome, msg.Welcome)
     client.verify(welcome.scram)
 
@@ -121,32 +112,6 @@ def test_the_documentation_points_here() -> None:
     text = (ROOT / "docs" / "protocol.md").read_text("utf-8")
     assert f"User `{USER}`, password `{PASSWORD}`" in text
     assert "tests/unit/protocol/test_scram.py" in text
-
-
-RFC_7677 = (
-    "n,,n=user,r=rOprNGfwEbeRWgbNEkqO",
-    "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096",
-    (
-        "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
-        "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
-    ),
-    "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
-)
-
-
-def test_the_vector_of_rfc_7677() -> None:
-    """The library computes the RFC's example; this client itself refuses its 4,096 iterations."""
-    first, server_first, final, server_final = RFC_7677
-    client = ScramClient(["SCRAM-SHA-256"], "user", "pencil", c_nonce="rOprNGfwEbeRWgbNEkqO")
-    assert client.get_client_first() == first
-    client.set_server_first(server_first)
-    assert client.get_client_final() == final
-    client.set_server_final(server_final)
-
-    ours = ClientLogin(user="user", password="pencil", nonce="rOprNGfwEbeRWgbNEkqO")
-    assert ours.first() == first
-    with pytest.raises(ScramError):
-        ours.proof(server_first)
 
 
 @pytest.mark.parametrize(
@@ -177,22 +142,26 @@ def test_the_count_judged_is_the_count_used() -> None:
 
 
 @pytest.mark.parametrize(
-    "nonce",
+    ("nonce", "error"),
     [
-        pytest.param("another-clients" + SERVER_NONCE, id="another's"),
-        pytest.param(SERVER_NONCE + CLIENT_NONCE, id="not at the beginning"),
-        pytest.param(CLIENT_NONCE[:-1], id="cut"),
-        pytest.param("", id="none"),
+        pytest.param("another" + SERVER_NONCE, "a challenge for another login", id="another's"),
+        pytest.param(SERVER_NONCE + CLIENT_NONCE, "a challenge for another login", id="in the end"),
+        pytest.param(CLIENT_NONCE[:-1], "a challenge for another login", id="cut"),
+        pytest.param(CLIENT_NONCE, "a challenge for another login", id="nothing of the server"),
+        pytest.param("", "malformed challenge", id="none"),
+        pytest.param(CLIENT_NONCE + " x", "malformed challenge", id="blank"),
+        pytest.param(CLIENT_NONCE + "é", "malformed challenge", id="not ASCII"),
+        pytest.param(CLIENT_NONCE + "\x7f", "malformed challenge", id="not printable"),
     ],
 )
-def test_a_nonce_that_is_not_ours_gets_no_proof(nonce: str) -> None:
-    """A challenge recorded from another login is not answered."""
-    with pytest.raises(MalformedMessage):
+def test_a_nonce_that_is_not_ours_gets_no_proof(nonce: str, error: str) -> None:
+    """A challenge recorded from another login, or with a nonce of other characters (RFC 5802)."""
+    with pytest.raises(MalformedMessage, match=rf"^{error}$"):
         handshake().proof(challenge(nonce=nonce))
 
 
 def test_an_errors_text_quotes_nothing() -> None:
-    """What is raised goes to logs; it holds neither the challenge nor the password."""
+    """Errors go to logs: they hold neither the challenge nor the password."""
     with pytest.raises(ScramError) as caught:
         handshake().proof("r=Telltale,s=Telltale,i=700000")
     assert "Telltale" not in repr(caught.value)
@@ -200,26 +169,13 @@ def test_an_errors_text_quotes_nothing() -> None:
 
 
 def test_a_replayed_server_final_is_an_impostor() -> None:
-    """The signature of one login proves nothing in another."""
+    """The signature of one login proves nothing in another, nor before the proof."""
     client = handshake(nonce="another-nonce-of-ours")
+    with pytest.raises(WrongServer):
+        client.verify(SERVER_FINAL)
     client.proof(challenge(nonce="another-nonce-of-ours" + SERVER_NONCE))
     with pytest.raises(WrongServer):
         client.verify(SERVER_FINAL)
-
-
-def test_a_server_with_another_verifier_is_an_impostor() -> None:
-    """Who does not hold this user's verifier cannot sign, even over the right messages."""
-    salt, stored, key, count = ScramMechanism("SCRAM-SHA-256").make_auth_info(
-        "Another1!", iteration_count=600_000, salt=SALT
-    )
-    server = ScramMechanism("SCRAM-SHA-256").make_server(lambda _: (salt, stored, key, count))
-    client = ClientLogin(user=USER, password=PASSWORD, nonce=CLIENT_NONCE)
-    server.set_client_first(client.first())
-    client.proof(server.get_server_first())
-    auth = b"any"
-    forged = f"v={b64encode(hmac.digest(key, auth, 'sha256')).decode()}"
-    with pytest.raises(WrongServer):
-        client.verify(forged)
 
 
 finals = st.one_of(
@@ -248,12 +204,6 @@ def test_no_other_final_is_believed(final: str) -> None:
         assert right
 
 
-def test_a_signature_before_the_proof_is_not_believed() -> None:
-    """The order of the steps is part of the protocol."""
-    with pytest.raises(ScramError):
-        handshake().verify(SERVER_FINAL)
-
-
 garbage = st.one_of(
     st.text(max_size=100),
     st.binary(max_size=60).map(lambda raw: raw.decode("latin-1")),
@@ -274,17 +224,12 @@ garbage = st.one_of(
 @example("e=other-error,i=600000")
 @example("e=other-error,x=a,i=600000")
 @example("r=\ud800,s=\ud800,i=600000")
-def test_garbage_raises_handshake_error_and_nothing_else(text: str) -> None:
-    """No challenge makes the client fail in another way."""
+@example(SERVER_FIRST.replace("AAEC", "AQEC") + ",x=\ud800")
+def test_garbage_is_a_malformed_message(text: str) -> None:
+    """No challenge makes the client fail in another way, nor half a character in an extension."""
     assume(not text.startswith(f"r={CLIENT_NONCE}{SERVER_NONCE},s=AAEC"))
     with pytest.raises(MalformedMessage):
         handshake().proof(text)
-
-
-def test_half_a_character_in_a_challenge() -> None:
-    """Not even where an extension may say anything; what cannot be encoded cannot be signed."""
-    with pytest.raises(MalformedMessage):
-        handshake().proof(SERVER_FIRST + ",x=\ud800")
 
 
 @given(st.text(), st.text())
@@ -293,7 +238,7 @@ def test_half_a_character_in_a_challenge() -> None:
 @example("a,=b", "x")
 @example("user", "\u0627a")
 def test_names_and_passwords_are_taken_or_refused(user: str, password: str) -> None:
-    """What is no name or password is refused, without quoting it."""
+    """Text that is no name or password raises the one error for it."""
     try:
         first = ClientLogin(user=user, password=password, nonce=CLIENT_NONCE).first()
     except UnusableCredentials:
@@ -310,6 +255,12 @@ def verifier(password: str) -> Verifier:
     return verifier_of(derive_keys(password, salt=SALT, iterations=600_000))
 
 
+def login(*verifiers: Verifier) -> ServerLogin:
+    """Return the server's half of the worked example's login."""
+    first = ClientFirst.parse(CLIENT_FIRST)
+    return ServerLogin(first, verifiers or [verifier(PASSWORD)], nonce=SERVER_NONCE)
+
+
 def checked(password: str, *verifiers: Verifier) -> tuple[ScramClient, tuple[int, str] | None]:
     """Return scramp's client after its proof, and what the server makes of it."""
     client = ScramClient(["SCRAM-SHA-256"], USER, password)
@@ -322,42 +273,31 @@ def checked(password: str, *verifiers: Verifier) -> tuple[ScramClient, tuple[int
 
 def test_the_servers_half_of_the_worked_example() -> None:
     """Challenge and signature are the documented ones."""
-    server = ServerLogin(ClientFirst.parse(CLIENT_FIRST), [verifier(PASSWORD)], nonce=SERVER_NONCE)
+    server = login()
     assert server.challenge == SERVER_FIRST
     assert server.check(CLIENT_FINAL) == (0, SERVER_FINAL)
 
 
 @pytest.mark.parametrize("password", ["Passw0rd!", "Second-2nd", "Third+3rd"])
 def test_one_proof_is_checked_against_all_verifiers(password: str) -> None:
-    """The right one is found wherever it is, and its signature satisfies the client."""
+    """The first that fits is found wherever it is, and its signature satisfies the client."""
     words = ["Passw0rd!", "Second-2nd", "Third+3rd"]
-    client, found = checked(password, *map(verifier, words))
+    client, found = checked(password, *map(verifier, words + words))
     assert found is not None
     assert found[0] == words.index(password)
     client.set_server_final(found[1])
 
 
-def test_the_first_verifier_that_fits_counts() -> None:
-    """A password that was used before and is current again is current."""
-    _, found = checked(PASSWORD, verifier(PASSWORD), verifier(PASSWORD))
-    assert found is not None
-    assert found[0] == 0
-
-
 def test_wrong_proofs_cost_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """With one verifier or three, a wrong proof is compared four times; with more, with each."""
-    checks: list[None] = []
-    fits = scram._fits
-
-    def counted(known: Verifier, signed: bytes, proof: bytes) -> bool:
-        checks.append(None)
-        return fits(known, signed, proof)
-
-    monkeypatch.setattr(scram, "_fits", counted)
-    for others, expected in ((0, 4), (2, 4), (3, 4), (4, 5)):
-        checks.clear()
-        assert checked("wrong", *[verifier(PASSWORD)] * (others + 1))[1] is None
-        assert len(checks) == expected
+    final = CLIENT_FINAL.replace("p=", "p=AAAA")
+    for verifiers, expected in ((1, 4), (3, 4), (4, 4), (5, 5)):
+        server = login(*[verifier(PASSWORD)] * verifiers)
+        with monkeypatch.context() as patch:
+            hashes = Mock(side_effect=hashlib.sha256)
+            patch.setattr(hashlib, "sha256", hashes)
+            assert server.check(final) is None
+        assert hashes.call_count == expected
 
 
 @pytest.mark.parametrize(
@@ -383,32 +323,20 @@ def test_client_first(first: str, user: str | None) -> None:
 @pytest.mark.parametrize(
     "first",
     [
-        "",
-        "n,,n=,r=x",
-        "n,,n=a,r=",
-        "n,a=b,n=a,r=x",
-        "p=tls-unique,,n=a,r=x",
-        "n,,n=a=,r=x",
-        "n,,n=a=2c,r=x",
-        "n,,m=1,n=a,r=x",
-        "n,,n=a,r=x y",
-        "n,,n=a,r=x,m=1",
-        "n,,n=a,r=x,r=y",
-        "n,,n=a\0,r=x",
-        "n,,n=a,r=x,f=\ud800",
-        " n,,n=a,r=x",
-        "n,,n=a,r=x\n",
+        "", "n,,n=,r=x", "n,,n=a,r=", "n,a=b,n=a,r=x", "p=tls-unique,,n=a,r=x", "n,,n=a=,r=x",
+        "n,,n=a=2c,r=x", "n,,m=1,n=a,r=x", "n,,n=a,r=x y", "n,,n=a,r=x,m=1", "n,,n=a,r=x,r=y",
+        "n,,n=a\0,r=x", "n,,n=a,r=x,f=\ud800", " n,,n=a,r=x", "n,,n=a,r=x\n",
     ],
-)
-def test_what_is_no_client_first(first: str) -> None:
-    """Refused without quoting it."""
+)  # fmt: skip
+def test_text_that_is_no_client_first(first: str) -> None:
+    """The error quotes nothing of it."""
     with pytest.raises(MalformedMessage, match=r"^malformed SCRAM client-first$"):
         ClientFirst.parse(first)
 
 
 @given(st.text(max_size=80))
 def test_any_client_first(first: str) -> None:
-    """Whatever it is, it is parsed or refused."""
+    """Any text is parsed, or raises the one error for it."""
     try:
         ClientFirst.parse(first)
     except MalformedMessage as exc:
@@ -424,30 +352,22 @@ def final(**changes: str) -> str:
     "text",
     [
         "",
-        final(c="eSws"),
-        final(r=CLIENT_NONCE),
-        final(r=CLIENT_NONCE + SERVER_NONCE + "x"),
-        final(p=""),
-        final(p="QUJ"),
-        final(p="é"),
-        final() + ",x=1",
-        CLIENT_FINAL.replace(",p=", ",r=again,p="),
-        CLIENT_FINAL.replace(",p=", ",x=\ud800,p="),
+        final(c="eSws"), final(r=CLIENT_NONCE), final(r=CLIENT_NONCE + SERVER_NONCE + "x"),
+        final(p=""), final(p="QUJ"), final(p="é"), final() + ",x=1",
+        CLIENT_FINAL.replace(",p=", ",r=again,p="), CLIENT_FINAL.replace(",p=", ",x=\ud800,p="),
     ],
-)
-def test_what_is_no_client_final(text: str) -> None:
-    """Refused: another binding or nonce, no proof, or something after it."""
-    server = ServerLogin(ClientFirst.parse(CLIENT_FIRST), [verifier(PASSWORD)], nonce=SERVER_NONCE)
+)  # fmt: skip
+def test_text_that_is_no_client_final(text: str) -> None:
+    """Another binding or nonce, no proof, or something after it is an error."""
     with pytest.raises(MalformedMessage, match=r"^malformed SCRAM client-final$"):
-        server.check(text)
+        login().check(text)
 
 
-@pytest.mark.parametrize("proof", [b"", b"\0" * 31, b"\0" * 32, b"\0" * 33, b"x" * 600])
-def test_a_proof_of_any_length_is_merely_wrong(proof: bytes) -> None:
+def test_a_proof_of_any_length_is_merely_wrong() -> None:
     """No length raises, and only 32 bytes can be right."""
-    server = ServerLogin(ClientFirst.parse(CLIENT_FIRST), [verifier(PASSWORD)], nonce=SERVER_NONCE)
+    server = login()
     right = b64decode(CLIENT_FINAL.partition(",p=")[2])
-    for wrong in (proof or b"x", right + b"\0", right[:-1]):
+    for wrong in (b"x", bytes(31), bytes(32), bytes(33), b"x" * 600, right + b"\0", right[:-1]):
         assert server.check(final(p=b64encode(wrong).decode())) is None
 
 
@@ -467,42 +387,31 @@ def test_an_extension_before_the_proof_is_part_of_what_is_signed() -> None:
 
 
 def test_verifiers_of_one_password() -> None:
-    """They are compared only when they share salt and iterations."""
+    """They are compared only when they share salt and iterations; a repr shows no secret."""
     one, same, other = verifier(PASSWORD), verifier(PASSWORD), verifier("Second-2nd")
     elsewhere = replace(one, salt=bytes(16))
     slower = replace(one, iterations=600_001)
-    assert one.shares_salt(same)
-    assert one.shares_salt(other)
-    assert not one.shares_salt(elsewhere)
-    assert not one.shares_salt(slower)
+    assert repr(one) == "Verifier(iterations=600000)"
+    assert [one.shares_salt(v) for v in (same, other, elsewhere, slower)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
     assert one.same_password(same)
     assert not any(one.same_password(each) for each in (other, elsewhere, slower))
 
 
-def test_nothing_secret_is_shown() -> None:
-    """Keys and verifiers can be logged by mistake without harm."""
-    keys = derive_keys(PASSWORD, salt=SALT, iterations=600_000)
-    assert repr(keys) == "Keys()"
-    assert repr(verifier_of(keys)) == "Verifier(iterations=600000)"
-
-
 @pytest.mark.parametrize("password", ["", "é", "a\nb", "x" * 1025])
-def test_no_keys_of_what_is_no_password(password: str) -> None:
-    """Refused before anything is derived."""
+def test_text_that_is_no_password_has_no_keys(password: str) -> None:
+    """The error comes before anything is derived."""
     with pytest.raises(UnusableCredentials, match=r"^password has characters"):
         derive_keys(password, salt=SALT, iterations=600_000)
 
 
-@pytest.mark.parametrize("tail", [" x", "é", "\x7f", "\t"])
-def test_a_nonce_of_other_characters_gets_no_proof(tail: str) -> None:
-    """RFC 5802 allows printable ASCII without the comma."""
-    with pytest.raises(MalformedMessage, match=r"^malformed challenge$"):
-        handshake().proof(challenge(nonce=CLIENT_NONCE + tail))
-
-
 @pytest.mark.parametrize(("salt", "right"), [(11, False), (12, True)])
 def test_a_salt_has_12_bytes_or_more(salt: int, right: bool) -> None:
-    """A shorter one would let many users' passwords be guessed at once."""
+    """With a shorter one many users' passwords could be guessed at once."""
     text = f"r={CLIENT_NONCE}x,s={b64encode(bytes(salt)).decode()},i=600000"
     if right:
         assert handshake().proof(text).startswith("c=biws,")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from base64 import b64decode, b64encode
 from datetime import UTC, datetime
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from nacl.public import PublicKey, SealedBox
 
 from protocol.messages import PasswordChanged, SealedPassword
 from protocol.sealing import (
@@ -32,12 +34,26 @@ ID = "eedd883da0a9451593dc0a38e583fb77"
 CHANGE = "0123456789abcdef" * 2
 SERVER_KEY = bytes(range(32, 64))
 CONTENT = SealedPassword(change_id=CHANGE, device_id=ID, password="Second-2nd")
+BOX = (
+    "+5VquGNTKmew8H+FfFRb74cx95cz5o+QgKRd8P0jjyJbtqZMD6flwUejs1PI0pB9Jq6rXXY7MrXNp4rHNux/TGio"
+    "nKEVuaVbVjLbq2+cocnyKgmkPOXvLNJs/dpMlGoOxZ+VNtpZtv9ycCZr/cmqt8QNCpxUmYoes1pmKznvh/ORbsjj"
+    "CemOrFd8U4rJmVSSPnVQfCqSie9xaPX7h3T8TWUk2Ez3PNc="
+)
+"""CONTENT, sealed once for KEY."""
+
+
+def boxed(plain: bytes) -> str:
+    """Return `plain` as another server seals it (crypto_box_seal), with the public key alone."""
+    return b64encode(SealedBox(PublicKey(b64decode(PUBLIC))).encrypt(plain)).decode()
 
 
 def push(content: SealedPassword = CONTENT, *, to: str = PUBLIC) -> PasswordChanged:
     until = datetime(2026, 12, 23, tzinfo=UTC)
     sealed = seal(content, public_key=to)
     return PasswordChanged(change_id=CHANGE, sealed=sealed, valid_until=until)
+
+
+PUSH = push()
 
 
 def test_the_public_half_and_the_id_of_the_documented_key() -> None:
@@ -81,14 +97,27 @@ def test_a_sealed_password_opens(password: str) -> None:
     assert open_sealed(push(content), device_key=KEY) == content
 
 
+def test_a_box_sealed_elsewhere_opens() -> None:
+    """Another run's bytes open, and so does a box that another server makes of plain JSON."""
+    plain = {"change_id": CHANGE, "device_id": ID, "password": "Second-2nd"}
+    for sealed in (BOX, boxed(json.dumps(plain).encode())):
+        assert open_sealed(replace(PUSH, sealed=sealed), device_key=KEY) == CONTENT
+
+
 @pytest.mark.parametrize(
     ("changed", "error"),
     [
         (push(replace(CONTENT, change_id="f" * 32)), "belongs to another change"),
         (push(replace(CONTENT, device_id="0" * 32)), "belongs to another device"),
         (push(to=public_key(new_device_key())), "cannot be opened"),
-        (replace(push(), sealed="!" * 64), "cannot be opened"),
-        (replace(push(), sealed=" " + push().sealed), "cannot be opened"),
+        (replace(PUSH, sealed="!" * 64), "cannot be opened"),
+        (replace(PUSH, sealed=" " + push().sealed), "cannot be opened"),
+        (replace(PUSH, sealed=PUSH.sealed[:-8] + "AAAAAAA="), "cannot be opened"),
+        (replace(PUSH, sealed="A" * 200), "cannot be opened"),
+        (replace(PUSH, sealed="é" * 100), "cannot be opened"),
+        (replace(PUSH, sealed=boxed(b"{}")), "cannot be opened"),
+        (replace(PUSH, sealed=boxed(b"\xff" * 40)), "cannot be opened"),
+        (replace(PUSH, sealed=boxed(b'["Second-2nd"]')), "cannot be opened"),
     ],
 )
 def test_any_other_box_is_refused(changed: PasswordChanged, error: str) -> None:
@@ -96,6 +125,13 @@ def test_any_other_box_is_refused(changed: PasswordChanged, error: str) -> None:
     with pytest.raises(SealError, match=rf"^the sealed password {error}$") as caught:
         open_sealed(changed, device_key=KEY)
     assert caught.value.__cause__ is None
+
+
+@given(st.text(max_size=300))
+def test_junk_raises_seal_error_and_nothing_else(sealed: str) -> None:
+    """No text in the place of the box makes the client fail in another way."""
+    with pytest.raises(SealError):
+        open_sealed(replace(PUSH, sealed=sealed), device_key=KEY)
 
 
 def test_a_push_is_signed_with_the_server_key() -> None:

@@ -1,4 +1,4 @@
-"""Whatever does not answer, and whatever is defect: the client goes on, or ends at once."""
+"""Every wait has a deadline, and a defect ends the machine at once."""
 
 from __future__ import annotations
 
@@ -9,21 +9,52 @@ from agent.core import effects as do
 from agent.core import events as ev
 from agent.core.connection_state import CONNECT_S, LOGIN_S
 from agent.core.credential_cache import ANSWER_S
-from agent.core.credentials import Credentials, Pending
+from agent.core.credentials import Pending
 from agent.core.events import Timer
 from agent.core.failure import Failure, Reason
 from agent.core.password_warnings import TOAST_S, Warned
 from agent.core.state import State
 from agent.core.transitions import IllegalTransition
 from protocol import messages as msg
-from tests.support.core_driver import HOME, KINDS, OTHER, P1, P2, P3, WRONG, Kind, World
-from tests.support.core_effects import kinds
+from tests.support.core_driver import (
+    HOME,
+    KINDS,
+    OTHER,
+    P1,
+    P2,
+    P3,
+    WRONG,
+    Kind,
+    World,
+    on_old_password,
+    standby,
+)
+
+SILENT = Reason.VAULT_NO_ANSWER
 
 
-def waiting() -> World:
+def silent_at_start() -> World:
+    """Return a client whose vault does not answer the first read."""
     world = World()
+    world.hold = {"vault"}
     world.start()
-    assert world.state is State.STANDBY
+    return world
+
+
+def silent_push(*, gives_up: bool = False) -> World:
+    """Return a client in standby whose vault did not answer the write of a pushed password.
+
+    `gives_up`: the adapter itself gives up the write.
+    """
+    world = standby()
+    world.vault_reason = SILENT if gives_up else None
+    world.hold = set() if gives_up else {"vault"}
+    world.change(P2)
+    if not gives_up:
+        world.advance(ANSWER_S + 1)
+    world.vault_reason = None
+    assert world.state is State.STANDBY_OLD_PASSWORD
+    assert world.view.vault_problem is SILENT
     return world
 
 
@@ -32,52 +63,44 @@ def waiting() -> World:
 
 def test_a_vault_that_does_not_answer_a_read() -> None:
     """After 90 s it is a reason to retry; a late answer alone changes nothing, a new read does."""
-    world = World()
-    world.hold = {"vault"}
-    world.start()
+    world = silent_at_start()
     world.advance(ANSWER_S - 0.1)
-    assert world.view.state is State.CONNECTING
+    assert world.is_in(State.CONNECTING)
     world.advance(0.2)
-    assert world.state is State.RETRYING
-    assert world.view.reason is world.view.vault_problem is Reason.VAULT_NO_ANSWER
+    assert world.is_in(State.RETRYING, SILENT)
+    assert world.view.vault_problem is SILENT
     world.step("vault")
-    assert world.view.vault_problem is Reason.VAULT_NO_ANSWER
+    assert world.view.vault_problem is SILENT
     world.release("vault")
     world.tell(ev.ReconnectRequested())
-    assert world.machine.state is State.STANDBY
-    assert world.view.vault_problem is None
+    world.assert_updated(P1)
 
 
 def test_a_silent_vault_is_not_asked_again_and_again() -> None:
-    """The request that is still unanswered serves every later try, and its answer is used."""
-    world = World()
-    world.hold = {"vault"}
-    world.start()
+    """The unanswered request serves every later try, and its answer is used."""
+    world = silent_at_start()
     world.advance(86_400)
     assert len(world.vault_jobs) == 1
     world.tell(ev.ReconnectRequested())
     world.release("vault")
-    assert world.state is State.STANDBY
+    world.assert_updated(P1)
 
 
 def test_a_late_read_is_repeated_after_a_later_write() -> None:
     """Its answer would be older than the write."""
-    world = World()
-    world.hold = {"vault"}
-    world.start()
+    world = silent_at_start()
     world.advance(ANSWER_S + 1)
     request = world.log_out()
     world.advance(ANSWER_S + 1)
-    again = world.sign_in(P1)
+    again = world.log_in(P1)
     world.release("vault")
-    assert world.replies == {request: Reason.VAULT_NO_ANSWER, again: None}
-    assert world.state is State.STANDBY
-    assert world.vault[HOME].password == P1
+    assert world.replies == {request: SILENT, again: None}
+    world.assert_updated(P1)
 
 
 def test_each_request_has_the_whole_time() -> None:
-    """The vault answers one after the other; the clock of the second starts with its turn."""
-    world = waiting()
+    """The vault answers one after the other; the time of the second starts with its turn."""
+    world = standby()
     world.hold = {"vault"}
     first, second = world.log_out(), world.log_out()
     world.advance(60)
@@ -87,79 +110,65 @@ def test_each_request_has_the_whole_time() -> None:
     world.advance(ANSWER_S - 1)
     assert world.replies == {first: None}
     world.advance(2)
-    assert world.replies == {first: None, second: Reason.VAULT_NO_ANSWER}
+    assert world.replies == {first: None, second: SILENT}
     assert Timer.VAULT_ANSWER not in world.timers
 
 
 def test_a_pushed_password_that_the_vault_does_not_store() -> None:
-    """The client reports it, stays in standby, and stores it when the vault answers."""
-    world = waiting()
-    world.hold = {"vault"}
-    change = world.change(P2)
-    world.advance(ANSWER_S + 1)
-    assert world.view.state is State.STANDBY_OLD_PASSWORD
-    assert world.view.vault_problem is Reason.VAULT_NO_ANSWER
-    assert world.failed == [msg.UpdateFailed(change_id=change, reason="vault")]
+    """The server is informed, the client stays in standby, and stores it when the vault answers."""
+    world = silent_push()
+    assert [each.reason for each in world.failed] == ["vault"]
     world.release("vault")
     world.advance(91)
-    assert world.state is State.STANDBY
-    assert world.vault[HOME].password == P2
-    assert world.view.vault_problem is None
+    world.assert_updated()
+
+
+def test_a_write_that_the_adapter_gave_up() -> None:
+    """The vault may still carry it out, so it is read before anything else is written."""
+    world = silent_push(gives_up=True)
+    world.performed.clear()
+    world.hold = {"vault"}
+    world.advance(89)
+    assert len(world.seen(do.ReadVault)) == 1
+    assert world.seen(do.WriteVault) == []
+    world.release("vault")
+    world.assert_updated()
 
 
 def test_nothing_is_written_before_the_vault_was_read_again() -> None:
-    """What the vault holds is not known after a timeout; the push is committed all the same."""
-    world = waiting()
+    """What the vault holds is not known after a silence; the push is committed all the same."""
+    world = standby()
     world.hold = {"proof"}
     world.change(P2)
     world.hold = {"vault"}
     world.release("proof")
     world.advance(ANSWER_S + 1)
-    assert world.view.state is State.STANDBY
     world.cut()
     world.advance(10)
-    assert world.view.state is State.STANDBY, "the password in memory still logs in"
+    assert world.is_in(State.STANDBY), "the password in memory still logs in"
     world.performed.clear()
     world.advance(ANSWER_S + 100)
-    assert kinds(world.performed, only="WriteVault") == []
+    assert world.seen(do.WriteVault) == []
     world.release("vault")
     world.advance(ANSWER_S + 100)
-    assert world.state is State.STANDBY
-    assert (world.vault[HOME].password, world.vault[HOME].pending) == (P2, None)
-    assert world.view.vault_problem is None
+    world.assert_updated()
 
 
 @pytest.mark.parametrize("identity", [HOME, OTHER])
 def test_a_typed_password_that_the_vault_does_not_store(identity: object) -> None:
-    """The user gets the reason; whatever the vault writes later, a working password is used."""
-    world = waiting()
+    """The user is informed; whatever the vault writes later, a password that works stays in use."""
+    world = on_old_password()
     world.accounts[OTHER.user].password = P2
-    world.change(P2, push=False)
     world.hold = {"vault"}
-    request = world.sign_in(P2, HOME if identity == HOME else OTHER)
+    request = world.log_in(P2, HOME if identity == HOME else OTHER)
     world.advance(ANSWER_S + 1)
-    assert world.replies == {request: Reason.VAULT_NO_ANSWER}
+    assert world.replies == {request: SILENT}
     assert world.state is State.STANDBY_OLD_PASSWORD
     world.release("vault")
     world.advance(ANSWER_S + 100)
-    assert world.settings == HOME
-    assert list(world.vault) == [HOME]
+    assert (world.settings, list(world.vault)) == (HOME, [HOME])
     world.restart()
     assert world.state in {State.STANDBY, State.STANDBY_OLD_PASSWORD}
-
-
-def test_a_write_that_the_adapter_gave_up() -> None:
-    """The vault may still carry it out, so it is read before anything else is written."""
-    world = waiting()
-    world.vault_reason = Reason.VAULT_NO_ANSWER
-    world.change(P2)
-    assert world.state is State.STANDBY_OLD_PASSWORD
-    world.vault_reason = None
-    world.performed.clear()
-    world.advance(91)
-    vault_effects = [each for each in kinds(world.performed) if "Vault" in each]
-    assert vault_effects == ["ReadVault", "WriteVault PENDING", "WriteVault COMMIT"]
-    assert world.vault[HOME].password == P2
 
 
 def test_a_first_password_that_the_vault_stores_late() -> None:
@@ -167,45 +176,29 @@ def test_a_first_password_that_the_vault_stores_late() -> None:
     world = World(stored=None)
     world.start()
     world.hold = {"vault"}
-    request = world.sign_in(P1)
+    request = world.log_in(P1)
     world.advance(ANSWER_S + 1)
-    assert world.replies == {request: Reason.VAULT_NO_ANSWER}
-    assert world.view.state is State.CONNECTING
+    assert world.replies == {request: SILENT}
+    assert world.is_in(State.CONNECTING)
     world.release("vault")
-    assert world.state is State.STANDBY
+    assert world.is_in(State.STANDBY)
 
 
-def test_a_read_that_fails_again_while_logged_in() -> None:
-    """The client stays in standby and keeps asking the vault."""
-    world = waiting()
-    world.hold = {"vault"}
-    world.change(P2)
-    world.advance(ANSWER_S + 1)
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_read_that_fails_again(cut: bool) -> None:
+    """The client keeps asking the vault, with or without a network, and stores the push then."""
+    world = silent_push()
+    world.online = not cut
+    if cut:
+        world.cut()
     world.vault_reason = Reason.VAULT_LOCKED
     world.release("vault")
     world.advance(300)
-    assert world.view.state is State.STANDBY_OLD_PASSWORD
+    assert world.state is (State.RETRYING if cut else State.STANDBY_OLD_PASSWORD)
     assert world.view.vault_problem is Reason.VAULT_LOCKED
-    world.vault_reason = None
-    world.advance(91)
-    assert world.vault[HOME].password == P2
-
-
-def test_a_vault_that_is_silent_while_the_network_is_away() -> None:
-    """It is read again all the same, so that a later push is stored."""
-    world = waiting()
-    world.hold = {"vault"}
-    world.change(P2)
-    world.advance(ANSWER_S + 1)
-    world.online = False
-    world.cut()
-    world.vault_reason = Reason.VAULT_LOCKED
-    world.release("vault")
-    world.advance(200)
     world.vault_reason, world.online = None, True
     world.advance(400)
-    assert world.state is State.STANDBY
-    assert (world.vault[HOME].password, world.vault[HOME].pending) == (P2, None)
+    world.assert_updated()
 
 
 def test_a_refusal_that_the_vault_stores_late() -> None:
@@ -216,32 +209,32 @@ def test_a_refusal_that_the_vault_stores_late() -> None:
     world.start()
     world.hold = {"vault"}
     world.run()
-    assert world.view.state is State.NEEDS_PASSWORD
+    assert world.state is State.NEEDS_PASSWORD
     world.advance(ANSWER_S + 1)
     world.vault_jobs.clear()
     world.release("vault")
     world.advance(100)
     assert world.vault[HOME].refused == "credentials"
-    assert world.state is State.NEEDS_PASSWORD
+    assert world.is_in(State.NEEDS_PASSWORD, Reason.CREDENTIALS)
     assert world.view.vault_problem is None
 
 
 def test_a_password_refused_while_the_vault_is_unknown() -> None:
     """It is marked when the vault was read again, and not sent until then."""
-    world = waiting()
+    world = standby()
     world.hold = {"proof"}
     world.change(P2)
-    world.vault_reason = Reason.VAULT_NO_ANSWER
+    world.vault_reason = SILENT
     world.release("proof")
-    assert world.view.vault_problem is Reason.VAULT_NO_ANSWER
+    assert world.view.vault_problem is SILENT
     world.home.password, world.home.retired = P3, []
     world.tell(ev.ReconnectRequested())
-    assert world.view.state is State.NEEDS_PASSWORD
+    assert world.is_in(State.NEEDS_PASSWORD, Reason.CREDENTIALS)
     world.vault_reason = None
     world.advance(200)
     assert world.tried.count(P2) == 2
     assert world.vault[HOME].refused is None, "P1 has not been tried"
-    assert world.state is State.NEEDS_PASSWORD
+    assert world.is_in(State.NEEDS_PASSWORD, Reason.CREDENTIALS)
 
 
 def test_a_pending_password_proved_while_the_vault_is_unknown() -> None:
@@ -252,164 +245,64 @@ def test_a_pending_password_proved_while_the_vault_is_unknown() -> None:
     world.online = False
     world.start()
     world.online, world.home.password = True, P2
-    world.vault_reason = Reason.VAULT_NO_ANSWER
-    request = world.sign_in(P1)
-    assert world.replies == {request: Reason.CREDENTIALS}
-    assert world.view.state is State.STANDBY
+    world.vault_reason = SILENT
+    assert world.replies[world.log_in(P1)] is Reason.CREDENTIALS
+    assert world.is_in(State.STANDBY)
     assert world.vault[HOME].pending is not None
     world.vault_reason = None
     world.advance(91)
-    assert world.state is State.STANDBY
-    assert (world.vault[HOME].password, world.vault[HOME].pending) == (P2, None)
+    world.assert_updated()
 
 
-def test_an_entry_that_disappears_while_the_client_waits() -> None:
-    """The login in force goes on; at its end there is nothing to log in with."""
-    world = waiting()
-    world.vault_reason = Reason.VAULT_NO_ANSWER
-    world.change(P2)
-    world.vault_reason = None
+@pytest.mark.parametrize("end", ["login expires", "user reconnects", "network fails"])
+def test_an_entry_that_disappears_while_the_client_waits(end: str) -> None:
+    """The login in force goes on; at its end the client is logged out."""
+    world = silent_push(gives_up=True)
     world.vault.clear()
-    world.advance(91)
-    assert world.view.state is State.STANDBY_OLD_PASSWORD
+    if end == "network fails":
+        world.online = False
+        world.cut()
+        world.advance(400)
+    else:
+        world.advance(91)
+        assert world.is_in(State.STANDBY_OLD_PASSWORD)
+    if end == "user reconnects":
+        world.tell(ev.ReconnectRequested())
     world.home.retired.clear()
     world.advance(1)
-    assert world.state is State.LOGGED_OUT
-    assert world.view.reason is None
+    assert world.is_in(State.LOGGED_OUT)
 
 
-@pytest.mark.parametrize("online", [True, False])
-def test_an_entry_that_disappears_and_a_connection_that_ends(online: bool) -> None:
-    """Whether the client reconnects at once or was waiting to, it is logged out then."""
-    world = waiting()
-    world.vault_reason = Reason.VAULT_NO_ANSWER
-    world.change(P2)
-    world.online = online
-    world.vault.clear()
-    if online:
-        world.vault_reason = None
-        world.advance(91)
-        world.tell(ev.ReconnectRequested())
-    else:
-        world.cut()
-        world.vault_reason = None
-        world.advance(400)
-    assert world.state is State.LOGGED_OUT
-
-
-def test_an_older_push_does_not_replace_a_newer_one() -> None:
-    """The first cannot be stored while the second waits: only the second is kept."""
-    world = waiting()
+def test_answers_to_no_request_are_ignored() -> None:
+    """The next answer to a request still counts."""
+    world = standby()
     world.hold = {"vault"}
     world.change(P2)
-    world.change(P3)
-    world.vault_reason = Reason.VAULT_LOCKED
+    for event in (
+        ev.VaultWritten(99),
+        ev.VaultRead(99, None),
+        ev.VaultFailed(99, Reason.VAULT_BROKEN),
+        ev.TimerFired(Timer.RETRY),
+    ):
+        assert world.tell(event) == []
     world.release("vault")
-    world.vault_reason = None
-    world.advance(91)
-    assert world.state is State.STANDBY
-    assert world.vault[HOME].password == P3
-    assert P2 not in world.tried
-
-
-# --- the device's key
-
-
-def test_the_vault_is_read_again_before_a_key_is_made() -> None:
-    """A login while the vault is locked, or not read yet, keeps the key: it stays one PC."""
-    world = World()
-    key = world.vault[HOME].device_key
-    world.vault_reason = Reason.VAULT_LOCKED
-    world.start()
-    assert world.view.reason is Reason.VAULT_LOCKED
-    world.vault_reason = None
-    world.change(P2)
-    request = world.sign_in(P2)
-    assert world.replies == {request: None}
-    assert world.vault[HOME] == Credentials(password=P2, device_key=key)
-
-
-def test_a_vault_that_stays_locked_does_not_hold_up_the_answer() -> None:
-    """The second read fails, too: the password is tried, and cannot be stored."""
-    world = World()
-    world.vault_reason = Reason.VAULT_LOCKED
-    world.start()
-    request = world.sign_in(P1)
-    assert world.replies == {request: Reason.VAULT_LOCKED}
-    assert world.tried == [P1]
-    assert world.state is State.RETRYING
-
-
-# --- refused passwords
-
-
-@pytest.mark.parametrize("held", [True, False])
-def test_a_refused_password_is_not_sent_when_the_vault_opens(held: bool) -> None:
-    """Typed and refused while the vault was locked or silent, then found to be the stored one."""
-    world = World()
-    world.home.password = P2
-    world.hold = {"vault"} if held else set()
-    world.vault_reason = None if held else Reason.VAULT_LOCKED
-    world.start()
-    request = world.sign_in(P1)
-    world.advance(ANSWER_S + 1)
-    assert world.replies == {request: Reason.CREDENTIALS}
-    world.vault_reason = None
-    world.release("vault")
-    world.advance(7200)
-    assert world.state is State.NEEDS_PASSWORD
-    assert world.tried == [P1]
-    assert world.vault[HOME].refused == "credentials"
-
-
-def test_a_refused_password_may_be_typed_again() -> None:
-    """The user's word counts: it is tried once more, and kept when the server takes it."""
-    world = World()
-    world.home.password = P2
-    world.start()
-    assert world.state is State.NEEDS_PASSWORD
-    world.home.password = P1
-    request = world.sign_in(P1)
-    assert world.replies == {request: None}
-    world.tell(ev.ReconnectRequested())
-    assert world.view.state is State.STANDBY
-    assert world.vault[HOME].refused is None
-
-
-def test_a_refused_password_that_is_pushed_is_tried() -> None:
-    """Refused before it was the user's password, it is pushed when it is."""
-    world = waiting()
-    world.sign_in(P2)
-    assert world.tried == [P1, P2]
-    world.change(P2)
-    assert world.tried == [P1, P2, P2]
-    assert world.state is State.STANDBY
-    world.tell(ev.ReconnectRequested())
-    assert world.state is State.STANDBY
-
-
-def test_another_users_refused_password_is_another_one() -> None:
-    """The same word may be right for another user."""
-    world = waiting()
-    world.accounts[OTHER.user].password = P3
-    assert world.replies[world.sign_in(P1, OTHER)] is Reason.CREDENTIALS
-    world.tell(ev.ReconnectRequested())
-    assert world.state is State.STANDBY
+    world.assert_updated()
+    assert world.seen(do.Disconnect) == []
 
 
 # --- the connection, the desktop, everything
 
 
 def test_a_connection_that_is_never_opened() -> None:
-    """The adapter has a limit of its own; when it fails to keep it, the machine does."""
+    """The adapter has a limit of its own; when that fails, the machine's counts."""
     world = World()
     world.hold = {"connect"}
     world.start()
     world.advance(CONNECT_S - 0.1)
-    assert world.view.state is State.CONNECTING
+    assert world.is_in(State.CONNECTING)
     world.advance(0.2)
-    assert world.view.reason is Reason.TIMED_OUT
-    assert "Disconnect" in kinds(world.performed)
+    assert world.is_in(State.RETRYING, Reason.TIMED_OUT)
+    assert world.seen(do.Disconnect)[0] == do.Disconnect(1)
 
 
 def test_a_key_derivation_that_never_ends() -> None:
@@ -418,89 +311,75 @@ def test_a_key_derivation_that_never_ends() -> None:
     world.hold = {"proof"}
     world.start()
     world.advance(LOGIN_S + 0.1)
-    assert world.view.reason is Reason.TIMED_OUT
     assert world.machine.client.failure == Failure(Reason.TIMED_OUT, detail="key_derivation")
 
 
 def test_a_push_whose_proof_is_never_answered() -> None:
     """The connection is given up, and the pending password tried first on the next one."""
-    world = waiting()
+    world = standby()
     world.hold = {"proof"}
     world.change(P2)
     world.advance(LOGIN_S + 0.1)
-    assert world.view.state is State.RETRYING
+    assert world.is_in(State.RETRYING, Reason.TIMED_OUT)
     world.proof_jobs.clear()
     world.release("proof")
     world.advance(10)
-    assert world.state is State.STANDBY
-    assert world.vault[HOME].password == P2
-
-
-def warned(world: World) -> Warned:
-    """As it is now."""
-    return world.machine.client.warnings.state
-
-
-def shown(world: World) -> State:
-    """As it is now."""
-    return world.view.state
-
-
-def test_a_warning_that_was_seen() -> None:
-    """Its timer is stopped, and the next sign-in waits for its own warning."""
-    world = waiting()
-    world.come("s1")
-    assert warned(world) is Warned.NOT_DUE
-    world.change(P2, push=False)
-    world.come("s2")
-    assert warned(world) is Warned.SEEN
-    assert Timer.TOAST not in world.timers
-    world.advance(100)
-    assert [each.warning for each in world.notices] == ["shown"]
+    world.assert_updated()
 
 
 def test_a_pending_password_is_an_update_only_in_standby() -> None:
     """At the start the client connects; in standby the user sees that a password is updated."""
-    world = waiting()
+    world = standby()
     world.hold = {"proof"}
     world.change(P2)
-    assert shown(world) is State.UPDATING
+    assert world.is_in(State.UPDATING)
     world.hold = {"vault", "proof"}
     world.kill()
     world.start()
     world.release("vault")
-    assert shown(world) is State.CONNECTING
+    assert world.is_in(State.CONNECTING)
     world.release("proof")
-    assert world.state is State.STANDBY
+    assert world.is_in(State.STANDBY)
     world.hold = {"vault"}
     world.change(P3)
     world.cut()
     world.advance(10)
-    assert shown(world) is State.STANDBY_OLD_PASSWORD
+    assert world.is_in(State.STANDBY_OLD_PASSWORD)
     world.hold = {"proof"}
     world.run()
-    assert shown(world) is State.UPDATING
+    assert world.is_in(State.UPDATING)
 
 
 def test_a_login_that_expires_while_a_typed_password_is_stored() -> None:
     """The vault decides; when it fails, the stored password is tried as before."""
-    world = waiting()
-    world.change(P2, push=False)
+    world = on_old_password()
     world.hold = {"vault"}
-    request = world.sign_in(P2)
+    request = world.log_in(P2)
     world.session.say(msg.Rejected(reason="expired"))
     world.run()
     world.vault_reason = Reason.VAULT_LOCKED
     world.release("vault")
     assert world.replies == {request: Reason.VAULT_LOCKED}
     assert world.tried == [P1, P2, P1]
-    assert world.state is State.STANDBY_OLD_PASSWORD
+    assert world.is_in(State.STANDBY_OLD_PASSWORD)
+
+
+def test_a_warning_that_was_seen() -> None:
+    """Its timer is stopped, and the next sign-in waits for its own warning."""
+    world = standby()
+    world.come("s1")
+    assert world.machine.client.warnings.state is Warned.NOT_DUE
+    world.change(P2, push=False)
+    world.come("s2")
+    assert world.machine.client.warnings.state.name == "SEEN"
+    assert Timer.TOAST not in world.timers
+    world.advance(100)
+    assert [each.warning for each in world.notices] == ["shown"]
 
 
 def test_a_desktop_that_does_not_answer() -> None:
     """A warning without an answer counts as failed after a minute; a late answer counts, too."""
-    world = waiting()
-    world.change(P2, push=False)
+    world = on_old_password()
     world.hold = {"toast"}
     world.come()
     world.advance(TOAST_S - 0.1)
@@ -516,9 +395,9 @@ def test_a_desktop_that_does_not_answer() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_request_is_answered_whatever_hangs(kind: Kind) -> None:
     """With one kind of answer withheld, no request and no state waits for ever."""
-    world = waiting()
+    world = standby()
     world.hold = {kind}
-    for number in (world.sign_in(WRONG), world.sign_in(P1, OTHER), world.log_out()):
+    for number in (world.log_in(WRONG), world.log_in(P1, OTHER), world.log_out()):
         world.advance(2 * ANSWER_S + CONNECT_S + LOGIN_S)
         assert number in world.replies
         assert world.state not in {State.CONNECTING, State.UPDATING}
@@ -529,7 +408,7 @@ def test_every_request_is_answered_whatever_hangs(kind: Kind) -> None:
 
 def test_a_defect_kills_the_machine_and_leaves_nothing_half_done() -> None:
     """The error comes out, no effect with it, and every later event is ignored."""
-    world = waiting()
+    world = standby()
     world.hold = {"proof"}
     world.tell(ev.ReconnectRequested())
     proof = ev.ProofReady(2, "c=biws,r=x,p=QUJD")
@@ -539,20 +418,3 @@ def test_a_defect_kills_the_machine_and_leaves_nothing_half_done() -> None:
     assert world.state is world.view.state is State.STOPPED
     for event in (ev.QuitRequested(), ev.Disconnected(2, Failure(Reason.CONNECTION_LOST))):
         assert world.machine.handle(event, world.now) == []
-
-
-def test_the_queue_of_the_vault_goes_on_after_unknown_answers() -> None:
-    """An answer to no request is ignored, and the next one still counts."""
-    world = waiting()
-    world.hold = {"vault"}
-    world.change(P2)
-    for event in (
-        ev.VaultWritten(99),
-        ev.VaultRead(99, None),
-        ev.VaultFailed(99, Reason.VAULT_BROKEN),
-        ev.TimerFired(Timer.RETRY),
-    ):
-        assert world.tell(event) == []
-    world.release("vault")
-    assert world.vault[HOME].password == P2
-    assert not any(isinstance(each, do.Disconnect) for each in world.performed)

@@ -1,4 +1,4 @@
-"""From the start to standby: connecting, logging in, trying again."""
+"""A client connects and logs in from its start to standby, and tries again after failures."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ from agent.core.failure import Failure, Reason
 from agent.core.state import State
 from protocol import messages as msg
 from protocol.sealing import device_id, public_key
-from tests.support.core_driver import BEGIN, HOME, P1, P2, World
-from tests.support.core_effects import kinds
+from tests.support.core_driver import BEGIN, HOME, P1, P2, World, standby
+
+
+def until_retry(world: World) -> float:
+    """Return the seconds until the next try."""
+    return world.timers[Timer.RETRY] - world.steady
 
 
 def test_a_login_from_the_start_to_standby() -> None:
@@ -47,21 +51,20 @@ def test_the_device_is_its_key() -> None:
 def test_nothing_stored_is_signed_out(stored: str | None) -> None:
     """Without an identity, or with an empty vault, the client waits for its user."""
     world = World(stored=None, identity=None if stored else HOME)
-    effects = world.start()
-    assert world.state is State.LOGGED_OUT
-    assert not [each for each in effects if isinstance(each, do.Connect)]
+    world.start()
+    assert world.is_in(State.LOGGED_OUT)
+    assert world.seen(do.Connect) == []
 
 
 def test_network_trouble_is_retried_for_ever_with_growing_delays() -> None:
-    """Each failure waits longer, up to the ceiling; the view says when the next try is."""
+    """Each failure waits longer, up to the longest delay; the view says when the next try is."""
     world = World()
     world.online = False
     world.start()
     delays = []
     for _ in range(12):
-        assert world.state is State.RETRYING
-        assert world.view.reason is Reason.UNREACHABLE
-        delay = world.timers[Timer.RETRY] - world.steady
+        assert world.is_in(State.RETRYING, Reason.UNREACHABLE)
+        delay = until_retry(world)
         assert world.view.next_try_at == world.now.wall + timedelta(seconds=delay)
         delays.append(delay)
         world.advance(delay)
@@ -70,26 +73,25 @@ def test_network_trouble_is_retried_for_ever_with_growing_delays() -> None:
     assert 100 < delays[-1] <= 300
     world.online = True
     world.advance(300)
-    assert world.state is State.STANDBY
-    assert (world.view.reason, world.view.next_try_at) == (None, None)
+    assert world.is_in(State.STANDBY)
+    assert world.view.next_try_at is None
 
 
-def test_delays_start_again_only_after_a_login_that_lasted() -> None:
-    """An open connection, an unsigned welcome or one that lasts no minute resets no delay."""
+def test_delays_begin_again_only_after_a_login_that_lasted() -> None:
+    """An open connection, an impostor's welcome and a login of half a minute do not count."""
     world = World()
     world.impostor = True
     world.start()
     for tries in range(1, 4):
         assert world.machine.client.tries == tries
         assert world.view.reason is Reason.IMPOSTOR
-        world.advance(3600 if tries == 3 else world.timers[Timer.RETRY] - world.steady)
+        world.advance(3600 if tries == 3 else until_retry(world))
     world.impostor = False
     world.advance(3600)
-    assert world.state is State.STANDBY
     for tries in (1, 2, 3):
         world.cut()
         assert world.machine.client.tries == tries
-        world.advance(world.timers[Timer.RETRY] - world.steady + 30)
+        world.advance(until_retry(world) + 30)
         assert world.state is State.STANDBY
     world.advance(60)
     world.cut()
@@ -104,56 +106,54 @@ def test_a_network_change_tries_at_once() -> None:
     world.advance(2000)
     world.online = True
     world.tell(ev.NetworkChanged())
-    assert world.timers[Timer.RETRY] - world.steady < 1.2
+    assert until_retry(world) < 1.2
     world.advance(1.2)
     assert world.state is State.STANDBY
 
 
-def test_a_network_change_probes_a_connection_that_stands() -> None:
-    """The connection may be dead without knowing it."""
-    world = World()
-    world.start()
-    assert kinds(world.tell(ev.NetworkChanged())) == ["Probe"]
-    assert world.state is State.STANDBY
+def test_a_network_change_probes_an_open_connection() -> None:
+    """The connection can be dead although no error has come."""
+    world = standby()
+    world.tell(ev.NetworkChanged())
+    assert world.performed == [do.Probe(1)]
+    assert world.is_in(State.STANDBY)
 
 
-def troubled(reason: Reason) -> World:
-    """Return a client that waits after `reason` and has noticed another network."""
+@pytest.mark.parametrize(
+    ("reason", "hurries"),
+    [
+        (Reason.DISABLED, False),
+        (Reason.TOO_MANY_REQUESTS, False),
+        (Reason.IMPOSTOR, False),
+        (Reason.CERTIFICATE, True),
+        (Reason.PROXY_LOGIN, True),
+        (Reason.NOT_A_GATEWAY, True),
+    ],
+)
+def test_another_network_hurries_what_a_network_causes(reason: Reason, *, hurries: bool) -> None:
+    """Leaving a hotel's portal helps; what the server has said stays, for tens of seconds."""
     world = World()
     world.hold = {"connect"}
     world.start()
     world.tell(ev.Disconnected(1, Failure(reason)))
-    assert world.view.reason is reason
-    assert world.timers[Timer.RETRY] - world.steady >= 6
+    assert world.is_in(State.RETRYING, reason)
+    assert until_retry(world) >= 6
     world.tell(ev.NetworkChanged())
-    return world
+    assert (until_retry(world) < 1.2) is hurries
 
 
-@pytest.mark.parametrize("reason", [Reason.DISABLED, Reason.TOO_MANY_REQUESTS, Reason.IMPOSTOR])
-def test_what_the_server_has_said_is_not_hurried(reason: Reason) -> None:
-    """A network change does not help there, and the first delay is tens of seconds."""
-    world = troubled(reason)
-    assert world.timers[Timer.RETRY] - world.steady >= 6
-
-
-@pytest.mark.parametrize("reason", [Reason.CERTIFICATE, Reason.PROXY_LOGIN, Reason.NOT_A_GATEWAY])
-def test_the_trouble_of_a_network_is_left_behind_with_it(reason: Reason) -> None:
-    """From the hotel's portal to the office: the next try is not half an hour away."""
-    world = troubled(reason)
-    assert world.timers[Timer.RETRY] - world.steady < 1.2
-
-
-def test_try_now_by_the_user() -> None:
-    """The user's wish overrides any delay, and replaces an open connection."""
+def test_the_user_wants_a_try_now() -> None:
+    """It overrides any delay, and replaces an open connection."""
     world = World()
     world.online = False
     world.start()
     world.online = True
     world.tell(ev.ReconnectRequested())
-    assert world.state is State.STANDBY
-    effects = world.tell(ev.ReconnectRequested())
-    assert kinds(effects)[:2] == ["Disconnect", "Connect"]
-    assert world.state is State.STANDBY
+    assert world.is_in(State.STANDBY)
+    assert list(world.sessions) == [2]
+    world.tell(ev.ReconnectRequested())
+    assert [each.closed for each in world.sessions.values()] == [True, False]
+    assert world.is_in(State.STANDBY)
 
 
 def test_the_servers_least_wait_is_kept() -> None:
@@ -162,7 +162,7 @@ def test_the_servers_least_wait_is_kept() -> None:
     world.throttle_s = 600
     world.start()
     assert world.view.reason is Reason.THROTTLED
-    assert world.timers[Timer.RETRY] - world.steady >= 600
+    assert until_retry(world) >= 600
     world.throttle_s = 0
     world.advance(700)
     assert world.state is State.STANDBY
@@ -179,13 +179,11 @@ def test_the_servers_least_wait_is_kept() -> None:
 )
 def test_a_bye_is_a_reason_to_wait(bye: msg.Bye, reason: Reason, least: float) -> None:
     """The user sees why, and nothing in the vault changes."""
-    world = World()
-    world.start()
+    world = standby()
     world.session.say(bye)
     world.run()
-    assert world.state is State.RETRYING
-    assert world.view.reason is reason
-    assert world.timers[Timer.RETRY] - world.steady >= least
+    assert world.is_in(State.RETRYING, reason)
+    assert until_retry(world) >= least
     assert world.vault[HOME].refused is None
 
 
@@ -211,8 +209,7 @@ def test_a_silent_server_is_given_up_after_20_s() -> None:
     world.hold = set()
     world.inbox.clear()
     world.advance(0.2)
-    assert world.state is State.RETRYING
-    assert world.view.reason is Reason.TIMED_OUT
+    assert world.is_in(State.RETRYING, Reason.TIMED_OUT)
 
 
 LOOSE = [
@@ -224,13 +221,11 @@ LOOSE = [
 
 @pytest.mark.parametrize("message", LOOSE)
 def test_a_message_out_of_order_ends_the_connection(message: msg.ServerMessage) -> None:
-    """While the client waits, the server may not welcome or refuse what it has not sent."""
-    world = World()
-    world.start()
+    """A server that answers or refuses what the client has not sent is not believed."""
+    world = standby()
     world.session.say(message)
     world.run()
-    assert world.state is State.RETRYING
-    assert world.view.reason is Reason.PROTOCOL
+    assert world.is_in(State.RETRYING, Reason.PROTOCOL)
     assert world.vault[HOME].refused is None
 
 
@@ -243,16 +238,15 @@ def test_a_message_out_of_order_ends_the_connection(message: msg.ServerMessage) 
         msg.PasswordChanged(change_id="e" * 32, sealed="A" * 64, valid_until=BEGIN),
     ],
 )
-def test_before_a_login_only_a_challenge_is_heard(message: msg.ServerMessage) -> None:
-    """A server that answers `hello` with anything else has proven nothing and is not believed."""
+def test_before_a_login_only_a_challenge_is_accepted(message: msg.ServerMessage) -> None:
+    """A server that answers `hello` with anything else has not proved itself."""
     world = World()
     world.hold = {"server"}
     world.start()
     world.inbox.clear()
     world.session.say(message)
     world.release("server")
-    assert world.state is State.RETRYING
-    assert world.view.reason is Reason.PROTOCOL
+    assert world.is_in(State.RETRYING, Reason.PROTOCOL)
     assert (world.vault[HOME].refused, world.vault[HOME].pending) == (None, None)
     assert world.memory == {}
 
@@ -270,26 +264,23 @@ def test_an_unsafe_challenge_gets_no_answer() -> None:
 
 
 def test_an_impostor_changes_nothing() -> None:
-    """A wrong signature: nothing of that welcome is believed, nothing stored, the user told."""
+    """A welcome with a wrong signature changes nothing, and the user is informed."""
     world = World()
     world.impostor = True
     world.home.retired.append((P1, BEGIN + timedelta(days=5)))
     world.home.password = P2
     before = dict(world.vault)
     world.start()
-    assert world.state is State.RETRYING
-    assert world.view.reason is Reason.IMPOSTOR
+    assert world.is_in(State.RETRYING, Reason.IMPOSTOR)
     assert (world.view.days_left, world.view.console_url) == (None, None)
     assert world.vault == before
     assert world.memory == {}
 
 
 def test_late_events_of_an_old_connection_do_nothing() -> None:
-    """What an earlier connection still says is known by its number and dropped."""
-    world = World()
-    world.start()
+    """The machine ignores events with the number of an earlier connection."""
+    world = standby()
     world.tell(ev.ReconnectRequested())
-    assert world.machine.state is State.STANDBY
     for event in (
         ev.Connected(1),
         ev.Received(1, msg.Bye(reason="superseded")),
@@ -302,19 +293,19 @@ def test_late_events_of_an_old_connection_do_nothing() -> None:
 
 
 def test_late_timers_do_nothing() -> None:
-    """A timer that fired while it was being stopped."""
-    world = World()
-    world.start()
+    """A timer may fire while it is being stopped."""
+    world = standby()
     for timer in (Timer.RETRY, Timer.CONNECTION, Timer.VAULT_RETRY, Timer.WARNING):
         assert world.tell(ev.TimerFired(timer)) == []
     assert world.state is State.STANDBY
 
 
 def test_the_end() -> None:
-    """Quitting closes, says so once, and nothing counts after it."""
-    world = World()
-    world.start()
-    assert kinds(world.tell(ev.QuitRequested())) == ["Disconnect", "WithdrawWarning", "Quit"]
+    """Quitting closes the connection and takes back a warning, once; then events are ignored."""
+    world = standby()
+    world.tell(ev.QuitRequested())
+    for effect in (do.Disconnect(1), do.WithdrawWarning(), do.Quit()):
+        assert world.performed.count(effect) == 1
     assert world.state is State.STOPPED
     assert world.tell(ev.ReconnectRequested()) == []
     assert world.tell(ev.QuitRequested()) == []

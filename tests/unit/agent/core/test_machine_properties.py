@@ -88,12 +88,12 @@ class Client(RuleBasedStateMachine):
     def signs_in(self, password: str, identity: object) -> None:
         assert identity in {HOME, OTHER}
         self.asked += 1
-        self.world.sign_in(password, HOME if identity == HOME else OTHER)
+        self.world.log_in(password, HOME if identity == HOME else OTHER)
 
     @rule()
     def signs_in_with_the_right_password(self) -> None:
         self.asked += 1
-        self.world.sign_in(self.world.home.password)
+        self.world.log_in(self.world.home.password)
 
     @rule()
     def logs_out(self) -> None:
@@ -214,6 +214,7 @@ class Client(RuleBasedStateMachine):
 
 
 TestClient = pytest.mark.timeout(600)(Client.TestCase)
+assert settings.default is not None
 TestClient.settings = settings(
     max_examples=2 * settings.default.max_examples, stateful_step_count=50, deadline=None
 )

@@ -1,4 +1,4 @@
-"""A refused password is never sent again without the user, who is asked once."""
+"""A refused password is never sent again automatically, and the user is informed once."""
 
 from __future__ import annotations
 
@@ -12,52 +12,51 @@ from agent.core.effects import WriteReason
 from agent.core.events import SignInKind
 from agent.core.failure import Reason
 from agent.core.state import State
-from tests.support.core_driver import HOME, P1, P2, P3, World
+from tests.support.core_driver import (
+    HOME,
+    OTHER,
+    P1,
+    P2,
+    P3,
+    World,
+    on_old_password,
+    standby,
+)
 
 
 def asked(world: World) -> list[Reason | None]:
-    return [each.reason for each in world.performed if isinstance(each, do.AskForPassword)]
+    return [each.reason for each in world.seen(do.AskForPassword)]
 
 
-def refused(*, session: str = "s1") -> World:
-    """Return a client that started with a password that the server no longer knows."""
+def refused() -> World:
+    """Return a client that has started with a password that the server no longer knows."""
     world = World()
-    world.come(session)
+    world.come()
     world.home.password = P2
     world.start()
-    assert world.state is State.NEEDS_PASSWORD
-    assert world.view.reason is Reason.CREDENTIALS
+    assert world.is_in(State.NEEDS_PASSWORD, Reason.CREDENTIALS)
     return world
 
 
 def test_one_refusal_is_enough() -> None:
-    """Marked durably, the connection closed, and nothing for days but a word to the user."""
+    """The password is marked durably, and nothing more happens for days, nor after a restart."""
     world = refused()
-    assert world.tried == [P1]
-    assert world.vault[HOME].refused == "credentials"
-    assert world.vault[HOME].password == P1
+    assert (world.vault[HOME].password, world.vault[HOME].refused) == (P1, "credentials")
     world.advance(timedelta(days=3))
     world.tell(ev.NetworkChanged())
     world.tell(ev.ReconnectRequested())
-    assert world.tried == [P1]
     assert world.timers == {}
     assert asked(world) == [Reason.CREDENTIALS]
-
-
-def test_nor_after_a_restart() -> None:
-    """The mark is in the vault; not even a connection is opened."""
-    world = refused()
     world.sessions.clear()
     world.kill()
-    world.come("s1")
+    world.come()
     world.start()
-    assert world.state is State.NEEDS_PASSWORD
-    assert world.sessions == {}
-    assert world.tried == [P1]
+    assert world.is_in(State.NEEDS_PASSWORD, Reason.CREDENTIALS)
+    assert (world.sessions, world.tried) == ({}, [P1])
 
 
 def test_the_user_is_asked_once_per_sign_in() -> None:
-    """Not again after a restart or an unlock in the same session, again in the next one."""
+    """Not again after a restart or an unlock in the same session, but in the next one."""
     world = refused()
     world.kill()
     world.come("s1")
@@ -71,82 +70,52 @@ def test_the_user_is_asked_once_per_sign_in() -> None:
     assert len(asked(world)) == 2
 
 
-def test_the_right_password_mends_it() -> None:
-    """The mark goes with the password; the next trouble is asked about again."""
+def test_the_right_password_ends_it() -> None:
+    """The mark goes with the password, and the user can be asked again."""
     world = refused()
-    request = world.sign_in(P2)
-    assert world.replies == {request: None}
-    assert world.state is State.STANDBY
-    assert world.vault[HOME].refused is None
+    assert world.replies[world.log_in(P2)] is None
+    world.assert_updated()
     assert world.memory[HOME].asked_session is None
 
 
 def test_a_wrong_password_leaves_it() -> None:
-    """Only the user's own is tried, the stored one not."""
+    """Only the typed password is tried, not the stored one."""
     world = refused()
-    request = world.sign_in(P3)
-    assert world.replies == {request: Reason.CREDENTIALS}
-    assert world.state is State.NEEDS_PASSWORD
+    assert world.replies[world.log_in(P3)] is Reason.CREDENTIALS
+    assert world.is_in(State.NEEDS_PASSWORD, Reason.CREDENTIALS)
     assert world.tried == [P1, P3]
-    assert world.view.reason is Reason.CREDENTIALS
 
 
 def test_expired_while_waiting() -> None:
-    """At its end the old password is given up at once, and the user asked for the new one."""
-    world = World()
+    """At its end the old password is given up, and the user is asked for the new one."""
+    world = on_old_password()
     world.come()
-    world.start()
-    world.change(P2, push=False)
     world.advance(timedelta(days=29, hours=23))
-    assert world.view.state is State.STANDBY_OLD_PASSWORD
+    assert world.is_in(State.STANDBY_OLD_PASSWORD)
     world.advance(timedelta(hours=2))
-    assert world.state is State.NEEDS_PASSWORD
-    assert world.view.reason is Reason.EXPIRED
+    assert world.is_in(State.NEEDS_PASSWORD, Reason.EXPIRED)
     assert world.view.days_left is None
     assert world.vault[HOME].refused == "expired"
     assert world.memory[HOME].old_valid_until is None
     assert asked(world) == [Reason.EXPIRED]
     world.restart()
     assert world.tried == [P1]
-    assert world.view.reason is Reason.EXPIRED
+    assert world.is_in(State.NEEDS_PASSWORD, Reason.EXPIRED)
 
 
 def test_expired_at_a_login() -> None:
-    """The PC was off when it ended."""
-    world = World()
-    world.start()
-    world.change(P2, push=False)
+    """The PC was off when the old password ended."""
+    world = on_old_password()
     world.kill()
     world.server_now += timedelta(days=31)
     world.start()
-    assert world.state is State.NEEDS_PASSWORD
-    assert world.view.reason is Reason.EXPIRED
+    assert world.is_in(State.NEEDS_PASSWORD, Reason.EXPIRED)
     assert world.tried == [P1, P1]
 
 
-def test_expired_while_a_push_is_being_stored() -> None:
-    """The stored one is given up, the pushed one is tried: the update is not lost."""
-    world = World()
-    world.start()
-    world.change(P2, push=False)
-    world.advance(timedelta(days=30, seconds=-5))
-    device = world.session.device
-    assert device is not None
-    world.home.pushes[device.id] = ("a" * 32, world.seal(P2, "a" * 32, device))
-    world.hold = {"vault"}
-    world.session.push()
-    world.run()
-    world.advance(6)
-    assert P2 not in world.tried
-    world.release("vault")
-    assert world.state is State.STANDBY
-    assert world.vault[HOME].password == P2
-    assert world.vault[HOME].refused is None
-
-
 @pytest.mark.parametrize("reason", [Reason.VAULT_LOCKED, Reason.VAULT_BROKEN])
-def test_a_mark_that_the_vault_does_not_take_is_made_up_for(reason: Reason) -> None:
-    """In this run it holds all the same; it is written as soon as the vault works."""
+def test_a_mark_that_the_vault_does_not_take_is_written_later(reason: Reason) -> None:
+    """In this run it counts all the same; it is written as soon as the vault works."""
     world = World()
     world.home.password = P2
     world.hold = {"server"}
@@ -162,5 +131,53 @@ def test_a_mark_that_the_vault_does_not_take_is_made_up_for(reason: Reason) -> N
     assert world.vault[HOME].refused == "credentials"
     assert world.view.vault_problem is None
     assert world.tried == [P1]
-    steps = {each.reason for each in world.performed if isinstance(each, do.WriteVault)}
-    assert steps == {WriteReason.REFUSED, WriteReason.COMMIT}
+    reasons = {each.reason for each in world.seen(do.WriteVault)}
+    assert reasons == {WriteReason.REFUSED, WriteReason.COMMIT}
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_refused_password_is_not_sent_when_the_vault_opens(held: bool) -> None:
+    """It was typed while the vault was locked or silent, and is then found to be the stored one."""
+    world = World()
+    world.home.password = P2
+    world.hold = {"vault"} if held else set()
+    world.vault_reason = None if held else Reason.VAULT_LOCKED
+    world.start()
+    request = world.log_in(P1)
+    world.advance(91)
+    assert world.replies == {request: Reason.CREDENTIALS}
+    world.vault_reason = None
+    world.release("vault")
+    world.advance(7200)
+    assert world.state is State.NEEDS_PASSWORD
+    assert world.tried == [P1]
+    assert world.vault[HOME].refused == "credentials"
+
+
+def test_a_refused_password_may_be_typed_again() -> None:
+    """The user's request counts: it is tried once more, and kept when the server takes it."""
+    world = refused()
+    world.home.password = P1
+    assert world.replies[world.log_in(P1)] is None
+    world.tell(ev.ReconnectRequested())
+    world.assert_updated(P1)
+
+
+def test_a_refused_password_that_is_pushed_is_tried() -> None:
+    """It was refused before the change made it the user's password."""
+    world = standby()
+    world.log_in(P2)
+    world.change(P2)
+    assert world.tried == [P1, P2, P2]
+    world.assert_updated()
+    world.tell(ev.ReconnectRequested())
+    world.assert_updated()
+
+
+def test_another_users_refused_password_is_another_one() -> None:
+    """The same word may be right for another user."""
+    world = standby()
+    world.accounts[OTHER.user].password = P3
+    assert world.replies[world.log_in(P1, OTHER)] is Reason.CREDENTIALS
+    world.tell(ev.ReconnectRequested())
+    world.assert_updated(P1)

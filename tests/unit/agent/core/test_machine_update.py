@@ -1,4 +1,4 @@
-"""A password typed by the user: proven first, stored then; until that nothing else changes."""
+"""A password typed by the user is proved first and stored then; nothing else changes before."""
 
 from __future__ import annotations
 
@@ -9,271 +9,220 @@ from msgspec.structs import replace
 
 from agent.core import effects as do
 from agent.core.credentials import Pending
+from agent.core.effects import WriteReason
 from agent.core.failure import Reason
 from agent.core.state import State
 from protocol import messages as msg
-from tests.support.core_driver import HOME, OTHER, P1, P2, P3, WRONG, Killed, World
-from tests.support.core_effects import kinds
+from tests.support.core_driver import (
+    HOME,
+    OTHER,
+    P1,
+    P2,
+    P3,
+    WRONG,
+    World,
+    killed_at_each_action,
+    on_old_password,
+    standby,
+)
 
 
-def on_old_password() -> World:
-    """Standby with P1, which the console has replaced by P2 without a push."""
-    world = World()
-    world.start()
-    world.change(P2, push=False)
-    assert world.view.state is State.STANDBY_OLD_PASSWORD
-    world.performed.clear()
-    return world
-
-
-def test_the_right_password_is_proven_and_stored() -> None:
-    """It happens on the open connection; the old password and its warning are gone."""
+def test_the_right_password_is_proved_and_stored() -> None:
+    """One login on the open connection and one write; the old password's warning goes."""
     world = on_old_password()
     world.come()
     assert world.warning == 30
-    world.performed.clear()
-    request = world.sign_in(P2)
-    assert world.replies == {request: None}
-    assert kinds(world.performed, only="WriteVault") == ["WriteVault TYPED"]
-    assert world.state is State.STANDBY
-    assert world.vault[HOME].password == P2
+    assert world.replies[world.log_in(P2)] is None
+    assert [each.reason for each in world.seen(do.WriteVault)] == [WriteReason.TYPED]
+    world.assert_updated()
     assert world.warning is None
     assert world.memory[HOME].old_valid_until is None
     assert list(world.sessions) == [1]
+    messages = {type(each.message) for each in world.seen(do.Send)}
+    assert messages == {msg.Notice, msg.Hello, msg.Proof}
 
 
 def test_the_reply_comes_after_the_vaults_answer() -> None:
-    """Done means durable."""
+    """The user is informed when the password is stored durably."""
     world = on_old_password()
     world.hold = {"vault"}
-    request = world.sign_in(P2)
+    request = world.log_in(P2)
     assert request not in world.replies
-    assert world.state is State.UPDATING
+    assert world.is_in(State.UPDATING)
     world.release("vault")
     assert world.replies[request] is None
 
 
 @pytest.mark.parametrize("typed", [WRONG, P3, "a\u0007b", ""])
 def test_a_wrong_password_changes_nothing(typed: str) -> None:
-    """Reported; the client waits on as before, on the same connection."""
+    """The user is informed; the client waits as before, on the same connection."""
     world = on_old_password()
-    vault, memory, view = dict(world.vault), dict(world.memory), world.view
-    request = world.sign_in(typed)
-    assert world.replies == {request: Reason.CREDENTIALS}
-    assert (world.vault, world.memory, world.view) == (vault, memory, view)
+    before = dict(world.vault), dict(world.memory), world.view
+    assert world.replies[world.log_in(typed)] is Reason.CREDENTIALS
+    assert (world.vault, world.memory, world.view) == before
     assert list(world.sessions) == [1]
 
 
 @pytest.mark.parametrize("typed", ['"' * 700, "half\ud800"])
 def test_a_password_that_no_vault_can_keep_is_not_sent(typed: str) -> None:
-    """It could not be stored, so it is not tried."""
+    """The client refuses it at once, without a message to the server."""
     world = on_old_password()
-    request = world.sign_in(typed)
-    assert world.replies == {request: Reason.CREDENTIALS}
-    assert kinds(world.performed) == ["Reply"]
+    assert world.replies[world.log_in(typed)] is Reason.CREDENTIALS
+    assert world.seen(do.Send) == []
 
 
-def test_three_wrong_passwords_in_a_row() -> None:
-    """The server closes after the third; the client is back in standby and answers each."""
+def test_many_wrong_passwords_in_a_row() -> None:
+    """The server closes after each third; the client is in standby again and answers each."""
     world = on_old_password()
-    answers = [world.replies[world.sign_in(WRONG)] for _ in range(7)]
+    answers = [world.replies[world.log_in(WRONG)] for _ in range(7)]
     assert answers == [Reason.CREDENTIALS] * 7
-    assert world.state is State.STANDBY_OLD_PASSWORD
-    assert world.view.reason is None
+    assert world.is_in(State.STANDBY_OLD_PASSWORD)
 
 
 def test_an_accepted_password_ends_the_count_of_refusals() -> None:
-    """Server and client count from zero after a welcome, so one connection is enough."""
+    """Client and server count from zero after a welcome, so one connection is enough."""
     world = on_old_password()
-    for word, answer in (
-        (WRONG, Reason.CREDENTIALS),
-        (WRONG, Reason.CREDENTIALS),
-        (P2, None),
-        (WRONG, Reason.CREDENTIALS),
-        (WRONG, Reason.CREDENTIALS),
-    ):
-        assert world.replies[world.sign_in(word)] is answer
+    refused = Reason.CREDENTIALS
+    for word, answer in ((WRONG, refused), (WRONG, refused), (P2, None), (WRONG, refused)):
+        assert world.replies[world.log_in(word)] is answer
+    world.log_in(WRONG)
     assert list(world.sessions) == [1]
-    world.sign_in(WRONG)
+    world.log_in(WRONG)
     assert list(world.sessions) == [1, 2]
     assert world.state is State.STANDBY
 
 
 def test_an_old_password_is_not_taken() -> None:
-    """It works, but it is the one to get rid of: nothing changes."""
+    """The server accepts it, but it is the one to replace: nothing changes."""
     world = on_old_password()
-    request = world.sign_in(P1)
-    assert world.replies == {request: Reason.OLD_PASSWORD}
+    assert world.replies[world.log_in(P1)] is Reason.OLD_PASSWORD
     assert world.vault[HOME].password == P1
-    assert world.state is State.STANDBY_OLD_PASSWORD
+    assert world.is_in(State.STANDBY_OLD_PASSWORD)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason"),
-    [
-        ("offline", Reason.UNREACHABLE),
-        ("impostor", Reason.IMPOSTOR),
-        ("throttled", Reason.THROTTLED),
-        ("disabled", Reason.DISABLED),
-    ],
+    "reason", [Reason.UNREACHABLE, Reason.IMPOSTOR, Reason.THROTTLED, Reason.DISABLED]
 )
-def test_trouble_on_the_way_is_the_answer(spoil: str, reason: Reason) -> None:
-    """The user gets the reason, and the client tries what was stored again."""
+def test_a_failure_on_the_way_is_the_answer(reason: Reason) -> None:
+    """The user is informed why it was not proved, and the stored password is tried again later."""
     world = World()
     world.online = False
     world.start()
-    world.online, world.impostor = spoil != "offline", spoil == "impostor"
-    world.throttle_s = 30 if spoil == "throttled" else 0
-    world.home.says = "disabled" if spoil == "disabled" else None
+    world.online, world.impostor = reason is not Reason.UNREACHABLE, reason is Reason.IMPOSTOR
+    world.throttle_s = 30 if reason is Reason.THROTTLED else 0
+    world.home.says = "disabled" if reason is Reason.DISABLED else None
     before = dict(world.vault)
-    request = world.sign_in(P1)
-    assert world.replies == {request: reason}
-    assert world.view.state is State.RETRYING
+    assert world.replies[world.log_in(P1)] is reason
+    assert world.is_in(State.RETRYING, reason)
     assert world.vault == before
     world.online, world.impostor, world.throttle_s, world.home.says = True, False, 0, None
     world.advance(7200)
-    assert world.state is State.STANDBY
+    assert world.is_in(State.STANDBY)
 
 
 def test_a_silent_server_is_an_answer_too() -> None:
-    """The user does not wait for ever."""
+    """The user is informed after the login's 20 s."""
     world = on_old_password()
     world.hold = {"server"}
-    request = world.sign_in(P2)
+    request = world.log_in(P2)
     world.advance(21)
     assert world.replies == {request: Reason.TIMED_OUT}
 
 
-def test_the_first_sign_in() -> None:
-    """From nothing to standby, with a device key of its own; a restart logs in again."""
+def test_the_first_login() -> None:
+    """A wrong password leaves nothing; the right one leads to standby, also after a restart."""
     world = World(stored=None, identity=None)
     world.start()
-    request = world.sign_in(P1)
-    assert world.replies == {request: None}
-    assert world.state is State.STANDBY
+    assert world.replies[world.log_in(WRONG)] is Reason.CREDENTIALS
+    assert world.is_in(State.LOGGED_OUT)
+    assert (world.settings, world.vault, world.memory) == (None, {}, {})
+    assert world.replies[world.log_in(P1)] is None
+    world.assert_updated(P1)
     assert world.settings == HOME
     world.restart()
-    assert world.state is State.STANDBY
-
-
-def test_a_failed_first_sign_in_leaves_nothing() -> None:
-    """No settings, no entry, no memory."""
-    world = World(stored=None, identity=None)
-    world.start()
-    request = world.sign_in(WRONG)
-    assert world.replies == {request: Reason.CREDENTIALS}
-    assert world.state is State.LOGGED_OUT
-    assert (world.settings, world.vault, world.memory) == (None, {}, {})
+    world.assert_updated(P1)
 
 
 def test_another_user_takes_over() -> None:
-    """Another key, the first user's entry gone, nothing of the first user's memory."""
+    """There is a new device key; the first user's entry and saved state are gone."""
     world = on_old_password()
     key = world.vault[HOME].device_key
-    request = world.sign_in(P1, OTHER)
-    assert world.replies == {request: None}
-    assert world.settings == OTHER
-    assert list(world.vault) == [OTHER]
+    assert world.replies[world.log_in(P1, OTHER)] is None
+    assert (world.settings, list(world.vault)) == (OTHER, [OTHER])
     assert world.vault[OTHER].device_key != key
     assert world.memory[OTHER].old_valid_until is None
     assert world.view.user == OTHER.user
-    assert world.state is State.STANDBY
+    assert world.is_in(State.STANDBY)
 
 
-def test_another_user_who_does_not_get_in() -> None:
+def test_another_user_who_is_refused() -> None:
     """The first one goes on."""
     world = on_old_password()
-    request = world.sign_in(WRONG, OTHER)
-    assert world.replies == {request: Reason.CREDENTIALS}
-    assert world.settings == HOME
-    assert list(world.vault) == [HOME]
-    assert world.state is State.STANDBY_OLD_PASSWORD
+    assert world.replies[world.log_in(WRONG, OTHER)] is Reason.CREDENTIALS
+    assert (world.settings, list(world.vault)) == (HOME, [HOME])
+    assert world.is_in(State.STANDBY_OLD_PASSWORD)
     assert world.view.user == HOME.user
 
 
 def test_another_user_who_is_on_an_old_password() -> None:
-    """Nobody's memory changes by a sign-in that does not count."""
-    world = World()
-    world.start()
+    """A login that does not count changes no saved state."""
+    world = standby()
     memory = dict(world.memory)
     world.accounts[OTHER.user].retired = [(P3, world.server_now + timedelta(days=9))]
-    request = world.sign_in(P3, OTHER)
-    assert world.replies == {request: Reason.OLD_PASSWORD}
+    assert world.replies[world.log_in(P3, OTHER)] is Reason.OLD_PASSWORD
     assert world.memory == memory
-    assert world.state is State.STANDBY
+    assert world.is_in(State.STANDBY)
 
 
-def test_a_request_during_a_push_is_answered_after_it() -> None:
-    """The update is finished first; then it is the user's turn."""
-    world = World()
-    world.start()
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_request_during_a_push_is_answered_after_it(cut: bool) -> None:
+    """The push is finished first, or given up with its connection; then it is the user's turn."""
+    world = standby()
     world.hold = {"proof"}
     world.change(P2)
-    request = world.sign_in(P2)
+    request = world.log_in(P2)
     assert world.replies == {}
+    if cut:
+        world.hold = set()
+        world.proof_jobs.clear()
+        world.cut()
     world.release("proof")
     assert world.replies == {request: None}
-    assert world.tried == [P1, P2, P2]
-    assert world.state is State.STANDBY
+    assert world.tried == ([P1, P2] if cut else [P1, P2, P2])
+    world.assert_updated()
 
 
-def test_a_request_during_a_push_that_is_cut_off() -> None:
-    """The queue moves on when the connection is lost, too."""
-    world = World()
-    world.start()
-    world.hold = {"proof"}
-    world.change(P2)
-    request = world.sign_in(P2)
-    world.hold = set()
-    world.proof_jobs.clear()
-    world.cut()
-    assert world.replies == {request: None}
-    assert world.vault[HOME].password == P2
-
-
-def test_a_second_request_is_told_to_wait() -> None:
-    """One at a time, and each is answered."""
+def test_a_second_request_is_refused_as_busy() -> None:
+    """One runs at a time, and each is answered."""
     world = on_old_password()
     world.hold = {"proof"}
-    first, second = world.sign_in(P2), world.sign_in(P3)
+    first, second = world.log_in(P2), world.log_in(P3)
     assert world.replies == {second: Reason.BUSY}
     world.release("proof")
     assert world.replies == {first: None, second: Reason.BUSY}
 
 
-def test_a_push_during_a_request() -> None:
-    """The console changes the password while the user types it: both come to an end."""
+@pytest.mark.parametrize(("held", "answer"), [("proof", Reason.OLD_PASSWORD), ("vault", None)])
+def test_a_push_during_a_request(held: str, answer: Reason | None) -> None:
+    """The push waits while the typed password is proved or stored, and is not lost."""
     world = on_old_password()
-    world.hold = {"proof"}
-    request = world.sign_in(P2)
+    world.hold = {"proof"} if held == "proof" else {"vault"}
+    request = world.log_in(P2)
     world.change(P3)
-    world.release("proof")
-    assert world.replies == {request: Reason.OLD_PASSWORD}
-    assert world.state is State.STANDBY
-    assert world.vault[HOME].password == P3
-
-
-def test_a_push_right_after_the_users_own_login() -> None:
-    """It comes while the user's password is being stored, and is not dropped."""
-    world = on_old_password()
-    world.hold = {"vault"}
-    request = world.sign_in(P2)
-    world.change(P3)
-    world.release("vault")
-    assert world.replies == {request: None}
-    assert world.state is State.STANDBY
-    assert world.vault[HOME].password == P3
+    world.release("proof", "vault")
+    assert world.replies == {request: answer}
+    world.assert_updated(P3)
 
 
 def test_a_change_right_after_the_users_own_login() -> None:
-    """Without a push: the days of the password just stored are the server's latest word."""
+    """The days of the password just stored are what the server said last."""
     world = on_old_password()
     world.hold = {"vault"}
-    world.sign_in(P2)
+    world.log_in(P2)
     world.advance(5)
     world.change(P3, push=False)
     world.release("vault")
-    assert world.state is State.STANDBY_OLD_PASSWORD
+    assert world.is_in(State.STANDBY_OLD_PASSWORD)
     assert world.view.valid_until == world.server_now + timedelta(days=30)
 
 
@@ -282,107 +231,72 @@ def test_a_request_before_the_vault_was_read() -> None:
     world = World()
     world.hold = {"vault"}
     world.start()
-    request = world.sign_in(WRONG)
-    assert (world.replies, world.state) == ({}, State.UPDATING)
+    request = world.log_in(WRONG)
+    assert world.replies == {}
+    assert world.is_in(State.UPDATING)
     world.release("vault")
     assert world.replies == {request: Reason.CREDENTIALS}
-    assert world.state is State.STANDBY
     assert world.tried == [WRONG, P1]
+    world.assert_updated(P1)
 
 
-def test_a_request_before_the_start() -> None:
-    """A second program's `login` may be faster than the first event."""
-    world = World(stored=None, identity=None)
+@pytest.mark.parametrize("identity", [HOME, OTHER])
+def test_a_request_before_the_start(identity: object) -> None:
+    """The command `login` can be faster than the program's first event."""
+    world = World(identity=None) if identity == HOME else World()
     world.hold = {"connect"}
-    request = world.sign_in(P1)
+    request = world.log_in(P1, HOME if identity == HOME else OTHER)
     world.start()
     world.release("connect")
     assert world.replies == {request: None}
-    assert world.state is State.STANDBY
+    assert world.is_in(State.STANDBY)
+    assert list(world.vault) == [identity]
 
 
-def test_the_stored_password_typed_again_and_refused() -> None:
-    """The client knows then that it is wrong, and does not send it again."""
+@pytest.mark.parametrize("pushed", [False, True])
+def test_a_stored_password_typed_again_and_refused(pushed: bool) -> None:
+    """The client never sends it again on its own, whether it is the current or the pushed one."""
+    word = P3 if pushed else P1
     world = World()
+    if pushed:
+        pending = Pending(change_id="a" * 32, password=P3)
+        world.vault[HOME] = replace(world.vault[HOME], pending=pending)
+    else:
+        world.home.password = P2
     world.online = False
     world.start()
     world.online = True
-    world.home.password = P2
-    request = world.sign_in(P1)
-    assert world.replies == {request: Reason.CREDENTIALS}
-    assert world.tried == [P1]
-    assert world.state is State.NEEDS_PASSWORD
+    assert world.replies[world.log_in(word)] is Reason.CREDENTIALS
+    assert world.tried == ([P3, P1] if pushed else [P1])
+    assert world.state is (State.STANDBY if pushed else State.NEEDS_PASSWORD)
     world.restart()
-    assert world.tried == [P1]
-
-
-def test_the_pending_password_typed_and_refused() -> None:
-    """The same for one that was pushed."""
-    world = World()
-    world.vault[HOME] = replace(world.vault[HOME], pending=Pending(change_id="a" * 32, password=P3))
-    world.hold = {"connect"}
-    world.start()
-    world.hold = set()
-    request = world.sign_in(P3)
-    assert world.replies == {request: Reason.CREDENTIALS}
-    assert world.tried == [P3, P1]
-    assert world.state is State.STANDBY
+    assert world.tried.count(word) == 1
 
 
 def test_the_old_password_ends_while_the_new_one_is_typed() -> None:
-    """`expired` is about the login in force; the user's password is tried again and accepted."""
+    """`expired` is about the login in force; the typed password is tried again and taken."""
     world = on_old_password()
     world.advance(timedelta(days=30, seconds=-5))
     world.hold = {"proof"}
-    request = world.sign_in(P2)
+    request = world.log_in(P2)
     world.advance(6)
     world.release("proof")
     assert world.replies == {request: None}
-    assert world.state is State.STANDBY
+    world.assert_updated()
 
 
 def test_killed_after_any_effect_of_an_update() -> None:
-    """The client comes back with the password before or after it, and either works."""
-    total = _update_until(kill_at=None).actions
-    for kill_at in range(total):
-        world = _update_until(kill_at=kill_at)
-        world.restart()
+    """The client starts again with the password before or after the update, and either works."""
+    for world in killed_at_each_action(on_old_password, lambda world: world.log_in(P2)):
+        world.start()
         state = (world.state, world.vault[HOME].password)
         assert state in {(State.STANDBY_OLD_PASSWORD, P1), (State.STANDBY, P2)}
         assert list(world.vault) == [HOME]
 
 
-def _update_until(*, kill_at: int | None) -> World:
-    world = on_old_password()
-    world.actions, world.kill_at = 0, kill_at
-    try:
-        world.sign_in(P2)
-    except Killed:
-        pass
-    else:
-        assert kill_at is None
-    return world
-
-
 def test_killed_while_another_user_takes_over() -> None:
     """The user that the settings name has an entry that works."""
-    for kill_at in range(200):
-        world = on_old_password()
-        world.actions, world.kill_at = 0, kill_at
-        try:
-            world.sign_in(P1, OTHER)
-        except Killed:
-            world.restart()
-            expected = State.STANDBY_OLD_PASSWORD if world.settings == HOME else State.STANDBY
-            assert world.state is expected
-        else:
-            return
-    raise AssertionError("never finished")
-
-
-def test_nothing_is_sent_that_was_not_asked_for() -> None:
-    """`notice` and `update_failed` come after a login only; before it a server would hang up."""
-    world = on_old_password()
-    for effect in world.performed:
-        if isinstance(effect, do.Send):
-            assert isinstance(effect.message, msg.Hello | msg.Proof)
+    for world in killed_at_each_action(on_old_password, lambda world: world.log_in(P1, OTHER)):
+        world.start()
+        home = world.settings == HOME
+        assert world.is_in(State.STANDBY_OLD_PASSWORD if home else State.STANDBY)
