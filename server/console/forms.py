@@ -82,6 +82,7 @@ class LoginForm(AuthenticationForm):
         super().__init__(*args, **kwargs)
         for field in self.fields.values():
             field.validators = []  # a NUL or too many characters: `clean` has the one answer
+        self.fields["username"].widget.attrs["autofocus"] = True
 
     def clean(self) -> dict[str, Any]:
         """Check the password, unless no user can have this name or this password."""
@@ -202,7 +203,11 @@ class OwnPasswordForm(NewPasswordForm):
         return password
 
     def clean(self) -> dict[str, Any]:
+        forged = [name for name in ("device", "shown") if self.errors.pop(name, None)]
         cleaned = super().clean()
+        if forged:
+            message = _("One of the PCs is not yours. Load the page again.")
+            self.add_error("push", ValidationError(message, code="not_yours"))
         if cleaned.get("push") and not self.errors and not self.push_to:
             if self.chosen:
                 message = _(

@@ -14,6 +14,7 @@ class Labels:
         self.username = text("ユーザ名", "User name")
         self.password = text("パスワード", "Password")
         self.log_in = text("ログイン", "Log in")
+        self.home = text("ホーム", "Home")
         self.password_change = text("パスワード変更", "Password change")
         self.current_password = text("現在のパスワード", "Current password")
         self.new_password = text("新しいパスワード", "New password")

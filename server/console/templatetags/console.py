@@ -6,6 +6,8 @@ from datetime import datetime
 
 from django import template
 from django.forms import BoundField
+from django.template import Context
+from django.urls import reverse
 from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -47,3 +49,13 @@ def widget(field: BoundField, described_by: str = "") -> SafeString:
     if field.errors:
         attributes["aria-invalid"] = "true"
     return field.as_widget(attrs=attributes)
+
+
+@register.simple_tag(takes_context=True)
+def here(context: Context, name: str) -> SafeString:
+    """Return the mark of the menu entry `name` on its page and on the pages below it."""
+    path, entry = context["request"].path, reverse(name)
+    below = "/pcs/" if name == "home" else entry
+    if path == entry:
+        return SafeString(' aria-current="page"')
+    return SafeString(' aria-current="true"') if path.startswith(below) else SafeString()

@@ -12,18 +12,39 @@ from tests.support.browser_seed import ADMINISTRATOR, PASSWORD, seed
 from tests.support.chromium import PICTURES, NewPage
 from tests.support.installation import Server
 
-JUDGED = ((1440, "light"), (360, "dark"))
+JUDGED = ((1440, "light"), (768, "light"), (360, "dark"))
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 Scheme = Literal["light", "dark"]
 LOOKS: tuple[tuple[int, Scheme], ...] = (
     (1440, "light"),
+    (768, "light"),
     (360, "light"),
     (360, "dark"),
     (1440, "dark"),
 )
+SWEEP = (320, 360, 480, 640, 768, 900, 1000, 1100, 1280, 1440)
+"""Widths at which each page must fit, with text of the usual size and of twice that size."""
 
 FOR_PAGES = {"home": 960, "password": 960, "changed": 960, "users": 1100, "user": 960, "app": 360}
 """Pictures for docs/images and their widths; they land in `.artifacts/browser/docs`."""
+
+BROKEN = """() => {
+  const found = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let text; (text = texts.nextNode()); ) {
+    const length = text.data.trim().length;
+    if (length < 4 || text.parentElement.closest(".skip, thead, script")) continue;
+    const range = document.createRange();
+    range.selectNodeContents(text);
+    const boxes = [...range.getClientRects()].filter((box) => box.width);
+    const lines = new Set(boxes.map((box) => Math.round(box.top))).size;
+    if (lines > 1 && length / lines < 3) found.push(`${lines} lines: ${text.data.trim()}`);
+  }
+  const { scrollWidth } = document.documentElement;
+  if (scrollWidth > innerWidth) found.push(`scrolls sideways: ${scrollWidth}`);
+  return found;
+}"""
+"""Words that are broken letter by letter, and whether the page scrolls sideways."""
 
 BEYOND = """() => [...document.querySelectorAll("main *, header *")]
   .filter((e) => e.getBoundingClientRect().right > innerWidth - 4 && e.closest(".skip") === null)
@@ -68,11 +89,27 @@ class Looker:
             self.page.screenshot(path=PICTURES / f"{look}.png", full_page=True)
             if (width, scheme) in JUDGED:
                 self._judge(look)
+        self._sweep(name)
         if name in FOR_PAGES:
             self.page.set_viewport_size({"width": FOR_PAGES[name], "height": 300})
             self.page.emulate_media(color_scheme="light")
             picture = PICTURES / "docs" / f"console-{name}-{self.language}.png"
             self.page.screenshot(path=picture, full_page=True)
+
+    def _sweep(self, name: str) -> None:
+        self.page.emulate_media(color_scheme="light", forced_colors="active")
+        self.page.screenshot(path=PICTURES / f"{name}-{self.language}-forced.png", full_page=True)
+        self.page.emulate_media(forced_colors="none")
+        for size in ("100%", "200%"):
+            self.page.evaluate(
+                "(size) => { document.documentElement.style.fontSize = size; }", size
+            )
+            for width in SWEEP:
+                self.page.set_viewport_size({"width": width, "height": 900})
+                broken = self.page.evaluate(BROKEN)
+                if broken:
+                    self.violations.append(f"{name}-{self.language}-{width}-{size}: {broken}")
+        self.page.evaluate("document.documentElement.style.fontSize = ''")
 
     def _judge(self, look: str) -> None:
         options = {"resultTypes": ["violations"], "runOnly": TAGS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -35,15 +36,17 @@ def test_language_is_remembered(new_page: NewPage) -> None:
 
 
 def test_show_and_hide(server: Server, new_page: NewPage) -> None:
-    """What was typed can be shown; it is hidden again before the form is sent."""
+    """The button's label, and nothing else, says what a click does to the password."""
     page = new_page("en")
     page.goto("/login/")
+    expect(page.locator("[name=username]")).to_be_focused()
     field = page.locator("[name=password]")
     field.fill("typed")
-    page.get_by_role("button", name="Show").click()
-    assert field.get_attribute("type") == "text"
-    page.get_by_role("button", name="Hide").click()
-    assert field.get_attribute("type") == "password"
+    for label, then, shown in (("Show", "Hide", "text"), ("Hide", "Show", "password")):
+        page.get_by_role("button", name=label).click()
+        expect(field).to_have_attribute("type", shown)
+        button = page.get_by_role("button", name=then)
+        expect(button).not_to_have_attribute("aria-pressed", re.compile(""))
 
 
 def test_keyboard_only(server: Server, new_page: NewPage) -> None:
@@ -86,6 +89,80 @@ def test_the_choice_of_pcs_survives_the_live_update(server: Server, new_page: Ne
     seed(server.installation, "device", "chooser", "PC-D", "waiting")
     expect(page.get_by_label("PC-D")).to_be_visible()
     expect(page.get_by_label(EN.push)).not_to_be_checked()
+    for name in ("PC-A", "PC-B", "PC-C", "PC-D"):
+        expect(page.get_by_label(name)).to_be_disabled()
+        expect(page.get_by_label(name)).not_to_be_checked()
+    page.get_by_label(EN.push).check()
+    expect(page.get_by_label("PC-A")).not_to_be_checked()
+    for name in ("PC-B", "PC-C", "PC-D"):
+        expect(page.get_by_label(name)).to_be_enabled()
+        expect(page.get_by_label(name)).to_be_checked()
+
+
+def test_switch_off_and_on_with_no_pc_ticked(server: Server, new_page: NewPage) -> None:
+    """The switch ticks all PCs when the user has unticked each of them before."""
+    seed(server.installation, "user", "unticker")
+    seed(server.installation, "device", "unticker", "PC-A", "waiting")
+    seed(server.installation, "device", "unticker", "PC-B", "waiting")
+    page = new_page("en")
+    log_in(page, "unticker")
+    page.goto("/password/")
+    for name in ("PC-A", "PC-B"):
+        page.get_by_label(name).uncheck()
+    page.get_by_label(EN.push).uncheck()
+    page.get_by_label(EN.push).check()
+    for name in ("PC-A", "PC-B"):
+        expect(page.get_by_label(name)).to_be_checked()
+
+
+def test_the_switch_keeps_its_knob_in_forced_colours(server: Server, new_page: NewPage) -> None:
+    """On, off and disabled, the knob has another colour than the switch around it."""
+    seed(server.installation, "user", "forced")
+    page = new_page("en", forced_colors="active", reduced_motion="reduce")
+    log_in(page, "forced")
+    page.goto("/password/")
+    expect(page.get_by_label(EN.push)).to_be_disabled()
+    _expect_knob(page)
+    seed(server.installation, "device", "forced", "PC-A", "waiting")
+    expect(page.get_by_label(EN.push)).to_be_checked()
+    _expect_knob(page)
+    page.get_by_label(EN.push).uncheck()
+    _expect_knob(page)
+
+
+def _expect_knob(page: Page) -> None:
+    colours = page.evaluate(
+        """() => ["::before", null].map((part) =>
+            getComputedStyle(document.querySelector("#id_push"), part).backgroundColor)"""
+    )
+    assert colours[0] != colours[1], colours
+
+
+def test_the_menu_marks_where_the_user_is(server: Server, new_page: NewPage) -> None:
+    """The entry of the page is marked as such, and on the pages below it as its section."""
+    seed(server.installation, "user", "somewhere")
+    page = new_page("ja")
+    log_in(page, ADMINISTRATOR)
+    for path, entry, mark in (
+        ("/", JA.home, "page"),
+        ("/users/", JA.user_management, "page"),
+        ("/users/new/", JA.user_management, "true"),
+        ("/users/import/", JA.user_management, "true"),
+        ("/users/?q=somewhere", JA.user_management, "page"),
+    ):
+        page.goto(path)
+        _expect_marked(page, entry, mark)
+    page.get_by_role("link", name="somewhere").click()
+    page.wait_for_url(re.compile(r"/users/\d+/$"))
+    _expect_marked(page, JA.user_management, "true")
+    page.goto("/nowhere/")
+    expect(page.locator("nav [aria-current]")).to_have_count(0)
+
+
+def _expect_marked(page: Page, entry: str, mark: str) -> None:
+    marked = page.locator("nav [aria-current]")
+    expect(marked).to_have_text([entry])
+    expect(marked).to_have_attribute("aria-current", mark)
 
 
 def test_a_dead_session_is_noticed(server: Server, new_page: NewPage) -> None:

@@ -11,7 +11,6 @@ for (const button of document.querySelectorAll("[data-reveal]")) {
   const show = (visible) => {
     field.type = visible ? "text" : "password";
     button.textContent = visible ? button.dataset.hide : button.dataset.show;
-    button.setAttribute("aria-pressed", String(visible));
   };
   button.addEventListener("click", () => show(field.type === "password"));
   // Browsers remember the content of a text field when a form is sent.
@@ -29,34 +28,51 @@ for (const button of document.querySelectorAll("[data-copy]")) {
 
 document.querySelector("[data-focus]")?.focus();
 
-// The switch follows the PCs below it and keeps the user's choice as long as it can apply.
+// The switch follows the PCs below it and keeps the user's choice as long as it can apply. While
+// it is off, no PC is ticked; when it is on again, the same ones are as before.
 class Push {
   constructor(box) {
     this.toggle = box.querySelector("#id_push");
     this.part = box.querySelector("[data-live]");
     this.wanted = this.toggle.checked || this.toggle.disabled;
-    this.toggle.addEventListener("change", () => { this.wanted = this.toggle.checked; });
+    this.off = new Set(); // PCs that the user has unticked
+    this.remember();
+    this.toggle.addEventListener("change", () => {
+      if (!this.toggle.checked) this.noteUnticked();
+      else if (this.boxes.every((box) => this.off.has(box.value))) this.off.clear();
+      this.wanted = this.toggle.checked;
+      this.apply();
+    });
+    this.apply();
   }
 
-  before() {
-    const boxes = this.part.querySelectorAll("input[type=checkbox][name=device]");
-    this.off = new Set([...boxes].filter((box) => !box.checked).map((box) => box.value));
+  get boxes() {
+    return [...this.part.querySelectorAll("input[type=checkbox][name=device]")];
   }
 
-  after() {
-    for (const box of this.part.querySelectorAll("input[type=checkbox][name=device]")) {
-      if (this.off.has(box.value)) box.checked = false;
-    }
+  noteUnticked() {
+    this.off = new Set(this.boxes.filter((box) => !box.checked).map((box) => box.value));
+  }
+
+  remember() {
+    if (this.toggle.checked) this.noteUnticked();
+  }
+
+  apply() {
     const waiting = this.part.querySelector("[name=device]") !== null;
     this.toggle.disabled = !waiting;
     this.toggle.checked = waiting && this.wanted;
+    for (const box of this.boxes) {
+      box.disabled = !this.toggle.checked;
+      box.checked = this.toggle.checked && !this.off.has(box.value);
+    }
   }
 }
 
 const push = document.querySelector("[data-push]") && new Push(document.querySelector("[data-push]"));
 
-// Tokens against forged forms are masked anew in each answer.
-const comparable = (html) => html.replace(/name="csrfmiddlewaretoken" value="[^"]*"/g, "");
+// Tokens against forged forms are masked differently in each answer, and the switch disables boxes.
+const comparable = (html) => html.replace(/name="csrfmiddlewaretoken" value="[^"]*"| disabled=""/g, "");
 
 // A form is sent once, and polling ends with it: its answer is the next page, perhaps with a new
 // session, and a late answer to a poll must not replace that page.
@@ -90,9 +106,9 @@ async function refresh(part) {
   if (comparable(fresh.innerHTML) === comparable(part.innerHTML)) return;
   const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
   const mine = push && push.part === part;
-  if (mine) push.before();
+  if (mine) push.remember();
   part.replaceChildren(fresh.content);
-  if (mine) push.after();
+  if (mine) push.apply();
   if (focused) document.getElementById(focused)?.focus();
 }
 

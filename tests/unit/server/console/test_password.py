@@ -181,10 +181,19 @@ def test_a_client_has_come(browse: Browse, user: User, make_device: MakeDevice) 
 def test_other_peoples_pcs_take_no_push(
     browse: Browse, make_user: MakeUser, make_device: MakeDevice
 ) -> None:
-    """A forged device id is refused."""
+    """A forged device id is refused, at the switch and in the language of the page."""
     user, other = make_user(), make_user()
     device = make_device(other)
-    page(browse(user).post("/password/", form(push="on", device=device.pk, shown=device.pk)))
+    for language, said in (
+        ("en", "One of the PCs is not yours."),
+        ("ja", "ご自身のものではないPC"),
+    ):
+        client = browse(user, language=language)
+        for fields in ({"device": device.pk}, {"shown": device.pk}, {"device": "x"}):
+            text = page(client.post("/password/", form(push="on", **fields)))
+            assert said in text
+            assert "#id_push" in text
+            assert "#id_device" not in text
     assert not PushDelivery.objects.filter(device=device).exists()
     assert reload(user).check_password(P1)
 
