@@ -281,6 +281,23 @@ class UserFilterForm(forms.Form):
     state = forms.ChoiceField(label=gettext_lazy("State"), choices=STATES, required=False)
 
 
+class OldPasswordFilterForm(forms.Form):
+    """The filter of the PCs on an old password."""
+
+    GROUPS: ClassVar = [
+        ("ended", gettext_lazy("no longer valid")),
+        ("week", gettext_lazy("7 days left or fewer")),
+        ("fortnight", gettext_lazy("8 to 14 days left")),
+        ("later", gettext_lazy("15 days left or more")),
+    ]
+    FAILED: ClassVar = ("failed", gettext_lazy("New password could not be applied"))
+    left = forms.ChoiceField(
+        label=gettext_lazy("Old password"),
+        choices=[("", gettext_lazy("All")), *GROUPS, FAILED],
+        required=False,
+    )
+
+
 _sane_days = [MinValueValidator(date(1970, 1, 1)), MaxValueValidator(date(2999, 12, 31))]
 """Days with a midnight in every time zone."""
 

@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.hashers import check_password
 from django.db import models, transaction
-from django.db.models import Case, Q, Value, When
+from django.db.models import Case, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Now
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
@@ -187,6 +187,11 @@ class DeviceQuerySet(models.QuerySet["Device"]):
             is_waiting=Case(When(self.waits(), then=Value(True)), default=Value(False))
         )
 
+    def with_push_failure(self) -> Self:
+        """Add `push_failure` to each row: the reason of the latest push that failed, or None."""
+        failed = PushDelivery.failed().filter(device=OuterRef("pk")).order_by("-pk")
+        return self.annotate(push_failure=Subquery(failed.values("failure")[:1]))
+
 
 class Device(models.Model):
     """A PC with a client that has logged in as `user`.
@@ -223,6 +228,8 @@ class Device(models.Model):
 
     is_waiting: bool
     """Set by `with_presence` only."""
+    push_failure: str | None
+    """Set by `with_push_failure` only."""
 
     objects: ClassVar = DeviceQuerySet.as_manager()
 
@@ -244,6 +251,11 @@ class Device(models.Model):
                 fields=["login_valid_until", "id", "user", "login_password", "blocked_at"],
                 name="devices_on_old_password",
                 condition=Q(login_valid_until__isnull=False, blocked_at__isnull=True),
+            ),
+            models.Index(
+                fields=["last_seen_at", "id", "user", "waiting_since", "blocked_at"],
+                name="devices_not_waiting",
+                condition=Q(waiting_since__isnull=True, blocked_at__isnull=True),
             ),
         ]
 
@@ -305,8 +317,15 @@ class PushDelivery(models.Model):
         indexes: ClassVar = [
             models.Index(
                 fields=["device"], name="pending_deliveries", condition=Q(outcome="pending")
-            )
+            ),
+            models.Index(fields=["failure", "outcome", "device"], name="failed_deliveries"),
         ]
+
+    @classmethod
+    def failed(cls) -> models.QuerySet[PushDelivery]:
+        """Return pushes that a client could not apply, the last ones of their PCs."""
+        outcomes = (cls.Outcome.FAILED, cls.Outcome.PENDING)
+        return cls.objects.filter(failure__gt="", outcome__in=outcomes)
 
 
 class AuditEvent(models.Model):

@@ -61,6 +61,11 @@ class Pc:
     def days_left_text(self) -> str:
         return days_left_text(self.valid_until) if self.valid_until else ""
 
+    @property
+    def failure_text(self) -> str:
+        """Return why the last push failed; the query must be `with_push_failure`."""
+        return failure_text(self.device.push_failure) if self.device.push_failure else ""
+
 
 def pcs_of(user: User) -> list[Pc]:
     """Return the user's PCs: those that wait first, disconnected ones last."""

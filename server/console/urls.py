@@ -33,6 +33,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="user-pc",
     ),
     path("users/<int:pk>/<slug:action>/", users.user_action, name="user-action"),
+    path("pcs/unseen/", reports.unseen_pcs, name="unseen-pcs"),
     path("old-passwords/", reports.old_passwords, name="old-passwords"),
     path("old-passwords.csv", reports.old_passwords_csv, name="old-passwords-csv"),
     path("audit/", reports.audit_trail, name="audit"),

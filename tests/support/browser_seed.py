@@ -105,8 +105,29 @@ def _device(owner: User, name: str, state: str) -> Device:
         made.login_password, made.login_valid_until = "old", now - timedelta(days=2)
     if "blocked" in state:
         made.blocked_at = now
+    if "unseen" in state:
+        made.last_seen_at = now - timedelta(days=45)
     made.save()
+    if "failed" in state:
+        _failed_push(made)
     return made
+
+
+def _failed_push(device: Device) -> None:
+    from server.console.models import PasswordChange, PushDelivery
+
+    change = PasswordChange.objects.create(
+        user=device.user,
+        kind=PasswordChange.Kind.OWN,
+        old_valid_until=clock.now() + timedelta(days=12),
+    )
+    PushDelivery.objects.create(
+        change=change,
+        device=device,
+        outcome=PushDelivery.Outcome.FAILED,
+        outcome_at=clock.now(),
+        failure="refused",
+    )
 
 
 def show() -> None:
@@ -125,6 +146,8 @@ def show() -> None:
         ("tanaka", "OLD-LAPTOP", "blocked"),
         ("suzuki", "DESKTOP-11AA22", "waiting old"),
         ("watanabe", "KEIRI-05", "ended"),
+        ("watanabe", "KEIRI-06", "unseen"),
+        ("suzuki", "EIGYO-NOTE", "unseen old failed"),
     ):
         _device(User.objects.get(username=owner), name, state)
     administrator = User.objects.get(username=ADMINISTRATOR)

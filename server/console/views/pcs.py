@@ -20,14 +20,14 @@ from server.console.views.common import client_address, confirm, live, user_of
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """Show the user's PCs and password, and the account's figures to an administrator."""
+    """Show the user's PCs and password, and to an administrator what needs action."""
     user = user_of(request)
     context: dict[str, object] = {
         "pcs": presence.pcs_of(user),
         "old_valid_until": passwords.old_valid_until(user),
     }
     if user.is_administrator:
-        context["figures"] = reports.figures(user.account_id)
+        context |= reports.overview(user.account_id)
     return render(request, "console/home.html", context)
 
 

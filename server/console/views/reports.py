@@ -1,13 +1,16 @@
-"""Show an account administrator the whole account: old passwords, and the audit trail."""
+"""Show an account administrator the whole account: what needs action, and the audit trail."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from typing import Literal
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
@@ -15,8 +18,8 @@ from django.views.decorators.http import require_safe
 from server import clock
 from server.console import csvfiles, presence
 from server.console.events import action_label, detail_text
-from server.console.forms import AuditFilterForm
-from server.console.models import AuditEvent, Device, DeviceQuerySet, User
+from server.console.forms import AuditFilterForm, OldPasswordFilterForm
+from server.console.models import AuditEvent, Device, DeviceQuerySet, PushDelivery, User
 from server.console.views.common import (
     administrators_only,
     page_of,
@@ -25,6 +28,9 @@ from server.console.views.common import (
 )
 
 PAGE_SIZE = 50
+FIRST_PCS = 5
+"""PCs of each kind that the start page names."""
+UNSEEN_AFTER = timedelta(days=30)
 
 
 def _counted(account_id: int) -> DeviceQuerySet:
@@ -37,35 +43,154 @@ def _counted(account_id: int) -> DeviceQuerySet:
     return found
 
 
-def on_old_password(account_id: int) -> QuerySet[Device]:
+def _groups() -> dict[str, Q]:
+    """Return the conditions of `OldPasswordFilterForm.GROUPS`, each PC in one of them."""
+    now = clock.now()
+    today = timezone.localtime(now).date()
+    week, fortnight = (_midnight(today + timedelta(days=days)) for days in (8, 15))
+    return {
+        "ended": Q(login_valid_until__lte=now),
+        "week": Q(login_valid_until__gt=now, login_valid_until__lt=week),
+        "fortnight": Q(login_valid_until__gte=week, login_valid_until__lt=fortnight),
+        "later": Q(login_valid_until__gte=fortnight),
+    }
+
+
+def _push_failed() -> Q:
+    """Return the condition that the last push to a PC failed."""
+    return Q(pk__in=PushDelivery.failed().values("device"))
+
+
+def on_old_password(account_id: int, which: Q | None = None) -> QuerySet[Device]:
     """Return PCs that have an old password, valid or ended, the earliest end first."""
-    found = _counted(account_id).on_old_password().with_presence().select_related("user")
+    found = _counted(account_id).on_old_password().with_presence().with_push_failure()
+    found = found.filter(which or Q()).select_related("user")
     return found.order_by("login_valid_until", "pk")
 
 
-def figures(account_id: int) -> dict[str, int]:
-    """Count the account's users, waiting PCs, and PCs on an old password."""
+def _unseen(account_id: int) -> DeviceQuerySet:
+    """Return PCs that have not waited for `UNSEEN_AFTER`."""
+    return _counted(account_id).filter(
+        waiting_since__isnull=True, last_seen_at__lt=clock.now() - UNSEEN_AFTER
+    )
+
+
+def unseen(account_id: int) -> QuerySet[Device]:
+    """Return PCs that have not waited for `UNSEEN_AFTER`, the longest first."""
+    found = _unseen(account_id).with_presence().select_related("user")
+    return found.order_by("last_seen_at", "pk")
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar of the start page's chart: how many PCs are in a group, and where they are listed."""
+
+    label: str
+    tone: Literal["bad", "warn", "off"]
+    address: str
+    count: int
+    most: int
+    """The count of the longest bar."""
+
+    @property
+    def percent(self) -> int:
+        """The bar's length; one PC is visible beside 10,000."""
+        return max(1, round(100 * self.count / self.most)) if self.count else 0
+
+
+def overview(account_id: int) -> dict[str, object]:
+    """Return the figures of the account, what needs action as a chart, and its first PCs.
+
+    It makes eight queries at most, each on an index, whatever the size of the account.
+    """
     pcs = _counted(account_id)
+    groups = pcs.on_old_password().aggregate(
+        **{name: Count("pk", filter=condition) for name, condition in _groups().items()}
+    )
+    failed = pcs.on_old_password().filter(_push_failed()).count()
+    lost = _unseen(account_id).count()
     return {
-        "users": User.objects.filter(account=account_id).count(),
-        "waiting": pcs.waiting().count(),
-        "old": pcs.on_old_password().count(),
+        "figures": {
+            "users": User.objects.filter(account=account_id).count(),
+            "waiting": pcs.waiting().count(),
+            "old": sum(groups.values()),
+        },
+        "unseen_days": UNSEEN_AFTER.days,
+        "bars": _bars(groups, failed, lost),
+        "soonest": _first(on_old_password(account_id)) if any(groups.values()) else [],
+        "failed": _first(on_old_password(account_id, _push_failed())) if failed else [],
+        "unseen": _first(unseen(account_id)) if lost else [],
     }
+
+
+def _bars(groups: Mapping[str, int], failed: int, lost: int) -> list[Bar]:
+    most = max(*groups.values(), failed, lost, 1)
+    tones: dict[str, Literal["bad", "warn", "off"]] = {
+        "ended": "bad",
+        "week": "warn",
+        "fortnight": "warn",
+        "later": "off",
+    }
+    of_group = reverse("old-passwords") + "?left="
+    bars = [
+        Bar(_("Old password: %s") % label, tones[name], of_group + name, groups[name], most)
+        for name, label in OldPasswordFilterForm.GROUPS
+    ]
+    name, label = OldPasswordFilterForm.FAILED
+    return [
+        *bars,
+        Bar(str(label), "bad", of_group + name, failed, most),
+        Bar(_("Not seen for a time"), "off", reverse("unseen-pcs"), lost, most),
+    ]
+
+
+def _first(devices: QuerySet[Device]) -> list[presence.Pc]:
+    return [presence.Pc.of(device) for device in devices[:FIRST_PCS]]
+
+
+def _wanted(request: HttpRequest) -> tuple[OldPasswordFilterForm, QuerySet[Device]]:
+    """Return the filter of the request and the PCs that match it."""
+    account_id, form = user_of(request).account_id, OldPasswordFilterForm(request.GET)
+    if not form.is_valid():
+        return form, Device.objects.none()
+    name = form.cleaned_data["left"]
+    which = _push_failed() if name == "failed" else _groups().get(name)
+    return form, on_old_password(account_id, which)
 
 
 @administrators_only
 @require_safe
 def old_passwords(request: HttpRequest) -> HttpResponseBase:
     """Show PCs on an old password, with the days left and the outcome of the warning."""
-    page = page_of(request, on_old_password(user_of(request).account_id), size=PAGE_SIZE)
-    context = {"page": page, "pcs": [presence.Pc.of(device) for device in page]}
+    form, devices = _wanted(request)
+    page = page_of(request, devices, size=PAGE_SIZE)
+    context = {
+        "form": form,
+        "page": page,
+        "pcs": [presence.Pc.of(device) for device in page],
+        "query": without_page(request),
+        "filtered": bool(request.GET.get("left")),
+    }
     return render(request, "console/old_passwords.html", context)
 
 
 @administrators_only
 @require_safe
+def unseen_pcs(request: HttpRequest) -> HttpResponseBase:
+    """Show PCs that have not waited for a time, the longest first."""
+    page = page_of(request, unseen(user_of(request).account_id), size=PAGE_SIZE)
+    context = {
+        "page": page,
+        "pcs": [presence.Pc.of(device) for device in page],
+        "unseen_days": UNSEEN_AFTER.days,
+    }
+    return render(request, "console/unseen.html", context)
+
+
+@administrators_only
+@require_safe
 def old_passwords_csv(request: HttpRequest) -> HttpResponseBase:
-    """Send the whole list as a file."""
+    """Send the whole list, filtered like the page, as a file."""
     header = [
         _("User name"),
         _("Name"),
@@ -77,7 +202,7 @@ def old_passwords_csv(request: HttpRequest) -> HttpResponseBase:
         _("Warned at"),
         _("Last seen"),
     ]
-    rows = (_csv_row(device) for device in on_old_password(user_of(request).account_id).iterator())
+    rows = (_csv_row(device) for device in _wanted(request)[1].iterator())
     body = csvfiles.write([header, *rows])
     response = HttpResponse(body, content_type="text/csv; charset=utf-8")
     name = f"old-passwords-{timezone.localtime(clock.now()):%Y%m%d}.csv"

@@ -388,6 +388,7 @@ def crowd(database: None) -> User:
             gateway=gateway if n % 2 else "",
             login_password="old" if n % 5 == 0 else "current",
             login_valid_until=until if n % 5 == 0 else None,
+            last_seen_at=clock.now() - timedelta(days=31),
         )
         for n, user in enumerate(User.objects.filter(username__startswith="crowd0")[::3])
     )
@@ -409,7 +410,13 @@ def crowd(database: None) -> User:
         ("/users/?state=temporary", 3, "users_by_name"),
         ("/old-passwords/?page=2", 5, "devices_on_old_password"),
         ("/audit/", 3, "events_of_account"),
-        ("/", 7, "devices_that_wait"),
+        ("/old-passwords/?left=failed", 3, "failed_deliveries"),
+        ("/old-passwords/?left=fortnight", 5, "devices_on_old_password"),
+        ("/pcs/unseen/?page=2", 5, "devices_not_waiting"),
+        ("/", 11, "devices_that_wait"),
+        ("/", 11, "devices_on_old_password"),
+        ("/", 11, "devices_not_waiting"),
+        ("/", 11, "failed_deliveries"),
     ],
 )
 def test_ten_thousand_users(

@@ -1,0 +1,118 @@
+"""The administrators' start page: which PCs need action, as a chart and as lists."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from server import clock
+from server.console.models import Account, Device, PasswordChange, PushDelivery, User
+from tests.unit.server.console.conftest import Browse, page
+
+MakeDevice = Callable[..., Device]
+Outcome = PushDelivery.Outcome
+
+
+@pytest.fixture
+def boss(database: None) -> User:
+    """The administrator of an account of its own."""
+    account = Account.objects.create(name=f"start page {Account.objects.count()}")
+    return User.objects.create(
+        account=account,
+        username=f"boss{account.pk}",
+        role=User.Role.ADMINISTRATOR,
+        password="!",
+    )
+
+
+@pytest.fixture
+def worker(boss: User) -> User:
+    """A general user of that account."""
+    return User.objects.create(account=boss.account, username=f"of-{boss.username}", password="!")
+
+
+def old(days: float) -> dict[str, object]:
+    return {"login_password": "old", "login_valid_until": clock.now() + timedelta(days=days)}
+
+
+def push(device: Device, outcome: str, failure: str = "") -> None:
+    change = PasswordChange.objects.create(
+        user=device.user, kind=PasswordChange.Kind.OWN, old_valid_until=clock.now()
+    )
+    PushDelivery.objects.create(change=change, device=device, outcome=outcome, failure=failure)
+
+
+def bars(text: str) -> dict[str, tuple[int, int]]:
+    """The chart: what each link leads to, the number beside it, and the length of its bar."""
+    found = re.findall(
+        r'<a href="([^"]+)">[^<]+</a>\s*<svg.+?<rect width="(\d+)%" height="12".+?<strong>(\d+) PC',
+        text,
+        re.DOTALL,
+    )
+    return {address: (int(count), int(percent)) for address, percent, count in found}
+
+
+def test_nothing_needs_action(
+    browse: Browse, boss: User, worker: User, make_device: MakeDevice
+) -> None:
+    """Without old passwords and lost PCs there is neither chart nor list."""
+    make_device(worker)
+    text = page(browse(boss).get("/"))
+    assert "Nothing. No PC is on an old password" in text
+    assert bars(text) == {}
+
+
+def test_chart_and_lists(browse: Browse, boss: User, worker: User, make_device: MakeDevice) -> None:
+    """Each bar has the number of PCs on the page that it leads to."""
+    for days in (-1, 0.5, 6, 10, 12, 25, 26, 29):
+        make_device(worker, name=f"PC-{days}", **old(days))
+    make_device(worker, name="PC-BLOCKED", blocked_at=clock.now(), **old(2))
+    long_ago = clock.now() - timedelta(days=31)
+    make_device(worker, name="PC-LOST", waiting=False, last_seen_at=long_ago)
+    make_device(worker, name="PC-HERE", last_seen_at=long_ago)
+    for outcome, failure in (
+        (Outcome.FAILED, "unreadable"),
+        (Outcome.PENDING, "vault"),
+        (Outcome.PENDING, ""),
+        (Outcome.SUPERSEDED, "vault"),
+    ):
+        push(make_device(worker, name=f"PC-{outcome}-{failure}", **old(28)), outcome, failure)
+    push(make_device(worker, name="PC-MENDED"), Outcome.FAILED, "refused")
+    client = browse(boss)
+    text = page(client.get("/"))
+    assert bars(text) == {
+        "/old-passwords/?left=ended": (1, 14),
+        "/old-passwords/?left=week": (2, 29),
+        "/old-passwords/?left=fortnight": (2, 29),
+        "/old-passwords/?left=later": (7, 100),
+        "/old-passwords/?left=failed": (2, 29),
+        "/pcs/unseen/": (1, 14),
+    }
+    for address, (count, _) in bars(text).items():
+        assert page(client.get(address)).count('data-label="PC"') == count, address
+    assert "the PC could not store it" in text
+    assert "PC-BLOCKED" not in text
+    assert "PC-MENDED" not in text
+    saved = client.get("/old-passwords.csv?left=failed").content.decode("utf-8-sig")
+    assert len(saved.splitlines()) == 3
+
+
+def test_other_accounts_and_users_see_none_of_it(
+    browse: Browse, boss: User, stranger: User, make_device: MakeDevice
+) -> None:
+    """Another account's PCs do not count, and general users have no such pages."""
+    make_device(stranger, waiting=False, last_seen_at=clock.now() - timedelta(days=99), **old(-1))
+    assert bars(page(browse(boss).get("/"))) == {}
+    assert "No PC is on an old password" in page(browse(boss).get("/old-passwords/"))
+    assert "Each PC has been seen lately" in page(browse(boss).get("/pcs/unseen/"))
+    assert browse(stranger).get("/pcs/unseen/").status_code == 403
+    assert "What needs action" not in page(browse(stranger).get("/"))
+
+
+def test_a_group_that_does_not_exist(browse: Browse, boss: User) -> None:
+    """An odd filter shows no PC and a way back."""
+    for query in ("left=nonsense", "left=%00", "left=failed&page=x"):
+        assert "No PC matches" in page(browse(boss).get(f"/old-passwords/?{query}"))
