@@ -10,7 +10,7 @@ import pytest
 
 from server import clock
 from server.console.models import Account, Device, PasswordChange, PushDelivery, User
-from tests.unit.server.console.conftest import Browse, page
+from tests.support.console_client import Browse, page
 
 MakeDevice = Callable[..., Device]
 Outcome = PushDelivery.Outcome
@@ -18,7 +18,7 @@ Outcome = PushDelivery.Outcome
 
 @pytest.fixture
 def boss(database: None) -> User:
-    """The administrator of an account of its own."""
+    """Return the administrator of an account of its own."""
     account = Account.objects.create(name=f"start page {Account.objects.count()}")
     return User.objects.create(
         account=account,
@@ -30,7 +30,7 @@ def boss(database: None) -> User:
 
 @pytest.fixture
 def worker(boss: User) -> User:
-    """A general user of that account."""
+    """Return a general user of that account."""
     return User.objects.create(account=boss.account, username=f"of-{boss.username}", password="!")
 
 
@@ -46,7 +46,7 @@ def push(device: Device, outcome: str, failure: str = "") -> None:
 
 
 def bars(text: str) -> dict[str, tuple[int, int]]:
-    """The chart: what each link leads to, the number beside it, and the length of its bar."""
+    """Return the chart: where each link leads, the number beside it, and the length of its bar."""
     found = re.findall(
         r'<a href="([^"]+)">[^<]+</a>\s*<svg.+?<rect width="(\d+)%" height="12".+?<strong>(\d+) PC',
         text,
