@@ -10,7 +10,7 @@ import pytest
 from agent.core import effects as do
 from agent.core import events as ev
 from agent.core.events import SignInKind, Timer
-from agent.core.failure import Reason
+from agent.core.failure import Failure, Reason
 from agent.core.state import State
 from protocol import messages as msg
 from tests.support.core_driver import BEGIN, HOME, P1, P2, P3, World, on_old_password, standby
@@ -281,8 +281,8 @@ def test_midnight_is_not_watched_without_need() -> None:
     assert world.tell(ev.TimerFired(Timer.MIDNIGHT)) == [do.StopTimer(Timer.MIDNIGHT)]
 
 
-def test_one_sign_in_told_twice_is_warned_about_once() -> None:
-    """While the server is away a sign-in waits once, however often it is informed."""
+def test_one_sign_in_reported_twice_is_warned_about_once() -> None:
+    """While the server is away a sign-in waits once, however often it is reported."""
     world = on_old_password()
     world.restart()
     world.online = False
@@ -292,3 +292,50 @@ def test_one_sign_in_told_twice_is_warned_about_once() -> None:
     world.online = True
     world.advance(400)
     assert len(shown(world)) == 1
+
+
+def test_past_is_past() -> None:
+    """Ten days after its end, offline and started again, no day is left and nothing warns."""
+    world = on_old_password()
+    offline_from_here(world, timedelta())
+    world.sleep(29 * DAY + timedelta(hours=23, minutes=59))
+    assert world.view.days_left == 0
+    world.advance(timedelta(minutes=2))
+    assert Timer.MIDNIGHT not in world.timers
+    world.performed.clear()
+    world.sleep(10 * DAY)
+    world.come("s2")
+    world.advance(61)
+    assert world.view.days_left is None
+    assert world.view.valid_until == BEGIN + timedelta(days=30)
+    assert shown(world) == []
+
+
+def test_no_more_days_than_the_server_said() -> None:
+    """A PC whose clock was set back three years, started offline, does not promise 1,000 days."""
+    world = on_old_password()
+    world.advance(DAY)
+    world.restart()
+    world.pc_error = timedelta(days=-3 * 365)
+    offline_from_here(world, timedelta())
+    world.advance(61)
+    assert world.view.days_left == 29
+    assert shown(world)[-1] == 29
+
+
+def test_a_certificate_out_of_date_makes_the_clock_doubtful() -> None:
+    """Then no day is named, in view or warning, until the server has said its time."""
+    world = on_old_password()
+    world.kill()
+    world.hold.add("connect")
+    world.come("s1")
+    world.start()
+    number = world.connect_jobs.popleft().connection
+    world.tell(ev.Disconnected(number, Failure(Reason.CERTIFICATE)))
+    world.advance(61)
+    assert shown(world) == []
+    assert (world.view.days_left, world.view.valid_until) == (None, None)
+    world.release("connect")
+    world.advance(timedelta(hours=1))
+    assert world.view.days_left == 30
+    assert shown(world) == [30]
