@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of an account with a Japanese name."""
+    """Start a server of an account with a Japanese name."""
     installation = Installation(tmp_path_factory.mktemp("server") / "data")
     installation.create(
         account="株式会社ここな", user=ADMINISTRATOR, password=PASSWORD, name="総務 太郎"

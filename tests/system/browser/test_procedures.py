@@ -108,7 +108,7 @@ def test_general_user_changes_own_password(
     page.goto("/")
     expect(page.get_by_role("row").filter(has_text=words.days_left_30)).to_be_visible()
     expect(page.get_by_text(words.waiting, exact=True)).to_be_visible()
-    # By itself: its next look at the PCs finds that the session has ended.
+    # Without a click: its next look at the PCs finds that the session has ended.
     expect(phone.get_by_role("button", name=words.log_in)).to_be_visible(timeout=30_000)
 
 

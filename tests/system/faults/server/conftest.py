@@ -21,7 +21,7 @@ def _hash_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def model_installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """What the others on SQLite are copies of."""
+    """Return the installation that the others on SQLite are copies of."""
     installation = Installation(tmp_path_factory.mktemp("model") / "data")
     installation.create()
     return installation
@@ -36,7 +36,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The name of the database that the others on PostgreSQL are copies of."""
+    """Return the name of the database that the others on PostgreSQL are copies of."""
     url = postgres.new_database()
     Installation(tmp_path_factory.mktemp("template") / "data", database=url).create()
     return url.rpartition("/")[2]
@@ -54,7 +54,7 @@ def installation(model_installation: Installation, tmp_path: Path) -> Installati
 def installation_on_postgres(
     postgres: Postgres, template: str, model_installation: Installation, tmp_path: Path
 ) -> Iterator[Installation]:
-    """The same on PostgreSQL."""
+    """Return a new installation on PostgreSQL."""
     directory = tmp_path / "data"
     directory.mkdir()
     shutil.copy(model_installation.directory / "secret_key", directory)

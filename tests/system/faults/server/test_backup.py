@@ -16,7 +16,7 @@ from tests.support.installation import ADMIN, ADMIN_PASSWORD, P1, P2, Installati
 
 
 def accounts(file: Path) -> set[int]:
-    """The numbers that `_write_pairs` has left on both sides."""
+    """Return the numbers that `_write_pairs` has left on both sides."""
     with closing(sqlite3.connect(file)) as database:
         names = [name for (name,) in database.execute("SELECT name FROM console_account")]
     left, right = ({int(name[1:]) for name in names if name[0] == side} for side in ("l", "r"))
@@ -105,8 +105,8 @@ def test_restore_wants_the_server_stopped(installation: Installation, tmp_path: 
 async def test_restore_undoes(installation: Installation, tmp_path: Path) -> None:
     """After the restore of an older copy the server knows the passwords of that moment alone.
 
-    Who took the newer one is refused, and told so; who had not yet taken it goes on; whoever was
-    disabled since may in again. The restore says what was done since, and keeps the database.
+    Who took the newer one is refused, and told so; who had not yet taken it goes on; a user
+    disabled since may log in again. The restore says what was done since, and keeps the database.
     """
     pk = installation.add_user("tanaka")
     leaver = installation.add_user("leaver")
@@ -137,7 +137,7 @@ async def test_restore_undoes(installation: Installation, tmp_path: Path) -> Non
     with closing(sqlite3.connect(kept)) as database:
         assert database.execute("SELECT count(*) FROM console_auditevent").fetchall() == before
     with installation.serving(GATEWAY_NAME="office") as server:
-        # The PC was waiting at that moment; now nobody is.
+        # The PC was waiting at that moment; now it is not.
         waiting = "SELECT count(*) FROM console_device WHERE waiting_since IS NOT NULL"
         assert installation.query(waiting) == [(0,)]
         async with Client(server.gateway, key=key) as took_it:

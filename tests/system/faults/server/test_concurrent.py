@@ -29,7 +29,7 @@ NEW = ["Alpha-1-Alpha", "Bravo-2-Bravo", "Charlie-3-Ch", "Delta-4-Delta"]
 
 
 def at_the_form(server: Server, name: str = "tanaka") -> Browser:
-    """Logged in, with the form open."""
+    """Return a browser that is logged in, with the form open."""
     browser = Browser(server.console)
     assert browser.log_in(name, P1)
     browser.open("/password/")
@@ -37,14 +37,14 @@ def at_the_form(server: Server, name: str = "tanaka") -> Browser:
 
 
 def change(browser: Browser, new: str) -> Callable[[], Any]:
-    """Sends the form that is open."""
+    """Return what sends the form that is open."""
     return lambda: browser.submit(
         follow=False, current_password=P1, new_password1=new, new_password2=new
     )
 
 
-async def together(*deeds: Callable[[], Any]) -> list[Any]:
-    return list(await asyncio.gather(*(asyncio.to_thread(deed) for deed in deeds)))
+async def together(*actions: Callable[[], Any]) -> list[Any]:
+    return list(await asyncio.gather(*(asyncio.to_thread(action) for action in actions)))
 
 
 def count(installation: Installation, table: str, where: str, *values: object) -> int:
@@ -87,9 +87,7 @@ async def test_two_browsers(any_installation: Installation) -> None:
 
 
 async def test_administrator_during_a_push(any_installation: Installation) -> None:
-    """The administrator's change comes at the moment of the user's own: whichever is second
-    counts, the first one's push is given up or was taken, and the PC goes on with an old one.
-    """
+    """Of an administrator's and a user's change at once the second counts, on the PC too."""
     installation = any_installation
     pk = installation.add_user("tanaka")
     with installation.serving() as server:
@@ -120,9 +118,7 @@ async def test_administrator_during_a_push(any_installation: Installation) -> No
 
 
 async def test_disabled_in_the_middle(any_installation: Installation) -> None:
-    """A user who is disabled at the moment of a change: it is done or not, nobody is logged in
-    afterwards, and once enabled the PC gets what is due to it.
-    """
+    """A user disabled during a change is logged out everywhere, and loses no push by it."""
     installation = any_installation
     pk = installation.add_user("tanaka")
     with installation.serving() as server:

@@ -36,7 +36,7 @@ WAITING = "SELECT count(*) FROM console_device WHERE waiting_since IS NOT NULL"
 
 @asynccontextmanager
 async def crowd(installation: Installation, server: Server) -> AsyncIterator[list[Client]]:
-    """Waiting PCs: some of tanaka's, and those of others."""
+    """Yield waiting PCs: some of tanaka's, and those of others."""
     names = [f"user{number // PCS_PER_USER}" for number in range(CLIENTS)]
     names[:PCS_PER_USER] = ["tanaka"] * len(names[:PCS_PER_USER])
     for name in sorted(set(names)):
@@ -57,7 +57,7 @@ async def crowd(installation: Installation, server: Server) -> AsyncIterator[lis
 
 
 async def is_there(client: Client) -> bool:
-    """Whether its connection stands, and the gateway answers on it."""
+    """Return whether the gateway answers on its connection."""
     try:
         async with asyncio.timeout(20):
             await (await client.socket.ping())
@@ -67,7 +67,7 @@ async def is_there(client: Client) -> bool:
 
 
 async def says_when_to_come_again(server: Server) -> None:
-    """A client that would log in now is sent away with a time, and its password is not refused."""
+    """Assert that a login is sent away with a time, and its password is not refused."""
     async with Client(server.gateway) as client:
         try:
             answer = await client.try_log_in("tanaka", P1)
@@ -123,7 +123,7 @@ def _is_ready(browser: Browser) -> bool:
 
 @contextmanager
 def stopped(postgres: Postgres) -> Iterator[None]:
-    """Nobody listens: the connection is refused."""
+    """Stop PostgreSQL, so that connections are refused."""
     postgres.stop()
     try:
         yield
@@ -133,7 +133,7 @@ def stopped(postgres: Postgres) -> Iterator[None]:
 
 @contextmanager
 def paused(postgres: Postgres) -> Iterator[None]:
-    """Everything stands still: connections are open, and nothing answers."""
+    """Pause PostgreSQL: connections are open, and nothing answers."""
     postgres.pause()
     try:
         yield
@@ -145,7 +145,7 @@ def paused(postgres: Postgres) -> Iterator[None]:
 async def test_postgresql_is_stopped(
     installation_on_postgres: Installation, postgres: Postgres
 ) -> None:
-    """Connections are refused, so everybody is told at once."""
+    """Connections are refused, so pages and clients get an answer at once."""
     installation = installation_on_postgres
     with installation.serving() as server:
         async with crowd(installation, server) as clients:
@@ -169,7 +169,7 @@ async def test_postgresql_is_stopped(
 async def test_postgresql_stands_still(
     installation_on_postgres: Installation, postgres: Postgres
 ) -> None:
-    """Connections are open and nothing answers: a page gives up, whoever waits goes on waiting."""
+    """Connections are open and nothing answers: a page gives up, clients go on waiting."""
     installation = installation_on_postgres
     with installation.serving() as server:
         async with crowd(installation, server) as clients:
@@ -266,7 +266,7 @@ def locked(file: Path) -> Iterator[None]:
 
 @pytest.mark.timeout(120 + AWAY_S * 4)
 async def test_sqlite_is_locked(installation: Installation) -> None:
-    """Whoever writes waits for it, for 20 s; pages that only read are shown; nothing is lost."""
+    """Writers wait up to 20 s; pages that only read are shown; nothing is lost."""
     with installation.serving() as server:
         async with crowd(installation, server) as clients:
             leaver = clients.pop()

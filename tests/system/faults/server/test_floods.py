@@ -148,9 +148,7 @@ async def test_names_that_no_user_can_have(installation: Installation) -> None:
 
 
 async def test_gateway_is_fed_byte_by_byte(installation: Installation) -> None:
-    """An upgrade at a byte a time goes nowhere: it is cut off when its time is over, and does not
-    get more time by sending.
-    """
+    """An upgrade sent byte by byte gets no more time, and is cut off at its deadline."""
     installation.add_user("tanaka")
     with installation.serving() as server:
         async with one_who_waits(installation, server):
@@ -228,16 +226,14 @@ async def test_slow_request_to_the_console(sent: bytes, monkeypatch: pytest.Monk
 
 
 def cpu_s(server: Server) -> float:
-    """What the process has used so far."""
+    """Return the CPU seconds that the process has used so far."""
     times = psutil.Process(server.process.pid).cpu_times()
     return float(times.user + times.system)
 
 
 @pytest.mark.parametrize("what", ["gateway", "console"])
 async def test_no_file_descriptor_is_left(installation: Installation, what: str) -> None:
-    """Connections that cannot be accepted neither end the server nor keep it busy; who waits is
-    not touched, and newcomers get in once there is room.
-    """
+    """Without free file descriptors the server stays idle, keeps its clients, and recovers."""
     installation.add_user("tanaka")
     with installation.serving() as server:
         async with one_who_waits(installation, server):

@@ -105,7 +105,7 @@ class Change:
         browser.close()
 
     def rows(self) -> dict[str, int]:
-        """What there is of it in the database."""
+        """Return what there is of it in the database."""
         counts = {
             "current": "console_user WHERE id = %s AND password = '" + verifier(P2) + "'",
             "retired": "console_retiredpassword WHERE user_id = %s",
@@ -129,7 +129,7 @@ class Change:
         return done
 
     def outcome(self) -> tuple[str, int]:
-        """What became of the push, and how often that was recorded."""
+        """Return the outcome of the push, and how often that was recorded."""
         [(outcome,)] = self.installation.query(
             "SELECT p.outcome FROM console_pendingchange p JOIN console_device d"
             " ON d.id = p.device_id WHERE d.user_id = %s",
@@ -143,7 +143,7 @@ class Change:
         return outcome, events
 
     async def comes_through(self, server: Server) -> None:
-        """The PC gets in with what it has, and has the new password in the end; nobody else."""
+        """Assert that only the PC logs in with what it has, and has the new password in the end."""
         done = self.is_done()
         async with Client(server.gateway, key=self.key) as pc:
             if done and self.outcome()[0] == "applied":
@@ -163,14 +163,14 @@ class Change:
 
 
 async def waiting(change: Change, server: Server) -> Client:
-    """The PC, logged in by P1."""
+    """Return the PC, logged in by P1."""
     pc = await Client(server.gateway, key=change.key).__aenter__()
     await pc.log_in(change.name, P1)
     return pc
 
 
 async def ended(pc: Client) -> None:
-    """The other side may be gone."""
+    """Close the connection; the other side may be gone."""
     with suppress(ConnectionClosed):
         await pc.socket.close()
 
@@ -194,7 +194,7 @@ async def change_killed_at(installation: Installation, number: int) -> tuple[boo
 
 
 async def proof_killed_at(installation: Installation, number: int) -> tuple[bool, bool]:
-    """The same while the PC proves that it has the new password."""
+    """Kill the server while the PC proves that it has the new password."""
     change = Change(installation, f"proof{number}")
     with installation.serving() as server:
         pc = await waiting(change, server)

@@ -41,15 +41,13 @@ class Changing:
 
 
 def cpu_s(server: Server) -> float:
-    """What the process has used so far; hashing a password takes some 0.3 s."""
+    """Return the CPU seconds that the process has used; hashing a password takes some 0.3 s."""
     fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
 
 
 async def test_change_under_way(installation: Installation) -> None:
-    """A password change that has begun is done and answered; a client that waits is told to come
-    back, at a time of its own; the database is left closed and nobody waits in it.
-    """
+    """A change that has begun is done and answered; clients get a time to come back."""
     installation.add_user("tanaka")
     with installation.serving() as server:
         async with Client(server.gateway) as client:
@@ -77,7 +75,7 @@ async def test_change_under_way(installation: Installation) -> None:
 
 
 async def test_second_signal(installation: Installation) -> None:
-    """Whoever is impatient does no harm: the same end, and the same exit code."""
+    """A second signal does no harm: the same end, and the same exit code."""
     installation.add_user("tanaka")
     with installation.serving() as server:
         async with Client(server.gateway) as client:
