@@ -81,14 +81,6 @@ class Person:
         main = self._page.find("main") or self._page
         return " ".join(main.get_text(" ", strip=True).split())
 
-    def definition(self, term: str) -> str:
-        """Return what the page has beside `term`."""
-        tag = self._find("dt", term)
-        value = tag.find_next("dd") if tag is not None else None
-        if value is None:
-            raise LostError(f"no {term}: {self.text()[:300]}")
-        return (value.find("code") or value).get_text(strip=True)
-
     def reload(self) -> None:
         """Load the same page again."""
         self._browser.refresh()

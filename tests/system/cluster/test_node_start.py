@@ -87,18 +87,6 @@ def test_commands_say_it_in_one_line(postgres: Postgres, tmp_path: Path) -> None
     assert done.stderr.count("\n") == 1
 
 
-def test_createadmin(postgres: Postgres, tmp_path: Path) -> None:
-    """`createadmin` makes the tables and the first administrator."""
-    installation = Installation(tmp_path / "data", database=postgres.new_database())
-    arguments = ("createadmin", "--account=ACME", "--user=admin")
-    done = installation.run(*arguments, stdin="Adm1n-Adm1n\n")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert installation.query("SELECT username, role FROM console_user") == [
-        ("admin", "administrator")
-    ]
-    assert "is taken" in installation.run(*arguments, stdin="Adm1n-Adm1n\n").stderr
-
-
 def test_metrics_port_in_use(tmp_path: Path) -> None:
     """A metrics port that is in use is named, with its setting."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

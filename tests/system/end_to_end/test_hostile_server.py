@@ -252,16 +252,6 @@ def test_redirects_are_not_followed(pc: Visitor, servers: LoopThread) -> None:
     pc.is_fine_with_an_honest_server()
 
 
-def test_status_as_a_user_sees_it(pc: Visitor) -> None:
-    """`status --json` has the reason, and the time of the next try."""
-    pc.meets(http("200 OK"))
-    pc.says("retrying", "not_a_gateway")
-    code, said = pc.command("status", "--json")
-    status = json.loads(said)
-    assert (code, status["state"], status["reason"]) == (0, "retrying", "not_a_gateway")
-    assert datetime.fromisoformat(status["next_try_at"]).timestamp() > time()
-
-
 @pytest.mark.parametrize("reason", ["credentials", "expired"])
 def test_a_refusal_is_believed_but_forgets_nothing(pc: Visitor, reason: str) -> None:
     """A refused password stays in the keyring, and is not sent again."""
