@@ -118,12 +118,12 @@ def test_saved_diagnostics(home: Path, paths: Paths) -> None:
         None,
         view=lambda: View(State.RETRYING),
         about=lambda: None,
-        notify=lambda *texts: told.extend(texts),
+        notify=lambda _, __, text, *___: told.append(text),
         translate=lambda _: None,
         on_change=lambda: None,
     )
     actions._save_diagnostics()
-    saved = Path(told[1])
+    saved = Path(told[0])
     assert saved.parent == home
     assert saved.stat().st_mode & 0o077 == 0
     assert json.loads(said_by(OTHER_USER, TRY_ALL, str(saved))) == []
