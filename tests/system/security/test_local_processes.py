@@ -219,7 +219,7 @@ def test_a_window_gets_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert folder == str(ROOT)
     assert arguments == ["dialog", "password"]
     assert json.loads(line).keys() <= {
-        "type", "assets", "server", "user", "first", "notes", "rows", "snapshot",
+        "type", "assets", "server", "user", "first", "fixed", "notes", "rows", "snapshot",
     }  # fmt: skip
 
 
