@@ -75,7 +75,7 @@ def events_since(backup: Path, before: Path) -> list[str]:
             [last],
         ).fetchall()
     return [
-        f"{at[:19]} UTC  {what}  {actor or '-'} -> {whom or '-'}" for at, what, actor, whom in rows
+        f"{at[:19]} UTC  {what}  {actor or '-'} -> {user or '-'}" for at, what, actor, user in rows
     ]
 
 

@@ -1,4 +1,4 @@
-"""Record the audit trail: who did what to whom, when and from where."""
+"""Record the audit trail: who did what to which user, when and from where."""
 
 from __future__ import annotations
 

@@ -329,7 +329,7 @@ class PushDelivery(models.Model):
 
 
 class AuditEvent(models.Model):
-    """Who did what to whom, when and from where, written in the transaction of the action.
+    """Who did what to which user, when and from where, written in the transaction of the action.
 
     Names are kept beside the references, so that the trail outlives the rows. `detail` holds
     short facts (device names, outcomes), never a password, verifier or sealed box.

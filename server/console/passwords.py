@@ -42,7 +42,7 @@ from server.console.models import (
 GRACE = timedelta(days=30)
 """How long clients may go on with a password after it was changed."""
 REMEMBERED = timedelta(days=365)
-"""How long after its end a client is told `expired` rather than `credentials`."""
+"""How long after its end a client gets `expired` rather than `credentials`."""
 
 
 class ConcurrentChange(Exception):

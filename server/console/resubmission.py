@@ -47,7 +47,7 @@ def repeatable(response: HttpResponse) -> HttpResponse:
 
 
 class ResubmissionMiddleware:
-    """Stands between authentication and the middleware that asks for a login.
+    """Run between authentication and the middleware that asks for a login.
 
     The second sending may carry a session that the first one has ended.
     """

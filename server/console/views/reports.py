@@ -233,7 +233,7 @@ def _moment(at: datetime | None) -> str:
 @administrators_only
 @require_safe
 def audit_trail(request: HttpRequest) -> HttpResponseBase:
-    """Show who did what to whom in this account, the latest first."""
+    """Show who did what to which user in this account, the latest first."""
     events = AuditEvent.objects.filter(account=user_of(request).account_id)
     form = AuditFilterForm(request.GET)
     if form.is_valid():
