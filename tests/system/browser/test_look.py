@@ -67,7 +67,7 @@ def log_in(page: Page, username: str, path: str = "/login/") -> None:
 
 
 def press(page: Page) -> None:
-    """The button that sends the page's form."""
+    """Click the button that sends the page's form."""
     page.locator("main form button:not([type=button])").click()
 
 
@@ -149,7 +149,7 @@ def test_every_page(shown: Server, new_page: NewPage, language: str) -> None:
 
 def _strangers_pages(look: Looker) -> None:
     look.see("login", "/login/")
-    look.page.locator("[name=username]").fill("nobody-there")
+    look.page.locator("[name=username]").fill("unknown-user")
     look.page.locator("[name=password]").fill("wrong")
     press(look.page)
     look.page.get_by_role("alert").wait_for()
