@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Callable
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from agent.errors import UserError
 from protocol.messages import PATH
+from protocol.text import N_
 
 Translate = Callable[[str], str]
 
-PROXY_SCHEMES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+_PROXY_SCHEMES = {
+    each: each for each in ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
+} | {"socks": "socks5h"}
+_NO_HOST = N_("Enter a host name, if need be with a port, such as gw.example.com:8443.")
+_NOT_ENCRYPTED = N_(
+    "Connections without encryption (ws://) are for this PC only; use wss:// instead."
+)
+_ASCII_OF_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_PROXY = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(?:(.*)@)?([^@/?#\\ ]+)/?")
 _DEFAULT_PORTS = {"wss": 443, "ws": 80}
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)+")
@@ -22,40 +32,47 @@ class AddressError(UserError):
     """The address cannot be used; `message` says what is allowed."""
 
 
+class BadProxy(Exception):
+    """A proxy's address cannot be used. Its text is the place of the setting, never a value."""
+
+
 def normalise_server(text: str, translate: Translate = str) -> str:
     """Return `host`, `host:port` or a `wss://` address as `wss://host[:port]/path`.
 
-    `ws://` is allowed on loopback only. Raise AddressError in the language of `translate`.
+    Of a console page's address (`https://host/login/`), only host and port count. `ws://` is
+    allowed on loopback only. Raise AddressError in the language of `translate`.
     """
-    title = translate("This server address cannot be used")
-    text = text.strip()
-    if not text:
-        raise AddressError(title, translate("Enter the server's name, such as gw.example.com."))
-    scheme, parts = _split(text, title, translate)
     try:
-        host = _host(parts.hostname or "")
-        port = _port(parts)
-    except ValueError:
-        raise AddressError(
-            title,
-            translate("Enter a host name, if need be with a port, such as gw.example.com:8443."),
-        ) from None
+        return _normalise(text)
+    except ValueError as exc:
+        known = exc.args[0] if isinstance(exc, _Unusable) else _NO_HOST
+        title = translate("This server address cannot be used")
+        raise AddressError(title, translate(known)) from None
+
+
+class _Unusable(ValueError):
+    """A server's address cannot be used; its argument is a msgid."""
+
+
+def _normalise(text: str) -> str:
+    visible = (char for char in text if unicodedata.category(char) != "Cf")
+    text = "".join(visible).translate(_ASCII_OF_FULL_WIDTH).strip().strip("<>\"'").strip()
+    if re.match(r"https?://[^/?#]", text, re.IGNORECASE):
+        text = re.sub(r"(?<=[^:/])[/?#].*", "", text)
+    text = re.sub(r"(/app)?/login/?(\?.*)?$", "", text)
+    if not text:
+        raise _Unusable(N_("Enter the server's name, such as gw.example.com."))
+    scheme, parts = _split(text)
+    host, port = _host(parts.hostname or ""), _port(parts)
     scheme = {"https": "wss", "http": "ws", "": "wss"}.get(scheme, scheme)
     if scheme == "ws" and not is_loopback(host):
-        raise AddressError(
-            title,
-            translate(
-                "Connections without encryption (ws://) are for this PC only; use wss:// instead."
-            ),
-        )
+        raise _Unusable(_NOT_ENCRYPTED)
     if scheme not in _DEFAULT_PORTS:
-        raise AddressError(title, translate("The address has to begin with wss://."))
+        raise _Unusable(N_("The address has to begin with wss://."))
     if parts.path not in {"", "/"} and not _PATH.fullmatch(parts.path):
-        raise AddressError(title, translate("The address holds characters that are not allowed."))
-    shown = f"[{host}]" if ":" in host else host
-    if port is not None and port != _DEFAULT_PORTS[scheme]:
-        shown = f"{shown}:{port}"
-    return f"{scheme}://{shown}{parts.path if parts.path not in {'', '/'} else PATH}"
+        raise _Unusable(N_("The address holds characters that are not allowed."))
+    place = _place(host, None if port == _DEFAULT_PORTS[scheme] else port)
+    return f"{scheme}://{place}{parts.path if parts.path not in {'', '/'} else PATH}"
 
 
 def is_loopback(host: str) -> bool:
@@ -80,41 +97,54 @@ def is_console_url(text: str) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
 
 
-def is_proxy_url(text: str) -> bool:
-    """Return whether it is a proxy's URL, such as `http://proxy.example.com:8080`."""
+def read_proxy(text: str, *, default_port: int | None = None) -> str:
+    """Return a proxy's address as `scheme://[user:password@]host:port`, with the login escaped.
+
+    Without a scheme it is an HTTP proxy, as for curl. The login ends at the last `@`, so that an
+    unescaped password is read as it is meant. Raise BadProxy, which quotes nothing.
+    """
+    text = text.strip().strip("\"'").strip()
+    found = _PROXY.fullmatch(text) if text.isprintable() else None
     try:
-        parts = urlsplit(text)
-        host, port = _host(parts.hostname or ""), _port(parts)
-    except ValueError:
-        return False
-    return (
-        parts.scheme in PROXY_SCHEMES
-        and bool(host)
-        and port is not None
-        and parts.path in {"", "/"}
-        and not parts.query
-        and not parts.fragment
-        and text.isprintable()
-        and " " not in text
-    )
+        scheme, login, place = found.groups() if found else ("", "", "")
+        scheme = _PROXY_SCHEMES[(scheme or "http").lower()]
+        parts = urlsplit(f"//{place}")
+        default_port = 443 if default_port and scheme == "https" else default_port
+        host, port = _host(parts.hostname or ""), _port(parts) or default_port
+        login = [unquote(part, errors="strict") for part in (login or "").partition(":")[::2]]
+    except (ValueError, LookupError):
+        port = None
+    if port is None:
+        raise BadProxy
+    escaped = ":".join(quote(part, safe="") for part in login) + "@" if any(login) else ""
+    return f"{scheme}://{escaped}{_place(host, port)}"
 
 
-def _split(text: str, title: str, translate: Translate) -> tuple[str, SplitResult]:
+def without_login(proxy: str) -> str:
+    """Return the address that `read_proxy` has returned, or `system` or `none`, without login."""
+    scheme, separator, rest = proxy.partition("://")
+    return scheme + separator + rest.rpartition("@")[2]
+
+
+def _split(text: str) -> tuple[str, SplitResult]:
     # urlsplit drops line breaks and tabs silently, and keeps a backslash as part of a name.
     if not text.isprintable() or " " in text or "\\" in text:
-        raise AddressError(title, translate("The address holds characters that are not allowed."))
+        raise _Unusable(N_("The address holds characters that are not allowed."))
     scheme, separator, _ = text.partition("://")
     try:
         parts = urlsplit(text if separator else f"//{text}")
     except ValueError:
-        raise AddressError(title, translate("The address is not complete.")) from None
+        raise _Unusable(N_("The address is not complete.")) from None
     if "@" in parts.netloc:
-        raise AddressError(
-            title, translate("User name and password do not belong in the server's address.")
-        )
+        raise _Unusable(N_("User name and password do not belong in the server's address."))
     if "?" in text or "#" in text:
-        raise AddressError(title, translate("The address must not hold “?” or “#”."))
+        raise _Unusable(N_("The address must not hold “?” or “#”."))
     return (scheme.lower() if separator else ""), parts
+
+
+def _place(host: str, port: int | None) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return shown if port is None else f"{shown}:{port}"
 
 
 def _port(parts: SplitResult) -> int | None:
@@ -125,19 +155,16 @@ def _port(parts: SplitResult) -> int | None:
 
 def _host(text: str) -> str:
     """Return `text` in lower-case ASCII. Raise ValueError when it is no IP address or host name."""
-    if ":" in text:
-        return ipaddress.IPv6Address(text).compressed if "%" not in text else _refuse()
-    try:
-        host = text.encode("idna").decode("ascii").lower().removesuffix(".")
-    except UnicodeError:
-        raise ValueError from None
+    if ":" in text and "%" not in text:
+        return ipaddress.IPv6Address(text).compressed
+    if not text.isascii():
+        import idna  # its tables take a megabyte, and few need them
+
+        text = idna.encode(text, uts46=True).decode("ascii")
+    host = text.lower().removesuffix(".")
     labels = host.split(".")
     if labels[-1].isdigit() or labels[-1].startswith("0x"):
         return str(ipaddress.IPv4Address(host))
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise ValueError
     return host
-
-
-def _refuse() -> str:
-    raise ValueError

@@ -6,15 +6,17 @@ import asyncio
 import logging
 import ssl
 from asyncio.sslproto import SSLProtocol
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from time import monotonic
+from typing import Any
 
 import truststore
+import websockets.client
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
-from websockets.proxy import get_proxy
+from websockets.http11 import Response
 from websockets.uri import parse_uri
 
 from agent import __version__
@@ -22,6 +24,7 @@ from agent.address import is_loopback
 from agent.core import events as ev
 from agent.core.classify import classify
 from agent.core.failure import Failure, Reason
+from agent.proxies import find_proxy
 from protocol.messages import (
     MAX_MESSAGE_BYTES,
     SUBPROTOCOL,
@@ -36,6 +39,8 @@ log = logging.getLogger(__name__)
 
 OPEN_S = 20.0
 """Seconds for name resolution, proxy, TLS and upgrade together."""
+NEXT_ADDRESS_S = 0.25
+"""Seconds until the name's next address is tried as well (Happy Eyeballs, RFC 8305)."""
 PING_S, PONG_S = 20.0, 15.0
 """Seconds. A dead connection is noticed within their sum."""
 PROBE_S = 5.0
@@ -65,12 +70,15 @@ class _BoundedConnection(ClientConnection):
             self.transport.abort()
 
 
-def find_proxy(server: str, setting: str) -> str | None:
-    """Return the proxy's URL for `server`; `setting` is `system`, `none` or a URL."""
-    uri = parse_uri(server)
-    if setting == "none" or is_loopback(uri.host):
-        return None
-    return get_proxy(uri) if setting == "system" else setting
+class _Head(Response):
+    """Read an HTTP answer as one of a proxy: without its page, and in HTTP/1.0 as well.
+
+    Of whatever is in front of the gateway, a page may be cut off, encoded or endless.
+    """
+
+    @classmethod
+    def parse(cls, *readers: Any) -> Generator[None, None, Response]:
+        return super().parse(*readers, proxy=True)  # type: ignore[misc] # three readers
 
 
 def tls_context() -> ssl.SSLContext:
@@ -89,6 +97,7 @@ async def open_connection(server: str, *, proxy: str | None) -> ClientConnection
     uri = parse_uri(server)
     if not uri.secure and not is_loopback(uri.host):
         raise InsecureAddress
+    websockets.client.Response = _Head  # type: ignore[attr-defined] # it has no option
     return await _NoRedirects(
         server,
         subprotocols=[SUBPROTOCOL],  # type: ignore[list-item] # a NewType over str
@@ -102,6 +111,7 @@ async def open_connection(server: str, *, proxy: str | None) -> ClientConnection
         close_timeout=CLOSE_S,
         max_size=MAX_MESSAGE_BYTES,
         create_connection=_BoundedConnection,
+        happy_eyeballs_delay=NEXT_ADDRESS_S,
     )
 
 
@@ -138,14 +148,14 @@ class Connection:
         """Emit Connected, Received… and, exactly once and last, Disconnected."""
         proxy = None
         try:
-            proxy = find_proxy(self._server, self._proxy_setting)
+            proxy = await asyncio.to_thread(find_proxy, self._server, self._proxy_setting)
             log.debug("connection %d: opening%s", self.number, " by proxy" if proxy else "")
             self._socket = await open_connection(self._server, proxy=proxy)
             failure = await self._receive(self._socket)
         except InsecureAddress:
             failure = Failure(Reason.INSECURE_ADDRESS)
         except Exception as exc:
-            failure = classify(exc, proxy=proxy is not None)
+            failure = classify(exc, proxy=proxy)
             if failure.reason is Reason.INTERNAL:
                 log.exception("connection %d: unexpected", self.number)
         finally:
@@ -197,7 +207,7 @@ class Connection:
                 await socket.close(1008)
                 return Failure(Reason.PROTOCOL, detail=str(exc))
             except ConnectionClosed as exc:
-                return classify(exc, proxy=False)
+                return classify(exc, proxy=None)
             else:
                 log.debug("connection %d: %s", self.number, type(message).__name__)
                 self._emit(ev.Received(self.number, message))

@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import Enum
 from gettext import NullTranslations
@@ -19,18 +19,20 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
 
-from agent.connection import InsecureAddress, find_proxy, open_connection
+from agent.address import BadProxy, without_login
+from agent.connection import NEXT_ADDRESS_S, InsecureAddress, open_connection
 from agent.core import wording
 from agent.core.classify import classify
 from agent.core.credentials import Credentials
 from agent.core.deadline import days_left, local_time
-from agent.core.failure import Failure, Reason, failure_of
+from agent.core.failure import Reason
 from agent.core.view import View
 from agent.paths import Paths
 from agent.ports import ChannelError, Vault, VaultError
+from agent.proxies import find_proxy
 from agent.settings import Settings
 from protocol import messages as msg
-from protocol.scram import ClientLogin, ScramError
+from protocol.scram import ClientLogin
 from protocol.sealing import public_key
 from protocol.text import N_
 
@@ -142,9 +144,9 @@ class _Doctor:
         self.server = settings.server or ""
 
     def settings_are_there(self) -> Check:
+        shown = replace(self._settings, proxy=without_login(self._settings.proxy))
         lines = [
-            f"{key} = {getattr(self._settings, key) if key != 'proxy' else self._proxy_text()}"
-            f"  ({origin})"
+            f"{key} = {getattr(shown, key)}  ({origin})"
             for key, origin in sorted(self._settings.origins.items())
         ]
         if not self.server:
@@ -182,9 +184,10 @@ class _Doctor:
 
     async def resolve(self) -> Check:
         try:
-            self._proxy = find_proxy(self.server, self._settings.proxy)
-        except Exception as exc:  # noqa: BLE001 - classify has an answer for everything
-            raise self._found(Step.NETWORK, exc) from None
+            proxy = asyncio.to_thread(find_proxy, self.server, self._settings.proxy)
+            self._proxy = await proxy
+        except BadProxy as exc:
+            raise self._found(Step.SETTINGS, exc) from None
         host, port = self._first_hop()
         try:
             async with asyncio.timeout(STEP_TIMEOUT_S):
@@ -192,8 +195,10 @@ class _Doctor:
                     host, port, type=socket.SOCK_STREAM
                 )
         except (OSError, UnicodeError) as exc:
-            failure = classify(exc, proxy=self._proxy is not None)
-            raise _Found(Step.NAME, f"{host}\n{self._trouble(failure.reason)}") from None
+            reason = classify(exc, proxy=self._proxy).reason
+            if self._proxy and reason is Reason.NO_SUCH_HOST:  # the name is the proxy's
+                reason = Reason.PROXY_UNREACHABLE
+            raise _Found(Step.NAME, f"{host}\n{self._trouble(reason)}") from None
         addresses = ", ".join(dict.fromkeys(str(each[4][0]) for each in found))
         return Check(Step.NAME, Outcome.OK, f"{host}: {addresses}")
 
@@ -203,10 +208,12 @@ class _Doctor:
         way = way.format(proxy=f"{host}:{port}")
         try:
             async with asyncio.timeout(STEP_TIMEOUT_S):
-                _, writer = await asyncio.open_connection(host, port)
+                _, writer = await asyncio.open_connection(
+                    host, port, happy_eyeballs_delay=NEXT_ADDRESS_S
+                )
             writer.close()
         except OSError as exc:
-            failure = classify(exc, proxy=self._proxy is not None)
+            failure = classify(exc, proxy=self._proxy)
             text = f"{host}:{port} {exc.strerror or failure.detail}\n{way}"
             raise _Found(Step.NETWORK, f"{text}\n{self._trouble(failure.reason)}") from None
         return Check(Step.NETWORK, Outcome.OK, f"{host}:{port}\n{way}")
@@ -249,10 +256,6 @@ class _Doctor:
         try:
             async with asyncio.timeout(STEP_TIMEOUT_S):
                 return await self._log_in(connection, identity.user, record)
-        except ScramError as exc:
-            raise _Found(Step.LOGIN, self._trouble(failure_of(exc).reason)) from None
-        except msg.MessageError:
-            raise _Found(Step.LOGIN, self._trouble(Reason.PROTOCOL)) from None
         except _Found:
             raise
         except Exception as exc:  # noqa: BLE001 - classify has an answer for everything
@@ -306,26 +309,12 @@ class _Doctor:
 
     def _first_hop(self) -> tuple[str, int]:
         parts = urlsplit(self._proxy or self.server)
-        port = parts.port or {"wss": 443, "https": 443, "ws": 80, "http": 80}.get(
-            parts.scheme, 1080
-        )
+        port = parts.port or {"wss": 443, "ws": 80}[parts.scheme]
         return parts.hostname or "", port
 
-    def _proxy_text(self) -> str:
-        """Return the proxy's address without the login that may be in it."""
-        parts = urlsplit(self._settings.proxy)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if parts.netloc else parts.path
-
     def _found(self, step: Step, exc: Exception) -> _Found:
-        failure: Failure = classify(exc, proxy=self._proxy is not None)
-        if failure.reason in {
-            Reason.PROXY_UNREACHABLE,
-            Reason.PROXY_REFUSED,
-            Reason.PROXY_LOGIN,
-        }:
-            step = Step.NETWORK
-        if failure.reason is Reason.CERTIFICATE:
-            step = Step.CERTIFICATE
+        failure = classify(exc, proxy=self._proxy)
+        step = _STEPS.get(failure.reason, step)
         return _Found(step, f"{self._trouble(failure.reason)}\n{failure.detail}")
 
     def _certificate_trouble(self, exc: ssl.SSLCertVerificationError) -> str:
@@ -337,23 +326,23 @@ class _Doctor:
         return "\n".join(wording.trouble(reason, self._))
 
 
+_STEPS = {
+    Reason.PROXY_SETTING: Step.SETTINGS,
+    Reason.NO_SUCH_HOST: Step.NAME,
+    Reason.PROXY_UNREACHABLE: Step.NETWORK,
+    Reason.PROXY_REFUSED: Step.NETWORK,
+    Reason.PROXY_LOGIN: Step.NETWORK,
+    Reason.CERTIFICATE: Step.CERTIFICATE,
+}
+"""Reasons that show which step fails, whichever was tried."""
 _EXPIRED = N_("The certificate has expired, or this PC's clock is wrong.")
 _TOO_EARLY = N_("The certificate is not valid yet, or this PC's clock is wrong.")
 _OTHER_NAME = N_("The certificate is for another server's name.")
 _UNKNOWN_ROOT = N_("The certificate's authority is not trusted by this PC.")
 _CERTIFICATE_TROUBLES = {
-    # OpenSSL's X509_V_ERR_…
+    # OpenSSL's X509_V_ERR_…, and Windows' CERT_E_…
     9: _TOO_EARLY,
-    10: _EXPIRED,
-    18: _UNKNOWN_ROOT,
-    19: _UNKNOWN_ROOT,
-    20: _UNKNOWN_ROOT,
-    21: _UNKNOWN_ROOT,
-    62: _OTHER_NAME,
-    64: _OTHER_NAME,
-    # Windows' CERT_E_…
-    0x800B0101: _EXPIRED,
-    0x800B0109: _UNKNOWN_ROOT,
-    0x800B010A: _UNKNOWN_ROOT,
-    0x800B010F: _OTHER_NAME,
+    **dict.fromkeys((10, 0x800B0101), _EXPIRED),
+    **dict.fromkeys((18, 19, 20, 21, 0x800B0109, 0x800B010A), _UNKNOWN_ROOT),
+    **dict.fromkeys((62, 64, 0x800B010F), _OTHER_NAME),
 }

@@ -18,9 +18,9 @@ from datetime import datetime
 from gettext import NullTranslations
 from pathlib import Path
 from typing import Literal, cast
-from urllib.parse import urlsplit
 
 from agent import __version__
+from agent.address import without_login
 from agent.core.view import Command, View
 from agent.errors import UserError
 from agent.i18n import translation
@@ -163,10 +163,6 @@ class MenuActions:
 
     def _described_settings(self) -> dict[str, object]:
         settings = self._settings
-        proxy = settings.proxy
-        if proxy not in {"system", "none"}:
-            parts = urlsplit(proxy)
-            proxy = f"{parts.scheme}://{parts.hostname}:{parts.port}"  # without its login
         return {
             "version": __version__,
             "python": platform.python_version(),
@@ -174,7 +170,7 @@ class MenuActions:
             "server": settings.server,
             "user": settings.user,
             "language": settings.language,
-            "proxy": proxy,
+            "proxy": without_login(settings.proxy),
             "console_url": settings.console_url,
             "log_level": settings.log_level,
             "autostart": settings.autostart,

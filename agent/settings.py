@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields
 from threading import Lock
 from typing import Any, Literal
 
-from agent.address import Translate, is_console_url, is_proxy_url, normalise_server
+from agent.address import BadProxy, Translate, is_console_url, normalise_server, read_proxy
 from agent.core.credentials import Identity
 from agent.errors import UserError
 from agent.files import replace_file
@@ -325,9 +325,10 @@ def _check_proxy(value: object, _: Translate) -> str:
     text = _text(value).strip()
     if text.lower() in {"system", "none"}:
         return text.lower()
-    if not is_proxy_url(text):
-        raise ValueError
-    return text
+    try:
+        return read_proxy(text)
+    except BadProxy:
+        raise ValueError from None
 
 
 def _check_console_url(value: object, _: Translate) -> str:

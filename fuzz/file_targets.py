@@ -15,6 +15,7 @@ from gettext import NullTranslations
 from pathlib import Path
 
 import msgspec
+from websockets.proxy import parse_proxy
 from websockets.uri import parse_uri
 
 from agent import address
@@ -130,8 +131,11 @@ def settings_file(data: bytes) -> None:
 def addresses(data: bytes) -> None:
     """Check that a typed address raises a UserError, or is normalised once and for all."""
     typed = as_text(data)
-    for proxy in (typed, f"http://{typed}:8080"):
-        address.is_proxy_url(proxy)
+    for proxy in (typed, f"http://{typed}:8080", f"http://user:{typed}@proxy:8080"):
+        with suppress(address.BadProxy):
+            read = address.read_proxy(proxy)
+            assert address.read_proxy(read) == read
+            parse_proxy(read)
     if address.is_console_url(typed):
         assert typed.isprintable()
         assert typed.lower().startswith(("https://", "http://"))

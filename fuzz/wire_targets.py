@@ -108,7 +108,8 @@ def http_answer(data: bytes) -> None:
     if protocol.handshake_exc is None:
         protocol.receive_eof()
     if protocol.handshake_exc is not None:
-        _is_sane(classify(protocol.handshake_exc, proxy=bool(len(data) % 2)))
+        proxy = "http://proxy:80" if len(data) % 2 else None
+        _is_sane(classify(protocol.handshake_exc, proxy=proxy))
     else:
         assert any(isinstance(event, Response) for event in protocol.events_received())
 

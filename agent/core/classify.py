@@ -17,41 +17,58 @@ from websockets.exceptions import (
     InvalidURI,
     ProxyError,
 )
+from websockets.http11 import Response
 
-from agent.core.failure import Failure, Reason
+from agent.address import BadProxy
+from agent.core.failure import Failure, Reason, failure_of
+from protocol.messages import MessageError
+from protocol.scram import ScramError
 
 _BY_STATUS = {
     401: Reason.HTTP_UNAUTHORIZED,
     403: Reason.HTTP_FORBIDDEN,
     407: Reason.PROXY_LOGIN,
+    408: Reason.UNAVAILABLE,
     429: Reason.TOO_MANY_REQUESTS,
-    500: Reason.UNAVAILABLE,
-    502: Reason.UNAVAILABLE,
-    503: Reason.UNAVAILABLE,
-    504: Reason.UNAVAILABLE,
+    499: Reason.UNAVAILABLE,  # a timeout of Azure's Application Gateway
+    501: Reason.NO_GATEWAY,
+    505: Reason.NO_GATEWAY,
+    511: Reason.NOT_A_GATEWAY,  # RFC 6585: sign in to the network
 }
-_SOCKS_BEHIND = {1, 3, 4, 5, 6}
-"""RFC 1928: general failure, network or host unreachable, connection refused, TTL expired."""
+_SOCKS_BEHIND = {1, 3, 4, 5, 6, 91}
+"""RFC 1928: general failure, network or host unreachable, connection refused, TTL expired. SOCKS 4
+has one code, 91, for all of them."""
 _NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}
 """OpenSSL's words for an answer that is not TLS at all."""
-_MAX_RETRY_AFTER_S = 86_400.0
+_TLS_VERSIONS = ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "INSUFFICIENT_SECURITY")
+_CERTIFICATES = ("CERTIFICATE", "CA_", "EE_")
+"""Beginnings of OpenSSL's words. An alert from the server has others, and came before any
+certificate."""
+_MAX_RETRY_AFTER_S = 3600.0
+"""An hour: before the login, any proxy on the way can name a wait."""
 _PROTOCOL_CODES = {1002, 1003, 1007, 1008, 1009, 1010}
 
 
-def classify(exc: BaseException, *, proxy: bool) -> Failure:
+def classify(exc: BaseException, *, proxy: str | None) -> Failure:
     """Why the connection did not come about, or ended.
 
-    `proxy` says that the first hop was a proxy: then an OSError is about that, not the server.
+    `proxy` is the proxy's address: the first hop, so that an OSError is about it, not the server.
     The detail is made of types and numbers, never of text from the peer.
     """
     detail = type(exc).__name__
     match exc:
         case ConnectionClosed():
             return _closed(exc)
+        case ScramError():
+            return failure_of(exc)
+        case MessageError():
+            return Failure(Reason.PROTOCOL, detail=str(exc))
+        case BadProxy():
+            return Failure(Reason.PROXY_SETTING, detail=str(exc))
         case InvalidProxyStatus():
             status = exc.response.status_code
             reason = Reason.PROXY_LOGIN if status == 407 else Reason.PROXY_REFUSED
-            if status in {502, 503, 504}:  # the proxy works, what is behind it does not
+            if 502 <= status < 511:  # the proxy works, what is behind it does not
                 reason = Reason.UNAVAILABLE
             return Failure(reason, _retry_after(exc.response.headers), f"proxy: HTTP {status}")
         case ProxyError() | InvalidProxy():
@@ -60,9 +77,7 @@ def classify(exc: BaseException, *, proxy: bool) -> Failure:
             detail += "" if code is None else f" {int(code)}"
             return Failure(Reason.UNAVAILABLE if behind else Reason.PROXY_REFUSED, detail=detail)
         case InvalidStatus():
-            status = exc.response.status_code
-            reason = _BY_STATUS.get(status, Reason.NOT_A_GATEWAY)
-            return Failure(reason, _retry_after(exc.response.headers), f"HTTP {status}")
+            return _answered(exc.response)
         case InvalidMessage() if isinstance(exc.__cause__, (EOFError, ConnectionError)):
             return Failure(Reason.CONNECTION_LOST, detail="closed during the upgrade")
         case InvalidHandshake() | InvalidURI():
@@ -71,13 +86,12 @@ def classify(exc: BaseException, *, proxy: bool) -> Failure:
             return Failure(Reason.CERTIFICATE, detail=f"{detail} {exc.verify_code}")
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
             return Failure(Reason.CONNECTION_LOST, detail=detail)
-        case ssl.SSLError() if exc.reason in _NOT_TLS:
-            return Failure(Reason.NOT_A_GATEWAY, detail=f"{detail} {exc.reason}")
         case ssl.SSLError():
-            return Failure(Reason.CERTIFICATE, detail=f"{detail} {exc.reason or ''}".strip())
+            return Failure(_tls(exc.reason or ""), detail=f"{detail} {exc.reason or ''}".strip())
         case TimeoutError():
             return Failure(Reason.TIMED_OUT, detail=detail)
-        case socket.gaierror() if not proxy:
+        case socket.gaierror() if proxy is None or proxy.startswith("socks"):
+            # python-socks has another exception for the name of the proxy.
             return Failure(Reason.NO_SUCH_HOST, detail=f"{detail} {exc.errno}")
         case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError() if not proxy:
             return Failure(Reason.CONNECTION_LOST, detail=f"{detail} {exc.errno or ''}".strip())
@@ -86,6 +100,30 @@ def classify(exc: BaseException, *, proxy: bool) -> Failure:
             return Failure(reason, detail=f"{detail} {exc.errno or ''}".strip())
         case _:
             return Failure(Reason.INTERNAL, detail=detail)
+
+
+def _answered(response: Response) -> Failure:
+    """Classify an HTTP answer: the gateway's own, of what is in front of it, or of a stranger.
+
+    While the gateway is away, nginx, Caddy and AWS answer 502 to 504, haproxy 503 (HTTP/1.0 in old
+    versions), Cloudflare 520 to 530, Traefik and Azure also 404. A login page of a network comes
+    with 200, a redirect or 511.
+    """
+    status = response.status_code
+    others = (Reason.NOT_A_GATEWAY, Reason.NO_GATEWAY, Reason.UNAVAILABLE)  # by hundreds
+    reason = _BY_STATUS.get(status, others[max(status // 100 - 3, 0)])
+    if status == 403 and response.reason_phrase == "Site Disabled":  # a stopped app of Azure
+        reason = Reason.UNAVAILABLE
+    return Failure(reason, _retry_after(response.headers), f"HTTP {status}")
+
+
+def _tls(word: str) -> Reason:
+    """Return the reason for an error of TLS, from OpenSSL's word for it."""
+    if word in _NOT_TLS:
+        return Reason.NOT_A_GATEWAY
+    if any(each in word for each in _TLS_VERSIONS):
+        return Reason.TLS_VERSION
+    return Reason.CERTIFICATE if word.startswith(_CERTIFICATES) else Reason.TLS
 
 
 def _closed(exc: ConnectionClosed) -> Failure:

@@ -17,6 +17,9 @@ class Reason(Enum):
     TIMED_OUT = "timed_out"
     CONNECTION_LOST = "connection_lost"
     CERTIFICATE = "certificate"
+    TLS = "tls"
+    TLS_VERSION = "tls_version"
+    PROXY_SETTING = "proxy_setting"
     PROXY_UNREACHABLE = "proxy_unreachable"
     PROXY_REFUSED = "proxy_refused"
     PROXY_LOGIN = "proxy_login"
@@ -24,6 +27,7 @@ class Reason(Enum):
     HTTP_FORBIDDEN = "http_forbidden"
     TOO_MANY_REQUESTS = "too_many_requests"
     UNAVAILABLE = "unavailable"
+    NO_GATEWAY = "no_gateway"
     NOT_A_GATEWAY = "not_a_gateway"
     INSECURE_ADDRESS = "insecure_address"
     # the server's answer
@@ -59,13 +63,13 @@ class Patience(Enum):
 
 _R = Reason
 _SOON = {
-    _R.UNREACHABLE, _R.NO_SUCH_HOST, _R.TIMED_OUT, _R.CONNECTION_LOST, _R.PROXY_UNREACHABLE,
-    _R.UNAVAILABLE, _R.SHUTTING_DOWN, _R.CREDENTIALS, _R.EXPIRED, _R.OLD_PASSWORD, _R.BUSY,
-    _R.VAULT_LOCKED, _R.VAULT_MISSING, _R.VAULT_NO_ANSWER,
+    _R.UNREACHABLE, _R.NO_SUCH_HOST, _R.TIMED_OUT, _R.CONNECTION_LOST, _R.TLS,
+    _R.PROXY_UNREACHABLE, _R.UNAVAILABLE, _R.NO_GATEWAY, _R.SHUTTING_DOWN, _R.CREDENTIALS,
+    _R.EXPIRED, _R.OLD_PASSWORD, _R.BUSY, _R.VAULT_LOCKED, _R.VAULT_MISSING, _R.VAULT_NO_ANSWER,
 }  # fmt: skip
 _OF_THE_NETWORK = {
-    _R.CERTIFICATE, _R.PROXY_REFUSED, _R.PROXY_LOGIN, _R.HTTP_UNAUTHORIZED, _R.HTTP_FORBIDDEN,
-    _R.NOT_A_GATEWAY,
+    _R.CERTIFICATE, _R.TLS_VERSION, _R.PROXY_SETTING, _R.PROXY_REFUSED, _R.PROXY_LOGIN,
+    _R.HTTP_UNAUTHORIZED, _R.HTTP_FORBIDDEN, _R.NOT_A_GATEWAY,
 }  # fmt: skip
 """What a hotel's portal or another network's proxy causes: it ends with that network."""
 

@@ -7,6 +7,7 @@ from gettext import NullTranslations
 from agent.core.failure import Reason
 from agent.core.state import State
 from agent.core.view import Translate, View
+from protocol.names import MAX_PASSWORD_CHARS, is_password, normalise_password
 from protocol.text import N_
 
 _STATES = {
@@ -32,6 +33,12 @@ _REASONS = {
         N_("The program keeps trying.")),
     _R.CERTIFICATE: (N_("The server's certificate is not trusted."),
         N_("Check this PC's date and time, and ask your administrator about the certificate.")),
+    _R.TLS: (N_("The server does not accept an encrypted connection at the moment."),
+        N_("Check the server's address.")),
+    _R.TLS_VERSION: (N_("The server and this PC have no version of TLS in common."),
+        N_("Ask your administrator about the server's TLS settings.")),
+    _R.PROXY_SETTING: (N_("The address in the proxy settings cannot be used."),
+        N_("Correct the proxy's address, such as http://proxy.example.com:8080.")),
     _R.PROXY_UNREACHABLE: (N_("The proxy cannot be reached."), N_("Check the proxy settings.")),
     _R.PROXY_REFUSED: (N_("The proxy refuses the connection."),
         N_("Ask your administrator to allow the server's address in the proxy.")),
@@ -45,6 +52,8 @@ _REASONS = {
         N_("The program tries again later.")),
     _R.UNAVAILABLE: (N_("The server is not available at the moment."),
         N_("The program keeps trying.")),
+    _R.NO_GATEWAY: (N_("There is no coconowork server at this address at the moment."),
+        N_("Check the server's address.")),
     _R.NOT_A_GATEWAY: (N_("The answer did not come from a coconowork server."),
         N_("Sign in to the network (hotel, guest Wi-Fi) or check the server's address.")),
     _R.INSECURE_ADDRESS: (N_("The server's address is not encrypted (ws://)."),
@@ -138,3 +147,15 @@ def unsaved(_: Translate) -> tuple[str, str]:
         "Make room on the disk, or allow the program to write to its folder. Until then you have "
         "to log in again at each start."
     )
+
+
+def password_problem(typed: str, _: Translate) -> str:
+    """Return why `typed` can be no password, or an empty text. It quotes nothing."""
+    password = normalise_password(typed)
+    if not password.strip():
+        return _("Enter the password.")
+    if len(password) > MAX_PASSWORD_CHARS:
+        return _("This text is too long.")
+    bad = [number for number, char in enumerate(password, 1) if not is_password(char)]
+    text = _("Character {number} is one that no password has. Show the password and correct it.")
+    return text.format(number=bad[0]) if bad else ""

@@ -60,6 +60,8 @@ _FIELDS: dict[Reason, Field] = {
     Reason.NO_SUCH_HOST: "server",
     Reason.TIMED_OUT: "server",
     Reason.CERTIFICATE: "server",
+    Reason.TLS: "server",
+    Reason.NO_GATEWAY: "server",
     Reason.NOT_A_GATEWAY: "server",
     Reason.INSECURE_ADDRESS: "server",
     Reason.HTTP_FORBIDDEN: "server",

@@ -139,7 +139,6 @@ GROUPS: list[tuple[str, int | None, float, dict[str, Script]]] = [
     # reason, the client's close code, least seconds before it comes again, scripts by name
     ("not_a_gateway", None, LATER_S, {
         "captive portal": http("200 OK"),
-        "not found": http("404 Not Found"),
         "no HTTP": raw(b"SSH-2.0-OpenSSH_9.2\r\n"),
         "endless headers": raw(b"HTTP/1.1 101 Switching Protocols\r\n" + b"X-Filler: x\r\n" * 5000),
         "endless page": endless_page,
@@ -150,12 +149,13 @@ GROUPS: list[tuple[str, int | None, float, dict[str, Script]]] = [
         "other subprotocol": upgrade(Sec_WebSocket_Protocol="mqtt"),
         "compression": upgrade(Sec_WebSocket_Extensions="permessage-deflate"),
     }),
+    ("no_gateway", None, SOON_S, {"not found": http("404 Not Found")}),
     ("not_a_gateway", 1002, LATER_S, {"no subprotocol": upgrade(without="Sec-WebSocket-Protocol")}),
     ("http_unauthorized", None, LATER_S, {"401": http("401 No\r\nWWW-Authenticate: Basic")}),
     ("http_forbidden", None, LATER_S, {"403": http("403 Forbidden")}),
     ("proxy_login", None, LATER_S, {"407": http("407 No\r\nProxy-Authenticate: Basic")}),
     ("too_many_requests", None, 700, {"429": http("429 No\r\nRetry-After: 700")}),
-    ("too_many_requests", None, 86_400, {
+    ("too_many_requests", None, 3600, {
         "429 for ever": http("429 No\r\nRetry-After: 99999999999"),
     }),
     ("unavailable", None, SOON_S, {

@@ -77,7 +77,7 @@ async def failure(address: str, *, proxy: str | None = None) -> Failure:
     """Return what `classify` makes of the real exception."""
     with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is what is asked
         await connection.open_connection(address, proxy=proxy)
-    result = classify(caught.value, proxy=proxy is not None)
+    result = classify(caught.value, proxy=proxy)
     assert result.reason is not Reason.INTERNAL, repr(caught.value)
     assert SECRET not in result.detail
     return result

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from agent.address import (
     AddressError,
+    BadProxy,
     is_console_url,
     is_loopback,
-    is_proxy_url,
     normalise_server,
+    read_proxy,
+    without_login,
 )
 from agent.connection import InsecureAddress, open_connection
 
@@ -29,6 +31,15 @@ from agent.connection import InsecureAddress, open_connection
         ("https://gw.example.com", "wss://gw.example.com/gateway"),
         ("日本語.example.jp", "wss://xn--wgv71a119e.example.jp/gateway"),
         ("gw.example。com", "wss://gw.example.com/gateway"),
+        ("faß.de", "wss://xn--fa-hia.de/gateway"),
+        ("gw.example.com\N{FULLWIDTH COLON}8443", "wss://gw.example.com:8443/gateway"),
+        ("ｇｗ．ｅｘａｍｐｌｅ．ｃｏｍ：８４４３", "wss://gw.example.com:8443/gateway"),
+        ("https://gw.example.com/login/", "wss://gw.example.com/gateway"),
+        ("https://gw.example.com:8443/login/?next=/pcs/", "wss://gw.example.com:8443/gateway"),
+        ("https://gw.example.com/users/7/#end", "wss://gw.example.com/gateway"),
+        ("gw.example.com/app/login/?next=/app/", "wss://gw.example.com/gateway"),
+        ("<https://gw.example.com/>", "wss://gw.example.com/gateway"),
+        ("gw.example.com\N{ZERO WIDTH SPACE}", "wss://gw.example.com/gateway"),
         ("192.0.2.7:8443", "wss://192.0.2.7:8443/gateway"),
         ("[2001:DB8::1]", "wss://[2001:db8::1]/gateway"),
         ("wss://[2001:db8::1]:8443", "wss://[2001:db8::1]:8443/gateway"),
@@ -141,15 +152,30 @@ def test_console_urls() -> None:
     assert not any(map(is_console_url, bad))
 
 
-def test_proxy_urls() -> None:
-    """A scheme that is known, a host and a port; a login may be in it."""
-    good = [
-        "http://proxy.example.com:8080",
-        "http://user:pass@proxy.example.com:8080/",
-        "socks5h://[2001:db8::1]:1080",
-    ]
-    bad = [
-        "proxy.example.com:8080",
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("http://proxy.example.com:8080", "http://proxy.example.com:8080"),
+        ("proxy.example.com:8080", "http://proxy.example.com:8080"),
+        (' "HTTP://Proxy.example.com:8080/" ', "http://proxy.example.com:8080"),
+        ("socks5h://[2001:db8::1]:1080", "socks5h://[2001:db8::1]:1080"),
+        ("socks://proxy:1080", "socks5h://proxy:1080"),
+        ("http://me@proxy:8080", "http://me:@proxy:8080"),
+        ("http://me:Te#ll/ta?le@proxy:8080", "http://me:Te%23ll%2Fta%3Fle@proxy:8080"),
+        ("me:Tell@tale://x@proxy:8080", "http://me:Tell%40tale%3A%2F%2Fx@proxy:8080"),
+        ("http://me:%C3%A9%20x@proxy:8080", "http://me:%C3%A9%20x@proxy:8080"),
+        ("http://プロキシ.jp:8080", "http://xn--nckua8gwd.jp:8080"),
+    ],
+)
+def test_proxies(typed: str, meant: str) -> None:
+    """They are read as curl reads them, and have one form with the login escaped."""
+    assert read_proxy(typed) == read_proxy(meant) == meant
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "",
         "http://proxy.example.com",
         "ftp://proxy.example.com:21",
         "http://proxy.example.com:8080/path",
@@ -157,11 +183,30 @@ def test_proxy_urls() -> None:
         "http://:8080",
         "http://a b:8080",
         "http://proxy.example.com:0",
-        "http://[::1",
-        "",
-    ]
-    assert all(map(is_proxy_url, good))
-    assert not any(map(is_proxy_url, bad))
+        "http://proxy.example.com:99999",
+        "http://me:Telltale@proxy:port",
+        "http://me:Telltale%ff@proxy:8080",
+        "http://me:Tell\ntale@proxy:8080",
+        "http://me:Telltale#@[::1",
+    ],
+)
+def test_what_is_no_proxy(typed: str) -> None:
+    """An error that quotes nothing, in its text, cause or context."""
+    with pytest.raises(BadProxy) as caught:
+        read_proxy(typed)
+    assert "Telltale" not in repr((caught.value, caught.value.__cause__, caught.value.__context__))
+
+
+@given(st.text(), st.text())
+def test_any_login_of_a_proxy(user: str, password: str) -> None:
+    """Whatever is pasted as a login is read, or refused; it is never shown."""
+    try:
+        read = read_proxy(f"http://{user}:{password}@proxy.example.com:8080")
+    except BadProxy:
+        return
+    assert read.isascii()
+    assert read_proxy(read) == read
+    assert without_login(read) == "http://proxy.example.com:8080"
 
 
 async def test_no_connection_without_encryption() -> None:

@@ -6,6 +6,7 @@ The clients are real processes, which all run at once. Each has a server of its 
 from __future__ import annotations
 
 import re
+from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +25,7 @@ from tests.support.polling import eventually
 
 pytestmark = pytest.mark.keyring
 
+CRLF = b"\r\n"
 NAME = "gateway.test"
 """The name of a server that only a proxy knows."""
 SOON = (0.3, 3.0)
@@ -73,6 +75,11 @@ class Ways:
         at = self.servers.serve(talk)  # type: ignore[arg-type] # a Talk
         return Place(f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"http://127.0.0.1:{at}"})
 
+    def variable(self, value: str) -> Place:
+        """Return the way over a proxy that an environment variable names."""
+        variables = {"COCONOWORK_PROXY": "system", "https_proxy": value}
+        return Place(f"wss://{NAME}/gateway", variables)
+
     def unused(self) -> int:
         """Return a port where nothing listens."""
         return self.servers.call(unused_port())
@@ -88,6 +95,17 @@ GOOD: dict[str, Callable[[Ways], Place]] = {
     "a SOCKS proxy": lambda ways: ways.behind("socks5h", asks=False),
     "a SOCKS proxy with a password": lambda ways: ways.behind("socks5h", RIGHT_LOGIN, asks=True),
 }
+
+HANDSHAKE_FAILURE = bytes([21, 3, 3, 0, 2, 2, 40])
+"""A fatal alert of TLS (RFC 8446, 6.2)."""
+
+
+async def refuse_tls(reader: StreamReader, writer: StreamWriter) -> None:
+    """Answer a TLS hello, which is read completely, with an alert."""
+    await reader.readexactly(int.from_bytes((await reader.readexactly(5))[3:]))
+    writer.write(HANDSHAKE_FAILURE)
+    await reader.read()
+
 
 BAD: dict[str, tuple[Callable[[Ways], Place], str, str, tuple[float, float]]] = {
     # name: place, reason, what the log has in brackets, seconds to the next try
@@ -105,6 +123,28 @@ BAD: dict[str, tuple[Callable[[Ways], Place], str, str, tuple[float, float]]] = 
     ),
     "no such name": (
         lambda _: Place("wss://no-such-host.invalid/gateway"),
+        "no_such_host", r"gaierror -\d+", SOON,
+    ),
+    "a TLS alert": (
+        lambda ways: Place(f"wss://localhost:{ways.servers.serve(refuse_tls)}/gateway"),
+        "tls", r"SSLError \w+HANDSHAKE_FAILURE", SOON,
+    ),
+    "the route is away": (
+        lambda ways: Place(f"ws://127.0.0.1:{ways.servers.serve(http('404 Not Found'))}/gateway"),
+        "no_gateway", "HTTP 404", SOON,
+    ),
+    "an HTTP/1.0 proxy answers": (
+        lambda ways: Place(
+            f"ws://127.0.0.1:{ways.servers.serve(says(b'HTTP/1.0 503 Away' + 2 * CRLF))}/gateway"
+        ),
+        "unavailable", "HTTP 503", SOON,
+    ),
+    "a proxy's address with a wrong port": (
+        lambda ways: ways.variable(f"http://{proxies.USER}:{proxies.PASSWORD}#?/@proxy:99999"),
+        "proxy_setting", "https_proxy", LATER,
+    ),
+    "the SOCKS proxy leaves names to this PC": (
+        lambda ways: ways.behind("socks5", asks=False, name="no-such-host.invalid"),
         "no_such_host", r"gaierror -\d+", SOON,
     ),
     "expired": (lambda ways: ways.tls(days=(-30, -1)),

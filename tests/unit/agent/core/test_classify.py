@@ -84,14 +84,15 @@ async def test_closed_in_the_middle_of_the_upgrade() -> None:
     [
         ("401 Unauthorized", Reason.HTTP_UNAUTHORIZED, Patience.LATER),
         ("403 Forbidden", Reason.HTTP_FORBIDDEN, Patience.LATER),
-        ("404 Not Found", Reason.NOT_A_GATEWAY, Patience.LATER),
+        ("404 Not Found", Reason.NO_GATEWAY, Patience.SOON),
         ("407 Proxy Authentication Required", Reason.PROXY_LOGIN, Patience.LATER),
-        ("426 Upgrade Required", Reason.NOT_A_GATEWAY, Patience.LATER),
+        ("426 Upgrade Required", Reason.NO_GATEWAY, Patience.SOON),
         ("429 Too Many Requests", Reason.TOO_MANY_REQUESTS, Patience.LATER),
         ("500 Internal Server Error", Reason.UNAVAILABLE, Patience.SOON),
         ("502 Bad Gateway", Reason.UNAVAILABLE, Patience.SOON),
         ("503 Service Unavailable", Reason.UNAVAILABLE, Patience.SOON),
         ("504 Gateway Timeout", Reason.UNAVAILABLE, Patience.SOON),
+        ("511 Network Authentication Required", Reason.NOT_A_GATEWAY, Patience.LATER),
     ],
 )
 async def test_statuses(status: str, reason: Reason, patience: Patience) -> None:
@@ -102,12 +103,58 @@ async def test_statuses(status: str, reason: Reason, patience: Patience) -> None
     assert result.retry_after_s is None
 
 
+PAGE = "<html><head><title>502 Bad Gateway</title></head></html>"
+IN_FRONT = {
+    # what stands in front of a gateway that is away: its answer
+    "nginx": ("HTTP/1.1 502 Bad Gateway", "Server: nginx", PAGE),
+    "haproxy": ("HTTP/1.1 503 Service Unavailable", "cache-control: no-cache", PAGE),
+    "haproxy before 2.0": ("HTTP/1.0 503 Service Unavailable", "Connection: close", PAGE),
+    "Caddy": ("HTTP/1.1 502 Bad Gateway", "Server: Caddy\r\nContent-Length: 0", ""),
+    "Traefik": ("HTTP/1.1 503 Service Unavailable", "Content-Type: text/plain", "no server"),
+    "Cloudflare 521": ("HTTP/1.1 521 <none>", "Server: cloudflare", PAGE),
+    "Cloudflare 530": ("HTTP/1.1 530 ", "Transfer-Encoding: gzip, chunked", "zzz"),
+    "Azure, stopped": ("HTTP/1.1 403 Site Disabled", "Content-Type: text/html", PAGE),
+    "Azure Front Door": ("HTTP/1.1 504 Gateway Timeout", "Content-Length: 900", "cut off"),
+    "AWS": ("HTTP/1.1 504 Gateway Time-out", "Server: awselb/2.0", PAGE),
+    "a page of 3 MB": ("HTTP/1.1 502 Bad Gateway", "Content-Length: 3000000", "x" * 100),
+}
+
+
+@pytest.mark.parametrize("proxy", IN_FRONT)
+async def test_what_answers_for_a_gateway_that_is_away(proxy: str) -> None:
+    """It is unavailable, whatever the HTTP version and the page; and `Retry-After` counts."""
+    status, headers, page = IN_FRONT[proxy]
+    head = f"{status}\r\n{headers}\r\nRetry-After: 90\r\n\r\n"
+    result = await answered(says(head.encode() + page.encode()))
+    assert result.reason is Reason.UNAVAILABLE
+    assert result.retry_after_s == 90
+    assert result.patience is Patience.SOON
+
+
+async def test_a_page_without_an_end() -> None:
+    """The head of the answer is enough; the client does not wait for its page."""
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
+        await reader.read()
+
+    async with asyncio.timeout(5):
+        assert (await answered(endless)).reason is Reason.UNAVAILABLE
+
+
+async def test_a_route_that_is_away() -> None:
+    """Traefik and Azure answer 404 then, which is no login page of a network."""
+    answer = http("404 Not Found", "Content-Type: text/plain", body="404 page not found")
+    assert (await answered(answer)).reason is Reason.NO_GATEWAY
+
+
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
         (["Retry-After: 120"], 120.0),
         (["Retry-After: 0"], 0.0),
-        (["Retry-After: 999999999999"], 86_400.0),
+        (["Retry-After: 999999999999"], 3600.0),
         (
             ["Date: Mon, 23 Nov 2026 07:00:00 GMT", "Retry-After: Mon, 23 Nov 2026 07:02:30 GMT"],
             150.0,
@@ -166,13 +213,13 @@ async def test_captive_portals_and_redirects_are_no_gateways() -> None:
 def test_no_retry_after_makes_classifying_fail(value: str, date: str) -> None:
     """No value raises an exception, which would hide that the connection has ended."""
     headers = Headers({"Retry-After": value, "Date": date})
-    wait = classify(InvalidStatus(Response(503, "", headers)), proxy=False).retry_after_s
-    assert wait is None or 0 <= wait <= 86_400
+    wait = classify(InvalidStatus(Response(503, "", headers)), proxy=None).retry_after_s
+    assert wait is None or 0 <= wait <= 3600
 
 
 def test_an_address_that_is_none() -> None:
     """It cannot come from the settings, but if it does it is no defect."""
-    assert classify(InvalidURI("x", "y"), proxy=False).reason is Reason.NOT_A_GATEWAY
+    assert classify(InvalidURI("x", "y"), proxy=None).reason is Reason.NOT_A_GATEWAY
 
 
 # --- TLS
@@ -212,13 +259,22 @@ async def test_a_certificate_of_a_trusted_authority(
     assert (await over_tls(authority.context(name, days=days))).reason is expected
 
 
-async def test_an_outdated_tls_version() -> None:
-    """TLS 1.2 is the least; a server that cannot is something to mend, not to hammer."""
-    protocol_version = bytes([21, 3, 1, 0, 2, 2, 70])  # RFC 5246, 7.2: a fatal alert
-    async with listening(after_hello(protocol_version)) as port:
+@pytest.mark.parametrize(
+    ("alert", "reason", "patience"),
+    [
+        pytest.param(40, Reason.TLS, Patience.SOON, id="handshake failure"),
+        pytest.param(80, Reason.TLS, Patience.SOON, id="internal error"),
+        pytest.param(112, Reason.TLS, Patience.SOON, id="unrecognized name"),
+        pytest.param(42, Reason.TLS, Patience.SOON, id="bad certificate, of the client"),
+        pytest.param(70, Reason.TLS_VERSION, Patience.LATER, id="protocol version"),
+        pytest.param(71, Reason.TLS_VERSION, Patience.LATER, id="insufficient security"),
+    ],
+)
+async def test_alerts_of_tls(alert: int, reason: Reason, patience: Patience) -> None:
+    """A fatal alert (RFC 8446, 6) before any certificate says nothing about a certificate."""
+    async with listening(after_hello(bytes([21, 3, 3, 0, 2, 2, alert]))) as port:
         result = await failure(f"wss://localhost:{port}/gateway")
-    assert result.reason is Reason.CERTIFICATE
-    assert result.patience is Patience.LATER
+    assert (result.reason, result.patience) == (reason, patience)
 
 
 async def test_a_port_without_tls() -> None:
@@ -269,7 +325,7 @@ async def ended(end: Callable[[ServerConnection], Awaitable[None]], **options: f
     ):
         with pytest.raises(Exception) as caught:  # noqa: PT011 - which one is what is asked
             await client.recv()
-    return classify(caught.value, proxy=False)
+    return classify(caught.value, proxy=None)
 
 
 @pytest.mark.parametrize(
@@ -337,71 +393,76 @@ def test_the_client_closes_for_a_broken_rule(code: int) -> None:
     """The code that the client sent counts, whatever the server closed with afterwards."""
     ours = ConnectionClosedError(Close(1000, ""), Close(code, SECRET), rcvd_then_sent=False)
     expected = Failure(Reason.PROTOCOL, detail=f"closed by us with {code}")
-    assert classify(ours, proxy=False) == expected
+    assert classify(ours, proxy=None) == expected
 
 
 @pytest.mark.parametrize("code", [1011, 1002])
 def test_an_echoed_code_is_the_servers(code: int) -> None:
     """A close that answers the server's says nothing of its own."""
     theirs = ConnectionClosedError(Close(1001, ""), Close(code, ""), rcvd_then_sent=True)
-    assert classify(theirs, proxy=False).reason is Reason.SHUTTING_DOWN
+    assert classify(theirs, proxy=None).reason is Reason.SHUTTING_DOWN
 
 
 def test_a_close_of_ours_without_a_fault() -> None:
     """The client closed the connection, and the server said nothing."""
     left = ConnectionClosedError(None, Close(1000, ""), rcvd_then_sent=None)
-    assert classify(left, proxy=False) == Failure(Reason.CONNECTION_LOST, detail="closed with 1006")
+    assert classify(left, proxy=None) == Failure(Reason.CONNECTION_LOST, detail="closed with 1006")
 
 
 @pytest.mark.parametrize(
     ("error", "proxy", "expected"),
     [
-        (TimeoutError(), False, Failure(Reason.TIMED_OUT, detail="TimeoutError")),
+        (TimeoutError(), None, Failure(Reason.TIMED_OUT, detail="TimeoutError")),
         (
             socket.gaierror(-2, "x"),
-            False,
+            None,
             Failure(Reason.NO_SUCH_HOST, detail="gaierror -2"),
         ),
         (
             socket.gaierror(-2, "x"),
-            True,
+            "socks5://proxy:1080",
+            Failure(Reason.NO_SUCH_HOST, detail="gaierror -2"),
+        ),
+        (
+            socket.gaierror(-2, "x"),
+            "http://proxy:80",
             Failure(Reason.PROXY_UNREACHABLE, detail="gaierror -2"),
         ),
         (
             ConnectionResetError(104, "x"),
-            False,
+            None,
             Failure(Reason.CONNECTION_LOST, detail="ConnectionResetError 104"),
         ),
         (
             ConnectionAbortedError(),
-            False,
+            None,
             Failure(Reason.CONNECTION_LOST, detail="ConnectionAbortedError"),
         ),
         (
             BrokenPipeError(32, "x"),
-            False,
+            None,
             Failure(Reason.CONNECTION_LOST, detail="BrokenPipeError 32"),
         ),
         (
             ConnectionResetError(),
-            True,
+            "http://proxy:80",
             Failure(Reason.PROXY_UNREACHABLE, detail="ConnectionResetError"),
         ),
         (
             OSError(113, "x"),
-            False,
+            None,
             Failure(Reason.UNREACHABLE, detail="OSError 113"),
         ),
-        (ssl.SSLEOFError(), False, Failure(Reason.CONNECTION_LOST, detail="SSLEOFError")),
+        (ssl.SSLEOFError(), None, Failure(Reason.CONNECTION_LOST, detail="SSLEOFError")),
         (
             ssl.SSLZeroReturnError(),
-            False,
+            None,
             Failure(Reason.CONNECTION_LOST, detail="SSLZeroReturnError"),
         ),
     ],
 )
 def test_errors_of_the_operating_system(
-    error: Exception, *, proxy: bool, expected: Failure
+    error: Exception, proxy: str | None, expected: Failure
 ) -> None:
     """Type and number are kept; with a proxy the first hop is to blame."""
     assert classify(error, proxy=proxy) == expected
@@ -409,6 +470,6 @@ def test_errors_of_the_operating_system(
 
 def test_what_nobody_thought_of_is_a_defect() -> None:
     """It is named as ours, with the type and nothing of its text."""
-    result = classify(RuntimeError(SECRET), proxy=False)
+    result = classify(RuntimeError(SECRET), proxy=None)
     assert result.reason is Reason.INTERNAL
     assert result.detail == "RuntimeError"

@@ -41,10 +41,28 @@ async def test_a_proxy_that_is_not_there(scheme: str) -> None:
     assert result.reason is Reason.PROXY_UNREACHABLE
 
 
-async def test_a_proxy_whose_name_is_unknown() -> None:
+@pytest.mark.parametrize("scheme", ["http", "socks5h", "socks5", "socks4a"])
+async def test_a_proxy_whose_name_is_unknown(scheme: str) -> None:
     """A name that does not resolve is the proxy's, not the server's."""
-    result = await failure(BEHIND, proxy="http://no-such-proxy.invalid:3128")
+    result = await failure(BEHIND, proxy=f"{scheme}://no-such-proxy.invalid:3128")
     assert result.reason is Reason.PROXY_UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("scheme", "reason"),
+    [
+        ("socks5", Reason.NO_SUCH_HOST),  # this PC resolves
+        ("socks5h", Reason.UNAVAILABLE),  # the proxy does, and has one answer for all failures
+        ("socks4", Reason.NO_SUCH_HOST),
+        ("socks4a", Reason.UNAVAILABLE),
+    ],
+)
+async def test_a_server_whose_name_is_unknown(scheme: str, reason: Reason) -> None:
+    """The proxy works, so it is not to blame, whichever side looks the name up."""
+    answers = [b"\x05\x00", reply(4)] if "socks5" in scheme else [b"\x00\x5b" + bytes(6)]
+    async with listening(socks5(*answers)) as port:
+        result = await failure("wss://no-such-host.invalid/", proxy=f"{scheme}://127.0.0.1:{port}")
+    assert result.reason is reason
 
 
 def socks5(*answers: bytes) -> Talk:

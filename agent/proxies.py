@@ -1,0 +1,103 @@
+"""Finds the proxy: in the client's settings, the environment, or Windows' Internet Options.
+
+The environment counts as it does for curl. No host name is looked up, so that a slow name server
+delays no connection.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from fnmatch import fnmatchcase
+from ipaddress import ip_address, ip_network
+from urllib.parse import urlsplit
+
+from agent.address import BadProxy, is_loopback, read_proxy
+from agent.settings import Registry, read_registry
+
+_VARIABLES = ("wss_proxy", "https_proxy", "all_proxy", "socks_proxy")
+_CURLS_PORT, _WINDOWS_PORT = 1080, 80
+"""Where an address has no port."""
+_OPTIONS = r"Software\Microsoft\Windows\CurrentVersion\Internet Settings"
+_POLICY = r"Software\Policies\Microsoft\Windows\CurrentVersion\Internet Settings"
+
+
+def find_proxy(
+    server: str,
+    setting: str,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    registry: Registry = read_registry,
+) -> str | None:
+    """Return the address of the proxy for `server`, or None; it reads the registry.
+
+    `setting` is `system`, `none` or an address from `read_proxy`. Raise BadProxy with the place.
+    """
+    parts = urlsplit(server)
+    host, port = parts.hostname or "", parts.port or 443
+    if setting == "none" or is_loopback(host):
+        return None
+    if setting != "system":
+        return setting
+    place, address = _first(environ, *_VARIABLES)
+    _, exceptions = _first(environ, "no_proxy")
+    exempt = any(_covers(each, host, port, below=True) for each in re.split(r"[\s,;]+", exceptions))
+    default_port = _CURLS_PORT
+    if not address:
+        place, default_port = "Internet Options", _WINDOWS_PORT
+        address, exceptions = _internet_options(registry)
+        exempt |= any(_covers(each, host, port) for each in re.split(r"[\s;]+", exceptions))
+    if exempt or not address:
+        return None
+    try:
+        return read_proxy(address, default_port=default_port)
+    except BadProxy:
+        raise BadProxy(place) from None
+
+
+def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
+    """Return the first variable that is set, in lower or upper case, and its value, or blanks."""
+    both_cases = (each for name in names for each in (name, name.upper()))
+    values = ((each, environ.get(each, "").strip()) for each in both_cases)
+    return next((found for found in values if found[1]), ("", ""))
+
+
+def _internet_options(registry: Registry) -> tuple[str, str]:
+    """Return the proxy for TLS connections, empty for none, and the list of exceptions."""
+    per_machine = any(values.get("ProxySettingsPerUser") == 0 for _, values in registry(_POLICY))
+    for key, values in registry(_OPTIONS):
+        if key.startswith("HKLM") is not per_machine or not values.get("ProxyEnable"):
+            continue
+        # `host:port` for everything, or `https=host:port;socks=host:port`
+        proxies: dict[str, str] = {}
+        for entry in re.split(r"[\s;]+", str(values.get("ProxyServer") or "")):
+            kind, _, address = entry.rpartition("=")
+            proxies.setdefault(kind.lower(), address)
+        socks = proxies.get("socks", "")
+        if socks and "://" not in socks:
+            socks = f"socks5h://{socks if ':' in socks else f'{socks}:{_CURLS_PORT}'}"
+        address = proxies.get("https") or proxies.get("") or socks
+        return address, str(values.get("ProxyOverride") or "")
+    return "", ""
+
+
+def _covers(entry: str, host: str, port: int, *, below: bool = False) -> bool:
+    """Return whether an exception is about `host`; `below`: a name means its subdomains too."""
+    entry = entry.lower()
+    entry = entry.partition("://")[2] or entry
+    name, separator, number = entry.rpartition(":")
+    if separator and number.isdigit() and (":" not in name or name.endswith("]")):
+        if int(number) != port:
+            return False
+        entry = name
+    entry = entry.replace("[", "").replace("]", "")
+    if entry == "<local>":
+        return "." not in host and ":" not in host
+    with suppress(ValueError):
+        return ip_address(host) in ip_network(entry, strict=False)
+    name = entry.removeprefix("*").strip(".")
+    return fnmatchcase(host, entry) or (
+        below and bool(name) and (host == name or host.endswith(f".{name}"))
+    )

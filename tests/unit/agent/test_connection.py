@@ -1,0 +1,155 @@
+"""How the client opens its connection: addresses that swallow packets, and slow look-ups."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from base64 import b64encode
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, contextmanager
+from gettext import NullTranslations
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from agent import connection, doctor
+from agent.address import BadProxy
+from agent.connection import Connection, open_connection
+from agent.core import events as ev
+from agent.core.failure import Reason
+from agent.doctor import Outcome, Step
+from agent.paths import find_paths
+from agent.settings import Settings
+from tests.support.certificates import Authority
+from tests.support.fake_gateway import FakeGateway
+from tests.support.fakes import FakeVault
+from tests.support.forward_proxies import Proxy
+from tests.support.listeners import listening
+
+DEAD = "127.0.0.2"
+NAME = "gateway.test"
+
+
+@contextmanager
+def swallowing(port: int) -> Iterator[None]:
+    """Drop each SYN to DEAD: the queue of a listener there is full, as Linux keeps it."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind((DEAD, port))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((DEAD, port))
+        yield
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeGateway]:
+    """Run a gateway whose name has two addresses: the first swallows packets."""
+    authority = Authority(tmp_path / "authority")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    look_up = socket.getaddrinfo
+
+    def two(host: str, port: int, *args: int, **options: int) -> list[object]:
+        hosts = [DEAD, "127.0.0.1"] if host == NAME else [host]
+        return [found for each in hosts for found in look_up(each, port, *args, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    async with (gateway := FakeGateway()).running(tls=authority.context(NAME)):
+        with swallowing(gateway.port):
+            yield gateway
+
+
+async def test_a_dead_address_costs_half_a_second(gateway: FakeGateway) -> None:
+    """The next address is tried while the first does not answer (RFC 8305)."""
+    began = monotonic()
+    opened = await open_connection(f"wss://{NAME}:{gateway.port}/gateway", proxy=None)
+    assert monotonic() - began < 2
+    await opened.close()
+
+
+async def test_a_dead_address_of_a_proxy(gateway: FakeGateway) -> None:
+    """The same for the name of an HTTP proxy."""
+    proxy = Proxy(NAME, gateway.port)
+    async with listening(proxy.http) as port:
+        with swallowing(port):
+            began = monotonic()
+            opened = await open_connection(f"wss://{NAME}/gateway", proxy=f"http://{NAME}:{port}")
+            assert monotonic() - began < 2
+            await opened.close()
+    assert proxy.served == [f"{NAME}:443"]
+
+
+async def test_a_dead_address_in_the_doctor(gateway: FakeGateway, tmp_path: Path) -> None:
+    """The doctor finds the same way as the client."""
+    settings = Settings(server=f"wss://{NAME}:{gateway.port}/gateway")
+    paths = find_paths({"COCONOWORK_HOME": str(tmp_path / "home")})
+    began = monotonic()
+    checks = [
+        check
+        async for check in doctor.examine(settings, paths, NullTranslations(), vault=FakeVault())
+    ]
+    assert monotonic() - began < 4
+    outcomes = {check.step: check.outcome for check in checks}
+    assert outcomes[Step.NETWORK] is outcomes[Step.GATEWAY] is Outcome.OK
+
+
+async def run(server: str) -> list[ev.Event]:
+    events: list[ev.Event] = []
+    await Connection(1, server, proxy_setting="system", emit=events.append).run()
+    return events
+
+
+async def test_the_proxy_is_not_looked_up_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop goes on while Windows takes its time to say what the proxy is."""
+    goes_on, threads = asyncio.Event(), []
+    loop = asyncio.get_running_loop()
+
+    def slow(_server: str, _setting: str) -> str:
+        threads.append(threading.current_thread())
+        asyncio.run_coroutine_threadsafe(goes_on.wait(), loop).result(10)
+        raise BadProxy("HTTPS_PROXY")
+
+    monkeypatch.setattr(connection, "find_proxy", slow)
+    loop.call_later(0.1, goes_on.set)
+    (end,) = await run("wss://gw.example.com/gateway")
+    assert threads != [threading.current_thread()]
+    assert isinstance(end, ev.Disconnected)
+    assert (end.failure.reason, end.failure.detail) == (Reason.PROXY_SETTING, "HTTPS_PROXY")
+
+
+async def test_a_bad_proxy_is_never_quoted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither the log nor the failure has a part of the password."""
+    monkeypatch.setenv("https_proxy", "http://me:Tell#tale/x?y@proxy:99999")
+    with caplog.at_level("DEBUG"):
+        (end,) = await run("wss://gw.example.com/gateway")
+    assert isinstance(end, ev.Disconnected)
+    assert end.failure.reason is Reason.PROXY_SETTING
+    assert "ell" not in caplog.text + repr(end)
+
+
+async def test_an_unescaped_password_of_a_proxy_is_used(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A variable without a scheme, with `#`, `/` and `?` in the password, leads to the gateway."""
+    heads: list[bytes] = []
+
+    async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.0 407 Proxy Authentication Required\r\n\r\n")
+
+    async with listening(proxy) as port:
+        monkeypatch.setenv("https_proxy", f"me:Tell#tale/x?y@127.0.0.1:{port}")
+        with caplog.at_level("DEBUG"):
+            (end,) = await run(f"wss://{NAME}/gateway")
+    assert isinstance(end, ev.Disconnected)
+    assert end.failure.reason is Reason.PROXY_LOGIN
+    login = b64encode(b"me:Tell#tale/x?y")
+    assert b"Proxy-Authorization: Basic " + login in heads[0]
+    assert "Tell" not in caplog.text
+    assert login.decode() not in caplog.text

@@ -1,0 +1,177 @@
+"""Where the proxy comes from, which servers are exempt, and what is named as a bad setting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from agent.address import BadProxy
+from agent.proxies import find_proxy
+
+GW = "wss://gw.corp.example/gateway"
+OPTIONS = r"Software\Microsoft\Windows\CurrentVersion\Internet Settings"
+POLICY = r"Software\Policies\Microsoft\Windows\CurrentVersion\Internet Settings"
+
+
+def found(
+    server: str = GW,
+    environ: Mapping[str, str] = {},
+    windows: Mapping[str, object] | None = None,
+) -> str | None:
+    """Return the proxy for these variables, and these values of the user's Internet Options."""
+
+    def registry(key: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+        if key == OPTIONS and windows is not None:
+            yield rf"HKLM\{key}", {}
+            yield rf"HKCU\{key}", windows
+
+    return find_proxy(server, "system", environ=environ, registry=registry)
+
+
+def options(server: object, **more: object) -> str | None:
+    return found(windows={"ProxyEnable": 1, "ProxyServer": server, **more})
+
+
+@pytest.mark.parametrize(
+    ("environ", "proxy"),
+    [
+        ({}, None),
+        ({"HTTPS_PROXY": "http://proxy:8080"}, "http://proxy:8080"),
+        ({"HTTPS_PROXY": "proxy:8080"}, "http://proxy:8080"),
+        ({"HTTPS_PROXY": "proxy"}, "http://proxy:1080"),
+        ({"HTTPS_PROXY": "https://proxy"}, "https://proxy:443"),
+        ({"HTTPS_PROXY": '"http://proxy:8080"'}, "http://proxy:8080"),
+        ({"HTTPS_PROXY": " http://proxy:8080 "}, "http://proxy:8080"),
+        ({"https_proxy": "http://small:1", "HTTPS_PROXY": "http://large:1"}, "http://small:1"),
+        ({"ALL_PROXY": "socks5h://proxy:1080"}, "socks5h://proxy:1080"),
+        ({"HTTPS_PROXY": " ", "ALL_PROXY": "http://proxy:1"}, "http://proxy:1"),
+        ({"HTTP_PROXY": "http://proxy:8080"}, None),
+    ],
+)
+def test_environment(environ: dict[str, str], proxy: str | None) -> None:
+    """The variables count as they do for curl."""
+    assert found(environ=environ) == proxy
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["http://proxy:99999", "http://me:Telltale@proxy:x", "http://me:Tell#tale@:8080", "ftp://p:1"],
+)
+def test_a_bad_variable_is_named(value: str) -> None:
+    """The error names the variable, and quotes nothing of its value."""
+    with pytest.raises(BadProxy) as caught:
+        found(environ={"HTTPS_PROXY": value})
+    assert str(caught.value) == "HTTPS_PROXY"
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("server", "proxy"),
+    [
+        ("proxy:8080", "http://proxy:8080"),
+        ("proxy:8080;", "http://proxy:8080"),
+        ("proxy", "http://proxy:80"),
+        ("http=a:1;https=b:2;socks=c:3", "http://b:2"),
+        ("https=http://b:2", "http://b:2"),
+        ("socks=host:1080", "socks5h://host:1080"),
+        ("socks=host", "socks5h://host:1080"),
+        ("http=a:1", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_internet_options(server: object, proxy: str | None) -> None:
+    """They count as they do for Windows: for TLS `https=`, else one for all, else SOCKS."""
+    assert options(server) == proxy
+
+
+def test_a_bad_internet_option_is_named() -> None:
+    """An address that cannot be used is a bad setting, not a refusal by a proxy."""
+    with pytest.raises(BadProxy, match="Internet Options"):
+        options("https=proxy:port")
+
+
+def test_internet_options_that_are_off() -> None:
+    """The address stays in the registry when the user switches the proxy off."""
+    assert found(windows={"ProxyEnable": 0, "ProxyServer": "proxy:8080"}) is None
+
+
+def test_internet_options_of_the_machine() -> None:
+    """A policy can make the machine's options count for each user."""
+
+    def registry(key: str) -> Iterator[tuple[str, Mapping[str, object]]]:
+        values = {"ProxyEnable": 1, "ProxySettingsPerUser": 0}
+        yield rf"HKLM\{key}", {**values, "ProxyServer": "machine:1"}
+        yield rf"HKCU\{key}", {"ProxyEnable": 1, "ProxyServer": "user:1"}
+
+    assert find_proxy(GW, "system", environ={}, registry=registry) == "http://machine:1"
+
+
+@pytest.mark.parametrize(
+    ("override", "server", "exempt"),
+    [
+        ("*.corp.example", GW, True),
+        ("*.corp.example;<local>", "wss://gw/gateway", True),
+        ("corp.example", GW, False),
+        ("gw.corp.example:443", GW, True),
+        ("10.*", "wss://10.1.2.3/gateway", True),
+        ("<local>", GW, False),
+        ("https://gw.corp.*", GW, True),
+    ],
+)
+def test_exceptions_of_the_internet_options(override: str, server: str, exempt: bool) -> None:
+    """They count as they do for Windows: whole names with wildcards, and `<local>`."""
+    values = {"ProxyEnable": 1, "ProxyServer": "proxy:8080", "ProxyOverride": override}
+    assert (found(server, windows=values) is None) is exempt
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "server", "exempt"),
+    [
+        ("*", GW, True),
+        ("*.corp.example", GW, True),
+        (".corp.example", GW, True),
+        ("corp.example", GW, True),
+        ("corp.example", "wss://corp.example/gateway", True),
+        (".corp.example", "wss://corp.example/gateway", True),
+        ("orp.example", GW, False),
+        ("other.example, .CORP.example", GW, True),
+        ("other.example;gw.corp.example", GW, True),
+        ("other.example gw.corp.example", GW, True),
+        ("gw.corp.example:443", GW, True),
+        ("gw.corp.example:8443", GW, False),
+        ("gw.corp.example:8443", "wss://gw.corp.example:8443/gateway", True),
+        ("10.0.0.0/8", "wss://10.1.2.3/gateway", True),
+        ("10.1.2.3/8", "wss://10.200.0.1/gateway", True),
+        ("10.0.0.0/8", "wss://11.1.2.3/gateway", False),
+        ("10.0.0.0/8", "wss://10.example/gateway", False),
+        ("10.1.2.3", "wss://10.1.2.3/gateway", True),
+        ("[2001:db8::1]", "wss://[2001:db8::1]/gateway", True),
+        ("2001:DB8:0::1", "wss://[2001:db8::1]/gateway", True),
+        ("[2001:db8::1]:443", "wss://[2001:db8::1]/gateway", True),
+        ("[2001:db8::1]:8443", "wss://[2001:db8::1]/gateway", False),
+        ("[2001:db8::]/32", "wss://[2001:db8::1]/gateway", True),
+        ("2001:db8::/32", "wss://[2001:db9::1]/gateway", False),
+        ("", GW, False),
+        (",; ,", GW, False),
+        (".", GW, False),
+    ],
+)
+def test_no_proxy(no_proxy: str, server: str, exempt: bool) -> None:
+    """Its usual forms are known, and none of them looks up a name."""
+    proxy = found(server, {"HTTPS_PROXY": "http://proxy:8080", "NO_PROXY": no_proxy})
+    assert (proxy is None) is exempt
+
+
+@pytest.mark.parametrize("server", ["wss://localhost/gateway", "ws://127.0.0.1:8081/gateway"])
+def test_this_pc_needs_no_proxy(server: str) -> None:
+    """A proxy cannot reach a server that listens on loopback."""
+    assert found(server, {"HTTPS_PROXY": "http://proxy:8080"}) is None
+
+
+def test_the_clients_own_setting_wins() -> None:
+    """With `none` or an address, neither environment nor registry is read."""
+    environ = {"HTTPS_PROXY": "http://proxy:8080"}
+    assert find_proxy(GW, "none", environ=environ) is None
+    assert find_proxy(GW, "http://own:1", environ=environ) == "http://own:1"
