@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from gettext import NullTranslations
@@ -21,6 +22,7 @@ from protocol.text import N_
 
 OK, FAILED, NOT_RUNNING, DEFECT, NO_ANSWER = 0, 1, 3, 4, 5
 """Exit codes; argparse's own for wrong usage is 2. DEFECT: the running client has a defect."""
+MAX_LINE_BYTES = 65_536
 _STATUS_CODES = {
     State.STANDBY: OK,
     State.STANDBY_OLD_PASSWORD: 10,
@@ -131,6 +133,8 @@ def main(arguments: list[str] | None = None) -> int:
         return int(_COMMANDS[call.options.command](call))
     except UserError as exc:
         return call.give_up(exc.title, exc.message)
+    except UnicodeDecodeError:
+        return call.complain(call._("Standard input is not text in UTF-8 or UTF-16."))
     except NoAnswer:
         remedy = call._("End the program in the task manager, or restart the PC.")
         call.give_up(call._("The client does not answer."), remedy)
@@ -251,8 +255,8 @@ def _log_in(call: Call, request: Request) -> int:
 
     harden()
     password = _password(call._("Password: "))
-    if not password:
-        return call.complain(call._("No password was entered. Nothing was changed."))
+    if problem := wording.password_problem(password, call._):
+        return call.complain(problem, call._("Nothing was changed."))
     answer = call.ask_or_be_the_client({**request, "password": password})
     if not answer.get("ok"):
         call.complain_about(answer)
@@ -306,18 +310,30 @@ _COMMANDS: dict[str, Callable[[Call], int]] = {
 
 def _prompt(text: str) -> str:
     print(text, end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip() if sys.stdin else ""
+    return _line().strip()
+
+
+def _line() -> str:
+    """Return a line of standard input in UTF-8, or in UTF-16 as PowerShell writes it.
+
+    What the program asks for is ASCII, and then UTF-16 only has a zero beside each character.
+    Raise UnicodeDecodeError.
+    """
+    data = sys.stdin.buffer.readline(MAX_LINE_BYTES) if sys.stdin else b""
+    if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        data = data[2:]
+    if abs(data.count(0) * 2 - len(data)) <= 1 < len(data):
+        data = data.replace(b"\0", b"")
+    return data.decode("utf-8-sig").rstrip("\r\n")
 
 
 def _password(prompt: str) -> str:
     """Return the password: typed unseen at a terminal, else the first line of standard input."""
-    if sys.stdin is None:
-        return ""
-    if sys.stdin.isatty():
+    if sys.stdin is not None and sys.stdin.isatty():
         import getpass
 
         return getpass.getpass(prompt)
-    return sys.stdin.readline().rstrip("\r\n")
+    return _line()
 
 
 def _make_streams_safe() -> None:

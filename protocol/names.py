@@ -37,10 +37,11 @@ def normalise_name(text: str) -> str:
 def normalise_password(text: str) -> str:
     """Return a typed password without full-width letters, invisible characters and line ends.
 
-    Blanks at its ends stay, because a password may have them. The result can still be no password;
-    ask `is_password`. Text of more than 1,024 characters is returned as it is.
+    Tabs at its ends go too, which come from a spreadsheet. Blanks at its ends stay, because a
+    password may have them. The result can still be no password; ask `is_password`. Text of more
+    than 1,024 characters is returned as it is.
     """
-    return _normalise(text).strip("\r\n")
+    return _normalise(text).strip("\t\r\n\v\f\x85\u2028\u2029")
 
 
 def _normalise(text: str) -> str:

@@ -15,7 +15,8 @@ MAX_LINE = 65_536
 
 Name = Literal["password", "status", "about"]
 Field = Literal["server", "user", "password"]
-Text = Annotated[str, Meta(max_length=2048)]
+MAX_TEXT = 2048
+Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,8 +6,10 @@ import sys
 import tkinter as tk
 from tkinter import ttk
 
-from agent.dialogs.messages import Accepted, Field, FromClient, Open, Refused, Submit
+from agent.core.wording import password_problem
+from agent.dialogs.messages import MAX_TEXT, Accepted, Field, FromClient, Open, Refused, Submit
 from agent.dialogs.window import Window
+from protocol.names import normalise_password
 from protocol.text import clean
 
 CAPS_LOCK = 0x2
@@ -29,7 +31,7 @@ class View:
         self._entries: dict[str, ttk.Entry] = {}
         self._errors: dict[str, ttk.Label] = {}
         self._visible = tk.BooleanVar(window.root, value=False)
-        self._busy = False
+        self._busy = self._caps_lock = False
         self._build()
         window.on_message = self._take
         window.on_enter = self._submit
@@ -64,6 +66,7 @@ class View:
         ).grid(row=window.new_row(), column=1, sticky="w", pady=(window.px(2), 0))
         self._hint = ttk.Label(window.body, style="Quiet.TLabel")
         self._hint.grid(row=window.new_row(), column=1, sticky="w", pady=(window.px(4), 0))
+        self._values["password"].trace_add("write", lambda *_names: self._show_hint())
         self._progress = ttk.Progressbar(window.body, mode="indeterminate")
         self._progress.grid(row=window.new_row(), column=1, sticky="ew", pady=(window.px(4), 0))
         self._progress.grid_remove()
@@ -96,9 +99,15 @@ class View:
         self._entries["password"].configure(show="" if self._visible.get() else HIDDEN)
 
     def _look_for_caps_lock(self, event: tk.Event[tk.Misc]) -> None:
-        on = isinstance(event.state, int) and event.state & CAPS_LOCK
+        self._caps_lock = isinstance(event.state, int) and bool(event.state & CAPS_LOCK)
+        self._show_hint()
+
+    def _show_hint(self) -> None:
         _ = self._window.translate
-        self._hint.configure(text=_("Caps Lock is on.") if on else "")
+        password = normalise_password(self._values["password"].get())
+        blank = password != password.strip()
+        hint = _("The password begins or ends with a blank.") if blank else ""
+        self._hint.configure(text=_("Caps Lock is on.") if self._caps_lock else hint)
 
     def _submit(self) -> None:
         if self._busy:
@@ -108,12 +117,16 @@ class View:
         missing = {
             "server": _("Enter the server's name, such as gw.example.com."),
             "user": _("Enter the user name."),
-            "password": _("Enter the password."),
         }
         values = {name: variable.get() for name, variable in self._values.items()}
         for name in self._entries:
-            if not values[name].strip():
-                self._complain(name, missing[name])
+            problem = "" if values[name].strip() else missing.get(name, "")
+            if len(values[name]) > MAX_TEXT:
+                problem = _("This text is too long.")
+            if name == "password":
+                problem = password_problem(values[name], _)
+            if problem:
+                self._complain(name, problem)
                 return
         self._set_busy(busy=True)
         self._window.send(Submit(values["server"], values["user"], values["password"]))

@@ -373,6 +373,46 @@ def test_empty_password_is_not_sent(form: Shown) -> None:
     form.turn_until(lambda: "The stored password has been updated" in form.texts())
 
 
+@pytest.mark.parametrize(
+    ("pasted", "said"),
+    [
+        ("x" * 3000, "too long"),
+        ("it\N{RIGHT SINGLE QUOTATION MARK}s-Passw0rd", "Character 3 "),
+        ("Pass\tw0rd", "Character 5 "),
+        ("\N{ZERO WIDTH SPACE}", "Enter the password."),
+    ],
+)
+def test_what_can_be_no_password_is_said(form: Shown, pasted: str, said: str) -> None:
+    """The window stays, says what is wrong without quoting it, and sends nothing."""
+    submit(form, pasted)
+    assert said in " ".join(form.texts())
+    assert not form.gone()
+    entry(form, "password").delete(0, "end")
+    submit(form, "\tPassw0rd\r\n")
+    assert form.received() == msg.Submit("gw.example.com", "tanaka", "\tPassw0rd\r\n")
+
+
+def test_a_blank_at_the_end_gets_a_hint(form: Shown) -> None:
+    """It may belong to the password, so it is sent; the dots do not show it."""
+    hint = "The password begins or ends with a blank."
+    entry(form, "password").insert("end", "Passw0rd ")
+    assert hint in form.texts()
+    entry(form, "password").delete(8, "end")
+    assert hint not in form.texts()
+
+
+def test_a_server_that_is_too_long_is_said() -> None:
+    """A field takes any paste, and the window stays."""
+    form = Shown(opening(first=True), password.View)
+    try:
+        entry(form, "server").insert("end", "x" * 3000)
+        submit(form, "x")
+        assert "This text is too long." in form.texts()
+        assert not form.gone()
+    finally:
+        form.close()
+
+
 def test_while_it_checks_nothing_can_be_changed(form: Shown) -> None:
     """Enter twice is one login, and the fields cannot be changed."""
     submit(form, "New-Pass1")
