@@ -41,7 +41,7 @@ def _create(account_name: str, username: str, display_name: str) -> None:
     from django.utils.translation import gettext as _
 
     from protocol.names import normalise_password
-    from server.console import audit, passwords
+    from server.console import audit, new_users, passwords
     from server.console.forms import UserForm
     from server.console.models import Account, User
 
@@ -51,6 +51,8 @@ def _create(account_name: str, username: str, display_name: str) -> None:
     if not form.is_valid():
         raise StartError(" ".join(str(text) for texts in form.errors.values() for text in texts))
     user = form.user_of(account)
+    if refusal := new_users.name_refusal(user, by=None, address=None):
+        raise StartError(refusal)
     try:
         account.full_clean()
         password = normalise_password(_ask_password())

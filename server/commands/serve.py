@@ -32,6 +32,7 @@ from server.cluster.database import DatabaseProblem
 from server.config import Config
 from server.console.http import protocol
 from server.sockets import bind
+from server.supervised import supervised
 
 if TYPE_CHECKING:
     from server.gateway.server import Gateway
@@ -251,6 +252,7 @@ class Console:
 async def _serve(settings: Config, listener: socket.socket | None, files: int) -> int:
     from django.db import DatabaseError
 
+    from server.console import importing
     from server.gateway.store import Unavailable
 
     stop: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -263,6 +265,7 @@ async def _serve(settings: Config, listener: socket.socket | None, files: int) -
             stack.push_async_callback(asyncio.to_thread, console.stop)
             await asyncio.to_thread(console.start)
             console.on_end(lambda: stop.get_loop().call_soon_threadsafe(_end, stop, 1))
+            await stack.enter_async_context(supervised("imports", importing.work_for_ever))
             said.append(f"console  {settings.console_url}/")
         if settings.runs_gateway:
             # It stops first, so that ten thousand clients do not wait for a page's last request.

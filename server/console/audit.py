@@ -18,6 +18,9 @@ class Action(models.TextChoices):
     PUSH_FAILED = "push.failed", _("new password could not be applied on a PC")
     DEVICE_ADDED = "device.added", _("a PC logged in for the first time")
     USER_CREATED = "user.created", _("user created")
+    NAME_TAKEN = "name.taken", _("asked for a user name of another account")
+    IMPORT_STARTED = "import.started", _("import of users started")
+    IMPORT_FETCHED = "import.fetched", _("temporary passwords of an import opened")
 
 
 def record(

@@ -71,6 +71,7 @@ _details: dict[str, Callable[[object], str]] = {
     "must_change": _must_change,
     "reason": lambda value: failure_text(str(value)),
     "device": _plain,
+    "name": _plain,
 }
 
 

@@ -227,7 +227,7 @@ _username_rule = RegexValidator(
 
 
 class UserForm(forms.Form):
-    """A new user, typed or from a line of a file. The account is the administrator's."""
+    """A new user, typed or from a line of a file; `new_users.py` asks whether the name is free."""
 
     username = NameField(
         autocomplete="off",
@@ -242,13 +242,6 @@ class UserForm(forms.Form):
         label=gettext_lazy("Role"), choices=User.Role.choices, initial=User.Role.GENERAL
     )
 
-    def clean_username(self) -> str:
-        """Refuse a name that differs from another user's only in case: people would mix them."""
-        name: str = self.cleaned_data["username"]
-        if User.objects.filter(username__iexact=name).exists():
-            raise ValidationError(_("This user name is taken."), code="taken")
-        return name
-
     def user_of(self, account: Account) -> User:
         """Return the user that the form describes, not saved and without a password."""
         return User(account=account, **self.cleaned_data)
@@ -258,7 +251,8 @@ class ImportForm(forms.Form):
     """A file of users."""
 
     file = forms.FileField(
-        label=gettext_lazy("CSV file"), widget=forms.FileInput(attrs={"accept": ".csv,text/csv"})
+        label=gettext_lazy("CSV file"),
+        widget=forms.FileInput(attrs={"accept": ".csv,.txt,text/csv"}),
     )
 
 

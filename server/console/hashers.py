@@ -52,15 +52,15 @@ def hash_password(password: str, *, salt: bytes, iterations: int) -> Verifier:
 
 
 def hash_in_turn(
-    password: str, *, salt: bytes, iterations: int, patience_s: float = 0.0
+    password: str, *, salt: bytes, iterations: int, when_idle: bool = False
 ) -> Verifier:
-    """Return the verifier of a typed password, hashed on the executor.
+    """Return the verifier of a typed password, hashed on the executor; `when_idle` for imports.
 
-    Raise UnusablePassword, or Busy when the queue has no place within `patience_s`.
+    Raise UnusablePassword, or Busy when there are too many before it.
     """
     prepare(password)
     work = partial(hash_password, password, salt=salt, iterations=iterations)
-    return hashing.run(work, patience_s=patience_s)
+    return hashing.run_when_idle(work) if when_idle else hashing.run(work)
 
 
 def prepare(password: str) -> str:

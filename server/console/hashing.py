@@ -7,6 +7,10 @@ processor from the gateway's event loop.
 Callers wait on their own thread, in the order of their calls, and without a connection to the
 database: the connection goes back to the pool before the wait, because the pool is small and a
 queue of 60 hashes takes ten seconds. When the queue is full, the caller gets `Busy` at once.
+
+Hashes of an import run on the same executor, but one begins only when a thread is free that no
+person needs, and with two or more cores the imports leave one thread free. So a person waits for an
+import at most until a hash under way has ended, and at most once.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import BoundedSemaphore
+from threading import Condition
 from typing import TypeVar
 
 from django.db import connection
@@ -25,6 +29,9 @@ QUEUE_PER_CORE = 64
 """Hashes that may wait for each core: 20 s of work, which is as long as people wait for a page."""
 DEADLINE_S = 120.0
 """Longer than a full queue takes, even when the machine is busy with something else."""
+
+IDLE_WAIT_S = 10.0
+"""How long an import waits for people's hashes before its job takes another look."""
 
 _T = TypeVar("_T")
 
@@ -44,18 +51,42 @@ def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
 
 
 _cores = available_cores()
+IMPORT_THREADS = max(1, _cores - 1)
+"""Hashes of imports that run at once."""
 _executor = ThreadPoolExecutor(_cores, "hashing")
-_room = BoundedSemaphore(_cores * (1 + QUEUE_PER_CORE))
+_changed = Condition()
+_running = {"people": 0, "imports": 0}
+"""How many calls wait or run; guarded by `_changed`."""
 
 
-def run(work: Callable[[], _T], *, patience_s: float = 0.0) -> _T:
-    """Return what `work` returns, called on the executor. Raise what it raises, or Busy.
+def run(work: Callable[[], _T]) -> _T:
+    """Return what `work` returns, called on the executor. Raise what it raises, or Busy."""
+    give_back_connection()
+    with _changed:
+        if _running["people"] >= _cores * (1 + QUEUE_PER_CORE):
+            raise Busy
+        _running["people"] += 1
+    return _run(work, "people")
 
-    `patience_s` is how long to wait for a place in the queue.
+
+def run_when_idle(work: Callable[[], _T]) -> _T:
+    """Do as `run`, for an import: begin when people leave a thread free.
+
+    Raise Busy when they leave none for `IDLE_WAIT_S`.
     """
     give_back_connection()
-    if not _room.acquire(timeout=patience_s):
-        raise Busy
+    with _changed:
+        if not _changed.wait_for(_may_import, IDLE_WAIT_S):
+            raise Busy
+        _running["imports"] += 1
+    return _run(work, "imports")
+
+
+def _may_import() -> bool:
+    return sum(_running.values()) < _cores and _running["imports"] < IMPORT_THREADS
+
+
+def _run(work: Callable[[], _T], whose: str) -> _T:
     try:
         future = _executor.submit(work)
         try:
@@ -64,7 +95,9 @@ def run(work: Callable[[], _T], *, patience_s: float = 0.0) -> _T:
             future.cancel()
             raise Busy from None
     finally:
-        _room.release()
+        with _changed:
+            _running[whose] -= 1
+            _changed.notify_all()
 
 
 def give_back_connection() -> None:

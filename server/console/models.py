@@ -22,6 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from protocol.names import is_name, normalise_name
 from server import clock
 from server.console.hashers import ITERATIONS, format_verifier, hash_in_turn, new_salt
+from server.console.search import MAX_CHARS, SearchField
 
 DEAD_AFTER = timedelta(seconds=45)
 """A gateway without a heartbeat for so long is dead; its clients do not count as waiting."""
@@ -63,6 +64,7 @@ class User(AbstractBaseUser):
     username = models.CharField(_("user name"), max_length=64, unique=True)
     """As clients send it: always the result of `normalize_username`."""
     display_name = models.CharField(_("name"), max_length=150, blank=True)
+    search = SearchField(max_length=MAX_CHARS, editable=False, db_default="")
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.GENERAL)
     is_active = models.BooleanField(_("enabled"), default=True)
     must_change_password = models.BooleanField(_("temporary password"), default=False)
@@ -80,7 +82,7 @@ class User(AbstractBaseUser):
         ordering: ClassVar[list[str]] = ["username"]
         indexes: ClassVar = [
             # What a search reads, and what is skipped before a late page.
-            models.Index(fields=["account", "username", "display_name"], name="users_by_name"),
+            models.Index(fields=["account", "username", "search"], name="users_by_name"),
             # Whether a PC counts in an account's figures.
             models.Index(fields=["id", "account", "is_active"], name="users_by_account"),
         ]
@@ -360,6 +362,48 @@ class FormResult(models.Model):
     at = models.DateTimeField(auto_now_add=True)
     sealed = models.BinaryField(null=True)
     """NULL while the first request is being worked on."""
+
+
+class ImportJob(models.Model):
+    """The import of one CSV file (`importing.py`)."""
+
+    started_by = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    started_at = models.DateTimeField(default=clock.now)
+    address = models.GenericIPAddressField(null=True)
+    language = models.CharField(max_length=8)
+    """Of the page that it was started on: errors are in this language."""
+    public_key = models.CharField(max_length=44)
+    """X25519, in base64. The private key is not in the database."""
+    worker = models.CharField(max_length=16, blank=True)
+    leased_until = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    fetched_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(
+                fields=["leased_until"],
+                name="unfinished_imports",
+                condition=Q(finished_at__isnull=True),
+            )
+        ]
+
+
+class ImportLine(models.Model):
+    """One line of an imported file. When it is done without an error, it has made a user."""
+
+    job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="lines")
+    number = models.PositiveIntegerField()
+    username = models.CharField(max_length=80)
+    display_name = models.CharField(max_length=150, blank=True)
+    role = models.CharField(max_length=16, blank=True)
+    done = models.BooleanField(default=False)
+    error = models.TextField(blank=True)
+    sealed = models.BinaryField(null=True)
+    """The temporary password in a sealed box, until it is fetched."""
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["job", "done", "number"], name="lines_of_import")]
 
 
 class ServerSecret(models.Model):

@@ -110,18 +110,18 @@ def force(
     return change
 
 
-def set_initial(user: User, password: str, *, must_change: bool, patience_s: float = 0.0) -> None:
+def set_initial(user: User, password: str, *, must_change: bool, when_idle: bool = False) -> None:
     """Give a new user its first password. Set fields only, the caller saves them.
 
-    So the hashing (0.3 s) is over before the caller's transaction begins. `patience_s` is how long
-    to wait for a place in the queue. Raise UnusablePassword or Busy.
+    So the hashing (0.3 s) is over before the caller's transaction begins. An import hashes
+    `when_idle`. Raise UnusablePassword or Busy.
     """
     user.password = format_verifier(
         hash_in_turn(
             password,
             salt=hashers.new_salt(),
             iterations=hashers.ITERATIONS,
-            patience_s=patience_s,
+            when_idle=when_idle,
         )
     )
     user.must_change_password = must_change

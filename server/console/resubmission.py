@@ -35,8 +35,7 @@ from server.console.sessions import SessionStore
 KEPT = timedelta(minutes=15)
 """How long a second sending gets the first answer."""
 LEASE_S = 180.0
-"""After so long without an answer, the process that worked on the form has died. An import of 200
-users on one core takes 100 s."""
+"""After so long without an answer, the process that worked on the form has died."""
 POLL_S = 0.1
 
 
@@ -120,6 +119,7 @@ def _keep(key: bytes, request: HttpRequest, response: HttpResponseBase) -> None:
     answer = {
         "session": request.session.session_key,
         "location": response.headers.get("Location"),
+        "cookies": response.cookies.output(header="", sep="\n"),
         "body": response.content.decode(),
     }
     _rows(key).update(sealed=SecretBox(key).encrypt(json.dumps(answer).encode()))
@@ -135,9 +135,11 @@ def _answer_of(key: bytes, request: HttpRequest) -> HttpResponse | None:
         if row.sealed is not None:
             answer = json.loads(SecretBox(key).decrypt(bytes(row.sealed)))
             _resume(answer["session"], request)
+            response = HttpResponse(answer["body"])
             if answer["location"] is not None:
-                return HttpResponseRedirect(answer["location"])
-            return HttpResponse(answer["body"])
+                response = HttpResponseRedirect(answer["location"])
+            response.cookies.load(answer["cookies"])
+            return response
         if row.at < timezone.now() - timedelta(seconds=LEASE_S):
             return None
         give_back_connection()

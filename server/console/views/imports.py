@@ -1,40 +1,42 @@
-"""Import users from a CSV file, and show a report with their temporary passwords once."""
+"""Import users from a CSV file: start the job, show its progress, hand out its passwords once."""
 
 from __future__ import annotations
 
 from base64 import b64encode
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
-from django.http import HttpRequest, HttpResponseBase
-from django.shortcuts import render
+from django.conf import settings
+from django.contrib import messages
+from django.db.models import Count, Q
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
-from server.console import csvfiles, hashing, passwords, temporary_passwords
-from server.console.forms import ImportForm, UserForm
-from server.console.models import Account, User
+from server import clock
+from server.console import csvfiles, importing
+from server.console.forms import ImportForm
+from server.console.models import ImportJob
 from server.console.resubmission import repeatable
-from server.console.views.common import administrators_only, client_address, posted, user_of
-from server.console.views.users import save_new
+from server.console.views.common import (
+    administrators_only,
+    client_address,
+    live,
+    page_of,
+    posted,
+    user_of,
+)
 
-
-@dataclass
-class Report:
-    """The result of one line of the file."""
-
-    number: int
-    username: str
-    user: User | None = None
-    password: str = ""
-    error: str = ""
+PAGE_SIZE = 50
+SHOWN_PASSWORDS = 200
+"""Passwords on the page; the file has all."""
 
 
 @administrators_only
 @require_http_methods(["GET", "HEAD", "POST"])
 def user_import(request: HttpRequest) -> HttpResponseBase:
-    """Create one user for each line of a file; a line with an error creates none."""
+    """Show the form and the administrator's imports of the last day, or start an import."""
+    by = user_of(request)
     form = ImportForm(posted(request), request.FILES if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
@@ -42,71 +44,90 @@ def user_import(request: HttpRequest) -> HttpResponseBase:
         except csvfiles.CsvError as error:
             form.add_error("file", str(error))
         else:
-            by = user_of(request)
-            reports = _create(lines, by=by, address=client_address(request))
-            page = render(request, "console/import_report.html", _outcome(reports))
-            return repeatable(page)
+            if ImportJob.objects.filter(started_by__account=by.account_id, finished_at=None):
+                form.add_error(None, _("Another import is under way. Wait until it has ended."))
+            else:
+                return _start(request, lines)
     limits = {"kib": csvfiles.MAX_FILE_BYTES // 1024, "users": csvfiles.MAX_USERS}
-    return render(request, "console/import.html", {"form": form, "limits": limits})
+    context = {"form": form, "limits": limits, "jobs": _own(request).order_by("-pk")}
+    return render(request, "console/import.html", context)
 
 
-def _create(lines: list[csvfiles.Line], *, by: User, address: str | None) -> list[Report]:
-    seen: set[str] = set()
-    reports = [_check(line, seen, by.account) for line in lines]
-    good = [report for report in reports if report.user]
-    hashing.give_back_connection()
-    # One line for each core is in the queue at a time, so that people's logins hardly wait.
-    with ThreadPoolExecutor(hashing.available_cores()) as pool:
-        list(pool.map(_give_password, good))
-    for report in good:
-        _save(report, by=by, address=address)
-    return reports
-
-
-def _check(line: csvfiles.Line, seen: set[str], account: Account) -> Report:
-    """Check one line; `seen` holds the names of the lines before it."""
-    name = line.values.get("username", "")
-    report = Report(line.number, name)
-    role = csvfiles.ROLES.get(line.values.get("role", "").strip().lower(), "?")
-    form = UserForm({**line.values, "role": role})
-    if line.values["extra"]:
-        report.error = _("There are more cells than columns.")
-    elif role == "?":
-        report.error = _("The role is neither “general” nor “administrator”.")
-    elif not form.is_valid():
-        report.error = " ".join(str(text) for texts in form.errors.values() for text in texts)
-    elif (folded := form.cleaned_data["username"].casefold()) in seen:
-        report.error = _("This user name stands in the file twice.")
-    else:
-        seen.add(folded)
-        report.user = form.user_of(account)
-    return report
-
-
-def _give_password(report: Report) -> None:
-    assert report.user is not None  # noqa: S101 - only good lines come here
-    report.password = temporary_passwords.generate()
-    passwords.set_initial(
-        report.user, report.password, must_change=True, patience_s=hashing.DEADLINE_S
+def _start(request: HttpRequest, lines: list[csvfiles.Line]) -> HttpResponse:
+    job, key = importing.start(lines, by=user_of(request), address=client_address(request))
+    response = redirect("import-job", pk=job.pk)
+    response.set_cookie(
+        _cookie(job),
+        key,
+        max_age=2 * importing.KEPT,  # the job itself takes some hours at most
+        path=response.headers["Location"],
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Strict",
     )
+    return response
 
 
-def _save(report: Report, *, by: User, address: str | None) -> None:
-    assert report.user is not None  # noqa: S101 - only good lines come here
-    if not save_new(report.user, by=by, address=address):
-        report.user, report.password = None, ""
-        report.error = _("This user name is taken.")
+def _cookie(job: ImportJob) -> str:
+    return f"import-{job.pk}"
 
 
-def _outcome(reports: list[Report]) -> dict[str, Any]:
-    """Return the context of the page; only the page itself holds the file of passwords."""
-    created = [report for report in reports if report.user]
-    rows = [[_("User name"), _("Temporary password")]]
-    rows += [[report.username, report.password] for report in created]
-    file = b64encode(csvfiles.write(rows)).decode()
+def _own(request: HttpRequest) -> Any:
+    """Return the jobs that this administrator may see: the own ones, until they are forgotten."""
+    since = clock.now() - importing.KEPT
+    kept = Q(finished_at=None) | Q(finished_at__gt=since)
+    return ImportJob.objects.filter(kept, started_by=user_of(request))
+
+
+def _state(request: HttpRequest, job: ImportJob) -> dict[str, Any]:
+    counts = job.lines.aggregate(
+        all=Count("pk"),
+        done=Count("pk", filter=Q(done=True)),
+        failed=Count("pk", filter=~Q(error="")),
+    )
+    failed = job.lines.exclude(error="").order_by("number")
     return {
-        "reports": reports,
-        "created": len(created),
-        "failed": len(reports) - len(created),
-        "file": f"data:text/csv;charset=utf-8;base64,{file}",
+        "job": job,
+        "counts": counts,
+        "created": counts["done"] - counts["failed"],
+        "page": page_of(request, failed, size=PAGE_SIZE),
     }
+
+
+@administrators_only
+@require_safe
+def import_job(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """Show how far an import is, the lines that made no user, and the way to the passwords."""
+    job = get_object_or_404(_own(request), pk=pk)
+    return render(request, "console/import_job.html", _state(request, job))
+
+
+@administrators_only
+@require_safe
+def live_import(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """Send the state of an import as it is now."""
+    job = get_object_or_404(_own(request), pk=pk)
+    return live(request, "console/_import.html", **_state(request, job))
+
+
+@administrators_only
+@require_http_methods(["POST"])
+def import_passwords(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """Show the temporary passwords of an import, once."""
+    job = get_object_or_404(_own(request), pk=pk)
+    key = request.COOKIES.get(_cookie(job), "")
+    try:
+        rows = importing.fetch(job, key, address=client_address(request))
+    except importing.WrongBrowser:
+        messages.error(request, _("Only the browser that started the import can open them."))
+        return redirect("import-job", pk=pk)
+    if rows is None:
+        return redirect("import-job", pk=pk)
+    file = csvfiles.write([[_("User name"), _("Temporary password")], *rows])
+    context = {
+        "job": job,
+        "rows": rows[:SHOWN_PASSWORDS],
+        "all": len(rows),
+        "file": f"data:text/csv;charset=utf-8;base64,{b64encode(file).decode()}",
+    }
+    return repeatable(render(request, "console/import_passwords.html", context))

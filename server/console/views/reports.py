@@ -20,6 +20,7 @@ from server.console import csvfiles, presence
 from server.console.events import action_label, detail_text
 from server.console.forms import AuditFilterForm, OldPasswordFilterForm
 from server.console.models import AuditEvent, Device, DeviceQuerySet, PushDelivery, User
+from server.console.search import fold
 from server.console.views.common import (
     administrators_only,
     page_of,
@@ -241,7 +242,7 @@ def audit_trail(request: HttpRequest) -> HttpResponseBase:
         if wanted["user"]:
             events = events.filter(Q(subject=wanted["user"]) | Q(actor=wanted["user"]))
         if wanted["q"]:
-            name = wanted["q"].strip()
+            name = fold(wanted["q"])
             events = events.filter(Q(subject_name__icontains=name) | Q(actor_name__icontains=name))
         if wanted["action"]:
             events = events.filter(action=wanted["action"])

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import IntegrityError, transaction
-from django.db.models import Count, F, Max, Min, Q, QuerySet
+from django.db import transaction
+from django.db.models import Count, F, Max, Min, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -20,11 +20,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from server import clock
 from server.cluster import bus
-from server.console import audit, passwords, presence, temporary_passwords
+from server.console import audit, new_users, passwords, presence, temporary_passwords
 from server.console.events import PageAction
 from server.console.forms import ForcePasswordForm, UserFilterForm, UserForm
 from server.console.models import Account, AuditEvent, Device, PasswordChange, User
 from server.console.resubmission import repeatable
+from server.console.search import contains
 from server.console.validators import reuse_rule_text
 from server.console.views import reports
 from server.console.views.common import (
@@ -49,9 +50,8 @@ def _listed(account_id: int, form: UserFilterForm) -> QuerySet[User]:
     users = User.objects.filter(account=account_id)
     if not form.is_valid():
         return users.none()
-    text, state = form.cleaned_data["q"].strip(), form.cleaned_data["state"]
-    if text:
-        users = users.filter(Q(username__icontains=text) | Q(display_name__icontains=text))
+    state = form.cleaned_data["state"]
+    users = users.filter(contains("search", form.cleaned_data["q"]))
     devices = Device.objects.filter(blocked_at__isnull=True)
     # Not EXISTS, for which SQLite reads each user's PCs in turn.
     if state == "waiting":
@@ -187,26 +187,17 @@ def user_new(request: HttpRequest) -> HttpResponseBase:
     """Create a user with a temporary password, which only the answer to the form shows."""
     form = UserForm(posted(request))
     if request.method == "POST" and form.is_valid():
-        by, password = user_of(request), temporary_passwords.generate()
-        user = form.user_of(by.account)
-        passwords.set_initial(user, password, must_change=True)
-        if save_new(user, by=by, address=client_address(request)):
+        by, address = user_of(request), client_address(request)
+        user, password = form.user_of(by.account), temporary_passwords.generate()
+        error = new_users.name_refusal(user, by=by, address=address)
+        if not error:
+            passwords.set_initial(user, password, must_change=True)
+            error = new_users.save(user, by=by, address=address)
+        if not error:
             context = {"person": user, "temporary_password": password}
             return repeatable(render(request, "console/user_created.html", context))
-        form.add_error("username", _("This user name is taken."))
+        form.add_error("username", error)
     return render(request, "console/user_new.html", {"form": form})
-
-
-def save_new(user: User, *, by: User, address: str | None) -> bool:
-    """Save a new user with its audit event. Return False when the name has just been taken."""
-    try:
-        with transaction.atomic():
-            user.save()
-            action = audit.Action.USER_CREATED
-            audit.record(action, actor=by, subject=user, address=address, role=user.role)
-    except IntegrityError:
-        return False
-    return True
 
 
 def _disable(users: QuerySet[User]) -> int:

@@ -13,8 +13,8 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from server.console import passwords, resubmission
-from server.console.models import FormResult, PasswordChange, User
+from server.console import importing, passwords, resubmission
+from server.console.models import FormResult, ImportJob, PasswordChange, User
 from tests.support.console_client import Browse, page
 from tests.support.server_fixtures import P1, P2
 
@@ -83,16 +83,24 @@ def test_a_new_user_that_is_sent_again(browse: Browse, administrator: User) -> N
 
 
 def test_an_import_that_is_sent_again(browse: Browse, administrator: User) -> None:
-    """The report and its passwords come again, and not "user name taken"."""
+    """A second sending starts no second job, and its browser gets the key to the passwords."""
     client = browse(administrator, csrf=True)
     token = opened(client, "/users/import/")
+    unaware = as_before(client)
     data = f"username\ntwice-{secrets.token_hex(4)}\n".encode()
     answers = [
-        page(client.post("/users/import/", token | {"file": SimpleUploadedFile("a.csv", data)}))
-        for _ in range(2)
+        browser.post("/users/import/", token | {"file": SimpleUploadedFile("a.csv", data)})
+        for browser in (client, unaware)
     ]
-    assert answers[0] == answers[1]
-    assert "data:text/csv" in answers[1]
+    [job] = ImportJob.objects.filter(started_by=administrator)
+    assert answers[0].headers["Location"] == answers[1].headers["Location"]
+    assert answers[0].cookies.output() == answers[1].cookies.output() != ""
+    while importing.work():
+        pass
+    form = opened(unaware, f"/users/import/{job.pk}/")
+    shown = [page(unaware.post(f"/users/import/{job.pk}/passwords/", form)) for _ in range(2)]
+    assert shown[0] == shown[1]
+    assert "data:text/csv" in shown[0]
 
 
 def test_a_refused_form_may_be_sent_again(browse: Browse, user: User) -> None:

@@ -1,0 +1,209 @@
+"""Create the users of a CSV file in a job, which outlives the page and the process.
+
+How it works: the upload checks the lines and stores them. A task of each console process takes
+unfinished jobs in turn and creates a few users at a time; the account's administrator may leave the
+page and come back. A lease keeps two processes off one job. When a process is killed, another one
+goes on after the lease: a user and the mark that its line is done are one transaction.
+
+A temporary password must reach the administrator later, and the database must not tell it. So each
+job has a key pair. The server keeps the public key and seals each password with it. The private key
+is only in a cookie of the browser that has started the job. The passwords can be fetched once,
+within `KEPT` after the end; then the job is deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from django.db import DatabaseError, connection, transaction
+from django.db.models import Q
+from django.utils import translation
+from django.utils.translation import gettext as _
+from nacl.public import PrivateKey, PublicKey, SealedBox
+
+from server import clock
+from server.console import csvfiles, hashing, new_users, passwords, temporary_passwords
+from server.console.audit import Action, record
+from server.console.forms import UserForm
+from server.console.models import ImportJob, ImportLine, User
+from server.console.search import fold
+
+log = logging.getLogger(__name__)
+
+KEPT = timedelta(days=1)
+"""How long after its end a job and its temporary passwords are kept."""
+LEASE = timedelta(seconds=15)
+"""After so long without progress, the process that worked on a job is taken for dead."""
+POLL_S = 2.0
+"""How often a process looks for a job."""
+
+_worker = secrets.token_hex(8)
+"""This process."""
+
+
+class WrongBrowser(Exception):
+    """The private key is missing: another browser has started the job."""
+
+
+def start(
+    lines: Sequence[csvfiles.Line], *, by: User, address: str | None
+) -> tuple[ImportJob, str]:
+    """Store a job and return it with its private key, which is kept nowhere else."""
+    key = PrivateKey.generate()
+    seen: set[str] = set()
+    checked = [_check(line, seen) for line in lines]
+    with transaction.atomic():
+        job = ImportJob.objects.create(
+            started_by=by,
+            address=address,
+            language=translation.get_language() or "",
+            public_key=b64encode(bytes(key.public_key)).decode(),
+            leased_until=clock.now(),
+        )
+        for line in checked:
+            line.job = job
+        ImportLine.objects.bulk_create(checked, batch_size=500)
+        record(Action.IMPORT_STARTED, actor=by, subject=None, address=address, lines=len(lines))
+    return job, b64encode(bytes(key)).decode()
+
+
+def _check(line: csvfiles.Line, seen: set[str]) -> ImportLine:
+    """Check one line without the database; `seen` holds the names of the lines before it."""
+    role = csvfiles.ROLES.get(fold(line.values.get("role", "")), "?")
+    form = UserForm({**line.values, "role": role})
+    error = ""
+    if line.values["extra"]:
+        error = _("There are more cells than columns.")
+    elif role == "?":
+        error = _("The role is neither “general” nor “administrator”.")
+    elif not form.is_valid():
+        error = " ".join(str(text) for texts in form.errors.values() for text in texts)
+    elif form.cleaned_data["username"].casefold() in seen:
+        error = _("This user name stands in the file twice.")
+    if error:
+        name = line.values.get("username", "").replace("\0", "")
+        return ImportLine(number=line.number, username=name[:80], error=error, done=True)
+    seen.add(form.cleaned_data["username"].casefold())
+    return ImportLine(number=line.number, **form.cleaned_data)
+
+
+async def work_for_ever() -> None:
+    """Work on jobs as long as there are any, and look for one every `POLL_S` seconds."""
+    is_away = False
+    while True:
+        try:
+            while await asyncio.to_thread(_work_on_a_thread):
+                is_away = False
+        except DatabaseError as exc:
+            if not is_away:
+                log.warning("imports wait for the database: %s", type(exc).__name__)
+            is_away = True
+        await asyncio.sleep(POLL_S)
+
+
+def _work_on_a_thread() -> bool:
+    try:
+        return work()
+    finally:
+        connection.close()
+
+
+def work() -> bool:
+    """Work on the next lines of one job. Return whether there may be more to do at once."""
+    job = _claim()
+    if job is None:
+        ended = ImportJob.objects.filter(finished_at__lt=clock.now() - KEPT)
+        if ended.exists():
+            ended.delete()
+        return False
+    try:
+        with translation.override(job.language):
+            _go_on(job)
+    except hashing.Busy:
+        return False
+    return True
+
+
+def _claim() -> ImportJob | None:
+    """Return the unfinished job that has waited longest, leased by this process, or None."""
+    now = clock.now()
+    free = ImportJob.objects.filter(Q(worker=_worker) | Q(leased_until__lt=now), finished_at=None)
+    job = free.select_related("started_by__account").order_by("leased_until", "pk").first()
+    if job is None or not free.filter(pk=job.pk).update(worker=_worker, leased_until=now + LEASE):
+        return None
+    return job
+
+
+def _go_on(job: ImportJob) -> None:
+    """Create as many users as are hashed at once, or end the job. Raise Busy."""
+    by, left = job.started_by, job.lines.filter(done=False)
+    if not (by.is_active and by.is_administrator):
+        left.update(done=True, error=_("Not created: the administrator who started the import is disabled or no administrator any more."))
+    lines = list(left.order_by("number")[: hashing.IMPORT_THREADS])
+    if not lines:
+        ImportJob.objects.filter(pk=job.pk).update(finished_at=clock.now())
+        log.info("import %d of user %d has ended", job.pk, by.pk)
+        return
+    new: list[tuple[ImportLine, User, str]] = []
+    for line in lines:
+        fields = {"username": line.username, "display_name": line.display_name, "role": line.role}
+        user = User(account=by.account, **fields)
+        if error := new_users.name_refusal(user, by=by, address=job.address):
+            left.filter(pk=line.pk).update(done=True, error=error)
+        else:
+            new.append((line, user, temporary_passwords.generate()))
+    hashing.give_back_connection()
+    with ThreadPoolExecutor(hashing.IMPORT_THREADS) as pool:
+        list(pool.map(lambda each: _hash(*each[1:]), new))
+    box = SealedBox(PublicKey(b64decode(job.public_key)))
+    for line, user, password in new:
+        with transaction.atomic():
+            # The mark comes first: a second process that works on the line waits here.
+            if left.filter(pk=line.pk).update(done=True, sealed=box.encrypt(password.encode())):
+                error = new_users.save(user, by=by, address=job.address)
+                if error:
+                    job.lines.filter(pk=line.pk).update(error=error, sealed=None)
+
+
+def _hash(user: User, password: str) -> None:
+    passwords.set_initial(user, password, must_change=True, when_idle=True)
+
+
+def fetch(job: ImportJob, key: str, *, address: str | None) -> list[tuple[str, str]] | None:
+    """Return the names and temporary passwords of an ended job, and forget the passwords.
+
+    Return None when the job runs or they have been fetched. Raise WrongBrowser.
+    """
+    try:
+        private = PrivateKey(b64decode(key, validate=True))
+    except (ValueError, TypeError):
+        raise WrongBrowser from None
+    if bytes(private.public_key) != b64decode(job.public_key):
+        raise WrongBrowser
+    box, now = SealedBox(private), clock.now()
+    with transaction.atomic():
+        ready = ImportJob.objects.filter(
+            pk=job.pk, fetched_at=None, finished_at__gt=now - KEPT
+        ).update(fetched_at=now)
+        if not ready:
+            return None
+        created = job.lines.filter(sealed__isnull=False)
+        rows = [
+            (name, box.decrypt(bytes(sealed)).decode())
+            for name, sealed in created.order_by("number").values_list("username", "sealed")
+        ]
+        created.update(sealed=None)
+        record(
+            Action.IMPORT_FETCHED,
+            actor=job.started_by,
+            subject=None,
+            address=address,
+            users=len(rows),
+        )
+    return rows
