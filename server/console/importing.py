@@ -85,7 +85,7 @@ def _check(line: csvfiles.Line, seen: set[str]) -> ImportLine:
     elif not form.is_valid():
         error = " ".join(str(text) for texts in form.errors.values() for text in texts)
     elif form.cleaned_data["username"].casefold() in seen:
-        error = _("This user name stands in the file twice.")
+        error = _("This user name is in the file twice.")
     if error:
         name = line.values.get("username", "").replace("\0", "")
         return ImportLine(number=line.number, username=name[:80], error=error, done=True)
@@ -144,7 +144,12 @@ def _go_on(job: ImportJob) -> None:
     """Create as many users as are hashed at once, or end the job. Raise Busy."""
     by, left = job.started_by, job.lines.filter(done=False)
     if not (by.is_active and by.is_administrator):
-        left.update(done=True, error=_("Not created: the administrator who started the import is disabled or no administrator any more."))
+        left.update(
+            done=True,
+            error=_(
+                "Not created: the administrator of this import is disabled or has lost the role."
+            ),
+        )
     lines = list(left.order_by("number")[: hashing.IMPORT_THREADS])
     if not lines:
         ImportJob.objects.filter(pk=job.pk).update(finished_at=clock.now())
@@ -195,8 +200,8 @@ def fetch(job: ImportJob, key: str, *, address: str | None) -> list[tuple[str, s
             return None
         created = job.lines.filter(sealed__isnull=False)
         rows = [
-            (name, box.decrypt(bytes(sealed)).decode())
-            for name, sealed in created.order_by("number").values_list("username", "sealed")
+            (line.username, box.decrypt(bytes(line.sealed or b"")).decode())
+            for line in created.order_by("number")
         ]
         created.update(sealed=None)
         record(

@@ -197,8 +197,11 @@ def _administrators_pages(look: Looker) -> None:
     file: FilePayload = {"name": "users.csv", "mimeType": "text/csv", "buffer": lines.encode()}
     page.locator("[name=file]").set_input_files(file)
     press(page)
+    page.locator("#open").wait_for()
+    look.see("import-job")
+    page.locator("#open").click()
     page.locator("a[download]").wait_for()
-    look.see("import-report")
+    look.see("import-passwords")
     look.see("old-passwords", "/old-passwords/")
     look.see("old-passwords-failed", "/old-passwords/?left=failed")
     look.see("old-passwords-none", "/old-passwords/?left=later")

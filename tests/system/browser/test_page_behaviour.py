@@ -13,6 +13,7 @@ from tests.support.browser_seed import ADMINISTRATOR, PASSWORD, seed
 from tests.support.chromium import NewPage
 from tests.support.installation import Server
 from tests.support.labels import EN, JA
+from tests.support.polling import eventually
 
 
 def log_in(page: Page, username: str) -> None:
@@ -201,6 +202,16 @@ def test_import_and_save_the_passwords(server: Server, new_page: NewPage, script
         {"name": "users.csv", "mimeType": "text/csv", "buffer": content}
     )
     page.get_by_role("button", name="Import").click()
+    show = page.get_by_role("button", name="Open the temporary passwords")
+    if scripts == "off":
+        state = page.get_by_role("link", name="Show the current state")
+
+        def look_again() -> bool:
+            state.click()
+            return show.is_visible()
+
+        eventually(look_again, pause_s=0.5)
+    show.click(timeout=15_000)
     with page.expect_download() as download:
         page.get_by_role("link", name="Save as CSV").click()
     with download.value.path().open(encoding="utf-8-sig", newline="") as file:

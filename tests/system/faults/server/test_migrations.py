@@ -170,7 +170,7 @@ async def test_data_of_the_first_release(released: Installation) -> None:
                 assert "/password/changed/" in browser.change_password(P2, "F0urth+4th").url
             with Browser(server.console) as browser:
                 assert browser.log_in("admin", P3)
-                assert "田中" in browser.open("/users/").text
+                assert "田中" in browser.open("/users/?q=田 中").text
                 assert "192.0.2.1" in browser.open("/audit/").text
             await client.expect(messages.PasswordChanged)
     assert released.query("SELECT outcome FROM console_pendingchange ORDER BY id") == [

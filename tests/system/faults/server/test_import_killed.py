@@ -1,0 +1,60 @@
+"""The server dies in the middle of an import: after the start the import goes on to its end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+import re
+import time
+from base64 import b64decode
+from collections import Counter
+from pathlib import Path
+
+from tests.support.browser import Browser
+from tests.support.installation import ADMIN, ADMIN_PASSWORD, Installation
+from tests.support.polling import eventually
+
+USERS = 20
+DONE = "SELECT count(*) FROM console_importline WHERE done"
+
+
+def test_server_is_killed_during_an_import(any_installation: Installation, tmp_path: Path) -> None:
+    """Each line makes one user, whose password the browser that started the import gets."""
+    names = [f"imported{number}" for number in range(USERS)]
+    file = tmp_path / "users.csv"
+    file.write_text("\n".join(["username", *names]), "utf-8")
+    server_of = any_installation.serving
+    with server_of() as server:
+        browser = Browser(server.console)
+        assert browser.log_in(ADMIN, ADMIN_PASSWORD)
+        with file.open("rb") as content:
+            job = browser.send("/users/import/", file=content).url.removeprefix(server.console)
+        assert re.fullmatch(r"/users/import/\d+/", job)
+        eventually(lambda: any_installation.query(DONE)[0][0] >= 3, within_s=30)
+        time.sleep(random.uniform(0, 1))
+        server.process.kill()
+    [(before,)] = any_installation.query(DONE)
+    assert before < USERS
+    with server_of() as server:
+        browser.console = server.console
+        eventually(lambda: "Open the temporary" in browser.open(job).text, within_s=60)
+        text = browser.submit().text
+        found = re.search(r'href="data:text/csv;charset=utf-8;base64,([^"]+)"', text)
+        assert found
+        rows = list(csv.reader(io.StringIO(b64decode(found[1]).decode("utf-8-sig"))))[1:]
+        assert [name for name, _ in rows] == names
+        made = Counter(
+            name for (name,) in any_installation.query("SELECT username FROM console_user")
+        )
+        assert made == Counter([ADMIN, *names])
+        events = any_installation.query(
+            "SELECT subject_name FROM console_auditevent WHERE action = 'user.created'"
+            " AND actor_name <> ''"
+        )
+        assert Counter(name for (name,) in events) == Counter(names)
+        for name, password in random.sample(rows, 3) + [rows[before - 1], rows[before]]:
+            with Browser(server.console) as user:
+                assert user.log_in(name, password)
+                assert user.open("/").url.endswith("/password/")
+    browser.close()
