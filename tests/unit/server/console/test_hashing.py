@@ -50,7 +50,7 @@ def test_imports_leave_one_thread_free(executor: Submit) -> None:
 
 
 def test_imports_wait_for_people(executor: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as people need all threads no import begins; its job is told so."""
+    """As long as people need all threads no import begins; its job gets Busy."""
     monkeypatch.setattr(hashing, "IDLE_WAIT_S", 0.05)
     end = Event()
     try:
@@ -63,7 +63,7 @@ def test_imports_wait_for_people(executor: Submit, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_full_queue(executor: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller hears at once that it is full, and there is room again after a hash."""
+    """The caller gets Busy at once, and there is room again after a hash."""
     monkeypatch.setattr(hashing, "QUEUE_PER_CORE", 0)
     end = Event()
     begun = [held(executor, hashing.run, end) for _ in range(3)]

@@ -48,7 +48,7 @@ def finish(job: ImportJob) -> None:
 
 
 def opened(client: Client, job: ImportJob) -> list[list[str]]:
-    """The rows of the file of temporary passwords, without its head."""
+    """Return the rows of the file of temporary passwords, without its head."""
     text = page(client.post(f"/users/import/{job.pk}/passwords/"))
     found = re.search(r'href="data:text/csv;charset=utf-8;base64,([^"]+)"', text)
     assert found
@@ -59,7 +59,7 @@ def opened(client: Client, job: ImportJob) -> list[list[str]]:
 
 @pytest.fixture
 def head(administrator: User) -> str:
-    """How the names of a test's users begin."""
+    """Return how the names of a test's users begin."""
     return f"i{administrator.pk}"
 
 

@@ -26,7 +26,7 @@ def fill(apps: Any, _schema: object) -> None:
 class Migration(migrations.Migration):
     """Create two tables, and one column of users with its index."""
 
-    dependencies: ClassVar = [("console", "0004_form_results")]
+    dependencies: ClassVar = [("console", "0005_start_page")]
 
     operations: ClassVar = [
         migrations.AddField(
