@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -24,17 +25,14 @@ from agent.core.failure import Failure, Reason, failure_of
 from protocol.messages import MessageError
 from protocol.scram import ScramError
 
+_R = Reason
 _BY_STATUS = {
-    401: Reason.HTTP_UNAUTHORIZED,
-    403: Reason.HTTP_FORBIDDEN,
-    407: Reason.PROXY_LOGIN,
-    408: Reason.UNAVAILABLE,
-    429: Reason.TOO_MANY_REQUESTS,
-    499: Reason.UNAVAILABLE,  # a timeout of Azure's Application Gateway
-    501: Reason.NO_GATEWAY,
-    505: Reason.NO_GATEWAY,
-    511: Reason.NOT_A_GATEWAY,  # RFC 6585: sign in to the network
-}
+    401: _R.HTTP_UNAUTHORIZED, 403: _R.HTTP_FORBIDDEN, 407: _R.PROXY_LOGIN,
+    429: _R.TOO_MANY_REQUESTS,
+    408: _R.UNAVAILABLE, 499: _R.UNAVAILABLE,  # timeouts; 499 is Azure's
+    501: _R.NO_GATEWAY, 505: _R.NO_GATEWAY,
+    511: _R.NOT_A_GATEWAY,  # RFC 6585: log in to the network
+}  # fmt: skip
 _SOCKS_BEHIND = {1, 3, 4, 5, 6, 91}
 """RFC 1928: general failure, network or host unreachable, connection refused, TTL expired. SOCKS 4
 has one code, 91, for all of them."""
@@ -112,8 +110,12 @@ def _answered(response: Response) -> Failure:
     status = response.status_code
     others = (Reason.NOT_A_GATEWAY, Reason.NO_GATEWAY, Reason.UNAVAILABLE)  # by hundreds
     reason = _BY_STATUS.get(status, others[max(status // 100 - 3, 0)])
-    if status == 403 and response.reason_phrase == "Site Disabled":  # a stopped app of Azure
+    location = "".join(response.headers.get_all("Location"))
+    stopped = status == 403 and response.reason_phrase == "Site Disabled"  # an app of Azure
+    if stopped or (status < 400 and "Retry-After" in response.headers):  # no login page has it
         reason = Reason.UNAVAILABLE
+    elif status < 400 and re.match("/[^/]", location):  # a web server's redirect, on its own host
+        reason = Reason.NO_GATEWAY
     return Failure(reason, _retry_after(response.headers), f"HTTP {status}")
 
 

@@ -105,7 +105,7 @@ async def test_statuses(status: str, reason: Reason, patience: Patience) -> None
 
 PAGE = "<html><head><title>502 Bad Gateway</title></head></html>"
 IN_FRONT = {
-    # what stands in front of a gateway that is away: its answer
+    # the proxy in front of a gateway that is away: its answer
     "nginx": ("HTTP/1.1 502 Bad Gateway", "Server: nginx", PAGE),
     "haproxy": ("HTTP/1.1 503 Service Unavailable", "cache-control: no-cache", PAGE),
     "haproxy before 2.0": ("HTTP/1.0 503 Service Unavailable", "Connection: close", PAGE),
@@ -141,6 +141,22 @@ async def test_a_page_without_an_end() -> None:
 
     async with asyncio.timeout(5):
         assert (await answered(endless)).reason is Reason.UNAVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (http("302 Found", "Location: http://portal.example/"), Reason.NOT_A_GATEWAY),
+        (http("302 Found", "Location: //portal.example/"), Reason.NOT_A_GATEWAY),
+        (http("302 Found", "Location: /login/?next=/gateway"), Reason.NO_GATEWAY),
+        (http("302 Found", "Location: /x", "Location: /y"), Reason.NO_GATEWAY),
+        (http("200 OK", "Retry-After: 600", body="Maintenance"), Reason.UNAVAILABLE),
+        (http("302 Found", "Location: http://x.example/", "Retry-After: 9"), Reason.UNAVAILABLE),
+    ],
+)
+async def test_what_is_no_login_page_of_a_network(answer: Talk, reason: Reason) -> None:
+    """A redirect on the same host is a web server's, and a portal names no time to come back."""
+    assert (await answered(answer)).reason is reason
 
 
 async def test_a_route_that_is_away() -> None:
