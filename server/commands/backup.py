@@ -8,14 +8,13 @@ from __future__ import annotations
 import argparse
 import os
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from server import config
 from server.commands.serve import StartError
-from server.config import Config
 
 LOCK_SECONDS = 20
 """How long to wait for a process that has locked the database."""
@@ -27,39 +26,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Copy the database and return the exit code. Raise ConfigError or StartError."""
-    save(sqlite_path(config.load()), arguments.file)
-    print(f"{arguments.file}: {arguments.file.stat().st_size} bytes")
+    """Copy the database to a new file. Raise ConfigError or StartError.
+
+    Changes may go on. The file appears only when it is complete and on the disk.
+    """
+    target: Path = arguments.file
+    database = sqlite_path()
+    if target.exists():
+        raise StartError(f"{target}: this file exists already")
+    with draft_beside(target) as draft:
+        copy(database, draft)
+        draft.rename(target)
+        flush_folder(target.parent)
+    print(f"{target}: {target.stat().st_size} bytes")
     return 0
 
 
-def sqlite_path(settings: Config) -> Path:
+def sqlite_path() -> Path:
     """Return the SQLite file. Raise StartError when the database is PostgreSQL."""
+    settings = config.load()
     if settings.is_postgresql:
         raise StartError("for PostgreSQL, use pg_dump and pg_restore (docs/backup.md)")
     return settings.database_path
 
 
-def save(database: Path, target: Path) -> None:
-    """Copy `database` to the new file `target`, readable by its owner only.
-
-    Changes may go on. `target` appears only when it is complete and on the disk.
-    Raise StartError.
-    """
-    with draft_beside(target) as draft:
-        copy(database, draft)
-        try:
-            os.link(draft, target)  # unlike a rename, it never takes the place of a file
-        except FileExistsError:
-            raise StartError(f"{target}: this file exists already") from None
-        flush_folder(target.parent)
-
-
 def copy(source: Path, target: Path) -> None:
     """Copy in one read transaction, which blocks no writer, and check the copy.
 
-    Raise StartError.
+    Only the owner may read `target`. Raise StartError.
     """
+    target.touch(0o600)
     try:
         with closing(open_reading(source)) as old, closing(sqlite3.connect(target)) as new:
             old.backup(new)
@@ -86,21 +82,15 @@ def open_reading(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def draft_beside(path: Path) -> Iterator[Path]:
-    """Yield a new file in the folder of `path`, readable by its owner, removed unless renamed.
+    """Yield a path on the disk of `path`; what is there at the end is removed.
 
     Raise StartError for an OSError inside the block.
     """
-    draft: Path | None = None
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        draft = Path(name)
-        os.close(descriptor)
-        yield draft
+        with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            yield Path(folder) / path.name
     except OSError as exc:
         raise StartError(f"{exc.filename or path}: {exc.strerror}") from None
-    finally:
-        if draft is not None:
-            draft.unlink(missing_ok=True)
 
 
 def flush_folder(folder: Path) -> None:

@@ -7,13 +7,12 @@ may then have newer passwords than the server knows (docs/backup.md).
 from __future__ import annotations
 
 import argparse
-import os
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from server import config
 from server.commands.backup import copy, draft_beside, flush_folder, open_reading, sqlite_path
 from server.commands.serve import StartError
 
@@ -27,29 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Restore, list what that undoes, and return the exit code. Raise ConfigError or StartError."""
-    database = sqlite_path(config.load())
-    kept = put_back(arguments.file, database)
-    print(f"{database}: restored from {arguments.file}")
-    if kept is None:
-        return 0
-    print(f"{kept}: the old database")
-    try:
-        events = events_since(arguments.file, kept)
-    except sqlite3.Error as exc:
-        print(f"It cannot be read, so what was done since the backup is not known: {exc}")
-        return 0
-    print(f"Done since the backup, and undone by this: {len(events)}")
-    for event in events:
-        print(f"  {event}")
-    return 0
+    """Replace the database in one step, and list what that undoes. Raise ConfigError or StartError.
 
-
-def put_back(backup: Path, database: Path) -> Path | None:
-    """Replace `database` by the copy `backup` in one step. Return where the old one is kept.
-
-    Raise StartError and change nothing when `backup` is incomplete or the database is in use.
+    Nothing is changed when the copy is incomplete or the database is in use.
     """
+    backup, database = arguments.file, sqlite_path()
     try:
         database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as exc:
@@ -59,20 +40,26 @@ def put_back(backup: Path, database: Path) -> Path | None:
         kept = _keep(database) if database.exists() else None
         draft.rename(database)
         flush_folder(database.parent)
-    return kept
+    print(f"{database}: restored from {backup}")
+    if kept is not None:
+        print(f"{kept}: the old database")
+        try:
+            undone = _events_since(backup, kept)
+        except sqlite3.Error as exc:
+            print(f"It cannot be read, so what was done since the backup is not known: {exc}")
+        else:
+            print(f"Done since the backup, and undone by this: {len(undone)}", *undone, sep="\n  ")
+    return 0
 
 
-def events_since(backup: Path, before: Path) -> list[str]:
-    """Return the audit events of `before` that are missing in `backup`, a line each.
-
-    Raise sqlite3.Error when `before` cannot be read.
-    """
+def _events_since(backup: Path, before: Path) -> list[str]:
+    """Return the audit events of `before` that are missing in `backup`, a line each."""
     with closing(open_reading(backup)) as old, closing(open_reading(before)) as new:
-        [last] = old.execute("SELECT coalesce(max(id), 0) FROM console_auditevent").fetchone()
+        last = old.execute("SELECT coalesce(max(id), 0) FROM console_auditevent").fetchone()
         rows = new.execute(
             "SELECT at, action, actor_name, subject_name FROM console_auditevent"
             " WHERE id > ? ORDER BY id",
-            [last],
+            last,
         ).fetchall()
     return [
         f"{at[:19]} UTC  {what}  {actor or '-'} -> {user or '-'}" for at, what, actor, user in rows
@@ -80,23 +67,18 @@ def events_since(backup: Path, before: Path) -> list[str]:
 
 
 def _keep(database: Path) -> Path:
-    """Give the database that will be replaced a second name, and return it."""
-    _be_alone(database)
+    """Copy the database that will be replaced, and return the copy. Raise StartError."""
+    with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection:
+        try:
+            # Merge the side files. It fails while another process has the database open.
+            connection.execute("PRAGMA journal_mode=DELETE")
+        except sqlite3.DatabaseError as exc:
+            if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise StartError(f"{database}: in use; stop the server first") from None
     kept = database.with_name(f"{database.name}.{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
     for suffix in _SIDE_FILES:  # left only when the database could not be opened
         side = database.with_name(database.name + suffix)
         if side.exists():
             side.rename(kept.with_name(kept.name + suffix))
-    os.link(database, kept)
+    shutil.copy2(database, kept)
     return kept
-
-
-def _be_alone(database: Path) -> None:
-    """Merge the side files into the database. Raise StartError when a process has it open."""
-    with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection:
-        try:
-            # A process that has the file open holds a lock, so the journal mode cannot change.
-            connection.execute("PRAGMA journal_mode=DELETE")
-        except sqlite3.DatabaseError as exc:
-            if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:
-                raise StartError(f"{database}: in use; stop the server first") from None
