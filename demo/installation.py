@@ -22,7 +22,7 @@ from agent.desktop import ask
 from agent.paths import Paths, find_paths
 from agent.ports import ChannelError
 from protocol.messages import PATH
-from server.commands.serve import Console, listen, prepare
+from server.commands.serve import console, listen, prepare
 from server.config import Config
 
 START_S = 30.0
@@ -171,7 +171,7 @@ def running_server(directory: Path, *, port: int = 0, gateway_port: int = 0) -> 
     )
     prepare(settings)
     with ExitStack() as stack:
-        stack.enter_context(Console(listener, settings))
+        stack.enter_context(console(listener, settings))
         port_of_gateway = stack.enter_context(
             _gateway_thread(console_url=settings.console_url, port=gateway_port)
         )

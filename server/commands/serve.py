@@ -16,10 +16,11 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Self
+from functools import partial
+from typing import TYPE_CHECKING
 
 import django
 import uvicorn
@@ -30,7 +31,7 @@ from server import config, logs, loop, metrics
 from server.cluster import database
 from server.cluster.database import DatabaseProblem
 from server.config import Config
-from server.console.http import protocol
+from server.console import http
 from server.sockets import bind
 from server.supervised import supervised
 
@@ -86,10 +87,14 @@ def run(arguments: argparse.Namespace) -> int:
             f"--only {settings.role} needs a database that several processes can share: "
             "set `database` to postgresql://user@host/name"
         )
-    files = _allow_many_files()
     with ExitStack() as stack:
         if settings.metrics:
-            _serve_metrics(settings.metrics, stack)
+            host, port = config.split_address(settings.metrics)
+            try:
+                port = stack.enter_context(metrics.served(host, port))
+            except OSError as exc:
+                raise cannot_listen(host, port, exc, option="the setting `metrics`") from None
+            print(f"metrics  http://{host}:{port}/metrics", flush=True)
         listener = None
         if settings.runs_console:
             listener = listen(settings.host, settings.port, option="--port")
@@ -100,20 +105,31 @@ def run(arguments: argparse.Namespace) -> int:
             stack.enter_context(database.only_server(settings))
         except DatabaseProblem as exc:
             raise StartError(str(exc)) from None
+        if settings.runs_console:
+            _compare_secret_key()
         with asyncio.Runner(loop_factory=loop.new_loop) as runner:
-            return runner.run(_serve(settings, listener, files))
+            return runner.run(_serve(settings, listener))
 
 
-def _serve_metrics(address: str, stack: ExitStack) -> None:
-    host, port = config.split_address(address)
-    try:
-        port = stack.enter_context(metrics.served(host, port))
-    except OSError as exc:
-        raise cannot_listen(host, port, exc, option="the setting `metrics`") from None
-    print(f"metrics  http://{host}:{port}/metrics", flush=True)
+def _compare_secret_key() -> None:
+    """Log a warning when the last console on this database had another secret key."""
+    from django.conf import settings
+    from django.db import connections
+
+    from server.console.models import ServerSecret
+
+    mine = hashlib.sha256(b"coconowork.secret-key" + settings.SECRET_KEY.encode()).digest()
+    row, _ = ServerSecret.objects.get_or_create(name="secret-key-digest", defaults={"value": mine})
+    if bytes(row.value) != mine:
+        log.warning(
+            "the last console on this database had another secret key, so people are logged out: "
+            "give all consoles the same file (setting secret_key_file)"
+        )
+        ServerSecret.objects.filter(pk=row.pk).update(value=mine)
+    connections.close_all()
 
 
-def _allow_many_files() -> int:
+def allow_many_files() -> int:
     """Raise the limit of file descriptors as far as allowed, and return it."""
     if sys.platform == "win32":
         return 1_000_000  # there is none
@@ -122,6 +138,10 @@ def _allow_many_files() -> int:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most if most != resource.RLIM_INFINITY else 1_000_000
+
+
+def _reserved_files(files: int) -> int:
+    return min(RESERVED_FILES, files // 2)
 
 
 def check_exposure(settings: Config) -> None:
@@ -183,93 +203,77 @@ def prepare(settings: Config) -> None:
         raise StartError(database.explain(exc, settings)) from None
 
 
-class Console:
-    """`with Console(listener, settings)`: serve the pages from a thread of its own."""
+@contextmanager
+def console(
+    listener: socket.socket, settings: Config, on_end: Callable[[], object] = lambda: None
+) -> Iterator[None]:
+    """Serve the pages from a thread until the block ends, and close `listener`.
 
-    def __init__(self, listener: socket.socket, settings: Config) -> None:
-        """`prepare` must have been called. `listener` is closed at the end."""
-        from server.console.asgi import application
-        from server.console.middleware import behind_proxies
+    `prepare` must have been called. `on_end` is called on the thread when it ends. Raise StartError
+    when the pages cannot be served.
+    """
+    from server.console.asgi import application
+    from server.console.middleware import behind_proxies
 
-        self._listener = listener
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                behind_proxies(application, settings.trusted_proxies),
-                loop="asyncio",
-                http=protocol(settings.trusted_proxies),
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,  # the console reads them with the gateway's rule
-                timeout_graceful_shutdown=STOP_SECONDS,
-                backlog=BACKLOG,
-            )
+    most = min(http.MAX_CONNECTIONS, _reserved_files(allow_many_files()) // 2)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            http.limit_requests(behind_proxies(application, settings.trusted_proxies)),
+            loop="asyncio",
+            http=http.protocol(settings.trusted_proxies, most),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # the console reads them with the gateway's rule
+            timeout_graceful_shutdown=STOP_SECONDS,
+            backlog=BACKLOG,
         )
-        self._thread = threading.Thread(target=self._run, name="console")
-        self._on_end: Callable[[], object] | None = None
+    )
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """Return once it serves. Raise StartError when the pages cannot be served."""
-        self._thread.start()
-        for _ in range(START_SECONDS * 20):
-            self._thread.join(timeout=0.05)
-            if self._server.started or not self._thread.is_alive():
-                break
-        if not self._server.started:
-            self._server.should_exit = True
-            raise StartError("the console did not start; the log says why")
-
-    def stop(self) -> None:
-        """Finish the requests under way, for a few seconds, and end."""
-        self._on_end = None
-        self._server.should_exit = True
-        self._thread.join()
-
-    def on_end(self, callback: Callable[[], object]) -> None:
-        """Call `callback` on the console's thread when the console ends without `stop`."""
-        self._on_end = callback
-
-    def _run(self) -> None:
+    def run() -> None:
         try:
-            self._server.run(sockets=[self._listener])
+            server.run(sockets=[listener])
         except SystemExit:
             log.error("the console could not start")  # noqa: TRY400 - uvicorn has said why
         finally:
-            self._listener.close()
-            if self._on_end is not None:
-                self._on_end()
+            listener.close()
+            on_end()
+
+    thread = threading.Thread(target=run, name="console")
+    thread.start()
+    try:
+        for _ in range(START_SECONDS * 20):
+            thread.join(timeout=0.05)
+            if server.started or not thread.is_alive():
+                break
+        if not server.started:
+            raise StartError("the console did not start; the log says why")
+        yield
+    finally:
+        server.should_exit = True  # it finishes the requests under way, for a few seconds
+        thread.join()
 
 
-async def _serve(settings: Config, listener: socket.socket | None, files: int) -> int:
+async def _serve(settings: Config, listener: socket.socket | None) -> int:
     from django.db import DatabaseError
 
     from server.console import importing
-    from server.gateway.store import Unavailable
+    from server.gateway.batcher import Unavailable
 
     stop: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     _end_on_signals(stop)
     async with AsyncExitStack() as stack:
         said = []
         if listener is not None:
-            await asyncio.to_thread(_compare_secret_key)
-            console = Console(listener, settings)
-            stack.push_async_callback(asyncio.to_thread, console.stop)
-            await asyncio.to_thread(console.start)
-            console.on_end(lambda: stop.get_loop().call_soon_threadsafe(_end, stop, 1))
+            end = partial(stop.get_loop().call_soon_threadsafe, _end, stop, 1)
+            stack.enter_context(console(listener, settings, end))
             await stack.enter_async_context(supervised("imports", importing.work_for_ever))
             said.append(f"console  {settings.console_url}/")
         if settings.runs_gateway:
             # It stops first, so that ten thousand clients do not wait for a page's last request.
-            gateway = _gateway(settings, files)
+            gateway = _gateway(settings)
             try:
                 await stack.enter_async_context(gateway)
             except OSError as exc:
@@ -299,29 +303,12 @@ def _end_at_the_latest() -> None:
     timer.start()
 
 
-def _compare_secret_key() -> None:
-    """Log a warning when the last console on this database had another secret key."""
-    from django.conf import settings
-    from django.db import connections
-
-    from server.console.models import ServerSecret
-
-    mine = hashlib.sha256(b"coconowork.secret-key" + settings.SECRET_KEY.encode()).digest()
-    row, _ = ServerSecret.objects.get_or_create(name="secret-key-digest", defaults={"value": mine})
-    if bytes(row.value) != mine:
-        log.warning(
-            "the last console on this database had another secret key, so people are logged out: "
-            "give all consoles the same file (setting secret_key_file)"
-        )
-        ServerSecret.objects.filter(pk=row.pk).update(value=mine)
-    connections.close_all()
-
-
-def _gateway(settings: Config, files: int) -> Gateway:
+def _gateway(settings: Config) -> Gateway:
     from server.gateway.heartbeat import default_name
     from server.gateway.limits import Limits
     from server.gateway.server import Gateway
 
+    files = allow_many_files()
     knows_console = settings.runs_console or settings.public_url
     return Gateway(
         host=settings.host,
@@ -331,7 +318,7 @@ def _gateway(settings: Config, files: int) -> Gateway:
         trusted_proxies=settings.trusted_proxies,
         min_client_version=settings.min_client_version,
         limits=Limits(
-            connections=files - min(RESERVED_FILES, files // 2),
+            connections=files - _reserved_files(files),
             per_address=settings.connections_per_address,
             unproven_per_address=settings.logins_per_address
             or settings.connections_per_address // 10,

@@ -22,7 +22,7 @@ from nacl.public import PrivateKey, SealedBox
 
 from protocol import messages
 from server import clock
-from server.commands.serve import Console, listen
+from server.commands.serve import console, listen
 from server.config import Config
 from server.console import passwords
 from server.console.hashers import parse_verifier
@@ -172,7 +172,7 @@ def test_the_console_believes_its_proxy_only(
     listener = listen("127.0.0.1", 0, option="--port")
     port = listener.getsockname()[1]
     config = Config(trusted_proxies=tuple(ip_network(each) for each in trusted))
-    with Console(listener, config):
+    with console(listener, config):
         connection_ = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         connection_.request("GET", "/login/", headers={"Host": "localhost"})
         answer = connection_.getresponse()

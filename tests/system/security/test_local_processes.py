@@ -29,9 +29,9 @@ SECRET = "hidden-w0rd"
 
 
 class Victim:
-    """A command that waits for its input, run by a user who is not root."""
+    """The command `login`, run by a user who is not root, while it waits for the password."""
 
-    def __init__(self, home: Path, *arguments: str) -> None:
+    def __init__(self, home: Path) -> None:
         # The command reads this from standard input once it has hardened itself.
         code = f"""
 import faulthandler
@@ -46,7 +46,7 @@ resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 sys.exit(agent.__main__.main(sys.argv[1:]))
 """
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "import sys\n" + code, str(OWNER), *arguments],
+            [sys.executable, "-c", "import sys\n" + code, str(OWNER), *self.arguments()],
             env={"COCONOWORK_HOME": str(home), "PATH": os.environ["PATH"], "TOKEN": SECRET},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -56,6 +56,9 @@ sys.exit(agent.__main__.main(sys.argv[1:]))
         )
         self.home = home
         self.proc = Path(f"/proc/{self.process.pid}")
+
+    def arguments(self) -> list[str]:
+        return ["login", "--server", "gw.example.com", "--user", "tanaka"]
 
     def is_hardened(self) -> bool:
         assert self.process.poll() is None, self.process.communicate()
@@ -69,17 +72,21 @@ sys.exit(agent.__main__.main(sys.argv[1:]))
         return line.split()[4]
 
 
-LOGIN = ["login", "--server", "gw.example.com", "--user", "tanaka"]
+class DialogVictim(Victim):
+    """A dialog's process while it waits for its first message."""
+
+    def arguments(self) -> list[str]:
+        return ["dialog", "password"]
 
 
-@pytest.fixture(params=[LOGIN, ["dialog", "password"]], ids=["login", "dialog"])
+@pytest.fixture(params=[Victim, DialogVictim], ids=["login", "dialog"])
 def victim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Victim]:
     for each in [tmp_path, *tmp_path.parents][:3]:
         each.chmod(0o755)
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
     os.chown(home, OWNER, OWNER)
-    one = Victim(home, *request.param)
+    one: Victim = request.param(home)
     try:
         eventually(one.is_hardened)
         yield one

@@ -59,6 +59,8 @@ def test_limits_of_the_console_are_as_documented() -> None:
     """The same for the pages."""
     limits = PAGE.partition("## Limits of the console")[2].partition("## ")[0]
     assert f"| {http.PER_ADDRESS} | cut off |" in limits
+    assert f"| {http.MAX_CONNECTIONS:,}, and half of" in limits
+    assert f"| {http.MAX_REQUESTS} | wait for one to end |" in limits
     assert f"| {http.HEAD_SECONDS:.0f} s | cut off |" in limits
     assert f"| {http.BODY_SECONDS:.0f} s, {middleware.MAX_BODY_BYTES >> 20} MiB |" in limits
     assert f"| {middleware.PAGE_SECONDS:.0f} s | 503 with `Retry-After` |" in limits

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from time import monotonic
 
 import psutil
@@ -39,12 +40,14 @@ TOO_MANY = 620
 
 
 @contextmanager
-def flood(port: int, number: int, opening: bytes) -> Iterator[list[socket.socket]]:
-    """So many connections from the attacker's address that begin like this, and then stop."""
+def flood(
+    port: int, number: int, opening: bytes, address: str = ATTACKER
+) -> Iterator[list[socket.socket]]:
+    """Open so many connections from an address that begin like this, and then stop."""
     sockets = []
     try:
         for _ in range(number):
-            each = socket.create_connection(("127.0.0.1", port), source_address=(ATTACKER, 0))
+            each = socket.create_connection(("127.0.0.1", port), source_address=(address, 0))
             sockets.append(each)
             with suppress(OSError):
                 each.sendall(opening)
@@ -248,6 +251,26 @@ async def test_no_file_descriptor_is_left(installation: Installation, what: str)
             process.rlimit(psutil.RLIMIT_NOFILE, before)
             async with Client(server.gateway) as newcomer:
                 assert (await newcomer.log_in("tanaka", P1)).password == "current"
+
+
+@pytest.mark.parametrize("flooded", ["gateway", "console"])
+async def test_one_port_leaves_the_other_its_descriptors(
+    installation: Installation, flooded: str
+) -> None:
+    """With 1,000 descriptors in all, a flood from many addresses on one port leaves the other."""
+    installation.add_user("tanaka")
+    few = ["prlimit", "--nofile=1000", sys.executable, "-m", "server"]
+    with installation.serving(program=few) as server, ExitStack() as stack:
+        async with one_who_waits(installation, server):
+            for address in ("127.0.0.67", "127.0.0.68", "127.0.0.69"):
+                stack.enter_context(flood(server.port(flooded), 400, b"GET ", address))
+            if flooded == "gateway":
+                with Browser(server.console) as browser:
+                    assert (await asyncio.to_thread(browser.get, "/login/")).status_code == 200
+            else:
+                async with Client(server.gateway) as newcomer:
+                    assert (await newcomer.log_in("tanaka", P1)).password == "current"
+            stack.close()
 
 
 async def test_slow_reader(installation: Installation) -> None:

@@ -18,7 +18,7 @@ from server.console.middleware import behind_proxies
 def port(database: None) -> Iterator[int]:
     listener = serve.listen("127.0.0.1", 0, option="--port")
     number = listener.getsockname()[1]
-    with serve.Console(listener, config.current()):
+    with serve.console(listener, config.current()):
         yield number
 
 

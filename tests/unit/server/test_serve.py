@@ -1,0 +1,64 @@
+"""The console as `serve` runs it."""
+
+from __future__ import annotations
+
+import asyncio
+from http.client import HTTPConnection
+
+import pytest
+
+from server import config
+from server.commands.serve import console, listen
+from server.console import http
+from server.console.middleware import Receive, Send
+
+
+@pytest.mark.usefixtures("database")
+def test_console_on_both_families() -> None:
+    """`host = "::"` listens on IPv6 and IPv4."""
+    listener = listen("::", 0, option="--port")
+    port = listener.getsockname()[1]
+    with console(listener, config.current()):
+        for host in ("127.0.0.1", "::1"):
+            connection = HTTPConnection(host, port, timeout=20)
+            connection.request("GET", "/healthz")
+            assert connection.getresponse().status == 200
+            connection.close()
+
+
+async def test_requests_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request runs once its body has come and another one has ended; slow bodies take no room."""
+    monkeypatch.setattr(http, "MAX_REQUESTS", 2)
+    running, most, may_end = 0, 0, asyncio.Event()
+
+    async def app(scope: object, receive: Receive, send: Send) -> None:
+        nonlocal running, most
+        while (await receive()).get("more_body"):
+            pass
+        running += 1
+        most = max(most, running)
+        await may_end.wait()
+        running -= 1
+
+    limited = http.limit_requests(app)
+
+    async def request(*, is_whole: bool) -> None:
+        coming = iter([{"type": "http.request", "more_body": not is_whole}])
+
+        async def receive() -> object:
+            return next(coming, None) or await asyncio.Event().wait()
+
+        async def send(message: object) -> None:
+            pass
+
+        await limited({"type": "http"}, receive, send)
+
+    slow = [asyncio.create_task(request(is_whole=False)) for _ in range(3)]
+    quick = [asyncio.create_task(request(is_whole=True)) for _ in range(5)]
+    await asyncio.sleep(0.05)
+    assert running == 2
+    may_end.set()
+    await asyncio.gather(*quick)
+    assert most == 2
+    for each in slow:
+        each.cancel()
