@@ -26,8 +26,9 @@ if not apps.ready:
 
 from server.addresses import client_address
 from server.console import csvfiles, hashers
-from server.gateway import handshake, login
-from server.gateway.connection import Callbacks, ClientConnection
+from server.gateway import handshake
+from server.gateway.connection import CLOSING, Callbacks, ClientConnection
+from server.gateway.conversation import is_too_old
 from server.gateway.limits import Limits
 
 SALT, KEY = "MDEyMzQ1Njc4OWFiY2RlZg==", "A" * 43 + "="
@@ -85,7 +86,7 @@ def device(data: bytes) -> None:
     except messages.MessageError:
         return
     if isinstance(hello, messages.Hello):
-        login.is_too_old(hello.device.version, "1.2")
+        is_too_old(hello.device.version, "1.2")
         with suppress(sealing.SealError):
             key = hello.device.public_key
             sealing.check_device_id(device_id=hello.device.id, public_key=key)
@@ -184,14 +185,14 @@ def _converse(sent: bytes, cuts: list[int]) -> tuple[bytes, bool, list[bytes]]:
         admit=lambda *_: None,
         converse=converse,
         on_closed=closed.append,
-        call_soon_batched=_call_soon,
+        call_soon=_call_soon,
     )
     connection = ClientConnection(_loop, callbacks, Limits(message_burst=20_000))
     transport = _Transport()
     connection.connection_made(transport)
     for start, end in pairwise([0, *cuts, len(sent)]):
         connection.data_received(sent[start:end])
-    is_closing = connection.is_closing
+    is_closing = connection.stage == CLOSING
     _loop.run_until_complete(asyncio.sleep(0))
     connection.connection_lost(None)
     _loop.run_until_complete(asyncio.sleep(0))

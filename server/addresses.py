@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
+from itertools import islice
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -69,14 +70,13 @@ def is_trusted(address: str | Address, trusted: Sequence[Network]) -> bool:
 
 def _nearest_first(forwarded_for: Sequence[str]) -> list[str]:
     """Return the last `MAX_HOPS` entries that are not blank, the last one first."""
-    hops: list[str] = []
-    for value in reversed(forwarded_for):
-        if len(hops) >= MAX_HOPS:
-            break
-        # Blank entries count as well here, so that a line of commas costs nothing.
-        entries = value.rsplit(",", MAX_HOPS)[-MAX_HOPS:]
-        hops += [entry.strip() for entry in reversed(entries) if entry.strip()]
-    return hops[:MAX_HOPS]
+    # Blank entries count until here, so that a line of commas costs nothing.
+    entries = (
+        entry.strip()
+        for value in reversed(forwarded_for[-MAX_HOPS:])
+        for entry in reversed(value.rsplit(",", MAX_HOPS)[-MAX_HOPS:])
+    )
+    return list(islice(filter(None, entries), MAX_HOPS))
 
 
 def _parse_hop(text: str) -> Address:

@@ -8,6 +8,8 @@ minute is over. So an attack is one screen of log, and its addresses can be read
 from __future__ import annotations
 
 import logging
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import TextIO
 
@@ -19,14 +21,14 @@ QUIET = ("websockets", "uvicorn", "asyncio", "django")
 """Libraries whose debug lines hold what passes over the wire."""
 
 
+@dataclass
 class _Kind:
     """Lines of one kind within one window."""
 
-    def __init__(self, record: logging.LogRecord, ends_at: float) -> None:
-        self.ends_at = ends_at
-        self.first = record
-        self.written: set[str] = set()
-        self.left_out = 0
+    first: logging.LogRecord
+    ends_at: float
+    written: set[str] = field(default_factory=set)
+    left_out: int = 0
 
 
 class CountingHandler(logging.StreamHandler[TextIO]):
@@ -59,11 +61,8 @@ class CountingHandler(logging.StreamHandler[TextIO]):
 
     def close(self) -> None:
         """Write the counts that are left."""
-        self.acquire()
-        try:
+        with self.lock or nullcontext():
             self._write_counts()
-        finally:
-            self.release()
         super().close()
 
     def _write_counts(self, until: float | None = None) -> None:
@@ -74,26 +73,22 @@ class CountingHandler(logging.StreamHandler[TextIO]):
             del self._kinds[key]
             if kind.left_out:
                 first = kind.first
-                super().emit(
-                    logging.LogRecord(
-                        first.name,
-                        first.levelno,
-                        first.pathname,
-                        first.lineno,
-                        "%d more lines like this in a minute: %s",
-                        (kind.left_out, first.getMessage()[:500]),
-                        None,
-                    )
-                )
+                counted = {
+                    "name": first.name,
+                    "levelno": first.levelno,
+                    "levelname": first.levelname,
+                    "msg": "%d more lines like this in a minute: %s",
+                    "args": (kind.left_out, first.getMessage()[:500]),
+                }
+                super().emit(logging.makeLogRecord(counted))
 
 
 def set_up(level: str) -> None:
     """Log to standard error from `level` on."""
-    handler = CountingHandler()
     logging.basicConfig(
         level=level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        handlers=[handler],
+        handlers=[CountingHandler()],
     )
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLevelName(level.upper())))

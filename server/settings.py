@@ -37,11 +37,7 @@ def _secret_key(path: Path) -> str:
 SECRET_KEY = _secret_key(_config.secret_key_path)
 DEBUG = False
 LOGGING_CONFIG = None  # the command line sets logging up
-ALLOWED_HOSTS = list(
-    dict.fromkeys(
-        ["localhost", "127.0.0.1", "[::1]", urlsplit(_config.console_url).hostname or "localhost"]
-    )
-)
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", urlsplit(_config.console_url).hostname or ""]
 CSRF_TRUSTED_ORIGINS = [_config.console_url]
 
 INSTALLED_APPS = [
@@ -105,13 +101,13 @@ USE_I18N = True
 
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
+WHITENOISE_ALLOW_ALL_ORIGINS = False  # no other site needs the stylesheet
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _config.is_https
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _config.is_https else 0
 
-# --- the pages: lockout, content security policy, validators, log-in addresses ---
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
@@ -137,17 +133,8 @@ SILENCED_SYSTEM_CHECKS = [
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"server.console.validators.{name}"}
-    for name in (
-        "LengthRule",
-        "AsciiRule",
-        "KindsRule",
-        "NotUserNameRule",
-        "NotCommonRule",
-    )
+    for name in ("LengthRule", "AsciiRule", "KindsRule", "NotUserNameRule", "NotCommonRule")
 ]
-
-# No other site needs the stylesheet.
-WHITENOISE_ALLOW_ALL_ORIGINS = False
 
 AXES_HANDLER = "server.console.lockout.Handler"
 AXES_CLIENT_IP_CALLABLE = "server.console.views.common.client_address"
@@ -155,4 +142,3 @@ AXES_LOCKOUT_CALLABLE = "server.console.problems.locked_out"
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = False
 AXES_VERBOSE = False
-# --- end of the pages' part ---

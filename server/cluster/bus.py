@@ -12,10 +12,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, connection, transaction
+from django.dispatch import Signal
 
 from server import config, metrics
 from server.cluster import database
@@ -30,6 +30,9 @@ CHANNEL = "coconowork"
 RETRY_SECONDS = (0.2, 5.0)
 """The first and the longest pause between attempts to reconnect."""
 
+woken = Signal()
+"""Sent in this process, with `user_id`, after a change is committed to SQLite."""
+
 Listener = Callable[[int | None], None]
 """Called with the user's id on the listening loop; must return at once and not raise.
 
@@ -42,7 +45,7 @@ def publish(user_id: int) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, str(user_id)])
     else:
-        transaction.on_commit(lambda: _local.deliver(user_id))
+        transaction.on_commit(lambda: woken.send(None, user_id=user_id))
 
 
 def listening(listener: Listener) -> AbstractAsyncContextManager[Supervision | None]:
@@ -51,58 +54,45 @@ def listening(listener: Listener) -> AbstractAsyncContextManager[Supervision | N
     The value is the supervision of the LISTEN task, or None where there is no task. The entry
     raises DatabaseError.
     """
-    return _remote(listener) if config.current().is_postgresql else _local.listening(listener)
-
-
-class _Local:
-    """Deliver wake-ups to the listeners of this process."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._listeners: list[Callable[[int], object]] = []
-
-    def deliver(self, user_id: int) -> None:
-        with self._lock:
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener(user_id)
-
-    @asynccontextmanager
-    async def listening(self, listener: Listener) -> AsyncIterator[Supervision | None]:
-        loop = asyncio.get_running_loop()
-
-        def hop(user_id: int) -> None:
-            with suppress(RuntimeError):  # the loop was closed just now
-                loop.call_soon_threadsafe(listener, user_id)
-
-        with self._lock:
-            self._listeners.append(hop)
-        try:
-            yield None
-        finally:
-            with self._lock:
-                self._listeners.remove(hop)
-
-
-_local = _Local()
+    return _remote(listener) if config.current().is_postgresql else _local(listener)
 
 
 @asynccontextmanager
-async def _remote(listener: Listener) -> AsyncIterator[Supervision | None]:
-    """LISTEN on a separate connection, on this loop: a thread would wait for the interpreter.
+async def _local(listener: Listener) -> AsyncIterator[None]:
+    loop = asyncio.get_running_loop()
 
-    Raise DatabaseError when it cannot start.
-    """
+    def hop(user_id: int, **_: object) -> None:
+        with suppress(RuntimeError):  # the loop was closed just now
+            loop.call_soon_threadsafe(listener, user_id)
+
+    woken.connect(hop, weak=False)
+    try:
+        yield None
+    finally:
+        woken.disconnect(hop)
+
+
+@asynccontextmanager
+async def _remote(listener: Listener) -> AsyncIterator[Supervision]:
+    """LISTEN on a separate connection, on this loop: a thread would wait for the interpreter."""
     import psycopg
 
     try:
-        opened = await _connect()
+        opened: psycopg.AsyncConnection[Any] | None = await _connect()
     except psycopg.Error as exc:
         raise DatabaseError(str(exc)) from exc
-    first = [opened]
 
     async def keep_listening() -> None:
-        await _keep_listening(first.pop() if first else await _reconnect(listener), listener)
+        nonlocal opened
+        while True:
+            current, opened = opened or await _reconnect(listener), None
+            try:
+                async with current:
+                    async for wake_up in current.notifies():
+                        if wake_up.payload.isascii() and wake_up.payload.isdigit():
+                            listener(int(wake_up.payload))
+            except psycopg.Error as exc:
+                log.warning("LISTEN connection lost, reconnecting: %s", type(exc).__name__)
 
     async with supervised("listen", keep_listening) as supervision:
         yield supervision
@@ -121,30 +111,8 @@ async def _connect() -> psycopg.AsyncConnection[Any]:
     return opened
 
 
-async def _keep_listening(opened: psycopg.AsyncConnection[Any], listener: Listener) -> None:
-    import psycopg
-
-    while True:
-        try:
-            async with opened:
-                async for wake_up in opened.notifies():
-                    if wake_up.payload.isascii() and wake_up.payload.isdigit():
-                        listener(int(wake_up.payload))
-        except psycopg.Error as exc:
-            log.warning("LISTEN connection lost, reconnecting: %s", type(exc).__name__)
-        opened = await _reconnect(listener)
-
-
 async def _reconnect(listener: Listener) -> psycopg.AsyncConnection[Any]:
     """Connect again, however long that takes, and check all clients for what was missed."""
-    opened = await _connect_again()
-    metrics.bus_reconnects.inc()
-    log.warning("LISTEN connection restored; checking all clients that wait here")
-    listener(None)
-    return opened
-
-
-async def _connect_again() -> psycopg.AsyncConnection[Any]:
     import psycopg
 
     pause, longest = RETRY_SECONDS
@@ -152,6 +120,11 @@ async def _connect_again() -> psycopg.AsyncConnection[Any]:
         await asyncio.sleep(pause)
         pause = min(pause * 2, longest)
         try:
-            return await _connect()
+            opened = await _connect()
         except psycopg.Error as exc:
             log.debug("LISTEN connection not restored yet: %s", exc)
+        else:
+            metrics.bus_reconnects.inc()
+            log.warning("LISTEN connection restored; checking all clients that wait here")
+            listener(None)
+            return opened

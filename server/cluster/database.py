@@ -137,9 +137,14 @@ def only_server(settings: Config) -> Iterator[None]:
         yield
 
 
+def one_line(exc: BaseException) -> str:
+    """Return an error's text in one line."""
+    return " ".join(str(exc).split())
+
+
 def explain(exc: BaseException, settings: Config) -> str:
     """Return the database's message in one line, with a hint. It may be in another language."""
-    said = " ".join(str(exc).split())
+    said = one_line(exc)
     if not settings.is_postgresql:
         return f"{settings.database_path}: the database cannot be used: {said}"
     found = parameters(settings)

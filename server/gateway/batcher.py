@@ -26,8 +26,8 @@ there is little to do, batches and pauses take a few milliseconds."""
 MAX_PAUSE_SECONDS = 0.03
 
 
-class QueueFull(Exception):
-    """Raised when too many items wait."""
+class Unavailable(Exception):
+    """The database is away or overloaded. Nothing was done."""
 
 
 class Batcher(Generic[_Item, _Result]):
@@ -37,69 +37,52 @@ class Batcher(Generic[_Item, _Result]):
     """
 
     def __init__(
-        self,
-        executor: Executor,
-        work: Callable[[Sequence[_Item]], Sequence[_Result | Exception]],
-        *,
-        max_items: int = MAX_ITEMS,
-        max_queued: int = MAX_QUEUED,
+        self, executor: Executor, work: Callable[[Sequence[_Item]], Sequence[_Result | Exception]]
     ) -> None:
         self._executor = executor
         self._work = work
-        self._max_items = max_items
-        self._max_queued = max_queued
         self._queue: deque[tuple[_Item, asyncio.Future[_Result]]] = deque()
-        self._is_working = False
-        self._began_at = self._next_at = 0.0
+        self._task: asyncio.Task[None] | None = None
 
     def submit(self, item: _Item) -> asyncio.Future[_Result]:
         """Return a future of this item's result. Items are worked on in their order.
 
-        It raises what `work` returns for the item, or what `work` raises. Raise QueueFull.
+        It raises what `work` returns for the item, or what `work` raises. Raise Unavailable when
+        too many items wait.
         """
-        if len(self._queue) >= self._max_queued:
-            raise QueueFull
-        future: asyncio.Future[_Result] = asyncio.get_running_loop().create_future()
+        if len(self._queue) >= MAX_QUEUED:
+            raise Unavailable
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[_Result] = loop.create_future()
         self._queue.append((item, future))
-        if not self._is_working:
-            self._start_after_pause()
+        if self._task is None:
+            self._task = loop.create_task(self._run_batches())
         return future
 
-    def _start_after_pause(self) -> None:
-        self._is_working = True
-        loop = asyncio.get_running_loop()
-        pause_s = self._next_at - loop.time()
-        if pause_s > 0:
-            loop.call_later(pause_s, self._start)
-        else:
-            self._start()
+    async def close(self) -> None:
+        """Wait until no batch and no pause is left."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
 
-    def _start(self) -> None:
+    async def _run_batches(self) -> None:
+        """Run batches until no item is left after a pause."""
         loop = asyncio.get_running_loop()
-        self._began_at = loop.time()
-        count = min(len(self._queue), self._max_items)
-        batch = [self._queue.popleft() for _ in range(count)]
-        items = [item for item, _ in batch]
-        futures = [future for _, future in batch]
-        done = loop.run_in_executor(self._executor, self._work, items)
-        done.add_done_callback(lambda done: self._finish(futures, done))
-
-    def _finish(
-        self,
-        futures: Sequence[asyncio.Future[_Result]],
-        done: asyncio.Future[Sequence[_Result | Exception]],
-    ) -> None:
-        self._is_working = False
-        now = asyncio.get_running_loop().time()
-        self._next_at = now + min(MAX_PAUSE_SECONDS, PAUSE_FACTOR * (now - self._began_at))
-        failed = done.exception()
-        results = [failed] * len(futures) if failed is not None else done.result()
-        for future, result in zip(futures, results, strict=True):
-            if future.done():
-                continue
-            if isinstance(result, BaseException):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
-        if self._queue:
-            self._start_after_pause()
+        while self._queue:
+            batch = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_ITEMS))]
+            began_at = loop.time()
+            results: Sequence[_Result | Exception]
+            try:
+                items = [item for item, _ in batch]
+                results = await loop.run_in_executor(self._executor, self._work, items)
+            except Exception as exc:  # noqa: BLE001 - it is raised to each item's caller
+                results = [exc] * len(batch)
+            for (_, future), result in zip(batch, results, strict=True):
+                if future.done():
+                    continue
+                if isinstance(result, Exception):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
+            took = loop.time() - began_at
+            await asyncio.sleep(min(MAX_PAUSE_SECONDS, PAUSE_FACTOR * took))
+        self._task = None

@@ -19,10 +19,13 @@ from websockets.frames import CloseCode
 from protocol.messages import Bye, PasswordChanged, PasswordStatus, Rejected
 from protocol.sealing import push_signature
 from server import clock, metrics
-from server.gateway.connection import ClientConnection, WaitingDevice
+from server.gateway import queries
+from server.gateway.batcher import Unavailable
+from server.gateway.connection import CLOSING, LOGGING_IN, ClientConnection
+from server.gateway.records import PendingPush, WaitingDevice
 from server.gateway.registry import Registry
-from server.gateway.store import Store, Unavailable
-from server.gateway.user_state import MAX_USERS, DevicePresence, UserState, UserStates
+from server.gateway.store import Store
+from server.gateway.user_state import MAX_USERS, UserState, UserStates
 
 log = logging.getLogger(__name__)
 
@@ -101,10 +104,10 @@ class ChangeNotifier:
         states = await self._states.read(user_ids)
         cleared: list[tuple[int, datetime]] = []
         for connection, serial, user_id in before:
-            if connection.serial == serial and not connection.is_closing:
+            if connection.serial == serial and connection.stage != CLOSING:
                 self._apply(connection, states[user_id], cleared)
         if cleared:
-            await self._store.restore_waiting(cleared)
+            await self._store.write(queries.restore_waiting, cleared, gateway=self._gateway)
 
     def _apply(
         self, connection: ClientConnection, state: UserState, cleared: list[tuple[int, datetime]]
@@ -118,13 +121,15 @@ class ChangeNotifier:
             return
         presence = state.devices.get(device.device_pk)
         accepted = state.accepted.get(before.since)
+        here = (self._gateway, device.waiting_since)
         if not state.is_active or presence is None:
             self._end(connection, device, Bye(reason="disabled"))
         elif presence.is_blocked:
             self._end(connection, device, Bye(reason="blocked"))
-        elif self._waits_elsewhere(device, presence):
-            self._end(connection, device, Bye(reason="superseded"))
-        elif accepted is None and connection.is_logging_in:
+        elif presence.waiting_since and (presence.gateway, presence.waiting_since) != here:
+            # The device has logged in again since, here or on another gateway.
+            connection.end(Bye(reason="superseded"), CloseCode.NORMAL_CLOSURE)
+        elif accepted is None and connection.stage == LOGGING_IN:
             # The client would take it for the answer to its login. The next sweep looks again.
             self._missed.add(device.user_id)
         elif accepted is None:
@@ -133,9 +138,7 @@ class ChangeNotifier:
             if presence.waiting_since is None:
                 cleared.append((device.device_pk, device.waiting_since))
             connection.accepted = accepted
-            pending = state.pending.get(device.device_pk, ())
-            new = [each for each in pending if each.change_id not in connection.pushed]
-            pushed = push(connection, [(each.change_id, each.sealed) for each in new])
+            pushed = push(connection, state.pending.get(device.device_pk, ()))
             if accepted != before and not pushed:
                 connection.send(
                     PasswordStatus(
@@ -144,16 +147,10 @@ class ChangeNotifier:
                         server_time=clock.now(),
                     )
                 )
-            for each in new if pushed else ():
+            for each in pushed:
                 if each.changed_at > device.waiting_since:  # it waited at the change
                     seconds = (clock.now() - each.changed_at).total_seconds()
                     metrics.push_seconds.observe(max(seconds, 0.0))
-
-    def _waits_elsewhere(self, device: WaitingDevice, presence: DevicePresence) -> bool:
-        """Return whether the device has logged in again since, here or on another gateway."""
-        return presence.waiting_since is not None and (
-            presence.gateway != self._gateway or presence.waiting_since != device.waiting_since
-        )
 
     def _end(
         self, connection: ClientConnection, device: WaitingDevice, message: Bye | Rejected
@@ -164,26 +161,27 @@ class ChangeNotifier:
             connection.address,
             message.reason,
         )
-        superseded = message.reason == "superseded"
-        code = CloseCode.NORMAL_CLOSURE if superseded else CloseCode.POLICY_VIOLATION
-        connection.end(message, code)
+        connection.end(message, CloseCode.POLICY_VIOLATION)
 
 
-def push(connection: ClientConnection, pending: Sequence[tuple[str, str]]) -> bool:
-    """Send the pushes that this login has not been sent. Return whether there were any."""
+def push(connection: ClientConnection, pending: Sequence[PendingPush]) -> list[PendingPush]:
+    """Send the pushes that this login has not been sent, and return them."""
     accepted = connection.accepted
     if accepted is None or accepted.valid_until is None:
-        return False
-    unsent = [each for each in pending if each[0] not in connection.pushed]
-    for change_id, sealed in unsent:
-        connection.pushed |= {change_id}
+        return []
+    unsent = [each for each in pending if each.change_id not in connection.pushed]
+    for each in unsent:
+        connection.pushed |= {each.change_id}
         metrics.pushes_sent.inc()
+        signature = push_signature(
+            connection.server_key, change_id=each.change_id, sealed=each.sealed
+        )
         connection.send(
             PasswordChanged(
-                change_id=change_id,
-                sealed=sealed,
+                change_id=each.change_id,
+                sealed=each.sealed,
                 valid_until=accepted.valid_until,
-                signature=push_signature(connection.server_key, change_id=change_id, sealed=sealed),
+                signature=signature,
             )
         )
-    return bool(unsent)
+    return unsent

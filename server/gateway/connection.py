@@ -10,8 +10,8 @@ A connection goes through these stages, and each has a deadline:
     CLOSING      nothing more is sent                           `CLOSE_SECONDS`
 
 `ClientConnection` is an `asyncio.Protocol` around websockets' sans-I/O protocol. While a client
-waits, it has no task and no timer: `Listener` checks the deadlines of all connections. A message
-starts a task, which handles it and those that come until it is done, and then ends.
+waits, it has no task and no timer: one sweep (`listener.py`) checks all deadlines. A message starts
+a task, which handles it and those that come until it is done, and then ends.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ import random
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
-import msgspec
 from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request
 from websockets.protocol import Protocol
 
 from protocol import messages
 from server import metrics
 from server.gateway import handshake, limits
-from server.gateway.handshake import Answer, Handshake
+from server.gateway.handshake import Answer
 from server.gateway.limits import Limits
-from server.gateway.records import AcceptedLogin
+from server.gateway.records import AcceptedLogin, WaitingDevice
 
 log = logging.getLogger(__name__)
 
@@ -46,20 +46,11 @@ UNAVAILABLE_SECONDS = (5, 60)
 """Clients that are sent away because the database is away come back within these, spread out."""
 
 # Plain numbers, because the members of an enum cost more memory and time than the rest.
-_OPENING, _LOGGING_IN, _WAITING, _PINGED, _CLOSING = range(5)
+OPENING, LOGGING_IN, WAITING, PINGED, CLOSING = range(5)
 
 
 class ConnectionEnded(Exception):
-    """Raised to a task that waits for a message when the connection ends."""
-
-
-class WaitingDevice(msgspec.Struct, frozen=True, gc=False):
-    """The device that waits on a connection, and since when."""
-
-    user_id: int
-    device_id: str
-    device_pk: int
-    waiting_since: datetime
+    """Raised to the task that waits for a message when the connection ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +59,13 @@ class Callbacks:
 
     may_accept: Callable[[ClientConnection], bool]
     """Count a new connection by its `peer`, or return False."""
-    admit: Callable[[ClientConnection, Handshake], None]
+    admit: Callable[[ClientConnection, Request], None]
     """Set the connection's `address` for a request to upgrade. Raise Answer for any other."""
     converse: Callable[[ClientConnection], Coroutine[Any, Any, None]]
     """Handle the messages that have come, until `next_text` returns None."""
     on_closed: Callable[[ClientConnection], None]
     """Called last, and always, when the connection and its task have ended."""
-    call_soon_batched: Callable[[Callable[[], None]], None]
+    call_soon: Callable[[Callable[[], None]], None]
     """Call a function soon, in its turn among thousands."""
 
 
@@ -92,11 +83,11 @@ class ClientConnection(asyncio.Protocol):
         self._head: bytearray | None = bytearray()
         self._parts: bytearray | None = None
         self._inbox: deque[bytes] | None = None
-        self._expected: asyncio.Future[bytes] | None = None
+        self._expected: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_lost = False
         self._heard_at = loop.time()
-        self._stage = _OPENING
+        self.stage = OPENING
         self._due = self._heard_at + limits.OPEN_SECONDS
         self._allowance = float(limits_.message_burst)
         self.peer = ""
@@ -122,24 +113,9 @@ class ClientConnection(asyncio.Protocol):
 
     # --- what the gateway asks
 
-    @property
-    def is_opening(self) -> bool:
-        """Whether its request has yet to come."""
-        return self._stage == _OPENING
-
-    @property
-    def is_logging_in(self) -> bool:
-        """Whether it would take a `rejected` for the answer to a login under way."""
-        return self._stage == _LOGGING_IN
-
-    @property
-    def is_closing(self) -> bool:
-        """Whether nothing that it sends counts any more, and nothing is sent to it."""
-        return self._stage == _CLOSING
-
     def send(self, message: messages.ServerMessage) -> None:
         """Send a message; do nothing when the connection is closing."""
-        if self._websocket is not None and self._stage != _CLOSING:
+        if self._websocket is not None and self.stage != CLOSING:
             self._websocket.send_text(messages.encode(message))
             self._flush()
 
@@ -150,7 +126,7 @@ class ClientConnection(asyncio.Protocol):
 
     def close(self, code: CloseCode, reason: str) -> None:
         """Send a close frame. What the client sends from now on is dropped."""
-        if self._websocket is not None and self._stage != _CLOSING:
+        if self._websocket is not None and self.stage != CLOSING:
             self._websocket.send_close(code, reason)
             self._begin_closing()
             self._flush()
@@ -163,7 +139,7 @@ class ClientConnection(asyncio.Protocol):
 
     def fail(self, code: CloseCode, reason: str) -> None:
         """Close because the client broke the protocol; `reason` quotes nothing of what it sent."""
-        if self._websocket is not None and self._stage != _CLOSING:
+        if self._websocket is not None and self.stage != CLOSING:
             self._note_violation(reason)
             self._websocket.fail(code, reason)
             self._flush()
@@ -175,21 +151,21 @@ class ClientConnection(asyncio.Protocol):
 
     def begin_login(self) -> None:
         """Start the deadline of a login, unless it is the connection's first, which has one."""
-        if self._stage in {_WAITING, _PINGED}:
-            self._stage = _LOGGING_IN
+        if self.stage in {WAITING, PINGED}:
+            self.stage = LOGGING_IN
             self._due = self._loop.time() + self._limits.login_s
 
     def enter_standby(self) -> None:
         """Replace the login's deadline by keepalive."""
-        if self._stage == _LOGGING_IN:
-            self._stage = _WAITING
+        if self.stage == LOGGING_IN:
+            self.stage = WAITING
             self._due = self._loop.time() + limits.PING_SECONDS
 
     # --- what its task asks
 
     def next_text(self) -> bytes | None:
         """Return the next message that has come, or None when there is none or none counts."""
-        if not self._inbox or self._stage == _CLOSING:
+        if not self._inbox or self.stage == CLOSING:
             return None
         if len(self._inbox) == MAX_QUEUED:
             self._resume_reading()
@@ -197,15 +173,12 @@ class ClientConnection(asyncio.Protocol):
 
     async def receive(self) -> messages.ClientMessage:
         """Wait for the next message. Raise ConnectionEnded, or MessageError for a malformed one."""
-        if self._stage == _CLOSING:
-            raise ConnectionEnded
-        text = self.next_text()
-        if text is None:
+        while (text := self.next_text()) is None:
+            if self.stage == CLOSING:
+                raise ConnectionEnded
             self._expected = self._loop.create_future()
-            try:
-                text = await self._expected
-            finally:
-                self._expected = None
+            await self._expected
+            self._expected = None
         return messages.decode_from_client(text)
 
     # --- what the event loop calls
@@ -231,7 +204,8 @@ class ClientConnection(asyncio.Protocol):
             self._read_frames(data[start : start + SLICE_BYTES])
 
     def eof_received(self) -> bool:
-        self._callbacks.call_soon_batched(self._close_transport)
+        if self._transport is not None:
+            self._callbacks.call_soon(self._transport.close)
         return True
 
     def pause_writing(self) -> None:
@@ -243,7 +217,7 @@ class ClientConnection(asyncio.Protocol):
         self._begin_closing()
         self._transport = None
         self._release_websocket()
-        self._callbacks.call_soon_batched(self._on_lost)
+        self._callbacks.call_soon(self._on_lost)
 
     # --- what the listener calls
 
@@ -253,26 +227,26 @@ class ClientConnection(asyncio.Protocol):
 
     def check_deadline(self, now: float) -> None:
         """Act on a deadline that has passed: ping the client, or cut the connection."""
-        if self._stage == _WAITING:
+        if self.stage == WAITING:
             if self._heard_at + limits.PING_SECONDS > now:
                 self._due = self._heard_at + limits.PING_SECONDS
             elif self._websocket is not None:
-                self._stage = _PINGED
+                self.stage = PINGED
                 self._due = now + limits.PONG_SECONDS
                 self._websocket.send_ping(b"")
                 self._flush()
-        elif self._stage == _PINGED and self._heard_at + limits.PONG_SECONDS > self._due:
-            self._stage = _WAITING
+        elif self.stage == PINGED and self._heard_at + limits.PONG_SECONDS > self._due:
+            self.stage = WAITING
             self._due = self._heard_at + limits.PING_SECONDS
-        elif self._stage == _LOGGING_IN:
+        elif self.stage == LOGGING_IN:
             metrics.connections_cut.labels("login_deadline").inc()
             if self._task is not None and self._expected is None:
                 self.send_away()  # it is not the client that is late
             else:
                 self.close(CloseCode.POLICY_VIOLATION, "login took too long")
         else:
-            if self._stage != _CLOSING:
-                reason = "silent" if self._stage == _PINGED else "upgrade_deadline"
+            if self.stage != CLOSING:
+                reason = "silent" if self.stage == PINGED else "upgrade_deadline"
                 metrics.connections_cut.labels(reason).inc()
             self.abort()
 
@@ -281,25 +255,23 @@ class ClientConnection(asyncio.Protocol):
     def _read_head(self, head: bytearray, data: bytes) -> None:
         searched = max(len(head) - len(handshake.END_OF_HEAD), 0)
         head += data
-        end = head.find(handshake.END_OF_HEAD, searched) + len(handshake.END_OF_HEAD)
-        is_whole = end >= len(handshake.END_OF_HEAD)
-        if not is_whole and len(head) <= handshake.MAX_HEAD_BYTES:
+        found = head.find(handshake.END_OF_HEAD, searched)
+        if found < 0 and len(head) <= handshake.MAX_HEAD_BYTES:
             return
+        end = len(head) if found < 0 else found + len(handshake.END_OF_HEAD)
         self._head = None
         try:
-            request = Handshake(bytes(head[:end] if is_whole else head))
-            self._callbacks.admit(self, request)
-            accepted = request.accept()
+            accepted = handshake.upgrade(bytes(head[:end]), partial(self._callbacks.admit, self))
         except Answer as answer:
             self._write(answer.serialize(with_body=not head.startswith(b"HEAD ")))
             self._finish()
-        else:
-            self._write(accepted)
-            self._websocket = handshake.new_websocket()
-            self._stage = _LOGGING_IN
-            self._due = self._loop.time() + self._limits.login_s
-            if len(head) > end:
-                self.data_received(bytes(head[end:]))
+            return
+        self._write(accepted)
+        self._websocket = handshake.new_websocket()
+        self.stage = LOGGING_IN
+        self._due = self._loop.time() + self._limits.login_s
+        if len(head) > end:
+            self.data_received(bytes(head[end:]))
 
     # --- frames
 
@@ -317,7 +289,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if websocket.parser_exc is not None:
             self._note_violation(type(websocket.parser_exc).__name__)
-        if self._stage != _CLOSING:
+        if self.stage != CLOSING:
             for frame in frames:
                 self._on_frame(frame)  # type: ignore[arg-type]  # requests come before the upgrade
         self._flush()
@@ -338,20 +310,18 @@ class ClientConnection(asyncio.Protocol):
                 self._on_text(text)
 
     def _on_text(self, text: bytes) -> None:
-        """Pass a whole message on to the task that waits for it, else to one that is started."""
+        """Queue a whole message for the connection's task, and start the task if there is none."""
         try:
             text.decode()
         except UnicodeDecodeError:
             self.fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
             return
-        if self._stage == _CLOSING:
-            return
-        if self._expected is not None and not self._expected.done():
-            self._expected.set_result(text)
+        if self.stage == CLOSING:
             return
         if self._inbox is None:
             self._inbox = deque()
         self._inbox.append(text)
+        self._wake_task()
         if self._task is None:
             self._task = self._loop.create_task(self._converse())
         elif len(self._inbox) >= MAX_QUEUED and self._transport is not None:
@@ -370,6 +340,10 @@ class ClientConnection(asyncio.Protocol):
             if self._is_lost:
                 self._callbacks.on_closed(self)
 
+    def _wake_task(self) -> None:
+        if self._expected is not None and not self._expected.done():
+            self._expected.set_result(None)
+
     # --- the end
 
     def _note_violation(self, what: str) -> None:
@@ -377,11 +351,10 @@ class ClientConnection(asyncio.Protocol):
         metrics.connections_cut.labels("protocol").inc()
 
     def _begin_closing(self) -> None:
-        if self._stage != _CLOSING:
-            self._stage = _CLOSING
+        if self.stage != CLOSING:
+            self.stage = CLOSING
             self._due = self._loop.time() + limits.CLOSE_SECONDS
-        if self._expected is not None and not self._expected.done():
-            self._expected.set_exception(ConnectionEnded())
+        self._wake_task()
 
     def _finish(self) -> None:
         """Close our half of the connection.
@@ -397,10 +370,6 @@ class ClientConnection(asyncio.Protocol):
         websocket, self._websocket = self._websocket, None
         if websocket is not None:
             handshake.release(websocket)
-
-    def _close_transport(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
 
     def _on_lost(self) -> None:
         self._is_lost = True
@@ -420,7 +389,7 @@ class ClientConnection(asyncio.Protocol):
                 self._finish()
 
     def _write(self, data: bytes) -> None:
-        if data and self._transport is not None and not self._transport.is_closing():
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def _resume_reading(self) -> None:

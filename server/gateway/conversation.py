@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -30,13 +31,14 @@ from protocol.messages import (
 from protocol.scram import ClientFirst, ScramError, ServerLogin
 from protocol.sealing import SealError, check_device_id, check_public_key
 from server import clock, metrics
+from server.gateway import records
+from server.gateway.batcher import Unavailable
 from server.gateway.change_notifier import ChangeNotifier, push
-from server.gateway.connection import ClientConnection, ConnectionEnded, WaitingDevice
+from server.gateway.connection import CLOSING, ClientConnection, ConnectionEnded
 from server.gateway.limits import MAX_REFUSALS
-from server.gateway.login import LoginError, is_too_old
-from server.gateway.records import RecordedLogin, VerifiedProof
+from server.gateway.records import RecordedLogin, VerifiedProof, WaitingDevice
 from server.gateway.registry import Registry
-from server.gateway.store import Store, Unavailable
+from server.gateway.store import Store
 from server.gateway.throttle import Throttle
 
 log = logging.getLogger(__name__)
@@ -45,7 +47,24 @@ NEW_DEVICE_SECONDS = 3600
 """How long a client waits that is one device too many for its user."""
 
 _accepted = {kind: metrics.logins.labels(kind) for kind in get_args(PasswordKind)}
-_Reason = Literal["credentials", "expired", "disabled", "blocked", "throttled", "version"]
+
+
+class LoginError(Exception):
+    """The client broke the order of a login. The text quotes nothing of what it sent."""
+
+
+class Refused(Exception):
+    """The login is refused, for the reason that is sent to the client."""
+
+    def __init__(
+        self,
+        reason: Literal["credentials", "expired", "disabled", "blocked", "throttled", "version"],
+        user_id: int | None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.answer = Rejected(reason=reason, retry_after_s=retry_after_s)
+        self.user_id = user_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,73 +105,62 @@ class Conversations:
         connection.begin_login()
         try:
             await self._log_in(connection, message)
+        except Refused as refused:
+            _refuse(connection, refused)
         finally:
             if connection.device is not None:
                 connection.enter_standby()
 
     async def _log_in(self, connection: ClientConnection, hello: Hello) -> None:
-        """Take one login from `hello` to `welcome` or `rejected`."""
+        """Take one login from `hello` to `welcome`. Raise Refused."""
         started_at = asyncio.get_running_loop().time()
         device, address = hello.device, connection.address
         if is_too_old(device.version, self.min_client_version):
-            self._reject(connection, None, "version")
-            return
+            raise Refused("version", None)
         first = ClientFirst.parse(hello.scram)
         check_device_id(device_id=device.id, public_key=device.public_key)
 
+        # Find the user's passwords. An unknown user takes the same steps as a known one.
         found = await self.store.look_up(first.user or "", device.id)
         known_device = device.id if found.known_device else None
-        user_id = found.user_id
-        if wait_s := self.throttle.wait_s(
-            user=first.user, address=address, known_device=known_device
-        ):
-            self._reject(connection, user_id, "throttled", retry_after_s=wait_s)
-            return
+        guesses = self.throttle.guesses(first.user, address, known_device=known_device)
+        if wait_s := guesses.wait_s():
+            raise Refused("throttled", found.user_id, wait_s)
         if known_device is None:
             check_public_key(device.public_key)
 
-        verifiers = [each.verifier for each in found.candidates]
+        # Let the client prove that it has one of them.
+        verifiers = [verifier for _, verifier in found.candidates]
         login = ServerLogin(first, verifiers, nonce=secrets.token_urlsafe(24))
         connection.send(Challenge(scram=login.challenge))
         proof = await self._receive_proof(connection)
-
         # Again, because many connections may have got a challenge before the first refusal.
-        if wait_s := self.throttle.wait_s(
-            user=first.user, address=address, known_device=known_device
-        ):
-            self._reject(connection, user_id, "throttled", retry_after_s=wait_s)
-            return
-        fitting = login.check(proof.scram)
-        if fitting is None or user_id is None or first.user is None:
-            self.throttle.on_refused(user=first.user, address=address, known_device=known_device)
-            self._refuse(connection, user_id)
-            return
-        index, server_final = fitting
-        candidate = found.candidates[index]
+        if wait_s := guesses.wait_s():
+            raise Refused("throttled", found.user_id, wait_s)
+        proven = login.check(proof.scram)
+        if proven is None or found.user_id is None:
+            guesses.on_refused()
+            raise Refused("credentials", found.user_id)
+        index, server_final = proven
+        since, verifier = found.candidates[index]
 
-        before = connection.device
-        is_same = before is not None and (before.user_id, before.device_id) == (user_id, device.id)
-        waiting_since = before.waiting_since if before is not None and is_same else clock.now()
-        self.registry.expect(connection, user_id)
-        try:
-            outcome = await self.store.log_in(
-                VerifiedProof(user_id, candidate.since, device, address, waiting_since)
-            )
-        finally:
-            self.registry.unexpect(connection, user_id)
-        if outcome == "credentials":
-            self._refuse(connection, user_id)
-            return
+        # Write the login, which checks what may have changed since the lookup.
+        user_id, before = found.user_id, connection.device
+        waiting_since = clock.now()
+        if before is not None and (before.user_id, before.device_id) == (user_id, device.id):
+            waiting_since = before.waiting_since
+        with self.registry.noting_changes(connection, user_id):
+            login_proof = VerifiedProof(user_id, since, device, address, waiting_since)
+            outcome = await self.store.log_in(login_proof)
         if not isinstance(outcome, RecordedLogin):
             retry_after_s = NEW_DEVICE_SECONDS if outcome == "throttled" else None
-            self._reject(connection, user_id, outcome, retry_after_s=retry_after_s)
-            return
-        if connection.is_closing:
+            raise Refused(outcome, user_id, retry_after_s)
+        if connection.stage == CLOSING:
             self.store.release(outcome.device_pk, waiting_since)
             return
+        guesses.on_accepted()
 
-        self.throttle.on_accepted(user=first.user, address=address, known_device=known_device)
-        connection.server_key = candidate.verifier.server_key
+        connection.server_key = verifier.server_key
         waiting = WaitingDevice(user_id, device.id, outcome.device_pk, waiting_since)
         self._welcome(connection, waiting, outcome, server_final)
         metrics.login_seconds.observe(asyncio.get_running_loop().time() - started_at)
@@ -174,24 +182,26 @@ class Conversations:
         outcome: RecordedLogin,
         server_final: str,
     ) -> None:
+        """Let the client wait; send `welcome`, and the pushes that are on their way to it."""
+        accepted = outcome.accepted
+        older = self.registry.join(connection, device, accepted)
         connection.refusals = 0
-        older = self.registry.join(connection, device, outcome.accepted)
         connection.enter_standby()
         if older is not None and older is not connection:
             older.end(Bye(reason="superseded"), CloseCode.NORMAL_CLOSURE)
-        _accepted[outcome.accepted.password].inc()
+        _accepted[accepted.password].inc()
         log.debug(  # not at INFO: ten thousand come back at once
             "user %d logged in on device %d from %s with the %s password",
             device.user_id,
             device.device_pk,
             connection.address,
-            outcome.accepted.password,
+            accepted.password,
         )
         connection.send(
             Welcome(
                 scram=server_final,
-                password=outcome.accepted.password,
-                valid_until=outcome.accepted.valid_until,
+                password=accepted.password,
+                valid_until=accepted.valid_until,
                 server_time=clock.now(),
                 console_url=self.console_url,
             )
@@ -202,46 +212,45 @@ class Conversations:
 
     async def _report(self, connection: ClientConnection, report: Notice | UpdateFailed) -> None:
         """Write a client's report. It is lost, and the client stays, when the database is away."""
-        device = connection.device
+        device, address = connection.device, connection.address
         if device is None:
             raise MessageError("message before a login")
         try:
             if isinstance(report, Notice):
-                await self.store.notice(device.device_pk, report)
+                await self.store.write(records.notice, device.device_pk, report)
             else:
                 metrics.pushes_failed.labels(report.reason).inc()
-                await self.store.update_failed(device.device_pk, report, address=connection.address)
+                await self.store.write(records.update_failed, device.device_pk, report, address)
         except Unavailable:
             log.warning(
-                "report of user %d from %s is lost: the database is away",
-                device.user_id,
-                connection.address,
+                "report of user %d from %s is lost: the database is away", device.user_id, address
             )
 
-    def _refuse(self, connection: ClientConnection, user_id: int | None) -> None:
-        """Say that user or password is wrong; the connection goes on, a few times."""
-        connection.refusals += 1
-        if connection.refusals >= MAX_REFUSALS:
-            self._reject(connection, user_id, "credentials")
-            return
-        _log_refusal(connection, user_id, "credentials")
-        connection.send(Rejected(reason="credentials"))
 
-    def _reject(
-        self,
-        connection: ClientConnection,
-        user_id: int | None,
-        reason: _Reason,
-        *,
-        retry_after_s: int | None = None,
-    ) -> None:
-        """Say why the login is refused, and close."""
-        _log_refusal(connection, user_id, reason)
-        rejected = Rejected(reason=reason, retry_after_s=retry_after_s)
-        connection.end(rejected, CloseCode.POLICY_VIOLATION)
-
-
-def _log_refusal(connection: ClientConnection, user_id: int | None, reason: str) -> None:
-    metrics.logins.labels(reason).inc()
+def _refuse(connection: ClientConnection, refused: Refused) -> None:
+    """Say why the login is refused, and close; after a wrong password only the third time."""
+    answer, user_id = refused.answer, refused.user_id
+    metrics.logins.labels(answer.reason).inc()
     who = "an unknown user" if user_id is None else f"user {user_id}"
-    log.info("login of %s from %s is refused: %s", who, connection.address, reason)
+    log.info("login of %s from %s is refused: %s", who, connection.address, answer.reason)
+    if answer.reason == "credentials":
+        connection.refusals += 1
+        if connection.refusals < MAX_REFUSALS:
+            connection.send(answer)
+            return
+    connection.end(answer, CloseCode.POLICY_VIOLATION)
+
+
+def is_too_old(version: str, minimum: str) -> bool:
+    """Return whether a client's version is before `minimum`; one without numbers is."""
+    if not minimum:
+        return False
+    numbers = re.match(r"\d{1,9}(?:\.\d{1,9}){0,7}", version, re.ASCII)
+    return numbers is None or _numbers(numbers[0]) < _numbers(minimum)
+
+
+def _numbers(version: str) -> list[int]:
+    numbers = [int(part) for part in version.split(".")]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return numbers

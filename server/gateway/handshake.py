@@ -7,12 +7,13 @@ because it keeps the request for as long as it lives; frames get a smaller objec
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 
+from websockets.datastructures import Headers
 from websockets.exceptions import HeaderLineTooLong, RequestLineTooLong, TooManyHeaders
-from websockets.http11 import Request
+from websockets.http11 import Request, Response
 from websockets.protocol import Protocol, Side
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
@@ -29,74 +30,60 @@ library_log = logging.getLogger(f"{__name__}.websockets")
 """The library logs two lines a connection, and at DEBUG what passes over the wire."""
 library_log.setLevel(logging.WARNING)
 
+_TOO_LARGE = (RequestLineTooLong, HeaderLineTooLong, TooManyHeaders)
+_TOLD = ("Allow", "Upgrade")
 _LISTS = ("Connection", "Upgrade", "Sec-WebSocket-Protocol")
 
 
 class Answer(Exception):
     """Raised where a request ends with a plain response, after which the connection is closed."""
 
-    def __init__(
-        self, status: HTTPStatus, text: str, headers: Mapping[str, str] | None = None
-    ) -> None:
-        super().__init__(text)
-        self.status = status
-        self.text = text
-        self.headers = headers or {}
+    def __init__(self, status: HTTPStatus, text: str, **headers: str) -> None:
+        self._status = status
+        self._body = text.encode()
+        self._headers = headers
 
     def serialize(self, *, with_body: bool = True) -> bytes:
         """Return the response's bytes; a HEAD request gets no body."""
-        body = self.text.encode()
         headers = {
             "Date": formatdate(usegmt=True),
             "Connection": "close",
-            "Content-Length": str(len(body)),
+            "Content-Length": str(len(self._body)),
             "Content-Type": "text/plain; charset=utf-8",
-            **self.headers,
+            **self._headers,
         }
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        head = f"HTTP/1.1 {self.status} {self.status.phrase}\r\n{lines}\r\n".encode()
-        return head + body if with_body else head
+        body = self._body if with_body else b""
+        status = self._status
+        return Response(status.value, status.phrase, Headers(headers), body).serialize()
 
 
-class Handshake:
-    """One request. `accept` may be called once."""
+def upgrade(head: bytes, admit: Callable[[Request], None]) -> bytes:
+    """Return the response that makes the connection a WebSocket. Raise Answer for any other.
 
-    def __init__(self, head: bytes) -> None:
-        """Parse `head`, which ends with the empty line unless it is too large. Raise Answer."""
-        if len(head) > MAX_HEAD_BYTES:
+    `head` ends with the empty line unless it is too large. `admit` may raise Answer as well.
+    """
+    if len(head) > MAX_HEAD_BYTES:
+        raise Answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too large")
+    protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], logger=library_log)
+    try:
+        protocol.receive_data(head)
+        if isinstance(protocol.handshake_exc, _TOO_LARGE):
             raise Answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too large")
-        self._protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], logger=library_log)
-        self._protocol.receive_data(head)
-        events = self._protocol.events_received()
-        failed = self._protocol.handshake_exc
-        release(self._protocol)
-        if isinstance(failed, RequestLineTooLong | HeaderLineTooLong | TooManyHeaders):
-            raise Answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too large")
+        events = protocol.events_received()
         if not events or not isinstance(events[0], Request):
             raise Answer(HTTPStatus.BAD_REQUEST, "malformed request")
-        self.request: Request = events[0]
-
-    @property
-    def path(self) -> str:
-        """The path without the query."""
-        return self.request.path.partition("?")[0]
-
-    def accept(self) -> bytes:
-        """Return the response that makes the connection a WebSocket. Raise Answer."""
-        headers = self.request.headers
-        if any(sum(map(len, headers.get_all(name))) > MAX_LIST_CHARS for name in _LISTS):
+        request = events[0]
+        admit(request)
+        if any(sum(map(len, request.headers.get_all(name))) > MAX_LIST_CHARS for name in _LISTS):
             raise Answer(HTTPStatus.BAD_REQUEST, "header too long")
-        response = self._protocol.accept(self.request)
-        release(self._protocol)
-        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            allowed = {
-                name: headers_value
-                for name in ("Allow", "Upgrade")
-                if (headers_value := response.headers.get(name)) is not None
-            }
-            text = bytes(response.body).decode()
-            raise Answer(HTTPStatus(response.status_code), text, allowed)
-        return response.serialize()
+        response = protocol.accept(request)
+    finally:
+        release(protocol)
+    if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+        status, text = HTTPStatus(response.status_code), bytes(response.body).decode()
+        told = response.headers
+        raise Answer(status, text, **{name: told[name] for name in _TOLD if name in told})
+    return response.serialize()
 
 
 def new_websocket() -> Protocol:

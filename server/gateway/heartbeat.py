@@ -13,10 +13,8 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from time import monotonic
-from types import TracebackType
 from typing import Self, TypeVar
 
 from django.db import DatabaseError, connection, transaction
@@ -24,6 +22,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from server import metrics
+from server.cluster.database import one_line
 from server.console.models import DEAD_AFTER, Device, Gateway
 from server.supervised import Supervision, supervised
 
@@ -55,40 +54,26 @@ class GatewayHeartbeat:
         self._name = name
         self._on_evicted = on_evicted
         self._incarnation = secrets.token_hex(16)
-        self._thread = ThreadPoolExecutor(1, "gateway-heartbeat")
         self._stack = AsyncExitStack()
         self._supervision: Supervision
         self._beaten_at = self._steady_since = monotonic()
 
     async def __aenter__(self) -> Self:
-        try:
-            await self._run(self._join)
-        except BaseException:
-            self._thread.shutdown()
-            raise
+        await _run(self._join)
         self._beaten_at = self._steady_since = monotonic()
         self._supervision = await self._stack.enter_async_context(
             supervised("heartbeat", self._keep_beating)
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Remove the row, and mark its clients as not waiting."""
         await self._stack.aclose()
         try:
-            await self._run(self._leave)
+            await _run(self._leave)
         except DatabaseError as exc:
-            log.warning(
-                "heartbeat not removed, other gateways do it after %d s: %s",
-                DEAD_AFTER.seconds,
-                _line(exc),
-            )
-        self._thread.shutdown()
+            seconds, why = DEAD_AFTER.seconds, one_line(exc)
+            log.warning("heartbeat not removed, other gateways do it after %d s: %s", seconds, why)
 
     @property
     def is_ready(self) -> bool:
@@ -101,7 +86,7 @@ class GatewayHeartbeat:
         now = monotonic()
         # After an outage of the database every heartbeat is late: remove no gateway for a while.
         steady = now - self._steady_since > DEAD_AFTER.total_seconds()
-        evicted = await self._run(self._touch)
+        evicted = await _run(self._touch)
         self._beaten_at = monotonic()
         if evicted:
             log.warning(
@@ -109,7 +94,7 @@ class GatewayHeartbeat:
             )
             self._on_evicted()
         if steady:
-            await self._run(_remove_dead)
+            await _run(_remove_dead)
 
     async def _keep_beating(self) -> None:
         pause = BEAT_SECONDS
@@ -120,21 +105,12 @@ class GatewayHeartbeat:
             except DatabaseError as exc:
                 metrics.database_errors.labels("heartbeat").inc()
                 if pause == BEAT_SECONDS:
-                    log.warning("heartbeat failed, the database does not answer: %s", _line(exc))
+                    log.warning("heartbeat failed, the database does not answer: %s", one_line(exc))
                 pause = RETRY_SECONDS
             else:
                 pause = BEAT_SECONDS
             if pause == RETRY_SECONDS or monotonic() - self._beaten_at > BEAT_SECONDS:
                 self._steady_since = monotonic()
-
-    async def _run(self, work: Callable[[], _T]) -> _T:
-        def closing() -> _T:
-            try:
-                return work()
-            finally:
-                connection.close()
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, closing)
 
     def _join(self) -> None:
         """Make the row, and mark clients of this name and of no gateway as not waiting."""
@@ -155,16 +131,24 @@ class GatewayHeartbeat:
             defaults={"incarnation": self._incarnation, "started_at": Now(), "seen_at": Now()},
         )
         if not made:
-            log.error(
-                "another gateway has the name %s as well: give each its own gateway_name",
-                self._name,
-            )
+            said = "another gateway has the name %s as well: give each its own gateway_name"
+            log.error(said, self._name)
             Gateway.objects.filter(pk=row.pk).update(seen_at=Now())
         return made
 
     def _leave(self) -> None:
         Gateway.objects.filter(name=self._name, incarnation=self._incarnation).delete()
         _mark_not_waiting(Device.objects.filter(gateway=self._name))
+
+
+async def _run(work: Callable[[], _T]) -> _T:
+    def closing() -> _T:
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(closing)
 
 
 def _remove_dead() -> None:
@@ -197,7 +181,3 @@ def _mark_not_waiting(devices: QuerySet[Device]) -> int:
             )
             count += Device.objects.filter(pk__in=locked).update(waiting_since=None, gateway="")
     return count
-
-
-def _line(exc: Exception) -> str:
-    return " ".join(str(exc).split())

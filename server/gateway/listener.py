@@ -1,4 +1,7 @@
-"""Accept connections, and check the deadlines of all of them in one sweep a second."""
+"""Handle thousands of connections without delaying the loop: accept, call in turn, sweep deadlines.
+
+One sweep a second checks the deadlines of all connections, so that none has a timer.
+"""
 
 from __future__ import annotations
 
@@ -16,46 +19,41 @@ BACKLOG = 4096
 """Clients that the kernel keeps waiting when they all come at once."""
 
 
-class Listener:
-    """Accept connections between `start` and `stop`."""
+async def listen(
+    host: str, port: int, new_connection: Callable[[], ClientConnection]
+) -> tuple[asyncio.Server, int]:
+    """Accept connections until the server is closed; return it and its port. Raise OSError."""
+    bound = bind(host, port)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(new_connection, sock=bound, backlog=BACKLOG)
+    return server, int(bound.getsockname()[1])
+
+
+class CallQueue:
+    """Call functions soon, with other callbacks of the loop between every `BATCH` of them.
+
+    When thousands of connections end at once, what has to be done for each delays no one else.
+    """
 
     def __init__(self) -> None:
-        self._soon: deque[Callable[[], None]] = deque()
+        self._calls: deque[Callable[[], None]] = deque()
         self._is_scheduled = False
-        self._server: asyncio.Server | None = None
 
-    async def start(
-        self, host: str, port: int, new_connection: Callable[[], ClientConnection]
-    ) -> int:
-        """Listen, and return the port. Raise OSError."""
-        loop = asyncio.get_running_loop()
-        bound = bind(host, port)
-        self._server = await loop.create_server(new_connection, sock=bound, backlog=BACKLOG)
-        return int(bound.getsockname()[1])
-
-    def stop(self) -> None:
-        """Accept nothing more."""
-        if self._server is not None:
-            self._server.close()
-
-    def call_soon_batched(self, work: Callable[[], None]) -> None:
-        """Call `work` soon, with other callbacks of the loop between every `BATCH` of such calls.
-
-        When thousands of connections end at once, what has to be done for each delays no one else.
-        """
-        self._soon.append(work)
+    def add(self, call: Callable[[], None]) -> None:
+        """Add a function to the queue."""
+        self._calls.append(call)
         self._schedule()
 
     def _schedule(self) -> None:
-        if self._soon and not self._is_scheduled:
+        if self._calls and not self._is_scheduled:
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._work)
 
     def _work(self) -> None:
         self._is_scheduled = False
         try:
-            for _ in range(min(BATCH, len(self._soon))):
-                self._soon.popleft()()
+            for _ in range(min(BATCH, len(self._calls))):
+                self._calls.popleft()()
         finally:
             self._schedule()
 

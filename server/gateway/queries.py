@@ -8,10 +8,10 @@ statements go through Django's ORM, in `records.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from django.db import connection
@@ -104,8 +104,8 @@ class LockedUser(Row, frozen=True, gc=False):
     """The end of the asked password, when that is an old one that still works."""
 
 
-class WaitingRow(msgspec.Struct, frozen=True, gc=False):
-    """What is written about a device that waits from now on."""
+class WaitingRow(NamedTuple):
+    """What is written about a device that waits from now on, in the order of `_SET_WAITING`."""
 
     device_pk: int
     name: str
@@ -114,6 +114,7 @@ class WaitingRow(msgspec.Struct, frozen=True, gc=False):
     address: str
     seen_at: datetime
     waiting_since: datetime
+    gateway: str
     login_password: str
     login_valid_until: datetime | None
 
@@ -121,7 +122,6 @@ class WaitingRow(msgspec.Struct, frozen=True, gc=False):
 _found = msgspec.json.Decoder(list[FoundUser])
 _locked = msgspec.json.Decoder(list[LockedUser])
 _pks = msgspec.json.Decoder(list[int])
-_encode = msgspec.json.Encoder().encode
 
 
 def find_users(asked: Sequence[tuple[str, str]]) -> list[FoundUser]:
@@ -140,35 +140,16 @@ def lock_users(asked: Sequence[tuple[int, str, datetime]], *, now: datetime) -> 
         with connection.cursor() as cursor:
             cursor.execute(_statement(_LOCK), [_json([(pk,) for pk, _, _ in asked])])
             cursor.execute(_statement(_LOCK_DEVICES), [_json([(pk, id_) for pk, id_, _ in asked])])
-    time = _time_format()
-    at = time(now)
     rows = [
-        (number, pk, device_id, time(since), at)
-        for number, (pk, device_id, since) in enumerate(asked)
+        (number, pk, device_id, since, now) for number, (pk, device_id, since) in enumerate(asked)
     ]
     return _ask(_statement(_STANDINGS), [_json(rows)], _locked)
 
 
-def set_waiting(waiting: Sequence[WaitingRow], *, gateway: str) -> None:
-    """Write that these devices wait on `gateway`. Each may be given once."""
-    time = _time_format()
-    rows = [
-        (
-            each.device_pk,
-            each.name,
-            each.os,
-            each.version,
-            each.address,
-            time(each.seen_at),
-            time(each.waiting_since),
-            gateway,
-            each.login_password,
-            None if each.login_valid_until is None else time(each.login_valid_until),
-        )
-        for each in waiting
-    ]
+def set_waiting(waiting: Iterable[WaitingRow]) -> None:
+    """Write that these devices wait. Each may be given once."""
     with connection.cursor() as cursor:
-        cursor.execute(_statement(_SET_WAITING), [_json(rows)])
+        cursor.execute(_statement(_SET_WAITING), [_json(waiting)])
 
 
 def clear_waiting(
@@ -179,8 +160,7 @@ def clear_waiting(
     A row that a newer login has written stays. Return the devices whose rows are locked by another
     transaction; waiting for them could be a deadlock.
     """
-    time = _time_format()
-    rows = _json([(pk, time(since), gateway) for pk, since in released])
+    rows = _json([(pk, since, gateway) for pk, since in released])
     has_locks = connection.features.has_select_for_update_skip_locked
     now = connection.ops.adapt_datetimefield_value(seen_at)
     with connection.cursor() as cursor:
@@ -243,15 +223,9 @@ def _ask(
     return decoder.decode(text or "[]")
 
 
-def _json(rows: Sequence[Sequence[Any]]) -> str:
-    return _encode(rows).decode()
-
-
-def _time_format() -> Callable[[datetime], str]:
-    """Return the function that formats times as this database compares them."""
-    return _sqlite_time if connection.vendor == "sqlite" else datetime.isoformat
-
-
-def _sqlite_time(value: datetime) -> str:
-    utc = value if value.tzinfo is UTC else value.astimezone(UTC)
-    return str(utc).removesuffix("+00:00")
+def _json(rows: Iterable[Iterable[Any]]) -> str:
+    """Return the rows as one JSON text, with times as this database compares them."""
+    adapt = connection.ops.adapt_datetimefield_value
+    return msgspec.json.encode(
+        [[adapt(each) if isinstance(each, datetime) else each for each in row] for row in rows]
+    ).decode()

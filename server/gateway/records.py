@@ -6,8 +6,9 @@ they may be repeated after they were interrupted.
 
 from __future__ import annotations
 
+import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
@@ -18,21 +19,20 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from protocol import messages
+from protocol.scram import Verifier
 from protocol.text import clean
 from server import clock, metrics
 from server.cluster import bus
-from server.console import audit
+from server.console import audit, hashers
 from server.console.hashers import parse_verifier
 from server.console.models import Device, PushDelivery, ServerSecret
 from server.gateway import queries
-from server.gateway.login import VerifierCandidate, made_up
 from server.gateway.queries import FoundUser, LockedUser, WaitingRow
 
 LABEL_LENGTH = 128
 MAX_NEW_DEVICES, NEW_DEVICES_WITHIN = 100, timedelta(days=1)
 """New devices of one user. Clients make them, and each is a row and a line of the audit trail."""
 
-PasswordKind = Literal["current", "old"]
 Refusal = Literal["credentials", "expired", "disabled", "blocked", "throttled"]
 
 
@@ -40,7 +40,8 @@ class LoginLookup(msgspec.Struct, frozen=True, gc=False):
     """What a login needs to begin. `user_id` is None when there is no such user."""
 
     user_id: int | None
-    candidates: tuple[VerifierCandidate, ...]
+    candidates: tuple[tuple[datetime, Verifier], ...]
+    """The verifiers that a proof may fit. The time names each among the user's."""
     known_device: bool
     """Whether the user has logged in on this device before."""
 
@@ -59,8 +60,25 @@ class AcceptedLogin(msgspec.Struct, frozen=True, gc=False):
     """What a right password is good for. `since` names it among the user's."""
 
     since: datetime
-    password: PasswordKind
+    password: messages.PasswordKind
     valid_until: datetime | None
+
+
+class WaitingDevice(msgspec.Struct, frozen=True, gc=False):
+    """The device that waits on a connection, and since when."""
+
+    user_id: int
+    device_id: str
+    device_pk: int
+    waiting_since: datetime
+
+
+class PendingPush(msgspec.Struct, frozen=True, gc=False):
+    """A changed password on its way to a device."""
+
+    change_id: str
+    sealed: str
+    changed_at: datetime
 
 
 class RecordedLogin(msgspec.Struct, frozen=True, gc=False):
@@ -68,8 +86,8 @@ class RecordedLogin(msgspec.Struct, frozen=True, gc=False):
 
     device_pk: int
     accepted: AcceptedLogin
-    pending: tuple[tuple[str, str], ...]
-    """Change id and sealed box of each push that is still on its way to this device."""
+    pending: tuple[PendingPush, ...]
+    """The pushes that are still on their way to this device, the oldest first."""
 
 
 def server_secret() -> bytes:
@@ -90,16 +108,21 @@ def look_up(asked: Sequence[tuple[str, str]], secret: bytes) -> list[LoginLookup
 
 def _lookup(username: str, user: FoundUser | None, secret: bytes) -> LoginLookup:
     if user is None or not is_password_usable(user.password):
-        nothing = VerifierCandidate(made_up(username, secret), since=clock.now())
-        return LoginLookup(None, (nothing,), known_device=False)
+        return LoginLookup(None, ((clock.now(), made_up(username, secret)),), known_device=False)
     current = parse_verifier(user.password)
-    candidates = [VerifierCandidate(current, since=user.password_changed_at)]
+    candidates = [(user.password_changed_at, current)]
     for old in user.old or ():
         verifier = parse_verifier(old.verifier)
         # Verifiers with another salt were made before the rounds were raised: long expired.
         if verifier.shares_salt(current):
-            candidates.append(VerifierCandidate(verifier, old.since))
+            candidates.append((old.since, verifier))
     return LoginLookup(user.pk, tuple(candidates), known_device=bool(user.knows_device))
+
+
+def made_up(username: str, secret: bytes) -> Verifier:
+    """Return a verifier that no proof fits. Its salt is always the same for a `username`."""
+    salt = hmac.digest(secret, username.encode(), "sha256")[: hashers.SALT_BYTES]
+    return Verifier(hashers.ITERATIONS, salt, secrets.token_bytes(32), secrets.token_bytes(32))
 
 
 def log_in(proofs: Sequence[VerifiedProof], *, gateway: str) -> list[RecordedLogin | Refusal]:
@@ -111,7 +134,7 @@ def log_in(proofs: Sequence[VerifiedProof], *, gateway: str) -> list[RecordedLog
         writer = _LoginWriter(gateway, now)
         outcomes = [writer.write(proof, locked.get(number)) for number, proof in enumerate(proofs)]
         if writer.waiting:
-            queries.set_waiting(list(writer.waiting.values()), gateway=gateway)
+            queries.set_waiting(writer.waiting.values())
         return outcomes
 
 
@@ -150,17 +173,20 @@ class _LoginWriter:
             address=proof.address,
             seen_at=self._now,
             waiting_since=proof.waiting_since,
+            gateway=self._gateway,
             login_password=accepted.password,
             login_valid_until=accepted.valid_until,
         )
         if row.gateway not in {"", self._gateway}:
             bus.publish(proof.user_id)  # the older connection there has to end
-        pending: tuple[tuple[str, str], ...] = ()
-        if row.has_pending and accepted.password == "current":
-            _mark_applied(device_pk, proof.address)
-        elif row.has_pending:
-            pending = _pending(PushDelivery.objects.filter(device_id=device_pk))
-        return RecordedLogin(device_pk, accepted, pending)
+        pending: list[PushDelivery] = []
+        if row.has_pending:
+            pending = list(_pending(device_pk).order_by("change__changed_at"))
+        if accepted.password == "current":
+            _mark_applied(pending, proof.address)
+            pending = []
+        pushes = [PendingPush(row.change_id, row.sealed, row.change.changed_at) for row in pending]
+        return RecordedLogin(device_pk, accepted, tuple(pushes))
 
     def _has_too_many(self, proof: VerifiedProof) -> bool:
         """Return whether this user has too many new devices to add another."""
@@ -190,23 +216,34 @@ class _LoginWriter:
         return self._new[key]
 
 
-def _mark_applied(device_pk: int, address: str) -> None:
-    """Mark the pushes as applied: the device has proven that it has the current password."""
-    for delivery in PushDelivery.objects.select_related("change", "device__user__account").filter(
+def _pending(device_pk: int) -> QuerySet[PushDelivery]:
+    """Return the pushes that are still on their way to a device."""
+    return PushDelivery.objects.select_related("change", "device__user__account").filter(
         device_id=device_pk, outcome=PushDelivery.Outcome.PENDING
-    ):
+    )
+
+
+def _record(action: str, delivery: PushDelivery, address: str, **detail: str) -> None:
+    """Write an event about a push to the audit trail."""
+    audit.record(
+        action,
+        actor=None,
+        subject=delivery.device.user,
+        address=address,
+        device=delivery.device.name,
+        change=delivery.change_id,
+        **detail,
+    )
+
+
+def _mark_applied(deliveries: Iterable[PushDelivery], address: str) -> None:
+    """Mark the pushes as applied: the device has proven that it has the current password."""
+    for delivery in deliveries:
         delivery.outcome = PushDelivery.Outcome.APPLIED
         delivery.outcome_at = clock.now()
         delivery.sealed = delivery.failure = ""
         delivery.save()
-        audit.record(
-            audit.Action.PUSH_APPLIED,
-            actor=None,
-            subject=delivery.device.user,
-            address=address,
-            device=delivery.device.name,
-            change=delivery.change_id,
-        )
+        _record(audit.Action.PUSH_APPLIED, delivery, address)
         seconds = (delivery.outcome_at - delivery.change.changed_at).total_seconds()
         transaction.on_commit(partial(_applied_after, seconds))
 
@@ -216,19 +253,11 @@ def _applied_after(seconds: float) -> None:
     metrics.push_applied_seconds.observe(max(seconds, 0.0))
 
 
-def update_failed(device_pk: int, failed: messages.UpdateFailed, *, address: str) -> None:
+def update_failed(device_pk: int, failed: messages.UpdateFailed, address: str) -> None:
     """Record that a device cannot take a push, and give it up unless the keyring may open later."""
     with transaction.atomic():
-        delivery = (
-            PushDelivery.objects.select_for_update(of=("self",), no_key=True)
-            .select_related("device__user")
-            .filter(
-                device_id=device_pk,
-                change_id=failed.change_id,
-                outcome=PushDelivery.Outcome.PENDING,
-            )
-            .first()
-        )
+        locked = _pending(device_pk).select_for_update(of=("self",), no_key=True)
+        delivery = locked.filter(change_id=failed.change_id).first()
         if delivery is None or delivery.failure == failed.reason:
             return
         delivery.failure = failed.reason
@@ -237,15 +266,7 @@ def update_failed(device_pk: int, failed: messages.UpdateFailed, *, address: str
             delivery.outcome_at = clock.now()
             delivery.sealed = ""
         delivery.save()
-        audit.record(
-            audit.Action.PUSH_FAILED,
-            actor=None,
-            subject=delivery.device.user,
-            address=address,
-            device=delivery.device.name,
-            change=failed.change_id,
-            reason=failed.reason,
-        )
+        _record(audit.Action.PUSH_FAILED, delivery, address, reason=failed.reason)
 
 
 def notice(device_pk: int, shown: messages.Notice) -> None:
@@ -253,9 +274,3 @@ def notice(device_pk: int, shown: messages.Notice) -> None:
     Device.objects.filter(pk=device_pk).update(
         warned=shown.warning, warned_at=clock.now(), warned_days_left=shown.days_left
     )
-
-
-def _pending(deliveries: QuerySet[PushDelivery]) -> tuple[tuple[str, str], ...]:
-    """Return change id and sealed box of each pending push, the oldest first."""
-    rows = deliveries.filter(outcome=PushDelivery.Outcome.PENDING)
-    return tuple((row.change_id, row.sealed) for row in rows.order_by("change__changed_at"))

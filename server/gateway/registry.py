@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 from server import metrics
 from server.addresses import counted_address
-from server.gateway.connection import ClientConnection, WaitingDevice
-from server.gateway.records import AcceptedLogin
+from server.gateway.connection import ClientConnection
+from server.gateway.records import AcceptedLogin, WaitingDevice
 
 
 class Registry:
@@ -86,21 +88,22 @@ class Registry:
 
     # --- logins
 
-    def expect(self, connection: ClientConnection, user_id: int) -> None:
-        """Mark the connection at any change of the user from now on, before a login is written."""
+    @contextmanager
+    def noting_changes(self, connection: ClientConnection, user_id: int) -> Iterator[None]:
+        """Set `has_changed` of the connection when the user changes while a login is written."""
         connection.has_changed = False
-        self._logging_in.setdefault(user_id, set()).add(connection)
-
-    def unexpect(self, connection: ClientConnection, user_id: int) -> None:
-        """End that marking, when the login is written or has failed."""
-        expected = self._logging_in[user_id]
-        expected.discard(connection)
-        if not expected:
-            del self._logging_in[user_id]
+        together = self._logging_in.setdefault(user_id, set())
+        together.add(connection)
+        try:
+            yield
+        finally:
+            together.discard(connection)
+            if not together:
+                del self._logging_in[user_id]
 
     def mark_changed(self, user_id: int | None) -> None:
-        """Mark the logins of a user, or of all users, that are being written."""
-        for each in [user_id] if user_id is not None else list(self._logging_in):
+        """Note a change of a user, or of any user, for the logins that are being written."""
+        for each in self._logging_in if user_id is None else [user_id]:
             for connection in self._logging_in.get(each, ()):
                 connection.has_changed = True
 

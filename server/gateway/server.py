@@ -1,6 +1,6 @@
 """The gateway: put its parts together, answer plain HTTP, and start and stop it all.
 
-Listener            accepts connections
+listener            accepts connections, checks their deadlines
 ClientConnection    one client: socket, WebSocket, deadlines
 Conversations       logins and reports; one task a login
 ChangeNotifier      tells waiting clients what has changed
@@ -13,29 +13,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Self
 
 from websockets.frames import CloseCode
+from websockets.http11 import Request
 
 from protocol.messages import PATH, Bye
 from server import metrics
 from server.addresses import Network, client_address, is_trusted
 from server.cluster import bus
+from server.console import passwords
+from server.gateway.batcher import Unavailable
 from server.gateway.change_notifier import ChangeNotifier
-from server.gateway.connection import Callbacks, ClientConnection
+from server.gateway.connection import OPENING, Callbacks, ClientConnection
 from server.gateway.conversation import Conversations
-from server.gateway.handshake import Answer, Handshake
+from server.gateway.handshake import Answer
 from server.gateway.heartbeat import GatewayHeartbeat
 from server.gateway.limits import Limits
-from server.gateway.listener import Listener, sweep_deadlines
+from server.gateway.listener import CallQueue, listen, sweep_deadlines
 from server.gateway.registry import Registry
-from server.gateway.store import Store, Unavailable
+from server.gateway.store import Store
 from server.gateway.throttle import Throttle
-from server.gateway.user_state import user_states
+from server.gateway.user_state import UserStates
 from server.supervised import Supervision, supervised
 
 log = logging.getLogger(__name__)
@@ -52,6 +57,7 @@ MANY_CLIENTS = 20
 """Clients that all come from one address before that is taken for a proxy's."""
 
 
+@dataclass(kw_only=True, eq=False)
 class Gateway:
     """`async with Gateway(...) as gateway`: serve on `gateway.port` until the context is left.
 
@@ -59,51 +65,37 @@ class Gateway:
     woken (`server.cluster.bus`) from any thread.
     """
 
-    port: int
-    """The port that it listens on."""
+    host: str = "127.0.0.1"
+    port: int = 0
+    """The port to listen on, 0 for a free one; once entered, the port that it listens on."""
+    name: str = "gateway"
+    """Differs between gateways that share a database."""
+    console_url: str | None = None
+    trusted_proxies: Sequence[Network] = ()
+    min_client_version: str = ""
+    sweep_interval_s: float = SWEEP_SECONDS
+    limits: Limits = field(default_factory=Limits)
 
-    def __init__(
-        self,
-        *,
-        host: str = "127.0.0.1",
-        port: int = 0,
-        name: str = "gateway",
-        console_url: str | None = None,
-        trusted_proxies: Sequence[Network] = (),
-        min_client_version: str = "",
-        sweep_interval_s: float = SWEEP_SECONDS,
-        limits: Limits | None = None,
-    ) -> None:
-        """`name` differs between gateways that share a database."""
-        self._host = host
-        self._asked_port = port
-        self._name = name
-        self._console_url = console_url
-        self._trusted_proxies = trusted_proxies
-        self._min_client_version = min_client_version
-        self._sweep_interval_s = sweep_interval_s
-        self._limits = limits or Limits()
+    def __post_init__(self) -> None:
         self._is_stopping = False
         self._has_warned_of_proxy = False
         self._registry = Registry()
-        self._throttle = Throttle(self._limits)
-        self._listener = Listener()
-        self._store = Store(name)
+        self._throttle = Throttle(self.limits)
+        self._store = Store(self.name)
         self._supervisions: list[Supervision] = []
+        self._server: asyncio.Server
         self._notifier: ChangeNotifier
-        self._heartbeat: GatewayHeartbeat
         self._stack: AsyncExitStack
+        self.heartbeat = GatewayHeartbeat(self.name, on_evicted=lambda: self.wake(None))
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._store.close)
             await self._store.open()
-            states = await stack.enter_async_context(user_states())
-            self._notifier = ChangeNotifier(self._registry, self._store, states, gateway=self._name)
+            states = await stack.enter_async_context(UserStates())
+            self._notifier = ChangeNotifier(self._registry, self._store, states, gateway=self.name)
             stack.push_async_callback(self._notifier.drain)
-            self._heartbeat = await stack.enter_async_context(
-                GatewayHeartbeat(self._name, on_evicted=lambda: self.wake(None))
-            )
+            await stack.enter_async_context(self.heartbeat)
             listening = await stack.enter_async_context(bus.listening(self.wake))
             self._supervisions += [] if listening is None else [listening]
             for name, work in (
@@ -111,15 +103,15 @@ class Gateway:
                 ("sweeper", self._sweep_for_ever),
             ):
                 self._supervisions.append(await stack.enter_async_context(supervised(name, work)))
-            await self._listen()
+            self._server, self.port = await listen(self.host, self.port, self._new_connection())
             self._stack = stack.pop_all()
-        log.info("the gateway listens on %s port %d", self._host, self.port)
+        log.info("the gateway listens on %s port %d", self.host, self.port)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Send all clients away, to come back spread out over some seconds, and end all tasks."""
         self._is_stopping = True
-        self._listener.stop()
+        self._server.close()
         await self._send_all_away()
         await self._registry.wait_empty()
         await self._stack.aclose()
@@ -138,30 +130,26 @@ class Gateway:
         self._throttle.sweep()
         self._warn_of_proxy()
         self._notifier.sweep()
-        await self._store.tidy_up()
+        await self._store.write(passwords.tidy_up)
 
-    async def _listen(self) -> None:
-        loop = asyncio.get_running_loop()
+    def _new_connection(self) -> Callable[[], ClientConnection]:
+        """Return the function that makes the object for a connection."""
         conversations = Conversations(
             store=self._store,
             registry=self._registry,
             notifier=self._notifier,
             throttle=self._throttle,
-            console_url=self._console_url,
-            min_client_version=self._min_client_version,
+            console_url=self.console_url,
+            min_client_version=self.min_client_version,
         )
         callbacks = Callbacks(
             may_accept=self._may_accept,
             admit=self._admit,
             converse=conversations.converse,
             on_closed=self._on_closed,
-            call_soon_batched=self._listener.call_soon_batched,
+            call_soon=CallQueue().add,
         )
-        self.port = await self._listener.start(
-            self._host,
-            self._asked_port,
-            lambda: ClientConnection(loop, callbacks, self._limits),
-        )
+        return partial(ClientConnection, asyncio.get_running_loop(), callbacks, self.limits)
 
     # --- called by connections
 
@@ -169,13 +157,13 @@ class Gateway:
         """Count a new connection, unless there are too many that have sent no request yet."""
         if self._is_stopping or not connection.peer:
             return False
-        limits, registry = self._limits, self._registry
+        limits, registry = self.limits, self._registry
         if len(registry.connections) >= limits.connections:
             metrics.connections_refused.labels("full").inc()
             log.warning("connections are refused: all %d are in use", limits.connections)
             return False
         if registry.opening(connection.peer) >= limits.unproven_per_address and not is_trusted(
-            connection.peer, self._trusted_proxies
+            connection.peer, self.trusted_proxies
         ):
             metrics.connections_refused.labels("too_many_opening").inc()
             log.warning("connections from %s are refused: too many send nothing", connection.peer)
@@ -183,9 +171,9 @@ class Gateway:
         registry.add(connection)
         return True
 
-    def _admit(self, connection: ClientConnection, handshake: Handshake) -> None:
+    def _admit(self, connection: ClientConnection, request: Request) -> None:
         """Count a request for an upgrade by the client's address. Raise Answer for any other."""
-        path = handshake.path
+        path = request.path.partition("?")[0]
         if path == HEALTH_PATH:
             raise Answer(HTTPStatus.OK, "ok")
         if path == READY_PATH:
@@ -196,12 +184,12 @@ class Gateway:
             raise Answer(HTTPStatus.NOT_FOUND, "not found")
         if self._is_stopping:
             raise _come_back(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", counted="stopping")
-        forwarded_for = handshake.request.headers.get_all("X-Forwarded-For")
-        address = client_address(connection.peer, forwarded_for, self._trusted_proxies)
+        forwarded_for = request.headers.get_all("X-Forwarded-For")
+        address = client_address(connection.peer, forwarded_for, self.trusted_proxies)
         full = None
-        if self._registry.upgraded(address) >= self._limits.per_address:
+        if self._registry.upgraded(address) >= self.limits.per_address:
             full = "too_many"
-        elif self._registry.unproven(address) >= self._limits.unproven_per_address:
+        elif self._registry.unproven(address) >= self.limits.unproven_per_address:
             full = "too_many_unproven"
         if full is not None:
             log.warning("connections from %s are refused: %s", address, full)
@@ -220,13 +208,13 @@ class Gateway:
     def _is_ready(self) -> bool:
         return (
             not self._is_stopping
-            and self._heartbeat.is_ready
+            and self.heartbeat.is_ready
             and all(each.is_healthy for each in self._supervisions)
         )
 
     async def _sweep_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(self._sweep_interval_s)
+            await asyncio.sleep(self.sweep_interval_s)
             try:
                 await self.sweep()
             except Unavailable:
@@ -240,7 +228,7 @@ class Gateway:
             for seconds in range(1, SPREAD_SECONDS + 1)
         ]
         for number, connection in enumerate(connections):
-            if connection.is_opening:
+            if connection.stage == OPENING:
                 connection.abort()
             else:
                 bye = random.choice(byes)  # noqa: S311 - it spreads, it hides nothing
@@ -256,7 +244,7 @@ class Gateway:
         count, address = len(self._registry.connections), self._registry.only_address()
         if self._has_warned_of_proxy or count < MANY_CLIENTS or address is None or "/" in address:
             return
-        trusted = is_trusted(address, self._trusted_proxies)
+        trusted = is_trusted(address, self.trusted_proxies)
         if trusted or ip_address(address).is_private:
             self._has_warned_of_proxy = True
             hint = (
@@ -269,4 +257,4 @@ class Gateway:
 
 def _come_back(status: HTTPStatus, text: str, *, counted: str) -> Answer:
     metrics.connections_refused.labels(counted).inc()
-    return Answer(status, text, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+    return Answer(status, text, **{"Retry-After": str(RETRY_AFTER_SECONDS)})

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from django.db import (
     DatabaseError,
@@ -22,13 +22,13 @@ from django.db import (
     InterfaceError,
     ProgrammingError,
     connection,
+    connections,
 )
 
-from protocol import messages
 from server import clock, metrics
-from server.console import passwords
+from server.cluster.database import one_line
 from server.gateway import queries, records
-from server.gateway.batcher import MAX_ITEMS, Batcher, QueueFull
+from server.gateway.batcher import MAX_ITEMS, Batcher, Unavailable
 from server.gateway.records import LoginLookup, RecordedLogin, Refusal, VerifiedProof
 
 log = logging.getLogger(__name__)
@@ -36,12 +36,9 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 """After which a disconnect that could not be written is tried again."""
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 _Item = TypeVar("_Item")
-
-
-class Unavailable(Exception):
-    """The database is away or overloaded. Nothing was done."""
 
 
 class Store:
@@ -49,22 +46,23 @@ class Store:
 
     def __init__(self, gateway: str) -> None:
         self._gateway = gateway
+        self._secret = b""
         self._reads = ThreadPoolExecutor(1, "gateway-reads")
         self._writes = ThreadPoolExecutor(1, "gateway-writes")
         self._lookups: Batcher[tuple[str, str], LoginLookup] = Batcher(
-            self._reads, partial(_run_batch, "look_up", self._look_up)
+            self._reads,
+            partial(_run_batch, "look_up", lambda asked: records.look_up(asked, self._secret)),
         )
         self._logins: Batcher[VerifiedProof, RecordedLogin | Refusal] = Batcher(
-            self._writes, partial(_run_batch, "log_in", self._log_in)
+            self._writes, partial(_run_batch, "log_in", partial(records.log_in, gateway=gateway))
         )
-        self._made_up_secret = b""
         self._released: dict[int, datetime] = {}
         """Rows that have yet to be cleared: `waiting_since` by device."""
         self._clearing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Fetch the secret behind made-up salts."""
-        self._made_up_secret = await self._write("open", records.server_secret)
+        self._secret = await self.write(records.server_secret)
 
     async def close(self) -> None:
         """Wait for what is under way, and close each thread's database connection.
@@ -74,18 +72,20 @@ class Store:
         if self._clearing is not None:
             self._clearing.cancel()
             await asyncio.wait([self._clearing])
+        await self._lookups.close()
+        await self._logins.close()
         loop = asyncio.get_running_loop()
         for executor in (self._reads, self._writes):
-            await loop.run_in_executor(executor, _close_connection)
+            await loop.run_in_executor(executor, connections.close_all)
             executor.shutdown()
 
     def look_up(self, username: str, device_id: str) -> asyncio.Future[LoginLookup]:
         """Return what a login needs to begin. An unknown user takes the same steps."""
-        return _submit(self._lookups, (username, device_id))
+        return self._lookups.submit((username, device_id))
 
     def log_in(self, proof: VerifiedProof) -> asyncio.Future[RecordedLogin | Refusal]:
         """Write the login of a right proof; check again what may have changed."""
-        return _submit(self._logins, proof)
+        return self._logins.submit(proof)
 
     def release(self, device_pk: int, waiting_since: datetime) -> None:
         """Write that a device no longer waits, as soon as the database can be reached.
@@ -96,33 +96,21 @@ class Store:
         if self._clearing is None or self._clearing.done():
             self._clearing = asyncio.create_task(self._clear())
 
-    async def restore_waiting(self, devices: Sequence[tuple[int, datetime]]) -> None:
-        """Write again that devices wait here, after another gateway has cleared their rows."""
-        await self._write(
-            "restore_waiting", partial(queries.restore_waiting, devices, gateway=self._gateway)
-        )
-
-    async def notice(self, device_pk: int, notice: messages.Notice) -> None:
-        """Record the outcome of a warning on the PC."""
-        await self._write("notice", partial(records.notice, device_pk, notice))
-
-    async def update_failed(
-        self, device_pk: int, failed: messages.UpdateFailed, *, address: str
-    ) -> None:
-        """Record that a device cannot take a push."""
-        await self._write(
-            "update_failed", partial(records.update_failed, device_pk, failed, address=address)
-        )
-
-    async def tidy_up(self) -> None:
-        """Give up pushes whose old password has ended, and forget what ended long ago."""
-        await self._write("tidy_up", passwords.tidy_up)
+    async def write(self, job: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Return what `job` returns on the thread for writes; it may be called twice."""
+        work = partial(_run, job.__name__, partial(job, *args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._writes, work)
 
     async def _clear(self) -> None:
         while self._released:
             batch = dict(list(self._released.items())[:MAX_ITEMS])
             try:
-                busy = await self._write("release", partial(self._release, list(batch.items())))
+                busy = await self.write(
+                    queries.clear_waiting,
+                    list(batch.items()),
+                    seen_at=clock.now(),
+                    gateway=self._gateway,
+                )
             except Unavailable:
                 busy = list(batch)
             for device_pk, since in batch.items():
@@ -130,25 +118,6 @@ class Store:
                     del self._released[device_pk]
             if busy:
                 await asyncio.sleep(RETRY_SECONDS)
-
-    async def _write(self, what: str, job: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(self._writes, _run, what, job)
-
-    def _look_up(self, asked: Sequence[tuple[str, str]]) -> list[LoginLookup]:
-        return records.look_up(asked, self._made_up_secret)
-
-    def _log_in(self, proofs: Sequence[VerifiedProof]) -> list[RecordedLogin | Refusal]:
-        return records.log_in(proofs, gateway=self._gateway)
-
-    def _release(self, released: Sequence[tuple[int, datetime]]) -> list[int]:
-        return queries.clear_waiting(released, seen_at=clock.now(), gateway=self._gateway)
-
-
-def _submit(batcher: Batcher[_Item, _T], item: _Item) -> asyncio.Future[_T]:
-    try:
-        return batcher.submit(item)
-    except QueueFull:
-        raise Unavailable from None
 
 
 def _run_batch(
@@ -175,7 +144,7 @@ def _run(what: str, job: Callable[[], _T]) -> _T:
         if isinstance(exc, (DataError, IntegrityError, ProgrammingError)):
             raise
         metrics.database_errors.labels(what).inc()
-        log.warning("%s: the database failed: %s", what, _line(exc))
+        log.warning("%s: the database failed: %s", what, one_line(exc))
         if not had_connection or connection.vendor == "sqlite":
             raise Unavailable from exc
     # A restart of the database server may have broken the connection long ago, or the database has
@@ -190,24 +159,12 @@ def _run(what: str, job: Callable[[], _T]) -> _T:
 def _try(job: Callable[[], _T]) -> _T:
     try:
         if connection.connection is None:
-            _set_up_connection()
+            connection.ensure_connection()
+            if connection.vendor == "sqlite":
+                with connection.cursor() as cursor:
+                    # A login is not worth a disk flush; see the top of the module.
+                    cursor.execute("PRAGMA synchronous=NORMAL")
         return job()
     except (DatabaseError, InterfaceError):
         connection.close()
         raise
-
-
-def _set_up_connection() -> None:
-    connection.ensure_connection()
-    if connection.vendor == "sqlite":
-        with connection.cursor() as cursor:
-            # A login is not worth a disk flush; see the top of the module.
-            cursor.execute("PRAGMA synchronous=NORMAL")
-
-
-def _close_connection() -> None:
-    connection.close()
-
-
-def _line(exc: Exception) -> str:
-    return " ".join(str(exc).split())

@@ -23,10 +23,9 @@ MAX_KEYS = 50_000
 class Window:
     """Count events by key, at most `amount` in `seconds`."""
 
-    def __init__(self, amount: int, seconds: int, *, max_keys: int = MAX_KEYS) -> None:
+    def __init__(self, amount: int, seconds: int) -> None:
         self.amount = amount
         self.seconds = seconds
-        self._max_keys = max_keys
         self._times: dict[str, deque[float]] = {}
         """The latest events of each key; the key with the latest event comes last."""
 
@@ -45,7 +44,7 @@ class Window:
         times = self._times.pop(key, None) or deque(maxlen=self.amount)
         times.append(time.monotonic())
         self._times[key] = times
-        if len(self._times) > self._max_keys:
+        if len(self._times) > MAX_KEYS:
             del self._times[next(iter(self._times))]
 
     def clear(self, key: str) -> None:
@@ -55,18 +54,33 @@ class Window:
     def sweep(self) -> None:
         """Forget keys whose events are all past."""
         before = time.monotonic() - self.seconds
-        while self._times:
-            key = next(iter(self._times))
-            if self._times[key][-1] > before:
-                break
-            del self._times[key]
+        while self._times and next(iter(self._times.values()))[-1] <= before:
+            del self._times[next(iter(self._times))]
+
+
+class Guesses:
+    """The counts that one login is subject to, the narrowest first."""
+
+    def __init__(self, *counts: tuple[Window, str]) -> None:
+        self._counts = counts
+
+    def wait_s(self) -> int:
+        """Return the seconds until another proof is checked; 0 is now."""
+        return max(window.wait_s(key) for window, key in self._counts)
+
+    def on_refused(self) -> None:
+        """Count a wrong user name or password."""
+        for window, key in self._counts:
+            window.add(key)
+
+    def on_accepted(self) -> None:
+        """Forget the refusals of this device, or of this user from this address."""
+        window, key = self._counts[0]
+        window.clear(key)
 
 
 class Throttle:
-    """Ask `wait_s` before a proof is checked, then report the outcome.
-
-    `user` is None for a name that no user can have; such a name is not kept.
-    """
+    """The counts of all logins."""
 
     def __init__(self, limits: Limits) -> None:
         self._by_device = Window(limits.refused_per_device, 300)
@@ -74,47 +88,29 @@ class Throttle:
         self._by_address = Window(limits.refused_per_address, 300)
         self._by_user = Window(limits.refused_per_user, 600)
 
-    def wait_s(self, *, user: str | None, address: str, known_device: str | None = None) -> int:
-        """Return the seconds until another try is checked; 0 is now.
+    def guesses(
+        self, user: str | None, address: str, *, known_device: str | None = None
+    ) -> Guesses:
+        """Return the counts for a login: ask `wait_s` before its proof is checked.
 
-        `known_device` is the id of a device that the user has logged in from before.
+        `user` is None for a name that no user can have; such a name is not kept. `known_device` is
+        the id of a device that the user has logged in from before.
         """
-        windows = self._windows(user, address, known_device)
-        return max(window.wait_s(key) for window, key in windows)
-
-    def on_refused(
-        self, *, user: str | None, address: str, known_device: str | None = None
-    ) -> None:
-        """Count a wrong user name or password."""
-        for window, key in self._windows(user, address, known_device):
-            window.add(key)
-
-    def on_accepted(self, *, user: str, address: str, known_device: str | None = None) -> None:
-        """Forget the refusals of this device, or of this user from this address."""
-        window, key = self._windows(user, address, known_device)[0]
-        window.clear(key)
+        if known_device is not None:
+            return Guesses((self._by_device, f"{known_device} {user}"))
+        counted = counted_address(address)
+        by_address = (self._by_address, counted)
+        if user is None:
+            return Guesses(by_address)
+        by_both = (self._by_user_and_address, f"{counted} {user}")
+        return Guesses(by_both, by_address, (self._by_user, user))
 
     def sweep(self) -> None:
         """Forget what is past."""
-        for each in (
+        for window in (
             self._by_device,
             self._by_user_and_address,
             self._by_address,
             self._by_user,
         ):
-            each.sweep()
-
-    def _windows(
-        self, user: str | None, address: str, known_device: str | None
-    ) -> list[tuple[Window, str]]:
-        """Return the counters that count such a try, with their keys; the narrowest first."""
-        if known_device is not None and user is not None:
-            return [(self._by_device, f"{known_device} {user}")]
-        counted = counted_address(address)
-        if user is None:
-            return [(self._by_address, counted)]
-        return [
-            (self._by_user_and_address, f"{counted} {user}"),
-            (self._by_address, counted),
-            (self._by_user, user),
-        ]
+            window.sweep()

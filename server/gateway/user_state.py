@@ -17,7 +17,7 @@ from django.db import DatabaseError, connection, connections
 
 from server import clock, config
 from server.cluster import database
-from server.gateway.records import AcceptedLogin
+from server.gateway.records import AcceptedLogin, PendingPush
 
 if TYPE_CHECKING:
     import psycopg
@@ -56,15 +56,6 @@ class DevicePresence:
     is_blocked: bool
 
 
-@dataclass(frozen=True)
-class PendingPush:
-    """A changed password on its way to a device."""
-
-    change_id: str
-    sealed: str
-    changed_at: datetime
-
-
 @dataclass
 class UserState:
     """The state of a user. A user who does not exist is not active."""
@@ -79,40 +70,10 @@ class UserState:
 
 
 class UserStates:
-    """Enter it on the loop, then `read`. This one reads from SQLite, on a thread."""
+    """Enter it on the loop, then `read`."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "gateway-pushes")
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, connections.close_all)
-        self._thread.shutdown()
-
-    async def read(self, user_ids: Collection[int]) -> dict[int, UserState]:
-        """Return the state of at most `MAX_USERS` users. Raise DatabaseError."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, _read, user_ids)
-
-
-def user_states() -> UserStates:
-    """Return a reader for the database that this process is set up with."""
-    return _OnLoop() if config.current().is_postgresql else UserStates()
-
-
-def _read(user_ids: Collection[int]) -> dict[int, UserState]:
-    users = f"[{','.join(str(each) for each in user_ids)}]"
-    now: Any = connection.ops.adapt_datetimefield_value(clock.now())
-    with connection.cursor() as cursor:
-        cursor.execute(_SQLITE, {"users": users, "now": now})
-        return _states(user_ids, cursor.fetchall())
-
-
-class _OnLoop(UserStates):
-    """Read from PostgreSQL, on a connection that is made again after it broke."""
-
-    def __init__(self) -> None:
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._lock = asyncio.Lock()
 
@@ -122,26 +83,27 @@ class _OnLoop(UserStates):
 
     async def __aexit__(self, *_: object) -> None:
         await self._close()
+        await asyncio.get_running_loop().run_in_executor(self._thread, connections.close_all)
+        self._thread.shutdown()
 
     async def read(self, user_ids: Collection[int]) -> dict[int, UserState]:
+        """Return the state of at most `MAX_USERS` users. Raise DatabaseError."""
+        if not config.current().is_postgresql:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._thread, _read_sqlite, user_ids)
         import psycopg
 
         async with self._lock:
-            was_open = self._connection is not None
-            try:
-                return await self._try(user_ids)
-            except psycopg.Error as exc:
-                await self._close()
-                if not was_open:
-                    raise DatabaseError(str(exc)) from exc
-        return await self.read(user_ids)  # a restart of PostgreSQL may have broken it long ago
+            while True:
+                was_open = self._connection is not None
+                try:
+                    return await self._read_postgresql(user_ids)
+                except psycopg.Error as exc:
+                    await self._close()
+                    if not was_open:  # else a restart of PostgreSQL may have broken it long ago
+                        raise DatabaseError(str(exc)) from exc
 
-    async def _close(self) -> None:
-        opened, self._connection = self._connection, None
-        if opened is not None:
-            await opened.close()
-
-    async def _try(self, user_ids: Collection[int]) -> dict[int, UserState]:
+    async def _read_postgresql(self, user_ids: Collection[int]) -> dict[int, UserState]:
         import psycopg
 
         if self._connection is None:
@@ -151,10 +113,22 @@ class _OnLoop(UserStates):
             )
             # Planning it each time takes five times as long as the statement itself.
             await self._connection.execute("SET plan_cache_mode = force_generic_plan")
-        cursor = await self._connection.execute(
-            _POSTGRESQL, {"users": list(user_ids), "now": clock.now()}
-        )
+        asked = {"users": list(user_ids), "now": clock.now()}
+        cursor = await self._connection.execute(_POSTGRESQL, asked)
         return _states(user_ids, await cursor.fetchall())
+
+    async def _close(self) -> None:
+        opened, self._connection = self._connection, None
+        if opened is not None:
+            await opened.close()
+
+
+def _read_sqlite(user_ids: Collection[int]) -> dict[int, UserState]:
+    users = f"[{','.join(str(each) for each in user_ids)}]"
+    now: Any = connection.ops.adapt_datetimefield_value(clock.now())
+    with connection.cursor() as cursor:
+        cursor.execute(_SQLITE, {"users": users, "now": now})
+        return _states(user_ids, cursor.fetchall())
 
 
 def _states(user_ids: Iterable[int], rows: Iterable[tuple[Any, ...]]) -> dict[int, UserState]:

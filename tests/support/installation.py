@@ -143,12 +143,10 @@ class Installation:
         named = {f"COCONOWORK_SERVER_{key}": value for key, value in (settings | more).items()}
         return {**kept, **named, "LC_ALL": "C.UTF-8"}
 
-    def run(
-        self, *arguments: str, stdin: str = "", program: Sequence[str] = PROGRAM
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
         return subprocess.run(
-            [*program, *arguments],
+            [*PROGRAM, *arguments],
             env=self.environment(),
             input=stdin,
             capture_output=True,
@@ -158,9 +156,15 @@ class Installation:
         )
 
     def django(self, *arguments: str) -> str:
-        """Run one of Django's own commands. Return its output."""
-        django = (sys.executable, "-m", "django")
-        done = self.run(*arguments, "--settings=server.settings", program=django)
+        """Run one of Django's own commands; return what it printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "django", *arguments, "--settings=server.settings"],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 

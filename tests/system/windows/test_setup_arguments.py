@@ -16,19 +16,48 @@ from tests.support.setup_program import exit_code
 from tests.support.wine import INSIDE, Desktop
 
 GOOD = [
-    "gw", "gw.example.com", "GW.Example.COM", "gw.example.com:8443", "wss://gw.example.com",
-    "WSS://gw.example.com:443/", "wss://gw.example.com/behind/a-proxy", "https://gw.example.com",
-    "192.0.2.1:8443", "[2001:db8::1]", "wss://[2001:db8::1]:8443/gateway", "日本語.example",
-    "gw.ドメイン.example:8443", "gw_1.example.com", "gw/it's",
-]  # fmt: skip
+    "gw",
+    "gw.example.com",
+    "GW.Example.COM",
+    "gw.example.com:8443",
+    "wss://gw.example.com",
+    "WSS://gw.example.com:443/",
+    "wss://gw.example.com/behind/a-proxy",
+    "https://gw.example.com",
+    "192.0.2.1:8443",
+    "[2001:db8::1]",
+    "wss://[2001:db8::1]:8443/gateway",
+    "日本語.example",
+    "gw.ドメイン.example:8443",
+    "gw_1.example.com",
+    "gw/it's",
+]
 BAD = [
-    "ws://gw.example.com", "http://gw.example.com", "ftp://gw.example.com", "wss://",
-    "wss:gw.example.com", "gw.example.com:", "gw.example.com:0", "gw.example.com:65536",
-    "gw.example.com:123456", "gw.example.com:80x", "gw..example.com", ".gw.example.com",
-    "-gw.example.com", "gw-.example.com", "user:password@gw.example.com", "gw.example.com?x=1",
-    "gw.example.com/#x", "[2001:db8::1", "[gw.example.com]", "2001:db8::1", "gw.example.com\\x",
-    "gw example.com", "a" * 64 + ".example.com", "a." * 130 + "com",
-]  # fmt: skip
+    "ws://gw.example.com",
+    "http://gw.example.com",
+    "ftp://gw.example.com",
+    "wss://",
+    "wss:gw.example.com",
+    "gw.example.com:",
+    "gw.example.com:0",
+    "gw.example.com:65536",
+    "gw.example.com:123456",
+    "gw.example.com:80x",
+    "gw..example.com",
+    ".gw.example.com",
+    "-gw.example.com",
+    "gw-.example.com",
+    "user:password@gw.example.com",
+    "gw.example.com?x=1",
+    "gw.example.com/#x",
+    "[2001:db8::1",
+    "[gw.example.com]",
+    "2001:db8::1",
+    "gw.example.com\\x",
+    "gw example.com",
+    "a" * 64 + ".example.com",
+    "a." * 130 + "com",
+]
 MIXED = [
     place.format(mark)
     for place in ("gw{}x.example.com", "{}gw.example.com", "gw.example.com{}", "gw/a{}b")

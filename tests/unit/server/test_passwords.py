@@ -48,7 +48,10 @@ class Wakes:
             self._session = psycopg.connect(**found, autocommit=True)
             self._session.execute(f"LISTEN {bus.CHANNEL}")
         else:
-            bus._local._listeners.append(self._heard.append)
+            bus.woken.connect(self._hear)
+
+    def _hear(self, user_id: int, **_: object) -> None:
+        self._heard.append(user_id)
 
     def heard(self) -> list[int]:
         if self._session is not None:
@@ -64,7 +67,7 @@ class Wakes:
         if self._session is not None:
             self._session.close()
         else:
-            bus._local._listeners.remove(self._heard.append)
+            bus.woken.disconnect(self._hear)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,8 +18,8 @@ from protocol import messages
 from server import clock
 from server.console import passwords
 from server.console.models import AuditEvent, Device, User
-from server.gateway import queries, store
-from server.gateway.batcher import Batcher, QueueFull
+from server.gateway import batcher, queries, store
+from server.gateway.batcher import Batcher, Unavailable
 from server.gateway.connection import UNAVAILABLE_SECONDS
 from server.gateway.records import RecordedLogin, Refusal, VerifiedProof
 from server.gateway.server import Gateway
@@ -29,67 +29,51 @@ from tests.support.polling import eventually_async
 from tests.support.server_fixtures import P1, P2, P3, in_thread
 
 
-async def test_what_waits_makes_the_next_batch() -> None:
-    """In order, at most so many at once; each gets its own result, or its own exception."""
-    begun, may_end = threading.Event(), threading.Event()
-    seen: list[list[int]] = []
+class Work:
+    """Multiply by ten on a thread, once the test lets it; 3 is an error, 7 breaks its batch."""
 
-    def work(items: Sequence[int]) -> list[int | Exception]:
-        seen.append(list(items))
-        begun.set()
-        may_end.wait()
+    def __init__(self) -> None:
+        self.begun, self.may_end = threading.Event(), threading.Event()
+        self.seen: list[list[int]] = []
+
+    def __call__(self, items: Sequence[int]) -> list[int | Exception]:
+        self.seen.append(list(items))
+        self.begun.set()
+        self.may_end.wait()
+        if 7 in items:
+            raise OSError
         return [ValueError(item) if item == 3 else item * 10 for item in items]
 
+
+async def test_what_waits_makes_the_next_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In order, at most so many at once; each gets its own result, or its own exception."""
+    monkeypatch.setattr(batcher, "MAX_ITEMS", 3)
+    monkeypatch.setattr(batcher, "MAX_QUEUED", 8)
+    work = Work()
     with ThreadPoolExecutor(1) as executor:
-        batcher = Batcher(executor, work, max_items=3)
-        futures = [batcher.submit(0)]
-        await asyncio.to_thread(begun.wait)
-        futures += [batcher.submit(item) for item in range(1, 6)]
-        await asyncio.sleep(0)
+        batches = Batcher(executor, work)
+        futures = [batches.submit(0)]
+        await asyncio.to_thread(work.begun.wait)
+        futures += [batches.submit(item) for item in range(1, 9)]
+        with pytest.raises(Unavailable):
+            batches.submit(9)
         futures[5].cancel()
-        may_end.set()
+        work.may_end.set()
         answers = await asyncio.gather(*futures, return_exceptions=True)
-    assert seen == [[0], [1, 2, 3], [4, 5]]
+        await batches.close()
+    assert work.seen == [[0], [1, 2, 3], [4, 5, 6], [7, 8]]
     assert answers[:3] == [0, 10, 20]
-    assert isinstance(answers[3], ValueError)
-    assert answers[4] == 40
-    assert isinstance(answers[5], asyncio.CancelledError)
-
-
-async def test_a_batch_that_fails_whole() -> None:
-    """All its members get the error, and the next batch runs."""
-
-    def work(items: Sequence[int]) -> list[int | Exception]:
-        if 1 in items:
-            raise OSError
-        return list(items)
-
-    with ThreadPoolExecutor(1) as executor:
-        batcher = Batcher(executor, work, max_items=2)
-        answers = await asyncio.gather(*map(batcher.submit, range(4)), return_exceptions=True)
-    assert [type(each) for each in answers] == [int, OSError, OSError, int]
-
-
-async def test_queue_is_bounded() -> None:
-    """More items than may wait are refused at once."""
-    may_end = threading.Event()
-
-    def work(items: Sequence[int]) -> list[int | Exception]:
-        may_end.wait()
-        return list(items)
-
-    with ThreadPoolExecutor(1) as executor:
-        batcher = Batcher(executor, work, max_queued=2)
-        futures = [batcher.submit(number) for number in range(3)]
-        with pytest.raises(QueueFull):
-            batcher.submit(3)
-        may_end.set()
-        assert await asyncio.gather(*futures) == [0, 1, 2]
+    assert (answers[4], answers[6]) == (40, 60)
+    errors = [type(answers[number]) for number in (3, 5, 7, 8)]
+    assert errors == [ValueError, asyncio.CancelledError, OSError, OSError]
 
 
 @pytest.fixture
-def opened_store(database: None) -> Store:
-    return Store("of the test")
+async def opened_store(database: None) -> AsyncIterator[Store]:
+    opened = Store("of the test")
+    await opened.open()
+    yield opened
+    await opened.close()
 
 
 async def test_members_of_a_batch_get_what_they_would_get_alone(
@@ -99,30 +83,27 @@ async def test_members_of_a_batch_get_what_they_would_get_alone(
     made = [await in_thread(make_user) for _ in range(6)]
     plain, disabled, blocked, expired, old, unknown = made
     devices = [describe(new_key()) for _ in made]
-    before = {user.pk: user.password_changed_at for user in made}
+    pks = [user.pk for user in made]
+    before = [user.password_changed_at for user in made]
 
     def prepare() -> None:
         User.objects.filter(pk=disabled.pk).update(is_active=False)
-        row = Device.objects.create(
-            user=blocked, device_id=devices[2].id, public_key=devices[2].public_key, name="x"
-        )
-        Device.objects.filter(pk=row.pk).update(blocked_at=clock.now())
+        device = {"device_id": devices[2].id, "public_key": devices[2].public_key}
+        Device.objects.create(user=blocked, name="x", blocked_at=clock.now(), **device)
         for user in (expired, old):
-            passwords.change_own(
-                User.objects.get(pk=user.pk), new_password=P2, push_to=[], address=None
-            )
+            row = User.objects.get(pk=user.pk)
+            passwords.change_own(row, new_password=P2, push_to=[], address=None)
         passwords.end_old_passwords(User.objects.get(pk=expired.pk), by=expired, address=None)
         unknown.delete()
 
-    pks = [user.pk for user in made]
     await in_thread(prepare)
-    await opened_store.open()
 
     def ask(number: int, device: messages.Device) -> asyncio.Future[RecordedLogin | Refusal]:
-        proof = VerifiedProof(pks[number], before[pks[number]], device, "192.0.2.1", clock.now())
+        proof = VerifiedProof(pks[number], before[number], device, "192.0.2.1", clock.now())
         return opened_store.log_in(proof)
 
     first = ask(0, describe(new_key()))  # the others wait for it
+    await asyncio.sleep(0)
     batch = [ask(number, device) for number, device in enumerate(devices)]
     again = ask(0, devices[0])
     await first
@@ -135,11 +116,8 @@ async def test_members_of_a_batch_get_what_they_would_get_alone(
     assert until - clock.now() > timedelta(days=29)
     assert await again == together[0]
     assert [await ask(number, device) for number, device in enumerate(devices)] == together
-    added = await in_thread(
-        lambda: AuditEvent.objects.filter(subject=plain, action="device.added").count()
-    )
-    assert added == 2
-    await opened_store.close()
+    added = AuditEvent.objects.filter(subject=plain, action="device.added")
+    assert await in_thread(added.count) == 2
 
 
 async def test_lookups_of_a_batch(opened_store: Store, make_user: Callable[..., User]) -> None:
@@ -152,15 +130,13 @@ async def test_lookups_of_a_batch(opened_store: Store, make_user: Callable[..., 
             passwords.change_own(row, new_password=password, push_to=[], address=None)
 
     await in_thread(change_twice)
-    await opened_store.open()
     names = [user.username, "unknown", other.username, 'quo"te\\', "日本", user.username]
     found = await asyncio.gather(*(opened_store.look_up(name, "0" * 32) for name in names))
     assert [each.user_id for each in found] == [user.pk, None, other.pk, None, None, user.pk]
     assert [len(each.candidates) for each in found] == [3, 1, 1, 1, 1, 3]
-    dates = [each.since for each in found[0].candidates]
+    dates = [since for since, _ in found[0].candidates]
     assert dates == sorted(dates, reverse=True)
     assert found[0].candidates == found[5].candidates
-    await opened_store.close()
 
 
 async def test_one_bad_member_fails_alone(
@@ -169,41 +145,30 @@ async def test_one_bad_member_fails_alone(
     """What cannot be written for one is no trouble for the others of its batch."""
     set_waiting = queries.set_waiting
 
-    def choke(waiting: Sequence[queries.WaitingRow], *, gateway: str) -> None:
+    def choke(waiting: Iterable[queries.WaitingRow]) -> None:
         if any(each.version == "bad" for each in waiting):
             raise ValueError("bad")
-        set_waiting(waiting, gateway=gateway)
+        set_waiting(waiting)
 
     monkeypatch.setattr(queries, "set_waiting", choke)
-    await opened_store.open()
-    devices = [msgspec.structs.replace(describe(new_key()), version="1") for _ in range(4)]
+    devices = [describe(new_key()) for _ in range(4)]
     devices[2] = msgspec.structs.replace(devices[2], version="bad")
-    outcomes = await asyncio.gather(
-        *(
-            opened_store.log_in(
-                VerifiedProof(user.pk, user.password_changed_at, device, "192.0.2.1", clock.now())
-            )
-            for device in devices
-        ),
-        return_exceptions=True,
-    )
+    since, now = user.password_changed_at, clock.now()
+    proofs = [VerifiedProof(user.pk, since, device, "192.0.2.1", now) for device in devices]
+    outcomes = await asyncio.gather(*map(opened_store.log_in, proofs), return_exceptions=True)
     kinds = [type(each) for each in outcomes]
     assert kinds == [RecordedLogin, RecordedLogin, ValueError, RecordedLogin]
-    count = await in_thread(lambda: Device.objects.filter(user=user, gateway="of the test").count())
-    assert count == 3
-    await opened_store.close()
+    written = Device.objects.filter(user=user, gateway="of the test")
+    assert await in_thread(written.count) == 3
 
 
 @contextmanager
 def locked_database() -> Iterator[None]:
-    """Keep all others from writing until the end of the block."""
+    """Keep all others from writing."""
     if connection.vendor == "sqlite":
-        with sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None) as other:
-            other.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            finally:
-                other.execute("ROLLBACK")
+        other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        yield
         other.close()
         return
     with transaction.atomic(), connection.cursor() as cursor:
@@ -212,7 +177,7 @@ def locked_database() -> Iterator[None]:
 
 
 async def test_database_away(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who comes is sent back for a while, who waits stays, and who goes is written down later."""
+    """A newcomer is sent back for a while, a client that waits stays, a disconnect is kept."""
     monkeypatch.setattr(store, "RETRY_SECONDS", 0.05)
     if connection.vendor == "sqlite":
         # Else SQLite waits for 20 s before it gives up.
@@ -226,7 +191,7 @@ async def test_database_away(user: User, monkeypatch: pytest.MonkeyPatch) -> Non
             unlock.wait()
 
     async def waiting() -> int:
-        return await in_thread(lambda: user.devices.waiting().count())
+        return await in_thread(user.devices.waiting().count)
 
     async with (
         Gateway(sweep_interval_s=3600) as gateway,

@@ -17,8 +17,8 @@ from protocol.sealing import check_device_id, check_public_key
 from server.addresses import client_address
 from server.gateway import handshake
 from server.gateway.connection import SLICE_BYTES
-from server.gateway.handshake import Answer, Handshake
-from server.gateway.login import is_too_old
+from server.gateway.conversation import is_too_old
+from server.gateway.handshake import Answer, upgrade
 from tests.support.gateway_client import describe, new_key
 from tests.support.raw import UPGRADE
 
@@ -68,7 +68,7 @@ def test_requests(header: str) -> None:
 
     def work() -> None:
         with suppress(Answer):
-            Handshake(head).accept()
+            upgrade(head, lambda _: None)
 
     assert_cheap(work)
 

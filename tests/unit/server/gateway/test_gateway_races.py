@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from typing import Any
 
 import pytest
 
@@ -13,9 +12,10 @@ from server.cluster import bus
 from server.console import passwords
 from server.console.models import User
 from server.gateway.limits import Limits
-from server.gateway.records import RecordedLogin, Refusal
+from server.gateway.records import RecordedLogin, Refusal, VerifiedProof
 from server.gateway.server import Gateway
-from server.gateway.user_state import UserState
+from server.gateway.store import Store
+from server.gateway.user_state import UserState, UserStates
 from tests.support.gateway_client import Client
 from tests.support.raw import raw
 from tests.support.server_fixtures import P1, P2, in_thread
@@ -30,17 +30,14 @@ async def test_change_between_a_login_and_its_welcome(
     gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wake-up between the written login and its welcome is not lost."""
-    store = gateway._store
-    log_in = store.log_in
+    log_in = Store.log_in
 
-    async def then_change(*arguments: Any, **named: Any) -> RecordedLogin | Refusal:
-        outcome = await log_in(*arguments, **named)
+    async def then_change(store: Store, proof: VerifiedProof) -> RecordedLogin | Refusal:
+        outcome = await log_in(store, proof)
         await in_thread(lambda: change(user, P2))
         return outcome
 
-    monkeypatch.setattr(
-        store, "log_in", lambda *args, **named: asyncio.ensure_future(then_change(*args, **named))
-    )
+    monkeypatch.setattr(Store, "log_in", then_change)
     async with Client(gateway.port) as client:
         assert (await client.log_in(user.username, P1)).password == "current"
         assert (await client.expect(messages.PasswordStatus)).password == "old"
@@ -49,18 +46,17 @@ async def test_change_between_a_login_and_its_welcome(
 async def test_login_between_reading_and_telling(
     gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A state read before a login is not applied after it, and no wake-up is lost."""
-    states = gateway._notifier._states
-    read = states.read
+    """What was read before a login is not applied after it; a wake-up on the way is kept."""
+    read = UserStates.read
     has_read, may_go_on = asyncio.Event(), asyncio.Event()
 
-    async def hold(user_ids: Collection[int]) -> dict[int, UserState]:
-        state = await read(user_ids)
+    async def hold(states: UserStates, user_ids: Collection[int]) -> dict[int, UserState]:
+        state = await read(states, user_ids)
         has_read.set()
         await may_go_on.wait()
         return state
 
-    monkeypatch.setattr(states, "read", hold)
+    monkeypatch.setattr(UserStates, "read", hold)
     async with Client(gateway.port) as client, Client(gateway.port) as other:
         await client.log_in(user.username, P1)
         await other.log_in(user.username, P1)
@@ -127,15 +123,14 @@ async def test_database_trouble_in_a_refresh_is_made_up_for(
     gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wake-up that could not be worked on is worked on at the next sweep."""
-    states = gateway._notifier._states
     failed = asyncio.Event()
 
-    async def fail(user_ids: Collection[int]) -> dict[int, UserState]:
+    async def fail(states: UserStates, user_ids: Collection[int]) -> dict[int, UserState]:
         failed.set()
         raise OSError
 
     with monkeypatch.context() as broken:
-        broken.setattr(states, "read", fail)
+        broken.setattr(UserStates, "read", fail)
         async with Client(gateway.port) as client:
             await client.log_in(user.username, P1)
             await in_thread(lambda: change(user, P2))

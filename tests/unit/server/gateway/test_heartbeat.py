@@ -7,6 +7,7 @@ import http.client
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
+from time import monotonic
 
 import pytest
 from django.db.models import F
@@ -28,6 +29,11 @@ def age(name: str) -> None:
     )
 
 
+def skip_s(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Move the clock of the heartbeat forward."""
+    monkeypatch.setattr(heartbeat, "monotonic", lambda: monotonic() + seconds)
+
+
 def row(client: Client) -> Device:
     return Device.objects.with_presence().get(device_id=client.device.id)
 
@@ -40,23 +46,26 @@ async def test_presence_counts_on_live_gateways_only(gateway: Running, user: Use
         await in_thread(lambda: age("gateway"))
         assert not (await in_thread(lambda: row(client))).is_waiting
         assert not await in_thread(lambda: Device.objects.waiting().filter(user=user).exists())
-        await gateway._heartbeat.beat()
+        await gateway.heartbeat.beat()
         assert (await in_thread(lambda: row(client))).is_waiting
 
 
 async def test_dead_gateway_is_removed_by_another(
-    gateway: Running, user: User, make_device: Callable[..., Device]
+    gateway: Running,
+    user: User,
+    make_device: Callable[..., Device],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A dead gateway is removed with its clients, but not soon after the database was away."""
+    """Its row goes, but only once the one that removes it has itself been steady for as long."""
     dead = await in_thread(
         lambda: Gateway.objects.create(name="dead", started_at=Now(), seen_at=Now())
     )
     device = await in_thread(lambda: make_device(user, gateway="dead"))
     await in_thread(lambda: age(dead.name))
-    await gateway._heartbeat.beat()
+    await gateway.heartbeat.beat()
     assert await in_thread(lambda: Gateway.objects.filter(name="dead").exists())
-    gateway._heartbeat._steady_since -= DEAD_AFTER.total_seconds()
-    await gateway._heartbeat.beat()
+    skip_s(monkeypatch, DEAD_AFTER.total_seconds())
+    await gateway.heartbeat.beat()
     assert not await in_thread(lambda: Gateway.objects.filter(name="dead").exists())
     await in_thread(device.refresh_from_db)
     assert (device.waiting_since, device.gateway) == (None, "")
@@ -68,13 +77,12 @@ async def test_gateway_that_was_taken_for_dead(gateway: Running, user: User) -> 
         await client.log_in(user.username, P1)
         since = (await in_thread(lambda: row(client))).waiting_since
 
-        def declare_dead() -> None:
-            age("gateway")
-            heartbeat._remove_dead()
-
-        await in_thread(declare_dead)
+        await in_thread(Gateway.objects.filter(name="gateway").delete)
+        await in_thread(
+            lambda: Device.objects.filter(user=user).update(waiting_since=None, gateway="")
+        )
         assert (await in_thread(lambda: row(client))).waiting_since is None
-        await gateway._heartbeat.beat()
+        await gateway.heartbeat.beat()
 
         async def waits() -> bool:
             return (await in_thread(lambda: row(client))).is_waiting
@@ -111,11 +119,11 @@ async def test_restart_under_the_same_name(user: User, make_device: Callable[...
 async def test_two_of_one_name(gateway: Running, caplog: pytest.LogCaptureFixture) -> None:
     """That is a mistake of the operator's, which the log names."""
     async with Running(name="gateway", sweep_interval_s=3600):
-        await gateway._heartbeat.beat()
+        await gateway.heartbeat.beat()
     assert "another gateway has the name gateway as well" in caplog.text
 
 
-async def test_ready(gateway: Running) -> None:
+async def test_ready(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gateway that has not reached the database for a while wants no new clients."""
 
     def ask() -> int:
@@ -125,9 +133,9 @@ async def test_ready(gateway: Running) -> None:
             return connection.getresponse().status
 
     assert await asyncio.to_thread(ask) == 200
-    gateway._heartbeat._beaten_at -= heartbeat.READY_SECONDS
+    skip_s(monkeypatch, heartbeat.READY_SECONDS)
     assert await asyncio.to_thread(ask) == 503
-    await gateway._heartbeat.beat()
+    await gateway.heartbeat.beat()
     assert await asyncio.to_thread(ask) == 200
 
 
