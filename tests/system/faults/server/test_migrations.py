@@ -34,7 +34,7 @@ def test_the_first_migration_is_as_it_was_released() -> None:
 
 @pytest.fixture
 def released(empty_installation: Installation) -> Installation:
-    """An empty installation with the schema of the first release."""
+    """Return an empty installation with the schema of the first release."""
     empty_installation.directory.mkdir(parents=True, exist_ok=True)
     for app in (("contenttypes",), ("auth",), ("sessions",), ("axes",), ("console", "0001")):
         empty_installation.django("migrate", "--verbosity=0", *app)
@@ -42,7 +42,7 @@ def released(empty_installation: Installation) -> Installation:
 
 
 def fill(installation: Installation, device: messages.Device) -> None:
-    """What a year of use leaves, as the first release wrote it."""
+    """Write what a year of use leaves, as the first release wrote it."""
     insert(installation, "account", id=1, name="ACME", created_at=NOW)
     for pk, name, role in ((1, "admin", "administrator"), (2, "tanaka", "general")):
         insert(
