@@ -1,4 +1,4 @@
-"""Makes text from a peer or the operating system fit to be shown, logged and sent."""
+"""Clean text of a peer or the operating system, so that it can be shown, logged and sent."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import unicodedata
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode categories that never reach a log or a label: controls, direction overrides, …"""
 _BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
-"""Letters, signs and marks that show nothing."""
+"""Letters, signs and marks that are invisible."""
 MAX_MARKS = 4
-"""Marks on one letter: no script needs more, and a heap of them covers the lines around."""
+"""Marks on one letter. No script needs more, and many of them would cover other lines."""
 
 
 def N_(text: str) -> str:  # noqa: N802 - gettext's own name for "translate me later"
@@ -18,8 +18,8 @@ def N_(text: str) -> str:  # noqa: N802 - gettext's own name for "translate me l
 
 
 def clean(text: str, limit: int) -> str:
-    """`text` on one line, without control and format characters, at most `limit` characters."""
-    plain = text.isascii() and text.isprintable()  # as nearly every label is
+    """Return `text` on one line, without control and format characters, and cut to `limit`."""
+    plain = text.isascii() and text.isprintable()  # nearly every label is
     kept = " ".join((text if plain else _without_hidden(text[: limit * 4])).split())
     return kept if len(kept) <= limit else kept[: limit - 1] + "…"
 

@@ -1,4 +1,4 @@
-"""From a connection's exception to the reason that a user sees. Every one has an answer."""
+"""Name the reason that a user sees for each exception of a connection."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ _PROTOCOL_CODES = {1002, 1003, 1007, 1008, 1009, 1010}
 
 
 def classify(exc: BaseException, *, proxy: str | None) -> Failure:
-    """Why the connection did not come about, or ended.
+    """Return why the connection could not be opened, or has ended.
 
-    `proxy` is the proxy's address: the first hop, so that an OSError is about it, not the server.
-    The detail is made of types and numbers, never of text from the peer.
+    `proxy` is the address of the proxy, if there is one. It is the first hop: an OSError is about
+    it, not about the server. The detail has types and numbers only, never text from the peer.
     """
     detail = type(exc).__name__
     match exc:
@@ -144,7 +144,7 @@ def _closed(exc: ConnectionClosed) -> Failure:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds, from either form of Retry-After; a date counts from the response's own Date."""
+    """Return the seconds that Retry-After names. A date counts from the response's own Date."""
     try:
         value = headers.get("Retry-After", "")  # raises when there are several
         if value.isascii() and value.isdigit():

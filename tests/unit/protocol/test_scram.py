@@ -120,7 +120,7 @@ def test_the_documentation_points_here() -> None:
 )
 def test_unsafe_iteration_counts_get_no_proof(count: object) -> None:
     """Too few would make the proof cheap to guess from, too many would stall the PC."""
-    with pytest.raises(MalformedMessage):
+    with pytest.raises(MalformedMessage, match=r"^unsafe iteration count$"):
         handshake().proof(challenge(iterations=count))
 
 

@@ -27,6 +27,7 @@ def test_examples() -> None:
     assert clean("営業部の田中のPC", 5) == "営業部の…"
     assert clean("x" * 1000, 3) == "xx…"
     assert clean("\r\n", 5) == ""
+    assert clean("\u200b" * 15 + "ab", 4) == "a", "no more than four times the limit is looked at"
 
 
 def test_marks_do_not_pile_up() -> None:

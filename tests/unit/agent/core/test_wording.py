@@ -10,6 +10,7 @@ from agent.core import wording
 from agent.core.failure import Reason
 from agent.core.state import State
 from agent.core.view import View
+from tests.support import catalogues
 
 ENGLISH = NullTranslations()
 
@@ -18,10 +19,11 @@ def test_every_state_and_reason_has_words() -> None:
     """No two states say the same, and a reason says what is wrong and what to do."""
     states = [wording.status(View(state), ENGLISH.gettext) for state in State]
     assert len(set(states)) == len(State)
+    translated = {message.id for message in catalogues.read()}
+    assert translated.issuperset(states)
     for reason in Reason:
         matter, remedy = wording.trouble(reason, ENGLISH.gettext)
-        assert matter.endswith(".")
-        assert remedy.endswith(".")
+        assert translated.issuperset({matter, remedy})
         title, text = wording.password_needed(reason, ENGLISH.gettext)
         assert (title, text) == ("Password needed", f"{matter} {remedy}")
 
