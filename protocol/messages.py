@@ -1,7 +1,7 @@
-"""The wire, `coconowork.v1`: one frozen struct per message, to and from bytes.
+"""Encode and decode the messages of `coconowork.v1`, each a frozen struct.
 
-Both sides import this module. `docs/protocol.md` says what each message means.
-msgspec checks every field while it decodes, so whatever leaves `decode_*` is well formed.
+Client and server import this module. docs/protocol.md says what each message means. msgspec checks
+every field while it decodes, so what `decode_…` returns is well formed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_MESSAGE_BYTES = 16 * 1024
 MIN_ITERATIONS = 600_000
 """PBKDF2 rounds below which a client answers no challenge (RFC 5802's `i`)."""
 MAX_ITERATIONS = 5_000_000
-"""PBKDF2 rounds above which a client answers no challenge: seconds of CPU."""
+"""PBKDF2 rounds above which a client answers no challenge, because they take seconds of CPU."""
 
 Scram = Annotated[str, Meta(min_length=1, max_length=2048)]
 Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
@@ -44,7 +44,7 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", omit_defaults=True,
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """Who connects: the PC as its owner would recognise it, and the key it opens pushes with."""
+    """The PC that connects: texts by which its user recognises it, and its public key."""
 
     id: Hex32
     public_key: PublicKey
@@ -57,14 +57,14 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hello(Message, frozen=True, tag="hello"):
-    """Begins a login, the first one or a further one on the same connection."""
+    """Begin a login, the first one or a further one on the same connection."""
 
     scram: Scram
     device: Device
 
 
 class Proof(Message, frozen=True, tag="proof"):
-    """SCRAM client-final."""
+    """Answer the challenge with SCRAM's client-final."""
 
     scram: Scram
 
@@ -77,7 +77,7 @@ class Notice(Message, frozen=True, tag="notice"):
 
 
 class UpdateFailed(Message, frozen=True, tag="update_failed"):
-    """A pushed password could not be taken; the client goes on with the one it has."""
+    """A pushed password could not be stored or used; the client goes on with its own."""
 
     change_id: Hex32
     reason: Literal["vault", "unreadable", "refused"]
@@ -87,13 +87,13 @@ class UpdateFailed(Message, frozen=True, tag="update_failed"):
 
 
 class Challenge(Message, frozen=True, tag="challenge"):
-    """SCRAM server-first."""
+    """Answer a hello with SCRAM's server-first."""
 
     scram: Scram
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
-    """Login accepted. `valid_until` is there exactly when `password` is `old`."""
+    """The login is accepted. `valid_until` is there exactly when `password` is `old`."""
 
     scram: Scram
     password: PasswordKind
@@ -106,24 +106,24 @@ class Welcome(Message, frozen=True, tag="welcome"):
 
 
 class Rejected(Message, frozen=True, tag="rejected"):
-    """Login refused, or a standing login has ended."""
+    """The login is refused, or the login in force has ended."""
 
     reason: Literal["credentials", "expired", "disabled", "blocked", "throttled", "version"]
     retry_after_s: Seconds | None = None
 
 
 class PasswordChanged(Message, frozen=True, tag="password_changed"):
-    """A new password for this device. `valid_until`: the end of the one it replaces."""
+    """A new password for this device. `valid_until` is the end of the one before it."""
 
     change_id: Hex32
     sealed: Annotated[str, Meta(min_length=64, max_length=8192)]
     valid_until: UtcTime
     signature: PublicKey | None = None
-    """Made by `sealing.push_signature`. A client takes no push without it."""
+    """Made by `sealing.push_signature`. A client accepts no push without it."""
 
 
 class PasswordStatus(Message, frozen=True, tag="password_status"):
-    """The password this connection logged in with has become old (or its end has moved)."""
+    """The password of the login in force has become old, or its end has changed."""
 
     password: PasswordKind
     server_time: UtcTime
@@ -141,7 +141,7 @@ class Bye(Message, frozen=True, tag="bye"):
 
 
 class SealedPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What lies in `PasswordChanged.sealed`: bound to one change and one device."""
+    """The content of `PasswordChanged.sealed`, which names its change and its device."""
 
     change_id: Hex32
     device_id: Hex32
@@ -161,25 +161,25 @@ _sealed = msgspec.json.Decoder(SealedPassword)
 
 
 def encode(message: ClientMessage | ServerMessage | SealedPassword) -> bytes:
-    """JSON in UTF-8, without line breaks."""
+    """Return the message as JSON in UTF-8, without line breaks."""
     return _encoder.encode(message)
 
 
 def decode_from_client(data: bytes) -> ClientMessage:
-    """Raise MessageError for anything but one client message of at most 16 KiB."""
+    """Return a client's message. Raise MessageError unless it is one of at most 16 KiB."""
     return _decode(_from_client, data)
 
 
 def decode_from_server(data: bytes) -> ServerMessage:
-    """Raise MessageError for anything but one server message of at most 16 KiB.
+    """Return a server's message. Raise MessageError unless it is one of at most 16 KiB.
 
-    UnknownMessage marks a type of a later minor version, which a client passes over.
+    UnknownMessage marks a type of a later minor version, which a client ignores.
     """
     return _decode(_from_server, data)
 
 
 def decode_sealed(data: bytes) -> SealedPassword:
-    """Raise MessageError for anything but the plaintext of a sealed password."""
+    """Return the content of a sealed box. Raise MessageError when it is another text."""
     return _decode(_sealed, data)
 
 

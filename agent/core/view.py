@@ -1,4 +1,4 @@
-"""State to what the tray, the status window and `status --json` show. Words are gettext's."""
+"""What tray, status window and `status --json` show of the client's state."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Translate = Callable[[str], str]
 
 
 class Command(Enum):
-    """What a user can pick from the tray."""
+    """The commands of the tray's menu."""
 
     UPDATE_PASSWORD = "update_password"
     RECONNECT = "reconnect"
     OPEN_CONSOLE = "open_console"
     STATUS = "status"
     AUTOSTART = "autostart"
-    """Start at sign-in, or no longer: the other of what it is now."""
+    """Switch the start at sign-in on or off."""
     SHOW_LOG = "show_log"
     SAVE_DIAGNOSTICS = "save_diagnostics"
     LANGUAGE_AUTO = "language_auto"
@@ -32,7 +32,7 @@ class Command(Enum):
 
 
 class Icon(Enum):
-    """Five shapes; the names are those of the pictures in `agent/assets/`."""
+    """The shapes of the icon, named like the pictures in `agent/assets/`."""
 
     STANDBY = "standby"
     OLD_PASSWORD = "old_password"

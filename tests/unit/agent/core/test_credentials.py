@@ -65,6 +65,7 @@ def test_refused_passwords_are_not_usable(
         pending = Pending(change_id=CHANGE, password="pushed", refused=pending_refused)
     entry = Credentials(password="current", device_key=KEY, refused=refused, pending=pending)
     assert entry.usable() == usable
+    assert repr(entry) == f"Credentials(pending={pending!r}, refused={refused!r})"
 
 
 records = st.builds(
