@@ -314,6 +314,30 @@ async def test_a_proxy_that_refuses(patient: Patient, answer: bytes, said: str) 
     assert "hidden-word" not in repr(checks)
 
 
+async def test_a_proxy_setting_that_cannot_be_used(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The doctor names the variable, and quotes nothing of its value."""
+    monkeypatch.setenv("https_proxy", "http://me:hidden#w/ord?@proxy:99999")
+    patient.proxy = "system"
+    patient.store("wss://gw.example.com/gateway")
+    checks = await patient.examine("wss://gw.example.com/gateway")
+    check = failing(checks)
+    assert check.step is Step.SETTINGS
+    assert "https_proxy" in check.text
+    assert "hidden" not in repr(checks)
+
+
+async def test_a_server_name_that_only_a_proxy_could_know(patient: Patient) -> None:
+    """With a SOCKS proxy that leaves names to this PC, the server's name is what fails."""
+    async with listening(says(b"\x05\x00", after=b"\x00")) as port:
+        patient.proxy = f"socks5://127.0.0.1:{port}"
+        patient.store("wss://no-such-host.invalid/gateway")
+        check = failing(await patient.examine("wss://no-such-host.invalid/gateway"))
+    assert check.step is Step.NAME
+    assert "name is not known" in check.text
+
+
 async def test_a_proxy_that_is_not_there(patient: Patient) -> None:
     """Its port is closed: the proxy is named, not the server."""
     patient.proxy = f"http://127.0.0.1:{await unused_port()}"
