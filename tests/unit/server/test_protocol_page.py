@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Callable
 from typing import Any, get_args
 
 import msgspec
@@ -17,15 +16,14 @@ from agent.core.credentials import open_push
 from protocol import messages
 from protocol.scram import ClientLogin
 from protocol.sealing import device_id, public_key
-from server.console.models import Device, User
+from server.console.models import User
 from server.gateway import limits as gateway_limits
 from server.gateway import server as gateway_server
 from server.gateway.limits import Limits
 from server.gateway.server import Gateway
 from tests.support.gateway_client import Client
 from tests.support.places import ROOT
-from tests.support.polling import eventually_async
-from tests.support.server_fixtures import P1, in_thread
+from tests.support.server_fixtures import P1
 
 PAGE = (ROOT / "docs" / "protocol.md").read_text("utf-8")
 EXAMPLES = [line.encode() for line in PAGE.splitlines() if line.startswith("{")]
@@ -130,20 +128,3 @@ async def test_header_that_knows_of_channel_binding(gateway: Gateway, user: User
         proof = b64encode(bytes(a ^ b for a, b in zip(key, signature, strict=True))).decode()
         await client.send(messages.Proof(scram=f"{without_proof},p={proof}"))
         assert (await client.expect(messages.Welcome)).password == "current"
-
-
-async def test_one_connection_passes_to_another_user(
-    gateway: Gateway, make_user: Callable[..., User]
-) -> None:
-    """A key under two names is two devices; the user who was replaced has no waiting PC left."""
-    first, second = await in_thread(make_user), await in_thread(make_user)
-    async with Client(gateway.port) as client:
-        await client.log_in(first.username, P1)
-        await client.log_in(second.username, P1)
-
-        async def waiting() -> dict[int, bool] | None:
-            rows = await in_thread(lambda: list(Device.objects.filter(user__in=[first, second])))
-            found = {row.user_id: row.waiting_since is not None for row in rows}
-            return found if found == {first.pk: False, second.pk: True} else None
-
-        assert await eventually_async(waiting)

@@ -57,6 +57,7 @@ def without(header: str) -> str:
         (without("sec-websocket-key:"), 400),
         (without("sec-websocket-version:"), 400),
         (without("sec-websocket-protocol:"), 400),
+        (UPGRADE.replace("coconowork.v1", "other.v1"), 400),
         (UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZQ=="), 400),
         (UPGRADE.replace("Version: 13", "Version: 8"), 400),
         (UPGRADE.replace("==", "=x"), 400),
@@ -76,10 +77,11 @@ def without(header: str) -> str:
     ids=lambda value: str(value)[:20] if isinstance(value, str) else None,
 )
 async def test_what_is_no_upgrade(gateway: Gateway, request_: str, status: int) -> None:
-    """Each is answered with its status, and the connection is closed."""
+    """Each is answered with its status and without the name of a program, and closed."""
     said = await answer(gateway.port, request_)
     assert said.startswith(f"HTTP/1.1 {status} ")
     assert "\r\nConnection: close\r\n" in said
+    assert "\r\nServer:" not in said
 
 
 async def test_head_has_no_body(gateway: Gateway) -> None:

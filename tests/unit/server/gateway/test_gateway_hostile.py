@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import logging
 import socket
@@ -236,36 +235,6 @@ async def test_nothing_secret_is_logged(
     for secret in (P1, str(scram.c_nonce), challenge.scram[-60:], user.username, "garbage"):
         assert secret not in caplog.text
     assert user.password.split("$")[3] not in caplog.text
-
-
-def get(port: int, path: str, **headers: str) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", path, headers=headers)
-    response = connection.getresponse()
-    response.body = response.read()  # type: ignore[attr-defined]  # kept past the close
-    connection.close()
-    return response
-
-
-async def test_plain_http(gateway: Gateway) -> None:
-    """The answers before an upgrade; none says what software this is."""
-    health = await asyncio.to_thread(get, gateway.port, "/healthz")
-    assert (health.status, health.body) == (200, b"ok")  # type: ignore[attr-defined]  # see `get`
-    assert (await asyncio.to_thread(get, gateway.port, "/other")).status == 404
-    assert (await asyncio.to_thread(get, gateway.port, messages.PATH)).status in {400, 426}
-    assert health.getheader("Server") is None
-
-
-@pytest.mark.parametrize("offered", [None, ["other.v1"]])
-async def test_subprotocol_is_needed(gateway: Gateway, offered: list[str] | None) -> None:
-    """Without `coconowork.v1` there is no upgrade."""
-    with pytest.raises(InvalidStatus) as caught:
-        await connect(
-            f"ws://127.0.0.1:{gateway.port}{messages.PATH}",
-            subprotocols=offered,  # type: ignore[arg-type]  # a NewType of str
-            proxy=None,
-        )
-    assert caught.value.response.status_code == 400
 
 
 async def test_subprotocol_and_no_compression(gateway: Gateway) -> None:

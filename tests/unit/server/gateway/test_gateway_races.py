@@ -107,18 +107,6 @@ async def test_login_that_never_ends(user: User) -> None:
         assert await client.closed() == 1008
 
 
-async def test_late_disconnect_of_an_older_connection(gateway: Gateway, user: User) -> None:
-    """When the row belongs to a newer connection, the end of the older one does not clear it."""
-    async with Client(gateway.port) as older:
-        await older.log_in(user.username, P1)
-        async with Client(gateway.port, key=older.key) as newer:
-            await newer.log_in(user.username, P1)
-            await older.expect(messages.Bye)
-            await older.closed()
-            await newer.log_in(user.username, P1)  # written after the older one's end
-            assert await in_thread(lambda: user.devices.waiting().exists())
-
-
 async def test_database_trouble_in_a_refresh_is_made_up_for(
     gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
