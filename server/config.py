@@ -167,6 +167,8 @@ class Config:
     """Wrong passwords in 5 minutes from one address; known devices are not affected."""
     refusals_per_user: int = _number(50, 3, 100_000)
     """Wrong passwords in 10 minutes for one user; known devices are not affected."""
+    temporary_password_days: int = _number(14, 1, 365)
+    """Days after which a temporary password opens the console no more."""
     min_client_version: str = _setting(
         "", _Version, "a version of numbers and dots, such as 1.2, or nothing"
     )

@@ -7,6 +7,7 @@ may then have newer passwords than the server knows (docs/backup.md).
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -31,12 +32,14 @@ def run(arguments: argparse.Namespace) -> int:
     Nothing is changed when the copy is incomplete or the database is in use.
     """
     backup, database = arguments.file, sqlite_path()
+    print(f"database {database.absolute()}", flush=True)
     try:
         database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as exc:
         raise StartError(f"{exc.filename}: {exc.strerror}") from None
     with draft_beside(database) as draft:
         copy(backup, draft)
+        _give_to_owner(draft, database if database.exists() else database.parent)
         kept = _keep(database) if database.exists() else None
         draft.rename(database)
         flush_folder(database.parent)
@@ -81,4 +84,13 @@ def _keep(database: Path) -> Path:
         if side.exists():
             side.rename(kept.with_name(kept.name + suffix))
     shutil.copy2(database, kept)
+    _give_to_owner(kept, database)
     return kept
+
+
+def _give_to_owner(new: Path, old: Path) -> None:
+    """Give a file that root has made to the owner of `old`: the server runs as that user."""
+    if os.name == "posix":
+        made, owner = new.stat(), old.stat()
+        if (made.st_uid, made.st_gid) != (owner.st_uid, owner.st_gid):
+            os.chown(new, owner.st_uid, owner.st_gid)

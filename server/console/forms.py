@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from protocol.names import MAX_NAME_CHARS, is_name, is_password, normalise_name, normalise_password
+from server import clock
 from server.console.events import action_choices
 from server.console.lockout import in_turn
 from server.console.models import Account, Device, User
@@ -93,6 +94,13 @@ class LoginForm(AuthenticationForm):
             raise self.get_invalid_login_error()
         with in_turn(name):
             return super().clean()
+
+    def confirm_login_allowed(self, user: User) -> None:
+        """Refuse a temporary password that has ended, after it has been found right."""
+        super().confirm_login_allowed(user)
+        if user.temporary_until is not None and user.temporary_until <= clock.now():
+            text = _("This temporary password has ended. Ask an administrator for a new one.")
+            raise ValidationError(text, code="ended")
 
 
 class NewPasswordForm(forms.Form):

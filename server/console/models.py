@@ -20,7 +20,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from protocol.names import is_name, normalise_name
-from server import clock
+from server import clock, config
 from server.console.hashers import ITERATIONS, format_verifier, hash_in_turn, new_salt
 from server.console.search import MAX_CHARS, SearchField
 
@@ -89,6 +89,14 @@ class User(AbstractBaseUser):
 
     def __str__(self) -> str:
         return self.username
+
+    @property
+    def temporary_until(self) -> datetime | None:
+        """Return the end of a temporary password, or None for a password of the user's own."""
+        if not self.must_change_password:
+            return None
+        days = config.current().temporary_password_days
+        return self.password_changed_at + timedelta(days=days)
 
     @property
     def is_administrator(self) -> bool:

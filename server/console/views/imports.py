@@ -13,7 +13,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from server import clock
+from server import clock, config
 from server.console import csvfiles, importing
 from server.console.forms import ImportForm
 from server.console.models import ImportJob
@@ -128,6 +128,7 @@ def import_passwords(request: HttpRequest, pk: int) -> HttpResponseBase:
         "job": job,
         "rows": rows[:SHOWN_PASSWORDS],
         "all": len(rows),
+        "days": config.current().temporary_password_days,
         "file": f"data:text/csv;charset=utf-8;base64,{b64encode(file).decode()}",
     }
     return repeatable(render(request, "console/import_passwords.html", context))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -67,7 +70,8 @@ def test_refused(installation: Installation, tmp_path: Path, command: str) -> No
     wanted = {"backup": "this file exists already", "restore": "no database of this server"}
     for path, said in ((there, wanted[command]), (tmp_path / "none" / "x", "none")):
         done = installation.run(command, str(path))
-        assert (done.returncode, done.stdout) == (1, ""), path
+        named = f"database {installation.file}\n" if command == "restore" else ""
+        assert (done.returncode, done.stdout) == (1, named), path
         assert said in done.stderr
         assert "Traceback" not in done.stderr
     assert there.read_text().startswith("something else")
@@ -96,7 +100,7 @@ def test_restore_wants_the_server_stopped(installation: Installation, tmp_path: 
     assert installation.run("backup", str(copy)).returncode == 0
     with installation.serving() as server:
         done = installation.run("restore", str(copy))
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.returncode, done.stdout) == (1, f"database {installation.file}\n")
         assert "stop the server" in done.stderr
         with Browser(server.console) as browser:
             assert browser.log_in(ADMIN, ADMIN_PASSWORD)
@@ -158,10 +162,44 @@ def test_restore_into_an_empty_place(installation: Installation, tmp_path: Path)
     assert installation.run("backup", str(copy)).returncode == 0
     elsewhere = Installation(tmp_path / "new" / "place")
     done = elsewhere.run("restore", str(copy))
-    assert (done.returncode, done.stdout) == (0, f"{elsewhere.file}: restored from {copy}\n")
+    said = f"database {elsewhere.file}\n{elsewhere.file}: restored from {copy}\n"
+    assert (done.returncode, done.stdout) == (0, said)
     assert elsewhere.file.stat().st_mode & 0o077 == 0
     with elsewhere.serving() as server, Browser(server.console) as browser:
         assert browser.log_in(ADMIN, ADMIN_PASSWORD)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to other users")
+@pytest.mark.parametrize("hard_links", [True, False])
+def test_restore_as_root(installation: Installation, tmp_path: Path, hard_links: bool) -> None:
+    """The database stays the service's user's, also on a file system without hard links."""
+    copy, user = tmp_path / "copy", 65534
+    program = [sys.executable, "-m", "server"]
+    if not hard_links:
+        program = [
+            "strace",
+            "--follow-forks",
+            "--output=/dev/null",
+            "--inject=link,linkat:error=EPERM",
+            *program,
+        ]
+    for command in ("backup", "restore"):
+        done = subprocess.run(
+            [*program, command, str(copy)],
+            env=installation.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        if command == "backup":
+            os.chown(installation.file, user, user)
+    files = list(installation.directory.glob("coconowork.sqlite3*"))
+    assert len(files) == 2
+    for file in files:
+        assert (file.stat().st_uid, file.stat().st_gid) == (user, user)
+        assert file.stat().st_mode & 0o077 == 0
 
 
 def test_restore_over_a_wreck(installation: Installation, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from axes.models import AccessAttempt
@@ -17,9 +18,10 @@ from django.test import Client
 from django.urls import get_resolver
 from django.urls.resolvers import URLPattern, URLResolver
 
+from server import clock, config
 from server.console import hashing, lockout, passwords, sessions
 from server.console.models import AuditEvent, User
-from tests.support.console_client import Browse, new_client
+from tests.support.console_client import Browse, new_client, page
 from tests.support.server_fixtures import P1, P2
 
 
@@ -194,6 +196,17 @@ def test_a_full_queue_says_busy(user: User, monkeypatch: pytest.MonkeyPatch) -> 
         assert answer.headers["Retry-After"]
     assert not AccessAttempt.objects.exists()
     assert log_in(user.username, P1).status_code == 302
+
+
+def test_a_temporary_password_ends(make_user: Callable[..., User]) -> None:
+    """Until its end it opens the console; later the page says that it has ended."""
+    user = make_user(must_change_password=True)
+    clock.move(timedelta(days=config.current().temporary_password_days, seconds=-5))
+    assert log_in(user.username, P1).status_code == 302
+    clock.move(timedelta(seconds=10))
+    assert "has ended" in page(log_in(user.username, P1))
+    assert "has ended" not in page(log_in(user.username, P2))
+    assert log_in(make_user().username, P1).status_code == 302
 
 
 def test_nothing_typed_is_kept() -> None:
