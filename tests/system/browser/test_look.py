@@ -25,7 +25,15 @@ LOOKS: tuple[tuple[int, Scheme], ...] = (
 SWEEP = (320, 360, 480, 640, 768, 900, 1000, 1100, 1280, 1440)
 """Widths at which each page must fit, all but the first with text of twice the size as well."""
 
-FOR_PAGES = {"home": 960, "password": 960, "changed": 960, "users": 1100, "user": 960, "app": 360}
+FOR_PAGES = {
+    "home": 960,
+    "home-administrator": 1100,
+    "password": 960,
+    "changed": 960,
+    "users": 1100,
+    "user": 1100,
+    "app": 360,
+}
 """Pictures for docs/images and their widths; they land in `.artifacts/browser/docs`."""
 
 BROKEN = """() => {

@@ -132,7 +132,9 @@ def test_hostile_input_everywhere(browse: Browse, administrator: User, text: str
     queries = (
         ("/users/", ("q", "state", "page")),
         ("/audit/", ("user", "q", "action", "since", "until", "page")),
-        ("/old-passwords/", ("page",)),
+        ("/old-passwords/", ("left", "page")),
+        ("/old-passwords.csv", ("left",)),
+        ("/pcs/unseen/", ("page",)),
         ("/login/", ("next",)),
     )
     answers += [client.get(path, dict.fromkeys(fields, text[:4000])) for path, fields in queries]
