@@ -23,8 +23,11 @@ from websockets.frames import Close
 from websockets.http11 import Response
 
 from agent import connection
+from agent.address import BadProxy
 from agent.core.classify import classify
 from agent.core.failure import Failure, Patience, Reason
+from protocol.messages import MessageError
+from protocol.scram import WrongServer
 from tests.support.certificates import Authority
 from tests.support.listeners import (
     SECRET,
@@ -418,6 +421,9 @@ def test_the_client_closes(
         (ssl.SSLZeroReturnError(), None, Reason.CONNECTION_LOST, "SSLZeroReturnError"),
         (InvalidURI("x", "y"), None, Reason.NOT_A_GATEWAY, "InvalidURI"),
         (RuntimeError(SECRET), None, Reason.INTERNAL, "RuntimeError"),
+        (WrongServer("ours"), None, Reason.IMPOSTOR, "ours"),
+        (MessageError("ours"), None, Reason.PROTOCOL, "ours"),
+        (BadProxy("ours"), "http://proxy:1", Reason.PROXY_SETTING, "ours"),
     ],
 )
 def test_errors_of_the_operating_system(

@@ -59,3 +59,17 @@ def test_notices_of_passwords() -> None:
     assert (title, "Log in" in text) == ("Password needed", True)
     title, text = wording.received(ENGLISH.gettext)
     assert (title, "stored" in text) == ("The new password was received", True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        ("Passw0rd!", ""),
+        (" ", "Enter the password."),
+        ("x" * 1025, "This text is too long."),
+        ("ab\u0007", "Character 3 is one that no password has. Show the password and correct it."),
+    ],
+)
+def test_text_that_can_be_no_password(typed: str, problem: str) -> None:
+    """The first character that no password has is named by its place, and not quoted."""
+    assert wording.password_problem(typed, ENGLISH.gettext) == problem
