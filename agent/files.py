@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 MAX_TRIES = 10
 """Names that are tried for the new file.
@@ -14,6 +20,30 @@ MAX_TRIES = 10
 `tempfile.mkstemp` takes a refusal on Windows for a name that is in use, and tries 2,147,483,647
 times in a folder that refuses new files.
 """
+
+
+BUSY_S = 1.0
+"""Seconds that a scanner or a backup may hold a file."""
+_BUSY = {5, 32, 33}
+"""Windows' errors then: access denied, sharing violation, lock violation."""
+
+
+def insist(work: Callable[[], T]) -> T:
+    """Return what `work` returns; on Windows try again while another program holds the file.
+
+    Raise OSError after about a second.
+    """
+    end = time.monotonic() + BUSY_S
+    while True:
+        try:
+            return work()
+        except OSError as exc:
+            number = getattr(exc, "winerror", None)
+            # `open` goes through the C library, which has one error for all three.
+            busy = number in _BUSY or (number is None and exc.errno == errno.EACCES)
+            if sys.platform != "win32" or not busy or time.monotonic() >= end:
+                raise
+        time.sleep(0.02)
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -25,14 +55,14 @@ def replace_file(path: Path, data: bytes) -> None:
     prefix, suffix = f".{path.name}.", ".new"
     for leftover in path.parent.iterdir():
         if leftover.name.startswith(prefix) and leftover.name.endswith(suffix):
-            leftover.unlink()
+            insist(leftover.unlink)
     handle, new = _create(path, prefix, suffix)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        new.replace(path)
+        insist(lambda: new.replace(path))
     except BaseException:
         with suppress(OSError):
             new.unlink()

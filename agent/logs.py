@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from io import TextIOWrapper
+from itertools import pairwise
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from agent.files import insist
 from agent.paths import make_private
 from protocol.text import clean
 
@@ -74,14 +77,30 @@ class PrivateFileHandler(RotatingFileHandler):
         return os.fdopen(handle, "a", encoding=self.encoding, errors=self.errors)
 
     def doRollover(self) -> None:  # noqa: N802 - logging's own name
-        """Rename the files. Go on in the same one where Windows refuses, because one is in use."""
-        try:
-            super().doRollover()
-        except OSError:
-            self.stream = self._open()
+        """Rename the files, the oldest first. Copy one that another program holds open."""
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None
+        names = [self.baseFilename, *(f"{self.baseFilename}.{n + 1}" for n in range(BACKUPS))]
+        for older, newer in pairwise(reversed(names)):
+            _move(newer, older)
+        self.stream = self._open()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         """Do nothing: a log that cannot be written is no reason to end, or to write elsewhere."""
+
+
+def _move(source: str, target: str) -> None:
+    """Rename `source`; when Windows refuses, copy and empty it, so that no log grows for ever."""
+    try:
+        insist(lambda: Path(source).replace(target))
+    except FileNotFoundError:
+        pass
+    except OSError:
+        with suppress(OSError):
+            shutil.copy(source, target)
+        with suppress(OSError):
+            os.truncate(source, 0)
 
 
 def set_up(log_file: Path, level: str = "info", *, to_stderr: bool = True) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from agent.address import BadProxy, Translate, is_console_url, normalise_server, read_proxy
 from agent.core.credentials import Identity
 from agent.errors import UserError
-from agent.files import replace_file
+from agent.files import insist, replace_file
 from agent.paths import Paths, make_private
 from agent.settings_copy import copy_of, keep_copy
 from protocol.names import is_name, normalise_name
@@ -273,7 +273,7 @@ class _Reader:
 
 def _read(paths: Paths, translate: Translate) -> str | None:
     try:
-        data = paths.config_file.read_bytes()
+        data = insist(paths.config_file.read_bytes)
         if not data and copy_of(paths).exists():
             # The client writes no empty file: it is what some disks leave after a power cut.
             raise _broken(paths, translate("{file}: the file is empty."), translate)

@@ -1,7 +1,11 @@
-"""The control channel on a named pipe; the client that owns a named mutex is the only one.
+"""The control channel on a named pipe; the client that locks a file is the only one.
 
 There is one client for each user, whatever the number of logon sessions, because vault, settings
 and device are the user's. Pipes block, so each connection has a thread; commands run on the loop.
+
+Any user of the PC can take any name of a pipe or mutex first, and so keep a client out. So the lock
+is a file in this user's own folder, and the pipe has a random name, which that file holds. In a
+folder that refuses files, the pipe has a fixed name and is the lock itself.
 """
 
 from __future__ import annotations
@@ -13,6 +17,9 @@ if sys.platform != "win32":
 
 import asyncio
 import hashlib
+import msvcrt
+import os
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from logging import getLogger
@@ -35,14 +42,19 @@ from agent.control import (
     Handler,
     answer,
 )
-from agent.paths import Paths
+from agent.paths import Paths, make_private
 from agent.ports import ChannelBusy, ChannelError, NotRunning
 
 log = getLogger(__name__)
 
 PIPE_REJECT_REMOTE_CLIENTS = 8
-ERROR_FILE_NOT_FOUND, ERROR_ALREADY_EXISTS = 2, 183
+ERROR_FILE_NOT_FOUND, ERROR_ACCESS_DENIED = 2, 5
 ERROR_PIPE_BUSY, ERROR_NO_DATA, ERROR_PIPE_CONNECTED = 231, 232, 535
+LOCK_NAME = "client.lock"
+LOCKED_BYTE = 1_000_000
+"""Far behind the content, which all may read."""
+PREFIX = "coconowork-client-"
+NAME_BYTES = 16
 FILE_FLAG_FIRST_PIPE_INSTANCE = 0x00080000
 SECURITY_IDENTIFICATION = 0x00110000
 """With SECURITY_SQOS_PRESENT: the server may identify this user, but not act as this user."""
@@ -53,6 +65,9 @@ class PipeChannel:
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
+        self._name = ""
+        self._lock: int | None = None
+        """The handle of the lock file; the lock ends with it, or with the process."""
         self._answering: set[asyncio.Task[Any]] = set()
         self._peers: list[Thread] = []
         """Used by the accepting thread only, and by other threads after its end."""
@@ -60,10 +75,10 @@ class PipeChannel:
     async def serve(self, handle: Handler, *, claimed: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[None] = loop.create_future()
-        mutex = _claim(_name(self._paths))
         stop: Any = win32event.CreateEvent(None, True, False, None)
         try:
-            first = _create_pipe(_name(self._paths), first=True)
+            self._claim()
+            first = _create_pipe(self._name, first=True)
             accepting = Thread(
                 target=self._accept,
                 args=(first, stop, loop, handle, ended),
@@ -84,7 +99,28 @@ class PipeChannel:
                 await asyncio.to_thread(self._join, accepting)
         finally:
             stop.Close()
-            mutex.Close()
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    def _claim(self) -> None:
+        """Take the lock, and choose the pipe's name. Raise ChannelBusy."""
+        try:
+            make_private(self._paths.runtime_dir)
+            flags = os.O_RDWR | os.O_CREAT | os.O_BINARY | os.O_NOINHERIT
+            self._lock = os.open(self._paths.runtime_dir / LOCK_NAME, flags, 0o600)
+        except OSError as exc:
+            log.warning("no lock file (%s); the pipe itself is the lock", exc.strerror)
+            self._name = _fixed_name(self._paths)
+            return
+        os.lseek(self._lock, LOCKED_BYTE, os.SEEK_SET)
+        try:
+            msvcrt.locking(self._lock, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            raise ChannelBusy("another client of this user is running") from None
+        self._name = PREFIX + secrets.token_hex(NAME_BYTES)
+        os.lseek(self._lock, 0, os.SEEK_SET)
+        os.write(self._lock, self._name.encode())
 
     def _accept(
         self,
@@ -97,7 +133,7 @@ class PipeChannel:
         try:
             while _connect(pipe, stop):
                 # The next instance first: no other program can take the name while one exists.
-                connected, pipe = pipe, _create_pipe(_name(self._paths), first=False)
+                connected, pipe = pipe, _create_pipe(self._name, first=False)
                 self._peers = [peer for peer in self._peers if peer.is_alive()]
                 if len(self._peers) >= MAX_CONNECTIONS:
                     connected.Close()
@@ -145,7 +181,7 @@ class PipeChannel:
 
 async def exchange(paths: Paths, line: bytes, *, timeout_s: float) -> bytes:
     """Send one line to the running client, return its answer. Raise ChannelError."""
-    return await asyncio.to_thread(_exchange, _name(paths), line, monotonic() + timeout_s)
+    return await asyncio.to_thread(_exchange, paths, line, monotonic() + timeout_s)
 
 
 class _Stream:
@@ -201,9 +237,9 @@ class _Stream:
         return int(win32file.GetOverlappedResult(self._pipe, overlapped, False))
 
 
-def _exchange(name: str, line: bytes, deadline: float) -> bytes:
+def _exchange(paths: Paths, line: bytes, deadline: float) -> bytes:
     try:
-        stream = _Stream(_open(name, deadline))
+        stream = _Stream(_open_any(paths, deadline))
         try:
             stream.write(line, deadline - monotonic())
             return stream.read_line(deadline - monotonic())
@@ -213,6 +249,16 @@ def _exchange(name: str, line: bytes, deadline: float) -> bytes:
         if exc.winerror == ERROR_FILE_NOT_FOUND:
             raise NotRunning("no client is running") from None
         raise ChannelError(f"the client gave no answer (error {exc.winerror})") from None
+
+
+def _open_any(paths: Paths, deadline: float) -> Any:
+    """Return the pipe named in the lock file, else the one with the fixed name."""
+    try:
+        return _open(pipe_name_of(paths), deadline)
+    except pywintypes.error as exc:
+        if exc.winerror != ERROR_FILE_NOT_FOUND:
+            raise
+        return _open(_fixed_name(paths), deadline)
 
 
 def _open(name: str, deadline: float) -> Any:
@@ -287,20 +333,9 @@ def _create_pipe(name: str, *, first: bool) -> Any:
             _only_this_user(),
         )
     except pywintypes.error as exc:
+        if first and exc.winerror == ERROR_ACCESS_DENIED:
+            raise ChannelBusy("another client of this user is running") from None
         raise ChannelError(f"the control pipe cannot be made (error {exc.winerror})") from None
-
-
-def _claim(name: str) -> Any:
-    """Return the mutex, which ends with the process. Raise ChannelBusy or ChannelError."""
-    try:
-        mutex: Any = win32event.CreateMutex(_only_this_user(), False, rf"Global\{name}")
-        error = win32api.GetLastError()
-    except pywintypes.error as exc:
-        raise ChannelError(f"the control channel cannot be claimed ({exc.winerror})") from None
-    if error == ERROR_ALREADY_EXISTS:
-        mutex.Close()
-        raise ChannelBusy("another client of this user is running")
-    return mutex
 
 
 def _only_this_user() -> Any:
@@ -323,9 +358,21 @@ def _user() -> Any:
         token.Close()
 
 
-def _name(paths: Paths) -> str:
+def pipe_name_of(paths: Paths) -> str:
+    """Return the name in the lock file, the fixed one when there is none."""
+    try:
+        handle = os.open(paths.runtime_dir / LOCK_NAME, os.O_RDONLY | os.O_BINARY)
+    except OSError:
+        return _fixed_name(paths)
+    try:
+        return os.read(handle, len(PREFIX) + 2 * NAME_BYTES).decode("ascii", "replace")
+    finally:
+        os.close(handle)
+
+
+def _fixed_name(paths: Paths) -> str:
     digest = hashlib.sha256(str(paths.runtime_dir).casefold().encode()).hexdigest()[:16]
-    return f"coconowork-client-{win32security.ConvertSidToStringSid(_user())}-{digest}"
+    return f"{PREFIX}{win32security.ConvertSidToStringSid(_user())}-{digest}"
 
 
 def _pipe_name(name: str) -> str:

@@ -145,17 +145,23 @@ def test_a_full_disk_ends_nothing(
 def test_a_rotation_that_fails_ends_nothing(
     log_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A log that is open in another program cannot be renamed on Windows: the file is kept."""
+    """A log that is open in another program cannot be renamed on Windows: it is copied."""
     monkeypatch.setattr(logs, "MAX_BYTES", 500)
     logs.set_up(log_file, to_stderr=False)
+    refused = []
 
-    def refuse(*_: object) -> None:
+    def refuse(*names: object) -> None:
+        refused.append(names)
         raise PermissionError(13, "in use")
 
-    monkeypatch.setattr(os, "rename", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     for number in range(20):
         log.info("line %d %s", number, "x" * 50)
-    assert "line 19" in log_file.read_text()
+    assert refused
+    files = sorted(log_file.parent.iterdir())
+    text = "".join(file.read_text() for file in files)
+    assert all(f"line {number} " in text for number in range(20))
+    assert all(file.stat().st_size <= 500 for file in files)
 
 
 def test_uncaught_exceptions_are_logged(tmp_path: Path) -> None:

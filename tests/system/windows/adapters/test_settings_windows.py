@@ -8,15 +8,19 @@ if sys.platform != "win32":
     raise ImportError("for Windows")
 
 import logging
+import threading
 import winreg
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import win32con
+import win32file
 
-from agent import i18n, logs
+from agent import files, i18n, logs
 from agent.core.credentials import Identity
+from agent.files import replace_file
 from agent.paths import find_paths
 from agent.settings import POLICY_KEY, SETUP_KEY, load, save_identity
 
@@ -100,15 +104,52 @@ def test_language_of_a_japanese_windows() -> None:
     assert i18n.system_language({"LANG": "en_US"}) == "ja"
 
 
-def test_a_log_that_a_user_has_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log that cannot be renamed goes on in the same file."""
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[Callable[[Path, float], None]]:
+    """Return a function that keeps a file from being renamed for some seconds, as a scanner."""
+    timers: list[threading.Timer] = []
+
+    def hold(path: Path, seconds: float) -> None:
+        share = win32con.FILE_SHARE_READ | win32con.FILE_SHARE_WRITE
+        handle = win32file.CreateFile(
+            str(path), win32con.GENERIC_READ, share, None, win32con.OPEN_EXISTING, 0, None
+        )
+        timers.append(threading.Timer(seconds, handle.Close))
+        timers[-1].start()
+
+    yield hold
+    for timer in timers:
+        timer.join()
+
+
+def test_a_file_that_a_scanner_holds(tmp_path: Path, held: Callable[[Path, float], None]) -> None:
+    """Saving waits for it up to a second, and then says that it failed."""
+    path = tmp_path / "file"
+    replace_file(path, b"one")
+    held(path, 0.3)
+    replace_file(path, b"two")
+    assert path.read_bytes() == b"two"
+    held(path, 3)
+    with pytest.raises(OSError, match="file"):
+        replace_file(path, b"three")
+    assert path.read_bytes() == b"two"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_log_that_a_user_has_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: Callable[[Path, float], None]
+) -> None:
+    """It cannot be renamed then, and is copied: nothing is lost, and no file outgrows its size."""
     monkeypatch.setattr(logs, "MAX_BYTES", 500)
+    monkeypatch.setattr(files, "BUSY_S", 0.1)
     file = tmp_path / "client.log"
     try:
         logs.set_up(file, to_stderr=False)
-        with file.open(encoding="utf-8"):
-            for number in range(20):
-                logging.getLogger("agent.test").warning("行 %d %s", number, "x" * 50)
-        assert "行 19" in file.read_text(encoding="utf-8")
+        held(file, 8)
+        for number in range(20):
+            logging.getLogger("agent.test").warning("行 %d %s", number, "x" * 50)
+        texts = {each: each.read_text(encoding="utf-8") for each in tmp_path.iterdir()}
+        assert all(f"行 {number} " in "".join(texts.values()) for number in range(20))
+        assert all(each.stat().st_size <= 500 for each in texts)
     finally:
         logs.tear_down()
