@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
 from gettext import NullTranslations
 from pathlib import Path
@@ -153,7 +153,7 @@ class MenuActions:
                 when = max(time.localtime()[:6], (1980, 1, 1, 0, 0, 0))
                 file.writestr(
                     zipfile.ZipInfo(f"{name}.json", when),
-                    json.dumps(what, indent=2),
+                    json.dumps(what, indent=2, default=str),
                     zipfile.ZIP_DEFLATED,
                 )
             for path in sorted(self._paths.log_dir.glob("client.log*")):
@@ -167,14 +167,8 @@ class MenuActions:
             "version": __version__,
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "server": settings.server,
-            "user": settings.user,
-            "language": settings.language,
+            **{each.name: getattr(settings, each.name) for each in fields(settings)},
             "proxy": without_login(settings.proxy),
-            "console_url": settings.console_url,
-            "log_level": settings.log_level,
-            "autostart": settings.autostart,
-            "origins": dict(settings.origins),
         }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
 from gettext import NullTranslations
 from typing import Any
 
@@ -12,8 +11,6 @@ import msgspec
 from agent import __version__
 from agent.core import wording
 from agent.core.deadline import local_time
-from agent.core.failure import Reason
-from agent.core.state import State
 from agent.core.view import View
 
 
@@ -34,34 +31,10 @@ def describe(view: View) -> dict[str, Any]:
     }
 
 
-class _Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields of a description that a view has."""
-
-    state: State
-    reason: Reason | None
-    server: str | None
-    user: str | None
-    days_left: int | None
-    valid_until: datetime | None
-    next_try_at: datetime | None
-    vault_problem: Reason | None
-    console_url: str | None
-
-
 def view_of(status: object) -> View:
     """Return the view that `describe` was given. Raise ValueError for anything else."""
-    said = msgspec.convert(status, _Status)
-    return View(
-        state=said.state,
-        reason=said.reason,
-        server=said.server or "",
-        user=said.user or "",
-        days_left=said.days_left,
-        valid_until=said.valid_until,
-        next_try_at=said.next_try_at,
-        vault_problem=said.vault_problem,
-        console_url=said.console_url,
-    )
+    said = msgspec.convert(status, dict[str, Any])
+    return msgspec.convert({key: each for key, each in said.items() if each is not None}, View)
 
 
 def status_text(view: View, translations: NullTranslations) -> str:

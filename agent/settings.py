@@ -245,13 +245,14 @@ class _Reader:
 
     def check(self, key: str, value: object, *, where: str) -> object:
         """Return the value as Settings has it. Raise SettingsError."""
+        check, allowed = _CHECKS[key]
         try:
-            return _CHECKS[key](value, self._translate)
+            return check(value, self._translate)
         except UserError as exc:
             raise self._error(f"{where}: {exc.message}") from None
         except ValueError:
-            allowed = self._translate(_ALLOWED[key])
             sentence = self._translate("{where}: allowed is {allowed}.")
+            allowed = self._translate(allowed)
             raise self._error(sentence.format(where=where, allowed=allowed)) from None
 
     def _add(self, key: str, value: object, where: str) -> object:
@@ -364,37 +365,25 @@ def _text(value: object) -> str:
     return value
 
 
-_CHECKS: dict[str, Callable[[object, Translate], object]] = {
-    "server": _check_server,
-    "user": _check_user,
-    "language": _one_of("auto", "ja", "en"),
-    "proxy": _check_proxy,
-    "console_url": _check_console_url,
-    "log_level": _one_of("debug", "info", "warning", "error"),
-    "allow_quit": _check_flag,
-    "autostart": _check_flag,
+_FLAG = (_check_flag, N_("true or false"))
+_CHECKS: dict[str, tuple[Callable[[object, Translate], object], str]] = {
+    "server": (_check_server, N_("a text such as wss://gw.example.com")),
+    "user": (_check_user, N_("a user name of 1 to 64 characters")),
+    "language": (_one_of("auto", "ja", "en"), N_("auto, ja or en")),
+    "proxy": (
+        _check_proxy,
+        N_("system, none, or a URL with a port, such as http://proxy.example.com:8080"),
+    ),
+    "console_url": (_check_console_url, N_("a URL that begins with https://")),
+    "log_level": (
+        _one_of("debug", "info", "warning", "error"),
+        N_("debug, info, warning or error"),
+    ),
+    "allow_quit": _FLAG,
+    "autostart": _FLAG,
 }
-_ALLOWED = {
-    "server": N_("a text such as wss://gw.example.com"),
-    "user": N_("a user name of 1 to 64 characters"),
-    "language": N_("auto, ja or en"),
-    "proxy": N_("system, none, or a URL with a port, such as http://proxy.example.com:8080"),
-    "console_url": N_("a URL that begins with https://"),
-    "log_level": N_("debug, info, warning or error"),
-    "allow_quit": N_("true or false"),
-    "autostart": N_("true or false"),
-}
+"""Settings, each with its check and what is allowed."""
 _OTHER_VARIABLES = {"COCONOWORK_HOME"}
-POLICY_NAMES = {
-    "server": "Server",
-    "user": "User",
-    "language": "Language",
-    "proxy": "Proxy",
-    "console_url": "ConsoleUrl",
-    "log_level": "LogLevel",
-    "allow_quit": "AllowQuit",
-    "autostart": "Autostart",
-}
-"""Settings, and the names of their values in the registry."""
-assert set(_CHECKS) == set(_ALLOWED) == set(POLICY_NAMES)  # noqa: S101 - all lists above
-assert set(_CHECKS) == {f.name for f in fields(Settings) if f.compare}  # noqa: S101
+POLICY_NAMES = {setting: setting.title().replace("_", "") for setting in _CHECKS}
+"""Settings, and the names of their values in the registry: `ConsoleUrl` for `console_url`."""
+assert set(_CHECKS) == {f.name for f in fields(Settings) if f.compare}  # noqa: S101 - as above

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from gettext import NullTranslations
 
 from agent.core import wording
-from agent.core.state import State
+from agent.core.state import MAY_RECONNECT, State
 from agent.core.view import Command, View
 
 LANGUAGES = (
@@ -73,7 +73,7 @@ def menu(view: View, translation: NullTranslations) -> tuple[Entry, ...]:
         Entry(
             _("Reconnect"),
             Command.RECONNECT,
-            enabled=view.state not in {State.LOGGED_OUT, State.NEEDS_PASSWORD, State.STOPPED},
+            enabled=view.state in MAY_RECONNECT,
         ),
         Entry(
             _("Open the management console"),

@@ -47,7 +47,7 @@ from agent.core.failure import Failure, Reason, failure_of
 from agent.core.host_info import HostInfo
 from agent.core.password_change import Progress, TypedPassword
 from agent.core.saved_state import SavedState
-from agent.core.state import State
+from agent.core.state import MAY_RECONNECT, State
 from agent.core.view import View
 from protocol import messages as msg
 from protocol.scram import ScramError
@@ -142,7 +142,7 @@ class Machine:
                 client.vault.forgive(event.identity, event.password)
                 client.change.on_requested(event)
             case ev.ReconnectRequested():
-                if self.state in {State.RETRYING, State.STANDBY, State.STANDBY_OLD_PASSWORD}:
+                if self.state in MAY_RECONNECT:
                     client.disconnect()
                     client.proceed()
             case ev.LogoutRequested():

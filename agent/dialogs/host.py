@@ -22,7 +22,7 @@ from agent.address import normalise_server
 from agent.core import wording
 from agent.core.deadline import local_time
 from agent.core.failure import Reason
-from agent.core.state import State
+from agent.core.state import MAY_RECONNECT, State
 from agent.core.view import ICONS, Command, View
 from agent.dialogs.messages import (
     MAX_LINE,
@@ -273,7 +273,7 @@ class ProcessDialogs:
             headline=wording.status(view, _),
             lines=lines,
             rows=rows,
-            can_reconnect=view.state in {State.RETRYING, State.CONNECTING},
+            can_reconnect=view.state in MAY_RECONNECT,
             signed_out=view.state is State.LOGGED_OUT,
         )
 
