@@ -123,7 +123,7 @@ class App:
             hooks=Hooks(
                 show=self._show,
                 warn=self._warn,
-                withdraw_warning=self._withdraw_warning,
+                withdraw_warning=partial(self._withdraw, Topic.PASSWORD),
                 ask_for_password=self._ask_for_password,
                 tell_received=self._tell_received,
                 save_identity=self._save_identity,
@@ -231,7 +231,9 @@ class App:
             if error is not None:
                 log.warning("no toast, the tray's balloon instead: %s", error)
                 try:
-                    self._show_balloon(notification)
+                    if (tray := self._adapters.tray) is None:
+                        raise ToastError("there is no tray")  # noqa: TRY301 - handled as the others
+                    tray.balloon(notification)
                 except Exception as balloon_error:  # noqa: BLE001 - none was shown, whatever it is
                     log.warning("no balloon either: %s", balloon_error)
                     on_done(balloon_error)
@@ -400,9 +402,6 @@ class App:
         title, text = wording.password_needed(reason, self._translations.gettext)
         self.notify(Topic.PASSWORD, title, text, Command.UPDATE_PASSWORD)
 
-    def _withdraw_warning(self) -> None:
-        self._withdraw(Topic.PASSWORD)
-
     def _withdraw(self, topic: Topic) -> None:
         if self._toaster is not None:
             _guarded(self._toaster.withdraw, topic)
@@ -414,12 +413,6 @@ class App:
                     raise ToastError("this desktop has no toasts")
                 self._toaster = self._adapters.open_toaster()
             return self._toaster
-
-    def _show_balloon(self, notification: Notification) -> None:
-        tray = self._adapters.tray
-        if tray is None:
-            raise ToastError("there is no tray")
-        tray.balloon(notification)
 
 
 P = ParamSpec("P")

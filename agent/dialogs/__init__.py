@@ -31,21 +31,10 @@ def main(name: str, translations: NullTranslations) -> int:
 
 
 def tell(title: str, message: str) -> None:
-    """Show a message in a window, and return when the user has closed it."""
+    """Show a message in a window, and return when the user has closed it; on Windows only."""
     if sys.platform == "win32":
         import ctypes
 
         icon_error, set_foreground, topmost = 0x10, 0x10000, 0x40000
         style = icon_error | set_foreground | topmost
         ctypes.windll.user32.MessageBoxW(None, message, title, style)
-        return
-    import tkinter
-    from tkinter import messagebox
-
-    try:
-        root = tkinter.Tk()
-    except tkinter.TclError:
-        return
-    root.withdraw()
-    messagebox.showerror(title, message, parent=root)
-    root.destroy()

@@ -143,7 +143,7 @@ class ProcessDialogs:
         if days := wording.days_left(view, self._translations):
             notes.append(days)
         if not first:
-            rows = [(_("Server"), shown_server(view.server)), (_("User name"), view.user)]
+            rows = self._account(view)
         if not first and view.days_left is not None:
             rows.append((_("Old password"), self._until(view)))
         opening = Open(
@@ -166,7 +166,7 @@ class ProcessDialogs:
         _, view = self._translations.gettext, self._view()
         rows = [(_("Version"), __version__)]
         if view.user:
-            rows += [(_("Server"), shown_server(view.server)), (_("User name"), view.user)]
+            rows += self._account(view)
         self._show("about", Open(assets=str(self._assets), rows=rows))
 
     def refresh(self, view: View) -> None:
@@ -245,6 +245,10 @@ class ProcessDialogs:
 
     # --- in words
 
+    def _account(self, view: View) -> list[tuple[str, str]]:
+        _ = self._translations.gettext
+        return [(_("Server"), shown_server(view.server)), (_("User name"), view.user)]
+
     def _until(self, view: View) -> str:
         assert view.valid_until is not None  # noqa: S101 - the caller has looked
         local = local_time(view.valid_until)
@@ -263,7 +267,7 @@ class ProcessDialogs:
         lines += [" ".join(wording.trouble(reason, _)) for reason in reasons]
         rows = []
         if view.user:
-            rows = [(_("Server"), shown_server(view.server)), (_("User name"), view.user)]
+            rows = self._account(view)
         if view.days_left is not None:
             rows.append((_("Old password"), self._until(view)))
         if view.next_try_at is not None:

@@ -22,8 +22,6 @@ ERROR_COLOUR = "#b3261e"
 WARNING_COLOUR = "#8a5200"
 QUIET_COLOUR = "#5f6368"
 PAPER = "#f7f8fa"
-INK = "#1f2328"
-ACCENT = "#1f74d6"
 
 
 class Window:
@@ -178,7 +176,7 @@ class Window:
         for position, (text, command) in enumerate(texts_and_commands):
             button = ttk.Button(frame, text=text, command=command)
             if position == default:
-                button.configure(default="active", style=self._default_style)
+                button.configure(default="active")
             button.grid(row=0, column=position, padx=(self.px(8) if position else 0, 0))
             made.append(button)
         return made
@@ -192,8 +190,6 @@ class Window:
     def _set_scale(self) -> float:
         return max(1.0, float(self.root.tk.call("tk", "scaling")) * 72 / 96)
 
-    _default_style = "TButton"
-
     def _set_style(self) -> None:
         style = ttk.Style(self.root)
         default = font.nametofont("TkDefaultFont", root=self.root)
@@ -203,33 +199,7 @@ class Window:
         else:
             style.theme_use("clam")
             self.root.configure(background=PAPER)
-            style.configure(".", background=PAPER, foreground=INK, bordercolor="#c3c7cd")
-            style.configure("TEntry", fieldbackground="#ffffff", padding=self.px(4))
-            style.map("TEntry", bordercolor=[("focus", ACCENT)], lightcolor=[("focus", ACCENT)])
-            style.configure("TButton", padding=(self.px(14), self.px(4)), background="#ffffff")
-            style.map(
-                "TButton", background=[("active", "#eaf1fb")], bordercolor=[("focus", ACCENT)]
-            )
-            style.configure("TCheckbutton", indicatorsize=self.px(11))
-            style.map("TCheckbutton", background=[("active", PAPER)])
-            style.configure(
-                "TProgressbar",
-                background=ACCENT,
-                troughcolor="#e3e7ee",
-                thickness=self.px(4),
-                borderwidth=0,
-                lightcolor=ACCENT,
-                darkcolor=ACCENT,
-                bordercolor="#e3e7ee",
-            )
-            self._default_style = "Default.TButton"
-            style.configure("Default.TButton", background=ACCENT, foreground="#ffffff")
-            style.map(
-                "Default.TButton",
-                background=[("disabled", "#c9d3e0"), ("active", "#3884df")],
-                foreground=[("disabled", "#ffffff")],
-                bordercolor=[("focus", INK)],
-            )
+            style.configure(".", background=PAPER)
         large = default.copy()
         large.configure(size=round(default.actual("size") * 1.3), weight="bold")
         self._fonts = [large]
