@@ -56,12 +56,17 @@ def run(
     from agent.core.view import Command
     from agent.dialogs.host import ProcessDialogs
     from agent.hardening import harden
-    from agent.menu_actions import MenuActions
+    from agent.menu_actions import MenuActions, apply_autostart
 
     logs.set_up(paths.log_file, settings.log_level)
     log.info("coconowork client %s starts on %s", __version__, platform.platform())
     for title, text in [*notices, *(("setting ignored", each) for each in settings.unknown)]:
         log.warning("%s: %s", title, text)
+    autostart = open_autostart()
+    apply_autostart(autostart, settings)
+    if at_sign_in and settings.autostart is False:
+        log.info("not started at sign-in: %s", settings.origins.get("autostart"))
+        return
     harden()
     assets = assets_dir()
     adapters = _core_adapters(paths, vault)
@@ -79,7 +84,7 @@ def run(
     actions = MenuActions(
         settings,
         paths,
-        open_autostart(),
+        autostart,
         view=lambda: app.view,
         about=adapters.dialogs.show_about,
         notify=app.notify,
@@ -88,10 +93,6 @@ def run(
     )
     adapters.with_settings = actions.with_settings
     adapters.on_menu_action = actions.command
-    actions.apply_autostart()
-    if at_sign_in and settings.autostart is False:
-        log.info("not started at sign-in: %s", settings.origins.get("autostart"))
-        return
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: app.command(Command.QUIT))

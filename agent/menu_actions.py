@@ -38,6 +38,16 @@ _LANGUAGES = {
 }
 
 
+def apply_autostart(autostart: Autostart | None, settings: Settings) -> None:
+    """Set 'start at sign-in' to what the settings ask for, if they do. Never raises."""
+    wanted = settings.autostart
+    try:
+        if autostart and wanted is not None and autostart.enabled() not in {None, wanted}:
+            (autostart.enable if wanted else autostart.disable)()
+    except OSError as exc:
+        log.warning("start at sign-in could not be set: %s", exc)
+
+
 class MenuActions:
     """Run the actions. `on_change` is called when `with_settings` would give another view."""
 
@@ -79,15 +89,6 @@ class MenuActions:
             allow_quit=self._settings.allow_quit,
             console_url=self._settings.console_url or view.console_url,
         )
-
-    def apply_autostart(self) -> None:
-        """Set 'start at sign-in' to what the settings ask for, if they do. Never raises."""
-        autostart, wanted = self._autostart, self._settings.autostart
-        try:
-            if autostart and wanted is not None and autostart.enabled() not in {None, wanted}:
-                (autostart.enable if wanted else autostart.disable)()
-        except OSError as exc:
-            log.warning("start at sign-in could not be set: %s", exc)
 
     def command(self, command: Command) -> None:
         """Start the action, on a thread of its own."""

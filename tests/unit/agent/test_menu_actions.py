@@ -1,0 +1,84 @@
+"""Start at sign-in and language: what the menu shows, and what policy takes from the user."""
+
+from __future__ import annotations
+
+from gettext import NullTranslations
+from pathlib import Path
+
+import pytest
+
+from agent import desktop, logs
+from agent.core.state import State
+from agent.core.view import View
+from agent.menu_actions import MenuActions
+from agent.paths import find_paths
+from agent.settings import Settings
+from tests.support.fakes import FakeVault
+
+
+class Switch:
+    """A switch 'start at sign-in'; None: an administrator has switched it on for all users."""
+
+    def __init__(self, *, on: bool | None) -> None:
+        self.on = on
+
+    def enabled(self) -> bool | None:
+        return self.on
+
+    def enable(self) -> None:
+        self.on = True
+
+    def disable(self) -> None:
+        self.on = False
+
+
+def shown(switch: Switch | None, settings: Settings, home: Path) -> View:
+    """Return a view with what the settings and the switch say."""
+    actions = MenuActions(
+        settings,
+        find_paths({"COCONOWORK_HOME": str(home)}),
+        switch,
+        view=lambda: View(State.STANDBY),
+        about=lambda: None,
+        notify=lambda *_: None,
+        translate=lambda _: None,
+        on_change=lambda: None,
+    )
+    if switch is not None and switch.on is not None:
+        switch.on = not switch.on  # the user has been in the Task Manager meanwhile
+    return actions.with_settings(View(State.STANDBY))
+
+
+@pytest.mark.parametrize(
+    ("switch", "settings", "ticked", "is_fixed"),
+    [
+        (Switch(on=False), Settings(), True, False),
+        (Switch(on=True), Settings(), False, False),
+        (Switch(on=None), Settings(), True, True),
+        (None, Settings(), False, True),
+        (
+            Switch(on=None),
+            Settings(autostart=False, enforced=frozenset({"autostart"})),
+            False,
+            True,
+        ),
+        (Switch(on=True), Settings(autostart=True, enforced=frozenset({"autostart"})), True, True),
+    ],
+)
+def test_the_tick_is_read_fresh_and_policy_fixes_it(
+    tmp_path: Path, switch: Switch | None, settings: Settings, *, ticked: bool, is_fixed: bool
+) -> None:
+    """It is what Windows will do at the next sign-in; grey where the user cannot change it."""
+    view = shown(switch, settings, tmp_path)
+    assert (view.autostart, "autostart" in view.fixed) == (ticked, is_fixed)
+
+
+def test_autostart_0_ends_what_windows_has_started(tmp_path: Path) -> None:
+    """Also where it starts for all users, which a user cannot switch off; the log says why."""
+    paths = find_paths({"COCONOWORK_HOME": str(tmp_path)})
+    settings = Settings(autostart=False, origins={"autostart": r"HKLM\…\Autostart"})
+    try:
+        desktop.run(settings, paths, NullTranslations(), FakeVault(), at_sign_in=True)
+    finally:
+        logs.tear_down()
+    assert r"not started at sign-in: HKLM\…\Autostart" in paths.log_file.read_text("utf-8")
