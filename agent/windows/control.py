@@ -5,7 +5,7 @@ and device are the user's. Pipes block, so each connection has a thread; command
 
 Any user of the PC can take any name of a pipe or mutex first, and so keep a client out. So the lock
 is a file in this user's own folder, and the pipe has a random name, which that file holds. In a
-folder that refuses files, the pipe has a fixed name and is the lock itself.
+folder that refuses files, the pipe has a fixed name, and a mutex is the lock.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from agent.ports import ChannelBusy, ChannelError, NotRunning
 log = getLogger(__name__)
 
 PIPE_REJECT_REMOTE_CLIENTS = 8
-ERROR_FILE_NOT_FOUND, ERROR_ACCESS_DENIED = 2, 5
+ERROR_FILE_NOT_FOUND, ERROR_ALREADY_EXISTS = 2, 183
 ERROR_PIPE_BUSY, ERROR_NO_DATA, ERROR_PIPE_CONNECTED = 231, 232, 535
 LOCK_NAME = "client.lock"
 LOCKED_BYTE = 1_000_000
@@ -66,6 +66,7 @@ class PipeChannel:
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
         self._name = ""
+        self._mutex: Any = None
         self._lock: int | None = None
         """The handle of the lock file; the lock ends with it, or with the process."""
         self._answering: set[asyncio.Task[Any]] = set()
@@ -99,6 +100,9 @@ class PipeChannel:
                 await asyncio.to_thread(self._join, accepting)
         finally:
             stop.Close()
+            if self._mutex is not None:
+                self._mutex.Close()
+                self._mutex = None
             if self._lock is not None:
                 os.close(self._lock)
                 self._lock = None
@@ -110,8 +114,9 @@ class PipeChannel:
             flags = os.O_RDWR | os.O_CREAT | os.O_BINARY | os.O_NOINHERIT
             self._lock = os.open(self._paths.runtime_dir / LOCK_NAME, flags, 0o600)
         except OSError as exc:
-            log.warning("no lock file (%s); the pipe itself is the lock", exc.strerror)
+            log.warning("no lock file (%s); a mutex is the lock", exc.strerror)
             self._name = _fixed_name(self._paths)
+            self._mutex = _create_mutex(self._name)
             return
         os.lseek(self._lock, LOCKED_BYTE, os.SEEK_SET)
         try:
@@ -333,9 +338,20 @@ def _create_pipe(name: str, *, first: bool) -> Any:
             _only_this_user(),
         )
     except pywintypes.error as exc:
-        if first and exc.winerror == ERROR_ACCESS_DENIED:
-            raise ChannelBusy("another client of this user is running") from None
         raise ChannelError(f"the control pipe cannot be made (error {exc.winerror})") from None
+
+
+def _create_mutex(name: str) -> Any:
+    """Return the mutex, which ends with the process. Raise ChannelBusy or ChannelError."""
+    try:
+        mutex: Any = win32event.CreateMutex(_only_this_user(), False, rf"Global\{name}")
+        error = win32api.GetLastError()
+    except pywintypes.error as exc:
+        raise ChannelError(f"the control channel cannot be claimed ({exc.winerror})") from None
+    if error == ERROR_ALREADY_EXISTS:
+        mutex.Close()
+        raise ChannelBusy("another client of this user is running")
+    return mutex
 
 
 def _only_this_user() -> Any:
