@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import json
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, cast
 
 from django.core.paginator import Page, Paginator
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, QueryDict
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.utils.translation import get_language
 from django.views.decorators.debug import sensitive_post_parameters
 
+from server import clock
 from server.console.models import User
 from server.console.problems import forbidden
 
@@ -61,9 +66,25 @@ def posted(request: HttpRequest) -> QueryDict | None:
     return request.POST if request.method == "POST" else None
 
 
-def live(request: HttpRequest, template: str, **context: Any) -> JsonResponse:
-    """Send a part of a page as it is now, for the script that keeps the page up to date."""
-    return JsonResponse({"html": render_to_string(template, context, request)})
+def live(request: HttpRequest, template: str, **context: Any) -> HttpResponse:
+    """Send a part of a page as it is now, or 304 when the script has shown this version already."""
+    # The hour, because the part may say that a time has passed.
+    facts = [context, get_language(), f"{clock.now():%Y-%m-%d %H}"]
+    content = json.dumps(facts, default=_plain)
+    version = hashlib.sha256(content.encode()).hexdigest()[:32]
+    if request.headers.get("If-None-Match") == version:
+        return HttpResponse(status=304)
+    html = render_to_string(template, context, request)
+    return JsonResponse({"html": html, "version": version})
+
+
+def _plain(value: Any) -> object:
+    """Return what a row, a page of rows or a set holds, for JSON."""
+    if isinstance(value, Model) or is_dataclass(value):
+        return {name: each for name, each in vars(value).items() if not name.startswith("_")}
+    if isinstance(value, Page | QuerySet):
+        return list(value)
+    return sorted(value) if isinstance(value, set) else str(value)
 
 
 def confirm(request: HttpRequest, **context: Any) -> HttpResponse:

@@ -93,16 +93,19 @@ window.addEventListener("pageshow", (event) => {
 // Live parts: fetched again every few seconds while the page is visible.
 async function refresh(part) {
   const { signal } = leaving;
-  const response = await fetch(part.dataset.live, { redirect: "manual", cache: "no-store", signal });
+  const headers = { "If-None-Match": part.dataset.version ?? "" };
+  const response = await fetch(part.dataset.live, { redirect: "manual", cache: "no-store", headers, signal });
   if (signal.aborted) return;
   if (response.status === 401 || response.type === "opaqueredirect") {
     location.reload(); // the session has ended: the login page says so
     return;
   }
-  if (!response.ok) return;
+  if (!response.ok) return; // 304: there is nothing new
   const fresh = document.createElement("template");
-  fresh.innerHTML = (await response.json()).html;
+  const { html, version } = await response.json();
+  fresh.innerHTML = html;
   if (signal.aborted) return;
+  part.dataset.version = version;
   if (comparable(fresh.innerHTML) === comparable(part.innerHTML)) return;
   const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
   const mine = push && push.part === part;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -14,7 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from server.console import importing, passwords, resubmission
-from server.console.models import FormResult, ImportJob, PasswordChange, User
+from server.console.models import Device, FormResult, ImportJob, PasswordChange, User
 from tests.support.console_client import Browse, page
 from tests.support.server_fixtures import P1, P2
 
@@ -166,3 +167,15 @@ def test_polls_carry_no_cookie(browse: Browse, user: User, path: str) -> None:
     assert not answer.cookies
     assert not client.get(path).cookies
     assert client.get("/").status_code == 200
+
+
+def test_a_poll_that_finds_nothing_new(
+    browse: Browse, user: User, make_device: Callable[..., Device]
+) -> None:
+    """It gets 304, until a row of the part changes."""
+    client, device = browse(user), make_device(user)
+    version = client.get("/live/pcs/").json()["version"]
+    headers = {"if-none-match": version}
+    assert client.get("/live/pcs/", headers=headers).status_code == 304
+    Device.objects.filter(pk=device.pk).update(waiting_since=None)
+    assert client.get("/live/pcs/", headers=headers).json()["version"] != version
