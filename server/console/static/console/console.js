@@ -2,6 +2,8 @@
 "use strict";
 
 const LIVE_EVERY_MS = 3000;
+const QUIET_EVERY_MS = 15000; // when nothing has changed for a minute
+const QUIET_AFTER = 20; // polls
 const SOON_MS = 1000; // while something is on its way to a PC
 
 // Passwords: a button beside each field shows and hides what was typed.
@@ -110,6 +112,7 @@ async function refresh(part) {
   const focused = part.contains(document.activeElement) ? document.activeElement.id : "";
   const mine = push && push.part === part;
   if (mine) push.remember();
+  quiet = 0;
   part.replaceChildren(fresh.content);
   if (mine) push.apply();
   if (focused) document.getElementById(focused)?.focus();
@@ -117,12 +120,14 @@ async function refresh(part) {
 
 const parts = [...document.querySelectorAll("[data-live]")];
 let timer = 0;
+let quiet = 0; // polls since the last change
 
 function tickLater() {
   clearTimeout(timer);
   if (leaving.signal.aborted) return;
   const soon = parts.some((part) => part.querySelector("[data-soon]"));
-  timer = setTimeout(tick, soon ? SOON_MS : LIVE_EVERY_MS);
+  quiet += 1;
+  timer = setTimeout(tick, soon ? SOON_MS : quiet > QUIET_AFTER ? QUIET_EVERY_MS : LIVE_EVERY_MS);
 }
 
 async function tick() {
