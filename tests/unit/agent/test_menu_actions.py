@@ -45,7 +45,7 @@ def shown(switch: Switch | None, settings: Settings, home: Path) -> View:
         on_change=lambda: None,
     )
     if switch is not None and switch.on is not None:
-        switch.on = not switch.on  # the user has been in the Task Manager meanwhile
+        switch.on = not switch.on  # the user has been in the Task Manager in between
     return actions.with_settings(View(State.STANDBY))
 
 
