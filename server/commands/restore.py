@@ -10,6 +10,7 @@ import argparse
 import os
 import shutil
 import sqlite3
+import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,7 +91,7 @@ def _keep(database: Path) -> Path:
 
 def _give_to_owner(new: Path, old: Path) -> None:
     """Give a file that root has made to the owner of `old`: the server runs as that user."""
-    if os.name == "posix":
+    if sys.platform != "win32":
         made, owner = new.stat(), old.stat()
         if (made.st_uid, made.st_gid) != (owner.st_uid, owner.st_gid):
             os.chown(new, owner.st_uid, owner.st_gid)
