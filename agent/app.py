@@ -141,7 +141,7 @@ class App:
         *,
         ask_to_log_in: bool = False,
     ) -> None:
-        """Be the client until it quits, with the tray on this thread, the main thread.
+        """Run the client until it quits, with the tray on this thread, the main thread.
 
         `notices` are titles and texts, shown to the user once the tray is there. `ask_to_log_in`
         opens the log-in window when no password is stored. Raise ChannelBusy, before any window is

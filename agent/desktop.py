@@ -46,7 +46,7 @@ def run(
     *,
     at_sign_in: bool = False,
 ) -> None:
-    """Be the client, in the tray, until it quits.
+    """Run the client in the tray until it quits.
 
     `notices` are titles and texts, shown to the user at the start. `at_sign_in` says that Windows
     starts it, and not the user. Raise ChannelBusy when another client runs, and Defect when the
@@ -107,7 +107,7 @@ def run(
 def run_once(
     request: Request, settings: Settings, paths: Paths, translations: NullTranslations
 ) -> Request:
-    """Be the client for one request, without a tray. Raise ChannelBusy or ChannelError."""
+    """Run the client for one request, without a tray. Raise ChannelBusy or ChannelError."""
     from agent.app import App
     from agent.hardening import harden
 

@@ -100,7 +100,7 @@ class TrayError(AgentError):
 
 
 class Topic(Enum):
-    """What a notification is about. Those about different topics do not touch each other."""
+    """What a notification is about. Each topic is shown and withdrawn without the others."""
 
     PASSWORD = "password"
     """The user must enter a password: true until a login, or a logout."""

@@ -48,7 +48,7 @@ class Program:
         return self._process.pid
 
     def line(self, beginning: str) -> str:
-        """Return the rest of the next line of output that begins so."""
+        """Return what follows `beginning` in the next line of output that starts with it."""
         for line in self._stdout:
             if line.startswith(beginning):
                 return line.removeprefix(beginning).strip()

@@ -59,7 +59,7 @@ def scram_login(data: bytes) -> None:
 
 
 def honest_login(data: bytes) -> None:
-    """Check that the right password is accepted for any user name, a damaged proof is not."""
+    """Check that the right proof is accepted for any user name, and a damaged one is refused."""
     parts = Pieces(data)
     name, where = parts.text(), sum(parts.raw())
     try:

@@ -113,7 +113,7 @@ class Rejected(Message, frozen=True, tag="rejected"):
 
 
 class PasswordChanged(Message, frozen=True, tag="password_changed"):
-    """A new password for this device. `valid_until` is the end of the one before it."""
+    """A new password for this device. `valid_until` is the time when the old password ends."""
 
     change_id: Hex32
     sealed: Annotated[str, Meta(min_length=64, max_length=8192)]

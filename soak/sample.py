@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Sample:
-    """One moment. `done` counts the run's reconnects or hours."""
+    """The measurements of one moment. `done` counts the reconnects or hours so far."""
 
     done: int
     memory_kib: int

@@ -344,7 +344,7 @@ class Machine:
         client.proceed()
 
     def _on_typed_stored(self, typed: TypedPassword) -> None:
-        """Be the identity of the typed password from now on."""
+        """Switch to the identity of the typed password, which the vault has stored."""
         client, account = self.client, self.client.account
         before = account.identity
         if before != typed.identity:

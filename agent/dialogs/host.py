@@ -278,7 +278,7 @@ class ProcessDialogs:
             lines=lines,
             rows=rows,
             can_reconnect=view.state in MAY_RECONNECT,
-            signed_out=view.state is State.LOGGED_OUT,
+            logged_out=view.state is State.LOGGED_OUT,
         )
 
 

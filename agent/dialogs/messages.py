@@ -27,7 +27,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     lines: list[str] = []
     rows: list[tuple[str, str]] = []
     can_reconnect: bool = False
-    signed_out: bool = False
+    logged_out: bool = False
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True, tag="open"):

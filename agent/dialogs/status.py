@@ -35,7 +35,7 @@ class View:
             window.paragraph(line)
         for label, value in snapshot.rows:
             window.row(label, value)
-        update = _("Log in…") if snapshot.signed_out else _("Update the stored password…")
+        update = _("Log in…") if snapshot.logged_out else _("Update the stored password…")
         _update, reconnect, close = window.buttons(
             (update, lambda: self._pick(Command.UPDATE_PASSWORD)),
             (_("Reconnect"), lambda: self._pick(Command.RECONNECT)),

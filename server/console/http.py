@@ -36,7 +36,7 @@ MAX_REQUESTS = 400
 
 
 class GuardedProtocol(H11Protocol):
-    """One connection. `trusted` are proxies, which speak for many."""
+    """One connection. `trusted` are the proxies, whose connections carry many users."""
 
     trusted: ClassVar[Sequence[Network]] = ()
     most: ClassVar[int] = MAX_CONNECTIONS

@@ -57,7 +57,7 @@ class VerifiedProof(msgspec.Struct, frozen=True, gc=False):
 
 
 class AcceptedLogin(msgspec.Struct, frozen=True, gc=False):
-    """What a right password is good for. `since` names it among the user's."""
+    """The password that a login was accepted with. `since` tells it from the user's others."""
 
     since: datetime
     password: messages.PasswordKind

@@ -34,7 +34,7 @@ WORDS: dict[str, dict[Language, str]] = {
         "ja": "保存されているパスワードの更新 — coconowork client",
         "en": "Update the stored password — coconowork client",
     },
-    "sign in": {
+    "log in": {
         "ja": "ココナワークへのログイン — coconowork client",
         "en": "Log in to coconowork — coconowork client",
     },
@@ -177,14 +177,14 @@ def test_update_by_keyboard(person: Person) -> None:
 @pytest.mark.timeout(240)
 def test_first_set_up_by_keyboard(person: Person) -> None:
     """The first login needs only user name, Tab, password and Enter."""
-    person.open_dialog("password", {"state": "logged_out"}, "sign in")
-    person.keep("dialog-sign-in")
+    person.open_dialog("password", {"state": "logged_out"}, "log in")
+    person.keep("dialog-log-in")
     person.desktop.type("tanaka")
     person.desktop.key("Tab")
     person.desktop.type("New-Pass1")
     person.desktop.key("Return")
     person.noted("wss://gw.example.com/gateway tanaka right")
-    person.keep("dialog-sign-in-done")
+    person.keep("dialog-log-in-done")
     person.desktop.key("Escape")
     person.noted("closed")
 

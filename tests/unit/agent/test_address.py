@@ -134,7 +134,7 @@ def test_loopback_is_known_without_asking() -> None:
 
 
 def test_console_urls() -> None:
-    """What a browser may be sent to: nothing that runs, nothing in the clear."""
+    """A console's address is https, or http on loopback; no address can run a script."""
     good = ["https://c.example.com", "https://c.example.com:8443/x?y", "http://localhost:8080/"]
     bad = [
         "http://c.example.com",

@@ -119,7 +119,7 @@ async def test_the_keyring(patient: Patient, reason: Reason) -> None:
 
 
 async def test_nothing_is_stored(patient: Patient) -> None:
-    """Signed in by the settings, but no password in the keyring."""
+    """The settings name a user, but the keyring has no password."""
     check = failing(await patient.examine("ws://127.0.0.1:1/gateway"))
     assert check.step is Step.KEYRING
     assert "tanaka" in check.text

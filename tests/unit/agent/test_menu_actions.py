@@ -74,7 +74,7 @@ def test_the_tick_is_read_fresh_and_policy_fixes_it(
 
 
 def test_autostart_0_ends_what_windows_has_started(tmp_path: Path) -> None:
-    """Also where it starts for all users, which a user cannot switch off; the log says why."""
+    """With `autostart` off, a start by Windows ends at once, and the log names the setting."""
     paths = find_paths({"COCONOWORK_HOME": str(tmp_path)})
     settings = Settings(autostart=False, origins={"autostart": r"HKLM\…\Autostart"})
     try:

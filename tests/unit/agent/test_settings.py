@@ -105,7 +105,7 @@ def test_who_goes_before_whom(paths: Paths) -> None:
 
 
 def test_policy_is_known_as_such(paths: Paths) -> None:
-    """So that a window can show what the user cannot change; numbers are how policies say yes."""
+    """Settings from a policy are known as such; a policy writes yes and no as numbers."""
     policy = {rf"HKLM\{POLICY_KEY}": {"AllowQuit": 0, "Autostart": 1, "Language": "ja"}}
     loaded = load(paths, environ={"COCONOWORK_LOG_LEVEL": "debug"}, registry=registry(policy))
     assert (loaded.allow_quit, loaded.autostart, loaded.language) == (False, True, "ja")
@@ -295,7 +295,7 @@ def test_saving_follows_a_link(paths: Paths, tmp_path: Path) -> None:
     "changes", [{"server": "ws://gw.example.com"}, {"user": ""}, {"language": "xx"}]
 )
 def test_saving_checks(paths: Paths, changes: dict[str, str]) -> None:
-    """What could not be loaded is not written."""
+    """`save` refuses a value that `load` would refuse, and writes nothing."""
     with pytest.raises(SettingsError):
         settings.save(paths, changes)
     assert not paths.config_file.exists()

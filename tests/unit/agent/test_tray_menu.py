@@ -74,7 +74,7 @@ def test_what_cannot_be_done_is_grey() -> None:
 
 
 def test_language_in_use_is_marked() -> None:
-    """One of three."""
+    """One of the three languages in the menu is marked."""
     languages = entries(View(State.STANDBY, language="ja"))["Language"].children
     assert [(entry.text, entry.checked) for entry in languages] == [
         ("Same as the system", False),
@@ -124,7 +124,7 @@ def test_picture_is_seen_on_light_and_dark_task_bars(icon: Icon) -> None:
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(Icon, 2)))
 def test_pictures_differ_in_shape(one: Icon, other: Icon) -> None:
-    """Who cannot tell red from green still sees which is which, at 16 px."""
+    """The icons differ in shape at 16 px, also for users who cannot tell red from green."""
     outlines = [
         picture(icon).resize((16, 16), Image.Resampling.BOX).getchannel("A").tobytes()
         for icon in (one, other)

@@ -125,7 +125,7 @@ def test_unsafe_iteration_counts_get_no_proof(count: object) -> None:
 
 
 def test_the_count_judged_is_the_count_used() -> None:
-    """No second `i` and no text in front can smuggle a lower count past the check."""
+    """A second `i`, or text in front, does not hide a lower iteration count from the check."""
     safe = challenge()
     for text in (
         safe + ",i=4096",

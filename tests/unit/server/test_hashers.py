@@ -65,7 +65,7 @@ def test_rfc_7677_example() -> None:
     )
 )
 def test_format_and_parse(verifier: Verifier) -> None:
-    """What is written is read back, and fits the column."""
+    """A formatted verifier parses to the same value, and fits the database column."""
     text = format_verifier(verifier)
     assert parse_verifier(text) == verifier
     assert len(text) <= 256
@@ -82,7 +82,7 @@ def test_parse_refuses(text: str) -> None:
 
 
 def test_django_hashes_and_checks() -> None:
-    """Through Django's own front door; the count is at least what clients insist on."""
+    """Django's own functions hash and check, with the 600,000 rounds that clients insist on."""
     encoded = make_password(P1)
     assert encoded.startswith("scram_sha256$600000$")
     assert check_password(P1, encoded)
@@ -92,7 +92,7 @@ def test_django_hashes_and_checks() -> None:
 
 
 def test_client_and_console_prepare_alike() -> None:
-    """Full-width and half-width are one password, as SASLprep has it on either side."""
+    """Full-width and half-width letters are one password, for the console and for a client."""
     encoded = make_password("Passw0rd")
     assert check_password("Ｐａｓｓｗ０ｒｄ", encoded)
     assert ScramClient(["SCRAM-SHA-256"], "u", "Ｐａｓｓｗ０ｒｄ").password.password == "Passw0rd"
@@ -100,7 +100,7 @@ def test_client_and_console_prepare_alike() -> None:
 
 @pytest.mark.parametrize("password", ["", "\u00ad", "a\x00b", "\ud800", "\u0627a", "x" * 1025])
 def test_unusable_passwords(password: str, user: User) -> None:
-    """What no client could send is refused when it is set, and is merely wrong when it is tried."""
+    """A password that no client can send cannot be set; at a login it is a wrong password."""
     with pytest.raises(UnusablePassword):
         prepare(password)
     with pytest.raises(UnusablePassword):
@@ -111,14 +111,14 @@ def test_unusable_passwords(password: str, user: User) -> None:
 
 
 def test_odd_password_tells_nobody_who_exists(user: User) -> None:
-    """A password that SASLprep prohibits is refused alike for known and unknown users."""
+    """A password that cannot be used is refused alike for known and unknown users."""
     for name in (user.username, "unknown-user"):
         assert ModelBackend().authenticate(None, username=name, password="a\x00b") is None
 
 
 @pytest.fixture
 def more_rounds() -> Iterator[int]:
-    """As if a later version asked for more rounds."""
+    """Raise the number of rounds, as a later version may do."""
     rounds = hashers.ITERATIONS + 1000
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hashers, "ITERATIONS", rounds)

@@ -246,7 +246,7 @@ def test_forced(user: User, administrator: User, make_device: Callable[..., Devi
 
 
 def test_who_may_force(user: User, administrator: User, make_user: Callable[..., User]) -> None:
-    """Only an enabled administrator of the same account."""
+    """Only an enabled administrator of the same account may force a change."""
     elsewhere = Account.objects.create(name=f"other {user.pk}")
     for by in (
         make_user(),

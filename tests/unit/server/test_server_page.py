@@ -43,7 +43,7 @@ def test_limits_are_as_documented() -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    """And no alert is about one that there is not."""
+    """Each metric is in the table, and each alert is about a metric that exists."""
     page = (ROOT / "docs" / "operations.md").read_text("utf-8")
     table, _, rules = page.partition("## Metrics")[2].partition("## ")[0].partition("groups:")
     collectors = [each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)]

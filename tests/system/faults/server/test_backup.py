@@ -64,7 +64,7 @@ def test_copies_while_it_is_written_to(installation: Installation, tmp_path: Pat
 
 @pytest.mark.parametrize("command", ["backup", "restore"])
 def test_refused(installation: Installation, tmp_path: Path, command: str) -> None:
-    """What cannot be is said in a sentence; no file is touched, and none is left behind."""
+    """An impossible backup or restore says why; it touches no file, and leaves none behind."""
     there, before = tmp_path / "there", installation.file.read_bytes()
     there.write_text("something else, which is no database" * 100)
     wanted = {"backup": "this file exists already", "restore": "no database of this server"}

@@ -21,7 +21,7 @@ NOW = Instant(datetime(2026, 11, 23, 3, tzinfo=UTC), 1000.0)
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "http://elsewhere.example/", "file:///x"])
 def test_an_address_that_must_not_be_opened_is_not_saved(url: str) -> None:
-    """It would end up in the menu, and in a browser."""
+    """A console address that must not be opened is not saved, so no menu or browser gets it."""
     account = AccountContext(HOME, SavedState(), local=UTC, emit=EffectQueue())
     account.remember_server("https://console.example.com/")
     assert account.saved_state.console_url == "https://console.example.com/"

@@ -135,7 +135,7 @@ def test_two_passwords_of_64_characters_fit() -> None:
 
 
 def test_half_a_surrogate_pair_is_refused() -> None:
-    """A terminal can deliver it, but no vault can keep it."""
+    """A password with half a surrogate pair is refused: no vault can keep it."""
     with pytest.raises(CredentialsError, match=r"^characters that are not text$") as caught:
         encode_credentials(Credentials(password="a\ud800b", device_key=KEY))
     assert caught.value.__cause__ is None

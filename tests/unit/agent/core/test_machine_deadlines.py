@@ -136,7 +136,7 @@ def test_a_write_that_the_adapter_gave_up() -> None:
 
 
 def test_nothing_is_written_before_the_vault_was_read_again() -> None:
-    """What the vault holds is not known after a silence; the push is committed all the same."""
+    """After an unanswered call the client reads the vault before it commits the push."""
     world = standby()
     world.hold = {"proof"}
     world.change(P2)

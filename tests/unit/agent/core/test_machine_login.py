@@ -48,7 +48,7 @@ def test_the_device_is_its_key() -> None:
 
 
 @pytest.mark.parametrize("stored", [None, P1])
-def test_nothing_stored_is_signed_out(stored: str | None) -> None:
+def test_nothing_stored_is_logged_out(stored: str | None) -> None:
     """Without an identity, or with an empty vault, the client waits for its user."""
     world = World(stored=None, identity=None if stored else HOME)
     world.start()

@@ -153,7 +153,7 @@ def test_offline_and_past_its_end_only_the_server_knows() -> None:
 
 
 def test_never_after_the_update() -> None:
-    """Neither while waiting nor from memory, and a warning on the screen is taken away."""
+    """After the update there is no warning, online or offline; the one on the screen is removed."""
     world = on_old_password()
     world.come("s1")
     assert world.warning == 30
@@ -237,7 +237,7 @@ def test_an_end_that_moves() -> None:
 
 
 def test_the_deadline_survives_a_restart() -> None:
-    """What is remembered is the server's word."""
+    """The end of the old password, as the server said it, is known after a restart offline."""
     world = on_old_password()
     world.kill()
     world.online = False
@@ -324,7 +324,7 @@ def test_no_more_days_than_the_server_said() -> None:
 
 
 def test_a_certificate_out_of_date_makes_the_clock_doubtful() -> None:
-    """Then no day is named, in view or warning, until the server has said its time."""
+    """After a certificate out of date, no days are shown until the server has said its time."""
     world = on_old_password()
     world.kill()
     world.hold.add("connect")

@@ -1,8 +1,8 @@
-"""Whatever happens in whatever order, the machine keeps its promises.
+"""The machine keeps its promises for every order of events.
 
-The promises that hold at every step are checked in driver.py: no secret in anything that could be
+core_promises.py checks after each event what must always hold: no secret in anything that could be
 logged, nothing stored without proof, the last working password never lost, a refused password not
-sent again, no request answered twice. Here is what has to come of it in the end.
+sent again, no request answered twice. This module checks where the machine ends.
 """
 
 from __future__ import annotations

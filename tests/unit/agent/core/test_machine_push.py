@@ -154,7 +154,7 @@ def test_the_same_push_twice() -> None:
 
 @pytest.mark.parametrize("held", ["vault", "proof"])
 def test_a_second_change_behind_the_first(held: str) -> None:
-    """It waits for its turn and is not lost."""
+    """A second push waits until the first is done, and is not lost."""
     world = standby()
     world.hold = {"vault"} if held == "vault" else {"proof"}
     world.change(P2)

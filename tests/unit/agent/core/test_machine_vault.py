@@ -135,7 +135,7 @@ def test_an_older_push_does_not_replace_a_newer_one() -> None:
 
 
 def test_the_commit_cannot_be_written() -> None:
-    """It is repeated until the vault works."""
+    """A commit that the vault refuses is repeated until the vault works."""
     world = uncommitted()
     world.advance(300)
     world.vault_reason = None

@@ -115,7 +115,7 @@ class TestSocketChannel(ChannelContract):
             assert await self.raw(paths, b"") == b""
 
     async def test_peers_beyond_the_limit_are_hung_up_on(self, paths: Paths) -> None:
-        """And when the others have gone there is room again."""
+        """Peers above the limit are closed; when others have left, a new one is served."""
         async with serving(open_channel(paths)):
             peers = [await control_unix._connect(paths.runtime_dir) for _ in range(16)]
             with pytest.raises(ChannelError):

@@ -18,7 +18,7 @@ from agent.ports import Notification, Topic
 
 
 def test_writes_one_line_for_each_change() -> None:
-    """Who watches the terminal sees what the icon would show, once."""
+    """The terminal shows each change that the icon would show, once."""
     stream = io.StringIO()
     tray = TerminalTray(stream, gettext.NullTranslations())
     tray.show(View(State.CONNECTING))
@@ -35,7 +35,7 @@ def test_writes_one_line_for_each_change() -> None:
 
 
 def test_runs_until_it_is_stopped() -> None:
-    """From any thread, before or during `run`."""
+    """`stop` works from any thread, before or during `run`."""
     tray = TerminalTray(io.StringIO(), gettext.NullTranslations())
     threading.Timer(0.05, tray.stop).start()
     tray.run(lambda _: None)

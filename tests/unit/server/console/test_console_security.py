@@ -38,7 +38,7 @@ def test_headers(browse: Browse, administrator: User, path: str) -> None:
 
 
 def test_the_policy_allows_nothing_inline() -> None:
-    """Nor anything from elsewhere."""
+    """The policy allows no inline script or style, and nothing of another site."""
     assert "unsafe" not in CONTENT_SECURITY_POLICY
     assert "http" not in CONTENT_SECURITY_POLICY
     assert "default-src 'none'" in CONTENT_SECURITY_POLICY

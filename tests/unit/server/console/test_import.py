@@ -143,7 +143,7 @@ def test_the_database_alone_opens_no_password(client: Client, browse: Browse, he
 def test_only_the_administrator_who_started_it(
     client: Client, browse: Browse, make_user: Callable[..., User], head: str
 ) -> None:
-    """Neither another administrator of the account nor the key alone opens them."""
+    """Another administrator of the account cannot open the passwords, even with the key."""
     job = start(client, f"username\n{head}-x\n".encode())
     finish(job)
     other = browse(make_user(role=User.Role.ADMINISTRATOR))
@@ -155,7 +155,7 @@ def test_only_the_administrator_who_started_it(
 
 
 def test_the_passwords_end_after_a_day(client: Client, head: str) -> None:
-    """Then the job is gone from the page, and from the database at the next look for work."""
+    """After a day the page refuses the passwords, and the next run deletes the job."""
     job = start(client, f"username\n{head}-x\n".encode())
     finish(job)
     clock.move(importing.KEPT)

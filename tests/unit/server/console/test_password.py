@@ -68,7 +68,7 @@ def test_refused(browse: Browse, user: User, typed: tuple[str, str, str], said: 
 
 
 def test_user_name_is_no_password(browse: Browse, make_user: MakeUser) -> None:
-    """Nor in other case."""
+    """The user name is refused as a password, in upper or lower case."""
     user = make_user(username="Tanaka.Ichiro-1")
     assert "not contain the user name" in page(
         browse(user).post("/password/", form("tanaka.ICHIRO-1"))
@@ -268,7 +268,7 @@ def test_updated_by_hand_since(browse: Browse, user: User, make_device: MakeDevi
 
 
 def test_a_pc_on_an_older_password(browse: Browse, user: User, make_device: MakeDevice) -> None:
-    """What is said of a PC counts for the password that it has, not for the one just replaced."""
+    """The result page says about a PC what is true of the old password that this PC has."""
     ended = clock.now() - timedelta(days=1)
     make_device(user, login_password="old", login_valid_until=ended)
     change = passwords.change_own(user, new_password=P2, push_to=[], address=None)

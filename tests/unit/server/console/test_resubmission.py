@@ -105,7 +105,7 @@ def test_an_import_that_is_sent_again(browse: Browse, administrator: User) -> No
 
 
 def test_a_refused_form_may_be_sent_again(browse: Browse, user: User) -> None:
-    """What was wrong is checked again, with the same token."""
+    """A form that was refused can be sent again with the same token, and is checked again."""
     client = browse(user, csrf=True)
     form = CHANGE | opened(client, "/password/")
     assert "not the same" in page(client.post("/password/", form | {"new_password2": P1}))

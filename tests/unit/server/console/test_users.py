@@ -78,7 +78,7 @@ def test_forcing_ends_the_users_sessions(browse: Browse, administrator: User, us
 
 
 def test_own_password_is_not_forced(browse: Browse, administrator: User) -> None:
-    """That would be a change without the current password."""
+    """An administrator cannot change their own password without the current one."""
     client = browse(administrator)
     assert 'name="new_password1"' not in page(client.get(f"/users/{administrator.pk}/"))
     client.post(f"/users/{administrator.pk}/", forced())
@@ -198,7 +198,7 @@ def test_disable_and_enable(browse: Browse, administrator: User, user: User) -> 
 
 
 def test_nobody_disables_oneself(browse: Browse, administrator: User) -> None:
-    """So every account keeps an administrator."""
+    """Administrators cannot disable themselves, so every account keeps one."""
     assert browse(administrator).post(f"/users/{administrator.pk}/disable/").status_code == 403
     assert reload(administrator).is_active
 
@@ -284,7 +284,7 @@ def test_bad_user_names(browse: Browse, administrator: User, name: str) -> None:
 
 
 def test_a_taken_user_name(browse: Browse, administrator: User, user: User) -> None:
-    """Also in other case, and also when another account has it."""
+    """A user name is taken in any case of its letters, also by a user of another account."""
     fields = {"username": user.username.upper(), "role": "general"}
     assert "is taken" in page(browse(administrator).post("/users/new/", fields))
 
@@ -422,7 +422,7 @@ def crowd(database: None) -> User:
 def test_ten_thousand_users(
     browse: Browse, crowd: User, path: str, queries: int, index: str
 ) -> None:
-    """So many queries, session and user included; what chooses the rows goes by this index."""
+    """A page needs exactly `queries` queries, and its rows are found by the index."""
     client = browse(crowd)
     with CaptureQueriesContext(connection) as captured:
         page(client.get(path))

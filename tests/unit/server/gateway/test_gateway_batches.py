@@ -142,7 +142,7 @@ async def test_lookups_of_a_batch(opened_store: Store, make_user: Callable[..., 
 async def test_one_bad_member_fails_alone(
     opened_store: Store, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cannot be written for one is no trouble for the others of its batch."""
+    """A login that cannot be written fails alone; the others of its batch succeed."""
     set_waiting = queries.set_waiting
 
     def choke(waiting: Iterable[queries.WaitingRow]) -> None:

@@ -157,7 +157,7 @@ async def test_replayed_proof(gateway: Gateway, user: User) -> None:
 
 
 async def test_two_hellos(gateway: Gateway, user: User) -> None:
-    """One login at a time."""
+    """A second `hello` before the proof ends the connection."""
     async with Client(gateway.port) as client:
         await client.begin(user.username, P1)
         await client.send(messages.Hello(scram="n,,n=user,r=x", device=client.device))

@@ -217,14 +217,14 @@ async def test_success_clears_the_count(gateway: Gateway, user: User) -> None:
 
 
 async def test_slow_login(user: User) -> None:
-    """Who does not log in in time is closed, even when it says `hello` in between."""
+    """A client that does not log in in time is closed, even when it sends `hello` before."""
     async with Gateway(limits=Limits(login_s=0.5)) as gateway, Client(gateway.port) as client:
         await client.begin(user.username, P1)
         assert await client.closed() == 1008
 
 
 async def test_no_deadline_after_login(user: User) -> None:
-    """Who has logged in may be silent."""
+    """A client that has logged in may be silent."""
     async with Gateway(limits=Limits(login_s=0.5)) as gateway, Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         with pytest.raises(TimeoutError):

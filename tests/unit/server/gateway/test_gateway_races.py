@@ -46,7 +46,7 @@ async def test_change_between_a_login_and_its_welcome(
 async def test_login_between_reading_and_telling(
     gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was read before a login is not applied after it; a wake-up on the way is kept."""
+    """A state that was read before a login is not applied after it; no wake-up is lost."""
     read = UserStates.read
     has_read, may_go_on = asyncio.Event(), asyncio.Event()
 
@@ -71,7 +71,7 @@ async def test_login_between_reading_and_telling(
 
 
 async def test_password_that_ends_during_the_login(gateway: Gateway, user: User) -> None:
-    """What was valid at the challenge and is not at the proof is `expired`."""
+    """A password that ends between challenge and proof is refused as `expired`."""
     await in_thread(lambda: change(user, P2))
     async with Client(gateway.port) as client:
         scram, challenge = await client.begin(user.username, P1)

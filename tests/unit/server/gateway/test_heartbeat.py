@@ -1,4 +1,4 @@
-"""A gateway's place among others, in this process, on whichever database the tests run on."""
+"""The heartbeat of one gateway among others, in this process, on SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.server_fixtures import P1, in_thread
 
 
 def age(name: str) -> None:
-    """As if it had not been heard of for too long."""
+    """Make the gateway's last heartbeat so old that it counts as dead."""
     Gateway.objects.filter(name=name).update(
         seen_at=F("seen_at") - DEAD_AFTER - timedelta(seconds=1)
     )
@@ -108,7 +108,7 @@ async def test_moved_while_nobody_looked(gateway: Running, user: User) -> None:
 
 
 async def test_restart_under_the_same_name(user: User, make_device: Callable[..., Device]) -> None:
-    """Who waited before a crash does not wait after the restart."""
+    """A restarted gateway clears the clients that waited on it before the crash."""
     device = await in_thread(lambda: make_device(user, gateway="north"))
     async with Running(name="north", sweep_interval_s=3600):
         await in_thread(device.refresh_from_db)
@@ -117,7 +117,7 @@ async def test_restart_under_the_same_name(user: User, make_device: Callable[...
 
 
 async def test_two_of_one_name(gateway: Running, caplog: pytest.LogCaptureFixture) -> None:
-    """That is a mistake of the operator's, which the log names."""
+    """Two gateways of one name are a mistake of the operator, and the log says so."""
     async with Running(name="gateway", sweep_interval_s=3600):
         await gateway.heartbeat.beat()
     assert "another gateway has the name gateway as well" in caplog.text
