@@ -150,10 +150,9 @@ class App:
         self._asks_to_log_in = ask_to_log_in
         self.start()
         try:
-            for title, text in notices:
-                self.notify(Topic.SETTINGS, title, text, Command.SHOW_LOG)
+            waiting = list(notices)
             while not self._ended.is_set():
-                self._run_tray(open_tray)
+                self._run_tray(open_tray, waiting)
                 self._ended.wait(TRAY_AGAIN_S)
         except KeyboardInterrupt:
             log.info("interrupted")
@@ -162,12 +161,13 @@ class App:
         if self._runtime.defect:
             raise Defect("the machine has raised; see the log")
 
-    def _run_tray(self, open_tray: Callable[[], Tray]) -> None:
-        """Return when the client ends, or when the tray is lost."""
+    def _run_tray(self, open_tray: Callable[[], Tray], notices: list[tuple[str, str]]) -> None:
+        """Return when the client ends, or when the tray is lost. Show and remove `notices`."""
         try:
             tray = open_tray()
             self._adapters.tray = tray
             tray.show(self.view)
+            self._show_notices(notices)
             if self._ended.is_set():
                 tray.stop()
             tray.run(self.command)
@@ -175,6 +175,11 @@ class App:
             log.exception("the tray is lost; next try in %d s", TRAY_AGAIN_S)
         finally:
             self._adapters.tray = None
+            self._show_notices(notices)  # when there was no tray, by a toast
+
+    def _show_notices(self, notices: list[tuple[str, str]]) -> None:
+        while notices:
+            self.notify(Topic.SETTINGS, *notices.pop(0), Command.SHOW_LOG)
 
     def start(self) -> None:
         """Claim the control channel and start the machine.
