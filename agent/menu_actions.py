@@ -174,6 +174,6 @@ class MenuActions:
 
 
 def _open(path: Path) -> None:
-    """Show a file in the program that Windows has for it. Raise OSError."""
+    """Open a file in the program that Windows uses for its type. Raise OSError."""
     if sys.platform == "win32":
         os.startfile(path)  # noqa: S606 - our own log file

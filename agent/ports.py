@@ -187,7 +187,7 @@ class Dialogs(Protocol):
         """Use another language from the next window on."""
 
     def close(self) -> None:
-        """End what is open."""
+        """Close every open dialog."""
 
 
 Request = dict[str, Any]

@@ -1,4 +1,4 @@
-"""Thousands of clients in one process, which a bench commands: `python -m bench.load PORT N`.
+"""Run thousands of clients in one process for a bench: `python -m bench.load PORT N`.
 
 The clients make WebSocket frames by hand, so that one core of clients can load one core of
 server. They log in by SCRAM and check no signature, since the baseline has none. Each sends a

@@ -96,7 +96,7 @@ def sealed(data: bytes) -> None:
 
 
 def http_answer(data: bytes) -> None:
-    """Check that any answer to the upgrade gives a reason, made of types and numbers."""
+    """Check that any answer to the upgrade gives a reason, and that it quotes no text of it."""
     protocol = ClientProtocol(
         parse_uri("wss://gw.example.com/gateway"),
         subprotocols=[Subprotocol(messages.SUBPROTOCOL)],

@@ -95,7 +95,7 @@ class AccountContext:
         return None if self._doubts_clock else self.saved_state.old_valid_until
 
     def watch_days(self, now: Instant) -> None:
-        """Set the timer for midnight or the end of the old password: there is less to show then."""
+        """Set the timer for midnight or the end of the old password, when the days left change."""
         end, server_now = self.saved_state.old_valid_until, self.server_now(now)
         if end is None or server_now >= end:
             self._emit(do.StopTimer(Timer.MIDNIGHT))

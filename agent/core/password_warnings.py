@@ -77,7 +77,7 @@ class PasswordWarnings:
         self._emit(do.StartTimer(Timer.WARNING, OFFLINE_WARNING_S))
 
     def decide(self, now: Instant, *, online: bool) -> None:
-        """Warn at the sign-ins that wait, or not; without the server by the last known end."""
+        """Decide about the sign-ins that wait for a warning; offline, by the last known end."""
         saved, days = self._account.saved_state, self._account.days_left(now)
         if not self._waiting or (days is None and not online):
             return  # only the server knows what is valid now

@@ -393,7 +393,7 @@ def test_what_can_be_no_password_is_said(form: Shown, pasted: str, said: str) ->
 
 
 def test_a_blank_at_the_end_gets_a_hint(form: Shown) -> None:
-    """It may belong to the password, so it is sent; the dots do not show it."""
+    """A password that begins or ends with a blank gets a hint while the user types it."""
     hint = "The password begins or ends with a blank."
     entry(form, "password").insert("end", "Passw0rd ")
     assert hint in form.texts()

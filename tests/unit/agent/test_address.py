@@ -168,7 +168,7 @@ def test_console_urls() -> None:
     ],
 )
 def test_proxies(typed: str, meant: str) -> None:
-    """They are read as curl reads them, and have one form with the login escaped."""
+    """Proxies are read as curl reads them; the stored form has the login escaped."""
     assert read_proxy(typed) == read_proxy(meant) == meant
 
 

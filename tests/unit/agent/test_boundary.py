@@ -280,7 +280,7 @@ def test_policy_wins_over_the_command_line() -> None:
 
 @pytest.mark.parametrize("interactive", [True, False])
 def test_the_first_interactive_start_opens_the_log_in_window(*, interactive: bool) -> None:
-    """Not at a sign-in to Windows, where a notification asks, and not again after a logout."""
+    """The first start by the user opens the login window; a sign-in to Windows does not."""
     dialogs = FakeDialogs()
     client = Client(Settings(), dialogs=dialogs)
     thread = threading.Thread(

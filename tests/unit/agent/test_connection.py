@@ -124,7 +124,7 @@ async def test_the_proxy_is_not_looked_up_on_the_loop(monkeypatch: pytest.Monkey
 async def test_a_bad_proxy_is_never_quoted(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither the log nor the failure has a part of the password."""
+    """A wrong proxy setting puts no part of its password into the log or the failure."""
     monkeypatch.setenv("https_proxy", "http://me:Tell#tale/x?y@proxy:99999")
     with caplog.at_level("DEBUG"):
         (end,) = await run("wss://gw.example.com/gateway")

@@ -197,7 +197,7 @@ async def test_a_wrong_password(patient: Patient) -> None:
 
 
 async def test_a_refused_password_is_not_sent_again(patient: Patient) -> None:
-    """Neither the stored password nor a pushed one that the server has refused is tried."""
+    """The doctor tries no refused password, neither the stored nor a pushed one."""
     pending = Pending(change_id="0" * 32, password=WRONG, refused=True)
     async with (gateway := FakeGateway()).running() as server:
         patient.store(server, refused="expired", pending=pending)
@@ -263,7 +263,7 @@ async def test_an_impostor(patient: Patient) -> None:
 
 
 async def test_a_silent_server(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes the connection and says nothing: the doctor does not wait for ever."""
+    """The doctor gives up on a server that accepts the connection and sends nothing."""
     monkeypatch.setattr(doctor, "STEP_TIMEOUT_S", 0.5)
 
     async def silent(peer: Peer) -> None:

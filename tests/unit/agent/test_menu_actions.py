@@ -68,7 +68,7 @@ def shown(switch: Switch | None, settings: Settings, home: Path) -> View:
 def test_the_tick_is_read_fresh_and_policy_fixes_it(
     tmp_path: Path, switch: Switch | None, settings: Settings, *, ticked: bool, is_fixed: bool
 ) -> None:
-    """It is what Windows will do at the next sign-in; grey where the user cannot change it."""
+    """The tick says what Windows will do at the next sign-in; grey if the user cannot change it."""
     view = shown(switch, settings, tmp_path)
     assert (view.autostart, "autostart" in view.fixed) == (ticked, is_fixed)
 

@@ -82,7 +82,7 @@ def test_a_bad_variable_is_named(value: str) -> None:
     ],
 )
 def test_internet_options(server: object, proxy: str | None) -> None:
-    """They count as they do for Windows: for TLS `https=`, else one for all, else SOCKS."""
+    """Internet Options name the proxy for TLS: `https=`, else one for all, else SOCKS."""
     assert options(server) == proxy
 
 
@@ -121,7 +121,7 @@ def test_internet_options_of_the_machine() -> None:
     ],
 )
 def test_exceptions_of_the_internet_options(override: str, server: str, exempt: bool) -> None:
-    """They count as they do for Windows: whole names with wildcards, and `<local>`."""
+    """Exceptions of Internet Options are whole names with wildcards, and `<local>`."""
     values = {"ProxyEnable": 1, "ProxyServer": "proxy:8080", "ProxyOverride": override}
     assert (found(server, windows=values) is None) is exempt
 

@@ -163,7 +163,7 @@ def test_a_bad_variable_is_named(paths: Paths) -> None:
 
 
 def test_a_bad_policy_falls_back_to_the_next_source(paths: Paths) -> None:
-    """It is reported with place and what is allowed, and neither counts nor keeps the user out."""
+    """A wrong policy is reported with its place and what is allowed; the next source counts."""
     machine, user = rf"HKLM\{POLICY_KEY}", rf"HKCU\{POLICY_KEY}"
     values: dict[str, dict[str, object]] = {
         machine: {"Server": "b c", "Proxy": b"hidden-word", "Language": "fr"},

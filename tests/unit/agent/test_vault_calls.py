@@ -69,7 +69,7 @@ async def test_calls_are_made_one_after_the_other() -> None:
 
 
 async def test_a_call_that_hangs_is_replaced() -> None:
-    """It fails with its own reason after its deadline, and the next call succeeds."""
+    """A call that hangs fails with `vault_no_answer` at its deadline, and the next one succeeds."""
     vault, written = HangingVault(), record()
     gate = vault.hang()
     calls = VaultCalls(vault, call_s=CALL_S)

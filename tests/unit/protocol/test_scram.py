@@ -387,7 +387,7 @@ def test_an_extension_before_the_proof_is_part_of_what_is_signed() -> None:
 
 
 def test_verifiers_of_one_password() -> None:
-    """They are compared only when they share salt and iterations; a repr shows no secret."""
+    """Verifiers are compared only with equal salt and iterations; a repr shows no secret."""
     one, same, other = verifier(PASSWORD), verifier(PASSWORD), verifier("Second-2nd")
     elsewhere = replace(one, salt=bytes(16))
     slower = replace(one, iterations=600_001)

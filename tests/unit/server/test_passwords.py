@@ -143,7 +143,7 @@ def test_later_change_voids_the_earlier_push(
 
 @pytest.mark.parametrize("again", [P1, P2])
 def test_no_reuse(user: User, again: str) -> None:
-    """Neither the current password nor a still valid old one can be set; an ended one can."""
+    """The current password and a valid old one cannot be set again; an ended one can."""
     own(user, P2)
     with pytest.raises(ReusedPassword):
         own(user, again)

@@ -36,7 +36,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
 
 
 def test_line_that_repeats_is_counted(log: Log) -> None:
-    """It is written once, and its number after a minute."""
+    """A line that repeats is written once, and its count after a minute."""
     for _ in range(1000):
         log.logger.warning("the database is away: %s", "refused")
     assert log.lines == ["the database is away: refused"]

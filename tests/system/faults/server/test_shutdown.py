@@ -106,7 +106,7 @@ def test_request_that_never_ends(installation: Installation) -> None:
 
 
 def test_a_second_server_on_one_file_does_not_start(installation: Installation) -> None:
-    """It says why, and the first one goes on; after the first was killed, the next one starts."""
+    """A second server says why it does not start; when the first is killed, the next one starts."""
     with installation.serving() as first:
         done = installation.run("serve", "--port=0", "--gateway-port=0")
         assert done.returncode == 1

@@ -139,7 +139,7 @@ def test_a_file_that_a_scanner_holds(tmp_path: Path, held: Callable[[Path, float
 def test_a_log_that_a_user_has_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: Callable[[Path, float], None]
 ) -> None:
-    """It cannot be renamed then, and is copied: nothing is lost, and no file outgrows its size."""
+    """An open log is copied instead of renamed: nothing is lost, and no file grows too large."""
     monkeypatch.setattr(logs, "MAX_BYTES", 500)
     monkeypatch.setattr(files, "BUSY_S", 0.1)
     file = tmp_path / "client.log"

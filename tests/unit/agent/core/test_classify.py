@@ -59,7 +59,7 @@ async def test_no_such_host() -> None:
 
 
 async def test_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes the connection and says nothing."""
+    """A server that accepts the connection and sends nothing is `timed_out`."""
     monkeypatch.setattr(connection, "OPEN_S", 0.3)
     released = asyncio.Event()
 
@@ -73,7 +73,7 @@ async def test_silence(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_closed_in_the_middle_of_the_upgrade() -> None:
-    """A server or something on the way that hangs up."""
+    """A connection that ends during the upgrade is `connection_lost`."""
     assert (await answered(says(b""))).reason is Reason.CONNECTION_LOST
     assert (await answered(says(b"HTTP/1.1 101 Swit"))).reason is Reason.CONNECTION_LOST
 
@@ -122,7 +122,7 @@ IN_FRONT = {
 
 @pytest.mark.parametrize("proxy", IN_FRONT)
 async def test_what_answers_for_a_gateway_that_is_away(proxy: str) -> None:
-    """It is unavailable, whatever the HTTP version and the page; and `Retry-After` counts."""
+    """A proxy's answer for a gateway that is away is `unavailable`; `Retry-After` counts."""
     status, headers, page = IN_FRONT[proxy]
     head = f"{status}\r\n{headers}\r\nRetry-After: 90\r\n\r\n"
     result = await answered(says(head.encode() + page.encode()))

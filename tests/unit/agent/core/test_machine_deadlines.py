@@ -220,7 +220,7 @@ def test_a_refusal_that_the_vault_stores_late() -> None:
 
 
 def test_a_password_refused_while_the_vault_is_unknown() -> None:
-    """It is marked when the vault was read again, and not sent until then."""
+    """The refused password is not sent, and is marked once the vault was read again."""
     world = standby()
     world.hold = {"proof"}
     world.change(P2)
@@ -238,7 +238,7 @@ def test_a_password_refused_while_the_vault_is_unknown() -> None:
 
 
 def test_a_pending_password_proved_while_the_vault_is_unknown() -> None:
-    """It is used at once, and committed when the vault was read again."""
+    """The proved password is used at once, and committed once the vault was read again."""
     world = World()
     pending = Pending(change_id="a" * 32, password=P2)
     world.vault[HOME] = replace(world.vault[HOME], pending=pending)

@@ -143,7 +143,7 @@ def test_another_network_hurries_what_a_network_causes(reason: Reason, *, hurrie
 
 
 def test_the_user_wants_a_try_now() -> None:
-    """It overrides any delay, and replaces an open connection."""
+    """A reconnect by the user overrides any delay, and replaces an open connection."""
     world = World()
     world.online = False
     world.start()

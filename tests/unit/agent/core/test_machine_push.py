@@ -64,7 +64,7 @@ def test_no_login_before_pending_is_durable() -> None:
 
 
 def test_pending_becomes_durable_during_another_login() -> None:
-    """It is proved right after that one, on the same connection."""
+    """The pending password is proved right after the other login, on the same connection."""
     world = standby()
     world.hold = {"vault"}
     world.change(P2)
@@ -164,7 +164,7 @@ def test_a_second_change_behind_the_first(held: str) -> None:
 
 
 def test_a_proved_password_that_has_become_old_is_committed() -> None:
-    """It is newer than the stored one, and its own days are shown."""
+    """A proved push that is old by now is committed, and the days shown are its own."""
     world = standby()
     world.hold = {"proof"}
     world.change(P2)
@@ -220,7 +220,7 @@ def test_a_password_that_no_vault_can_keep() -> None:
 
 
 def test_a_pushed_password_that_is_no_password() -> None:
-    """It cannot be proved, so it is not kept."""
+    """A push that no login can prove is not kept."""
     world = standby()
     sealed = world.seal("a\u0007b", CHANGE, world.this_device)
     world.session.say(world.session.signed(CHANGE, sealed, UNTIL))

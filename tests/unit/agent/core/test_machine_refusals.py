@@ -56,7 +56,7 @@ def test_one_refusal_is_enough() -> None:
 
 
 def test_the_user_is_asked_once_per_sign_in() -> None:
-    """Not again after a restart or an unlock in the same session, but in the next one."""
+    """The user is asked again at the next sign-in, not after a restart or an unlock."""
     world = refused()
     world.kill()
     world.come("s1")
@@ -137,7 +137,7 @@ def test_a_mark_that_the_vault_does_not_take_is_written_later(reason: Reason) ->
 
 @pytest.mark.parametrize("held", [True, False])
 def test_a_refused_password_is_not_sent_when_the_vault_opens(held: bool) -> None:
-    """It was typed while the vault was locked or silent, and is then found to be the stored one."""
+    """A password that was refused while the vault was closed is not sent from the vault later."""
     world = World()
     world.home.password = P2
     world.hold = {"vault"} if held else set()
@@ -164,7 +164,7 @@ def test_a_refused_password_may_be_typed_again() -> None:
 
 
 def test_a_refused_password_that_is_pushed_is_tried() -> None:
-    """It was refused before the change made it the user's password."""
+    """A pushed password is tried even when it was refused before the change."""
     world = standby()
     world.log_in(P2)
     world.change(P2)

@@ -183,7 +183,7 @@ def test_a_typed_password_cannot_be_written(identity: object) -> None:
 
 
 def test_a_typed_password_is_written_while_the_connection_is_lost() -> None:
-    """It is proved, so only the vault's answer counts."""
+    """A proved password is stored even when the connection is lost during the write."""
     world = on_old_password()
     world.hold = {"vault"}
     request = world.log_in(P2)

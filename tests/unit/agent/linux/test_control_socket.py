@@ -57,7 +57,7 @@ class TestSocketChannel(ChannelContract):
 
     @needs_root
     async def test_another_user_is_hung_up_on(self, paths: Paths) -> None:
-        """Even one who gets past the directory: the kernel says who it is."""
+        """Another user's connection is closed, even when all users may open the socket."""
         async with serving(open_channel(paths)):
             directory = paths.runtime_dir
             for path in [*directory.parents[:-1], directory, directory / "control.sock"]:

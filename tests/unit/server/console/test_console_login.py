@@ -119,7 +119,7 @@ def test_typed_names_find_their_user(user: User, spelling: str) -> None:
 
 @pytest.mark.parametrize("name", ["a\0b", "a" * 2_000, "\ufdfa" * 2_000, "田中", "\u0e33" * 70_000])
 def test_impossible_names_cost_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They get the answer of a wrong password, and nothing is hashed, counted or looked up."""
+    """An impossible name is answered as a wrong password, with no hashing, count or query."""
     monkeypatch.delattr(hashlib, "pbkdf2_hmac")
     page = log_in(name, "Wrong-Pass1").content.decode()
     assert "The user name or the password is wrong." in page
@@ -187,7 +187,7 @@ def test_a_salvo_is_counted(user: User) -> None:
 
 
 def test_a_full_queue_says_busy(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is no lockout: the page says so, and the right password is not counted as a wrong one."""
+    """A full queue for hashing is reported as busy, and counts as no wrong password."""
     with monkeypatch.context() as patch:
         patch.setattr(hashing, "QUEUE_PER_CORE", -1)
         answer = log_in(user.username, P1)

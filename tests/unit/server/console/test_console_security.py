@@ -314,7 +314,7 @@ async def test_long_bodies_are_refused() -> None:
 
 
 def test_static_files_are_cached_and_safe(browse: Browse) -> None:
-    """They need no login, and carry the policy like everything else."""
+    """Static files need no login, are cached, and carry the policy."""
     answer = browse().get("/static/console/console.css")
     assert answer.status_code == 200
     assert "no-store" not in answer.headers["Cache-Control"]

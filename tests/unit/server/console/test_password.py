@@ -170,7 +170,7 @@ def test_one_of_two_clients_has_gone(browse: Browse, user: User, make_device: Ma
 
 
 def test_a_client_has_come(browse: Browse, user: User, make_device: MakeDevice) -> None:
-    """It was not on the page, so it gets nothing, and the result says so."""
+    """A client that came after the page was shown gets no push, and the result says so."""
     make_device(user, name="PC-NEW")
     client = browse(user)
     answer = client.post("/password/", form())
@@ -297,7 +297,7 @@ def test_end_old_passwords(browse: Browse, user: User, make_device: MakeDevice) 
 
 
 def test_the_page_of_rules_is_the_rules(browse: Browse) -> None:
-    """It shows each rule that is in force, in both languages, to anybody."""
+    """The page of rules shows each rule in force, in both languages, without a login."""
     for language in ("en", "ja"):
         text = page(browse(language=language).get("/password/rules/"))
         assert text.count("<li>") == len(rule_texts()) == 6

@@ -140,7 +140,7 @@ def test_a_dead_process_holds_up_no_form(
 
 
 def test_a_login_page_that_is_sent_again(browse: Browse, user: User) -> None:
-    """It leads to the start page, though the token is that of before the login."""
+    """A login form that is sent again leads to the start page, although its token is old."""
     client = browse(csrf=True)
     form = {"username": user.username, "password": P1} | opened(client, "/login/")
     assert client.post("/login/", form).headers["Location"] == "/"
@@ -172,7 +172,7 @@ def test_polls_carry_no_cookie(browse: Browse, user: User, path: str) -> None:
 def test_a_poll_that_finds_nothing_new(
     browse: Browse, user: User, make_device: Callable[..., Device]
 ) -> None:
-    """It gets 304, until a row of the part changes."""
+    """A poll gets 304 until a row of the live part changes."""
     client, device = browse(user), make_device(user)
     version = client.get("/live/pcs/").json()["version"]
     headers = {"if-none-match": version}

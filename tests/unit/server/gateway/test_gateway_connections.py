@@ -177,7 +177,7 @@ async def test_slow_reader_is_cut_off(database: None, monkeypatch: pytest.Monkey
 async def test_who_does_not_upgrade_is_cut_off(
     database: None, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    """Neither silence nor a request that never ends holds a connection."""
+    """A connection that is silent, or whose request never ends, is cut off."""
     monkeypatch.setattr(server_limits, "OPEN_SECONDS", 0)
     async with Gateway() as gateway, raw(gateway.port) as (reader, writer):
         writer.write(sent)
