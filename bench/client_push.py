@@ -1,4 +1,4 @@
-"""From 「変更」 in the console to the new password in the PC's keyring, proven.
+"""Measure the time from 「変更」 in the console to the proven new password in the keyring.
 
 A person at the real page over TLS presses the button. The time ends when the client logs that the
 new password is committed to its keyring, after a login with it. The page derives keys twice, for

@@ -149,7 +149,7 @@ def test_administrator_forces_a_password(
 def test_administrator_changes_own_password(
     server: Server, new_page: NewPage, words: Labels
 ) -> None:
-    """The same page without the switch; other sessions end, this one goes on."""
+    """An administrator's page has no switch for PCs; a change ends the other sessions only."""
     name = f"admin-{words.language}"
     seed(server.installation, "administrator", name)
     page, elsewhere = new_page(words.language), new_page(words.language)

@@ -128,7 +128,7 @@ def test_speaks_the_users_language() -> None:
 
 
 def test_loopback_is_known_without_asking() -> None:
-    """By name and number only: a name that resolves to loopback today may not tomorrow."""
+    """Loopback is known by name and number only, because what a name resolves to can change."""
     assert all(map(is_loopback, ["localhost", "127.0.0.1", "127.9.9.9", "::1"]))
     assert not any(map(is_loopback, ["", "gw", "localhost.", "127.1", "128.0.0.1", "::2", "[::1]"]))
 

@@ -85,7 +85,7 @@ def test_every_state_and_reason_speaks_japanese(japanese: gettext.GNUTranslation
 
 
 def test_language_of_the_system() -> None:
-    """By the variables that gettext looks at, in their order; English for all else."""
+    """The language comes from gettext's variables, in their order, and is English otherwise."""
     cases: list[tuple[dict[str, str], str]] = [
         ({}, "en"),
         ({"LANG": "ja_JP.UTF-8"}, "ja"),

@@ -72,7 +72,7 @@ async def test_a_dead_address_costs_half_a_second(gateway: FakeGateway) -> None:
 
 
 async def test_a_dead_address_of_a_proxy(gateway: FakeGateway) -> None:
-    """The same for the name of an HTTP proxy."""
+    """A dead address of a proxy's name delays no connection: the next address is tried."""
     proxy = Proxy(NAME, gateway.port)
     async with listening(proxy.http) as port:
         with swallowing(port):

@@ -74,7 +74,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
-    """As an organisation adds its own authority to its PCs."""
+    """Trust a certificate authority, as an organisation adds its own to its PCs."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     return authority
 
@@ -211,7 +211,7 @@ async def test_a_refused_password_is_not_sent_again(patient: Patient) -> None:
 
 
 async def test_a_pending_password_is_tried_first(patient: Patient) -> None:
-    """As the client does at its start; then the one before."""
+    """The doctor tries the pending password first, then the stored one, as the client does."""
     async with (gateway := FakeGateway()).running() as server:
         patient.store(server, WRONG, pending=Pending(change_id="0" * 32, password=PASSWORD))
         checks = await patient.examine(server)

@@ -60,7 +60,7 @@ def test_a_disk_that_cannot_be_written_changes_nothing(small_disk: Path) -> None
 
 
 def test_a_folder_that_refuses_new_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error at once, and the old file; Windows says both "refused" and "exists" for it."""
+    """A folder that refuses new files gives an error at once, and the old file stays."""
     path = tmp_path / "file"
     replace_file(path, b"old")
     tries = 0

@@ -155,7 +155,7 @@ def test_what_cannot_be_used_is_named(paths: Paths, line: str, words: list[str])
 
 
 def test_a_bad_variable_is_named(paths: Paths) -> None:
-    """The same for the environment."""
+    """An error in a variable names the variable and what is allowed."""
     with pytest.raises(SettingsError, match=r"COCONOWORK_LANGUAGE: allowed is auto, ja or en"):
         load(paths, environ={"COCONOWORK_LANGUAGE": "xx"})
     with pytest.raises(SettingsError, match=r"COCONOWORK_SEVER: there is no such .*_SERVER"):
@@ -256,7 +256,7 @@ def test_saving_keeps_what_the_user_wrote(paths: Paths) -> None:
 
 
 def test_saving_after_a_table_is_refused_or_right(paths: Paths) -> None:
-    """A new key goes where it counts, not into somebody's table at the end."""
+    """A new key is written at the top level, not into a table at the end of the file."""
     write(paths, "# only a comment\n")
     settings.save(paths, {"server": "gw.example.com", "language": "en", "autostart": False})
     loaded = load(paths, environ={})

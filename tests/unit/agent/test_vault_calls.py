@@ -60,7 +60,7 @@ async def until(check: Callable[[], bool]) -> None:
 
 
 async def test_calls_are_made_one_after_the_other() -> None:
-    """In the order in which they were asked for, whatever their caller waits for."""
+    """Calls run one after the other in the order of their requests."""
     vault = FakeVault()
     calls = VaultCalls(vault)
     records = [record(f"{number}") for number in range(50)]

@@ -168,7 +168,7 @@ def test_two_browsers(user: User) -> None:
 
 
 def test_changes_at_the_same_time(user: User) -> None:
-    """From several threads at once: one change is made, the others are told."""
+    """Of several changes at the same time one is made; the others get ConcurrentChange."""
     barrier = threading.Barrier(4)
     outcomes: list[str] = []
 

@@ -56,7 +56,7 @@ def test_every_metric_is_documented() -> None:
 
 
 def test_limits_of_the_console_are_as_documented() -> None:
-    """The same for the pages."""
+    """docs/server.md states each limit of the console as it is in the code."""
     limits = PAGE.partition("## Limits of the console")[2].partition("## ")[0]
     assert f"| {http.PER_ADDRESS} | cut off |" in limits
     assert f"| {http.MAX_CONNECTIONS:,}, and half of" in limits

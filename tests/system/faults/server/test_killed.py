@@ -89,7 +89,7 @@ class Change:
         self.pk = self.installation.add_user(self.name)
 
     def browser(self, server: Server) -> Browser:
-        """At the form."""
+        """Return a browser that shows the form."""
         browser = Browser(server.console)
         assert browser.log_in(self.name, P1)
         browser.open("/password/")
@@ -227,7 +227,7 @@ async def duration_s(installation: Installation, server: Server) -> float:
 
 
 async def test_server_is_killed_while_it_writes_a_change(any_installation: Installation) -> None:
-    """At one of its first writes to the database."""
+    """Kill the server at one of its first writes of the change to the database."""
     died, _ = await change_killed_at(any_installation, random.randint(2, 6))
     assert died
 
@@ -265,7 +265,7 @@ async def test_postgresql_is_killed(
 
 
 def _until_ready(server: Server) -> None:
-    """Both halves have noticed that the database is back."""
+    """Wait until gateway and console have noticed that the database is back."""
 
     def ready() -> bool:
         with Browser(server.console) as browser:

@@ -19,7 +19,7 @@ chances = st.floats(0, 1, exclude_max=True)
 def test_every_delay_is_between_floor_and_ceiling(
     reason: Reason, tries: int, chance: float, least: float | None
 ) -> None:
-    """At least the server's word plus a part of the span; at most half an hour more than it."""
+    """A delay is at least what the server asks for, and at most half an hour more."""
     failure = Failure(reason, least)
     delay = delay_s(failure, tries=tries, random=chance)
     named = max(least or 0.0, 300.0 if reason is Reason.SUPERSEDED else 0.0)

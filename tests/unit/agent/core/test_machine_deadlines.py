@@ -172,7 +172,7 @@ def test_a_typed_password_that_the_vault_does_not_store(identity: object) -> Non
 
 
 def test_a_first_password_that_the_vault_stores_late() -> None:
-    """The user was told that it failed; the entry is found when the vault answers again."""
+    """A first password stored late, after the user got an error, is found and used."""
     world = World(stored=None)
     world.start()
     world.hold = {"vault"}

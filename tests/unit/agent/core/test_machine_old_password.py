@@ -196,7 +196,7 @@ def test_a_desktop_that_would_not_show_it() -> None:
 
 
 def test_the_days_go_down_at_midnight() -> None:
-    """By the PC's zone: the view changes without anything else happening."""
+    """The days left change at midnight in the PC's zone, without another event."""
     world = World(local=ZoneInfo("Asia/Tokyo"))
     world.start()
     world.change(P2, push=False)  # noon in Tokyo

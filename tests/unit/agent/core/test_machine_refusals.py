@@ -115,7 +115,7 @@ def test_expired_at_a_login() -> None:
 
 @pytest.mark.parametrize("reason", [Reason.VAULT_LOCKED, Reason.VAULT_BROKEN])
 def test_a_mark_that_the_vault_does_not_take_is_written_later(reason: Reason) -> None:
-    """In this run it counts all the same; it is written as soon as the vault works."""
+    """A refusal counts at once in this run, and is written as soon as the vault works."""
     world = World()
     world.home.password = P2
     world.hold = {"server"}
@@ -175,7 +175,7 @@ def test_a_refused_password_that_is_pushed_is_tried() -> None:
 
 
 def test_another_users_refused_password_is_another_one() -> None:
-    """The same word may be right for another user."""
+    """A password that was refused for one user is tried for another."""
     world = standby()
     world.accounts[OTHER.user].password = P3
     assert world.replies[world.log_in(P1, OTHER)] is Reason.CREDENTIALS

@@ -80,7 +80,7 @@ def test_many_wrong_passwords_in_a_row() -> None:
 
 
 def test_an_accepted_password_ends_the_count_of_refusals() -> None:
-    """Client and server count from zero after a welcome, so one connection is enough."""
+    """After a welcome the client counts refusals from zero, on the same connection."""
     world = on_old_password()
     refused = Reason.CREDENTIALS
     for word, answer in ((WRONG, refused), (WRONG, refused), (P2, None), (WRONG, refused)):

@@ -35,7 +35,7 @@ SIGN_IN, CONNECT, UNLOCK = SignInKind.SIGN_IN, SignInKind.CONNECT, SignInKind.UN
 def test_rules(
     kind: SignInKind, session: str, days_left: int, memory: SavedState, *, expected: bool
 ) -> None:
-    """Once per sign-in, at every connect, at unlocks once a day or in the last three days."""
+    """A warning is due at each sign-in and connect, at unlocks daily or in the last 3 days."""
     assert (
         is_due(
             SignedIn(session, kind),

@@ -117,7 +117,7 @@ HOSTILE = (
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_input_everywhere(browse: Browse, administrator: User, text: str) -> None:
-    """In every field and every query: an answer, never an error of ours, never markup."""
+    """Hostile input in any field or query causes no error 500, and never becomes markup."""
     client = browse(administrator)
     names = (
         ("/login/", ("username", "password", "next")),
@@ -304,7 +304,7 @@ async def _ask(headers: list[tuple[bytes, bytes]], chunks: list[bytes]) -> tuple
 
 
 async def test_long_bodies_are_refused() -> None:
-    """By what the client says, and by what it really sends; the rest is not read."""
+    """A long body is refused by its stated and by its real length; the rest is not read."""
     half = b"x" * (MAX_BODY_BYTES // 2)
     assert await _ask([], [half, half]) == (200, MAX_BODY_BYTES)
     assert await _ask([], [half, half, b"x", half, half]) == (413, MAX_BODY_BYTES)

@@ -62,7 +62,7 @@ def test_force_with_permanent_password(browse: Browse, administrator: User, user
 
 
 def test_forcing_keeps_the_rules(browse: Browse, administrator: User, user: User) -> None:
-    """The same rules, with the user's name and passwords."""
+    """A forced password obeys the rules, with the user's own name and passwords."""
     passwords.change_own(user, new_password=P2, push_to=[], address=None)
     text = page(browse(administrator).post(f"/users/{user.pk}/", forced()))
     assert "neither the current password" in text
@@ -70,7 +70,7 @@ def test_forcing_keeps_the_rules(browse: Browse, administrator: User, user: User
 
 
 def test_forcing_ends_the_users_sessions(browse: Browse, administrator: User, user: User) -> None:
-    """At once, on the console and on the smartphone app."""
+    """A forced change ends the user's sessions at once, in console and smartphone page."""
     theirs = browse(user)
     assert theirs.get("/app/").status_code == 200
     browse(administrator).post(f"/users/{user.pk}/", forced())
@@ -345,7 +345,7 @@ def test_old_passwords_in_the_list_of_users(
 
 
 def test_audit_filters(browse: Browse, administrator: User, user: User) -> None:
-    """By name, action and day; what makes no sense shows nothing."""
+    """The audit trail can be filtered by name, action and day; a wrong filter shows nothing."""
     audit.record(PageAction.USER_ENABLED, actor=administrator, subject=user, address="192.0.2.1")
     client = browse(administrator)
     today = clock.now().date()

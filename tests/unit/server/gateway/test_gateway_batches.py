@@ -46,7 +46,7 @@ class Work:
 
 
 async def test_what_waits_makes_the_next_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In order, at most so many at once; each gets its own result, or its own exception."""
+    """A batch takes the waiting items in order, up to its limit; each gets its own result."""
     monkeypatch.setattr(batcher, "MAX_ITEMS", 3)
     monkeypatch.setattr(batcher, "MAX_QUEUED", 8)
     work = Work()

@@ -222,7 +222,7 @@ async def test_text_of_the_peer_is_cleaned(gateway: Gateway, user: User) -> None
 async def test_nothing_secret_is_logged(
     gateway: Gateway, user: User, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At DEBUG too: no payload, nonce, proof, verifier or user name."""
+    """The log has no payload, nonce, proof, verifier or user name, even at DEBUG."""
     caplog.set_level(logging.DEBUG)
     async with Client(gateway.port, logger=logging.getLogger("quiet")) as client:
         logging.getLogger("quiet").setLevel(logging.WARNING)
