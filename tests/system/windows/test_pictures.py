@@ -197,7 +197,7 @@ def test_status_by_keyboard(person: Person) -> None:
         person.open_dialog("status", view, "status")
         person.keep(f"dialog-status-{name}")
         if name == "old":
-            person.desktop.key("shift+Tab", "space")
+            person.desktop.key("shift+Tab", "shift+Tab", "space")
             person.noted("update_password")
         person.desktop.key("Escape")
         person.noted("closed")
