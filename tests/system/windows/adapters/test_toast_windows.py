@@ -187,7 +187,7 @@ def test_comes_again_when_windows_takes_it_away_early(
     shown: Shown, told: list[tuple[int, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A toast that Windows ends after 5 s is shown again."""
-    monkeypatch.setattr(toast_windows, "_message_duration_s", lambda: 0.5)
+    monkeypatch.setattr(toast_windows, "_message_duration_s", lambda: 0.0)
     shown.show("text")
     eventually(lambda: shown.done)
     before = len(told)
