@@ -179,8 +179,11 @@ class Client(RuleBasedStateMachine):
     def days_are_shown_while_the_password_is_old(self) -> None:
         view = self.world.view
         if self.world.state is State.STANDBY_OLD_PASSWORD:
-            assert view.days_left is not None
-            assert view.days_left >= 0
+            assert view.valid_until is not None
+            server_now = self.world.machine.client.account.server_now(self.world.now)
+            # Past its end it has no days, until the server or the next login says what holds.
+            assert (view.days_left is None) == (server_now >= view.valid_until)
+            assert view.days_left is None or view.days_left >= 0
         if self.world.state is State.STANDBY:
             assert view.days_left is None
 
