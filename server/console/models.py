@@ -93,10 +93,7 @@ class User(AbstractBaseUser):
     @property
     def temporary_until(self) -> datetime | None:
         """Return the end of a temporary password, or None for a password of the user's own."""
-        if not self.must_change_password:
-            return None
-        days = config.current().temporary_password_days
-        return self.password_changed_at + timedelta(days=days)
+        return temporary_until(self.password_changed_at) if self.must_change_password else None
 
     @property
     def is_administrator(self) -> bool:
@@ -420,6 +417,11 @@ class ServerSecret(models.Model):
     name = models.CharField(primary_key=True, max_length=32)
     value = models.BinaryField(max_length=64)
     created_at = models.DateTimeField(default=clock.now)
+
+
+def temporary_until(changed_at: datetime) -> datetime:
+    """Return the end of a temporary password that was set at `changed_at`."""
+    return changed_at + timedelta(days=config.current().temporary_password_days)
 
 
 def retired_still_valid(user: User, *, at: datetime) -> models.QuerySet[RetiredPassword]:

@@ -194,7 +194,8 @@ def _change(
     now = clock.now()
     until = now
     if is_password_usable(row.password):
-        until = now + GRACE
+        is_over = row.temporary_until is not None and row.temporary_until <= now
+        until = now if is_over else now + GRACE
         RetiredPassword.objects.create(
             user=row,
             verifier=row.password,

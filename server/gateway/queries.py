@@ -20,8 +20,9 @@ _T = TypeVar("_T")
 
 _FIND = """
     SELECT CAST({collect}({row}(CAST({_0} AS integer), u.id, u.password, u.password_changed_at{utc},
-        {device_known}, {old})) AS text)
+        {temporary}, {device_known}, {old})) AS text)
     FROM {asked} JOIN console_user u ON u.username = {_1}"""
+_TEMPORARY = "CASE WHEN u.must_change_password THEN 1 ELSE 0 END"
 _DEVICE_KNOWN = """
     CASE WHEN EXISTS (SELECT 1 FROM console_device d WHERE d.user_id = u.id AND d.device_id = {_2})
     THEN 1 ELSE 0 END"""
@@ -39,7 +40,7 @@ _LOCK_DEVICES = """
         SELECT CAST({_0} AS bigint), {_1} FROM {asked}) ORDER BY d.id FOR NO KEY UPDATE"""
 _STANDINGS = """
     SELECT CAST({collect}({row}(CAST({_0} AS integer), CASE WHEN u.is_active THEN 1 ELSE 0 END,
-        u.password_changed_at{utc}, d.id, CASE WHEN d.blocked_at IS NULL THEN 0 ELSE 1 END,
+        u.password_changed_at{utc}, {temporary}, d.id, CASE WHEN d.blocked_at IS NULL THEN 0 ELSE 1 END,
         CASE WHEN EXISTS (SELECT 1 FROM console_pendingchange p
             WHERE p.device_id = d.id AND p.outcome = 'pending') THEN 1 ELSE 0 END,
         COALESCE(d.gateway, ''),
@@ -84,6 +85,7 @@ class FoundUser(Row, frozen=True, gc=False):
     pk: int
     password: str
     password_changed_at: datetime
+    is_temporary: int
     knows_device: int
     old: list[OldPassword] | None
     """The newest first."""
@@ -95,6 +97,7 @@ class LockedUser(Row, frozen=True, gc=False):
     number: int
     is_active: int
     password_changed_at: datetime
+    is_temporary: int
     device_pk: int | None
     is_blocked: int
     has_pending: int
@@ -209,7 +212,7 @@ def _statement(template: str, **parts: str) -> str:
 
 @cache
 def _filled(vendor: str, template: str, parts: tuple[tuple[str, str], ...]) -> str:
-    words = {**_DIALECTS[vendor], "limit": str(MAX_OLD)}
+    words = {**_DIALECTS[vendor], "limit": str(MAX_OLD), "temporary": _TEMPORARY}
     return template.format(**words, **{name: part.format(**words) for name, part in parts})
 
 

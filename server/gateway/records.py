@@ -25,7 +25,7 @@ from server import clock, metrics
 from server.cluster import bus
 from server.console import audit, hashers
 from server.console.hashers import parse_verifier
-from server.console.models import Device, PushDelivery, ServerSecret
+from server.console.models import Device, PushDelivery, ServerSecret, temporary_until
 from server.gateway import queries
 from server.gateway.queries import FoundUser, LockedUser, WaitingRow
 
@@ -61,7 +61,13 @@ class AcceptedLogin(msgspec.Struct, frozen=True, gc=False):
 
     since: datetime
     password: messages.PasswordKind
-    valid_until: datetime | None
+    ends_at: datetime | None
+    """The end of an old password, or of a current one that is temporary."""
+
+    @property
+    def valid_until(self) -> datetime | None:
+        """Return what the client is told: the end of an old password."""
+        return self.ends_at if self.password == "old" else None
 
 
 class WaitingDevice(msgspec.Struct, frozen=True, gc=False):
@@ -111,6 +117,8 @@ def _lookup(username: str, user: FoundUser | None, secret: bytes) -> LoginLookup
         return LoginLookup(None, ((clock.now(), made_up(username, secret)),), known_device=False)
     current = parse_verifier(user.password)
     candidates = [(user.password_changed_at, current)]
+    if _has_ended(user, clock.now()):
+        candidates = [(user.password_changed_at, _unmatched(current.iterations, current.salt))]
     for old in user.old or ():
         verifier = parse_verifier(old.verifier)
         # Verifiers with another salt were made before the rounds were raised: long expired.
@@ -122,7 +130,16 @@ def _lookup(username: str, user: FoundUser | None, secret: bytes) -> LoginLookup
 def made_up(username: str, secret: bytes) -> Verifier:
     """Return a verifier that no proof fits. Its salt is always the same for a `username`."""
     salt = hmac.digest(secret, username.encode(), "sha256")[: hashers.SALT_BYTES]
-    return Verifier(hashers.ITERATIONS, salt, secrets.token_bytes(32), secrets.token_bytes(32))
+    return _unmatched(hashers.ITERATIONS, salt)
+
+
+def _unmatched(iterations: int, salt: bytes) -> Verifier:
+    return Verifier(iterations, salt, secrets.token_bytes(32), secrets.token_bytes(32))
+
+
+def _has_ended(user: FoundUser | LockedUser, now: datetime) -> bool:
+    """Return whether the user's current password is a temporary one past its end."""
+    return bool(user.is_temporary) and temporary_until(user.password_changed_at) <= now
 
 
 def log_in(proofs: Sequence[VerifiedProof], *, gateway: str) -> list[RecordedLogin | Refusal]:
@@ -152,7 +169,10 @@ class _LoginWriter:
         if row is None:
             return "credentials"
         if proof.since == row.password_changed_at:
-            accepted = AcceptedLogin(proof.since, "current", None)
+            if _has_ended(row, self._now):
+                return "credentials"
+            ends_at = temporary_until(proof.since) if row.is_temporary else None
+            accepted = AcceptedLogin(proof.since, "current", ends_at)
         elif row.valid_until is not None:
             accepted = AcceptedLogin(proof.since, "old", row.valid_until)
         else:

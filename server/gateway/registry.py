@@ -146,14 +146,14 @@ class Registry:
         return list(self._waiting)
 
     def users_past(self, now: datetime) -> set[int]:
-        """Return the users that some connection waits for by an old password that has ended."""
+        """Return the users that some connection waits for by a password that has ended."""
         return {
             user_id
             for user_id, devices in self._waiting.items()
             for connection in devices.values()
             if connection.accepted is not None
-            and connection.accepted.valid_until is not None
-            and connection.accepted.valid_until <= now
+            and connection.accepted.ends_at is not None
+            and connection.accepted.ends_at <= now
         }
 
 

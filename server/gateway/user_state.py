@@ -17,6 +17,7 @@ from django.db import DatabaseError, connection, connections
 
 from server import clock, config
 from server.cluster import database
+from server.console.models import temporary_until
 from server.gateway.records import AcceptedLogin, PendingPush
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ MAX_USERS = 200
 
 # One statement sees one moment. Each row says by its first column what it is about.
 _STATEMENT = """
-    SELECT 0, id, CASE WHEN is_active THEN 1 ELSE 0 END, 0, CAST(NULL AS text),
+    SELECT 0, id, CASE WHEN is_active THEN 1 ELSE 0 END,
+        CASE WHEN must_change_password THEN 1 ELSE 0 END, CAST(NULL AS text),
         CAST(NULL AS text), password_changed_at, password_changed_at
     FROM console_user WHERE id {among}
     UNION ALL
@@ -138,7 +140,9 @@ def _states(user_ids: Iterable[int], rows: Iterable[tuple[Any, ...]]) -> dict[in
         if kind == 0:
             since = _time(at)
             state.is_active = bool(number)
-            state.accepted[since] = AcceptedLogin(since, "current", None)
+            ends_at = temporary_until(since) if flag else None
+            if ends_at is None or ends_at > clock.now():
+                state.accepted[since] = AcceptedLogin(since, "current", ends_at)
         elif kind == 1:
             since_when = _time(at) if at else None
             state.devices[number] = DevicePresence(text, since_when, is_blocked=bool(flag))

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from protocol import messages
-from server import clock
+from server import clock, config
 from server.console import passwords
 from server.console.models import Device, User
 from server.gateway.limits import Limits
@@ -109,6 +109,27 @@ async def test_unknown_user(gateway: Gateway) -> None:
     assert salt_and_count(first) == salt_and_count(second)
     assert salt_and_count(first) != salt_and_count(other)
     assert salt_and_count(first)[1] == "i=600000"
+
+
+async def test_temporary_password_that_has_ended(
+    gateway: Gateway, make_user: Callable[..., User]
+) -> None:
+    """It logs in until its end; then a client that waits loses it, and it is a wrong password."""
+    user = await in_thread(lambda: make_user(must_change_password=True))
+    days = timedelta(days=config.current().temporary_password_days)
+    async with Client(gateway.port) as waiting, Client(gateway.port) as slow:
+        assert (await waiting.log_in(user.username, P1)).valid_until is None
+        scram, challenge = await slow.begin(user.username, P1)
+        clock.move(days)
+        await slow.prove(scram, challenge)
+        assert await slow.receive() == messages.Rejected(reason="credentials")
+        assert await slow.try_log_in(user.username, P1) == messages.Rejected(reason="credentials")
+        await gateway.sweep()
+        assert await waiting.receive() == messages.Rejected(reason="expired")
+    await in_thread(lambda: change(user, P2))
+    async with Client(gateway.port) as client:
+        assert (await client.log_in(user.username, P2)).password == "current"
+        assert await client.try_log_in(user.username, P1) == messages.Rejected(reason="expired")
 
 
 async def test_disabled_user(gateway: Gateway, make_user: Callable[..., User]) -> None:
