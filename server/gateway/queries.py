@@ -40,7 +40,8 @@ _LOCK_DEVICES = """
         SELECT CAST({_0} AS bigint), {_1} FROM {asked}) ORDER BY d.id FOR NO KEY UPDATE"""
 _STANDINGS = """
     SELECT CAST({collect}({row}(CAST({_0} AS integer), CASE WHEN u.is_active THEN 1 ELSE 0 END,
-        u.password_changed_at{utc}, {temporary}, d.id, CASE WHEN d.blocked_at IS NULL THEN 0 ELSE 1 END,
+        u.password_changed_at{utc}, {temporary}, d.id,
+        CASE WHEN d.blocked_at IS NULL THEN 0 ELSE 1 END,
         CASE WHEN EXISTS (SELECT 1 FROM console_pendingchange p
             WHERE p.device_id = d.id AND p.outcome = 'pending') THEN 1 ELSE 0 END,
         COALESCE(d.gateway, ''),
