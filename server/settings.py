@@ -21,16 +21,17 @@ def _secret_key(path: Path) -> str:
     """Return the key, made by the first of several processes that start at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+        lock = path.with_name(f"{path.name}.lock")
+        busy = f"{path}: another process is making the secret key; start again"
+        with database.file_lock(lock, busy=busy, timeout_s=20):
+            if not path.exists():
+                draft = path.with_name(f"{path.name}.new")
+                descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(secrets.token_urlsafe(48))
+                    file.flush()
+                    os.fsync(file.fileno())
+                draft.rename(path)
     return path.read_text().strip()
 
 

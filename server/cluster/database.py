@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from server.config import Config, parse_database_url
@@ -117,23 +118,34 @@ def describe(settings: Config) -> str:
 def only_server(settings: Config) -> Iterator[None]:
     """Keep a second server off an SQLite file: wake-ups reach one process only.
 
-    The lock is a write transaction on a file beside the database, which ends with the process.
     Raise DatabaseProblem when another server has it.
     """
     if settings.is_postgresql:
         yield
         return
-    path = settings.database_path.with_suffix(".lock")
-    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as lock:
+    busy = (
+        f"{settings.database_path}: another server runs on this database; stop it first, "
+        "or use PostgreSQL for several servers"
+    )
+    with file_lock(settings.database_path.with_suffix(".lock"), busy=busy):
+        yield
+
+
+@contextmanager
+def file_lock(path: Path, *, busy: str, timeout_s: float = 0) -> Iterator[None]:
+    """Hold a lock: a write transaction on an SQLite file, which ends with the process.
+
+    It works on every file system that a database works on. Raise DatabaseProblem, with the text
+    `busy` when another process has the lock.
+    """
+    with ExitStack() as stack:
         try:
+            lock = sqlite3.connect(path, timeout=timeout_s, isolation_level=None)
+            stack.callback(lock.close)
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as exc:
-            if exc.sqlite_errorcode != sqlite3.SQLITE_BUSY:
-                raise DatabaseProblem(f"{path}: {exc}") from None
-            raise DatabaseProblem(
-                f"{settings.database_path}: another server runs on this database; stop it first, "
-                "or use PostgreSQL for several servers"
-            ) from None
+            is_busy = exc.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            raise DatabaseProblem(busy if is_busy else f"{path}: {exc}") from None
         yield
 
 

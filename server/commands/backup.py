@@ -36,7 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise StartError(f"{target}: this file exists already")
     with draft_beside(target) as draft:
         copy(database, draft)
-        draft.rename(target)
+        target.touch(exist_ok=False)  # another backup may have made it
+        draft.replace(target)
         flush_folder(target.parent)
     print(f"{target}: {target.stat().st_size} bytes")
     return 0

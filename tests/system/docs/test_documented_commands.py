@@ -21,14 +21,26 @@ from tests.support.places import ROOT
 from tests.support.postgres import SUPERUSER, Postgres, running_postgres
 
 PASSWORD = "Adm1n-Adm1n\n"
+SERVICE_USER = 54321
+AS_SERVICE_USER = [
+    "setpriv", f"--reuid={SERVICE_USER}", f"--regid={SERVICE_USER}", "--clear-groups",
+    "--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search",
+]  # fmt: skip
+"""Another user, who may read the checkout and Python wherever they are, and write nothing there."""
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+as_both_users = pytest.mark.parametrize(
+    "machine", ["tester", pytest.param("service", marks=needs_root)], indirect=True
+)
 DEADLINE_S = 120
 
 
 class Machine:
     """A machine on which the programs of the pages are those of the checkout."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, become: list[str]) -> None:
+        """`become` is the command that runs another one as the user of the service."""
         self.folder = folder
+        self._become = become
         programs = folder / "bin"
         programs.mkdir()
         for name, module in (
@@ -61,7 +73,7 @@ class Machine:
         for written, real in self.replaced.items():
             command = command.replace(written, real)
         done = subprocess.run(
-            ["sh", "-ec", command],
+            [*self._become, "sh", "-ec", command],
             cwd=self.folder,
             env=self.environment,
             input=stdin,
@@ -76,13 +88,12 @@ class Machine:
     def start(self, name: str, command: str = "coconowork-server serve") -> None:
         """Start a service, and return once it listens."""
         service = subprocess.Popen(
-            shlex.split(command),
+            [*self._become, "sh", "-ec", f"exec {command}"],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            executable=str(self.folder / "bin" / "coconowork-server"),
         )
         self._services[name] = service
         assert service.stdout is not None
@@ -110,13 +121,16 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
-    made = Machine(tmp_path)
+def machine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    is_service = getattr(request, "param", "tester") == "service"
+    made = Machine(tmp_path, become=AS_SERVICE_USER if is_service else [])
+    if is_service:
+        os.chown(tmp_path, SERVICE_USER, SERVICE_USER)
     yield made
     made.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def postgres() -> Iterator[Postgres]:
     with running_postgres() as server:
         yield server
@@ -136,6 +150,7 @@ def test_first_start(machine: Machine) -> None:
     machine.stop("server")
 
 
+@as_both_users
 def test_backup_and_restore(machine: Machine) -> None:
     """docs/backup.md with SQLite: what was created after the backup is gone after the restore."""
     [backup], restore = shell("backup.md")[:2]
@@ -146,8 +161,11 @@ def test_backup_and_restore(machine: Machine) -> None:
     for command in restore:
         machine.run(command)
     assert machine.accounts() == {"Before"}
+    database = machine.folder / "data" / "coconowork.sqlite3"
+    assert database.stat().st_uid == machine.folder.stat().st_uid
 
 
+@as_both_users
 def test_postgresql(machine: Machine, postgres: Postgres) -> None:
     """docs/operations.md and backup.md: role, database, backup and restore on PostgreSQL."""
     machine.environment |= {

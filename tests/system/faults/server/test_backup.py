@@ -17,6 +17,14 @@ from tests.support.browser import Browser
 from tests.support.gateway_client import Client, new_key
 from tests.support.installation import ADMIN, ADMIN_PASSWORD, P1, P2, Installation
 
+NO_HARD_LINKS = [
+    "strace",
+    "--follow-forks",
+    "--output=/dev/null",
+    "--inject=link,linkat:error=EPERM",
+]
+"""Runs a program as on a file system that has no hard links, such as FAT or a share of Windows."""
+
 
 def accounts(file: Path) -> set[int]:
     """Return the numbers that `_write_pairs` has left on both sides."""
@@ -80,6 +88,7 @@ def test_refused(installation: Installation, tmp_path: Path, command: str) -> No
     assert sorted(path.name for path in installation.directory.iterdir()) == [
         "coconowork.sqlite3",
         "secret_key",
+        "secret_key.lock",
     ]
 
 
@@ -176,13 +185,7 @@ def test_restore_as_root(installation: Installation, tmp_path: Path, hard_links:
     copy, user = tmp_path / "copy", 65534
     program = [sys.executable, "-m", "server"]
     if not hard_links:
-        program = [
-            "strace",
-            "--follow-forks",
-            "--output=/dev/null",
-            "--inject=link,linkat:error=EPERM",
-            *program,
-        ]
+        program = [*NO_HARD_LINKS, *program]
     for command in ("backup", "restore"):
         done = subprocess.run(
             [*program, command, str(copy)],
@@ -214,3 +217,20 @@ def test_restore_over_a_wreck(installation: Installation, tmp_path: Path) -> Non
     assert kept.read_bytes() == wreck
     with closing(sqlite3.connect(installation.file)) as database:
         assert database.execute("SELECT username FROM console_user").fetchall() == [(ADMIN,)]
+
+
+def test_secret_key_of_two_at_once(tmp_path: Path) -> None:
+    """Processes that start at once have one secret key, also without hard links."""
+    assert subprocess.run([*NO_HARD_LINKS, "ln", __file__, tmp_path / "x"], check=False).returncode
+    ask = [sys.executable, "-c", "from server.settings import SECRET_KEY; print(SECRET_KEY)"]
+    folder = tmp_path / "data"
+    environment = Installation(folder).environment()
+    started = [
+        subprocess.Popen([*NO_HARD_LINKS, *ask], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    [key] = {each.communicate(timeout=60)[0].strip() for each in started}
+    assert len(key) == 64
+    assert (folder / "secret_key").read_text() == key
+    assert (folder / "secret_key").stat().st_mode & 0o077 == 0
+    assert {path.name for path in folder.iterdir()} == {"secret_key", "secret_key.lock"}
