@@ -19,7 +19,7 @@ from nacl.public import PublicKey, SealedBox
 
 from agent.core import effects as do
 from agent.core import events as ev
-from agent.core.credentials import Credentials, Identity
+from agent.core.credentials import Credentials, Identity, Pending
 from agent.core.effects import Effect
 from agent.core.events import Event, Instant, SignInKind, Timer
 from agent.core.failure import Failure, Reason, failure_of
@@ -36,6 +36,8 @@ from tests.support.core_gateway import Account, Session
 
 HOME = Identity(server="wss://gw.example.com/gateway", user="tanaka")
 OTHER = Identity(server="wss://gw.example.com/gateway", user="suzuki")
+CHANGE = "a" * 32
+"""The id of a change that a test itself makes."""
 P1, P2, P3, WRONG = "Passw0rd!", "Second-2nd", "Third+3rd", "Wrong-000"
 GRACE = timedelta(days=30)
 BEGIN = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
@@ -60,7 +62,7 @@ class World:
         stored: str | None = P1,
         identity: Identity | None = HOME,
         local: tzinfo = UTC,
-        kill_at: int | None = None,
+        pending: str | None = None,
     ) -> None:
         self.accounts = {name: Account(name, P1) for name in ("tanaka", "suzuki")}
         self.home = self.accounts["tanaka"]
@@ -73,7 +75,10 @@ class World:
         self.memory: dict[Identity, SavedState] = {}
         self.settings = identity
         if identity is not None and stored is not None:
-            self.vault[identity] = Credentials(password=stored, device_key=new_device_key())
+            push = Pending(change_id=CHANGE, password=pending) if pending else None
+            self.vault[identity] = Credentials(
+                password=stored, device_key=new_device_key(), pending=push
+            )
 
         self.hold: set[Kind] = set()
         self.performed: list[Effect] = []
@@ -88,7 +93,7 @@ class World:
         self.answering: dict[int, tuple[str, str]] = {}
         """By connection: user and password of the last proof."""
         self.replies: dict[int, Reason | None] = {}
-        self.kill_at = kill_at
+        self.kill_at: int | None = None
         self.actions = 0
         self._requests = itertools.count(1)
         self._nonces = itertools.count(1)
@@ -429,6 +434,24 @@ def standby() -> World:
     world.start()
     assert world.state is State.STANDBY
     world.performed.clear()
+    return world
+
+
+def started(*held: Kind, **attributes: object) -> World:
+    """Return a started client, with `attributes` of its world, and the answers `held` withheld."""
+    world = World()
+    world.hold = set(held)
+    for name, value in attributes.items():
+        setattr(world, name, value)
+    world.start()
+    return world
+
+
+def pushed(*held: Kind) -> World:
+    """Return a client in standby after a push of P2, with the answers `held` withheld."""
+    world = standby()
+    world.hold = set(held)
+    world.change(P2)
     return world
 
 

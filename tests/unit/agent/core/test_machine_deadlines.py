@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from msgspec.structs import replace
 
 from agent.core import effects as do
 from agent.core import events as ev
 from agent.core.connection_state import CONNECT_S, LOGIN_S
 from agent.core.credential_cache import ANSWER_S
-from agent.core.credentials import Pending
+from agent.core.credentials import Identity
 from agent.core.events import Timer
 from agent.core.failure import Failure, Reason
-from agent.core.password_warnings import TOAST_S, Warned
+from agent.core.password_warnings import TOAST_S
 from agent.core.state import State
 from agent.core.transitions import IllegalTransition
 from protocol import messages as msg
@@ -27,18 +26,12 @@ from tests.support.core_driver import (
     Kind,
     World,
     on_old_password,
+    pushed,
     standby,
+    started,
 )
 
 SILENT = Reason.VAULT_NO_ANSWER
-
-
-def silent_at_start() -> World:
-    """Return a client whose vault does not answer the first read."""
-    world = World()
-    world.hold = {"vault"}
-    world.start()
-    return world
 
 
 def silent_push(*, gives_up: bool = False) -> World:
@@ -46,13 +39,14 @@ def silent_push(*, gives_up: bool = False) -> World:
 
     `gives_up`: the adapter itself gives up the write.
     """
-    world = standby()
-    world.vault_reason = SILENT if gives_up else None
-    world.hold = set() if gives_up else {"vault"}
-    world.change(P2)
-    if not gives_up:
+    if gives_up:
+        world = standby()
+        world.vault_reason = SILENT
+        world.change(P2)
+        world.vault_reason = None
+    else:
+        world = pushed("vault")
         world.advance(ANSWER_S + 1)
-    world.vault_reason = None
     assert world.state is State.STANDBY_OLD_PASSWORD
     assert world.view.vault_problem is SILENT
     return world
@@ -63,12 +57,11 @@ def silent_push(*, gives_up: bool = False) -> World:
 
 def test_a_vault_that_does_not_answer_a_read() -> None:
     """After 90 s it is a reason to retry; a late answer alone changes nothing, a new read does."""
-    world = silent_at_start()
+    world = started("vault")
     world.advance(ANSWER_S - 0.1)
     assert world.is_in(State.CONNECTING)
     world.advance(0.2)
     assert world.is_in(State.RETRYING, SILENT)
-    assert world.view.vault_problem is SILENT
     world.step("vault")
     assert world.view.vault_problem is SILENT
     world.release("vault")
@@ -78,7 +71,7 @@ def test_a_vault_that_does_not_answer_a_read() -> None:
 
 def test_a_silent_vault_is_not_asked_again_and_again() -> None:
     """The unanswered request serves every later try, and its answer is used."""
-    world = silent_at_start()
+    world = started("vault")
     world.advance(86_400)
     assert len(world.vault_jobs) == 1
     world.tell(ev.ReconnectRequested())
@@ -88,7 +81,7 @@ def test_a_silent_vault_is_not_asked_again_and_again() -> None:
 
 def test_a_late_read_is_repeated_after_a_later_write() -> None:
     """Its answer would be older than the write."""
-    world = silent_at_start()
+    world = started("vault")
     world.advance(ANSWER_S + 1)
     request = world.log_out()
     world.advance(ANSWER_S + 1)
@@ -114,18 +107,11 @@ def test_each_request_has_the_whole_time() -> None:
     assert Timer.VAULT_ANSWER not in world.timers
 
 
-def test_a_pushed_password_that_the_vault_does_not_store() -> None:
-    """The server is informed, the client stays in standby, and stores it when the vault answers."""
-    world = silent_push()
+@pytest.mark.parametrize("gives_up", [False, True])
+def test_a_pushed_password_that_the_vault_does_not_store(*, gives_up: bool) -> None:
+    """The server is informed; a vault that may still write is read before the next write."""
+    world = silent_push(gives_up=gives_up)
     assert [each.reason for each in world.failed] == ["vault"]
-    world.release("vault")
-    world.advance(91)
-    world.assert_updated()
-
-
-def test_a_write_that_the_adapter_gave_up() -> None:
-    """The vault may still carry it out, so it is read before anything else is written."""
-    world = silent_push(gives_up=True)
     world.performed.clear()
     world.hold = {"vault"}
     world.advance(89)
@@ -135,17 +121,15 @@ def test_a_write_that_the_adapter_gave_up() -> None:
     world.assert_updated()
 
 
-def test_nothing_is_written_before_the_vault_was_read_again() -> None:
-    """After an unanswered call the client reads the vault before it commits the push."""
-    world = standby()
-    world.hold = {"proof"}
-    world.change(P2)
+def test_a_commit_that_the_vault_does_not_store() -> None:
+    """The password in memory still logs in, and the vault is read before it is written again."""
+    world = pushed("proof")
     world.hold = {"vault"}
     world.release("proof")
     world.advance(ANSWER_S + 1)
     world.cut()
     world.advance(10)
-    assert world.is_in(State.STANDBY), "the password in memory still logs in"
+    assert world.is_in(State.STANDBY)
     world.performed.clear()
     world.advance(ANSWER_S + 100)
     assert world.seen(do.WriteVault) == []
@@ -155,12 +139,12 @@ def test_nothing_is_written_before_the_vault_was_read_again() -> None:
 
 
 @pytest.mark.parametrize("identity", [HOME, OTHER])
-def test_a_typed_password_that_the_vault_does_not_store(identity: object) -> None:
+def test_a_typed_password_that_the_vault_does_not_store(identity: Identity) -> None:
     """The user is informed; whatever the vault writes later, a password that works stays in use."""
     world = on_old_password()
     world.accounts[OTHER.user].password = P2
     world.hold = {"vault"}
-    request = world.log_in(P2, HOME if identity == HOME else OTHER)
+    request = world.log_in(P2, identity)
     world.advance(ANSWER_S + 1)
     assert world.replies == {request: SILENT}
     assert world.state is State.STANDBY_OLD_PASSWORD
@@ -185,7 +169,7 @@ def test_a_first_password_that_the_vault_stores_late() -> None:
 
 
 @pytest.mark.parametrize("cut", [False, True])
-def test_a_read_that_fails_again(cut: bool) -> None:
+def test_a_read_that_fails_again(*, cut: bool) -> None:
     """The client keeps asking the vault, with or without a network, and stores the push then."""
     world = silent_push()
     world.online = not cut
@@ -201,29 +185,9 @@ def test_a_read_that_fails_again(cut: bool) -> None:
     world.assert_updated()
 
 
-def test_a_refusal_that_the_vault_stores_late() -> None:
-    """The mark reaches the vault when it answers again, though nothing else is to do."""
-    world = World()
-    world.home.password = P2
-    world.hold = {"server"}
-    world.start()
-    world.hold = {"vault"}
-    world.run()
-    assert world.state is State.NEEDS_PASSWORD
-    world.advance(ANSWER_S + 1)
-    world.vault_jobs.clear()
-    world.release("vault")
-    world.advance(100)
-    assert world.vault[HOME].refused == "credentials"
-    assert world.is_in(State.NEEDS_PASSWORD, Reason.CREDENTIALS)
-    assert world.view.vault_problem is None
-
-
 def test_a_password_refused_while_the_vault_is_unknown() -> None:
     """The refused password is not sent, and is marked once the vault was read again."""
-    world = standby()
-    world.hold = {"proof"}
-    world.change(P2)
+    world = pushed("proof")
     world.vault_reason = SILENT
     world.release("proof")
     assert world.view.vault_problem is SILENT
@@ -239,9 +203,7 @@ def test_a_password_refused_while_the_vault_is_unknown() -> None:
 
 def test_a_pending_password_proved_while_the_vault_is_unknown() -> None:
     """The proved password is used at once, and committed once the vault was read again."""
-    world = World()
-    pending = Pending(change_id="a" * 32, password=P2)
-    world.vault[HOME] = replace(world.vault[HOME], pending=pending)
+    world = World(pending=P2)
     world.online = False
     world.start()
     world.online, world.home.password = True, P2
@@ -273,52 +235,32 @@ def test_an_entry_that_disappears_while_the_client_waits(end: str) -> None:
     assert world.is_in(State.LOGGED_OUT)
 
 
-def test_answers_to_no_request_are_ignored() -> None:
-    """The next answer to a request still counts."""
-    world = standby()
-    world.hold = {"vault"}
-    world.change(P2)
-    for event in (
-        ev.VaultWritten(99),
-        ev.VaultRead(99, None),
-        ev.VaultFailed(99, Reason.VAULT_BROKEN),
-        ev.TimerFired(Timer.RETRY),
-    ):
-        assert world.tell(event) == []
-    world.release("vault")
-    world.assert_updated()
-    assert world.seen(do.Disconnect) == []
-
-
 # --- the connection, the desktop, everything
 
 
-def test_a_connection_that_is_never_opened() -> None:
-    """The adapter has a limit of its own; when that fails, the machine's counts."""
-    world = World()
-    world.hold = {"connect"}
-    world.start()
-    world.advance(CONNECT_S - 0.1)
+@pytest.mark.parametrize(
+    ("held", "seconds", "phase"),
+    [
+        ("connect", CONNECT_S, "connecting"),
+        ("server", LOGIN_S, "challenge"),
+        ("proof", LOGIN_S, "key_derivation"),
+    ],
+)
+def test_a_connection_that_comes_to_nothing(held: Kind, seconds: float, phase: str) -> None:
+    """Each phase has a limit, beside the adapter's own; at its end the client tries again later."""
+    world = started(held)
+    world.advance(seconds - 0.1)
     assert world.is_in(State.CONNECTING)
+    assert Timer.RETRY not in world.timers
     world.advance(0.2)
     assert world.is_in(State.RETRYING, Reason.TIMED_OUT)
+    assert world.machine.client.failure == Failure(Reason.TIMED_OUT, detail=phase)
     assert world.seen(do.Disconnect)[0] == do.Disconnect(1)
-
-
-def test_a_key_derivation_that_never_ends() -> None:
-    """The login's limit covers it."""
-    world = World()
-    world.hold = {"proof"}
-    world.start()
-    world.advance(LOGIN_S + 0.1)
-    assert world.machine.client.failure == Failure(Reason.TIMED_OUT, detail="key_derivation")
 
 
 def test_a_push_whose_proof_is_never_answered() -> None:
     """The connection is given up, and the pending password tried first on the next one."""
-    world = standby()
-    world.hold = {"proof"}
-    world.change(P2)
+    world = pushed("proof")
     world.advance(LOGIN_S + 0.1)
     assert world.is_in(State.RETRYING, Reason.TIMED_OUT)
     world.proof_jobs.clear()
@@ -329,13 +271,10 @@ def test_a_push_whose_proof_is_never_answered() -> None:
 
 def test_a_pending_password_is_an_update_only_in_standby() -> None:
     """At the start the client connects; in standby the user sees that a password is updated."""
-    world = standby()
-    world.hold = {"proof"}
-    world.change(P2)
+    world = pushed("proof")
     assert world.is_in(State.UPDATING)
     world.hold = {"vault", "proof"}
-    world.kill()
-    world.start()
+    world.restart()
     world.release("vault")
     assert world.is_in(State.CONNECTING)
     world.release("proof")
@@ -364,19 +303,6 @@ def test_a_login_that_expires_while_a_typed_password_is_stored() -> None:
     assert world.is_in(State.STANDBY_OLD_PASSWORD)
 
 
-def test_a_warning_that_was_seen() -> None:
-    """Its timer is stopped, and the next sign-in waits for its own warning."""
-    world = standby()
-    world.come("s1")
-    assert world.machine.client.warnings.state is Warned.NOT_DUE
-    world.change(P2, push=False)
-    world.come("s2")
-    assert world.machine.client.warnings.state.name == "SEEN"
-    assert Timer.TOAST not in world.timers
-    world.advance(100)
-    assert [each.warning for each in world.notices] == ["shown"]
-
-
 def test_a_desktop_that_does_not_answer() -> None:
     """A warning without an answer counts as failed after a minute; a late answer counts, too."""
     world = on_old_password()
@@ -403,7 +329,29 @@ def test_every_request_is_answered_whatever_hangs(kind: Kind) -> None:
         assert world.state not in {State.CONNECTING, State.UPDATING}
 
 
-# --- defects
+def test_late_events_do_nothing() -> None:
+    """A timer may fire while it is stopped; answers to no request, or of an old connection, too."""
+    world = standby()
+    world.tell(ev.ReconnectRequested())
+    for timer in (Timer.RETRY, Timer.CONNECTION, Timer.VAULT_RETRY, Timer.WARNING):
+        assert world.tell(ev.TimerFired(timer)) == []
+    world.hold = {"vault"}
+    world.change(P2)
+    for event in (
+        ev.VaultWritten(99),
+        ev.VaultRead(99, None),
+        ev.VaultFailed(99, Reason.VAULT_BROKEN),
+        ev.TimerFired(Timer.RETRY),
+        ev.Connected(1),
+        ev.Received(1, msg.Bye(reason="superseded")),
+        ev.ProofReady(1, "x"),
+        ev.ProofRefused(1, Failure(Reason.PROTOCOL)),
+        ev.Disconnected(1, Failure(Reason.CONNECTION_LOST)),
+    ):
+        assert world.tell(event) == []
+    world.release("vault")
+    world.assert_updated()
+    assert list(world.sessions) == [1, 2]
 
 
 def test_a_defect_kills_the_machine_and_leaves_nothing_half_done() -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from agent.core import effects as do
 from agent.core import events as ev
 from agent.core.events import SignInKind
 from agent.core.failure import Reason
 from agent.core.state import State
-from tests.support.core_driver import HOME, OTHER, P1, P2, WRONG, World, on_old_password, standby
+from tests.support.core_driver import HOME, OTHER, P1, P2, P3, WRONG, World, on_old_password, pushed
 
 
 def test_logging_out() -> None:
@@ -24,20 +22,22 @@ def test_logging_out() -> None:
 
 
 def test_logging_out_when_the_vault_fails() -> None:
-    """The user is informed that the password is still there."""
+    """The user is informed that the password is still there; later nothing of it is shown."""
     world = on_old_password()
     world.vault_reason = Reason.VAULT_LOCKED
+    world.change(P3)
+    assert world.view.vault_problem is Reason.VAULT_LOCKED
     assert world.replies[world.log_out()] is Reason.VAULT_LOCKED
     assert world.is_in(State.LOGGED_OUT)
+    assert world.view.vault_problem is None
 
 
-def test_logging_out_twice_at_once() -> None:
-    """Each request gets its own answer."""
-    world = on_old_password()
-    world.hold = {"vault"}
-    first, second = world.log_out(), world.log_out()
-    world.release("vault")
-    assert world.replies == {first: None, second: None}
+def test_logging_out_without_an_account() -> None:
+    """There is nothing to delete, and the request is answered."""
+    world = World(stored=None, identity=None)
+    world.start()
+    assert world.replies[world.log_out()] is None
+    assert world.is_in(State.LOGGED_OUT)
 
 
 def test_logging_out_while_another_user_logs_in() -> None:
@@ -67,37 +67,17 @@ def test_logging_out_while_another_user_is_being_stored() -> None:
     assert (world.vault, world.settings) == ({}, HOME)
 
 
-@pytest.mark.parametrize("quits", [False, True])
-def test_a_request_that_waits_is_answered(quits: bool) -> None:
+def test_a_request_that_waits_is_answered() -> None:
     """A login that waits for a push, or is being proved, is refused as busy at the end."""
-    world = on_old_password() if quits else standby()
-    world.hold = {"proof"}
-    if not quits:
-        world.change(P2)
+    world = pushed("proof")
     waiting = world.log_in(P2)
-    if quits:
-        world.tell(ev.QuitRequested())
-    else:
-        assert world.replies[world.log_out()] is None
-    assert world.replies[waiting] is Reason.BUSY
-
-
-def test_logging_out_without_an_account() -> None:
-    """There is nothing to delete, and the request is answered."""
-    world = World(stored=None, identity=None)
-    world.start()
     assert world.replies[world.log_out()] is None
-    assert world.is_in(State.LOGGED_OUT)
-
-
-def test_logging_out_clears_the_vaults_problem() -> None:
-    """Nothing is stored any more, so nothing about its store is shown."""
-    world = standby()
-    world.vault_reason = Reason.VAULT_LOCKED
-    world.change(P2)
-    assert world.view.vault_problem is Reason.VAULT_LOCKED
-    world.log_out()
-    assert world.view.vault_problem is None
+    assert world.replies[waiting] is Reason.BUSY
+    world = on_old_password()
+    world.hold = {"proof"}
+    proving = world.log_in(P2)
+    world.tell(ev.QuitRequested())
+    assert world.replies[proving] is Reason.BUSY
 
 
 def asked(world: World) -> list[Reason | None]:

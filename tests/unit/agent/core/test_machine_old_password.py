@@ -11,9 +11,10 @@ from agent.core import effects as do
 from agent.core import events as ev
 from agent.core.events import SignInKind, Timer
 from agent.core.failure import Failure, Reason
+from agent.core.password_warnings import Warned
 from agent.core.state import State
 from protocol import messages as msg
-from tests.support.core_driver import BEGIN, HOME, P1, P2, P3, World, on_old_password, standby
+from tests.support.core_driver import BEGIN, P1, P2, P3, World, on_old_password, standby
 
 SIGN_IN, CONNECT, UNLOCK = SignInKind.SIGN_IN, SignInKind.CONNECT, SignInKind.UNLOCK
 DAY = timedelta(days=1)
@@ -39,27 +40,25 @@ def next_run(world: World, session: str) -> None:
     world.start()
 
 
-def test_a_sign_in_is_warned_about_and_the_server_told() -> None:
-    """The toast with the days left, and a notice that it was shown."""
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_sign_in_is_warned_about_and_the_server_told(*, fails: bool) -> None:
+    """The toast with the days left, and one notice that it was shown, or that it could not be."""
     world = on_old_password()
+    world.toast_fails = fails
     world.come()
     assert shown(world) == [30]
-    assert world.notices == [msg.Notice(warning="shown", days_left=30)]
-
-
-def test_the_program_starts_with_the_sign_in() -> None:
-    """The decision waits for the server's answer."""
-    world = on_old_password()
-    world.advance(DAY)
-    next_run(world, "s1")
-    assert shown(world) == [29]
-    assert Timer.WARNING not in world.timers
+    assert world.machine.client.warnings.state is (Warned.NOT_DUE if fails else Warned.SEEN)
+    assert Timer.TOAST not in world.timers
+    world.advance(100)
+    assert world.notices == [msg.Notice(warning="failed" if fails else "shown", days_left=30)]
+    assert world.state is State.STANDBY_OLD_PASSWORD
 
 
 def test_once_per_sign_in_also_after_a_restart() -> None:
     """A program that is started again in the same session says it once; the next says it again."""
     world = on_old_password()
     next_run(world, "s1")
+    assert Timer.WARNING not in world.timers
     next_run(world, "s1")
     assert shown(world) == [30]
     assert [each.warning for each in world.notices] == ["shown", "suppressed"]
@@ -152,47 +151,23 @@ def test_offline_and_past_its_end_only_the_server_knows() -> None:
     assert shown(world) == []
 
 
-def test_never_after_the_update() -> None:
-    """After the update there is no warning, online or offline; the one on the screen is removed."""
+@pytest.mark.parametrize("push", [False, True])
+def test_never_after_the_update(*, push: bool) -> None:
+    """A current password is quiet, online or offline; the warning on the screen is removed."""
     world = on_old_password()
     world.come("s1")
     assert world.warning == 30
-    world.log_in(P2)
+    if push:
+        world.change(P3)
+    else:
+        world.log_in(P2)
+    assert world.state is State.STANDBY
     assert world.warning is None
     world.come("s2")
     offline_from_here(world, DAY, "s3")
     world.advance(120)
     assert shown(world) == [30]
-
-
-def test_not_after_a_push_either() -> None:
-    """The next password is pushed: the sign-ins that follow are quiet."""
-    world = on_old_password()
-    world.come("s1")
-    world.change(P3)
-    assert world.state is State.STANDBY
-    assert world.warning is None
-    world.come("s2")
-    assert shown(world) == [30]
-
-
-def test_a_current_password_is_never_warned_about() -> None:
-    """Nothing to say, nothing to note."""
-    world = World()
-    world.come("s1")
-    world.start()
-    world.come("s2")
-    assert shown(world) == []
-    assert world.notices == []
-
-
-def test_a_desktop_that_would_not_show_it() -> None:
-    """The client reports that, too, and does nothing else."""
-    world = on_old_password()
-    world.toast_fails = True
-    world.come()
-    assert world.notices == [msg.Notice(warning="failed", days_left=30)]
-    assert world.state is State.STANDBY_OLD_PASSWORD
+    assert world.notices == [msg.Notice(warning="shown", days_left=30)]
 
 
 def test_the_days_go_down_at_midnight() -> None:
@@ -236,17 +211,6 @@ def test_an_end_that_moves() -> None:
     assert world.state is State.NEEDS_PASSWORD
 
 
-def test_the_deadline_survives_a_restart() -> None:
-    """The end of the old password, as the server said it, is known after a restart offline."""
-    world = on_old_password()
-    world.kill()
-    world.online = False
-    world.start()
-    assert world.view.valid_until == BEGIN + timedelta(days=30)
-    assert world.view.days_left == 30
-    assert world.memory[HOME].old_valid_until == BEGIN + timedelta(days=30)
-
-
 def test_an_absurd_end_is_no_reason_to_hang_up() -> None:
     """A notice has a largest number of days; a server would refuse a larger one."""
     world = standby()
@@ -258,18 +222,6 @@ def test_an_absurd_end_is_no_reason_to_hang_up() -> None:
     assert [each.days_left for each in world.notices] == [36_500]
     for notice in world.notices:
         msg.decode_from_client(msg.encode(notice))
-
-
-def test_a_sign_in_while_offline_is_a_good_reason_to_try() -> None:
-    """Connect and unlock hurry the next try; they may mean another network."""
-    world = World()
-    world.online = False
-    world.start()
-    world.advance(1000)
-    world.online = True
-    world.come("s1", UNLOCK)
-    world.advance(1.5)
-    assert world.state is State.STANDBY
 
 
 def test_midnight_is_not_watched_without_need() -> None:

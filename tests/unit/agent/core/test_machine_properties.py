@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from agent.core import events as ev
+from agent.core.credentials import Identity
 from agent.core.events import SignInKind, Timer
 from agent.core.failure import Failure, Reason
 from agent.core.state import State
@@ -85,10 +86,9 @@ class Client(RuleBasedStateMachine):
         password=st.sampled_from([*POOL, WRONG]),
         identity=st.sampled_from([HOME, HOME, HOME, OTHER]),
     )
-    def signs_in(self, password: str, identity: object) -> None:
-        assert identity in {HOME, OTHER}
+    def signs_in(self, password: str, identity: Identity) -> None:
         self.asked += 1
-        self.world.log_in(password, HOME if identity == HOME else OTHER)
+        self.world.log_in(password, identity)
 
     @rule()
     def signs_in_with_the_right_password(self) -> None:

@@ -8,26 +8,26 @@ import pytest
 from msgspec.structs import replace
 
 from agent.core import effects as do
-from agent.core.credentials import Pending
 from agent.core.effects import WriteReason
-from agent.core.events import Timer
 from agent.core.failure import Reason
 from agent.core.state import State
 from protocol import messages as msg
 from tests.support.core_driver import (
     BEGIN,
+    CHANGE,
     HOME,
     P1,
     P2,
     P3,
+    Kind,
     World,
     killed_at_each_action,
     on_old_password,
+    pushed,
     standby,
 )
 
 UNTIL = BEGIN + timedelta(days=30)
-CHANGE = "a" * 32
 
 
 def test_a_push_is_stored_proved_and_committed() -> None:
@@ -47,35 +47,23 @@ def test_a_push_is_stored_proved_and_committed() -> None:
     world.assert_updated()
 
 
-def test_no_login_before_pending_is_durable() -> None:
-    """The vault's answer comes first, however late, also on another connection."""
-    world = standby()
-    world.hold = {"vault"}
-    world.change(P2)
+@pytest.mark.parametrize("held", [(), ("proof",)])
+def test_no_login_before_pending_is_durable(held: tuple[Kind, ...]) -> None:
+    """The vault's answer comes first, however late, also in or after another login."""
+    world = pushed("vault")
     assert world.is_in(State.UPDATING)
     assert (world.view.valid_until, world.view.days_left) == (UNTIL, 30)
+    world.session.push()  # repeated while it is being stored, it is ignored
     world.cut()
+    world.hold.update(held)
     world.advance(10)
-    assert world.tried == [P1, P1]
-    assert world.is_in(State.STANDBY_OLD_PASSWORD)
+    assert world.tried == ([P1] if held else [P1, P1])
+    assert world.is_in(State.CONNECTING if held else State.STANDBY_OLD_PASSWORD)
     world.release("vault")
-    assert world.tried == [P1, P1, P2]
-    world.assert_updated()
-
-
-def test_pending_becomes_durable_during_another_login() -> None:
-    """The pending password is proved right after the other login, on the same connection."""
-    world = standby()
-    world.hold = {"vault"}
-    world.change(P2)
-    world.cut()
-    world.hold = {"vault", "proof"}
-    world.advance(5)
-    world.release("vault")
-    assert world.tried == [P1]
     world.release("proof")
     assert world.tried == [P1, P1, P2]
     assert list(world.sessions) == [1, 2]
+    assert len(world.seen(do.WriteVault)) == 2
     world.assert_updated()
 
 
@@ -92,31 +80,18 @@ def test_pending_becomes_current_only_after_a_right_signature() -> None:
     world.assert_updated()
 
 
-def test_pending_is_tried_first_at_every_start() -> None:
-    """The newer password is the likelier one."""
-    world = standby()
-    world.hold = {"proof"}
-    world.change(P2)
-    world.kill()
-    world.hold = set()
-    world.tried.clear()
-    world.start()
-    assert world.tried == [P2]
-    world.assert_updated()
-
-
 @pytest.mark.parametrize("impostor", [False, True])
-def test_a_refused_pending_password_gives_way_to_the_current_one(impostor: bool) -> None:
+def test_a_refused_pending_password_gives_way_to_the_current_one(*, impostor: bool) -> None:
     """On the same connection; it is forgotten only when the server has proved itself."""
-    world = World()
-    pending = Pending(change_id=CHANGE, password=P3)
-    world.vault[HOME] = replace(world.vault[HOME], pending=pending)
+    world = World(pending=P3)
     world.impostor = impostor
     world.start()
     assert world.tried == [P3, P1]
     assert list(world.sessions) == [1]
     if impostor:
-        assert world.vault[HOME].pending == replace(pending, refused=True)
+        pending = world.vault[HOME].pending
+        assert pending is not None
+        assert pending.refused
         world.restart()
         world.impostor = False
         world.advance(7200)
@@ -129,9 +104,8 @@ def test_a_refused_pending_password_gives_way_to_the_current_one(impostor: bool)
 
 def test_a_push_that_the_server_then_refuses() -> None:
     """The client goes on with the password it has, on the same connection, and tells the server."""
-    world = standby()
-    world.hold = {"vault"}
-    change = world.change(P2)
+    world = pushed("vault")
+    [[change, _]] = world.home.pushes.values()
     world.home.password = P3  # changed again, and P2 is not even an old password
     world.release("vault")
     assert world.tried == [P1, P2]
@@ -140,24 +114,10 @@ def test_a_push_that_the_server_then_refuses() -> None:
     assert (world.vault[HOME].password, world.vault[HOME].pending) == (P1, None)
 
 
-def test_the_same_push_twice() -> None:
-    """A `password_changed` that is repeated while it is being stored is ignored."""
-    world = standby()
-    world.hold = {"vault"}
-    world.change(P2)
-    world.session.push()
-    world.run()
-    world.release("vault")
-    assert len(world.seen(do.WriteVault)) == 2
-    world.assert_updated()
-
-
 @pytest.mark.parametrize("held", ["vault", "proof"])
-def test_a_second_change_behind_the_first(held: str) -> None:
+def test_a_second_change_behind_the_first(held: Kind) -> None:
     """A second push waits until the first is done, and is not lost."""
-    world = standby()
-    world.hold = {"vault"} if held == "vault" else {"proof"}
-    world.change(P2)
+    world = pushed(held)
     world.change(P3)
     world.release("vault", "proof")
     world.assert_updated(P3)
@@ -165,9 +125,7 @@ def test_a_second_change_behind_the_first(held: str) -> None:
 
 def test_a_proved_password_that_has_become_old_is_committed() -> None:
     """A proved push that is old by now is committed, and the days shown are its own."""
-    world = standby()
-    world.hold = {"proof"}
-    world.change(P2)
+    world = pushed("proof")
     world.advance(5)
     world.change(P3, push=False)
     world.release("proof")
@@ -193,57 +151,43 @@ def test_a_push_that_is_not_signed_is_an_impostors(signed_by: str | None) -> Non
     assert P2 not in world.tried
 
 
-@pytest.mark.parametrize("box", ["junk", "damaged", "of another change", "for another device"])
-def test_a_box_for_another_device_or_change(box: str) -> None:
-    """A box that does not open, or is another's, is not stored, and the server is informed."""
-    world = standby()
+BOXES = {
+    "junk": (P2, "unreadable"),
+    "damaged": (P2, "unreadable"),
+    "of another change": (P2, "unreadable"),
+    "for another device": (P2, "unreadable"),
+    "too long for any vault": ('"' * 700, "vault"),
+    "no password": ("a\u0007b", "refused"),
+}
+"""Kind of box to the password in it, and what the server gets to know."""
+
+
+@pytest.mark.parametrize("box", BOXES)
+def test_a_box_that_cannot_be_used(box: str) -> None:
+    """A box that does not open, is another's, or has no usable password leaves the current one."""
+    world, (password, reason) = standby(), BOXES[box]
     device, change = world.this_device, "b" * 32 if box == "of another change" else CHANGE
     if box == "for another device":
         device = replace(device, id="0" * 32)
-    sealed = world.seal(P2, change, device)
+    sealed = world.seal(password, change, device)
     if box in {"junk", "damaged"}:
         sealed = "A" * len(sealed) if box == "junk" else sealed[:-8] + "AAAAAAA="
     world.session.say(world.session.signed(CHANGE, sealed, UNTIL))
     world.run()
-    assert world.failed == [msg.UpdateFailed(change_id=CHANGE, reason="unreadable")]
+    assert [(each.change_id, each.reason) for each in world.failed] == [(CHANGE, reason)]
     assert world.is_in(State.STANDBY_OLD_PASSWORD)
-    assert world.seen(do.WriteVault) == []
-
-
-def test_a_password_that_no_vault_can_keep() -> None:
-    """The client checks that before it stores the push."""
-    world = standby()
-    change = world.change('"' * 700)
-    assert world.failed == [msg.UpdateFailed(change_id=change, reason="vault")]
-    assert world.is_in(State.STANDBY_OLD_PASSWORD)
-    assert world.seen(do.WriteVault) == []
-
-
-def test_a_pushed_password_that_is_no_password() -> None:
-    """A push that no login can prove is not kept."""
-    world = standby()
-    sealed = world.seal("a\u0007b", CHANGE, world.this_device)
-    world.session.say(world.session.signed(CHANGE, sealed, UNTIL))
-    world.run()
-    assert world.failed == [msg.UpdateFailed(change_id=CHANGE, reason="refused")]
     assert (world.vault[HOME].password, world.vault[HOME].pending) == (P1, None)
-
-
-def test_a_change_without_a_push_is_only_told() -> None:
-    """After `password_status` the client stays in standby, and stores nothing."""
-    world = on_old_password()
-    assert world.view.days_left == 30
-    assert world.seen(do.WriteVault) == []
-    assert Timer.MIDNIGHT in world.timers
+    assert world.tried == [P1]
+    assert (world.seen(do.WriteVault) == []) is (reason != "refused")
 
 
 @pytest.mark.parametrize("held", ["vault", "proof"])
-def test_expired_while_a_push_is_under_way(held: str) -> None:
+def test_expired_while_a_push_is_under_way(held: Kind) -> None:
     """The old password ends while the pushed one is stored or proved: the update is not lost."""
     world = on_old_password()
     world.advance(timedelta(days=30, seconds=-5))
     world.keep_push(P2, CHANGE, world.this_device)
-    world.hold = {"vault"} if held == "vault" else {"proof"}
+    world.hold = {held}
     world.session.push()
     world.run()
     assert world.is_in(State.UPDATING)
@@ -255,14 +199,16 @@ def test_expired_while_a_push_is_under_way(held: str) -> None:
 
 
 def test_killed_after_any_effect_the_update_is_finished() -> None:
-    """Every prefix of what a push does, the vault's and the server's steps included."""
+    """After any prefix of what a push does, the pending password is tried first and committed."""
     for world in killed_at_each_action(standby, lambda world: world.change(P2)):
-        key = world.vault[HOME].device_key
+        entry = world.vault[HOME]
+        world.tried.clear()
         world.start()
         world.advance(60)
         if world.home.password == P2:
             world.assert_updated()
-        assert world.vault[HOME].device_key == key
+        assert world.tried[0] == (entry.pending or entry).password
+        assert world.vault[HOME].device_key == entry.device_key
 
 
 def test_killed_at_any_moment_of_two_changes() -> None:
@@ -288,9 +234,7 @@ def test_killed_at_any_moment_of_two_changes() -> None:
 
 def test_the_user_is_told_once_when_a_push_is_stored() -> None:
     """After the commit is in the vault; not for a typed password, not again at a restart."""
-    world = standby()
-    world.hold.add("vault")
-    world.change(P2)
+    world = pushed("vault")
     world.step("vault")
     world.run()
     assert world.seen(do.TellReceived) == []

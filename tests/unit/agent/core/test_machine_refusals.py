@@ -113,8 +113,17 @@ def test_expired_at_a_login() -> None:
     assert world.tried == [P1, P1]
 
 
-@pytest.mark.parametrize("reason", [Reason.VAULT_LOCKED, Reason.VAULT_BROKEN])
-def test_a_mark_that_the_vault_does_not_take_is_written_later(reason: Reason) -> None:
+@pytest.mark.parametrize(
+    ("reason", "writes"),
+    [
+        (Reason.VAULT_LOCKED, {WriteReason.REFUSED, WriteReason.COMMIT}),
+        (Reason.VAULT_BROKEN, {WriteReason.REFUSED, WriteReason.COMMIT}),
+        (Reason.VAULT_NO_ANSWER, {WriteReason.REFUSED}),
+    ],
+)
+def test_a_mark_that_the_vault_does_not_take_is_written_later(
+    reason: Reason, writes: set[WriteReason]
+) -> None:
     """A refusal counts at once in this run, and is written as soon as the vault works."""
     world = World()
     world.home.password = P2
@@ -122,7 +131,7 @@ def test_a_mark_that_the_vault_does_not_take_is_written_later(reason: Reason) ->
     world.start()
     world.vault_reason = reason
     world.release("server")
-    assert world.state is State.NEEDS_PASSWORD
+    assert world.is_in(State.NEEDS_PASSWORD, Reason.CREDENTIALS)
     assert world.view.vault_problem is reason
     assert world.vault[HOME].refused is None
     world.advance(600)
@@ -131,12 +140,11 @@ def test_a_mark_that_the_vault_does_not_take_is_written_later(reason: Reason) ->
     assert world.vault[HOME].refused == "credentials"
     assert world.view.vault_problem is None
     assert world.tried == [P1]
-    reasons = {each.reason for each in world.seen(do.WriteVault)}
-    assert reasons == {WriteReason.REFUSED, WriteReason.COMMIT}
+    assert {each.reason for each in world.seen(do.WriteVault)} == writes
 
 
 @pytest.mark.parametrize("held", [True, False])
-def test_a_refused_password_is_not_sent_when_the_vault_opens(held: bool) -> None:
+def test_a_refused_password_is_not_sent_when_the_vault_opens(*, held: bool) -> None:
     """A password that was refused while the vault was closed is not sent from the vault later."""
     world = World()
     world.home.password = P2

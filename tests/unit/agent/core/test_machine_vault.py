@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from agent.core import effects as do
-from agent.core.credentials import Credentials
+from agent.core.credentials import Identity
 from agent.core.effects import WriteReason
 from agent.core.failure import Reason
 from agent.core.state import State
@@ -21,27 +21,17 @@ from tests.support.core_driver import (
     World,
     killed_at_each_action,
     on_old_password,
+    pushed,
     standby,
+    started,
 )
 
 REASONS = [Reason.VAULT_LOCKED, Reason.VAULT_MISSING, Reason.VAULT_BROKEN]
 
 
-def unreadable(reason: Reason = Reason.VAULT_LOCKED) -> World:
-    """Return a client that has started while its vault could not be read."""
-    world = World()
-    world.vault_reason = reason
-    world.start()
-    assert world.is_in(State.RETRYING, reason)
-    assert world.view.vault_problem is reason
-    return world
-
-
 def uncommitted() -> World:
     """Return a client that could not write that the pushed P2, proved now, is current."""
-    world = standby()
-    world.hold = {"proof"}
-    world.change(P2)
+    world = pushed("proof")
     world.vault_reason = Reason.VAULT_MISSING
     world.release("proof")
     assert world.state is State.STANDBY
@@ -51,40 +41,31 @@ def uncommitted() -> World:
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_a_vault_that_cannot_be_read(reason: Reason) -> None:
-    """The client asks it again later, and logs in then."""
-    world = unreadable(reason)
-    world.vault_reason = None
-    world.advance(7200)
-    world.assert_updated(P1)
-
-
-@pytest.mark.parametrize(("typed", "answer"), [(P1, None), (P3, Reason.CREDENTIALS)])
-def test_a_login_while_the_vault_is_unreadable(typed: str, answer: Reason | None) -> None:
-    """The right password replaces the entry; a wrong one leaves the stored one to be tried."""
-    world = unreadable(Reason.VAULT_BROKEN)
-    world.vault_reason = None
-    assert world.replies[world.log_in(typed)] is answer
-    assert world.tried == ([P1] if typed == P1 else [P3, P1])
-    world.assert_updated(P1)
-
-
-def test_the_vault_is_read_again_before_a_key_is_made() -> None:
-    """A login while the vault is not read keeps the device key, so the server sees the same PC."""
-    world = unreadable()
-    key = world.vault[HOME].device_key
-    world.vault_reason = None
-    world.change(P2)
-    assert world.replies[world.log_in(P2)] is None
-    assert world.vault[HOME] == Credentials(password=P2, device_key=key)
-
-
-def test_a_vault_that_stays_locked_does_not_hold_up_the_answer() -> None:
-    """The second read fails, too: the password is tried, and cannot be stored."""
-    world = unreadable()
-    assert world.replies[world.log_in(P1)] is Reason.VAULT_LOCKED
-    assert world.tried == [P1]
-    assert world.state is State.RETRYING
+@pytest.mark.parametrize(
+    ("typed", "works", "answer", "tried"),
+    [
+        pytest.param(None, True, None, [P1], id="asked again later"),
+        pytest.param(P1, True, None, [P1], id="replaced by the right password"),
+        pytest.param(P3, True, Reason.CREDENTIALS, [P3, P1], id="a wrong password leaves it"),
+        pytest.param(P1, False, None, [P1], id="stays locked, and does not hold up the answer"),
+    ],
+)
+def test_a_vault_that_cannot_be_read(
+    reason: Reason, typed: str | None, works: bool, answer: Reason | None, tried: list[str]
+) -> None:
+    """The user sees why; the client asks it again, also before it makes a new device key."""
+    world = started(vault_reason=reason)
+    assert world.is_in(State.RETRYING, reason)
+    assert world.view.vault_problem is reason
+    entry = world.vault[HOME]
+    world.vault_reason = None if works else reason
+    if typed is None:
+        world.advance(7200)
+    else:
+        assert world.replies[world.log_in(typed)] is (answer if works else reason)
+    assert world.tried == tried
+    assert world.vault[HOME] == entry
+    assert world.state is (State.STANDBY if works else State.RETRYING)
 
 
 def test_pending_cannot_be_written() -> None:
@@ -104,9 +85,7 @@ def test_pending_cannot_be_written() -> None:
 
 def test_pending_cannot_be_written_and_the_connection_is_lost() -> None:
     """Nothing is sent before the next login; the server repeats the push."""
-    world = standby()
-    world.hold = {"vault"}
-    world.change(P2)
+    world = pushed("vault")
     world.cut()
     world.hold.add("proof")
     world.advance(5)
@@ -122,9 +101,7 @@ def test_pending_cannot_be_written_and_the_connection_is_lost() -> None:
 
 def test_an_older_push_does_not_replace_a_newer_one() -> None:
     """The first cannot be stored while the second waits: only the second is kept."""
-    world = standby()
-    world.hold = {"vault"}
-    world.change(P2)
+    world = pushed("vault")
     world.change(P3)
     world.vault_reason = Reason.VAULT_LOCKED
     world.release("vault")
@@ -134,13 +111,18 @@ def test_an_older_push_does_not_replace_a_newer_one() -> None:
     assert P2 not in world.tried
 
 
-def test_the_commit_cannot_be_written() -> None:
-    """A commit that the vault refuses is repeated until the vault works."""
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_commit_cannot_be_written(*, killed: bool) -> None:
+    """A commit that the vault refuses is repeated until the vault works, also after a restart."""
     world = uncommitted()
+    if killed:
+        world.kill()
+        world.start()
     world.advance(300)
     world.vault_reason = None
     world.advance(100)
     world.assert_updated()
+    assert world.tried == ([P1, P2, P2] if killed else [P1, P2])
 
 
 def test_a_failed_write_is_repeated_after_a_wrong_password() -> None:
@@ -157,25 +139,14 @@ def test_a_failed_write_is_repeated_after_a_wrong_password() -> None:
     world.assert_updated()
 
 
-def test_killed_before_the_commit_was_repeated() -> None:
-    """The vault still has both passwords: the pending one is tried first, and committed."""
-    world = uncommitted()
-    world.kill()
-    world.vault_reason = None
-    world.tried.clear()
-    world.start()
-    assert world.tried == [P2]
-    world.assert_updated()
-
-
 @pytest.mark.parametrize("identity", [HOME, OTHER])
-def test_a_typed_password_cannot_be_written(identity: object) -> None:
+def test_a_typed_password_cannot_be_written(identity: Identity) -> None:
     """The user is informed; everything is as before."""
     world = on_old_password()
     world.accounts[OTHER.user].password = P2
     before = dict(world.vault)
     world.vault_reason = Reason.VAULT_LOCKED
-    request = world.log_in(P2, HOME if identity == HOME else OTHER)
+    request = world.log_in(P2, identity)
     assert world.replies == {request: Reason.VAULT_LOCKED}
     assert (world.vault, world.settings) == (before, HOME)
     assert world.is_in(State.STANDBY_OLD_PASSWORD)
@@ -187,6 +158,7 @@ def test_a_typed_password_is_written_while_the_connection_is_lost() -> None:
     world = on_old_password()
     world.hold = {"vault"}
     request = world.log_in(P2)
+    assert world.is_in(State.UPDATING)
     world.cut()
     assert world.replies == {}
     world.release("vault")
@@ -197,9 +169,7 @@ def test_a_typed_password_is_written_while_the_connection_is_lost() -> None:
 
 def test_a_late_answer_about_a_push_is_no_answer_to_a_typed_password() -> None:
     """Answers belong to requests by their numbers."""
-    world = standby()
-    world.hold = {"vault"}
-    world.change(P2)
+    world = pushed("vault")
     world.cut()
     request = world.log_in(P2)
     world.step("vault")  # the saved state's
