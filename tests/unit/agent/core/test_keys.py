@@ -10,7 +10,7 @@ import pytest
 from agent.core import events as ev
 from agent.core.state import State
 from protocol.scram import ClientLogin, Keys
-from tests.support.core_driver import HOME, OTHER, P1, P2, WRONG, World, standby
+from tests.support.core_driver import HOME, OTHER, P1, P2, WRONG, World, standby, started
 
 NONCE = "a-nonce-of-the-client"
 
@@ -73,40 +73,28 @@ def test_keys_that_do_not_fit_are_not_used(
     assert same is ("the same" in request.node.name)
 
 
-def test_logging_out_forgets_them() -> None:
-    """The keys go with the password that they were derived from."""
+def test_only_a_password_that_may_be_tried_has_keys() -> None:
+    """They go with a logout and a refusal; another password that is not taken leaves them alone."""
     world = standby()
-    assert kept(world) is not None
-    world.log_out()
-    assert kept(world) is None
-
-
-def test_a_refused_password_has_none() -> None:
-    """A password that is never sent again needs no keys."""
-    world = standby()
+    before = kept(world)
+    assert before is not None
+    world.log_in(WRONG)
+    assert kept(world) == before
     world.home.password = "Changed-1"
     world.tell(ev.ReconnectRequested())
     assert world.state is State.NEEDS_PASSWORD
     assert kept(world) is None
-
-
-def test_wrong_and_other_passwords_leave_them_alone() -> None:
-    """A typed password that is not taken neither brings keys nor removes them."""
     world = standby()
-    before = kept(world)
-    world.log_in(WRONG)
-    assert world.state is State.STANDBY
-    assert kept(world) == before
     world.log_in(P1, OTHER)
     keys = kept(world)
     assert keys is None or keys.password == P1
+    world.log_out()
+    assert kept(world) is None
 
 
 def test_an_impostors_salt_is_not_kept() -> None:
     """The client keeps only keys that the server has proved to know."""
-    world = World()
-    world.impostor = True
-    world.start()
+    world = started(impostor=True)
     assert world.state is State.RETRYING
     assert kept(world) is None
     assert world.vault[HOME].password == P1
