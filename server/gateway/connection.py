@@ -88,7 +88,8 @@ class ClientConnection(asyncio.Protocol):
         self._is_lost = False
         self._heard_at = loop.time()
         self.stage = OPENING
-        self._due = self._heard_at + limits.OPEN_SECONDS
+        self.due = self._heard_at + limits.OPEN_SECONDS
+        """When, on the loop's clock, `check_deadline` has something to do."""
         self._allowance = float(limits_.message_burst)
         self.peer = ""
         """The address at the other end of the socket: the client's or a proxy's."""
@@ -153,13 +154,13 @@ class ClientConnection(asyncio.Protocol):
         """Start the deadline of a login, unless it is the connection's first, which has one."""
         if self.stage in {WAITING, PINGED}:
             self.stage = LOGGING_IN
-            self._due = self._loop.time() + self._limits.login_s
+            self.due = self._loop.time() + self._limits.login_s
 
     def enter_standby(self) -> None:
         """Replace the login's deadline by keepalive."""
         if self.stage == LOGGING_IN:
             self.stage = WAITING
-            self._due = self._loop.time() + limits.PING_SECONDS
+            self.due = self._loop.time() + limits.PING_SECONDS
 
     # --- what its task asks
 
@@ -221,23 +222,19 @@ class ClientConnection(asyncio.Protocol):
 
     # --- what the listener calls
 
-    def is_due(self, now: float) -> bool:
-        """Return whether `check_deadline` has something to do."""
-        return self._due <= now
-
     def check_deadline(self, now: float) -> None:
         """Act on a deadline that has passed: ping the client, or cut the connection."""
         if self.stage == WAITING:
             if self._heard_at + limits.PING_SECONDS > now:
-                self._due = self._heard_at + limits.PING_SECONDS
+                self.due = self._heard_at + limits.PING_SECONDS
             elif self._websocket is not None:
                 self.stage = PINGED
-                self._due = now + limits.PONG_SECONDS
+                self.due = now + limits.PONG_SECONDS
                 self._websocket.send_ping(b"")
                 self._flush()
-        elif self.stage == PINGED and self._heard_at + limits.PONG_SECONDS > self._due:
+        elif self.stage == PINGED and self._heard_at + limits.PONG_SECONDS > self.due:
             self.stage = WAITING
-            self._due = self._heard_at + limits.PING_SECONDS
+            self.due = self._heard_at + limits.PING_SECONDS
         elif self.stage == LOGGING_IN:
             metrics.connections_cut.labels("login_deadline").inc()
             if self._task is not None and self._expected is None:
@@ -269,7 +266,7 @@ class ClientConnection(asyncio.Protocol):
         self._write(accepted)
         self._websocket = handshake.new_websocket()
         self.stage = LOGGING_IN
-        self._due = self._loop.time() + self._limits.login_s
+        self.due = self._loop.time() + self._limits.login_s
         if len(head) > end:
             self.data_received(bytes(head[end:]))
 
@@ -353,7 +350,7 @@ class ClientConnection(asyncio.Protocol):
     def _begin_closing(self) -> None:
         if self.stage != CLOSING:
             self.stage = CLOSING
-            self._due = self._loop.time() + limits.CLOSE_SECONDS
+            self.due = self._loop.time() + limits.CLOSE_SECONDS
         self._wake_task()
 
     def _finish(self) -> None:

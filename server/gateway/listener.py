@@ -64,9 +64,9 @@ async def sweep_deadlines(connections: Collection[ClientConnection]) -> None:
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
         now = loop.time()
-        due = [connection for connection in connections if connection.is_due(now)]
+        due = [connection for connection in connections if connection.due <= now]
         for number, connection in enumerate(due):
-            if connection.is_due(now):
+            if connection.due <= now:
                 connection.check_deadline(now)
             if number % BATCH == BATCH - 1:
                 await asyncio.sleep(0)
