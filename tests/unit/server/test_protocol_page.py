@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from typing import Any, get_args
 
 import msgspec
@@ -16,14 +16,10 @@ from agent.core.credentials import open_push
 from protocol import messages
 from protocol.scram import ClientLogin
 from protocol.sealing import device_id, public_key
-from server.console.models import User
 from server.gateway import limits as gateway_limits
 from server.gateway import server as gateway_server
 from server.gateway.limits import Limits
-from server.gateway.server import Gateway
-from tests.support.gateway_client import Client
 from tests.support.places import ROOT
-from tests.support.server_fixtures import P1
 
 PAGE = (ROOT / "docs" / "protocol.md").read_text("utf-8")
 EXAMPLES = [line.encode() for line in PAGE.splitlines() if line.startswith("{")]
@@ -108,23 +104,3 @@ def test_limits_are_as_on_the_page() -> None:
         assert text in PAGE
     assert MAX_REFUSALS == 3
     assert re.search(r"after\s+the\s+third\s+`credentials`", PAGE)
-
-
-async def test_header_that_knows_of_channel_binding(gateway: Gateway, user: User) -> None:
-    """`y,,` logs in as `n,,` does, and is in `c=`: the page allows it."""
-    async with Client(gateway.port) as client:
-        bare = f"n={user.username},r=a-nonce-of-the-client"
-        await client.send(messages.Hello(scram=f"y,,{bare}", device=client.device))
-        server_first = (await client.expect(messages.Challenge)).scram
-        nonce, salt, count = (part[2:] for part in server_first.split(","))
-        salted = hashlib.pbkdf2_hmac("sha256", P1.encode(), b64decode(salt), int(count))
-        key = hmac.digest(salted, b"Client Key", "sha256")
-        without_proof = f"c=eSws,r={nonce}"
-        signature = hmac.digest(
-            hashlib.sha256(key).digest(),
-            f"{bare},{server_first},{without_proof}".encode(),
-            "sha256",
-        )
-        proof = b64encode(bytes(a ^ b for a, b in zip(key, signature, strict=True))).decode()
-        await client.send(messages.Proof(scram=f"{without_proof},p={proof}"))
-        assert (await client.expect(messages.Welcome)).password == "current"
