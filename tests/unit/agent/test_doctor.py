@@ -26,13 +26,20 @@ from tests.support.fake_gateway import (
     WRONG,
     FakeGateway,
     Peer,
+    Script,
     answering,
     at,
     honest,
     http,
 )
 from tests.support.fakes import FakeVault
-from tests.support.listeners import listening, says, unused_port
+from tests.support.listeners import Talk, listening, says, unused_port
+from tests.support.listeners import http as http_says
+
+AWAY = "ws://127.0.0.1:1/gateway"
+BEHIND = "wss://gw.example.com/gateway"
+HTTP = "http://me:hidden-word@"
+GONE = "wss://no-such-host.invalid/gateway"
 
 
 @dataclass
@@ -54,27 +61,27 @@ class Patient:
         checks = doctor.examine(settings, self.paths, NullTranslations(), vault=self.vault)
         return [check async for check in checks]
 
+    async def fails(self, server: str | None, *, store: bool = True, **more: object) -> Check:
+        """Return the check that failed: the last, and the only one. Passwords are in none."""
+        if server is not None and store:
+            self.store(server, **more)  # type: ignore[arg-type] # passed on
+        checks = await self.examine(server)
+        assert [check.outcome for check in checks[:-1]].count(Outcome.FAILED) == 0
+        assert checks[-1].outcome is Outcome.FAILED
+        assert WRONG not in repr(checks)
+        assert "hidden" not in repr(checks)
+        return checks[-1]
+
 
 @pytest.fixture
 def patient(tmp_path: Path) -> Patient:
     return Patient(find_paths({"COCONOWORK_HOME": str(tmp_path / "home")}))
 
 
-def failing(checks: list[Check]) -> Check:
-    """Return the check that failed: the last, and the only one."""
-    assert [check.outcome for check in checks[:-1]].count(Outcome.FAILED) == 0
-    assert checks[-1].outcome is Outcome.FAILED
-    return checks[-1]
-
-
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path / "authority")
-
-
-@pytest.fixture
-def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
+def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
     """Trust a certificate authority, as an organisation adds its own to its PCs."""
+    authority = Authority(tmp_path / "authority")
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     return authority
 
@@ -93,15 +100,10 @@ async def test_everything_is_well(patient: Patient, trusted: Authority) -> None:
     assert len(gateway.hellos) == 1
 
 
-async def test_no_server_is_set(patient: Patient) -> None:
-    """The first step: nothing can be examined."""
-    check = failing(await patient.examine(None))
-    assert check.step is Step.SETTINGS
-    assert "login" in check.text
-
-
 async def test_nobody_is_signed_in(patient: Patient) -> None:
-    """The way to the server is examined all the same."""
+    """Without a server there is nothing to examine; without a user there is the way to it."""
+    check = await patient.fails(None)
+    assert (check.step, "login" in check.text) == (Step.SETTINGS, True)
     async with FakeGateway().running() as server:
         checks = await patient.examine(server, None)
     outcomes = {check.step: check.outcome for check in checks}
@@ -109,48 +111,22 @@ async def test_nobody_is_signed_in(patient: Patient) -> None:
     assert outcomes[Step.GATEWAY] is Outcome.OK
 
 
-@pytest.mark.parametrize("reason", [Reason.VAULT_LOCKED, Reason.VAULT_MISSING, Reason.VAULT_BROKEN])
-async def test_the_keyring(patient: Patient, reason: Reason) -> None:
-    """Locked, missing or broken, with what to do about it."""
-    patient.vault.failure = reason
-    check = failing(await patient.examine("ws://127.0.0.1:1/gateway"))
-    assert check.step is Step.KEYRING
-    assert "password store" in check.text
+async def test_the_keyring(patient: Patient) -> None:
+    """It has no password for the user of the settings, or is locked, missing or broken."""
+    check = await patient.fails(AWAY, store=False)
+    assert (check.step, "tanaka" in check.text) == (Step.KEYRING, True)
+    for patient.vault.failure in (Reason.VAULT_LOCKED, Reason.VAULT_MISSING, Reason.VAULT_BROKEN):
+        check = await patient.fails(AWAY, store=False)
+        assert (check.step, "password store" in check.text) == (Step.KEYRING, True)
 
 
-async def test_nothing_is_stored(patient: Patient) -> None:
-    """The settings name a user, but the keyring has no password."""
-    check = failing(await patient.examine("ws://127.0.0.1:1/gateway"))
-    assert check.step is Step.KEYRING
-    assert "tanaka" in check.text
-
-
-async def test_no_such_name(patient: Patient) -> None:
-    """A name that never exists (RFC 6761)."""
-    server = "wss://gw.invalid/gateway"
-    patient.store(server)
-    check = failing(await patient.examine(server))
-    assert check.step is Step.NAME
-    assert "gw.invalid" in check.text
-
-
-async def test_nobody_listens(patient: Patient) -> None:
-    """The port is closed."""
+async def test_the_network(patient: Patient) -> None:
+    """A name that never exists (RFC 6761), and a port that is closed, are named."""
+    check = await patient.fails("wss://gw.invalid/gateway")
+    assert (check.step, "gw.invalid" in check.text) == (Step.NAME, True)
     port = await unused_port()
-    server = f"ws://127.0.0.1:{port}/gateway"
-    patient.store(server)
-    check = failing(await patient.examine(server))
-    assert check.step is Step.NETWORK
-    assert str(port) in check.text
-
-
-async def test_an_unknown_authority(patient: Patient, authority: Authority) -> None:
-    """The organisation's root certificate is missing on this PC."""
-    async with FakeGateway().running(tls=authority.context()) as server:
-        patient.store(server)
-        check = failing(await patient.examine(server))
-    assert check.step is Step.CERTIFICATE
-    assert "authority is not trusted" in check.text
+    check = await patient.fails(f"ws://127.0.0.1:{port}/gateway")
+    assert (check.step, str(port) in check.text) == (Step.NETWORK, True)
 
 
 @pytest.mark.parametrize(
@@ -159,49 +135,66 @@ async def test_an_unknown_authority(patient: Patient, authority: Authority) -> N
         ("127.0.0.1", (-9, -1), "expired"),
         ("127.0.0.1", (1, 9), "not valid yet"),
         ("gw.example.com", (-1, 9), "another server's name"),
+        ("127.0.0.1", (-1, 9), "authority is not trusted"),
     ],
 )
 async def test_a_bad_certificate(
     patient: Patient, trusted: Authority, name: str, days: tuple[int, int], said: str
 ) -> None:
-    """Which of the things that can be wrong with it."""
+    """Which of the things that can be wrong with it, or the authority is not this PC's."""
+    if "trusted" in said:
+        trusted.file.write_text("")
     async with FakeGateway().running(tls=trusted.context(name, days=days)) as server:
-        patient.store(server)
-        check = failing(await patient.examine(server))
+        check = await patient.fails(server)
     assert check.step is Step.CERTIFICATE
     assert said in check.text
 
 
-@pytest.mark.parametrize(
-    ("status", "said"),
-    [(403, "HTTP 403"), (401, "HTTP 401"), (503, "not available"), (302, "did not come")],
+async def silent(peer: Peer) -> None:
+    await peer.upgrade()
+
+
+def refusing(reason: str) -> Script:
+    return answering(type="rejected", reason=reason)
+
+
+IMPOSTOR = answering(
+    type="welcome", scram="v=" + "A" * 43 + "=", password="current", server_time=at()
 )
-async def test_something_else_answers(patient: Patient, status: int, said: str) -> None:
-    """A portal, a firewall, a server that is being stopped."""
-    async with FakeGateway(http(f"{status} no")).running() as server:
-        patient.store(server)
-        check = failing(await patient.examine(server))
-    assert check.step is Step.GATEWAY
+
+
+@pytest.mark.parametrize(
+    ("script", "step", "said"),
+    [
+        (http("403 no"), Step.GATEWAY, "HTTP 403"),
+        (http("401 no"), Step.GATEWAY, "HTTP 401"),
+        (http("503 no"), Step.GATEWAY, "not available"),
+        (http("302 no"), Step.GATEWAY, "did not come"),
+        (refusing("disabled"), Step.LOGIN, "disabled"),
+        (refusing("blocked"), Step.LOGIN, "disconnected"),
+        (refusing("throttled"), Step.LOGIN, "failed logins"),
+        (IMPOSTOR, Step.LOGIN, "could not prove"),
+        (silent, Step.LOGIN, "does not answer"),
+        (honest(), Step.LOGIN, "password is wrong"),
+    ],
+)
+async def test_the_servers_answer(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch, script: Script, step: Step, said: str
+) -> None:
+    """A portal, a firewall, a refusal, an impostor, silence, or a wrong password."""
+    monkeypatch.setattr(doctor, "STEP_TIMEOUT_S", 0.5 if script is silent else 20)
+    async with (gateway := FakeGateway(script)).running() as server:
+        check = await patient.fails(server, password=WRONG)
+    assert check.step is step
     assert said in check.text
-
-
-async def test_a_wrong_password(patient: Patient) -> None:
-    """Said by the server, once; the password is in no text."""
-    async with (gateway := FakeGateway()).running() as server:
-        patient.store(server, WRONG)
-        checks = await patient.examine(server)
-    assert failing(checks).step is Step.LOGIN
-    assert "password is wrong" in failing(checks).text
-    assert len(gateway.hellos) == 1
-    assert WRONG not in repr(checks)
+    assert len(gateway.hellos) <= 1
 
 
 async def test_a_refused_password_is_not_sent_again(patient: Patient) -> None:
     """The doctor tries no refused password, neither the stored nor a pushed one."""
     pending = Pending(change_id="0" * 32, password=WRONG, refused=True)
     async with (gateway := FakeGateway()).running() as server:
-        patient.store(server, refused="expired", pending=pending)
-        check = failing(await patient.examine(server))
+        check = await patient.fails(server, refused="expired", pending=pending)
         assert gateway.hellos == []
         patient.store(server, pending=pending)
         assert (await patient.examine(server))[-1].outcome is Outcome.OK
@@ -236,46 +229,6 @@ async def test_an_old_password_and_a_wrong_clock(patient: Patient) -> None:
     assert "clock differs" in checks[-1].text
 
 
-@pytest.mark.parametrize(
-    ("refusal", "said"),
-    [("disabled", "disabled"), ("blocked", "disconnected"), ("throttled", "failed logins")],
-)
-async def test_other_refusals(patient: Patient, refusal: str, said: str) -> None:
-    """Each in its own words."""
-    gateway = FakeGateway(answering(type="rejected", reason=refusal))
-    async with gateway.running() as server:
-        patient.store(server)
-        check = failing(await patient.examine(server))
-    assert check.step is Step.LOGIN
-    assert said in check.text
-
-
-async def test_an_impostor(patient: Patient) -> None:
-    """A server that does not know the password's verifier."""
-    lie = answering(
-        type="welcome", scram="v=" + "A" * 43 + "=", password="current", server_time=at()
-    )
-    async with FakeGateway(lie).running() as server:
-        patient.store(server)
-        check = failing(await patient.examine(server))
-    assert check.step is Step.LOGIN
-    assert "could not prove" in check.text
-
-
-async def test_a_silent_server(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The doctor gives up on a server that accepts the connection and sends nothing."""
-    monkeypatch.setattr(doctor, "STEP_TIMEOUT_S", 0.5)
-
-    async def silent(peer: Peer) -> None:
-        await peer.upgrade()
-
-    async with FakeGateway(silent).running() as server:
-        patient.store(server)
-        check = failing(await patient.examine(server))
-    assert check.step is Step.LOGIN
-    assert "does not answer" in check.text
-
-
 async def test_a_running_client_keeps_its_connection(patient: Patient) -> None:
     """The doctor asks it, and makes no login of its own: that would end the client's."""
 
@@ -295,23 +248,24 @@ async def test_a_running_client_keeps_its_connection(patient: Patient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("proxy", "server", "talk", "step", "said"),
     [
-        (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "user name and password"),
-        (b"HTTP/1.1 403 Forbidden\r\n\r\n", "refuses"),
+        (HTTP, BEHIND, http_says("407 Login"), Step.NETWORK, "user name and password"),
+        (HTTP, BEHIND, http_says("403 Forbidden"), Step.NETWORK, "refuses"),
+        # It leaves names to this PC.
+        ("socks5://", GONE, says(b"\x05\x00", after=b"\x00"), Step.NAME, "name is not known"),
+        (HTTP, BEHIND, None, Step.NETWORK, "proxy cannot be reached"),
     ],
 )
-async def test_a_proxy_that_refuses(patient: Patient, answer: bytes, said: str) -> None:
-    """Named as the proxy, with its address but not its login."""
-    server = "wss://gw.example.com/gateway"
-    patient.store(server)
-    async with listening(says(answer)) as port:
-        patient.proxy = f"http://me:hidden-word@127.0.0.1:{port}"
-        checks = await patient.examine(server)
-    check = failing(checks)
-    assert check.step is Step.NETWORK
+async def test_a_proxy(
+    patient: Patient, *, proxy: str, server: str, talk: Talk | None, step: Step, said: str
+) -> None:
+    """It refuses, cannot be reached, or leaves a name to this PC; its login is not shown."""
+    async with listening(talk or says(b"")) as port:
+        patient.proxy = f"{proxy}127.0.0.1:{port if talk else await unused_port()}"
+        check = await patient.fails(server)
+    assert check.step is step
     assert said in check.text
-    assert "hidden-word" not in repr(checks)
 
 
 async def test_a_proxy_setting_that_cannot_be_used(
@@ -320,32 +274,8 @@ async def test_a_proxy_setting_that_cannot_be_used(
     """The doctor names the variable, and quotes nothing of its value."""
     monkeypatch.setenv("https_proxy", "http://me:hidden#w/ord?@proxy:99999")
     patient.proxy = "system"
-    patient.store("wss://gw.example.com/gateway")
-    checks = await patient.examine("wss://gw.example.com/gateway")
-    check = failing(checks)
-    assert check.step is Step.SETTINGS
-    assert "https_proxy" in check.text
-    assert "hidden" not in repr(checks)
-
-
-async def test_a_server_name_that_only_a_proxy_could_know(patient: Patient) -> None:
-    """With a SOCKS proxy that leaves names to this PC, the server's name is what fails."""
-    async with listening(says(b"\x05\x00", after=b"\x00")) as port:
-        patient.proxy = f"socks5://127.0.0.1:{port}"
-        patient.store("wss://no-such-host.invalid/gateway")
-        check = failing(await patient.examine("wss://no-such-host.invalid/gateway"))
-    assert check.step is Step.NAME
-    assert "name is not known" in check.text
-
-
-async def test_a_proxy_that_is_not_there(patient: Patient) -> None:
-    """Its port is closed: the proxy is named, not the server."""
-    patient.proxy = f"http://127.0.0.1:{await unused_port()}"
-    server = "wss://gw.example.com/gateway"
-    patient.store(server)
-    check = failing(await patient.examine(server))
-    assert check.step is Step.NETWORK
-    assert "proxy cannot be reached" in check.text
+    check = await patient.fails(BEHIND)
+    assert (check.step, "https_proxy" in check.text) == (Step.SETTINGS, True)
 
 
 async def test_run_says_it_and_answers_with_the_exit_code(patient: Patient) -> None:
