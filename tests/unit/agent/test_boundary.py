@@ -62,18 +62,16 @@ class Client:
             setattr(self.adapters, name, adapter)
         self.app = App(settings, self.adapters, NullTranslations())
         self.ended: Future[None] = Future()
-        self.trays = 0
 
-    def start(self) -> None:
-        threading.Thread(target=self._run, daemon=True).start()
+    def start(self, **more: Any) -> None:
+        threading.Thread(target=self._run, kwargs=more, daemon=True).start()
 
     def open_tray(self) -> FakeTray:
-        self.trays += 1
         return self.tray
 
-    def _run(self) -> None:
+    def _run(self, **more: Any) -> None:
         try:
-            self.app.run(self.open_tray)
+            self.app.run(self.open_tray, **more)
             self.ended.set_result(None)
         except BaseException as exc:  # noqa: BLE001 - the test looks at it
             self.ended.set_exception(exc)
@@ -91,11 +89,13 @@ class Client:
 
 @pytest.fixture
 def run() -> Iterator[Callable[..., Client]]:
+    """`run(settings, **adapters)` starts a client and waits until the tray shows its state."""
     started: list[Client] = []
 
-    def start(**adapters: Any) -> Client:
-        started.append(Client(**adapters))
+    def start(settings: Settings = SETTINGS, **adapters: Any) -> Client:
+        started.append(Client(settings, **adapters))
         started[-1].start()
+        started[-1].tray.wait_for(lambda _: True)
         return started[-1]
 
     yield start
@@ -134,7 +134,6 @@ def test_adapters_that_raise_end_nothing(
         save_identity=_raise,
         on_menu_action=_raise,
     )
-    client.tray.wait_for(lambda _: True)
     for command in (Command.STATUS, Command.UPDATE_PASSWORD, Command.ABOUT):
         client.tray.pick(command)
     client.app.notify(Topic.ACTION, "title", "text", Command.STATUS)
@@ -146,16 +145,12 @@ def test_adapters_that_raise_end_nothing(
 
 
 @pytest.mark.parametrize("how", ["cannot be opened", "cannot draw", "is lost"])
-def test_a_lost_tray_is_opened_again(
-    run: Callable[..., Client], monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
+def test_a_lost_tray_is_opened_again(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     """The client goes on without an icon, until there is one again."""
     monkeypatch.setattr(app_module, "TRAY_AGAIN_S", 0.05)
     client = Client()
-    broken = FakeTray()
-    if how == "cannot draw":
-        broken = BrokenTray()
-    elif how == "is lost":
+    broken = BrokenTray() if how == "cannot draw" else FakeTray()
+    if how == "is lost":
         broken.run = _raise  # type: ignore[method-assign] # for this one
     trays: list[Any] = [broken, broken]
 
@@ -174,14 +169,12 @@ def test_a_lost_tray_is_opened_again(
 def test_a_toaster_that_cannot_be_made(run: Callable[..., Client]) -> None:
     """The balloon takes its place; a warning that neither shows counts as failed."""
     client = run(open_toaster=_raise)
-    client.tray.wait_for(lambda _: True)
     client.app.notify(Topic.ACTION, "title", "text", Command.STATUS)
     assert client.tray.balloons == [("title", "text")]
     outcome: list[Exception | None] = []
     client.tray.balloon = _raise  # type: ignore[method-assign] # for this one
     client.app.notify(Topic.ACTION, "title", "text", Command.STATUS, outcome.append)
     assert [type(each) for each in outcome] == [RuntimeError]
-    client.quit()
 
 
 def test_a_defect_of_the_machine_ends_the_client(
@@ -191,7 +184,6 @@ def test_a_defect_of_the_machine_ends_the_client(
 ) -> None:
     """Loudly, nothing half done: a line in the log, an exception, and waiting callers answered."""
     client = run()
-    client.tray.wait_for(lambda _: True)
     handle = Machine.handle
 
     def raise_at_reconnect(self: Machine, event: Event, now: Any) -> Any:
@@ -229,7 +221,6 @@ def test_a_notification_lives_and_acts_by_its_topic(run: Callable[..., Client]) 
     """A logout takes back what asks for a password only; each click opens what belongs to it."""
     toaster, dialogs, picked = FakeToaster(), FakeDialogs(), list[Command]()
     client = run(open_toaster=lambda: toaster, dialogs=dialogs, on_menu_action=picked.append)
-    client.tray.wait_for(lambda _: True)
     client.app._ask_for_password(None)
     client.app._tell_received()
     client.app.notify(Topic.SETTINGS, "The settings cannot be read", "", Command.SHOW_LOG)
@@ -238,7 +229,6 @@ def test_a_notification_lives_and_acts_by_its_topic(run: Callable[..., Client]) 
     assert (dialogs.asked, dialogs.status_shown, picked) == (1, 1, [Command.SHOW_LOG])
     assert client.is_alive()
     assert set(toaster.open) == {Topic.RECEIVED, Topic.SETTINGS}
-    client.quit()
 
 
 def test_unsaved_settings_are_taken_back_when_saved(run: Callable[..., Client]) -> None:
@@ -250,32 +240,25 @@ def test_unsaved_settings_are_taken_back_when_saved(run: Callable[..., Client]) 
             raise error
 
     client = run(open_toaster=lambda: toaster, save_identity=save)
-    client.tray.wait_for(lambda _: True)
     seen = []
     for _ in range(4):
         with suppress(OSError):
             client.app._save_identity(TANAKA)
         seen.append(Topic.UNSAVED in toaster.open)
     assert seen == [True, True, False, True]
-    client.quit()
 
 
-POLICY = Settings(
-    server=SETTINGS.server, user=SETTINGS.user, enforced=frozenset({"server", "user"})
-)
-
-
-def test_policy_wins_over_the_command_line() -> None:
+def test_policy_wins_over_the_command_line(run: Callable[..., Client]) -> None:
     """`login` with another server or user than the policy's is refused, and tries nothing."""
-    client = Client(POLICY)
-    client.start()
-    client.tray.wait_for(lambda _: True)
-    for server, user in (("ws://127.0.0.1:2", "tanaka"), ("ws://127.0.0.1:1", "suzuki")):
+    enforced = frozenset({"server", "user"})
+    client = run(Settings(server=SETTINGS.server, user=SETTINGS.user, enforced=enforced))
+    for server, user, reason in (
+        ("ws://127.0.0.1:2", "tanaka", "enforced"),
+        ("ws://127.0.0.1:1", "suzuki", "enforced"),
+        ("ws://127.0.0.1:1", "tanaka", "unreachable"),
+    ):
         asked = {"command": "login", "server": server, "user": user, "password": "Passw0rd!"}
-        assert client.app.answer(asked) == {"ok": False, "reason": "enforced"}
-    asked = {"command": "login", "server": "ws://127.0.0.1:1", "user": "tanaka", "password": "x"}
-    assert client.app.answer(asked)["reason"] == "unreachable"
-    client.quit()
+        assert client.app.answer(asked) == {"ok": False, "reason": reason}
 
 
 @pytest.mark.parametrize("interactive", [True, False])
@@ -283,23 +266,18 @@ def test_the_first_interactive_start_opens_the_log_in_window(*, interactive: boo
     """The first start by the user opens the login window; a sign-in to Windows does not."""
     dialogs = FakeDialogs()
     client = Client(Settings(), dialogs=dialogs)
-    thread = threading.Thread(
-        target=client.app.run, args=(client.open_tray,), kwargs={"ask_to_log_in": interactive}
-    )
-    thread.start()
+    client.start(ask_to_log_in=interactive)
     client.tray.wait_for(lambda view: view.state is State.LOGGED_OUT)
     eventually(lambda: dialogs.views)
     assert client.is_alive()
     assert dialogs.asked == interactive
-    client.app.post(ev.QuitRequested())
-    thread.join(20)
+    client.quit()
 
 
-def test_a_server_moved_by_policy_takes_the_password_along() -> None:
+def test_a_server_moved_by_policy_takes_the_password_along(run: Callable[..., Client]) -> None:
     """The client logs in at the new address, forgets the old one, and saves the new one."""
     with LoopThread() as servers:
-        gateway = FakeGateway(honest())
-        servers.host(gateway.running())
+        servers.host((gateway := FakeGateway(honest())).running())
         old = Identity(server="ws://127.0.0.1:1/gateway", user=USER)
         new = Identity(server=gateway.address, user=USER)
         vault, saved = FakeVault(), list[Identity]()
@@ -307,8 +285,7 @@ def test_a_server_moved_by_policy_takes_the_password_along() -> None:
         settings = Settings(
             server=new.server, user=USER, enforced=frozenset({"server"}), last_login=old
         )
-        client = Client(settings, vault=vault, save_identity=saved.append)
-        client.start()
+        client = run(settings, vault=vault, save_identity=saved.append)
         client.tray.wait_for(lambda view: view.state is State.STANDBY)
         eventually(lambda: set(vault.entries) == {new} and saved == [new])
         client.quit()
