@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -26,19 +27,14 @@ def reload(user: User) -> User:
     return User.objects.get(pk=user.pk)
 
 
-def test_change(browse: Browse, user: User) -> None:
-    """The new password counts at once; the old one only for clients, for 30 days."""
-    answer = browse(user).post("/password/", form())
+def test_other_sessions_end(browse: Browse, user: User) -> None:
+    """The browser that made the change goes on; the user's others are logged out."""
+    here, elsewhere = browse(user), browse(user)
+    answer = here.post("/password/", form())
     change = PasswordChange.objects.get(user=user)
     assert answer.headers["Location"] == f"/password/changed/{change.pk}/"
     assert reload(user).check_password(P2)
     assert change.old_valid_until - change.changed_at == passwords.GRACE
-
-
-def test_other_sessions_end(browse: Browse, user: User) -> None:
-    """The browser that made the change goes on; the user's others are logged out."""
-    here, elsewhere = browse(user), browse(user)
-    here.post("/password/", form())
     assert here.get("/").status_code == 200
     assert elsewhere.get("/").status_code == 302
 
@@ -53,36 +49,23 @@ def test_other_sessions_end(browse: Browse, user: User) -> None:
         ((P1, "zyxwvut1", "zyxwvut1"), "at least 3"),
         ((P1, "パスワードAb1!", "パスワードAb1!"), "ASCII"),
         ((P1, "P@ssw0rd", "P@ssw0rd"), "commonly used"),
+        ((P1, "my-NAME", "my-NAME"), "not contain the user name"),
+        ((P1, P3, P3), "neither the current password nor an old one"),
         ((P1, "", ""), "required"),
         (("", P2, P2), "required"),
     ],
 )
-def test_refused(browse: Browse, user: User, typed: tuple[str, str, str], said: str) -> None:
+def test_refused(browse: Browse, make_user: MakeUser, typed: tuple[str, ...], said: str) -> None:
     """The broken rule is named, nothing is changed, and nothing typed comes back."""
+    user = make_user(P3)
+    passwords.change_own(user, new_password=P1, push_to=[], address=None)
     names = ("current_password", "new_password1", "new_password2")
+    typed = tuple(word.replace("NAME", user.username.upper()) for word in typed)
     text = page(browse(user).post("/password/", dict(zip(names, typed, strict=True))))
     assert said in text
     assert 'aria-invalid="true"' in text
     assert not any(password in text for password in typed if password)
     assert reload(user).check_password(P1)
-
-
-def test_user_name_is_no_password(browse: Browse, make_user: MakeUser) -> None:
-    """The user name is refused as a password, in upper or lower case."""
-    user = make_user(username="Tanaka.Ichiro-1")
-    assert "not contain the user name" in page(
-        browse(user).post("/password/", form("tanaka.ICHIRO-1"))
-    )
-
-
-def test_an_old_password_that_is_still_valid_is_refused(browse: Browse, user: User) -> None:
-    """P2, P3, and neither P3 nor P2 again: clients could not tell old from new."""
-    for password in (P2, P3):
-        passwords.change_own(user, new_password=password, push_to=[], address=None)
-    for again in (P2, P3):
-        text = page(browse(user).post("/password/", form(again, current=P3)))
-        assert "neither the current password nor an old one" in text
-    assert reload(user).check_password(P3)
 
 
 def test_temporary_password(browse: Browse, make_user: MakeUser) -> None:
@@ -107,75 +90,69 @@ def test_the_switch_is_off_while_no_client_waits(
     assert "No client is connected" in text
 
 
-def test_push_to_the_waiting_client(browse: Browse, user: User, make_device: MakeDevice) -> None:
-    """On by default while a client waits; the page tells that it is on its way."""
-    device = make_device(user)
+A, B = "PC-A", "PC-B"
+CURRENT = {"login_password": "current", "login_valid_until": None}
+ENDED = {"login_password": "old", "login_valid_until": clock.now() - timedelta(days=1)}
+
+
+@pytest.mark.parametrize(
+    ("waiting", "shown", "ticked", "said", "pushed"),
+    [
+        pytest.param([A], [A], [A], "On its way", [A], id="on, as is the default"),
+        pytest.param([A], [A], None, "Update the stored password…", [], id="off"),
+        pytest.param([A, B], [A, B], [A], "Not applied", [A], id="one of two is chosen"),
+        pytest.param([A, B], [A, B], [], "Choose at least one PC", None, id="none is chosen"),
+        pytest.param([], [A], [A], "just stopped waiting", None, id="the only one has gone"),
+        pytest.param(
+            [A],
+            [A, B],
+            [A, B],
+            "Stopped waiting before the change, so not applied there: PC-B",
+            [A],
+            id="one of two has gone",
+        ),
+        pytest.param(
+            [A],
+            [],
+            None,
+            "Began to wait after you opened the page, so not applied there: PC-A",
+            [],
+            id="one has come",
+        ),
+    ],
+)
+def test_push(
+    browse: Browse,
+    user: User,
+    make_device: MakeDevice,
+    *,
+    waiting: list[str],
+    shown: list[str],
+    ticked: list[str] | None,
+    said: str,
+    pushed: list[str] | None,
+) -> None:
+    """Only the ticked PCs that wait take the password; without any of them nothing is changed.
+
+    `shown` were waiting when the form was opened; `ticked` is None when the switch is off, and
+    `pushed` is None when nothing is changed.
+    """
+    pks = {name: make_device(user, name=name, waiting=name in waiting).pk for name in (A, B)}
     client = browse(user)
-    assert 'name="push" checked' in page(client.get("/password/"))
-    answer = client.post("/password/", form(push="on", device=device.pk, shown=device.pk))
-    assert PushDelivery.objects.get(device=device).outcome == "pending"
-    assert "On its way" in page(client.get(answer.headers["Location"]))
-
-
-def test_push_off(browse: Browse, user: User, make_device: MakeDevice) -> None:
-    """Nothing is pushed; the page says what to do at the PC, and until when."""
-    device = make_device(user)
-    client = browse(user)
-    answer = client.post("/password/", form(device=device.pk, shown=device.pk))
-    assert not PushDelivery.objects.filter(device=device).exists()
-    text = page(client.get(answer.headers["Location"]))
-    assert "Not applied" in text
-    assert "data-settled" not in text
-    assert "Update the stored password…" in text
-
-
-def test_push_to_chosen_pcs(browse: Browse, user: User, make_device: MakeDevice) -> None:
-    """Of several waiting PCs, only the ticked ones take the password."""
-    wanted, unwanted = make_device(user, name="PC-A"), make_device(user, name="PC-B")
-    both = [wanted.pk, unwanted.pk]
-    browse(user).post("/password/", form(push="on", device=wanted.pk, shown=both))
-    assert PushDelivery.objects.get(change__user=user).device == wanted
-
-
-def test_push_on_without_a_pc(browse: Browse, user: User, make_device: MakeDevice) -> None:
-    """Push on with no PC ticked: the form asks again, and changes and ticks nothing."""
-    devices = [make_device(user), make_device(user)]
-    shown = [device.pk for device in devices]
-    text = page(browse(user).post("/password/", form(push="on", shown=shown)))
-    assert "Choose at least one PC" in text
-    assert 'name="push" checked' in text
-    assert not any(f'value="{pk}" checked' in text for pk in shown)
-    assert reload(user).check_password(P1)
-
-
-def test_the_only_client_has_gone(browse: Browse, user: User, make_device: MakeDevice) -> None:
-    """The user wanted the push, so nothing is changed without it, and the page says so."""
-    device = make_device(user, waiting=False)
-    fields = form(push="on", device=device.pk, shown=device.pk)
-    text = page(browse(user).post("/password/", fields))
-    assert "just stopped waiting" in text
-    assert reload(user).check_password(P1)
-
-
-def test_one_of_two_clients_has_gone(browse: Browse, user: User, make_device: MakeDevice) -> None:
-    """The change is made and pushed to the other; the result names the one that went."""
-    here, gone = make_device(user, name="PC-HERE"), make_device(user, name="PC-G", waiting=False)
-    both = [here.pk, gone.pk]
-    client = browse(user)
-    answer = client.post("/password/", form(push="on", device=both, shown=both))
-    assert "Stopped waiting before the change, so not applied there: PC-G" in page(
-        client.get(answer.headers["Location"])
-    )
-    assert PushDelivery.objects.get(change__user=user).device == here
-
-
-def test_a_client_has_come(browse: Browse, user: User, make_device: MakeDevice) -> None:
-    """A client that came after the page was shown gets no push, and the result says so."""
-    make_device(user, name="PC-NEW")
-    client = browse(user)
-    answer = client.post("/password/", form())
-    text = page(client.get(answer.headers["Location"]))
-    assert "Began to wait after you opened the page, so not applied there: PC-NEW" in text
+    switch = "checked" if waiting else "disabled"
+    assert f'name="push" {switch}' in page(client.get("/password/"))
+    more: dict[str, Any] = {"shown": [pks[name] for name in shown]}
+    if ticked is not None:
+        more |= {"push": "on", "device": [pks[name] for name in ticked]}
+    answer = client.post("/password/", form(**more))
+    text = page(answer if pushed is None else client.get(answer.headers["Location"]))
+    assert said in text
+    assert reload(user).check_password(P1 if pushed is None else P2)
+    deliveries = PushDelivery.objects.filter(change__user=user, outcome="pending")
+    assert [each.device.name for each in deliveries] == (pushed or [])
+    if ticked == []:  # the form asks again, and ticks nothing
+        assert 'name="push" checked' in text
+        assert not any(f'value="{pk}" checked' in text for pk in pks.values())
 
 
 def test_other_peoples_pcs_take_no_push(
@@ -247,33 +224,33 @@ def test_outcomes(
     assert said in client.get(f"/live/changed/{change.pk}/").json()["html"]
 
 
-def test_on_its_way_to_a_client_that_has_gone(
-    browse: Browse, user: User, make_device: MakeDevice
+@pytest.mark.parametrize(
+    ("before", "push", "since", "said"),
+    [
+        pytest.param({}, True, {"waiting_since": None}, "Not reached yet", id="gone since"),
+        pytest.param({}, False, {}, "Not applied", id="not pushed to"),
+        pytest.param({}, False, CURRENT, "nothing left to do", id="updated by hand since"),
+        pytest.param(ENDED, False, {}, "The old password no longer works there.", id="older one"),
+    ],
+)
+def test_what_the_result_says_of_a_pc(
+    browse: Browse,
+    user: User,
+    make_device: MakeDevice,
+    *,
+    before: dict[str, object],
+    push: bool,
+    since: dict[str, object],
+    said: str,
 ) -> None:
-    """The page tells a PC that failed from one that is just storing the password."""
-    device = make_device(user)
-    change = passwords.change_own(user, new_password=P2, push_to=[device], address=None)
-    Device.objects.filter(pk=device.pk).update(waiting_since=None)
-    assert "Not reached yet" in page(browse(user).get(f"/password/changed/{change.pk}/"))
-
-
-def test_updated_by_hand_since(browse: Browse, user: User, make_device: MakeDevice) -> None:
-    """A PC that was not pushed to, and has logged in with the new password, is done."""
-    device = make_device(user)
-    change = passwords.change_own(user, new_password=P2, push_to=[], address=None)
-    client = browse(user)
-    assert "Not applied" in page(client.get(f"/password/changed/{change.pk}/"))
-    Device.objects.filter(pk=device.pk).update(login_password="current", login_valid_until=None)
-    assert "nothing left to do" in page(client.get(f"/password/changed/{change.pk}/"))
-
-
-def test_a_pc_on_an_older_password(browse: Browse, user: User, make_device: MakeDevice) -> None:
-    """The result page says about a PC what is true of the old password that this PC has."""
-    ended = clock.now() - timedelta(days=1)
-    make_device(user, login_password="old", login_valid_until=ended)
-    change = passwords.change_own(user, new_password=P2, push_to=[], address=None)
+    """It is true of the password that this PC has, and of what became known since."""
+    device = make_device(user, **before)
+    push_to = [device] if push else []
+    change = passwords.change_own(user, new_password=P2, push_to=push_to, address=None)
+    Device.objects.filter(pk=device.pk).update(**since)
     text = page(browse(user).get(f"/password/changed/{change.pk}/"))
-    assert "The old password no longer works there." in text
+    assert said in text
+    assert ("data-settled" in text) is (said == "nothing left to do")
 
 
 def test_other_peoples_results(browse: Browse, make_user: MakeUser) -> None:

@@ -20,7 +20,7 @@ from django.test.utils import CaptureQueriesContext
 from server import clock
 from server.console import audit, passwords
 from server.console.events import PageAction
-from server.console.models import Account, AuditEvent, Device, PasswordChange, PushDelivery, User
+from server.console.models import Account, AuditEvent, Device, PasswordChange, User
 from server.console.views import users
 from tests.support.console_client import Browse, page
 from tests.support.server_fixtures import P1, P2, live_gateway
@@ -37,49 +37,42 @@ def forced(**more: object) -> dict[str, object]:
     return {"new_password1": P2, "new_password2": P2, **more}
 
 
-def test_force_with_temporary_password(
-    browse: Browse, administrator: User, user: User, make_device: MakeDevice
+def actions(subject: User) -> list[str]:
+    return list(
+        AuditEvent.objects.filter(subject=subject).order_by("id").values_list("action", flat=True)
+    )
+
+
+@pytest.mark.parametrize("must_change", [True, False])
+def test_forced_password(
+    browse: Browse, administrator: User, user: User, make_device: MakeDevice, *, must_change: bool
 ) -> None:
-    """The manual's second procedure: nothing is pushed, the client goes on for 30 days."""
-    device = make_device(user)
-    client = browse(administrator)
-    answer = client.post(f"/users/{user.pk}/", forced(must_change="on"))
-    assert reload(user).check_password(P2)
-    assert reload(user).must_change_password
-    assert not PushDelivery.objects.filter(device=device).exists()
+    """Nothing is pushed, the client goes on for 30 days, and the user's sessions end at once."""
+    make_device(user)
+    theirs, client = browse(user), browse(administrator)
+    assert theirs.get("/app/").status_code == 200
+    fields = forced(must_change="on") if must_change else forced()
+    answer = client.post(f"/users/{user.pk}/", fields)
+    row = reload(user)
+    assert row.check_password(P2)
+    assert row.must_change_password is must_change
+    assert theirs.get("/app/").status_code == 302
     text = page(client.get(answer.headers["Location"]))
     assert "What to tell" in text
-    assert "temporary password" in text
+    assert ("temporary password" in text) is must_change
     assert P2 not in text
     change = PasswordChange.objects.get(user=user)
     assert change.old_valid_until - change.changed_at == timedelta(days=30)
+    assert not change.deliveries.exists()
 
 
-def test_force_with_permanent_password(browse: Browse, administrator: User, user: User) -> None:
-    """The switch off: the user goes on with what was set."""
-    browse(administrator).post(f"/users/{user.pk}/", forced())
-    assert not reload(user).must_change_password
-
-
-def test_forcing_keeps_the_rules(browse: Browse, administrator: User, user: User) -> None:
-    """A forced password obeys the rules, with the user's own name and passwords."""
+def test_what_cannot_be_forced(browse: Browse, administrator: User, user: User) -> None:
+    """A password against the rules, and one's own password, without the current one."""
+    client = browse(administrator)
     passwords.change_own(user, new_password=P2, push_to=[], address=None)
-    text = page(browse(administrator).post(f"/users/{user.pk}/", forced()))
+    text = page(client.post(f"/users/{user.pk}/", forced()))
     assert "neither the current password" in text
     assert P2 not in text
-
-
-def test_forcing_ends_the_users_sessions(browse: Browse, administrator: User, user: User) -> None:
-    """A forced change ends the user's sessions at once, in console and smartphone page."""
-    theirs = browse(user)
-    assert theirs.get("/app/").status_code == 200
-    browse(administrator).post(f"/users/{user.pk}/", forced())
-    assert theirs.get("/app/").status_code == 302
-
-
-def test_own_password_is_not_forced(browse: Browse, administrator: User) -> None:
-    """An administrator cannot change their own password without the current one."""
-    client = browse(administrator)
     assert 'name="new_password1"' not in page(client.get(f"/users/{administrator.pk}/"))
     client.post(f"/users/{administrator.pk}/", forced())
     assert reload(administrator).check_password(P1)
@@ -156,12 +149,15 @@ def test_a_pc_of_another_user(
     """A PC is found only with its own user."""
     one, other = make_user(), make_user()
     device = make_device(other)
-    client = browse(administrator)
-    assert client.post(f"/users/{one.pk}/pcs/{device.pk}/disconnect/").status_code == 404
-    assert browse(one).post(f"/pcs/{device.pk}/disconnect/").status_code == 404
-    assert browse(one).get(f"/pcs/{device.pk}/disconnect/").status_code == 404
-    assert browse(one).post(f"/pcs/{device.pk}/allow/").status_code == 404
-    assert client.post(f"/users/{other.pk}/pcs/{device.pk}/disconnect/").status_code == 302
+    client, theirs = browse(administrator), browse(one)
+    for status, browser, path in (
+        (404, client, f"/users/{one.pk}/pcs/{device.pk}/disconnect/"),
+        (404, theirs, f"/pcs/{device.pk}/disconnect/"),
+        (404, theirs, f"/pcs/{device.pk}/allow/"),
+        (302, client, f"/users/{other.pk}/pcs/{device.pk}/disconnect/"),
+    ):
+        assert browser.post(path).status_code == status
+    assert theirs.get(f"/pcs/{device.pk}/disconnect/").status_code == 404
     device.refresh_from_db()
     assert device.blocked_at is not None
 
@@ -178,8 +174,7 @@ def test_disconnect_and_allow(browse: Browse, user: User, make_device: MakeDevic
     client.post(f"/pcs/{device.pk}/allow/")
     device.refresh_from_db()
     assert device.blocked_at is None
-    actions = AuditEvent.objects.filter(subject=user).order_by("id").values_list("action")
-    assert [action for (action,) in actions] == ["device.blocked", "device.allowed"]
+    assert actions(user) == ["device.blocked", "device.allowed"]
 
 
 def test_disable_and_enable(browse: Browse, administrator: User, user: User) -> None:
@@ -187,20 +182,22 @@ def test_disable_and_enable(browse: Browse, administrator: User, user: User) -> 
     theirs, client = browse(user), browse(administrator)
     assert client.get(f"/users/{user.pk}/disable/").status_code == 200
     assert reload(user).is_active
-    client.post(f"/users/{user.pk}/disable/")
-    assert theirs.get("/").status_code == 302
-    client.post(f"/users/{user.pk}/disable/")
-    client.post(f"/users/{user.pk}/enable/")
+    for action in ("disable", "disable", "enable"):
+        client.post(f"/users/{user.pk}/{action}/")
+        assert theirs.get("/").status_code == 302
     assert reload(user).is_active
-    assert theirs.get("/").status_code == 302
-    actions = AuditEvent.objects.filter(subject=user).order_by("id").values_list("action")
-    assert [action for (action,) in actions] == ["user.disabled", "user.enabled"]
-
-
-def test_nobody_disables_oneself(browse: Browse, administrator: User) -> None:
-    """Administrators cannot disable themselves, so every account keeps one."""
-    assert browse(administrator).post(f"/users/{administrator.pk}/disable/").status_code == 403
+    assert actions(user) == ["user.disabled", "user.enabled"]
+    # Every account keeps an administrator.
+    assert client.post(f"/users/{administrator.pk}/disable/").status_code == 403
     assert reload(administrator).is_active
+
+
+def test_end_sessions(browse: Browse, administrator: User, user: User) -> None:
+    """All sessions of the user end, and no others."""
+    theirs, client = browse(user), browse(administrator)
+    client.post(f"/users/{user.pk}/end-sessions/")
+    assert theirs.get("/").status_code == 302
+    assert client.get("/").status_code == 200
 
 
 def test_administrators_disable_each_other(
@@ -231,62 +228,34 @@ def test_administrators_disable_each_other(
     assert sorted(answers) == [302, 403]
 
 
-def test_events_of_one_user(
-    browse: Browse, administrator: User, make_user: Callable[..., User]
-) -> None:
-    """The link on a user's page leads to that user's events, not to those of similar names."""
-    name = f"tanaka{secrets.token_hex(4)}"
-    one, other = make_user(username=name), make_user(username=f"{name}2")
-    for user in (one, other):
-        audit.record(PageAction.USER_ENABLED, actor=administrator, subject=user, address=None)
-    client = browse(administrator)
-    [link] = re.findall(r'href="(/audit/[^"]*)"', page(client.get(f"/users/{one.pk}/")))[-1:]
-    text = page(client.get(link))
-    assert f">{one.username}</td>" in text
-    assert f">{other.username}</td>" not in text
-
-
-def test_end_sessions(browse: Browse, administrator: User, user: User) -> None:
-    """All sessions of the user end, and no others."""
-    theirs, client = browse(user), browse(administrator)
-    client.post(f"/users/{user.pk}/end-sessions/")
-    assert theirs.get("/").status_code == 302
-    assert client.get("/").status_code == 200
-
-
 def test_create(browse: Browse, administrator: User) -> None:
     """The temporary password is on the answer, once, and has to be changed."""
     name = f"new.{secrets.token_hex(4)}"
     client = browse(administrator)
     fields = {"username": name, "display_name": "新人", "role": "general"}
     text = page(client.post("/users/new/", fields))
-    found = re.search(r'<code id="temporary">([^<]+)</code>', text)
-    assert found
+    [password] = re.findall(r'<code id="temporary">([^<]+)</code>', text)
     made = User.objects.get(username=name)
     assert made.account == administrator.account
-    assert made.check_password(found[1])
+    assert made.check_password(password)
     assert made.must_change_password
-    assert found[1] not in page(client.get(f"/users/{made.pk}/"))
-    assert found[1] not in str(list(AuditEvent.objects.filter(subject=made).values()))
+    assert password not in page(client.get(f"/users/{made.pk}/"))
+    assert password not in str(list(AuditEvent.objects.filter(subject=made).values()))
 
 
 @pytest.mark.parametrize(
-    "name", ["", "a b", "-a", "田中", "a" * 65, "a\u0000b", "<script>", "a\nb", "＝a", "=cmd|x"]
+    "name", ["", "a b", "-a", "田中", "a" * 65, "a\0b", "<script>", "a\nb", "＝a", "=cmd|x", None]
 )
-def test_bad_user_names(browse: Browse, administrator: User, name: str) -> None:
-    """The error is at the field, and no user is made."""
+def test_bad_user_names(
+    browse: Browse, administrator: User, stranger: User, name: str | None
+) -> None:
+    """Or one that is taken, in any case and account: named at the field, and no user is made."""
     before = User.objects.count()
-    text = page(
-        browse(administrator).post("/users/new/", {"username": name, "role": "administrator"})
-    )
+    fields = {"username": stranger.username.upper() if name is None else name, "role": "general"}
+    text = page(browse(administrator).post("/users/new/", fields))
     assert 'id="id_username_error"' in text
+    assert ("is taken" in text) is (name is None)
     assert User.objects.count() == before
-
-
-def test_a_taken_user_name(browse: Browse, administrator: User, user: User) -> None:
-    """A user name is taken in any case of its letters, also by a user of another account."""
-    fields = {"username": user.username.upper(), "role": "general"}
-    assert "is taken" in page(browse(administrator).post("/users/new/", fields))
 
 
 def test_names_are_text(browse: Browse, administrator: User, make_user: MakeUser) -> None:
@@ -301,24 +270,20 @@ def test_names_are_text(browse: Browse, administrator: User, make_user: MakeUser
         assert "&lt;img src=x" in text
 
 
-def test_old_password_list(
+def test_old_passwords(
     browse: Browse, administrator: User, user: User, make_device: MakeDevice
 ) -> None:
-    """Soonest first, with days left and warning; also as CSV without formulas."""
-    now = clock.now()
-    make_device(
-        user, name="=HYPERLINK(1)", login_password="old", login_valid_until=now + timedelta(days=9)
-    )
-    make_device(
-        user,
-        name="PC-SOON",
-        login_password="old",
-        login_valid_until=now + timedelta(days=2),
-        warned="shown",
-        warned_at=now,
-    )
+    """Soonest first, with days left and warning; also as CSV without formulas, and by user."""
+    now, client = clock.now(), browse(administrator)
+
+    def on_old(name: str, days: int, **more: object) -> None:
+        until = now + timedelta(days=days)
+        make_device(user, name=name, login_password="old", login_valid_until=until, **more)
+
+    on_old("=HYPERLINK(1)", 9)
+    assert "9 days left" in page(client.get("/users/?state=old"))
+    on_old("PC-SOON", 2, warned="shown", warned_at=now)
     make_device(user, name="PC-FINE")
-    client = browse(administrator)
     text = page(client.get("/old-passwords/"))
     assert text.index("PC-SOON") < text.index("=HYPERLINK(1)")
     assert "2 days left" in text
@@ -327,43 +292,43 @@ def test_old_password_list(
     assert answer.headers["Content-Disposition"].startswith("attachment")
     rows = list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"))))
     assert [row[2] for row in rows] == ["PC", "PC-SOON", "'=HYPERLINK(1)"]
-    assert [row[5] for row in rows[1:]] == ["2", "9"]
-    assert [row[6] for row in rows[1:]] == ["shown", "not yet"]
-
-
-def test_old_passwords_in_the_list_of_users(
-    browse: Browse, administrator: User, user: User, make_device: MakeDevice
-) -> None:
-    """Beside each user, the PC that has the least time, or none any more; and as a filter."""
-    client, now = browse(administrator), clock.now()
-    for days, said in ((9, "9 days left"), (1, "1 day left"), (-1, "no longer valid")):
-        make_device(user, login_password="old", login_valid_until=now + timedelta(days=days))
+    assert [row[5:7] for row in rows[1:]] == [["2", "shown"], ["9", "not yet"]]
+    # In the list of users it is the PC that has the least time, or none any more.
+    for days, said in ((1, "1 day left"), (-1, "no longer valid")):
+        on_old("PC", days)
         text = page(client.get("/users/?state=old"))
         assert said in text
         assert user.username in text
         assert f">{administrator.username}</a>" not in text
 
 
-def test_audit_filters(browse: Browse, administrator: User, user: User) -> None:
-    """The audit trail can be filtered by name, action and day; a wrong filter shows nothing."""
-    audit.record(PageAction.USER_ENABLED, actor=administrator, subject=user, address="192.0.2.1")
+def test_audit_filters(browse: Browse, administrator: User, make_user: MakeUser) -> None:
+    """By name, action and day; a wrong filter shows nothing. A user's page leads to its events."""
+    user = make_user(username=f"tanaka{secrets.token_hex(4)}")
+    other = make_user(username=f"{user.username}2")
+    for each, address in ((user, "192.0.2.1"), (other, "192.0.2.2")):
+        audit.record(PageAction.USER_ENABLED, actor=administrator, subject=each, address=address)
     client = browse(administrator)
-    today = clock.now().date()
+    links = re.findall(r'href="/audit/\?([^"]*)"', page(client.get(f"/users/{user.pk}/")))
+    of_user = links[-1].replace("&amp;", "&")
+    today, two_days = clock.now().date(), timedelta(days=2)
     for query, shown in (
+        (of_user, True),
         (f"q={user.username}", True),
         ("q=unknown", False),
         ("action=user.enabled", True),
         ("action=user.disabled", False),
         ("action=nonsense", False),
-        (f"since={today - timedelta(days=2)}&until={today + timedelta(days=2)}", True),
-        (f"since={today + timedelta(days=2)}", False),
-        (f"until={today - timedelta(days=2)}", False),
+        (f"since={today - two_days}&until={today + two_days}", True),
+        (f"since={today + two_days}", False),
+        (f"until={today - two_days}", False),
         ("since=yesterday", False),
         ("page=99999", True),
         ("page=x", True),
     ):
         text = page(client.get(f"/audit/?{query}"))
         assert ("192.0.2.1" in text) is shown, query
+        assert ("192.0.2.2" in text) is (shown and query != of_user), query
 
 
 @pytest.fixture(scope="module")
