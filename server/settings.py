@@ -53,7 +53,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "server.console.middleware.HeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "server.console.staticfiles.StaticFilesMiddleware",
+    "server.console.middleware.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -61,7 +61,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "server.console.resubmission.ResubmissionMiddleware",
     "server.console.middleware.LoginMiddleware",
-    "server.console.middleware.TemporaryPasswordMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -71,7 +70,6 @@ AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
 ]
 ROOT_URLCONF = "server.console.urls"
-ASGI_APPLICATION = "server.console.asgi.application"
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -132,10 +130,7 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W021",
 ]
 
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"server.console.validators.{name}"}
-    for name in ("LengthRule", "AsciiRule", "KindsRule", "NotUserNameRule", "NotCommonRule")
-]
+AUTH_PASSWORD_VALIDATORS = [{"NAME": "server.console.validators.PasswordRules"}]
 
 AXES_HANDLER = "server.console.lockout.Handler"
 AXES_CLIENT_IP_CALLABLE = "server.console.views.common.client_address"

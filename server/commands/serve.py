@@ -212,13 +212,10 @@ def console(
     `prepare` must have been called. `on_end` is called on the thread when it ends. Raise StartError
     when the pages cannot be served.
     """
-    from server.console.asgi import application
-    from server.console.middleware import behind_proxies
-
     most = min(http.MAX_CONNECTIONS, _reserved_files(allow_many_files()) // 2)
     server = uvicorn.Server(
         uvicorn.Config(
-            http.limit_requests(behind_proxies(application, settings.trusted_proxies)),
+            http.application(settings.trusted_proxies),
             loop="asyncio",
             http=http.protocol(settings.trusted_proxies, most),
             ws="none",

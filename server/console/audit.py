@@ -1,26 +1,36 @@
-"""Record the audit trail: who did what to which user, when and from where."""
+"""Record the audit trail: who did what to which user, when and from where. Put it into words."""
 
 from __future__ import annotations
 
 from django.db import models
-from django.utils.translation import gettext_lazy as _
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from server.console.models import AuditEvent, User
 
 
 class Action(models.TextChoices):
-    """Actions that the server records below the pages; `events.py` has those of the pages."""
+    """What is recorded, each in the transaction of the action."""
 
-    PASSWORD_CHANGED = "password.changed", _("password changed")
-    PASSWORD_FORCED = "password.forced", _("password changed by an administrator")
-    OLD_PASSWORDS_ENDED = "password.old_ended", _("old passwords ended early")
-    PUSH_APPLIED = "push.applied", _("new password applied on a PC")
-    PUSH_FAILED = "push.failed", _("new password could not be applied on a PC")
-    DEVICE_ADDED = "device.added", _("a PC logged in for the first time")
-    USER_CREATED = "user.created", _("user created")
-    NAME_TAKEN = "name.taken", _("asked for a user name of another account")
-    IMPORT_STARTED = "import.started", _("import of users started")
-    IMPORT_FETCHED = "import.fetched", _("temporary passwords of an import opened")
+    PASSWORD_CHANGED = "password.changed", gettext_lazy("password changed")
+    PASSWORD_FORCED = "password.forced", gettext_lazy("password changed by an administrator")
+    OLD_PASSWORDS_ENDED = "password.old_ended", gettext_lazy("old passwords ended early")
+    PUSH_APPLIED = "push.applied", gettext_lazy("new password applied on a PC")
+    PUSH_FAILED = "push.failed", gettext_lazy("new password could not be applied on a PC")
+    DEVICE_ADDED = "device.added", gettext_lazy("a PC logged in for the first time")
+    USER_CREATED = "user.created", gettext_lazy("user created")
+    NAME_TAKEN = "name.taken", gettext_lazy("asked for a user name of another account")
+    IMPORT_STARTED = "import.started", gettext_lazy("import of users started")
+    IMPORT_FETCHED = "import.fetched", gettext_lazy("temporary passwords of an import opened")
+    USER_DISABLED = "user.disabled", gettext_lazy("user disabled")
+    USER_ENABLED = "user.enabled", gettext_lazy("user enabled")
+    SESSIONS_ENDED = "sessions.ended", gettext_lazy("sessions ended")
+    DEVICE_BLOCKED = "device.blocked", gettext_lazy("PC disconnected")
+    DEVICE_ALLOWED = "device.allowed", gettext_lazy("PC allowed again")
+    LOGIN_ACCEPTED = "login.accepted", gettext_lazy("logged in to the console")
+    LOGIN_REFUSED = "login.refused", gettext_lazy("wrong password at the console")
+    LOGIN_LOCKED = "login.locked", gettext_lazy("locked out after wrong passwords")
 
 
 def record(
@@ -47,3 +57,40 @@ def record(
         address=address or None,
         detail=detail,
     )
+
+
+def action_text(event: AuditEvent) -> str:
+    """Return what happened, in the language of the page."""
+    return str(dict(Action.choices).get(event.action, event.action))
+
+
+def detail_text(event: AuditEvent) -> str:
+    """Return the facts of an event that are of use to a person."""
+    return _("; ").join(filter(None, (_fact(*each) for each in event.detail.items())))
+
+
+def _fact(name: str, value: object) -> str:
+    match name, value:
+        case "pushed_to", [*pcs]:
+            if not pcs:
+                return _("not applied to any PC")
+            return _("to be applied to %(pcs)s") % {"pcs": _(", ").join(map(str, pcs))}
+        case "must_change", _:
+            return _("temporary password") if value else _("permanent password")
+        case "reason", _:
+            return failure_text(str(value))
+        case (("device" | "name"), _):
+            return str(value)
+    return ""
+
+
+_failures: dict[str, str | Promise] = {
+    "vault": gettext_lazy("the PC could not store it"),
+    "unreadable": gettext_lazy("the PC could not open it"),
+    "refused": gettext_lazy("the login with it was refused"),
+}
+
+
+def failure_text(reason: str) -> str:
+    """Return why a client could not store a pushed password."""
+    return str(_failures.get(reason, reason))

@@ -6,7 +6,6 @@ what people type and paste (`protocol.names`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,7 +21,8 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from protocol.names import MAX_NAME_CHARS, is_name, is_password, normalise_name, normalise_password
 from server import clock
-from server.console.events import action_choices
+from server.console import presence
+from server.console.audit import Action
 from server.console.lockout import in_turn
 from server.console.models import Account, Device, User
 
@@ -37,14 +37,9 @@ class NameField(forms.CharField):
     """A user name as typed, normalised."""
 
     def __init__(self, *, autocomplete: str, **kwargs: Any) -> None:
-        attributes = {
-            "autocomplete": autocomplete,
-            "autocapitalize": "none",
-            "spellcheck": "false",
-        }
-        super().__init__(
-            label=gettext_lazy("User name"), widget=forms.TextInput(attrs=attributes), **kwargs
-        )
+        attributes = {"autocomplete": autocomplete, "autocapitalize": "none", "spellcheck": "false"}
+        widget = forms.TextInput(attrs=attributes)
+        super().__init__(label=gettext_lazy("User name"), widget=widget, **kwargs)
 
     def to_python(self, value: object) -> str:
         """Return the name without full-width letters, invisible characters and outer blanks."""
@@ -56,12 +51,8 @@ class PasswordField(forms.CharField):
 
     def __init__(self, *, label: str | StrPromise, autocomplete: str) -> None:
         attributes = {"autocomplete": autocomplete, "maxlength": MAX_TYPED, "spellcheck": "false"}
-        super().__init__(
-            label=label,
-            strip=False,
-            max_length=MAX_TYPED,
-            widget=forms.PasswordInput(render_value=False, attrs=attributes),
-        )
+        widget = forms.PasswordInput(render_value=False, attrs=attributes)
+        super().__init__(label=label, strip=False, max_length=MAX_TYPED, widget=widget)
 
     def to_python(self, value: object) -> str:
         """Return the password without full-width letters, invisible characters and line ends."""
@@ -99,8 +90,9 @@ class LoginForm(AuthenticationForm):
         """Refuse a temporary password that has ended, after it has been found right."""
         super().confirm_login_allowed(user)
         if user.temporary_until is not None and user.temporary_until <= clock.now():
-            text = _("This temporary password has ended. Ask an administrator for a new one.")
-            raise ValidationError(text, code="ended")
+            raise ValidationError(
+                _("This temporary password has ended. Ask an administrator for a new one.")
+            )
 
 
 class NewPasswordForm(forms.Form):
@@ -119,10 +111,7 @@ class NewPasswordForm(forms.Form):
         cleaned = super().clean() or {}
         first, second = cleaned.get("new_password1"), cleaned.get("new_password2")
         if first and second and first != second:
-            self.add_error(
-                "new_password2",
-                ValidationError(_("The two new passwords are not the same."), code="mismatch"),
-            )
+            self.add_error("new_password2", _("The two new passwords are not the same."))
         elif first and second and not self.errors:
             try:
                 validate_password(first, self.user)
@@ -152,26 +141,16 @@ class OwnPasswordForm(NewPasswordForm):
     shown = forms.TypedMultipleChoiceField(coerce=int, required=False)
     field_order = ("current_password", "new_password1", "new_password2", "push", "device", "shown")
 
-    def __init__(
-        self,
-        *args: Any,
-        request: HttpRequest,
-        waiting: Sequence[Device],
-        ask_current: bool,
-        offer_push: bool,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args: Any, request: HttpRequest, user: User) -> None:
+        super().__init__(*args, user=user)
         self.request = request
-        self.waiting = waiting
-        own = [(device.pk, "") for device in self.user.devices.all()]
+        self.waiting = list(presence.waiting(user))
+        own = [(pk, "") for pk in user.devices.values_list("pk", flat=True)]
         for name in ("device", "shown"):
-            field = self.fields[name]
-            assert isinstance(field, forms.TypedMultipleChoiceField)  # noqa: S101 - as above
-            field.choices = own
-        if not ask_current:
+            self.fields[name].choices = own  # type: ignore[attr-defined]  # as above
+        if user.must_change_password:  # the login with it was a moment ago
             del self.fields["current_password"]
-        if not offer_push:
+        if user.is_administrator:  # as in the manual
             for name in ("push", "device", "shown"):
                 del self.fields[name]
 
@@ -186,17 +165,26 @@ class OwnPasswordForm(NewPasswordForm):
         return [device for device in self.waiting if device.pk in self.chosen]
 
     @property
-    def gone(self) -> set[int]:
+    def gone(self) -> list[Device]:
         """Chosen PCs that do not wait any more."""
-        return self.chosen - {device.pk for device in self.waiting}
+        waiting = {device.pk for device in self.waiting}
+        return list(Device.objects.filter(pk__in=self.chosen - waiting))
 
     @property
     def come(self) -> list[Device]:
-        """PCs that began to wait after the page was made."""
+        """PCs that began to wait after the page was made, and are not chosen."""
         if "shown" not in self.fields:
             return []
-        shown = set(self.cleaned_data.get("shown", ()))
-        return [device for device in self.waiting if device.pk not in shown]
+        known = {*self.cleaned_data.get("shown", ()), *self.chosen}
+        return [device for device in self.waiting if device.pk not in known]
+
+    def push_context(self) -> dict[str, object]:
+        """Return the waiting PCs, and which are ticked: all, unless the user has chosen."""
+        data = self.request.POST
+        shown, off = data.getlist("shown"), set(data.getlist("shown")) - set(data.getlist("device"))
+        ticked = {device.pk for device in self.waiting if str(device.pk) not in off}
+        is_on = bool(self.waiting) and ("push" in data or not shown)
+        return {"waiting": self.waiting, "ticked": ticked, "push_on": is_on}
 
     def clean_current_password(self) -> str:
         """Check the password as a login does, so that guesses count towards the lockout."""
@@ -205,7 +193,7 @@ class OwnPasswordForm(NewPasswordForm):
         with in_turn(name):
             checked = authenticate(self.request, username=name, password=password)
         if checked is None:
-            raise ValidationError(_("The current password is wrong."), code="wrong")
+            raise ValidationError(_("The current password is wrong."))
         # The state that was checked: a change since then is a concurrent one.
         self.user.password = checked.password
         return password
@@ -214,8 +202,7 @@ class OwnPasswordForm(NewPasswordForm):
         forged = [name for name in ("device", "shown") if self.errors.pop(name, None)]
         cleaned = super().clean()
         if forged:
-            message = _("One of the PCs is not yours. Load the page again.")
-            self.add_error("push", ValidationError(message, code="not_yours"))
+            self.add_error("push", _("One of the PCs is not yours. Load the page again."))
         if cleaned.get("push") and not self.errors and not self.push_to:
             if self.chosen:
                 message = _(
@@ -224,7 +211,7 @@ class OwnPasswordForm(NewPasswordForm):
                 )
             else:
                 message = _("Choose at least one PC, or switch this off.")
-            self.add_error("push", ValidationError(message, code="none_waiting"))
+            self.add_error("push", message)
         return cleaned
 
 
@@ -264,6 +251,18 @@ class ImportForm(forms.Form):
     )
 
 
+def _search(label: StrPromise, max_length: int) -> forms.CharField:
+    widget = forms.TextInput(attrs={"type": "search", "autocomplete": "off"})
+    return forms.CharField(label=label, max_length=max_length, required=False, widget=widget)
+
+
+def _day(label: StrPromise) -> forms.DateField:
+    """Return a field for a day that has a midnight in every time zone."""
+    limits = [MinValueValidator(date(1970, 1, 1)), MaxValueValidator(date(2999, 12, 31))]
+    widget = forms.DateInput(attrs={"type": "date"})
+    return forms.DateField(label=label, required=False, widget=widget, validators=limits)
+
+
 class UserFilterForm(forms.Form):
     """The filter of the list of users."""
 
@@ -274,12 +273,7 @@ class UserFilterForm(forms.Form):
         ("temporary", gettext_lazy("Temporary password")),
         ("disabled", gettext_lazy("Disabled")),
     ]
-    q = forms.CharField(
-        label=gettext_lazy("User name or name"),
-        max_length=150,
-        required=False,
-        widget=forms.TextInput(attrs={"type": "search", "autocomplete": "off"}),
-    )
+    q = _search(gettext_lazy("User name or name"), 150)
     state = forms.ChoiceField(label=gettext_lazy("State"), choices=STATES, required=False)
 
 
@@ -300,33 +294,17 @@ class OldPasswordFilterForm(forms.Form):
     )
 
 
-_sane_days = [MinValueValidator(date(1970, 1, 1)), MaxValueValidator(date(2999, 12, 31))]
-"""Days with a midnight in every time zone."""
-
-
 class AuditFilterForm(forms.Form):
     """The filter of the audit trail; `user` is the one whose page has led there."""
 
     user = forms.IntegerField(
         min_value=1, max_value=2**63 - 1, required=False, widget=forms.HiddenInput
     )
-
-    q = forms.CharField(
-        label=gettext_lazy("User name"),
-        max_length=64,
+    q = _search(gettext_lazy("User name"), 64)
+    action = forms.ChoiceField(
+        label=gettext_lazy("Action"),
+        choices=[("", gettext_lazy("All")), *Action.choices],
         required=False,
-        widget=forms.TextInput(attrs={"type": "search", "autocomplete": "off"}),
     )
-    action = forms.ChoiceField(label=gettext_lazy("Action"), choices=action_choices, required=False)
-    since = forms.DateField(
-        label=gettext_lazy("From"),
-        required=False,
-        widget=forms.DateInput(attrs={"type": "date"}),
-        validators=_sane_days,
-    )
-    until = forms.DateField(
-        label=gettext_lazy("To"),
-        required=False,
-        widget=forms.DateInput(attrs={"type": "date"}),
-        validators=_sane_days,
-    )
+    since = _day(gettext_lazy("From"))
+    until = _day(gettext_lazy("To"))

@@ -52,15 +52,20 @@ def hash_password(password: str, *, salt: bytes, iterations: int) -> Verifier:
 
 
 def hash_in_turn(
-    password: str, *, salt: bytes, iterations: int, when_idle: bool = False
+    password: str,
+    *,
+    salt: bytes | None = None,
+    iterations: int | None = None,
+    when_idle: bool = False,
 ) -> Verifier:
     """Return the verifier of a typed password, hashed on the executor; `when_idle` for imports.
 
-    Raise UnusablePassword, or Busy when there are too many before it.
+    Without `salt` and `iterations`, both are those of a new user. Raise UnusablePassword, or Busy
+    when there are too many before it.
     """
-    prepare(password)
-    work = partial(hash_password, password, salt=salt, iterations=iterations)
-    return hashing.run_when_idle(work) if when_idle else hashing.run(work)
+    salt, iterations = salt or secrets.token_bytes(SALT_BYTES), iterations or ITERATIONS
+    work = partial(hash_password, prepare(password), salt=salt, iterations=iterations)
+    return hashing.run(work, when_idle=when_idle)
 
 
 def prepare(password: str) -> str:
@@ -71,11 +76,6 @@ def prepare(password: str) -> str:
     return prepared
 
 
-def new_salt() -> bytes:
-    """Return a salt for a user that has no verifier yet."""
-    return secrets.token_bytes(SALT_BYTES)
-
-
 class ScramSha256Hasher(BasePasswordHasher):
     """Encode as `scram_sha256$600000$salt$stored_key$server_key`, the last three in base64."""
 
@@ -84,7 +84,7 @@ class ScramSha256Hasher(BasePasswordHasher):
 
     def salt(self) -> str:
         """Return a new salt in base64."""
-        return b64encode(new_salt()).decode()
+        return b64encode(secrets.token_bytes(SALT_BYTES)).decode()
 
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
         """Return the verifier of `password`; nothing matches that of an unusable password.
@@ -96,8 +96,7 @@ class ScramSha256Hasher(BasePasswordHasher):
             password = prepare(password)
         except UnusablePassword:
             password = secrets.token_urlsafe()
-        rounds = iterations or self.iterations
-        return format_verifier(hash_in_turn(password, salt=b64decode(salt), iterations=rounds))
+        return format_verifier(hash_in_turn(password, salt=b64decode(salt), iterations=iterations))
 
     def verify(self, password: str, encoded: str) -> bool:
         """Return whether `password` is the one; takes 0.3 s either way."""

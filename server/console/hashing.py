@@ -29,7 +29,6 @@ QUEUE_PER_CORE = 64
 """Hashes that may wait for each core: 20 s of work, which is as long as people wait for a page."""
 DEADLINE_S = 120.0
 """Longer than a full queue takes, even when the machine is busy with something else."""
-
 IDLE_WAIT_S = 10.0
 """How long an import waits for people's hashes before its job takes another look."""
 
@@ -59,45 +58,37 @@ _running = {"people": 0, "imports": 0}
 """How many calls wait or run; guarded by `_changed`."""
 
 
-def run(work: Callable[[], _T]) -> _T:
-    """Return what `work` returns, called on the executor. Raise what it raises, or Busy."""
-    give_back_connection()
-    with _changed:
-        if _running["people"] >= _cores * (1 + QUEUE_PER_CORE):
-            raise Busy
-        _running["people"] += 1
-    return _run(work, "people")
+def run(work: Callable[[], _T], *, when_idle: bool = False) -> _T:
+    """Return what `work` returns, called on the executor. Raise what it raises, or Busy.
 
-
-def run_when_idle(work: Callable[[], _T]) -> _T:
-    """Do as `run`, for an import: begin when people leave a thread free.
-
-    Raise Busy when they leave none for `IDLE_WAIT_S`.
+    An import hashes `when_idle`: it begins when people leave a thread free, and gets Busy when
+    they leave none for `IDLE_WAIT_S`.
     """
     give_back_connection()
+    whose = "imports" if when_idle else "people"
     with _changed:
-        if not _changed.wait_for(_may_import, IDLE_WAIT_S):
+        has_place = _changed.wait_for(_may_import, IDLE_WAIT_S) if when_idle else _may_queue()
+        if not has_place:
             raise Busy
-        _running["imports"] += 1
-    return _run(work, "imports")
-
-
-def _may_import() -> bool:
-    return sum(_running.values()) < _cores and _running["imports"] < IMPORT_THREADS
-
-
-def _run(work: Callable[[], _T], whose: str) -> _T:
+        _running[whose] += 1
+    future = _executor.submit(work)
     try:
-        future = _executor.submit(work)
-        try:
-            return future.result(DEADLINE_S)
-        except TimeoutError:
-            future.cancel()
-            raise Busy from None
+        return future.result(DEADLINE_S)
+    except TimeoutError:
+        future.cancel()
+        raise Busy from None
     finally:
         with _changed:
             _running[whose] -= 1
             _changed.notify_all()
+
+
+def _may_queue() -> bool:
+    return _running["people"] < _cores * (1 + QUEUE_PER_CORE)
+
+
+def _may_import() -> bool:
+    return sum(_running.values()) < _cores and _running["imports"] < IMPORT_THREADS
 
 
 def give_back_connection() -> None:

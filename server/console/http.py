@@ -1,4 +1,4 @@
-"""Limit uvicorn's HTTP connections: a deadline for each head and body, a number per address.
+"""Serve the pages over HTTP: limits of connections and requests, proxies, health checks, Django.
 
 uvicorn itself sets no deadline for a client that sends slowly, or nothing at all. Connections and
 requests are limited together too, so that a flood takes neither the descriptors that the gateway
@@ -8,31 +8,43 @@ needs nor a thread for each request.
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import socket
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
+from typing import Any, ClassVar
 
 import h11
+from asgiref.sync import sync_to_async
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from server.addresses import Network
+from server.addresses import Network, client_address, is_trusted
 
-if TYPE_CHECKING:
-    from server.console.middleware import AsgiApp, Receive, Send
+log = logging.getLogger(__name__)
 
 HEAD_SECONDS = 20.0
 """From the connection, or from the last answer, to the end of a request's head."""
 BODY_SECONDS = 60.0
-"""From there to the end of its body, which is 2 MiB at most."""
+"""From there to the end of its body."""
+MAX_BODY_BYTES = 2 * 1024 * 1024
+"""The largest form or file that is read."""
 PER_ADDRESS = 500
 """Connections from one address; many browsers of an office share one."""
 MAX_CONNECTIONS = 1_000
 """Connections of all browsers: half of the descriptors that the gateway leaves."""
 MAX_REQUESTS = 400
 """Requests at once. Each has a thread once its body has come; the others wait for one to end."""
+PAGE_SECONDS = 20.0
+"""How long a page may take. Only a database that does not answer takes so long."""
+REMEMBERED_SECONDS = 1.0
+"""How long the database's answer to `/readyz` is used again."""
+METHODS = (b"GET", b"HEAD", b"POST")
+
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+AsgiApp = Callable[[Any, Receive, Send], Awaitable[None]]
 
 
 class GuardedProtocol(H11Protocol):
@@ -53,8 +65,10 @@ class GuardedProtocol(H11Protocol):
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._address = self.client[0] if self.client else ""
         self._open[self._address] += 1
-        is_full = self._open.total() > self.most
-        if is_full or (self._open[self._address] > PER_ADDRESS and not self._is_proxy()):
+        is_one_too_many = self._open[self._address] > PER_ADDRESS and not (
+            is_trusted(self._address, self.trusted)
+        )
+        if self._open.total() > self.most or is_one_too_many:
             transport.abort()
         else:
             self._watch()
@@ -90,13 +104,6 @@ class GuardedProtocol(H11Protocol):
             self._deadline.cancel()
             self._deadline = None
 
-    def _is_proxy(self) -> bool:
-        try:
-            address = ip_address(self._address)
-        except ValueError:
-            return False
-        return any(address in network for network in self.trusted)
-
 
 def protocol(trusted: Sequence[Network], most: int = MAX_CONNECTIONS) -> type[GuardedProtocol]:
     """Return the protocol class for one server behind these proxies."""
@@ -105,22 +112,186 @@ def protocol(trusted: Sequence[Network], most: int = MAX_CONNECTIONS) -> type[Gu
     )
 
 
+def application(trusted: Sequence[Network]) -> AsgiApp:
+    """Return the console as an ASGI application behind these proxies."""
+    from django.core.asgi import get_asgi_application
+
+    pages = limit_time(get_asgi_application())
+    return behind_proxies(limit_requests(answer_health(pages)), trusted)
+
+
+def behind_proxies(app: AsgiApp, trusted: Sequence[Network]) -> AsgiApp:
+    """Wrap an ASGI application: take address and scheme from the headers of a trusted proxy."""
+
+    async def put_right(scope: Any, receive: Receive, send: Send) -> None:
+        peer = scope["client"][0]
+        headers = [(name, value.decode("latin-1")) for name, value in scope["headers"]]
+        hops = [value for name, value in headers if name == b"x-forwarded-for"]
+        right: dict[str, Any] = {"client": (client_address(peer, hops, trusted), 0)}
+        scheme = dict(headers).get(b"x-forwarded-proto", "").strip().lower()
+        if scheme in {"http", "https"} and is_trusted(peer, trusted):
+            right["scheme"] = scheme
+        await app(scope | right, receive, send)
+
+    return put_right
+
+
+_charset = re.compile(rb"charset\s*=\s*[\"']?([^\"';\s]*)", re.IGNORECASE)
+
+
+def _refusal(scope: Any) -> tuple[int, str, list[tuple[bytes, bytes]]] | None:
+    """Return the answer to a head that Django would answer with an error of ours, or None."""
+    headers = dict(scope["headers"])
+    if scope["method"].encode() not in METHODS:
+        return 405, "405 Method Not Allowed\n", [(b"allow", b", ".join(METHODS))]
+    if not scope["path"].startswith("/") or "\0" in scope["path"]:
+        return 400, "400 Bad Request\n", []
+    charset = _charset.search(headers.get(b"content-type", b""))
+    if charset is not None and charset[1].lower() not in {b"utf-8", b"utf8"}:
+        return 415, "415 Unsupported Media Type: send UTF-8\n", []
+    length = headers.get(b"content-length", b"0")
+    return None if length.isdigit() and int(length) <= MAX_BODY_BYTES else _TOO_LARGE
+
+
+_TOO_LARGE = (
+    413,
+    "413 Content Too Large / 送信されたデータが大きすぎます。\n",
+    [(b"connection", b"close")],
+)
+
+
 def limit_requests(app: AsgiApp) -> AsgiApp:
-    """Wrap an ASGI application: let `MAX_REQUESTS` run whose body has come."""
+    """Wrap an ASGI application: refuse odd heads and long bodies, and let `MAX_REQUESTS` run.
+
+    Only a request whose body has come takes one of these places. Django itself would read a whole
+    body, to disk if it is large, before it checks it.
+    """
     room = asyncio.Semaphore(MAX_REQUESTS)
 
     async def limited(scope: Any, receive: Receive, send: Send) -> None:
-        async with AsyncExitStack() as stack:
-            has_room = False
+        refusal = _refusal(scope)
+        body, more = bytearray(), True
+        while more and refusal is None:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+            if len(body) > MAX_BODY_BYTES:
+                refusal = _TOO_LARGE
+        if refusal is not None:
+            await _answer(send, *refusal)
+            return
+        unread = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
-            async def when_whole() -> Any:
-                nonlocal has_room
-                message = await receive()
-                if not has_room and not message.get("more_body"):
-                    await stack.enter_async_context(room)
-                    has_room = True
-                return message
+        async def receive_whole() -> Any:
+            return unread.pop() if unread else await receive()
 
-            await app(scope, when_whole, send)
+        async with room:
+            await app(scope, receive_whole, send)
 
     return limited
+
+
+def limit_time(app: AsgiApp, *, seconds: float = PAGE_SECONDS) -> AsgiApp:
+    """Wrap an ASGI application: answer a page that does not begin in time with 503.
+
+    A form has no such limit: its user has to know how it ended.
+    """
+    left: set[asyncio.Future[None]] = set()
+
+    def forget(page: asyncio.Future[None]) -> None:
+        left.discard(page)
+        if not page.cancelled() and (exc := page.exception()) is not None:
+            log.warning("page failed after its time limit: %s", type(exc).__name__)
+
+    async def limited(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["method"] == "POST":
+            await app(scope, receive, send)
+            return
+        began = asyncio.Event()
+        given_up = False
+
+        async def noted(message: Any) -> None:
+            if not given_up:
+                began.set()
+                await send(message)
+
+        page = asyncio.ensure_future(app(scope, receive, noted))
+        page.add_done_callback(lambda _: began.set())
+        try:
+            async with asyncio.timeout(seconds):
+                await began.wait()
+        except TimeoutError:
+            # Its thread cannot be stopped, and cancelling would wait for the thread.
+            given_up = True
+            left.add(page)
+            page.add_done_callback(forget)
+            await _unavailable(send)
+        except asyncio.CancelledError:
+            page.cancel()
+            raise
+        else:
+            await page
+
+    return limited
+
+
+def answer_health(app: AsgiApp) -> AsgiApp:
+    """Wrap an ASGI application: `/healthz` says that it answers, `/readyz` asks the database.
+
+    A load balancer asks by IP address and without TLS, which Django would refuse or redirect.
+    """
+    lock = asyncio.Lock()
+    is_ready, asked_at = False, float("-inf")
+
+    async def answering(scope: Any, receive: Receive, send: Send) -> None:
+        nonlocal is_ready, asked_at
+        if scope["path"] == "/healthz":
+            await _answer(send, 200, "ok\n")
+        elif scope["path"] == "/readyz":
+            async with lock:
+                if monotonic() - asked_at > REMEMBERED_SECONDS:
+                    is_ready = await sync_to_async(_reaches_database, thread_sensitive=False)()
+                    asked_at = monotonic()
+            await _answer(send, *((200, "ready\n") if is_ready else (503, "not ready\n")))
+        else:
+            await app(scope, receive, send)
+
+    return answering
+
+
+def _reaches_database() -> bool:
+    from django.db import DatabaseError, connection
+
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM django_migrations LIMIT 1")
+            return cursor.fetchone() is not None
+    except DatabaseError:
+        return False
+    finally:
+        connection.close()
+
+
+async def _unavailable(send: Send) -> None:
+    text = (
+        "503 The server cannot use its database at the moment. Please try again in a minute.\n"
+        "サーバは現在データベースを使用できません。1分ほどしてからやり直してください。\n"
+    )
+    await _answer(send, 503, text, [(b"retry-after", b"30")])
+
+
+async def _answer(
+    send: Send, status: int, text: str, more: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
+    """Answer without Django."""
+    body = text.encode()
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        *more,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

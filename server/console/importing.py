@@ -28,7 +28,7 @@ from django.utils.translation import gettext as _
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
 from server import clock
-from server.console import csvfiles, hashing, new_users, passwords, temporary_passwords
+from server.console import csvfiles, hashing, new_users, passwords
 from server.console.audit import Action, record
 from server.console.forms import UserForm
 from server.console.models import ImportJob, ImportLine, User
@@ -162,7 +162,7 @@ def _go_on(job: ImportJob) -> None:
         if error := new_users.name_refusal(user, by=by, address=job.address):
             left.filter(pk=line.pk).update(done=True, error=error)
         else:
-            new.append((line, user, temporary_passwords.generate()))
+            new.append((line, user, new_users.temporary_password()))
     hashing.give_back_connection()
     with ThreadPoolExecutor(hashing.IMPORT_THREADS) as pool:
         list(pool.map(lambda each: _hash(*each[1:]), new))
@@ -204,11 +204,6 @@ def fetch(job: ImportJob, key: str, *, address: str | None) -> list[tuple[str, s
             for line in created.order_by("number")
         ]
         created.update(sealed=None)
-        record(
-            Action.IMPORT_FETCHED,
-            actor=job.started_by,
-            subject=None,
-            address=address,
-            users=len(rows),
-        )
+        by = job.started_by
+        record(Action.IMPORT_FETCHED, actor=by, subject=None, address=address, users=len(rows))
     return rows

@@ -16,7 +16,7 @@ from threading import BoundedSemaphore, Lock
 from typing import Any
 from weakref import WeakValueDictionary
 
-from axes.handlers.base import AbstractAxesHandler, AxesBaseHandler
+from axes.handlers.base import AxesHandler
 from axes.models import AccessAttempt
 from django.db import transaction
 from django.db.models import F, Q, Sum
@@ -28,8 +28,7 @@ from protocol.names import normalise_name
 from server import metrics
 from server.addresses import counted_address
 from server.console import hashing
-from server.console.audit import record
-from server.console.events import PageAction
+from server.console.audit import Action, record
 from server.console.models import User
 
 log = logging.getLogger(__name__)
@@ -71,7 +70,7 @@ def in_turn(username: str) -> Iterator[None]:
         turn.release()
 
 
-class Handler(AbstractAxesHandler, AxesBaseHandler):  # type: ignore[misc]  # axes has no types
+class Handler(AxesHandler):  # type: ignore[misc]  # axes has no types
     """Named in the settings as `AXES_HANDLER`."""
 
     def is_locked(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
@@ -89,20 +88,10 @@ class Handler(AbstractAxesHandler, AxesBaseHandler):  # type: ignore[misc]  # ax
             or (sums["address"] or 0) >= LIMIT_ADDRESS
         )
 
-    def get_failures(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> int:
-        """Never called: axes asks for this number only in its own `is_locked`."""
-        raise NotImplementedError
-
     def user_login_failed(
-        self,
-        _sender: object,
-        credentials: dict[str, Any],
-        request: Any = None,
-        **_more: object,
+        self, _sender: object, credentials: dict[str, Any], request: Any, **_more: object
     ) -> None:
         """Count and record a refused password; one during a lockout does not lengthen it."""
-        if request is None:
-            return
         if request.axes_locked_out:
             metrics.console_logins.labels("locked").inc()
             return
@@ -112,17 +101,13 @@ class Handler(AbstractAxesHandler, AxesBaseHandler):  # type: ignore[misc]  # ax
         subject = User.objects.filter(username=typed).first()
         with transaction.atomic():
             AccessAttempt.objects.filter(attempt_time__lt=now - WINDOW).delete()
-            AccessAttempt.objects.get_or_create(
-                username=name,
-                ip_address=counted,
-                user_agent="",
-                defaults={"failures_since_start": 0},
-            )
-            AccessAttempt.objects.filter(username=name, ip_address=counted).update(
+            who = {"username": name, "ip_address": counted, "user_agent": ""}
+            AccessAttempt.objects.get_or_create(**who, defaults={"failures_since_start": 0})
+            AccessAttempt.objects.filter(**who).update(
                 failures_since_start=F("failures_since_start") + 1, attempt_time=now
             )
             if subject is not None:  # strangers must not fill the audit trail with made-up names
-                record(PageAction.LOGIN_REFUSED, actor=None, subject=subject, address=address)
+                record(Action.LOGIN_REFUSED, actor=None, subject=subject, address=address)
         metrics.console_logins.labels("refused").inc()
         whose = f"user {subject.pk}" if subject else "an unknown user name"
         log.info("console login refused: wrong password for %s from %s", whose, address)
@@ -130,21 +115,17 @@ class Handler(AbstractAxesHandler, AxesBaseHandler):  # type: ignore[misc]  # ax
             request.axes_locked_out = True
             log.warning("console login locked out: %s from %s", whose, address)
             # Also for a name that no user has, so that both take the same time.
-            record(PageAction.LOGIN_LOCKED, actor=None, subject=subject, address=address)
+            record(Action.LOGIN_LOCKED, actor=None, subject=subject, address=address)
 
     def user_logged_in(self, _sender: object, request: Any, user: Any, **_more: object) -> None:
         """Forget the failures of this user at this address, and no others."""
         name, counted = self._who(request, {"username": user.get_username()})
         AccessAttempt.objects.filter(username=name, ip_address=counted).delete()
 
-    def user_logged_out(self, _sender: object, request: Any, user: Any, **_more: object) -> None:
-        """Do nothing: no session is kept here."""
-
-    def post_save_access_attempt(self, instance: AccessAttempt, **_more: object) -> None:
+    def post_save_access_attempt(self, *_: object, **_more: object) -> None:
         """Do nothing: axes calls it after each save of its own models."""
 
-    def post_delete_access_attempt(self, instance: AccessAttempt, **_more: object) -> None:
-        """Do nothing: axes calls it after each delete of its own models."""
+    post_delete_access_attempt = post_save_access_attempt
 
     def _who(self, request: Any, credentials: dict[str, Any] | None) -> tuple[str, str | None]:
         """Return the kept form of the user name, and the address that limits count by."""

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 
 from protocol.names import is_name, normalise_name
 from server import clock, config
-from server.console.hashers import ITERATIONS, format_verifier, hash_in_turn, new_salt
+from server.console.hashers import format_verifier, hash_in_turn
 from server.console.search import MAX_CHARS, SearchField
 
 DEAD_AFTER = timedelta(seconds=45)
@@ -112,9 +112,7 @@ class User(AbstractBaseUser):
         """Hash with today's rounds, unless an old password still shares the salt."""
         if retired_still_valid(self, at=clock.now()).exists():
             return
-        verifier = format_verifier(
-            hash_in_turn(raw_password, salt=new_salt(), iterations=ITERATIONS)
-        )
+        verifier = format_verifier(hash_in_turn(raw_password))
         with transaction.atomic():
             row = User.objects.select_for_update(no_key=True).get(pk=self.pk)
             if row.password != self.password or retired_still_valid(row, at=clock.now()).exists():

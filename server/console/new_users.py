@@ -1,4 +1,4 @@
-"""Create users: check that a name is free, and save a new user with its audit event.
+"""Create users: check that a name is free, make a temporary password, save with an audit event.
 
 User names are unique in the whole installation, so "taken" tells an administrator that another
 account has such a user. Each such answer is an audit event, and an account gets at most
@@ -7,6 +7,7 @@ account has such a user. Each such answer is an audit event, and an account gets
 
 from __future__ import annotations
 
+import secrets
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
@@ -18,6 +19,17 @@ from server.console.models import AuditEvent, User
 
 TAKEN_PER_DAY = 100
 """By account, not by administrator: an administrator can make more administrators."""
+
+_KINDS = ("ABCDEFGHJKLMNPQRSTUVWXYZ", "abcdefghijkmnpqrstuvwxyz", "23456789")
+"""Without 0 O o and 1 I l, which look alike on paper."""
+
+
+def temporary_password() -> str:
+    """Return a password such as `kR7m-Xq4t-9hWd`: about 69 bits, within the password rules."""
+    while True:
+        characters = [secrets.choice("".join(_KINDS)) for _position in range(12)]
+        if all(set(kind) & set(characters) for kind in _KINDS):
+            return "-".join("".join(characters[start : start + 4]) for start in (0, 4, 8))
 
 
 def name_refusal(user: User, *, by: User | None, address: str | None) -> str:

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from django.contrib.auth.hashers import is_password_usable
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
@@ -24,12 +23,8 @@ from protocol.scram import Verifier
 from protocol.sealing import seal
 from server import clock
 from server.cluster import bus
-from server.console import audit, hashers
-from server.console.hashers import (
-    format_verifier,
-    hash_in_turn,
-    parse_verifier,
-)
+from server.console.audit import Action, record
+from server.console.hashers import format_verifier, hash_in_turn, parse_verifier
 from server.console.models import (
     Device,
     PasswordChange,
@@ -65,24 +60,14 @@ def change_own(
     verifier = _new_verifier(user, new_password)
     with transaction.atomic():
         change = _change(user, verifier, kind=PasswordChange.Kind.OWN, by=user, must_change=False)
-        devices = list(
-            Device.objects.waiting().filter(
-                user=user,
-                pk__in=[device.pk for device in push_to],
-                blocked_at__isnull=True,
-            )
-        )
+        chosen = user.devices.filter(pk__in=[device.pk for device in push_to])
+        devices = list(chosen.waiting().filter(blocked_at__isnull=True))
         PushDelivery.objects.bulk_create(
             PushDelivery(change=change, device=device, sealed=_seal(change, device, new_password))
             for device in devices
         )
-        audit.record(
-            audit.Action.PASSWORD_CHANGED,
-            actor=user,
-            subject=user,
-            address=address,
-            pushed_to=[device.name for device in devices],
-        )
+        names = [device.name for device in devices]
+        record(Action.PASSWORD_CHANGED, actor=user, subject=user, address=address, pushed_to=names)
     return change
 
 
@@ -97,15 +82,10 @@ def force(
     _check_administrator(by, user)
     verifier = _new_verifier(user, new_password)
     with transaction.atomic():
-        change = _change(
-            user, verifier, kind=PasswordChange.Kind.FORCED, by=by, must_change=must_change
-        )
-        audit.record(
-            audit.Action.PASSWORD_FORCED,
-            actor=by,
-            subject=user,
-            address=address,
-            must_change=must_change,
+        kind = PasswordChange.Kind.FORCED
+        change = _change(user, verifier, kind=kind, by=by, must_change=must_change)
+        record(
+            Action.PASSWORD_FORCED, actor=by, subject=user, address=address, must_change=must_change
         )
     return change
 
@@ -116,14 +96,7 @@ def set_initial(user: User, password: str, *, must_change: bool, when_idle: bool
     So the hashing (0.3 s) is over before the caller's transaction begins. An import hashes
     `when_idle`. Raise UnusablePassword or Busy.
     """
-    user.password = format_verifier(
-        hash_in_turn(
-            password,
-            salt=hashers.new_salt(),
-            iterations=hashers.ITERATIONS,
-            when_idle=when_idle,
-        )
-    )
+    user.password = format_verifier(hash_in_turn(password, when_idle=when_idle))
     user.must_change_password = must_change
     user.password_changed_at = clock.now()
 
@@ -142,13 +115,7 @@ def end_old_passwords(user: User, *, by: User, address: str | None) -> int:
         user.devices.filter(login_valid_until__gt=now).update(login_valid_until=now)
         _finish(PushDelivery.Outcome.EXPIRED, change__user=user)
         if ended:
-            audit.record(
-                audit.Action.OLD_PASSWORDS_ENDED,
-                actor=by,
-                subject=user,
-                address=address,
-                count=ended,
-            )
+            record(Action.OLD_PASSWORDS_ENDED, actor=by, subject=user, address=address, count=ended)
         bus.publish(user.pk)
     return ended
 
@@ -173,11 +140,8 @@ def tidy_up() -> None:
 
 def _new_verifier(user: User, password: str) -> Verifier:
     """Return the hash, with the salt of the user's other verifiers: one proof fits them all."""
-    salt, iterations = hashers.new_salt(), hashers.ITERATIONS
-    if is_password_usable(user.password):
-        current = parse_verifier(user.password)
-        salt, iterations = current.salt, current.iterations
-    return hash_in_turn(password, salt=salt, iterations=iterations)
+    current = parse_verifier(user.password)
+    return hash_in_turn(password, salt=current.salt, iterations=current.iterations)
 
 
 def _change(
@@ -189,23 +153,21 @@ def _change(
         raise ConcurrentChange
     if by.pk == row.pk and not row.is_active:
         raise PermissionDenied
-    if is_password_usable(row.password) and _is_in_use(row, verifier):
+    if _is_in_use(row, verifier):
         raise ReusedPassword("this password is in use, or was a short while ago")
     now = clock.now()
-    until = now
-    if is_password_usable(row.password):
-        is_over = row.temporary_until is not None and row.temporary_until <= now
-        until = now if is_over else now + GRACE
-        RetiredPassword.objects.create(
-            user=row,
-            verifier=row.password,
-            since=row.password_changed_at,
-            retired_at=now,
-            valid_until=until,
-        )
-        row.devices.filter(login_password="current").update(
-            login_password="old", login_valid_until=until
-        )
+    is_over = row.temporary_until is not None and row.temporary_until <= now
+    until = now if is_over else now + GRACE
+    RetiredPassword.objects.create(
+        user=row,
+        verifier=row.password,
+        since=row.password_changed_at,
+        retired_at=now,
+        valid_until=until,
+    )
+    row.devices.filter(login_password="current").update(
+        login_password="old", login_valid_until=until
+    )
     _finish(PushDelivery.Outcome.SUPERSEDED, change__user=row)
     change = PasswordChange.objects.create(
         user=row, changed_by=by, kind=kind, changed_at=now, old_valid_until=until

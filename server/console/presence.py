@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from server import clock
-from server.console.events import failure_text
+from server.console.audit import failure_text
 from server.console.models import Device, PasswordChange, PushDelivery, User
 
 

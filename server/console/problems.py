@@ -18,7 +18,10 @@ RETRY_AFTER_SECONDS = 30
 
 def _problem(request: HttpRequest, status: int, title: str, text: str) -> HttpResponse:
     context = {"title": title, "text": text, "bare": status >= 500}
-    return render(request, "console/problem.html", context, status=status)
+    response = render(request, "console/problem.html", context, status=status)
+    if status == 503:
+        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
 
 
 def locked_out(
@@ -72,9 +75,7 @@ def unavailable(request: HttpRequest) -> HttpResponse:
         "The server cannot use its database at the moment. Please try again in a minute, and see "
         "then whether what you have sent was done."
     )
-    response = _problem(request, 503, _("Not available at the moment"), text)
-    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return response
+    return _problem(request, 503, _("Not available at the moment"), text)
 
 
 def busy(request: HttpRequest) -> HttpResponse:
@@ -83,9 +84,7 @@ def busy(request: HttpRequest) -> HttpResponse:
         "Many people are changing or entering passwords at the moment, so nothing was done. "
         "Please try again in a minute."
     )
-    response = _problem(request, 503, _("The server is busy"), text)
-    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return response
+    return _problem(request, 503, _("The server is busy"), text)
 
 
 def shorten(record: logging.LogRecord) -> bool:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, cast
 
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page, Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, QueryDict
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, render
 from django.template.loader import render_to_string
 from django.utils.translation import get_language
-from django.views.decorators.debug import sensitive_post_parameters
 
 from server import clock
 from server.console.models import User
-from server.console.problems import forbidden
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
@@ -30,11 +28,6 @@ AT_ONCE = 500
 AT_ONCE_IN_SEARCH = 5_000
 """The same for a search, which reads every row in any case."""
 
-hide_passwords = sensitive_post_parameters(
-    "password", "current_password", "new_password1", "new_password2"
-)
-"""Keep these fields out of error reports."""
-
 
 def user_of(request: HttpRequest) -> User:
     """Return the user who is logged in, in a view that needs a login."""
@@ -42,11 +35,8 @@ def user_of(request: HttpRequest) -> User:
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """Return the client's address; `asgi.py` has put it right for a trusted proxy."""
-    try:
-        return str(ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")))
-    except ValueError:
-        return None
+    """Return the client's address, which `http.py` has found out."""
+    return request.META.get("REMOTE_ADDR")
 
 
 def administrators_only(view: View[P]) -> View[P]:
@@ -55,10 +45,18 @@ def administrators_only(view: View[P]) -> View[P]:
     @wraps(view)
     def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if not user_of(request).is_administrator:
-            return forbidden(request)
+            raise PermissionDenied
         return view(request, *args, **kwargs)
 
     return guarded
+
+
+def managed_user(request: HttpRequest, pk: int) -> User:
+    """Return a user of the administrator's own account. Raise Http404, or PermissionDenied."""
+    by = user_of(request)
+    if not by.is_administrator:
+        raise PermissionDenied
+    return get_object_or_404(User, pk=pk, account=by.account_id)
 
 
 def posted(request: HttpRequest) -> QueryDict | None:

@@ -11,7 +11,7 @@ from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from server import clock, config
 from server.console import csvfiles, importing
@@ -33,7 +33,6 @@ SHOWN_PASSWORDS = 200
 
 
 @administrators_only
-@require_http_methods(["GET", "HEAD", "POST"])
 def user_import(request: HttpRequest) -> HttpResponseBase:
     """Show the form and the administrator's imports of the last day, or start an import."""
     by = user_of(request)
@@ -111,7 +110,7 @@ def live_import(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 
 @administrators_only
-@require_http_methods(["POST"])
+@require_POST
 def import_passwords(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Show the temporary passwords of an import, once."""
     job = get_object_or_404(_own(request), pk=pk)

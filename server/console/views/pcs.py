@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseNotAllowed,
+)
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_safe
 
 from server import clock
 from server.cluster import bus
-from server.console import audit, passwords, presence
-from server.console.events import PageAction
+from server.console import passwords, presence
+from server.console.audit import Action, record
 from server.console.models import Device, User
 from server.console.views import reports
-from server.console.views.common import client_address, confirm, live, user_of
+from server.console.views.common import client_address, confirm, live, managed_user, user_of
 
 
 @require_safe
@@ -37,43 +44,34 @@ def live_pcs(request: HttpRequest) -> HttpResponse:
     return live(request, "console/_pcs.html", pcs=presence.pcs_of(user_of(request)))
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-def disconnect(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Disconnect an own PC, so that it cannot wait any more."""
-    user = user_of(request)
-    device = get_object_or_404(Device, pk=pk, user=user)
+def pc_action(
+    request: HttpRequest, device_pk: int, action: str, pk: int | None = None
+) -> HttpResponseBase:
+    """Disconnect a PC, or allow it again: an own one, or that of an administrator's user."""
+    by = user_of(request)
+    user = by if pk is None else managed_user(request, pk)
+    device = get_object_or_404(Device, pk=device_pk, user=user)
+    back = reverse("home") if pk is None else reverse("user", args=[pk])
+    name = {"pc": device.name}
+    if action not in {"disconnect", "allow"}:
+        raise Http404
+    is_blocked = action == "disconnect"
     if request.method == "POST":
-        set_blocked(device, blocked=True, by=user, address=client_address(request))
-        messages.success(request, _("%(pc)s was disconnected.") % {"pc": device.name})
-        return redirect("home")
-    return confirm(
-        request,
-        title=_("Disconnect %(pc)s") % {"pc": device.name},
-        texts=disconnect_warning(),
-        button=_("Disconnect"),
-        cancel="/",
-    )
-
-
-@require_http_methods(["POST"])
-def allow(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Allow a disconnected own PC to wait again."""
-    user = user_of(request)
-    device = get_object_or_404(Device, pk=pk, user=user)
-    set_blocked(device, blocked=False, by=user, address=client_address(request))
-    messages.success(request, _("%(pc)s may wait again.") % {"pc": device.name})
-    return redirect("home")
-
-
-def disconnect_warning() -> list[str]:
-    """Return what disconnecting does and does not do."""
-    return [
+        set_blocked(device, blocked=is_blocked, by=by, address=client_address(request))
+        text = _("%(pc)s was disconnected.") if is_blocked else _("%(pc)s may wait again.")
+        messages.success(request, text % name)
+        return redirect(back)
+    if not is_blocked:
+        return HttpResponseNotAllowed(["POST"])
+    texts = [
         _("The client on this PC is disconnected at once and cannot wait any more."),
         _(
             "The password is still stored on that PC. If another person may use it, change the "
             "password too, without applying the change to that PC, and end the old passwords."
         ),
     ]
+    title, button = _("Disconnect %(pc)s") % name, _("Disconnect")
+    return confirm(request, title=title, texts=texts, button=button, cancel=back)
 
 
 def set_blocked(device: Device, *, blocked: bool, by: User, address: str | None) -> None:
@@ -83,6 +81,6 @@ def set_blocked(device: Device, *, blocked: bool, by: User, address: str | None)
         rows = Device.objects.filter(pk=device.pk, blocked_at__isnull=blocked)
         if not rows.update(blocked_at=clock.now() if blocked else None):
             return
-        action = PageAction.DEVICE_BLOCKED if blocked else PageAction.DEVICE_ALLOWED
-        audit.record(action, actor=by, subject=device.user, address=address, device=device.name)
+        action = Action.DEVICE_BLOCKED if blocked else Action.DEVICE_ALLOWED
+        record(action, actor=by, subject=device.user, address=address, device=device.name)
         bus.publish(device.user_id)

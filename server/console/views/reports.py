@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 
 from server import clock
 from server.console import csvfiles, presence
-from server.console.events import action_label, detail_text
+from server.console.audit import action_text, detail_text
 from server.console.forms import AuditFilterForm, OldPasswordFilterForm
 from server.console.models import AuditEvent, Device, DeviceQuerySet, PushDelivery, User
 from server.console.search import fold
@@ -266,7 +266,7 @@ def audit_trail(request: HttpRequest) -> HttpResponseBase:
 def readable(events: Iterable[AuditEvent]) -> list[dict[str, object]]:
     """Return events as rows of a table."""
     return [
-        {"event": event, "label": action_label(event), "detail": detail_text(event)}
+        {"event": event, "label": action_text(event), "detail": detail_text(event)}
         for event in events
     ]
 

@@ -12,16 +12,15 @@ from django.utils.decorators import method_decorator
 from django.views.i18n import set_language as django_set_language
 
 from server import metrics
-from server.console.audit import record
-from server.console.events import PageAction
+from server.console.audit import Action, record
 from server.console.forms import LoginForm
 from server.console.middleware import reachable_with_temporary_password
-from server.console.views.common import client_address, hide_passwords
+from server.console.views.common import client_address
 
 log = logging.getLogger(__name__)
 
 
-@method_decorator([login_not_required, hide_passwords], name="dispatch")
+@method_decorator(login_not_required, name="dispatch")
 class Login(LoginView):
     """User name and password."""
 
@@ -32,7 +31,7 @@ class Login(LoginView):
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         """Log the user in, and record it."""
         user, address = form.get_user(), client_address(self.request)
-        record(PageAction.LOGIN_ACCEPTED, actor=user, subject=user, address=address)
+        record(Action.LOGIN_ACCEPTED, actor=user, subject=user, address=address)
         metrics.console_logins.labels("accepted").inc()
         log.info("console login accepted: user %d from %s", user.pk, address)
         return super().form_valid(form)

@@ -18,7 +18,7 @@ from scramp import ScramClient, ScramMechanism
 
 from protocol.scram import Verifier, derive_keys
 from server import clock
-from server.console import hashers, models, passwords
+from server.console import hashers, passwords
 from server.console.hashers import (
     ScramSha256Hasher,
     UnusablePassword,
@@ -122,7 +122,6 @@ def more_rounds() -> Iterator[int]:
     rounds = hashers.ITERATIONS + 1000
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hashers, "ITERATIONS", rounds)
-        patch.setattr(models, "ITERATIONS", rounds)
         patch.setattr(ScramSha256Hasher, "iterations", rounds)
         yield rounds
 

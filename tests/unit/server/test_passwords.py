@@ -17,7 +17,7 @@ from django.db import DatabaseError, connection, transaction
 from server import clock, config
 from server.cluster import bus
 from server.cluster.database import parameters
-from server.console import audit, passwords
+from server.console import passwords
 from server.console.hashers import parse_verifier
 from server.console.models import (
     Account,
@@ -204,7 +204,7 @@ def test_nothing_half_done(
     def fail(*arguments: object, **named: object) -> None:
         raise DatabaseError
 
-    monkeypatch.setattr(audit, "record", fail)
+    monkeypatch.setattr(passwords, "record", fail)
     before = user.password
     with pytest.raises(DatabaseError):
         own(user, P2, device)
@@ -277,16 +277,6 @@ def test_first_password_retires_nothing(account: Account) -> None:
         assert user.must_change_password
         assert passwords.old_valid_until(user) is None
     assert not parse_verifier(users[0].password).shares_salt(parse_verifier(users[1].password))
-
-
-def test_user_without_a_password(make_user: Callable[..., User]) -> None:
-    """One whose password was made unusable gets a first one; there is no old one to keep."""
-    user = make_user()
-    user.set_unusable_password()
-    user.save()
-    own(user, P2)
-    assert user.check_password(P2)
-    assert user.retired_passwords.count() == 0
 
 
 def test_end_old_passwords(user: User, wakes: Wakes, make_device: Callable[..., Device]) -> None:

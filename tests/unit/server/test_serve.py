@@ -10,7 +10,7 @@ import pytest
 from server import config
 from server.commands.serve import console, listen
 from server.console import http
-from server.console.middleware import Receive, Send
+from server.console.http import Receive, Send
 
 
 @pytest.mark.usefixtures("database")
@@ -51,7 +51,7 @@ async def test_requests_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
         async def send(message: object) -> None:
             pass
 
-        await limited({"type": "http"}, receive, send)
+        await limited({"method": "POST", "path": "/", "headers": []}, receive, send)
 
     slow = [asyncio.create_task(request(is_whole=False)) for _ in range(3)]
     quick = [asyncio.create_task(request(is_whole=True)) for _ in range(5)]

@@ -10,7 +10,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from server import metrics
 from server.commands import serve
 from server.config import Config
-from server.console import http, lockout, middleware
+from server.console import http, lockout
 from server.gateway import batcher, handshake, listener
 from server.gateway import limits as gateway_limits
 from server.gateway.limits import Limits
@@ -62,8 +62,8 @@ def test_limits_of_the_console_are_as_documented() -> None:
     assert f"| {http.MAX_CONNECTIONS:,}, and half of" in limits
     assert f"| {http.MAX_REQUESTS} | wait for one to end |" in limits
     assert f"| {http.HEAD_SECONDS:.0f} s | cut off |" in limits
-    assert f"| {http.BODY_SECONDS:.0f} s, {middleware.MAX_BODY_BYTES >> 20} MiB |" in limits
-    assert f"| {middleware.PAGE_SECONDS:.0f} s | 503 with `Retry-After` |" in limits
+    assert f"| {http.BODY_SECONDS:.0f} s, {http.MAX_BODY_BYTES >> 20} MiB |" in limits
+    assert f"| {http.PAGE_SECONDS:.0f} s | 503 with `Retry-After` |" in limits
     wrong = (lockout.LIMIT_USER_AND_ADDRESS, lockout.LIMIT_USER, lockout.LIMIT_ADDRESS)
     minutes = lockout.WINDOW.total_seconds() // 60
     assert f"| {wrong[0]}, {wrong[1]}, {wrong[2]} in {minutes:.0f} minutes | 429 |" in limits

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.http import HttpRequest, HttpResponse
 
 from server.console import passwords
-from server.console.middleware import CONTENT_SECURITY_POLICY, MAX_BODY_BYTES, limit_body
+from server.console.http import MAX_BODY_BYTES, limit_requests
+from server.console.middleware import CONTENT_SECURITY_POLICY
 from server.console.models import User
-from server.console.views.common import hide_passwords
 from tests.support.console_client import Browse
 from tests.support.places import ROOT
 from tests.support.server_fixtures import P1, P2
@@ -189,23 +188,6 @@ def test_our_own_failure_tells_nothing(
         assert secret not in caplog.text
 
 
-def test_reports_hide_the_password_fields() -> None:
-    """Whatever would report an error with the form's fields leaves these out."""
-    request = HttpRequest()
-
-    @hide_passwords
-    def view(request: HttpRequest) -> HttpResponse:
-        return HttpResponse()
-
-    view(request)
-    assert set(request.sensitive_post_parameters) == {  # type: ignore[attr-defined]  # Django's
-        "password",
-        "current_password",
-        "new_password1",
-        "new_password2",
-    }
-
-
 def on_https(tmp_path: Path, *command: str) -> str:
     """Run Python with the settings of an installation on https. Return what it prints."""
     settings = {
@@ -258,7 +240,7 @@ def test_over_https(tmp_path: Path) -> None:
 
 
 async def _ask(headers: list[tuple[bytes, bytes]], chunks: list[bytes]) -> tuple[int, int]:
-    """Run `limit_body` around an application that reads it all; status, and bytes it got."""
+    """Run `limit_requests` around an application that reads it all; status, and bytes it got."""
     got = 0
 
     async def app(scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
@@ -271,8 +253,8 @@ async def _ask(headers: list[tuple[bytes, bytes]], chunks: list[bytes]) -> tuple
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    messages = [{"body": chunk, "more_body": True} for chunk in chunks]
-    messages.append({"body": b"", "more_body": False})
+    messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+    messages.append({"type": "http.request", "body": b"", "more_body": False})
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
@@ -283,7 +265,8 @@ async def _ask(headers: list[tuple[bytes, bytes]], chunks: list[bytes]) -> tuple
         await asyncio.sleep(0)
         sent.append(message)
 
-    await limit_body(app)({"type": "http", "headers": headers}, receive, send)
+    scope = {"method": "POST", "path": "/", "headers": headers}
+    await limit_requests(app)(scope, receive, send)
     return sent[0]["status"], got
 
 
@@ -291,7 +274,7 @@ async def test_long_bodies_are_refused() -> None:
     """A long body is refused by its stated and by its real length; the rest is not read."""
     half = b"x" * (MAX_BODY_BYTES // 2)
     assert await _ask([], [half, half]) == (200, MAX_BODY_BYTES)
-    assert await _ask([], [half, half, b"x", half, half]) == (413, MAX_BODY_BYTES)
+    assert await _ask([], [half, half, b"x", half, half]) == (413, 0)
     declared = str(MAX_BODY_BYTES + 1).encode()
     assert await _ask([(b"content-length", declared)], [half]) == (413, 0)
     assert await _ask([(b"content-length", b"-5")], [half]) == (413, 0)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from threading import Event
 
 import pytest
 
 from server.console import hashing
+
+run_when_idle = partial(hashing.run, when_idle=True)
 
 Submit = Callable[[Callable[[], object]], Future[object]]
 
@@ -40,8 +43,8 @@ def test_imports_leave_one_thread_free(executor: Submit) -> None:
     end = Event()
     try:
         for _ in range(2):
-            assert held(executor, hashing.run_when_idle, end).wait(10)
-        third = held(executor, hashing.run_when_idle, end)
+            assert held(executor, run_when_idle, end).wait(10)
+        third = held(executor, run_when_idle, end)
         assert held(executor, hashing.run, end).wait(10)
         assert not third.is_set()
     finally:
@@ -57,7 +60,7 @@ def test_imports_wait_for_people(executor: Submit, monkeypatch: pytest.MonkeyPat
         for _ in range(3):
             assert held(executor, hashing.run, end).wait(10)
         with pytest.raises(hashing.Busy):
-            hashing.run_when_idle(lambda: None)
+            hashing.run(lambda: None, when_idle=True)
     finally:
         end.set()
 

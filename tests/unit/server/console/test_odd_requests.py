@@ -11,7 +11,7 @@ import pytest
 
 from server import config
 from server.commands import serve
-from server.console.middleware import behind_proxies
+from server.console.http import behind_proxies
 
 
 @pytest.fixture(scope="module")

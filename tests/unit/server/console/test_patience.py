@@ -7,7 +7,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from server.console.middleware import limit_time
+from server.console.http import limit_time
 
 
 async def test_page_on_a_thread_that_stands_still() -> None:

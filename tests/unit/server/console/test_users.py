@@ -19,9 +19,9 @@ from django.test.utils import CaptureQueriesContext
 
 from server import clock
 from server.console import audit, passwords
-from server.console.events import PageAction
+from server.console.audit import Action
 from server.console.models import Account, AuditEvent, Device, PasswordChange, User
-from server.console.views import users
+from server.console.views import common, users
 from tests.support.console_client import Browse, page
 from tests.support.server_fixtures import P1, P2, live_gateway
 
@@ -135,7 +135,7 @@ def test_lists_end_at_the_account(
     """Users, PCs on old passwords and the audit trail of others are not shown."""
     until = clock.now() + timedelta(days=3)
     make_device(stranger, name="PC-X", login_password="old", login_valid_until=until)
-    audit.record(PageAction.USER_DISABLED, actor=stranger, subject=stranger, address=None)
+    audit.record(Action.USER_DISABLED, actor=stranger, subject=stranger, address=None)
     client = browse(administrator)
     for path in ("/users/", "/old-passwords/", "/old-passwords.csv", "/audit/", "/"):
         text = page(client.get(path))
@@ -206,7 +206,7 @@ def test_administrators_disable_each_other(
     """At the same moment only one of them succeeds, so the account keeps an administrator."""
     other = make_user(role=User.Role.ADMINISTRATOR, account=administrator.account)
     ready = threading.Barrier(2)
-    find = users._user
+    find = common.managed_user
 
     def find_together(request: HttpRequest, pk: int) -> User:
         found = find(request, pk)
@@ -222,7 +222,7 @@ def test_administrators_disable_each_other(
             connection.close()
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
-        patch.setattr(users, "_user", find_together)
+        patch.setattr(users, "managed_user", find_together)
         answers = list(pool.map(disable, [(administrator, other), (other, administrator)]))
     assert [reload(administrator).is_active, reload(other).is_active].count(True) == 1
     assert sorted(answers) == [302, 403]
@@ -262,7 +262,7 @@ def test_names_are_text(browse: Browse, administrator: User, make_user: MakeUser
     """Markup in names, from people or from PCs, stays text."""
     evil = "<img src=x onerror=alert(1)>"
     user = make_user(display_name=evil)
-    audit.record(PageAction.DEVICE_BLOCKED, actor=user, subject=user, address=None, device=evil)
+    audit.record(Action.DEVICE_BLOCKED, actor=user, subject=user, address=None, device=evil)
     client = browse(administrator)
     for path in (f"/users/?q={user.username}", f"/users/{user.pk}/", "/audit/"):
         text = page(client.get(path))
@@ -307,7 +307,7 @@ def test_audit_filters(browse: Browse, administrator: User, make_user: MakeUser)
     user = make_user(username=f"tanaka{secrets.token_hex(4)}")
     other = make_user(username=f"{user.username}2")
     for each, address in ((user, "192.0.2.1"), (other, "192.0.2.2")):
-        audit.record(PageAction.USER_ENABLED, actor=administrator, subject=each, address=address)
+        audit.record(Action.USER_ENABLED, actor=administrator, subject=each, address=address)
     client = browse(administrator)
     links = re.findall(r'href="/audit/\?([^"]*)"', page(client.get(f"/users/{user.pk}/")))
     of_user = links[-1].replace("&amp;", "&")

@@ -6,8 +6,8 @@ import pytest
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
-from server.console import temporary_passwords as temporary
 from server.console.models import User
+from server.console.new_users import temporary_password
 
 
 def broken(password: str, user: User | None = None) -> set[str]:
@@ -60,7 +60,7 @@ def test_short_user_names_may_be_inside() -> None:
 
 def test_temporary_passwords_keep_the_rules() -> None:
     """Each is another one, and may be typed where passwords are."""
-    made = {temporary.generate() for _ in range(200)}
+    made = {temporary_password() for _ in range(200)}
     assert len(made) == 200
     assert not any(broken(password) for password in made)
     assert not any(character in "0O1lIo" for password in made for character in password)
