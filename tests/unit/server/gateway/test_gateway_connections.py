@@ -95,15 +95,20 @@ async def test_head_has_no_body(gateway: Gateway) -> None:
 async def test_upgrade_in_pieces_and_with_what_follows(gateway: Gateway) -> None:
     """How TCP cuts the bytes makes no difference."""
     frame = Frame(Opcode.TEXT, HELLO).serialize(mask=True)
+    extension = "Host: x\r\nSec-WebSocket-Extensions: permessage-deflate"  # is not accepted
+    offered = UPGRADE.replace("Host: x", extension)
     for piece in (1, 7, 10_000):
         async with raw(gateway.port) as (reader, writer):
-            data = UPGRADE.encode() + frame
+            data = offered.encode() + frame
             for start in range(0, len(data), piece):
                 writer.write(data[start : start + piece])
                 await writer.drain()
                 await asyncio.sleep(0)
             head = await reader.readuntil(b"\r\n\r\n")
             assert b" 101 " in head
+            assert f"\r\nSec-WebSocket-Protocol: {messages.SUBPROTOCOL}\r\n".encode() in head
+            assert b"Extensions" not in head
+            assert b"Server" not in head
             # RFC 6455's own example of a key and its answer.
             assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in head
             assert b'"challenge"' in await reader.readuntil(b"}")

@@ -15,7 +15,6 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from protocol import messages
@@ -26,11 +25,23 @@ from server.gateway.server import MANY_CLIENTS, Gateway
 from tests.support.gateway_client import Client
 from tests.support.server_fixtures import P1, in_thread
 
-DEVICE = json.loads(messages.encode(messages.Hello(scram="x", device=Client(0).device)))["device"]
+OWN = Client(0).device
+DEVICE = json.loads(messages.encode(messages.Hello(scram="x", device=OWN)))["device"]
 
 
-def hello(scram: str) -> str:
-    return json.dumps({"type": "hello", "scram": scram, "device": DEVICE})
+def hello(scram: str = "n,,n=user,r=nonce", **device: str) -> str:
+    return json.dumps({"type": "hello", "scram": scram, "device": DEVICE | device})
+
+
+def odd(key: str) -> str:
+    """Return the key in another base64: decoding drops the bits that differ."""
+    letters = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+    other = key[:42] + letters[letters.index(key[42]) + 1] + "="
+    assert b64decode(other) == b64decode(key)
+    return other
+
+
+LOW_ORDER = {"id": "66687aadf862bd776c8fc18b8e9f8e20", "public_key": "A" * 43 + "="}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +65,12 @@ def hello(scram: str) -> str:
         (hello("n,,m=ext,n=user,r=x"), 1008),
         (hello("n,,n=us\u0000er,r=x"), 1008),
         (hello("n" * 2049), 1008),
+        # A key that nothing can be sealed for, in another spelling, and another device's id.
+        (hello(**LOW_ORDER), 1008),
+        (hello(public_key=odd(OWN.public_key)), 1008),
+        (hello(id=Client(0).device.id), 1008),
         (b"{}", 1003),
+        (b'{"type":"\xff"}', 1007),
         ("x" * (messages.MAX_MESSAGE_BYTES + 1), 1009),
     ],
     ids=lambda value: str(value)[:24] if isinstance(value, str | bytes) else None,
@@ -62,25 +78,16 @@ def hello(scram: str) -> str:
 async def test_garbage(gateway: Gateway, sent: str | bytes, code: int) -> None:
     """Each kind of garbage ends the connection with the code that the protocol names."""
     async with Client(gateway.port) as client:
-        await client.socket.send(sent)
+        await client.socket.send(sent, text=True if code == 1007 else None)
         assert await client.closed() == code
 
 
 async def test_unknown_fields(gateway: Gateway) -> None:
     """A later client may say more than this server understands."""
-    later = json.loads(hello("n,,n=user,r=nonce"))
-    later["more"] = {"a": [1, None]}
-    later["device"]["colour"] = "blue"
+    later = json.loads(hello(colour="blue")) | {"more": {"a": [1, None]}}
     async with Client(gateway.port) as client:
         await client.socket.send(json.dumps(later))
         assert (await client.expect(messages.Challenge)).scram.startswith("r=nonce")
-
-
-async def test_text_that_is_no_utf8(gateway: Gateway) -> None:
-    """The WebSocket layer's own close code."""
-    async with Client(gateway.port) as client:
-        await client.socket.send(b'{"type":"\xff"}', text=True)
-        assert await client.closed() == 1007
 
 
 @settings(
@@ -113,33 +120,33 @@ async def test_any_text(junk: str, gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize(
-    "final",
+    ("sent", "is_guess"),
     [
-        "",
-        "x",
-        "c=biws,r=wrong,p=AAAA",
-        "c=biws,r={nonce}",
-        "c=eSws,r={nonce},p=AAAA",
-        "c=biws,r={nonce},p=!!!!",
+        *(
+            (json.dumps({"type": "proof", "scram": final}), False)
+            for final in (
+                "",
+                "x",
+                "c=biws,r=wrong,p=AAAA",
+                "c=biws,r=NONCE",
+                "c=eSws,r=NONCE,p=AAAA",
+                "c=biws,r=NONCE,p=!!!!",
+            )
+        ),
+        (hello(), False),
+        (json.dumps({"type": "proof", "scram": "c=biws,r=NONCE,p=AAAA"}), True),
     ],
 )
-async def test_malformed_proof(gateway: Gateway, user: User, final: str) -> None:
-    """A broken client-final ends the connection; it is no guess."""
+async def test_malformed_proof(gateway: Gateway, user: User, sent: str, *, is_guess: bool) -> None:
+    """No client-final ends the connection, and is no guess; one of another length is wrong."""
     async with Client(gateway.port) as client:
         _, challenge = await client.begin(user.username, P1)
         nonce = challenge.scram.split(",")[0].removeprefix("r=")
-        text = json.dumps({"type": "proof", "scram": final.format(nonce=nonce)})
-        await client.socket.send(text)
-        assert await client.closed() == 1008
-
-
-async def test_proof_of_another_length(gateway: Gateway, user: User) -> None:
-    """A proof that is too short is wrong, not an error."""
-    async with Client(gateway.port) as client:
-        _, challenge = await client.begin(user.username, P1)
-        nonce = challenge.scram.split(",")[0].removeprefix("r=")
-        await client.send(messages.Proof(scram=f"c=biws,r={nonce},p=AAAA"))
-        assert await client.receive() == messages.Rejected(reason="credentials")
+        await client.socket.send(sent.replace("NONCE", nonce))
+        if is_guess:
+            assert await client.receive() == messages.Rejected(reason="credentials")
+        else:
+            assert await client.closed() == 1008
 
 
 async def test_replayed_proof(gateway: Gateway, user: User) -> None:
@@ -156,14 +163,6 @@ async def test_replayed_proof(gateway: Gateway, user: User) -> None:
         assert await thief.closed() == 1008
 
 
-async def test_two_hellos(gateway: Gateway, user: User) -> None:
-    """A second `hello` before the proof ends the connection."""
-    async with Client(gateway.port) as client:
-        await client.begin(user.username, P1)
-        await client.send(messages.Hello(scram="n,,n=user,r=x", device=client.device))
-        assert await client.closed() == 1008
-
-
 async def test_too_many_messages(user: User) -> None:
     """A client that floods is closed."""
     limits = Limits(message_burst=10, messages_per_s=0.001)
@@ -174,45 +173,11 @@ async def test_too_many_messages(user: User) -> None:
         assert await client.closed() == 1008
 
 
-async def test_key_of_low_order(gateway: Gateway, user: User) -> None:
-    """A key that nothing can be sealed for would make the user's next change fail."""
-    client = Client(gateway.port)
-    client.device = messages.Device(
-        id="66687aadf862bd776c8fc18b8e9f8e20",
-        public_key="A" * 43 + "=",
-        name="x",
-        os="x",
-        version="1",
-    )
-    async with client:
-        await client.send(messages.Hello(scram=f"n,,n={user.username},r=x", device=client.device))
-        assert await client.closed() == 1008
-
-
-async def test_key_in_odd_base64(gateway: Gateway) -> None:
-    """One key has one text: bits that decoding drops are not allowed."""
-    client = Client(gateway.port)
-    letters = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
-    key = client.device.public_key
-    odd = key[:42] + letters[letters.index(key[42]) + 1] + "="
-    assert b64decode(odd) == b64decode(key)
-    client.device = msgspec.structs.replace(client.device, public_key=odd)
-    async with client:
-        await client.send(messages.Hello(scram="n,,n=user,r=x", device=client.device))
-        assert await client.closed() == 1008
-
-
 async def test_text_of_the_peer_is_cleaned(gateway: Gateway, user: User) -> None:
     """A PC's name cannot turn a page or a log around."""
-    client = Client(gateway.port)
-    client.device = messages.Device(
-        id=client.device.id,
-        public_key=client.device.public_key,
-        name="\u202eevil\n\u0000PC\u200b " + "x" * 100,
-        os="\x1b[31mred",
-        version="1",
-    )
-    async with client:
+    name = "\u202eevil\n\u0000PC\u200b " + "x" * 100
+    async with Client(gateway.port) as client:
+        client.device = msgspec.structs.replace(client.device, name=name, os="\x1b[31mred")
         await client.log_in(user.username, P1)
         row = await in_thread(lambda: Device.objects.get(device_id=client.device.id))
     assert row.name == "evil PC " + "x" * 100
@@ -237,17 +202,15 @@ async def test_nothing_secret_is_logged(
     assert user.password.split("$")[3] not in caplog.text
 
 
-async def test_subprotocol_and_no_compression(gateway: Gateway) -> None:
-    """The server selects the subprotocol and accepts no compression, even when it is offered."""
-    async with connect(
-        f"ws://127.0.0.1:{gateway.port}{messages.PATH}",
-        subprotocols=[messages.SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
-        proxy=None,
-    ) as socket_:
-        assert socket_.subprotocol == messages.SUBPROTOCOL
-        assert socket_.response is not None
-        assert "Sec-WebSocket-Extensions" not in socket_.response.headers
-        assert "Server" not in socket_.response.headers
+async def test_forwarded_for(user: User) -> None:
+    """Behind a trusted proxy the client's own address counts; else the header is nothing."""
+    header = {"X-Forwarded-For": "198.51.100.9, 203.0.113.7"}
+    trusting = Gateway(trusted_proxies=[ip_network("127.0.0.0/8")])
+    for gateway, address in ((trusting, "203.0.113.7"), (Gateway(), "127.0.0.1")):
+        async with gateway, Client(gateway.port, additional_headers=header) as client:
+            await client.log_in(user.username, P1)
+            row = await in_thread(lambda: Device.objects.get(device_id=client.device.id))
+            assert (row.user_id, row.address) == (user.pk, address)
 
 
 @pytest.mark.usefixtures("database")
@@ -267,17 +230,6 @@ async def test_connections_per_address(limits: Limits) -> None:
                     break
             except InvalidStatus:
                 assert asyncio.get_running_loop().time() < deadline
-
-
-async def test_forwarded_for(user: User) -> None:
-    """Behind a trusted proxy the client's own address counts; else the header is nothing."""
-    header = {"X-Forwarded-For": "198.51.100.9, 203.0.113.7"}
-    trusting = Gateway(trusted_proxies=[ip_network("127.0.0.0/8")])
-    for gateway, address in ((trusting, "203.0.113.7"), (Gateway(), "127.0.0.1")):
-        async with gateway, Client(gateway.port, additional_headers=header) as client:
-            await client.log_in(user.username, P1)
-            row = await in_thread(lambda: Device.objects.get(user=user, device_id=client.device.id))
-            assert row.address == address
 
 
 @pytest.mark.parametrize(

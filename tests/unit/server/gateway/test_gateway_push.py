@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 import pytest
@@ -52,12 +53,6 @@ async def change(user: User, new_password: str, *clients: Client) -> PasswordCha
     return await in_thread(lambda: change_now(user, new_password, *clients))
 
 
-async def end_old_passwords(user: User) -> int:
-    return await in_thread(
-        lambda: passwords.end_old_passwords(User.objects.get(pk=user.pk), by=user, address=None)
-    )
-
-
 async def deliveries(user: User) -> list[tuple[str, str, str]]:
     """Outcome, sealed box and failure of each push, the latest last."""
     rows = PushDelivery.objects.filter(change__user=user).order_by("change__changed_at", "pk")
@@ -89,15 +84,30 @@ async def test_push_is_sealed_and_proven_by_login(client: Client, user: User) ->
 
 
 async def test_only_the_device_can_open_it(gateway: Gateway, client: Client, user: User) -> None:
-    """Two devices get boxes of their own."""
-    async with Client(gateway.port) as other:
-        await other.log_in(user.username, P1)
-        await change(user, P2, client, other)
+    """Two devices get boxes of their own; one that was not chosen is told of its old password."""
+    async with Client(gateway.port) as other, Client(gateway.port) as left_out:
+        for each in (other, left_out):
+            await each.log_in(user.username, P1)
+        made = await change(user, P2, client, other)
         mine = await client.expect(messages.PasswordChanged)
         theirs = await other.expect(messages.PasswordChanged)
         assert client.open(mine.sealed)["password"] == other.open(theirs.sealed)["password"] == P2
         with pytest.raises(CryptoError):
             other.open(mine.sealed)
+        status = await left_out.expect(messages.PasswordStatus)
+        assert (status.password, status.valid_until) == ("old", made.old_valid_until)
+        row = await device_row(left_out)
+        assert (row.login_password, row.login_valid_until) == ("old", made.old_valid_until)
+
+
+async def test_forced_change(client: Client, user: User, administrator: User) -> None:
+    """Nothing is pushed: the waiting client is sent that its password is old now."""
+    row = await in_thread(lambda: User.objects.get(pk=user.pk))
+    force = partial(passwords.force, row, by=administrator, new_password=P2, must_change=True)
+    made = await in_thread(lambda: force(address=None))
+    status = await client.expect(messages.PasswordStatus)
+    assert status.valid_until == made.old_valid_until
+    assert await deliveries(user) == []
 
 
 async def test_push_comes_again_until_proven(gateway: Gateway, client: Client, user: User) -> None:
@@ -124,18 +134,6 @@ async def test_pushed_once_per_login(client: Client, user: User) -> None:
     await change(user, P3)
     # P2's push is void. P1's own end has not moved, so there is nothing to say of it.
     assert (await client.log_in(user.username, P2)).password == "old"
-
-
-async def test_others_get_password_status(gateway: Gateway, client: Client, user: User) -> None:
-    """A device that was not chosen is sent that its password is old, and until when it works."""
-    async with Client(gateway.port) as other:
-        await other.log_in(user.username, P1)
-        made = await change(user, P2, client)
-        status = await other.expect(messages.PasswordStatus)
-        assert (status.password, status.valid_until) == ("old", made.old_valid_until)
-        await client.expect(messages.PasswordChanged)
-        row = await device_row(other)
-        assert (row.login_password, row.login_valid_until) == ("old", made.old_valid_until)
 
 
 async def test_chain_of_changes(client: Client, user: User) -> None:
@@ -192,52 +190,30 @@ async def test_foreign_update_failed(
         assert [each[0] for each in await deliveries(user)] == ["pending"]
 
 
-async def test_forced_change(client: Client, user: User, administrator: User) -> None:
-    """Nothing is pushed: the waiting client is sent that its password is old now."""
+@pytest.mark.parametrize("early", [False, True])
+async def test_live_connection_expires(
+    gateway: Gateway, client: Client, user: User, *, early: bool
+) -> None:
+    """At the old password's end, found by the sweep, or early after a theft, its client must go.
 
-    def force() -> PasswordChange:
-        row = User.objects.get(pk=user.pk)
-        return passwords.force(
-            row, by=administrator, new_password=P2, must_change=True, address=None
-        )
-
-    made = await in_thread(force)
-    status = await client.expect(messages.PasswordStatus)
-    assert status.valid_until == made.old_valid_until
-    assert await deliveries(user) == []
-
-
-async def test_live_connection_expires(gateway: Gateway, client: Client, user: User) -> None:
-    """When the old password ends, the sweep tells the waiting client and closes it."""
+    The sealed password is deleted, because no login can fetch it any more.
+    """
     async with Client(gateway.port) as proven:
-        await change(user, P2)
-        await client.expect(messages.PasswordStatus)
+        await change(user, P2, client)
+        await client.expect(messages.PasswordChanged)
         await proven.log_in(user.username, P2)
-        clock.move(timedelta(days=30) - timedelta(minutes=1))
-        await gateway.sweep()
-        clock.move(timedelta(minutes=2))
-        await gateway.sweep()
+        if early:
+            row = await in_thread(lambda: User.objects.get(pk=user.pk))
+            end = partial(passwords.end_old_passwords, row, by=user, address=None)
+            assert await in_thread(end) == 1
+        else:
+            clock.move(timedelta(days=30) - timedelta(minutes=1))
+            await gateway.sweep()
+            clock.move(timedelta(minutes=2))
+            await gateway.sweep()
         assert await client.expect(messages.Rejected) == messages.Rejected(reason="expired")
         assert await client.closed() == 1008
         assert (await proven.log_in(user.username, P2)).password == "current"
-
-
-async def test_sweep_voids_the_push(gateway: Gateway, client: Client, user: User) -> None:
-    """A sealed password is deleted when no login can fetch it any more."""
-    await change(user, P2, client)
-    await client.expect(messages.PasswordChanged)
-    clock.move(timedelta(days=31))
-    await gateway.sweep()
-    assert await deliveries(user) == [("expired", "", "")]
-
-
-async def test_old_passwords_ended_early(gateway: Gateway, client: Client, user: User) -> None:
-    """After a theft, a client that waits by an old password is sent away without a sweep."""
-    await change(user, P2, client)
-    await client.expect(messages.PasswordChanged)
-    assert await end_old_passwords(user) == 1
-    assert (await client.expect(messages.Rejected)).reason == "expired"
-    assert await client.closed() == 1008
     async with Client(gateway.port) as again:
         assert await again.try_log_in(user.username, P1) == messages.Rejected(reason="expired")
     assert await deliveries(user) == [("expired", "", "")]
