@@ -240,6 +240,7 @@ async def test_all_clients_behind_one_address(
 ) -> None:
     """A proxy that is not trusted, or hides its clients, is named in the log, once."""
     async with Gateway(trusted_proxies=trusted) as gateway, AsyncExitStack() as stack:
+        await stack.enter_async_context(raw(gateway.port))  # it is no client yet
         for _ in range(MANY_CLIENTS):
             await gateway.sweep()
             assert "clients come from" not in caplog.text
