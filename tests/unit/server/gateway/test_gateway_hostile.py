@@ -23,6 +23,7 @@ from server.console.models import Device, User
 from server.gateway.limits import Limits
 from server.gateway.server import MANY_CLIENTS, Gateway
 from tests.support.gateway_client import Client
+from tests.support.raw import raw
 from tests.support.server_fixtures import P1, in_thread
 
 OWN = Client(0).device
