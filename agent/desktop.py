@@ -22,6 +22,7 @@ from agent.ports import (
     Request,
     SignInWatcher,
     Toaster,
+    ToastError,
     Tray,
     Vault,
 )
@@ -72,7 +73,7 @@ def run(
     adapters = _core_adapters(paths, vault)
     app = App(settings, adapters, translations)
     adapters.watcher = open_watcher()
-    adapters.open_toaster = lambda: open_toaster(assets, translations)
+    adapters.open_toaster = lambda: open_toaster(assets)
     adapters.dialogs = ProcessDialogs(
         log_in=app.log_in,
         view=lambda: app.view,
@@ -168,9 +169,14 @@ def open_keyring() -> KeyringBackend:
 
     try:
         if sys.platform == "win32":
-            from agent.windows.credential_manager import open_credential_manager
+            from keyring.backends.Windows import WinVaultKeyring, missing_deps
 
-            return open_credential_manager()
+            if missing_deps:
+                raise NoKeyringError("pywin32 is missing")
+            backend = WinVaultKeyring()  # type: ignore[no-untyped-call] # keyring's has no types
+            # keyring's default roams with the user's profile; this password belongs to this PC.
+            backend.persist = "local machine"
+            return backend
         from agent.linux.secret_service import SecretServiceKeyring
 
         return SecretServiceKeyring()
@@ -191,17 +197,13 @@ def open_tray(
     return TerminalTray(sys.stdout, translations)
 
 
-def open_toaster(assets: Path, translations: NullTranslations) -> Toaster:
-    """Return what shows toasts."""
+def open_toaster(assets: Path) -> Toaster:
+    """Return what shows toasts. Raise ToastError on Linux, where the tray writes them."""
     if sys.platform == "win32":
         from agent.windows.toast import WindowsToaster
 
         return WindowsToaster(assets / "app.ico")
-    from agent.linux.toast import NotificationToaster
-
-    return NotificationToaster(
-        translations.gettext("Update the stored password…"), assets / "app-64.png"
-    )
+    raise ToastError("toasts are for Windows")
 
 
 def open_watcher() -> SignInWatcher:

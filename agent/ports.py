@@ -61,9 +61,6 @@ class Vault(Protocol):
         Such a call may take longer.
         """
 
-    def close(self) -> None:
-        """End an open prompt and open no other; called on any thread when the program ends."""
-
 
 class SavedStateStore(Protocol):
     """The file beside the vault. Calls block; make them off the loop."""

@@ -61,9 +61,6 @@ class FakeVault:
     def has_asked_user(self) -> bool:
         return False
 
-    def close(self) -> None:
-        """Do nothing: this vault has no prompt."""
-
     def _check(self) -> None:
         if self.failure is not None:
             raise VaultError(self.failure, "as the test wants it")
