@@ -1,6 +1,6 @@
 """The server's fixtures for all tests below."""
 
-from tests.support.server_fixtures import (
+from tests.support.server_fixtures import (  # noqa: F401 - pytest finds them here
     _clock_back,
     _hash_once,
     account,
@@ -11,15 +11,3 @@ from tests.support.server_fixtures import (
     make_user,
     user,
 )
-
-__all__ = [
-    "_clock_back",
-    "_hash_once",
-    "account",
-    "administrator",
-    "database",
-    "gateway",
-    "make_device",
-    "make_user",
-    "user",
-]

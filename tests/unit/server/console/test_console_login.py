@@ -262,14 +262,9 @@ def test_everything_else_needs_a_login(path: str) -> None:
 
 
 OPEN_WITH_TEMPORARY_PASSWORD = {
-    "/password/",
-    "/live/push/",
-    "/password/rules/",
-    "/language/",
-    "/logout/",
-    "/app/logout/",
+    "/password/", "/live/push/", "/password/rules/", "/language/", "/logout/", "/app/logout/",
     "/app/manifest.webmanifest",
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("path", _patterns())

@@ -79,21 +79,11 @@ def test_what_cannot_be_forced(browse: Browse, administrator: User, user: User) 
 
 
 ADMINISTRATORS_PAGES = (
-    "/users/",
-    "/users/new/",
-    "/users/import/",
-    "/users/{user}/",
-    "/users/{user}/end-old/",
-    "/users/{user}/disable/",
-    "/users/{user}/enable/",
-    "/users/{user}/end-sessions/",
-    "/users/{user}/pcs/{device}/disconnect/",
-    "/users/{user}/pcs/{device}/allow/",
-    "/users/{user}/changed/{change}/",
-    "/old-passwords/",
-    "/old-passwords.csv",
-    "/audit/",
-)
+    "/users/", "/users/new/", "/users/import/", "/users/{user}/", "/users/{user}/end-old/",
+    "/users/{user}/disable/", "/users/{user}/enable/", "/users/{user}/end-sessions/",
+    "/users/{user}/pcs/{device}/disconnect/", "/users/{user}/pcs/{device}/allow/",
+    "/users/{user}/changed/{change}/", "/old-passwords/", "/old-passwords.csv", "/audit/",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("path", ADMINISTRATORS_PAGES)

@@ -59,12 +59,8 @@ ANSWERS = {
         *(
             UPGRADE.replace("Host: x", line)
             for line in (
-                "Content-Length: 5",
-                "Transfer-Encoding: chunked",
-                "Host : x",
-                "Host\x00: x",
-                "Host: \x01",
-                "no colon",
+                "Content-Length: 5", "Transfer-Encoding: chunked", "Host : x", "Host\x00: x",
+                "Host: \x01", "no colon",
             )
         ),
         "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
@@ -76,7 +72,7 @@ ANSWERS = {
         UPGRADE.replace("Host: x", "X: " + "x" * 20_000),
         "x" * 20_000,
     ],
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -19,22 +19,16 @@ def test_made_up_verifier() -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "minimum", "too_old"),
+    ("minimum", "fine", "too_old"),
     [
-        ("1.2.3", "", False),
-        ("anything", "", False),
-        ("1.2.3", "1.2.3", False),
-        ("1.2", "1.2.0", False),
-        ("1.10", "1.9", False),
-        ("1.2.2", "1.2.3", True),
-        ("0.9", "1", True),
-        ("1.3.0-rc1", "1.3", False),
-        ("go client", "1", True),
-        ("", "1", True),
-        ("１.0", "1", True),
-        ("9" * 400, "1", False),
+        ("", ["1.2.3", "anything"], []),
+        ("1", ["9" * 400], ["0.9", "go client", "", "１.0"]),
+        ("1.2.0", ["1.2"], []),
+        ("1.2.3", ["1.2.3"], ["1.2.2"]),
+        ("1.3", ["1.3.0-rc1"], []),
+        ("1.9", ["1.10"], []),
     ],
 )
-def test_versions(version: str, minimum: str, too_old: bool) -> None:
+def test_versions(minimum: str, fine: list[str], too_old: list[str]) -> None:
     """Compared number by number; one without numbers is too old once there is a minimum."""
-    assert is_too_old(version, minimum) is too_old
+    assert [each for each in fine + too_old if is_too_old(each, minimum)] == too_old
