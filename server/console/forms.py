@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from protocol.names import MAX_NAME_CHARS, is_name, is_password, normalise_name, normalise_password
 from server import clock
-from server.console import csvfiles, presence
+from server.console import csvfiles
 from server.console.audit import Action
 from server.console.lockout import in_turn
 from server.console.models import Account, Device, User
@@ -147,7 +147,7 @@ class OwnPasswordForm(NewPasswordForm):
     def __init__(self, *args: Any, request: HttpRequest, user: User) -> None:
         super().__init__(*args, user=user)
         self.request = request
-        self.waiting = list(presence.waiting(user))
+        self.waiting = list(user.devices.reachable())
         own = [(pk, "") for pk in user.devices.values_list("pk", flat=True)]
         for name in ("device", "shown"):
             self.fields[name].choices = own  # type: ignore[attr-defined]  # as above

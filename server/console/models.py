@@ -167,6 +167,10 @@ class DeviceQuerySet(models.QuerySet["Device"]):
         """Return those whose client waits at this moment."""
         return self.filter(self.waits())
 
+    def reachable(self) -> Self:
+        """Return those that a push could reach at this moment."""
+        return self.waiting().filter(blocked_at__isnull=True)
+
     def on_old_password(self) -> Self:
         """Return those without the current password, as far as the server knows."""
         return self.filter(self.is_on_old_password())

@@ -30,8 +30,8 @@ def _time(at: datetime | None, after_date: str, machine: str) -> str:
     if at is None:
         return "–"
     local = timezone.localtime(at)
-    text = f"{formats.date_format(local, 'DATE_FORMAT')}{local:{after_date}}"
-    return format_html('<time datetime="{}">{}</time>', f"{local:{machine}}", text)
+    text = formats.date_format(local, "DATE_FORMAT") + local.strftime(after_date)
+    return format_html('<time datetime="{}">{}</time>', local.strftime(machine), text)
 
 
 @register.simple_tag(takes_context=True)
