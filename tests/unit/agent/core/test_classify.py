@@ -173,10 +173,15 @@ NOON = "Mon, 23 Nov 2026 12:00:00 GMT"
         (["Retry-After: 5", "Retry-After: 7"], None),
     ],
 )
-@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
-async def test_retry_after(status: str, headers: list[str], seconds: float | None) -> None:
+@pytest.mark.parametrize(
+    ("status", "reason"), [("429 No", Reason.TOO_MANY_REQUESTS), ("503 No", Reason.UNAVAILABLE)]
+)
+async def test_retry_after(
+    status: str, reason: Reason, headers: list[str], seconds: float | None
+) -> None:
     """Seconds or a date, which counts by the server's own clock; anything else is ignored."""
-    assert (await answered(http(status, *headers))).retry_after_s == seconds
+    result = await answered(http(status, *headers))
+    assert (result.reason, result.retry_after_s) == (reason, seconds)
 
 
 @given(printable, printable)

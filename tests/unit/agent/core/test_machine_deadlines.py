@@ -145,9 +145,11 @@ def test_a_typed_password_that_the_vault_does_not_store(identity: Identity) -> N
     world.accounts[OTHER.user].password = P2
     world.hold = {"vault"}
     request = world.log_in(P2, identity)
+    assert world.seen(do.SaveState) == [], "what is known of the stored password stays"
     world.advance(ANSWER_S + 1)
     assert world.replies == {request: SILENT}
-    assert world.state is State.STANDBY_OLD_PASSWORD
+    assert world.is_in(State.STANDBY_OLD_PASSWORD)
+    assert world.view.vault_problem is SILENT
     world.release("vault")
     world.advance(ANSWER_S + 100)
     assert (world.settings, list(world.vault)) == (HOME, [HOME])
@@ -168,19 +170,25 @@ def test_a_first_password_that_the_vault_stores_late() -> None:
     assert world.is_in(State.STANDBY)
 
 
-@pytest.mark.parametrize("cut", [False, True])
-def test_a_read_that_fails_again(*, cut: bool) -> None:
-    """The client keeps asking the vault, with or without a network, and stores the push then."""
+@pytest.mark.parametrize("network", ["works", "fails", "connects"])
+def test_a_read_that_fails_again(network: str) -> None:
+    """The client keeps asking the vault, whatever the network does, and stores the push then."""
     world = silent_push()
-    world.online = not cut
-    if cut:
+    world.online = network != "fails"
+    if network != "works":
         world.cut()
+    if network == "connects":
+        world.advance(10)
+        world.hold.add("connect")
+        world.tell(ev.ReconnectRequested())
     world.vault_reason = Reason.VAULT_LOCKED
     world.release("vault")
-    world.advance(300)
-    assert world.state is (State.RETRYING if cut else State.STANDBY_OLD_PASSWORD)
+    world.advance(55 if network == "connects" else 300)
+    states = {"works": State.STANDBY_OLD_PASSWORD, "fails": State.RETRYING}
+    assert world.state is states.get(network, State.CONNECTING)
     assert world.view.vault_problem is Reason.VAULT_LOCKED
     world.vault_reason, world.online = None, True
+    world.release("connect")
     world.advance(400)
     world.assert_updated()
 

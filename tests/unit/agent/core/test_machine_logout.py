@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.core import effects as do
 from agent.core import events as ev
-from agent.core.events import SignInKind
+from agent.core.events import SignInKind, Timer
 from agent.core.failure import Reason
 from agent.core.state import State
 from tests.support.core_driver import HOME, OTHER, P1, P2, P3, WRONG, World, on_old_password, pushed
@@ -30,6 +30,7 @@ def test_logging_out_when_the_vault_fails() -> None:
     assert world.replies[world.log_out()] is Reason.VAULT_LOCKED
     assert world.is_in(State.LOGGED_OUT)
     assert world.view.vault_problem is None
+    assert Timer.VAULT_RETRY not in world.timers
 
 
 def test_logging_out_without_an_account() -> None:

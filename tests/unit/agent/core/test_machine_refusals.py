@@ -78,6 +78,16 @@ def test_the_right_password_ends_it() -> None:
     assert world.memory[HOME].asked_session is None
 
 
+def test_an_ended_pending_password_gives_way_on_another_connection() -> None:
+    """The server closes after `expired`, so the stored password is tried on the next one."""
+    world = World(pending=P3)
+    world.home.retired = [(P3, world.server_now)]
+    world.start()
+    assert world.tried == [P3, P1]
+    assert list(world.sessions) == [1, 2]
+    world.assert_updated(P1)
+
+
 def test_a_wrong_password_leaves_it() -> None:
     """Only the typed password is tried, not the stored one."""
     world = refused()
@@ -178,6 +188,7 @@ def test_a_refused_password_that_is_pushed_is_tried() -> None:
     world.change(P2)
     assert world.tried == [P1, P2, P2]
     world.assert_updated()
+    world.log_in(P3)
     world.tell(ev.ReconnectRequested())
     world.assert_updated()
 

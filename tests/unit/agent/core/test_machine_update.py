@@ -24,6 +24,7 @@ from tests.support.core_driver import (
     killed_at_each_action,
     on_old_password,
     pushed,
+    standby,
     started,
 )
 
@@ -187,6 +188,27 @@ def test_a_push_during_a_request(held: Kind, answer: Reason | None) -> None:
     world.assert_updated(P3)
 
 
+def test_an_older_push_does_not_replace_a_typed_password() -> None:
+    """A push that has waited for the user's request is dropped, or never tried before it."""
+    world = standby()
+    world.hold = {"proof"}
+    request = world.log_in(P3)
+    world.change(P2)
+    world.change(P3, push=False)
+    world.release("proof")
+    assert world.replies == {request: None}
+    assert world.tried == [P1, P3]
+    world.assert_updated(P3)
+    world = pushed("proof")
+    world.hold = {"vault"}
+    world.release("proof")
+    world.change(P3)
+    world.log_in(P3)
+    world.release("vault")
+    assert world.tried == [P1, P2, P3]
+    world.assert_updated(P3)
+
+
 def test_a_change_right_after_the_users_own_login() -> None:
     """The days of the password just stored are what the server said last."""
     world = on_old_password()
@@ -197,6 +219,16 @@ def test_a_change_right_after_the_users_own_login() -> None:
     world.release("vault")
     assert world.is_in(State.STANDBY_OLD_PASSWORD)
     assert world.view.valid_until == world.server_now + timedelta(days=30)
+
+
+def test_a_request_ends_another_login() -> None:
+    """The user's password is tried at once, on another connection; then the stored one."""
+    world = started("proof")
+    request = world.log_in(WRONG)
+    world.release("proof")
+    assert world.replies == {request: Reason.CREDENTIALS}
+    assert world.tried == [WRONG, P1]
+    assert list(world.sessions)[:2] == [1, 2]
 
 
 def test_a_request_before_the_vault_was_read() -> None:
