@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: help catalogues demo quick test check fix bench soak fuzz dist messages requirements clean
+.PHONY: help catalogues demo quick test check fix bench soak fuzz dist deb messages requirements clean
 
 help:
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,9 @@ soak: catalogues ## run the client for a simulated day and 20,000 reconnects, an
 
 dist: catalogues ## build the Windows program, its setup program and the MSI
 	$(BIN)/python -m installer.build
+
+deb: $(STAMP) ## build the Debian package of the server
+	@BIN=$(BIN) sh installer/debian/build dist
 
 messages: $(STAMP) ## update the message catalogues from the code
 	BIN=$(BIN) sh .ci/messages

@@ -19,10 +19,10 @@ from agent import __version__, logs
 from agent.paths import Paths
 from agent.ports import (
     Autostart,
+    ControlChannel,
     Request,
     SignInWatcher,
     Toaster,
-    ToastError,
     Tray,
     Vault,
 )
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
 
     from agent.app import Adapters
-    from agent.control import ControlChannel
     from agent.core.view import View
     from agent.settings import Settings
 
@@ -73,7 +72,7 @@ def run(
     adapters = _core_adapters(paths, vault)
     app = App(settings, adapters, translations)
     adapters.watcher = open_watcher()
-    adapters.open_toaster = lambda: open_toaster(assets)
+    adapters.open_toaster = lambda: open_toaster(assets, translations)
     adapters.dialogs = ProcessDialogs(
         log_in=app.log_in,
         view=lambda: app.view,
@@ -144,16 +143,25 @@ def _core_adapters(paths: Paths, vault: Vault | None = None) -> Adapters:
 
 
 def open_channel(paths: Paths) -> ControlChannel:
-    """Return the control channel, which both the client and its callers use."""
-    from agent.control import ControlChannel
+    """Return the control channel; `serve` claims it."""
+    if sys.platform == "win32":
+        from agent.windows.control import PipeChannel
+
+        return PipeChannel(paths)
+    from agent.linux.control import SocketChannel
+
+    return SocketChannel(paths)
+
+
+async def ask(paths: Paths, request: Request, *, timeout_s: float) -> Request:
+    """Return the running client's answer. Raise ChannelError after `timeout_s`."""
+    from agent.control import decode_line, encode_line
 
     if sys.platform == "win32":
-        from agent.windows.control import PipeEnds
-
-        return ControlChannel(PipeEnds(paths))
-    from agent.linux.control import SocketEnds
-
-    return ControlChannel(SocketEnds(paths))
+        from agent.windows.control import exchange
+    else:
+        from agent.linux.control import exchange
+    return decode_line(await exchange(paths, encode_line(request), timeout_s=timeout_s))
 
 
 def open_vault() -> Vault:
@@ -169,14 +177,9 @@ def open_keyring() -> KeyringBackend:
 
     try:
         if sys.platform == "win32":
-            from keyring.backends.Windows import WinVaultKeyring, missing_deps
+            from agent.windows.credential_manager import open_credential_manager
 
-            if missing_deps:
-                raise NoKeyringError("pywin32 is missing")
-            backend = WinVaultKeyring()  # type: ignore[no-untyped-call] # keyring's has no types
-            # keyring's default roams with the user's profile; this password belongs to this PC.
-            backend.persist = "local machine"
-            return backend
+            return open_credential_manager()
         from agent.linux.secret_service import SecretServiceKeyring
 
         return SecretServiceKeyring()
@@ -197,13 +200,17 @@ def open_tray(
     return TerminalTray(sys.stdout, translations)
 
 
-def open_toaster(assets: Path) -> Toaster:
-    """Return what shows toasts. Raise ToastError on Linux, where the tray writes them."""
+def open_toaster(assets: Path, translations: NullTranslations) -> Toaster:
+    """Return what shows toasts."""
     if sys.platform == "win32":
         from agent.windows.toast import WindowsToaster
 
         return WindowsToaster(assets / "app.ico")
-    raise ToastError("toasts are for Windows")
+    from agent.linux.toast import NotificationToaster
+
+    return NotificationToaster(
+        translations.gettext("Update the stored password…"), assets / "app-64.png"
+    )
 
 
 def open_watcher() -> SignInWatcher:

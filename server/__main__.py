@@ -15,6 +15,8 @@ from server.config import ConfigError
 COMMANDS = {
     "serve": ("server.commands.serve", "run console and gateway"),
     "createadmin": ("server.commands.createadmin", "create an account administrator"),
+    "migrate": ("server.commands.migrate", "bring the database up to date"),
+    "reset-password": ("server.commands.reset_password", "set a user's password"),
     "backup": ("server.commands.backup", "copy the database while the server runs"),
     "restore": ("server.commands.restore", "replace the database by a copy"),
 }

@@ -1,17 +1,26 @@
-"""keyring's backend for the Secret Service, which asks the user to unlock it, and not too often."""
+"""keyring's backend for the Secret Service, with deadlines.
+
+A prompt that the user does not answer in time counts as a locked keyring (KeyringLocked), a service
+that does not answer as a missing one (TimeoutError).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
 import secretstorage
 from keyring.backends.SecretService import Keyring
-from keyring.errors import InitError, KeyringLocked
-from secretstorage.exceptions import ItemNotFoundException
+from keyring.errors import KeyringLocked
+from secretstorage.exceptions import ItemNotFoundException, PromptDismissedException
+from secretstorage.util import add_match_rules
 
+from agent.linux.session_bus import BoundedConnection, connect
+
+CALL_TIMEOUT_S = 15.0
+PROMPT_TIMEOUT_S = 60.0
 PROMPT_AGAIN_S = 600.0
 """Seconds after an unanswered prompt before the user is asked again."""
 
@@ -23,45 +32,71 @@ class SecretServiceKeyring(Keyring):
     has_asked_user = False
     """Whether the user was asked to unlock since the caller has last set this to False."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, prompt_timeout_s: float = PROMPT_TIMEOUT_S) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # keyring's has no types
-        self._not_before = 0.0
+        self._prompt_timeout_s = prompt_timeout_s
+        self._not_before: float | None = None
+        self._prompting: BoundedConnection | None = None
+        self._over = False
+
+    def stop_asking(self) -> None:
+        """End an open prompt and open no other; called on any thread when the program ends."""
+        self._over = True
+        connection = self._prompting
+        if connection is not None:
+            with suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
     def get_preferred_collection(self) -> Any:
-        """Return the default collection, unlocked. Raise KeyringLocked or InitError.
+        """Return the default collection, unlocked. Raise KeyringLocked.
 
         The caller closes the collection's connection.
         """
+        connection = connect(CALL_TIMEOUT_S)
         try:
-            connection = secretstorage.dbus_init()
-        except (OSError, RuntimeError, ValueError):  # there is no bus at the address
-            raise InitError("no session bus") from None
-        try:
+            add_match_rules(connection)
             try:
                 collection = secretstorage.Collection(connection)
             except ItemNotFoundException:
-                with self._asking():
-                    collection = secretstorage.create_collection(connection, "Default", "default")
-            self.unlock(collection)
+                collection = self._prompt(connection, create=True)
+            if collection.is_locked():
+                self._prompt(connection, collection)
+            else:
+                self._not_before = None
         except BaseException:
             connection.close()
             raise
-        self._not_before = 0.0
         return collection
 
     def unlock(self, item: Any) -> None:
-        """Unlock a collection, or one item: some services lock items singly."""
+        """Unlock one item: some services lock items singly. Raise KeyringLocked."""
         if item.is_locked():
-            with self._asking():
-                if item.unlock() or item.is_locked():
-                    raise KeyringLocked("locked; the user did not unlock it")
+            self._prompt(item.connection, item)
 
-    @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Ask the user within it. Raise KeyringLocked soon after a prompt without success."""
-        if monotonic() < self._not_before:
+    def _prompt(
+        self, connection: BoundedConnection, locked: Any = None, *, create: bool = False
+    ) -> Any:
+        too_soon = self._not_before is not None and monotonic() < self._not_before
+        if self._over or too_soon:
             raise KeyringLocked("locked; the user was asked a short while ago")
-        self._not_before = monotonic() + PROMPT_AGAIN_S
+        connection.allow(self._prompt_timeout_s)
         self.has_asked_user = True
-        yield
-        self._not_before = 0.0
+        dismissed = False
+        self._prompting = connection
+        try:
+            if self._over:  # `stop_asking` may have run before it could see the connection
+                dismissed = True
+            elif create:
+                locked = secretstorage.create_collection(connection, "Default", "default")
+            else:
+                dismissed = locked.unlock() or locked.is_locked()
+        except (PromptDismissedException, TimeoutError, ConnectionError):
+            dismissed = True
+        finally:
+            self._prompting = None
+        if dismissed:
+            self._not_before = monotonic() + PROMPT_AGAIN_S
+            raise KeyringLocked("locked; the user did not unlock it")
+        self._not_before = None
+        connection.allow(CALL_TIMEOUT_S)
+        return locked

@@ -26,6 +26,8 @@ SESSION_OPTIONS = (
     # A little longer than any statement takes, so that no wait is endless.
     "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s"
 )
+MIGRATION_SECONDS = 60
+"""How long a process waits for another one that migrates the SQLite file."""
 _DEFAULTS: dict[str, str] = {
     "application_name": "coconowork",
     "connect_timeout": str(WAIT_SECONDS),
@@ -36,7 +38,7 @@ _DEFAULTS: dict[str, str] = {
     "keepalives_count": "3",
     "tcp_user_timeout": "20000",
 }
-_MIGRATION_LOCK = 7_166_207_100_244
+MIGRATION_LOCK = 7_166_207_100_244
 """The number of the advisory lock for migrations in a PostgreSQL database."""
 
 
@@ -181,26 +183,29 @@ def explain(exc: BaseException, settings: Config) -> str:
 
 
 @contextmanager
-def one_at_a_time() -> Iterator[None]:
+def one_at_a_time(settings: Config) -> Iterator[None]:
     """Let one of several processes that start at once migrate the database; the others wait.
 
-    Migrations have no limit of time for a statement, but one for a lock: a migration that cannot
-    lock its table fails, instead of blocking every request behind it.
+    On PostgreSQL, migrations have no limit of time for a statement, but one for a lock: a migration
+    that cannot lock its table fails, instead of blocking every request behind it.
     """
     from django.db import connection
 
-    if connection.vendor != "postgresql":
-        yield
+    if not settings.is_postgresql:
+        path = settings.database_path.with_suffix(".migration")
+        busy = f"{settings.database_path}: another program migrates it for long; try again"
+        with file_lock(path, busy=busy, timeout_s=MIGRATION_SECONDS):
+            yield
         return
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = 0; SET lock_timeout = 0")
-        cursor.execute("SELECT pg_advisory_lock(%s)", [_MIGRATION_LOCK])
+        cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
         cursor.execute("RESET lock_timeout")
     try:
         yield
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [_MIGRATION_LOCK])
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
             cursor.execute("RESET statement_timeout")
         connection.close()
 

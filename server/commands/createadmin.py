@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     from django.utils import translation
 
     try:
-        with translation.override(_language()):
+        with translation.override(language()):
             _create(arguments.account.strip(), arguments.user.strip(), arguments.name.strip())
     finally:
         release()
@@ -55,7 +55,7 @@ def _create(account_name: str, username: str, display_name: str) -> None:
         raise StartError(refusal)
     try:
         account.full_clean()
-        password = normalise_password(_ask_password())
+        password = normalise_password(ask_password())
         validate_password(password, user)
     except ValidationError as exc:
         raise StartError(" ".join(exc.messages)) from None
@@ -71,7 +71,7 @@ def _create(account_name: str, username: str, display_name: str) -> None:
     )
 
 
-def _ask_password() -> str:
+def ask_password() -> str:
     """Ask twice at a terminal, else read one line of standard input. Raise StartError."""
     from django.utils.translation import gettext as _
 
@@ -86,7 +86,7 @@ def _ask_password() -> str:
     return password
 
 
-def _language() -> str:
+def language() -> str:
     """Return the terminal's language: Japanese, or else English."""
     category = getattr(locale, "LC_MESSAGES", locale.LC_CTYPE)  # Windows has no LC_MESSAGES
     name = locale.getlocale(category)[0] or ""

@@ -192,7 +192,7 @@ def prepare(settings: Config) -> None:
             settings.database_path.parent.mkdir(parents=True, exist_ok=True)
         database.check(settings)
         django.setup()
-        with database.one_at_a_time():
+        with database.one_at_a_time(settings):
             call_command("migrate", verbosity=0, interactive=False)
             call_command("clearsessions")
     except DatabaseProblem as exc:

@@ -6,9 +6,8 @@ import codecs
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from server.console.search import fold
@@ -39,11 +38,12 @@ ROLES = {
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-class CsvError(ValidationError):
+class CsvError(Exception):
     """The whole file cannot be used; the message says why, in the language of the page."""
 
 
-class Line(NamedTuple):
+@dataclass(frozen=True)
+class Line:
     """One line of a file of users: the values of the known columns."""
 
     number: int

@@ -61,7 +61,7 @@ def change_own(
     with transaction.atomic():
         change = _change(user, verifier, kind=PasswordChange.Kind.OWN, by=user, must_change=False)
         chosen = user.devices.filter(pk__in=[device.pk for device in push_to])
-        devices = list(chosen.reachable())
+        devices = list(chosen.waiting().filter(blocked_at__isnull=True))
         PushDelivery.objects.bulk_create(
             PushDelivery(change=change, device=device, sealed=_seal(change, device, new_password))
             for device in devices
@@ -72,14 +72,16 @@ def change_own(
 
 
 def force(
-    user: User, *, by: User, new_password: str, must_change: bool, address: str | None
+    user: User, *, by: User | None, new_password: str, must_change: bool, address: str | None
 ) -> PasswordChange:
     """Set `user`'s password as an account administrator; nothing is pushed.
 
-    Raise PermissionDenied when `by` is not an enabled administrator of the user's account,
-    else as `change_own`, except that a disabled user's password may be set.
+    `by` is None for the command line. Raise PermissionDenied when `by` is not an enabled
+    administrator of the user's account, else as `change_own`, except that a disabled user's
+    password may be set.
     """
-    _check_administrator(by, user)
+    if by is not None:
+        _check_administrator(by, user)
     verifier = _new_verifier(user, new_password)
     with transaction.atomic():
         kind = PasswordChange.Kind.FORCED
@@ -145,13 +147,13 @@ def _new_verifier(user: User, password: str) -> Verifier:
 
 
 def _change(
-    user: User, verifier: Verifier, *, kind: PasswordChange.Kind, by: User, must_change: bool
+    user: User, verifier: Verifier, *, kind: PasswordChange.Kind, by: User | None, must_change: bool
 ) -> PasswordChange:
     """Inside a transaction: retire the current password, set the new one, wake the gateways."""
     row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
     if row.password != user.password:
         raise ConcurrentChange
-    if by.pk == row.pk and not row.is_active:
+    if by is not None and by.pk == row.pk and not row.is_active:
         raise PermissionDenied
     if _is_in_use(row, verifier):
         raise ReusedPassword("this password is in use, or was a short while ago")

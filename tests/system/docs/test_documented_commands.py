@@ -1,12 +1,11 @@
-"""Run the commands of docs/server.md, backup.md, operations.md and commands.md as they are written.
+"""Run the commands of docs/backup.md, operations.md and commands.md as they are written.
 
-Replaced are folders, addresses and ports only. `systemctl` starts and stops a server of the test.
+Replaced are folders, addresses and ports only. `tests/system/debian` runs those of an installation.
 """
 
 from __future__ import annotations
 
 import os
-import shlex
 import sqlite3
 import subprocess
 import sys
@@ -66,10 +65,6 @@ class Machine:
 
     def run(self, command: str, *, stdin: str = PASSWORD) -> str:
         """Run one command, which must succeed; return its output."""
-        program, *arguments = shlex.split(command)
-        if program == "systemctl":
-            {"start": self.start, "stop": self.stop}[arguments[0]](arguments[1])
-            return ""
         for written, real in self.replaced.items():
             command = command.replace(written, real)
         done = subprocess.run(
@@ -85,10 +80,10 @@ class Machine:
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         return done.stdout
 
-    def start(self, name: str, command: str = "coconowork-server serve") -> None:
+    def start(self, name: str) -> None:
         """Start a service, and return once it listens."""
         service = subprocess.Popen(
-            [*self._become, "sh", "-ec", f"exec {command}"],
+            [*self._become, "coconowork-server", "serve"],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -141,25 +136,16 @@ def shell(page: str) -> list[list[str]]:
     return [lines(block) for block in blocks(ROOT / "docs" / page, "sh")]
 
 
-def test_first_start(machine: Machine) -> None:
-    """docs/server.md: the first administrator, and the server behind a proxy."""
-    create, serve = shell("server.md")[0]
-    machine.run(create)
-    assert machine.accounts() == {"ACME"}
-    machine.start("server", serve)
-    machine.stop("server")
-
-
 @as_both_users
 def test_backup_and_restore(machine: Machine) -> None:
     """docs/backup.md with SQLite: what was created after the backup is gone after the restore."""
-    [backup], restore = shell("backup.md")[:2]
+    (_, backup), (_, restore, _) = shell("backup.md")[:2]
     machine.run("coconowork-server createadmin --account Before --user before")
-    machine.start("coconowork")
+    machine.start("server")
     machine.run(backup)
     machine.run("coconowork-server createadmin --account After --user after")
-    for command in restore:
-        machine.run(command)
+    machine.stop("server")
+    machine.run(restore)
     assert machine.accounts() == {"Before"}
     database = machine.folder / "data" / "coconowork.sqlite3"
     assert database.stat().st_uid == machine.folder.stat().st_uid
@@ -195,13 +181,17 @@ def test_postgresql(machine: Machine, postgres: Postgres) -> None:
 
 def test_table_of_commands(machine: Machine) -> None:
     """docs/commands.md: each command of the server in the table runs."""
-    machine.replaced = {"NAME": "name", "FILE": str(machine.folder / "copy.sqlite3")}
+    machine.replaced = {
+        "NAME": "name",
+        "FILE": str(machine.folder / "copy.sqlite3"),
+        "[--yes]": "--yes",
+    }
     page = commands(ROOT / "docs" / "commands.md")
     table = [command for command in page if command.startswith("coconowork-server ")]
     table.remove("coconowork-server serve")
-    assert len(table) == 3
+    assert len(table) == 5
     for command in table:
-        machine.run(command)
+        machine.run(command, stdin="0ther-0ther\n" if "reset" in command else PASSWORD)
     assert "0.1" in machine.run("coconowork-client --version")
 
 

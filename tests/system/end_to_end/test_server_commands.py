@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tests.support.installation import ADMIN, ADMIN_PASSWORD, Installation
 
 PROGRAM = (sys.executable, "-Werror", "-m", "server")
 START_S = 40
+NEW_PASSWORD = "Later-1ater"
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +129,63 @@ def test_createadmin_asks_at_a_terminal(tmp_path: Path) -> None:
         os.close(master)
         assert ADMIN_PASSWORD.encode() not in shown
         assert second.encode() not in shown
+
+
+@pytest.mark.parametrize(
+    ("user", "stdin", "said"),
+    [
+        ("nobody", f"y\n{NEW_PASSWORD}\n", "no user nobody"),
+        (ADMIN, f"\n{NEW_PASSWORD}\n", "Nothing was done"),
+        (ADMIN, "", "Nothing was done"),
+        (ADMIN, "y\nshort\n", "8 to 64"),
+        (ADMIN, f"y\n{ADMIN_PASSWORD}\n", "neither the current password"),
+        (ADMIN, "y\n", "standard input"),
+    ],
+)
+def test_reset_password_refuses(
+    installation: Installation, user: str, stdin: str, said: str
+) -> None:
+    """`reset-password` changes nothing without a yes and a password that the rules allow."""
+    before = installation.query("SELECT password FROM console_user")
+    done = installation.run("reset-password", f"--user={user}", stdin=stdin)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert installation.query("SELECT password FROM console_user") == before
+
+
+async def test_reset_password(tmp_path: Path) -> None:
+    """An administrator logs in with the new password, the PC with the old one; the trail has it."""
+    installation = Installation(tmp_path / "data")
+    installation.create()
+    done = installation.run("reset-password", f"--user={ADMIN}", "--yes", stdin=NEW_PASSWORD)
+    assert done.returncode == 0, done.stderr
+    assert installation.query(
+        "SELECT action, actor_name, subject_name FROM console_auditevent ORDER BY id DESC LIMIT 1"
+    ) == [("password.forced", "", ADMIN)]
+    with installation.serving() as server:
+        for password, state in ((ADMIN_PASSWORD, "old"), (NEW_PASSWORD, "current")):
+            async with Client(server.gateway) as client:
+                assert (await client.log_in(ADMIN, password)).password == state
+
+
+def test_migrate_keeps_the_old_database(tmp_path: Path) -> None:
+    """`migrate` copies an SQLite file before it changes; programs that start at once take turns."""
+    installation = Installation(tmp_path / "data")
+    installation.create()
+    installation.django("migrate", "console", "0005", "--verbosity=0")
+    with ThreadPoolExecutor(3) as threads:
+        done = list(threads.map(lambda _: installation.run("migrate"), range(3)))
+    assert [each.stderr for each in done] == [""] * 3
+    copies = sorted(installation.directory.glob("coconowork.sqlite3.*"))
+    assert copies
+    for file, has in ((copies[0], False), (installation.file, True)):
+        with closing(sqlite3.connect(file)) as database:
+            columns = database.execute("SELECT name FROM pragma_table_info('console_user')")
+            assert (("search",) in columns.fetchall()) == has
+            assert database.execute("SELECT username FROM console_user").fetchall() == [(ADMIN,)]
+    assert installation.run("migrate").returncode == 0
+    assert sorted(installation.directory.glob("coconowork.sqlite3.*")) == copies
 
 
 def _converse(master: int, script: list[tuple[bytes, str]]) -> bytes:

@@ -14,7 +14,7 @@ import pytest
 
 from agent import command_line
 from server.__main__ import COMMANDS as SERVER_COMMANDS
-from tests.support.documented import PAGES, blocks, commands
+from tests.support.documented import PAGES, commands
 from tests.support.places import ROOT
 
 ENTRIES = tomllib.loads(Path(__file__).with_name("commands.toml").read_text("utf-8"))
@@ -85,13 +85,15 @@ def test_the_page_of_commands_is_complete() -> None:
     client = {"run", "status", "login", "update-password", "logout", "quit", "doctor"}
     shown = {arguments[0] for each in SHOWN if (arguments := of_client(each))}
     assert client | {"--version"} == shown
-    assert set(SERVER_COMMANDS) == set(re.findall(r"`coconowork-server (\w+)", page))
+    assert set(SERVER_COMMANDS) == set(re.findall(r"`coconowork-server ([\w-]+)", page))
 
 
-def test_services_are_units_of_the_page() -> None:
-    """A service that a command names is a systemd unit in docs/operations.md."""
-    text = "\n".join(blocks(ROOT / "docs" / "operations.md", "ini"))
-    units = set(re.findall(r"^# unit: ([\w@-]+)\.service", text, re.MULTILINE))
-    named = re.findall(r"systemctl (?:\w+ )?(?:--now )?(coconowork[\w@-]*)", "\n".join(SHOWN))
-    assert named
-    assert set(named) <= units
+def test_services_are_units_of_the_package() -> None:
+    """A service that a command names is a systemd unit that the package's build makes."""
+    build = (ROOT / "installer" / "debian" / "build").read_text()
+    [parts] = re.findall(r"^for part in (.*); do", build, re.MULTILINE)
+    assert (ROOT / "installer" / "debian" / "coconowork.service").is_file()
+    units = {"coconowork", *(f"coconowork-{part}@" for part in parts.split())}
+    words = {word for each in SHOWN if "ctl " in each for word in each.split()}
+    named = {re.sub(r"(?<=@)\d+", "", word) for word in words if word.startswith("coconowork")}
+    assert named == units

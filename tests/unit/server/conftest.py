@@ -1,6 +1,6 @@
 """The server's fixtures for all tests below."""
 
-from tests.support.server_fixtures import (  # noqa: F401 - pytest finds them here
+from tests.support.server_fixtures import (
     _clock_back,
     _hash_once,
     account,
@@ -11,3 +11,15 @@ from tests.support.server_fixtures import (  # noqa: F401 - pytest finds them he
     make_user,
     user,
 )
+
+__all__ = [
+    "_clock_back",
+    "_hash_once",
+    "account",
+    "administrator",
+    "database",
+    "gateway",
+    "make_device",
+    "make_user",
+    "user",
+]

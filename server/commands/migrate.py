@@ -1,0 +1,58 @@
+"""`migrate`: bring the database up to date, as the first `serve` of a new version would.
+
+An upgrade of the package runs it. An SQLite file is copied before it changes, because there is no
+migration back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import django
+
+from server import config
+from server.cluster import database
+from server.commands.backup import copy, draft_beside
+from server.commands.serve import StartError, prepare
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add nothing; the settings name the database."""
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    """Migrate, and say where the copy is. Raise ConfigError or StartError."""
+    settings = config.load()
+    print(database.describe(settings), flush=True)
+    try:
+        if not settings.is_postgresql and settings.database_path.exists():
+            _keep_old(settings)
+        prepare(settings)
+    finally:
+        database.release()
+    return 0
+
+
+def _keep_old(settings: config.Config) -> None:
+    """Copy the SQLite file when a migration will change it."""
+    from django.db import DatabaseError, connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    config.use(settings)
+    os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
+    django.setup()
+    try:
+        executor = MigrationExecutor(connection)
+        if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            return
+    except DatabaseError as exc:
+        raise StartError(database.explain(exc, settings)) from None
+    path: Path = settings.database_path
+    kept = path.with_name(f"{path.name}.{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    with draft_beside(kept) as draft:
+        copy(path, draft)
+        draft.rename(kept)
+    print(f"{kept}: the database before the migration")

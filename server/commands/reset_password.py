@@ -1,0 +1,70 @@
+"""`reset-password`: set a user's password where no administrator can do it in the console.
+
+It works as a forced change does: nothing is pushed, and clients go on with the old password.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from server import config
+from server.cluster.database import describe, release
+from server.commands.createadmin import ask_password, language
+from server.commands.serve import StartError, prepare
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options; none takes the password, which other users of the machine could read."""
+    parser.add_argument("--user", required=True, help="user name")
+    parser.add_argument("--yes", action="store_true", help="do not ask before the change")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Set the password after asking. Raise ConfigError or StartError."""
+    settings = config.load()
+    prepare(settings)
+    print(describe(settings))
+    from django.utils import translation
+
+    try:
+        with translation.override(language()):
+            _reset(arguments.user, is_sure=arguments.yes)
+    finally:
+        release()
+    return 0
+
+
+def _reset(typed: str, *, is_sure: bool) -> None:
+    from django.contrib.auth.password_validation import validate_password
+    from django.core.exceptions import ValidationError
+    from django.utils.translation import gettext as _
+
+    from protocol.names import normalise_password
+    from server.console import passwords
+    from server.console.models import User
+    from server.console.validators import reuse_rule_text
+
+    user = User.objects.select_related("account").filter(username=User.normalize_username(typed))
+    if not (found := user.first()):
+        raise StartError(_("There is no user %(user)s.") % {"user": typed})
+    names = {"user": found.username, "account": found.account.name}
+    print(_("This sets a new password for %(user)s of %(account)s.") % names)
+    print(_("PCs go on with the old password for 30 days, until it is updated there."))
+    if not is_sure and not _agreed(_("Go on? [y/N] ")):
+        raise StartError(_("Nothing was done."))
+    try:
+        password = normalise_password(ask_password())
+        validate_password(password, found)
+        passwords.force(found, by=None, new_password=password, must_change=False, address=None)
+    except ValidationError as exc:
+        raise StartError(" ".join(exc.messages)) from None
+    except passwords.ReusedPassword:
+        raise StartError(reuse_rule_text()) from None
+    print(_("The password was changed."))
+
+
+def _agreed(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in {"y", "yes"}
+    except EOFError:  # nothing was typed
+        return False
