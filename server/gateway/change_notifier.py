@@ -1,8 +1,8 @@
 """Tell waiting clients about changes of their user and password.
 
-A wake-up names a user and nothing else. The notifier then reads the state of the users that were
-woken, many at once, and sends each of their connections what differs from what it was sent. So it
-does no harm when a wake-up comes twice.
+A wake-up names a user and nothing else. The notifier then reads the states of the devices of the
+users that were woken, many at once, and sends each connection what differs from what it was sent.
+So it does no harm when a wake-up comes twice.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import islice
 
 from django.db import DatabaseError
@@ -19,22 +18,25 @@ from websockets.frames import CloseCode
 from protocol.messages import Bye, PasswordChanged, PasswordStatus, Rejected
 from protocol.sealing import push_signature
 from server import clock, metrics
-from server.gateway import queries
+from server.gateway import records
 from server.gateway.batcher import Unavailable
 from server.gateway.connection import CLOSING, LOGGING_IN, ClientConnection
-from server.gateway.records import PendingPush, WaitingDevice
+from server.gateway.queries import DeviceState, PendingPush, WaitingDevice
 from server.gateway.registry import Registry
+from server.gateway.state_reader import StateReader
 from server.gateway.store import Store
-from server.gateway.user_state import MAX_USERS, UserState, UserStates
 
 log = logging.getLogger(__name__)
+
+MAX_USERS = 200
+"""Users of one statement, so that it holds up neither the loop nor the database."""
 
 
 class ChangeNotifier:
     """Read users that were woken, and tell their connections."""
 
     def __init__(
-        self, registry: Registry, store: Store, states: UserStates, *, gateway: str
+        self, registry: Registry, store: Store, states: StateReader, *, gateway: str
     ) -> None:
         """`gateway` is this gateway's name."""
         self._registry = registry
@@ -97,36 +99,41 @@ class ChangeNotifier:
 
     async def _notify(self, user_ids: Sequence[int]) -> None:
         before = [
-            (connection, connection.serial, user_id)
+            (connection, connection.serial, device)
             for user_id in user_ids
             for connection in self._registry.waiting(user_id)
+            if (device := connection.device) is not None
         ]
-        states = await self._states.read(user_ids)
-        cleared: list[tuple[int, datetime]] = []
-        for connection, serial, user_id in before:
+        asked = [(device.user_id, device.device_id) for _, _, device in before]
+        states = await self._states.read(asked)
+        cleared: list[WaitingDevice] = []
+        for (connection, serial, device), state in zip(before, states, strict=True):
             if connection.serial == serial and connection.stage != CLOSING:
-                self._apply(connection, states[user_id], cleared)
+                self._apply(connection, device, state, cleared)
         if cleared:
-            await self._store.write(queries.restore_waiting, cleared, gateway=self._gateway)
+            await self._store.write(records.restore_waiting, cleared, gateway=self._gateway)
 
     def _apply(
-        self, connection: ClientConnection, state: UserState, cleared: list[tuple[int, datetime]]
+        self,
+        connection: ClientConnection,
+        device: WaitingDevice,
+        state: DeviceState | None,
+        cleared: list[WaitingDevice],
     ) -> None:
         """Send a connection what has changed for it.
 
         Add its device to `cleared` when the database has lost that it waits.
         """
-        device, before = connection.device, connection.accepted
-        if device is None or before is None:
+        before = connection.accepted
+        if before is None:
             return
-        presence = state.devices.get(device.device_pk)
-        accepted = state.accepted.get(before.since)
+        accepted = state.accepts(before.since) if state else None
         here = (self._gateway, device.waiting_since)
-        if not state.is_active or presence is None:
+        if state is None or not state.is_active or state.device_pk is None:
             self._end(connection, device, Bye(reason="disabled"))
-        elif presence.is_blocked:
+        elif state.is_blocked:
             self._end(connection, device, Bye(reason="blocked"))
-        elif presence.waiting_since and (presence.gateway, presence.waiting_since) != here:
+        elif state.waiting_since and (state.gateway, state.waiting_since) != here:
             # The device has logged in again since, here or on another gateway.
             connection.end(Bye(reason="superseded"), CloseCode.NORMAL_CLOSURE)
         elif accepted is None and connection.stage == LOGGING_IN:
@@ -135,10 +142,10 @@ class ChangeNotifier:
         elif accepted is None:
             self._end(connection, device, Rejected(reason="expired"))
         else:
-            if presence.waiting_since is None:
-                cleared.append((device.device_pk, device.waiting_since))
+            if state.waiting_since is None:
+                cleared.append(device)
             connection.accepted = accepted
-            pushed = push(connection, state.pending.get(device.device_pk, ()))
+            pushed = push(connection, state.pending or ())
             if accepted != before and not pushed:
                 connection.send(
                     PasswordStatus(

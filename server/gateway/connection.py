@@ -34,7 +34,7 @@ from server import metrics
 from server.gateway import handshake, limits
 from server.gateway.handshake import Answer
 from server.gateway.limits import Limits
-from server.gateway.records import AcceptedLogin, WaitingDevice
+from server.gateway.queries import AcceptedLogin, WaitingDevice
 
 log = logging.getLogger(__name__)
 

@@ -36,7 +36,8 @@ from server.gateway.batcher import Unavailable
 from server.gateway.change_notifier import ChangeNotifier, push
 from server.gateway.connection import CLOSING, ClientConnection, ConnectionEnded
 from server.gateway.limits import MAX_REFUSALS
-from server.gateway.records import RecordedLogin, VerifiedProof, WaitingDevice
+from server.gateway.queries import WaitingDevice
+from server.gateway.records import RecordedLogin, VerifiedProof
 from server.gateway.registry import Registry
 from server.gateway.store import Store
 from server.gateway.throttle import Throttle
@@ -155,17 +156,17 @@ class Conversations:
         if not isinstance(outcome, RecordedLogin):
             retry_after_s = NEW_DEVICE_SECONDS if outcome == "throttled" else None
             raise Refused(outcome, user_id, retry_after_s)
+        waiting = WaitingDevice(user_id, device.id, outcome.device_pk, waiting_since)
         if connection.stage == CLOSING:
-            self.store.release(outcome.device_pk, waiting_since)
+            self.store.release(waiting)
             return
         guesses.on_accepted()
 
         connection.server_key = verifier.server_key
-        waiting = WaitingDevice(user_id, device.id, outcome.device_pk, waiting_since)
         self._welcome(connection, waiting, outcome, server_final)
         metrics.login_seconds.observe(asyncio.get_running_loop().time() - started_at)
         if before is not None and before.device_pk != outcome.device_pk:
-            self.store.release(before.device_pk, before.waiting_since)
+            self.store.release(before)
 
     async def _receive_proof(self, connection: ClientConnection) -> Proof:
         """Wait for the proof; what a client that waits reports may come before it."""

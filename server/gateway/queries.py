@@ -1,4 +1,4 @@
-"""The statements of every login and every disconnect, each for many clients at once.
+"""The statements of every login, disconnect and push, each for many clients at once.
 
 They take their parameters as one JSON text and return their rows as another. So a statement is the
 same for any number of clients, and the database answers in one step. Python's sqlite3 releases the
@@ -16,67 +16,64 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from django.db import connection
 
+from protocol.messages import PasswordKind
+from server import clock
+from server.console.models import temporary_until
+
 _T = TypeVar("_T")
 
-_FIND = """
-    SELECT CAST({collect}({row}(CAST({_0} AS integer), u.id, u.password, u.password_changed_at{utc},
-        {temporary}, {device_known}, {old})) AS text)
-    FROM {asked} JOIN console_user u ON u.username = {_1}"""
-_TEMPORARY = "CASE WHEN u.must_change_password THEN 1 ELSE 0 END"
-_DEVICE_KNOWN = """
-    CASE WHEN EXISTS (SELECT 1 FROM console_device d WHERE d.user_id = u.id AND d.device_id = {_2})
-    THEN 1 ELSE 0 END"""
 MAX_OLD = 63
 """How many of a user's old passwords are read, the newest first."""
-_OLD = """
-    {nested}((SELECT {collect}({row}(o.verifier, o.since{utc}, o.valid_until{utc})) FROM (
-        SELECT * FROM console_retiredpassword r WHERE r.user_id = u.id
-        ORDER BY r.retired_at DESC, r.id DESC LIMIT {limit}) o))"""
+_FIND = """
+    SELECT CAST({collect}({row}(CAST({_0} AS integer), u.id, u.password, u.password_changed_at{utc},
+        CAST(u.must_change_password AS integer),
+        CASE WHEN EXISTS (SELECT 1 FROM console_device d
+            WHERE d.user_id = u.id AND d.device_id = {_2}) THEN 1 ELSE 0 END,
+        {nested}((SELECT {collect}({row}(o.verifier, o.since{utc})) FROM (
+            SELECT * FROM console_retiredpassword r WHERE r.user_id = u.id
+            ORDER BY r.retired_at DESC, r.id DESC LIMIT {limit}) o)))) AS text)
+    FROM {asked} JOIN console_user u ON u.username = {_1}"""
 _LOCK = """
     SELECT id FROM console_user WHERE id IN (SELECT CAST({_0} AS bigint) FROM {asked})
     ORDER BY id FOR NO KEY UPDATE"""
 _LOCK_DEVICES = """
     SELECT d.id FROM console_device d WHERE (d.user_id, d.device_id) IN (
         SELECT CAST({_0} AS bigint), {_1} FROM {asked}) ORDER BY d.id FOR NO KEY UPDATE"""
-_STANDINGS = """
-    SELECT CAST({collect}({row}(CAST({_0} AS integer), CASE WHEN u.is_active THEN 1 ELSE 0 END,
-        u.password_changed_at{utc}, {temporary}, d.id,
-        CASE WHEN d.blocked_at IS NULL THEN 0 ELSE 1 END,
-        CASE WHEN EXISTS (SELECT 1 FROM console_pendingchange p
-            WHERE p.device_id = d.id AND p.outcome = 'pending') THEN 1 ELSE 0 END,
-        COALESCE(d.gateway, ''),
-        (SELECT MAX(r.valid_until) FROM console_retiredpassword r
-            WHERE r.user_id = u.id AND r.since = {_3}{time} AND r.valid_until > {_4}{time}){utc}
+_STATES = """
+    SELECT CAST({collect}({row}(CAST({_2} AS integer), CAST(u.is_active AS integer),
+        CAST(u.must_change_password AS integer), u.password_changed_at{utc},
+        {nested}((SELECT {collect}({row}(r.since{utc}, r.valid_until{utc}))
+            FROM console_retiredpassword r
+            WHERE r.user_id = u.id AND r.valid_until > {_3}{time})),
+        d.id, CASE WHEN d.blocked_at IS NULL THEN 0 ELSE 1 END, COALESCE(d.gateway, ''),
+        d.waiting_since{utc},
+        {nested}((SELECT {collect}({row}(p.id, p.sealed, p.changed_at{utc})) FROM (
+            SELECT c.id, p.sealed, c.changed_at FROM console_pendingchange p
+            JOIN console_passwordchange c ON c.id = p.change_id
+            WHERE p.device_id = d.id AND p.outcome = 'pending' ORDER BY c.changed_at) p))
         )) AS text)
-    FROM {asked} JOIN console_user u ON u.id = CAST({_1} AS bigint)
-    LEFT JOIN console_device d ON d.user_id = u.id AND d.device_id = {_2}"""
+    FROM {asked} JOIN console_user u ON u.id = CAST({_0} AS bigint)
+    LEFT JOIN console_device d ON d.user_id = u.id AND d.device_id = {_1}"""
 _SET_WAITING = """
     UPDATE console_device SET name = {_1}, os = {_2}, version = {_3}, address = {_4}{inet},
         last_seen_at = {_5}{time}, waiting_since = {_6}{time}, gateway = {_7},
         login_password = {_8}, login_valid_until = {_9}{time}
     FROM {asked} WHERE console_device.id = CAST({_0} AS bigint)"""
-_FREE = """
-    SELECT d.id FROM console_device d JOIN {asked} ON d.id = CAST({_0} AS bigint)
-    WHERE d.waiting_since = {_1}{time} AND d.gateway = {_2}"""
 _CLEAR_WAITING = """
-    UPDATE console_device SET waiting_since = NULL, gateway = '', last_seen_at = {now}
-    WHERE id IN ({free}{skip})"""
-_NOT_CLEARED = "SELECT CAST({collect}(f.id) AS text) FROM ({free}) f"
-_STILL_WAITING = """
-    UPDATE console_device SET waiting_since = %s, gateway = %s
-    WHERE id = %s AND waiting_since IS NULL AND blocked_at IS NULL"""
+    UPDATE console_device SET waiting_since = NULL, gateway = '', last_seen_at = {_2}{time}
+    FROM {asked} WHERE user_id = CAST({_0} AS bigint) AND device_id = {_1}
+        AND waiting_since = {_3}{time} AND gateway = {_4}"""
 
 
 class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A row about one client; `number` is the client's place in the batch."""
+    """A row of a statement, or rows in it; `number` is the place of what was asked for."""
 
 
-class OldPassword(Row, frozen=True, gc=False):
+class OldVerifier(Row, frozen=True, gc=False):
     """A password before the current one; it may have ended."""
 
     verifier: str
     since: datetime
-    valid_until: datetime
 
 
 class FoundUser(Row, frozen=True, gc=False):
@@ -88,24 +85,73 @@ class FoundUser(Row, frozen=True, gc=False):
     password_changed_at: datetime
     is_temporary: int
     knows_device: int
-    old: list[OldPassword] | None
+    old: list[OldVerifier] | None
     """The newest first."""
 
 
-class LockedUser(Row, frozen=True, gc=False):
-    """A user, locked until the transaction ends, and one of the user's devices."""
+class OldPassword(Row, frozen=True, gc=False):
+    """A password before the current one that still works."""
+
+    since: datetime
+    valid_until: datetime
+
+
+class PendingPush(Row, frozen=True, gc=False):
+    """A changed password on its way to a device."""
+
+    change_id: str
+    sealed: str
+    changed_at: datetime
+
+
+class AcceptedLogin(msgspec.Struct, frozen=True, gc=False):
+    """The password that a login was accepted with. `since` tells it from the user's others."""
+
+    since: datetime
+    password: PasswordKind
+    ends_at: datetime | None
+    """The end of an old password, or of a current one that is temporary."""
+
+    @property
+    def valid_until(self) -> datetime | None:
+        """Return what the client is told: the end of an old password."""
+        return self.ends_at if self.password == "old" else None
+
+
+class DeviceState(Row, frozen=True, gc=False):
+    """A user, and one of the user's devices if `device_pk` is not None."""
 
     number: int
     is_active: int
-    password_changed_at: datetime
     is_temporary: int
+    password_changed_at: datetime
+    old: list[OldPassword] | None
     device_pk: int | None
     is_blocked: int
-    has_pending: int
     gateway: str
     """Where the device waits; empty when it does not."""
-    valid_until: datetime | None
-    """The end of the asked password, when that is an old one that still works."""
+    waiting_since: datetime | None
+    pending: list[PendingPush] | None
+    """The oldest first."""
+
+    def accepts(self, since: datetime) -> AcceptedLogin | None:
+        """Return what the password that `since` names is good for, or None when it has ended."""
+        if since == self.password_changed_at:
+            if not self.is_temporary:
+                return AcceptedLogin(since, "current", None)
+            ends_at = temporary_until(since)
+            return AcceptedLogin(since, "current", ends_at) if ends_at > clock.now() else None
+        ends = [old.valid_until for old in self.old or () if old.since == since]
+        return AcceptedLogin(since, "old", max(ends)) if ends else None
+
+
+class WaitingDevice(msgspec.Struct, frozen=True, gc=False):
+    """The device that waits on a connection, and since when."""
+
+    user_id: int
+    device_id: str
+    device_pk: int
+    waiting_since: datetime
 
 
 class WaitingRow(NamedTuple):
@@ -124,30 +170,49 @@ class WaitingRow(NamedTuple):
 
 
 _found = msgspec.json.Decoder(list[FoundUser])
-_locked = msgspec.json.Decoder(list[LockedUser])
-_pks = msgspec.json.Decoder(list[int])
+_states = msgspec.json.Decoder(list[DeviceState])
 
 
-def find_users(asked: Sequence[tuple[str, str]]) -> list[FoundUser]:
-    """Return the users that exist, by user name and device id; `number` is the place in `asked`."""
+def find_users(asked: Sequence[tuple[str, str]]) -> list[FoundUser | None]:
+    """Return the users by user name and device id, None for one that does not exist."""
     rows = [(number, *each) for number, each in enumerate(asked)]
-    return _ask(_statement(_FIND, device_known=_DEVICE_KNOWN, old=_OLD), [_json(rows)], _found)
+    with connection.cursor() as cursor:
+        cursor.execute(_statement(_FIND), [_json(rows)])
+        found = {row.number: row for row in _decode(_found, cursor.fetchone())}
+    return [found.get(number) for number in range(len(asked))]
 
 
-def lock_users(asked: Sequence[tuple[int, str, datetime]], *, now: datetime) -> list[LockedUser]:
-    """Lock and return users, by user, device id and the password's `since`; in a transaction.
+def lock(devices: Iterable[tuple[int, str]]) -> None:
+    """Lock users and devices, by user and device id, until the transaction ends.
 
     Locks are taken in one order everywhere (users, then devices, each by primary key) to avoid
     deadlocks. SQLite has one writer at a time and needs no locks.
     """
     if connection.features.has_select_for_update:
+        rows = [_json(devices)]
         with connection.cursor() as cursor:
-            cursor.execute(_statement(_LOCK), [_json([(pk,) for pk, _, _ in asked])])
-            cursor.execute(_statement(_LOCK_DEVICES), [_json([(pk, id_) for pk, id_, _ in asked])])
-    rows = [
-        (number, pk, device_id, since, now) for number, (pk, device_id, since) in enumerate(asked)
-    ]
-    return _ask(_statement(_STANDINGS), [_json(rows)], _locked)
+            cursor.execute(_statement(_LOCK), rows)
+            cursor.execute(_statement(_LOCK_DEVICES), rows)
+
+
+def ask_states(asked: Sequence[tuple[int, str]]) -> tuple[str, list[str]]:
+    """Return the statement for the states of devices, by user and device id, and its parameters."""
+    now = clock.now()
+    rows = ((*each, number, now) for number, each in enumerate(asked))
+    return _statement(_STATES), [_json(rows)]
+
+
+def read_states(row: tuple[str | None], count: int) -> list[DeviceState | None]:
+    """Return the `count` states of that statement's one row, None for a user who does not exist."""
+    found = {state.number: state for state in _decode(_states, row)}
+    return [found.get(number) for number in range(count)]
+
+
+def device_states(asked: Sequence[tuple[int, str]]) -> list[DeviceState | None]:
+    """Return the states of devices, by user and device id, None for a user who does not exist."""
+    with connection.cursor() as cursor:
+        cursor.execute(*ask_states(asked))
+        return read_states(cursor.fetchone(), len(asked))
 
 
 def set_waiting(waiting: Iterable[WaitingRow]) -> None:
@@ -156,30 +221,16 @@ def set_waiting(waiting: Iterable[WaitingRow]) -> None:
         cursor.execute(_statement(_SET_WAITING), [_json(waiting)])
 
 
-def clear_waiting(
-    released: Sequence[tuple[int, datetime]], *, seen_at: datetime, gateway: str
-) -> list[int]:
-    """Write that devices, by primary key and `waiting_since`, no longer wait on `gateway`.
+def clear_waiting(released: Sequence[WaitingDevice], *, gateway: str) -> None:
+    """Write that devices no longer wait on `gateway`, in a transaction.
 
-    A row that a newer login has written stays. Return the devices whose rows are locked by another
-    transaction; waiting for them could be a deadlock.
+    A row that a newer login has written stays.
     """
-    rows = _json([(pk, since, gateway) for pk, since in released])
-    has_locks = connection.features.has_select_for_update_skip_locked
-    now = connection.ops.adapt_datetimefield_value(seen_at)
+    lock((each.user_id, each.device_id) for each in released)
+    now = clock.now()
+    rows = ((each.user_id, each.device_id, now, each.waiting_since, gateway) for each in released)
     with connection.cursor() as cursor:
-        skip = " FOR NO KEY UPDATE OF d SKIP LOCKED" if has_locks else ""
-        cursor.execute(_statement(_CLEAR_WAITING, free=_FREE, skip=skip, now="%s"), [now, rows])
-    return _ask(_statement(_NOT_CLEARED, free=_FREE), [rows], _pks) if has_locks else []
-
-
-def restore_waiting(waits: Sequence[tuple[int, datetime]], *, gateway: str) -> None:
-    """Write again that devices wait, after another gateway has cleared their rows."""
-    adapt = connection.ops.adapt_datetimefield_value
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            _STILL_WAITING, [(adapt(since), gateway, device_pk) for device_pk, since in waits]
-        )
+        cursor.execute(_statement(_CLEAR_WAITING), [_json(rows)])
 
 
 _DIALECTS: dict[str, dict[str, str]] = {
@@ -206,25 +257,18 @@ _DIALECTS: dict[str, dict[str, str]] = {
 }
 
 
-def _statement(template: str, **parts: str) -> str:
-    """Return the statement for this database; `parts` may be templates themselves."""
-    return _filled(connection.vendor, template, tuple(parts.items()))
+def _statement(template: str) -> str:
+    """Return the statement for this database."""
+    return _filled(connection.vendor, template)
 
 
 @cache
-def _filled(vendor: str, template: str, parts: tuple[tuple[str, str], ...]) -> str:
-    words = {**_DIALECTS[vendor], "limit": str(MAX_OLD), "temporary": _TEMPORARY}
-    return template.format(**words, **{name: part.format(**words) for name, part in parts})
+def _filled(vendor: str, template: str) -> str:
+    return template.format(**_DIALECTS[vendor], limit=MAX_OLD)
 
 
-def _ask(
-    statement: str, parameters: list[Any], decoder: msgspec.json.Decoder[list[_T]]
-) -> list[_T]:
-    """Return all rows of a statement that returns them as one JSON text."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        [text] = cursor.fetchone()
-    return decoder.decode(text or "[]")
+def _decode(decoder: msgspec.json.Decoder[list[_T]], row: tuple[str | None]) -> list[_T]:
+    return decoder.decode(row[0] or "[]")
 
 
 def _json(rows: Iterable[Iterable[Any]]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal
@@ -27,7 +27,14 @@ from server.console import audit, hashers
 from server.console.hashers import parse_verifier
 from server.console.models import Device, PushDelivery, ServerSecret, temporary_until
 from server.gateway import queries
-from server.gateway.queries import FoundUser, LockedUser, WaitingRow
+from server.gateway.queries import (
+    AcceptedLogin,
+    DeviceState,
+    FoundUser,
+    PendingPush,
+    WaitingDevice,
+    WaitingRow,
+)
 
 LABEL_LENGTH = 128
 MAX_NEW_DEVICES, NEW_DEVICES_WITHIN = 100, timedelta(days=1)
@@ -56,37 +63,6 @@ class VerifiedProof(msgspec.Struct, frozen=True, gc=False):
     waiting_since: datetime
 
 
-class AcceptedLogin(msgspec.Struct, frozen=True, gc=False):
-    """The password that a login was accepted with. `since` tells it from the user's others."""
-
-    since: datetime
-    password: messages.PasswordKind
-    ends_at: datetime | None
-    """The end of an old password, or of a current one that is temporary."""
-
-    @property
-    def valid_until(self) -> datetime | None:
-        """Return what the client is told: the end of an old password."""
-        return self.ends_at if self.password == "old" else None
-
-
-class WaitingDevice(msgspec.Struct, frozen=True, gc=False):
-    """The device that waits on a connection, and since when."""
-
-    user_id: int
-    device_id: str
-    device_pk: int
-    waiting_since: datetime
-
-
-class PendingPush(msgspec.Struct, frozen=True, gc=False):
-    """A changed password on its way to a device."""
-
-    change_id: str
-    sealed: str
-    changed_at: datetime
-
-
 class RecordedLogin(msgspec.Struct, frozen=True, gc=False):
     """A login that was accepted and written."""
 
@@ -106,25 +82,20 @@ def server_secret() -> bytes:
 
 def look_up(asked: Sequence[tuple[str, str]], secret: bytes) -> list[LoginLookup]:
     """Return what logins need, by user name and device id."""
-    found = {row.number: row for row in queries.find_users(asked)}
-    return [
-        _lookup(username, found.get(number), secret) for number, (username, _) in enumerate(asked)
-    ]
+    users = queries.find_users(asked)
+    return [_lookup(name, user, secret) for (name, _), user in zip(asked, users, strict=True)]
 
 
 def _lookup(username: str, user: FoundUser | None, secret: bytes) -> LoginLookup:
     if user is None or not is_password_usable(user.password):
         return LoginLookup(None, ((clock.now(), made_up(username, secret)),), known_device=False)
-    current = parse_verifier(user.password)
-    candidates = [(user.password_changed_at, current)]
-    if _has_ended(user, clock.now()):
-        candidates = [(user.password_changed_at, _unmatched(current.iterations, current.salt))]
-    for old in user.old or ():
-        verifier = parse_verifier(old.verifier)
-        # Verifiers with another salt were made before the rounds were raised: long expired.
-        if verifier.shares_salt(current):
-            candidates.append((old.since, verifier))
-    return LoginLookup(user.pk, tuple(candidates), known_device=bool(user.knows_device))
+    current, since = parse_verifier(user.password), user.password_changed_at
+    old = [(each.since, parse_verifier(each.verifier)) for each in user.old or ()]
+    # Verifiers with another salt were made before the rounds were raised: long expired.
+    old = [(since, verifier) for since, verifier in old if verifier.shares_salt(current)]
+    if user.is_temporary and temporary_until(since) <= clock.now():
+        current = _unmatched(current.iterations, current.salt)
+    return LoginLookup(user.pk, ((since, current), *old), known_device=bool(user.knows_device))
 
 
 def made_up(username: str, secret: bytes) -> Verifier:
@@ -137,19 +108,13 @@ def _unmatched(iterations: int, salt: bytes) -> Verifier:
     return Verifier(iterations, salt, secrets.token_bytes(32), secrets.token_bytes(32))
 
 
-def _has_ended(user: FoundUser | LockedUser, now: datetime) -> bool:
-    """Return whether the user's current password is a temporary one past its end."""
-    return bool(user.is_temporary) and temporary_until(user.password_changed_at) <= now
-
-
 def log_in(proofs: Sequence[VerifiedProof], *, gateway: str) -> list[RecordedLogin | Refusal]:
     """Write the logins of right proofs; check again what may have changed since the lookup."""
+    asked = [(each.user_id, each.device.id) for each in proofs]
     with transaction.atomic():
-        now = clock.now()
-        asked = [(each.user_id, each.device.id, each.since) for each in proofs]
-        locked = {row.number: row for row in queries.lock_users(asked, now=now)}
-        writer = _LoginWriter(gateway, now)
-        outcomes = [writer.write(proof, locked.get(number)) for number, proof in enumerate(proofs)]
+        queries.lock(asked)
+        writer = _LoginWriter(gateway)
+        outcomes = list(map(writer.write, proofs, queries.device_states(asked)))
         if writer.waiting:
             queries.set_waiting(writer.waiting.values())
         return outcomes
@@ -158,33 +123,27 @@ def log_in(proofs: Sequence[VerifiedProof], *, gateway: str) -> list[RecordedLog
 class _LoginWriter:
     """Write one batch of logins, inside its transaction. `waiting` has yet to be written."""
 
-    def __init__(self, gateway: str, now: datetime) -> None:
+    def __init__(self, gateway: str) -> None:
         self._gateway = gateway
-        self._now = now
+        self._now = clock.now()
         self._new: dict[tuple[int, str], int] = {}
         self.waiting: dict[int, WaitingRow] = {}
 
-    def write(self, proof: VerifiedProof, row: LockedUser | None) -> RecordedLogin | Refusal:
+    def write(self, proof: VerifiedProof, state: DeviceState | None) -> RecordedLogin | Refusal:
         """Write one login, or return why it is refused."""
-        if row is None:
+        if state is None:
             return "credentials"
-        if proof.since == row.password_changed_at:
-            if _has_ended(row, self._now):
-                return "credentials"
-            ends_at = temporary_until(proof.since) if row.is_temporary else None
-            accepted = AcceptedLogin(proof.since, "current", ends_at)
-        elif row.valid_until is not None:
-            accepted = AcceptedLogin(proof.since, "old", row.valid_until)
-        else:
-            return "expired"
-        if not row.is_active:
+        accepted = state.accepts(proof.since)
+        if accepted is None:
+            return "credentials" if proof.since == state.password_changed_at else "expired"
+        if not state.is_active:
             return "disabled"
-        if row.is_blocked:
+        if state.is_blocked:
             return "blocked"
         name = clean(proof.device.name, LABEL_LENGTH)
-        if row.device_pk is None and self._has_too_many(proof):
+        if state.device_pk is None and self._has_too_many(proof):
             return "throttled"
-        device_pk = row.device_pk or self._new_device(proof, name)
+        device_pk = state.device_pk or self._new_device(proof, name)
         self.waiting[device_pk] = WaitingRow(
             device_pk=device_pk,
             name=name,
@@ -197,16 +156,13 @@ class _LoginWriter:
             login_password=accepted.password,
             login_valid_until=accepted.valid_until,
         )
-        if row.gateway not in {"", self._gateway}:
+        if state.gateway not in {"", self._gateway}:
             bus.publish(proof.user_id)  # the older connection there has to end
-        pending: list[PushDelivery] = []
-        if row.has_pending:
-            pending = list(_pending(device_pk).order_by("change__changed_at"))
-        if accepted.password == "current":
-            _mark_applied(pending, proof.address)
+        pending = state.pending or []
+        if pending and accepted.password == "current":
+            _mark_applied(device_pk, proof.address)
             pending = []
-        pushes = [PendingPush(row.change_id, row.sealed, row.change.changed_at) for row in pending]
-        return RecordedLogin(device_pk, accepted, tuple(pushes))
+        return RecordedLogin(device_pk, accepted, tuple(pending))
 
     def _has_too_many(self, proof: VerifiedProof) -> bool:
         """Return whether this user has too many new devices to add another."""
@@ -256,9 +212,9 @@ def _record(action: str, delivery: PushDelivery, address: str, **detail: str) ->
     )
 
 
-def _mark_applied(deliveries: Iterable[PushDelivery], address: str) -> None:
+def _mark_applied(device_pk: int, address: str) -> None:
     """Mark the pushes as applied: the device has proven that it has the current password."""
-    for delivery in deliveries:
+    for delivery in _pending(device_pk).order_by("change__changed_at"):
         delivery.outcome = PushDelivery.Outcome.APPLIED
         delivery.outcome_at = clock.now()
         delivery.sealed = delivery.failure = ""
@@ -294,3 +250,16 @@ def notice(device_pk: int, shown: messages.Notice) -> None:
     Device.objects.filter(pk=device_pk).update(
         warned=shown.warning, warned_at=clock.now(), warned_days_left=shown.days_left
     )
+
+
+def restore_waiting(waits: Sequence[WaitingDevice], *, gateway: str) -> None:
+    """Write again that devices wait, after another gateway has cleared their rows."""
+    for each in waits:
+        lost = Device.objects.filter(pk=each.device_pk, waiting_since=None, blocked_at=None)
+        lost.update(waiting_since=each.waiting_since, gateway=gateway)
+
+
+def clear_waiting(released: Sequence[WaitingDevice], *, gateway: str) -> None:
+    """Write that devices no longer wait on `gateway`; the row of a newer login stays."""
+    with transaction.atomic():
+        queries.clear_waiting(released, gateway=gateway)

@@ -11,7 +11,7 @@ from datetime import datetime
 from server import metrics
 from server.addresses import counted_address
 from server.gateway.connection import ClientConnection
-from server.gateway.records import AcceptedLogin, WaitingDevice
+from server.gateway.queries import AcceptedLogin, WaitingDevice
 
 
 class Registry:

@@ -38,9 +38,9 @@ from server.gateway.heartbeat import GatewayHeartbeat
 from server.gateway.limits import Limits
 from server.gateway.listener import CallQueue, listen, sweep_deadlines
 from server.gateway.registry import Registry
+from server.gateway.state_reader import StateReader
 from server.gateway.store import Store
 from server.gateway.throttle import Throttle
-from server.gateway.user_state import UserStates
 from server.supervised import Supervision, supervised
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Gateway:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._store.close)
             await self._store.open()
-            states = await stack.enter_async_context(UserStates())
+            states = await stack.enter_async_context(StateReader())
             self._notifier = ChangeNotifier(self._registry, self._store, states, gateway=self.name)
             stack.push_async_callback(self._notifier.drain)
             await stack.enter_async_context(self.heartbeat)
@@ -200,7 +200,7 @@ class Gateway:
         device = connection.device
         self._registry.remove(connection)
         if device is not None and not self._is_stopping:
-            self._store.release(device.device_pk, device.waiting_since)
+            self._store.release(device)
 
     # --- on the way
 

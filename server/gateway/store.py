@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -25,10 +24,11 @@ from django.db import (
     connections,
 )
 
-from server import clock, metrics
+from server import metrics
 from server.cluster.database import one_line
-from server.gateway import queries, records
+from server.gateway import records
 from server.gateway.batcher import MAX_ITEMS, Batcher, Unavailable
+from server.gateway.queries import WaitingDevice
 from server.gateway.records import LoginLookup, RecordedLogin, Refusal, VerifiedProof
 
 log = logging.getLogger(__name__)
@@ -56,8 +56,8 @@ class Store:
         self._logins: Batcher[VerifiedProof, RecordedLogin | Refusal] = Batcher(
             self._writes, partial(_run_batch, "log_in", partial(records.log_in, gateway=gateway))
         )
-        self._released: dict[int, datetime] = {}
-        """Rows that have yet to be cleared: `waiting_since` by device."""
+        self._released: dict[int, WaitingDevice] = {}
+        """Rows that have yet to be cleared, by the device's primary key."""
         self._clearing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -87,12 +87,12 @@ class Store:
         """Write the login of a right proof; check again what may have changed."""
         return self._logins.submit(proof)
 
-    def release(self, device_pk: int, waiting_since: datetime) -> None:
+    def release(self, device: WaitingDevice) -> None:
         """Write that a device no longer waits, as soon as the database can be reached.
 
         Nothing happens when the device has logged in again since.
         """
-        self._released[device_pk] = waiting_since
+        self._released[device.device_pk] = device
         if self._clearing is None or self._clearing.done():
             self._clearing = asyncio.create_task(self._clear())
 
@@ -102,22 +102,15 @@ class Store:
         return await asyncio.get_running_loop().run_in_executor(self._writes, work)
 
     async def _clear(self) -> None:
-        while self._released:
-            batch = dict(list(self._released.items())[:MAX_ITEMS])
+        while batch := list(self._released.values())[:MAX_ITEMS]:
             try:
-                busy = await self.write(
-                    queries.clear_waiting,
-                    list(batch.items()),
-                    seen_at=clock.now(),
-                    gateway=self._gateway,
-                )
+                await self.write(records.clear_waiting, batch, gateway=self._gateway)
             except Unavailable:
-                busy = list(batch)
-            for device_pk, since in batch.items():
-                if device_pk not in busy and self._released.get(device_pk) == since:
-                    del self._released[device_pk]
-            if busy:
                 await asyncio.sleep(RETRY_SECONDS)
+                continue
+            for device in batch:
+                if self._released.get(device.device_pk) is device:
+                    del self._released[device.device_pk]
 
 
 def _run_batch(
@@ -136,35 +129,31 @@ def _run_batch(
 
 
 def _run(what: str, job: Callable[[], _T]) -> _T:
-    """Run `job`, twice if the connection was broken or a deadlock ended it. Raise Unavailable."""
-    had_connection = connection.connection is not None
-    try:
-        return _try(job)
-    except (DatabaseError, InterfaceError) as exc:
-        if isinstance(exc, (DataError, IntegrityError, ProgrammingError)):
+    """Run `job`, twice if the connection was broken or a deadlock ended it. Raise Unavailable.
+
+    A restart of the database server may have broken the connection long ago, or the database has
+    ended this transaction to resolve a deadlock.
+    """
+    for is_last in (False, True):
+        had_connection = connection.connection is not None
+        try:
+            _connect()
+            return job()
+        except (DataError, IntegrityError, ProgrammingError):
             raise
-        metrics.database_errors.labels(what).inc()
-        log.warning("%s: the database failed: %s", what, one_line(exc))
-        if not had_connection or connection.vendor == "sqlite":
-            raise Unavailable from exc
-    # A restart of the database server may have broken the connection long ago, or the database has
-    # ended this transaction to resolve a deadlock.
-    try:
-        return _try(job)
-    except (DatabaseError, InterfaceError) as exc:
-        metrics.database_errors.labels(what).inc()
-        raise Unavailable from exc
+        except (DatabaseError, InterfaceError) as exc:
+            connection.close()
+            metrics.database_errors.labels(what).inc()
+            log.warning("%s: the database failed: %s", what, one_line(exc))
+            if is_last or not had_connection or connection.vendor == "sqlite":
+                raise Unavailable from exc
+    raise AssertionError
 
 
-def _try(job: Callable[[], _T]) -> _T:
-    try:
-        if connection.connection is None:
-            connection.ensure_connection()
-            if connection.vendor == "sqlite":
-                with connection.cursor() as cursor:
-                    # A login is not worth a disk flush; see the top of the module.
-                    cursor.execute("PRAGMA synchronous=NORMAL")
-        return job()
-    except (DatabaseError, InterfaceError):
-        connection.close()
-        raise
+def _connect() -> None:
+    if connection.connection is None:
+        connection.ensure_connection()
+        if connection.vendor == "sqlite":
+            with connection.cursor() as cursor:
+                # A login is not worth a disk flush; see the top of the module.
+                cursor.execute("PRAGMA synchronous=NORMAL")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Sequence
 
 import pytest
 
@@ -12,10 +12,11 @@ from server.cluster import bus
 from server.console import passwords
 from server.console.models import User
 from server.gateway.limits import Limits
+from server.gateway.queries import DeviceState
 from server.gateway.records import RecordedLogin, Refusal, VerifiedProof
 from server.gateway.server import Gateway
+from server.gateway.state_reader import StateReader
 from server.gateway.store import Store
-from server.gateway.user_state import UserState, UserStates
 from tests.support.gateway_client import Client
 from tests.support.raw import raw
 from tests.support.server_fixtures import P1, P2, in_thread
@@ -47,16 +48,18 @@ async def test_login_between_reading_and_telling(
     gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A state that was read before a login is not applied after it; no wake-up is lost."""
-    read = UserStates.read
+    read = StateReader.read
     has_read, may_go_on = asyncio.Event(), asyncio.Event()
 
-    async def hold(states: UserStates, user_ids: Collection[int]) -> dict[int, UserState]:
-        state = await read(states, user_ids)
+    async def hold(
+        reader: StateReader, asked: Sequence[tuple[int, str]]
+    ) -> list[DeviceState | None]:
+        state = await read(reader, asked)
         has_read.set()
         await may_go_on.wait()
         return state
 
-    monkeypatch.setattr(UserStates, "read", hold)
+    monkeypatch.setattr(StateReader, "read", hold)
     async with Client(gateway.port) as client, Client(gateway.port) as other:
         await client.log_in(user.username, P1)
         await other.log_in(user.username, P1)
@@ -113,12 +116,14 @@ async def test_database_trouble_in_a_refresh_is_made_up_for(
     """A wake-up that could not be worked on is worked on at the next sweep."""
     failed = asyncio.Event()
 
-    async def fail(states: UserStates, user_ids: Collection[int]) -> dict[int, UserState]:
+    async def fail(
+        reader: StateReader, asked: Sequence[tuple[int, str]]
+    ) -> list[DeviceState | None]:
         failed.set()
         raise OSError
 
     with monkeypatch.context() as broken:
-        broken.setattr(UserStates, "read", fail)
+        broken.setattr(StateReader, "read", fail)
         async with Client(gateway.port) as client:
             await client.log_in(user.username, P1)
             await in_thread(lambda: change(user, P2))
