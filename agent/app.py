@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from gettext import NullTranslations
 from typing import ParamSpec
@@ -50,6 +51,7 @@ from agent.ports import (
 from agent.report import describe
 from agent.runtime import Hooks, Runtime
 from agent.settings import Settings, normalise_user
+from protocol.messages import WarningOutcome
 from protocol.names import normalise_password
 from protocol.text import clean
 
@@ -123,7 +125,8 @@ class App:
             hooks=Hooks(
                 show=self._show,
                 warn=self._warn,
-                withdraw_warning=partial(self._withdraw, Topic.PASSWORD),
+                withdraw_warning=self._withdraw_warning,
+                open_status=self._open_status,
                 ask_for_password=self._ask_for_password,
                 tell_received=self._tell_received,
                 save_identity=self._save_identity,
@@ -143,16 +146,18 @@ class App:
     ) -> None:
         """Run the client until it quits, with the tray on this thread, the main thread.
 
-        `notices` are titles and texts, shown to the user once the tray is there. `ask_to_log_in`
-        opens the log-in window when no password is stored. Raise ChannelBusy, before any window is
-        made, when another client runs, and Defect when the machine has raised.
+        `notices` are titles and texts, shown to the user in one toast. `ask_to_log_in` opens the
+        log-in window when no password is stored. Raise ChannelBusy, before any window is made,
+        when another client runs, and Defect when the machine has raised.
         """
         self._asks_to_log_in = ask_to_log_in
         self.start()
         try:
-            waiting = list(notices)
+            if notices:
+                text = "\n".join(text for _, text in notices)
+                self.notify(Topic.SETTINGS, notices[0][0], text, Command.SHOW_LOG)
             while not self._ended.is_set():
-                self._run_tray(open_tray, waiting)
+                self._run_tray(open_tray)
                 self._ended.wait(TRAY_AGAIN_S)
         except KeyboardInterrupt:
             log.info("interrupted")
@@ -161,13 +166,12 @@ class App:
         if self._runtime.defect:
             raise Defect("the machine has raised; see the log")
 
-    def _run_tray(self, open_tray: Callable[[], Tray], notices: list[tuple[str, str]]) -> None:
-        """Return when the client ends, or when the tray is lost. Show and remove `notices`."""
+    def _run_tray(self, open_tray: Callable[[], Tray]) -> None:
+        """Return when the client ends, or when the tray is lost."""
         try:
             tray = open_tray()
             self._adapters.tray = tray
             tray.show(self.view)
-            self._show_notices(notices)
             if self._ended.is_set():
                 tray.stop()
             tray.run(self.command)
@@ -175,11 +179,6 @@ class App:
             log.exception("the tray is lost; next try in %d s", TRAY_AGAIN_S)
         finally:
             self._adapters.tray = None
-            self._show_notices(notices)  # when there was no tray, by a toast
-
-    def _show_notices(self, notices: list[tuple[str, str]]) -> None:
-        while notices:
-            self.notify(Topic.SETTINGS, *notices.pop(0), Command.SHOW_LOG)
 
     def start(self) -> None:
         """Claim the control channel and start the machine.
@@ -224,34 +223,28 @@ class App:
         title: str,
         text: str,
         on_click: Command | Callable[[], None],
-        on_done: Callable[[Exception | None], None] = lambda _: None,
+        on_outcome: Callable[[WarningOutcome], None] = lambda _: None,
     ) -> None:
-        """Show the user a toast, or the tray's balloon when there can be none.
+        """Show the user a toast. `on_click` is what a click does.
 
-        `on_click` is what a click does. `on_done` is called once, with the error when the user has
-        seen neither.
+        `on_outcome` is called for each thing that becomes known of the toast.
         """
 
-        def on_toast_done(error: Exception | None) -> None:
-            if error is not None:
-                log.warning("no toast, the tray's balloon instead: %s", error)
-                try:
-                    if (tray := self._adapters.tray) is None:
-                        raise ToastError("there is no tray")  # noqa: TRY301 - handled as the others
-                    tray.balloon(notification)
-                except Exception as balloon_error:  # noqa: BLE001 - none was shown, whatever it is
-                    log.warning("no balloon either: %s", balloon_error)
-                    on_done(balloon_error)
-                    return
-            log.info("%s shown: %s", "balloon" if error else "toast", title)
-            on_done(None)
+        def on_toast(outcome: WarningOutcome) -> None:
+            if outcome is WarningOutcome.FAILED:
+                log.warning("no toast: %s. %s", title, text)
+            else:
+                log.info("toast %s: %s", outcome.value, title)
+            if outcome is WarningOutcome.CLICKED:
+                _guarded(click)
+            on_outcome(outcome)
 
         click = partial(self.command, on_click) if isinstance(on_click, Command) else on_click
-        notification = Notification(topic, title, text, partial(_guarded, click))
         try:
-            self._open_toaster().show(notification, on_done=on_toast_done)
-        except Exception as error:  # noqa: BLE001 - on_toast_done logs it
-            on_toast_done(error)
+            self._open_toaster().show(Notification(topic, title, text), on_outcome=on_toast)
+        except Exception:
+            log.exception("there can be no toast")
+            on_toast(WarningOutcome.FAILED)
 
     def translate(self, translations: NullTranslations) -> None:
         """Use another language from now on."""
@@ -391,13 +384,21 @@ class App:
             self._unsaved = False
             self._withdraw(Topic.UNSAVED)
 
-    def _warn(self, days: int) -> None:
-        title, text = wording.warning(days, self._translations)
+    def _warn(self, days: int, last_day: date) -> None:
+        title, text = wording.warning(days, last_day, self._translations)
 
-        def on_done(error: Exception | None) -> None:
-            self._runtime.post(ev.WarningFailed(days) if error else ev.WarningShown(days))
+        def on_outcome(outcome: WarningOutcome) -> None:
+            self._runtime.post(ev.WarningAnswered(days, outcome))
 
-        self.notify(Topic.PASSWORD, title, text, Command.UPDATE_PASSWORD, on_done)
+        self.notify(Topic.WARNING, title, text, Command.UPDATE_PASSWORD, on_outcome)
+
+    def _withdraw_warning(self) -> None:
+        for topic in (Topic.WARNING, Topic.PASSWORD):
+            self._withdraw(topic)
+
+    def _open_status(self) -> None:
+        if self._adapters.dialogs is not None:
+            self._adapters.dialogs.show_status(quietly=True)
 
     def _tell_received(self) -> None:
         title, text = wording.received(self._translations.gettext)

@@ -26,6 +26,7 @@ from agent.core.classify import classify
 from agent.core.credentials import Credentials
 from agent.core.deadline import days_left, local_time
 from agent.core.failure import Reason
+from agent.core.state import State
 from agent.core.view import View
 from agent.paths import Paths
 from agent.ports import ChannelError, Vault, VaultError
@@ -300,7 +301,8 @@ class _Doctor:
         now = datetime.now(UTC)
         if welcome.valid_until is not None:
             left = days_left(welcome.valid_until, welcome.server_time)
-            lines.append(wording.warning(left, self._translations)[1])
+            view = View(State.STANDBY_OLD_PASSWORD, days_left=left)
+            lines.append(wording.days_left(view, self._translations) or "")
         off = (welcome.server_time - now).total_seconds()
         if abs(off) > CLOCK_TOLERANCE_S:
             text = self._("This PC's clock differs from the server's by {minutes} minutes.")

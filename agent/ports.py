@@ -13,11 +13,12 @@ from gettext import NullTranslations
 from typing import Any, Protocol
 
 from agent.core.credentials import Credentials, Identity
-from agent.core.events import NetworkChanged, SignedIn
+from agent.core.events import NetworkChanged, SignedIn, UserLeft
 from agent.core.failure import Reason
 from agent.core.saved_state import SavedState
 from agent.core.view import Command, View
 from agent.errors import AgentError
+from protocol.messages import WarningOutcome
 
 
 class VaultError(AgentError):
@@ -85,9 +86,6 @@ class Tray(Protocol):
     def show(self, view: View) -> None:
         """Draw this view in place of the one before."""
 
-    def balloon(self, notification: Notification) -> None:
-        """Show the tray's own notification, in place of a toast. Raise ToastError."""
-
     def translate(self, translations: NullTranslations, /) -> None:
         """Use another language from now on."""
 
@@ -102,6 +100,8 @@ class TrayError(AgentError):
 class Topic(Enum):
     """What a notification is about. Each topic is shown and withdrawn without the others."""
 
+    WARNING = "warning"
+    """The password is old: true until a login, or a logout. Shown again until it was seen."""
     PASSWORD = "password"
     """The user must enter a password: true until a login, or a logout."""
     RECEIVED = "received"
@@ -116,23 +116,23 @@ class Topic(Enum):
 
 @dataclass(frozen=True)
 class Notification:
-    """A text for the user. A click on it calls `on_click`, on any thread."""
+    """A text for the user."""
 
     topic: Topic
     title: str
     text: str
-    on_click: Callable[[], None]
 
 
 class Toaster(Protocol):
     """Desktop notifications. Calls return at once."""
 
     def show(
-        self, notification: Notification, *, on_done: Callable[[Exception | None], None]
+        self, notification: Notification, *, on_outcome: Callable[[WarningOutcome], None]
     ) -> None:
-        """Show a toast; call `on_done` once, on any thread.
+        """Show a toast, in place of an earlier one about the same topic.
 
-        `on_done` gets None when the toast is on the screen, else the ToastError.
+        Call `on_outcome`, on any thread, for each thing that becomes known: first SHOWN, UNSEEN
+        or FAILED, later perhaps CLICKED or DISMISSED. UNSEEN: nothing is left on the screen.
         """
 
     def withdraw(self, topic: Topic) -> None:
@@ -143,12 +143,12 @@ class Toaster(Protocol):
 
 
 class SignInWatcher(Protocol):
-    """Reports when the user comes to the desktop, and when the network may have changed."""
+    """Reports when the user comes and leaves, and when the network may have changed."""
 
     def session(self) -> str:
         """Return a name for the logon session of this process; every sign-in gives another."""
 
-    def start(self, emit: Callable[[SignedIn | NetworkChanged], None]) -> None:
+    def start(self, emit: Callable[[SignedIn | UserLeft | NetworkChanged], None]) -> None:
         """Call `emit`, on any thread, from now on. The start itself is not reported."""
 
     def stop(self) -> None:
@@ -174,8 +174,8 @@ class Dialogs(Protocol):
     def ask_password(self) -> None:
         """Bring up 'update the stored password', or 'log in' when no user is logged in."""
 
-    def show_status(self) -> None:
-        """Bring up the small status window."""
+    def show_status(self, *, quietly: bool = False) -> None:
+        """Bring up the small status window; `quietly`: without taking the keyboard."""
 
     def show_about(self) -> None:
         """Bring up the program's name and version."""

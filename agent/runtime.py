@@ -24,7 +24,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
 from agent.connection import Connection
@@ -40,6 +40,7 @@ from agent.core.view import View
 from agent.ports import SavedStateStore, Vault, VaultError
 from agent.threads import DaemonThreads
 from agent.vault_calls import VaultCalls
+from protocol.messages import WarningOutcome
 from protocol.scram import ClientLogin, ScramError
 
 log = logging.getLogger(__name__)
@@ -85,8 +86,9 @@ class Hooks:
     """What the machine wants done outside of the loop. Called on the loop's thread; must return."""
 
     show: Callable[[View], None]
-    warn: Callable[[int], None]
+    warn: Callable[[int, date], None]
     withdraw_warning: Callable[[], None]
+    open_status: Callable[[], None]
     ask_for_password: Callable[[Reason | None], None]
     tell_received: Callable[[], None]
     save_identity: Callable[[Identity], None]
@@ -307,9 +309,11 @@ class Runtime:
                 )
             case do.StopTimer(timer):
                 self._stop_timer(timer)
-            case do.ShowWarning(days):
-                if not self._call_hook(self._hooks.warn, days):
-                    self._events.put_nowait(ev.WarningFailed(days))
+            case do.ShowWarning(days, last_day):
+                if not self._call_hook(self._hooks.warn, days, last_day):
+                    self._events.put_nowait(ev.WarningAnswered(days, WarningOutcome.FAILED))
+            case do.OpenStatus():
+                self._call_hook(self._hooks.open_status)
             case do.WithdrawWarning():
                 self._call_hook(self._hooks.withdraw_warning)
             case do.AskForPassword(reason):

@@ -10,6 +10,7 @@ import io
 import math
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -109,6 +110,27 @@ def old_password(pen: Pen) -> None:
     pen.box((left, 11.1), (left + width, 11.1 + width), 0.4, WHITE)
 
 
+SEGMENTS: dict[str, tuple[Point, Point]] = {
+    "a": ((4, 2), (12, 4)),
+    "b": ((10, 2), (12, 9)),
+    "c": ((10, 7), (12, 14)),
+    "d": ((4, 12), (12, 14)),
+    "e": ((4, 7), (6, 14)),
+    "f": ((4, 2), (6, 9)),
+    "g": ((4, 7), (12, 9)),
+    "i": ((7, 2), (9, 14)),
+}
+"""The strokes of a digit, top left and bottom right: as on a clock, and "i" in the middle."""
+DIGITS = ("abcdef", "i", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcdefg", "abcdfg")
+
+
+def days(number: int, pen: Pen) -> None:
+    """Draw the days that an old password has left, on a square like the leaf of a calendar."""
+    pen.box((0, 0), (16, 16), 2, AMBER)
+    for segment in DIGITS[number]:
+        pen.box(*SEGMENTS[segment], 0, WHITE)
+
+
 def busy(pen: Pen) -> None:
     """Draw two arrows in a circle."""
     radius, width = 6.1, pen.width(2.6)
@@ -177,6 +199,7 @@ PICTURES: dict[str, Callable[[Pen], None]] = {
     "offline": offline,
     "attention": attention,
     "app": app,
+    **{f"days-{number}": partial(days, number) for number in range(len(DIGITS))},
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from enum import Enum
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -69,10 +70,21 @@ class Proof(Message, frozen=True, tag="proof"):
     scram: Scram
 
 
-class Notice(Message, frozen=True, tag="notice"):
-    """The result of a warning about an old password at a sign-in."""
+class WarningOutcome(Enum):
+    """What became of a warning about an old password at a sign-in (docs/protocol.md)."""
 
-    warning: Literal["shown", "suppressed", "failed"]
+    SHOWN = "shown"
+    CLICKED = "clicked"
+    DISMISSED = "dismissed"
+    SUPPRESSED = "suppressed"
+    UNSEEN = "unseen"
+    FAILED = "failed"
+
+
+class Notice(Message, frozen=True, tag="notice"):
+    """The newest outcome of a warning about an old password at a sign-in."""
+
+    warning: WarningOutcome
     days_left: Days
 
 

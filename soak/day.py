@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,6 +28,7 @@ from agent import logs, runtime
 from agent.core import events as ev
 from agent.core.state import State
 from agent.state_file import StateFile
+from protocol.messages import WarningOutcome
 from soak import sample
 from soak.sample import Sample
 from tests.support.fake_gateway import PASSWORD, FakeGateway, Peer
@@ -123,9 +124,9 @@ class Day:
         if self.error is not None:
             raise self.error
 
-    def _warn(self, days: int) -> None:
+    def _warn(self, days: int, _last_day: date) -> None:
         self.warned.append(days)
-        self.runtime.post(ev.WarningShown(days))
+        self.runtime.post(ev.WarningAnswered(days, WarningOutcome.SHOWN))
 
     async def _serve(self, peer: Peer) -> None:
         """Log the client in, on the simulated clock."""

@@ -135,7 +135,7 @@ class ClientState:
         accepted = self.connection.accepted
         if accepted is not None and accepted.password == "current":
             self.go("logged in with the current password")
-            self.emit(do.WithdrawWarning())
+            self.warnings.withdraw()
         else:
             self.go("logged in with an old password")
         self.account.watch_days(self.now)
@@ -149,7 +149,7 @@ class ClientState:
         self.go("stored password refused")
         self.failure = Failure(Reason(refusal))
         self.account.set_old_password(None, self.now)
-        self.emit(do.WithdrawWarning())
+        self.warnings.withdraw()
         self.warnings.ask(self.failure.reason)
 
     def ask_to_log_in(self) -> None:

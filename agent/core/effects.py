@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from enum import Enum
 
 from agent.core.credentials import Credentials, Identity
@@ -115,13 +116,21 @@ class StopTimer(Effect, frozen=True):
 
 
 class ShowWarning(Effect, frozen=True):
-    """Show the warning about an old password. Answered by WarningShown or WarningFailed."""
+    """Show the warning about an old password, in place of an earlier one.
+
+    Answered by WarningAnswered. `last_day` is the local day on which the password ends.
+    """
 
     days_left: int
+    last_day: date
 
 
 class WithdrawWarning(Effect, frozen=True):
     """Take back the warning, because it is no longer true."""
+
+
+class OpenStatus(Effect, frozen=True):
+    """Open the status window, and leave the keyboard where it is."""
 
 
 class AskForPassword(Effect, frozen=True):

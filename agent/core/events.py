@@ -13,7 +13,7 @@ import msgspec
 
 from agent.core.credentials import Credentials, Identity
 from agent.core.failure import Failure, Reason
-from protocol.messages import ServerMessage
+from protocol.messages import ServerMessage, WarningOutcome
 
 
 class RedactedStruct(msgspec.Struct, frozen=True):
@@ -129,16 +129,15 @@ class NetworkChanged(Event, frozen=True):
     """The PC has resumed, or its network has changed: a try at once may succeed."""
 
 
-class WarningShown(Event, frozen=True):
-    """The desktop has shown the warning."""
+class UserLeft(Event, frozen=True):
+    """The user has locked the desktop or disconnected from it; SignedIn says that it is back."""
+
+
+class WarningAnswered(Event, frozen=True):
+    """The desktop says what became of a warning, perhaps not for the first time."""
 
     days_left: int
-
-
-class WarningFailed(Event, frozen=True):
-    """The desktop could not show the warning."""
-
-    days_left: int
+    outcome: WarningOutcome
 
 
 # --- what the user wants

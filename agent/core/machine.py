@@ -135,8 +135,10 @@ class Machine:
                 self._on_signed_in(event)
             case ev.NetworkChanged():
                 self._on_network_changed()
-            case ev.WarningShown(days) | ev.WarningFailed(days):
-                client.warnings.on_answer(days, shown=isinstance(event, ev.WarningShown))
+            case ev.UserLeft():
+                client.warnings.on_user_left()
+            case ev.WarningAnswered(days, outcome):
+                client.warnings.on_outcome(days, outcome, client.now)
                 client.send_notice()
             case ev.LoginRequested():
                 client.vault.forgive(event.identity, event.password)
@@ -148,10 +150,15 @@ class Machine:
             case ev.LogoutRequested():
                 self._on_logout(event.request)
             case _:  # QuitRequested
-                self._give_up_change()
-                client.disconnect()
-                client.emit(do.WithdrawWarning(), do.Quit())
-                client.go("quit")
+                self._on_quit()
+
+    def _on_quit(self) -> None:
+        client = self.client
+        self._give_up_change()
+        client.disconnect()
+        client.warnings.withdraw()
+        client.emit(do.Quit())
+        client.go("quit")
 
     # --- the network, timers
 
@@ -177,7 +184,7 @@ class Machine:
             case Timer.WARNING:
                 client.warn()
             case Timer.TOAST:
-                client.warnings.on_late()
+                client.warnings.on_late(client.now)
                 client.send_notice()
             case Timer.MIDNIGHT:
                 client.account.watch_days(client.now)
@@ -357,7 +364,7 @@ class Machine:
         account.set_old_password(accepted.valid_until if accepted else None, client.now)
         account.remember(asked_session=None, logged_out=False)
         account.remember_server(typed.console_url)
-        client.emit(do.WithdrawWarning())
+        client.warnings.withdraw()
         client.change.end_typed(None)
         client.proceed()
 
@@ -366,7 +373,8 @@ class Machine:
         client.disconnect()
         self._give_up_change()
         client.vault.forget()
-        client.emit(do.StopTimer(Timer.VAULT_RETRY), do.WithdrawWarning())
+        client.warnings.withdraw()
+        client.emit(do.StopTimer(Timer.VAULT_RETRY))
         if account.identity == NO_IDENTITY:
             client.emit(do.Reply(request, None))
         else:

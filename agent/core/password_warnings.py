@@ -1,15 +1,20 @@
 """Warnings about an old password: one at each sign-in of the user to Windows.
 
 A sign-in waits until the server has said whether the password is old, or for a minute: then the
-last known end of the old password has to do. A warning is asked for once it is due, and has been
-seen when the desktop says so. The server gets a notice about each warning; a notice that could not
-be sent waits for the next login. The user is asked for a password once per sign-in, too.
+last known end of the old password has to do. A warning is asked for once it is due. It counts only
+when the user has seen it, as the desktop says. Until then the sign-in goes on waiting: the warning
+is tried again each minute, and at once when the user comes back to the desktop. A desktop that can
+show none is asked again only then. In the last three days the status window is opened as well, once
+per sign-in.
+
+The server gets a notice about each warning; a notice that could not be sent waits for the next
+login. The user is asked for a password once per sign-in, too.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import Enum
-from typing import Literal
 
 from agent.core import effects as do
 from agent.core.account_context import AccountContext
@@ -17,14 +22,14 @@ from agent.core.credentials import Identity
 from agent.core.effects import EffectQueue
 from agent.core.events import Instant, SignedIn, Timer
 from agent.core.failure import Reason
-from agent.core.reminders import is_due
+from agent.core.reminders import LAST_DAYS, is_due
 from agent.core.transitions import Table
-from protocol import messages as msg
+from protocol.messages import Notice, WarningOutcome
 
-OFFLINE_WARNING_S = 60.0
-"""Seconds after a sign-in at which the last known end of the old password has to do."""
+DECIDE_S = 60.0
+"""Seconds after which a sign-in that waits is decided about, online or not."""
 TOAST_S = 60.0
-"""Seconds that the desktop may take to say whether it has shown a warning."""
+"""Seconds after which a warning counts as unseen when the desktop has said nothing of it."""
 MAX_DAYS = 36_500
 """The most days that a notice can carry (docs/protocol.md)."""
 
@@ -43,12 +48,14 @@ _W = Warned
 TABLE = Table(
     _W.NOT_DUE,
     {
+        ((_W.NOT_DUE, _W.DUE, _W.SEEN), "user signed in"): _W.DUE,
+        (_W.ASKED_FOR, "user signed in"): _W.ASKED_FOR,
         (_W.DUE, "password current, or warned before"): _W.NOT_DUE,
         (_W.DUE, "password old"): _W.ASKED_FOR,
-        (_W.ASKED_FOR, "desktop showed it"): _W.SEEN,
-        (_W.ASKED_FOR, "desktop could not show it"): _W.NOT_DUE,
+        (_W.ASKED_FOR, "user did not see it"): _W.DUE,
+        ((_W.DUE, _W.ASKED_FOR), "user saw it"): _W.SEEN,
     },
-    anywhere={"user signed in": _W.DUE},
+    anywhere={"resolved": _W.NOT_DUE},
 )
 
 
@@ -60,55 +67,84 @@ class PasswordWarnings:
         self._account = account
         self._session = ""
         self._waiting: list[SignedIn] = []
-        self._warned_at: float | None = None
+        """The sign-ins at which no warning was seen so far."""
+        self._away = False
+        """The user cannot see the desktop."""
+        self._seen_at: float | None = None
         self._days = 0
-        self._unsent: tuple[Identity, msg.Notice] | None = None
+        self._noted: tuple[WarningOutcome, int] | None = None
+        """Outcome and days of the last notice about the sign-ins that wait."""
+        self._unsent: tuple[Identity, Notice] | None = None
         self.state = Warned.NOT_DUE
 
     def on_signed_in(self, event: SignedIn) -> None:
         """Note a sign-in. An unlock right after it waits beside it and does not replace it."""
-        self._session = event.session
+        self._session, self._away, self._noted = event.session, False, None
         self._go("user signed in")
         if event not in self._waiting:
             self._waiting.append(event)
 
+    def on_user_left(self) -> None:
+        """Note that the user cannot see a warning until the next SignedIn."""
+        self._away = True
+
     def wait_for_server(self) -> None:
         """Give the server a minute to say whether the password is old."""
-        self._emit(do.StartTimer(Timer.WARNING, OFFLINE_WARNING_S))
+        self._emit(do.StartTimer(Timer.WARNING, DECIDE_S))
 
     def decide(self, now: Instant, *, online: bool) -> None:
         """Decide about the sign-ins that wait for a warning; offline, by the last known end."""
         saved, days = self._account.saved_state, self._account.days_left(now)
-        if not self._waiting or (days is None and not online):
+        if self.state is not Warned.DUE or (days is None and not online):
             return  # only the server knows what is valid now
-        waiting, self._waiting = self._waiting, []
         self._emit(do.StopTimer(Timer.WARNING))
         today = self._account.today(now)
-        since = None if self._warned_at is None else now.steady - self._warned_at
-        if days is not None and any(
+        since = None if self._seen_at is None else now.steady - self._seen_at
+        if days is None or not any(
             is_due(each, days_left=days, saved_state=saved, today=today, since_last_s=since)
-            for each in waiting
+            for each in self._waiting
         ):
-            self._go("password old")
-            self._warned_at, self._days = now.steady, days
-            self._account.remember(warned_session=self._session, warned_on=today)
-            self._emit(do.ShowWarning(days), do.StartTimer(Timer.TOAST, TOAST_S))
-        else:
             self._go("password current, or warned before")
+            self._waiting.clear()
             if days is not None:
-                self._note("suppressed", days)
+                self._note(WarningOutcome.SUPPRESSED, days)
+        elif self._away:
+            self._note(WarningOutcome.UNSEEN, days)
+        else:
+            self._go("password old")
+            self._days = days
+            last_day = today + timedelta(days=min(days, MAX_DAYS))
+            self._emit(do.ShowWarning(days, last_day), do.StartTimer(Timer.TOAST, TOAST_S))
 
-    def on_answer(self, days: int, *, shown: bool) -> None:
-        """Note whether the desktop has shown the warning. By now another sign-in may wait."""
-        self._emit(do.StopTimer(Timer.TOAST))
-        if self.state is Warned.ASKED_FOR:
-            self._go("desktop showed it" if shown else "desktop could not show it")
-        self._note("shown" if shown else "failed", days)
+    def on_outcome(self, days: int, outcome: WarningOutcome, now: Instant) -> None:
+        """Note what the desktop says of a warning, now or later."""
+        if outcome not in {WarningOutcome.UNSEEN, WarningOutcome.FAILED}:
+            if self.state in {Warned.DUE, Warned.ASKED_FOR}:
+                self._go("user saw it")
+                self._waiting.clear()
+                self._seen_at = now.steady
+                today = self._account.today(now)
+                self._account.remember(warned_session=self._session, warned_on=today)
+                self._emit(do.StopTimer(Timer.TOAST), do.StopTimer(Timer.WARNING))
+        elif self.state is Warned.ASKED_FOR:
+            self._go("user did not see it")
+            self._emit(do.StopTimer(Timer.TOAST))
+            if outcome is WarningOutcome.UNSEEN:
+                self._emit(do.StartTimer(Timer.WARNING, DECIDE_S))
+            self._escalate(days)
+        else:
+            return
+        self._note(outcome, days)
 
-    def on_late(self) -> None:
-        """Count a warning as failed when the desktop does not answer."""
-        if self.state is Warned.ASKED_FOR:
-            self.on_answer(self._days, shown=False)
+    def on_late(self, now: Instant) -> None:
+        """Count a warning as unseen when the desktop has said nothing of it."""
+        self.on_outcome(self._days, WarningOutcome.UNSEEN, now)
+
+    def withdraw(self) -> None:
+        """Take the warning back, because it is no longer true."""
+        self._go("resolved")
+        self._waiting.clear()
+        self._emit(do.WithdrawWarning(), do.StopTimer(Timer.TOAST), do.StopTimer(Timer.WARNING))
 
     def ask(self, reason: Reason | None) -> None:
         """Tell the user that a password is needed, once per sign-in; None: none is stored."""
@@ -116,16 +152,25 @@ class PasswordWarnings:
             self._emit(do.AskForPassword(reason))
             self._account.remember(asked_session=self._session)
 
-    def take_notice(self) -> msg.Notice | None:
+    def take_notice(self) -> Notice | None:
         """Return the notice to send, if there is one for the identity in use."""
         unsent, self._unsent = self._unsent, None
         if unsent is None or unsent[0] != self._account.identity:
             return None
         return unsent[1]
 
-    def _note(self, warning: Literal["shown", "suppressed", "failed"], days: int) -> None:
-        notice = msg.Notice(warning=warning, days_left=min(days, MAX_DAYS))
-        self._unsent = (self._account.identity, notice)
+    def _escalate(self, days: int) -> None:
+        """Open the status window in place of a warning that a user at the desktop did not see."""
+        done = self._account.saved_state.escalated_session == self._session
+        if days <= LAST_DAYS and not self._away and not done:
+            self._emit(do.OpenStatus())
+            self._account.remember(escalated_session=self._session)
+
+    def _note(self, warning: WarningOutcome, days: int) -> None:
+        if self._noted != (warning, days):
+            self._noted = (warning, days)
+            notice = Notice(warning=warning, days_left=min(days, MAX_DAYS))
+            self._unsent = (self._account.identity, notice)
 
     def _go(self, cause: str) -> None:
         self.state = TABLE.next(self.state, cause)

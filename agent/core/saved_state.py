@@ -22,9 +22,11 @@ class SavedState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The server's clock minus the PC's, at the last login."""
     console_url: Annotated[str, Meta(max_length=512)] | None = None
     warned_session: Annotated[str, Meta(max_length=256)] = ""
-    """The sign-in that was warned about an old password."""
+    """The sign-in at which a warning about an old password was seen."""
     warned_on: date | None = None
-    """The local day of the last warning."""
+    """The local day of the last warning that was seen."""
+    escalated_session: Annotated[str, Meta(max_length=256)] = ""
+    """The sign-in at which the status window was opened in place of a warning."""
     asked_session: Annotated[str, Meta(max_length=256)] | None = None
     """The sign-in at which the user was asked for a password."""
     logged_out: bool = False

@@ -65,6 +65,9 @@ class View:
     fixed: frozenset[str] = frozenset()
 
 
+NUMBERED_DAYS = 9
+"""With so many days left, or fewer, the icon is a number."""
+
 ICONS = {
     State.LOGGED_OUT: Icon.ATTENTION,
     State.CONNECTING: Icon.BUSY,
@@ -75,3 +78,11 @@ ICONS = {
     State.NEEDS_PASSWORD: Icon.ATTENTION,
     State.STOPPED: Icon.OFFLINE,
 }
+
+
+def picture(view: View) -> str:
+    """Return the name of the icon's picture in `agent/assets/`."""
+    icon, days = ICONS[view.state], view.days_left
+    if icon is Icon.OLD_PASSWORD and days is not None and days <= NUMBERED_DAYS:
+        return f"days-{days}"
+    return icon.value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from gettext import NullTranslations
 
 from agent.core.failure import Reason
@@ -89,6 +90,11 @@ _REASONS = {
 """For each reason: what is wrong, and what the user can do about it."""
 
 
+_MONTHS = N_(
+    "January February March April May June July August September October November December"
+)
+
+
 def status(view: View, _: Translate) -> str:
     """Return the first line of menu, tooltip and status window."""
     return _(_STATES[view.state])
@@ -115,18 +121,20 @@ def trouble(reason: Reason, _: Translate) -> tuple[str, str]:
     return _(problem), _(remedy)
 
 
-def warning(days: int, translations: NullTranslations) -> tuple[str, str]:
+def warning(days: int, last_day: date, translations: NullTranslations) -> tuple[str, str]:
     """Return title and text of the warning at a sign-in with an old password."""
-    title = translations.gettext("Your password has been changed")
+    _ = translations.gettext
+    title = _("Your coconowork password has been changed")
     if days == 0:
-        return title, translations.gettext(
-            "The old password becomes invalid today. Please update the stored password."
-        )
+        return title, _("The old password ends today. Click here to update the stored password.")
+    month = _(_MONTHS).split()[last_day.month - 1]
     return title, translations.ngettext(
-        "The old password becomes invalid in {days} day. Please update the stored password.",
-        "The old password becomes invalid in {days} days. Please update the stored password.",
+        "The old password ends in {days} day, on {day} {month}. "
+        "Click here to update the stored password.",
+        "The old password ends in {days} days, on {day} {month}. "
+        "Click here to update the stored password.",
         days,
-    ).format(days=days)
+    ).format(days=days, day=last_day.day, month=month)
 
 
 def password_needed(reason: Reason | None, _: Translate) -> tuple[str, str]:

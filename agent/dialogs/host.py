@@ -23,7 +23,7 @@ from agent.core import wording
 from agent.core.deadline import local_time
 from agent.core.failure import Reason
 from agent.core.state import MAY_RECONNECT, State
-from agent.core.view import ICONS, Command, View
+from agent.core.view import Command, View, picture
 from agent.dialogs.messages import (
     MAX_LINE,
     Accepted,
@@ -157,9 +157,9 @@ class ProcessDialogs:
         )
         self._show("password", opening)
 
-    def show_status(self) -> None:
+    def show_status(self, *, quietly: bool = False) -> None:
         snapshot = self._snapshot(self._view())
-        self._show("status", Open(assets=str(self._assets), snapshot=snapshot))
+        self._show("status", Open(assets=str(self._assets), snapshot=snapshot, quiet=quietly))
 
     def show_about(self) -> None:
         """Bring up the program's name and version."""
@@ -196,7 +196,8 @@ class ProcessDialogs:
             if self._closed:
                 return
             if shown is not None and shown.alive and shown.name in {name, "password"}:
-                shown.send(Front())
+                if not opening.quiet:
+                    shown.send(Front())
                 return
             try:
                 self._open = _Process(name, [*self._start, "dialog", name], self._answer)
@@ -273,7 +274,7 @@ class ProcessDialogs:
         if view.next_try_at is not None:
             rows.append((_("Next try"), f"{local_time(view.next_try_at):%H:%M:%S}"))
         return Snapshot(
-            picture=ICONS[view.state].value,
+            picture=picture(view),
             headline=wording.status(view, _),
             lines=lines,
             rows=rows,

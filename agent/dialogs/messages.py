@@ -34,8 +34,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, tag="open"):
     """client → dialog, once, first: what the window shows.
 
     `first` asks for server and user too, as for the first log-in; the fields in `fixed` are shown
-    and cannot be changed. `rows` is shown above the fields
-    (password) or below the program's name (about).
+    and cannot be changed. `rows` is shown above the fields (password) or below the program's name
+    (about). A `quiet` window leaves the keyboard where it is.
     """
 
     assets: str
@@ -46,6 +46,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, tag="open"):
     notes: list[str] = []
     rows: list[tuple[str, str]] = []
     snapshot: Snapshot | None = None
+    quiet: bool = False
 
 
 class Update(msgspec.Struct, frozen=True, tag="update"):

@@ -40,6 +40,7 @@ class Window:
         self._rows = 0
         self._poll_job = self._topmost_job = ""
         self._assets = Path(opening.assets)
+        self._quiet = opening.quiet
         self._pictures: dict[str, tk.PhotoImage] = {}
         self._scale = self._set_scale()
         self._set_style()
@@ -62,8 +63,7 @@ class Window:
         """Show the window in front; return when it is closed."""
         self.root.update_idletasks()
         self._centre()
-        self.root.deiconify()
-        self.to_front()
+        self.to_front(with_keyboard=not self._quiet)
         self.poll()
         self.root.mainloop()
 
@@ -73,15 +73,18 @@ class Window:
                 self.root.after_cancel(job)
         self.root.destroy()
 
-    def to_front(self) -> None:
-        """Bring the window to the front, with the keyboard; later others may cover it."""
-        self.root.deiconify()
+    def to_front(self, *, with_keyboard: bool = True) -> None:
+        """Bring the window to the front; later others may cover it."""
+        self._topmost_job = self.root.after(TOPMOST_MS, self._give_way)
         self.root.attributes("-topmost", True)
+        if not with_keyboard:
+            self.root.state("normal")  # `deiconify` and `lift` take the keyboard on Windows
+            return
+        self.root.deiconify()
         self.root.lift()
         focused = self.root.focus_lastfor()
         # Before the window is first drawn, Tk has no field that had the keyboard last.
         (self.first if focused in {None, self.root} else focused).focus_force()
-        self._topmost_job = self.root.after(TOPMOST_MS, self._give_way)
 
     def _give_way(self) -> None:
         self._topmost_job = ""

@@ -11,7 +11,7 @@ if sys.platform != "linux":
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.core.events import NetworkChanged, SignedIn
+from agent.core.events import NetworkChanged, SignedIn, UserLeft
 
 _NO_AUDIT_SESSION = "4294967295"
 
@@ -25,7 +25,7 @@ class LinuxSession:
         session = os.environ.get("XDG_SESSION_ID") or _audit_session() or f"leader-{os.getsid(0)}"
         return f"{boot}/{session}"[:256]
 
-    def start(self, emit: Callable[[SignedIn | NetworkChanged], None]) -> None:
+    def start(self, emit: Callable[[SignedIn | UserLeft | NetworkChanged], None]) -> None:
         """Do nothing: unlocks and network changes are watched on Windows only."""
 
     def stop(self) -> None:

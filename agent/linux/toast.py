@@ -7,6 +7,7 @@ the signals of a click and of its end.
 from __future__ import annotations
 
 import html
+import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -20,6 +21,9 @@ from jeepney.wrappers import unwrap_msg
 
 from agent.linux.session_bus import BoundedConnection, connect
 from agent.ports import Notification, ToastError, Topic
+from protocol.messages import WarningOutcome
+
+log = logging.getLogger(__name__)
 
 APP_NAME = "coconowork client"
 CALL_TIMEOUT_S = 10.0
@@ -28,6 +32,8 @@ _NO_EXPIRY, _USUAL_EXPIRY = 0, -1
 """Milliseconds until the toast goes. 0: it stays until the user closes it or we withdraw it."""
 _LOW, _NORMAL = 0, 1
 """Urgencies."""
+_BY_USER = 2
+"""Why a toast was closed, in the signal NotificationClosed."""
 
 _SERVICE = DBusAddress(
     "/org/freedesktop/Notifications",
@@ -49,9 +55,9 @@ class NotificationToaster:
         self._closed = False
 
     def show(
-        self, notification: Notification, *, on_done: Callable[[Exception | None], None]
+        self, notification: Notification, *, on_outcome: Callable[[WarningOutcome], None]
     ) -> None:
-        work = (notification, on_done)
+        work = (notification, on_outcome)
         threading.Thread(target=self._run, args=work, name="toast", daemon=True).start()
 
     def withdraw(self, topic: Topic) -> None:
@@ -63,14 +69,17 @@ class NotificationToaster:
         for topic in Topic:
             self._withdraw(topic)
 
-    def _run(self, notification: Notification, on_done: Callable[[Exception | None], None]) -> None:
+    def _run(
+        self, notification: Notification, on_outcome: Callable[[WarningOutcome], None]
+    ) -> None:
         try:
             connection, shown = self._show(notification)
-        except Exception as error:  # noqa: BLE001 - the caller decides what it means
-            on_done(ToastError(f"no toast: {getattr(error, 'name', None) or type(error).__name__}"))
+        except Exception as error:  # noqa: BLE001 - whatever D-Bus raises
+            log.warning("D-Bus: %s", getattr(error, "name", None) or type(error).__name__)
+            on_outcome(WarningOutcome.FAILED)
             return
-        on_done(None)
-        self._wait_for_end(connection, shown, notification)
+        on_outcome(WarningOutcome.SHOWN)
+        self._wait_for_end(connection, shown, notification.topic, on_outcome)
 
     def _show(self, notification: Notification) -> tuple[BoundedConnection, int]:
         """Return the toast's connection and number. Raise ToastError and what D-Bus raises."""
@@ -96,7 +105,11 @@ class NotificationToaster:
             return connection, shown
 
     def _wait_for_end(
-        self, connection: BoundedConnection, shown: int, notification: Notification
+        self,
+        connection: BoundedConnection,
+        shown: int,
+        topic: Topic,
+        on_outcome: Callable[[WarningOutcome], None],
     ) -> None:
         connection.allow(None)
         with closing(connection), suppress(OSError, EOFError, ValueError):
@@ -104,13 +117,15 @@ class NotificationToaster:
                 message: Message = connection.receive()
                 if message.body and message.body[0] == shown:
                     member = message.header.fields.get(HeaderFields.member)
-                    if member == "NotificationClosed":
-                        break
                     if member == "ActionInvoked":
-                        notification.on_click()
+                        on_outcome(WarningOutcome.CLICKED)
+                    if member == "NotificationClosed":
+                        if message.body[1:] == (_BY_USER,):
+                            on_outcome(WarningOutcome.DISMISSED)
+                        break
         with self._lock:
-            if self._shown.get(notification.topic) == (connection, shown):
-                del self._shown[notification.topic]
+            if self._shown.get(topic) == (connection, shown):
+                del self._shown[topic]
 
     def _withdraw(self, topic: Topic) -> None:
         with self._lock:

@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import TextIO
 
 from agent.core.view import Command, View
-from agent.ports import Notification
 from agent.tray_menu import summary
 
 log = logging.getLogger(__name__)
@@ -41,10 +40,6 @@ class TerminalTray:
     def show(self, view: View) -> None:
         """Write a line, unless it is the same as the last one."""
         self._write(" — ".join(summary(view, self._translation)))
-
-    def balloon(self, notification: Notification) -> None:
-        """Write the notification."""
-        self._write(f"[{notification.title}] {' '.join(notification.text.split())}")
 
     def translate(self, translation: gettext.NullTranslations) -> None:
         """Use another language from now on."""

@@ -1,4 +1,4 @@
-"""Reports sign-in, unlock, remote connect, resume and network changes on Windows.
+"""Reports when the user comes and leaves, resume and network changes on Windows.
 
 A hidden top-level window receives session and power messages on a thread of its own. Another thread
 waits for changes of the network's addresses. Nothing polls.
@@ -28,7 +28,7 @@ import win32event
 import win32security
 from pystray._util import win32
 
-from agent.core.events import NetworkChanged, SignedIn, SignInKind
+from agent.core.events import NetworkChanged, SignedIn, SignInKind, UserLeft
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ user32.SetTimer.argtypes = (wintypes.HWND, ctypes.c_size_t, wintypes.UINT, ctype
 user32.KillTimer.argtypes = (wintypes.HWND, ctypes.c_size_t)
 kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 
-Emit = Callable[[SignedIn | NetworkChanged], None]
+Emit = Callable[[SignedIn | UserLeft | NetworkChanged], None]
 
 WM_CLOSE = 0x0010
 WM_TIMER = 0x0113
@@ -55,6 +55,8 @@ WTS_KINDS = {
     0x8: SignInKind.UNLOCK,
 }
 """Console connect, remote connect, logon, unlock."""
+WTS_LEFT = {0x2, 0x4, 0x7}
+"""Console disconnect, remote disconnect, lock."""
 RESUMED = {0x7, 0x12}
 """PBT_APMRESUMESUSPEND, PBT_APMRESUMEAUTOMATIC."""
 RETRY_TIMER, RETRY_MS = 1, 5000
@@ -168,6 +170,8 @@ class WindowsSignInWatcher:
         if kind is not None:
             self._emit(SignedIn(self.session(), kind))
             self._emit(NetworkChanged())
+        elif what in WTS_LEFT:
+            self._emit(UserLeft())
         return 0
 
     def _on_power(self, what: int) -> int:

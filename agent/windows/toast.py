@@ -1,8 +1,9 @@
 """The toast on Windows: win10toast, with workarounds for its defects.
 
-win10toast shows a balloon from an icon of its own and sleeps until it removes the icon, so it sees
-no clicks. Here one worker thread shows one toast at a time. The sleep is replaced by a message loop
-that handles clicks, the end of the balloon's time, and `withdraw`.
+win10toast shows a balloon from an icon of its own, sleeps, and removes the icon. It sees nothing of
+what happens to the balloon. Here each toast has a thread, and a message loop in place of the sleep:
+it reports what the task bar says of the balloon, and keeps the icon, because Windows removes the
+toast with it. docs/windows.md has the events, and Microsoft's pages about them.
 """
 
 from __future__ import annotations
@@ -20,238 +21,272 @@ import time
 import types
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from ctypes import wintypes
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
-import win32api
 import win32con
 import win32event
 import win32gui
 
-from agent.ports import Notification, ToastError, Topic
+from agent.ports import Notification, Topic
+from protocol.messages import WarningOutcome
 from protocol.text import clip_utf16
 
 log = logging.getLogger(__name__)
 
-DURATION_S = 26.0
-"""Seconds after which the icon, and with it the toast, is removed. The next toast waits for it."""
+STAY_S, BRIEF_STAY_S = 3600.0, 30.0
+"""Seconds after which the icon, and with it the toast, is removed at the latest."""
+BRIEF = {Topic.RECEIVED, Topic.ACTION}
+"""Topics whose toasts may go unread."""
 TITLE_UNITS, TEXT_UNITS = 63, 255
-TRIES, TRY_AGAIN_S = 10, 2.0
+TRY_AGAIN_S = 2.0
 """At sign-in the task bar may not be ready yet."""
+LOOK_EACH_S, LOOK_FOR_S = 0.5, 60.0
 CLOSE_S = 10.0
 
+WINDOW_CLASS = "PythonTaskbar"
 CALLBACK = win32con.WM_USER + 20
-NIN_BALLOONTIMEOUT = win32con.WM_USER + 4
-NIN_BALLOONUSERCLICK = win32con.WM_USER + 5
-NIIF_WARNING, NIIF_NOSOUND = 0x2, 0x10
+NIIF_WARNING, NIIF_RESPECT_QUIET_TIME = 0x2, 0x80
 SPI_GETMESSAGEDURATION = 0x2016
+QUNS_ACCEPTS_NOTIFICATIONS, QUNS_APP = 5, 7
 TOOLTIP = "coconowork client"
 
+user32 = ctypes.WinDLL("user32")
+user32.FindWindowExW.argtypes = (wintypes.HWND, wintypes.HWND, wintypes.LPCWSTR, wintypes.LPCWSTR)
+user32.FindWindowExW.restype = wintypes.HWND
+user32.SendMessageTimeoutW.argtypes = (
+    wintypes.HWND, wintypes.UINT, wintypes.WPARAM, wintypes.LPVOID,
+    wintypes.UINT, wintypes.UINT, wintypes.LPVOID,
+)  # fmt: skip
+query_notification_state = ctypes.WinDLL("shell32").SHQueryUserNotificationState
+_current = threading.local()
+"""`toast` is the toast of this thread."""
 
-@dataclass(frozen=True)
-class _Order:
-    notification: Notification
-    """With texts that fit."""
-    on_done: Callable[[Exception | None], None]
+
+class Nin:
+    """The events of a balloon, as Windows names them."""
+
+    BALLOONSHOW = win32con.WM_USER + 2
+    BALLOONHIDE = win32con.WM_USER + 3
+    BALLOONTIMEOUT = win32con.WM_USER + 4
+    BALLOONUSERCLICK = win32con.WM_USER + 5
 
 
 class WindowsToaster:
-    """Implement `agent.ports.Toaster`. A toast withdrawn before it was shown is not reported."""
+    """Implement `agent.ports.Toaster`."""
 
     def __init__(self, icon: Path) -> None:
         self._icon = icon
-        self._orders: list[_Order] = []
-        self._shown: Topic | None = None
-        """The topic of the toast on the screen."""
-        self._withdrawn = win32event.CreateEvent(None, True, False, None)
-        self._changed = threading.Condition()
-        self._worker: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._toasts: dict[Topic, _Toast] = {}
+        """The newest toast about each topic."""
         self._closed = False
 
     def show(
-        self, notification: Notification, *, on_done: Callable[[Exception | None], None]
+        self, notification: Notification, *, on_outcome: Callable[[WarningOutcome], None]
     ) -> None:
-        fitting = replace(
-            notification,
-            title=clip_utf16(notification.title, TITLE_UNITS),
-            text=clip_utf16(notification.text, TEXT_UNITS),
-        )
-        with self._changed:
+        toast = _Toast(notification, on_outcome, self._icon)
+        with self._lock:
             if self._closed:
                 return
-            if self._worker is None:
-                self._worker = threading.Thread(target=self._work, name="toast", daemon=True)
-                self._worker.start()
-            self._orders.append(_Order(fitting, on_done))
-            self._changed.notify()
+            before = self._toasts.get(notification.topic)
+            self._toasts[notification.topic] = toast
+            toast.thread.start()
+        if before is not None:
+            before.withdraw()
 
     def withdraw(self, topic: Topic) -> None:
-        with self._changed:
-            self._orders = [each for each in self._orders if each.notification.topic is not topic]
-            if self._shown is topic:
-                win32event.SetEvent(self._withdrawn)
+        with self._lock:
+            if (toast := self._toasts.get(topic)) is not None:
+                toast.withdraw()
 
     def close(self) -> None:
-        with self._changed:
+        with self._lock:
             self._closed = True
-            win32event.SetEvent(self._withdrawn)
-            self._changed.notify()
-            worker = self._worker
-        if worker is not None:
-            worker.join(CLOSE_S)
+        for toast in self._toasts.values():
+            toast.withdraw()
+        for toast in self._toasts.values():
+            toast.thread.join(CLOSE_S)
 
-    def _next(self) -> _Order | None:
-        """Wait for the next toast to show; return None at the end."""
-        with self._changed:
-            self._shown = None
-            self._changed.wait_for(lambda: self._orders or self._closed)
-            if self._closed:
-                return None
-            win32event.ResetEvent(self._withdrawn)
-            order = self._orders.pop(0)
-            self._shown = order.notification.topic
-            return order
 
-    def _work(self) -> None:
-        notifier: Any = None
-        while (order := self._next()) is not None:
-            try:
-                notifier = notifier or _notifier_class()()
-                self._show(notifier, order)
-            except Exception as error:  # noqa: BLE001 - whatever win10toast raises
-                order.on_done(ToastError(f"{type(error).__name__}: {error}"))
+class _NoTaskBar(Exception):
+    """The task bar has not taken the icon or the balloon."""
 
-    def _show(self, notifier: Any, order: _Order) -> None:
-        for left in range(TRIES, 0, -1):
-            toast = _Toast(notifier, order, self._withdrawn)
-            try:
-                notifier.present(toast, str(self._icon))
-            except Exception:
-                if toast.shown or left == 1:
-                    raise
-                log.debug("the task bar takes no toast yet", exc_info=True)
-                milliseconds = round(TRY_AGAIN_S * 1000)
-                if win32event.WaitForSingleObject(self._withdrawn, milliseconds) == 0:
-                    return
-            else:
-                return
+
+class _Over(Exception):
+    """Raised out of win10toast when the toast is over."""
 
 
 class _Toast:
-    """One toast on the screen, with the message loop that replaces win10toast's sleep."""
+    """One toast, from the first try to its end."""
 
-    def __init__(self, notifier: Any, order: _Order, withdrawn: Any) -> None:
-        self.order = order
-        self.shown = False
-        self._notifier = notifier
-        self._withdrawn = withdrawn
+    def __init__(
+        self, what: Notification, on_outcome: Callable[[WarningOutcome], None], icon: Path
+    ) -> None:
+        self.thread = threading.Thread(target=self._run, name="toast", daemon=True)
+        self._topic = what.topic
+        self._title = clip_utf16(what.title, TITLE_UNITS)
+        self._text = clip_utf16(what.text, TEXT_UNITS)
+        self._icon = icon
+        self._on_outcome = on_outcome
+        self._withdrawn = win32event.CreateEvent(None, True, False, None)
+        self._outcome: WarningOutcome | None = None
+        self._shown_at: float | None = None
         self._over = False
-        self._popped_up_at = 0.0
-        self._read_s = _message_duration_s()
+        self._handle = 0
 
-    def wait(self, duration_s: float) -> None:
-        """Wait until the time is over, the user clicks, or the toast is withdrawn."""
-        hwnd = self._notifier.hwnd
-        win32gui.SetWindowLong(
-            hwnd,
-            win32con.GWL_WNDPROC,
-            {CALLBACK: self._on_event, win32con.WM_DESTROY: self._notifier.on_destroy},
-        )
-        tip: Any = (hwnd, 0, win32gui.NIF_TIP, CALLBACK, 0, TOOLTIP)
-        win32gui.Shell_NotifyIcon(win32gui.NIM_MODIFY, tip)
-        self.shown = True
-        self.order.on_done(None)
-        began = self._popped_up_at = time.monotonic()
-        while not self._over and (left := began + duration_s - time.monotonic()) > 0:
+    def withdraw(self) -> None:
+        win32event.SetEvent(self._withdrawn)
+
+    def _run(self) -> None:
+        _current.toast = self
+        if self._topic is Topic.WARNING and not accepts_notifications():
+            self._tell(WarningOutcome.UNSEEN)
+            return
+        milliseconds = round(TRY_AGAIN_S * 1000)
+        try:
+            while not self._present():
+                log.debug("the task bar takes no toast yet", exc_info=True)
+                if win32event.WaitForSingleObject(self._withdrawn, milliseconds) == 0:
+                    return
+        except Exception:
+            log.exception("the toast has failed")
+            self._tell(WarningOutcome.FAILED)
+
+    def _present(self) -> bool:
+        """Show the toast until it is over; return whether the task bar has taken it."""
+        notifier = _win10toast().ToastNotifier()
+        # It registers its class for each toast, and has no atom where that is registered already.
+        notifier.classAtom, notifier.hwnd = WINDOW_CLASS, 0
+        try:
+            notifier._show_toast(self._title, self._text, str(self._icon), STAY_S)  # noqa: SLF001 - show_toast swallows errors
+        except _Over:
+            return True
+        except _NoTaskBar:
+            return False
+        finally:
+            with suppress(win32gui.error):
+                win32gui.DestroyWindow(notifier.hwnd)
+            with suppress(win32gui.error):
+                win32gui.DestroyIcon(self._handle)
+        raise AssertionError("win10toast has not slept")
+
+    def notify_icon(self, code: int, data: tuple[Any, ...]) -> None:
+        """Call Shell_NotifyIcon in place of win10toast: with a handler, a tooltip and flags."""
+        hwnd, number, flags, callback, self._handle, _tip, *balloon = data
+        if code == win32gui.NIM_ADD:  # a second time, pywin32 would call itself without end
+            win32gui.SetWindowLong(
+                hwnd,
+                win32con.GWL_WNDPROC,
+                {CALLBACK: self._on_event, win32con.WM_DESTROY: self._on_destroy},
+            )
+        if balloon and self._topic is Topic.WARNING:
+            balloon.append(NIIF_WARNING | NIIF_RESPECT_QUIET_TIME)
+        changed: Any = (hwnd, number, flags, callback, self._handle, TOOLTIP, *balloon)
+        try:
+            win32gui.Shell_NotifyIcon(code, changed)
+        except win32gui.error as error:
+            raise _NoTaskBar from error
+
+    def wait(self) -> Never:
+        """Handle events until the toast is over, where win10toast sleeps."""
+        began = time.monotonic()
+        stay_s = BRIEF_STAY_S if self._topic in BRIEF else STAY_S
+        while not self._over and (left := began + stay_s - time.monotonic()) > 0:
+            looking = self._outcome is None and time.monotonic() - began < LOOK_FOR_S
+            milliseconds = max(1, round(min(left, LOOK_EACH_S if looking else left) * 1000))
             what = win32event.MsgWaitForMultipleObjects(
-                [self._withdrawn], False, max(1, round(left * 1000)), win32event.QS_ALLINPUT
+                [self._withdrawn], False, milliseconds, win32event.QS_ALLINPUT
             )
             if what == win32event.WAIT_OBJECT_0:
-                return
+                break
             win32gui.PumpWaitingMessages()
+            if looking and _is_drawn(self._text):
+                self._tell(WarningOutcome.SHOWN)
+        raise _Over
 
-    def _on_event(self, hwnd: int, _message: int, _wparam: int, lparam: int) -> int:
-        if lparam & 0xFFFF in {NIN_BALLOONUSERCLICK, win32con.WM_LBUTTONUP}:
-            self._over = True
-            self.order.notification.on_click()
-        elif lparam & 0xFFFF == NIN_BALLOONTIMEOUT and self._time_is_over():
-            if self.order.notification.topic is Topic.RECEIVED:
-                self._over = True
-            else:
-                self._pop_up_again(hwnd)
+    def _on_event(self, _hwnd: int, _message: int, _wparam: int, lparam: int) -> int:
+        now = time.monotonic()
+        match lparam & 0xFFFF:
+            case win32con.WM_LBUTTONUP | Nin.BALLOONUSERCLICK:
+                self._end(WarningOutcome.CLICKED)
+            case Nin.BALLOONSHOW:
+                self._shown_at = now
+                self._tell(WarningOutcome.SHOWN)
+            case Nin.BALLOONTIMEOUT if self._shown_at is not None and (
+                now - self._shown_at < _message_duration_s() - 0.5
+            ):
+                self._end(WarningOutcome.DISMISSED)  # before its time it was the user
+            case Nin.BALLOONTIMEOUT:
+                self._tell(WarningOutcome.SHOWN)
+                self._over = self._topic in BRIEF
+            case Nin.BALLOONHIDE if self._outcome is None:
+                self._end(WarningOutcome.UNSEEN)
         return 0
 
-    def _time_is_over(self) -> bool:
-        """Return whether Windows has closed the balloon; before its time it was the user."""
-        return time.monotonic() - self._popped_up_at > self._read_s - 0.5
-
-    def _pop_up_again(self, hwnd: int) -> None:
-        self._popped_up_at = time.monotonic()
-        what = self.order.notification
-        flags = NIIF_WARNING | NIIF_NOSOUND
-        data: Any = (hwnd, 0, win32gui.NIF_INFO, CALLBACK, 0, "", what.text, 0, what.title, flags)
+    @staticmethod
+    def _on_destroy(hwnd: int, _message: int, _wparam: int, _lparam: int) -> int:
+        """Remove the icon as win10toast does; return a number, and do not end the thread."""
         with suppress(win32gui.error):
-            win32gui.Shell_NotifyIcon(win32gui.NIM_MODIFY, data)
+            data: Any = (hwnd, 0)
+            win32gui.Shell_NotifyIcon(win32gui.NIM_DELETE, data)
+        return 0
+
+    def _end(self, outcome: WarningOutcome) -> None:
+        self._over = True
+        self._tell(outcome)
+
+    def _tell(self, outcome: WarningOutcome) -> None:
+        if outcome is not self._outcome:
+            self._outcome = outcome
+            self._on_outcome(outcome)
+
+
+def accepts_notifications() -> bool:
+    """Return whether the user is at the desktop and not in quiet time."""
+    state = ctypes.c_int()
+    failed = query_notification_state(ctypes.byref(state))
+    return bool(failed) or state.value in {QUNS_ACCEPTS_NOTIFICATIONS, QUNS_APP}
 
 
 def _message_duration_s() -> float:
     """Return for how long the user has set Windows to show notifications."""
     seconds = ctypes.c_uint(5)
-    user32 = ctypes.WinDLL("user32")
     user32.SystemParametersInfoW(SPI_GETMESSAGEDURATION, 0, ctypes.byref(seconds), 0)
     return float(seconds.value or 5)
 
 
-def _notifier_class() -> type[Any]:
-    """Return win10toast's notifier, repaired. It is imported for the first toast only."""
-    win10toast = _import_win10toast()
-
-    original: Any = win10toast.ToastNotifier
-
-    class Notifier(original):  # type: ignore[misc]  # it has no types
-        """One toast at a time, on the thread that calls `present`."""
-
-        def present(self, toast: _Toast, icon: str) -> None:
-            """Block until the toast is gone. Raise what Windows reports when there can be none."""
-            self.hwnd = 0
-            win10toast.sleep = toast.wait
-            try:
-                what = toast.order.notification
-                self._show_toast(what.title, what.text, icon, DURATION_S)
-            except Exception:
-                self._clean_up()
-                raise
-
-        def on_destroy(self, hwnd: int, _msg: int, _wparam: int, _lparam: int) -> int:
-            """Remove the icon as the original does; return a number, and do not end the thread."""
-            with suppress(win32gui.error):
-                data: Any = (hwnd, 0)
-                win32gui.Shell_NotifyIcon(win32gui.NIM_DELETE, data)
-            return 0
-
-        def _clean_up(self) -> None:
-            """Remove window and class, which would keep the next toast from being made."""
-            with suppress(win32gui.error):
-                if self.hwnd:
-                    win32gui.DestroyWindow(self.hwnd)
-            with suppress(win32gui.error):
-                win32gui.UnregisterClass(self.wc.lpszClassName, win32api.GetModuleHandle(None))
-
-    return Notifier
+def _is_drawn(text: str) -> bool:
+    """Return whether there is a window with this balloon: some task bars report no events."""
+    window, abort_if_hung, wait_ms = None, 0x2, 200
+    while window := user32.FindWindowExW(None, window, "tooltips_class32", None):
+        shown = ctypes.create_unicode_buffer(TEXT_UNITS + 1)
+        user32.SendMessageTimeoutW(
+            window, win32con.WM_GETTEXT, len(shown), shown, abort_if_hung, wait_ms, None
+        )
+        if shown.value == text and win32gui.IsWindowVisible(window):
+            return True
+    return False
 
 
-def _import_win10toast() -> Any:
-    """Import win10toast without pkg_resources, which it needs for an unused icon only."""
+def _win10toast() -> Any:
+    """Return win10toast, repaired.
+
+    It is imported for the first toast only, and without pkg_resources, which it needs for an
+    unused icon only.
+    """
     stand_in = types.ModuleType("pkg_resources")
     vars(stand_in).update(Requirement=None, resource_filename=None)
-    real = sys.modules.get("pkg_resources")
-    sys.modules["pkg_resources"] = stand_in
-    try:
-        win10toast = importlib.import_module("win10toast")
-    finally:
-        if real is None:
-            del sys.modules["pkg_resources"]
-        else:
-            sys.modules["pkg_resources"] = real
+    sys.modules.setdefault("pkg_resources", stand_in)
+    win10toast: Any = importlib.import_module("win10toast")
+    win10toast.Shell_NotifyIcon, win10toast.sleep = _notify_icon, _sleep
     return win10toast
+
+
+def _notify_icon(code: int, data: tuple[Any, ...]) -> None:
+    _current.toast.notify_icon(code, data)
+
+
+def _sleep(_duration_s: float) -> None:
+    _current.toast.wait()

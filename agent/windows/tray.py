@@ -27,8 +27,8 @@ from pystray._util import win32
 from pystray._win32 import Icon as PystrayIcon
 
 from agent.core.state import State
-from agent.core.view import ICONS, Command, View
-from agent.ports import Notification, ToastError, TrayError
+from agent.core.view import Command, View, picture
+from agent.ports import TrayError
 from agent.tray_menu import SEPARATOR, Entry, default_command, menu, summary
 from protocol.text import clip_utf16
 
@@ -39,11 +39,13 @@ user32.SetTimer.restype = ctypes.c_size_t
 user32.KillTimer.argtypes = (wintypes.HWND, ctypes.c_size_t)
 user32.FindWindowW.argtypes = (wintypes.LPCWSTR, wintypes.LPCWSTR)
 user32.FindWindowW.restype = wintypes.HWND
+foreground_window = user32.GetForegroundWindow
+foreground_window.restype = wintypes.HWND
 user32.GetDpiForWindow.argtypes = (wintypes.HWND,)
 user32.GetSystemMetricsForDpi.argtypes = (ctypes.c_int, wintypes.UINT)
 
 PROGRAM = "coconowork client"
-TIP_UNITS, TITLE_UNITS, TEXT_UNITS = 127, 63, 255
+TIP_UNITS = 127
 """UTF-16 units that fit into NOTIFYICONDATAW."""
 FIRST_RETRY_MS, LAST_RETRY_MS = 500, 30_000
 ICON_ID = 1
@@ -55,8 +57,9 @@ WM_SETTINGCHANGE = 0x001A
 WM_TIMER = 0x0113
 WM_DPICHANGED = 0x02E0
 WM_APPLY = win32.WM_USER + 20
-NIN_BALLOONUSERCLICK = win32.WM_USER + 5
-NIIF_WARNING = 0x2
+WM_CONTEXTMENU = 0x007B
+NIN_SELECT, NIN_KEYSELECT = win32.WM_USER, win32.WM_USER + 1
+NOTIFYICON_VERSION_4 = 4
 SM_CXSMICON = 49
 RETRY_TIMER = 1
 
@@ -69,8 +72,13 @@ def tray_icon_size() -> int:
     return size or 16
 
 
+def _signed(word: int) -> int:
+    """Return the low 16 bits of `word` as a signed number, as GET_X_LPARAM does."""
+    return ctypes.c_short(word).value
+
+
 class WindowsTray:
-    """Implement `agent.ports.Tray`. `balloon` may take seconds while the task bar is busy."""
+    """Implement `agent.ports.Tray`."""
 
     def __init__(
         self,
@@ -113,11 +121,6 @@ class WindowsTray:
         self.translation = translation
         self._post(WM_APPLY)
 
-    def balloon(self, notification: Notification) -> None:
-        icon = self._icon
-        if icon is None or not icon.balloon(notification):
-            raise ToastError("the task bar shows no balloon")
-
     def stop(self) -> None:
         # _Icon._mark_ready reads it after it has made its window, so no stop is lost.
         self._stopping.set()
@@ -140,7 +143,6 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         self._handles: dict[tuple[str, int], int] = {}
         self._retry_ms = FIRST_RETRY_MS
         self._in_menu = False
-        self._on_balloon_click: Callable[[], None] = lambda: None
         self.failure: Exception | None = None
         self._message_handlers |= {
             WM_APPLY: self._guarded(self._apply),
@@ -225,9 +227,9 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
     def _look(self) -> tuple[int, dict[str, Any]]:
         view = self._tray.view
         lines = [PROGRAM, *summary(view, self._tray.translation)]
-        return win32.NIF_MESSAGE | win32.NIF_ICON | win32.NIF_TIP, {
+        return win32.NIF_MESSAGE | win32.NIF_ICON | win32.NIF_TIP | win32.NIF_SHOWTIP, {
             "uCallbackMessage": win32.WM_NOTIFY,
-            "hIcon": self._handle(ICONS[view.state].value, tray_icon_size()),
+            "hIcon": self._handle(picture(view), tray_icon_size()),
             "szTip": clip_utf16("\n".join(lines), TIP_UNITS),
         }
 
@@ -239,6 +241,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
             win32.NIM_MODIFY, flags, look
         )
         if self._visible:
+            self._message(win32.NIM_SETVERSION, 0, {"uVersion": NOTIFYICON_VERSION_4})
             self._retry_ms = FIRST_RETRY_MS
         else:
             log.debug("the task bar takes no icon; next try in %d ms", self._retry_ms)
@@ -273,16 +276,6 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
             raise TrayError(f"no picture {picture} of {size} px")
         return self._handles[picture, size]
 
-    def balloon(self, notification: Notification) -> bool:
-        """Show a balloon; return whether the task bar has taken it."""
-        self._on_balloon_click = notification.on_click
-        look = {
-            "szInfo": clip_utf16(notification.text, TEXT_UNITS),
-            "szInfoTitle": clip_utf16(notification.title, TITLE_UNITS),
-            "dwInfoFlags": NIIF_WARNING,
-        }
-        return self._visible and self._message(win32.NIM_MODIFY, win32.NIF_INFO, look)
-
     def _message(self, code: int, flags: int, look: dict[str, Any] | None = None) -> bool:
         data = win32.NOTIFYICONDATAW(
             cbSize=ctypes.sizeof(win32.NOTIFYICONDATAW),
@@ -298,22 +291,19 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
     def _update_menu(self) -> None:
         """Do nothing: the menu is made when it is opened."""
 
-    def _on_notify(self, _wparam: int, lparam: int) -> None:
-        if lparam == win32.WM_LBUTTONUP:
+    def _on_notify(self, wparam: int, lparam: int) -> None:
+        """Handle an event as NOTIFYICON_VERSION_4 tells it: `wparam` is the place on the screen."""
+        event = lparam & 0xFFFF
+        if event in {NIN_SELECT, NIN_KEYSELECT}:
             self._command(default_command(self._tray.view))
-        elif lparam == NIN_BALLOONUSERCLICK:
-            try:
-                self._on_balloon_click()
-            except Exception:
-                log.exception("the click on a balloon")
-        elif lparam == win32.WM_RBUTTONUP and not self._in_menu:
+        elif event == WM_CONTEXTMENU and not self._in_menu:
             self._in_menu = True
             try:
-                self._open_menu()
+                self._open_menu(_signed(wparam), _signed(wparam >> 16))
             finally:
                 self._in_menu = False
 
-    def _open_menu(self) -> None:
+    def _open_menu(self, x: int, y: int) -> None:
         view = self._tray.with_settings(self._tray.view)
         entries = menu(view, self._tray.translation)
         descriptors: list[Callable[[PystrayIcon], None]] = []
@@ -321,17 +311,18 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         try:
             # Without this a click elsewhere does not close the menu (Microsoft's KB135788).
             win32.SetForegroundWindow(self._menu_hwnd)
-            point = wintypes.POINT()
-            win32.GetCursorPos(ctypes.byref(point))
             chosen = win32.TrackPopupMenuEx(
                 handle,
                 win32.TPM_RIGHTALIGN | win32.TPM_BOTTOMALIGN | win32.TPM_RETURNCMD,
-                point.x,
-                point.y,
+                x,
+                y,
                 self._menu_hwnd,
                 None,
             )
             win32.PostMessage(self._menu_hwnd, 0, 0, 0)
+            if not chosen and foreground_window() == self._menu_hwnd:
+                # Closed by Esc, and not by a click elsewhere.
+                self._message(win32.NIM_SETFOCUS, 0)
         finally:
             win32.DestroyMenu(handle)
         if chosen > 0:

@@ -209,7 +209,10 @@ class Device(models.Model):
 
     class WarningOutcome(models.TextChoices):
         SHOWN = "shown", _("shown")
+        CLICKED = "clicked", _("clicked")
+        DISMISSED = "dismissed", _("closed by the user")
         SUPPRESSED = "suppressed", _("not due")
+        UNSEEN = "unseen", _("not seen")
         FAILED = "failed", _("could not be shown")
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="devices")

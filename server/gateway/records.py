@@ -246,9 +246,12 @@ def update_failed(device_pk: int, failed: messages.UpdateFailed, address: str) -
 
 
 def notice(device_pk: int, shown: messages.Notice) -> None:
-    """Record the outcome of a warning on the PC."""
-    Device.objects.filter(pk=device_pk).update(
-        warned=shown.warning, warned_at=clock.now(), warned_days_left=shown.days_left
+    """Record the outcome of a warning on the PC. "Not due" does not replace what was seen."""
+    devices = Device.objects.filter(pk=device_pk)
+    if shown.warning is messages.WarningOutcome.SUPPRESSED:
+        devices = devices.filter(warned="")
+    devices.update(
+        warned=shown.warning.value, warned_at=clock.now(), warned_days_left=shown.days_left
     )
 
 

@@ -29,6 +29,7 @@ from agent.core.saved_state import SavedState
 from agent.core.state import State
 from agent.core.view import View
 from protocol import messages as msg
+from protocol.messages import WarningOutcome
 from protocol.scram import ScramError
 from protocol.sealing import new_device_key
 from tests.support import core_promises as promises
@@ -68,7 +69,9 @@ class World:
         self.home = self.accounts["tanaka"]
         self.server_now, self.steady = BEGIN, 1000.0
         self.pc_error = timedelta(0)
-        self.online, self.impostor, self.throttle_s, self.toast_fails = True, False, 0, False
+        self.online, self.impostor, self.throttle_s = True, False, 0
+        self.toast = WarningOutcome.SHOWN
+        """What becomes of a warning on the desktop."""
         self.vault: dict[Identity, Credentials] = {}
         self.vault_reason: Reason | None = None
         """Why the vault fails; None while it works."""
@@ -410,11 +413,9 @@ class World:
             self.handle(ev.Disconnected(job.connection, Failure(Reason.UNREACHABLE)))
 
     def _show(self, job: do.ShowWarning) -> None:
-        if self.toast_fails:
-            self.handle(ev.WarningFailed(job.days_left))
-        else:
+        if self.toast is WarningOutcome.SHOWN:
             self.warning = job.days_left
-            self.handle(ev.WarningShown(job.days_left))
+        self.handle(ev.WarningAnswered(job.days_left, self.toast))
 
     def _deliver(self, event: Event) -> None:
         match event:

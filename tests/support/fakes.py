@@ -13,11 +13,12 @@ from agent.core.credentials import (
     decode_credentials,
     encode_credentials,
 )
-from agent.core.events import NetworkChanged, SignedIn, SignInKind
+from agent.core.events import NetworkChanged, SignedIn, SignInKind, UserLeft
 from agent.core.failure import Reason
 from agent.core.saved_state import SavedState
 from agent.core.view import Command, View
-from agent.ports import Notification, ToastError, Topic, VaultError
+from agent.ports import Notification, Topic, VaultError
+from protocol.messages import WarningOutcome
 
 
 class FakeVault:
@@ -88,8 +89,6 @@ class FakeTray:
 
     def __init__(self) -> None:
         self.views: list[View] = []
-        self.balloons: list[tuple[str, str]] = []
-        self.failure: ToastError | None = None
         self._changed = Condition()
         self._on_command: Callable[[Command], None] | None = None
         self._stopped = Event()
@@ -104,11 +103,6 @@ class FakeTray:
         with self._changed:
             self.views.append(view)
             self._changed.notify_all()
-
-    def balloon(self, notification: Notification) -> None:
-        if self.failure is not None:
-            raise self.failure
-        self.balloons.append((notification.title, notification.text))
 
     def translate(self, translations: NullTranslations) -> None:
         self.translations = translations
@@ -135,20 +129,18 @@ class FakeTray:
 
 
 class FakeToaster:
-    """Shows at once, one toast for each topic; `failure` is the outcome of every toast instead."""
+    """Shows at once, one toast for each topic. `open` has the function that takes outcomes."""
 
     def __init__(self) -> None:
         self.shown: list[tuple[str, str]] = []
-        self.open: dict[Topic, Notification] = {}
-        self.failure: ToastError | None = None
+        self.open: dict[Topic, Callable[[WarningOutcome], None]] = {}
 
     def show(
-        self, notification: Notification, *, on_done: Callable[[Exception | None], None]
+        self, notification: Notification, *, on_outcome: Callable[[WarningOutcome], None]
     ) -> None:
-        if self.failure is None:
-            self.shown.append((notification.title, notification.text))
-            self.open[notification.topic] = notification
-        on_done(self.failure)
+        self.shown.append((notification.title, notification.text))
+        self.open[notification.topic] = on_outcome
+        on_outcome(WarningOutcome.SHOWN)
 
     def withdraw(self, topic: Topic) -> None:
         self.open.pop(topic, None)
@@ -162,12 +154,12 @@ class FakeSignInWatcher:
 
     def __init__(self, name: str = "session-1") -> None:
         self.name = name
-        self._emit: Callable[[SignedIn | NetworkChanged], None] | None = None
+        self._emit: Callable[[SignedIn | UserLeft | NetworkChanged], None] | None = None
 
     def session(self) -> str:
         return self.name
 
-    def start(self, emit: Callable[[SignedIn | NetworkChanged], None]) -> None:
+    def start(self, emit: Callable[[SignedIn | UserLeft | NetworkChanged], None]) -> None:
         self._emit = emit
 
     def stop(self) -> None:
@@ -178,7 +170,7 @@ class FakeSignInWatcher:
         self.name = name
         self.report(SignedIn(name, kind))
 
-    def report(self, event: SignedIn | NetworkChanged) -> None:
+    def report(self, event: SignedIn | UserLeft | NetworkChanged) -> None:
         if self._emit is not None:
             self._emit(event)
 
@@ -196,8 +188,9 @@ class FakeDialogs:
     def ask_password(self) -> None:
         self.asked += 1
 
-    def show_status(self) -> None:
+    def show_status(self, *, quietly: bool = False) -> None:
         self.status_shown += 1
+        self.quiet = quietly
 
     def show_about(self) -> None:
         self.about_shown += 1

@@ -1,15 +1,17 @@
-"""Show the manual's toast until it is clicked on: `toast.py ASSETS LANGUAGE DAYS NOTES`."""
+"""Show the manual's toast, and note what becomes of it: `toast.py ASSETS LANGUAGE DAYS NOTES`."""
 
 from __future__ import annotations
 
 import sys
 import threading
+from datetime import date, timedelta
 from pathlib import Path
 
 from agent.core import wording
 from agent.i18n import translation
 from agent.ports import Notification, Topic
 from agent.windows.toast import WindowsToaster
+from protocol.messages import WarningOutcome
 from tests.support.inside.look import notes
 
 
@@ -19,12 +21,17 @@ def main() -> None:
     write = notes(file)
     clicked = threading.Event()
     toaster = WindowsToaster(Path(assets) / "app.ico")
-    title, text = wording.warning(int(days), translation(language))
-    notification = Notification(Topic.PASSWORD, title, text, clicked.set)
-    toaster.show(notification, on_done=lambda _: None)
+    last_day = date(2026, 12, 5) + timedelta(days=int(days))
+    title, text = wording.warning(int(days), last_day, translation(language))
+
+    def on_outcome(outcome: WarningOutcome) -> None:
+        write(outcome.value)
+        if outcome is WarningOutcome.CLICKED:
+            clicked.set()
+
+    toaster.show(Notification(Topic.WARNING, title, text), on_outcome=on_outcome)
     clicked.wait(60)
     toaster.close()
-    write("clicked" if clicked.is_set() else "not clicked")
 
 
 if __name__ == "__main__":

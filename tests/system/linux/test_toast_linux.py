@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Queue
@@ -12,8 +11,9 @@ import pytest
 
 from agent.linux import toast as toast_linux
 from agent.linux.toast import NotificationToaster
-from agent.ports import Notification, ToastError, Topic
+from agent.ports import Notification, Topic
 from demo.private_keyring import PrivateKeyring
+from protocol.messages import WarningOutcome
 from tests.support.bus_service import Answer, BusService
 from tests.support.polling import eventually
 
@@ -24,20 +24,20 @@ PATH = "/org/freedesktop/Notifications"
 
 
 class ToastProbe:
-    """A toaster, with the result and clicks of its toasts."""
+    """A toaster, with the outcomes of its toasts."""
 
     def __init__(self, bus: PrivateKeyring) -> None:
         self.bus = bus
         self.toaster = NotificationToaster("Update…", Path(__file__))
-        self.done: Queue[Exception | None] = Queue()
-        self.clicked = threading.Event()
+        self.outcomes: Queue[WarningOutcome] = Queue()
 
-    def show(
-        self, title: str = "title", text: str = "text", topic: Topic = Topic.PASSWORD
-    ) -> Exception | None:
-        notification = Notification(topic, title, text, self.clicked.set)
-        self.toaster.show(notification, on_done=self.done.put)
-        return self.done.get(timeout=20)
+    def show(self, title: str = "title", text: str = "text", topic: Topic = Topic.PASSWORD) -> str:
+        self.toaster.show(Notification(topic, title, text), on_outcome=self.outcomes.put)
+        return self.next()
+
+    def next(self) -> str:
+        """Return the next outcome."""
+        return self.outcomes.get(timeout=20).value
 
     def service(self, **others: Answer) -> BusService:
         answers: dict[str, Answer] = {
@@ -71,7 +71,7 @@ def next_call(service: BusService, method: str) -> tuple[Any, ...]:
 def test_shows_until_it_is_read(shown: ToastProbe) -> None:
     """A toast has no time limit, an action, and text that is safe from markup."""
     with shown.service() as service:
-        assert shown.show("題 <b>", "残り30日 <i>&") is None
+        assert shown.show("題 <b>", "残り30日 <i>&") == "shown"
         name, replaces, icon, title, text, actions, hints, timeout = next_call(service, "Notify")
         assert (name, replaces, title, text) == (
             "coconowork client",
@@ -85,19 +85,22 @@ def test_shows_until_it_is_read(shown: ToastProbe) -> None:
         assert timeout == 0
 
 
-def test_only_a_click_on_our_own_toast_counts(shown: ToastProbe) -> None:
-    """A click on another program's toast, or after ours has gone, does nothing."""
+def test_only_what_happens_to_our_own_toast_counts(shown: ToastProbe) -> None:
+    """Clicks and the user's closing are reported, on another program's toast or later not."""
     with shown.service() as service:
         shown.show()
         service.signal(PATH, INTERFACE, "ActionInvoked", "us", 8, "default")
         service.signal(PATH, INTERFACE, "NotificationClosed", "uu", 7, 2)
         service.signal(PATH, INTERFACE, "ActionInvoked", "us", 7, "default")
         service.signal(PATH, INTERFACE, "Nonsense")
+        assert shown.next() == "dismissed"
         eventually(lambda: not shown.toaster._shown)
-        assert not shown.clicked.is_set()
         shown.show()
         service.signal(PATH, INTERFACE, "ActionInvoked", "us", 7, "default")
-        assert shown.clicked.wait(10)
+        assert shown.next() == "clicked"
+        service.signal(PATH, INTERFACE, "NotificationClosed", "uu", 7, 1)
+        eventually(lambda: not shown.toaster._shown)
+        assert shown.outcomes.empty()
 
 
 def test_withdraw_takes_it_back_once(shown: ToastProbe) -> None:
@@ -110,19 +113,19 @@ def test_withdraw_takes_it_back_once(shown: ToastProbe) -> None:
         shown.toaster.withdraw(Topic.PASSWORD)
         shown.toaster.close()
     assert "CloseNotification" not in [method for method, _ in service.calls.queue]
-    assert isinstance(shown.show(), ToastError)
+    assert shown.show() == "failed"
 
 
 def test_a_bus_that_comes_back_is_found(shown: ToastProbe) -> None:
     """Without a service or a bus a toast fails; the next one finds them when they are back."""
-    assert isinstance(shown.show(), ToastError)
+    assert shown.show() == "failed"
     with shown.service():
-        assert shown.show() is None
+        assert shown.show() == "shown"
     shown.bus.stop_bus()
-    assert isinstance(shown.show(), ToastError)
+    assert shown.show() == "failed"
     shown.bus.start_bus()
     with shown.service():
-        assert shown.show() is None
+        assert shown.show() == "shown"
 
 
 def test_a_service_that_says_nothing_is_given_up(
@@ -131,4 +134,4 @@ def test_a_service_that_says_nothing_is_given_up(
     """A service that does not answer makes the toast fail in time."""
     monkeypatch.setattr(toast_linux, "CALL_TIMEOUT_S", 0.5)
     with shown.service(Notify=lambda *_: None):
-        assert isinstance(shown.show(), ToastError)
+        assert shown.show() == "failed"

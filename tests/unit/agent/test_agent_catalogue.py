@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gettext
 import re
+from datetime import date
 from io import BytesIO
 
 import pytest
@@ -67,10 +68,13 @@ def test_placeholders_are_kept() -> None:
 
 def test_speaks_as_the_manual(japanese: gettext.GNUTranslations) -> None:
     """The terms that people read in the manual are the ones on the screen."""
-    assert wording.warning(30, japanese)[1] == (
-        "古いパスワードは30日後に無効になります。保存されているパスワードを更新してください。"
+    title, text = wording.warning(30, date(2027, 1, 4), japanese)
+    assert title == "ココナワークのパスワードが変更されています"
+    assert text == (
+        "古いパスワードは30日後(1月4日)に無効になります。"
+        "ここをクリックして、保存されているパスワードを更新してください。"
     )
-    assert "本日" in wording.warning(0, japanese)[1]
+    assert "本日" in wording.warning(0, date(2027, 1, 4), japanese)[1]
     assert japanese.gettext("Update the stored password…") == "保存されているパスワードを更新…"
     assert wording.status(View(State.STANDBY), japanese.gettext) == "待ち受け状態"
     assert "管理機能" in japanese.gettext("Open the management console")
@@ -106,6 +110,7 @@ def test_without_a_catalogue_there_is_english() -> None:
     """English needs none, and one that is missing stops nothing."""
     english = i18n.translation("en")
     assert english.gettext("Stopped") == "Stopped"
-    assert wording.warning(1, english)[1].startswith("The old password becomes invalid in 1 day.")
-    assert wording.warning(2, english)[1].startswith("The old password becomes invalid in 2 days.")
+    day = date(2027, 1, 4)
+    assert wording.warning(1, day, english)[1].startswith("The old password ends in 1 day,")
+    assert wording.warning(2, day, english)[1].startswith("The old password ends in 2 days,")
     assert i18n.translation("fr").gettext("Stopped") == "Stopped"

@@ -23,6 +23,7 @@ from agent.core.state import State
 from agent.core.view import Command
 from agent.ports import Topic
 from agent.settings import Settings
+from protocol.messages import WarningOutcome
 from protocol.sealing import new_device_key
 from tests.support.fake_gateway import PASSWORD, USER, FakeGateway, honest
 from tests.support.fakes import (
@@ -108,7 +109,7 @@ def _raise(*_: object, **__: object) -> Any:
 
 
 class BrokenTray(FakeTray):
-    show = balloon = translate = _raise
+    show = translate = _raise
 
 
 class BrokenDialogs(FakeDialogs):
@@ -138,7 +139,6 @@ def test_adapters_that_raise_end_nothing(
         client.tray.pick(command)
     client.app.notify(Topic.ACTION, "title", "text", Command.STATUS)
     client.app.translate(NullTranslations())
-    assert client.tray.balloons == [("title", "text")]
     assert client.is_alive()
     client.quit()
     assert caplog.text.count("broken adapter") > 6
@@ -167,14 +167,11 @@ def test_a_lost_tray_is_opened_again(monkeypatch: pytest.MonkeyPatch, how: str) 
 
 
 def test_a_toaster_that_cannot_be_made(run: Callable[..., Client]) -> None:
-    """The balloon takes its place; a warning that neither shows counts as failed."""
+    """A notification that nothing can show is reported as failed."""
     client = run(open_toaster=_raise)
-    client.app.notify(Topic.ACTION, "title", "text", Command.STATUS)
-    assert client.tray.balloons == [("title", "text")]
-    outcome: list[Exception | None] = []
-    client.tray.balloon = _raise  # type: ignore[method-assign] # for this one
-    client.app.notify(Topic.ACTION, "title", "text", Command.STATUS, outcome.append)
-    assert [type(each) for each in outcome] == [RuntimeError]
+    outcomes: list[WarningOutcome] = []
+    client.app.notify(Topic.ACTION, "title", "text", Command.STATUS, outcomes.append)
+    assert outcomes == [WarningOutcome.FAILED]
 
 
 def test_a_defect_of_the_machine_ends_the_client(
@@ -225,7 +222,7 @@ def test_a_notification_lives_and_acts_by_its_topic(run: Callable[..., Client]) 
     client.app._tell_received()
     client.app.notify(Topic.SETTINGS, "The settings cannot be read", "", Command.SHOW_LOG)
     for topic in (Topic.PASSWORD, Topic.RECEIVED, Topic.SETTINGS):
-        toaster.open[topic].on_click()
+        toaster.open[topic](WarningOutcome.CLICKED)
     assert (dialogs.asked, dialogs.status_shown, picked) == (1, 1, [Command.SHOW_LOG])
     assert client.is_alive()
     assert set(toaster.open) == {Topic.RECEIVED, Topic.SETTINGS}

@@ -11,7 +11,7 @@ from PIL.IcoImagePlugin import IcoImageFile
 
 from agent.core.failure import Reason
 from agent.core.state import State
-from agent.core.view import Command, Icon, View
+from agent.core.view import NUMBERED_DAYS, Command, Icon, View
 from agent.tray_menu import Entry, default_command, menu, summary
 from installer import pictures
 from tests.support.places import ROOT
@@ -105,16 +105,13 @@ def contrast(one: tuple[int, ...], other: tuple[int, ...]) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def picture(icon: Icon) -> Image.Image:
-    """Return the 64 px picture of that name."""
-    with Image.open(ASSETS / f"{icon.value}-64.png") as image:
-        return image.convert("RGBA")
+NAMES = [*(icon.value for icon in Icon), *(f"days-{days}" for days in range(NUMBERED_DAYS + 1))]
 
 
-@pytest.mark.parametrize("icon", Icon)
-def test_picture_is_seen_on_light_and_dark_task_bars(icon: Icon) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_picture_is_seen_on_light_and_dark_task_bars(name: str) -> None:
     """3:1 is what WCAG asks of graphics; white marks inside it included."""
-    colours = picture(icon).getcolors(64 * 64) or []
+    colours = pictures.render(name, 64).getcolors(64 * 64) or []
     opaque = [(n, c[:3]) for n, c in colours if isinstance(c, tuple) and c[3] == 255]
     _, main = max((n, c) for n, c in opaque if c != (255, 255, 255))
     for background in ((0xF3, 0xF3, 0xF3), (0x1C, 0x1C, 0x1C), (0x10, 0x10, 0x10)):
@@ -122,22 +119,33 @@ def test_picture_is_seen_on_light_and_dark_task_bars(icon: Icon) -> None:
     assert contrast(main, (255, 255, 255)) >= 3
 
 
-@pytest.mark.parametrize(("one", "other"), list(combinations(Icon, 2)))
-def test_pictures_differ_in_shape(one: Icon, other: Icon) -> None:
-    """The icons differ in shape at 16 px, also for users who cannot tell red from green."""
-    outlines = [
-        picture(icon).resize((16, 16), Image.Resampling.BOX).getchannel("A").tobytes()
-        for icon in (one, other)
-    ]
-    differ = sum((a > 127) != (b > 127) for a, b in zip(*outlines, strict=True))
-    assert differ >= 30
+def strokes(name: str) -> bytes:
+    """Return a digit's white pixels at 16 px. Each pixel is white or not: it has no soft edge."""
+    red, _, blue, alpha = pictures.render(name, 16).crop((2, 2, 14, 14)).split()
+    assert set(alpha.tobytes()) == {255}
+    assert len(set(red.tobytes())) == 2
+    return blue.tobytes()
 
 
-@pytest.mark.parametrize("icon", Icon)
-def test_icon_file_has_every_size_as_drawn(icon: Icon) -> None:
+@pytest.mark.parametrize(("one", "other"), list(combinations(NAMES, 2)))
+def test_pictures_differ_in_shape(one: str, other: str) -> None:
+    """Pictures differ in shape at 16 px, also for users who cannot tell red from green."""
+    if one.startswith("days-"):
+        shapes, least = [strokes(one), strokes(other)], 6
+    else:
+        outlines = [
+            pictures.render(name, 64).resize((16, 16), Image.Resampling.BOX)
+            for name in (one, other)
+        ]
+        shapes, least = [outline.getchannel("A").tobytes() for outline in outlines], 30
+    assert sum((a > 127) != (b > 127) for a, b in zip(*shapes, strict=True)) >= least
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_icon_file_has_every_size_as_drawn(name: str) -> None:
     """The files are what `installer/pictures.py` draws, one picture for each scale of Windows."""
-    with IcoImageFile(ASSETS / f"{icon.value}.ico") as file:
+    with IcoImageFile(ASSETS / f"{name}.ico") as file:
         assert {size for size, _ in file.info["sizes"]} == set(pictures.ICO_SIZES)
         for size in pictures.ICO_SIZES:
             drawn = file.ico.getimage((size, size)).convert("RGBA")
-            assert drawn.tobytes() == pictures.render(icon.value, size).tobytes()
+            assert drawn.tobytes() == pictures.render(name, size).tobytes()

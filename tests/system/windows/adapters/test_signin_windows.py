@@ -15,7 +15,7 @@ import pytest
 import win32con
 import win32gui
 
-from agent.core.events import NetworkChanged, SignedIn, SignInKind
+from agent.core.events import NetworkChanged, SignedIn, SignInKind, UserLeft
 from agent.windows.session_watcher import (
     CLASS_NAME,
     WM_POWERBROADCAST,
@@ -24,7 +24,7 @@ from agent.windows.session_watcher import (
     logon_session,
 )
 
-Event = SignedIn | NetworkChanged
+Event = SignedIn | UserLeft | NetworkChanged
 
 
 @pytest.fixture
@@ -66,13 +66,17 @@ def test_a_user_comes_to_the_desktop(
     assert events == [SignedIn(watcher.session(), kind), NetworkChanged()]
 
 
-@pytest.mark.parametrize("code", [0x2, 0x4, 0x6, 0x7, 0x9])
-def test_going_away_is_not_reported(
-    watcher: WindowsSignInWatcher, events: list[Event], code: int
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [(0x2, [UserLeft()]), (0x4, [UserLeft()]), (0x7, [UserLeft()]), (0x6, []), (0x9, [])],
+    ids=["console disconnect", "remote disconnect", "lock", "sign-out", "remote control"],
+)
+def test_a_user_leaves_the_desktop(
+    watcher: WindowsSignInWatcher, events: list[Event], code: int, expected: list[Event]
 ) -> None:
-    """Disconnect, sign-out, lock and remote control are not reported."""
+    """Disconnects and the lock are reported, so that no warning is shown behind them."""
     send(WM_WTSSESSION_CHANGE, code)
-    assert events == []
+    assert events == expected
 
 
 @pytest.mark.parametrize("code", [0x7, 0x12])

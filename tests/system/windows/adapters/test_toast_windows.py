@@ -1,4 +1,4 @@
-"""The toast on a real Windows. Clicks are posted as Windows does: Wine's balloon takes none."""
+"""The toast on a real Windows. Events are posted as Windows does: Wine's task bar reports none."""
 
 from __future__ import annotations
 
@@ -14,21 +14,15 @@ import gettext
 import threading
 from collections.abc import Iterator
 from ctypes import wintypes
-from functools import partial
 from typing import Any
 
 import pytest
 import win32con
 import win32gui
 
-from agent.ports import Notification, ToastError, Topic
+from agent.ports import Notification, Topic
 from agent.windows import toast as toast_windows
-from agent.windows.toast import (
-    CALLBACK,
-    NIN_BALLOONTIMEOUT,
-    NIN_BALLOONUSERCLICK,
-    WindowsToaster,
-)
+from agent.windows.toast import CALLBACK, WINDOW_CLASS, Nin, WindowsToaster
 from agent.windows.tray import WindowsTray
 from tests.support.polling import eventually
 
@@ -37,15 +31,15 @@ WAIT_S = 20.0
 user32 = ctypes.WinDLL("user32")
 user32.SendMessageW.argtypes = [wintypes.HWND, wintypes.UINT, wintypes.WPARAM, wintypes.LPVOID]
 UNDER_WINE = hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
-win10toast: Any = toast_windows._import_win10toast()
 
 
-def window() -> int:
-    """Return win10toast's window, 0 when there is no toast."""
-    try:
-        return int(win32gui.FindWindow("PythonTaskbar", None))
-    except win32gui.error:
-        return 0
+def windows() -> list[int]:
+    """Return win10toast's windows, one for each toast."""
+    found: list[int] = []
+    window: int | None = None
+    while window := toast_windows.user32.FindWindowExW(None, window, WINDOW_CLASS, None):
+        found.append(window)
+    return found
 
 
 def balloons() -> list[str]:
@@ -66,36 +60,38 @@ def balloons() -> list[str]:
 
 
 class Shown:
-    """Shows toasts, and keeps the result of each."""
+    """Shows toasts, and keeps the outcomes of each."""
 
     def __init__(self) -> None:
         self.toaster = WindowsToaster(ASSETS / "old_password.ico")
-        self.done: list[tuple[str, Exception | None]] = []
-        self.clicked: list[str] = []
+        self.outcomes: list[str] = []
 
-    def show(
-        self,
-        text: str,
-        title: str = "Your password has been changed",
-        topic: Topic = Topic.PASSWORD,
-    ) -> None:
-        clicked = partial(self.clicked.append, text)
+    def show(self, text: str = "text", title: str = "title", topic: Topic = Topic.WARNING) -> None:
         self.toaster.show(
-            Notification(topic, title, text, clicked),
-            on_done=lambda error: self.done.append((text, error)),
+            Notification(topic, title, text),
+            on_outcome=lambda outcome: self.outcomes.append(f"{text} {outcome.value}"),
         )
 
-    def post(self, event: int) -> None:
-        win32gui.PostMessage(window(), CALLBACK, 0, event)
+    def show_and_wait(self) -> int:
+        """Show a toast; return its window, once it has its balloon."""
+        self.show()
+        return eventually(lambda: next(iter(windows()), 0))
+
+    def tell(self, *events: int) -> None:
+        """Report events of the only toast, as the task bar does."""
+        (window,) = eventually(windows)
+        for event in events:
+            win32gui.PostMessage(window, CALLBACK, 0, event)
 
 
 @pytest.fixture
-def shown() -> Iterator[Shown]:
-    """Yield a toaster, and close it."""
+def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shown]:
+    """Yield a toaster that goes by the task bar's events only, and close it."""
+    monkeypatch.setattr(toast_windows, "_is_drawn", lambda _: False)
     made = Shown()
     yield made
     made.toaster.close()
-    assert not window()
+    assert not windows()
 
 
 @pytest.fixture
@@ -109,107 +105,115 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any]]:
         real(code, data)
 
     monkeypatch.setattr(win32gui, "Shell_NotifyIcon", spy)
-    monkeypatch.setattr(win10toast, "Shell_NotifyIcon", spy)
     return calls
 
 
 @pytest.mark.skipif(not UNDER_WINE, reason="Windows 10 draws toasts in no window of its own")
-def test_is_seen(shown: Shown) -> None:
-    """The text is on the screen."""
-    shown.show("古いパスワードは30日後に無効になります。")
-    eventually(lambda: "古いパスワードは30日後に無効になります。" in balloons())
-    assert shown.done == [("古いパスワードは30日後に無効になります。", None)]
+def test_is_seen_where_the_task_bar_reports_nothing(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text is on the screen, and only then it counts as shown."""
+    monkeypatch.undo()
+    text = "古いパスワードは30日後に無効になります。"
+    shown.show(text)
+    eventually(lambda: shown.outcomes)
+    assert text in balloons()
+    assert shown.outcomes == [f"{text} shown"]
 
 
-def test_click_is_reported_once_and_ends_it(shown: Shown) -> None:
-    """A click on the balloon is reported, which win10toast does not do."""
-    shown.show("text")
-    eventually(lambda: shown.done)
-    shown.post(NIN_BALLOONUSERCLICK)
-    eventually(lambda: not window())
-    assert shown.clicked == ["text"]
+@pytest.mark.parametrize(
+    ("events", "outcomes", "stays"),
+    [
+        ([Nin.BALLOONSHOW], ["shown"], True),
+        ([Nin.BALLOONSHOW, Nin.BALLOONUSERCLICK], ["shown", "clicked"], False),
+        ([Nin.BALLOONSHOW, win32con.WM_LBUTTONUP], ["shown", "clicked"], False),
+        ([Nin.BALLOONUSERCLICK], ["clicked"], False),
+        ([Nin.BALLOONSHOW, Nin.BALLOONTIMEOUT], ["shown", "dismissed"], False),
+        ([Nin.BALLOONTIMEOUT], ["shown"], True),
+        ([Nin.BALLOONHIDE], ["unseen"], False),
+        ([Nin.BALLOONSHOW, Nin.BALLOONHIDE], ["shown"], True),
+    ],
+    ids=str,
+)
+def test_what_the_task_bar_says_of_it(
+    shown: Shown, events: list[int], outcomes: list[str], stays: bool
+) -> None:
+    """Without an event it is not seen; it stays until it was clicked or dismissed."""
+    window = shown.show_and_wait()
+    shown.tell(*events)
+    eventually(lambda: shown.outcomes == [f"text {outcome}" for outcome in outcomes])
+    if stays:
+        shown.tell(win32con.WM_NULL)
+        assert windows() == [window]
+    else:
+        eventually(lambda: not windows())
 
 
-def test_click_on_its_icon_is_a_click(shown: Shown) -> None:
-    """A click on the toast's icon counts as one on the toast."""
-    shown.show("text")
-    eventually(lambda: shown.done)
-    shown.post(win32con.WM_LBUTTONUP)
-    eventually(lambda: shown.clicked == ["text"])
-
-
-def test_withdrawn_it_goes_and_the_next_is_shown(shown: Shown) -> None:
-    """A withdrawn toast goes, and the next one is shown."""
-    shown.show("first")
-    eventually(lambda: shown.done)
-    shown.toaster.withdraw(Topic.PASSWORD)
-    eventually(lambda: not window())
-    shown.show("second")
-    eventually(lambda: len(shown.done) == 2)
-    assert shown.done == [("first", None), ("second", None)]
-
-
-def test_withdrawing_forgets_what_waits(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Withdrawing drops a toast that waits for its turn, too."""
-    shown.show("first")
-    eventually(lambda: shown.done)
-    shown.show("second")
-    shown.toaster.withdraw(Topic.PASSWORD)
-    eventually(lambda: not window())
-    shown.show("third")
-    eventually(lambda: len(shown.done) == 2)
-    assert [text for text, _ in shown.done] == ["first", "third"]
-
-
-def test_withdrawing_leaves_other_topics(shown: Shown) -> None:
-    """A login takes back what asks for a password, and not what it has not resolved."""
-    shown.show("settings", topic=Topic.SETTINGS)
-    eventually(lambda: shown.done)
-    shown.show("password")
-    shown.show("action", topic=Topic.ACTION)
-    shown.toaster.withdraw(Topic.PASSWORD)
-    assert window()
-    shown.toaster.withdraw(Topic.SETTINGS)
-    eventually(lambda: len(shown.done) == 2)
-    assert [text for text, _ in shown.done] == ["settings", "action"]
-
-
-def test_second_toast_waits_and_is_not_lost(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Toasts are shown one after the other, where win10toast loses the second."""
-    monkeypatch.setattr(toast_windows, "DURATION_S", 1.0)
-    for text in ("first", "second", "third"):
-        shown.show(text)
-    eventually(lambda: len(shown.done) == 3)
-    assert shown.done == [("first", None), ("second", None), ("third", None)]
-
-
-def test_comes_again_when_windows_takes_it_away_early(
+def test_the_end_of_its_time_is_no_dismissal(
     shown: Shown, told: list[tuple[int, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A toast that Windows ends after 5 s is shown again."""
+    """It stays in the notification centre, and never pops up a second time."""
     monkeypatch.setattr(toast_windows, "_message_duration_s", lambda: 0.0)
-    shown.show("text")
-    eventually(lambda: shown.done)
-    before = len(told)
-    shown.post(NIN_BALLOONTIMEOUT)
-    eventually(lambda: len(told) > before)
-    assert told[-1][0] == win32gui.NIM_MODIFY
-    assert told[-1][1][6] == "text"
+    shown.show_and_wait()
+    shown.tell(Nin.BALLOONSHOW, Nin.BALLOONTIMEOUT, Nin.BALLOONTIMEOUT)
+    shown.tell(Nin.BALLOONUSERCLICK)
+    eventually(lambda: shown.outcomes == ["text shown", "text clicked"])
+    assert len([data for _, data in told if len(data) > 6]) == 1
 
 
-def test_stays_away_when_the_user_closed_it(shown: Shown, told: list[tuple[int, Any]]) -> None:
-    """A toast that the user has closed is not shown again."""
-    shown.show("text")
-    eventually(lambda: shown.done)
-    before = len(told)
-    shown.post(NIN_BALLOONTIMEOUT)
-    shown.post(win32con.WM_LBUTTONUP)
-    eventually(lambda: shown.clicked)
-    assert not [data for _, data in told[before:] if len(data) > 6]
+@pytest.mark.parametrize("state", [1, 2, 3, 4, 6])
+def test_is_not_sent_while_the_user_cannot_see_it(
+    shown: Shown, told: list[tuple[int, Any]], monkeypatch: pytest.MonkeyPatch, state: int
+) -> None:
+    """Away, in a presentation or in quiet time, a warning waits; what answers the user does not."""
+
+    def query(pointer: Any) -> int:
+        pointer._obj.value = state
+        return 0
+
+    monkeypatch.setattr(toast_windows, "query_notification_state", query)
+    shown.show()
+    eventually(lambda: shown.outcomes == ["text unseen"])
+    assert told == []
+    shown.show(topic=Topic.ACTION)
+    shown.tell(Nin.BALLOONSHOW)
+    eventually(lambda: shown.outcomes[1:] == ["text shown"])
+
+
+def test_respects_quiet_time(shown: Shown, told: list[tuple[int, Any]]) -> None:
+    """Windows discards it in quiet time, and says so, and has our name on its icon."""
+    shown.show_and_wait()
+    eventually(lambda: len(told) == 2)
+    (_, icon), (_, balloon) = told
+    assert icon[5] == balloon[5] == "coconowork client"
+    assert balloon[9] & toast_windows.NIIF_RESPECT_QUIET_TIME
+
+
+def test_goes_after_its_time(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an hour at the latest; toasts that may go unread, with their balloon."""
+    shown.show(topic=Topic.RECEIVED)
+    shown.tell(Nin.BALLOONTIMEOUT)
+    eventually(lambda: not windows())
+    monkeypatch.setattr(toast_windows, "STAY_S", 0.5)
+    shown.show_and_wait()
+    eventually(lambda: not windows())
+
+
+def test_each_topic_has_its_own_toast(shown: Shown) -> None:
+    """A newer one replaces an earlier one about the same topic, and waits for no other."""
+    shown.show("first")
+    eventually(windows)
+    shown.show("second")
+    shown.show("settings", topic=Topic.SETTINGS)
+    eventually(lambda: len(windows()) == 2)
+    shown.toaster.withdraw(Topic.WARNING)
+    eventually(lambda: len(windows()) == 1)
+    shown.tell(Nin.BALLOONSHOW)
+    eventually(lambda: shown.outcomes == ["settings shown"])
 
 
 def test_waits_for_the_task_bar(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A toast is tried again until the task bar is there."""
+    """A toast is tried again until the task bar is there, or it is withdrawn."""
     real = win32gui.Shell_NotifyIcon
     refused: list[int] = []
 
@@ -220,37 +224,41 @@ def test_waits_for_the_task_bar(shown: Shown, monkeypatch: pytest.MonkeyPatch) -
         real(code, data)
 
     monkeypatch.setattr(toast_windows, "TRY_AGAIN_S", 0.05)
-    monkeypatch.setattr(win10toast, "Shell_NotifyIcon", late)
-    shown.show("text")
-    eventually(lambda: shown.done)
-    assert shown.done == [("text", None)]
-    assert len(refused) == 3
+    monkeypatch.setattr(win32gui, "Shell_NotifyIcon", late)
+    shown.show()
+    eventually(lambda: len(refused) == 3 and windows())
+    shown.tell(Nin.BALLOONSHOW)
+    eventually(lambda: shown.outcomes == ["text shown"])
+    refused.clear()
+    monkeypatch.setattr(toast_windows, "TRY_AGAIN_S", 60.0)
+    shown.show("withdrawn")
+    eventually(lambda: refused)
+    shown.toaster.close()
+    assert shown.outcomes == ["text shown"]
 
 
-def test_no_task_bar_is_a_failure_and_the_next_toast_works(
+def test_a_defect_is_a_failure_and_the_next_toast_works(
     shown: Shown, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a task bar a toast fails, and the next one works."""
+    """What win10toast raises is reported, and hinders no later toast."""
 
-    def never(code: int, data: Any) -> None:
-        raise win32gui.error(1460, "Shell_NotifyIcon", "timeout")
+    def broken(*_: object) -> int:
+        raise win32gui.error(8, "SetWindowLong", "no memory")
 
-    monkeypatch.setattr(toast_windows, "TRY_AGAIN_S", 0.01)
-    monkeypatch.setattr(win10toast, "Shell_NotifyIcon", never)
+    monkeypatch.setattr(win32gui, "SetWindowLong", broken)
     shown.show("first")
-    eventually(lambda: shown.done)
-    assert isinstance(shown.done[0][1], ToastError)
+    eventually(lambda: shown.outcomes == ["first failed"])
     monkeypatch.undo()
-    shown.show("second")
-    eventually(lambda: len(shown.done) == 2)
-    assert shown.done[1] == ("second", None)
+    shown.show_and_wait()
+    shown.tell(Nin.BALLOONSHOW)
+    eventually(lambda: shown.outcomes[1:] == ["text shown"])
 
 
-def test_long_texts_are_clipped(shown: Shown) -> None:
+def test_long_texts_are_clipped(shown: Shown, told: list[tuple[int, Any]]) -> None:
     """Texts are clipped to what pywin32 takes."""
     shown.show("文😀" * 300, title="題😀" * 100)
-    eventually(lambda: shown.done)
-    assert shown.done[0][1] is None
+    eventually(lambda: len(told) == 2)
+    assert windows()
 
 
 def test_does_not_end_the_tray(shown: Shown) -> None:
@@ -258,10 +266,9 @@ def test_does_not_end_the_tray(shown: Shown) -> None:
     tray = WindowsTray(ASSETS, gettext.NullTranslations())
     thread = threading.Thread(target=tray.run, args=(lambda _: None,))
     thread.start()
-    shown.show("text")
-    eventually(lambda: shown.done)
-    shown.toaster.withdraw(Topic.PASSWORD)
-    eventually(lambda: not window())
+    shown.show_and_wait()
+    shown.toaster.withdraw(Topic.WARNING)
+    eventually(lambda: not windows())
     assert thread.is_alive()
     tray.stop()
     thread.join(WAIT_S)

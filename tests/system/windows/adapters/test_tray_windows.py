@@ -23,7 +23,7 @@ from pystray._util import win32
 from agent.core.failure import Reason
 from agent.core.state import State
 from agent.core.view import Command, View
-from agent.ports import Notification, ToastError, Topic, TrayError
+from agent.ports import TrayError
 from agent.windows import tray as tray_windows
 from agent.windows.tray import ICON_ID, WM_CLOSE, WM_ENDSESSION, WM_QUERYENDSESSION, WindowsTray
 from protocol.text import utf16_units
@@ -78,6 +78,10 @@ class Running:
     def send(self, message: int, wparam: int = 0, lparam: int = 0) -> int:
         answer: int = user32.SendMessageW(self.window, message, wparam, lparam)
         return answer
+
+    def tell(self, event: int, x: int = 0, y: int = 0) -> None:
+        """Send an event of the icon, as the task bar does with NOTIFYICON_VERSION_4."""
+        self.send(win32.WM_NOTIFY, (y & 0xFFFF) << 16 | x & 0xFFFF, ICON_ID << 16 | event)
 
     def end(self) -> None:
         self.tray.stop()
@@ -141,8 +145,8 @@ def test_icon_refused_at_sign_in_is_added_later(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(tray_windows, "FIRST_RETRY_MS", 20)
     made = Running().start()
     try:
-        eventually(lambda: len(refused) == 6 and is_shown(made.window))
-        assert made.tray._icon.visible
+        eventually(lambda: len(refused) == 6 and made.tray._icon.visible)
+        assert is_shown(made.window)
     finally:
         made.end()
 
@@ -184,27 +188,59 @@ def test_being_closed_means_quit(running: Running) -> None:
     assert running.picked == [Command.QUIT]
 
 
-def test_click_shows_status_or_asks_for_the_password(running: Running) -> None:
-    """A click shows the status, or asks for a password that is needed."""
-    running.send(win32.WM_NOTIFY, 0, win32.WM_LBUTTONUP)
+@pytest.mark.parametrize("event", [tray_windows.NIN_SELECT, tray_windows.NIN_KEYSELECT])
+def test_click_shows_status_or_asks_for_the_password(running: Running, event: int) -> None:
+    """A click, or Enter on the icon, shows the status, or asks for a password that is needed."""
+    running.tell(event)
     running.tray.show(View(State.NEEDS_PASSWORD, reason=Reason.EXPIRED))
-    running.send(win32.WM_NOTIFY, 0, win32.WM_LBUTTONUP)
+    running.tell(event)
     assert running.picked == [Command.STATUS, Command.UPDATE_PASSWORD]
 
 
-def test_click_on_the_balloon_is_the_notification_s(running: Running) -> None:
-    """The balloon replaces the toast."""
-    clicked: list[str] = []
-    running.tray.balloon(Notification(Topic.PASSWORD, "title", "text", lambda: clicked.append("1")))
-    running.send(win32.WM_NOTIFY, 0, tray_windows.NIN_BALLOONUSERCLICK)
-    assert clicked == ["1"]
+def test_speaks_version_4_and_shows_its_tooltip(
+    told: list[tuple[int, Any]], running: Running
+) -> None:
+    """Each time that it is added: Windows forgets the version with the icon."""
+    running.send(win32.WM_TASKBARCREATED)
+    eventually(lambda: [code for code, _ in told].count(win32.NIM_SETVERSION) == 2)
+    versions = [data.uVersion for code, data in told if code == win32.NIM_SETVERSION]
+    assert versions == [tray_windows.NOTIFYICON_VERSION_4] * 2
+    assert all(data.uFlags & win32.NIF_SHOWTIP for code, data in told if code == win32.NIM_ADD)
+
+
+@pytest.mark.parametrize(("front", "returned"), [(True, 1), (False, 0)])
+def test_the_menu_opens_at_the_icon_and_gives_the_keyboard_back(
+    told: list[tuple[int, Any]],
+    running: Running,
+    monkeypatch: pytest.MonkeyPatch,
+    front: bool,
+    returned: int,
+) -> None:
+    """The place is the event's, also left of the first screen; Esc returns to the task bar."""
+    places: list[tuple[int, int]] = []
+
+    def track(_menu: int, _flags: int, x: int, y: int, *_: object) -> int:
+        places.append((x, y))
+        return 0
+
+    icon: Any = running.tray._icon
+    monkeypatch.setattr(win32, "TrackPopupMenuEx", track)
+    in_front = icon._menu_hwnd if front else 0
+    monkeypatch.setattr(tray_windows, "foreground_window", lambda: in_front)
+    running.tell(tray_windows.WM_CONTEXTMENU, x=-300, y=1040)
+    assert places == [(-300, 1040)]
+    assert [code for code, _ in told].count(win32.NIM_SETFOCUS) == returned
+
+
+@pytest.mark.parametrize(("days", "name"), [(10, "old_password"), (9, "days-9"), (0, "days-0")])
+def test_the_last_days_are_a_number(running: Running, days: int, name: str) -> None:
+    """The icon is drawn with the days left, from nine days on."""
+    running.tray.show(View(State.STANDBY_OLD_PASSWORD, days_left=days))
+    eventually(lambda: name in {each for each, _ in running.tray._icon._handles})
 
 
 def test_long_texts_are_clipped(told: list[tuple[int, Any]], running: Running) -> None:
-    """Texts are clipped to their fields, and no character is halved."""
-    running.tray.balloon(Notification(Topic.ACTION, "題😀" * 60, "文😀" * 200, lambda: None))
-    data = told[-1][1]
-    assert (utf16_units(data.szInfoTitle), utf16_units(data.szInfo)) == (63, 255)
+    """The tooltip is clipped to its field, and no character is halved."""
 
     class Long(gettext.NullTranslations):
         def gettext(self, message: str) -> str:
@@ -212,14 +248,6 @@ def test_long_texts_are_clipped(told: list[tuple[int, Any]], running: Running) -
 
     running.tray.translate(Long())
     eventually(lambda: utf16_units(told[-1][1].szTip) in {126, 127})
-
-
-def test_no_balloon_is_an_error(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A balloon that cannot be shown raises an error."""
-    monkeypatch.setattr(win32, "Shell_NotifyIcon", lambda *_: 0)
-    with pytest.raises(ToastError):
-        running.tray.balloon(Notification(Topic.ACTION, "title", "text", lambda: None))
-    monkeypatch.undo()
 
 
 def test_defect_in_set_up_ends_the_program(tmp_path: Path) -> None:
@@ -245,7 +273,7 @@ def test_failing_command_does_not_end_the_loop(running: Running) -> None:
         raise ValueError
 
     icon._on_command = fail
-    running.send(win32.WM_NOTIFY, 0, win32.WM_LBUTTONUP)
+    running.tell(tray_windows.NIN_SELECT)
     assert is_shown(running.window)
 
 

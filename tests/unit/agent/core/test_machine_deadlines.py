@@ -312,16 +312,16 @@ def test_a_login_that_expires_while_a_typed_password_is_stored() -> None:
 
 
 def test_a_desktop_that_does_not_answer() -> None:
-    """A warning without an answer counts as failed after a minute; a late answer counts, too."""
+    """A warning without an answer counts as unseen after a minute; a late answer counts, too."""
     world = on_old_password()
     world.hold = {"toast"}
     world.come()
     world.advance(TOAST_S - 0.1)
     assert world.notices == []
     world.advance(0.2)
-    assert world.notices == [msg.Notice(warning="failed", days_left=30)]
+    assert world.notices == [msg.Notice(warning=msg.WarningOutcome.UNSEEN, days_left=30)]
     world.release("toast")
-    assert world.notices[1:] == [msg.Notice(warning="shown", days_left=30)]
+    assert world.notices[1:] == [msg.Notice(warning=msg.WarningOutcome.SHOWN, days_left=30)]
     world.tell(ev.TimerFired(Timer.TOAST))
     assert len(world.notices) == 2
 

@@ -14,6 +14,7 @@ from agent.core.failure import Failure, Reason
 from agent.core.password_warnings import Warned
 from agent.core.state import State
 from protocol import messages as msg
+from protocol.messages import WarningOutcome as Outcome
 from tests.support.core_driver import BEGIN, P1, P2, P3, World, on_old_password, standby
 
 SIGN_IN, CONNECT, UNLOCK = SignInKind.SIGN_IN, SignInKind.CONNECT, SignInKind.UNLOCK
@@ -22,6 +23,10 @@ DAY = timedelta(days=1)
 
 def shown(world: World) -> list[int]:
     return [each.days_left for each in world.seen(do.ShowWarning)]
+
+
+def outcomes(world: World) -> list[str]:
+    return [each.warning.value for each in world.notices]
 
 
 def offline_from_here(world: World, duration: timedelta, session: str = "s1") -> None:
@@ -40,17 +45,15 @@ def next_run(world: World, session: str) -> None:
     world.start()
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_a_sign_in_is_warned_about_and_the_server_told(*, fails: bool) -> None:
-    """The toast with the days left, and one notice that it was shown, or that it could not be."""
+def test_a_sign_in_is_warned_about_and_the_server_told() -> None:
+    """The toast with the days left, and one notice that it was shown."""
     world = on_old_password()
-    world.toast_fails = fails
     world.come()
     assert shown(world) == [30]
-    assert world.machine.client.warnings.state is (Warned.NOT_DUE if fails else Warned.SEEN)
+    assert world.machine.client.warnings.state is Warned.SEEN
     assert Timer.TOAST not in world.timers
     world.advance(100)
-    assert world.notices == [msg.Notice(warning="failed" if fails else "shown", days_left=30)]
+    assert world.notices == [msg.Notice(warning=Outcome.SHOWN, days_left=30)]
     assert world.state is State.STANDBY_OLD_PASSWORD
 
 
@@ -61,7 +64,7 @@ def test_once_per_sign_in_also_after_a_restart() -> None:
     assert Timer.WARNING not in world.timers
     next_run(world, "s1")
     assert shown(world) == [30]
-    assert [each.warning for each in world.notices] == ["shown", "suppressed"]
+    assert outcomes(world) == ["shown", "suppressed"]
     next_run(world, "s2")
     assert shown(world) == [30, 30]
 
@@ -119,7 +122,7 @@ def test_offline_the_last_known_deadline_does_after_a_minute() -> None:
     world.online = True
     world.advance(300)
     assert world.state is State.STANDBY_OLD_PASSWORD
-    assert world.notices == [msg.Notice(warning="shown", days_left=28)]
+    assert world.notices == [msg.Notice(warning=Outcome.SHOWN, days_left=28)]
     assert shown(world) == [28]
 
 
@@ -167,7 +170,120 @@ def test_never_after_the_update(*, push: bool) -> None:
     offline_from_here(world, DAY, "s3")
     world.advance(120)
     assert shown(world) == [30]
-    assert world.notices == [msg.Notice(warning="shown", days_left=30)]
+    assert world.notices == [msg.Notice(warning=Outcome.SHOWN, days_left=30)]
+
+
+def test_an_unseen_warning_is_tried_again_each_minute() -> None:
+    """Quiet time: it counts when it was seen, and the server hears of each outcome once."""
+    world = on_old_password()
+    world.toast = Outcome.UNSEEN
+    world.come()
+    world.advance(125)
+    assert shown(world) == [30, 30, 30]
+    assert outcomes(world) == ["unseen"]
+    next_run(world, "s1")
+    assert shown(world)[3:] == [30], "the sign-in still waits"
+    world.toast = Outcome.SHOWN
+    world.advance(61)
+    assert outcomes(world)[-1] == "shown"
+    world.advance(3600)
+    assert len(shown(world)) == 5
+
+
+def test_a_user_who_is_away_is_warned_on_the_way_back() -> None:
+    """Behind the lock nothing is shown; the unlock is due, though there was a warning today."""
+    world = on_old_password()
+    world.come("s0")
+    world.kill()
+    world.come("s1")
+    world.tell(ev.UserLeft())
+    world.start()
+    world.advance(3600)
+    assert shown(world) == [30]
+    assert outcomes(world) == ["shown", "unseen"]
+    world.come("s1", UNLOCK)
+    assert shown(world) == [30, 30]
+    assert outcomes(world)[2:] == ["shown"]
+
+
+def test_a_desktop_that_would_not_show_it() -> None:
+    """The server is told, and the desktop is asked again when the user comes back."""
+    world = on_old_password()
+    world.toast = Outcome.FAILED
+    world.come()
+    world.advance(3600)
+    assert outcomes(world) == ["failed"]
+    assert shown(world) == [30]
+    assert world.state is State.STANDBY_OLD_PASSWORD
+    world.toast = Outcome.SHOWN
+    world.come("s1", UNLOCK)
+    assert outcomes(world) == ["failed", "shown"]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CLICKED, Outcome.DISMISSED])
+def test_what_the_user_does_with_it(outcome: Outcome) -> None:
+    """The server is told also when the next sign-in has begun, and no other warning follows."""
+    world = on_old_password()
+    world.come("s1")
+    world.come("s1", UNLOCK)
+    world.tell(ev.WarningAnswered(30, outcome))
+    assert outcomes(world) == ["shown", "suppressed", outcome.value]
+    world.tell(ev.WarningAnswered(30, Outcome.UNSEEN))
+    world.advance(3600)
+    assert len(world.notices) == 3
+    assert shown(world) == [30]
+
+
+def test_coming_back_while_the_desktop_is_asked_asks_no_second_time() -> None:
+    """One warning is on its way; it serves the unlock as well."""
+    world = on_old_password()
+    world.hold = {"toast"}
+    world.come("s1")
+    world.come("s1", UNLOCK)
+    assert shown(world) == [30]
+    world.release("toast")
+    world.advance(3600)
+    assert shown(world) == [30]
+
+
+@pytest.mark.parametrize(
+    ("days", "toast", "away", "opened"),
+    [
+        (4, Outcome.UNSEEN, False, 0),
+        (3, Outcome.UNSEEN, False, 1),
+        (3, Outcome.FAILED, False, 1),
+        (3, Outcome.SHOWN, False, 0),
+        (0, Outcome.UNSEEN, False, 1),
+        (3, Outcome.UNSEEN, True, 0),
+    ],
+)
+def test_the_status_window_comes_in_place_of_a_warning_that_was_not_seen(
+    days: int, toast: Outcome, away: bool, opened: int
+) -> None:
+    """In the last three days, once per sign-in, for a user who is at the desktop."""
+    world = on_old_password()
+    world.sleep((30 - days) * DAY - timedelta(hours=1))
+    world.toast = toast
+    world.hold = {"toast"}
+    world.come("s1")
+    if away:
+        world.tell(ev.UserLeft())
+    world.release("toast")
+    world.advance(300)
+    assert len(world.seen(do.OpenStatus)) == opened
+    if not away:
+        next_run(world, "s1")
+        assert len(world.seen(do.OpenStatus)) == opened
+        next_run(world, "s2")
+        assert len(world.seen(do.OpenStatus)) == 2 * opened
+
+
+def test_the_last_day_is_named() -> None:
+    """The day on which the old password ends, by the PC's calendar."""
+    world = on_old_password()
+    world.come()
+    (warning,) = world.seen(do.ShowWarning)
+    assert warning.last_day == (BEGIN + 30 * DAY).astimezone().date()
 
 
 def test_the_days_go_down_at_midnight() -> None:

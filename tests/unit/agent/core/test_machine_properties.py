@@ -145,9 +145,13 @@ class Client(RuleBasedStateMachine):
     def vault_works_or_not(self, reason: Reason | None) -> None:
         self.world.vault_reason = reason
 
-    @rule(toast_fails=st.booleans())
-    def desktop_shows_or_not(self, *, toast_fails: bool) -> None:
-        self.world.toast_fails = toast_fails
+    @rule(outcome=st.sampled_from(msg.WarningOutcome))
+    def desktop_shows_or_not(self, outcome: msg.WarningOutcome) -> None:
+        self.world.toast = outcome
+
+    @rule()
+    def user_leaves(self) -> None:
+        self.world.tell(ev.UserLeft())
 
     @rule(back=st.integers(1, 3), what=st.integers(0, 3))
     @precondition(lambda self: len(self.world.sessions) > 1)

@@ -14,7 +14,7 @@ from agent.core.failure import Patience, Reason
 from agent.core.password_change import Progress
 from agent.core.password_warnings import Warned
 from agent.core.state import State
-from agent.core.view import ICONS, Command, Icon, View
+from agent.core.view import ICONS, Command, Icon, View, picture
 
 
 def test_every_state_has_a_picture() -> None:
@@ -25,6 +25,21 @@ def test_every_state_has_a_picture() -> None:
     assert ICONS[State.STANDBY_OLD_PASSWORD] is Icon.OLD_PASSWORD
     assert ICONS[State.RETRYING] is Icon.OFFLINE
     assert ICONS[State.NEEDS_PASSWORD] is ICONS[State.LOGGED_OUT] is Icon.ATTENTION
+
+
+@pytest.mark.parametrize(
+    ("state", "days", "name"),
+    [
+        (State.STANDBY_OLD_PASSWORD, 10, "old_password"),
+        (State.STANDBY_OLD_PASSWORD, 9, "days-9"),
+        (State.STANDBY_OLD_PASSWORD, 0, "days-0"),
+        (State.STANDBY_OLD_PASSWORD, None, "old_password"),
+        (State.RETRYING, 3, "offline"),
+    ],
+)
+def test_the_last_days_are_a_number(state: State, days: int | None, name: str) -> None:
+    """Nine days or fewer of an old password in use are drawn as a number."""
+    assert picture(View(state, days_left=days)) == name
 
 
 def test_views_can_be_compared() -> None:

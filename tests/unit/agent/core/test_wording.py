@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from gettext import NullTranslations
 
 import pytest
@@ -31,18 +32,19 @@ def test_every_state_and_reason_has_words() -> None:
 @pytest.mark.parametrize(
     ("days", "line", "toast"),
     [
-        (0, "The old password ends today", "becomes invalid today."),
-        (1, "The old password ends in 1 day", "becomes invalid in 1 day."),
-        (30, "The old password ends in 30 days", "becomes invalid in 30 days."),
+        (0, "The old password ends today", "ends today."),
+        (1, "The old password ends in 1 day", "ends in 1 day, on 4 January."),
+        (30, "The old password ends in 30 days", "ends in 30 days, on 4 January."),
     ],
 )
 def test_days_are_counted(days: int, line: str, toast: str) -> None:
     """Today, one day, several; nothing where the password is current."""
     view = View(State.STANDBY_OLD_PASSWORD, days_left=days)
     assert wording.days_left(view, ENGLISH) == line
-    title, text = wording.warning(days, ENGLISH)
-    assert title == "Your password has been changed"
+    title, text = wording.warning(days, date(2027, 1, 4), ENGLISH)
+    assert title == "Your coconowork password has been changed"
     assert toast in text
+    assert text.endswith("Click here to update the stored password.")
     assert wording.days_left(View(State.STANDBY), ENGLISH) is None
 
 

@@ -214,7 +214,7 @@ async def test_database_away(user: User, monkeypatch: pytest.MonkeyPatch) -> Non
             assert bye.reason == "shutting_down"
             assert bye.retry_after_s in range(UNAVAILABLE_SECONDS[0], UNAVAILABLE_SECONDS[1] + 1)
             assert await newcomer.closed() == 1013
-            await staying.send(messages.Notice(warning="shown", days_left=3))
+            await staying.send(messages.Notice(warning=messages.WarningOutcome.SHOWN, days_left=3))
             assert await waiting() == 2
         finally:
             unlock.set()

@@ -152,7 +152,9 @@ async def test_messages_at_once_are_worked_on_in_order(gateway: Gateway, user: U
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         for number in range(3 * MAX_QUEUED):
-            await client.send(messages.Notice(warning="shown", days_left=number))
+            await client.send(
+                messages.Notice(warning=messages.WarningOutcome.SHOWN, days_left=number)
+            )
         scram, challenge = await client.begin(user.username, P1)
         await client.prove(scram, challenge)
         await client.expect(messages.Welcome)

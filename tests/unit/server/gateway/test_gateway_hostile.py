@@ -169,7 +169,7 @@ async def test_too_many_messages(user: User) -> None:
     async with Gateway(limits=limits) as gateway, Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         for _ in range(9):
-            await client.send(messages.Notice(warning="shown", days_left=1))
+            await client.send(messages.Notice(warning=messages.WarningOutcome.SHOWN, days_left=1))
         assert await client.closed() == 1008
 
 

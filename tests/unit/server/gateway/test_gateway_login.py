@@ -223,5 +223,5 @@ async def test_time_to_log_in(user: User) -> None:
         await slow.begin(user.username, P1)
         assert await slow.closed() == 1008
         await asyncio.sleep(0.3)
-        await client.send(messages.Notice(warning="shown", days_left=3))
+        await client.send(messages.Notice(warning=messages.WarningOutcome.SHOWN, days_left=3))
         await client.log_in(user.username, P1)

@@ -299,12 +299,18 @@ async def test_other_user_on_the_same_connection(
 
 
 async def test_notice(client: Client, user: User) -> None:
-    """The outcome of a warning is kept for the console."""
-    await client.send(messages.Notice(warning="failed", days_left=12))
-    await client.log_in(user.username, P1)
-    row = await device_row(client)
-    assert (row.warned, row.warned_days_left) == ("failed", 12)
-    assert isinstance(row.warned_at, datetime)
+    """The newest outcome of a warning is kept for the console; "not due" replaces none."""
+    for sent, kept in (
+        (messages.WarningOutcome.SUPPRESSED, "suppressed"),
+        (messages.WarningOutcome.UNSEEN, "unseen"),
+        (messages.WarningOutcome.CLICKED, "clicked"),
+        (messages.WarningOutcome.SUPPRESSED, "clicked"),
+    ):
+        await client.send(messages.Notice(warning=sent, days_left=12))
+        await client.log_in(user.username, P1)
+        row = await device_row(client)
+        assert (row.warned, row.warned_days_left) == (kept, 12)
+        assert isinstance(row.warned_at, datetime)
 
 
 async def test_restart(user: User) -> None:
