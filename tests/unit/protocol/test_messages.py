@@ -24,7 +24,7 @@ scrams = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=
 times = st.datetimes(timezones=st.just(UTC))
 waits = st.none() | st.integers(0, 86_400)
 devices = st.builds(msg.Device, id=ids, public_key=keys, name=texts, os=texts, version=texts)
-warnings = st.sampled_from(["shown", "suppressed", "failed"])
+warnings = st.sampled_from(msg.WarningOutcome)
 failures = st.sampled_from(["vault", "unreadable", "refused"])
 refusals = st.sampled_from(
     ["credentials", "expired", "disabled", "blocked", "throttled", "version"]
