@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from http.client import HTTPConnection
 
 import pytest
@@ -11,6 +12,16 @@ from server import config
 from server.commands.serve import console, listen
 from server.console import http
 from server.console.http import Receive, Send
+
+
+def test_an_answer_does_not_wait_for_an_acknowledgement() -> None:
+    """Connections of a listener as the server makes it send at once (TCP_NODELAY)."""
+    with listen("127.0.0.1", 0, option="--port") as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()):
+            connected, _ = listener.accept()
+        with connected:
+            assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 @pytest.mark.usefixtures("database")

@@ -42,14 +42,6 @@ def test_the_last_days_are_a_number(state: State, days: int | None, name: str) -
     assert picture(View(state, days_left=days)) == name
 
 
-def test_views_can_be_compared() -> None:
-    """The tray draws again only when something has changed."""
-    assert View(State.STANDBY, server="wss://a/gateway") == View(
-        State.STANDBY, server="wss://a/gateway"
-    )
-    assert View(State.STANDBY) != View(State.STANDBY, days_left=3)
-
-
 WORDS = [
     State, Reason, Patience, Timer, WriteReason, SignInKind, Kind, Command, Icon,
     Phase, Knowledge, Progress, Warned,
