@@ -14,14 +14,21 @@ from server.console import http
 from server.console.http import Receive, Send
 
 
-def test_an_answer_does_not_wait_for_an_acknowledgement() -> None:
-    """Connections of a listener as the server makes it send at once (TCP_NODELAY)."""
-    with listen("127.0.0.1", 0, option="--port") as listener:
-        listener.listen()
-        with socket.create_connection(listener.getsockname()):
-            connected, _ = listener.accept()
-        with connected:
-            assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+async def test_an_answer_does_not_wait_for_an_acknowledgement() -> None:
+    """On a listener as the server makes it, asyncio's connections send at once (TCP_NODELAY)."""
+    found: list[int] = []
+
+    async def look(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected = writer.get_extra_info("socket")
+        found.append(connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    listener = listen("127.0.0.1", 0, option="--port")
+    async with await asyncio.start_server(look, sock=listener):
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        assert await reader.read() == b""
+        writer.close()
+    assert found == [1]
 
 
 @pytest.mark.usefixtures("database")

@@ -79,9 +79,13 @@ async def test_addresses_behind_proxies(database: None) -> None:
     async def unused(*_: object) -> None:
         raise AssertionError
 
-    forwarded = [(b"x-forwarded-for", each) for each in (b"evil, 203.0.113.7:80", b"10.0.0.2")]
-    for peer, headers in (("10.0.0.1", forwarded), ("192.0.2.1", forwarded), ("10.0.0.1", [])):
-        headers = [*headers, (b"x-forwarded-proto", b"https")]
+    https = [(b"x-forwarded-proto", b"https")]
+    addresses = [(b"x-forwarded-for", each) for each in (b"evil, 203.0.113.7:80", b"10.0.0.2")]
+    for peer, headers in (
+        ("10.0.0.1", addresses + https),
+        ("192.0.2.1", addresses + https),
+        ("10.0.0.1", https),
+    ):
         scope = {"type": "http", "client": (peer, 1), "scheme": "http", "headers": headers}
         await behind_proxies(app, [ip_network("10.0.0.0/8")])(scope, unused, unused)
     assert seen == [("203.0.113.7", "https"), ("192.0.2.1", "http"), ("10.0.0.1", "https")]
