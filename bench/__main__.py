@@ -25,7 +25,6 @@ BENCHES = (
     "console_pages",
     "client_idle",
     "client_start",
-    "client_push",
     "client_size",
 )
 
@@ -53,8 +52,6 @@ def _run(name: str, size: report.Size) -> bool:
     try:
         bench = importlib.import_module(f"bench.{name}")
         figures: list[report.Figure] = bench.run(size)
-        for figure in figures:
-            figure.check()
     except Exception:
         logging.getLogger(name).exception("this bench failed; its programs said:\n%s", stage.log())
         return False

@@ -14,7 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from bench.program import obey_on
+from bench.program import obey
 from protocol.messages import SUBPROTOCOL, Challenge, PasswordChanged, Welcome, encode
 
 _NOW = datetime.now(UTC)
@@ -62,10 +62,9 @@ async def _main() -> None:
         compression=None,
         ping_interval=None,
     ) as server:
-        obey_on(asyncio.get_running_loop(), {"push": _push})
         port = next(iter(server.sockets)).getsockname()[1]
         print(f"gateway  ws://127.0.0.1:{port}", flush=True)
-        await server.serve_forever()
+        await obey(push=_push)
 
 
 if __name__ == "__main__":

@@ -18,25 +18,23 @@ SETTLE_S = 20
 
 
 def run(size: Size) -> list[Figure]:
-    seconds, settle_s = size.pick(300, 3), size.pick(SETTLE_S, 1)
     with desk.linux_desk() as linux, desk.bare_process(linux.client.environ) as bare:
-        pid, _ = linux.start()
-        linux.wait_for_standby()
-        desk.watch([pid], settle_s)  # what the start has left over
-        figures = _figures("Linux", *desk.watch([bare, pid], seconds))
+        linux.start()
+        assert linux.client.pid is not None
+        figures = _watch("Linux", size, bare, linux.client.pid)
     if not size.short:
         with desk.windows_desk() as windows:
             bare = windows.launch_bare()
             windows.start()
-            pid = windows.pid("coconowork-client.exe")
-            desk.watch([pid], settle_s)
-            figures += _figures("Wine", *desk.watch([bare, pid], seconds))
+            figures += _watch("Wine", size, bare, windows.pid("coconowork-client.exe"))
             windows.quit()
     return figures
 
 
-def _figures(where: str, bare: dict[str, float], client: dict[str, float]) -> list[Figure]:
+def _watch(where: str, size: Size, bare: int, client: int) -> list[Figure]:
+    desk.watch([client], size.pick(SETTLE_S, 1))  # what the start has left over
+    floor, costs = desk.watch([bare, client], size.pick(300, 3))
     return [
-        Figure(what=f"{where}: {what}", values=[value], baseline=[bare[what]])
-        for what, value in client.items()
+        Figure(what=f"{where}: {what}", values=[value], baseline=[floor[what]])
+        for what, value in costs.items()
     ]

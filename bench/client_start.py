@@ -10,7 +10,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 
 from bench import desk
 from bench.report import Figure, Size
@@ -19,37 +19,31 @@ BASELINE = desk.BASELINE
 
 
 def run(size: Size) -> list[Figure]:
-    times = size.pick(15, 1)
+    times = range(size.pick(15, 1))
     with desk.linux_desk() as linux:
-        bare = [_bare_ms(linux.client.environ) for _ in range(times)]
-        standby = [_start_ms(linux) for _ in range(times)]
-    figures = [Figure(what="Linux: to standby", unit="ms", values=standby, baseline=bare)]
-    return figures if size.short else [*figures, _under_wine(times)]
-
-
-def _start_ms(linux: desk.LinuxDesk) -> float:
-    """Return the milliseconds to standby."""
-    lines = linux.log.length
-    _, began = linux.start()
-    standby = linux.wait_for_standby(since=lines)
-    linux.client.stop()
-    return 1000 * (standby - began)
-
-
-def _bare_ms(environ: Mapping[str, str]) -> float:
-    began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", desk.IMPORTS], env=environ, check=True)
-    return 1000 * (time.perf_counter() - began)
-
-
-def _under_wine(times: int) -> Figure:
-    found, bare = [], []
+        bare = [sys.executable, "-c", desk.IMPORTS]
+        floor = [
+            _ms(lambda: subprocess.run(bare, env=linux.client.environ, check=True)) for _ in times
+        ]
+        standby = []
+        for _ in times:
+            standby.append(1000 * linux.start())
+            linux.client.stop()
+    figures = [Figure(what="Linux: to standby", unit="ms", values=standby, baseline=floor)]
+    if size.short:
+        return figures
+    floor, standby = [], []
     with desk.windows_desk() as windows:
-        for _ in range(times):
-            began = time.perf_counter()
-            windows.desktop.quiet(windows.python, "-c", f"import pystray; {desk.IMPORTS}")
-            bare.append(1000 * (time.perf_counter() - began))
-            began, ready = windows.start()
-            found.append(1000 * (ready - began))
+        imports = f"import pystray; {desk.IMPORTS}"
+        for _ in times:
+            floor.append(_ms(lambda: windows.desktop.quiet(windows.python, "-c", imports)))
+            standby.append(1000 * windows.start())
             windows.quit()
-    return Figure(what="Wine: to standby", unit="ms", values=found, baseline=bare)
+    return [*figures, Figure(what="Wine: to standby", unit="ms", values=standby, baseline=floor)]
+
+
+def _ms(work: Callable[[], object]) -> float:
+    """Return the milliseconds that the work takes."""
+    began = time.perf_counter()
+    work()
+    return 1000 * (time.perf_counter() - began)

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 
 from bench import machine, people, seed, stage
 from bench.report import Figure, Size
-from demo.tour.person import Person
+from tests.support.browser import Browser
 
 BASELINE = "PostgreSQL"
 PAGES = {
@@ -65,9 +65,11 @@ def _measure(engine: stage.Engine, size: Size) -> dict[str, list[float]]:
         clients.ask("log_in")
         time.sleep(1)  # the gateway writes presence in batches
         first = seed.FIRST_ID
-        browsers = [stack.enter_context(closing(_log_in(console))) for _ in range(BROWSERS)]
+        browsers = [stack.enter_context(Browser(console)) for _ in range(BROWSERS)]
+        for browser in browsers:
+            assert browser.log_in(people.ADMINISTRATOR, people.PASSWORD)
         for name, path in PAGES.items():
-            address = console + path.format(user=first + 100)
+            address = path.format(user=first + 100)
             found[name] = [_page_ms(browsers[0], address) for _ in range(size.pick(10, 2))]
         users = iter(range(first + 200, first + 500))
         times = size.pick(5, 1)
@@ -86,28 +88,20 @@ def _measure(engine: stage.Engine, size: Size) -> dict[str, list[float]]:
     return found
 
 
-def _log_in(console: str) -> Person:
-    person = Person(console)
-    assert person.log_in("/login/", people.ADMINISTRATOR, people.PASSWORD), person.text()
-    return person
-
-
-def _page_ms(person: Person, address: str) -> float:
+def _page_ms(browser: Browser, path: str) -> float:
     began = time.perf_counter()
-    answer = person._browser.session.get(address)
+    answer = browser.get(path)
     taken = (time.perf_counter() - began) * 1000
-    assert answer.status_code == 200, (address, answer.status_code)
+    assert answer.status_code == 200, (path, answer.status_code)
     return taken
 
 
-def _force_ms(administrator: Person, user: int) -> float:
+def _force_ms(administrator: Browser, user: int) -> float:
     """Change this user's password as the administrator; return the milliseconds."""
     new = f"Forced-{time.monotonic_ns()}"
     administrator.open(f"/users/{user}/")
-    administrator.fill("新しいパスワード", new)
-    administrator.fill("新しいパスワード(確認)", new)
     began = time.perf_counter()
-    administrator.press("パスワードを変更")
+    answer = administrator.submit(new_password1=new, new_password2=new)
     taken = (time.perf_counter() - began) * 1000
-    assert "/changed/" in administrator._browser.url, administrator.text()
+    assert "/changed/" in answer.url, answer.text
     return taken

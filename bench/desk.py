@@ -11,11 +11,10 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,36 +33,8 @@ IMPORTS = "import websockets.asyncio.client, truststore"
 BARE = f"{IMPORTS}, time; print(end='!', flush=True); time.sleep(1_000_000)"
 USER = "tanaka"
 WINDOWS_EXE = r"C:\client\coconowork-client.exe"
-WAIT_S = 60.0
-
-
-class Log:
-    """The lines that the client writes, each with its moment (`time.perf_counter`)."""
-
-    def __init__(self) -> None:
-        self._lines: list[tuple[float, str]] = []
-        self._added = threading.Condition()
-
-    def add(self, text: str) -> None:
-        """Add a line; called on the thread that reads the client's output."""
-        with self._added:
-            self._lines.append((time.perf_counter(), text))
-            self._added.notify_all()
-
-    @property
-    def length(self) -> int:
-        return len(self._lines)
-
-    def wait_for(self, pattern: str, *, since: int = 0) -> float:
-        """Return when the first line from number `since` on matched. Raise TimeoutError."""
-        end = time.monotonic() + WAIT_S
-        with self._added:
-            while True:
-                for at, text in self._lines[since:]:
-                    if re.search(pattern, text):
-                        return at
-                if not self._added.wait(max(0.0, end - time.monotonic())):
-                    raise TimeoutError(f"not in the client's log: {pattern}")
+LOOK_S = 0.005
+"""How often a log is looked at."""
 
 
 def watch(pids: list[int], seconds: float) -> list[dict[str, float]]:
@@ -91,32 +62,29 @@ def _counters(pid: int) -> tuple[int, float]:
     """Return how often the process's threads slept, and their seconds of CPU."""
     wakes, cpu_ns = 0, 0
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        found = re.search(
-            r"^voluntary_ctxt_switches:\s+(\d+)", (thread / "status").read_text(), re.M
-        )
-        wakes += int(found[1]) if found else 0
+        status = (thread / "status").read_text()
+        wakes += int(re.findall(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.M)[0])
         cpu_ns += int((thread / "schedstat").read_text().split()[0])
     return wakes, cpu_ns / 1e9
 
 
-@dataclass
 class LinuxDesk:
     """A user who is logged in on a PC. Each bench starts the client."""
 
-    organisation: Organisation
-    client: Client
-    log: Log = field(default_factory=Log)
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self._standby_at: list[float] = []
 
-    def start(self) -> tuple[int, float]:
-        """Start the client; return its process id, and when it was started."""
-        began = time.perf_counter()
-        self.client.start(on_line=self.log.add)
-        assert self.client.pid is not None
-        return self.client.pid, began
+    def start(self) -> float:
+        """Start the client; return the seconds until it was in standby."""
+        self._standby_at, began = [], time.perf_counter()
+        self.client.start(on_line=self._on_line)
+        eventually(lambda: self._standby_at, pause_s=LOOK_S, or_say="standby")
+        return self._standby_at[0] - began
 
-    def wait_for_standby(self, *, since: int = 0) -> float:
-        """Return when the client became ready."""
-        return self.log.wait_for("-> standby:", since=since)
+    def _on_line(self, line: str) -> None:
+        if "-> standby:" in line:
+            self._standby_at.append(time.perf_counter())
 
 
 @contextmanager
@@ -125,27 +93,23 @@ def linux_desk() -> Iterator[LinuxDesk]:
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="coconowork-bench-")))
         site = _organisation(stack, directory)
+        hidden = directory / "hidden"
+        hidden.mkdir()
+        # Only development tools install this library, which others then import.
+        (hidden / "typing_extensions.py").write_text("raise ImportError\n")
         environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith("COCONOWORK_")},
             **stack.enter_context(private_keyring(directory / "keyring")),
             "SSL_CERT_FILE": str(site.authority.file),
             "COCONOWORK_LOG_LEVEL": "info",
-            "PYTHONPATH": str(_without_development(directory)),
+            "PYTHONPATH": str(hidden),
             "PYSTRAY_BACKEND": "dummy",  # the baseline imports it, and there is no display
         }
         client = Client(directory / "pc", environ)
         stack.callback(client.stop)
         code, said = client.command("login", "--server", site.host, "--user", USER, answer=P1)
         assert code == 0, said
-        yield LinuxDesk(site, client)
-
-
-def _without_development(directory: Path) -> Path:
-    """Return a folder for PYTHONPATH that hides a library which only development tools install."""
-    folder = directory / "hidden"
-    folder.mkdir()
-    (folder / "typing_extensions.py").write_text("raise ImportError\n")
-    return folder
+        yield LinuxDesk(client)
 
 
 @contextmanager
@@ -184,34 +148,28 @@ class WindowsDesk:
 
         return eventually(look, or_say=argument)
 
-    def start(self) -> tuple[float, float]:
-        """Start the client, wait for standby; return when it was started, and when it was ready."""
-        since, began = self._log_length(), time.perf_counter()
+    def start(self) -> float:
+        """Start the client; return the seconds until it was in standby."""
+        since, began = len(self._log()), time.perf_counter()
         self.desktop.launch(WINDOWS_EXE)
-        self._wait_for_line(b"-> standby:", since)
-        return began, time.perf_counter()
+        eventually(lambda: b"-> standby:" in self._log()[since:], pause_s=LOOK_S)
+        return time.perf_counter() - began
 
     def quit(self) -> None:
         """Stop the client, as the setup program does."""
-        since = self._log_length()
+        since = len(self._log())
         self.desktop.run(WINDOWS_EXE, "quit")
-        self._wait_for_line(b"-> stopped", since)
+        eventually(lambda: b"-> stopped" in self._log()[since:])
 
     def launch_bare(self) -> int:
         """Start the baseline; return its process id."""
         self.desktop.launch(self.python, "-c", f"import pystray; {BARE}")
         return self.pid(BARE)
 
-    def _log_file(self) -> Path:
+    def _log(self) -> bytes:
         (user,) = [p for p in (self.desktop.drive_c / "users").iterdir() if p.name != "Public"]
-        return Path(user, "AppData", "Local", "coconowork", "Logs", "client.log")
-
-    def _log_length(self) -> int:
-        return self._log_file().stat().st_size if self._log_file().exists() else 0
-
-    def _wait_for_line(self, text: bytes, since: int) -> None:
-        file = self._log_file()
-        eventually(lambda: file.exists() and text in file.read_bytes()[since:], pause_s=0.005)
+        file = Path(user, "AppData", "Local", "coconowork", "Logs", "client.log")
+        return file.read_bytes() if file.exists() else b""
 
 
 @contextmanager
@@ -231,9 +189,8 @@ def windows_desk() -> Iterator[WindowsDesk]:
         desktop.start()
         desktop.inside("trust", windows_path(site.authority.der))
         shutil.copytree(product.product.onedir, desktop.drive_c / "client")
-        done = desktop.run(
-            WINDOWS_EXE, "login", "--server", site.host, "--user", USER, stdin=P1 + "\n"
-        )
+        login = ["login", "--server", site.host, "--user", USER]
+        done = desktop.run(WINDOWS_EXE, *login, stdin=P1 + "\n")
         assert done.code == 0, done.output
         yield WindowsDesk(desktop, windows_path(winpy / "python.exe"))
 

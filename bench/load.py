@@ -23,7 +23,7 @@ from typing import cast
 import uvloop
 
 from bench import machine, people
-from bench.program import obey_on
+from bench.program import obey
 from protocol.messages import (
     PATH,
     SUBPROTOCOL,
@@ -229,10 +229,9 @@ class Fleet:
 
 async def _main(port: int, count: int) -> None:
     fleet = Fleet(port, count)
-    commands = ("log_in", "drop", "state", "take", "longest_pong", "ping_every")
-    obey_on(asyncio.get_running_loop(), {name: getattr(fleet, name) for name in commands})
     await fleet.ping_every(PING_S / count)
-    await asyncio.Event().wait()
+    commands = ("log_in", "drop", "state", "take", "longest_pong", "ping_every")
+    await obey(**{name: getattr(fleet, name) for name in commands})
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,31 +20,15 @@ from tests.support.places import ROOT
 PREFIX = "= "
 """Begins the lines on standard output that answer commands."""
 STOP_S = 30
-Handler = Callable[..., Any]
 
 
 class Program:
-    """A running `python -m …`, on one core, its standard error appended to `log`."""
+    """A running `python -m …` that prints addresses and obeys commands."""
 
-    def __init__(self, arguments: list[str], *, environ: Mapping[str, str], core: int, log: Path):
-        with log.open("ab") as stderr:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
-                env=environ,
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                preexec_fn=machine.pinned(core),  # noqa: PLW1509 - called on the only thread
-            )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._stdin, self._stdout = self._process.stdin, self._process.stdout
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self.pid, self._stdin, self._stdout = process.pid, process.stdin, process.stdout
 
     def line(self, beginning: str) -> str:
         """Return what follows `beginning` in the next line of output that starts with it."""
@@ -67,17 +50,6 @@ class Program:
             raise RuntimeError(f"{do}: {answer['error']}")
         return answer["result"]
 
-    def end(self) -> None:
-        """Terminate the program, and kill it when it does not stop in time."""
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._stdin.close()
-        self._stdout.close()
-
 
 @contextmanager
 def running(
@@ -86,34 +58,36 @@ def running(
     core: int = machine.LOAD_CORE,
     environ: Mapping[str, str] | None = None,
 ) -> Iterator[Program]:
-    """Run `python -m ARGUMENTS` until the end of the block."""
-    program = Program(list(arguments), environ=environ or os.environ, core=core, log=log)
-    try:
-        yield program
-    finally:
-        program.end()
+    """Run `python -m ARGUMENTS` on one core until the end of the block; it writes to `log`."""
+    with (
+        log.open("ab") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            env=environ or os.environ,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            preexec_fn=machine.pinned(core),  # noqa: PLW1509 - called on the only thread
+        ) as process,
+    ):
+        try:
+            yield Program(process)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
-def obey(handlers: Mapping[str, Handler]) -> None:
+async def obey(**handlers: Callable[..., Awaitable[Any]]) -> None:
     """Carry out the commands on standard input, one after the other, until its end."""
-    for line in sys.stdin:
+    while line := await asyncio.to_thread(sys.stdin.readline):
         request = json.loads(line)
         try:
-            answer = {"result": handlers[request.pop("do")](**request)}
-        except BaseException as exc:  # noqa: BLE001 - the bench raises it
+            answer = {"result": await handlers[request.pop("do")](**request)}
+        except Exception as exc:  # noqa: BLE001 - the bench raises it
             answer = {"error": repr(exc)}
         print(PREFIX + json.dumps(answer), flush=True)
-
-
-def obey_on(
-    loop: asyncio.AbstractEventLoop, handlers: Mapping[str, Callable[..., Coroutine[Any, Any, Any]]]
-) -> None:
-    """Carry out commands by coroutines on `loop`, from a thread."""
-
-    def on_loop(handler: Callable[..., Coroutine[Any, Any, Any]]) -> Handler:
-        return lambda **arguments: asyncio.run_coroutine_threadsafe(
-            handler(**arguments), loop
-        ).result()
-
-    wrapped = {name: on_loop(handler) for name, handler in handlers.items()}
-    threading.Thread(target=obey, args=(wrapped,), daemon=True).start()

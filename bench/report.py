@@ -39,25 +39,16 @@ class Figure:
     more_is_better: bool = False
 
     @property
-    def value(self) -> float:
-        return statistics.median(self.values)
-
-    @property
     def is_met(self) -> bool:
         """Return whether the limit is kept; true without a limit."""
-        if self.must is None:
-            return True
-        return self.value >= self.must if self.more_is_better else self.value <= self.must
-
-    def check(self) -> None:
-        """Raise ValueError when this cannot be the result of a measurement."""
-        values = (*self.values, *self.baseline)
-        if not self.values or not all(math.isfinite(each) and each >= 0 for each in values):
-            raise ValueError(f"no plausible figure: {self.what}")
+        value = statistics.median(self.values)
+        return self.must is None or (
+            value >= self.must if self.more_is_better else value <= self.must
+        )
 
     def cells(self) -> list[str]:
         """Return the cells of this row; empty where there is nothing to say."""
-        low, high = min(self.values), max(self.values)
+        value, low, high = statistics.median(self.values), min(self.values), max(self.values)
         baseline = statistics.median(self.baseline) if self.baseline else 0.0
         must = ""
         if self.must is not None:
@@ -65,10 +56,10 @@ class Figure:
             must = f"{limit}: {'met' if self.is_met else '**missed**'}"
         return [
             f"{self.what}, {self.unit}" if self.unit else self.what,
-            number(self.value),
+            number(value),
             f"{number(low)} to {number(high)}" if len(self.values) > 1 else "",
             number(baseline) if self.baseline else "",
-            f"{number(self.value / baseline)} ×" if baseline else "",
+            f"{number(value / baseline)} ×" if baseline else "",
             must,
         ]
 
@@ -85,15 +76,13 @@ def number(value: float) -> str:
 def table(figures: Sequence[Figure], *, baseline: str) -> str:
     """Return the table. `baseline` is the heading of the column to compare with."""
     rows = [["", "measured", "range", baseline, "ratio", "must"], *(f.cells() for f in figures)]
-    kept = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]
-    widths = [max(len(row[i]) for row in rows) for i in kept]
-    rule = [f"{'-' * (width + 1)}{'-' if n == 0 else ':'}" for n, width in enumerate(widths)]
+    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    rule = ["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]
     lines = [
-        " | ".join(
-            row[i].ljust(width) if n == 0 else row[i].rjust(width)
-            for n, (i, width) in enumerate(zip(kept, widths, strict=True))
-        )
-        for row in rows
+        f"| {row[0].ljust(widths[0])} | "
+        + " | ".join(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        + " |"
+        for row in zip(*columns, strict=True)
     ]
-    lines = [f"| {line} |" for line in lines]
     return "\n".join([lines[0], f"|{'|'.join(rule)}|", *lines[1:]])

@@ -122,8 +122,8 @@ def server(
 
 
 def changer(database: Database) -> AbstractContextManager[Program]:
-    """Run `bench.change` on this database, as a console on another machine."""
-    return running("bench.change", environ=environment(database.settings), log=_log_file())
+    """Run the console of `bench.gateway_push` on this database."""
+    return running("bench.gateway_push", environ=environment(database.settings), log=_log_file())
 
 
 def bare() -> AbstractContextManager[Program]:

@@ -29,11 +29,9 @@ from pathlib import Path
 
 from fuzz.target import Target, mutated, prepare
 
-MODULES = ("wire_targets", "file_targets", "local_targets", "server_targets", "conversations")
+MODULES = ("wire_targets", "file_targets", "local_targets", "server_targets")
 """Modules of this package, each with a list `TARGETS`."""
 SLOW_S = 10
-GROWTH_OBJECTS = 20_000
-"""What the last four fifths of the inputs may leave behind: caches, and libFuzzer's corpus."""
 COLUMNS = ("target", "inputs", "seconds", "per second", "slowest ms", "objects kept", "edges")
 RESULT = "fuzz-result "
 """Begins the line in which the process of a target reports its figures."""
@@ -61,7 +59,7 @@ class Run:
             seconds = time.monotonic() - self._began
             figures = [f"{self._inputs:,}", f"{seconds:.1f}", f"{self._inputs / seconds:,.0f}"]
             figures += [f"{self._slowest_s * 1000:.1f}", f"{kept:+,}"]
-            assert kept < GROWTH_OBJECTS, f"{kept} objects are left behind"
+            assert kept < self._target.max_growth, f"{kept} objects are left behind"
             self._on_end(figures)
 
 

@@ -35,6 +35,8 @@ class Target:
     seeds: Sequence[bytes]
     weight: int = 1
     max_bytes: int = 4096
+    max_growth: int = 20_000
+    """Objects that the last four fifths of the inputs may leave behind, such as caches."""
 
 
 class Pieces:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 from base64 import b64decode, b64encode
 from contextlib import suppress
 from datetime import UTC, datetime
 
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import get_state_machine_test
 from nacl.public import PrivateKey, SealedBox
 from scramp import ScramClient, ScramException
 from websockets.client import ClientProtocol
@@ -21,6 +24,7 @@ from agent.core.failure import Failure, Reason
 from fuzz.target import SECRET, Pieces, Target, glue, says_only
 from protocol import messages, sealing
 from protocol import scram as handshake
+from tests.unit.agent.core.test_machine_properties import Client
 
 VALID_UNTIL = datetime(2026, 12, 23, 3, 0, tzinfo=UTC)
 NONCE = "c-0123456789abcdefghij"
@@ -120,6 +124,16 @@ def _is_sane(failure: Failure) -> None:
     says_only(failure.detail, r"[A-Za-z0-9_ :]{0,80}")
 
 
+_history = get_state_machine_test(
+    Client, settings=settings(deadline=None, database=None, suppress_health_check=list(HealthCheck))
+)
+
+
+def history(data: bytes) -> None:
+    """Let the client's machine live the history that these bytes choose, often under attack."""
+    _history.hypothesis.fuzz_one_input(data)  # type: ignore[attr-defined] # not in its types
+
+
 _PLAIN = json.dumps({"change_id": "ab" * 16, "device_id": DEVICE, "password": "New-Passw0rd"})
 _MESSAGES = [
     b'{"type":"challenge","scram":"r=abc,s=QUJDREVGR0hJSktMTU5P,i=600000"}',
@@ -153,9 +167,12 @@ _ANSWERS = [
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
     b"HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\n\r\n<html>",
 ]
+_HISTORIES = [random.Random(number).randbytes(4000) for number in range(12)]
 TARGETS = [
     Target("wire", wire, _MESSAGES, weight=8, max_bytes=16_500),
     Target("scram", scram, _CHALLENGES, weight=8),
     Target("sealed", sealed, [_PLAIN.encode(), b"A" * 96], weight=4),
     Target("http-answer", http_answer, _ANSWERS, weight=6),
+    # Hypothesis keeps the strategies of the last 1,024 histories.
+    Target("history", history, _HISTORIES, max_bytes=6000, max_growth=120_000),
 ]

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.pbkdf2 import derived_once
+
 NEEDS = {"keyring": ("dbus-daemon", "gnome-keyring-daemon"), "display": ("Xvfb", "xdotool")}
 """Marker to the programs that its tests need."""
 
@@ -74,6 +76,13 @@ def no_settings_of_the_developer() -> Iterator[None]:
         for name in list(os.environ):
             if name.startswith("COCONOWORK_"):
                 patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _derived_once() -> Iterator[None]:
+    """Derive each key once a run, so that tests can afford full iterations."""
+    with derived_once():
         yield
 
 

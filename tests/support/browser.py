@@ -71,7 +71,10 @@ class Browser:
     def change_password(self, current: str, new: str, **switches: bool) -> Any:
         """Change the password, with the push to waiting PCs unless `push=False`."""
         fields = {"current_password": current, "new_password1": new, "new_password2": new}
-        return self.send("/password/", **fields, **switches)
+        answer = self.send("/password/", **fields, **switches)
+        assert "/password/changed/" in answer.url, answer.text
+        assert "The password was changed." in answer.text
+        return answer
 
     def wait_for_text(self, text: str, *, within_s: float = 60) -> None:
         """Reload the page until it has this text."""
@@ -92,7 +95,6 @@ def push_password(
     """Change a user's password, call `then`, and wait until a PC has applied the change."""
     with Browser(console) as browser:
         assert browser.log_in(username, current)
-        answer = browser.change_password(current, new)
-        assert "The password was changed." in answer.text, answer.text
+        browser.change_password(current, new)
         then()
         browser.wait_for_text("Applied")

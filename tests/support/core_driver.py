@@ -72,6 +72,8 @@ class World:
         self.online, self.impostor, self.throttle_s = True, False, 0
         self.toast = WarningOutcome.SHOWN
         """What becomes of a warning on the desktop."""
+        self.attacked = False
+        """Whether somebody in the middle changes messages of the server."""
         self.vault: dict[Identity, Credentials] = {}
         self.vault_reason: Reason | None = None
         """Why the vault fails; None while it works."""

@@ -109,6 +109,12 @@ class Client:
         assert isinstance(answer, messages.Welcome), answer
         return answer
 
+    async def takes(self, username: str, new: str) -> None:
+        """Take the push of a new password, and log in with it."""
+        pushed = await self.expect(messages.PasswordChanged)
+        assert self.open(pushed.sealed)["password"] == new
+        assert (await self.log_in(username, new)).password == "current"
+
     async def closed(self) -> int:
         """Wait until the server closes without another message. Return its close code."""
         try:

@@ -20,6 +20,8 @@ import psutil
 import psycopg
 
 from server.console.hashers import ITERATIONS, format_verifier, hash_password
+from tests.support.browser import Browser
+from tests.support.polling import eventually
 
 ADMIN, ADMIN_PASSWORD = "admin", "Adm1n-Adm1n"
 P1, P2, P3 = "Passw0rd!", "Second-2nd", "Third+3rd"
@@ -119,6 +121,22 @@ class Server:
         """Return what it has written to standard error."""
         return self.log.read_text()
 
+    def cpu_s(self) -> float:
+        """Return the CPU seconds that the process has used so far."""
+        times = psutil.Process(self.process.pid).cpu_times()
+        return float(times.user + times.system)
+
+    def browser(self, username: str, password: str) -> Browser:
+        """Return a browser in which this user has logged in."""
+        opened = Browser(self.console)
+        assert opened.log_in(username, password), username
+        return opened
+
+    def wait_until_ready(self) -> None:
+        """Wait until gateway and console can use their database."""
+        with Browser(self.console) as browser:
+            eventually(lambda: browser.get("/readyz").status_code == 200, within_s=60)
+
 
 class Installation:
     """One installation: settings, a database, and the processes on it."""
@@ -143,11 +161,13 @@ class Installation:
         named = {f"COCONOWORK_SERVER_{key}": value for key, value in (settings | more).items()}
         return {**kept, **named, "LC_ALL": "C.UTF-8"}
 
-    def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, stdin: str = "", **settings: str
+    ) -> subprocess.CompletedProcess[str]:
         """Run one command to its end."""
         return subprocess.run(
             [*PROGRAM, *arguments],
-            env=self.environment(),
+            env=self.environment(**settings),
             input=stdin,
             capture_output=True,
             text=True,

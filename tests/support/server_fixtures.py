@@ -24,11 +24,14 @@ from django.db import connection
 
 from server import clock, config
 from server.cluster.database import release
-from tests.support.pbkdf2 import derived_once
 
 if TYPE_CHECKING:
     from server.console.models import Account, Device, User
     from server.gateway.server import Gateway
+
+__all__ = ["_clock_back", "account", "administrator", "database", "gateway", "make_device",
+           "make_user", "user"]  # fmt: skip
+"""The fixtures, for `from … import *` in the conftest.py of a folder."""
 
 _T = TypeVar("_T")
 
@@ -51,14 +54,8 @@ P1, P2, P3 = "Passw0rd!", "Second-2nd", "Third+3rd"
 SALT = b"a salt for tests"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _hash_once() -> Iterator[None]:
-    with derived_once():
-        yield
-
-
 @pytest.fixture(scope="session")
-def database(_hash_once: None) -> Iterator[None]:
+def database() -> Iterator[None]:
     call_command("migrate", verbosity=0)
     yield
     release()

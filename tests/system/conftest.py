@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from demo.private_keyring import PrivateKeyring
     from tests.support.installation import Server
     from tests.support.loop_thread import LoopThread
     from tests.support.pc import Pc
@@ -22,6 +23,15 @@ def environ(keyring_environment: dict[str, str]) -> Iterator[dict[str, str]]:
         for name, value in keyring_environment.items():
             patch.setenv(name, value)
         yield dict(os.environ)
+
+
+@pytest.fixture
+def keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrivateKeyring]:
+    """Yield a real Secret Service that one test may stop and lock, used by this process."""
+    from tests.support.own_keyring import started_keyring
+
+    with started_keyring(tmp_path / "keyring", monkeypatch) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,15 @@ def log_in(page: Page, username: str) -> None:
     page.wait_for_url(lambda url: "login" not in url)
 
 
+def at_the_form(server: Server, new_page: NewPage, name: str, *pcs: str, **options: object) -> Page:
+    """Make a user with waiting PCs. Return the form of the password change, opened by the user."""
+    seed(server.installation, f"user {name}", *(f"device {name} {pc} waiting" for pc in pcs))
+    page = new_page("en", **options)
+    log_in(page, name)
+    page.goto("/password/")
+    return page
+
+
 def test_language_is_remembered(new_page: NewPage) -> None:
     """The switch on every page; the choice outlasts the page and beats the browser's wish."""
     page = new_page("ja")
@@ -52,10 +61,7 @@ def test_show_and_hide(server: Server, new_page: NewPage) -> None:
 
 def test_keyboard_only(server: Server, new_page: NewPage) -> None:
     """Log in and reach the form's button by Tab and Enter; the focus is always to be seen."""
-    seed(server.installation, "user", "keys")
-    page = new_page("en")
-    log_in(page, "keys")
-    page.goto("/password/")
+    page = at_the_form(server, new_page, "keys")
     seen = []
     for _ in range(16):
         page.keyboard.press("Tab")
@@ -75,19 +81,14 @@ def test_keyboard_only(server: Server, new_page: NewPage) -> None:
 
 def test_the_choice_of_pcs_survives_the_live_update(server: Server, new_page: NewPage) -> None:
     """A PC that was unticked stays so, and a switch that was turned off, when another PC comes."""
-    seed(server.installation, "user", "chooser")
-    seed(server.installation, "device", "chooser", "PC-A", "waiting")
-    seed(server.installation, "device", "chooser", "PC-B", "waiting")
-    page = new_page("en")
-    log_in(page, "chooser")
-    page.goto("/password/")
+    page = at_the_form(server, new_page, "chooser", "PC-A", "PC-B")
     page.get_by_label("PC-A").uncheck()
-    seed(server.installation, "device", "chooser", "PC-C", "waiting")
+    seed(server.installation, "device chooser PC-C waiting")
     expect(page.get_by_label("PC-C")).to_be_checked()
     expect(page.get_by_label("PC-A")).not_to_be_checked()
     expect(page.get_by_label("PC-B")).to_be_checked()
     page.get_by_label(EN.push).uncheck()
-    seed(server.installation, "device", "chooser", "PC-D", "waiting")
+    seed(server.installation, "device chooser PC-D waiting")
     expect(page.get_by_label("PC-D")).to_be_visible()
     expect(page.get_by_label(EN.push)).not_to_be_checked()
     for name in ("PC-A", "PC-B", "PC-C", "PC-D"):
@@ -98,33 +99,21 @@ def test_the_choice_of_pcs_survives_the_live_update(server: Server, new_page: Ne
     for name in ("PC-B", "PC-C", "PC-D"):
         expect(page.get_by_label(name)).to_be_enabled()
         expect(page.get_by_label(name)).to_be_checked()
-
-
-def test_switch_off_and_on_with_no_pc_ticked(server: Server, new_page: NewPage) -> None:
-    """The switch ticks all PCs when the user has unticked each of them before."""
-    seed(server.installation, "user", "unticker")
-    seed(server.installation, "device", "unticker", "PC-A", "waiting")
-    seed(server.installation, "device", "unticker", "PC-B", "waiting")
-    page = new_page("en")
-    log_in(page, "unticker")
-    page.goto("/password/")
-    for name in ("PC-A", "PC-B"):
         page.get_by_label(name).uncheck()
+    # With no PC ticked, the switch ticks all of them.
     page.get_by_label(EN.push).uncheck()
     page.get_by_label(EN.push).check()
-    for name in ("PC-A", "PC-B"):
+    for name in ("PC-A", "PC-B", "PC-C", "PC-D"):
         expect(page.get_by_label(name)).to_be_checked()
 
 
 def test_the_switch_keeps_its_knob_in_forced_colours(server: Server, new_page: NewPage) -> None:
     """On, off and disabled, the knob has another colour than the switch around it."""
-    seed(server.installation, "user", "forced")
-    page = new_page("en", forced_colors="active", reduced_motion="reduce")
-    log_in(page, "forced")
-    page.goto("/password/")
+    options = {"forced_colors": "active", "reduced_motion": "reduce"}
+    page = at_the_form(server, new_page, "forced", **options)
     expect(page.get_by_label(EN.push)).to_be_disabled()
     _expect_knob(page)
-    seed(server.installation, "device", "forced", "PC-A", "waiting")
+    seed(server.installation, "device forced PC-A waiting")
     expect(page.get_by_label(EN.push)).to_be_checked()
     _expect_knob(page)
     page.get_by_label(EN.push).uncheck()
@@ -141,7 +130,7 @@ def _expect_knob(page: Page) -> None:
 
 def test_the_menu_marks_where_the_user_is(server: Server, new_page: NewPage) -> None:
     """The entry of the page is marked as such, and on the pages below it as its section."""
-    seed(server.installation, "user", "somewhere")
+    seed(server.installation, "user somewhere")
     page = new_page("ja")
     log_in(page, ADMINISTRATOR)
     for path, entry, mark in (
@@ -168,17 +157,14 @@ def _expect_marked(page: Page, entry: str, mark: str) -> None:
 
 def test_a_dead_session_is_noticed(server: Server, new_page: NewPage) -> None:
     """The live part leads to the login page once the session has ended elsewhere."""
-    seed(server.installation, "user", "ended")
-    page = new_page("en")
-    log_in(page, "ended")
-    page.goto("/password/")
+    page = at_the_form(server, new_page, "ended")
     page.context.clear_cookies()
     expect(page.get_by_role("button", name=EN.log_in)).to_be_visible()
 
 
 def test_without_a_script(server: Server, new_page: NewPage) -> None:
     """The change works, and no button is there that would do nothing."""
-    seed(server.installation, "user", "plain")
+    seed(server.installation, "user plain")
     page = new_page("en", java_script_enabled=False)
     log_in(page, "plain")
     page.get_by_role("link", name=EN.password_change).click()

@@ -68,7 +68,7 @@ def test_general_user_changes_own_password(
 ) -> None:
     """Temporary password; switch following the client; push on; smartphone; push off."""
     name = f"own-{words.language}"
-    seed(server.installation, "user", name, "田中 一郎", "must_change_password")
+    seed(server.installation, f'user {name} "田中 一郎" must_change_password')
     page = new_page(words.language)
 
     log_in(page, words, name, PASSWORD)
@@ -126,7 +126,7 @@ def test_administrator_forces_a_password(
 ) -> None:
     """Forced with a temporary password; nothing is pushed; the user changes it, with the push."""
     name = f"forced-{words.language}"
-    seed(server.installation, "user", name, "佐藤 花子")
+    seed(server.installation, f'user {name} "佐藤 花子"')
     new_pc(server.address, user=name, password=PASSWORD).start()
     user = new_page(words.language)
     log_in(user, words, name, PASSWORD)
@@ -160,7 +160,7 @@ def test_administrator_changes_own_password(
 ) -> None:
     """An administrator's page has no switch for PCs; a change ends the other sessions only."""
     name = f"admin-{words.language}"
-    seed(server.installation, "administrator", name)
+    seed(server.installation, f'user {name} "" administrator')
     page, elsewhere = new_page(words.language), new_page(words.language)
     log_in(page, words, name, PASSWORD)
     log_in(elsewhere, words, name, PASSWORD)
@@ -178,7 +178,7 @@ def test_administrator_changes_own_password(
 def test_second_click_and_late_poll(server: Server, new_page: NewPage) -> None:
     """Two clicks on 「変更」 send one form, and a poll under way does not replace its answer."""
     words = JA
-    seed(server.installation, "user", "twice")
+    seed(server.installation, "user twice")
     page = new_page("ja")
     log_in(page, words, "twice", PASSWORD)
     page.get_by_role("link", name=words.password_change).click()

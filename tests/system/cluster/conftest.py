@@ -9,14 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.support.installation import Cluster, Installation
-from tests.support.pbkdf2 import derived_once
 from tests.support.postgres import Postgres, running_postgres
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _hash_once() -> Iterator[None]:
-    with derived_once():
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import stat
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,7 @@ from server.cluster import database
 from server.cluster.database import DatabaseProblem
 from server.config import Config
 from tests.support.gateway_client import Client
-from tests.support.installation import P1, PROGRAM, Cluster, Installation
+from tests.support.installation import P1, Cluster, Installation
 from tests.support.postgres import Postgres
 
 SECRET = "s3cret-of-the-database"
@@ -85,25 +83,6 @@ def test_commands_say_it_in_one_line(postgres: Postgres, tmp_path: Path) -> None
     assert "let role" in done.stderr
     assert "own the database" in done.stderr
     assert done.stderr.count("\n") == 1
-
-
-def test_metrics_port_in_use(tmp_path: Path) -> None:
-    """A metrics port that is in use is named, with its setting."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        installation = Installation(tmp_path / "data")
-        environment = installation.environment(METRICS=f"127.0.0.1:{port}")
-        done = subprocess.run(
-            [*PROGRAM, "serve"],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    assert done.returncode == 1
-    assert f"port {port} is in use by another program" in done.stderr
-    assert "`metrics`" in done.stderr
 
 
 @pytest.mark.parametrize("role", ["gateway", "console"])

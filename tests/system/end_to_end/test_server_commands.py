@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import http.client
 import os
+import pty
 import re
-import selectors
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from protocol import messages
+from tests.support.browser import Browser
 from tests.support.gateway_client import Client
 from tests.support.installation import ADMIN, ADMIN_PASSWORD, Installation
 
 PROGRAM = (sys.executable, "-Werror", "-m", "server")
-START_S = 40
 NEW_PASSWORD = "Later-1ater"
 
 
@@ -35,30 +33,31 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     return made
 
 
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what a command has said that failed as it should: with 1, and no traceback."""
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
 async def test_serve(installation: Installation) -> None:
     """`serve` runs console and gateway, and ends with 0 at SIGTERM."""
-    with installation.serving(program=PROGRAM) as server:
+    with installation.serving(program=PROGRAM) as server, Browser(server.console) as browser:
         assert server.output == [
-            f"console  http://127.0.0.1:{server.port('console')}/\n",
-            f"gateway  ws://127.0.0.1:{server.port('gateway')}/gateway\n",
+            f"console  {server.console}/\n",
+            f"gateway  {server.address}\n",
         ]
-        with closing(http.client.HTTPConnection("127.0.0.1", server.port("console"))) as console:
-            console.request("GET", "/login/")
-            response = console.getresponse()
-            page = response.read().decode()
-            assert response.status == 200
-            [style] = re.findall(r'href="(/static/[^"]+\.css)"', page)
-            console.request("GET", style)
-            response = console.getresponse()
-            content = response.read()
-            assert (response.status, response.getheader("Content-Type")) == (
-                200,
-                'text/css; charset="utf-8"',
-            )
-            assert len(content) == int(response.getheader("Content-Length", "0")) > 0
-        async with Client(server.port("gateway")) as client:
+        page = browser.get("/login/")
+        assert page.status_code == 200
+        [style] = re.findall(r'href="(/static/[^"]+\.css)"', page.text)
+        sheet = browser.get(style)
+        assert sheet.headers["Content-Type"] == 'text/css; charset="utf-8"'
+        assert sheet.status_code == 200
+        assert sheet.content
+        async with Client(server.gateway) as client:
             welcome = await client.log_in(ADMIN, ADMIN_PASSWORD)
-            assert welcome.console_url == f"http://127.0.0.1:{server.port('console')}"
+            assert welcome.console_url == server.console
             server.process.send_signal(signal.SIGTERM)
             assert (await client.expect(messages.Bye)).reason == "shutting_down"
             assert await client.closed() == 1001
@@ -68,23 +67,16 @@ async def test_serve(installation: Installation) -> None:
 def test_interrupt(installation: Installation) -> None:
     """Ctrl-C ends the server with 0."""
     with installation.serving(program=PROGRAM) as server:
-        server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(timeout=20) == 0
+        assert server.stop(signal.SIGINT) == 0
 
 
-@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
 def test_files_are_private(installation: Installation) -> None:
-    """Database and secret key are readable by their owner only."""
+    """Database and secret key are readable by their owner only, and have no password."""
     for path in (installation.file, installation.directory / "secret_key"):
         assert path.stat().st_mode & 0o077 == 0, path
-
-
-def test_password_is_stored_as_a_verifier(installation: Installation) -> None:
-    """No file in the data folder has the password."""
     for path in installation.directory.iterdir():
         assert ADMIN_PASSWORD.encode() not in path.read_bytes()
-    with closing(sqlite3.connect(installation.file)) as database:
-        [(encoded, role)] = database.execute("SELECT password, role FROM console_user").fetchall()
+    [(encoded, role)] = installation.query("SELECT password, role FROM console_user")
     assert encoded.startswith("scram_sha256$600000$")
     assert role == "administrator"
 
@@ -106,29 +98,30 @@ def test_createadmin_refuses(
     assert done.returncode == 1
     assert re.search(said, done.stderr), done.stderr
     assert "Traceback" not in done.stderr
-    with closing(sqlite3.connect(installation.file)) as database:
-        assert database.execute("SELECT count(*) FROM console_user").fetchone() == (1,)
+    assert installation.query("SELECT count(*) FROM console_user") == [(1,)]
 
 
-def test_createadmin_asks_at_a_terminal(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("second", "code"), [(ADMIN_PASSWORD, 0), ("Different-1", 1)])
+def test_createadmin_asks_at_a_terminal(tmp_path: Path, second: str, code: int) -> None:
     """At a terminal the password is asked for twice, without echo."""
-    pty = pytest.importorskip("pty", reason="a terminal to type at is POSIX's")
-    for second, code in ((ADMIN_PASSWORD, 0), ("Different-1", 1)):
-        master, slave = pty.openpty()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "server", "createadmin", "--account=A", f"--user=u{code}"],
-            env=Installation(tmp_path).environment(),
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-        )
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "server", "createadmin", "--account=A", "--user=u"]
+    environment = Installation(tmp_path).environment()
+    with subprocess.Popen(
+        command, env=environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+    ) as process:
         os.close(slave)
-        shown = _converse(master, [(b"Password: ", ADMIN_PASSWORD), (b"again: ", second)])
+        shown, script = b"", [(b"Password: ", ADMIN_PASSWORD), (b"again: ", second)]
+        with suppress(OSError):  # the other side is closed
+            while part := os.read(master, 4096):
+                shown += part
+                if script and script[0][0] in shown:
+                    os.write(master, script.pop(0)[1].encode() + b"\n")
         assert process.wait(timeout=30) == code
-        os.close(master)
-        assert ADMIN_PASSWORD.encode() not in shown
-        assert second.encode() not in shown
+    os.close(master)
+    assert not script, shown
+    assert ADMIN_PASSWORD.encode() not in shown
+    assert second.encode() not in shown
 
 
 @pytest.mark.parametrize(
@@ -188,26 +181,6 @@ def test_migrate_keeps_the_old_database(tmp_path: Path) -> None:
     assert sorted(installation.directory.glob("coconowork.sqlite3.*")) == copies
 
 
-def _converse(master: int, script: list[tuple[bytes, str]]) -> bytes:
-    """Type each answer once its prompt is there. Return what the terminal showed."""
-    shown = b""
-    deadline = time.monotonic() + START_S
-    with selectors.DefaultSelector() as selector:
-        selector.register(master, selectors.EVENT_READ)
-        while selector.select(timeout=max(0, deadline - time.monotonic())):
-            try:
-                part = os.read(master, 4096)
-            except OSError:  # the other side is closed
-                break
-            if not part:
-                break
-            shown += part
-            if script and script[0][0] in shown:
-                os.write(master, script.pop(0)[1].encode() + b"\n")
-    assert not script, shown
-    return shown
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -222,35 +195,33 @@ def _converse(master: int, script: list[tuple[bytes, str]]) -> bytes:
 )
 def test_serve_refuses(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
     """`serve` refuses unsafe or wrong settings, and names the option."""
-    done = Installation(tmp_path).run("serve", *arguments)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
+    assert said in refused(Installation(tmp_path).run("serve", *arguments))
 
 
-@pytest.mark.parametrize("option", ["--port", "--gateway-port"])
+@pytest.mark.parametrize("option", ["--port", "--gateway-port", "--metrics"])
 def test_port_in_use(installation: Installation, option: str) -> None:
-    """A port that is in use is named, with its option."""
+    """A port that is in use is named, with its option or setting."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        others = {"--port": "0", "--gateway-port": "0", option: str(port)}
-        done = installation.run("serve", *(f"{name}={value}" for name, value in others.items()))
-    assert done.returncode == 1
-    assert f"port {port} is in use" in done.stderr
-    assert option in done.stderr
-    assert "Traceback" not in done.stderr
+        others = {"--port": "0", "--gateway-port": "0"}
+        if option == "--metrics":
+            settings, named = {"METRICS": f"127.0.0.1:{port}"}, "`metrics`"
+        else:
+            settings, named = {}, option
+            others[option] = str(port)
+        arguments = [f"{name}={value}" for name, value in others.items()]
+        said = refused(installation.run("serve", *arguments, **settings))
+    assert f"port {port} is in use" in said
+    assert named in said
 
 
 def test_database_cannot_be_written(tmp_path: Path) -> None:
     """A database that cannot be used is named, without a traceback."""
     (tmp_path / "file").touch()
-    done = Installation(tmp_path / "file" / "below").run("serve", "--port=0")
-    assert done.returncode == 1
-    assert str(tmp_path / "file") in done.stderr
+    said = refused(Installation(tmp_path / "file" / "below").run("serve", "--port=0"))
+    assert str(tmp_path / "file") in said
     folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "coconowork.sqlite3").write_text("this is no database, but long enough " * 30)
-    done = Installation(folder).run("serve", "--port=0")
-    assert done.returncode == 1
-    assert "coconowork.sqlite3: the database cannot be used" in done.stderr
-    assert "Traceback" not in done.stderr
+    said = refused(Installation(folder).run("serve", "--port=0"))
+    assert "coconowork.sqlite3: the database cannot be used" in said

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
+import subprocess
 import threading
 import tkinter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from datetime import UTC, datetime
 from gettext import NullTranslations
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from msgspec.structs import replace
@@ -40,6 +43,7 @@ OLD = View(
 )
 LOGGED_OUT = View(State.LOGGED_OUT)
 SUGGESTED = Settings(server=SERVER)
+ENFORCED = Settings(server=SERVER, user="tanaka", enforced=frozenset({"server", "user"}))
 
 pytestmark = pytest.mark.display
 
@@ -97,21 +101,17 @@ def client() -> Iterator[Client]:
 
 def windows() -> list[str]:
     """Return the ids of the dialogs on the screen."""
-    found = os.popen("xdotool search --onlyvisible --class coconowork-client 2>/dev/null")  # noqa: S605 - fixed text
-    with found:
-        return found.read().split()
+    command = ["xdotool", "search", "--onlyvisible", "--class", "coconowork-client"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
 
 
 def ready(title: str) -> None:
     """Wait until the dialog of that title is there and has the keyboard."""
 
     def has_the_keyboard() -> bool:
-        try:
+        with suppress(subprocess.CalledProcessError):  # while nothing has the focus
             return title in xdotool("getwindowfocus", "getwindowname")
-        except OSError:
-            return False
-        except Exception:  # noqa: BLE001 - xdotool fails while nothing has the focus
-            return False
+        return False
 
     eventually(has_the_keyboard)
 
@@ -125,13 +125,19 @@ def write(text: str) -> None:
 
 
 def test_right_password_is_confirmed(client: Client) -> None:
-    """A password can be typed, sent and confirmed by keyboard alone."""
-    client.answers["New-Pass1"] = None
+    """A password can be typed, sent and confirmed by keyboard alone, and no program reads it."""
     client.dialogs.ask_password()
     ready("Update the stored password")
     write("New-Pass1")
     press("Return")
     eventually(lambda: client.submitted == [(SERVER, "tanaka", "New-Pass1")])
+    shown = client.dialogs._open
+    assert shown is not None
+    proc = Path("/proc") / str(shown._process.pid)
+    seen = (proc / "cmdline").read_bytes() + (proc / "environ").read_bytes()
+    assert b"New-Pass1" not in seen
+    assert b"dialog" in seen
+    client.unanswered.pop().set_result(None)
 
     def closed_by_enter() -> bool:
         press("Return")
@@ -139,21 +145,6 @@ def test_right_password_is_confirmed(client: Client) -> None:
 
     eventually(closed_by_enter)
     assert len(client.submitted) == 1
-
-
-def test_secret_is_in_no_argument_or_environment(client: Client) -> None:
-    """The password is not where other programs can read it."""
-    client.dialogs.ask_password()
-    ready("Update the stored password")
-    write("New-Pass1")
-    press("Return")
-    eventually(lambda: client.submitted)
-    shown = client.dialogs._open
-    assert shown is not None
-    proc = Path("/proc") / str(shown._process.pid)
-    seen = (proc / "cmdline").read_bytes() + (proc / "environ").read_bytes()
-    assert b"New-Pass1" not in seen
-    assert b"dialog" in seen
 
 
 def test_one_window_at_a_time(client: Client) -> None:
@@ -209,27 +200,32 @@ def test_what_cannot_be_right_is_said_at_its_field(
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_is_said(client: Client, reason: Reason) -> None:
-    """Each reason says that nothing was changed, and none that the client keeps trying."""
+    """Each reason says that nothing was changed, and none that the client keeps trying.
+
+    A wrong server is reported with the warning to type no password.
+    """
     client.answers["x"] = reason
     answer = client.dialogs._answer(msg.Submit("", "", "x"))
     assert isinstance(answer, msg.Refused)
     assert "Nothing was changed." in answer.text
     assert "keeps trying" not in answer.text
     assert "again later" not in answer.text
+    warning = "Do not enter your password anywhere."
+    assert (warning in answer.text) == (reason is Reason.IMPOSTOR)
 
 
-def test_impostor_is_told_with_what_to_do(client: Client) -> None:
-    """A wrong server is reported with the warning to type no password."""
-    client.answers["x"] = Reason.IMPOSTOR
-    answer = client.dialogs._answer(msg.Submit("", "", "x"))
-    assert isinstance(answer, msg.Refused)
-    assert "Do not enter your password anywhere." in answer.text
-
-
-def test_update_is_for_the_stored_account(client: Client) -> None:
-    """Server and user of a dialog are ignored when it updates the password."""
-    client.answers["x"] = None
-    client.dialogs._answer(msg.Submit("evil.example.com", "other", "x"))
+@pytest.mark.parametrize(
+    ("view", "settings"),
+    [
+        pytest.param(OLD, SUGGESTED, id="the stored account is updated"),
+        pytest.param(LOGGED_OUT, ENFORCED, id="a policy names server and user"),
+    ],
+)
+def test_what_a_dialog_cannot_choose(client: Client, view: View, settings: Settings) -> None:
+    """Server and user that a dialog sends are ignored where the user may not choose them."""
+    client = Client(settings)
+    client.view, client.answers["x"] = view, None
+    client.dialogs._answer(msg.Submit("evil.example.com", "eve", "x"))
     assert client.submitted == [(SERVER, "tanaka", "x")]
 
 
@@ -259,7 +255,7 @@ class Shown:
         told = self._pipe.opening()
         assert told is not None
         self.window = Window(told, self._pipe, ENGLISH)
-        self.content = kind(self.window, told)
+        self.content: Any = kind(self.window, told)
         self.root = self.window.root
         self.root.deiconify()
         self.window.poll()
@@ -296,7 +292,7 @@ class Shown:
         if not self.gone():
             self.window.close()
         os.close(self._to_dialog)
-        self._reader_has_ended()
+        eventually(lambda: "pipe" not in {thread.name for thread in threading.enumerate()})
         os.close(self._from_dialog)
         for file in self._files:
             file.close()
@@ -305,8 +301,18 @@ class Shown:
             delattr(self, name)
         gc.collect()
 
-    def _reader_has_ended(self) -> None:
-        eventually(lambda: "pipe" not in {thread.name for thread in threading.enumerate()})
+    def entry(self, name: str = "password") -> Any:
+        return self.content._entries[name]
+
+    def submit(self, text: str) -> None:
+        """Type a password and press Enter."""
+        self.entry().insert("end", text)
+        self.window.on_enter()
+        self.root.update()
+
+    def says(self, text: str) -> None:
+        """Wait until the window says this."""
+        self.turn_until(lambda: text in " ".join(self.texts()))
 
     def gone(self) -> bool:
         try:
@@ -315,67 +321,51 @@ class Shown:
             return True
 
 
-def opening(*, first: bool = False) -> msg.Open:
-    return msg.Open(assets=str(ASSETS), server="gw.example.com", user="tanaka", first=first)
+OPENING = msg.Open(assets=str(ASSETS), server="gw.example.com", user="tanaka")
 
 
 @pytest.fixture
-def form() -> Iterator[Shown]:
-    made = Shown(opening(), password.View)
-    yield made
-    made.close()
+def show() -> Iterator[Callable[..., Shown]]:
+    """`show(opening, kind)` opens a window."""
+    made: list[Shown] = []
+
+    def new(opening: msg.Open, kind: type[password.View] | type[status.View]) -> Shown:
+        made.append(Shown(opening, kind))
+        return made[-1]
+
+    yield new
+    for each in made:
+        each.close()
 
 
-def entry(form: Shown, name: str) -> tkinter.Entry:
-    assert isinstance(form.content, password.View)
-    return form.content._entries[name]
-
-
-def submit(form: Shown, text: str) -> None:
-    entry(form, "password").insert("end", text)
-    form.window.on_enter()
-    form.root.update()
-
-
-def test_password_is_hidden_until_it_is_asked_for(form: Shown) -> None:
-    """A password is shown in dots, and in letters on request."""
-    assert isinstance(form.content, password.View)
-    field = entry(form, "password")
-    assert field.cget("show") == password.HIDDEN
-    form.content._visible.set(True)
-    form.content._show_or_hide()
-    assert field.cget("show") == ""
+@pytest.fixture
+def form(show: Callable[..., Shown]) -> Shown:
+    """Return the window that updates the password."""
+    return show(OPENING, password.View)
 
 
 def test_no_program_can_read_a_selected_password(form: Shown) -> None:
-    """A selected password is not X's selection, and is copied as dots."""
-    assert isinstance(form.content, password.View)
-    field = entry(form, "password")
+    """It is shown on request only; selected, it is not X's selection, and is copied as dots."""
+    field, root = form.entry(), form.root
     field.insert("end", "hidden-w0rd")
-    for visible in (True, False):
+    for visible, shown in ((True, ""), (False, password.HIDDEN)):
         form.content._visible.set(visible)
         form.content._show_or_hide()
+        assert field.cget("show") == shown
         field.selection_range(0, "end")
-        form.root.update()
+        root.update()
         with pytest.raises(tkinter.TclError):
-            form.root.tk.call("selection", "get")
-    form.root.clipboard_clear()
+            root.tk.call("selection", "get")
+    root.clipboard_clear()
     field.event_generate("<<Copy>>")
-    form.root.update()
-    assert form.root.clipboard_get() == password.HIDDEN * len("hidden-w0rd")
-
-
-def test_empty_password_is_not_sent(form: Shown) -> None:
-    """An empty password is reported at its field and not sent."""
-    submit(form, "")
-    assert "Enter the password." in form.texts()
-    form.send(msg.Accepted())  # wakes the reader: nothing was sent before
-    form.turn_until(lambda: "The stored password has been updated" in form.texts())
+    root.update()
+    assert root.clipboard_get() == password.HIDDEN * len("hidden-w0rd")
 
 
 @pytest.mark.parametrize(
     ("pasted", "said"),
     [
+        ("", "Enter the password."),
         ("x" * 3000, "too long"),
         ("it\N{RIGHT SINGLE QUOTATION MARK}s-Passw0rd", "Character 3 "),
         ("Pass\tw0rd", "Character 5 "),
@@ -384,96 +374,74 @@ def test_empty_password_is_not_sent(form: Shown) -> None:
 )
 def test_what_can_be_no_password_is_said(form: Shown, pasted: str, said: str) -> None:
     """The window stays, says what is wrong without quoting it, and sends nothing."""
-    submit(form, pasted)
-    assert said in " ".join(form.texts())
-    assert not form.gone()
-    entry(form, "password").delete(0, "end")
-    submit(form, "\tPassw0rd\r\n")
+    form.submit(pasted)
+    form.says(said)
+    form.entry().delete(0, "end")
+    form.submit("\tPassw0rd\r\n")
     assert form.received() == msg.Submit("gw.example.com", "tanaka", "\tPassw0rd\r\n")
 
 
 def test_a_blank_at_the_end_gets_a_hint(form: Shown) -> None:
     """A password that begins or ends with a blank gets a hint while the user types it."""
     hint = "The password begins or ends with a blank."
-    entry(form, "password").insert("end", "Passw0rd ")
+    form.entry().insert("end", "Passw0rd ")
     assert hint in form.texts()
-    entry(form, "password").delete(8, "end")
+    form.entry().delete(8, "end")
     assert hint not in form.texts()
 
 
-def test_a_server_that_is_too_long_is_said() -> None:
-    """A field takes any paste, and the window stays."""
-    form = Shown(opening(first=True), password.View)
-    try:
-        entry(form, "server").insert("end", "x" * 3000)
-        submit(form, "x")
-        assert "This text is too long." in form.texts()
-        assert not form.gone()
-    finally:
-        form.close()
+@pytest.mark.parametrize(
+    ("field", "typed", "said"),
+    [("server", "x" * 3000, "This text is too long."), ("user", "", "Enter the user name.")],
+)
+def test_first_set_up(show: Callable[..., Shown], field: str, typed: str, said: str) -> None:
+    """What cannot be an account is reported at its field, and the window stays."""
+    form = show(replace(OPENING, first=True), password.View)
+    form.entry(field).delete(0, "end")
+    form.entry(field).insert("end", typed)
+    form.submit("x")
+    form.says(said)
+    assert not form.gone()
 
 
 def test_while_it_checks_nothing_can_be_changed(form: Shown) -> None:
     """Enter twice is one login, and the fields cannot be changed."""
-    submit(form, "New-Pass1")
+    form.submit("New-Pass1")
     form.window.on_enter()
     assert form.received() == msg.Submit("gw.example.com", "tanaka", "New-Pass1")
-    assert entry(form, "password").instate(["disabled"])  # type: ignore[attr-defined]  # ttk's
-    assert "Checking with the server…" in form.texts()
+    assert form.entry().instate(["disabled"])
+    form.says("Checking with the server…")
 
 
-def test_refusal_is_said_at_the_field_and_the_text_is_selected(form: Shown) -> None:
-    """The refused text is selected, so that typing replaces it."""
-    submit(form, "wrong")
-    form.send(msg.Refused("The user name or the password is wrong. Nothing was changed."))
-    text = "The user name or the password is wrong. Nothing was changed."
-    form.turn_until(lambda: text in form.texts())
-    field = entry(form, "password")
-    assert field.selection_present()
-    assert not field.instate(["disabled"])  # type: ignore[attr-defined]  # ttk's
+@pytest.mark.parametrize("field", ["password", "server"])
+def test_refusal_is_said_at_the_password(form: Shown, field: Literal["password", "server"]) -> None:
+    """The refused text is selected; an update shows the server's refusal at its only field."""
+    form.submit("wrong")
+    form.send(msg.Refused("It is wrong. Nothing was changed.", field))
+    form.says("It is wrong. Nothing was changed.")
+    assert form.entry().selection_present()
+    assert not form.entry().instate(["disabled"])
     assert "Checking with the server…" not in form.texts()
 
 
 def test_success_is_confirmed_and_the_password_forgotten(form: Shown) -> None:
     """After success the window has no password any more."""
-    assert isinstance(form.content, password.View)
-    submit(form, "New-Pass1")
+    form.submit("New-Pass1")
     form.send(msg.Accepted())
-    form.turn_until(lambda: "The stored password has been updated" in form.texts())
+    form.says("The stored password has been updated")
     assert form.content._values["password"].get() == ""
     form.window.on_enter()
     assert form.gone()
 
 
-def test_refusal_of_a_field_that_is_not_there_is_said_at_the_password(form: Shown) -> None:
-    """A text about the server is shown at the password, the only field of an update."""
-    submit(form, "x")
-    form.send(msg.Refused("The server cannot be reached.", "server"))
-    form.turn_until(lambda: "The server cannot be reached." in form.texts())
-
-
-def test_first_set_up_says_what_is_missing() -> None:
-    """An empty user name is reported at its field."""
-    form = Shown(opening(first=True), password.View)
-    try:
-        entry(form, "user").delete(0, "end")
-        submit(form, "x")
-        assert "Enter the user name." in form.texts()
-    finally:
-        form.close()
-
-
-def test_status_follows_the_client() -> None:
+def test_status_follows_the_client(show: Callable[..., Shown]) -> None:
     """The status window shows each new state."""
     first = msg.Snapshot(picture="busy", headline="Connecting…", can_reconnect=True)
-    shown = Shown(msg.Open(assets=str(ASSETS), snapshot=first), status.View)
-    try:
-        assert "Connecting…" in shown.texts()
-        shown.send(msg.Update(msg.Snapshot(picture="standby", headline="Waiting", lines=["a b"])))
-        shown.turn_until(lambda: {"Waiting", "a b"} <= set(shown.texts()))
-        assert "Connecting…" not in shown.texts()
-    finally:
-        shown.close()
+    shown = show(msg.Open(assets=str(ASSETS), snapshot=first), status.View)
+    assert "Connecting…" in shown.texts()
+    shown.send(msg.Update(msg.Snapshot(picture="standby", headline="Waiting", lines=["a b"])))
+    shown.turn_until(lambda: {"Waiting", "a b"} <= set(shown.texts()))
+    assert "Connecting…" not in shown.texts()
 
 
 def test_garbage_from_the_client_ends_the_window(form: Shown) -> None:
@@ -482,19 +450,11 @@ def test_garbage_from_the_client_ends_the_window(form: Shown) -> None:
     form.turn_until(form.gone)
 
 
-def test_what_policy_sets_is_grey_and_wins() -> None:
-    """Server and user by policy are shown, cannot be typed over, and are what is submitted."""
-    settings = Settings(server=SERVER, user="tanaka", enforced=frozenset({"server", "user"}))
-    grey = replace(opening(first=True), fixed=["server", "user"])
-    made = Shown(grey, password.View)
-    submit(made, "New-Pass1")
-    made.send(msg.Refused("no"))
-    made.turn_until(lambda: not made.content._busy)  # type: ignore[union-attr] # it is a form
+def test_what_policy_sets_is_grey(show: Callable[..., Shown]) -> None:
+    """Server and user by policy are shown and cannot be typed over, also after a refusal."""
+    form = show(replace(OPENING, first=True, fixed=["server", "user"]), password.View)
+    form.submit("New-Pass1")
+    form.send(msg.Refused("no"))
+    form.turn_until(lambda: not form.content._busy)
     for name in ("server", "user"):
-        assert entry(made, name).instate(["disabled"])  # type: ignore[attr-defined] # it is ttk's
-    made.close()
-    client = Client(settings)
-    client.view = LOGGED_OUT
-    client.answers["New-Pass1"] = None
-    client.dialogs._submit(msg.Submit("evil.example.com", "eve", "New-Pass1"))
-    assert client.submitted == [(SERVER, "tanaka", "New-Pass1")]
+        assert form.entry(name).instate(["disabled"])

@@ -39,7 +39,7 @@ def everything_stored() -> dict[str, list[tuple[object, ...]]]:
         tables = connection.introspection.table_names(cursor)
         found = {}
         for table in tables:
-            cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608 - its own names
+            cursor.execute(f'SELECT * FROM "{table}"')
             found[table] = cursor.fetchall()
     return found
 

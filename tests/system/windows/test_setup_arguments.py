@@ -15,57 +15,24 @@ from installer.wine import windows_path
 from tests.support.setup_program import exit_code
 from tests.support.wine import INSIDE, Desktop
 
-GOOD = [
-    "gw",
-    "gw.example.com",
-    "GW.Example.COM",
-    "gw.example.com:8443",
-    "wss://gw.example.com",
-    "WSS://gw.example.com:443/",
-    "wss://gw.example.com/behind/a-proxy",
-    "https://gw.example.com",
-    "192.0.2.1:8443",
-    "[2001:db8::1]",
-    "wss://[2001:db8::1]:8443/gateway",
-    "日本語.example",
-    "gw.ドメイン.example:8443",
-    "gw_1.example.com",
-    "gw/it's",
-]
-BAD = [
-    "ws://gw.example.com",
-    "http://gw.example.com",
-    "ftp://gw.example.com",
-    "wss://",
-    "wss:gw.example.com",
-    "gw.example.com:",
-    "gw.example.com:0",
-    "gw.example.com:65536",
-    "gw.example.com:123456",
-    "gw.example.com:80x",
-    "gw..example.com",
-    ".gw.example.com",
-    "-gw.example.com",
-    "gw-.example.com",
-    "user:password@gw.example.com",
-    "gw.example.com?x=1",
-    "gw.example.com/#x",
-    "[2001:db8::1",
-    "[gw.example.com]",
-    "2001:db8::1",
-    "gw.example.com\\x",
-    "gw example.com",
-    "a" * 64 + ".example.com",
-    "a." * 130 + "com",
-]
+GOOD = """
+gw gw.example.com GW.Example.COM gw.example.com:8443 wss://gw.example.com WSS://gw.example.com:443/
+wss://gw.example.com/behind/a-proxy https://gw.example.com 192.0.2.1:8443 [2001:db8::1]
+wss://[2001:db8::1]:8443/gateway 日本語.example gw.ドメイン.example:8443 gw_1.example.com gw/it's
+""".split()  # noqa: SIM905 - one a line is long
+BAD = r"""
+ws://gw.example.com http://gw.example.com ftp://gw.example.com wss:// wss:gw.example.com
+gw.example.com: gw.example.com:0 gw.example.com:65536 gw.example.com:123456 gw.example.com:80x
+gw..example.com .gw.example.com -gw.example.com gw-.example.com user:password@gw.example.com
+gw.example.com?x=1 gw.example.com/#x [2001:db8::1 [gw.example.com] 2001:db8::1 gw.example.com\x
+""".split()  # noqa: SIM905
+BAD += ["gw example.com", "a" * 64 + ".example.com", "a." * 130 + "com"]
 MIXED = [
     place.format(mark)
     for place in ("gw{}x.example.com", "{}gw.example.com", "gw.example.com{}", "gw/a{}b")
     for mark in string.punctuation + " "
     if mark not in "{}"
 ]
-
-
 FOLDED = {
     "ｇｗ．ｅｘａｍｐｌｅ．ｃｏｍ：８４４３": "gw.example.com:8443",
     "ｗｓｓ：／／ｇｗ．ｅｘａｍｐｌｅ．ｃｏｍ": "wss://gw.example.com",
@@ -107,26 +74,16 @@ def judged(
     }
 
 
-def test_takes_what_administrators_write(judged: dict[str, tuple[bool, str]]) -> None:
-    """Each valid address is taken by the setup program and the client."""
-    assert [address for address in GOOD if not (judged[address][0] and client_takes(address))] == []
+def test_addresses(judged: dict[str, tuple[bool, str]]) -> None:
+    """The setup program and the client take each valid address and refuse each wrong one.
 
-
-def test_refuses_what_cannot_work(judged: dict[str, tuple[bool, str]]) -> None:
-    """Each wrong address is refused by the setup program and the client."""
-    assert [address for address in BAD if judged[address][0] or client_takes(address)] == []
-
-
-def test_is_not_laxer_than_the_client(judged: dict[str, tuple[bool, str]]) -> None:
-    """The setup program takes no address that the client refuses."""
-    assert [a for a in MIXED if judged[a][0] and not client_takes(a)] == []
-
-
-def test_full_width_addresses_are_folded(judged: dict[str, tuple[bool, str]]) -> None:
-    """An address typed with a Japanese keyboard is stored in ASCII."""
-    assert {address: judged[address] for address in FOLDED} == {
-        address: (True, form) for address, form in FOLDED.items()
-    }
+    The setup program takes nothing that the client refuses, and stores an address that was typed
+    with a Japanese keyboard in ASCII.
+    """
+    assert [each for each in GOOD if not (judged[each][0] and client_takes(each))] == []
+    assert [each for each in BAD if judged[each][0] or client_takes(each)] == []
+    assert [each for each in MIXED if judged[each][0] and not client_takes(each)] == []
+    assert [judged[each] for each in FOLDED] == [(True, form) for form in FOLDED.values()]
 
 
 SERVERS = ["gw", "gw.example.com:8443", "wss://gw.example.com/x", "[2001:db8::1]", "日本語.example"]
@@ -170,23 +127,19 @@ def test_options_in_every_order(arguments: Arguments, server: str) -> None:
     assert [understood[meaning] for meaning in OPTIONS.values()] == ["1"] * len(OPTIONS)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        pytest.param(["/S", "/SERVER=gw:8443", "/BOGUS"], id="unknown, behind a server"),
-        pytest.param(["/S", "/BOGUS", "/SERVER=gw"], id="unknown, before a server"),
-        pytest.param(["/S", "/SERVER=bad address"], id="an address with a blank"),
-        pytest.param(["/s"], id="/s in small letters"),
-        pytest.param(["/S", r"/D=C:\Other Place"], id="a folder in quotation marks"),
-        pytest.param(["/S", "gw.example.com"], id="no option at all"),
-    ],
-)
-def test_what_cannot_be_used_is_refused(arguments: Arguments, words: list[str]) -> None:
-    """A wrong option ends with 87, without a window."""
-    assert arguments.read(*words) == (87, {})
+REFUSED = {
+    "unknown, behind a server": ["/S", "/SERVER=gw:8443", "/BOGUS"],
+    "unknown, before a server": ["/S", "/BOGUS", "/SERVER=gw"],
+    "an address with a blank": ["/S", "/SERVER=bad address"],
+    "/s in small letters": ["/s"],
+    "a folder in quotation marks": ["/S", r"/D=C:\Other Place"],
+    "no option at all": ["/S", "gw.example.com"],
+}
 
 
-def test_a_folder_goes_to_the_end_of_the_line(arguments: Arguments) -> None:
-    """`/D=` takes the rest of the line, as NSIS does."""
+def test_what_cannot_be_used_is_refused(arguments: Arguments) -> None:
+    """A wrong option ends with 87, without a window; `/D=` takes the rest of the line."""
+    for case, words in REFUSED.items():
+        assert arguments.read(*words) == (87, {}), case
     code, understood = arguments.read("/S", "/ALLUSERS", r"/D=C:\Other")
     assert (code, understood["all"], understood["folder"]) == (0, "1", r"C:\Other")

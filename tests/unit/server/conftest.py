@@ -1,25 +1,3 @@
-"""The server's fixtures for all tests below."""
+"""The fixtures of the server."""
 
-from tests.support.server_fixtures import (
-    _clock_back,
-    _hash_once,
-    account,
-    administrator,
-    database,
-    gateway,
-    make_device,
-    make_user,
-    user,
-)
-
-__all__ = [
-    "_clock_back",
-    "_hash_once",
-    "account",
-    "administrator",
-    "database",
-    "gateway",
-    "make_device",
-    "make_user",
-    "user",
-]
+from tests.support.server_fixtures import *  # noqa: F403

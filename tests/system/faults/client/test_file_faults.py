@@ -8,10 +8,10 @@ from __future__ import annotations
 import gettext
 import itertools
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,16 +28,13 @@ from agent.settings import BrokenSettings, SettingsError
 from agent.state_file import StateFile
 from protocol.sealing import new_device_key
 from tests.support.fakes import FakeVault
-from tests.support.power import Disk, put, record
 
 TANAKA = Identity(server="wss://gw.example.com/gateway", user="tanaka")
 SUZUKI = Identity(server="wss://gw.example.com/gateway", user="suzuki")
 OLD = SavedState(old_valid_until=datetime(2026, 12, 23, tzinfo=UTC), warned_session="boot/1")
 NEW = SavedState(clock_offset_s=3.0, console_url="https://console.example.com/")
-
 SAVE_SETTINGS = """
 import sys
-from pathlib import Path
 from agent.core.credentials import Identity
 from agent.paths import find_paths
 from agent.settings import save_identity
@@ -55,107 +52,104 @@ StateFile(Path(sys.argv[1])).save(
     SavedState(clock_offset_s=3.0, console_url="https://console.example.com/"),
 )
 """
-
-
-def old_settings(directory: Path) -> None:
-    settings.save_identity(paths_in(directory), TANAKA)
-
-
-def old_state(directory: Path) -> None:
-    StateFile(directory).save(TANAKA, OLD)
+WRITE_IN_PLACE = "import sys, pathlib; pathlib.Path(sys.argv[1], 'file').write_bytes(b'new!')"
 
 
 def paths_in(directory: Path) -> Paths:
     return find_paths({"COCONOWORK_HOME": str(directory)})
 
 
-def read_settings(directory: Path) -> object:
-    return settings.load(paths_in(directory), environ={}).identity
+def traced(program: str, directory: Path) -> list[tuple[str, ...]]:
+    """Run `python -c program directory`. Return its writing system calls with their paths."""
+    trace, calls = directory.parent / "trace", "write,pwrite64,ftruncate,fsync,fdatasync,rename"
+    options = [f"--trace={calls},renameat,renameat2", "--decode-fds=path", f"--output={trace}"]
+    command = ["strace", "--follow-forks", *options, sys.executable, "-c", program]
+    subprocess.run([*command, str(directory)], check=True, timeout=60)
+    found = []
+    for line in trace.read_text().splitlines():
+        call = re.match(r"\d+ +(\w+)\(", line)
+        paths = re.findall(rf"({re.escape(str(directory))}[^\">]*)[\">]", line)
+        if call and paths and " = -1 " not in line:
+            found.append((call[1], *paths))
+    return found
 
 
-def read_state(directory: Path) -> object:
-    return StateFile(directory).load(TANAKA)
+def assert_durable(calls: list[tuple[str, ...]], directory: Path) -> None:
+    """Assert that a power cut after any call leaves each file old or new, and new at the end.
+
+    A file is written under another name, synced, renamed, and then its folder is synced.
+    """
+    renames = [number for number, (call, *_) in enumerate(calls) if call.startswith("rename")]
+    assert renames
+    renamed = {calls[number][1] for number in renames}
+    for call, path, *_ in calls:
+        assert call in {"fsync", "fdatasync"} or path in renamed, f"{call} in place: {path}"
+    for number in renames:
+        before = [call for call, path, *_ in calls[:number] if path == calls[number][1]]
+        assert "write" in before
+        assert before[-1] in {"fsync", "fdatasync"}, before
+        assert ("fsync", str(directory)) in calls[number:], "the new name is not synced"
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A file that the client writes: functions for it, and its content before and after."""
+def test_a_write_in_place_is_found(tmp_path: Path) -> None:
+    """The check of the system calls finds a file that a power cut can leave half written."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    with pytest.raises(AssertionError):
+        assert_durable(traced(WRITE_IN_PLACE, directory), directory)
 
-    prepare: Callable[[Path], None]
-    program: str
-    read: Callable[[Path], object]
-    old: object
-    new: object
+
+Prepare = Callable[[Path], Callable[[], object]]
+
+
+def old_settings(directory: Path) -> Callable[[], object]:
+    settings.save_identity(paths_in(directory), TANAKA)
+    return lambda: settings.load(paths_in(directory), environ={}).identity
+
+
+def old_state(directory: Path) -> Callable[[], object]:
+    StateFile(directory).save(TANAKA, OLD)
+    return lambda: StateFile(directory).load(TANAKA)
 
 
 KINDS = pytest.mark.parametrize(
-    "kind",
+    ("prepare", "program", "old", "new"),
     [
-        pytest.param(
-            Kind(old_settings, SAVE_SETTINGS, read_settings, TANAKA, SUZUKI), id="settings"
-        ),
-        pytest.param(Kind(old_state, SAVE_STATE, read_state, OLD, NEW), id="state"),
+        pytest.param(old_settings, SAVE_SETTINGS, TANAKA, SUZUKI, id="settings"),
+        pytest.param(old_state, SAVE_STATE, OLD, NEW, id="state"),
     ],
 )
+"""Prepare a directory and return what reads its file; a program that writes the file; contents."""
 
 
 @KINDS
-def test_a_power_cut_after_each_system_call(tmp_path: Path, kind: Kind) -> None:
+def test_a_power_cut(
+    tmp_path: Path, prepare: Prepare, program: str, old: object, new: object
+) -> None:
     """After a power cut at any system call, a file has the old or the new content."""
-    directory, again = tmp_path / "disk", tmp_path / "again"
+    directory = tmp_path / "disk"
     directory.mkdir()
-    kind.prepare(directory)
-    disk = Disk.of(directory)
-    calls = record(kind.program, directory)
-    assert [call.name for call in calls].count("fsync") >= 2, calls
-    seen = set()
-    for state in disk.after_a_cut():
-        put(state, again)
-        assert kind.read(again) == kind.old
-    for call in calls:
-        disk.apply(call)
-        for state in [disk.as_killed(), *disk.after_a_cut()]:
-            put(state, again)
-            found = kind.read(again)
-            assert found in (kind.old, kind.new), (call, state)
-            seen.add(found == kind.new)
-            assert not list(again.glob("*.broken"))
-    assert seen == {False, True}
-    for state in disk.after_a_cut():
-        put(state, again)
-        assert kind.read(again) == kind.new
-    assert disk.as_killed() == {p.name: p.read_bytes() for p in directory.iterdir()}
+    read = prepare(directory)
+    assert read() == old
+    assert_durable(traced(program, directory), directory)
+    assert read() == new
 
 
 @KINDS
-def test_killed_during_a_write(tmp_path: Path, kind: Kind) -> None:
+def test_killed_during_a_write(
+    tmp_path: Path, prepare: Prepare, program: str, old: object, new: object
+) -> None:
     """After SIGKILL the next save works, and leaves no file of the killed one behind."""
-    kind.prepare(tmp_path)
-    program = [sys.executable, "-c", kind.program, str(tmp_path)]
+    read = prepare(tmp_path)
+    save = [sys.executable, "-c", program, str(tmp_path)]
     inject = ["-e", "trace=rename", "-e", "inject=rename:signal=SIGKILL:when=1"]
     strace = ["strace", "-f", "-o", "/dev/null", *inject]
-    assert subprocess.run([*strace, *program], check=False, timeout=60).returncode != 0
+    assert subprocess.run([*strace, *save], check=False, timeout=60).returncode != 0
     assert list(tmp_path.glob("*.new"))
-    assert kind.read(tmp_path) in (kind.old, kind.new)
-    subprocess.run(program, check=True, timeout=60)
-    assert kind.read(tmp_path) == kind.new
+    assert read() in (old, new)
+    subprocess.run(save, check=True, timeout=60)
+    assert read() == new
     assert not list(tmp_path.glob("*.new"))
-
-
-def test_a_disk_that_lies_is_found_out(tmp_path: Path) -> None:
-    """The replay finds that a file which is written in place can be half there after a cut."""
-    directory, again = tmp_path / "disk", tmp_path / "again"
-    directory.mkdir()
-    (directory / "file").write_bytes(b"old")
-    disk = Disk.of(directory)
-    program = "import sys, pathlib; pathlib.Path(sys.argv[1], 'file').write_bytes(b'new!')"
-    found = set()
-    for call in record(program, directory):
-        disk.apply(call)
-        for state in disk.after_a_cut():
-            put(state, again)
-            found.add((again / "file").read_bytes())
-    assert found == {b"old", b"", b"ne", bytes(4), b"new!"}
 
 
 # --- broken content

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-import secretstorage
-from jeepney.io.blocking import open_dbus_connection
 
 from agent.core.saved_state import SavedState
 from agent.state_file import StateFile
 from demo.private_keyring import PrivateKeyring
 from tests.support.certificates import Authority
+from tests.support.disks import needs_root, small_disk
 from tests.support.fake_gateway import PASSWORD, FakeGateway, at, honest
 from tests.support.loop_thread import LoopThread
+from tests.support.own_keyring import lock_keyring, started_keyring
 from tests.support.pc import Pc, as_seen
 from tests.support.polling import eventually
 
 pytestmark = pytest.mark.keyring
-needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
 
 
 @pytest.fixture
@@ -37,69 +33,57 @@ def address(servers: LoopThread) -> str:
 # --- the disk
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """Yield a disk of 512 KiB, which is the profile of the client."""
-    made = tmp_path / "pc-0"
-    made.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", made], check=True)
-    yield made
-    subprocess.run(["umount", "-l", made], check=True)
-
-
 def fill(disk: Path) -> Path:
     """Fill the disk. Return the file to remove for room."""
     ballast = disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(4096))
-        except OSError as exc:
-            problem = exc
-    assert problem.errno == errno.ENOSPC
+    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError) as caught:  # noqa: PT011, PT012 - see below
+        while True:
+            file.write(bytes(4096))
+    assert caught.value.errno == errno.ENOSPC
     return ballast
 
 
 @needs_root
-def test_a_full_disk(disk: Path, new_pc: Callable[..., Pc], address: str) -> None:
+def test_a_full_disk(tmp_path: Path, new_pc: Callable[..., Pc], address: str) -> None:
     """On a full disk the client works, and saves the settings when there is room again."""
-    pc = new_pc(address)
-    pc.paths.config_file.unlink()
-    ballast = fill(disk)
-    code, said = pc.login()
-    assert code == 1
-    assert "The password is right and has been stored." in said
-    assert "The settings cannot be saved\nMake room on the disk" in said
-    pc.start()
-    pc.says("logged_out")
-    code, said = pc.login()
-    assert code == 1
-    pc.says("standby")
-    assert "[The settings cannot be saved] Make room on the disk" in pc.told()
-    assert "settings not saved: No space left on device, next try in 60 s" in pc.told()
-    ballast.unlink()
-    code, said = pc.login()
-    assert code == 0, said
-    assert "Traceback" not in pc.told()
-    pc.kill()
-    pc.start()
-    pc.says("standby")
+    with small_disk(tmp_path / "pc-0", "512k") as disk:
+        pc = new_pc(address)
+        pc.paths.config_file.unlink()
+        ballast = fill(disk)
+        code, said = pc.login()
+        assert code == 1
+        assert "The password is right and has been stored." in said
+        assert "The settings cannot be saved\nMake room on the disk" in said
+        pc.start()
+        pc.says("logged_out")
+        assert pc.login()[0] == 1
+        pc.says("standby")
+        assert "[The settings cannot be saved] Make room on the disk" in pc.told()
+        assert "settings not saved: No space left on device, next try in 60 s" in pc.told()
+        ballast.unlink()
+        pc.log_in()
+        assert "Traceback" not in pc.told()
+        pc.kill()
+        pc.start()
+        pc.says("standby")
+        pc.quit()
 
 
 @needs_root
-def test_a_read_only_profile(disk: Path, new_pc: Callable[..., Pc], address: str) -> None:
+def test_a_read_only_profile(tmp_path: Path, new_pc: Callable[..., Pc], address: str) -> None:
     """With a read-only profile the client works, and a second one does not start."""
-    pc = new_pc(address)
-    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
-    pc.start()
-    pc.says("standby")
-    code, said = pc.command("run")
-    assert code == 0
-    assert "already" in said
-    assert "no log file at" in pc.told()
-    assert "Traceback" not in pc.told()
-    assert pc.command("quit")[0] == 0
-    pc.wait_for_end()
+    with small_disk(tmp_path / "pc-0", "512k") as disk:
+        pc = new_pc(address)
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        pc.start()
+        pc.says("standby")
+        code, said = pc.command("run")
+        assert code == 0
+        assert "already" in said
+        assert "no log file at" in pc.told()
+        assert "Traceback" not in pc.told()
+        assert pc.command("quit")[0] == 0
+        pc.wait_for_end()
 
 
 # --- damaged files
@@ -112,10 +96,8 @@ def test_damaged_files_at_the_start(new_pc: Callable[..., Pc], address: str) -> 
     pc.start()
     pc.says("standby")
     pc.kill()
-    state = list(pc.paths.state_dir.glob("*.json"))
-    config = pc.paths.config_file
-    assert len(state) == 1
-    for file in [config, *state]:
+    [state], config = pc.paths.state_dir.glob("*.json"), pc.paths.config_file
+    for file in (config, state):
         file.write_bytes(bytes(200))
     pc.start()
     pc.says("standby")
@@ -125,29 +107,12 @@ def test_damaged_files_at_the_start(new_pc: Callable[..., Pc], address: str) -> 
     )
     assert re.sub(r"\s", "", told) in re.sub(r"\s", "", pc.told())
     assert config.with_name("client.toml.broken").read_bytes() == bytes(200)
-    assert state[0].with_suffix(".broken").read_bytes() == bytes(200)
-    assert f"{state[0].name} is broken; set aside" in pc.log()
+    assert state.with_suffix(".broken").read_bytes() == bytes(200)
+    assert f"{state.name} is broken; set aside" in pc.log()
     pc.check()
 
 
 # --- the keyring
-
-
-@pytest.fixture
-def keyring(tmp_path: Path, environ: dict[str, str]) -> Iterator[PrivateKeyring]:
-    """Yield a real Secret Service that one test may stop and lock."""
-    made = PrivateKeyring(tmp_path / "keyring")
-    made.start()
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in made.environment.items():
-            patch.setenv(name, value)
-        yield made
-    made.stop()
-
-
-def lock(keyring: PrivateKeyring) -> None:
-    with closing(open_dbus_connection(keyring.environment["DBUS_SESSION_BUS_ADDRESS"])) as bus:
-        secretstorage.Collection(bus).lock()
 
 
 @pytest.mark.parametrize("how", ["vanished", "locked"])
@@ -160,12 +125,11 @@ def test_a_keyring_that_comes_back(
     if how == "vanished":
         keyring.stop_service()
     else:
-        lock(keyring)
+        lock_keyring()
     pc.start()
     status = pc.says("retrying", reason)
     assert hint in as_seen(status, "ja")[2]
     assert f"trouble: {reason}" in pc.log()
-    assert pc.status() is not None
     keyring.stop_service()
     keyring.start_service()  # as after a login to the desktop, unlocked
     pc.says("standby", within_s=60)
@@ -193,37 +157,28 @@ def test_a_keyring_that_goes_while_the_client_waits(
     pc.check()
 
 
-@pytest.fixture
-def keyring_disk(tmp_path: Path) -> Iterator[Path]:
-    """Yield a small disk, where `keyring` keeps its files."""
-    made = tmp_path / "keyring"
-    made.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", made], check=True)
-    yield made
-    subprocess.run(["umount", "-l", made], check=True)
-
-
 @needs_root
 def test_a_keyring_whose_disk_is_full(
-    keyring_disk: Path, keyring: PrivateKeyring, new_pc: Callable[..., Pc], address: str
+    tmp_path: Path, new_pc: Callable[..., Pc], address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A password that cannot be stored is refused, and the old one is kept."""
-    pc = new_pc(address, **keyring.environment)
-    pc.start()
-    pc.says("standby")
-    before = pc.stored()
-    ballast = fill(keyring_disk)
-    code, said = pc.command("update-password", answer=PASSWORD)
-    assert code == 1
-    assert "The password store of this PC has failed." in said
-    pc.says("standby")
-    keyring.stop_service()
-    keyring.start_service()
-    assert pc.stored() == before
-    ballast.unlink()
-    code, said = pc.command("update-password", answer=PASSWORD)
-    assert code == 0, said
-    pc.check()
+    with small_disk(tmp_path / "disk", "256k") as disk, started_keyring(disk, monkeypatch) as own:
+        pc = new_pc(address, **own.environment)
+        pc.start()
+        pc.says("standby")
+        before, ballast = pc.stored(), fill(disk)
+        code, said = pc.command("update-password", answer=PASSWORD)
+        assert code == 1
+        assert "The password store of this PC has failed." in said
+        pc.says("standby")
+        own.stop_service()
+        own.start_service()
+        assert pc.stored() == before
+        ballast.unlink()
+        code, said = pc.command("update-password", answer=PASSWORD)
+        assert code == 0, said
+        pc.check()
+        pc.quit()
 
 
 # --- the clock
@@ -237,21 +192,18 @@ class Clock:
     def __init__(self, file: Path) -> None:
         self._file = file
         self.jump(0)
+        self.variables = {
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME_TIMESTAMP_FILE": str(file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
 
     def jump(self, days: int) -> None:
         """Make the clock wrong by this many days."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{days:+d}d\n")
         new.replace(self._file)
-
-    @property
-    def variables(self) -> dict[str, str]:
-        return {
-            "LD_PRELOAD": str(FAKETIME),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
 
 
 @pytest.fixture
@@ -296,4 +248,3 @@ def test_a_wrong_clock_and_a_certificate(
     pc.tell("reconnect")
     pc.says("standby")
     pc.check()
-    assert urlsplit(server).scheme == "wss"

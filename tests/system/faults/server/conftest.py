@@ -9,14 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.installation import Installation
-from tests.support.pbkdf2 import derived_once
 from tests.support.postgres import Postgres, running_postgres
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _hash_once() -> Iterator[None]:
-    with derived_once():
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -45,9 +38,8 @@ def template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> st
 @pytest.fixture
 def installation(model_installation: Installation, tmp_path: Path) -> Installation:
     """On SQLite, with an account and its administrator."""
-    directory = tmp_path / "data"
-    shutil.copytree(model_installation.directory, directory)
-    return Installation(directory)
+    shutil.copytree(model_installation.directory, tmp_path / "data")
+    return Installation(tmp_path / "data")
 
 
 @pytest.fixture
@@ -65,11 +57,10 @@ def installation_on_postgres(
     postgres.drop_database(url)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["installation", "installation_on_postgres"], ids=["sqlite", "postgresql"])
 def any_installation(request: pytest.FixtureRequest) -> Installation:
     """On either engine."""
-    name = {"sqlite": "installation", "postgresql": "installation_on_postgres"}[request.param]
-    installation: Installation = request.getfixturevalue(name)
+    installation: Installation = request.getfixturevalue(request.param)
     return installation
 
 

@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from protocol import messages
-from tests.support.browser import Browser
 from tests.support.gateway_client import Client, new_key
-from tests.support.installation import ADMIN, ADMIN_PASSWORD, P1, P2, Installation
+from tests.support.installation import ADMIN, ADMIN_PASSWORD, P1, P2, PROGRAM, Installation
 
 NO_HARD_LINKS = [
     "strace",
@@ -26,44 +25,46 @@ NO_HARD_LINKS = [
 """Runs a program as on a file system that has no hard links, such as FAT or a share of Windows."""
 
 
-def accounts(file: Path) -> set[int]:
-    """Return the numbers that `_write_pairs` has left on both sides."""
+def rows(file: Path, statement: str) -> list[tuple[str]]:
+    """Return what a statement finds in the database of a file."""
     with closing(sqlite3.connect(file)) as database:
-        names = [name for (name,) in database.execute("SELECT name FROM console_account")]
-    left, right = ({int(name[1:]) for name in names if name[0] == side} for side in ("l", "r"))
-    assert left == right, "half a transaction"
-    return left
+        return database.execute(statement).fetchall()
 
 
-def _write_pairs(installation: Installation, stop: threading.Event, written: list[int]) -> None:
+@pytest.fixture
+def copy(installation: Installation, tmp_path: Path) -> Path:
+    """Return a copy of the database as it is at the beginning."""
+    done = installation.run("backup", str(tmp_path / "copy"))
+    assert (done.returncode, done.stderr) == (0, "")
+    return tmp_path / "copy"
+
+
+def write_pairs(installation: Installation, stop: threading.Event, written: list[int]) -> None:
     """Commit pairs of rows, as fast as it goes."""
+    insert = "INSERT INTO console_account (name, created_at) VALUES (?, '2026-01-01')"
     with closing(sqlite3.connect(installation.file, timeout=30)) as database:
-        number = 0
         while not stop.is_set():
             with database:
-                for side in ("l", "r"):
-                    database.execute(
-                        "INSERT INTO console_account (name, created_at) VALUES (?, '2026-01-01')",
-                        [f"{side}{number}"],
-                    )
-            written.append(number)
-            number += 1
+                database.executemany(insert, [[f"{side}{len(written)}"] for side in ("l", "r")])
+            written.append(len(written))
 
 
 def test_copies_while_it_is_written_to(installation: Installation, tmp_path: Path) -> None:
     """Each copy is whole, of one moment, has all that was committed before, and is private."""
     stop, written = threading.Event(), list[int]()
     with installation.serving():
-        writer = threading.Thread(target=_write_pairs, args=(installation, stop, written))
+        writer = threading.Thread(target=write_pairs, args=(installation, stop, written))
         writer.start()
         try:
             for number in range(3):
-                before = set(written)
-                copy = tmp_path / f"copy{number}"
-                done = installation.run("backup", str(copy))
+                before, file = set(written), tmp_path / f"copy{number}"
+                done = installation.run("backup", str(file))
                 assert (done.returncode, done.stderr) == (0, "")
-                assert before <= accounts(copy)
-                assert copy.stat().st_mode & 0o077 == 0
+                names = [name for (name,) in rows(file, "SELECT name FROM console_account")]
+                left, right = ({int(n[1:]) for n in names if n[0] == side} for side in ("l", "r"))
+                assert left == right, "half a transaction"
+                assert before <= left
+                assert file.stat().st_mode & 0o077 == 0
         finally:
             stop.set()
             writer.join()
@@ -85,11 +86,8 @@ def test_refused(installation: Installation, tmp_path: Path, command: str) -> No
     assert there.read_text().startswith("something else")
     assert installation.file.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "there"]
-    assert sorted(path.name for path in installation.directory.iterdir()) == [
-        "coconowork.sqlite3",
-        "secret_key",
-        "secret_key.lock",
-    ]
+    found = sorted(path.name for path in installation.directory.iterdir())
+    assert found == ["coconowork.sqlite3", "secret_key", "secret_key.lock"]
 
 
 def test_damaged_database_gives_no_copy(installation: Installation, tmp_path: Path) -> None:
@@ -103,16 +101,13 @@ def test_damaged_database_gives_no_copy(installation: Installation, tmp_path: Pa
     assert not (tmp_path / "copy").exists()
 
 
-def test_restore_wants_the_server_stopped(installation: Installation, tmp_path: Path) -> None:
+def test_restore_wants_the_server_stopped(installation: Installation, copy: Path) -> None:
     """A database that is in use is not replaced below the server."""
-    copy = tmp_path / "copy"
-    assert installation.run("backup", str(copy)).returncode == 0
     with installation.serving() as server:
         done = installation.run("restore", str(copy))
         assert (done.returncode, done.stdout) == (1, f"database {installation.file}\n")
         assert "stop the server" in done.stderr
-        with Browser(server.console) as browser:
-            assert browser.log_in(ADMIN, ADMIN_PASSWORD)
+        server.browser(ADMIN, ADMIN_PASSWORD).close()
 
 
 async def test_restore_undoes(installation: Installation, tmp_path: Path) -> None:
@@ -121,25 +116,18 @@ async def test_restore_undoes(installation: Installation, tmp_path: Path) -> Non
     Who took the newer one is refused, and told so; who had not yet taken it goes on; a user
     disabled since may log in again. The restore says what was done since, and keeps the database.
     """
-    pk = installation.add_user("tanaka")
-    leaver = installation.add_user("leaver")
-    copy = tmp_path / "copy"
-    key = new_key()
+    pk, leaver = installation.add_user("tanaka"), installation.add_user("leaver")
+    copy, key = tmp_path / "copy", new_key()
     with installation.serving(GATEWAY_NAME="office") as server:
         async with Client(server.gateway, key=key) as client:
             await client.log_in("tanaka", P1)
             assert installation.run("backup", str(copy)).returncode == 0
-            with Browser(server.console) as browser:
-                assert browser.log_in("tanaka", P1)
-                assert "/password/changed/" in browser.change_password(P1, P2).url
-            pushed = await client.expect(messages.PasswordChanged)
-            assert client.open(pushed.sealed)["password"] == P2
-            assert (await client.log_in("tanaka", P2)).password == "current"
-        with Browser(server.console) as browser:
-            assert browser.log_in(ADMIN, ADMIN_PASSWORD)
+            with server.browser("tanaka", P1) as browser:
+                browser.change_password(P1, P2)
+            await client.takes("tanaka", P2)
+        with server.browser(ADMIN, ADMIN_PASSWORD) as browser:
             browser.send(f"/users/{leaver}/disable/")
-        server.process.terminate()
-        assert server.process.wait(timeout=30) == 0
+        assert server.stop() == 0
     before = installation.query("SELECT count(*) FROM console_auditevent")
     done = installation.run("restore", str(copy))
     assert (done.returncode, done.stderr) == (0, "")
@@ -147,8 +135,7 @@ async def test_restore_undoes(installation: Installation, tmp_path: Path) -> Non
     assert "user.disabled  admin -> leaver" in done.stdout
     [kept] = installation.directory.glob("coconowork.sqlite3.*")
     assert str(kept) in done.stdout
-    with closing(sqlite3.connect(kept)) as database:
-        assert database.execute("SELECT count(*) FROM console_auditevent").fetchall() == before
+    assert rows(kept, "SELECT count(*) FROM console_auditevent") == before
     with installation.serving(GATEWAY_NAME="office") as server:
         # The PC was waiting at that moment; now it is not.
         waiting = "SELECT count(*) FROM console_device WHERE waiting_since IS NOT NULL"
@@ -160,35 +147,32 @@ async def test_restore_undoes(installation: Installation, tmp_path: Path) -> Non
             assert (await took_it.log_in("tanaka", P1)).password == "current"
         async with Client(server.gateway) as disabled_since:
             assert (await disabled_since.log_in("leaver", P1)).password == "current"
-    assert installation.query("SELECT count(*) FROM console_device WHERE user_id = %s", pk) == [
-        (1,)
-    ]
+    of_user = "SELECT count(*) FROM console_device WHERE user_id = %s"
+    assert installation.query(of_user, pk) == [(1,)]
 
 
-def test_restore_into_an_empty_place(installation: Installation, tmp_path: Path) -> None:
+def test_restore_into_an_empty_place(copy: Path, tmp_path: Path) -> None:
     """On a new machine there is nothing to keep."""
-    copy = tmp_path / "copy"
-    assert installation.run("backup", str(copy)).returncode == 0
     elsewhere = Installation(tmp_path / "new" / "place")
     done = elsewhere.run("restore", str(copy))
     said = f"database {elsewhere.file}\n{elsewhere.file}: restored from {copy}\n"
     assert (done.returncode, done.stdout) == (0, said)
     assert elsewhere.file.stat().st_mode & 0o077 == 0
-    with elsewhere.serving() as server, Browser(server.console) as browser:
-        assert browser.log_in(ADMIN, ADMIN_PASSWORD)
+    with elsewhere.serving() as server:
+        server.browser(ADMIN, ADMIN_PASSWORD).close()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files to other users")
 @pytest.mark.parametrize("hard_links", [True, False])
-def test_restore_as_root(installation: Installation, tmp_path: Path, hard_links: bool) -> None:
+def test_restore_as_root(installation: Installation, copy: Path, hard_links: bool) -> None:
     """The database stays the service's user's, also on a file system without hard links."""
-    copy, user = tmp_path / "copy", 65534
-    program = [sys.executable, "-m", "server"]
+    user, program = 65534, list(PROGRAM)
     if not hard_links:
         program = [*NO_HARD_LINKS, *program]
-    for command in ("backup", "restore"):
+    os.chown(installation.file, user, user)
+    for command in ("restore", "backup"):
         done = subprocess.run(
-            [*program, command, str(copy)],
+            [*program, command, str(copy) if command == "restore" else f"{copy}-again"],
             env=installation.environment(),
             capture_output=True,
             text=True,
@@ -196,8 +180,6 @@ def test_restore_as_root(installation: Installation, tmp_path: Path, hard_links:
             check=False,
         )
         assert (done.returncode, done.stderr) == (0, "")
-        if command == "backup":
-            os.chown(installation.file, user, user)
     files = list(installation.directory.glob("coconowork.sqlite3*"))
     assert len(files) == 2
     for file in files:
@@ -205,18 +187,16 @@ def test_restore_as_root(installation: Installation, tmp_path: Path, hard_links:
         assert file.stat().st_mode & 0o077 == 0
 
 
-def test_restore_over_a_wreck(installation: Installation, tmp_path: Path) -> None:
+def test_restore_over_a_wreck(installation: Installation, copy: Path) -> None:
     """A database that cannot be read any more is kept as it is."""
-    copy, wreck = tmp_path / "copy", b"not a database any more" * 500
-    assert installation.run("backup", str(copy)).returncode == 0
+    wreck = b"not a database any more" * 500
     installation.file.write_bytes(wreck)
     done = installation.run("restore", str(copy))
     assert (done.returncode, done.stderr) == (0, "")
     assert "cannot be read" in done.stdout
     [kept] = installation.directory.glob("coconowork.sqlite3.*")
     assert kept.read_bytes() == wreck
-    with closing(sqlite3.connect(installation.file)) as database:
-        assert database.execute("SELECT username FROM console_user").fetchall() == [(ADMIN,)]
+    assert rows(installation.file, "SELECT username FROM console_user") == [(ADMIN,)]
 
 
 def test_secret_key_of_two_at_once(tmp_path: Path) -> None:

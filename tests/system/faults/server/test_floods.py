@@ -18,10 +18,11 @@ from contextlib import (
 )
 from pathlib import Path
 from time import monotonic
-from typing import Self
+from typing import Any, Self
 
 import psutil
 import pytest
+import uvicorn
 from websockets.frames import Frame, Opcode
 
 from protocol import messages
@@ -30,13 +31,9 @@ from tests.support.browser import Browser
 from tests.support.gateway_client import Client
 from tests.support.installation import P1, P2, Installation, Server
 from tests.support.polling import eventually
+from tests.support.raw import UPGRADE as UPGRADE_TEXT
 
-ATTACKER = "127.0.0.66"
-UPGRADE = (
-    b"GET /gateway HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Protocol: coconowork.v1\r\n\r\n"
-)
+UPGRADE = UPGRADE_TEXT.encode()
 HALF_A_FORM = b"POST /login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\nusername="
 OPENINGS = {
     "nothing at all": b"",
@@ -47,39 +44,6 @@ OPENINGS = {
 }
 TOO_MANY = 620
 """More than one address may have before it logs in, and than the console takes from one."""
-
-
-@contextmanager
-def flood(
-    port: int, number: int, opening: bytes, address: str = ATTACKER
-) -> Iterator[list[socket.socket]]:
-    """Open so many connections from an address that begin like this, and then stop."""
-    sockets = []
-    try:
-        for _ in range(number):
-            each = socket.create_connection(("127.0.0.1", port), source_address=(address, 0))
-            sockets.append(each)
-            with suppress(OSError):
-                each.sendall(opening)
-        yield sockets
-    finally:
-        for each in sockets:
-            each.close()
-
-
-def drip(sockets: list[socket.socket], data: bytes) -> Callable[[], None]:
-    """Call it to send one more byte on each."""
-    position = iter(range(len(data)))
-
-    def send() -> None:
-        number = next(position)
-        for each in sockets:
-            with suppress(OSError):
-                each.sendall(data[number : number + 1])
-
-    return send
-
-
 PONG_S = 1.0
 """The latest pong that a client may get during a flood."""
 PINGERS = 3
@@ -87,6 +51,38 @@ PAUSE_S = 0.6
 """Each sends a ping so often: two frames a second are allowed."""
 LOG_BYTES = 100_000
 """What a flood may write to the log."""
+
+
+@contextmanager
+def flood(
+    port: int, number: int, opening: bytes, address: str = "127.0.0.66"
+) -> Iterator[list[socket.socket]]:
+    """Open so many connections from an address that begin like this, and then stop."""
+    with ExitStack() as stack:
+        sockets = []
+        for _ in range(number):
+            each = socket.create_connection(("127.0.0.1", port), source_address=(address, 0))
+            sockets.append(stack.enter_context(each))
+            with suppress(OSError):
+                each.sendall(opening)
+        yield sockets
+
+
+def first_lines(sockets: list[socket.socket]) -> list[bytes]:
+    """Return how each connection was answered."""
+    for each in sockets:
+        each.settimeout(30)
+    return [each.recv(12) for each in sockets]
+
+
+def is_closed(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 class Pingers:
@@ -137,112 +133,92 @@ class Pingers:
 
 
 @asynccontextmanager
-async def one_who_waits(installation: Installation, server: Server) -> AsyncIterator[Client]:
-    """Log in before the flood; afterwards the client still waits, and is reached by a push.
+async def attacked(installation: Installation, **options: Any) -> AsyncIterator[Server]:
+    """Yield a server on which a client waits, before the flood.
 
-    Its pongs come in time during the flood, and the flood does not fill the log.
+    Its pongs come in time, the log is not filled, and afterwards the client is reached by a push.
     """
-    async with Client(server.gateway) as waiting:
-        await waiting.log_in("tanaka", P1)
-        with Pingers(server) as pingers:
-            yield waiting
-        assert pingers.slowest_s < PONG_S
-        assert len(server.logged()) < LOG_BYTES
-        with Browser(server.console) as browser:
-            assert await asyncio.to_thread(browser.log_in, "tanaka", P1)
-            answer = await asyncio.to_thread(browser.change_password, P1, P2)
-            assert "/password/changed/" in answer.url
-        pushed = await waiting.expect(messages.PasswordChanged)
-        assert waiting.open(pushed.sealed)["password"] == P2
+    installation.add_user("tanaka")
+    with installation.serving(**options) as server:
+        async with Client(server.gateway) as waiting:
+            await waiting.log_in("tanaka", P1)
+            with Pingers(server) as pingers:
+                yield server
+            assert pingers.slowest_s < PONG_S
+            assert len(server.logged()) < LOG_BYTES
+            with server.browser("tanaka", P1) as browser:
+                browser.change_password(P1, P2)
+            await waiting.takes("tanaka", P2)
+
+
+async def a_newcomer_gets_in(server: Server) -> None:
+    """Assert that another PC can log in at the gateway."""
+    async with Client(server.gateway) as newcomer:
+        assert (await newcomer.log_in("tanaka", P1)).password == "current"
+
+
+async def the_console_answers(server: Server) -> None:
+    """Assert that the console shows its login page."""
+    with Browser(server.console) as browser:
+        assert (await asyncio.to_thread(browser.get, "/login/")).status_code == 200
 
 
 async def test_gateway_is_flooded(installation: Installation) -> None:
     """Half a TLS hello, half an upgrade, one that never logs in, half a frame: by the hundred."""
-    installation.add_user("tanaka")
-    installation.add_user("newcomer")
-    with installation.serving() as server:
-        async with one_who_waits(installation, server):
-            for name, opening in OPENINGS.items():
-                with flood(server.gateway, TOO_MANY // len(OPENINGS), opening):
-                    async with Client(server.gateway) as newcomer:
-                        assert (await newcomer.log_in("newcomer", P1)).password == "current", name
-            with flood(server.gateway, TOO_MANY, UPGRADE) as sockets:
-                answers = await asyncio.to_thread(_first_lines, sockets)
-                assert answers.count(b"HTTP/1.1 101") == 500
-                assert answers.count(b"HTTP/1.1 429") == TOO_MANY - 500
-                async with Client(server.gateway) as newcomer:
-                    assert (await newcomer.log_in("newcomer", P1)).password == "current"
-
-
-def _first_lines(sockets: list[socket.socket]) -> list[bytes]:
-    lines = []
-    for each in sockets:
-        each.settimeout(30)
-        lines.append(each.recv(12))
-    return lines
+    async with attacked(installation) as server:
+        for opening in OPENINGS.values():
+            with flood(server.gateway, TOO_MANY // len(OPENINGS), opening):
+                await a_newcomer_gets_in(server)
+        with flood(server.gateway, TOO_MANY, UPGRADE) as sockets:
+            answers = await asyncio.to_thread(first_lines, sockets)
+            assert answers.count(b"HTTP/1.1 101") == 500
+            assert answers.count(b"HTTP/1.1 429") == TOO_MANY - 500
+            await a_newcomer_gets_in(server)
 
 
 async def test_names_that_no_user_can_have(installation: Installation) -> None:
     """Names of thousands of characters that would expand to more cost the gateway nothing."""
-    installation.add_user("tanaka")
-    device = Client(0).device
-    hello = messages.encode(
-        messages.Hello(scram="n,,n=" + "\ufdfa" * 2_030 + ",r=x", device=device)
-    )
+    scram = "n,,n=" + "\ufdfa" * 2_030 + ",r=x"
+    hello = messages.encode(messages.Hello(scram=scram, device=Client(0).device))
     frame = Frame(Opcode.TEXT, hello).serialize(mask=True)
-    with installation.serving() as server:
-        async with one_who_waits(installation, server):
-            with flood(server.gateway, 400, UPGRADE + frame) as sockets:
-                answers = await asyncio.to_thread(_first_lines, sockets)
-            assert set(answers) == {b"HTTP/1.1 101"}
+    async with attacked(installation) as server:
+        with flood(server.gateway, 400, UPGRADE + frame) as sockets:
+            answers = await asyncio.to_thread(first_lines, sockets)
+        assert set(answers) == {b"HTTP/1.1 101"}
 
 
 async def test_gateway_is_fed_byte_by_byte(installation: Installation) -> None:
     """An upgrade sent byte by byte gets no more time, and is cut off at its deadline."""
-    installation.add_user("tanaka")
-    with installation.serving() as server:
-        async with one_who_waits(installation, server):
-            with flood(server.gateway, 50, b"") as sockets:
-                send = drip(sockets, UPGRADE)
-                async with asyncio.timeout(40):
-                    while not all(_is_closed(each) for each in sockets):
-                        send()
-                        await asyncio.sleep(0.3)  # the attacker's pace
-
-
-def _is_closed(connection: socket.socket) -> bool:
-    connection.setblocking(False)
-    try:
-        return connection.recv(1) == b""
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
+    async with attacked(installation) as server:
+        with flood(server.gateway, 50, b"") as sockets:
+            for number in range(len(UPGRADE)):
+                for each in sockets:
+                    with suppress(OSError):
+                        each.sendall(UPGRADE[number : number + 1])
+                if all(map(is_closed, sockets)):
+                    break
+                await asyncio.sleep(0.3)  # the attacker's pace
+            assert 0 < number < 130, "not cut off within 40 s"
 
 
 async def test_console_is_flooded(installation: Installation) -> None:
     """One address gets so many connections and no more; who sends half a request is cut off."""
-    installation.add_user("tanaka")
-    with installation.serving() as server:
+    async with attacked(installation) as server:
         port = server.port("console")
-        async with one_who_waits(installation, server):
-            with flood(port, TOO_MANY, b"GET /login/ HT") as sockets:
-                await asyncio.to_thread(_stay_open, sockets, http.PER_ADDRESS)
-                with Browser(server.console) as browser:
-                    assert browser.get("/login/").status_code == 200
-            with flood(port, 100, HALF_A_FORM), Browser(server.console) as browser:
-                assert browser.get("/login/").status_code == 200
+        with flood(port, TOO_MANY, b"GET /login/ HT") as sockets:
 
+            def only_so_many() -> bool:
+                return sum(not is_closed(each) for each in sockets) == http.PER_ADDRESS
 
-def _stay_open(sockets: list[socket.socket], number: int) -> None:
-    eventually(lambda: sum(not _is_closed(each) for each in sockets) == number)
+            await asyncio.to_thread(eventually, only_so_many)
+            await the_console_answers(server)
+        with flood(port, 100, HALF_A_FORM):
+            await the_console_answers(server)
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /login/ HTTP/1.1\r\nHost: lo", HALF_A_FORM])
 async def test_slow_request_to_the_console(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A head and a body each have their time; a byte now and then buys no more of it."""
-    import uvicorn
-
     monkeypatch.setattr(http, "HEAD_SECONDS", 0.4)
     monkeypatch.setattr(http, "BODY_SECONDS", 0.4)
 
@@ -260,14 +236,12 @@ async def test_slow_request_to_the_console(sent: bytes, monkeypatch: pytest.Monk
         reader, writer = await asyncio.open_connection(*listener.getsockname())
         writer.write(sent)
         async with asyncio.timeout(20):
-            while not reader.at_eof():
+            while not reader.at_eof() and reader.exception() is None:
                 with suppress(ConnectionError):
                     writer.write(b"x" if sent else b"")
                     await writer.drain()
                 with suppress(TimeoutError, ConnectionError):
                     await asyncio.wait_for(reader.read(10), 0.05)
-                if reader.exception() is not None:
-                    break
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
@@ -275,29 +249,20 @@ async def test_slow_request_to_the_console(sent: bytes, monkeypatch: pytest.Monk
         await server.shutdown([listener])
 
 
-def cpu_s(server: Server) -> float:
-    """Return the CPU seconds that the process has used so far."""
-    times = psutil.Process(server.process.pid).cpu_times()
-    return float(times.user + times.system)
-
-
 @pytest.mark.parametrize("what", ["gateway", "console"])
 async def test_no_file_descriptor_is_left(installation: Installation, what: str) -> None:
     """Without free file descriptors the server stays idle, keeps its clients, and recovers."""
-    installation.add_user("tanaka")
-    with installation.serving() as server:
-        async with one_who_waits(installation, server):
-            used = len(os.listdir(f"/proc/{server.process.pid}/fd"))  # noqa: PTH208 - a count
-            process = psutil.Process(server.process.pid)
-            before = process.rlimit(psutil.RLIMIT_NOFILE)
-            process.rlimit(psutil.RLIMIT_NOFILE, (used + 5, before[1]))
-            with flood(server.port(what), 60, b""):
-                begin = cpu_s(server)
-                await asyncio.sleep(3)  # how long it could spin, not what is waited for
-                assert cpu_s(server) - begin < 1.5
-            process.rlimit(psutil.RLIMIT_NOFILE, before)
-            async with Client(server.gateway) as newcomer:
-                assert (await newcomer.log_in("tanaka", P1)).password == "current"
+    async with attacked(installation) as server:
+        process = psutil.Process(server.process.pid)
+        used = len(os.listdir(f"/proc/{process.pid}/fd"))  # noqa: PTH208 - a count
+        before = process.rlimit(psutil.RLIMIT_NOFILE)
+        process.rlimit(psutil.RLIMIT_NOFILE, (used + 5, before[1]))
+        with flood(server.port(what), 60, b""):
+            begin = server.cpu_s()
+            await asyncio.sleep(3)  # how long it could spin, not what is waited for
+            assert server.cpu_s() - begin < 1.5
+        process.rlimit(psutil.RLIMIT_NOFILE, before)
+        await a_newcomer_gets_in(server)
 
 
 @pytest.mark.parametrize("flooded", ["gateway", "console"])
@@ -305,36 +270,26 @@ async def test_one_port_leaves_the_other_its_descriptors(
     installation: Installation, flooded: str
 ) -> None:
     """With 1,000 descriptors in all, a flood from many addresses on one port leaves the other."""
-    installation.add_user("tanaka")
     few = ["prlimit", "--nofile=1000", sys.executable, "-m", "server"]
-    with installation.serving(program=few) as server, ExitStack() as stack:
-        async with one_who_waits(installation, server):
+    async with attacked(installation, program=few) as server:
+        with ExitStack() as stack:
             for address in ("127.0.0.67", "127.0.0.68", "127.0.0.69"):
                 stack.enter_context(flood(server.port(flooded), 400, b"GET ", address))
-            if flooded == "gateway":
-                with Browser(server.console) as browser:
-                    assert (await asyncio.to_thread(browser.get, "/login/")).status_code == 200
-            else:
-                async with Client(server.gateway) as newcomer:
-                    assert (await newcomer.log_in("tanaka", P1)).password == "current"
-            stack.close()
+            other = {"gateway": the_console_answers, "console": a_newcomer_gets_in}[flooded]
+            await other(server)
 
 
 async def test_slow_reader(installation: Installation) -> None:
     """A client that never reads what it is sent holds up none of the others."""
-    installation.add_user("tanaka")
-    with installation.serving() as server:
-        async with one_who_waits(installation, server):
-            with closing(socket.create_connection(("127.0.0.1", server.gateway))) as deaf:
-                deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-                deaf.sendall(UPGRADE)
-                ping = b"\x89\xfd" + bytes(4) + b"p" * 125
-                deaf.setblocking(False)
-                with suppress(BlockingIOError, ConnectionError):
-                    for _ in range(40_000):  # each is answered with as much
-                        deaf.sendall(ping)
-                async with Client(server.gateway) as newcomer:
-                    assert (await newcomer.log_in("tanaka", P1)).password == "current"
-            memory = psutil.Process(server.process.pid).memory_info().rss
-            assert memory < 400 * 2**20
+    async with attacked(installation) as server:
+        with closing(socket.create_connection(("127.0.0.1", server.gateway))) as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            deaf.sendall(UPGRADE)
+            ping = b"\x89\xfd" + bytes(4) + b"p" * 125
+            deaf.setblocking(False)
+            with suppress(BlockingIOError, ConnectionError):
+                for _ in range(40_000):  # each is answered with as much
+                    deaf.sendall(ping)
+            await a_newcomer_gets_in(server)
+        assert psutil.Process(server.process.pid).memory_info().rss < 400 * 2**20
     assert "Traceback" not in server.logged()

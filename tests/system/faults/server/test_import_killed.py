@@ -11,11 +11,10 @@ from base64 import b64decode
 from collections import Counter
 from pathlib import Path
 
-from tests.support.browser import Browser
 from tests.support.installation import ADMIN, ADMIN_PASSWORD, Installation
 from tests.support.polling import eventually
 
-USERS = 20
+USERS = 10
 DONE = "SELECT count(*) FROM console_importline WHERE done"
 
 
@@ -24,10 +23,8 @@ def test_server_is_killed_during_an_import(any_installation: Installation, tmp_p
     names = [f"imported{number}" for number in range(USERS)]
     file = tmp_path / "users.csv"
     file.write_text("\n".join(["username", *names]), "utf-8")
-    server_of = any_installation.serving
-    with server_of() as server:
-        browser = Browser(server.console)
-        assert browser.log_in(ADMIN, ADMIN_PASSWORD)
+    with any_installation.serving() as server:
+        browser = server.browser(ADMIN, ADMIN_PASSWORD)
         with file.open("rb") as content:
             job = browser.send("/users/import/", file=content).url.removeprefix(server.console)
         assert re.fullmatch(r"/users/import/\d+/", job)
@@ -36,7 +33,7 @@ def test_server_is_killed_during_an_import(any_installation: Installation, tmp_p
         server.process.kill()
     [(before,)] = any_installation.query(DONE)
     assert before < USERS
-    with server_of() as server:
+    with any_installation.serving() as server, browser:
         browser.console = server.console
         eventually(lambda: "Open the temporary" in browser.open(job).text, within_s=60)
         text = browser.submit().text
@@ -44,17 +41,13 @@ def test_server_is_killed_during_an_import(any_installation: Installation, tmp_p
         assert found
         rows = list(csv.reader(io.StringIO(b64decode(found[1]).decode("utf-8-sig"))))[1:]
         assert [name for name, _ in rows] == names
-        made = Counter(
-            name for (name,) in any_installation.query("SELECT username FROM console_user")
-        )
-        assert made == Counter([ADMIN, *names])
+        made = any_installation.query("SELECT username FROM console_user")
+        assert Counter(name for (name,) in made) == Counter([ADMIN, *names])
         events = any_installation.query(
             "SELECT subject_name FROM console_auditevent WHERE action = 'user.created'"
             " AND actor_name <> ''"
         )
         assert Counter(name for (name,) in events) == Counter(names)
         for name, password in random.sample(rows, 3) + [rows[before - 1], rows[before]]:
-            with Browser(server.console) as user:
-                assert user.log_in(name, password)
+            with server.browser(name, password) as user:
                 assert user.open("/").url.endswith("/password/")
-    browser.close()

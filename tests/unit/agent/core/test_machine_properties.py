@@ -1,23 +1,28 @@
-"""The machine keeps its promises for every order of events.
+"""The machine keeps its promises for every order of events, also with a man in the middle.
 
 core_promises.py checks after each event what must always hold: no secret in anything that could be
 logged, nothing stored without proof, the last working password never lost, a refused password not
-sent again, no request answered twice. This module checks where the machine ends.
+sent again, no request answered twice. This module checks where the machine ends. `make fuzz` runs
+the same histories by the hundred thousand.
 """
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
 
 from agent.core import events as ev
 from agent.core.credentials import Identity
 from agent.core.events import SignInKind, Timer
 from agent.core.failure import Failure, Reason
+from agent.core.saved_state import SavedState
 from agent.core.state import State
 from protocol import messages as msg
 from tests.support import core_promises as promises
@@ -35,6 +40,17 @@ LOOSE = [
     msg.Rejected(reason="throttled", retry_after_s=60),
     msg.Rejected(reason="version"),
 ]
+FIELDS = ["type", "scram", "password", "valid_until", "server_time", "reason", "retry_after_s",
+          "sealed", "change_id", "console_url", "more"]  # fmt: skip
+VALUES = st.one_of(
+    st.none(),
+    st.sampled_from(["current", "old", "", "credentials", "expired", "shutting_down", "\u202e", 0]),
+    st.sampled_from(["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "1970-01-01T00:00:00Z"]),
+    st.sampled_from(["2026-11-23T03:00:00.000000001Z", "9999-12-31T23:59:59-23:59"]),
+    st.integers(-1, 100_000),
+    st.text(max_size=20),
+    st.just([[{}]]),
+)
 
 
 class Client(RuleBasedStateMachine):
@@ -44,8 +60,10 @@ class Client(RuleBasedStateMachine):
         super().__init__()
         self.world = World()
         self.world.hold = set(KINDS)
-        self.asked = 0
+        self.asked = self.asked_before = 0
         self.outs: set[int] = set()
+        self.heard: list[bytes] = []
+        self.first = self.world.vault[HOME]
         self.world.start()
 
     # --- the runtime, in an order of its own
@@ -76,7 +94,7 @@ class Client(RuleBasedStateMachine):
     @rule()
     def killed(self) -> None:
         self.world.restart()
-        self.asked = 0
+        self.asked, self.asked_before = 0, self.asked_before + self.asked
         self.outs.clear()
         self.world.replies.clear()
 
@@ -168,7 +186,82 @@ class Client(RuleBasedStateMachine):
         assert self.world.tell(late[what]) == []
         assert self.world.state is before
 
+    # --- a man in the middle, in half of the histories
+
+    @initialize(attacked=st.booleans())
+    def begins(self, *, attacked: bool) -> None:
+        self.world.attacked = attacked
+
+    @precondition(lambda self: self.world.attacked and self.next_message())
+    @rule(how=st.sampled_from(["drop", "double", "swap"]))
+    def messages_are_moved(self, how: str) -> None:
+        inbox = self.world.inbox
+        if how == "drop":
+            inbox.popleft()
+        elif how == "double":
+            inbox.appendleft(inbox[0])
+        elif isinstance(inbox[1 % len(inbox)], ev.Received):
+            inbox.insert(1, inbox.popleft())
+
+    @precondition(lambda self: self.world.attacked and self.next_message())
+    @rule(at=st.integers(0, 400), length=st.integers(0, 4), data=st.binary(max_size=4))
+    def bytes_are_changed(self, at: int, length: int, data: bytes) -> None:
+        raw = self.take()
+        at %= len(raw)
+        self.receive(raw[:at] + data + raw[at + length :])
+
+    @precondition(lambda self: self.world.attacked and self.next_message())
+    @rule(name=st.sampled_from(FIELDS), value=VALUES)
+    def a_field_is_changed(self, name: str, value: Any) -> None:
+        self.receive(json.dumps({**json.loads(self.take()), name: value}).encode())
+
+    @precondition(lambda self: self.world.attacked and self.heard)
+    @rule(n=st.integers(0, 30))
+    def a_message_is_replayed(self, n: int) -> None:
+        self.receive(self.heard[n % len(self.heard)])
+
+    @precondition(lambda self: self.world.attacked)
+    @rule(
+        message=st.sampled_from(LOOSE),
+        fields=st.dictionaries(st.sampled_from(FIELDS[1:]), VALUES, max_size=4),
+    )
+    def a_message_is_made_up(self, message: msg.ServerMessage, fields: dict[str, Any]) -> None:
+        self.receive(json.dumps({**json.loads(msg.encode(message)), **fields}).encode())
+
+    def next_message(self) -> msg.ServerMessage | None:
+        """Return the message that arrives next."""
+        inbox = self.world.inbox
+        return inbox[0].message if inbox and isinstance(inbox[0], ev.Received) else None
+
+    def take(self) -> bytes:
+        """Take the next message away. Return it as it is on the wire."""
+        message = self.next_message()
+        assert message is not None
+        self.world.inbox.popleft()
+        self.heard.append(msg.encode(message))
+        return self.heard[-1]
+
+    def receive(self, raw: bytes) -> None:
+        """Give the client a message, decoded as `agent/connection.py` does."""
+        number = self.world.machine.client.connection.number
+        if number not in self.world.sessions or self.world.sessions[number].closed:
+            return
+        try:
+            self.world.handle(ev.Received(number, msg.decode_from_server(raw)))
+        except msg.UnknownMessage:
+            pass
+        except msg.MessageError as exc:
+            self.world.sessions[number].closed = True
+            failure = Failure(Reason.PROTOCOL, detail=str(exc))
+            self.world.handle(ev.Disconnected(number, failure))
+
     # --- what holds
+
+    @invariant()
+    def nothing_is_believed_without_proof(self) -> None:
+        if not self.world.proven and not self.asked and not self.asked_before:
+            assert replace(self.world.vault[HOME], refused=None) == self.first
+            assert self.world.memory.get(HOME, SavedState()).console_url is None
 
     @invariant()
     def requests_are_answered_once(self) -> None:
@@ -200,6 +293,8 @@ class Client(RuleBasedStateMachine):
         world.run()
         world.advance(7200)
         assert len(world.replies) == self.asked, "a request was not answered"
+        if world.attacked:  # it may have lost a message, or believe in a refusal
+            return
         expected = {State.STANDBY, State.STANDBY_OLD_PASSWORD}
         record = world.vault.get(world.settings) if world.settings else None
         if record is None:

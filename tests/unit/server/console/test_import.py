@@ -125,7 +125,7 @@ def test_the_database_alone_opens_no_password(client: Client, browse: Browse, he
     finish(job)
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names():
-            cursor.execute(f'SELECT * FROM "{table}"')  # noqa: S608 - a name from the schema
+            cursor.execute(f'SELECT * FROM "{table}"')
             content = b"".join(
                 bytes(cell) if isinstance(cell, (bytes, memoryview)) else str(cell).encode()
                 for row in cursor.fetchall()

@@ -1,0 +1,32 @@
+"""A Secret Service for one test, which may stop, start and lock it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+import secretstorage
+
+from agent.linux.session_bus import connect
+from demo.private_keyring import PrivateKeyring
+
+
+@contextmanager
+def started_keyring(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrivateKeyring]:
+    """Run a keyring of its own in `folder`, to which the environment of this process leads."""
+    made = PrivateKeyring(folder)
+    made.start()
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def lock_keyring() -> None:
+    """Lock the keyring to which the environment leads."""
+    with closing(connect(10)) as bus:
+        secretstorage.Collection(bus).lock()
