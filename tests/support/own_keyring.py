@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import secretstorage
 
-from agent.linux.session_bus import connect
 from demo.private_keyring import PrivateKeyring
 
 
@@ -28,5 +27,5 @@ def started_keyring(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
 
 def lock_keyring() -> None:
     """Lock the keyring to which the environment leads."""
-    with closing(connect(10)) as bus:
+    with closing(secretstorage.dbus_init()) as bus:
         secretstorage.Collection(bus).lock()
