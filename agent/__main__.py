@@ -93,10 +93,10 @@ class Call:
 
     def ask(self, request: Request, timeout_s: float = ANSWER_S) -> Request | None:
         """Return the running client's answer, None when none runs. Raise NoAnswer."""
-        from agent.desktop import ask
+        from agent.desktop import open_channel
 
         try:
-            return asyncio.run(ask(self.paths, request, timeout_s=timeout_s))
+            return asyncio.run(open_channel(self.paths).ask(request, timeout_s=timeout_s))
         except NotRunning:
             return None
         except ChannelError as exc:

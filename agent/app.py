@@ -24,6 +24,7 @@ from typing import ParamSpec
 
 from agent import __version__
 from agent.address import is_console_url, normalise_server
+from agent.control import ControlChannel
 from agent.core import events as ev
 from agent.core import wording
 from agent.core.credentials import Identity
@@ -36,7 +37,6 @@ from agent.core.state import State
 from agent.core.view import Command, View
 from agent.errors import AgentError, UserError
 from agent.ports import (
-    ControlChannel,
     Dialogs,
     Notification,
     Request,

@@ -1,19 +1,22 @@
 """The control channel: how other processes of this user, and of no other user, talk to the client.
 
 One JSON object on a line each way, at most 16 KiB. Passwords travel through it, so no line is ever
-logged. The channel itself is in `windows/control.py` and `linux/control.py`.
+logged. `windows/control.py` and `linux/control.py` have the two ends of the way: a named pipe, a
+Unix socket. Only one client can listen, so this is also what ensures that only one client runs.
 """
 
 from __future__ import annotations
 
+import asyncio
 import traceback
+from asyncio import LimitOverrunError, StreamReader, StreamWriter
 from collections.abc import Awaitable, Callable
 from logging import getLogger
 from typing import Any
 
 import msgspec
 
-from agent.ports import ChannelError, Request
+from agent.ports import ChannelEnds, ChannelError, Request
 
 log = getLogger(__name__)
 
@@ -25,6 +28,76 @@ LAST_WORDS_S = 1.0
 MAX_CONNECTIONS = 16
 
 Handler = Callable[[Request], Awaitable[Request]]
+
+
+class ControlChannel:
+    """One client's channel: the client calls `serve`, other processes call `ask`."""
+
+    def __init__(self, ends: ChannelEnds) -> None:
+        self._ends = ends
+        self._peers: set[asyncio.Task[None]] = set()
+        self._answering: set[asyncio.Task[None]] = set()
+
+    async def serve(self, handle: Handler, *, claimed: Callable[[], None]) -> None:
+        """Claim the channel, call `claimed`, and answer until cancelled.
+
+        Raise ChannelBusy when another client has it, ChannelError when it cannot be opened.
+        """
+
+        def accept(reader: StreamReader, writer: StreamWriter) -> None:
+            # Not a coroutine: asyncio would make a task of it that has no owner.
+            if len(self._peers) >= MAX_CONNECTIONS:
+                writer.close()
+                return
+            task = asyncio.create_task(self._serve_one(handle, reader, writer))
+            self._peers.add(task)
+            task.add_done_callback(self._peers.discard)
+
+        try:
+            async with self._ends.listen(accept, limit=MAX_LINE_BYTES):
+                claimed()
+                await asyncio.get_running_loop().create_future()
+        finally:
+            if self._answering:
+                # The sender of "quit" gets its answer.
+                await asyncio.wait(self._answering, timeout=LAST_WORDS_S)
+            for peer in list(self._peers):
+                peer.cancel()
+            await asyncio.gather(*self._peers, return_exceptions=True)
+
+    async def ask(self, request: Request, *, timeout_s: float) -> Request:
+        """Return the running client's answer. Raise NotRunning, or ChannelError in time."""
+        line = encode_line(request)
+        try:
+            async with asyncio.timeout(timeout_s):
+                reader, writer = await self._ends.connect(limit=MAX_LINE_BYTES)
+                try:
+                    writer.write(line)
+                    return decode_line(await reader.readuntil(b"\n"))
+                finally:
+                    writer.close()
+        except TimeoutError:
+            raise ChannelError("the client does not answer") from None
+        except (OSError, EOFError, LimitOverrunError):
+            raise ChannelError("the client gave no answer") from None
+
+    async def _serve_one(self, handle: Handler, reader: StreamReader, writer: StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - it runs in one
+        try:
+            while True:
+                async with asyncio.timeout(LINE_TIMEOUT_S):
+                    line = await reader.readuntil(b"\n")
+                self._answering.add(task)
+                writer.write(await answer(handle, line))
+                async with asyncio.timeout(LINE_TIMEOUT_S):
+                    await writer.drain()
+                self._answering.discard(task)
+        except (ChannelError, OSError, EOFError, LimitOverrunError) as exc:
+            log.debug("control connection closed: %s", type(exc).__name__)
+        finally:
+            self._answering.discard(task)
+            writer.close()
 
 
 def encode_line(message: Request) -> bytes:

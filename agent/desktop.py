@@ -19,7 +19,6 @@ from agent import __version__, logs
 from agent.paths import Paths
 from agent.ports import (
     Autostart,
-    ControlChannel,
     Request,
     SignInWatcher,
     Toaster,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
 
     from agent.app import Adapters
+    from agent.control import ControlChannel
     from agent.core.view import View
     from agent.settings import Settings
 
@@ -143,25 +143,16 @@ def _core_adapters(paths: Paths, vault: Vault | None = None) -> Adapters:
 
 
 def open_channel(paths: Paths) -> ControlChannel:
-    """Return the control channel; `serve` claims it."""
-    if sys.platform == "win32":
-        from agent.windows.control import PipeChannel
-
-        return PipeChannel(paths)
-    from agent.linux.control import SocketChannel
-
-    return SocketChannel(paths)
-
-
-async def ask(paths: Paths, request: Request, *, timeout_s: float) -> Request:
-    """Return the running client's answer. Raise ChannelError after `timeout_s`."""
-    from agent.control import decode_line, encode_line
+    """Return the control channel, which both the client and its callers use."""
+    from agent.control import ControlChannel
 
     if sys.platform == "win32":
-        from agent.windows.control import exchange
-    else:
-        from agent.linux.control import exchange
-    return decode_line(await exchange(paths, encode_line(request), timeout_s=timeout_s))
+        from agent.windows.control import PipeEnds
+
+        return ControlChannel(PipeEnds(paths))
+    from agent.linux.control import SocketEnds
+
+    return ControlChannel(SocketEnds(paths))
 
 
 def open_vault() -> Vault:
@@ -177,9 +168,14 @@ def open_keyring() -> KeyringBackend:
 
     try:
         if sys.platform == "win32":
-            from agent.windows.credential_manager import open_credential_manager
+            from keyring.backends.Windows import WinVaultKeyring, missing_deps
 
-            return open_credential_manager()
+            if missing_deps:
+                raise NoKeyringError("pywin32 is missing")
+            backend = WinVaultKeyring()  # type: ignore[no-untyped-call] # keyring's has no types
+            # keyring's default roams with the user's profile; this password belongs to this PC.
+            backend.persist = "local machine"
+            return backend
         from agent.linux.secret_service import SecretServiceKeyring
 
         return SecretServiceKeyring()

@@ -156,11 +156,11 @@ class _Doctor:
         return Check(Step.SETTINGS, Outcome.OK, "\n".join(lines))
 
     async def ask_the_client(self) -> Check:
-        from agent.desktop import ask
+        from agent.desktop import open_channel
         from agent.report import status_text, view_of
 
         try:
-            answer = await ask(self._paths, {"command": "status"}, timeout_s=5)
+            answer = await open_channel(self._paths).ask({"command": "status"}, timeout_s=5)
             self._view = view_of(answer.get("status"))
         except (ChannelError, ValueError):
             return Check(Step.CLIENT, Outcome.SKIPPED, self._("Not running."))

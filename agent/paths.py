@@ -6,12 +6,10 @@ import errno
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 NAME = "coconowork"
-SYSTEMD_RUNTIME = Path("/run/user")
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,11 @@ class Paths:
     config_file: Path
     state_dir: Path
     log_dir: Path
-    runtime_dir: Path
+
+    @property
+    def lock_file(self) -> Path:
+        """The file that the running client has locked, on Windows only."""
+        return self.state_dir / "client.lock"
 
     @property
     def log_file(self) -> Path:
@@ -32,30 +34,14 @@ def find_paths(environ: Mapping[str, str] = os.environ) -> Paths:
     """Return the places. Clients with different `COCONOWORK_HOME` can run side by side."""
     if home := environ.get("COCONOWORK_HOME"):
         root = Path(home).expanduser().absolute()
-        return Paths(root / "client.toml", root / "state", root / "log", root / "run")
+        return Paths(root / "client.toml", root / "state", root / "log")
     import platformdirs
 
     config = platformdirs.user_config_path(NAME, appauthor=False)
     # On Windows configuration and state share a directory.
     state = platformdirs.user_state_path(NAME, appauthor=False) / "state"
     log = platformdirs.user_log_path(NAME, appauthor=False)
-    return Paths(config / "client.toml", state, log, _runtime_dir(environ) or state / "run")
-
-
-def _runtime_dir(environ: Mapping[str, str]) -> Path | None:
-    """Return the directory that lives as long as the user's sessions, None when there is none.
-
-    platformdirs would use one in /tmp, which another user could create first.
-    """
-    if sys.platform == "win32":
-        return None
-    named = environ.get("XDG_RUNTIME_DIR")
-    for base in [Path(named or "."), SYSTEMD_RUNTIME / str(os.getuid())]:
-        with suppress(OSError):
-            facts = base.stat()
-            if base.is_absolute() and facts.st_uid == os.getuid() and not facts.st_mode & 0o077:
-                return base / NAME
-    return None
+    return Paths(config / "client.toml", state, log)
 
 
 def make_missing(directory: Path) -> None:

@@ -6,7 +6,9 @@ is a defect: the caller logs it, and the client goes on.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from asyncio import StreamReader, StreamWriter
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
 from gettext import NullTranslations
@@ -59,9 +61,6 @@ class Vault(Protocol):
 
         Such a call may take longer.
         """
-
-    def close(self) -> None:
-        """End an open prompt and open no other; called on any thread when the program ends."""
 
 
 class SavedStateStore(Protocol):
@@ -194,16 +193,20 @@ Request = dict[str, Any]
 """A command on the control channel: `{"command": …}` and its arguments; the answer likewise."""
 
 
-class ControlChannel(Protocol):
-    """The way for other processes of this user, and of no other user, to talk to the client."""
+Accept = Callable[[StreamReader, StreamWriter], None]
 
-    async def serve(
-        self, handle: Callable[[Request], Awaitable[Request]], *, claimed: Callable[[], None]
-    ) -> None:
-        """Claim the channel, call `claimed`, and answer until cancelled.
+
+class ChannelEnds(Protocol):
+    """The two ends of the control channel; `limit` is the longest line, in bytes."""
+
+    def listen(self, accept: Accept, *, limit: int) -> AbstractAsyncContextManager[None]:
+        """Claim the channel, and call `accept` for each peer of this user.
 
         Raise ChannelBusy when another client has it, ChannelError when it cannot be opened.
         """
+
+    async def connect(self, *, limit: int) -> tuple[StreamReader, StreamWriter]:
+        """Connect to the running client. Raise NotRunning, or ChannelError for another user's."""
 
 
 class ChannelBusy(AgentError):

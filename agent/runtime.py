@@ -115,7 +115,6 @@ class Runtime:
         self.defect = False
         """Whether the machine has raised: the client has ended at a defect of its own."""
         self._machine = machine
-        self._vault = vault
         self._moved = moved
         self._vault_calls = VaultCalls(vault, moved=moved)
         self._saved_state = saved_state
@@ -217,7 +216,6 @@ class Runtime:
         finally:
             for timer in self._timers.values():
                 timer.cancel()
-            self._vault.close()
             with suppress(TimeoutError):
                 async with asyncio.timeout(WRITES_S):
                     await asyncio.gather(self.files_written(), self._vault_calls.changes_made())

@@ -45,7 +45,6 @@ class KeyringVault:
     def __init__(self, open_keyring: Callable[[], KeyringBackend]) -> None:
         self._open_keyring = open_keyring
         self._backend: KeyringBackend | None = None
-        self._closed = False
 
     @property
     def has_asked_user(self) -> bool:
@@ -75,18 +74,11 @@ class KeyringVault:
             _delete(backend, service_name(identity), identity.user)
             self._remove_stale(backend, identity)
 
-    def close(self) -> None:
-        self._closed = True
-        if stop_asking := getattr(self._backend, "stop_asking", None):
-            stop_asking()
-
     @contextmanager
     def _keyring(self) -> Iterator[KeyringBackend]:
         try:
             if self._backend is None:
                 self._backend = self._open_keyring()
-                if self._closed:
-                    self.close()
             if hasattr(self._backend, "has_asked_user"):
                 self._backend.has_asked_user = False
             yield self._backend

@@ -18,7 +18,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from agent.desktop import ask
+from agent.desktop import open_channel
 from agent.paths import Paths, find_paths
 from agent.ports import ChannelError
 from protocol.messages import PATH
@@ -120,7 +120,8 @@ class Client:
     def status(self) -> dict[str, Any] | None:
         """Return the status that it reports; None when it does not run."""
         try:
-            answer = asyncio.run(ask(self.paths, {"command": "status"}, timeout_s=10))
+            channel = open_channel(self.paths)
+            answer = asyncio.run(channel.ask({"command": "status"}, timeout_s=10))
         except ChannelError:
             return None
         status: dict[str, Any] = answer["status"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from agent.report import describe, status_text, view_of
 from agent.settings import Settings
 from fuzz.target import SECRET, Target, says_only
 from tests.support.core_driver import HOME
-from tests.support.fakes import FakeSavedStateStore, FakeVault
+from tests.support.fakes import FakeEnds, FakeSavedStateStore, FakeVault
 
 MOMENT = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 HARMLESS = (b"logout", b"quit", b"reconnect", b"show", b"\\u")
@@ -39,12 +38,6 @@ class _Quiet(App):
         return done
 
 
-class _NoChannel:
-    """A channel that brings nothing: the target passes lines to the App itself."""
-
-    async def serve(self, handle: control.Handler, *, claimed: Callable[[], None]) -> None: ...
-
-
 _loop = asyncio.new_event_loop()
 
 
@@ -53,7 +46,7 @@ def _app() -> App:
     adapters = Adapters(
         vault=FakeVault(),
         saved_state=FakeSavedStateStore(),
-        channel=_NoChannel(),
+        channel=control.ControlChannel(FakeEnds()),
         save_identity=lambda _: None,
     )
     return _Quiet(Settings(server=HOME.server, user=HOME.user), adapters, NullTranslations())

@@ -1,22 +1,30 @@
 """Write the log to standard error, with lines that repeat counted instead of written.
 
 A line is written once a minute. Lines of one kind (one message of the code, with other values) are
-written up to `MAX_ALIKE` times a minute. For the others, a line with their number follows when the
-minute is over. So an attack is one screen of log, and its addresses can be read from it.
+written up to `MAX_ALIKE` times a minute. For the others, a line follows when the minute is over: it
+says how many there were, and from which addresses most of them. So an attack is one screen of log,
+and no flood hides who else attacks.
 """
 
 from __future__ import annotations
 
 import logging
+import time
+from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TextIO
 
+from server.addresses import counted_address
+
 WINDOW_SECONDS = 60.0
 MAX_ALIKE = 20
 MAX_KINDS = 500
 """Kinds of lines that are counted at once. When there are more, all counts are written."""
+MAX_ADDRESSES = 1_000
+"""Addresses that are counted of one kind. Lines of further ones count in the total only."""
+NAMED_ADDRESSES = 3
 QUIET = ("websockets", "uvicorn", "asyncio", "django")
 """Libraries whose debug lines hold what passes over the wire."""
 
@@ -29,6 +37,46 @@ class _Kind:
     ends_at: float
     written: set[str] = field(default_factory=set)
     left_out: int = 0
+    addresses: Counter[str] = field(default_factory=Counter)
+
+    def leave_out(self, record: logging.LogRecord) -> None:
+        """Count a line that is not written."""
+        self.left_out += 1
+        address = _address_in(record)
+        if address and (address in self.addresses or len(self.addresses) < MAX_ADDRESSES):
+            self.addresses[address] += 1
+
+    def summary(self) -> logging.LogRecord:
+        """Return the line about those that were left out."""
+        most = self.addresses.most_common(NAMED_ADDRESSES)
+        whose = ", ".join(f"{address} ({count})" for address, count in most)
+        if more := len(self.addresses) - len(most):
+            whose += f" and {more} or more other addresses"
+        since = time.strftime("%H:%M:%S", time.localtime(self.first.created))
+        said = {
+            "name": self.first.name,
+            "levelno": self.first.levelno,
+            "levelname": self.first.levelname,
+            "msg": "%d more lines since %s%s, like: %s",
+            "args": (
+                self.left_out,
+                since,
+                whose and f" from {whose}",
+                self.first.getMessage()[:500],
+            ),
+        }
+        return logging.makeLogRecord(said)
+
+
+def _address_in(record: logging.LogRecord) -> str:
+    """Return the address that a line names, as limits count it, or an empty text."""
+    for value in record.args if isinstance(record.args, tuple) else ():
+        try:
+            if isinstance(value, str):
+                return counted_address(value)
+        except ValueError:
+            continue
+    return ""
 
 
 class CountingHandler(logging.StreamHandler[TextIO]):
@@ -54,7 +102,7 @@ class CountingHandler(logging.StreamHandler[TextIO]):
             kind = self._kinds[key] = _Kind(record, now + WINDOW_SECONDS)
         text = record.getMessage()[:500]
         if text in kind.written or len(kind.written) >= MAX_ALIKE:
-            kind.left_out += 1
+            kind.leave_out(record)
         else:
             kind.written.add(text)
             super().emit(record)
@@ -72,15 +120,7 @@ class CountingHandler(logging.StreamHandler[TextIO]):
                 break
             del self._kinds[key]
             if kind.left_out:
-                first = kind.first
-                counted = {
-                    "name": first.name,
-                    "levelno": first.levelno,
-                    "levelname": first.levelname,
-                    "msg": "%d more lines like this in a minute: %s",
-                    "args": (kind.left_out, first.getMessage()[:500]),
-                }
-                super().emit(logging.makeLogRecord(counted))
+                super().emit(kind.summary())
 
 
 def set_up(level: str) -> None:
@@ -92,5 +132,7 @@ def set_up(level: str) -> None:
     )
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLevelName(level.upper())))
-    # Any stranger can send a wrong Host header, and Django logs a traceback for each.
-    logging.getLogger("django.security.DisallowedHost").setLevel(logging.CRITICAL)
+    # What a stranger asks for wrongly (an unknown path, a wrong Host header, too many fields) is in
+    # the proxy's log, with the address. Django logs it without, and some of it with a traceback.
+    logging.getLogger("django.request").setLevel(logging.ERROR)
+    logging.getLogger("django.security").setLevel(logging.CRITICAL)

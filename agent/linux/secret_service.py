@@ -1,26 +1,17 @@
-"""keyring's backend for the Secret Service, with deadlines.
-
-A prompt that the user does not answer in time counts as a locked keyring (KeyringLocked), a service
-that does not answer as a missing one (TimeoutError).
-"""
+"""keyring's backend for the Secret Service, which asks the user to unlock it, and not too often."""
 
 from __future__ import annotations
 
-import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
 import secretstorage
 from keyring.backends.SecretService import Keyring
-from keyring.errors import KeyringLocked
-from secretstorage.exceptions import ItemNotFoundException, PromptDismissedException
-from secretstorage.util import add_match_rules
+from keyring.errors import InitError, KeyringLocked
+from secretstorage.exceptions import ItemNotFoundException
 
-from agent.linux.session_bus import BoundedConnection, connect
-
-CALL_TIMEOUT_S = 15.0
-PROMPT_TIMEOUT_S = 60.0
 PROMPT_AGAIN_S = 600.0
 """Seconds after an unanswered prompt before the user is asked again."""
 
@@ -32,71 +23,45 @@ class SecretServiceKeyring(Keyring):
     has_asked_user = False
     """Whether the user was asked to unlock since the caller has last set this to False."""
 
-    def __init__(self, *, prompt_timeout_s: float = PROMPT_TIMEOUT_S) -> None:
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # keyring's has no types
-        self._prompt_timeout_s = prompt_timeout_s
-        self._not_before: float | None = None
-        self._prompting: BoundedConnection | None = None
-        self._over = False
-
-    def stop_asking(self) -> None:
-        """End an open prompt and open no other; called on any thread when the program ends."""
-        self._over = True
-        connection = self._prompting
-        if connection is not None:
-            with suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
+        self._not_before = 0.0
 
     def get_preferred_collection(self) -> Any:
-        """Return the default collection, unlocked. Raise KeyringLocked.
+        """Return the default collection, unlocked. Raise KeyringLocked or InitError.
 
         The caller closes the collection's connection.
         """
-        connection = connect(CALL_TIMEOUT_S)
         try:
-            add_match_rules(connection)
+            connection = secretstorage.dbus_init()
+        except (OSError, RuntimeError, ValueError):  # there is no bus at the address
+            raise InitError("no session bus") from None
+        try:
             try:
                 collection = secretstorage.Collection(connection)
             except ItemNotFoundException:
-                collection = self._prompt(connection, create=True)
-            if collection.is_locked():
-                self._prompt(connection, collection)
-            else:
-                self._not_before = None
+                with self._asking():
+                    collection = secretstorage.create_collection(connection, "Default", "default")
+            self.unlock(collection)
         except BaseException:
             connection.close()
             raise
+        self._not_before = 0.0
         return collection
 
     def unlock(self, item: Any) -> None:
-        """Unlock one item: some services lock items singly. Raise KeyringLocked."""
+        """Unlock a collection, or one item: some services lock items singly."""
         if item.is_locked():
-            self._prompt(item.connection, item)
+            with self._asking():
+                if item.unlock() or item.is_locked():
+                    raise KeyringLocked("locked; the user did not unlock it")
 
-    def _prompt(
-        self, connection: BoundedConnection, locked: Any = None, *, create: bool = False
-    ) -> Any:
-        too_soon = self._not_before is not None and monotonic() < self._not_before
-        if self._over or too_soon:
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Ask the user within it. Raise KeyringLocked soon after a prompt without success."""
+        if monotonic() < self._not_before:
             raise KeyringLocked("locked; the user was asked a short while ago")
-        connection.allow(self._prompt_timeout_s)
+        self._not_before = monotonic() + PROMPT_AGAIN_S
         self.has_asked_user = True
-        dismissed = False
-        self._prompting = connection
-        try:
-            if self._over:  # `stop_asking` may have run before it could see the connection
-                dismissed = True
-            elif create:
-                locked = secretstorage.create_collection(connection, "Default", "default")
-            else:
-                dismissed = locked.unlock() or locked.is_locked()
-        except (PromptDismissedException, TimeoutError, ConnectionError):
-            dismissed = True
-        finally:
-            self._prompting = None
-        if dismissed:
-            self._not_before = monotonic() + PROMPT_AGAIN_S
-            raise KeyringLocked("locked; the user did not unlock it")
-        self._not_before = None
-        connection.allow(CALL_TIMEOUT_S)
-        return locked
+        yield
+        self._not_before = 0.0

@@ -6,8 +6,9 @@ import codecs
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
+from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 
 from server.console.search import fold
@@ -38,12 +39,11 @@ ROLES = {
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-class CsvError(Exception):
+class CsvError(ValidationError):
     """The whole file cannot be used; the message says why, in the language of the page."""
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line of a file of users: the values of the known columns."""
 
     number: int

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from protocol.names import MAX_NAME_CHARS, is_name, is_password, normalise_name, normalise_password
 from server import clock
-from server.console import presence
+from server.console import csvfiles
 from server.console.audit import Action
 from server.console.lockout import in_turn
 from server.console.models import Account, Device, User
@@ -124,7 +124,10 @@ class ForcePasswordForm(NewPasswordForm):
     """What an account administrator sets for a user."""
 
     must_change = forms.BooleanField(
-        label=gettext_lazy("Password change required at next login"), required=False, initial=True
+        label=gettext_lazy("Password change required at next login"),
+        required=False,
+        initial=True,
+        widget=forms.CheckboxInput(attrs={"aria-describedby": "must_change_hint"}),
     )
 
 
@@ -144,7 +147,7 @@ class OwnPasswordForm(NewPasswordForm):
     def __init__(self, *args: Any, request: HttpRequest, user: User) -> None:
         super().__init__(*args, user=user)
         self.request = request
-        self.waiting = list(presence.waiting(user))
+        self.waiting = list(user.devices.reachable())
         own = [(pk, "") for pk in user.devices.values_list("pk", flat=True)]
         for name in ("device", "shown"):
             self.fields[name].choices = own  # type: ignore[attr-defined]  # as above
@@ -243,12 +246,15 @@ class UserForm(forms.Form):
 
 
 class ImportForm(forms.Form):
-    """A file of users."""
+    """A file of users; `file` becomes its lines."""
 
     file = forms.FileField(
         label=gettext_lazy("CSV file"),
         widget=forms.FileInput(attrs={"accept": ".csv,.txt,text/csv"}),
     )
+
+    def clean_file(self) -> list[csvfiles.Line]:
+        return csvfiles.read_users(self.cleaned_data["file"].read())
 
 
 def _search(label: StrPromise, max_length: int) -> forms.CharField:

@@ -76,8 +76,7 @@ def start(
 def _check(line: csvfiles.Line, seen: set[str]) -> ImportLine:
     """Check one line without the database; `seen` holds the names of the lines before it."""
     role = csvfiles.ROLES.get(fold(line.values.get("role", "")), "?")
-    form = UserForm({**line.values, "role": role})
-    error = ""
+    form, error = UserForm({**line.values, "role": role}), ""
     if line.values["extra"]:
         error = _("There are more cells than columns.")
     elif role == "?":
@@ -144,12 +143,8 @@ def _go_on(job: ImportJob) -> None:
     """Create as many users as are hashed at once, or end the job. Raise Busy."""
     by, left = job.started_by, job.lines.filter(done=False)
     if not (by.is_active and by.is_administrator):
-        left.update(
-            done=True,
-            error=_(
-                "Not created: the administrator of this import is disabled or has lost the role."
-            ),
-        )
+        text = _("Not created: the administrator of this import is disabled or has lost the role.")
+        left.update(done=True, error=text)
     lines = list(left.order_by("number")[: hashing.IMPORT_THREADS])
     if not lines:
         ImportJob.objects.filter(pk=job.pk).update(finished_at=clock.now())

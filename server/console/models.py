@@ -34,9 +34,6 @@ class Account(models.Model):
     name = models.CharField(_("account name"), max_length=150, unique=True)
     created_at = models.DateTimeField(default=clock.now)
 
-    def __str__(self) -> str:
-        return self.name
-
 
 class UserManager(BaseUserManager["User"]):
     """Find users the way they type their names."""
@@ -62,7 +59,7 @@ class User(AbstractBaseUser):
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="users")
     password = models.CharField(_("password"), max_length=256)
     username = models.CharField(_("user name"), max_length=64, unique=True)
-    """As clients send it: always the result of `normalize_username`."""
+    """As clients send it: always the result of `normalise_name`."""
     display_name = models.CharField(_("name"), max_length=150, blank=True)
     search = SearchField(max_length=MAX_CHARS, editable=False, db_default="")
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.GENERAL)
@@ -76,7 +73,6 @@ class User(AbstractBaseUser):
     objects: ClassVar[UserManager] = UserManager()
 
     USERNAME_FIELD = "username"
-    REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     class Meta:
         ordering: ClassVar[list[str]] = ["username"]
@@ -87,9 +83,6 @@ class User(AbstractBaseUser):
             models.Index(fields=["id", "account", "is_active"], name="users_by_account"),
         ]
 
-    def __str__(self) -> str:
-        return self.username
-
     @property
     def temporary_until(self) -> datetime | None:
         """Return the end of a temporary password, or None for a password of the user's own."""
@@ -98,11 +91,6 @@ class User(AbstractBaseUser):
     @property
     def is_administrator(self) -> bool:
         return self.role == self.Role.ADMINISTRATOR
-
-    @classmethod
-    def normalize_username(cls, username: str) -> str:
-        """Return a typed user name as it is stored: full-width letters become ASCII."""
-        return normalise_name(username)
 
     def check_password(self, raw_password: str | None) -> bool:
         """Return whether it is the current password; if so, raise its verifier's rounds."""
@@ -161,9 +149,6 @@ class Gateway(models.Model):
     seen_at = models.DateTimeField()
     """The last heartbeat."""
 
-    def __str__(self) -> str:
-        return self.name
-
 
 class DeviceQuerySet(models.QuerySet["Device"]):
     """Find devices that wait: those with a connection to a gateway that is alive."""
@@ -181,6 +166,10 @@ class DeviceQuerySet(models.QuerySet["Device"]):
     def waiting(self) -> Self:
         """Return those whose client waits at this moment."""
         return self.filter(self.waits())
+
+    def reachable(self) -> Self:
+        """Return those that a push could reach at this moment."""
+        return self.waiting().filter(blocked_at__isnull=True)
 
     def on_old_password(self) -> Self:
         """Return those without the current password, as far as the server knows."""
@@ -266,9 +255,6 @@ class Device(models.Model):
                 condition=Q(waiting_since__isnull=True, blocked_at__isnull=True),
             ),
         ]
-
-    def __str__(self) -> str:
-        return self.name
 
 
 def _new_change_id() -> str:

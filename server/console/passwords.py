@@ -61,7 +61,7 @@ def change_own(
     with transaction.atomic():
         change = _change(user, verifier, kind=PasswordChange.Kind.OWN, by=user, must_change=False)
         chosen = user.devices.filter(pk__in=[device.pk for device in push_to])
-        devices = list(chosen.waiting().filter(blocked_at__isnull=True))
+        devices = list(chosen.reachable())
         PushDelivery.objects.bulk_create(
             PushDelivery(change=change, device=device, sealed=_seal(change, device, new_password))
             for device in devices

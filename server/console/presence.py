@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -73,12 +73,13 @@ def pcs_of(user: User) -> list[Pc]:
     return sorted(found, key=lambda pc: (pc.blocked, not pc.waiting))
 
 
-def waiting(user: User) -> QuerySet[Device]:
-    """Return the user's PCs that a push could reach at this moment."""
-    return user.devices.waiting().filter(blocked_at__isnull=True)
-
-
 State = Literal["applied", "on_its_way", "unreachable", "failed", "not_pushed", "replaced", "ended"]
+_STATES: dict[str, State] = {
+    PushDelivery.Outcome.APPLIED: "applied",
+    PushDelivery.Outcome.FAILED: "failed",
+    PushDelivery.Outcome.SUPERSEDED: "replaced",
+    PushDelivery.Outcome.EXPIRED: "ended",
+}
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Delivery:
     state: State
     old_valid_until: datetime
     """The end of the password that the PC had before."""
-    failure: str = ""
+    failure: str
 
     @property
     def old_is_valid(self) -> bool:
@@ -102,43 +103,30 @@ class Delivery:
 
 def deliveries(change: PasswordChange) -> list[Delivery]:
     """Return the outcome on every PC of the user that the change concerns, pushed to or not."""
-    devices = Prefetch("device", Device.objects.with_presence())
-    rows_of_push = change.deliveries.select_related("change").prefetch_related(devices)
-    pushed = {row.device_id: row for row in rows_of_push}
-    others = Device.objects.filter(
-        user_id=change.user_id, blocked_at__isnull=True, first_seen_at__lte=change.changed_at
-    ).exclude(pk__in=pushed)
-    latest = not PasswordChange.objects.filter(
-        user_id=change.user_id, changed_at__gt=change.changed_at
-    ).exists()
-    rows = [_of_pushed(row) for row in pushed.values()]
-    rows += [_of_other(device, change, latest=latest) for device in others]
+    pushed = {push.device_id: push for push in change.deliveries.all()}
+    was_there = Q(blocked_at__isnull=True, first_seen_at__lte=change.changed_at)
+    devices = change.user.devices.with_presence().filter(was_there | Q(pk__in=pushed))
+    later = change.user.password_changes.filter(changed_at__gt=change.changed_at)
+    is_latest = not later.exists()
+    rows = []
+    for device in devices:
+        push = pushed.get(device.pk)
+        until = device.login_valid_until or change.old_valid_until
+        state = _state(device, push, is_latest=is_latest)
+        rows.append(Delivery(device, state, until, push.failure if push else ""))
     return sorted(rows, key=lambda row: row.device.name.casefold())
+
+
+def _state(device: Device, push: PushDelivery | None, *, is_latest: bool) -> State:
+    if push is None:  # the PC may have been updated by hand since
+        return "applied" if is_latest and device.login_password == "current" else "not_pushed"
+    if push.outcome != PushDelivery.Outcome.PENDING:
+        return _STATES[push.outcome]
+    if push.failure:  # the client tries again, but the user may have to unlock the keyring
+        return "failed"
+    return "on_its_way" if device.is_waiting else "unreachable"
 
 
 def are_settled(rows: Iterable[Delivery]) -> bool:
     """Return whether all outcomes are final."""
     return all(row.state not in {"on_its_way", "unreachable", "not_pushed"} for row in rows)
-
-
-def _of_pushed(row: PushDelivery) -> Delivery:
-    until = row.device.login_valid_until or row.change.old_valid_until
-    if row.outcome == PushDelivery.Outcome.PENDING:
-        if row.failure:  # the client tries again, but the user may have to unlock the keyring
-            return Delivery(row.device, "failed", until, row.failure)
-        state: State = "on_its_way" if row.device.is_waiting else "unreachable"
-        return Delivery(row.device, state, until)
-    states: dict[str, State] = {
-        PushDelivery.Outcome.APPLIED: "applied",
-        PushDelivery.Outcome.FAILED: "failed",
-        PushDelivery.Outcome.SUPERSEDED: "replaced",
-        PushDelivery.Outcome.EXPIRED: "ended",
-    }
-    return Delivery(row.device, states[row.outcome], until, row.failure)
-
-
-def _of_other(device: Device, change: PasswordChange, *, latest: bool) -> Delivery:
-    """Return the outcome on a PC without a push, which may have been updated by hand since."""
-    updated = latest and device.login_password == "current"
-    until = device.login_valid_until or change.old_valid_until
-    return Delivery(device, "applied" if updated else "not_pushed", until)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from server.console.lockout import WINDOW
 
@@ -34,17 +37,6 @@ def locked_out(
     return _problem(request, 429, _("Please wait"), text)
 
 
-def bad_request(request: HttpRequest, exception: object = None) -> HttpResponse:  # noqa: ARG001
-    """Answer a request that cannot be parsed."""
-    text = _("The server could not understand this request.")
-    return _problem(request, 400, _("Bad request"), text)
-
-
-def forbidden(request: HttpRequest, exception: object = None) -> HttpResponse:  # noqa: ARG001
-    """Answer a request that this user may not make."""
-    return _problem(request, 403, _("Not allowed"), _("You may not open this page."))
-
-
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
     """Answer a form without a valid token; one of a login page that was sent twice is done."""
     if request.path.endswith("login/") and request.user.is_authenticated:
@@ -56,11 +48,6 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noq
     return _problem(request, 403, _("Please send the form again"), text)
 
 
-def not_found(request: HttpRequest, exception: object = None) -> HttpResponse:  # noqa: ARG001
-    """Answer a request for a page that does not exist, or not for this user."""
-    return _problem(request, 404, _("Not found"), _("There is no such page."))
-
-
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer a failure of the server or of the database; the log has the details."""
     if _is_database_away(sys.exc_info()[1]):
@@ -69,22 +56,34 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return _problem(request, 500, _("Error"), text)
 
 
-def unavailable(request: HttpRequest) -> HttpResponse:
-    """Answer while the database cannot be reached, is locked for long, or is full."""
-    text = _(
+def _handler(status: int, title: Promise, text: Promise) -> Callable[..., HttpResponse]:
+    def handle(request: HttpRequest, exception: object = None) -> HttpResponse:  # noqa: ARG001
+        return _problem(request, status, str(title), str(text))
+
+    return handle
+
+
+bad_request = _handler(
+    400, gettext_lazy("Bad request"), gettext_lazy("The server could not understand this request.")
+)
+forbidden = _handler(403, gettext_lazy("Not allowed"), gettext_lazy("You may not open this page."))
+not_found = _handler(404, gettext_lazy("Not found"), gettext_lazy("There is no such page."))
+unavailable = _handler(
+    503,
+    gettext_lazy("Not available at the moment"),
+    gettext_lazy(
         "The server cannot use its database at the moment. Please try again in a minute, and see "
         "then whether what you have sent was done."
-    )
-    return _problem(request, 503, _("Not available at the moment"), text)
-
-
-def busy(request: HttpRequest) -> HttpResponse:
-    """Answer a form that found no place in the queue for hashing."""
-    text = _(
+    ),
+)
+busy = _handler(
+    503,
+    gettext_lazy("The server is busy"),
+    gettext_lazy(
         "Many people are changing or entering passwords at the moment, so nothing was done. "
         "Please try again in a minute."
-    )
-    return _problem(request, 503, _("The server is busy"), text)
+    ),
+)
 
 
 def shorten(record: logging.LogRecord) -> bool:

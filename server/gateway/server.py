@@ -241,8 +241,11 @@ class Gateway:
 
         Limits by address then count all clients as one.
         """
-        count, address = len(self._registry.connections), self._registry.only_address()
-        if self._has_warned_of_proxy or count < MANY_CLIENTS or address is None or "/" in address:
+        address = self._registry.only_address()
+        if self._has_warned_of_proxy or address is None or "/" in address:
+            return
+        count = self._registry.upgraded(address)
+        if count < MANY_CLIENTS:
             return
         trusted = is_trusted(address, self.trusted_proxies)
         if trusted or ip_address(address).is_private:

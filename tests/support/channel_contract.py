@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.control import MAX_LINE_BYTES
-from agent.desktop import ask, open_channel
+from agent import control
+from agent.control import LAST_WORDS_S, MAX_CONNECTIONS, MAX_LINE_BYTES, ControlChannel
+from agent.desktop import open_channel
 from agent.paths import Paths, find_paths
-from agent.ports import ChannelBusy, ChannelError, ControlChannel, NotRunning, Request
+from agent.ports import ChannelBusy, ChannelError, NotRunning, Request
 from tests.support.places import ROOT
 
 HOLDER = """
@@ -32,6 +33,28 @@ asyncio.run(open_channel(find_paths({"COCONOWORK_HOME": sys.argv[1]})).serve(
 async def echo(request: Request) -> Request:
     """Answer a request with itself."""
     return {"echo": request}
+
+
+async def ask(paths: Paths, request: Request, *, timeout_s: float = 10) -> Request:
+    """Return the answer of the client of `paths`."""
+    return await open_channel(paths).ask(request, timeout_s=timeout_s)
+
+
+async def connect(paths: Paths) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect as `ask` does, to send what it never sends."""
+    return await open_channel(paths)._ends.connect(limit=MAX_LINE_BYTES)
+
+
+async def raw(paths: Paths, data: bytes) -> bytes:
+    """Send bytes past `ask`, and return what comes back until the peer hangs up."""
+    reader, writer = await connect(paths)
+    try:
+        writer.write(data)
+        return await asyncio.wait_for(reader.read(), 10)
+    except ConnectionError:
+        return b""
+    finally:
+        writer.close()
 
 
 @asynccontextmanager
@@ -56,51 +79,40 @@ async def serving(
 
 
 class ChannelContract:
-    """`raw` sends bytes past `ask` and returns what comes back until the peer hangs up.
-
-    `touch` connects and goes away at once.
-    """
-
     @pytest.fixture
     def paths(self, tmp_path: Path) -> Paths:
         return find_paths({"COCONOWORK_HOME": str(tmp_path / "home")})
-
-    async def raw(self, paths: Paths, data: bytes) -> bytes:
-        raise NotImplementedError
-
-    async def touch(self, paths: Paths) -> None:
-        raise NotImplementedError
 
     async def test_answers(self, paths: Paths) -> None:
         """Requests and answers arrive as they were sent, in any script."""
         async with serving(open_channel(paths)):
             request = {"command": "login", "user": "田中", "n": [1, None, 2.5]}
-            assert await ask(paths, request, timeout_s=10) == {"echo": request}
-            assert await ask(paths, {}, timeout_s=10) == {"echo": {}}
+            assert await ask(paths, request) == {"echo": request}
+            assert await ask(paths, {}) == {"echo": {}}
 
     async def test_no_client(self, paths: Paths) -> None:
         """Without a client, `ask` raises an error at once."""
         with pytest.raises(NotRunning):
-            await ask(paths, {}, timeout_s=10)
+            await ask(paths, {})
         async with serving(open_channel(paths)):
-            await ask(paths, {}, timeout_s=10)
+            await ask(paths, {})
         with pytest.raises(NotRunning):
-            await ask(paths, {}, timeout_s=10)
+            await ask(paths, {})
 
     async def test_only_one_claims_it(self, paths: Paths) -> None:
         """A second claim is refused and the first goes on; after its end another can claim."""
         async with serving(open_channel(paths)):
             with pytest.raises(ChannelBusy):
                 await open_channel(paths).serve(echo, claimed=lambda: pytest.fail("claimed"))
-            assert await ask(paths, {"a": 1}, timeout_s=10) == {"echo": {"a": 1}}
+            assert await ask(paths, {"a": 1}) == {"echo": {"a": 1}}
         async with serving(open_channel(paths)):
-            assert await ask(paths, {"a": 2}, timeout_s=10) == {"echo": {"a": 2}}
+            assert await ask(paths, {"a": 2}) == {"echo": {"a": 2}}
 
     async def test_profiles_are_apart(self, paths: Paths, tmp_path: Path) -> None:
         """Each COCONOWORK_HOME has a client of its own."""
         other = find_paths({"COCONOWORK_HOME": str(tmp_path / "other")})
         async with serving(open_channel(paths)), serving(open_channel(other)):
-            assert await ask(other, {}, timeout_s=10) == {"echo": {}}
+            assert await ask(other, {}) == {"echo": {}}
 
     async def test_a_killed_client_is_no_obstacle(self, paths: Paths) -> None:
         """The channel of a killed client can be claimed again."""
@@ -109,13 +121,13 @@ class ChannelContract:
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as holder:  # noqa: ASYNC220
             assert holder.stdout is not None
             assert await asyncio.to_thread(holder.stdout.readline)
-            assert await ask(paths, {}, timeout_s=10) == {"from": "holder"}
+            assert await ask(paths, {}) == {"from": "holder"}
             with pytest.raises(ChannelBusy):
                 await open_channel(paths).serve(echo, claimed=lambda: pytest.fail("claimed"))
             holder.kill()
             await asyncio.to_thread(holder.wait)
         async with serving(open_channel(paths)):
-            assert await ask(paths, {}, timeout_s=10) == {"echo": {}}
+            assert await ask(paths, {}) == {"echo": {}}
 
     @pytest.mark.parametrize(
         "data",
@@ -125,26 +137,26 @@ class ChannelContract:
     async def test_hangs_up_on_garbage(self, paths: Paths, data: bytes) -> None:
         """A peer that sends garbage gets no answer, and others are served."""
         async with serving(open_channel(paths)):
-            assert await self.raw(paths, data) == b""
-            assert await ask(paths, {}, timeout_s=10) == {"echo": {}}
+            assert await raw(paths, data) == b""
+            assert await ask(paths, {}) == {"echo": {}}
 
     async def test_hangs_up_on_a_long_line(self, paths: Paths) -> None:
         """A line of more than 16 KiB is refused."""
         async with serving(open_channel(paths)):
-            assert await self.raw(paths, b"x" * (MAX_LINE_BYTES + 4096)) == b""
+            assert await raw(paths, b"x" * (MAX_LINE_BYTES + 4096)) == b""
             with pytest.raises(ChannelError):
-                await ask(paths, {"x": "y" * MAX_LINE_BYTES}, timeout_s=10)
+                await ask(paths, {"x": "y" * MAX_LINE_BYTES})
             full = {"x": "y" * (MAX_LINE_BYTES - 40)}
-            assert await ask(paths, full, timeout_s=10) == {"echo": full}
+            assert await ask(paths, full) == {"echo": full}
 
     async def test_peers_that_come_and_go(self, paths: Paths) -> None:
         """A peer that hangs up before it was served does the channel no harm."""
         for _ in range(5):
             async with serving(open_channel(paths)):
-                await self.touch(paths)
-                for _ in range(30):
-                    await self.touch(paths)
-                assert await ask(paths, {}, timeout_s=10) == {"echo": {}}
+                for _ in range(31):
+                    _, writer = await connect(paths)
+                    writer.close()
+                assert await ask(paths, {}) == {"echo": {}}
 
     async def test_many_at_once(self, paths: Paths) -> None:
         """Each of many peers at once gets its own answer."""
@@ -164,7 +176,7 @@ class ChannelContract:
         async with serving(open_channel(paths), handle):
             with pytest.raises(ChannelError):
                 await ask(paths, {"slow": True}, timeout_s=0.5)
-            assert await ask(paths, {}, timeout_s=10) == {"ok": True}
+            assert await ask(paths, {}) == {"ok": True}
             release.set()
 
     async def test_a_defect_is_answered_and_logged_without_the_request(
@@ -177,7 +189,7 @@ class ChannelContract:
 
         caplog.set_level(logging.DEBUG)
         async with serving(open_channel(paths), handle):
-            answer = await ask(paths, {"password": "hidden-word"}, timeout_s=10)
+            answer = await ask(paths, {"password": "hidden-word"})
             assert answer == {"error": "internal"}
         assert "ValueError" in caplog.text
         assert "hidden-word" not in caplog.text
@@ -193,4 +205,45 @@ class ChannelContract:
 
         async with serving(open_channel(paths), handle) as task:
             tasks.append(task)
-            assert await ask(paths, {"command": "quit"}, timeout_s=10) == {"ok": True}
+            assert await ask(paths, {"command": "quit"}) == {"ok": True}
+
+    async def test_an_idle_peer_does_not_delay_the_end(self, paths: Paths) -> None:
+        """The channel is closed at once, whatever version of asyncio closes it."""
+        async with serving(open_channel(paths)) as task:
+            reader, writer = await connect(paths)
+            assert await ask(paths, {}) == {"echo": {}}
+            task.cancel()
+            async with asyncio.timeout(LAST_WORDS_S + 2):
+                await asyncio.wait({task})
+                assert await reader.read() == b""
+            writer.close()
+
+    async def test_a_peer_that_says_nothing_is_hung_up_on(
+        self, paths: Paths, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An idle connection ends; it does not take a place for ever."""
+        monkeypatch.setattr(control, "LINE_TIMEOUT_S", 0.2)
+        async with serving(open_channel(paths)):
+            assert await raw(paths, b"") == b""
+            assert await ask(paths, {}) == {"echo": {}}
+
+    async def test_peers_beyond_the_limit_are_hung_up_on(self, paths: Paths) -> None:
+        """Peers above the limit are closed; when others have left, a new one is served."""
+        async with serving(open_channel(paths)):
+            peers = [await connect(paths) for _ in range(MAX_CONNECTIONS)]
+            with pytest.raises(ChannelError):
+                await ask(paths, {})
+            for reader, writer in peers:
+                writer.write(b"\n")  # no message, so that the client hangs up
+                await reader.read()
+                writer.close()
+            assert await ask(paths, {}) == {"echo": {}}
+
+    async def test_half_a_line(self, paths: Paths) -> None:
+        """An asker that goes away in the middle of a line costs nothing."""
+        async with serving(open_channel(paths)):
+            for _ in range(40):
+                _, writer = await connect(paths)
+                writer.write(b'{"half')
+                writer.close()
+            assert await ask(paths, {}) == {"echo": {}}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from gettext import NullTranslations
 from threading import Condition, Event
 
@@ -17,7 +19,7 @@ from agent.core.events import NetworkChanged, SignedIn, SignInKind, UserLeft
 from agent.core.failure import Reason
 from agent.core.saved_state import SavedState
 from agent.core.view import Command, View
-from agent.ports import Notification, Topic, VaultError
+from agent.ports import Accept, Notification, NotRunning, Topic, VaultError
 from protocol.messages import WarningOutcome
 
 
@@ -60,9 +62,6 @@ class FakeVault:
     def has_asked_user(self) -> bool:
         return False
 
-    def close(self) -> None:
-        """Do nothing: this vault has no prompt."""
-
     def _check(self) -> None:
         if self.failure is not None:
             raise VaultError(self.failure, "as the test wants it")
@@ -82,6 +81,17 @@ class FakeSavedStateStore:
         if self.failure is not None:
             raise self.failure
         self.entries[identity] = saved_state
+
+
+class FakeEnds:
+    """A control channel that is claimed at once; nothing comes over it."""
+
+    @asynccontextmanager
+    async def listen(self, accept: Accept, *, limit: int) -> AsyncIterator[None]:
+        yield
+
+    async def connect(self, *, limit: int) -> tuple[StreamReader, StreamWriter]:
+        raise NotRunning("no client is running")
 
 
 class FakeTray:

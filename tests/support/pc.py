@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from agent.core.credentials import Credentials, Identity
-from agent.desktop import ask, open_vault
+from agent.desktop import open_channel, open_vault
 from agent.i18n import translation
 from agent.report import status_text, view_of
 from demo.installation import Client
@@ -78,7 +78,7 @@ class Pc(Client):
 
     def tell(self, command: str) -> None:
         """Send a command to the running client, as its menu does."""
-        asyncio.run(ask(self.paths, {"command": command}, timeout_s=10))
+        asyncio.run(open_channel(self.paths).ask({"command": command}, timeout_s=10))
 
     def memory_mib(self) -> float:
         """Return how much memory the client's process has."""

@@ -12,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, cast
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page, Paginator
 from django.db.models import Model, QuerySet
+from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.template.loader import render_to_string
@@ -118,8 +119,13 @@ def page_of(
     return page
 
 
-def without_page(request: HttpRequest) -> str:
-    """Return the query of this request for links to other pages: `q=…&` or nothing."""
+def list_context(request: HttpRequest, form: Form, page: Page[Any]) -> dict[str, Any]:
+    """Return what a page with a filter and a list shows of both; `query` is for links to pages."""
     query: QueryDict = request.GET.copy()
     query.pop("page", None)
-    return f"{query.urlencode()}&" if query else ""
+    return {
+        "form": form,
+        "page": page,
+        "query": f"{query.urlencode()}&" if query else "",
+        "filtered": any(request.GET.get(name) for name in form.fields),
+    }

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -35,18 +35,12 @@ SHOWN_PASSWORDS = 200
 @administrators_only
 def user_import(request: HttpRequest) -> HttpResponseBase:
     """Show the form and the administrator's imports of the last day, or start an import."""
-    by = user_of(request)
     form = ImportForm(posted(request), request.FILES if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
-        try:
-            lines = csvfiles.read_users(form.cleaned_data["file"].read())
-        except csvfiles.CsvError as error:
-            form.add_error("file", str(error))
-        else:
-            if ImportJob.objects.filter(started_by__account=by.account_id, finished_at=None):
-                form.add_error(None, _("Another import is under way. Wait until it has ended."))
-            else:
-                return _start(request, lines)
+        account, lines = user_of(request).account_id, form.cleaned_data["file"]
+        if not ImportJob.objects.filter(started_by__account=account, finished_at=None).exists():
+            return _start(request, lines)
+        form.add_error(None, _("Another import is under way. Wait until it has ended."))
     limits = {"kib": csvfiles.MAX_FILE_BYTES // 1024, "users": csvfiles.MAX_USERS}
     context = {"form": form, "limits": limits, "jobs": _own(request).order_by("-pk")}
     return render(request, "console/import.html", context)
@@ -71,14 +65,14 @@ def _cookie(job: ImportJob) -> str:
     return f"import-{job.pk}"
 
 
-def _own(request: HttpRequest) -> Any:
+def _own(request: HttpRequest) -> QuerySet[ImportJob]:
     """Return the jobs that this administrator may see: the own ones, until they are forgotten."""
-    since = clock.now() - importing.KEPT
-    kept = Q(finished_at=None) | Q(finished_at__gt=since)
+    kept = Q(finished_at=None) | Q(finished_at__gt=clock.now() - importing.KEPT)
     return ImportJob.objects.filter(kept, started_by=user_of(request))
 
 
-def _state(request: HttpRequest, job: ImportJob) -> dict[str, Any]:
+def _state(request: HttpRequest, pk: int) -> dict[str, Any]:
+    job = get_object_or_404(_own(request), pk=pk)
     counts = job.lines.aggregate(
         all=Count("pk"),
         done=Count("pk", filter=Q(done=True)),
@@ -97,16 +91,14 @@ def _state(request: HttpRequest, job: ImportJob) -> dict[str, Any]:
 @require_safe
 def import_job(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Show how far an import is, the lines that made no user, and the way to the passwords."""
-    job = get_object_or_404(_own(request), pk=pk)
-    return render(request, "console/import_job.html", _state(request, job))
+    return render(request, "console/import_job.html", _state(request, pk))
 
 
 @administrators_only
 @require_safe
 def live_import(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Send the state of an import as it is now."""
-    job = get_object_or_404(_own(request), pk=pk)
-    return live(request, "console/_import.html", **_state(request, job))
+    return live(request, "console/_import.html", **_state(request, pk))
 
 
 @administrators_only

@@ -73,7 +73,7 @@ def _mention_other_pcs(request: HttpRequest, form: OwnPasswordForm) -> None:
 @require_safe
 def live_push(request: HttpRequest) -> HttpResponse:
     """Send the PCs below the switch as they are now."""
-    waiting = list(presence.waiting(user_of(request)))
+    waiting = list(user_of(request).devices.reachable())
     ticked = {device.pk for device in waiting}
     return live(request, "console/_push.html", waiting=waiting, ticked=ticked)
 

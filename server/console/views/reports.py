@@ -21,12 +21,7 @@ from server.console.audit import action_text, detail_text
 from server.console.forms import AuditFilterForm, OldPasswordFilterForm
 from server.console.models import AuditEvent, Device, DeviceQuerySet, PushDelivery, User
 from server.console.search import fold
-from server.console.views.common import (
-    administrators_only,
-    page_of,
-    user_of,
-    without_page,
-)
+from server.console.views.common import administrators_only, list_context, page_of, user_of
 
 PAGE_SIZE = 50
 FIRST_PCS = 5
@@ -69,17 +64,12 @@ def on_old_password(account_id: int, which: Q | None = None) -> QuerySet[Device]
     return found.order_by("login_valid_until", "pk")
 
 
-def _unseen(account_id: int) -> DeviceQuerySet:
-    """Return PCs that have not waited for `UNSEEN_AFTER`."""
-    return _counted(account_id).filter(
-        waiting_since__isnull=True, last_seen_at__lt=clock.now() - UNSEEN_AFTER
-    )
-
-
 def unseen(account_id: int) -> QuerySet[Device]:
     """Return PCs that have not waited for `UNSEEN_AFTER`, the longest first."""
-    found = _unseen(account_id).with_presence().select_related("user")
-    return found.order_by("last_seen_at", "pk")
+    found = _counted(account_id).with_presence().select_related("user")
+    since = clock.now() - UNSEEN_AFTER
+    lost = found.filter(waiting_since__isnull=True, last_seen_at__lt=since)
+    return lost.order_by("last_seen_at", "pk")
 
 
 @dataclass(frozen=True)
@@ -90,13 +80,8 @@ class Bar:
     tone: Literal["bad", "warn", "off"]
     address: str
     count: int
-    most: int
-    """The count of the longest bar."""
-
-    @property
-    def percent(self) -> int:
-        """The bar's length; one PC is visible beside 10,000."""
-        return max(1, round(100 * self.count / self.most)) if self.count else 0
+    percent: int
+    """The bar's length; one PC is visible beside 10,000."""
 
 
 def overview(account_id: int) -> dict[str, object]:
@@ -109,7 +94,7 @@ def overview(account_id: int) -> dict[str, object]:
         **{name: Count("pk", filter=condition) for name, condition in _groups().items()}
     )
     failed = pcs.on_old_password().filter(_push_failed()).count()
-    lost = _unseen(account_id).count()
+    lost = unseen(account_id).count()
     return {
         "figures": {
             "users": User.objects.filter(account=account_id).count(),
@@ -117,36 +102,41 @@ def overview(account_id: int) -> dict[str, object]:
             "old": sum(groups.values()),
         },
         "unseen_days": UNSEEN_AFTER.days,
-        "bars": _bars(groups, failed, lost),
-        "soonest": _first(on_old_password(account_id)) if any(groups.values()) else [],
-        "failed": _first(on_old_password(account_id, _push_failed())) if failed else [],
-        "unseen": _first(unseen(account_id)) if lost else [],
+        "bars": _bars({**groups, "failed": failed, "unseen": lost}),
+        "soonest": _pcs(on_old_password(account_id)[:FIRST_PCS]) if any(groups.values()) else [],
+        "failed": _pcs(on_old_password(account_id, _push_failed())[:FIRST_PCS]) if failed else [],
+        "unseen": _pcs(unseen(account_id)[:FIRST_PCS]) if lost else [],
     }
 
 
-def _bars(groups: Mapping[str, int], failed: int, lost: int) -> list[Bar]:
-    most = max(*groups.values(), failed, lost, 1)
+def _bars(counts: Mapping[str, int]) -> list[Bar]:
+    """Return a bar for each group; `counts` has the number of PCs in each."""
+    lists = reverse("old-passwords") + "?left="
     tones: dict[str, Literal["bad", "warn", "off"]] = {
         "ended": "bad",
         "week": "warn",
         "fortnight": "warn",
         "later": "off",
+        "failed": "bad",
+        "unseen": "off",
     }
-    of_group = reverse("old-passwords") + "?left="
-    bars = [
-        Bar(_("Old password: %s") % label, tones[name], of_group + name, groups[name], most)
-        for name, label in OldPasswordFilterForm.GROUPS
-    ]
-    name, label = OldPasswordFilterForm.FAILED
+    labels = {name: _("Old password: %s") % label for name, label in OldPasswordFilterForm.GROUPS}
+    labels |= {"failed": str(OldPasswordFilterForm.FAILED[1]), "unseen": _("Not seen for a time")}
+    most = max(counts.values())
     return [
-        *bars,
-        Bar(str(label), "bad", of_group + name, failed, most),
-        Bar(_("Not seen for a time"), "off", reverse("unseen-pcs"), lost, most),
+        Bar(
+            labels[name],
+            tone,
+            reverse("unseen-pcs") if name == "unseen" else lists + name,
+            counts[name],
+            max(1, round(100 * counts[name] / most)) if counts[name] else 0,
+        )
+        for name, tone in tones.items()
     ]
 
 
-def _first(devices: QuerySet[Device]) -> list[presence.Pc]:
-    return [presence.Pc.of(device) for device in devices[:FIRST_PCS]]
+def _pcs(devices: Iterable[Device]) -> list[presence.Pc]:
+    return [presence.Pc.of(device) for device in devices]
 
 
 def _wanted(request: HttpRequest) -> tuple[OldPasswordFilterForm, QuerySet[Device]]:
@@ -165,13 +155,7 @@ def old_passwords(request: HttpRequest) -> HttpResponseBase:
     """Show PCs on an old password, with the days left and the outcome of the warning."""
     form, devices = _wanted(request)
     page = page_of(request, devices, size=PAGE_SIZE)
-    context = {
-        "form": form,
-        "page": page,
-        "pcs": [presence.Pc.of(device) for device in page],
-        "query": without_page(request),
-        "filtered": bool(request.GET.get("left")),
-    }
+    context = list_context(request, form, page) | {"pcs": _pcs(page)}
     return render(request, "console/old_passwords.html", context)
 
 
@@ -180,11 +164,7 @@ def old_passwords(request: HttpRequest) -> HttpResponseBase:
 def unseen_pcs(request: HttpRequest) -> HttpResponseBase:
     """Show PCs that have not waited for a time, the longest first."""
     page = page_of(request, unseen(user_of(request).account_id), size=PAGE_SIZE)
-    context = {
-        "page": page,
-        "pcs": [presence.Pc.of(device) for device in page],
-        "unseen_days": UNSEEN_AFTER.days,
-    }
+    context = {"page": page, "pcs": _pcs(page), "unseen_days": UNSEEN_AFTER.days}
     return render(request, "console/unseen.html", context)
 
 
@@ -253,13 +233,7 @@ def audit_trail(request: HttpRequest) -> HttpResponseBase:
     else:
         events = events.none()
     page = page_of(request, events, size=PAGE_SIZE)
-    context = {
-        "form": form,
-        "page": page,
-        "rows": readable(page),
-        "query": without_page(request),
-        "filtered": any(request.GET.get(name) for name in form.fields),
-    }
+    context = list_context(request, form, page) | {"rows": readable(page)}
     return render(request, "console/audit.html", context)
 
 

@@ -30,11 +30,11 @@ from server.console.views.common import (
     administrators_only,
     client_address,
     confirm,
+    list_context,
     managed_user,
     page_of,
     posted,
     user_of,
-    without_page,
 )
 from server.console.views.password import change_or_error
 
@@ -111,13 +111,7 @@ def user_list(request: HttpRequest) -> HttpResponseBase:
     users = _listed(user_of(request).account_id, form)
     shown = User.objects.all()
     page = page_of(request, users, size=PAGE_SIZE, key="username", shown=shown)
-    context = {
-        "form": form,
-        "page": page,
-        "rows": _rows(list(page)),
-        "query": without_page(request),
-        "filtered": any(request.GET.get(name) for name in form.fields),
-    }
+    context = list_context(request, form, page) | {"rows": _rows(list(page))}
     return render(request, "console/users.html", context)
 
 

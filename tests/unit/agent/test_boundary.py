@@ -14,7 +14,7 @@ import pytest
 
 from agent import app as app_module
 from agent.app import Adapters, App, Defect
-from agent.control import Handler
+from agent.control import ControlChannel
 from agent.core import events as ev
 from agent.core.credentials import Credentials, Identity
 from agent.core.events import Event
@@ -28,6 +28,7 @@ from protocol.sealing import new_device_key
 from tests.support.fake_gateway import PASSWORD, USER, FakeGateway, honest
 from tests.support.fakes import (
     FakeDialogs,
+    FakeEnds,
     FakeSavedStateStore,
     FakeSignInWatcher,
     FakeToaster,
@@ -41,13 +42,6 @@ from tests.support.vault_contract import TANAKA, record
 SETTINGS = Settings(server="ws://127.0.0.1:1/gateway", user="tanaka")
 
 
-class OpenChannel:
-    """Claimed at once; nothing comes over it."""
-
-    async def serve(self, handle: Handler, *, claimed: Callable[[], None]) -> None:
-        claimed()
-
-
 class Client:
     """An App on fakes, running on a thread of its own."""
 
@@ -56,7 +50,7 @@ class Client:
         self.adapters = Adapters(
             vault=FakeVault(),
             saved_state=FakeSavedStateStore(),
-            channel=OpenChannel(),
+            channel=ControlChannel(FakeEnds()),
             save_identity=lambda _: None,
         )
         for name, adapter in adapters.items():

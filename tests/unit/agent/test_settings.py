@@ -269,34 +269,20 @@ def test_user_names() -> None:
 
 
 @on_unix
-def test_the_runtime_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only one that is this user's alone; never a place in /tmp where others can be first."""
+def test_paths_of_the_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a profile of its own: the XDG places."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    assert find_paths().config_file == tmp_path / "config" / "coconowork" / "client.toml"
-    assert find_paths().log_file.is_relative_to(tmp_path / "state")
-    monkeypatch.setattr("agent.paths.SYSTEMD_RUNTIME", tmp_path / "run")
-    runtime = tmp_path / "runtime"
-    runtime.mkdir(mode=0o700)
-
-    def found(value: str) -> Path:
-        return find_paths({"XDG_RUNTIME_DIR": value}).runtime_dir
-
-    fallback = tmp_path / "state" / "coconowork" / "state" / "run"
-    assert found(str(runtime)) == runtime / "coconowork"
-    runtime.chmod(0o755)
-    for unsafe in (str(runtime), str(tmp_path / "none"), "relative", ""):
-        assert found(unsafe) == fallback
-    own = tmp_path / "run" / str(os.getuid())
-    own.mkdir(parents=True, mode=0o700)
-    # Also for a program that was started without the variable, as by cron.
-    assert found("") == own / "coconowork"
+    paths = find_paths()
+    assert paths.config_file == tmp_path / "config" / "coconowork" / "client.toml"
+    assert paths.state_dir.is_relative_to(tmp_path / "state")
+    assert paths.log_file.is_relative_to(tmp_path / "state")
 
 
 def test_a_profile_of_its_own(tmp_path: Path) -> None:
     """Everything is below COCONOWORK_HOME, and nothing is made by looking."""
     paths = find_paths({"COCONOWORK_HOME": str(tmp_path / "p")})
-    everything = [paths.config_file, paths.state_dir, paths.log_dir, paths.runtime_dir]
+    everything = [paths.config_file, paths.state_dir, paths.log_dir, paths.lock_file]
     assert all(path.is_relative_to(tmp_path / "p") for path in everything)
     assert not (tmp_path / "p").exists()
     relative = find_paths({"COCONOWORK_HOME": "p"})

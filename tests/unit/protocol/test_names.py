@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,29 +30,26 @@ def test_only_printable_ascii_is_taken(text: str) -> None:
     assert is_name(text) is is_password(text) is right
 
 
-@pytest.mark.parametrize(
-    ("typed", "name", "password"),
-    [
-        ("ｔａｎａｋａ", "tanaka", "tanaka"),
-        ("Ｐａｓｓ／１", "Pass/1", "Pass/1"),
-        ("ta\u200bna\ufeffka", "tanaka", "tanaka"),
-        ("tanaka\r\n", "tanaka", "tanaka"),
-        ("\n\rtanaka", "tanaka", "tanaka"),
-        (" tanaka ", "tanaka", " tanaka "),
-        ("\u3000tanaka\u00a0", "tanaka", " tanaka "),
-        ("tanaka\t", "tanaka", "tanaka"),
-        ("\ttanaka\r\n", "tanaka", "tanaka"),
-        ("tanaka\u2028", "tanaka", "tanaka"),
-        ("ta\u00adna\u2060ka\u00a0", "tanaka", "tanaka "),
-        ("o\N{LATIN SMALL LIGATURE FFI}ce", "office", "office"),
-        ("ta\nka", "ta\nka", "ta\nka"),
-        ("", "", ""),
+TYPED = {
+    "tanaka": [
+        "ｔａｎａｋａ", "ta\u200bna\ufeffka", "tanaka\r\n", "\n\rtanaka", "tanaka\t",
+        "\ttanaka\r\n", "tanaka\u2028",
     ],
-)
-def test_what_people_type_and_paste(typed: str, name: str, password: str) -> None:
+    "Pass/1": ["Ｐａｓｓ／１"],
+    " tanaka ": [" tanaka ", "\u3000tanaka\u00a0"],
+    "tanaka ": ["ta\u00adna\u2060ka\u00a0"],
+    "office": ["o\N{LATIN SMALL LIGATURE FFI}ce"],
+    "ta\nka": ["ta\nka"],
+    "": [""],
+}  # fmt: skip
+
+
+def test_what_people_type_and_paste() -> None:
     """Full-width letters, invisible characters and line ends go; a password keeps its blanks."""
-    assert normalise_name(typed) == name
-    assert normalise_password(typed) == password
+    for password, texts in TYPED.items():
+        for typed in texts:
+            assert normalise_password(typed) == password
+            assert normalise_name(typed) == password.strip(" ")
 
 
 @given(st.text(max_size=100))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.hashers import check_password, make_password
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,12 +109,6 @@ def test_unusable_passwords(password: str, user: User) -> None:
     assert not user.check_password(password)
 
 
-def test_odd_password_tells_nobody_who_exists(user: User) -> None:
-    """A password that cannot be used is refused alike for known and unknown users."""
-    for name in (user.username, "unknown-user"):
-        assert ModelBackend().authenticate(None, username=name, password="a\x00b") is None
-
-
 @pytest.fixture
 def more_rounds() -> Iterator[int]:
     """Raise the number of rounds, as a later version may do."""
@@ -162,13 +155,6 @@ def test_raising_the_rounds_does_not_undo_a_change(user: User, more_rounds: int)
     clock.move(passwords.GRACE)
     assert stale.check_password(P1)
     assert User.objects.get(pk=user.pk).password == user.password
-
-
-def test_user_names_are_prepared(make_user: Callable[..., User]) -> None:
-    """The name as typed finds the user, in half width or full."""
-    user = make_user()
-    wide = "".join(chr(ord(character) + 0xFEE0) for character in user.username)
-    assert User.objects.get_by_natural_key(wide) == user
 
 
 def test_cores_within_a_containers_quota(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -42,19 +43,33 @@ def test_line_that_repeats_is_counted(log: Log) -> None:
     assert log.lines == ["the database is away: refused"]
     log.now += WINDOW_SECONDS + 1
     log.logger.warning("the database is away: %s", "refused")
-    assert log.lines[1:] == [
-        "999 more lines like this in a minute: the database is away: refused",
-        "the database is away: refused",
-    ]
+    summary, again = log.lines[1:]
+    assert re.fullmatch(
+        r"999 more lines since \d\d:\d\d:\d\d, like: the database is away: refused",
+        summary,
+    )
+    assert again == "the database is away: refused"
 
 
 def test_lines_that_differ_in_values_are_limited(log: Log) -> None:
     """An attack from many addresses is a screen of log, not a disk full of it."""
     for number in range(5_000):
-        log.logger.info("login from 192.0.%d.%d is refused", number // 256, number % 256)
+        address = f"192.0.{number // 256}.{number % 256}"
+        log.logger.info("login of %s from %s is refused", "user 7", address)
     assert len(log.lines) == MAX_ALIKE
     log.handler.close()
-    assert log.lines[-1].startswith(f"{5_000 - MAX_ALIKE} more lines like this in a minute: login")
+    assert log.lines[-1].startswith(f"{5_000 - MAX_ALIKE} more lines since ")
+    assert f"and {logs.MAX_ADDRESSES - 3} or more other addresses, like: login" in log.lines[-1]
+
+
+def test_a_flood_hides_no_other_address(log: Log) -> None:
+    """The summary names the addresses with the most lines, those of one IPv6 /64 together."""
+    for number in range(1_000):
+        log.logger.info("login of %s from %s is refused", f"user {number}", f"2001:db8::{number}")
+        if number % 100 == 99:
+            log.logger.info("login of %s from %s is refused", f"user {number}", "198.51.100.4")
+    log.handler.close()
+    assert " from 2001:db8::/64 (980), 198.51.100.4 (10), like:" in log.lines[-1]
 
 
 def test_other_lines_are_written(log: Log) -> None:

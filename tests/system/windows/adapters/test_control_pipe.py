@@ -7,84 +7,63 @@ import sys
 if sys.platform != "win32":
     raise ImportError("for Windows")
 
-import asyncio
-from time import monotonic
+from typing import Any
 
 import pytest
-import pywintypes
-import win32event
+import win32pipe
 import win32security
 
-from agent.desktop import ask, open_channel
+from agent.desktop import open_channel
 from agent.paths import Paths
 from agent.ports import ChannelBusy
-from agent.windows import control as control_windows
-from tests.support.channel_contract import ChannelContract, echo, serving
+from agent.windows.control import PipeEnds, _this_user
+from tests.support.channel_contract import ChannelContract, ask, connect, echo, serving
+
+
+def squat(name: str) -> Any:
+    """Make a pipe of that name, as any program can."""
+    anyone = win32security.SECURITY_ATTRIBUTES()
+    return win32pipe.CreateNamedPipe(
+        name, win32pipe.PIPE_ACCESS_DUPLEX, 0, 2, 4096, 4096, 0, anyone
+    )
 
 
 class TestPipeChannel(ChannelContract):
-    async def raw(self, paths: Paths, data: bytes) -> bytes:
-        def talk() -> bytes:
-            name = control_windows.pipe_name_of(paths)
-            stream = control_windows._Stream(control_windows._open(name, monotonic() + 10))
-            try:
-                stream.write(data, 10)
-                return stream.read_line(15)
-            except pywintypes.error:
-                return b""
-            finally:
-                stream.close()
-
-        return await asyncio.to_thread(talk)
-
-    async def touch(self, paths: Paths) -> None:
-        # On the loop's thread, so that nothing else of ours runs in between.
-        control_windows._open(control_windows.pipe_name_of(paths), monotonic() + 10).Close()
-
     async def test_only_this_user_may_open_it(self, paths: Paths) -> None:
-        """The pipe's access list has one entry, this user."""
+        """The access list of every instance has one entry, this user, who is also the owner."""
         async with serving(open_channel(paths)):
-            pipe = control_windows._open(control_windows.pipe_name_of(paths), monotonic() + 10)
-            rights = win32security.GetSecurityInfo(
-                pipe,
-                win32security.SE_KERNEL_OBJECT,
-                win32security.DACL_SECURITY_INFORMATION,
-            ).GetSecurityDescriptorDacl()
-            pipe.Close()
-            assert rights.GetAceCount() == 1
-            assert rights.GetAce(0)[-1] == control_windows._user()
+            for _ in range(3):
+                _, writer = await connect(paths)
+                what = win32security.GetSecurityInfo(
+                    writer.get_extra_info("pipe").handle,
+                    win32security.SE_KERNEL_OBJECT,
+                    win32security.DACL_SECURITY_INFORMATION
+                    | win32security.OWNER_SECURITY_INFORMATION,
+                )
+                writer.close()
+                rights = what.GetSecurityDescriptorDacl()
+                assert rights.GetAceCount() == 1
+                assert rights.GetAce(0)[-1] == what.GetSecurityDescriptorOwner() == _this_user()
 
-    async def test_a_peer_that_says_nothing_is_hung_up_on(
-        self, paths: Paths, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """An idle connection is ended, and the next one is served."""
-        monkeypatch.setattr(control_windows, "LINE_TIMEOUT_S", 0.3)
+    async def test_a_taken_name_keeps_no_client_out(self, paths: Paths) -> None:
+        """Another program has the names that a client used before, and is not asked."""
+        ends = PipeEnds(paths)
         async with serving(open_channel(paths)):
-            assert await self.raw(paths, b"") == b""
-            assert await ask(paths, {}, timeout_s=10) == {"echo": {}}
-
-    async def test_taken_names_keep_no_client_out(self, paths: Paths) -> None:
-        """Another program has the names that a client used before, as pipe and as mutex."""
-        async with serving(open_channel(paths)):
-            before = control_windows.pipe_name_of(paths)
-        fixed = control_windows._fixed_name(paths)
-        everyone = win32security.SECURITY_ATTRIBUTES()
-        taken = [
-            win32event.CreateMutex(everyone, True, rf"Global\{name}") for name in (fixed, before)
-        ]
-        taken += [control_windows._create_pipe(name, first=True) for name in (fixed, before)]
+            before = ends.name
+        assert ends.name == ends._fixed_name != before
+        taken = [squat(name) for name in (before, ends._fixed_name)]
         try:
             async with serving(open_channel(paths)):
-                assert control_windows.pipe_name_of(paths) not in {fixed, before}
-                assert await ask(paths, {}, timeout_s=10) == {"echo": {}}
+                assert ends.name not in {before, ends._fixed_name}
+                assert await ask(paths, {}) == {"echo": {}}
         finally:
-            for handle in taken:
-                handle.Close()
+            for pipe in taken:
+                pipe.Close()
 
     async def test_without_a_lock_file(self, paths: Paths) -> None:
         """In a folder that refuses files there is still one client, which answers."""
-        (paths.runtime_dir / control_windows.LOCK_NAME).mkdir(parents=True)
+        paths.lock_file.mkdir(parents=True)
         async with serving(open_channel(paths)):
-            assert await ask(paths, {}, timeout_s=10) == {"echo": {}}
+            assert await ask(paths, {}) == {"echo": {}}
             with pytest.raises(ChannelBusy):
                 await open_channel(paths).serve(echo, claimed=lambda: pytest.fail("claimed"))

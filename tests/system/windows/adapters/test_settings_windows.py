@@ -94,7 +94,7 @@ def test_variables_in_a_policy_are_expanded(
 def test_places() -> None:
     """All folders are below the local application data, so that nothing roams."""
     paths = find_paths({})
-    for path in (paths.config_file, paths.state_dir, paths.log_dir, paths.runtime_dir):
+    for path in (paths.config_file, paths.state_dir, paths.log_dir, paths.lock_file):
         assert "Local" in path.parts
         assert "coconowork" in path.parts
 

@@ -11,6 +11,7 @@ from django.utils import translation
 from server import clock
 from server.console import passwords, presence
 from server.console.models import Device, User
+from server.console.templatetags.console import day, moment
 from tests.support.server_fixtures import P2, P3
 
 NOON = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
@@ -36,6 +37,14 @@ def test_days_left(monkeypatch: pytest.MonkeyPatch, after: timedelta, text: str)
         assert presence.days_left_text(NOON + after) == text
 
 
+def test_times_on_pages() -> None:
+    """In the server's time zone, for people and for programs."""
+    with translation.override("ja"):
+        assert moment(NOON) == '<time datetime="2026-11-23T12:00+0900">2026年11月23日 12:00</time>'
+        assert day(NOON) == '<time datetime="2026-11-23">2026年11月23日</time>'
+        assert moment(None) == day(None) == "–"
+
+
 def test_each_pc_has_its_own_end(user: User, make_device: Callable[..., Device]) -> None:
     """A second change does not lengthen the life of the first old password."""
     device = make_device(user)
@@ -59,4 +68,4 @@ def test_order_of_pcs(user: User, make_device: Callable[..., Device]) -> None:
     pcs = presence.pcs_of(user)
     assert [pc.device.name for pc in pcs] == ["C", "B", "A"]
     assert [pc.waiting for pc in pcs] == [True, False, False]
-    assert [device.name for device in presence.waiting(user)] == ["C"]
+    assert [device.name for device in user.devices.reachable()] == ["C"]

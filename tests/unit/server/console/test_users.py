@@ -79,21 +79,11 @@ def test_what_cannot_be_forced(browse: Browse, administrator: User, user: User) 
 
 
 ADMINISTRATORS_PAGES = (
-    "/users/",
-    "/users/new/",
-    "/users/import/",
-    "/users/{user}/",
-    "/users/{user}/end-old/",
-    "/users/{user}/disable/",
-    "/users/{user}/enable/",
-    "/users/{user}/end-sessions/",
-    "/users/{user}/pcs/{device}/disconnect/",
-    "/users/{user}/pcs/{device}/allow/",
-    "/users/{user}/changed/{change}/",
-    "/old-passwords/",
-    "/old-passwords.csv",
-    "/audit/",
-)
+    "/users/", "/users/new/", "/users/import/", "/users/{user}/", "/users/{user}/end-old/",
+    "/users/{user}/disable/", "/users/{user}/enable/", "/users/{user}/end-sessions/",
+    "/users/{user}/pcs/{device}/disconnect/", "/users/{user}/pcs/{device}/allow/",
+    "/users/{user}/changed/{change}/", "/old-passwords/", "/old-passwords.csv", "/audit/",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("path", ADMINISTRATORS_PAGES)
@@ -329,6 +319,28 @@ def test_audit_filters(browse: Browse, administrator: User, make_user: MakeUser)
         text = page(client.get(f"/audit/?{query}"))
         assert ("192.0.2.1" in text) is shown, query
         assert ("192.0.2.2" in text) is (shown and query != of_user), query
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "佐藤　ガク",
+        "ガク 佐藤",
+        "佐藤ガク",
+        "ＳＡＴＯ．Ｇ",
+        "sato.g　ｶﾞｸ",
+        "カ\u3099ク",
+        "\u00a0ガク\t",
+    ],
+)
+def test_search_as_people_type(
+    browse: Browse, administrator: User, make_user: MakeUser, typed: str
+) -> None:
+    """Width of letters, kana and blanks, order, case and Unicode form make no difference."""
+    user = make_user(username=f"Sato.G{secrets.token_hex(4)}", display_name="佐藤 ガク")
+    make_user(display_name="佐藤 カク")
+    found = page(browse(administrator).get("/users/", {"q": typed}))
+    assert re.findall(r'<a href="/users/(\d+)/">', found) == [str(user.pk)]
 
 
 @pytest.fixture(scope="module")

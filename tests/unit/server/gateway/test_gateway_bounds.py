@@ -105,16 +105,12 @@ def test_messages(text: bytes) -> None:
 @pytest.mark.parametrize(
     "first",
     [
-        "n,,n=" + "a" * 2_030 + ",r=x",
-        "n,,n=" + "\ufdfa" * 2_030 + ",r=x",
-        "n,,n=a,r=" + "x" * 2_030,
-        "n,,n=a,r=x" + ",b=c" * 500,
-        "n,,n=a,r=x" + ",b=c" * 500 + ",",
-        "n,,n=" + "=2C" * 670 + ",r=x",
-        "n,,n=" + "=" * 2_030 + ",r=x",
+        "n,,n=" + "a" * 2_030 + ",r=x", "n,,n=" + "\ufdfa" * 2_030 + ",r=x",
+        "n,,n=a,r=" + "x" * 2_030, "n,,n=a,r=x" + ",b=c" * 500, "n,,n=a,r=x" + ",b=c" * 500 + ",",
+        "n,,n=" + "=2C" * 670 + ",r=x", "n,,n=" + "=" * 2_030 + ",r=x",
     ],
     ids=lambda first: first[:12],
-)
+)  # fmt: skip
 def test_client_first(first: str) -> None:
     """Parsing the longest client-first; a name that no user can have is not kept."""
 

@@ -23,6 +23,7 @@ from server.console.models import Device, User
 from server.gateway.limits import Limits
 from server.gateway.server import MANY_CLIENTS, Gateway
 from tests.support.gateway_client import Client
+from tests.support.raw import raw
 from tests.support.server_fixtures import P1, in_thread
 
 OWN = Client(0).device
@@ -33,6 +34,10 @@ def hello(scram: str = "n,,n=user,r=nonce", **device: str) -> str:
     return json.dumps({"type": "hello", "scram": scram, "device": DEVICE | device})
 
 
+def proof(final: str) -> str:
+    return json.dumps({"type": "proof", "scram": final})
+
+
 def odd(key: str) -> str:
     """Return the key in another base64: decoding drops the bits that differ."""
     letters = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
@@ -41,30 +46,23 @@ def odd(key: str) -> str:
     return other
 
 
+NO_MESSAGES = [
+    "", "not json", "[" * 5000, "null", "{}", '{"type":"later"}', '{"type":"welcome"}',
+    '{"type":"proof","scram":"c=biws,r=x,p=AAAA"}',
+    '{"type":"notice","warning":"shown","days_left":1}',
+]  # fmt: skip
+NO_FIRSTS = [
+    "", "n,,", "n,,n=,r=x", "n,,n=a=b,r=x", "n,a=admin,n=user,r=x", "p=tls-unique,,n=user,r=x",
+    "n,,m=ext,n=user,r=x", "n,,n=us\u0000er,r=x", "n" * 2049,
+]  # fmt: skip
 LOW_ORDER = {"id": "66687aadf862bd776c8fc18b8e9f8e20", "public_key": "A" * 43 + "="}
 
 
 @pytest.mark.parametrize(
     ("sent", "code"),
     [
-        ("", 1008),
-        ("not json", 1008),
-        ("[" * 5000, 1008),
-        ("null", 1008),
-        ("{}", 1008),
-        ('{"type":"later"}', 1008),
-        ('{"type":"welcome"}', 1008),
-        ('{"type":"proof","scram":"c=biws,r=x,p=AAAA"}', 1008),
-        ('{"type":"notice","warning":"shown","days_left":1}', 1008),
-        (hello(""), 1008),
-        (hello("n,,"), 1008),
-        (hello("n,,n=,r=x"), 1008),
-        (hello("n,,n=a=b,r=x"), 1008),
-        (hello("n,a=admin,n=user,r=x"), 1008),
-        (hello("p=tls-unique,,n=user,r=x"), 1008),
-        (hello("n,,m=ext,n=user,r=x"), 1008),
-        (hello("n,,n=us\u0000er,r=x"), 1008),
-        (hello("n" * 2049), 1008),
+        *((text, 1008) for text in NO_MESSAGES),
+        *((hello(first), 1008) for first in NO_FIRSTS),
         # A key that nothing can be sealed for, in another spelling, and another device's id.
         (hello(**LOW_ORDER), 1008),
         (hello(public_key=odd(OWN.public_key)), 1008),
@@ -122,19 +120,14 @@ async def test_any_text(junk: str, gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     ("sent", "is_guess"),
     [
-        *(
-            (json.dumps({"type": "proof", "scram": final}), False)
-            for final in (
-                "",
-                "x",
-                "c=biws,r=wrong,p=AAAA",
-                "c=biws,r=NONCE",
-                "c=eSws,r=NONCE,p=AAAA",
-                "c=biws,r=NONCE,p=!!!!",
-            )
-        ),
+        (proof(""), False),
+        (proof("x"), False),
+        (proof("c=biws,r=wrong,p=AAAA"), False),
+        (proof("c=biws,r=NONCE"), False),
+        (proof("c=eSws,r=NONCE,p=AAAA"), False),
+        (proof("c=biws,r=NONCE,p=!!!!"), False),
         (hello(), False),
-        (json.dumps({"type": "proof", "scram": "c=biws,r=NONCE,p=AAAA"}), True),
+        (proof("c=biws,r=NONCE,p=AAAA"), True),
     ],
 )
 async def test_malformed_proof(gateway: Gateway, user: User, sent: str, *, is_guess: bool) -> None:
@@ -240,6 +233,7 @@ async def test_all_clients_behind_one_address(
 ) -> None:
     """A proxy that is not trusted, or hides its clients, is named in the log, once."""
     async with Gateway(trusted_proxies=trusted) as gateway, AsyncExitStack() as stack:
+        await stack.enter_async_context(raw(gateway.port))  # it is no client yet
         for _ in range(MANY_CLIENTS):
             await gateway.sweep()
             assert "clients come from" not in caplog.text

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     """Widen the choices; the database has nothing to change."""
 
-    dependencies: ClassVar = [("console", "0006_imports_and_search")]
+    dependencies: ClassVar = [("console", "0004_imports_and_search")]
 
     operations: ClassVar = [
         migrations.AlterField(
