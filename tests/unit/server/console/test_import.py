@@ -288,6 +288,7 @@ def test_files_as_excel_saves_them(encoding: str, delimiter: str) -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
+        (None, "required"),
         (b"", "The submitted file is empty"),
         (b"\n\n", "first line"),
         (b"name,role\nx,general\n", "first line"),
@@ -304,19 +305,14 @@ def test_files_as_excel_saves_them(encoding: str, delimiter: str) -> None:
         (b"username\n" + b"a\n" * (csvfiles.MAX_USERS + 1), "at a time"),
     ],
 )
-def test_unusable_files(client: Client, data: bytes, said: str) -> None:
+def test_unusable_files(client: Client, data: bytes | None, said: str) -> None:
     """The file as a whole is refused, with the reason at the field, and no user is made."""
     before = User.objects.count()
-    text = page(upload(client, data))
+    assert 'id="id_file_error"' not in page(client.get("/users/import/"))
+    text = page(client.post("/users/import/") if data is None else upload(client, data))
     assert said in text
     assert 'id="id_file_error"' in text
     assert User.objects.count() == before
-
-
-def test_no_file(client: Client) -> None:
-    """Forgotten: named at the field, and not before the form was sent."""
-    assert 'id="id_file_error"' not in client.get("/users/import/").content.decode()
-    assert 'id="id_file_error"' in client.post("/users/import/").content.decode()
 
 
 def test_markup_in_a_file_stays_text(client: Client) -> None:

@@ -104,38 +104,25 @@ def test_an_import_that_is_sent_again(browse: Browse, administrator: User) -> No
     assert "data:text/csv" in shown[0]
 
 
-def test_a_refused_form_may_be_sent_again(browse: Browse, user: User) -> None:
-    """A form that was refused can be sent again with the same token, and is checked again."""
-    client = browse(user, csrf=True)
-    form = CHANGE | opened(client, "/password/")
-    assert "not the same" in page(client.post("/password/", form | {"new_password2": P1}))
-    assert client.post("/password/", form).status_code == 302
-
-
-def test_a_failure_is_not_kept(browse: Browse, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an error of the server the form can be sent again."""
-    client = browse(user, csrf=True)
-    client.raise_request_exception = False
-    form = CHANGE | opened(client, "/password/")
-    with monkeypatch.context() as patch:
-        patch.setattr(passwords, "change_own", lambda *_a, **_n: 1 / 0)
-        assert client.post("/password/", form).status_code == 500
-    assert client.post("/password/", form).status_code == 302
-
-
-def test_a_dead_process_holds_up_no_form(
-    browse: Browse, user: User, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("first", ["is refused", "fails", "dies"])
+def test_a_form_that_has_no_result_may_be_sent_again(
+    browse: Browse, user: User, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
-    """A submission whose process died is worked on again after its lease."""
+    """After a refusal, an error of the server, or, once its lease is over, a dead process."""
     client = browse(user, csrf=True)
-    form = CHANGE | opened(client, "/password/")
     client.raise_request_exception = False
+    form = CHANGE | opened(client, "/password/")
     with monkeypatch.context() as patch:
-        patch.setattr(resubmission, "_keep", lambda *_: None)
-        patch.setattr(passwords, "change_own", lambda *_a, **_n: 1 / 0)
-        assert client.post("/password/", form).status_code == 500
-    lease = timedelta(seconds=resubmission.LEASE_S)
-    assert FormResult.objects.update(at=timezone.now() - lease) >= 1
+        if first == "is refused":
+            assert "not the same" in page(client.post("/password/", form | {"new_password2": P1}))
+        else:
+            patch.setattr(passwords, "change_own", lambda *_a, **_n: 1 / 0)
+            if first == "dies":
+                patch.setattr(resubmission, "_keep", lambda *_: None)
+            assert client.post("/password/", form).status_code == 500
+    if first == "dies":
+        lease = timedelta(seconds=resubmission.LEASE_S)
+        assert FormResult.objects.update(at=timezone.now() - lease) >= 1
     assert client.post("/password/", form).status_code == 302
 
 
