@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,6 @@ from tests.support.fake_gateway import PASSWORD, FakeGateway, Peer
 from tests.support.runtimes import runtime_in_memory
 
 HOUR_S = 3600.0
-LAST_HOUR = 24
 BEGIN = datetime(2026, 11, 23, 0, 0, tzinfo=UTC)
 SEEN = {"connecting", "retrying", "standby", "standby_old_password", "stopped"}
 """All states that the client shows on this day."""
@@ -90,95 +89,70 @@ class _Selector(selectors.DefaultSelector):
         return []
 
 
-class Day:
-    """The client, its server, and what happens to them."""
+async def _live(loop: Loop, home: Path) -> list[Sample]:
+    """Live the day, on one loop with the client and its server. Return a sample of each hour."""
+    seen: set[str] = set()
+    warned: list[int] = []
+    samples: list[Sample] = []
+    is_old, gateway, server = False, FakeGateway(), AsyncExitStack()
 
-    def __init__(self, home: Path) -> None:
-        self.samples: list[Sample] = []
-        self.seen: list[str] = []
-        """The states that were shown."""
-        self.warned: list[int] = []
-        """The days left of each warning."""
-        self.error: Exception | None = None
-        self._log_dir = home / "log"
-        self._loop = Loop()
-        self._old = False
-        self._gateway, self._port = FakeGateway(self._serve), 0
-        self._server = AsyncExitStack()
-        self._loop.run_until_complete(self._open())
-        with mock.patch.object(asyncio, "new_event_loop", return_value=self._loop):
-            self.runtime = runtime_in_memory(
-                f"ws://127.0.0.1:{self._port}/gateway",
-                password=PASSWORD,
-                saved_state=StateFile(home / "state"),
-                show=lambda view: self.seen.append(view.state.value),
-                warn=self._warn,
-            )
-        self.runtime.add_background_task(self._live)
-
-    def run(self) -> None:
-        """Run from midnight to midnight."""
-        with mock.patch.object(runtime, "instant", self._loop.instant):
-            self.runtime.start()
-            self.runtime.join()
-        if self.error is not None:
-            raise self.error
-
-    def _warn(self, days: int, _last_day: date) -> None:
-        self.warned.append(days)
-        self.runtime.post(ev.WarningAnswered(days, WarningOutcome.SHOWN))
-
-    async def _serve(self, peer: Peer) -> None:
-        """Log the client in, on the simulated clock."""
-        now = self._loop.server_time()
-        kind = "old" if self._old else "current"
-        until: dict[str, Any] = (
-            {"valid_until": _on_the_wire(now + timedelta(days=30))} if self._old else {}
+    async def log_in(peer: Peer) -> None:
+        now = loop.server_time()
+        more: dict[str, Any] = (
+            {"valid_until": _on_the_wire(now + timedelta(days=30))} if is_old else {}
         )
-        await peer.log_in({PASSWORD: kind}, server_time=_on_the_wire(now), **until)
+        kind = "old" if is_old else "current"
+        await peer.log_in({PASSWORD: kind}, server_time=_on_the_wire(now), **more)
 
-    async def _live(self) -> None:
-        # On the loop itself: another thread would be hours late.
-        self.runtime.post(ev.SignedIn("session-1", ev.SignInKind.SIGN_IN))
-        self.runtime.post(ev.Started())
-        try:
-            while self._loop.now < LAST_HOUR * HOUR_S:
-                hour = int(self._loop.now // HOUR_S) + 1
-                await self._hour(hour)
-                self.samples.append(sample.take(hour, self._loop, self._log_dir))
-        except Exception as exc:  # noqa: BLE001 - `run` raises it, on the caller's thread
-            self.error = exc
-        finally:
-            await self._server.aclose()
-            self.runtime.post(ev.QuitRequested())
+    async def restart() -> None:
+        await server.aclose()
+        await server.enter_async_context(gateway.running(port=gateway.port))
 
-    async def _hour(self, hour: int) -> None:
-        """Live from the full hour `hour - 1` to `hour`."""
+    def warn(days: int, _last_day: date) -> None:
+        warned.append(days)
+        client.post(ev.WarningAnswered(days, WarningOutcome.SHOWN))
+
+    gateway.play(log_in)
+    await restart()
+    with mock.patch.object(asyncio, "new_event_loop", return_value=loop):
+        client = runtime_in_memory(
+            gateway.address,
+            password=PASSWORD,
+            saved_state=StateFile(home / "state"),
+            show=lambda view: seen.add(view.state.value),
+            warn=warn,
+        )
+    running = asyncio.create_task(client._main())
+    client.post(ev.SignedIn("session-1", ev.SignInKind.SIGN_IN))
+    client.post(ev.Started())
+    for hour in (1, 2, 3, *range(7, 25)):  # each until its end
         end, is_away = hour * HOUR_S, hour in {2, 3}
-        self._old = 8 < hour <= 20
-        self._loop.clock_error = timedelta(days={10: 3650, 12: -3650}.get(hour, 0))
+        is_old = 8 < hour <= 20
+        loop.clock_error = timedelta(days={10: 3650, 12: -3650}.get(hour, 0))
         if hour == 14:
             os.environ["TZ"] = "America/New_York"
-        if hour == 2:
-            await self._server.aclose()
-        if hour == 4:
-            await self._open()
-            self._loop.now = end = 7 * HOUR_S  # asleep: nothing has run
-            self.runtime.post(ev.NetworkChanged())
-        elif not is_away:
-            await self._open()
-            self.runtime.post(ev.SignedIn("session-1", ev.SignInKind.UNLOCK))
-            await asyncio.sleep(HOUR_S / 2)
-            await self._open()
-        await asyncio.sleep(max(end - self._loop.now, 600))
-        expected = State.STANDBY_OLD_PASSWORD if self._old else State.STANDBY
-        assert is_away or self.runtime.view.state is expected, (hour, self.runtime.view)
-
-    async def _open(self) -> None:
-        """Start the server, or start it again."""
-        await self._server.aclose()
-        await self._server.enter_async_context(self._gateway.running(port=self._port))
-        self._port = self._gateway.port
+        if is_away:
+            await server.aclose()
+        else:
+            await restart()
+            if hour == 7:
+                loop.now = end  # asleep since 3: nothing has run
+                client.post(ev.NetworkChanged())
+            client.post(ev.SignedIn("session-1", ev.SignInKind.UNLOCK))
+            await asyncio.sleep(max(end - loop.now, 0) / 2)
+            await restart()
+        await asyncio.sleep(max(end - loop.now, 600))
+        expected = State.STANDBY_OLD_PASSWORD if is_old else State.STANDBY
+        assert is_away or client.view.state is expected, (hour, client.view)
+        samples.append(sample.take(hour, loop, home / "log"))
+    await server.aclose()
+    client.post(ev.QuitRequested())
+    await running
+    assert seen == SEEN, seen
+    assert datetime.now().astimezone().utcoffset() == timedelta(hours=-5)
+    # At the first unlock with the old password, and on a new day.
+    assert 1 <= len(warned) <= 3, warned
+    return samples
 
 
 def _on_the_wire(moment: datetime) -> str:
@@ -190,17 +164,12 @@ def run() -> list[Sample]:
 
     For a process of its own: it changes the process's time zone and logging.
     """
-    with tempfile.TemporaryDirectory(prefix="coconowork-day-") as home:
+    with tempfile.TemporaryDirectory(prefix="coconowork-day-") as home, closing(Loop()) as loop:
         os.environ["TZ"] = "Asia/Tokyo"
         time.tzset()
         logs.set_up(Path(home, "log", "client.log"), to_stderr=False)
         try:
-            day = Day(Path(home))
-            day.run()
+            with mock.patch.object(runtime, "instant", loop.instant):
+                return loop.run_until_complete(_live(loop, Path(home)))
         finally:
             logs.tear_down()
-    assert set(day.seen) == SEEN, day.seen
-    assert datetime.now().astimezone().utcoffset() == timedelta(hours=-5)
-    # At the first unlock with the old password, and on a new day.
-    assert 1 <= len(day.warned) <= 3, day.warned
-    return day.samples

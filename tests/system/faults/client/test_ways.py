@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,14 +19,13 @@ from tests.support import forward_proxies as proxies
 from tests.support.certificates import Authority
 from tests.support.fake_gateway import FakeGateway
 from tests.support.forward_proxies import Proxy
-from tests.support.listeners import http, says, silent, unused_port
+from tests.support.listeners import Talk, http, says, silent, unused_port
 from tests.support.loop_thread import LoopThread
 from tests.support.pc import Pc, as_seen, quit_all
 from tests.support.polling import eventually
 
 pytestmark = pytest.mark.keyring
 
-CRLF = b"\r\n"
 NAME = "gateway.test"
 """The name of a server that only a proxy knows."""
 SOON = (0.3, 3.0)
@@ -70,31 +70,41 @@ class Ways:
         place.variables["COCONOWORK_PROXY"] = f"{scheme}://{login}127.0.0.1:{at}"
         return Place(f"wss://{name}/gateway", place.variables)
 
-    def proxy(self, talk: Callable[..., object]) -> Place:
-        """Return the way over a proxy that fails."""
-        at = self.servers.serve(talk)  # type: ignore[arg-type] # a Talk
-        return Place(f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"http://127.0.0.1:{at}"})
-
-    def variable(self, value: str) -> Place:
-        """Return the way over a proxy that an environment variable names."""
-        variables = {"COCONOWORK_PROXY": "system", "https_proxy": value}
-        return Place(f"wss://{NAME}/gateway", variables)
-
     def unused(self) -> int:
         """Return a port where nothing listens."""
         return self.servers.call(unused_port())
 
 
-RIGHT_LOGIN = f"{proxies.USER}:{proxies.PASSWORD}@"
-WRONG_LOGIN = f"{proxies.USER}:Wrong-8@"
+Maker = Callable[[Ways], Place]
 
-GOOD: dict[str, Callable[[Ways], Place]] = {
-    "an organisation's own root": lambda ways: ways.tls(),
-    "an HTTP proxy": lambda ways: ways.behind("http", asks=False),
-    "an HTTP proxy with a password": lambda ways: ways.behind("http", RIGHT_LOGIN, asks=True),
-    "a SOCKS proxy": lambda ways: ways.behind("socks5h", asks=False),
-    "a SOCKS proxy with a password": lambda ways: ways.behind("socks5h", RIGHT_LOGIN, asks=True),
-}
+
+def tls(**options: Any) -> Maker:
+    return lambda ways: ways.tls(**options)
+
+
+def behind(scheme: str, login: str = "", *, asks: bool, name: str = NAME) -> Maker:
+    return lambda ways: ways.behind(scheme, login, asks=asks, name=name)
+
+
+def proxy(talk: Talk) -> Maker:
+    """Return the way over a proxy that fails."""
+    return lambda ways: Place(
+        f"wss://{NAME}/gateway",
+        {"COCONOWORK_PROXY": f"http://127.0.0.1:{ways.servers.serve(talk)}"},
+    )
+
+
+def unused_proxy(scheme: str) -> Maker:
+    """Return the way over a proxy that is not there."""
+    return lambda ways: Place(
+        f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"{scheme}://127.0.0.1:{ways.unused()}"}
+    )
+
+
+def at(talk: Talk, scheme: str = "ws", host: str = "127.0.0.1") -> Maker:
+    """Return the way to something that listens."""
+    return lambda ways: Place(f"{scheme}://{host}:{ways.servers.serve(talk)}/gateway")
+
 
 HANDSHAKE_FAILURE = bytes([21, 3, 3, 0, 2, 2, 40])
 """A fatal alert of TLS (RFC 8446, 6.2)."""
@@ -107,97 +117,62 @@ async def refuse_tls(reader: StreamReader, writer: StreamWriter) -> None:
     await reader.read()
 
 
-BAD: dict[str, tuple[Callable[[Ways], Place], str, str, tuple[float, float]]] = {
+RIGHT_LOGIN, WRONG_LOGIN = f"{proxies.USER}:{proxies.PASSWORD}@", f"{proxies.USER}:Wrong-8@"
+GOOD: dict[str, Maker] = {
+    "an organisation's own root": tls(),
+    "an HTTP proxy": behind("http", asks=False),
+    "an HTTP proxy with a password": behind("http", RIGHT_LOGIN, asks=True),
+    "a SOCKS proxy": behind("socks5h", asks=False),
+    "a SOCKS proxy with a password": behind("socks5h", RIGHT_LOGIN, asks=True),
+}
+UNREADABLE = f"http://{proxies.USER}:{proxies.PASSWORD}#?/@proxy:99999"
+BAD: dict[str, tuple[Maker, str, str, tuple[float, float]]] = {
     # name: place, reason, what the log has in brackets, seconds to the next try
-    "nothing but silence": (lambda ways: Place(
-            f"ws://127.0.0.1:{ways.servers.serve(silent)}/gateway"
-        ),
-        "timed_out", "TimeoutError", SOON,
-    ),
-    "a silent proxy": (lambda ways: ways.proxy(silent),
-        "timed_out", "TimeoutError", SOON,
-    ),
+    "nothing but silence": (at(silent), "timed_out", "TimeoutError", SOON),
+    "a silent proxy": (proxy(silent), "timed_out", "TimeoutError", SOON),
     "connection refused": (
         lambda ways: Place(f"ws://127.0.0.1:{ways.unused()}/gateway"),
-        "unreachable", r"ConnectionRefusedError 111", SOON,
-    ),
+        "unreachable", "ConnectionRefusedError 111", SOON),
     "no such name": (
         lambda _: Place("wss://no-such-host.invalid/gateway"),
-        "no_such_host", r"gaierror -\d+", SOON,
-    ),
+        "no_such_host", r"gaierror -\d+", SOON),
     "a TLS alert": (
-        lambda ways: Place(f"wss://localhost:{ways.servers.serve(refuse_tls)}/gateway"),
-        "tls", r"SSLError \w+HANDSHAKE_FAILURE", SOON,
-    ),
-    "the route is away": (
-        lambda ways: Place(f"ws://127.0.0.1:{ways.servers.serve(http('404 Not Found'))}/gateway"),
-        "no_gateway", "HTTP 404", SOON,
-    ),
+        at(refuse_tls, "wss", "localhost"), "tls", r"SSLError \w+HANDSHAKE_FAILURE", SOON),
+    "the route is away": (at(http("404 Not Found")), "no_gateway", "HTTP 404", SOON),
     "an HTTP/1.0 proxy answers": (
-        lambda ways: Place(
-            f"ws://127.0.0.1:{ways.servers.serve(says(b'HTTP/1.0 503 Away' + 2 * CRLF))}/gateway"
-        ),
-        "unavailable", "HTTP 503", SOON,
-    ),
+        at(says(b"HTTP/1.0 503 Away\r\n\r\n")), "unavailable", "HTTP 503", SOON),
     "a proxy's address with a wrong port": (
-        lambda ways: ways.variable(f"http://{proxies.USER}:{proxies.PASSWORD}#?/@proxy:99999"),
-        "proxy_setting", "https_proxy", LATER,
-    ),
+        lambda _: Place(
+            f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": "system", "https_proxy": UNREADABLE}),
+        "proxy_setting", "https_proxy", LATER),
     "the SOCKS proxy leaves names to this PC": (
-        lambda ways: ways.behind("socks5", asks=False, name="no-such-host.invalid"),
-        "no_such_host", r"gaierror -\d+", SOON,
-    ),
-    "expired": (lambda ways: ways.tls(days=(-30, -1)),
-        "certificate", "SSLCertVerificationError 10", LATER,
-    ),
-    "not valid yet": (lambda ways: ways.tls(days=(2, 30)),
-        "certificate", "SSLCertVerificationError 9", LATER,
-    ),
-    "another's name": (lambda ways: ways.tls(name="elsewhere.example"),
-        "certificate", "SSLCertVerificationError 62", LATER,
-    ),
-    "a root that is not trusted": (lambda ways: ways.tls(trusted=False),
-        "certificate", "SSLCertVerificationError 20", LATER,
-    ),
+        behind("socks5", asks=False, name="no-such-host.invalid"),
+        "no_such_host", r"gaierror -\d+", SOON),
+    "expired": (tls(days=(-30, -1)), "certificate", "SSLCertVerificationError 10", LATER),
+    "not valid yet": (tls(days=(2, 30)), "certificate", "SSLCertVerificationError 9", LATER),
+    "another's name": (
+        tls(name="elsewhere.example"), "certificate", "SSLCertVerificationError 62", LATER),
+    "a root that is not trusted": (
+        tls(trusted=False), "certificate", "SSLCertVerificationError 20", LATER),
     "no proxy there": (
-        lambda ways: Place(
-            f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"http://127.0.0.1:{ways.unused()}"}
-        ),
-        "proxy_unreachable", "ConnectionRefusedError 111", SOON,
-    ),
+        unused_proxy("http"), "proxy_unreachable", "ConnectionRefusedError 111", SOON),
     "no SOCKS proxy there": (
-        lambda ways: Place(
-            f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"socks5h://127.0.0.1:{ways.unused()}"}
-        ),
-        "proxy_unreachable", r"\w+( \d+)?", SOON,
-    ),
-    "the proxy wants a password": (lambda ways: ways.behind("http", asks=True),
-        "proxy_login", "proxy: HTTP 407", LATER,
-    ),
+        unused_proxy("socks5h"), "proxy_unreachable", r"\w+( \d+)?", SOON),
+    "the proxy wants a password": (
+        behind("http", asks=True), "proxy_login", "proxy: HTTP 407", LATER),
     "the proxy wants another password": (
-        lambda ways: ways.behind("http", WRONG_LOGIN, asks=True),
-        "proxy_login", "proxy: HTTP 407", LATER,
-    ),
-    "the proxy forbids": (lambda ways: ways.proxy(http("403 Forbidden")),
-        "proxy_refused", "proxy: HTTP 403", LATER,
-    ),
+        behind("http", WRONG_LOGIN, asks=True), "proxy_login", "proxy: HTTP 407", LATER),
+    "the proxy forbids": (
+        proxy(http("403 Forbidden")), "proxy_refused", "proxy: HTTP 403", LATER),
     "the proxy cannot get further": (
-        lambda ways: ways.behind("http", asks=False, name="other.test"),
-        "unavailable", "proxy: HTTP 502", SOON,
-    ),
-    "the proxy is a portal": (lambda ways: ways.proxy(http("302 Found", "Location: http://p/")),
-        "proxy_refused", "proxy: HTTP 302", LATER,
-    ),
-    "the proxy hangs up": (lambda ways: ways.proxy(says(b"")),
-        "proxy_refused", "InvalidProxyMessage", LATER,
-    ),
-    "the SOCKS proxy wants a password": (lambda ways: ways.behind("socks5h", asks=True),
-        "proxy_refused", r"ProxyError.*", LATER,
-    ),
+        behind("http", asks=False, name="other.test"), "unavailable", "proxy: HTTP 502", SOON),
+    "the proxy is a portal": (
+        proxy(http("302 Found", "Location: http://p/")), "proxy_refused", "proxy: HTTP 302", LATER),
+    "the proxy hangs up": (proxy(says(b"")), "proxy_refused", "InvalidProxyMessage", LATER),
+    "the SOCKS proxy wants a password": (
+        behind("socks5h", asks=True), "proxy_refused", "ProxyError.*", LATER),
     "the SOCKS proxy cannot get further": (
-        lambda ways: ways.behind("socks5h", asks=False, name="other.test"),
-        "unavailable", "ProxyError 4", SOON,
-    ),
+        behind("socks5h", asks=False, name="other.test"), "unavailable", "ProxyError 4", SOON),
 }  # fmt: skip
 
 
