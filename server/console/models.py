@@ -283,8 +283,7 @@ class PasswordChange(models.Model):
 class PushDelivery(models.Model):
     """The push of one changed password to one device, and its outcome.
 
-    `sealed` is emptied as soon as the outcome is known. The table has the name that the first
-    release gave it.
+    `sealed` is emptied as soon as the outcome is known.
     """
 
     class Outcome(models.TextChoices):

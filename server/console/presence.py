@@ -13,7 +13,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from server import clock
-from server.console.audit import failure_text
 from server.console.models import Device, PasswordChange, PushDelivery, User
 
 
@@ -57,15 +56,6 @@ class Pc:
     def blocked(self) -> bool:
         return self.device.blocked_at is not None
 
-    @property
-    def days_left_text(self) -> str:
-        return days_left_text(self.valid_until) if self.valid_until else ""
-
-    @property
-    def failure_text(self) -> str:
-        """Return why the last push failed; the query must be `with_push_failure`."""
-        return failure_text(self.device.push_failure) if self.device.push_failure else ""
-
 
 def pcs_of(user: User) -> list[Pc]:
     """Return the user's PCs: those that wait first, disconnected ones last."""
@@ -91,14 +81,6 @@ class Delivery:
     old_valid_until: datetime
     """The end of the password that the PC had before."""
     failure: str
-
-    @property
-    def old_is_valid(self) -> bool:
-        return self.old_valid_until > clock.now()
-
-    @property
-    def failure_text(self) -> str:
-        return failure_text(self.failure)
 
 
 def deliveries(change: PasswordChange) -> list[Delivery]:

@@ -11,7 +11,20 @@ from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from server import clock
+from server.console import audit, presence
+
 register = template.Library()
+register.filter(audit.action_text)
+register.filter(audit.detail_text)
+register.filter("failure", audit.failure_text)
+register.filter("days_left", presence.days_left_text)
+
+
+@register.filter
+def is_past(at: datetime) -> bool:
+    """Return whether a point in time has passed."""
+    return at <= clock.now()
 
 
 @register.filter

@@ -17,7 +17,6 @@ from django.views.decorators.http import require_safe
 
 from server import clock
 from server.console import csvfiles, presence
-from server.console.audit import action_text, detail_text
 from server.console.forms import AuditFilterForm, OldPasswordFilterForm
 from server.console.models import AuditEvent, Device, DeviceQuerySet, PushDelivery, User
 from server.console.search import fold
@@ -233,16 +232,8 @@ def audit_trail(request: HttpRequest) -> HttpResponseBase:
     else:
         events = events.none()
     page = page_of(request, events, size=PAGE_SIZE)
-    context = list_context(request, form, page) | {"rows": readable(page)}
+    context = list_context(request, form, page) | {"events": page}
     return render(request, "console/audit.html", context)
-
-
-def readable(events: Iterable[AuditEvent]) -> list[dict[str, object]]:
-    """Return events as rows of a table."""
-    return [
-        {"event": event, "label": action_text(event), "detail": detail_text(event)}
-        for event in events
-    ]
 
 
 def _midnight(day: date) -> datetime:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -17,7 +16,6 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from server import clock
 from server.cluster import bus
 from server.console import new_users, passwords, presence
 from server.console.audit import Action, record
@@ -25,7 +23,6 @@ from server.console.forms import ForcePasswordForm, UserFilterForm, UserForm
 from server.console.models import Account, AuditEvent, Device, PasswordChange, User
 from server.console.resubmission import repeatable
 from server.console.search import contains
-from server.console.views import reports
 from server.console.views.common import (
     administrators_only,
     client_address,
@@ -65,27 +62,11 @@ def _listed(account_id: int, form: UserFilterForm) -> QuerySet[User]:
     return users
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A user, with a summary of all of the user's PCs."""
+def _rows(users: Collection[User]) -> list[dict[str, Any]]:
+    """Return these users, each with a summary of all of the user's PCs.
 
-    user: User
-    waiting: bool = False
-    valid_until: datetime | None = None
-    """The first end of an old password that a PC has."""
-    last_seen: datetime | None = None
-
-    @property
-    def has_ended(self) -> bool:
-        return self.valid_until is not None and self.valid_until <= clock.now()
-
-    @property
-    def days_left_text(self) -> str:
-        return presence.days_left_text(self.valid_until) if self.valid_until else ""
-
-
-def _rows(users: Collection[User]) -> list[_Row]:
-    """Return the rows of these users, in the same order."""
+    `valid_until` is the first end of an old password that a PC has.
+    """
     pcs = (
         Device.objects.filter(user__in=users, blocked_at__isnull=True)
         .order_by()
@@ -96,11 +77,9 @@ def _rows(users: Collection[User]) -> list[_Row]:
             last_seen=Max("last_seen_at"),
         )
     )
-    said = {each["user"]: each for each in pcs}
-    return [
-        _Row(user, bool(pc["waiting"]), pc["valid_until"], pc["last_seen"]) if pc else _Row(user)
-        for user, pc in ((user, said.get(user.pk)) for user in users)
-    ]
+    summaries = {each["user"]: each for each in pcs}
+    nothing = {"waiting": 0, "valid_until": None, "last_seen": None}
+    return [{**summaries.get(user.pk, nothing), "user": user} for user in users]
 
 
 @administrators_only
@@ -129,14 +108,13 @@ def user_detail(request: HttpRequest, pk: int) -> HttpResponseBase:
         )
         if change is not None:
             return redirect("user-changed", pk=user.pk, change_id=change.pk)
-    events = AuditEvent.objects.filter(subject=user)[:RECENT_EVENTS]
     context = {
         "person": user,
         "own": own,
         "form": form,
         "pcs": presence.pcs_of(user),
         "old_valid_until": passwords.old_valid_until(user),
-        "rows": reports.readable(events),
+        "events": AuditEvent.objects.filter(subject=user)[:RECENT_EVENTS],
     }
     return render(request, "console/user.html", context)
 
