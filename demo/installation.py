@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -174,17 +174,17 @@ def running_server(directory: Path, *, port: int = 0, gateway_port: int = 0) -> 
     with ExitStack() as stack:
         stack.enter_context(console(listener, settings))
         port_of_gateway = stack.enter_context(
-            _gateway_thread(console_url=settings.console_url, port=gateway_port)
+            _gateway_thread(replace(settings, gateway_port=gateway_port))
         )
         yield Addresses(settings.console_url, f"ws://{settings.host}:{port_of_gateway}{PATH}")
 
 
 @contextmanager
-def _gateway_thread(*, console_url: str, port: int) -> Iterator[int]:
+def _gateway_thread(settings: Config) -> Iterator[int]:
     """Run a gateway on an event loop of its own, which checks the clock every second."""
     from server.gateway.server import Gateway
 
-    gateway = Gateway(port=port, console_url=console_url, sweep_interval_s=1)
+    gateway = Gateway(settings, sweep_interval_s=1)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="gateway")
     thread.start()

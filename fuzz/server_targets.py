@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from unittest.mock import patch
 
 import django
 from django.apps import apps
@@ -26,10 +27,10 @@ if not apps.ready:
 
 from server.addresses import client_address
 from server.console import csvfiles, hashers
+from server.gateway import connection as gateway_connection
 from server.gateway import handshake
 from server.gateway.connection import CLOSING, Callbacks, ClientConnection
 from server.gateway.conversation import is_too_old
-from server.gateway.limits import Limits
 
 SALT, KEY = "MDEyMzQ1Njc4OWFiY2RlZg==", "A" * 43 + "="
 _loop = asyncio.new_event_loop()
@@ -169,6 +170,7 @@ def _call_soon(function: Callable[[], None]) -> None:
     _loop.call_soon(function)
 
 
+@patch.object(gateway_connection, "FRAME_BURST", 20_000)
 def _converse(sent: bytes, cuts: list[int]) -> tuple[bytes, bool, list[bytes]]:
     """Return the status line, whether the connection is closing, and else the messages."""
     texts: list[bytes] = []
@@ -187,7 +189,7 @@ def _converse(sent: bytes, cuts: list[int]) -> tuple[bytes, bool, list[bytes]]:
         on_closed=closed.append,
         call_soon=_call_soon,
     )
-    connection = ClientConnection(_loop, callbacks, Limits(message_burst=20_000))
+    connection = ClientConnection(_loop, callbacks)
     transport = _Transport()
     connection.connection_made(transport)
     for start, end in pairwise([0, *cuts, len(sent)]):

@@ -160,7 +160,7 @@ class Config:
     connections_per_address: int = _number(5_000, 10, 1_000_000)
     """Clients that may come from one address."""
     logins_per_address: int = _number(0, 0, 1_000_000)
-    """Clients of one address that may log in at once; 0 is a tenth of the above."""
+    """Those of them that have not logged in yet; 0 is a tenth of `connections_per_address`."""
     refusals_per_device: int = _number(10, 3, 1_000)
     """Wrong passwords in 5 minutes: of one user on one known device, or from one address."""
     refusals_per_address: int = _number(200, 3, 1_000_000)
@@ -185,6 +185,11 @@ class Config:
     def is_postgresql(self) -> bool:
         """Return whether `database` is an address of PostgreSQL, not a file."""
         return self.database.startswith(SCHEMES)
+
+    @property
+    def unproven_per_address(self) -> int:
+        """Return how many clients of one address may be connected and not logged in yet."""
+        return self.logins_per_address or self.connections_per_address // 10
 
     @property
     def runs_gateway(self) -> bool:

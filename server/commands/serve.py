@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import django
 import uvicorn
@@ -32,11 +31,8 @@ from server.cluster import database
 from server.cluster.database import DatabaseProblem
 from server.config import Config
 from server.console import http
-from server.sockets import bind
+from server.loop import bind
 from server.supervised import supervised
-
-if TYPE_CHECKING:
-    from server.gateway.server import Gateway
 
 log = logging.getLogger(__name__)
 
@@ -258,6 +254,7 @@ async def _serve(settings: Config, listener: socket.socket | None) -> int:
 
     from server.console import importing
     from server.gateway.batcher import Unavailable
+    from server.gateway.server import Gateway
 
     stop: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     _end_on_signals(stop)
@@ -270,7 +267,8 @@ async def _serve(settings: Config, listener: socket.socket | None) -> int:
             said.append(f"console  {settings.console_url}/")
         if settings.runs_gateway:
             # It stops first, so that ten thousand clients do not wait for a page's last request.
-            gateway = _gateway(settings)
+            files = allow_many_files()
+            gateway = Gateway(settings, max_connections=files - _reserved_files(files))
             try:
                 await stack.enter_async_context(gateway)
             except OSError as exc:
@@ -298,32 +296,6 @@ def _end_at_the_latest() -> None:
     timer = threading.Timer(STOP_AT_LATEST_SECONDS, give_up)
     timer.daemon = True
     timer.start()
-
-
-def _gateway(settings: Config) -> Gateway:
-    from server.gateway.heartbeat import default_name
-    from server.gateway.limits import Limits
-    from server.gateway.server import Gateway
-
-    files = allow_many_files()
-    knows_console = settings.runs_console or settings.public_url
-    return Gateway(
-        host=settings.host,
-        port=settings.gateway_port,
-        name=settings.gateway_name or default_name(settings.gateway_port),
-        console_url=settings.console_url if knows_console else None,
-        trusted_proxies=settings.trusted_proxies,
-        min_client_version=settings.min_client_version,
-        limits=Limits(
-            connections=files - _reserved_files(files),
-            per_address=settings.connections_per_address,
-            unproven_per_address=settings.logins_per_address
-            or settings.connections_per_address // 10,
-            refused_per_device=settings.refusals_per_device,
-            refused_per_address=settings.refusals_per_address,
-            refused_per_user=settings.refusals_per_user,
-        ),
-    )
 
 
 def _end_on_signals(stop: asyncio.Future[int]) -> None:

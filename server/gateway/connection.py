@@ -3,7 +3,7 @@
 A connection goes through these stages, and each has a deadline:
 
     OPENING      its HTTP request has yet to come               `OPEN_SECONDS`
-    LOGGING_IN   upgraded, and no login has been accepted; or   `Limits.login_s`
+    LOGGING_IN   upgraded, and no login has been accepted; or   `LOGIN_SECONDS`
                  a client that waits logs in another time
     WAITING      logged in                                      ping after `PING_SECONDS` of silence
     PINGED       logged in, a pong is expected                  `PONG_SECONDS`
@@ -31,13 +31,24 @@ from websockets.protocol import Protocol
 
 from protocol import messages
 from server import metrics
-from server.gateway import handshake, limits
+from server.gateway import handshake
 from server.gateway.handshake import Answer
-from server.gateway.limits import Limits
 from server.gateway.queries import AcceptedLogin, WaitingDevice
 
 log = logging.getLogger(__name__)
 
+OPEN_SECONDS = 10
+"""From the connection to the end of its upgrade."""
+LOGIN_SECONDS = 20
+"""From the upgrade to the first `welcome`, and from a later `hello` to its answer."""
+PING_SECONDS, PONG_SECONDS = 30, 20
+"""Silence after which a client is pinged, and how long it may then stay silent."""
+CLOSE_SECONDS = 5
+"""From the server's close frame to the end of the connection."""
+UNREAD_BYTES = 64 * 1024
+"""What a client may leave unread, beyond what the kernel keeps, before it is cut off."""
+FRAME_BURST, FRAMES_PER_S = 60, 2
+"""Frames that a connection may send at once, and in the long run; pings and parts count."""
 MAX_QUEUED = 4
 """Messages that wait for the one before them. A client that sends more is not read until then."""
 SLICE_BYTES = 512
@@ -72,12 +83,9 @@ class Callbacks:
 class ClientConnection(asyncio.Protocol):
     """One connection. Used on the gateway's loop only."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, callbacks: Callbacks, limits_: Limits
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, callbacks: Callbacks) -> None:
         self._loop = loop
         self._callbacks = callbacks
-        self._limits = limits_
         self._transport: asyncio.Transport | None = None
         self._websocket: Protocol | None = None
         self._head: bytearray | None = bytearray()
@@ -88,15 +96,15 @@ class ClientConnection(asyncio.Protocol):
         self._is_lost = False
         self._heard_at = loop.time()
         self.stage = OPENING
-        self.due = self._heard_at + limits.OPEN_SECONDS
+        self.due = self._heard_at + OPEN_SECONDS
         """When, on the loop's clock, `check_deadline` has something to do."""
-        self._allowance = float(limits_.message_burst)
+        self._allowance = float(FRAME_BURST)
         self.peer = ""
         """The address at the other end of the socket: the client's or a proxy's."""
         self.address = ""
         """The client's address, once it is upgraded."""
-        self.counted_as = ""
-        """What limits count it by; set and changed by the registry alone."""
+        self.counted_as: tuple[str, str] | None = None
+        """What limits count it as; set and changed by the registry alone."""
         self.device: WaitingDevice | None = None
         """There once a login was accepted."""
         self.accepted: AcceptedLogin | None = None
@@ -154,13 +162,13 @@ class ClientConnection(asyncio.Protocol):
         """Start the deadline of a login, unless it is the connection's first, which has one."""
         if self.stage in {WAITING, PINGED}:
             self.stage = LOGGING_IN
-            self.due = self._loop.time() + self._limits.login_s
+            self.due = self._loop.time() + LOGIN_SECONDS
 
     def enter_standby(self) -> None:
         """Replace the login's deadline by keepalive."""
         if self.stage == LOGGING_IN:
             self.stage = WAITING
-            self.due = self._loop.time() + limits.PING_SECONDS
+            self.due = self._loop.time() + PING_SECONDS
 
     # --- what its task asks
 
@@ -186,7 +194,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=limits.UNREAD_BYTES)
+        self._transport.set_write_buffer_limits(high=UNREAD_BYTES)
         name = transport.get_extra_info("peername")
         self.peer = str(name[0]) if name else ""
         if not self._callbacks.may_accept(self):
@@ -198,8 +206,8 @@ class ClientConnection(asyncio.Protocol):
                 self._read_head(self._head, data)
             return
         now = self._loop.time()
-        gained = (now - self._heard_at) * self._limits.messages_per_s
-        self._allowance = min(self._allowance + gained, float(self._limits.message_burst))
+        gained = (now - self._heard_at) * FRAMES_PER_S
+        self._allowance = min(self._allowance + gained, float(FRAME_BURST))
         self._heard_at = now
         for start in range(0, len(data), SLICE_BYTES):
             self._read_frames(data[start : start + SLICE_BYTES])
@@ -225,16 +233,16 @@ class ClientConnection(asyncio.Protocol):
     def check_deadline(self, now: float) -> None:
         """Act on a deadline that has passed: ping the client, or cut the connection."""
         if self.stage == WAITING:
-            if self._heard_at + limits.PING_SECONDS > now:
-                self.due = self._heard_at + limits.PING_SECONDS
+            if self._heard_at + PING_SECONDS > now:
+                self.due = self._heard_at + PING_SECONDS
             elif self._websocket is not None:
                 self.stage = PINGED
-                self.due = now + limits.PONG_SECONDS
+                self.due = now + PONG_SECONDS
                 self._websocket.send_ping(b"")
                 self._flush()
-        elif self.stage == PINGED and self._heard_at + limits.PONG_SECONDS > self.due:
+        elif self.stage == PINGED and self._heard_at + PONG_SECONDS > self.due:
             self.stage = WAITING
-            self.due = self._heard_at + limits.PING_SECONDS
+            self.due = self._heard_at + PING_SECONDS
         elif self.stage == LOGGING_IN:
             metrics.connections_cut.labels("login_deadline").inc()
             if self._task is not None and self._expected is None:
@@ -266,7 +274,7 @@ class ClientConnection(asyncio.Protocol):
         self._write(accepted)
         self._websocket = handshake.new_websocket()
         self.stage = LOGGING_IN
-        self.due = self._loop.time() + self._limits.login_s
+        self.due = self._loop.time() + LOGIN_SECONDS
         if len(head) > end:
             self.data_received(bytes(head[end:]))
 
@@ -350,7 +358,7 @@ class ClientConnection(asyncio.Protocol):
     def _begin_closing(self) -> None:
         if self.stage != CLOSING:
             self.stage = CLOSING
-            self.due = self._loop.time() + limits.CLOSE_SECONDS
+            self.due = self._loop.time() + CLOSE_SECONDS
         self._wake_task()
 
     def _finish(self) -> None:

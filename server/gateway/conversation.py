@@ -35,7 +35,6 @@ from server.gateway import records
 from server.gateway.batcher import Unavailable
 from server.gateway.change_notifier import ChangeNotifier, push
 from server.gateway.connection import CLOSING, ClientConnection, ConnectionEnded
-from server.gateway.limits import MAX_REFUSALS
 from server.gateway.queries import WaitingDevice
 from server.gateway.records import RecordedLogin, VerifiedProof
 from server.gateway.registry import Registry
@@ -44,6 +43,8 @@ from server.gateway.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
+MAX_REFUSALS = 3
+"""Refused passwords in a row after which the connection is closed."""
 NEW_DEVICE_SECONDS = 3600
 """How long a client waits that is one device too many for its user."""
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 
 from server.gateway.connection import ClientConnection
-from server.sockets import bind
+from server.loop import bind
 
 SWEEP_SECONDS = 1
 BATCH = 200

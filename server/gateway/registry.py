@@ -13,6 +13,9 @@ from server.addresses import counted_address
 from server.gateway.connection import ClientConnection
 from server.gateway.queries import AcceptedLogin, WaitingDevice
 
+OPENING, UNPROVEN, PROVEN = "opening", "unproven", "proven"
+"""What a connection counts as: no request has come yet, not logged in yet, or logged in before."""
+
 
 class Registry:
     """All connections of one gateway. Used on its loop only."""
@@ -23,47 +26,32 @@ class Registry:
         """By user and device id."""
         self._logging_in: dict[int, set[ClientConnection]] = {}
         """By user: connections whose login is being written."""
-        self._opening: Counter[str] = Counter()
-        self._upgraded: Counter[str] = Counter()
-        self._unproven: Counter[str] = Counter()
+        self._counts: Counter[tuple[str, str]] = Counter()
+        """Connections by what they count as, and by address."""
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
-    # --- counts
+    # --- counts by address, and the life of a connection
 
-    def opening(self, peer: str) -> int:
-        """Return how many connections from `peer` have yet to send their request."""
-        return self._opening[counted_address(peer)]
-
-    def upgraded(self, address: str) -> int:
-        """Return how many upgraded connections a client's address has."""
-        return self._upgraded[counted_address(address)]
-
-    def unproven(self, address: str) -> int:
-        """Return how many of them have not logged in yet."""
-        return self._unproven[counted_address(address)]
+    def count(self, kind: str, address: str) -> int:
+        """Return how many connections of an address are OPENING, UNPROVEN or PROVEN."""
+        return self._counts[kind, counted_address(address)]
 
     def only_address(self) -> str | None:
         """Return the address that all upgraded connections come from, if it is one."""
-        [address] = self._upgraded if len(self._upgraded) == 1 else [None]
-        return address
-
-    # --- the life of a connection
+        addresses = {address for kind, address in self._counts if kind != OPENING}
+        return addresses.pop() if len(addresses) == 1 else None
 
     def add(self, connection: ClientConnection) -> None:
         """Count a new connection by its `peer`."""
         self.connections.add(connection)
         self._is_empty.clear()
-        connection.counted_as = counted_address(connection.peer)
-        self._opening[connection.counted_as] += 1
+        self._count_as(connection, (OPENING, counted_address(connection.peer)))
 
     def upgrade(self, connection: ClientConnection, address: str) -> None:
         """Count a connection by the client's address from now on."""
-        _subtract(self._opening, connection.counted_as)
         connection.address = address
-        connection.counted_as = counted_address(address)
-        self._upgraded[connection.counted_as] += 1
-        self._unproven[connection.counted_as] += 1
+        self._count_as(connection, (UNPROVEN, counted_address(address)))
         metrics.connections.inc()
 
     def remove(self, connection: ClientConnection) -> None:
@@ -71,16 +59,21 @@ class Registry:
         if connection not in self.connections:
             return
         self.connections.discard(connection)
-        if not connection.address:
-            _subtract(self._opening, connection.counted_as)
-        else:
+        self._count_as(connection, None)
+        if connection.address:
             metrics.connections.dec()
-            _subtract(self._upgraded, connection.counted_as)
-            if connection.device is None:
-                _subtract(self._unproven, connection.counted_as)
             self._leave(connection)
         if not self.connections:
             self._is_empty.set()
+
+    def _count_as(self, connection: ClientConnection, key: tuple[str, str] | None) -> None:
+        if (before := connection.counted_as) is not None:
+            self._counts[before] -= 1
+            if not self._counts[before]:
+                del self._counts[before]
+        connection.counted_as = key
+        if key is not None:
+            self._counts[key] += 1
 
     async def wait_empty(self) -> None:
         """Wait until the last connection is gone."""
@@ -111,8 +104,8 @@ class Registry:
         self, connection: ClientConnection, device: WaitingDevice, accepted: AcceptedLogin
     ) -> ClientConnection | None:
         """Note that a device waits on a connection. Return the older connection of the device."""
-        if connection.device is None:
-            _subtract(self._unproven, connection.counted_as)
+        if connection.device is None and connection.counted_as is not None:
+            self._count_as(connection, (PROVEN, connection.counted_as[1]))
         self._leave(connection)
         connection.device = device
         connection.accepted = accepted
@@ -155,9 +148,3 @@ class Registry:
             and connection.accepted.ends_at is not None
             and connection.accepted.ends_at <= now
         }
-
-
-def _subtract(counter: Counter[str], key: str) -> None:
-    counter[key] -= 1
-    if counter[key] <= 0:
-        del counter[key]

@@ -13,9 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -25,19 +24,20 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request
 
 from protocol.messages import PATH, Bye
-from server import metrics
-from server.addresses import Network, client_address, is_trusted
+from server import config, metrics
+from server.addresses import client_address, is_trusted
 from server.cluster import bus
+from server.config import Config
 from server.console import passwords
+from server.gateway import connection as stages
 from server.gateway.batcher import Unavailable
 from server.gateway.change_notifier import ChangeNotifier
-from server.gateway.connection import OPENING, Callbacks, ClientConnection
+from server.gateway.connection import Callbacks, ClientConnection
 from server.gateway.conversation import Conversations
 from server.gateway.handshake import Answer
-from server.gateway.heartbeat import GatewayHeartbeat
-from server.gateway.limits import Limits
+from server.gateway.heartbeat import GatewayHeartbeat, default_name
 from server.gateway.listener import CallQueue, listen, sweep_deadlines
-from server.gateway.registry import Registry
+from server.gateway.registry import OPENING, PROVEN, UNPROVEN, Registry
 from server.gateway.state_reader import StateReader
 from server.gateway.store import Store
 from server.gateway.throttle import Throttle
@@ -57,43 +57,47 @@ MANY_CLIENTS = 20
 """Clients that all come from one address before that is taken for a proxy's."""
 
 
-@dataclass(kw_only=True, eq=False)
 class Gateway:
-    """`async with Gateway(...) as gateway`: serve on `gateway.port` until the context is left.
+    """`async with Gateway(settings) as gateway`: serve on `gateway.port` until the context is left.
 
     Django must be set up and migrated. The gateway runs on the loop that enters it, and may be
     woken (`server.cluster.bus`) from any thread.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 0
-    """The port to listen on, 0 for a free one; once entered, the port that it listens on."""
-    name: str = "gateway"
-    """Differs between gateways that share a database."""
-    console_url: str | None = None
-    trusted_proxies: Sequence[Network] = ()
-    min_client_version: str = ""
-    sweep_interval_s: float = SWEEP_SECONDS
-    limits: Limits = field(default_factory=Limits)
+    def __init__(
+        self,
+        settings: Config | None = None,
+        *,
+        max_connections: int = 1_000_000,
+        sweep_interval_s: float = SWEEP_SECONDS,
+    ) -> None:
+        """Start nothing yet. `settings` are those of the process unless they are given.
 
-    def __post_init__(self) -> None:
+        `max_connections` of all clients must be fewer than there are file descriptors.
+        """
+        self._settings = settings = settings or config.current()
+        self._max_connections = max_connections
+        self._sweep_interval_s = sweep_interval_s
+        self.port = settings.gateway_port
+        """Once the context is entered, the port that it listens on."""
+        self._name = settings.gateway_name or default_name(self.port)
         self._is_stopping = False
         self._has_warned_of_proxy = False
         self._registry = Registry()
-        self._throttle = Throttle(self.limits)
-        self._store = Store(self.name)
+        self._throttle = Throttle(settings)
+        self._store = Store(self._name)
         self._supervisions: list[Supervision] = []
         self._server: asyncio.Server
         self._notifier: ChangeNotifier
         self._stack: AsyncExitStack
-        self.heartbeat = GatewayHeartbeat(self.name, on_evicted=lambda: self.wake(None))
+        self.heartbeat = GatewayHeartbeat(self._name, on_evicted=lambda: self.wake(None))
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._store.close)
             await self._store.open()
             states = await stack.enter_async_context(StateReader())
-            self._notifier = ChangeNotifier(self._registry, self._store, states, gateway=self.name)
+            self._notifier = ChangeNotifier(self._registry, self._store, states, gateway=self._name)
             stack.push_async_callback(self._notifier.drain)
             await stack.enter_async_context(self.heartbeat)
             listening = await stack.enter_async_context(bus.listening(self.wake))
@@ -103,9 +107,10 @@ class Gateway:
                 ("sweeper", self._sweep_for_ever),
             ):
                 self._supervisions.append(await stack.enter_async_context(supervised(name, work)))
-            self._server, self.port = await listen(self.host, self.port, self._new_connection())
+            host = self._settings.host
+            self._server, self.port = await listen(host, self.port, self._new_connection())
             self._stack = stack.pop_all()
-        log.info("the gateway listens on %s port %d", self.host, self.port)
+        log.info("the gateway listens on %s port %d", host, self.port)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -126,7 +131,7 @@ class Gateway:
         self._notifier.wake(user_id)
 
     async def sweep(self) -> None:
-        """Do what is due every `sweep_interval_s`: passwords that have ended, old counts."""
+        """Do what is due every SWEEP_SECONDS: passwords that have ended, old counts."""
         self._throttle.sweep()
         self._warn_of_proxy()
         self._notifier.sweep()
@@ -134,13 +139,15 @@ class Gateway:
 
     def _new_connection(self) -> Callable[[], ClientConnection]:
         """Return the function that makes the object for a connection."""
+        settings = self._settings
+        knows_console = settings.runs_console or settings.public_url
         conversations = Conversations(
             store=self._store,
             registry=self._registry,
             notifier=self._notifier,
             throttle=self._throttle,
-            console_url=self.console_url,
-            min_client_version=self.min_client_version,
+            console_url=settings.console_url if knows_console else None,
+            min_client_version=settings.min_client_version,
         )
         callbacks = Callbacks(
             may_accept=self._may_accept,
@@ -149,7 +156,7 @@ class Gateway:
             on_closed=self._on_closed,
             call_soon=CallQueue().add,
         )
-        return partial(ClientConnection, asyncio.get_running_loop(), callbacks, self.limits)
+        return partial(ClientConnection, asyncio.get_running_loop(), callbacks)
 
     # --- called by connections
 
@@ -157,14 +164,13 @@ class Gateway:
         """Count a new connection, unless there are too many that have sent no request yet."""
         if self._is_stopping or not connection.peer:
             return False
-        limits, registry = self.limits, self._registry
-        if len(registry.connections) >= limits.connections:
+        settings, registry = self._settings, self._registry
+        if len(registry.connections) >= self._max_connections:
             metrics.connections_refused.labels("full").inc()
-            log.warning("connections are refused: all %d are in use", limits.connections)
+            log.warning("connections are refused: all %d are in use", self._max_connections)
             return False
-        if registry.opening(connection.peer) >= limits.unproven_per_address and not is_trusted(
-            connection.peer, self.trusted_proxies
-        ):
+        is_many = registry.count(OPENING, connection.peer) >= settings.unproven_per_address
+        if is_many and not is_trusted(connection.peer, settings.trusted_proxies):
             metrics.connections_refused.labels("too_many_opening").inc()
             log.warning("connections from %s are refused: too many send nothing", connection.peer)
             return False
@@ -185,11 +191,12 @@ class Gateway:
         if self._is_stopping:
             raise _come_back(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", counted="stopping")
         forwarded_for = request.headers.get_all("X-Forwarded-For")
-        address = client_address(connection.peer, forwarded_for, self.trusted_proxies)
-        full = None
-        if self._registry.upgraded(address) >= self.limits.per_address:
+        settings = self._settings
+        address = client_address(connection.peer, forwarded_for, settings.trusted_proxies)
+        unproven, full = self._registry.count(UNPROVEN, address), None
+        if unproven + self._registry.count(PROVEN, address) >= settings.connections_per_address:
             full = "too_many"
-        elif self._registry.unproven(address) >= self.limits.unproven_per_address:
+        elif unproven >= settings.unproven_per_address:
             full = "too_many_unproven"
         if full is not None:
             log.warning("connections from %s are refused: %s", address, full)
@@ -214,7 +221,7 @@ class Gateway:
 
     async def _sweep_for_ever(self) -> None:
         while True:
-            await asyncio.sleep(self.sweep_interval_s)
+            await asyncio.sleep(self._sweep_interval_s)
             try:
                 await self.sweep()
             except Unavailable:
@@ -228,7 +235,7 @@ class Gateway:
             for seconds in range(1, SPREAD_SECONDS + 1)
         ]
         for number, connection in enumerate(connections):
-            if connection.stage == OPENING:
+            if connection.stage == stages.OPENING:
                 connection.abort()
             else:
                 bye = random.choice(byes)  # noqa: S311 - it spreads, it hides nothing
@@ -244,10 +251,10 @@ class Gateway:
         address = self._registry.only_address()
         if self._has_warned_of_proxy or address is None or "/" in address:
             return
-        count = self._registry.upgraded(address)
+        count = self._registry.count(UNPROVEN, address) + self._registry.count(PROVEN, address)
         if count < MANY_CLIENTS:
             return
-        trusted = is_trusted(address, self.trusted_proxies)
+        trusted = is_trusted(address, self._settings.trusted_proxies)
         if trusted or ip_address(address).is_private:
             self._has_warned_of_proxy = True
             hint = (

@@ -14,7 +14,7 @@ import time
 from collections import deque
 
 from server.addresses import counted_address
-from server.gateway.limits import Limits
+from server.config import Config
 
 MAX_KEYS = 50_000
 """Keys of one counter. Beyond that the one whose last refusal is the longest ago is forgotten."""
@@ -82,11 +82,11 @@ class Guesses:
 class Throttle:
     """The counts of all logins."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._by_device = Window(limits.refused_per_device, 300)
-        self._by_user_and_address = Window(limits.refused_per_device, 300)
-        self._by_address = Window(limits.refused_per_address, 300)
-        self._by_user = Window(limits.refused_per_user, 600)
+    def __init__(self, settings: Config) -> None:
+        self._by_device = Window(settings.refusals_per_device, 300)
+        self._by_user_and_address = Window(settings.refusals_per_device, 300)
+        self._by_address = Window(settings.refusals_per_address, 300)
+        self._by_user = Window(settings.refusals_per_user, 600)
 
     def guesses(
         self, user: str | None, address: str, *, known_device: str | None = None

@@ -12,6 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -46,7 +47,9 @@ if not apps.ready:
         _server = running_postgres()
         _url = _server.__enter__().new_database()
         atexit.register(_server.__exit__, None, None, None)
-    config.use(config.load({}, data_dir=_folder, database=_url))
+    config.use(
+        config.load({}, data_dir=_folder, database=_url, gateway_port=0, gateway_name="gateway")
+    )
     os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
     django.setup(set_prefix=False)
 
@@ -142,6 +145,11 @@ def _clock_back() -> Iterator[None]:
     yield
     clock.move(before - clock._offset)
     assert clock._offset == before
+
+
+def with_settings(**changed: object) -> config.Config:
+    """Return the settings of the tests, with some of them changed."""
+    return replace(config.current(), **changed)  # type: ignore[arg-type]  # each test's own
 
 
 @pytest.fixture

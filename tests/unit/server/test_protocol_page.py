@@ -16,9 +16,8 @@ from agent.core.credentials import open_push
 from protocol import messages
 from protocol.scram import ClientLogin
 from protocol.sealing import device_id, public_key
-from server.gateway import limits as gateway_limits
+from server.gateway import connection, conversation
 from server.gateway import server as gateway_server
-from server.gateway.limits import Limits
 from tests.support.places import ROOT
 
 PAGE = (ROOT / "docs" / "protocol.md").read_text("utf-8")
@@ -86,21 +85,20 @@ def test_every_field_is_on_the_page(struct: type[msgspec.Struct]) -> None:
 
 def test_limits_are_as_on_the_page() -> None:
     """The page has the limits that another client or server is built on."""
-    limits = Limits()
     for text in (
         f"**{messages.MAX_MESSAGE_BYTES:,} bytes**",
         f"path `{messages.PATH}`, subprotocol `{messages.SUBPROTOCOL}`",
-        f"upgrade must be finished within {gateway_limits.OPEN_SECONDS} s",
-        f"within {limits.login_s:.0f} s of the upgrade",
-        f"more than {limits.message_burst} frames at once",
-        f"or {limits.messages_per_s} a second in the long run",
+        f"upgrade must be finished within {connection.OPEN_SECONDS} s",
+        f"within {connection.LOGIN_SECONDS} s of the upgrade",
+        f"more than {connection.FRAME_BURST} frames at once",
+        f"or {connection.FRAMES_PER_S} a second in the long run",
         f"under {messages.MIN_ITERATIONS:,}",
         f"over {messages.MAX_ITERATIONS:,}",
         f"for which the client has {LOGIN_S:.0f} s",
-        f"for {gateway_limits.PING_SECONDS} s, and cuts",
-        f"for another {gateway_limits.PONG_SECONDS} s",
+        f"for {connection.PING_SECONDS} s, and cuts",
+        f"for another {connection.PONG_SECONDS} s",
         f"within {gateway_server.SWEEP_SECONDS} s of that moment",
     ):
         assert text in PAGE
-    assert MAX_REFUSALS == 3
+    assert MAX_REFUSALS == conversation.MAX_REFUSALS == 3
     assert re.search(r"after\s+the\s+third\s+`credentials`", PAGE)

@@ -11,9 +11,7 @@ from server import metrics
 from server.commands import serve
 from server.config import Config
 from server.console import http, lockout
-from server.gateway import batcher, handshake, listener
-from server.gateway import limits as gateway_limits
-from server.gateway.limits import Limits
+from server.gateway import batcher, connection, handshake, listener
 from tests.support.places import ROOT
 
 PAGE = (ROOT / "docs" / "server.md").read_text("utf-8")
@@ -28,18 +26,18 @@ def test_every_setting_is_documented() -> None:
 
 def test_limits_are_as_documented() -> None:
     """A limit that is changed is changed on the page, too."""
-    limits = Limits()
+    limits = Config()
     for number, minutes in (
-        (limits.refused_per_device, 5),
-        (limits.refused_per_address, 5),
-        (limits.refused_per_user, 10),
+        (limits.refusals_per_device, 5),
+        (limits.refusals_per_address, 5),
+        (limits.refusals_per_user, 10),
     ):
         assert f"| {number} in {minutes} minutes |" in PAGE
     assert f"| {handshake.MAX_HEAD_BYTES >> 10} KiB |" in PAGE
     assert f"| {batcher.MAX_QUEUED:,} |" in PAGE
     assert f"file descriptors less {serve.RESERVED_FILES:,}" in PAGE
-    assert f"| {limits.per_address:,} and {limits.unproven_per_address} |" in PAGE
-    assert f"| {limits.message_burst} at once, {limits.messages_per_s} a second |" in PAGE
+    assert f"| {limits.connections_per_address:,} and {limits.unproven_per_address} |" in PAGE
+    assert f"| {connection.FRAME_BURST} at once, {connection.FRAMES_PER_S} a second |" in PAGE
 
 
 def test_every_metric_is_documented() -> None:
@@ -72,12 +70,12 @@ def test_limits_of_the_console_are_as_documented() -> None:
 def test_what_a_load_from_outside_meets_is_as_documented() -> None:
     """A load generator meets exactly the limits on the page."""
     page = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
-    meets, limits = page.partition("## Load generators")[2], Limits()
-    assert f"from the {limits.per_address:,}th client" in meets
+    meets, limits = page.partition("## Load generators")[2], Config()
+    assert f"from the {limits.connections_per_address:,}th client" in meets
     assert f"from the {limits.unproven_per_address}th that has not logged in" in meets
     assert f"the kernel keeps {listener.BACKLOG:,} of them" in meets
-    user, address = limits.refused_per_device, limits.refused_per_address
+    user, address = limits.refusals_per_device, limits.refusals_per_address
     assert f"{user} of one user, {address} from one address, in 5 minutes" in meets
-    assert f"{limits.message_burst} frames at once or {limits.messages_per_s} a second" in meets
-    ping, pong = gateway_limits.PING_SECONDS, gateway_limits.PONG_SECONDS
+    assert f"{connection.FRAME_BURST} frames at once or {connection.FRAMES_PER_S} a second" in meets
+    ping, pong = connection.PING_SECONDS, connection.PONG_SECONDS
     assert f"silent for {ping} s, and waits {pong} s" in meets

@@ -8,6 +8,7 @@ import gc
 import socket
 import sys
 from collections import Counter
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -17,15 +18,13 @@ from websockets.frames import Frame, Opcode
 from protocol import messages
 from server import loop
 from server.console.models import Device, User
-from server.gateway import limits as server_limits
-from server.gateway import listener
+from server.gateway import connection, listener
 from server.gateway.connection import MAX_QUEUED
-from server.gateway.limits import Limits
 from server.gateway.server import Gateway
 from tests.support.gateway_client import DEADLINE_S, Client
 from tests.support.polling import eventually_async
 from tests.support.raw import HELLO, UPGRADE, raw
-from tests.support.server_fixtures import P1, in_thread
+from tests.support.server_fixtures import P1, in_thread, with_settings
 
 
 async def answer(port: int, request: str) -> str:
@@ -132,10 +131,13 @@ async def test_message_in_parts(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ping", "part"])
-async def test_floods_of_frames_that_are_no_messages(kind: str) -> None:
+async def test_floods_of_frames_that_are_no_messages(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Pings and endless parts of a message are counted, too."""
-    limits = Limits(message_burst=20, messages_per_s=0.001)
-    async with Gateway(limits=limits) as gateway, Client(gateway.port) as client:
+    monkeypatch.setattr(connection, "FRAME_BURST", 20)
+    monkeypatch.setattr(connection, "FRAMES_PER_S", 0.001)
+    async with Gateway() as gateway, Client(gateway.port) as client:
         protocol = client.socket.protocol
         if kind == "part":
             protocol.send_text(b"", fin=False)
@@ -166,7 +168,7 @@ async def test_messages_at_once_are_worked_on_in_order(gateway: Gateway, user: U
 
 async def test_slow_reader_is_cut_off(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that sends and does not read fills no memory, and delays no other client."""
-    monkeypatch.setattr(server_limits, "UNREAD_BYTES", 1024)
+    monkeypatch.setattr(connection, "UNREAD_BYTES", 1024)
     flood = Frame(Opcode.PING, b"x" * 125).serialize(mask=True) * 500
 
     def send_for_ever(port: int) -> None:
@@ -175,8 +177,8 @@ async def test_slow_reader_is_cut_off(database: None, monkeypatch: pytest.Monkey
             while True:
                 slow.sendall(flood)
 
-    limits = Limits(message_burst=10**9)
-    async with Gateway(limits=limits) as gateway, Client(gateway.port) as other:
+    monkeypatch.setattr(connection, "FRAME_BURST", 10**9)
+    async with Gateway() as gateway, Client(gateway.port) as other:
         with pytest.raises(ConnectionError):
             await asyncio.to_thread(send_for_ever, gateway.port)
         await other.begin("unknown", P1)
@@ -187,7 +189,7 @@ async def test_who_does_not_upgrade_is_cut_off(
     database: None, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     """A connection that is silent, or whose request never ends, is cut off."""
-    monkeypatch.setattr(server_limits, "OPEN_SECONDS", 0)
+    monkeypatch.setattr(connection, "OPEN_SECONDS", 0)
     async with Gateway() as gateway, raw(gateway.port) as (reader, writer):
         writer.write(sent)
         with contextlib.suppress(ConnectionError):
@@ -196,9 +198,9 @@ async def test_who_does_not_upgrade_is_cut_off(
 
 async def test_silent_connections_from_one_address(database: None) -> None:
     """Above the limit the next is cut off; a proxy's are not; there is room after a close."""
-    limits = Limits(unproven_per_address=3)
-    trusting = Gateway(limits=limits, trusted_proxies=[ip_network("127.0.0.0/8")])
-    for gateway, is_full in ((Gateway(limits=limits), True), (trusting, False)):
+    limited = with_settings(logins_per_address=3)
+    trusting = replace(limited, trusted_proxies=(ip_network("127.0.0.0/8"),))
+    for gateway, is_full in ((Gateway(limited), True), (Gateway(trusting), False)):
         async with gateway, contextlib.AsyncExitStack() as stack:
             silent = [await stack.enter_async_context(raw(gateway.port)) for _ in range(3)]
             await until_open(gateway, 3)
@@ -213,7 +215,7 @@ async def test_silent_connections_from_one_address(database: None) -> None:
 
 async def test_all_connections_together(database: None) -> None:
     """Above the limit of all connections the next is cut off, whatever its address."""
-    async with Gateway(limits=Limits(connections=1)) as gateway:
+    async with Gateway(max_connections=1) as gateway:
         async with Client(gateway.port):
             with pytest.raises((ConnectionError, EOFError)):
                 await answer(gateway.port, "GET /healthz HTTP/1.1\r\n\r\n")
@@ -234,7 +236,7 @@ async def until_open(gateway: Gateway, number: int) -> None:
 
 async def test_ipv6(user: User) -> None:
     """`::` listens on both families, and an address inside IPv6 is the IPv4 address."""
-    async with Gateway(host="::") as gateway:
+    async with Gateway(with_settings(host="::")) as gateway:
         for host, address in (("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")):
             async with Client(gateway.port, host=host) as client:
                 await client.log_in(user.username, P1)
@@ -244,8 +246,12 @@ async def test_ipv6(user: User) -> None:
 
 async def test_ipv6_counts_by_network(database: None) -> None:
     """All addresses of one /64 share one limit."""
-    trusting = Gateway(limits=Limits(per_address=2), trusted_proxies=[ip_network("127.0.0.0/8")])
-    async with trusting as gateway, contextlib.AsyncExitStack() as stack:
+    settings = with_settings(
+        connections_per_address=2,
+        logins_per_address=9,
+        trusted_proxies=(ip_network("127.0.0.0/8"),),
+    )
+    async with Gateway(settings) as gateway, contextlib.AsyncExitStack() as stack:
         for number in (1, 2):
             header = {"X-Forwarded-For": f"2001:db8::{number}"}
             await stack.enter_async_context(Client(gateway.port, additional_headers=header))
@@ -259,8 +265,8 @@ async def test_ipv6_counts_by_network(database: None) -> None:
 
 async def test_keepalive(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only silent clients are pinged; one that answers stays, one that does not is cut off."""
-    monkeypatch.setattr(server_limits, "PING_SECONDS", 0)
-    monkeypatch.setattr(server_limits, "PONG_SECONDS", 0.1)
+    monkeypatch.setattr(connection, "PING_SECONDS", 0)
+    monkeypatch.setattr(connection, "PONG_SECONDS", 0.1)
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.02)
     async with Gateway() as gateway, Client(gateway.port, ping_interval=None) as client:
         seen: asyncio.Queue[Opcode] = asyncio.Queue()
@@ -275,7 +281,7 @@ async def test_keepalive(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
         await client.log_in(user.username, P1)
         async with asyncio.timeout(DEADLINE_S):
             assert [await seen.get() for _ in range(5)][2:] == [Opcode.PING] * 3
-            monkeypatch.setattr(server_limits, "PING_SECONDS", 0.5)
+            monkeypatch.setattr(connection, "PING_SECONDS", 0.5)
             await client.log_in(user.username, P1)
             while not seen.empty():
                 seen.get_nowait()

@@ -20,11 +20,11 @@ from websockets.exceptions import InvalidStatus
 from protocol import messages
 from server.addresses import Network
 from server.console.models import Device, User
-from server.gateway.limits import Limits
+from server.gateway import connection
 from server.gateway.server import MANY_CLIENTS, Gateway
 from tests.support.gateway_client import Client
 from tests.support.raw import raw
-from tests.support.server_fixtures import P1, in_thread
+from tests.support.server_fixtures import P1, in_thread, with_settings
 
 OWN = Client(0).device
 DEVICE = json.loads(messages.encode(messages.Hello(scram="x", device=OWN)))["device"]
@@ -156,10 +156,11 @@ async def test_replayed_proof(gateway: Gateway, user: User) -> None:
         assert await thief.closed() == 1008
 
 
-async def test_too_many_messages(user: User) -> None:
+async def test_too_many_messages(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that floods is closed."""
-    limits = Limits(message_burst=10, messages_per_s=0.001)
-    async with Gateway(limits=limits) as gateway, Client(gateway.port) as client:
+    monkeypatch.setattr(connection, "FRAME_BURST", 10)
+    monkeypatch.setattr(connection, "FRAMES_PER_S", 0.001)
+    async with Gateway() as gateway, Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         for _ in range(9):
             await client.send(messages.Notice(warning=messages.WarningOutcome.SHOWN, days_left=1))
@@ -198,7 +199,7 @@ async def test_nothing_secret_is_logged(
 async def test_forwarded_for(user: User) -> None:
     """Behind a trusted proxy the client's own address counts; else the header is nothing."""
     header = {"X-Forwarded-For": "198.51.100.9, 203.0.113.7"}
-    trusting = Gateway(trusted_proxies=[ip_network("127.0.0.0/8")])
+    trusting = Gateway(with_settings(trusted_proxies=(ip_network("127.0.0.0/8"),)))
     for gateway, address in ((trusting, "203.0.113.7"), (Gateway(), "127.0.0.1")):
         async with gateway, Client(gateway.port, additional_headers=header) as client:
             await client.log_in(user.username, P1)
@@ -207,10 +208,12 @@ async def test_forwarded_for(user: User) -> None:
 
 
 @pytest.mark.usefixtures("database")
-@pytest.mark.parametrize("limits", [Limits(per_address=2), Limits(unproven_per_address=2)])
-async def test_connections_per_address(limits: Limits) -> None:
+@pytest.mark.parametrize("limits", [(2, 9), (9, 2)])
+async def test_connections_per_address(limits: tuple[int, int]) -> None:
     """Above the limit there is 429 with a time to come back, and room again after a close."""
-    async with Gateway(limits=limits) as gateway:
+    of_all, of_logins = limits
+    settings = with_settings(connections_per_address=of_all, logins_per_address=of_logins)
+    async with Gateway(settings) as gateway:
         async with Client(gateway.port), Client(gateway.port):
             with pytest.raises(InvalidStatus) as caught:
                 await Client(gateway.port).__aenter__()
@@ -232,7 +235,10 @@ async def test_all_clients_behind_one_address(
     database: None, caplog: pytest.LogCaptureFixture, trusted: list[Network], hint: str
 ) -> None:
     """A proxy that is not trusted, or hides its clients, is named in the log, once."""
-    async with Gateway(trusted_proxies=trusted) as gateway, AsyncExitStack() as stack:
+    async with (
+        Gateway(with_settings(trusted_proxies=trusted)) as gateway,
+        AsyncExitStack() as stack,
+    ):
         await stack.enter_async_context(raw(gateway.port))  # it is no client yet
         for _ in range(MANY_CLIENTS):
             await gateway.sweep()

@@ -13,10 +13,10 @@ from protocol import messages
 from server import clock, config
 from server.console import passwords
 from server.console.models import Device, User
-from server.gateway.limits import Limits
+from server.gateway import connection
 from server.gateway.server import Gateway
 from tests.support.gateway_client import Client
-from tests.support.server_fixtures import P1, P2, P3, in_thread
+from tests.support.server_fixtures import P1, P2, P3, in_thread, with_settings
 
 CREDENTIALS = messages.Rejected(reason="credentials")
 
@@ -134,7 +134,10 @@ async def test_temporary_password_that_has_ended(
 
 async def test_old_client(user: User) -> None:
     """A client older than the least version gets `version` before anything else."""
-    async with Gateway(min_client_version="1.3") as gateway, Client(gateway.port) as client:
+    async with (
+        Gateway(with_settings(min_client_version="1.3")) as gateway,
+        Client(gateway.port) as client,
+    ):
         await client.send(messages.Hello(scram="n,,n=user,r=nonce", device=client.device))
         assert await client.receive() == messages.Rejected(reason="version")
         assert await client.closed() == 1008
@@ -142,7 +145,7 @@ async def test_old_client(user: User) -> None:
 
 async def test_throttle(gateway: Gateway, user: User) -> None:
     """After so many refusals a right password is not looked at either; another user's is."""
-    for _ in range(Limits().refused_per_device):
+    for _ in range(config.current().refusals_per_device):
         async with Client(gateway.port) as client:
             answer = await client.try_log_in(user.username, "wrong")
             assert answer == CREDENTIALS
@@ -160,7 +163,7 @@ async def test_throttle(gateway: Gateway, user: User) -> None:
 
 async def test_throttle_looks_at_the_proof_again(gateway: Gateway, user: User) -> None:
     """Challenges taken in advance do not get more guesses than the limit."""
-    clients = [Client(gateway.port) for _ in range(Limits().refused_per_device + 1)]
+    clients = [Client(gateway.port) for _ in range(config.current().refusals_per_device + 1)]
     attempts = []
     for client in clients:
         await client.__aenter__()
@@ -170,7 +173,7 @@ async def test_throttle_looks_at_the_proof_again(gateway: Gateway, user: User) -
         await client.prove(scram, challenge)
         reasons.append((await client.expect(messages.Rejected)).reason)
         await client.__aexit__(None, None, None)
-    assert reasons == ["credentials"] * Limits().refused_per_device + ["throttled"]
+    assert reasons == ["credentials"] * config.current().refusals_per_device + ["throttled"]
 
 
 async def guess(port: int, username: str) -> str:
@@ -188,8 +191,8 @@ async def guess(port: int, username: str) -> str:
 
 async def test_guesses_from_an_office(user: User) -> None:
     """Guesses from one address shut out new devices there, but no PC that has logged in before."""
-    limits = Limits(refused_per_address=5, refused_per_user=5)
-    async with Gateway(limits=limits) as gateway:
+    settings = with_settings(refusals_per_address=5, refusals_per_user=5)
+    async with Gateway(settings) as gateway:
         async with Client(gateway.port) as client:
             await client.log_in(user.username, P1)
         for number in range(5):
@@ -202,7 +205,7 @@ async def test_guesses_from_an_office(user: User) -> None:
 async def test_success_clears_the_count(gateway: Gateway, user: User) -> None:
     """A right password after wrong ones resets the count."""
     for round_ in range(2):
-        for _ in range((Limits().refused_per_device - 1) // 2):
+        for _ in range((config.current().refusals_per_device - 1) // 2):
             async with Client(gateway.port) as client:
                 await client.try_log_in(user.username, "wrong")
         async with Client(gateway.port) as client:
@@ -211,11 +214,11 @@ async def test_success_clears_the_count(gateway: Gateway, user: User) -> None:
             assert (await client.log_in(user.username, P1)).password == "current", round_
 
 
-async def test_time_to_log_in(user: User) -> None:
+async def test_time_to_log_in(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a login in time a client is closed, also after `hello`; with one it may be silent."""
-    limits = Limits(login_s=0.5)
+    monkeypatch.setattr(connection, "LOGIN_SECONDS", 0.5)
     async with (
-        Gateway(limits=limits) as gateway,
+        Gateway() as gateway,
         Client(gateway.port) as slow,
         Client(gateway.port) as client,
     ):

@@ -19,7 +19,7 @@ from server.gateway import heartbeat
 from server.gateway.server import Gateway as Running
 from tests.support.gateway_client import Client
 from tests.support.polling import eventually_async
-from tests.support.server_fixtures import P1, in_thread
+from tests.support.server_fixtures import P1, in_thread, with_settings
 
 
 def age(name: str) -> None:
@@ -110,7 +110,7 @@ async def test_moved_while_nobody_looked(gateway: Running, user: User) -> None:
 async def test_restart_under_the_same_name(user: User, make_device: Callable[..., Device]) -> None:
     """A restarted gateway clears the clients that waited on it before the crash."""
     device = await in_thread(lambda: make_device(user, gateway="north"))
-    async with Running(name="north", sweep_interval_s=3600):
+    async with Running(with_settings(gateway_name="north"), sweep_interval_s=3600):
         await in_thread(device.refresh_from_db)
         assert device.waiting_since is None
     assert not await in_thread(lambda: Gateway.objects.filter(name="north").exists())
@@ -118,7 +118,7 @@ async def test_restart_under_the_same_name(user: User, make_device: Callable[...
 
 async def test_two_of_one_name(gateway: Running, caplog: pytest.LogCaptureFixture) -> None:
     """Two gateways of one name are a mistake of the operator, and the log says so."""
-    async with Running(name="gateway", sweep_interval_s=3600):
+    async with Running(sweep_interval_s=3600):
         await gateway.heartbeat.beat()
     assert "another gateway has the name gateway as well" in caplog.text
 

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
+from server.config import Config
 from server.gateway import throttle
-from server.gateway.limits import Limits
 from server.gateway.throttle import Guesses, Throttle, Window
 
-LIMITS = Limits(refused_per_device=10, refused_per_address=200, refused_per_user=50)
+LIMITS = Config(refusals_per_device=10, refusals_per_address=200, refusals_per_user=50)
 HERE, ELSEWHERE = "192.0.2.1", "192.0.2.2"
 
 
@@ -29,7 +29,7 @@ def use_up(guesses: Guesses, limit: int) -> None:
 def test_user_and_address(counts: Throttle) -> None:
     """The limit is for this user from this address; a right password clears the count."""
     here = counts.guesses("tanaka", HERE)
-    use_up(here, LIMITS.refused_per_device)
+    use_up(here, LIMITS.refusals_per_device)
     assert 1 <= here.wait_s() <= 300
     assert counts.guesses("tanaka", ELSEWHERE).wait_s() == 0
     assert counts.guesses("suzuki", HERE).wait_s() == 0
@@ -40,7 +40,7 @@ def test_user_and_address(counts: Throttle) -> None:
 @pytest.mark.parametrize("known", [True, False])
 def test_address(counts: Throttle, *, known: bool) -> None:
     """Trying many users from one address ends, with names that exist and names that cannot."""
-    for number in range(LIMITS.refused_per_address):
+    for number in range(LIMITS.refusals_per_address):
         counts.guesses(f"user{number}" if known else None, HERE).on_refused()
     assert counts.guesses("tanaka", HERE).wait_s() > 0
     assert counts.guesses(None, HERE).wait_s() > 0
@@ -49,19 +49,19 @@ def test_address(counts: Throttle, *, known: bool) -> None:
 
 def test_user_from_everywhere(counts: Throttle) -> None:
     """Many addresses are no way round the limit of a user."""
-    for number in range(LIMITS.refused_per_user):
+    for number in range(LIMITS.refusals_per_user):
         counts.guesses("tanaka", f"192.0.2.{number}").on_refused()
     assert counts.guesses("tanaka", "198.51.100.1").wait_s() > 0
 
 
 def test_known_device(counts: Throttle) -> None:
     """Guesses nearby do not shut out a known device, whose own limit holds from any address."""
-    for number in range(LIMITS.refused_per_address):
+    for number in range(LIMITS.refusals_per_address):
         counts.guesses(f"user{number}", HERE).on_refused()
         counts.guesses("tanaka", HERE).on_refused()
     assert counts.guesses("tanaka", HERE).wait_s() > 0
     known = counts.guesses("tanaka", HERE, known_device="pc")
-    use_up(known, LIMITS.refused_per_device)
+    use_up(known, LIMITS.refusals_per_device)
     assert counts.guesses("tanaka", ELSEWHERE, known_device="pc").wait_s() > 0
     assert counts.guesses("tanaka", HERE, known_device="other").wait_s() == 0
     known.on_accepted()
@@ -70,7 +70,7 @@ def test_known_device(counts: Throttle) -> None:
 
 def test_ipv6_counts_by_network(counts: Throttle) -> None:
     """All addresses of one /64 are one guesser."""
-    for number in range(LIMITS.refused_per_device):
+    for number in range(LIMITS.refusals_per_device):
         counts.guesses("tanaka", f"2001:db8::{number:x}").on_refused()
     assert counts.guesses("tanaka", "2001:db8::ffff").wait_s() > 0
     assert counts.guesses("tanaka", "2001:db8:0:1::1").wait_s() == 0
