@@ -36,7 +36,7 @@ from server.console.models import Account, AuditEvent, Device, PasswordChange, P
 from server.gateway.server import Gateway
 from tests.support.gateway_client import Client, new_key
 from tests.support.polling import eventually
-from tests.support.server_fixtures import P1, P2, P3, SALT
+from tests.support.server_fixtures import P1, P2, P3, SALT, with_settings
 
 WORDS, WRONG = (P1, P2, P3, "F0urth+4th"), "Wrong-000"
 Reason = Literal["credentials", "expired", "disabled", "blocked"]
@@ -127,7 +127,7 @@ class Server(RuleBasedStateMachine):
         self.people, self.browser = people, Browser(SERVER_NAME="localhost")
         self.administrator = self.new_user("admin", role=User.Role.ADMINISTRATOR)
         self.browser.force_login(self.administrator)
-        self.gateway = Gateway(name="histories", sweep_interval_s=3600)
+        self.gateway = Gateway(with_settings(gateway_name="histories"), sweep_interval_s=3600)
         self.run(self.gateway.__aenter__())
 
     def teardown(self) -> None:
@@ -211,7 +211,7 @@ class Server(RuleBasedStateMachine):
                 assert self.run(pc.client.expect(messages.Bye)).reason == "shutting_down"
                 self.run(pc.client.closed())
                 pc.client = None
-        self.gateway = Gateway(name="histories", sweep_interval_s=3600)
+        self.gateway = Gateway(with_settings(gateway_name="histories"), sweep_interval_s=3600)
         self.run(self.gateway.__aenter__())
 
     async def _tell(self) -> None:
