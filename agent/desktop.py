@@ -72,7 +72,7 @@ def run(
     adapters = _core_adapters(paths, vault)
     app = App(settings, adapters, translations)
     adapters.watcher = open_watcher()
-    adapters.open_toaster = lambda: open_toaster(assets, translations)
+    adapters.open_toaster = lambda: open_toaster(assets)
     adapters.dialogs = ProcessDialogs(
         log_in=app.log_in,
         view=lambda: app.view,
@@ -191,22 +191,20 @@ def open_tray(
         from agent.windows.tray import WindowsTray
 
         return WindowsTray(assets, translations, with_settings)
-    from agent.linux.tray_terminal import TerminalTray
+    from agent.linux.terminal import Terminal, TerminalTray
 
-    return TerminalTray(sys.stdout, translations)
+    return TerminalTray(Terminal(sys.stdout), translations)
 
 
-def open_toaster(assets: Path, translations: NullTranslations) -> Toaster:
-    """Return what shows toasts."""
+def open_toaster(assets: Path) -> Toaster:
+    """Return what shows toasts: on Linux, lines in the terminal."""
     if sys.platform == "win32":
         from agent.windows.toast import WindowsToaster
 
         return WindowsToaster(assets / "app.ico")
-    from agent.linux.toast import NotificationToaster
+    from agent.linux.terminal import Terminal, TerminalToaster
 
-    return NotificationToaster(
-        translations.gettext("Update the stored password…"), assets / "app-64.png"
-    )
+    return TerminalToaster(Terminal(sys.stdout))
 
 
 def open_watcher() -> SignInWatcher:

@@ -1,4 +1,4 @@
-"""The tray without a display."""
+"""Tray and notifications in a terminal."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ import threading
 from agent.core.failure import Reason
 from agent.core.state import State
 from agent.core.view import Command, View
-from agent.linux.tray_terminal import TerminalTray
+from agent.linux.terminal import Terminal, TerminalToaster, TerminalTray
+from agent.ports import Notification, Topic
+from protocol.messages import WarningOutcome
 
 
 def test_writes_one_line_for_each_change() -> None:
     """The terminal shows each change that the icon would show, once."""
     stream = io.StringIO()
-    tray = TerminalTray(stream, gettext.NullTranslations())
+    tray = TerminalTray(Terminal(stream), gettext.NullTranslations())
     tray.show(View(State.CONNECTING))
     tray.show(View(State.STANDBY_OLD_PASSWORD, days_left=30))
     tray.show(View(State.STANDBY_OLD_PASSWORD, days_left=30, autostart=True))
@@ -33,15 +35,26 @@ def test_writes_one_line_for_each_change() -> None:
 
 def test_runs_until_it_is_stopped() -> None:
     """`stop` works from any thread, before or during `run`."""
-    tray = TerminalTray(io.StringIO(), gettext.NullTranslations())
+    tray = TerminalTray(Terminal(io.StringIO()), gettext.NullTranslations())
     threading.Timer(0.05, tray.stop).start()
     tray.run(lambda _: None)
     tray.run(lambda _: None)
 
 
+def test_a_notification_is_seen_when_its_line_was_written() -> None:
+    """A notification counts as shown only when the terminal took it."""
+    outcomes: list[WarningOutcome] = []
+    notification = Notification(Topic.WARNING, "The password ends", "in 3 days")
+    stream = io.StringIO()
+    TerminalToaster(Terminal(stream)).show(notification, on_outcome=outcomes.append)
+    TerminalToaster(Terminal(None)).show(notification, on_outcome=outcomes.append)
+    assert stream.getvalue() == "The password ends — in 3 days\n"
+    assert outcomes == [WarningOutcome.SHOWN, WarningOutcome.FAILED]
+
+
 def test_ctrl_c_is_quit() -> None:
     """The client takes leave of the server first, so the loop goes on until it is stopped."""
-    tray = TerminalTray(io.StringIO(), gettext.NullTranslations())
+    tray = TerminalTray(Terminal(io.StringIO()), gettext.NullTranslations())
     picked: list[Command] = []
 
     def on_command(command: Command) -> None:
@@ -61,8 +74,8 @@ def test_a_closed_terminal_ends_nothing() -> None:
 import gettext, sys, time
 from agent.core.state import State
 from agent.core.view import View
-from agent.linux.tray_terminal import TerminalTray
-tray = TerminalTray(sys.stdout, gettext.NullTranslations())
+from agent.linux.terminal import Terminal, TerminalTray
+tray = TerminalTray(Terminal(sys.stdout), gettext.NullTranslations())
 tray.show(View(State.CONNECTING))
 sys.stdin.readline()
 for state in (State.STANDBY, State.RETRYING):
