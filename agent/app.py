@@ -290,6 +290,8 @@ class App:
                 self._adapters.dialogs.ask_password()
             case Command.STATUS if self._adapters.dialogs:
                 self._adapters.dialogs.show_status()
+            case Command.ABOUT if self._adapters.dialogs:
+                self._adapters.dialogs.show_about()
             case Command.OPEN_CONSOLE:
                 url = self.view.console_url
                 if url is not None and is_console_url(url):

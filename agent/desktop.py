@@ -81,16 +81,7 @@ def run(
         translations=translations,
         settings=settings,
     )
-    actions = MenuActions(
-        settings,
-        paths,
-        autostart,
-        view=lambda: app.view,
-        about=adapters.dialogs.show_about,
-        notify=app.notify,
-        translate=app.translate,
-        on_change=app.refresh,
-    )
+    actions = MenuActions(app, settings, paths, autostart)
     adapters.with_settings = actions.with_settings
     adapters.on_menu_action = actions.command
 

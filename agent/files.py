@@ -14,14 +14,6 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-MAX_TRIES = 10
-"""Names that are tried for the new file.
-
-`tempfile.mkstemp` takes a refusal on Windows for a name that is in use, and tries 2,147,483,647
-times in a folder that refuses new files.
-"""
-
-
 BUSY_S = 1.0
 """Seconds that a scanner or a backup may hold a file."""
 _BUSY = {5, 32, 33}
@@ -56,7 +48,11 @@ def replace_file(path: Path, data: bytes) -> None:
     for leftover in path.parent.iterdir():
         if leftover.name.startswith(prefix) and leftover.name.endswith(suffix):
             insist(leftover.unlink)
-    handle, new = _create(path, prefix, suffix)
+    # Not tempfile.mkstemp: it takes a refusal on Windows for a name that is in use, and tries
+    # 2,147,483,647 times in a folder that refuses new files.
+    new = path.with_name(f"{prefix}{secrets.token_hex(8)}{suffix}")
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    handle = os.open(new, flags, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -73,17 +69,3 @@ def replace_file(path: Path, data: bytes) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
-
-
-def _create(path: Path, prefix: str, suffix: str) -> tuple[int, Path]:
-    """Create a file beside `path`; return its handle and its name. Raise OSError."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    tries = 0
-    while True:
-        new = path.with_name(f"{prefix}{secrets.token_hex(4)}{suffix}")
-        try:
-            return os.open(new, flags, 0o600), new
-        except FileExistsError:
-            tries += 1
-            if tries == MAX_TRIES:
-                raise

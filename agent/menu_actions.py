@@ -1,6 +1,6 @@
 """The tray's commands that are about this PC rather than the client's state.
 
-Start at sign-in, language, log, diagnostics, about. An action may take a moment, so each runs on a
+Start at sign-in, language, log, diagnostics. An action may take a moment, so each runs on a
 thread of its own. When it fails, the user gets a notification.
 """
 
@@ -15,27 +15,23 @@ import time
 from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import datetime
-from gettext import NullTranslations
 from pathlib import Path
-from typing import Literal, cast
 
 from agent import __version__
 from agent.address import without_login
+from agent.app import App
 from agent.core.view import Command, View
 from agent.errors import UserError
 from agent.i18n import translation
 from agent.paths import Paths
 from agent.ports import Autostart, Topic
 from agent.report import describe
-from agent.settings import Settings, save
+from agent.settings import Language, Settings, save
+from agent.tray_menu import LANGUAGES
 
 log = logging.getLogger(__name__)
 
-_LANGUAGES = {
-    Command.LANGUAGE_AUTO: "auto",
-    Command.LANGUAGE_JA: "ja",
-    Command.LANGUAGE_EN: "en",
-}
+_LANGUAGES: dict[Command, Language] = {command: setting for command, setting, _ in LANGUAGES}
 
 
 def apply_autostart(autostart: Autostart | None, settings: Settings) -> None:
@@ -49,28 +45,15 @@ def apply_autostart(autostart: Autostart | None, settings: Settings) -> None:
 
 
 class MenuActions:
-    """Run the actions. `on_change` is called when `with_settings` would give another view."""
+    """Run the actions, and tell `app` their outcome."""
 
     def __init__(
-        self,
-        settings: Settings,
-        paths: Paths,
-        autostart: Autostart | None,
-        *,
-        view: Callable[[], View],
-        about: Callable[[], None],
-        notify: Callable[[Topic, str, str, Command | Callable[[], None]], None],
-        translate: Callable[[NullTranslations], None],
-        on_change: Callable[[], None],
+        self, app: App, settings: Settings, paths: Paths, autostart: Autostart | None
     ) -> None:
+        self._app = app
         self._settings = settings
         self._paths = paths
         self._autostart = autostart
-        self._view = view
-        self._about = about
-        self._notify = notify
-        self._translate = translate
-        self._on_change = on_change
         self._translations = translation(settings.language)
 
     def with_settings(self, view: View) -> View:
@@ -96,7 +79,6 @@ class MenuActions:
             Command.AUTOSTART: self._switch_autostart,
             Command.SHOW_LOG: lambda: _open(self._paths.log_file),
             Command.SAVE_DIAGNOSTICS: self._save_diagnostics,
-            Command.ABOUT: self._about,
         }
         if command in _LANGUAGES:
             actions[command] = lambda: self._choose_language(_LANGUAGES[command])
@@ -109,26 +91,25 @@ class MenuActions:
         try:
             action()
         except UserError as exc:
-            self._notify(Topic.ACTION, exc.title, exc.message, Command.SHOW_LOG)
+            self._app.notify(Topic.ACTION, exc.title, exc.message, Command.SHOW_LOG)
         except Exception as exc:
             log.exception("%s has failed", command.value)
             reason = (isinstance(exc, OSError) and exc.strerror) or str(exc)
             title = self._translations.gettext("That did not work")
-            self._notify(Topic.ACTION, title, reason, Command.SHOW_LOG)
+            self._app.notify(Topic.ACTION, title, reason, Command.SHOW_LOG)
 
     def _switch_autostart(self) -> None:
         if (autostart := self._autostart) is None:
             return
         (autostart.disable if autostart.enabled() else autostart.enable)()
-        self._on_change()
+        self._app.refresh()
 
-    def _choose_language(self, language: str) -> None:
+    def _choose_language(self, language: Language) -> None:
         save(self._paths, {"language": language}, self._translations.gettext)
-        chosen = cast("Literal['auto', 'ja', 'en']", language)
-        self._settings = replace(self._settings, language=chosen)
+        self._settings = replace(self._settings, language=language)
         self._translations = translation(language)
-        self._translate(self._translations)
-        self._on_change()
+        self._app.translate(self._translations)
+        self._app.refresh()
 
     def _save_diagnostics(self) -> None:
         """Write logs, settings and state to a file on the desktop. None of them holds a secret."""
@@ -149,7 +130,7 @@ class MenuActions:
             # The ZIP format knows no time before 1980, and a PC's clock may be there.
             zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as file,
         ):
-            said = {"state": describe(self._view()), "settings": self._described_settings()}
+            said = {"state": describe(self._app.view), "settings": self._described_settings()}
             for name, what in said.items():
                 when = max(time.localtime()[:6], (1980, 1, 1, 0, 0, 0))
                 file.writestr(
@@ -160,7 +141,7 @@ class MenuActions:
             for path in sorted(self._paths.log_dir.glob("client.log*")):
                 file.write(path, path.name)
         title = self._translations.gettext("Diagnostics were saved")
-        self._notify(Topic.ACTION, title, str(target), lambda: _open(folder))
+        self._app.notify(Topic.ACTION, title, str(target), lambda: _open(folder))
 
     def _described_settings(self) -> dict[str, object]:
         settings = self._settings

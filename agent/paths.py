@@ -44,19 +44,14 @@ def find_paths(environ: Mapping[str, str] = os.environ) -> Paths:
     return Paths(config / "client.toml", state, log)
 
 
-def make_missing(directory: Path) -> None:
-    """Create `directory` and its missing parents for this user only, whatever the umask."""
-    missing = [each for each in (directory, *directory.parents) if not each.exists()]
-    for each in reversed(missing):
-        each.mkdir(mode=0o700, exist_ok=True)
-
-
 def make_private(directory: Path) -> None:
-    """Create `directory` if it is missing, and keep other users out.
+    """Create `directory` and its missing parents, and keep other users out.
 
     Raise OSError, also when it belongs to another user, who could read it at any time.
     """
-    make_missing(directory)
+    missing = [each for each in (directory, *directory.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
     if sys.platform != "win32":
         facts = directory.stat()
         if facts.st_uid != os.getuid():

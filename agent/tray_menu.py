@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from gettext import NullTranslations
+from typing import Literal
 
 from agent.core import wording
 from agent.core.state import MAY_RECONNECT, State
 from agent.core.view import Command, View
 
-LANGUAGES = (
+LANGUAGES: tuple[tuple[Command, Literal["auto", "ja", "en"], str | None], ...] = (
     (Command.LANGUAGE_AUTO, "auto", None),
     (Command.LANGUAGE_JA, "ja", "日本語"),
     (Command.LANGUAGE_EN, "en", "English"),

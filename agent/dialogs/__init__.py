@@ -13,11 +13,11 @@ def main(name: str, translations: NullTranslations) -> int:
     from agent.hardening import harden
 
     harden()
-    from agent.dialogs import about, password, status
+    from agent.dialogs import password, status
     from agent.dialogs.pipe import Pipe
     from agent.dialogs.window import Window
 
-    views = {"password": password.View, "status": status.View, "about": about.View}
+    views = {"password": password.View, "status": status.View, "about": status.View}
     if name not in views or sys.stdin is None or sys.stdout is None or sys.stdin.isatty():
         return WRONG_USE
     pipe = Pipe(sys.stdin.buffer, sys.stdout.buffer)

@@ -25,8 +25,10 @@ from agent.core.failure import Reason
 from agent.core.state import MAY_RECONNECT, State
 from agent.core.view import Command, View, picture
 from agent.dialogs.messages import (
+    FROM_DIALOG,
     MAX_LINE,
     Accepted,
+    Button,
     Field,
     FromClient,
     FromDialog,
@@ -38,7 +40,7 @@ from agent.dialogs.messages import (
     Snapshot,
     Submit,
     Update,
-    decode_from_dialog,
+    decode,
     encode,
 )
 from agent.errors import UserError
@@ -139,21 +141,15 @@ class ProcessDialogs:
         view = self._view()
         first = view.state is State.LOGGED_OUT or not view.user
         _ = self._translations.gettext
-        notes, rows = [], []
-        if days := wording.days_left(view, self._translations):
-            notes.append(days)
-        if not first:
-            rows = self._account(view)
-        if not first and view.days_left is not None:
-            rows.append((_("Old password"), self._until(view)))
+        days = wording.days_left(view, self._translations)
         opening = Open(
             assets=str(self._assets),
             server=shown_server(view.server or self._settings.server or ""),
             user=view.user or self._settings.user or "",
             first=first,
             fixed=sorted(self._settings.enforced),
-            notes=notes,
-            rows=rows,
+            notes=[days] if days else [],
+            rows=[] if first else [*self._account(view), *self._until(view)],
         )
         self._show("password", opening)
 
@@ -164,10 +160,14 @@ class ProcessDialogs:
     def show_about(self) -> None:
         """Bring up the program's name and version."""
         _, view = self._translations.gettext, self._view()
-        rows = [(_("Version"), __version__)]
-        if view.user:
-            rows += self._account(view)
-        self._show("about", Open(assets=str(self._assets), rows=rows))
+        snapshot = Snapshot(
+            picture="app",
+            headline="coconowork client",
+            title=_("About coconowork client"),
+            lines=[_("Keeps this PC reachable through coconowork.")],
+            rows=[(_("Version"), __version__), *self._account(view)],
+        )
+        self._show("about", Open(assets=str(self._assets), snapshot=snapshot))
 
     def refresh(self, view: View) -> None:
         """Show this in an open status window."""
@@ -247,39 +247,43 @@ class ProcessDialogs:
     # --- in words
 
     def _account(self, view: View) -> list[tuple[str, str]]:
+        """Return the rows with server and user, none before the first log-in."""
         _ = self._translations.gettext
-        return [(_("Server"), shown_server(view.server)), (_("User name"), view.user)]
+        rows = [(_("Server"), shown_server(view.server)), (_("User name"), view.user)]
+        return rows if view.user else []
 
-    def _until(self, view: View) -> str:
-        assert view.valid_until is not None  # noqa: S101 - the caller has looked
-        local = local_time(view.valid_until)
-        _ = self._translations.gettext
+    def _until(self, view: View) -> list[tuple[str, str]]:
+        """Return the row with the end of the old password, while one is in use."""
+        if view.days_left is None or view.valid_until is None:
+            return []
+        _, local = self._translations.gettext, local_time(view.valid_until)
         date = _("{year}-{month:02}-{day:02}").format(
             year=local.year, month=local.month, day=local.day
         )
-        return _("works until {date} {time}").format(date=date, time=f"{local:%H:%M}")
+        until = _("works until {date} {time}").format(date=date, time=f"{local:%H:%M}")
+        return [(_("Old password"), until)]
 
     def _snapshot(self, view: View) -> Snapshot:
         _ = self._translations.gettext
-        lines = []
-        if days := wording.days_left(view, self._translations):
-            lines.append(days)
+        days = wording.days_left(view, self._translations)
         reasons = [reason for reason in (view.reason, view.vault_problem) if reason is not None]
-        lines += [" ".join(wording.trouble(reason, _)) for reason in reasons]
-        rows = []
-        if view.user:
-            rows = self._account(view)
-        if view.days_left is not None:
-            rows.append((_("Old password"), self._until(view)))
+        rows = [*self._account(view), *self._until(view)]
         if view.next_try_at is not None:
             rows.append((_("Next try"), f"{local_time(view.next_try_at):%H:%M:%S}"))
+        logged_out = view.state is State.LOGGED_OUT
+        update = _("Log in…") if logged_out else _("Update the stored password…")
         return Snapshot(
             picture=picture(view),
             headline=wording.status(view, _),
-            lines=lines,
+            lines=[
+                *([days] if days else []),
+                *(" ".join(wording.trouble(reason, _)) for reason in reasons),
+            ],
             rows=rows,
-            can_reconnect=view.state in MAY_RECONNECT,
-            logged_out=view.state is State.LOGGED_OUT,
+            buttons=[
+                Button(update, Command.UPDATE_PASSWORD.value),
+                Button(_("Reconnect"), Command.RECONNECT.value, view.state in MAY_RECONNECT),
+            ],
         )
 
 
@@ -348,7 +352,7 @@ class _Process:
         with self._process.stdout as reading:
             try:
                 while line := reading.readline(MAX_LINE):
-                    reply = self._answer(decode_from_dialog(line))
+                    reply = self._answer(decode(line, FROM_DIALOG))
                     if reply is not None:
                         self.send(reply)
             except PipeError as error:

@@ -5,10 +5,12 @@ The client sends Open first. A password travels in Submit only, from the dialog 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
+
+T = TypeVar("T")
 
 MAX_LINE = 65_536
 """Bytes."""
@@ -19,23 +21,32 @@ MAX_TEXT = 2048
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 
 
+class Button(msgspec.Struct, frozen=True):
+    """A button that sends `command`, the value of a Command, to the client."""
+
+    text: str
+    command: str
+    enabled: bool = True
+
+
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The client's state in the user's language. `picture` is a file in `agent/assets/`."""
+    """What a window tells, in the user's language. `picture` is a file in `agent/assets/`."""
 
     picture: str
     headline: str
+    title: str = "coconowork client"
     lines: list[str] = []
     rows: list[tuple[str, str]] = []
-    can_reconnect: bool = False
-    logged_out: bool = False
+    buttons: list[Button] = []
+    """Those beside "Close"."""
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True, tag="open"):
     """client → dialog, once, first: what the window shows.
 
-    `first` asks for server and user too, as for the first log-in; the fields in `fixed` are shown
-    and cannot be changed. `rows` is shown above the fields (password) or below the program's name
-    (about). A `quiet` window leaves the keyboard where it is.
+    The password window takes all fields but `snapshot`, which is for the others. `first` asks for
+    server and user too, as for the first log-in; those in `fixed` cannot be changed. A `quiet`
+    window leaves the keyboard where it is.
     """
 
     assets: str
@@ -89,9 +100,8 @@ class Picked(msgspec.Struct, frozen=True, tag="picked"):
 
 FromClient = Open | Update | Front | Accepted | Refused
 FromDialog = Submit | Picked
-
-_from_client: msgspec.json.Decoder[FromClient] = msgspec.json.Decoder(FromClient)
-_from_dialog: msgspec.json.Decoder[FromDialog] = msgspec.json.Decoder(FromDialog)
+FROM_CLIENT: msgspec.json.Decoder[FromClient] = msgspec.json.Decoder(FromClient)
+FROM_DIALOG: msgspec.json.Decoder[FromDialog] = msgspec.json.Decoder(FromDialog)
 
 
 class PipeError(Exception):
@@ -103,17 +113,9 @@ def encode(message: FromClient | FromDialog) -> bytes:
     return msgspec.json.encode(message) + b"\n"
 
 
-def decode_from_client(line: bytes) -> FromClient:
-    """Return the message in `line`. Raise PipeError."""
-    try:
-        return _from_client.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise PipeError("not a message of the client") from None
-
-
-def decode_from_dialog(line: bytes) -> FromDialog:
+def decode(line: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """Return the message in `line`. Raise PipeError, which quotes nothing."""
     try:
-        return _from_dialog.decode(line)
+        return decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise PipeError("not a message of a dialog") from None
+        raise PipeError("not a message of the other side") from None

@@ -9,12 +9,13 @@ from io import FileIO
 from typing import IO
 
 from agent.dialogs.messages import (
+    FROM_CLIENT,
     MAX_LINE,
     FromClient,
     FromDialog,
     Open,
     PipeError,
-    decode_from_client,
+    decode,
     encode,
 )
 
@@ -31,7 +32,7 @@ class Pipe:
     def opening(self) -> Open | None:
         """Return the client's first message, None when there is none; start to read the others."""
         try:
-            message = decode_from_client(self._reading.readline(MAX_LINE))
+            message = decode(self._reading.readline(MAX_LINE), FROM_CLIENT)
         except PipeError:
             return None
         if not isinstance(message, Open):
@@ -56,7 +57,7 @@ class Pipe:
     def _read(self) -> None:
         try:
             while line := self._reading.readline(MAX_LINE):
-                self._arrived.put(decode_from_client(line))
+                self._arrived.put(decode(line, FROM_CLIENT))
         except (PipeError, OSError, ValueError):
             pass
         finally:

@@ -1,21 +1,20 @@
-"""The small status window, which follows the client's state while it is open."""
+"""The windows that tell something: the client's state as it changes, and about the program."""
 
 from __future__ import annotations
 
+from functools import partial
 from tkinter import ttk
 
-from agent.core.view import Command
 from agent.dialogs.messages import FromClient, Open, Picked, Snapshot, Update
 from agent.dialogs.window import Window
 
 
 class View:
-    """Show the client's snapshot, and draw it again when it changes."""
+    """Show a snapshot, and draw it again when it changes."""
 
     def __init__(self, window: Window, opening: Open) -> None:
         self._window = window
         self._shown: Snapshot | None = None
-        window.root.title("coconowork client")
         window.on_message = self._take
         if opening.snapshot is not None:
             self._draw(opening.snapshot)
@@ -29,22 +28,21 @@ class View:
         self._window.redraw(lambda: self._build(snapshot))
 
     def _build(self, snapshot: Snapshot) -> ttk.Button:
-        window, _ = self._window, self._window.translate
+        window = self._window
+        window.root.title(snapshot.title)
         window.heading(snapshot.picture, snapshot.headline)
         for line in snapshot.lines:
             window.paragraph(line)
         for label, value in snapshot.rows:
             window.row(label, value)
-        update = _("Log in…") if snapshot.logged_out else _("Update the stored password…")
-        _update, reconnect, close = window.buttons(
-            (update, lambda: self._pick(Command.UPDATE_PASSWORD)),
-            (_("Reconnect"), lambda: self._pick(Command.RECONNECT)),
-            (_("Close"), window.close),
-            default=2,
+        *others, close = window.buttons(
+            *((each.text, partial(self._pick, each.command)) for each in snapshot.buttons),
+            (window.translate("Close"), window.close),
+            default=len(snapshot.buttons),
         )
-        if not snapshot.can_reconnect:
-            reconnect.state(["disabled"])
+        for button, each in zip(others, snapshot.buttons, strict=True):
+            button.state(["!disabled" if each.enabled else "disabled"])
         return close
 
-    def _pick(self, command: Command) -> None:
-        self._window.send(Picked(command.value))
+    def _pick(self, command: str) -> None:
+        self._window.send(Picked(command))

@@ -265,7 +265,7 @@ class Shown:
         os.write(self._to_dialog, msg.encode(message))
 
     def received(self) -> msg.FromDialog:
-        return msg.decode_from_dialog(os.read(self._from_dialog, 65536))
+        return msg.decode(os.read(self._from_dialog, 65536), msg.FROM_DIALOG)
 
     def turn_until(self, what: object) -> None:
         assert callable(what)
@@ -436,7 +436,8 @@ def test_success_is_confirmed_and_the_password_forgotten(form: Shown) -> None:
 
 def test_status_follows_the_client(show: Callable[..., Shown]) -> None:
     """The status window shows each new state."""
-    first = msg.Snapshot(picture="busy", headline="Connecting…", can_reconnect=True)
+    buttons = [msg.Button("Update", "update_password"), msg.Button("Reconnect", "reconnect")]
+    first = msg.Snapshot(picture="busy", headline="Connecting…", buttons=buttons)
     shown = show(msg.Open(assets=str(ASSETS), snapshot=first), status.View)
     assert "Connecting…" in shown.texts()
     shown.send(msg.Update(msg.Snapshot(picture="standby", headline="Waiting", lines=["a b"])))

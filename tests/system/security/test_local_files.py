@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -109,16 +111,10 @@ def test_saved_diagnostics(home: Path, paths: Paths) -> None:
     make_private(paths.log_dir)
     paths.log_file.write_text("2026-11-23 something\n")
     told: list[str] = []
-    actions = MenuActions(
-        Settings(),
-        paths,
-        None,
-        view=lambda: View(State.RETRYING),
-        about=lambda: None,
-        notify=lambda _, __, text, *___: told.append(text),
-        translate=lambda _: None,
-        on_change=lambda: None,
+    app: Any = SimpleNamespace(
+        view=View(State.RETRYING), notify=lambda _, __, text, *___: told.append(text)
     )
+    actions = MenuActions(app, Settings(), paths, None)
     actions._save_diagnostics()
     saved = Path(told[0])
     assert saved.parent == home

@@ -37,7 +37,7 @@ class Victim:
 import faulthandler
 sys.path.insert(0, {str(ROOT)!r})
 import agent.__main__, agent.desktop, agent.hardening, agent.settings, agent.address
-import encodings.idna, agent.dialogs.window, agent.dialogs.about, agent.dialogs.pipe
+import encodings.idna, agent.dialogs.window, agent.dialogs.status, agent.dialogs.pipe
 import agent.dialogs.password, agent.dialogs.status, resource, tomllib, tomlkit, agent.command_line
 import agent.app, agent.linux.control, agent.vault, agent.menu_actions, shutil, subprocess
 hard = resource.getrlimit(resource.RLIMIT_CORE)[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gettext import NullTranslations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,16 +35,8 @@ class Switch:
 
 def shown(switch: Switch | None, settings: Settings, home: Path) -> View:
     """Return a view with what the settings and the switch say."""
-    actions = MenuActions(
-        settings,
-        find_paths({"COCONOWORK_HOME": str(home)}),
-        switch,
-        view=lambda: View(State.STANDBY),
-        about=lambda: None,
-        notify=lambda *_: None,
-        translate=lambda _: None,
-        on_change=lambda: None,
-    )
+    app: Any = None  # which is told outcomes only
+    actions = MenuActions(app, settings, find_paths({"COCONOWORK_HOME": str(home)}), switch)
     if switch is not None and switch.on is not None:
         switch.on = not switch.on  # the user has been in the Task Manager in between
     return actions.with_settings(View(State.STANDBY))
