@@ -280,11 +280,12 @@ def _quit(call: Call) -> int:
 
 
 def _doctor(call: Call) -> int:
-    from agent import doctor
+    from agent import desktop, doctor
     from agent.hardening import harden
 
     harden()
-    return asyncio.run(doctor.run(call.settings, call.paths, call.translations, call.say))
+    channel, vault = desktop.open_channel(call.paths), desktop.open_vault()
+    return asyncio.run(doctor.run(call.settings, channel, vault, call.translations, call.say))
 
 
 def _dialog(call: Call) -> int:

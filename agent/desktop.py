@@ -5,6 +5,7 @@ Importing it is cheap, because short commands such as `status` need little of it
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import platform
@@ -81,7 +82,18 @@ def run(
         translations=translations,
         settings=settings,
     )
-    actions = MenuActions(app, settings, paths, autostart)
+
+    def examine(settings: Settings, translations: NullTranslations) -> str:
+        from agent import doctor
+
+        said: list[str] = []
+        examination = doctor.run(
+            settings, adapters.channel, adapters.vault, translations, said.append
+        )
+        asyncio.run(examination)
+        return "\n".join(said)
+
+    actions = MenuActions(app, settings, paths, autostart, examine)
     adapters.with_settings = actions.with_settings
     adapters.on_menu_action = actions.command
 

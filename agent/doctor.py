@@ -6,13 +6,13 @@ It changes nothing. It logs in only when no client runs, because a login would e
 from __future__ import annotations
 
 import asyncio
-import secrets
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import Enum
 from gettext import NullTranslations
 from urllib.parse import urlsplit
@@ -20,22 +20,29 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection
 
 from agent.address import BadProxy, without_login
+from agent.app import host_info
 from agent.connection import NEXT_ADDRESS_S, InsecureAddress, open_connection
+from agent.control import ControlChannel
+from agent.core import effects as do
+from agent.core import events as ev
 from agent.core import wording
 from agent.core.classify import classify
-from agent.core.credentials import Credentials
-from agent.core.deadline import days_left, local_time
+from agent.core.credentials import Credentials, Identity
+from agent.core.deadline import local_time
+from agent.core.events import Event
 from agent.core.failure import Reason
+from agent.core.machine import Machine
+from agent.core.saved_state import SavedState
 from agent.core.state import State
 from agent.core.view import View
-from agent.paths import Paths
 from agent.ports import ChannelError, Vault, VaultError
 from agent.proxies import find_proxy
+from agent.report import status_text, view_of
+from agent.runtime import instant
 from agent.settings import Settings
+from agent.vault_calls import VaultCalls
 from protocol import messages as msg
-from protocol.scram import ClientLogin
-from protocol.sealing import public_key
-from protocol.text import N_
+from protocol.text import N_, clean
 
 STEP_TIMEOUT_S = 20.0
 CLOCK_TOLERANCE_S = 300
@@ -81,16 +88,15 @@ class _Found(Exception):
 
 async def run(
     settings: Settings,
-    paths: Paths,
+    channel: ControlChannel,
+    vault: Vault,
     translations: NullTranslations,
     say: Callable[[str], object],
-    *,
-    vault: Vault | None = None,
 ) -> int:
     """Report every step as it ends; return the exit code, 0 when nothing failed."""
     _ = translations.gettext
     failed: Step | None = None
-    async with aclosing(examine(settings, paths, translations, vault=vault)) as checks:
+    async with aclosing(examine(settings, channel, vault, translations)) as checks:
         async for check in checks:
             say(f"{_(check.step.value)}: {_(check.outcome.value)}")
             for line in check.text.splitlines():
@@ -105,44 +111,44 @@ async def run(
 
 
 async def examine(
-    settings: Settings, paths: Paths, translations: NullTranslations, *, vault: Vault | None = None
+    settings: Settings, channel: ControlChannel, vault: Vault, translations: NullTranslations
 ) -> AsyncGenerator[Check, None]:
     """Yield the steps in order; the one that fails is the last."""
-    if vault is None:
-        from agent.desktop import open_vault
-
-        vault = open_vault()
-    doctor = _Doctor(settings, paths, translations, vault)
+    doctor = _Doctor(settings, channel, vault, translations)
     try:
         yield doctor.settings_are_there()
         yield await doctor.ask_the_client()
         yield await doctor.read_the_keyring()
         yield await doctor.resolve()
         yield await doctor.reach()
-        connection = await doctor.upgrade()
-        try:
-            yield doctor.certificate(connection)
-            yield Check(Step.GATEWAY, Outcome.OK, doctor.server)
-            yield await doctor.log_in(connection)
-        finally:
-            await connection.close()
+        await doctor.upgrade()
+        yield doctor.certificate()
+        yield doctor.gateway()
+        yield await doctor.log_in()
     except _Found as exc:
         yield exc.check
+    finally:
+        await doctor.close()
 
 
 class _Doctor:
     def __init__(
-        self, settings: Settings, paths: Paths, translations: NullTranslations, vault: Vault
+        self,
+        settings: Settings,
+        channel: ControlChannel,
+        vault: Vault,
+        translations: NullTranslations,
     ) -> None:
         self._settings = settings
-        self._paths = paths
+        self._channel = channel
         self._translations = translations
         self._ = translations.gettext
         self._vault = vault
         self._view: View | None = None
         self._record: Credentials | None = None
         self._proxy: str | None = None
-        self.server = settings.server or ""
+        self._connection: ClientConnection | None = None
+        self._server = settings.server or ""
 
     def settings_are_there(self) -> Check:
         shown = replace(self._settings, proxy=without_login(self._settings.proxy))
@@ -150,28 +156,28 @@ class _Doctor:
             f"{key} = {getattr(shown, key)}  ({origin})"
             for key, origin in sorted(self._settings.origins.items())
         ]
-        if not self.server:
+        if not self._server:
             lines.append(self._("No server is set. Use `login`, or ask your administrator."))
             raise _Found(Step.SETTINGS, "\n".join(lines))
         return Check(Step.SETTINGS, Outcome.OK, "\n".join(lines))
 
     async def ask_the_client(self) -> Check:
-        from agent.desktop import open_channel
-        from agent.report import status_text, view_of
-
         try:
-            answer = await open_channel(self._paths).ask({"command": "status"}, timeout_s=5)
+            answer = await self._channel.ask({"command": "status"}, timeout_s=5)
             self._view = view_of(answer.get("status"))
         except (ChannelError, ValueError):
             return Check(Step.CLIENT, Outcome.SKIPPED, self._("Not running."))
         return Check(Step.CLIENT, Outcome.OK, status_text(self._view, self._translations))
 
     async def read_the_keyring(self) -> Check:
-        identity = self._settings.identity
+        identity, moved = self._settings.identity, self._settings.moved
         if identity is None:
             return Check(Step.KEYRING, Outcome.SKIPPED, self._("No user is logged in."))
+        calls = VaultCalls(self._vault)
         try:
-            self._record = await asyncio.to_thread(self._vault.read, identity)
+            self._record = await calls.read(identity)
+            if self._record is None and moved:  # the client moves it at its next start
+                self._record = await calls.read(moved[0])
         except VaultError as exc:
             raise _Found(Step.KEYRING, f"{self._trouble(exc.reason)}\n{exc}") from None
         if self._record is None:
@@ -185,7 +191,7 @@ class _Doctor:
 
     async def resolve(self) -> Check:
         try:
-            proxy = asyncio.to_thread(find_proxy, self.server, self._settings.proxy)
+            proxy = asyncio.to_thread(find_proxy, self._server, self._settings.proxy)
             self._proxy = await proxy
         except BadProxy as exc:
             raise self._found(Step.SETTINGS, exc) from None
@@ -221,33 +227,49 @@ class _Doctor:
 
     async def upgrade(self) -> ClientConnection:
         """Connect through proxy, TLS and upgrade. Raise _Found with the step that failed."""
+        await self.close()
         try:
-            connection = await open_connection(self.server, proxy=self._proxy)
+            connection = await open_connection(self._server, proxy=self._proxy)
         except ssl.SSLCertVerificationError as exc:
-            raise _Found(Step.CERTIFICATE, self._certificate_trouble(exc)) from None
+            lines = [self._certificate_trouble(exc), *await self._unverified_chain()]
+            raise _Found(Step.CERTIFICATE, "\n".join(lines)) from None
         except InsecureAddress:
             raise _Found(Step.SETTINGS, self._trouble(Reason.INSECURE_ADDRESS)) from None
         except Exception as exc:  # noqa: BLE001 - classify has an answer for everything
             raise self._found(Step.GATEWAY, exc) from None
+        self._connection = connection
         if connection.subprotocol != msg.SUBPROTOCOL:
-            await connection.close(1002)
             raise _Found(Step.GATEWAY, self._trouble(Reason.NOT_A_GATEWAY))
         return connection
 
-    def certificate(self, connection: ClientConnection) -> Check:
-        tls = connection.transport.get_extra_info("ssl_object")
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+    def certificate(self) -> Check:
+        assert self._connection is not None  # noqa: S101 - the upgrade has succeeded
+        tls = self._connection.transport.get_extra_info("ssl_object")
         if tls is None:
             return Check(
                 Step.CERTIFICATE, Outcome.SKIPPED, self._("Not encrypted: the server is this PC.")
             )
-        lines = [str(tls.version())]
-        # On Windows the system verifies the certificate, and nothing can be read here.
-        if ends := (tls.getpeercert() or {}).get("notAfter"):
-            end = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC)
-            lines.append(self._("valid until {date}").format(date=local_time(end).date()))
+        lines = [str(tls.version()), *self._chain(tls)]
         return Check(Step.CERTIFICATE, Outcome.OK, "\n".join(lines))
 
-    async def log_in(self, connection: ClientConnection) -> Check:
+    def gateway(self) -> Check:
+        """Return the server's address, and how far this PC's clock is off."""
+        assert self._connection is not None  # noqa: S101 - the upgrade has succeeded
+        assert self._connection.response is not None  # noqa: S101 - and so was answered
+        lines = [self._server]
+        with suppress(KeyError, ValueError):
+            theirs = parsedate_to_datetime(self._connection.response.headers["Date"])
+            off_s = abs((theirs - datetime.now(UTC)).total_seconds())
+            if off_s > CLOCK_TOLERANCE_S:
+                text = self._("This PC's clock differs from the server's by {minutes} minutes.")
+                lines.append(text.format(minutes=round(off_s / 60)))
+        return Check(Step.GATEWAY, Outcome.OK, "\n".join(lines))
+
+    async def log_in(self) -> Check:
         if self._view is not None:
             text = self._("Left to the running client: a second login would end its own.")
             return Check(Step.LOGIN, Outcome.SKIPPED, text)
@@ -256,61 +278,86 @@ class _Doctor:
             return Check(Step.LOGIN, Outcome.SKIPPED, self._("No user is logged in."))
         try:
             async with asyncio.timeout(STEP_TIMEOUT_S):
-                return await self._log_in(connection, identity.user, record)
+                return await self._be_the_client(identity, record)
         except _Found:
             raise
         except Exception as exc:  # noqa: BLE001 - classify has an answer for everything
             raise self._found(Step.LOGIN, exc) from None
 
-    async def _log_in(self, connection: ClientConnection, user: str, record: Credentials) -> Check:
-        for password in record.usable():  # a refused one is never sent again automatically
-            handshake = ClientLogin(user=user, password=password, nonce=secrets.token_urlsafe(24))
-            answer = await self._exchange(connection, handshake, record)
-            if isinstance(answer, msg.Welcome):
-                handshake.verify(answer.scram)
-                return Check(Step.LOGIN, Outcome.OK, self._welcome_text(answer))
-            if answer.reason != "credentials":
-                raise _Found(Step.LOGIN, self._trouble(Reason(answer.reason)))
-        raise _Found(Step.LOGIN, self._trouble(Reason(record.refused or "credentials")))
+    async def _be_the_client(self, identity: Identity, record: Credentials) -> Check:
+        """Log in as the client's machine does, which decides what is sent and in which order.
 
-    async def _exchange(
-        self, connection: ClientConnection, handshake: ClientLogin, record: Credentials
-    ) -> msg.Welcome | msg.Rejected:
-        from agent.app import host_info
+        Its vault says that everything is written, and writes nothing. It stops at the login, so
+        that no push comes to it.
+        """
+        machine = Machine(host_info(), identity, SavedState())
+        events: list[Event] = [ev.Started()]
+        while events or machine.state in {State.CONNECTING, State.UPDATING}:
+            event = events.pop(0) if events else await self._received(machine)
+            for effect in machine.handle(event, instant()):
+                match effect:
+                    case do.ReadVault(number):
+                        events.append(ev.VaultRead(number, record))
+                    case do.WriteVault(number):
+                        events.append(ev.VaultWritten(number))
+                    case do.Connect(number):
+                        if number > 1:  # the first one is open
+                            await self.upgrade()
+                        events.append(ev.Connected(number))
+                    case do.Send(_, message) if self._connection is not None:
+                        await self._connection.send(msg.encode(message), text=True)
+                    case do.ComputeProof(number, handshake, challenge):
+                        proof = await asyncio.to_thread(handshake.proof, challenge)
+                        events.append(ev.ProofReady(number, proof))
+        if machine.client.failure is not None:
+            raise _Found(Step.LOGIN, self._trouble(machine.client.failure.reason))
+        days = wording.days_left(machine.view(instant()), self._translations)
+        return Check(Step.LOGIN, Outcome.OK, days or "")
 
-        device = host_info().device(public_key(record.device_key))
-        hello = msg.Hello(scram=handshake.first(), device=device)
-        await connection.send(msg.encode(hello), text=True)
+    async def _received(self, machine: Machine) -> Event:
+        assert self._connection is not None  # noqa: S101 - the machine is connected
         while True:
-            data = await connection.recv()
-            try:
-                message = msg.decode_from_server(data if isinstance(data, bytes) else data.encode())
-            except msg.UnknownMessage:
-                continue
-            match message:
-                case msg.Challenge():
-                    proof = await asyncio.to_thread(handshake.proof, message.scram)
-                    await connection.send(msg.encode(msg.Proof(scram=proof)), text=True)
-                case msg.Welcome() | msg.Rejected():
-                    return message
-                case msg.Bye():
-                    raise _Found(Step.LOGIN, self._trouble(Reason(message.reason)))
+            data = await self._connection.recv(decode=False)
+            with suppress(msg.UnknownMessage):
+                message = msg.decode_from_server(data)
+                return ev.Received(machine.client.connection.number, message)
 
-    def _welcome_text(self, welcome: msg.Welcome) -> str:
+    def _chain(self, tls: ssl.SSLObject) -> list[str]:
+        """Return a line for each certificate that the server has sent, its own first."""
         lines = []
-        now = datetime.now(UTC)
-        if welcome.valid_until is not None:
-            left = days_left(welcome.valid_until, welcome.server_time)
-            view = View(State.STANDBY_OLD_PASSWORD, days_left=left)
-            lines.append(wording.days_left(view, self._translations) or "")
-        off = (welcome.server_time - now).total_seconds()
-        if abs(off) > CLOCK_TOLERANCE_S:
-            text = self._("This PC's clock differs from the server's by {minutes} minutes.")
-            lines.append(text.format(minutes=round(abs(off) / 60)))
-        return "\n".join(lines)
+        chain = tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined] # noqa: SLF001 - public from Python 3.13 on
+        with suppress(OSError, ValueError):  # a certificate that cannot be read
+            for info in [each.get_info() for each in chain or []]:
+                subject, issuer = (
+                    ", ".join(value for part in info[who] for _, value in part)
+                    for who in ("subject", "issuer")
+                )
+                names = ", ".join(name for _, name in info.get("subjectAltName", ()))
+                ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(info["notAfter"]), UTC)
+                text = self._("{subject}, issued by {issuer}, valid until {date}").format(
+                    subject=names or subject, issuer=issuer, date=local_time(ends).date()
+                )
+                lines.append(clean(text, 300))
+        return lines
+
+    async def _unverified_chain(self) -> list[str]:
+        """Return what `_chain` does for a certificate that is refused; nothing behind a proxy."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        host, port = self._first_hop()
+        if self._proxy:
+            return []
+        with suppress(OSError):
+            async with asyncio.timeout(STEP_TIMEOUT_S):
+                _, writer = await asyncio.open_connection(host, port, ssl=context)
+            try:
+                return self._chain(writer.get_extra_info("ssl_object"))
+            finally:
+                writer.close()
+        return []
 
     def _first_hop(self) -> tuple[str, int]:
-        parts = urlsplit(self._proxy or self.server)
+        parts = urlsplit(self._proxy or self._server)
         port = parts.port or {"wss": 443, "ws": 80}[parts.scheme]
         return parts.hostname or "", port
 

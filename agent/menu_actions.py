@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import datetime
+from gettext import NullTranslations
 from pathlib import Path
 
 from agent import __version__
@@ -45,15 +46,21 @@ def apply_autostart(autostart: Autostart | None, settings: Settings) -> None:
 
 
 class MenuActions:
-    """Run the actions, and tell `app` their outcome."""
+    """Run the actions, and tell `app` their outcome. `examine` returns what `doctor` says."""
 
     def __init__(
-        self, app: App, settings: Settings, paths: Paths, autostart: Autostart | None
+        self,
+        app: App,
+        settings: Settings,
+        paths: Paths,
+        autostart: Autostart | None,
+        examine: Callable[[Settings, NullTranslations], str],
     ) -> None:
         self._app = app
         self._settings = settings
         self._paths = paths
         self._autostart = autostart
+        self._examine = examine
         self._translations = translation(settings.language)
 
     def with_settings(self, view: View) -> View:
@@ -112,7 +119,10 @@ class MenuActions:
         self._app.refresh()
 
     def _save_diagnostics(self) -> None:
-        """Write logs, settings and state to a file on the desktop. None of them holds a secret."""
+        """Write logs, settings, state and what `doctor` says to a file on the desktop.
+
+        None of them holds a secret.
+        """
         import json
         import zipfile
 
@@ -130,14 +140,14 @@ class MenuActions:
             # The ZIP format knows no time before 1980, and a PC's clock may be there.
             zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as file,
         ):
-            said = {"state": describe(self._app.view), "settings": self._described_settings()}
-            for name, what in said.items():
+            said = {
+                "state.json": json.dumps(describe(self._app.view), indent=2),
+                "settings.json": json.dumps(self._described_settings(), indent=2, default=str),
+                "doctor.txt": self._examine(self._settings, self._translations),
+            }
+            for name, text in said.items():
                 when = max(time.localtime()[:6], (1980, 1, 1, 0, 0, 0))
-                file.writestr(
-                    zipfile.ZipInfo(f"{name}.json", when),
-                    json.dumps(what, indent=2, default=str),
-                    zipfile.ZIP_DEFLATED,
-                )
+                file.writestr(zipfile.ZipInfo(name, when), text, zipfile.ZIP_DEFLATED)
             for path in sorted(self._paths.log_dir.glob("client.log*")):
                 file.write(path, path.name)
         title = self._translations.gettext("Diagnostics were saved")

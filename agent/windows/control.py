@@ -59,7 +59,7 @@ class PipeEnds:
             return StreamReaderProtocol(StreamReader(limit), accept)
 
         with self._claimed() as name:
-            with suppress(NotRunning):  # nobody has the name, as it should be
+            with suppress(NotRunning):  # no client has the name
                 _, writer = await self.connect(limit=limit)
                 writer.close()
                 raise ChannelBusy("another client of this user is running")

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,10 +115,13 @@ def test_saved_diagnostics(home: Path, paths: Paths) -> None:
     app: Any = SimpleNamespace(
         view=View(State.RETRYING), notify=lambda _, __, text, *___: told.append(text)
     )
-    actions = MenuActions(app, Settings(), paths, None)
+    actions = MenuActions(app, Settings(), paths, None, lambda *_: "Settings: ok")
     actions._save_diagnostics()
     saved = Path(told[0])
     assert saved.parent == home
+    with zipfile.ZipFile(saved) as file:
+        assert {"state.json", "settings.json", "doctor.txt", "client.log"} == set(file.namelist())
+        assert file.read("doctor.txt").startswith(b"Settings: ok")
     assert saved.stat().st_mode & 0o077 == 0
     assert json.loads(said_by(OTHER_USER, TRY_ALL, str(saved))) == []
 

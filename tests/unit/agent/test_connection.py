@@ -19,6 +19,7 @@ from agent.address import BadProxy
 from agent.connection import Connection, open_connection
 from agent.core import events as ev
 from agent.core.failure import Reason
+from agent.desktop import open_channel
 from agent.doctor import Outcome, Step
 from agent.paths import find_paths
 from agent.settings import Settings
@@ -90,7 +91,9 @@ async def test_a_dead_address_in_the_doctor(gateway: FakeGateway, tmp_path: Path
     began = monotonic()
     checks = [
         check
-        async for check in doctor.examine(settings, paths, NullTranslations(), vault=FakeVault())
+        async for check in doctor.examine(
+            settings, open_channel(paths), FakeVault(), NullTranslations()
+        )
     ]
     assert monotonic() - began < 4
     outcomes = {check.step: check.outcome for check in checks}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
+from functools import partial
 from gettext import NullTranslations
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +21,7 @@ from agent.doctor import Check, Outcome, Step
 from agent.paths import Paths, find_paths
 from agent.report import describe
 from agent.settings import Settings
+from agent.vault_calls import VaultCalls
 from protocol.sealing import new_device_key
 from tests.support.certificates import Authority
 from tests.support.channel_contract import serving
@@ -58,7 +62,8 @@ class Patient:
 
     async def examine(self, server: str | None, user: str | None = "tanaka") -> list[Check]:
         settings = Settings(server=server, user=user, proxy=self.proxy)
-        checks = doctor.examine(settings, self.paths, NullTranslations(), vault=self.vault)
+        channel = open_channel(self.paths)
+        checks = doctor.examine(settings, channel, self.vault, NullTranslations())
         return [check async for check in checks]
 
     async def fails(self, server: str | None, *, store: bool = True, **more: object) -> Check:
@@ -148,6 +153,7 @@ async def test_a_bad_certificate(
         check = await patient.fails(server)
     assert check.step is Step.CERTIFICATE
     assert said in check.text
+    assert f"{name}, issued by" in check.text
 
 
 async def silent(peer: Peer) -> None:
@@ -218,15 +224,66 @@ async def test_a_pending_password_is_tried_first(patient: Patient) -> None:
 
 async def test_an_old_password_and_a_wrong_clock(patient: Patient) -> None:
     """No failure, but told: the days left by the server's clock, and how far this PC's is off."""
-    old = honest(
-        {PASSWORD: "old"}, server_time="2020-01-01T00:00:00Z", valid_until="2020-01-06T00:00:00Z"
-    )
-    async with FakeGateway(old).running() as server:
+    times: dict[str, Any] = {
+        "server_time": "2020-01-01T00:00:00Z",
+        "valid_until": "2020-01-06T00:00:00Z",
+    }
+
+    async def script(peer: Peer) -> None:
+        await peer.upgrade(Date="Wed, 01 Jan 2020 00:00:00 GMT")
+        await peer.log_in({PASSWORD: "old"}, await peer.receive(), **times)
+
+    async with FakeGateway(script).running() as server:
         patient.store(server)
         checks = await patient.examine(server)
+    said = {check.step: check.text for check in checks}
     assert checks[-1].outcome is Outcome.OK
-    assert "5 days" in checks[-1].text
-    assert "clock differs" in checks[-1].text
+    assert "5 days" in said[Step.LOGIN]
+    assert "clock differs" in said[Step.GATEWAY]
+
+
+async def test_an_expired_push_is_no_wrong_password(patient: Patient) -> None:
+    """The doctor goes on with the stored password where the client would log in."""
+    scripts = iter([answering(type="rejected", reason="expired"), honest()])
+
+    async def script(peer: Peer) -> None:
+        await next(scripts)(peer)
+
+    async with (gateway := FakeGateway(script)).running() as server:
+        patient.store(server, pending=Pending(change_id="0" * 32, password=WRONG))
+        assert (await patient.examine(server))[-1].outcome is Outcome.OK
+    assert len(gateway.hellos) == 2
+    assert len(patient.vault.writes) == 1  # of the test, none of the doctor's
+
+
+async def test_a_server_that_policy_has_moved(patient: Patient) -> None:
+    """The password that is stored for the former server is tried at the new one."""
+    async with FakeGateway().running() as server:
+        former = patient.store(AWAY)
+        settings = Settings(
+            server=server,
+            user="tanaka",
+            proxy="none",
+            enforced=frozenset({"server"}),
+            last_login=former,
+        )
+        checks = doctor.examine(
+            settings, open_channel(patient.paths), patient.vault, NullTranslations()
+        )
+        assert [check.outcome async for check in checks][-1] is Outcome.OK
+    assert list(patient.vault.entries) == [former]
+
+
+async def test_a_keyring_that_hangs(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor says so in the client's time, and ends."""
+    released = threading.Event()
+    monkeypatch.setattr(patient.vault, "read", lambda _: released.wait(30))
+    monkeypatch.setattr(doctor, "VaultCalls", partial(VaultCalls, call_s=0.2))
+    try:
+        check = await patient.fails(AWAY, store=False)
+    finally:
+        released.set()
+    assert (check.step, "does not answer" in check.text) == (Step.KEYRING, True)
 
 
 async def test_a_running_client_keeps_its_connection(patient: Patient) -> None:
@@ -286,12 +343,13 @@ async def test_run_says_it_and_answers_with_the_exit_code(patient: Patient) -> N
         settings = Settings(
             server=server, user="tanaka", proxy="none", origins={"proxy": "here", "server": "there"}
         )
-        arguments = (settings, patient.paths, NullTranslations(), said.append)
-        assert await doctor.run(*arguments, vault=patient.vault) == 0
+        channel = open_channel(patient.paths)
+        arguments = (settings, channel, patient.vault, NullTranslations(), said.append)
+        assert await doctor.run(*arguments) == 0
         assert said[-1] == "Nothing is wrong."
         assert "    proxy = none  (here)" in said
         patient.vault.failure = Reason.VAULT_LOCKED
         said.clear()
-        assert await doctor.run(*arguments, vault=patient.vault) == 1
+        assert await doctor.run(*arguments) == 1
     assert said[-1] == "The step that fails: Password store"
     assert "Password store: FAILED" in said

@@ -36,7 +36,8 @@ class Switch:
 def shown(switch: Switch | None, settings: Settings, home: Path) -> View:
     """Return a view with what the settings and the switch say."""
     app: Any = None  # which is told outcomes only
-    actions = MenuActions(app, settings, find_paths({"COCONOWORK_HOME": str(home)}), switch)
+    paths = find_paths({"COCONOWORK_HOME": str(home)})
+    actions = MenuActions(app, settings, paths, switch, lambda *_: "")
     if switch is not None and switch.on is not None:
         switch.on = not switch.on  # the user has been in the Task Manager in between
     return actions.with_settings(View(State.STANDBY))
