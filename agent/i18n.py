@@ -9,6 +9,7 @@ from __future__ import annotations
 import gettext
 import logging
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,6 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 DOMAIN = "agent"
-LANGUAGES = ("ja", "en")
 LOCALE_DIR = Path(__file__).with_name("locale")
 
 _JAPANESE_PRIMARY_ID = 0x11
@@ -35,20 +35,12 @@ def translation(language: str = "auto") -> gettext.NullTranslations:
 
 
 def system_language(environ: Mapping[str, str] = os.environ) -> str:
-    """Return `ja` or `en`: Windows' display language; on Linux by the variables of gettext."""
+    """Return `ja` or `en`: Windows' display language; on Linux by the variables of the locale."""
     if sys.platform == "win32":
         import ctypes
 
         ui_language: int = ctypes.windll.kernel32.GetUserDefaultUILanguage()
         return "ja" if ui_language & 0x3FF == _JAPANESE_PRIMARY_ID else "en"
-    # LANGUAGE is a list of languages, which counts only where the locale is not C.
-    locale = next(
-        (environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "C"
-    )
-    if locale.split(".")[0] in {"C", "POSIX"}:
-        return "en"
-    for wish in [*environ.get("LANGUAGE", "").split(":"), locale]:
-        for known in LANGUAGES:
-            if wish.lower().replace("-", "_").split("_")[0].split(".")[0] == known:
-                return known
-    return "en"
+    names = ("LC_ALL", "LC_MESSAGES", "LANG")
+    locale = next((environ[name] for name in names if environ.get(name)), "C")
+    return "ja" if re.match(r"ja\b|ja_", locale) else "en"

@@ -130,14 +130,10 @@ def save(
 
 def _save(paths: Paths, checked: Mapping[str, object], translate: Translate) -> None:
     import tomlkit
-    from tomlkit.exceptions import TOMLKitError
 
     target = paths.config_file.resolve()
-    text = _read(paths, translate) or ""
-    try:
-        document = tomlkit.parse(text)
-    except (TOMLKitError, ValueError, RecursionError):
-        raise _not_toml(paths, text, translate) from None
+    text, _ = _read(paths, translate)
+    document = tomlkit.parse(text)
     for key, value in checked.items():
         if value is None:
             document.pop(key, None)
@@ -227,13 +223,7 @@ class _Reader:
                 self._add(known[variable], text, variable)
 
     def add_file(self, paths: Paths) -> None:
-        text = _read(paths, self._translate)
-        if text is None:
-            return
-        try:
-            table = tomllib.loads(text)
-        except (ValueError, RecursionError):  # a TOML error, or a number beyond all bounds
-            raise _not_toml(paths, text, self._translate) from None
+        _, table = _read(paths, self._translate)
         own: dict[str, object] = {}
         for key, value in table.items():
             where = f"{paths.config_file}: {clean(key, 80)}"
@@ -272,43 +262,30 @@ class _Reader:
         return SettingsError(self._translate("A setting cannot be used"), message)
 
 
-def _read(paths: Paths, translate: Translate) -> str | None:
+def _read(paths: Paths, translate: Translate) -> tuple[str, dict[str, Any]]:
+    """Return the user's file as text and as a table. Raise SettingsError."""
+    title, file = translate("The settings cannot be read"), paths.config_file
     try:
-        data = insist(paths.config_file.read_bytes)
+        data = insist(file.read_bytes)
         if not data and copy_of(paths).exists():
             # The client writes no empty file: it is what some disks leave after a power cut.
-            raise _broken(paths, translate("{file}: the file is empty."), translate)
+            raise BrokenSettings(title, translate("{file}: the file is empty.").format(file=file))
         # Windows' editors put a byte order mark in front of UTF-8.
-        return data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")
+        return text, tomllib.loads(text)
     except FileNotFoundError:
-        return None
-    except UnicodeDecodeError:
-        raise _broken(paths, translate("{file}: the file is not in UTF-8."), translate) from None
+        return "", {}
     except OSError as exc:
         sentence = translate("{file}: the file cannot be read") + f" ({exc.strerror})."
-    raise SettingsError(
-        translate("The settings cannot be read"), sentence.format(file=paths.config_file)
-    )
-
-
-def _not_toml(paths: Paths, text: str, translate: Translate) -> BrokenSettings:
-    """Return the error with the line at which the parser stopped; its text could quote a value."""
-    line = 1
-    try:
-        tomllib.loads(text)
-    except ValueError as exc:
-        found = re.search(r"at line (\d+)", str(exc))
-        line = int(found[1]) if found else text.count("\n") + 1
-    except RecursionError:
-        pass
-    sentence = translate("{file}, line {line}: this is not TOML.")
-    return _broken(paths, sentence.replace("{line}", str(line)), translate)
-
-
-def _broken(paths: Paths, sentence: str, translate: Translate) -> BrokenSettings:
-    return BrokenSettings(
-        translate("The settings cannot be read"), sentence.format(file=paths.config_file)
-    )
+        raise SettingsError(title, sentence.format(file=file)) from None
+    except UnicodeDecodeError:
+        sentence = translate("{file}: the file is not in UTF-8.")
+        raise BrokenSettings(title, sentence.format(file=file)) from None
+    except (ValueError, RecursionError) as exc:  # a TOML error, whose text could quote a value
+        line = re.search(r"at line (\d+)", str(exc))
+        sentence = translate("{file}, line {line}: this is not TOML.")
+        where = int(line[1]) if line else text.count("\n") + 1
+        raise BrokenSettings(title, sentence.format(file=file, line=where)) from None
 
 
 def _check_server(value: object, translate: Translate) -> str:
