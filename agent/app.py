@@ -9,10 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import platform
-import random
-import secrets
-import socket
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -22,7 +18,6 @@ from functools import partial
 from gettext import NullTranslations
 from typing import ParamSpec
 
-from agent import __version__
 from agent.address import is_console_url, normalise_server
 from agent.control import ControlChannel
 from agent.core import events as ev
@@ -30,12 +25,12 @@ from agent.core import wording
 from agent.core.credentials import Identity
 from agent.core.events import Event, SignedIn, SignInKind
 from agent.core.failure import Reason
-from agent.core.host_info import HostInfo
 from agent.core.machine import Machine
 from agent.core.saved_state import SavedState
 from agent.core.state import State
 from agent.core.view import Command, View
 from agent.errors import AgentError, UserError
+from agent.host import host_info
 from agent.ports import (
     Dialogs,
     Notification,
@@ -53,7 +48,6 @@ from agent.runtime import Hooks, Runtime
 from agent.settings import Settings, normalise_user
 from protocol.messages import WarningOutcome
 from protocol.names import normalise_password
-from protocol.text import clean
 
 log = logging.getLogger(__name__)
 
@@ -84,17 +78,6 @@ class Adapters:
     """Called for the tray's commands that are about this PC, not about the client's state."""
     with_settings: Callable[[View], View] = lambda view: view
     """Returns a view with what the settings say added."""
-
-
-def host_info() -> HostInfo:
-    """Return how this PC describes itself to the server."""
-    return HostInfo(
-        device_name=clean(socket.gethostname(), 128) or "PC",
-        os=clean(f"{platform.system()} {platform.release()}", 128),
-        version=__version__,
-        random=random.random,
-        nonce=lambda: secrets.token_urlsafe(24),
-    )
 
 
 class App:

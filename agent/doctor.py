@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection
 
 from agent.address import BadProxy, without_login
-from agent.app import host_info
 from agent.connection import NEXT_ADDRESS_S, InsecureAddress, open_connection
 from agent.control import ControlChannel
 from agent.core import effects as do
@@ -35,6 +34,7 @@ from agent.core.machine import Machine
 from agent.core.saved_state import SavedState
 from agent.core.state import State
 from agent.core.view import View
+from agent.host import host_info
 from agent.ports import ChannelError, Vault, VaultError
 from agent.proxies import find_proxy
 from agent.report import status_text, view_of

@@ -53,9 +53,11 @@ class ClientState:
         self.emit = EffectQueue()
         self.now = Instant(datetime.min.replace(tzinfo=UTC), 0.0)
         self.account = AccountContext(identity, saved_state, local=host.local, emit=self.emit)
-        self.vault = CredentialCache(self.account, self.emit, salt=host.nonce())
+        self.vault = CredentialCache(
+            self.account, self.emit, salt=host.nonce(), machine=host.machine
+        )
         self.connection = ConnectionState(self.emit)
-        self.change = PasswordChange(self.emit)
+        self.change = PasswordChange(self.emit, machine=host.machine)
         self.warnings = PasswordWarnings(self.account, self.emit)
         self.state = TABLE.first
         self.why = "start"

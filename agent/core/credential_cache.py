@@ -31,6 +31,7 @@ from agent.core.failure import Reason
 from agent.core.transitions import Table
 from protocol import messages as msg
 from protocol.scram import Keys
+from protocol.sealing import new_device_key
 
 ANSWER_S = 90.0
 """Seconds that the vault may take. The adapter gives up after 75 s; this is for one that hangs."""
@@ -81,10 +82,13 @@ class VaultRequest:
 class CredentialCache:
     """The credentials of the account in use."""
 
-    def __init__(self, account: AccountContext, emit: EffectQueue, *, salt: str) -> None:
+    def __init__(
+        self, account: AccountContext, emit: EffectQueue, *, salt: str, machine: str
+    ) -> None:
         self._emit = emit
         self._account = account
         self._salt = salt
+        self._machine = machine
         self._refusals: dict[bytes, Refusal] = {}
         self._numbers = itertools.count(1)
         self._requests: dict[int, VaultRequest] = {}
@@ -230,9 +234,15 @@ class CredentialCache:
         return request
 
     def on_read(self, credentials: Credentials | None) -> None:
-        """Take over what the vault holds, marked with what is known of refused passwords."""
+        """Take over what the vault holds, marked with what is known of refused passwords.
+
+        A copied PC gets a device key of its own: with the other's, each would displace the other.
+        """
         self._go("no entry found" if credentials is None else "entry found")
         self._replace(credentials)
+        if credentials is not None and credentials.is_copied_to(self._machine):
+            own = replace(credentials, device_key=new_device_key(), machine=self._machine)
+            self.write(own, WriteReason.NEW_KEY)
         self._mark_refused()
 
     def on_read_failed(self) -> None:

@@ -55,7 +55,13 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     pending: Pending | None = None
     refused: Refusal | None = None
     """Why the server has refused `password`, which is never sent again automatically then."""
+    machine: Annotated[str, Meta(max_length=64)] = ""
+    """The `HostInfo.machine` that `device_key` was made on; empty when it had none."""
     version: Literal[1] = 1
+
+    def is_copied_to(self, machine: str) -> bool:
+        """Return whether another PC has made the device key: its disk was copied to this one."""
+        return "" not in {machine, self.machine} and machine != self.machine
 
     def usable(self) -> list[str]:
         """Return the passwords that the server has not refused, a pushed one first."""

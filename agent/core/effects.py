@@ -24,6 +24,8 @@ class WriteReason(Enum):
     """To store a typed password that the server has accepted."""
     REFUSED = "refused"
     """To mark a password as refused."""
+    NEW_KEY = "new_key"
+    """To store a device key of its own on a copied PC."""
     FORGET_PENDING = "forget_pending"
     """To remove a pushed password that the server has refused."""
 

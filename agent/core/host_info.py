@@ -21,6 +21,8 @@ class HostInfo:
     """Return a number from [0, 1)."""
     nonce: Callable[[], str]
     """Return printable ASCII without a comma, with 128 random bits or more."""
+    machine: str = ""
+    """A text that no copy of this PC has; empty when none is known."""
     local: tzinfo | None = None
     """The time zone that days are counted in; None means the PC's own."""
 

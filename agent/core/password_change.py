@@ -82,8 +82,9 @@ class TypedPassword:
 class PasswordChange:
     """The change in progress, and what waits for it."""
 
-    def __init__(self, emit: EffectQueue) -> None:
+    def __init__(self, emit: EffectQueue, *, machine: str) -> None:
         self._emit = emit
+        self._machine = machine
         self._waiting_request: LoginRequested | None = None
         self._waiting_push: msg.PasswordChanged | None = None
         self.progress = Progress.NONE
@@ -117,7 +118,9 @@ class PasswordChange:
         if event is None or self.progress is not Progress.NONE:
             return None
         self._waiting_request = None
-        credentials = Credentials(password=event.password, device_key=new_device_key())
+        credentials = Credentials(
+            password=event.password, device_key=new_device_key(), machine=self._machine
+        )
         try:
             encode_credentials(credentials)
         except CredentialsError:

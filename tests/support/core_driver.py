@@ -79,10 +79,14 @@ class World:
         """Why the vault fails; None while it works."""
         self.memory: dict[Identity, SavedState] = {}
         self.settings = identity
+        self.machine_id = "machine-1"
         if identity is not None and stored is not None:
             push = Pending(change_id=CHANGE, password=pending) if pending else None
             self.vault[identity] = Credentials(
-                password=stored, device_key=new_device_key(), pending=push
+                password=stored,
+                device_key=new_device_key(),
+                pending=push,
+                machine=self.machine_id,
             )
 
         self.hold: set[Kind] = set()
@@ -125,6 +129,7 @@ class World:
             version="0.1.0",
             random=lambda: 0.5,
             nonce=lambda: f"c-{next(self._nonces):020}",
+            machine=self.machine_id,
             local=self._local,
         )
         memory = self.memory.get(self.settings, SavedState()) if self.settings else SavedState()

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
-from agent.app import host_info
 from agent.core.credentials import Credentials, Identity
 from agent.core.machine import Machine
 from agent.core.saved_state import SavedState
+from agent.host import host_info
 from agent.ports import SavedStateStore
 from agent.runtime import Hooks, Runtime
 from protocol.sealing import new_device_key

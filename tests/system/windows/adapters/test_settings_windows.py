@@ -21,8 +21,9 @@ import win32file
 from agent import files, i18n, logs
 from agent.core.credentials import Identity
 from agent.files import replace_file
+from agent.host import machine_id
 from agent.paths import find_paths
-from agent.settings import POLICY_KEY, SETUP_KEY, load, save_identity
+from agent.settings import POLICY_KEY, SETUP_KEY, Registry, load, save_identity
 
 HIVES = (winreg.HKEY_LOCAL_MACHINE, winreg.HKEY_CURRENT_USER)
 
@@ -97,6 +98,20 @@ def test_places() -> None:
     for path in (paths.config_file, paths.state_dir, paths.log_dir, paths.lock_file):
         assert "Local" in path.parts
         assert "coconowork" in path.parts
+
+
+def test_a_copied_pc_is_another_machine() -> None:
+    """A disk that is copied to another mainboard, or an image that is set up again."""
+
+    def registry(guid: str, board: str) -> Registry:
+        values = {r"SOFTWARE\Microsoft\Cryptography": {"MachineGuid": guid}}
+        values[r"SYSTEM\HardwareConfig"] = {"LastConfig": board}
+        return lambda key: iter([(key, values[key])])
+
+    made = {machine_id(registry=registry(*each)) for each in ("ab", "ab", "ac", "bb")}
+    assert len(made) == 3
+    assert machine_id() not in {*made, ""}
+    assert machine_id(registry=lambda _: iter(())) == ""
 
 
 def test_language_of_a_japanese_windows() -> None:

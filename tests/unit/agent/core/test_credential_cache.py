@@ -14,7 +14,7 @@ def test_without_a_pending_password() -> None:
     emit = EffectQueue()
     home = Identity(server="wss://gw.example.com/gateway", user="tanaka")
     account = AccountContext(home, SavedState(), local=None, emit=emit)
-    cache = CredentialCache(account, emit, salt="salt")
+    cache = CredentialCache(account, emit, salt="salt", machine="")
     assert cache.commit_pending() is False
     assert cache.withdraw_pending("a" * 32) is False
     cache.drop_pending()

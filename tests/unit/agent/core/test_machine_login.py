@@ -211,3 +211,18 @@ def test_the_end() -> None:
     assert world.state is State.STOPPED
     assert world.tell(ev.ReconnectRequested()) == []
     assert world.tell(ev.QuitRequested()) == []
+
+
+def test_a_copied_pc_gets_a_device_key_of_its_own() -> None:
+    """It logs in with a new key, which stays; where no machine is known, nothing changes."""
+    world = standby()
+    keys = [world.vault[HOME].device_key]
+    for world.machine_id in ("machine-2", "machine-2", "", "machine-3"):
+        world.restart()
+        assert world.is_in(State.STANDBY)
+        assert world.session.hello is not None
+        key = world.vault[HOME].device_key
+        assert world.session.hello.device.id == device_id(public_key(key))
+        keys.append(key)
+    assert [keys.index(key) for key in keys] == [0, 1, 1, 1, 4]
+    assert world.vault[HOME].password == P1
