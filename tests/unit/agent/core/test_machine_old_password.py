@@ -15,7 +15,7 @@ from agent.core.password_warnings import Warned
 from agent.core.state import State
 from protocol import messages as msg
 from protocol.messages import WarningOutcome as Outcome
-from tests.support.core_driver import BEGIN, P1, P2, P3, World, on_old_password, standby
+from tests.support.core_driver import BEGIN, OTHER, P1, P2, P3, World, on_old_password, standby
 
 SIGN_IN, CONNECT, UNLOCK = SignInKind.SIGN_IN, SignInKind.CONNECT, SignInKind.UNLOCK
 DAY = timedelta(days=1)
@@ -124,6 +124,17 @@ def test_offline_the_last_known_deadline_does_after_a_minute() -> None:
     assert world.state is State.STANDBY_OLD_PASSWORD
     assert world.notices == [msg.Notice(warning=Outcome.SHOWN, days_left=28)]
     assert shown(world) == [28]
+
+
+def test_a_notice_of_one_user_is_not_sent_for_another() -> None:
+    """It waits for the next login of the user that was warned."""
+    world = on_old_password()
+    offline_from_here(world, DAY)
+    world.advance(61)
+    assert shown(world) == [29]
+    world.online = True
+    assert world.replies[world.log_in(P1, OTHER)] is None
+    assert world.notices == []
 
 
 def test_offline_at_the_sign_in_and_the_change_not_known_yet() -> None:

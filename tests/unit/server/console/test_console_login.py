@@ -125,11 +125,14 @@ def test_logins_are_recorded(user: User, caplog: pytest.LogCaptureFixture) -> No
     assert user.username not in caplog.text
 
 
-def test_unknown_users_are_locked_out_too() -> None:
-    """A lockout does not tell who exists."""
+def test_nothing_typed_is_kept() -> None:
+    """A lockout does not tell who exists; a password typed as user name is in none of its rows."""
     for _ in range(lockout.LIMIT_USER_AND_ADDRESS):
-        last = log_in("unknown-user", "Wrong-Pass1")
+        last = log_in("My-Secret-Passw0rd", "My-Secret-Passw0rd")
     assert last.status_code == 429
+    kept = str(list(AccessAttempt.objects.values()))
+    assert "Secret" not in kept
+    assert lockout.key("My-Secret-Passw0rd") in kept
 
 
 def test_guessing_from_many_addresses_ends(user: User) -> None:
@@ -194,14 +197,6 @@ def test_a_temporary_password_ends(make_user: Callable[..., User]) -> None:
     assert "has ended" in page(log_in(user.username, P1))
     assert "has ended" not in page(log_in(user.username, P2))
     assert log_in(make_user().username, P1).status_code == 302
-
-
-def test_nothing_typed_is_kept() -> None:
-    """A password typed as user name is in no row that the lockout keeps."""
-    log_in("My-Secret-Passw0rd", "My-Secret-Passw0rd")
-    kept = str(list(AccessAttempt.objects.values()))
-    assert "Secret" not in kept
-    assert lockout.key("My-Secret-Passw0rd") in kept
 
 
 def test_guessing_the_current_password_ends(browse: Browse, user: User) -> None:

@@ -100,31 +100,6 @@ async def test_only_the_device_can_open_it(gateway: Gateway, client: Client, use
         assert (row.login_password, row.login_valid_until) == ("old", made.old_valid_until)
 
 
-async def test_forced_change(client: Client, user: User, administrator: User) -> None:
-    """Nothing is pushed: the waiting client is sent that its password is old now."""
-    row = await in_thread(lambda: User.objects.get(pk=user.pk))
-    force = partial(passwords.force, row, by=administrator, new_password=P2, must_change=True)
-    made = await in_thread(lambda: force(address=None))
-    status = await client.expect(messages.PasswordStatus)
-    assert status.valid_until == made.old_valid_until
-    assert await deliveries(user) == []
-
-
-async def test_push_comes_again_until_proven(gateway: Gateway, client: Client, user: User) -> None:
-    """A connection that drops loses nothing: each login by the old password brings the push."""
-    await change(user, P2, client)
-    first = await client.expect(messages.PasswordChanged)
-    for _ in range(2):
-        async with Client(gateway.port, key=client.key) as again:
-            assert (await again.log_in(user.username, P1)).password == "old"
-            assert await again.expect(messages.PasswordChanged) == first
-    async with Client(gateway.port, key=client.key) as last:
-        assert (await last.log_in(user.username, P2)).password == "current"
-        # No push comes any more: the next message is the answer to this login.
-        assert (await last.log_in(user.username, P1)).password == "old"
-        await last.log_in(user.username, P2)
-
-
 async def test_pushed_once_per_login(client: Client, user: User) -> None:
     """Further wake-ups do not send the same push to the same login."""
     await change(user, P2, client)
@@ -134,21 +109,6 @@ async def test_pushed_once_per_login(client: Client, user: User) -> None:
     await change(user, P3)
     # P2's push is void. P1's own end has not moved, so there is nothing to say of it.
     assert (await client.log_in(user.username, P2)).password == "old"
-
-
-async def test_chain_of_changes(client: Client, user: User) -> None:
-    """P1, P2 pushed, P3 pushed before P2 was taken: the device gets P3, and P2's box is void."""
-    first = await change(user, P2, client)
-    await client.expect(messages.PasswordChanged)
-    second = await change(user, P3, client)
-    pushed = await client.expect(messages.PasswordChanged)
-    # What it replaces on this device is P1, whose end the first change set.
-    assert (pushed.change_id, pushed.valid_until) == (second.pk, first.old_valid_until)
-    assert await deliveries(user) == [("superseded", "", ""), ("pending", pushed.sealed, "")]
-    assert (await client.log_in(user.username, P2)).password == "old"
-    assert (await client.expect(messages.PasswordChanged)).change_id == second.pk
-    assert (await client.log_in(user.username, P3)).password == "current"
-    assert [each[0] for each in await deliveries(user)] == ["superseded", "applied"]
 
 
 async def test_update_failed_ends_the_push(client: Client, user: User) -> None:
@@ -219,22 +179,6 @@ async def test_live_connection_expires(
     assert await deliveries(user) == [("expired", "", "")]
 
 
-@pytest.mark.parametrize("reason", ["disabled", "blocked"])
-async def test_sent_away_while_waiting(client: Client, user: User, reason: str) -> None:
-    """The clients of a disabled user, and a PC that was disconnected, are told at once."""
-
-    def act() -> None:
-        if reason == "disabled":
-            User.objects.filter(pk=user.pk).update(is_active=False)
-        else:
-            Device.objects.filter(user=user).update(blocked_at=clock.now())
-        bus.publish(user.pk)
-
-    await in_thread(act)
-    assert (await client.expect(messages.Bye)).reason == reason
-    assert await client.closed() == 1008
-
-
 async def test_raised_rounds_keep_who_waits(client: Client, user: User) -> None:
     """A verifier with a new salt is the same password to a client that waits by it."""
 
@@ -266,18 +210,6 @@ async def test_presence(client: Client, user: User) -> None:
         return not (await device_row(client)).is_waiting
 
     assert await eventually_async(gone)
-
-
-async def test_superseded(gateway: Gateway, client: Client, user: User) -> None:
-    """A newer connection of the same device replaces the older, and the device still waits."""
-    async with Client(gateway.port, key=client.key) as newer:
-        await newer.log_in(user.username, P1)
-        assert (await client.expect(messages.Bye)).reason == "superseded"
-        assert await client.closed() == 1000
-        await newer.log_in(user.username, P1)  # written after the older one's end
-        assert (await device_row(newer)).is_waiting
-        await change(user, P2, newer)
-        await newer.expect(messages.PasswordChanged)
 
 
 async def test_other_user_on_the_same_connection(
