@@ -28,61 +28,58 @@ def problem(url: str) -> str:
     return text
 
 
-def test_a_password_in_the_environment_is_refused(
-    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+def passfile(folder: Path, text: str) -> str:
+    """Return the option that leads to a file with this text, private as PostgreSQL wants it."""
+    file = folder / "pgpass"
+    file.touch(mode=stat.S_IRUSR | stat.S_IWUSR)
+    file.write_text(text)
+    return f"?passfile={file}"
+
+
+def test_what_is_wrong_with_the_database(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A database password in the environment is refused, because other programs can read it."""
-    url = postgres.url("postgres", user=postgres.new_role(SECRET))
-    monkeypatch.setenv("PGPASSWORD", SECRET)
-    assert "passfile" in problem(url)
-    monkeypatch.delenv("PGPASSWORD")
-    assert "no password supplied" in problem(url)
-
-
-def test_what_is_wrong_with_the_database(postgres: Postgres, tmp_path: Path) -> None:
     """Each error of the database has a text of its own, which says what helps."""
-    role = postgres.new_role(SECRET)
+    role, own = postgres.new_role(SECRET), postgres.url("postgres")
     url = postgres.url("postgres", user=role)
+    assert "no password supplied" in problem(url)
     assert "passfile" in problem(url)
-    passfile = tmp_path / "pgpass"
-    passfile.write_text("*:*:*:*:not-the-password")
-    passfile.chmod(stat.S_IRUSR)
-    assert f"the password of {role}" in problem(f"{url}?passfile={passfile}")
-    passfile.chmod(stat.S_IRUSR | stat.S_IWUSR)
-    passfile.write_text(f"127.0.0.1:{postgres.port}:*:{role}:{SECRET}")
-    database.check(Config(database=f"{url}?passfile={passfile}"))
-    assert "createdb --owner=coconowork nowhere" in problem(postgres.url("nowhere"))
-    assert "createuser missing" in problem(postgres.url("postgres", user="missing"))
-    assert "does PostgreSQL run there" in problem("postgresql://coconowork@127.0.0.1:1/work")
-    assert "on this machine" in problem(f"postgresql:///work?host={tmp_path}")
-    assert "host's name" in problem("postgresql://nowhere.invalid/work")
-    refused = f"{postgres.url('postgres')}?sslmode=require"
-    assert "PostgreSQL cannot be used: " in problem(refused)
-
-
-def test_too_old_server(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A PostgreSQL that is too old for Django is refused, and the oldest good one is named."""
+    # Other programs can read a password in the environment.
+    with monkeypatch.context() as patch:
+        patch.setenv("PGPASSWORD", SECRET)
+        assert "passfile" in problem(url)
+    wrong = url + passfile(tmp_path, "*:*:*:*:not-the-password")
+    assert f"the password of {role}" in problem(wrong)
+    right = url + passfile(tmp_path, f"127.0.0.1:{postgres.port}:*:{role}:{SECRET}")
+    database.check(Config(database=right))
+    for address, said in (
+        (postgres.url("nowhere"), "createdb --owner=coconowork nowhere"),
+        (postgres.url("postgres", user="missing"), "createuser missing"),
+        ("postgresql://coconowork@127.0.0.1:1/work", "does PostgreSQL run there"),
+        (f"postgresql:///work?host={tmp_path}", "on this machine"),
+        ("postgresql://nowhere.invalid/work", "host's name"),
+        (f"{own}?sslmode=require", "PostgreSQL cannot be used: "),
+    ):
+        assert said in problem(address)
     monkeypatch.setattr(database, "OLDEST_SERVER", 99)
-    assert "PostgreSQL 15 is too old; 99 or newer is needed" in problem(postgres.url("postgres"))
+    assert "PostgreSQL 15 is too old; 99 or newer is needed" in problem(own)
 
 
 def test_commands_say_it_in_one_line(postgres: Postgres, tmp_path: Path) -> None:
     """Commands report an error of the database in one line, with exit code 1."""
-    installation = Installation(tmp_path / "data", database=postgres.url("nowhere"))
-    done = installation.run("serve")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("coconowork-server: PostgreSQL cannot be used: ")
-    assert done.stderr.count("\n") == 1
     url = postgres.new_database().replace("coconowork@", f"{postgres.new_role(SECRET)}@")
-    passfile = tmp_path / "pgpass"
-    passfile.touch(mode=stat.S_IRUSR | stat.S_IWUSR)
-    passfile.write_text(f"*:*:*:*:{SECRET}")
-    not_ours = Installation(tmp_path / "data", database=f"{url}?passfile={passfile}")
-    done = not_ours.run("createadmin", "--account=ACME", "--user=admin", stdin="Adm1n-Adm1n\n")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "let role" in done.stderr
-    assert "own the database" in done.stderr
-    assert done.stderr.count("\n") == 1
+    not_ours = url + passfile(tmp_path, f"*:*:*:*:{SECRET}")
+    create = ("createadmin", "--account=ACME", "--user=admin")
+    for address, command, said in (
+        (postgres.url("nowhere"), ("serve",), "coconowork-server: PostgreSQL cannot be used: "),
+        (not_ours, create, "let role"),
+        (not_ours, create, "own the database"),
+    ):
+        installation = Installation(tmp_path / "data", database=address)
+        done = installation.run(*command, stdin="Adm1n-Adm1n\n")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("role", ["gateway", "console"])

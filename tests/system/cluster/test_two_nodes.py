@@ -10,11 +10,9 @@ import pytest
 
 from protocol import messages
 from server.cluster.database import MAX_CONNECTIONS
-from tests.support.browser import Browser
 from tests.support.gateway_client import Client
 from tests.support.installation import P1, P2, P3, Cluster, Installation, Server
 from tests.support.polling import eventually
-from tests.support.postgres import Postgres
 
 _numbers = itertools.count(1)
 
@@ -134,22 +132,6 @@ async def test_wake_ups_that_were_missed(cluster: Cluster, username: str) -> Non
         disable = "UPDATE console_user SET is_active = FALSE WHERE username = %s"
         cluster.installation.query(disable, username)
         assert await client.expect(messages.Bye) == messages.Bye(reason="disabled")
-
-
-async def test_database_that_is_restarted(
-    cluster: Cluster, postgres: Postgres, username: str
-) -> None:
-    """Clients stay connected while the database restarts, and consoles recover."""
-    console = cluster.consoles[0]
-    async with Client(cluster.gateways[0].gateway) as client:
-        await client.log_in(username, P1)
-        postgres.stop()
-        with Browser(console.console) as browser:
-            assert (await asyncio.to_thread(browser.get, "/readyz")).status_code == 503
-        postgres.start()
-        await asyncio.to_thread(console.wait_until_ready)
-        await asyncio.to_thread(change, console, username, P1, P2)
-        await client.takes(username, P2)
 
 
 def test_pages_share_connections(cluster: Cluster, username: str) -> None:

@@ -53,8 +53,6 @@ from tests.support.polling import eventually
 
 pytestmark = pytest.mark.keyring
 
-LAST = "Pushed-333"
-
 
 class Visitor(Pc):
     """A client, and the one gateway that it knows."""
@@ -63,16 +61,19 @@ class Visitor(Pc):
         super().__init__(home, environ, gateway.address)
         self.gateway = gateway
 
-    def meets(self, script: Script) -> None:
-        """Have the client connect to a gateway with this script, until a connection has ended."""
+    def connects_to(self, script: Script) -> None:
+        """Have the client connect to a gateway with this script."""
         self.gateway.play(script)
         self.tell("reconnect")
+
+    def meets(self, script: Script) -> None:
+        """Have the client connect to such a gateway, until a connection has ended."""
+        self.connects_to(script)
         eventually(self.gateway.first_has_ended)
 
     def is_fine_with_an_honest_server(self) -> None:
         """Assert that the client recovers from everything before."""
-        self.gateway.play(honest())
-        self.tell("reconnect")
+        self.connects_to(honest())
         self.says("standby")
 
 
@@ -140,8 +141,7 @@ def pc(shared: Visitor) -> Iterator[Visitor]:
 @pytest.mark.usefixtures("silenced")
 def test_a_dead_server_is_not_hammered(pc: Visitor) -> None:
     """Delays double from 3 s, so the client tries at most five times in six seconds."""
-    pc.gateway.play(CUTS["accept"])
-    pc.tell("reconnect")
+    pc.connects_to(CUTS["accept"])
     first = eventually(lambda: pc.gateway.visits)[0].began
     eventually(lambda: time() > first + 6)
     began = [visit.began for visit in pc.gateway.visits if visit.began < first + 6]
@@ -199,12 +199,7 @@ def test_a_flood_ends_the_connection(pc: Visitor, flood: str) -> None:
 )
 def test_an_address_that_is_not_for_a_browser(pc: Visitor, url: str) -> None:
     """Such an address is neither shown nor stored, not even from the right server."""
-
-    async def script(peer: Peer) -> None:
-        await peer.log_in(console_url=url)
-
-    pc.gateway.play(script)
-    pc.tell("reconnect")
+    pc.connects_to(lambda peer: peer.log_in(console_url=url))
     eventually(lambda: pc.gateway.visits)
     status = pc.says("standby")
     assert status["console_url"] is None
@@ -281,8 +276,7 @@ def test_a_box_that_is_not_for_us(pc: Visitor, case: str) -> None:
         reports.append(await peer.receive())
 
     before = pc.stored()
-    pc.gateway.play(script)
-    pc.tell("reconnect")
+    pc.connects_to(script)
     eventually(lambda: reports)
     assert reports == [{"type": "update_failed", "change_id": "a" * 32, "reason": reason}]
     pc.says("standby_old_password")
@@ -309,8 +303,7 @@ def test_a_pushed_password_is_kept_only_when_it_is_proven(pc: Visitor) -> None:
     pc.meets(impostor_at_the_end)
     pc.says("retrying", "impostor")
     assert pc.stored() == replace(before, pending=Pending(change_id="a" * 32, password=NEXT))
-    pc.gateway.play(right)
-    pc.tell("reconnect")
+    pc.connects_to(right)
     pc.says("standby")
     eventually(lambda: reports)
     assert reports == [{"type": "update_failed", "change_id": "a" * 32, "reason": "refused"}]
@@ -339,42 +332,12 @@ def test_who_passes_a_login_on_pushes_nothing(pc: Visitor, signature: str | None
     pc.is_fine_with_an_honest_server()
 
 
-def test_two_pushes_at_once(pc: Visitor) -> None:
-    """A second push while the first is being proven is the one that is kept."""
-
-    async def script(peer: Peer) -> None:
-        passwords = {PASSWORD: "old", NEXT: "old", LAST: "current"}
-        device = (await peer.log_in(passwords))["device"]
-        hello = None
-        for change_id, password in (("a" * 32, NEXT), ("b" * 32, LAST)):
-            plain = box(device, change_id=change_id, password=password)
-            sealed = seal(device, plain)
-            peer.send(push(change_id, sealed))
-            hello = hello or await peer.receive()
-        while True:
-            await peer.log_in(passwords, hello)
-            hello = await peer.receive()
-
-    before = pc.stored()
-    pc.gateway.play(script)
-    pc.tell("reconnect")
-    eventually(lambda: pc.stored() == replace(before, password=LAST), or_say=pc.told)
-    pc.says("standby")
-    assert len(pc.gateway.visits) == 1
-    pc.gateway.play(honest())  # it knows the first password only
-    pc.tell("reconnect")
-    pc.says("needs_password", "credentials")
-    pc.gateway.play(honest())
-    pc.log_in()
-    assert pc.stored() == before
-
-
 def test_log_files_have_no_secret(pc: Visitor) -> None:
     """Logs at level DEBUG have neither passwords nor proofs."""
     log = pc.log() + pc.told()
     assert "evil.example" not in log
     encoded = json.loads(encode_credentials(pc.stored()))
-    for secret in (PASSWORD, NEXT, LAST, "c=biws", encoded["device_key"]):
+    for secret in (PASSWORD, NEXT, "c=biws", encoded["device_key"]):
         assert secret not in log
 
 
