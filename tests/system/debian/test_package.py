@@ -233,7 +233,7 @@ def change(site: Site, current: str, new: str, *, asks_current: bool = True) -> 
 
 
 def test_several_nodes(debian: BareDebian, package: Path) -> None:
-    """docs/operations.md: services of one machine on PostgreSQL, each with metrics of its own.
+    """docs/operations.md: the move to PostgreSQL, and services that have metrics each.
 
     systemd finds no fault in any unit, and says that the sandbox is closed.
     """
@@ -242,13 +242,17 @@ def test_several_nodes(debian: BareDebian, package: Path) -> None:
     for unit in UNITS:
         assert debian.run(f"systemd-analyze verify --man=no {unit}.service") == ""
         debian.run(f"systemd-analyze security --threshold=20 {unit}.service")
+    debian.run('coconowork-server createadmin --account "ACME" --user admin', stdin=ADMIN_PASSWORD)
+    move = next(block for block in blocks(OPERATIONS_PAGE, "sh") if "move-to" in block)
     [enable] = [each for each in commands(OPERATIONS_PAGE) if each.startswith("systemctl enable")]
     ports = {"8081": free_port_of_four_digits(), "8080": free_port_of_four_digits()}
     for written, port in ports.items():
         enable = enable.replace(written, str(port))
     with running_postgres() as postgres:
-        settings = f'database = "{postgres.new_database()}"\n'
-        debian.path("/etc/coconowork/server.toml").write_text(settings)
+        database = postgres.new_database()
+        address = move.split('"')[1]
+        debian.run(move.replace(address, database))
+        debian.path("/etc/coconowork/server.toml").write_text(f'database = "{database}"\n')
         debian.run(enable)
 
         def served(port: int, path: str) -> bool:
@@ -259,6 +263,8 @@ def test_several_nodes(debian: BareDebian, package: Path) -> None:
         for port in ports.values():
             eventually(partial(served, port, "/readyz"), or_say=lambda: log_of(debian))
             assert served(10_000 + port, "/metrics")
+        with Browser(f"http://127.0.0.1:{ports['8080']}") as browser:
+            assert browser.log_in(ADMIN, ADMIN_PASSWORD)
 
 
 def free_port_of_four_digits() -> int:

@@ -127,7 +127,7 @@ def test_createadmin_asks_at_a_terminal(tmp_path: Path, second: str, code: int) 
 @pytest.mark.parametrize(
     ("user", "stdin", "said"),
     [
-        ("nobody", f"y\n{NEW_PASSWORD}\n", "no user nobody"),
+        ("missing", f"y\n{NEW_PASSWORD}\n", "no user missing"),
         (ADMIN, f"\n{NEW_PASSWORD}\n", "Nothing was done"),
         (ADMIN, "", "Nothing was done"),
         (ADMIN, "y\nshort\n", "8 to 64"),
