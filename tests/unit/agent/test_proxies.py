@@ -11,7 +11,6 @@ from agent.proxies import find_proxy
 
 GW = "wss://gw.corp.example/gateway"
 OPTIONS = r"Software\Microsoft\Windows\CurrentVersion\Internet Settings"
-POLICY = r"Software\Policies\Microsoft\Windows\CurrentVersion\Internet Settings"
 
 
 def found(

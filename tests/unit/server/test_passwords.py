@@ -27,7 +27,7 @@ from server.console.models import (
     PushDelivery,
     User,
 )
-from server.console.passwords import ConcurrentChange, ReusedPassword
+from server.console.passwords import ConcurrentChange
 from tests.support.server_fixtures import P1, P2, P3
 
 
@@ -129,19 +129,6 @@ def test_later_change_voids_the_earlier_push(
     pending = PushDelivery.objects.get(change=first)
     assert (pending.outcome, pending.sealed) == ("superseded", "")
     assert pending.outcome_at is not None
-
-
-@pytest.mark.parametrize("again", [P1, P2])
-def test_no_reuse(user: User, again: str) -> None:
-    """The current password and a valid old one cannot be set again; an ended one can."""
-    own(user, P2)
-    with pytest.raises(ReusedPassword):
-        own(user, again)
-    assert user.password_changes.count() == 1
-    if again == P1:
-        clock.move(timedelta(days=31))
-        own(user, P1)
-        assert user.check_password(P1)
 
 
 def test_changes_at_the_same_time(user: User) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import assume, given
@@ -22,27 +21,13 @@ from agent.core.credentials import (
     Refusal,
     decode_credentials,
     encode_credentials,
-    open_push,
 )
 from protocol import messages as msg
-from protocol.sealing import SealError, new_device_key, public_key, seal
 
 KEY = b64encode(bytes(range(32))).decode()
 ID = "eedd883da0a9451593dc0a38e583fb77"
 CHANGE = "0123456789abcdef" * 2
-UNTIL = datetime(2026, 12, 23, tzinfo=UTC)
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
-
-
-@given(words)
-def test_a_push_opens_to_what_was_sealed(password: str) -> None:
-    """A box for this device becomes the pending password; another key does not open it."""
-    content = msg.SealedPassword(change_id=CHANGE, device_id=ID, password=password)
-    box = seal(content, public_key=public_key(KEY))
-    push = msg.PasswordChanged(change_id=CHANGE, sealed=box, valid_until=UNTIL)
-    assert open_push(push, KEY) == Pending(change_id=CHANGE, password=password)
-    with pytest.raises(SealError):
-        open_push(push, new_device_key())
 
 
 @pytest.mark.parametrize(
