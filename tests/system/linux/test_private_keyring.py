@@ -8,46 +8,30 @@ from pathlib import Path
 
 import psutil
 import pytest
-from keyring.backend import KeyringBackend
-from keyring.backends.SecretService import Keyring
 
+from agent.desktop import open_keyring
 from demo import private_keyring as demo_keyring
-from demo.private_keyring import DemoKeyringError, PrivateKeyring, private_keyring
+from demo.private_keyring import DemoKeyringError, private_keyring
+from tests.support.own_keyring import started_keyring
 from tests.support.places import ROOT
 from tests.support.polling import eventually
 
 pytestmark = pytest.mark.keyring
 
 
-def keyring(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> KeyringBackend:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    return Keyring()  # type: ignore[no-untyped-call] # keyring's has no types
-
-
 def test_keeps_what_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passwords are encrypted in the directory, and are there at the next start."""
-    with private_keyring(tmp_path / "k") as environment:
-        keyring(environment, monkeypatch).set_password("service", "user", "hidden-word")
+    """Passwords are encrypted in the directory, are there at the next start; nothing runs on."""
+    with started_keyring(tmp_path / "k", monkeypatch) as running:
+        open_keyring().set_password("service", "user", "hidden-word")
+        processes, runtime = [running._bus, running._service], running._socket.parent
+    assert all(process is not None and process.poll() is not None for process in processes)
+    assert not runtime.exists()
     files = [path for path in (tmp_path / "k").rglob("*") if path.is_file()]
     assert files
     assert not any(b"hidden-word" in file.read_bytes() for file in files)
     assert (tmp_path / "k" / "unlock-key").stat().st_mode & 0o777 == 0o600
-    with private_keyring(tmp_path / "k") as environment:
-        found = keyring(environment, monkeypatch).get_password("service", "user")
-    assert found == "hidden-word"
-
-
-def test_nothing_is_left_running(tmp_path: Path) -> None:
-    """`stop` ends both programs, and may be called twice."""
-    running = PrivateKeyring(tmp_path / "k")
-    running.start()
-    processes = [running._bus, running._service]
-    runtime = running._socket.parent
-    running.stop()
-    running.stop()
-    assert all(process is not None and process.poll() is not None for process in processes)
-    assert not runtime.exists()
+    with started_keyring(tmp_path / "k", monkeypatch):
+        assert open_keyring().get_password("service", "user") == "hidden-word"
 
 
 def test_missing_programs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,12 +28,8 @@ SECRET = "hidden-w0rd"
 # --- what other programs can see of a process that has a password
 
 
-class Victim:
-    """The command `login`, run by a user who is not root, while it waits for the password."""
-
-    def __init__(self, home: Path) -> None:
-        # The command reads this from standard input once it has hardened itself.
-        code = f"""
+VICTIM = f"""
+import sys
 import faulthandler
 sys.path.insert(0, {str(ROOT)!r})
 import agent.__main__, agent.desktop, agent.hardening, agent.settings, agent.address
@@ -45,54 +41,45 @@ resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
 {BECOME}
 sys.exit(agent.__main__.main(sys.argv[1:]))
 """
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", "import sys\n" + code, str(OWNER), *self.arguments()],
-            env={"COCONOWORK_HOME": str(home), "PATH": os.environ["PATH"], "TOKEN": SECRET},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=home,
-        )
-        self.home = home
-        self.proc = Path(f"/proc/{self.process.pid}")
-
-    def arguments(self) -> list[str]:
-        return ["login", "--server", "gw.example.com", "--user", "tanaka"]
-
-    def is_hardened(self) -> bool:
-        assert self.process.poll() is None, self.process.communicate()
-        is_owner = f"Uid:\t{OWNER}\t" in (self.proc / "status").read_text()
-        return is_owner and self._core() == "0"
-
-    def _core(self) -> str:
-        (line,) = [
-            line for line in (self.proc / "limits").read_text().splitlines() if "core" in line
-        ]
-        return line.split()[4]
+"""A command of the client, run by a user who is not root; what it needs is imported before."""
 
 
-class DialogVictim(Victim):
-    """A dialog's process while it waits for its first message."""
-
-    def arguments(self) -> list[str]:
-        return ["dialog", "password"]
-
-
-@pytest.fixture(params=[Victim, DialogVictim], ids=["login", "dialog"])
-def victim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Victim]:
+@pytest.fixture(
+    params=[["login", "--server", "gw.example.com", "--user", "tanaka"], ["dialog", "password"]],
+    ids=["login", "dialog"],
+)
+def victim(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Yield a hardened process that waits, for a password or for its first message."""
     for each in [tmp_path, *tmp_path.parents][:3]:
         each.chmod(0o755)
     home = tmp_path / "home"
     home.mkdir(mode=0o700)
     os.chown(home, OWNER, OWNER)
-    one: Victim = request.param(home)
-    try:
-        eventually(one.is_hardened)
-        yield one
-    finally:
-        one.process.kill()
-        one.process.communicate()
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", VICTIM, str(OWNER), *request.param],
+        env={"COCONOWORK_HOME": str(home), "PATH": os.environ["PATH"], "TOKEN": SECRET},
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        cwd=home,
+    ) as process:
+
+        def is_hardened() -> bool:
+            assert process.poll() is None, process.communicate()
+            status, limits = (
+                Path(f"/proc/{process.pid}/{name}").read_text() for name in ("status", "limits")
+            )
+            [core] = [line.split()[4] for line in limits.splitlines() if "core" in line]
+            return f"Uid:\t{OWNER}\t" in status and core == "0"
+
+        try:
+            eventually(is_hardened)
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
 
 
 LOOK = """
@@ -111,7 +98,7 @@ print(json.dumps(seen))
 
 
 @needs_root
-def test_no_other_program_looks_into_it(victim: Victim) -> None:
+def test_no_other_program_looks_into_it(victim: subprocess.Popen[str]) -> None:
     """No program, not even of the same user, reads memory, environment or open files."""
     code = "import time; print('ready', flush=True); time.sleep(60)"
     with subprocess.Popen(
@@ -123,17 +110,16 @@ def test_no_other_program_looks_into_it(victim: Victim) -> None:
         open_one.kill()
     assert {"mem", "environ", "maps", "fd"} <= set(control)
     for user in (OWNER, OTHER_USER):
-        assert json.loads(said_by(user, LOOK, str(victim.process.pid))) == []
+        assert json.loads(said_by(user, LOOK, str(victim.pid))) == []
 
 
 @needs_root
-def test_no_core_file(victim: Victim) -> None:
+def test_no_core_file(victim: subprocess.Popen[str], tmp_path: Path) -> None:
     """A crash writes no core file."""
-    victim.process.send_signal(signal.SIGSEGV)
-    victim.process.communicate()
-    status = victim.process.returncode
-    assert status == -signal.SIGSEGV
-    assert list(victim.home.glob("core*")) == []
+    victim.send_signal(signal.SIGSEGV)
+    victim.communicate()
+    assert victim.returncode == -signal.SIGSEGV
+    assert list((tmp_path / "home").glob("core*")) == []
 
 
 def test_the_client_itself_is_hardened(tmp_path: Path) -> None:
@@ -220,6 +206,7 @@ def test_a_window_gets_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert arguments == ["dialog", "password"]
     assert json.loads(line).keys() <= {
         "type", "assets", "server", "user", "first", "fixed", "notes", "rows", "snapshot",
+        "quiet",
     }  # fmt: skip
 
 

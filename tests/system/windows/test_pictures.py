@@ -115,7 +115,6 @@ def person(
     desktop.close()
 
 
-@pytest.mark.timeout(240)
 def test_menu_by_mouse(person: Person) -> None:
     """Tooltip and menu open by mouse, and a click on the password's line is reported."""
     view = json.dumps({key: value for key, value in OLD.items() if key != "valid_until"})
@@ -146,7 +145,6 @@ def test_menu_by_mouse(person: Person) -> None:
     person.noted("quit")
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize(("days", "expected"), [("30", "30 days"), ("0", "today")])
 def test_toast(person: Person, days: str, expected: str) -> None:
     """The warning is on the screen, and a click on its icon is reported."""
@@ -157,58 +155,37 @@ def test_toast(person: Person, days: str, expected: str) -> None:
     person.noted("clicked")
 
 
-@pytest.mark.timeout(240)
-def test_update_by_keyboard(person: Person) -> None:
-    """A wrong password is reported at the field, and the right one is confirmed."""
-    person.open_dialog("password", OLD, "update")
-    person.keep("dialog-update")
-    person.desktop.type("wrong")
-    person.desktop.key("Return")
-    person.noted("wss://gw.example.com/gateway tanaka wrong")
-    person.keep("dialog-update-wrong")
-    person.desktop.type("New-Pass1")
-    person.desktop.key("Return")
-    person.noted("wss://gw.example.com/gateway tanaka right")
-    person.keep("dialog-update-done")
-    person.desktop.key("Return")
-    person.noted("closed")
+RIGHT, WRONG = (f"wss://gw.example.com/gateway tanaka {what}" for what in ("right", "wrong"))
+TROUBLE = {**STANDBY, "state": "retrying", "reason": "no_such_host"}
+DIALOGS: dict[str, tuple[str, dict[str, object], str, list[tuple[str, ...]]]] = {
+    # what is tried: the dialog, what it shows, a part of its title, and what its user does
+    "a wrong password, then the right one": ("password", OLD, "update", [
+        ("keep", "dialog-update"), ("type", "wrong"), ("key", "Return"), ("noted", WRONG),
+        ("keep", "dialog-update-wrong"), ("type", "New-Pass1"), ("key", "Return"),
+        ("noted", RIGHT), ("keep", "dialog-update-done"), ("key", "Return")]),
+    "the first login": ("password", {"state": "logged_out"}, "log in", [
+        ("keep", "dialog-log-in"), ("type", "tanaka"), ("key", "Tab"), ("type", "New-Pass1"),
+        ("key", "Return"), ("noted", RIGHT), ("keep", "dialog-log-in-done"), ("key", "Escape")]),
+    "trouble": ("status", TROUBLE, "status", [
+        ("keep", "dialog-status-trouble"), ("key", "Escape")]),
+    "standby": ("status", STANDBY, "status", [
+        ("keep", "dialog-status-standby"), ("key", "Escape")]),
+    "an old password": ("status", OLD, "status", [
+        ("keep", "dialog-status-old"), ("key", "shift+Tab", "shift+Tab", "space"),
+        ("noted", "update_password"), ("key", "Escape")]),
+    "about": ("about", STANDBY, "about", [("keep", "dialog-about"), ("key", "Return")]),
+}  # fmt: skip
 
 
-@pytest.mark.timeout(240)
-def test_first_set_up_by_keyboard(person: Person) -> None:
-    """The first login needs only user name, Tab, password and Enter."""
-    person.open_dialog("password", {"state": "logged_out"}, "log in")
-    person.keep("dialog-log-in")
-    person.desktop.type("tanaka")
-    person.desktop.key("Tab")
-    person.desktop.type("New-Pass1")
-    person.desktop.key("Return")
-    person.noted("wss://gw.example.com/gateway tanaka right")
-    person.keep("dialog-log-in-done")
-    person.desktop.key("Escape")
-    person.noted("closed")
-
-
-@pytest.mark.timeout(240)
-def test_status_by_keyboard(person: Person) -> None:
-    """The status window shows each state, and its button works by keyboard."""
-    trouble = {**STANDBY, "state": "retrying", "reason": "no_such_host"}
-    for name, view in (("trouble", trouble), ("standby", STANDBY), ("old", OLD)):
-        person.open_dialog("status", view, "status")
-        person.keep(f"dialog-status-{name}")
-        if name == "old":
-            person.desktop.key("shift+Tab", "shift+Tab", "space")
-            person.noted("update_password")
-        person.desktop.key("Escape")
-        person.noted("closed")
-
-
-@pytest.mark.timeout(240)
-def test_about(person: Person) -> None:
-    """The window about the program closes with Enter."""
-    person.open_dialog("about", STANDBY, "about")
-    person.keep("dialog-about")
-    person.desktop.key("Return")
+@pytest.mark.parametrize("case", DIALOGS)
+def test_dialog_by_keyboard(person: Person, case: str) -> None:
+    """Each window shows what it should, works by keyboard alone, and closes."""
+    dialog, view, title, steps = DIALOGS[case]
+    person.open_dialog(dialog, view, title)
+    desktop = person.desktop
+    doing = {"keep": person.keep, "type": desktop.type, "key": desktop.key, "noted": person.noted}
+    for what, *values in steps:
+        doing[what](*values)
     person.noted("closed")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,33 +20,20 @@ from tests.support.setup_program import (
 from tests.support.windows_product import Built
 from tests.support.wine import Control, Desktop, Language, Window
 
-
-@dataclass(frozen=True)
-class Words:
-    """What the wizard's buttons and pages say."""
-
-    language: Language
-    next: str
-    install: str
-    finish: str
-    remove: str
-    close: str
-    welcome: str
-    server: str
-    folder: str
-    done: str
-    bad_address: str
-    forget: str
-
-
-WORDS = [
-    Words("ja", "次へ", "インストール", "完了", "削除(", "閉じる", "ようこそ",
-          "ココナワークサーバ", "インストール先", "完了しました", "使用できません",
-          "設定も削除"),
-    Words("en", "&Next", "&Install", "&Finish", "&Uninstall", "&Close", "Welcome",
-          "Coconowork server", "Choose Install Location", "has been installed", "cannot be used",
-          "settings as well"),
-]  # fmt: skip
+WORDS: dict[str, dict[Language, str]] = {
+    "next": {"ja": "次へ", "en": "&Next"},
+    "install": {"ja": "インストール", "en": "&Install"},
+    "finish": {"ja": "完了", "en": "&Finish"},
+    "remove": {"ja": "削除(", "en": "&Uninstall"},
+    "close": {"ja": "閉じる", "en": "&Close"},
+    "welcome": {"ja": "ようこそ", "en": "Welcome"},
+    "server": {"ja": "ココナワークサーバ", "en": "Coconowork server"},
+    "folder": {"ja": "インストール先", "en": "Choose Install Location"},
+    "done": {"ja": "完了しました", "en": "has been installed"},
+    "bad_address": {"ja": "使用できません", "en": "cannot be used"},
+    "forget": {"ja": "設定も削除", "en": "settings as well"},
+}
+"""What the wizard's buttons and pages say."""
 
 
 def find_window(pc: Desktop, text: str) -> Window:
@@ -56,14 +43,6 @@ def find_window(pc: Desktop, text: str) -> Window:
         return next((w for w in pc.windows() if any(text in t for t in w.texts)), None)
 
     return eventually(look, or_say=f"a window with {text!r}", within_s=60)
-
-
-def button(window: Window, text: str) -> Control:
-    """Return the button whose name begins with `text`."""
-    for control in window.children:
-        if control.kind == "Button" and control.visible and control.text.startswith(text):
-            return control
-    raise AssertionError(f"{text!r} is not among {window.texts}")
 
 
 def press(pc: Desktop, page: str, name: str) -> None:
@@ -90,11 +69,12 @@ def picture(pc: Desktop, name: str, page: str) -> None:
     pc.screenshot(name, box=find_window(pc, page).box)
 
 
-@pytest.mark.parametrize("words", WORDS, ids=lambda words: words.language)
-def test_every_page(desktop: Desktop, product: Built, words: Words) -> None:
+@pytest.mark.parametrize("language", ["ja", "en"])
+def test_every_page(desktop: Desktop, product: Built, language: Language) -> None:
     """The program can be installed and uninstalled by mouse, and a wrong address is refused."""
-    pc, shot = desktop, f"setup-{words.language}"
-    pc.launch(windows_path(product.product.setup), f"/LANG={words.language}")
+    pc, shot = desktop, f"setup-{language}"
+    words = SimpleNamespace(**{name: texts[language] for name, texts in WORDS.items()})
+    pc.launch(windows_path(product.product.setup), f"/LANG={language}")
     picture(pc, f"{shot}-1-welcome", words.welcome)
     press(pc, words.welcome, words.next)
 
@@ -119,7 +99,7 @@ def test_every_page(desktop: Desktop, product: Built, words: Words) -> None:
     assert "Coconowork Client" in registry(pc, rf"HKCU\{RUN}")
 
     folder = programs_folder(pc)
-    pc.launch(rf"{folder}\uninstall.exe", f"/LANG={words.language}")
+    pc.launch(rf"{folder}\uninstall.exe", f"/LANG={language}")
     picture(pc, f"{shot}-5-uninstall", words.remove)
     press(pc, words.remove, words.remove)
     picture(pc, f"{shot}-6-forget", words.forget)
