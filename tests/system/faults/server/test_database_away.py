@@ -97,15 +97,20 @@ async def test_postgresql_is_stopped(
     async with crowd(installation_on_postgres) as (server, leaver):
         postgres.stop()
         try:
-            await says_when_to_come_again(server)
+            await leaver.socket.close()
             with Browser(server.console) as browser:
                 texts = {"en": "cannot use its database", "ja": "データベースを使用できません"}
-                for language, said in texts.items():
-                    headers = {"Accept-Language": language, "Cookie": SOME_COOKIE}
-                    check_unavailable(browser.get("/login/", **headers), said)
+                pages = [
+                    asyncio.to_thread(
+                        browser.get, "/login/", **{"Accept-Language": each, "Cookie": SOME_COOKIE}
+                    )
+                    for each in texts
+                ]
+                answers = await asyncio.gather(*pages, says_when_to_come_again(server))
+                for answer, said in zip(answers, texts.values(), strict=False):
+                    check_unavailable(answer, said)
                 assert browser.get("/readyz").status_code == 503
                 assert browser.get("/healthz").status_code == 200
-            await leaver.socket.close()
         finally:
             postgres.start()
 

@@ -30,12 +30,18 @@ def test_the_first_migration_is_as_it_was_released() -> None:
     )
 
 
+MIGRATE = """
+from django.core.management import call_command
+for app in (["contenttypes"], ["auth"], ["sessions"], ["axes"], ["console", "0001"]):
+    call_command("migrate", *app, verbosity=0)
+"""
+
+
 @pytest.fixture
 def released(empty_installation: Installation) -> Installation:
     """Return an empty installation with the schema of the first release."""
     empty_installation.directory.mkdir(parents=True, exist_ok=True)
-    for app in (("contenttypes",), ("auth",), ("sessions",), ("axes",), ("console", "0001")):
-        empty_installation.django("migrate", "--verbosity=0", *app)
+    empty_installation.django("shell", "--verbosity=0", "--command", MIGRATE)
     return empty_installation
 
 
