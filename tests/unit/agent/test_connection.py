@@ -18,13 +18,13 @@ from agent import connection, doctor
 from agent.address import BadProxy
 from agent.connection import Connection, open_connection
 from agent.core import events as ev
-from agent.core.failure import Reason
+from agent.core.failure import Failure, Reason
 from agent.desktop import open_channel
 from agent.doctor import Outcome, Step
 from agent.paths import find_paths
 from agent.settings import Settings
 from tests.support.certificates import Authority
-from tests.support.fake_gateway import FakeGateway
+from tests.support.fake_gateway import FakeGateway, Peer, at
 from tests.support.fakes import FakeVault
 from tests.support.forward_proxies import Proxy
 from tests.support.listeners import listening
@@ -156,3 +156,32 @@ async def test_an_unescaped_password_of_a_proxy_is_used(
     assert b"Proxy-Authorization: Basic " + login in heads[0]
     assert "Tell" not in caplog.text
     assert login.decode() not in caplog.text
+
+
+async def test_the_allowance_of_messages_is_refilled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server may send 200 messages at once, then 20 a second, and no more than 200 saved up."""
+    now, wanted = [0.0], asyncio.Queue[int]()
+    monkeypatch.setattr(connection, "monotonic", lambda: now[0])
+    status = {"type": "password_status", "password": "current", "server_time": at()}
+
+    async def script(peer: Peer) -> None:
+        await peer.upgrade()
+        while True:
+            for _ in range(await wanted.get()):
+                peer.send(status)
+
+    async with FakeGateway(script).running() as server:
+        events = asyncio.Queue[ev.Event]()
+        opened = Connection(1, server, proxy_setting="none", emit=events.put_nowait)
+        task = asyncio.create_task(opened.run())
+        assert isinstance(await events.get(), ev.Connected)
+        for seconds, allowed in ((0, 200), (1, 20), (0.5, 10), (1_000, 200)):
+            now[0] += seconds
+            wanted.put_nowait(allowed)
+            for _ in range(allowed):
+                assert isinstance(await events.get(), ev.Received)
+        wanted.put_nowait(1)
+        assert await events.get() == ev.Disconnected(
+            1, Failure(Reason.PROTOCOL, detail="too many messages")
+        )
+        await task
