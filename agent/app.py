@@ -271,6 +271,12 @@ class App:
                 self._runtime.post(ev.QuitRequested())
             case Command.UPDATE_PASSWORD if self._adapters.dialogs:
                 self._adapters.dialogs.ask_password()
+            case Command.CHANGE_ACCOUNT if self._adapters.dialogs:
+                self._adapters.dialogs.ask_password(change_account=True)
+            case Command.LOG_OUT if self._adapters.dialogs:
+                self._adapters.dialogs.ask_log_out()
+            case Command.LOG_OUT_NOW:
+                self._runtime.request(ev.LogoutRequested).add_done_callback(self._on_logged_out)
             case Command.STATUS if self._adapters.dialogs:
                 self._adapters.dialogs.show_status()
             case Command.ABOUT if self._adapters.dialogs:
@@ -283,6 +289,13 @@ class App:
                     webbrowser.open(url)
             case _ if self._adapters.on_menu_action:
                 self._adapters.on_menu_action(command)
+
+    def _on_logged_out(self, reply: Future[Reason | None]) -> None:
+        """Show the state after it, and what is left of the password when that went wrong."""
+        self.command(Command.STATUS)
+        if (reason := reply.result()) is not None:
+            title, text = wording.trouble(reason, self._translations.gettext)
+            self.notify(Topic.ACTION, title, text, Command.SHOW_LOG)
 
     async def _serve(self) -> None:
         try:

@@ -170,8 +170,11 @@ class Autostart(Protocol):
 class Dialogs(Protocol):
     """Windows that ask or tell, in short-lived processes of their own; one at a time."""
 
-    def ask_password(self) -> None:
-        """Bring up 'update the stored password', or 'log in' when no user is logged in."""
+    def ask_password(self, *, change_account: bool = False) -> None:
+        """Bring up 'update the stored password', or 'log in' when that is asked for or needed."""
+
+    def ask_log_out(self) -> None:
+        """Bring up the question whether to log out."""
 
     def show_status(self, *, quietly: bool = False) -> None:
         """Bring up the small status window; `quietly`: without taking the keyboard."""

@@ -7,7 +7,7 @@ from gettext import NullTranslations
 from typing import Literal
 
 from agent.core import wording
-from agent.core.state import MAY_RECONNECT, State
+from agent.core.state import MAY_LOG_OUT, MAY_RECONNECT, State
 from agent.core.view import Command, View
 
 LANGUAGES: tuple[tuple[Command, Literal["auto", "ja", "en"], str | None], ...] = (
@@ -37,6 +37,11 @@ SEPARATOR = Entry("")
 def needs_password(view: View) -> bool:
     """Return whether only the user can help, by a password."""
     return view.state in {State.LOGGED_OUT, State.NEEDS_PASSWORD}
+
+
+def may_change_account(view: View) -> bool:
+    """Return whether the user may log in as another user or at another server."""
+    return view.state in MAY_LOG_OUT and not {"server", "user"} <= view.fixed
 
 
 def default_command(view: View) -> Command:
@@ -71,6 +76,12 @@ def menu(view: View, translation: NullTranslations) -> tuple[Entry, ...]:
             Command.UPDATE_PASSWORD,
             default=default is Command.UPDATE_PASSWORD,
         ),
+        Entry(
+            _("Change the user or server…"),
+            Command.CHANGE_ACCOUNT,
+            enabled=may_change_account(view),
+        ),
+        Entry(_("Log out…"), Command.LOG_OUT, enabled=view.state in MAY_LOG_OUT),
         Entry(
             _("Reconnect"),
             Command.RECONNECT,

@@ -31,6 +31,8 @@ class State(Enum):
 MAY_RECONNECT = {State.RETRYING, State.STANDBY, State.STANDBY_OLD_PASSWORD}
 """The states in which the user may ask for another try: the others wait, or are trying."""
 
+MAY_LOG_OUT = set(State) - {State.LOGGED_OUT, State.STOPPED}
+
 _S = State
 _CONNECTED = (_S.CONNECTING, _S.STANDBY, _S.STANDBY_OLD_PASSWORD, _S.UPDATING)
 _TRYING = (*_CONNECTED, _S.RETRYING)

@@ -17,6 +17,11 @@ class Command(Enum):
     """The commands of the tray's menu."""
 
     UPDATE_PASSWORD = "update_password"
+    CHANGE_ACCOUNT = "change_account"
+    """Log in as another user, or at another server."""
+    LOG_OUT = "log_out"
+    """Ask whether to log out."""
+    LOG_OUT_NOW = "log_out_now"
     RECONNECT = "reconnect"
     OPEN_CONSOLE = "open_console"
     STATUS = "status"

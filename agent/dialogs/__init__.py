@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from gettext import NullTranslations
+from typing import get_args
 
 OK, WRONG_USE = 0, 2
 
@@ -14,18 +15,19 @@ def main(name: str, translations: NullTranslations) -> int:
 
     harden()
     from agent.dialogs import password, status
+    from agent.dialogs.messages import Name
     from agent.dialogs.pipe import Pipe
     from agent.dialogs.window import Window
 
-    views = {"password": password.View, "status": status.View, "about": status.View}
-    if name not in views or sys.stdin is None or sys.stdout is None or sys.stdin.isatty():
+    names = get_args(Name)
+    if name not in names or sys.stdin is None or sys.stdout is None or sys.stdin.isatty():
         return WRONG_USE
     pipe = Pipe(sys.stdin.buffer, sys.stdout.buffer)
     opening = pipe.opening()
     if opening is None:
         return WRONG_USE
     window = Window(opening, pipe, translations)
-    views[name](window, opening)
+    (password.View if name == "password" else status.View)(window, opening)
     window.run()
     return OK
 

@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
+from functools import partial
 from gettext import NullTranslations
 from pathlib import Path
 
@@ -22,8 +23,8 @@ from agent.address import normalise_server
 from agent.core import wording
 from agent.core.deadline import local_time
 from agent.core.failure import Reason
-from agent.core.state import MAY_RECONNECT, State
-from agent.core.view import Command, View, picture
+from agent.core.state import MAY_LOG_OUT, MAY_RECONNECT, State
+from agent.core.view import Command, Icon, View, picture
 from agent.dialogs.messages import (
     FROM_DIALOG,
     MAX_LINE,
@@ -46,6 +47,7 @@ from agent.dialogs.messages import (
 from agent.errors import UserError
 from agent.program import CREATION_FLAGS, program, program_dir
 from agent.settings import Settings, normalise_user
+from agent.tray_menu import may_change_account
 
 log = logging.getLogger(__name__)
 
@@ -137,9 +139,9 @@ class ProcessDialogs:
         self._open: _Process | None = None
         self._closed = False
 
-    def ask_password(self) -> None:
+    def ask_password(self, *, change_account: bool = False) -> None:
         view = self._view()
-        first = view.state is State.LOGGED_OUT or not view.user
+        first = change_account or view.state is State.LOGGED_OUT or not view.user
         _ = self._translations.gettext
         days = wording.days_left(view, self._translations)
         opening = Open(
@@ -156,6 +158,17 @@ class ProcessDialogs:
     def show_status(self, *, quietly: bool = False) -> None:
         snapshot = self._snapshot(self._view())
         self._show("status", Open(assets=str(self._assets), snapshot=snapshot, quiet=quietly))
+
+    def ask_log_out(self) -> None:
+        _, view = self._translations.gettext, self._view()
+        snapshot = Snapshot(
+            picture=Icon.ATTENTION.value,
+            headline=_("Log out"),
+            lines=[_("The stored password is removed, and this PC can no longer be reached.")],
+            rows=self._account(view),
+            buttons=[Button(_("Log out"), Command.LOG_OUT_NOW.value)],
+        )
+        self._show("log_out", Open(assets=str(self._assets), snapshot=snapshot))
 
     def show_about(self) -> None:
         """Bring up the program's name and version."""
@@ -200,7 +213,8 @@ class ProcessDialogs:
                     shown.send(Front())
                 return
             try:
-                self._open = _Process(name, [*self._start, "dialog", name], self._answer)
+                answer = partial(self._answer, first=opening.first)
+                self._open = _Process(name, [*self._start, "dialog", name], answer)
             except OSError:
                 log.exception("the window %s cannot be opened", name)
                 return
@@ -208,18 +222,18 @@ class ProcessDialogs:
         if shown is not None:
             shown.hang_up()
 
-    def _answer(self, message: FromDialog) -> FromClient | None:
+    def _answer(self, message: FromDialog, *, first: bool = False) -> FromClient | None:
         if isinstance(message, Submit):
-            return self._submit(message)
+            return self._submit(message, first=first)
         with contextlib.suppress(ValueError):
             self._on_command(Command(message.command))
         return None
 
-    def _submit(self, message: Submit) -> FromClient:
+    def _submit(self, message: Submit, *, first: bool) -> FromClient:
         _, view = self._translations.gettext, self._view()
         server, user = view.server, view.user
-        # A dialog may update the stored password; it cannot change user or server.
-        if view.state is State.LOGGED_OUT or not user:
+        # The window to update the password cannot change user or server.
+        if first or view.state is State.LOGGED_OUT or not user:
             field: Field = "server"
             fixed, settings = self._settings.enforced, self._settings
             try:
@@ -282,6 +296,12 @@ class ProcessDialogs:
             rows=rows,
             buttons=[
                 Button(update, Command.UPDATE_PASSWORD.value),
+                Button(
+                    _("Change the user or server…"),
+                    Command.CHANGE_ACCOUNT.value,
+                    may_change_account(view),
+                ),
+                Button(_("Log out…"), Command.LOG_OUT.value, view.state in MAY_LOG_OUT),
                 Button(_("Reconnect"), Command.RECONNECT.value, view.state in MAY_RECONNECT),
             ],
         )

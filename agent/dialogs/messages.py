@@ -15,7 +15,7 @@ T = TypeVar("T")
 MAX_LINE = 65_536
 """Bytes."""
 
-Name = Literal["password", "status", "about"]
+Name = Literal["password", "status", "log_out", "about"]
 Field = Literal["server", "user", "password"]
 MAX_TEXT = 2048
 Text = Annotated[str, Meta(max_length=MAX_TEXT)]

@@ -195,7 +195,10 @@ class FakeDialogs:
         self.views: list[View] = []
         self.closed = 0
 
-    def ask_password(self) -> None:
+    def ask_password(self, *, change_account: bool = False) -> None:
+        self.asked += 1
+
+    def ask_log_out(self) -> None:
         self.asked += 1
 
     def show_status(self, *, quietly: bool = False) -> None:

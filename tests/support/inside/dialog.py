@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -39,8 +40,12 @@ def main() -> None:
         translations=translation(language),
         settings=Settings(server="wss://gw.example.com/gateway"),
     )
-    show = {"password": dialogs.ask_password, "status": dialogs.show_status}
-    show.get(name, dialogs.show_about)()
+    show: dict[str, Callable[[], None]] = {
+        "password": dialogs.ask_password,
+        "status": dialogs.show_status,
+        "about": dialogs.show_about,
+    }
+    show[name]()
     shown = dialogs._open
     while shown is not None and shown.alive:
         time.sleep(0.1)

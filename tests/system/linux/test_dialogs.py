@@ -215,18 +215,44 @@ def test_every_reason_is_said(client: Client, reason: Reason) -> None:
 
 
 @pytest.mark.parametrize(
-    ("view", "settings"),
+    ("view", "settings", "first", "chosen"),
     [
-        pytest.param(OLD, SUGGESTED, id="the stored account is updated"),
-        pytest.param(LOGGED_OUT, ENFORCED, id="a policy names server and user"),
+        pytest.param(OLD, SUGGESTED, False, False, id="the stored account is updated"),
+        pytest.param(LOGGED_OUT, ENFORCED, True, False, id="a policy names server and user"),
+        pytest.param(OLD, ENFORCED, True, False, id="the same, and a user is logged in"),
+        pytest.param(OLD, SUGGESTED, True, True, id="another account is chosen"),
     ],
 )
-def test_what_a_dialog_cannot_choose(client: Client, view: View, settings: Settings) -> None:
+def test_what_a_dialog_can_choose(
+    view: View, settings: Settings, *, first: bool, chosen: bool
+) -> None:
     """Server and user that a dialog sends are ignored where the user may not choose them."""
     client = Client(settings)
     client.view, client.answers["x"] = view, None
-    client.dialogs._answer(msg.Submit("evil.example.com", "eve", "x"))
-    assert client.submitted == [(SERVER, "tanaka", "x")]
+    client.dialogs._answer(msg.Submit("other.example.com", "eve", "x"), first=first)
+    other = ("wss://other.example.com/gateway", "eve", "x")
+    assert client.submitted == [other if chosen else (SERVER, "tanaka", "x")]
+
+
+def test_another_account_and_logging_out(client: Client) -> None:
+    """The log-in window has the fields of the account in use; logging out asks first."""
+    client.dialogs.ask_password(change_account=True)
+    ready("Log in to coconowork")
+    press("shift+Tab", "ctrl+a")  # from the password, which is empty, to the user
+    write("suzuki")
+    press("Tab")
+    write("New-Pass1")
+    press("Return")
+    eventually(lambda: client.submitted == [(SERVER, "suzuki", "New-Pass1")])
+    client.unanswered.pop().set_result(None)
+    shown = client.dialogs._open
+    assert shown is not None
+    press("Escape")
+    eventually(lambda: not shown.alive)
+    client.dialogs.ask_log_out()
+    ready("coconowork client")
+    press("shift+Tab", "space")
+    eventually(lambda: client.picked == [Command.LOG_OUT_NOW])
 
 
 def test_unknown_command_is_ignored(client: Client) -> None:

@@ -18,6 +18,7 @@ from agent.control import ControlChannel
 from agent.core import events as ev
 from agent.core.credentials import Credentials, Identity
 from agent.core.events import Event
+from agent.core.failure import Reason
 from agent.core.machine import Machine
 from agent.core.state import State
 from agent.core.view import Command
@@ -220,6 +221,21 @@ def test_a_notification_lives_and_acts_by_its_topic(run: Callable[..., Client]) 
     assert (dialogs.asked, dialogs.status_shown, picked) == (1, 1, [Command.SHOW_LOG])
     assert client.is_alive()
     assert set(toaster.open) == {Topic.RECEIVED, Topic.SETTINGS}
+
+
+def test_logging_out_from_a_window(run: Callable[..., Client]) -> None:
+    """The stored password goes; when the keyring keeps it, the user is told so."""
+    vault, dialogs, toaster = FakeVault(), FakeDialogs(), FakeToaster()
+    vault.write(TANAKA, record())
+    settings = Settings(server=TANAKA.server, user=TANAKA.user)
+    client = run(settings, vault=vault, dialogs=dialogs, open_toaster=lambda: toaster)
+    client.app.command(Command.LOG_OUT_NOW)
+    eventually(lambda: dialogs.status_shown == 1)
+    assert (vault.entries, client.app.view.state) == ({}, State.LOGGED_OUT)
+    assert Topic.ACTION not in toaster.open
+    vault.failure = Reason.VAULT_LOCKED
+    client.app.command(Command.LOG_OUT_NOW)
+    eventually(lambda: Topic.ACTION in toaster.open)
 
 
 def test_unsaved_settings_are_taken_back_when_saved(run: Callable[..., Client]) -> None:

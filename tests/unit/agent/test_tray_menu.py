@@ -35,6 +35,8 @@ def test_whole_menu_on_an_old_password() -> None:
         "The old password ends in 1 day",
         "",
         "Update the stored password…",
+        "Change the user or server…",
+        "Log out…",
         "Reconnect",
         "Open the management console",
         "",
@@ -71,6 +73,22 @@ def test_what_cannot_be_done_is_grey() -> None:
     assert shown["Start at sign-in"].checked
     assert not any(each.enabled for each in shown["Language"].children)
     assert shown["Log in…"].command is Command.UPDATE_PASSWORD
+
+
+@pytest.mark.parametrize(
+    ("view", "change", "log_out"),
+    [
+        (View(State.STANDBY), True, True),
+        (View(State.NEEDS_PASSWORD, fixed=frozenset({"server"})), True, True),
+        (View(State.RETRYING, fixed=frozenset({"server", "user"})), False, True),
+        (View(State.LOGGED_OUT), False, False),
+    ],
+)
+def test_another_account_and_logging_out(view: View, *, change: bool, log_out: bool) -> None:
+    """A logged-in user may log out, and change what policy does not set."""
+    shown = entries(view)
+    assert shown["Change the user or server…"].enabled is change
+    assert shown["Log out…"].enabled is log_out
 
 
 def test_language_in_use_is_marked() -> None:
