@@ -77,6 +77,7 @@ async def test_a_call_that_hangs_is_replaced() -> None:
     await calls.write(TANAKA, written)
     assert await calls.read(TANAKA) == written
     gate.set()
+    await until(lambda: not calls._abandoned and not calls._repeats)
 
 
 async def test_a_call_that_asks_the_user_may_take_longer() -> None:
