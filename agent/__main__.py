@@ -273,7 +273,7 @@ def _logout(call: Call) -> int:
 
 
 def _quit(call: Call) -> int:
-    if call.ask({"command": "quit"}) is None:
+    if call.ask({"command": "quit", "update": call.options.update}) is None:
         call.say(call._("Not running."))
         return NOT_RUNNING
     return OK

@@ -178,10 +178,17 @@ class App:
         if watcher is not None:
             try:
                 self._runtime.post(SignedIn(watcher.session(), SignInKind.SIGN_IN))
-                watcher.start(self._runtime.post)
+                watcher.start(self._on_watched)
             except Exception:
                 log.exception("later sign-ins will not be noticed")
         self._runtime.post(ev.Started())
+
+    def _on_watched(self, event: Event) -> None:
+        """Hand an event of the watcher to the machine."""
+        if isinstance(event, ev.Suspending | ev.QuitRequested):
+            self._runtime.leave(event)
+        else:
+            self._runtime.post(event)
 
     def stop(self) -> None:
         """End everything that `start` began. Calling it again does nothing."""
@@ -343,7 +350,8 @@ class App:
             case "show":
                 self.command(Command.STATUS)
             case "quit":
-                asyncio.get_running_loop().call_later(0.05, self.post, ev.QuitRequested())
+                quit_requested = ev.QuitRequested("update" if request.get("update") else "quit")
+                asyncio.get_running_loop().call_later(0.05, self.post, quit_requested)
             case _:
                 return {"ok": False, "reason": "unknown_command"}
         return {"ok": True}

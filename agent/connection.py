@@ -29,6 +29,7 @@ from protocol.messages import (
     MAX_MESSAGE_BYTES,
     SUBPROTOCOL,
     ClientMessage,
+    Farewell,
     MessageError,
     UnknownMessage,
     decode_from_server,
@@ -143,6 +144,8 @@ class Connection:
         self._proxy_setting = proxy_setting
         self._emit = emit
         self._socket: ClientConnection | None = None
+        self.farewell: Farewell | None = None
+        """Why this client closes the connection, for the server; None: it need not know."""
 
     async def run(self) -> None:
         """Emit Connected, Received… and, exactly once and last, Disconnected."""
@@ -162,7 +165,7 @@ class Connection:
             if self._socket is not None:
                 try:
                     with suppress(OSError):
-                        await self._socket.close()
+                        await self._socket.close(reason=self.farewell or "")
                 finally:
                     # At the program's end the close is cancelled, and waits for no server.
                     self._socket.transport.abort()

@@ -15,7 +15,7 @@ from gettext import NullTranslations
 from typing import Any, Protocol
 
 from agent.core.credentials import Credentials, Identity
-from agent.core.events import NetworkChanged, SignedIn, UserLeft
+from agent.core.events import Event
 from agent.core.failure import Reason
 from agent.core.saved_state import SavedState
 from agent.core.view import Command, View
@@ -147,8 +147,11 @@ class SignInWatcher(Protocol):
     def session(self) -> str:
         """Return a name for the logon session of this process; every sign-in gives another."""
 
-    def start(self, emit: Callable[[SignedIn | UserLeft | NetworkChanged], None]) -> None:
-        """Call `emit`, on any thread, from now on. The start itself is not reported."""
+    def start(self, emit: Callable[[Event], None]) -> None:
+        """Call `emit`, on any thread, from now on. The start itself is not reported.
+
+        For Suspending and QuitRequested, `emit` returns when the client has left the server.
+        """
 
     def stop(self) -> None:
         """Report no more."""

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 SAVE_AGAIN_S = 60.0
+LEAVE_S = 1.0
+"""Seconds that leaving the server may take before Windows suspends the PC: it allows two."""
 WRITES_S = 5.0
 """Seconds at the end that writes under way may still take."""
 
@@ -183,6 +185,25 @@ class Runtime:
             if await self._save_once(effect) is None and self._unsaved.get(kind) is effect:
                 del self._unsaved[kind]
 
+    def leave(self, event: Event) -> None:
+        """Hand over an event after which the client leaves the server; return when it has left.
+
+        Windows may suspend or end this process once its messages are answered.
+        """
+        self.post(event)
+        work = self._has_left()
+        try:
+            wait([asyncio.run_coroutine_threadsafe(work, self._loop)], LEAVE_S)
+        except RuntimeError:  # the loop has closed
+            work.close()
+
+    async def _has_left(self) -> None:
+        await self._events.join()
+        await asyncio.gather(
+            *(task for _, task in self._connections.values() if task.cancelling()),
+            return_exceptions=True,
+        )
+
     def join(self, timeout_s: float | None = None) -> bool:
         """Wait for the end; return whether it has come."""
         self._thread.join(timeout_s)
@@ -213,6 +234,7 @@ class Runtime:
         try:
             while not self._quitting:
                 self._handle(await self._events.get())
+                self._events.task_done()
         finally:
             for timer in self._timers.values():
                 timer.cancel()
@@ -288,9 +310,11 @@ class Runtime:
                 task = self._loop.create_task(self._run_connection(connection))
                 self._connections[number] = (connection, task)
                 task.add_done_callback(lambda _: self._connections.pop(number, None))
-            case do.Disconnect(number):
+            case do.Disconnect(number, farewell):
                 if number in self._connections:
-                    self._connections[number][1].cancel()
+                    connection, task = self._connections[number]
+                    connection.farewell = farewell
+                    task.cancel()
             case do.Probe(number):
                 if number in self._connections:
                     self._spawn(self._connections[number][0].probe())

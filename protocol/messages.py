@@ -30,6 +30,8 @@ UtcTime = Annotated[datetime, Meta(tz=True)]
 Seconds = Annotated[int, Meta(ge=0, le=86_400)]
 Days = Annotated[int, Meta(ge=0, le=36_500)]
 PasswordKind = Literal["current", "old"]
+Farewell = Literal["sleep", "shutdown", "sign_out", "update", "quit"]
+"""Why a client leaves: the reason in its close frame (docs/protocol.md)."""
 
 
 class MessageError(Exception):

@@ -161,13 +161,13 @@ class ClientState:
 
     # --- what keeps it from the next step
 
-    def disconnect(self) -> None:
-        """Close the connection, if there is one."""
+    def disconnect(self, farewell: msg.Farewell | None = None) -> None:
+        """Close the connection, if there is one, and tell the server why the client leaves."""
         if self._accepted_at is not None and self.now.steady - self._accepted_at >= STEADY_S:
             self.tries = 0
         self._accepted_at = None
         self.change.on_disconnected()
-        self.connection.close()
+        self.connection.close(farewell)
 
     def lost(self, failure: Failure) -> None:
         """Give up the connection, and the typed password unless it is accepted already."""

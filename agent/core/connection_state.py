@@ -131,10 +131,10 @@ class ConnectionState:
         """Note that the connection has ended; nothing is left to close."""
         self.number = 0
 
-    def close(self) -> None:
+    def close(self, farewell: msg.Farewell | None) -> None:
         """Close the connection, or do nothing when there is none."""
         if self.number:
-            self._emit(do.Disconnect(self.number))
+            self._emit(do.Disconnect(self.number, farewell))
         if self.phase is not Phase.NONE:
             self._go("closed")
             self._emit(do.StopTimer(Timer.CONNECTION))

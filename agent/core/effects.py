@@ -9,7 +9,7 @@ from agent.core.credentials import Credentials, Identity
 from agent.core.events import RedactedStruct, Timer
 from agent.core.failure import Reason
 from agent.core.saved_state import SavedState
-from protocol.messages import ClientMessage
+from protocol.messages import ClientMessage, Farewell
 from protocol.scram import ClientLogin
 
 
@@ -78,9 +78,13 @@ class Connect(Effect, frozen=True):
 
 
 class Disconnect(Effect, frozen=True):
-    """Close a connection. The machine drops its late events by their number."""
+    """Close a connection, and tell the server why if it is to know.
+
+    The machine drops the connection's late events by their number.
+    """
 
     connection: int
+    farewell: Farewell | None
 
 
 class Probe(Effect, frozen=True):

@@ -13,7 +13,7 @@ import msgspec
 
 from agent.core.credentials import Credentials, Identity
 from agent.core.failure import Failure, Reason
-from protocol.messages import ServerMessage, WarningOutcome
+from protocol.messages import Farewell, ServerMessage, WarningOutcome
 
 
 class RedactedStruct(msgspec.Struct, frozen=True):
@@ -164,5 +164,17 @@ class LogoutRequested(Event, frozen=True):
     request: int
 
 
+class Suspending(Event, frozen=True):
+    """The PC goes to sleep."""
+
+
+class SessionEnding(Event, frozen=True):
+    """The user's Windows session is about to end, for this reason; None: it goes on after all."""
+
+    farewell: Farewell | None
+
+
 class QuitRequested(Event, frozen=True):
-    """The user wants the program to end."""
+    """The program shall end, because of an update or because the user wants it to."""
+
+    farewell: Farewell = "quit"

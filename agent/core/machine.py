@@ -52,6 +52,9 @@ from agent.core.view import View
 from protocol import messages as msg
 from protocol.scram import ScramError
 
+SLEEP_S = 60.0
+"""Seconds until the next try if the PC goes to sleep and neither sleeps nor resumes."""
+
 
 class Machine:
     """One client. Not thread-safe: its owner calls `handle` from one thread."""
@@ -59,6 +62,7 @@ class Machine:
     def __init__(self, host: HostInfo, identity: Identity | None, saved_state: SavedState) -> None:
         self.client = ClientState(host, identity or NO_IDENTITY, saved_state)
         self._dead = False
+        self._session_ends: msg.Farewell | None = None
 
     @property
     def state(self) -> State:
@@ -149,16 +153,23 @@ class Machine:
                     client.proceed()
             case ev.LogoutRequested():
                 self._on_logout(event.request)
-            case _:  # QuitRequested
-                self._on_quit()
+            case _:
+                self._on_leaving(event)
 
-    def _on_quit(self) -> None:
+    def _on_leaving(self, event: Event) -> None:
+        """Leave the server with a reason: the program ends, or the PC goes to sleep."""
         client = self.client
-        self._give_up_change()
-        client.disconnect()
-        client.warnings.withdraw()
-        client.emit(do.Quit())
-        client.go("quit")
+        if isinstance(event, ev.SessionEnding):
+            self._session_ends = event.farewell
+        elif isinstance(event, ev.QuitRequested):
+            self._give_up_change()
+            client.disconnect(self._session_ends or event.farewell)
+            client.warnings.withdraw()
+            client.emit(do.Quit())
+            client.go("quit")
+        elif client.connection.is_up:  # Suspending; NetworkChanged says that the PC has resumed
+            client.disconnect("sleep")
+            client.lost(Failure(Reason.CONNECTION_LOST, SLEEP_S, "the PC goes to sleep"))
 
     # --- the network, timers
 

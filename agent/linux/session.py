@@ -11,7 +11,7 @@ if sys.platform != "linux":
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.core.events import NetworkChanged, SignedIn, UserLeft
+from agent.core.events import Event
 
 
 class LinuxSession:
@@ -22,7 +22,7 @@ class LinuxSession:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot}/{os.environ.get('XDG_SESSION_ID') or os.getsid(0)}"[:256]
 
-    def start(self, emit: Callable[[SignedIn | UserLeft | NetworkChanged], None]) -> None:
+    def start(self, emit: Callable[[Event], None]) -> None:
         """Do nothing: unlocks and network changes are watched on Windows only."""
 
     def stop(self) -> None:

@@ -28,7 +28,17 @@ import win32event
 import win32security
 from pystray._util import win32
 
-from agent.core.events import NetworkChanged, SignedIn, SignInKind, UserLeft
+from agent.core.events import (
+    Event,
+    NetworkChanged,
+    QuitRequested,
+    SessionEnding,
+    SignedIn,
+    SignInKind,
+    Suspending,
+    UserLeft,
+)
+from protocol.messages import Farewell
 
 log = logging.getLogger(__name__)
 
@@ -42,9 +52,11 @@ user32.SetTimer.argtypes = (wintypes.HWND, ctypes.c_size_t, wintypes.UINT, ctype
 user32.KillTimer.argtypes = (wintypes.HWND, ctypes.c_size_t)
 kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 
-Emit = Callable[[SignedIn | UserLeft | NetworkChanged], None]
+Emit = Callable[[Event], None]
 
 WM_CLOSE = 0x0010
+WM_QUERYENDSESSION = 0x0011
+WM_ENDSESSION = 0x0016
 WM_TIMER = 0x0113
 WM_WTSSESSION_CHANGE = 0x02B1
 WM_POWERBROADCAST = 0x0218
@@ -59,6 +71,9 @@ WTS_LEFT = {0x2, 0x4, 0x7}
 """Console disconnect, remote disconnect, lock."""
 RESUMED = {0x7, 0x12}
 """PBT_APMRESUMESUSPEND, PBT_APMRESUMEAUTOMATIC."""
+SUSPENDS = 0x4
+"""PBT_APMSUSPEND: sleep or hibernation, which Windows does not tell apart."""
+ENDSESSION_CLOSEAPP, ENDSESSION_LOGOFF = 0x1, 0x80000000
 RETRY_TIMER, RETRY_MS = 1, 5000
 SETTLE_MS = 1000
 """A network comes up in several steps, which are reported once."""
@@ -127,6 +142,8 @@ class WindowsSignInWatcher:
                 return self._on_session_change(wparam)
             if message == WM_POWERBROADCAST:
                 return self._on_power(wparam)
+            if message in {WM_QUERYENDSESSION, WM_ENDSESSION}:
+                return self._on_end_session(message, wparam, lparam)
             if message == WM_TIMER:
                 user32.KillTimer(hwnd, RETRY_TIMER)
                 register(hwnd)
@@ -175,9 +192,24 @@ class WindowsSignInWatcher:
         return 0
 
     def _on_power(self, what: int) -> int:
-        if what in RESUMED:
+        if what == SUSPENDS:
+            self._emit(Suspending())
+        elif what in RESUMED:
             self._emit(NetworkChanged())
         return 1
+
+    def _on_end_session(self, message: int, wparam: int, lparam: int) -> int:
+        """Note why the session ends, before any window is told to end; then end the client."""
+        if message == WM_QUERYENDSESSION:
+            farewell: Farewell = "shutdown"  # or a restart, which Windows does not tell apart
+            if lparam & ENDSESSION_LOGOFF:
+                farewell = "sign_out"
+            elif lparam & ENDSESSION_CLOSEAPP:
+                farewell = "update"
+            self._emit(SessionEnding(farewell))
+            return 1
+        self._emit(QuitRequested() if wparam else SessionEnding(None))
+        return 0
 
     # --- the network
 

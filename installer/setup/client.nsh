@@ -1,6 +1,6 @@
 ; Setup and the client: ending it, starting it, starting it with Windows.
 
-!macro QuitClient un
+!macro QuitClient un OPTION
 ; Out: 1 when no client runs from $INSTDIR. Its .exe cannot be opened for writing while one does.
 Function ${un}QuitClient
   Push $0
@@ -10,7 +10,7 @@ Function ${un}QuitClient
   Pop $1
   ${If} $1 = 1
     StrCpy $WasRunning 1
-    nsExec::Exec /TIMEOUT=20000 '"$INSTDIR\${EXE}" quit'
+    nsExec::Exec /TIMEOUT=20000 '"$INSTDIR\${EXE}" quit ${OPTION}'
     Pop $1
     again:
     Call ${un}WaitForEnd
@@ -67,8 +67,8 @@ Function ${un}IsRunning
   Exch $0
 FunctionEnd
 !macroend
-!insertmacro QuitClient ""
-!insertmacro QuitClient "un."
+!insertmacro QuitClient "" "--update"
+!insertmacro QuitClient "un." ""
 
 ; Starts the client as the signed-in user, not as the administrator who installs.
 Function StartClient

@@ -215,6 +215,8 @@ class Device(models.Model):
     last_seen_at = models.DateTimeField(default=clock.now)
     waiting_since = models.DateTimeField(null=True)
     gateway = models.CharField(max_length=64, blank=True)
+    farewell = models.CharField(max_length=16, blank=True, db_default="")
+    """Why its client has left at `last_seen_at`: a `protocol.messages.Farewell`, or empty."""
     login_password = models.CharField(max_length=8, default="current")
     login_valid_until = models.DateTimeField(null=True)
     warned = models.CharField(max_length=16, choices=WarningOutcome.choices, blank=True)

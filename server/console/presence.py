@@ -32,6 +32,18 @@ def days_left_text(valid_until: datetime) -> str:
     return ngettext("%(days)d day left", "%(days)d days left", days) % {"days": days}
 
 
+def away_text(farewell: str) -> str:
+    """Return why a PC does not wait, by what its client said when it left; has `{since}`."""
+    texts = {
+        "sleep": _("Asleep (since {since})"),
+        "shutdown": _("Shut down or restarting (since {since})"),
+        "sign_out": _("Signed out of Windows (since {since})"),
+        "update": _("The client is being updated (since {since})"),
+        "quit": _("The client was quit (since {since})"),
+    }
+    return texts.get(farewell) or _("Not waiting (last seen {since}; gave no reason)")
+
+
 @dataclass(frozen=True)
 class Pc:
     """A row about one PC; `password` is the one that its client has, as far as is known."""

@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request
@@ -117,6 +117,8 @@ class ClientConnection(asyncio.Protocol):
         """Counts accepted logins, so that what was read before one is not applied after it."""
         self.has_changed = False
         """Whether its user has changed while its login was being written."""
+        self.farewell = ""
+        """Why the client has left, when it has said that."""
         self.refusals = 0
         """Passwords refused in a row."""
 
@@ -301,6 +303,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _on_frame(self, frame: Frame) -> None:
         """Take one frame. The library has answered pings and close frames."""
+        if self._websocket is not None and (left := self._websocket.close_rcvd) is not None:
+            self.farewell = left.reason if left.reason in get_args(messages.Farewell) else ""
         if frame.opcode is Opcode.BINARY:
             self.fail(CloseCode.UNSUPPORTED_DATA, "binary message")
         elif frame.opcode is Opcode.TEXT or frame.opcode is Opcode.CONT:

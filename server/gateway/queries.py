@@ -56,11 +56,12 @@ _STATES = """
     LEFT JOIN console_device d ON d.user_id = u.id AND d.device_id = {_1}"""
 _SET_WAITING = """
     UPDATE console_device SET name = {_1}, os = {_2}, version = {_3}, address = {_4}{inet},
-        last_seen_at = {_5}{time}, waiting_since = {_6}{time}, gateway = {_7},
+        last_seen_at = {_5}{time}, waiting_since = {_6}{time}, gateway = {_7}, farewell = '',
         login_password = {_8}, login_valid_until = {_9}{time}
     FROM {asked} WHERE console_device.id = CAST({_0} AS bigint)"""
 _CLEAR_WAITING = """
-    UPDATE console_device SET waiting_since = NULL, gateway = '', last_seen_at = {_2}{time}
+    UPDATE console_device SET waiting_since = NULL, gateway = '', last_seen_at = {_2}{time},
+        farewell = {_5}
     FROM {asked} WHERE user_id = CAST({_0} AS bigint) AND device_id = {_1}
         AND waiting_since = {_3}{time} AND gateway = {_4}"""
 
@@ -154,6 +155,14 @@ class WaitingDevice(msgspec.Struct, frozen=True, gc=False):
     waiting_since: datetime
 
 
+class ReleasedDevice(msgspec.Struct, frozen=True, gc=False):
+    """A device that no longer waits: the reason that its client gave, and when it left."""
+
+    device: WaitingDevice
+    farewell: str
+    at: datetime
+
+
 class WaitingRow(NamedTuple):
     """What is written about a device that waits from now on, in the order of `_SET_WAITING`."""
 
@@ -221,14 +230,23 @@ def set_waiting(waiting: Iterable[WaitingRow]) -> None:
         cursor.execute(_statement(_SET_WAITING), [_json(waiting)])
 
 
-def clear_waiting(released: Sequence[WaitingDevice], *, gateway: str) -> None:
+def clear_waiting(released: Sequence[ReleasedDevice], *, gateway: str) -> None:
     """Write that devices no longer wait on `gateway`, in a transaction.
 
     A row that a newer login has written stays.
     """
-    lock((each.user_id, each.device_id) for each in released)
-    now = clock.now()
-    rows = ((each.user_id, each.device_id, now, each.waiting_since, gateway) for each in released)
+    lock((each.device.user_id, each.device.device_id) for each in released)
+    rows = [
+        (
+            each.device.user_id,
+            each.device.device_id,
+            each.at,
+            each.device.waiting_since,
+            gateway,
+            each.farewell,
+        )
+        for each in released
+    ]
     with connection.cursor() as cursor:
         cursor.execute(_statement(_CLEAR_WAITING), [_json(rows)])
 

@@ -32,6 +32,7 @@ from server.gateway.queries import (
     DeviceState,
     FoundUser,
     PendingPush,
+    ReleasedDevice,
     WaitingDevice,
     WaitingRow,
 )
@@ -262,7 +263,7 @@ def restore_waiting(waits: Sequence[WaitingDevice], *, gateway: str) -> None:
         lost.update(waiting_since=each.waiting_since, gateway=gateway)
 
 
-def clear_waiting(released: Sequence[WaitingDevice], *, gateway: str) -> None:
+def clear_waiting(released: Sequence[ReleasedDevice], *, gateway: str) -> None:
     """Write that devices no longer wait on `gateway`; the row of a newer login stays."""
     with transaction.atomic():
         queries.clear_waiting(released, gateway=gateway)

@@ -207,7 +207,7 @@ class Gateway:
         device = connection.device
         self._registry.remove(connection)
         if device is not None and not self._is_stopping:
-            self._store.release(device)
+            self._store.release(device, connection.farewell)
 
     # --- on the way
 

@@ -24,11 +24,11 @@ from django.db import (
     connections,
 )
 
-from server import metrics
+from server import clock, metrics
 from server.cluster.database import one_line
 from server.gateway import records
 from server.gateway.batcher import MAX_ITEMS, Batcher, Unavailable
-from server.gateway.queries import WaitingDevice
+from server.gateway.queries import ReleasedDevice, WaitingDevice
 from server.gateway.records import LoginLookup, RecordedLogin, Refusal, VerifiedProof
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class Store:
         self._logins: Batcher[VerifiedProof, RecordedLogin | Refusal] = Batcher(
             self._writes, partial(_run_batch, "log_in", partial(records.log_in, gateway=gateway))
         )
-        self._released: dict[int, WaitingDevice] = {}
+        self._released: dict[int, ReleasedDevice] = {}
         """Rows that have yet to be cleared, by the device's primary key."""
         self._clearing: asyncio.Task[None] | None = None
 
@@ -87,12 +87,12 @@ class Store:
         """Write the login of a right proof; check again what may have changed."""
         return self._logins.submit(proof)
 
-    def release(self, device: WaitingDevice) -> None:
-        """Write that a device no longer waits, as soon as the database can be reached.
+    def release(self, device: WaitingDevice, farewell: str = "") -> None:
+        """Write that a device no longer waits, and why, as soon as the database can be reached.
 
         Nothing happens when the device has logged in again since.
         """
-        self._released[device.device_pk] = device
+        self._released[device.device_pk] = ReleasedDevice(device, farewell, clock.now())
         if self._clearing is None or self._clearing.done():
             self._clearing = asyncio.create_task(self._clear())
 
@@ -108,9 +108,9 @@ class Store:
             except Unavailable:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            for device in batch:
-                if self._released.get(device.device_pk) is device:
-                    del self._released[device.device_pk]
+            for each in batch:
+                if self._released.get(each.device.device_pk) is each:
+                    del self._released[each.device.device_pk]
 
 
 def _run_batch(

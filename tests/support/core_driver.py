@@ -348,7 +348,7 @@ class World:
                 self.settings = identity
             case do.Connect():
                 self.connect_jobs.append(effect)
-            case do.Disconnect(number):
+            case do.Disconnect(number, _):
                 self.connect_jobs = deque(j for j in self.connect_jobs if j.connection != number)
                 if number in self.sessions:
                     self.sessions[number].closed = True

@@ -104,6 +104,11 @@ class Peer:
         """Return the code that the client has closed with."""
         return self._protocol.close_rcvd.code if self._protocol.close_rcvd else None
 
+    @property
+    def farewell(self) -> str:
+        """Return the reason that the client has closed with."""
+        return self._protocol.close_rcvd.reason if self._protocol.close_rcvd else ""
+
     async def _read(self) -> None:
         async with asyncio.timeout(PATIENCE_S):
             data = await self._reader.read(65536)
@@ -268,6 +273,7 @@ class Visit:
     began: float
     ended: float | None = None
     close_code: int | None = None
+    farewell: str = ""
 
 
 class FakeGateway:
@@ -315,4 +321,5 @@ class FakeGateway:
             self.faults.append(exc)
         finally:
             writer.close()
-            visit.close_code, visit.ended = peer.close_code, time()
+            visit.close_code, visit.farewell = peer.close_code, peer.farewell
+            visit.ended = time()

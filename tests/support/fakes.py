@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from gettext import NullTranslations
 from threading import Condition, Event
 
+from agent.core import events as ev
 from agent.core.credentials import (
     Credentials,
     CredentialsError,
@@ -15,7 +16,7 @@ from agent.core.credentials import (
     decode_credentials,
     encode_credentials,
 )
-from agent.core.events import NetworkChanged, SignedIn, SignInKind, UserLeft
+from agent.core.events import SignedIn, SignInKind
 from agent.core.failure import Reason
 from agent.core.saved_state import SavedState
 from agent.core.view import Command, View
@@ -164,12 +165,12 @@ class FakeSignInWatcher:
 
     def __init__(self, name: str = "session-1") -> None:
         self.name = name
-        self._emit: Callable[[SignedIn | UserLeft | NetworkChanged], None] | None = None
+        self._emit: Callable[[ev.Event], None] | None = None
 
     def session(self) -> str:
         return self.name
 
-    def start(self, emit: Callable[[SignedIn | UserLeft | NetworkChanged], None]) -> None:
+    def start(self, emit: Callable[[ev.Event], None]) -> None:
         self._emit = emit
 
     def stop(self) -> None:
@@ -180,7 +181,7 @@ class FakeSignInWatcher:
         self.name = name
         self.report(SignedIn(name, kind))
 
-    def report(self, event: SignedIn | UserLeft | NetworkChanged) -> None:
+    def report(self, event: ev.Event) -> None:
         if self._emit is not None:
             self._emit(event)
 

@@ -13,6 +13,7 @@ from django.utils.safestring import SafeString
 
 from server import clock
 from server.console import audit, presence
+from server.console.models import Device
 
 register = template.Library()
 register.filter(audit.action_text)
@@ -31,6 +32,15 @@ def is_past(at: datetime) -> bool:
 def moment(at: datetime | None) -> str:
     """Return a point in time to the minute, as a `<time>` element."""
     return _time(at, " %H:%M", "%Y-%m-%dT%H:%M%z")
+
+
+@register.filter
+def away(device: Device) -> str:
+    """Return why a PC does not wait, and since when: the time, with the date unless it is today."""
+    local = timezone.localtime(device.last_seen_at)
+    is_today = local.date() == timezone.localtime(clock.now()).date()
+    since = local.strftime("%H:%M") if is_today else moment(device.last_seen_at)
+    return format_html(presence.away_text(device.farewell), since=since)
 
 
 @register.filter

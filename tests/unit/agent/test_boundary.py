@@ -296,3 +296,24 @@ def test_a_server_moved_by_policy_takes_the_password_along(run: Callable[..., Cl
         client.tray.wait_for(lambda view: view.state is State.STANDBY)
         eventually(lambda: set(vault.entries) == {new} and saved == [new])
         client.quit()
+
+
+@pytest.mark.parametrize(
+    ("event", "farewell"), [(ev.Suspending(), "sleep"), (ev.QuitRequested("update"), "update")]
+)
+def test_watcher_returns_when_the_client_has_left(
+    run: Callable[..., Client], event: Event, farewell: str
+) -> None:
+    """Windows suspends or ends the client once the watcher's window has answered."""
+    with LoopThread() as servers:
+        servers.host((gateway := FakeGateway(honest())).running())
+        identity, vault = Identity(server=gateway.address, user=USER), FakeVault()
+        vault.write(identity, Credentials(password=PASSWORD, device_key=new_device_key()))
+        watcher = FakeSignInWatcher()
+        settings = Settings(server=gateway.address, user=USER)
+        client = run(settings, vault=vault, watcher=watcher)
+        client.tray.wait_for(lambda view: view.state is State.STANDBY)
+        watcher.report(event)
+        assert not client.app._runtime._connections
+        eventually(gateway.first_has_ended)
+        assert (gateway.visits[0].farewell, gateway.visits[0].close_code) == (farewell, 1000)

@@ -102,3 +102,9 @@ def test_limits_are_as_on_the_page() -> None:
         assert text in PAGE
     assert MAX_REFUSALS == conversation.MAX_REFUSALS == 3
     assert re.search(r"after\s+the\s+third\s+`credentials`", PAGE)
+
+
+def test_every_farewell_is_on_the_page() -> None:
+    """The reasons of a client's close frame are on the page, and no others."""
+    table = PAGE.partition("in the reason of its close frame")[2].partition("## ")[0]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == get_args(messages.Farewell)

@@ -15,7 +15,16 @@ import pytest
 import win32con
 import win32gui
 
-from agent.core.events import NetworkChanged, SignedIn, SignInKind, UserLeft
+from agent.core.events import (
+    Event,
+    NetworkChanged,
+    QuitRequested,
+    SessionEnding,
+    SignedIn,
+    SignInKind,
+    Suspending,
+    UserLeft,
+)
 from agent.windows.session_watcher import (
     CLASS_NAME,
     WM_POWERBROADCAST,
@@ -23,8 +32,7 @@ from agent.windows.session_watcher import (
     WindowsSignInWatcher,
     logon_session,
 )
-
-Event = SignedIn | UserLeft | NetworkChanged
+from protocol.messages import Farewell
 
 
 @pytest.fixture
@@ -42,9 +50,10 @@ def watcher(events: list[Event]) -> Iterator[WindowsSignInWatcher]:
     made.stop()
 
 
-def send(message: int, wparam: int) -> int:
+def send(message: int, wparam: int, lparam: int = 1) -> int:
     """Send a message to the top-level window, as Windows does. Return the answer."""
-    answer: int = win32gui.SendMessage(win32gui.FindWindow(CLASS_NAME, None), message, wparam, 1)
+    window = win32gui.FindWindow(CLASS_NAME, None)
+    answer: int = win32gui.SendMessage(window, message, wparam, lparam)
     return answer
 
 
@@ -88,9 +97,23 @@ def test_resume_is_a_reason_to_try(
     assert events == [NetworkChanged()]
 
 
-def test_lets_the_user_sign_out(watcher: WindowsSignInWatcher) -> None:
-    """The window agrees when Windows asks to end the session."""
-    assert send(win32con.WM_QUERYENDSESSION, 0) == 1
+def test_sleep_is_reported(watcher: WindowsSignInWatcher, events: list[Event]) -> None:
+    """The client hears of a suspend before the PC sleeps."""
+    send(WM_POWERBROADCAST, 0x4)
+    assert events == [Suspending()]
+
+
+@pytest.mark.parametrize(
+    ("why", "farewell"), [(0, "shutdown"), (0x80000000, "sign_out"), (0x1, "update")]
+)
+def test_end_of_the_session(
+    watcher: WindowsSignInWatcher, events: list[Event], why: int, farewell: Farewell
+) -> None:
+    """The window agrees to an end, reports its reason, and then whether it comes."""
+    assert send(win32con.WM_QUERYENDSESSION, 0, why) == 1
+    send(win32con.WM_ENDSESSION, 0, why)
+    send(win32con.WM_ENDSESSION, 1, why)
+    assert events == [SessionEnding(farewell), SessionEnding(None), QuitRequested()]
 
 
 def test_session_keeps_its_name_in_another_process(watcher: WindowsSignInWatcher) -> None:

@@ -265,7 +265,7 @@ def test_a_connection_that_comes_to_nothing(held: Kind, seconds: float, phase: s
     world.advance(0.2)
     assert world.is_in(State.RETRYING, Reason.TIMED_OUT)
     assert world.machine.client.failure == Failure(Reason.TIMED_OUT, detail=phase)
-    assert world.seen(do.Disconnect)[0] == do.Disconnect(1)
+    assert world.seen(do.Disconnect)[0] == do.Disconnect(1, None)
 
 
 def test_a_push_whose_proof_is_never_answered() -> None:

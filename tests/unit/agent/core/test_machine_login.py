@@ -206,7 +206,7 @@ def test_the_end() -> None:
     """Quitting closes the connection and takes back a warning, once; then events are ignored."""
     world = standby()
     world.tell(ev.QuitRequested())
-    for effect in (do.Disconnect(1), do.WithdrawWarning(), do.Quit()):
+    for effect in (do.Disconnect(1, "quit"), do.WithdrawWarning(), do.Quit()):
         assert world.performed.count(effect) == 1
     assert world.state is State.STOPPED
     assert world.tell(ev.ReconnectRequested()) == []

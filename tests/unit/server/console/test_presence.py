@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.test import Client as Browser
 from django.utils import translation
 
 from server import clock
@@ -69,3 +71,36 @@ def test_order_of_pcs(user: User, make_device: Callable[..., Device]) -> None:
     assert [pc.device.name for pc in pcs] == ["C", "B", "A"]
     assert [pc.waiting for pc in pcs] == [True, False, False]
     assert [device.name for device in user.devices.reachable()] == ["C"]
+
+
+@pytest.mark.parametrize(
+    ("farewell", "text"),
+    [
+        ("sleep", "スリープ中(18:02 から)"),
+        ("shutdown", "シャットダウンまたは再起動(18:02 から)"),
+        ("sign_out", "Windowsからサインアウト(18:02 から)"),
+        ("update", "クライアントを更新中(18:02 から)"),
+        ("quit", "クライアントを終了(18:02 から)"),
+        ("", "未接続(最終接続 18:02、理由の連絡なし)"),
+        ("of a later version", "未接続(最終接続 18:02、理由の連絡なし)"),
+    ],
+)
+def test_why_a_pc_does_not_wait(
+    user: User,
+    make_device: Callable[..., Device],
+    monkeypatch: pytest.MonkeyPatch,
+    farewell: str,
+    text: str,
+) -> None:
+    """Home page, smartphone page and the administrator's page say why, and since when."""
+    seen_at = datetime(2026, 11, 30, 9, 2, tzinfo=UTC)
+    make_device(user, waiting=False, farewell=farewell, last_seen_at=seen_at)
+    monkeypatch.setattr(clock, "now", lambda: seen_at + timedelta(hours=1))
+    browser = Browser(SERVER_NAME="localhost", headers={"Accept-Language": "ja"})
+    browser.force_login(user)
+    for path in ("/", "/app/"):
+        assert text in browser.get(path).content.decode()
+    monkeypatch.setattr(clock, "now", lambda: seen_at + timedelta(days=1))
+    page = browser.get("/").content.decode()
+    assert text not in page
+    assert text.replace("18:02", "2026年11月30日 18:02") in re.sub("<[^>]+>", "", page)

@@ -298,3 +298,29 @@ def test_long_ended_passwords_are_forgotten(user: User) -> None:
     clock.move(passwords.REMEMBERED)
     passwords.tidy_up()
     assert RetiredPassword.objects.filter(user=user).count() == 0
+
+
+@pytest.mark.parametrize(("said", "kept"), [("sleep", "sleep"), ("lunch", ""), ("", "")])
+async def test_why_a_client_left(gateway: Gateway, user: User, said: str, kept: str) -> None:
+    """The reason of its close frame is kept until the next login, when the page knows it."""
+    async with Client(gateway.port) as leaving:
+        await leaving.log_in(user.username, P1)
+        before = clock.now()
+        await leaving.socket.close(reason=said)
+
+    async def has_left() -> bool:
+        return (await device_row(leaving)).waiting_since is None
+
+    await eventually_async(has_left)
+    row = await device_row(leaving)
+    assert row.farewell == kept
+    assert row.last_seen_at >= before
+    async with Client(gateway.port, key=leaving.key) as back:
+        await back.log_in(user.username, P1)
+        assert (await device_row(back)).farewell == ""
+        await in_thread(lambda: User.objects.filter(pk=user.pk).update(is_active=False))
+        gateway.wake(user.pk)
+        assert await back.expect(messages.Bye) == messages.Bye(reason="disabled")
+        await back.socket.close(reason="sleep")  # it has been sent away before
+    await eventually_async(has_left)
+    assert (await device_row(back)).farewell == ""
