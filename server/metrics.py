@@ -25,6 +25,28 @@ console_logins = Counter(
     "Logins of people at the console: `accepted`, `refused`, or `locked` (not looked at).",
     ["outcome"],
 )
+console_requests = Gauge("coconowork_console_requests", "Requests of browsers under way.")
+console_request_seconds = Histogram(
+    "coconowork_console_request_seconds",
+    "How long requests of browsers took, by the class of their answer: `2xx` …",
+    ["status"],
+    buckets=_QUICK,
+)
+hashing = Gauge(
+    "coconowork_hashing",
+    "Passwords that wait to be hashed or are being hashed, of `people` or `imports`.",
+    ["whose"],
+)
+import_lines = Counter(
+    "coconowork_import_lines",
+    "Users of imports: `created`, or `refused` on their turn.",
+    ["outcome"],
+)
+database_connections = Gauge(
+    "coconowork_database_connections",
+    "Connections to PostgreSQL: `used`, `free`, and requests `waiting` for one.",
+    ["state"],
+)
 login_seconds = Histogram(
     "coconowork_login_seconds",
     "From `hello` to `welcome`, with the client's share.",

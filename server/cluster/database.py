@@ -10,9 +10,11 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from server import metrics
 from server.config import Config, parse_database_url
 
 SECRET_VARIABLE = "PGPASSWORD"
@@ -208,6 +210,24 @@ def one_at_a_time(settings: Config) -> Iterator[None]:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [MIGRATION_LOCK])
             cursor.execute("RESET statement_timeout")
         connection.close()
+
+
+def observe_pool() -> None:
+    """Let the metrics show the connections of this process to PostgreSQL."""
+    from django.db import connection
+
+    if connection.vendor != "postgresql":
+        return
+    pool = connection.pool  # type: ignore[attr-defined]  # of that engine only
+
+    def number(state: str) -> int:
+        now = pool.get_stats()
+        free = now["pool_available"]
+        states = {"used": now["pool_size"] - free, "free": free, "waiting": now["requests_waiting"]}
+        return int(states[state])
+
+    for state in ("used", "free", "waiting"):
+        metrics.database_connections.labels(state).set_function(partial(number, state))
 
 
 def release() -> None:

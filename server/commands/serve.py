@@ -97,6 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
             settings = replace(settings, port=listener.getsockname()[1])
         prepare(settings)
         stack.callback(database.release)
+        database.observe_pool()
         try:
             stack.enter_context(database.only_server(settings))
         except DatabaseProblem as exc:

@@ -19,11 +19,14 @@ import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Condition
 from typing import TypeVar
 
 from django.db import connection
+
+from server import metrics
 
 QUEUE_PER_CORE = 64
 """Hashes that may wait for each core: 20 s of work, which is as long as people wait for a page."""
@@ -56,6 +59,8 @@ _executor = ThreadPoolExecutor(_cores, "hashing")
 _changed = Condition()
 _running = {"people": 0, "imports": 0}
 """How many calls wait or run; guarded by `_changed`."""
+for _whose in _running:
+    metrics.hashing.labels(_whose).set_function(partial(_running.__getitem__, _whose))
 
 
 def run(work: Callable[[], _T], *, when_idle: bool = False) -> _T:

@@ -20,6 +20,7 @@ import h11
 from asgiref.sync import sync_to_async
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from server import metrics
 from server.addresses import Network, client_address, is_trusted
 
 log = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ def application(trusted: Sequence[Network]) -> AsgiApp:
     """Return the console as an ASGI application behind these proxies."""
     from django.core.asgi import get_asgi_application
 
-    pages = limit_time(get_asgi_application())
+    pages = count(limit_time(get_asgi_application()))
     return behind_proxies(limit_requests(answer_health(pages)), trusted)
 
 
@@ -235,6 +236,27 @@ def limit_time(app: AsgiApp, *, seconds: float = PAGE_SECONDS) -> AsgiApp:
             await page
 
     return limited
+
+
+def count(app: AsgiApp) -> AsgiApp:
+    """Wrap an ASGI application: count its requests, their time and the class of their answers."""
+
+    async def counted(scope: Any, receive: Receive, send: Send) -> None:
+        began, status = monotonic(), 500
+
+        async def noted(message: Any) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        with metrics.console_requests.track_inprogress():
+            try:
+                await app(scope, receive, noted)
+            finally:
+                seconds = metrics.console_request_seconds.labels(f"{status // 100}xx")
+                seconds.observe(monotonic() - began)
+
+    return counted
 
 
 def answer_health(app: AsgiApp) -> AsgiApp:

@@ -27,7 +27,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
-from server import clock
+from server import clock, metrics
 from server.console import csvfiles, hashing, new_users, passwords
 from server.console.audit import Action, record
 from server.console.forms import UserForm
@@ -156,6 +156,7 @@ def _go_on(job: ImportJob) -> None:
         user = User(account=by.account, **fields)
         if error := new_users.name_refusal(user, by=by, address=job.address):
             left.filter(pk=line.pk).update(done=True, error=error)
+            metrics.import_lines.labels("refused").inc()
         else:
             new.append((line, user, new_users.temporary_password()))
     hashing.give_back_connection()
@@ -169,6 +170,7 @@ def _go_on(job: ImportJob) -> None:
                 error = new_users.save(user, by=by, address=job.address)
                 if error:
                     job.lines.filter(pk=line.pk).update(error=error, sealed=None)
+                metrics.import_lines.labels("refused" if error else "created").inc()
 
 
 def _hash(user: User, password: str) -> None:

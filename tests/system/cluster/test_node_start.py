@@ -12,8 +12,9 @@ import requests
 from server.cluster import database
 from server.cluster.database import DatabaseProblem
 from server.config import Config
+from tests.support.browser import Browser
 from tests.support.gateway_client import Client
-from tests.support.installation import P1, Cluster, Installation
+from tests.support.installation import P1, Cluster, Installation, Server
 from tests.support.postgres import Postgres
 
 SECRET = "s3cret-of-the-database"
@@ -115,26 +116,43 @@ def test_another_secret_key(cluster: Cluster, tmp_path: Path) -> None:
     assert warning not in cluster.consoles[0].logged()
 
 
+def figures(server: Server) -> dict[str, float]:
+    """Return the metrics of a process, which name no user."""
+    status, text = asked(f"http://127.0.0.1:{server.port('metrics')}/metrics")
+    assert status == 200
+    assert "counted" not in text
+    lines = [line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#"]
+    return {name: float(value) for name, value in lines}
+
+
+def test_metrics_of_a_console(cluster: Cluster) -> None:
+    """The metrics count requests, hashing, and connections to the database."""
+    with cluster.installation.serving(ROLE="console", METRICS="127.0.0.1:0") as server:
+        with Browser(server.console) as browser:
+            assert browser.get("/login/").status_code == 200
+            assert browser.get("/missing/").status_code == 404
+        seen = figures(server)
+    name = "coconowork_console_request_seconds_count"
+    assert seen[f'{name}{{status="2xx"}}'] == seen[f'{name}{{status="4xx"}}'] == 1
+    assert seen["coconowork_console_requests"] == 0
+    assert seen['coconowork_hashing{whose="people"}'] == 0
+    states = [
+        seen[f'coconowork_database_connections{{state="{each}"}}'] for each in ("used", "free")
+    ]
+    assert sum(states) >= 1
+
+
 async def test_metrics(cluster: Cluster) -> None:
     """The metrics count waiting clients and the ends of logins, and name no user."""
     cluster.installation.add_user("counted")
     with cluster.installation.serving(
         ROLE="gateway", GATEWAY_NAME="counting", METRICS="127.0.0.1:0"
     ) as server:
-        url = f"http://127.0.0.1:{server.port('metrics')}/metrics"
-
-        async def figures() -> dict[str, float]:
-            status, text = await asyncio.to_thread(asked, url)
-            assert status == 200
-            assert "counted" not in text
-            lines = [line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#"]
-            return {name: float(value) for name, value in lines}
-
-        assert (await figures())["coconowork_waiting_clients"] == 0
+        assert (await asyncio.to_thread(figures, server))["coconowork_waiting_clients"] == 0
         async with Client(server.gateway) as client:
             await client.try_log_in("counted", "not-the-password")
             await client.log_in("counted", P1)
-            seen = await figures()
+            seen = await asyncio.to_thread(figures, server)
             assert seen["coconowork_waiting_clients"] == 1
             assert seen['coconowork_logins_total{outcome="current"}'] == 1
             assert seen['coconowork_logins_total{outcome="credentials"}'] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import fields
 
@@ -41,7 +42,7 @@ def test_limits_are_as_documented() -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    """Each metric is in the table, and each alert is about a metric that exists."""
+    """Each metric is in the table; alerts and dashboard are about metrics that exist."""
     page = (ROOT / "docs" / "operations.md").read_text("utf-8")
     table, _, rules = page.partition("## Metrics")[2].partition("## ")[0].partition("groups:")
     collectors = [each for each in vars(metrics).values() if isinstance(each, MetricWrapperBase)]
@@ -51,6 +52,13 @@ def test_every_metric_is_documented() -> None:
         assert re.search(rf"`{name}(\{{\w+\}})?`", table), name
     series = {f"{each.name}{end}" for each in ours for end in ("", "_total", "_bucket", "_count")}
     assert set(re.findall(r"coconowork_\w+", rules)) <= series
+    dashboard = json.loads((ROOT / "installer" / "grafana.json").read_text("utf-8"))
+    shown = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    drawn = set(re.findall(r"coconowork_\w+", " ".join(shown)))
+    assert drawn <= series
+    assert {re.sub("_(total|bucket|count)$", "", each) for each in drawn} == {
+        each.name for each in ours
+    }
 
 
 def test_limits_of_the_console_are_as_documented() -> None:
