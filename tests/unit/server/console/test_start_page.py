@@ -6,32 +6,12 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 
-import pytest
-
 from server import clock
-from server.console.models import Account, Device, PasswordChange, PushDelivery, User
+from server.console.models import Device, PasswordChange, PushDelivery, User
 from tests.support.console_client import Browse, page
 
 MakeDevice = Callable[..., Device]
 Outcome = PushDelivery.Outcome
-
-
-@pytest.fixture
-def boss(database: None) -> User:
-    """Return the administrator of an account of its own."""
-    account = Account.objects.create(name=f"start page {Account.objects.count()}")
-    return User.objects.create(
-        account=account,
-        username=f"boss{account.pk}",
-        role=User.Role.ADMINISTRATOR,
-        password="!",
-    )
-
-
-@pytest.fixture
-def worker(boss: User) -> User:
-    """Return a general user of that account."""
-    return User.objects.create(account=boss.account, username=f"of-{boss.username}", password="!")
 
 
 def old(days: float) -> dict[str, object]:
@@ -56,32 +36,34 @@ def bars(text: str) -> dict[str, tuple[int, int]]:
 
 
 def test_nothing_needs_action(
-    browse: Browse, boss: User, worker: User, make_device: MakeDevice
+    browse: Browse, administrator: User, user: User, make_device: MakeDevice
 ) -> None:
     """Without old passwords and lost PCs there is neither chart nor list."""
-    make_device(worker)
-    text = page(browse(boss).get("/"))
+    make_device(user)
+    text = page(browse(administrator).get("/"))
     assert "Nothing. No PC is on an old password" in text
     assert bars(text) == {}
 
 
-def test_chart_and_lists(browse: Browse, boss: User, worker: User, make_device: MakeDevice) -> None:
+def test_chart_and_lists(
+    browse: Browse, administrator: User, user: User, make_device: MakeDevice
+) -> None:
     """Each bar has the number of PCs on the page that it leads to."""
     for days in (-1, 0.5, 6, 10, 12, 25, 26, 29):
-        make_device(worker, name=f"PC-{days}", **old(days))
-    make_device(worker, name="PC-BLOCKED", blocked_at=clock.now(), **old(2))
+        make_device(user, name=f"PC-{days}", **old(days))
+    make_device(user, name="PC-BLOCKED", blocked_at=clock.now(), **old(2))
     long_ago = clock.now() - timedelta(days=31)
-    make_device(worker, name="PC-LOST", waiting=False, last_seen_at=long_ago)
-    make_device(worker, name="PC-HERE", last_seen_at=long_ago)
+    make_device(user, name="PC-LOST", waiting=False, last_seen_at=long_ago)
+    make_device(user, name="PC-HERE", last_seen_at=long_ago)
     for outcome, failure in (
         (Outcome.FAILED, "unreadable"),
         (Outcome.PENDING, "vault"),
         (Outcome.PENDING, ""),
         (Outcome.SUPERSEDED, "vault"),
     ):
-        push(make_device(worker, name=f"PC-{outcome}-{failure}", **old(28)), outcome, failure)
-    push(make_device(worker, name="PC-MENDED"), Outcome.FAILED, "refused")
-    client = browse(boss)
+        push(make_device(user, name=f"PC-{outcome}-{failure}", **old(28)), outcome, failure)
+    push(make_device(user, name="PC-MENDED"), Outcome.FAILED, "refused")
+    client = browse(administrator)
     text = page(client.get("/"))
     assert bars(text) == {
         "/old-passwords/?left=ended": (1, 14),
@@ -101,18 +83,18 @@ def test_chart_and_lists(browse: Browse, boss: User, worker: User, make_device: 
 
 
 def test_other_accounts_and_users_see_none_of_it(
-    browse: Browse, boss: User, stranger: User, make_device: MakeDevice
+    browse: Browse, administrator: User, stranger: User, make_device: MakeDevice
 ) -> None:
     """Another account's PCs do not count, and general users have no such pages."""
     make_device(stranger, waiting=False, last_seen_at=clock.now() - timedelta(days=99), **old(-1))
-    assert bars(page(browse(boss).get("/"))) == {}
-    assert "No PC is on an old password" in page(browse(boss).get("/old-passwords/"))
-    assert "Each PC has been seen lately" in page(browse(boss).get("/pcs/unseen/"))
+    assert bars(page(browse(administrator).get("/"))) == {}
+    assert "No PC is on an old password" in page(browse(administrator).get("/old-passwords/"))
+    assert "Each PC has been seen lately" in page(browse(administrator).get("/pcs/unseen/"))
     assert browse(stranger).get("/pcs/unseen/").status_code == 403
     assert "What needs action" not in page(browse(stranger).get("/"))
 
 
-def test_a_group_that_does_not_exist(browse: Browse, boss: User) -> None:
+def test_a_group_that_does_not_exist(browse: Browse, administrator: User) -> None:
     """An odd filter shows no PC and a way back."""
     for query in ("left=nonsense", "left=%00", "left=failed&page=x"):
-        assert "No PC matches" in page(browse(boss).get(f"/old-passwords/?{query}"))
+        assert "No PC matches" in page(browse(administrator).get(f"/old-passwords/?{query}"))
