@@ -25,6 +25,12 @@ def browse() -> Browse:
     return make
 
 
+@pytest.fixture
+def client(browse: Browse, administrator: User) -> Client:
+    """Return a browser in which the administrator has logged in."""
+    return browse(administrator)
+
+
 @pytest.fixture(autouse=True)
 def _no_lockout(database: None) -> Iterator[None]:
     yield

@@ -24,11 +24,6 @@ from server.console.models import AuditEvent, ImportJob, User
 from tests.support.console_client import Browse, page
 
 
-@pytest.fixture
-def client(browse: Browse, administrator: User) -> Client:
-    return browse(administrator)
-
-
 def upload(client: Client, data: bytes) -> Any:
     return client.post("/users/import/", {"file": SimpleUploadedFile("users.csv", data)})
 

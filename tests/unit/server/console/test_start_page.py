@@ -35,19 +35,15 @@ def bars(text: str) -> dict[str, tuple[int, int]]:
     return {address: (int(count), int(percent)) for address, percent, count in found}
 
 
-def test_nothing_needs_action(
-    browse: Browse, administrator: User, user: User, make_device: MakeDevice
-) -> None:
+def test_nothing_needs_action(client: Client, user: User, make_device: MakeDevice) -> None:
     """Without old passwords and lost PCs there is neither chart nor list."""
     make_device(user)
-    text = page(browse(administrator).get("/"))
+    text = page(client.get("/"))
     assert "Nothing. No PC is on an old password" in text
     assert bars(text) == {}
 
 
-def test_chart_and_lists(
-    browse: Browse, administrator: User, user: User, make_device: MakeDevice
-) -> None:
+def test_chart_and_lists(client: Client, user: User, make_device: MakeDevice) -> None:
     """Each bar has the number of PCs on the page that it leads to."""
     for days in (-1, 0.5, 6, 10, 12, 25, 26, 29):
         make_device(user, name=f"PC-{days}", **old(days))
@@ -63,7 +59,6 @@ def test_chart_and_lists(
     ):
         push(make_device(user, name=f"PC-{outcome}-{failure}", **old(28)), outcome, failure)
     push(make_device(user, name="PC-MENDED"), Outcome.FAILED, "refused")
-    client = browse(administrator)
     text = page(client.get("/"))
     assert bars(text) == {
         "/old-passwords/?left=ended": (1, 14),
@@ -94,7 +89,7 @@ def test_other_accounts_and_users_see_none_of_it(
     assert "What needs action" not in page(browse(stranger).get("/"))
 
 
-def test_a_group_that_does_not_exist(browse: Browse, administrator: User) -> None:
+def test_a_group_that_does_not_exist(client: Client) -> None:
     """An odd filter shows no PC and a way back."""
     for query in ("left=nonsense", "left=%00", "left=failed&page=x"):
-        assert "No PC matches" in page(browse(administrator).get(f"/old-passwords/?{query}"))
+        assert "No PC matches" in page(client.get(f"/old-passwords/?{query}"))

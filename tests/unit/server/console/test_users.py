@@ -15,6 +15,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 from django.http import HttpRequest
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from server import clock
@@ -45,11 +46,11 @@ def actions(subject: User) -> list[str]:
 
 @pytest.mark.parametrize("must_change", [True, False])
 def test_forced_password(
-    browse: Browse, administrator: User, user: User, make_device: MakeDevice, *, must_change: bool
+    client: Client, browse: Browse, user: User, make_device: MakeDevice, *, must_change: bool
 ) -> None:
     """Nothing is pushed, the client goes on for 30 days, and the user's sessions end at once."""
     make_device(user)
-    theirs, client = browse(user), browse(administrator)
+    theirs = browse(user)
     assert theirs.get("/app/").status_code == 200
     fields = forced(must_change="on") if must_change else forced()
     answer = client.post(f"/users/{user.pk}/", fields)
@@ -66,9 +67,8 @@ def test_forced_password(
     assert not change.deliveries.exists()
 
 
-def test_what_cannot_be_forced(browse: Browse, administrator: User, user: User) -> None:
+def test_what_cannot_be_forced(client: Client, administrator: User, user: User) -> None:
     """A password against the rules, and one's own password, without the current one."""
-    client = browse(administrator)
     passwords.change_own(user, new_password=P2, push_to=[], address=None)
     text = page(client.post(f"/users/{user.pk}/", forced()))
     assert "neither the current password" in text
@@ -101,7 +101,7 @@ def test_general_users_are_kept_out(
 
 @pytest.mark.parametrize("path", [path for path in ADMINISTRATORS_PAGES if "{user}" in path])
 def test_other_accounts_do_not_exist(
-    browse: Browse, administrator: User, stranger: User, make_device: MakeDevice, path: str
+    client: Client, stranger: User, make_device: MakeDevice, path: str
 ) -> None:
     """404 for every address with a user of another account, and nothing is done."""
     device = make_device(stranger)
@@ -109,7 +109,6 @@ def test_other_accounts_do_not_exist(
         user=stranger, kind=PasswordChange.Kind.FORCED, old_valid_until=clock.now()
     )
     path = path.format(user=stranger.pk, device=device.pk, change=change.pk)
-    client = browse(administrator)
     answers = {client.get(path).status_code, client.post(path, forced()).status_code}
     assert 404 in answers
     assert answers <= {404, 405}
@@ -119,14 +118,11 @@ def test_other_accounts_do_not_exist(
     assert device.blocked_at is None
 
 
-def test_lists_end_at_the_account(
-    browse: Browse, administrator: User, stranger: User, make_device: MakeDevice
-) -> None:
+def test_lists_end_at_the_account(client: Client, stranger: User, make_device: MakeDevice) -> None:
     """Users, PCs on old passwords and the audit trail of others are not shown."""
     until = clock.now() + timedelta(days=3)
     make_device(stranger, name="PC-X", login_password="old", login_valid_until=until)
     audit.record(Action.USER_DISABLED, actor=stranger, subject=stranger, address=None)
-    client = browse(administrator)
     for path in ("/users/", "/old-passwords/", "/old-passwords.csv", "/audit/", "/"):
         text = page(client.get(path))
         assert stranger.username not in text
@@ -167,9 +163,11 @@ def test_disconnect_and_allow(browse: Browse, user: User, make_device: MakeDevic
     assert actions(user) == ["device.blocked", "device.allowed"]
 
 
-def test_disable_and_enable(browse: Browse, administrator: User, user: User) -> None:
+def test_disable_and_enable(
+    client: Client, browse: Browse, administrator: User, user: User
+) -> None:
     """Disabling ends the sessions at once; enabling does not bring them back."""
-    theirs, client = browse(user), browse(administrator)
+    theirs = browse(user)
     assert client.get(f"/users/{user.pk}/disable/").status_code == 200
     assert reload(user).is_active
     for action in ("disable", "disable", "enable"):
@@ -182,9 +180,9 @@ def test_disable_and_enable(browse: Browse, administrator: User, user: User) -> 
     assert reload(administrator).is_active
 
 
-def test_end_sessions(browse: Browse, administrator: User, user: User) -> None:
+def test_end_sessions(client: Client, browse: Browse, user: User) -> None:
     """All sessions of the user end, and no others."""
-    theirs, client = browse(user), browse(administrator)
+    theirs = browse(user)
     client.post(f"/users/{user.pk}/end-sessions/")
     assert theirs.get("/").status_code == 302
     assert client.get("/").status_code == 200
@@ -218,10 +216,9 @@ def test_administrators_disable_each_other(
     assert sorted(answers) == [302, 403]
 
 
-def test_create(browse: Browse, administrator: User) -> None:
+def test_create(client: Client, administrator: User) -> None:
     """The temporary password is on the answer, once, and has to be changed."""
     name = f"new.{secrets.token_hex(4)}"
-    client = browse(administrator)
     fields = {"username": name, "display_name": "新人", "role": "general"}
     text = page(client.post("/users/new/", fields))
     [password] = re.findall(r'<code id="temporary">([^<]+)</code>', text)
@@ -236,24 +233,21 @@ def test_create(browse: Browse, administrator: User) -> None:
 @pytest.mark.parametrize(
     "name", ["", "a b", "-a", "田中", "a" * 65, "a\0b", "<script>", "a\nb", "＝a", "=cmd|x", None]
 )
-def test_bad_user_names(
-    browse: Browse, administrator: User, stranger: User, name: str | None
-) -> None:
+def test_bad_user_names(client: Client, stranger: User, name: str | None) -> None:
     """Or one that is taken, in any case and account: named at the field, and no user is made."""
     before = User.objects.count()
     fields = {"username": stranger.username.upper() if name is None else name, "role": "general"}
-    text = page(browse(administrator).post("/users/new/", fields))
+    text = page(client.post("/users/new/", fields))
     assert 'id="id_username_error"' in text
     assert ("is taken" in text) is (name is None)
     assert User.objects.count() == before
 
 
-def test_names_are_text(browse: Browse, administrator: User, make_user: MakeUser) -> None:
+def test_names_are_text(client: Client, make_user: MakeUser) -> None:
     """Markup in names, from people or from PCs, stays text."""
     evil = "<img src=x onerror=alert(1)>"
     user = make_user(display_name=evil)
     audit.record(Action.DEVICE_BLOCKED, actor=user, subject=user, address=None, device=evil)
-    client = browse(administrator)
     for path in (f"/users/?q={user.username}", f"/users/{user.pk}/", "/audit/"):
         text = page(client.get(path))
         assert "<img src=x" not in text
@@ -292,13 +286,12 @@ def test_old_passwords(
         assert f">{administrator.username}</a>" not in text
 
 
-def test_audit_filters(browse: Browse, administrator: User, make_user: MakeUser) -> None:
+def test_audit_filters(client: Client, administrator: User, make_user: MakeUser) -> None:
     """By name, action and day; a wrong filter shows nothing. A user's page leads to its events."""
     user = make_user(username=f"tanaka{secrets.token_hex(4)}")
     other = make_user(username=f"{user.username}2")
     for each, address in ((user, "192.0.2.1"), (other, "192.0.2.2")):
         audit.record(Action.USER_ENABLED, actor=administrator, subject=each, address=address)
-    client = browse(administrator)
     links = re.findall(r'href="/audit/\?([^"]*)"', page(client.get(f"/users/{user.pk}/")))
     of_user = links[-1].replace("&amp;", "&")
     today, two_days = clock.now().date(), timedelta(days=2)
@@ -333,13 +326,11 @@ def test_audit_filters(browse: Browse, administrator: User, make_user: MakeUser)
         "\u00a0ガク\t",
     ],
 )
-def test_search_as_people_type(
-    browse: Browse, administrator: User, make_user: MakeUser, typed: str
-) -> None:
+def test_search_as_people_type(client: Client, make_user: MakeUser, typed: str) -> None:
     """Width of letters, kana and blanks, order, case and Unicode form make no difference."""
     user = make_user(username=f"Sato.G{secrets.token_hex(4)}", display_name="佐藤 ガク")
     make_user(display_name="佐藤 カク")
-    found = page(browse(administrator).get("/users/", {"q": typed}))
+    found = page(client.get("/users/", {"q": typed}))
     assert re.findall(r'<a href="/users/(\d+)/">', found) == [str(user.pk)]
 
 
