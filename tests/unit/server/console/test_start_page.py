@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 
+from django.test import Client
+
 from server import clock
 from server.console.models import Device, PasswordChange, PushDelivery, User
 from tests.support.console_client import Browse, page
