@@ -55,13 +55,13 @@ login_seconds = Histogram(
 pushes_sent = Counter("coconowork_pushes_sent", "Changed passwords sent to a client, repeats too.")
 push_seconds = Histogram(
     "coconowork_push_seconds",
-    "From the change in the console to its sending to a client that waits.",
+    "From the user's order in the console to its sending to a client that waits.",
     buckets=_QUICK,
 )
 pushes_applied = Counter("coconowork_pushes_applied", "Pushed passwords that a client has proven.")
 push_applied_seconds = Histogram(
     "coconowork_push_applied_seconds",
-    "From the change in the console to the client's login with it.",
+    "From the user's order in the console to the client's login with it.",
     buckets=_SLOW,
 )
 pushes_failed = Counter(

@@ -16,6 +16,7 @@ class Action(models.TextChoices):
     PASSWORD_CHANGED = "password.changed", gettext_lazy("password changed")
     PASSWORD_FORCED = "password.forced", gettext_lazy("password changed by an administrator")
     OLD_PASSWORDS_ENDED = "password.old_ended", gettext_lazy("old passwords ended early")
+    PUSHED_LATER = "push.later", gettext_lazy("new password to be applied on a PC later")
     PUSH_APPLIED = "push.applied", gettext_lazy("new password applied on a PC")
     PUSH_FAILED = "push.failed", gettext_lazy("new password could not be applied on a PC")
     DEVICE_ADDED = "device.added", gettext_lazy("a PC logged in for the first time")

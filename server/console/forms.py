@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from protocol.names import MAX_NAME_CHARS, is_name, is_password, normalise_name, normalise_password
 from server import clock
-from server.console import csvfiles
+from server.console import csvfiles, presence
 from server.console.audit import Action
 from server.console.lockout import in_turn
 from server.console.models import Account, Device, User
@@ -131,28 +131,83 @@ class ForcePasswordForm(NewPasswordForm):
     )
 
 
-class OwnPasswordForm(NewPasswordForm):
-    """A user's own change, pushed to the PCs in `push_to`: chosen, and waiting now."""
+class CurrentPasswordForm(forms.Form):
+    """A form of `user` that asks for the current password."""
 
     current_password = PasswordField(
         label=gettext_lazy("Current password"), autocomplete="current-password"
     )
+    request: HttpRequest
+    user: User
+
+    def clean_current_password(self) -> str:
+        """Check the password as a login does, so that guesses count towards the lockout."""
+        password: str = self.cleaned_data["current_password"]
+        name = self.user.get_username()
+        with in_turn(name):
+            checked = authenticate(self.request, username=name, password=password)
+        if checked is None:
+            raise ValidationError(_("The current password is wrong."))
+        # The state that was checked: a change since then is a concurrent one.
+        self.user.password = checked.password
+        return password
+
+
+def _not_yours() -> str:
+    return _("One of the PCs is not yours. Load the page again.")
+
+
+class PushLaterForm(CurrentPasswordForm):
+    """The current password, and the PCs that are to have it."""
+
+    device = forms.TypedMultipleChoiceField(
+        label=gettext_lazy("PCs that take the new password"),
+        coerce=int,
+        error_messages={"required": gettext_lazy("Choose at least one PC.")},
+    )
+    field_order = ("device", "current_password")
+
+    def __init__(self, *args: Any, request: HttpRequest, user: User) -> None:
+        super().__init__(*args)
+        self.request, self.user = request, user
+        self._own = {device.pk: device for device in user.devices.all()}
+        device = self.fields["device"]
+        device.choices = [(pk, "") for pk in self._own]  # type: ignore[attr-defined]  # has them
+        device.error_messages["invalid_choice"] = _not_yours()
+        device.error_messages["invalid"] = _not_yours()
+
+    @property
+    def chosen(self) -> list[Device]:
+        """The PCs that the user has chosen."""
+        return [self._own[pk] for pk in self.cleaned_data["device"]]
+
+
+class OwnPasswordForm(CurrentPasswordForm, NewPasswordForm):
+    """A user's own change, pushed to the PCs in `push_to`: chosen, and waiting now.
+
+    After a temporary password, those in `push_late` are to have it at their next login.
+    """
+
     push = forms.BooleanField(
         label=gettext_lazy("Apply the password change to “coconowork client”"), required=False
     )
     device = forms.TypedMultipleChoiceField(coerce=int, required=False)
     shown = forms.TypedMultipleChoiceField(coerce=int, required=False)
-    field_order = ("current_password", "new_password1", "new_password2", "push", "device", "shown")
+    late = forms.TypedMultipleChoiceField(coerce=int, required=False)
+    field_order = ("current_password", "new_password1", "new_password2", "push")
 
     def __init__(self, *args: Any, request: HttpRequest, user: User) -> None:
         super().__init__(*args, user=user)
         self.request = request
-        self.waiting = list(user.devices.reachable())
-        own = [(pk, "") for pk in user.devices.values_list("pk", flat=True)]
-        for name in ("device", "shown"):
+        self.pcs = presence.pcs_of(user)
+        self.waiting = [pc.device for pc in self.pcs if pc.waiting]
+        own = [(pc.device.pk, "") for pc in self.pcs]
+        for name in ("device", "shown", "late"):
             self.fields[name].choices = own  # type: ignore[attr-defined]  # as above
         if user.must_change_password:  # the login with it was a moment ago
             del self.fields["current_password"]
+        else:
+            del self.fields["late"]
         if user.is_administrator:  # as in the manual
             for name in ("push", "device", "shown"):
                 del self.fields[name]
@@ -181,31 +236,33 @@ class OwnPasswordForm(NewPasswordForm):
         known = {*self.cleaned_data.get("shown", ()), *self.chosen}
         return [device for device in self.waiting if device.pk not in known]
 
+    @property
+    def push_late(self) -> list[Device]:
+        """PCs that are to have the password at their next login."""
+        wanted = self.cleaned_data.get("late", ())
+        return [pc.device for pc in self.pcs if pc.device.pk in wanted]
+
     def push_context(self) -> dict[str, object]:
         """Return the waiting PCs, and which are ticked: all, unless the user has chosen."""
         data = self.request.POST
         shown, off = data.getlist("shown"), set(data.getlist("shown")) - set(data.getlist("device"))
         ticked = {device.pk for device in self.waiting if str(device.pk) not in off}
         is_on = bool(self.waiting) and ("push" in data or not shown)
-        return {"waiting": self.waiting, "ticked": ticked, "push_on": is_on}
-
-    def clean_current_password(self) -> str:
-        """Check the password as a login does, so that guesses count towards the lockout."""
-        password: str = self.cleaned_data["current_password"]
-        name = self.user.get_username()
-        with in_turn(name):
-            checked = authenticate(self.request, username=name, password=password)
-        if checked is None:
-            raise ValidationError(_("The current password is wrong."))
-        # The state that was checked: a change since then is a concurrent one.
-        self.user.password = checked.password
-        return password
+        takes = ticked if is_on and "push" in self.fields else set()
+        late = {pc.device.pk for pc in self.pcs if str(pc.device.pk) in data.getlist("late")}
+        return {
+            "waiting": self.waiting,
+            "ticked": ticked,
+            "push_on": is_on,
+            "preview": presence.preview(self.pcs, takes),
+            "late": late,
+        }
 
     def clean(self) -> dict[str, Any]:
-        forged = [name for name in ("device", "shown") if self.errors.pop(name, None)]
+        forged = [name for name in ("device", "shown", "late") if self.errors.pop(name, None)]
         cleaned = super().clean()
         if forged:
-            self.add_error("push", _("One of the PCs is not yours. Load the page again."))
+            self.add_error("push" if "push" in self.fields else None, _not_yours())
         if cleaned.get("push") and not self.errors and not self.push_to:
             if self.chosen:
                 message = _(

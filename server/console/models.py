@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.hashers import check_password
 from django.db import models, transaction
-from django.db.models import Case, OuterRef, Q, Subquery, Value, When
+from django.db.models import Case, Exists, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Now
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
@@ -151,7 +151,10 @@ class Gateway(models.Model):
 
 
 class DeviceQuerySet(models.QuerySet["Device"]):
-    """Find devices that wait: those with a connection to a gateway that is alive."""
+    """Find devices by what the console says of them.
+
+    One waits when it has a connection to a gateway that is alive.
+    """
 
     @staticmethod
     def waits() -> Q:
@@ -175,11 +178,24 @@ class DeviceQuerySet(models.QuerySet["Device"]):
         """Return those without the current password, as far as the server knows."""
         return self.filter(self.is_on_old_password())
 
+    def may_take_push(self) -> Self:
+        """Return those that a push would bring from a valid old password to the current one."""
+        return self.on_old_password().filter(
+            blocked_at__isnull=True, login_valid_until__gt=clock.now()
+        )
+
     def with_presence(self) -> Self:
         """Add `is_waiting` to each row."""
         return self.annotate(
             is_waiting=Case(When(self.waits(), then=Value(True)), default=Value(False))
         )
+
+    def with_push(self) -> Self:
+        """Add `is_push_pending` to each row, whether a password is on its way, and the failure."""
+        pending = PushDelivery.objects.filter(
+            device=OuterRef("pk"), outcome=PushDelivery.Outcome.PENDING, failure=""
+        )
+        return self.annotate(is_push_pending=Exists(pending)).with_push_failure()
 
     def with_push_failure(self) -> Self:
         """Add `push_failure` to each row: the reason of the latest push that failed, or None."""
@@ -229,6 +245,8 @@ class Device(models.Model):
     """Set by `with_presence` only."""
     push_failure: str | None
     """Set by `with_push_failure` only."""
+    is_push_pending: bool
+    """Set by `with_push` only."""
 
     objects: ClassVar = DeviceQuerySet.as_manager()
 
@@ -298,6 +316,8 @@ class PushDelivery(models.Model):
     change = models.ForeignKey(PasswordChange, on_delete=models.CASCADE, related_name="deliveries")
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="deliveries")
     sealed = models.TextField(blank=True)
+    pushed_at = models.DateTimeField(default=clock.now, db_default=Now())
+    """When the user asked for it: at the change, or later."""
     outcome = models.CharField(max_length=16, choices=Outcome.choices, default=Outcome.PENDING)
     outcome_at = models.DateTimeField(null=True)
     failure = models.CharField(max_length=16, blank=True)

@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import Q
 
 from protocol.messages import SealedPassword
 from protocol.scram import Verifier
@@ -44,30 +45,69 @@ class ConcurrentChange(Exception):
     """Another change of this password was committed first; nothing was done."""
 
 
+class NotPushed(Exception):
+    """Some PCs cannot take the password any more; nothing was done. `names` says which."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__()
+        self.names = names
+
+
 class ReusedPassword(ValueError):
     """The new password is the current or a still valid old one; nothing was done."""
 
 
 def change_own(
-    user: User, *, new_password: str, push_to: Collection[Device], address: str | None
+    user: User,
+    *,
+    new_password: str,
+    push_to: Collection[Device],
+    late: Collection[Device] = (),
+    address: str | None,
 ) -> PasswordChange:
     """Change `user`'s own password and push it to those of `push_to` that wait.
 
     `user` must be as it was when the current password was checked; it is brought up to date.
-    Devices that are not the user's, blocked or not waiting are left out.
+    Devices that are not the user's, blocked or not waiting are left out. Those of `late` that have
+    a valid old password from now on get it at their next login.
     Raise ConcurrentChange, ReusedPassword, UnusablePassword, Busy or PermissionDenied (disabled).
     """
     verifier = _new_verifier(user, new_password)
     with transaction.atomic():
         change = _change(user, verifier, kind=PasswordChange.Kind.OWN, by=user, must_change=False)
-        chosen = user.devices.filter(pk__in=[device.pk for device in push_to])
-        devices = list(chosen.reachable())
-        PushDelivery.objects.bulk_create(
-            PushDelivery(change=change, device=device, sealed=_seal(change, device, new_password))
-            for device in devices
-        )
-        names = [device.name for device in devices]
+        chosen = user.devices.filter(pk__in=[device.pk for device in push_to]).reachable()
+        late = user.devices.filter(pk__in=[device.pk for device in late]).may_take_push()
+        names = _push(change, {*chosen, *late}, new_password)
         record(Action.PASSWORD_CHANGED, actor=user, subject=user, address=address, pushed_to=names)
+    return change
+
+
+def push_later(
+    user: User, *, password: str, devices: Collection[Device], address: str | None
+) -> PasswordChange:
+    """Push `user`'s current `password` to PCs that kept an old one; return the latest change.
+
+    A PC that waits gets it at once, another one at its next login, while its old password is
+    valid. `user` must be as it was when `password` was checked. All of `devices` get it, or none:
+    raise NotPushed when one of them has it by now, is disconnected, or its old password has ended.
+    Raise ConcurrentChange, or PermissionDenied when the user is disabled.
+    """
+    with transaction.atomic():
+        row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        if row.password != user.password:
+            raise ConcurrentChange
+        if not row.is_active:
+            raise PermissionDenied
+        wanted = [device.pk for device in devices]
+        locked = row.devices.filter(pk__in=wanted).order_by("pk").select_for_update(no_key=True)
+        ready = list(locked.may_take_push())
+        change = row.password_changes.first()  # the latest
+        refused = [device.name for device in devices if device not in ready]
+        if refused or not ready or change is None:
+            raise NotPushed(refused)
+        names = _push(change, ready, password)
+        record(Action.PUSHED_LATER, actor=row, subject=row, address=address, pushed_to=names)
+        bus.publish(row.pk)
     return change
 
 
@@ -194,6 +234,27 @@ def _is_in_use(user: User, tried: Verifier) -> bool:
     retired = retired_still_valid(user, at=clock.now())
     known = [user.password, *(old.verifier for old in retired)]
     return any(parse_verifier(each).same_password(tried) for each in known)
+
+
+def _push(change: PasswordChange, devices: Collection[Device], password: str) -> list[str]:
+    """Inside a transaction: put the password on its way to devices; return their names.
+
+    What is on its way already stays as it is.
+    """
+    ordered = sorted(devices, key=lambda device: device.pk)
+    pending = Q(outcome=PushDelivery.Outcome.PENDING, failure="")
+    on_its_way = set(change.deliveries.filter(pending).values_list("device_id", flat=True))
+    for device in ordered:
+        if device.pk not in on_its_way:
+            again = {
+                "sealed": _seal(change, device, password),
+                "pushed_at": clock.now(),
+                "outcome": PushDelivery.Outcome.PENDING,
+                "outcome_at": None,
+                "failure": "",
+            }
+            PushDelivery.objects.update_or_create(change=change, device=device, defaults=again)
+    return [device.name for device in ordered]
 
 
 def _seal(change: PasswordChange, device: Device, password: str) -> str:

@@ -14,6 +14,7 @@ from django.utils.translation import ngettext
 
 from server import clock
 from server.console.models import Device, PasswordChange, PushDelivery, User
+from server.console.passwords import GRACE
 
 
 def days_left(valid_until: datetime) -> int:
@@ -65,14 +66,41 @@ class Pc:
         return self.device.is_waiting and not self.blocked
 
     @property
+    def keeps_until(self) -> datetime:
+        """Return the end of what the PC has now, if the password is changed without it."""
+        return self.valid_until or clock.now() + GRACE
+
+    @property
+    def is_new(self) -> bool:
+        """Return whether it first logged in after the password was changed, by the old one."""
+        return bool(self.device.first_seen_at > self.device.user.password_changed_at)
+
+    @property
+    def can_push(self) -> bool:
+        """Return whether the user may push the new password to this PC."""
+        return self.password == "old" and not (self.blocked or self.device.is_push_pending)
+
+    @property
     def blocked(self) -> bool:
         return self.device.blocked_at is not None
 
 
 def pcs_of(user: User) -> list[Pc]:
     """Return the user's PCs: those that wait first, disconnected ones last."""
-    found = [Pc.of(device) for device in user.devices.with_presence()]
+    found = [Pc.of(device) for device in user.devices.with_presence().with_push()]
     return sorted(found, key=lambda pc: (pc.blocked, not pc.waiting))
+
+
+def preview(pcs: list[Pc], takes: set[int]) -> dict[str, object]:
+    """Return what a change does on `pcs`, when those of `takes` take the new password at once."""
+    allowed = [pc for pc in pcs if not pc.blocked]
+    return {
+        "waiting": [pc for pc in allowed if pc.waiting],
+        "allowed": allowed,
+        "blocked": [pc for pc in pcs if pc.blocked],
+        "takes": takes,
+        "all_take": all(pc.device.pk in takes for pc in allowed),
+    }
 
 
 State = Literal["applied", "on_its_way", "unreachable", "failed", "not_pushed", "replaced", "ended"]
@@ -93,6 +121,8 @@ class Delivery:
     old_valid_until: datetime
     """The end of the password that the PC had before."""
     failure: str
+    can_push: bool
+    """Whether the user may push the password to this PC now."""
 
 
 def deliveries(change: PasswordChange) -> list[Delivery]:
@@ -107,7 +137,9 @@ def deliveries(change: PasswordChange) -> list[Delivery]:
         push = pushed.get(device.pk)
         until = device.login_valid_until or change.old_valid_until
         state = _state(device, push, is_latest=is_latest)
-        rows.append(Delivery(device, state, until, push.failure if push else ""))
+        may = is_latest and state in {"not_pushed", "failed"}
+        can_push = may and Pc.of(device).password == "old" and device.blocked_at is None
+        rows.append(Delivery(device, state, until, push.failure if push else "", can_push))
     return sorted(rows, key=lambda row: row.device.name.casefold())
 
 

@@ -155,8 +155,8 @@ class ChangeNotifier:
                     )
                 )
             for each in pushed:
-                if each.changed_at > device.waiting_since:  # it waited at the change
-                    seconds = (clock.now() - each.changed_at).total_seconds()
+                if each.pushed_at > device.waiting_since:  # it waited then
+                    seconds = (clock.now() - each.pushed_at).total_seconds()
                     metrics.push_seconds.observe(max(seconds, 0.0))
 
     def _end(
@@ -176,9 +176,9 @@ def push(connection: ClientConnection, pending: Sequence[PendingPush]) -> list[P
     accepted = connection.accepted
     if accepted is None or accepted.valid_until is None:
         return []
-    unsent = [each for each in pending if each.change_id not in connection.pushed]
+    unsent = [each for each in pending if each.sealed not in connection.pushed]
     for each in unsent:
-        connection.pushed |= {each.change_id}
+        connection.pushed |= {each.sealed}
         metrics.pushes_sent.inc()
         signature = push_signature(
             connection.server_key, change_id=each.change_id, sealed=each.sealed

@@ -112,7 +112,7 @@ class ClientConnection(asyncio.Protocol):
         self.server_key = b""
         """The SCRAM ServerKey of that password's verifier, which signs what is pushed."""
         self.pushed: frozenset[str] = frozenset()
-        """Ids of the changes that it was sent since it last logged in."""
+        """Sealed boxes that it was sent since it last logged in."""
         self.serial = 0
         """Counts accepted logins, so that what was read before one is not applied after it."""
         self.has_changed = False

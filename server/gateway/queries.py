@@ -47,8 +47,8 @@ _STATES = """
             WHERE r.user_id = u.id AND r.valid_until > {_3}{time})),
         d.id, CASE WHEN d.blocked_at IS NULL THEN 0 ELSE 1 END, COALESCE(d.gateway, ''),
         d.waiting_since{utc},
-        {nested}((SELECT {collect}({row}(p.id, p.sealed, p.changed_at{utc})) FROM (
-            SELECT c.id, p.sealed, c.changed_at FROM console_pendingchange p
+        {nested}((SELECT {collect}({row}(p.id, p.sealed, p.pushed_at{utc})) FROM (
+            SELECT c.id, p.sealed, p.pushed_at FROM console_pendingchange p
             JOIN console_passwordchange c ON c.id = p.change_id
             WHERE p.device_id = d.id AND p.outcome = 'pending' ORDER BY c.changed_at) p))
         )) AS text)
@@ -102,7 +102,7 @@ class PendingPush(Row, frozen=True, gc=False):
 
     change_id: str
     sealed: str
-    changed_at: datetime
+    pushed_at: datetime
 
 
 class AcceptedLogin(msgspec.Struct, frozen=True, gc=False):

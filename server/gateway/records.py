@@ -221,7 +221,7 @@ def _mark_applied(device_pk: int, address: str) -> None:
         delivery.sealed = delivery.failure = ""
         delivery.save()
         _record(audit.Action.PUSH_APPLIED, delivery, address)
-        seconds = (delivery.outcome_at - delivery.change.changed_at).total_seconds()
+        seconds = (delivery.outcome_at - delivery.pushed_at).total_seconds()
         transaction.on_commit(partial(_applied_after, seconds))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from django.contrib.auth.decorators import login_not_required, login_required
 from django.contrib.auth.views import LogoutView
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -15,6 +17,7 @@ from django.views.decorators.http import require_safe
 from server.console import presence
 from server.console.middleware import reachable_with_temporary_password
 from server.console.models import User
+from server.console.views import password
 from server.console.views.common import live, user_of
 from server.console.views.session import Login
 
@@ -45,6 +48,9 @@ def app(request: HttpRequest) -> HttpResponse:
 def live_app(request: HttpRequest) -> HttpResponse:
     """Send the list of the page again, as it is now."""
     return live(request, "console/_app_pcs.html", pcs=_pcs(user_of(request)))
+
+
+push_later = login_required(login_url="app-login")(partial(password.push_later, app=True))
 
 
 @reachable_with_temporary_password

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from server.console import passwords, presence
-from server.console.forms import NewPasswordForm, OwnPasswordForm
+from server.console.forms import NewPasswordForm, OwnPasswordForm, PushLaterForm
 from server.console.middleware import reachable_with_temporary_password
 from server.console.models import PasswordChange
 from server.console.validators import reuse_rule_text, rule_texts
@@ -36,7 +36,11 @@ def change(request: HttpRequest) -> HttpResponseBase:
     form = OwnPasswordForm(posted(request), request=request, user=user)
     if request.method == "POST" and form.is_valid():
         done = change_or_error(
-            form, passwords.change_own, push_to=form.push_to, address=client_address(request)
+            form,
+            passwords.change_own,
+            push_to=form.push_to,
+            late=form.push_late,
+            address=client_address(request),
         )
         if done is not None:
             update_session_auth_hash(request, user)
@@ -53,10 +57,14 @@ def change_or_error(
     try:
         return change(form.user, new_password=form.cleaned_data["new_password1"], **arguments)
     except passwords.ConcurrentChange:
-        form.add_error(None, _("This password has just been changed elsewhere. Nothing was done."))
+        form.add_error(None, _changed_elsewhere())
     except passwords.ReusedPassword:
         form.add_error("new_password1", reuse_rule_text())
     return None
+
+
+def _changed_elsewhere() -> str:
+    return _("This password has just been changed elsewhere. Nothing was done.")
 
 
 def _mention_other_pcs(request: HttpRequest, form: OwnPasswordForm) -> None:
@@ -73,9 +81,48 @@ def _mention_other_pcs(request: HttpRequest, form: OwnPasswordForm) -> None:
 @require_safe
 def live_push(request: HttpRequest) -> HttpResponse:
     """Send the PCs below the switch as they are now."""
-    waiting = list(user_of(request).devices.reachable())
-    ticked = {device.pk for device in waiting}
-    return live(request, "console/_push.html", waiting=waiting, ticked=ticked)
+    user = user_of(request)
+    pcs = presence.pcs_of(user)
+    waiting = [pc.device for pc in pcs if pc.waiting]
+    all_of_them = {device.pk for device in waiting}
+    return live(
+        request,
+        "console/_push.html",
+        waiting=waiting,
+        ticked=all_of_them,
+        preview=presence.preview(pcs, all_of_them),
+        temporary=user.must_change_password,
+    )
+
+
+def push_later(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
+    """Serve 「このPCに新しいパスワードを反映する」, in the console or on the smartphone page."""
+    user = user_of(request)
+    form = PushLaterForm(posted(request), request=request, user=user)
+    if request.method == "POST" and form.is_valid():
+        password, address = form.cleaned_data["current_password"], client_address(request)
+        try:
+            change = passwords.push_later(
+                user, password=password, devices=form.chosen, address=address
+            )
+        except passwords.ConcurrentChange:
+            form.add_error(None, _changed_elsewhere())
+        except passwords.NotPushed as refused:
+            text = _(
+                "Not possible any more: %(pcs)s. A PC was disconnected, has the new password by "
+                "now, or its old password has ended. Nothing was done."
+            )
+            form.add_error(None, text % {"pcs": _(", ").join(refused.names)})
+        else:
+            return redirect("app") if app else redirect("password-changed", change_id=change.pk)
+    context = {
+        "form": form,
+        "pcs": [pc for pc in presence.pcs_of(user) if pc.can_push],
+        "ticked": request.POST.getlist("device") or request.GET.getlist("pc"),
+        "base": "console/app_base.html" if app else "console/base.html",
+        "back": reverse("app" if app else "home"),
+    }
+    return render(request, "console/push_later.html", context)
 
 
 def _outcome(request: HttpRequest, change_id: str) -> dict[str, object]:

@@ -38,6 +38,7 @@ class Push {
     this.part = box.querySelector("[data-live]");
     this.wanted = this.toggle.checked || this.toggle.disabled;
     this.off = new Set(); // PCs that the user has unticked
+    this.late = new Set(); // PCs that are to have the password at their next login
     this.remember();
     this.toggle.addEventListener("change", () => {
       if (!this.toggle.checked) this.noteUnticked();
@@ -45,6 +46,7 @@ class Push {
       this.wanted = this.toggle.checked;
       this.apply();
     });
+    this.part.addEventListener("change", () => this.preview());
     this.apply();
   }
 
@@ -58,6 +60,7 @@ class Push {
 
   remember() {
     if (this.toggle.checked) this.noteUnticked();
+    this.late = new Set([...this.part.querySelectorAll("[name=late]:checked")].map((box) => box.value));
   }
 
   apply() {
@@ -67,6 +70,21 @@ class Push {
     for (const box of this.boxes) {
       box.disabled = !this.toggle.checked;
       box.checked = this.toggle.checked && !this.off.has(box.value);
+    }
+    for (const box of this.part.querySelectorAll("[name=late]")) box.checked = this.late.has(box.value);
+    this.preview();
+  }
+
+  // Show below the switch which PCs take the new password now.
+  preview() {
+    for (const each of this.part.querySelectorAll("[data-takes], [data-keeps]")) {
+      const pc = each.dataset.takes ?? each.dataset.keeps;
+      const box = this.part.querySelector(`[name=device][value="${pc}"]`);
+      const takes = this.toggle.checked && box !== null && (box.type === "hidden" || box.checked);
+      each.hidden = takes !== "takes" in each.dataset;
+    }
+    for (const group of this.part.querySelectorAll("[data-group]")) {
+      group.hidden = group.querySelector("li:not([hidden])") === null;
     }
   }
 }

@@ -181,6 +181,24 @@ def test_a_box_that_cannot_be_used(box: str) -> None:
     assert (world.seen(do.WriteVault) == []) is (reason != "refused")
 
 
+@pytest.mark.parametrize("box", ["junk", "no password", "too long for any vault"])
+def test_a_change_that_is_pushed_again(box: str) -> None:
+    """After a box that could not be used, the same change is taken from a later box, once."""
+    world = on_old_password()
+    first = world.seal(BOXES[box][0], CHANGE, world.this_device)
+    sealed = world.seal(P2, CHANGE, world.this_device)
+    later = world.session.signed(CHANGE, sealed, UNTIL)
+    unusable = "A" * len(first) if box == "junk" else first
+    world.session.say(world.session.signed(CHANGE, unusable, UNTIL))
+    world.run()
+    assert len(world.failed) == 1
+    world.session.say(later)
+    world.session.say(later)
+    world.run()
+    assert world.tried == [P1, P2]
+    world.assert_updated()
+
+
 @pytest.mark.parametrize("held", ["vault", "proof"])
 def test_expired_while_a_push_is_under_way(held: Kind) -> None:
     """The old password ends while the pushed one is stored or proved: the update is not lost."""

@@ -13,7 +13,7 @@ from nacl.exceptions import CryptoError
 from scramp import ScramClient
 
 from protocol import messages
-from server import clock
+from server import clock, metrics
 from server.cluster import bus
 from server.console import passwords, presence
 from server.console.models import (
@@ -324,3 +324,56 @@ async def test_why_a_client_left(gateway: Gateway, user: User, said: str, kept: 
         await back.socket.close(reason="sleep")  # it has been sent away before
     await eventually_async(has_left)
     assert (await device_row(back)).farewell == ""
+
+
+async def push_later(user: User, password: str, client: Client) -> PasswordChange:
+    """Push as the page does it."""
+
+    def push_now() -> PasswordChange:
+        fresh = User.objects.get(pk=user.pk)
+        devices = list(Device.objects.filter(device_id=client.device.id))
+        return passwords.push_later(fresh, password=password, devices=devices, address=None)
+
+    return await in_thread(push_now)
+
+
+async def test_push_later(gateway: Gateway, client: Client, user: User) -> None:
+    """A PC that was left out gets it at once, one that is away at its next login; both prove it."""
+    async with Client(gateway.port) as away:
+        await away.log_in(user.username, P1)
+    made = await change(user, P2)
+    await client.expect(messages.PasswordStatus)
+    for one in (client, away):
+        assert await push_later(user, P2, one) == made
+    await client.takes(user.username, P2)
+    async with Client(gateway.port, key=away.key) as back:
+        assert (await back.log_in(user.username, P1)).password == "old"
+        await back.takes(user.username, P2)
+    assert await deliveries(user) == [("applied", "", "")] * 2
+
+
+async def test_a_later_push_goes_out_again(client: Client, user: User) -> None:
+    """One that this connection was sent and could not take is sent again, in a new box."""
+    made = await change(user, P2, client)
+    first = await client.expect(messages.PasswordChanged)
+    for reason in ("refused", "vault"):
+        await client.send(messages.UpdateFailed(change_id=made.pk, reason=reason))
+        failed = partial(PushDelivery.objects.filter(failure=reason, device__user=user).exists)
+        await eventually_async(partial(in_thread, failed))
+        await push_later(user, P2, client)
+        again = await client.expect(messages.PasswordChanged)
+        assert (again.change_id, again.sealed == first.sealed) == (made.pk, False)
+    await in_thread(lambda: bus.publish(user.pk))
+    assert (await client.log_in(user.username, P2)).password == "current"
+    assert await deliveries(user) == [("applied", "", "")]
+
+
+async def test_the_time_of_a_later_push(client: Client, user: User) -> None:
+    """What is measured begins at the push, not at the change ten days before."""
+    before = metrics.push_seconds._sum.get()
+    await change(user, P2)
+    await client.expect(messages.PasswordStatus)
+    clock.move(timedelta(days=10))
+    await push_later(user, P2, client)
+    await client.takes(user.username, P2)
+    assert metrics.push_seconds._sum.get() - before < 3600
