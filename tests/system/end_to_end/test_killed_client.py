@@ -60,7 +60,7 @@ def test_killed_at_every_step(server: Server, new_pc: Callable[..., Pc]) -> None
         assert process.returncode == -signal.SIGKILL
         killed_at.append(told[0].strip())
         pc.has_only(password)
-        pc.stop()
+        pc.kill()
     print("\n".join(killed_at))
     steps = " ".join(killed_at)
     assert len(killed_at) >= 8, killed_at
@@ -107,4 +107,4 @@ def test_killed_at_random_moments(server: Server, new_pc: Callable[..., Pc]) -> 
         password = new
         print(f"killed after {delay_s:.3f} s")
         pc.has_only(password)
-        pc.stop()
+        pc.kill()

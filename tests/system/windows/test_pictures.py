@@ -75,7 +75,7 @@ class Person:
                     return left, top, right, bottom
             return None
 
-        return eventually(look, or_say=f"{kind} {text}")
+        return eventually(look, or_say=f"{kind} {text}", within_s=60)
 
     def open_dialog(self, name: str, view: dict[str, object], title: str) -> None:
         self.start("dialog", self.language, name, json.dumps(view), windows_path(self.notes))
