@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -26,20 +26,10 @@ from agent.vault_calls import VaultCalls
 from demo.private_keyring import PrivateKeyring
 from tests.support.bus_service import Answer, BusService
 from tests.support.fakes import FakeVault
+from tests.support.own_keyring import lock_keyring
 from tests.support.vault_contract import TANAKA, VaultContract, record
 
 pytestmark = pytest.mark.keyring
-
-
-@pytest.fixture
-def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrivateKeyring]:
-    """Yield a real Secret Service that one test may lock and stop."""
-    keyring = PrivateKeyring(tmp_path / "keyring")
-    keyring.start()
-    for name, value in keyring.environment.items():
-        monkeypatch.setenv(name, value)
-    yield keyring
-    keyring.stop()
 
 
 class TestFakeVault(VaultContract):
@@ -108,15 +98,17 @@ class StaleCopies(KeyringBackend):
 StaleCopies.__name__ = "WinVaultKeyring"
 
 
-def lock() -> None:
-    with closing(secretstorage.dbus_init()) as bus:
-        secretstorage.Collection(bus).lock()
-
-
-def reason(vault: Vault) -> Reason:
+def reason(vault: Vault, action: Callable[[], object] | None = None) -> Reason:
+    """Return why `action` fails, else a read."""
     with pytest.raises(VaultError) as caught:
-        vault.read(TANAKA)
+        action() if action else vault.read(TANAKA)
     return caught.value.reason
+
+
+def password(vault: Vault) -> str | None:
+    """Return the stored password."""
+    found = vault.read(TANAKA)
+    return found.password if found else None
 
 
 def test_names_the_backend_itself() -> None:
@@ -124,34 +116,34 @@ def test_names_the_backend_itself() -> None:
     assert type(open_keyring()) is SecretServiceKeyring
 
 
-def test_a_service_that_comes_back_is_found(service: PrivateKeyring) -> None:
+def test_a_service_that_comes_back_is_found(keyring: PrivateKeyring) -> None:
     """A vault works again after its service, and then the bus, was away."""
     vault, written = open_vault(), record()
     vault.write(TANAKA, written)
-    service.stop_service()
+    keyring.stop_service()
     assert reason(vault) is Reason.VAULT_MISSING
-    service.start_service()
+    keyring.start_service()
     assert vault.read(TANAKA) == written
-    service.stop_bus()
+    keyring.stop_bus()
     assert reason(vault) is Reason.VAULT_MISSING
-    service.start_bus()
+    keyring.start_bus()
     assert reason(vault) is Reason.VAULT_MISSING
-    service.stop_service()
-    service.start_service()
+    keyring.stop_service()
+    keyring.start_service()
     assert vault.read(TANAKA) == written
 
 
-def test_what_was_written_survives_a_crash(service: PrivateKeyring) -> None:
+def test_what_was_written_survives_a_crash(keyring: PrivateKeyring) -> None:
     """An entry is durable when `write` returns: the keyring may be killed then."""
     vault = open_vault()
     for number in range(10):
         written = record(f"password-{number}")
         vault.write(TANAKA, written)
-        process = service._service
+        process = keyring._service
         assert process is not None
         process.kill()
-        service.stop_service()
-        service.start_service()
+        keyring.stop_service()
+        keyring.start_service()
         assert vault.read(TANAKA) == written
 
 
@@ -163,28 +155,25 @@ def test_no_bus_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reason(open_vault()) is Reason.VAULT_MISSING
 
 
-def test_a_locked_keyring_is_reported(service: PrivateKeyring) -> None:
+def test_a_locked_keyring_is_reported(keyring: PrivateKeyring) -> None:
     """A keyring that is not unlocked loses nothing, and works again afterwards."""
     vault, written = open_vault(), record()
     vault.write(TANAKA, written)
-    lock()
+    lock_keyring()
     assert reason(vault) is Reason.VAULT_LOCKED
-    with pytest.raises(VaultError) as caught:
-        vault.write(TANAKA, record("other"))
-    assert caught.value.reason is Reason.VAULT_LOCKED
-    with pytest.raises(VaultError):
-        vault.delete(TANAKA)
-    service.stop_service()
-    service.start_service()
+    assert reason(vault, lambda: vault.write(TANAKA, record("other"))) is Reason.VAULT_LOCKED
+    assert reason(vault, lambda: vault.delete(TANAKA)) is Reason.VAULT_LOCKED
+    keyring.stop_service()
+    keyring.start_service()
     assert vault.read(TANAKA) == written
 
 
-def silent_prompter(service: PrivateKeyring) -> BusService:
+def silent_prompter(keyring: PrivateKeyring) -> BusService:
     """Return a password prompt of the desktop that is never answered."""
     answers: dict[str, Answer] = {
         name: lambda *_: ("", ()) for name in ("BeginPrompting", "PerformPrompt", "StopPrompting")
     }
-    address = service.environment["DBUS_SESSION_BUS_ADDRESS"]
+    address = keyring.environment["DBUS_SESSION_BUS_ADDRESS"]
     return BusService(address, "org.gnome.keyring.SystemPrompter", answers)
 
 
@@ -199,12 +188,12 @@ def reason_in_time(vault: Vault) -> Reason:
     return caught.value.reason
 
 
-def test_a_prompt_without_an_answer_ends(service: PrivateKeyring) -> None:
+def test_a_prompt_without_an_answer_ends(keyring: PrivateKeyring) -> None:
     """A prompt without an answer is given up, and is not shown again."""
     vault = open_vault()
     vault.write(TANAKA, record())
-    lock()
-    with silent_prompter(service) as prompter:
+    lock_keyring()
+    with silent_prompter(keyring) as prompter:
         assert reason_in_time(vault) is Reason.VAULT_NO_ANSWER
         assert prompter.calls.get(timeout=10)[0] == "BeginPrompting"
         assert reason_in_time(vault) is Reason.VAULT_LOCKED
@@ -212,11 +201,11 @@ def test_a_prompt_without_an_answer_ends(service: PrivateKeyring) -> None:
     assert "BeginPrompting" not in asked
 
 
-def test_quitting_does_not_wait_for_a_prompt(service: PrivateKeyring, tmp_path: Path) -> None:
+def test_quitting_does_not_wait_for_a_prompt(keyring: PrivateKeyring, tmp_path: Path) -> None:
     """The real client quits while the prompt to unlock the keyring is open."""
     identity = Identity(server="ws://127.0.0.1:9/gateway", user="tanaka")
     open_vault().write(identity, record())
-    lock()
+    lock_keyring()
     environ = {
         **os.environ,
         "COCONOWORK_HOME": str(tmp_path / "home"),
@@ -226,7 +215,7 @@ def test_quitting_does_not_wait_for_a_prompt(service: PrivateKeyring, tmp_path: 
     environ.pop("DISPLAY", None)
     program = [sys.executable, "-m", "agent"]
     with (
-        silent_prompter(service) as prompter,
+        silent_prompter(keyring) as prompter,
         subprocess.Popen([*program, "run"], env=environ, stdout=subprocess.DEVNULL) as client,
     ):
         try:
@@ -237,29 +226,29 @@ def test_quitting_does_not_wait_for_a_prompt(service: PrivateKeyring, tmp_path: 
             client.kill()
 
 
-def test_a_keyring_that_was_never_made(service: PrivateKeyring) -> None:
+def test_a_keyring_that_was_never_made(keyring: PrivateKeyring) -> None:
     """A keyring that does not exist yet is asked for with a prompt, as to unlock it."""
-    service.stop_service()
-    shutil.rmtree(service.directory / "data")
+    keyring.stop_service()
+    shutil.rmtree(keyring.directory / "data")
     command = ["gnome-keyring-daemon", "--foreground", "--components=secrets"]
-    environ = {**os.environ, **service.environment, "XDG_DATA_HOME": str(service.directory)}
+    environ = {**os.environ, **keyring.environment, "XDG_DATA_HOME": str(keyring.directory)}
     with (
-        silent_prompter(service) as prompter,
+        silent_prompter(keyring) as prompter,
         subprocess.Popen(
             command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as daemon,
     ):
-        service._wait_until_open(daemon)
+        keyring._wait_until_open(daemon)
         assert reason_in_time(open_vault()) is Reason.VAULT_NO_ANSWER
         assert prompter.calls.get(timeout=10)[0] == "BeginPrompting"
         daemon.terminate()
 
 
-def test_a_service_that_says_nothing(service: PrivateKeyring) -> None:
+def test_a_service_that_says_nothing(keyring: PrivateKeyring) -> None:
     """A service that hangs does not hang the client, which finds it when it is back."""
     vault, written = open_vault(), record()
     vault.write(TANAKA, written)
-    process = service._service
+    process = keyring._service
     assert process is not None
     process.send_signal(signal.SIGSTOP)
     try:
@@ -269,7 +258,7 @@ def test_a_service_that_says_nothing(service: PrivateKeyring) -> None:
     assert vault.read(TANAKA) == written
 
 
-def test_an_entry_of_bytes_is_broken(service: PrivateKeyring) -> None:
+def test_an_entry_of_bytes_is_broken(keyring: PrivateKeyring) -> None:
     """An entry that is not text is reported as broken, and can be replaced."""
     vault = open_vault()
     vault.write(TANAKA, record())
@@ -278,9 +267,7 @@ def test_an_entry_of_bytes_is_broken(service: PrivateKeyring) -> None:
         item.set_secret(b"\xff\xfe\xfd")
     assert reason(vault) is Reason.VAULT_BROKEN
     vault.write(TANAKA, record("new"))
-    found = vault.read(TANAKA)
-    assert found is not None
-    assert found.password == "new"
+    assert password(vault) == "new"
 
 
 def test_older_copies_go_where_the_backend_leaves_them() -> None:
@@ -293,9 +280,7 @@ def test_older_copies_go_where_the_backend_leaves_them() -> None:
     # A crash between the two writes leaves the copy; the next start removes it.
     service = service_name(TANAKA)
     backend.entries[f"{TANAKA.user}@{service}", TANAKA.user] = "copy of one"
-    found = vault.read(TANAKA)
-    assert found is not None
-    assert found.password == "two"
+    assert password(vault) == "two"
     assert len(backend.entries) == 1
     # A crash in the middle of a delete: the copy alone is no entry.
     backend.entries = {(f"{TANAKA.user}@{service}", TANAKA.user): "copy of one"}
@@ -317,9 +302,8 @@ class Failing(StaleCopies):
 
 def test_a_write_is_read_back() -> None:
     """A backend that keeps nothing is reported at once."""
-    with pytest.raises(VaultError) as caught:
-        KeyringVault(Forgetful).write(TANAKA, record())
-    assert caught.value.reason is Reason.VAULT_BROKEN
+    vault = KeyringVault(Forgetful)
+    assert reason(vault, lambda: vault.write(TANAKA, record())) is Reason.VAULT_BROKEN
 
 
 def test_no_error_quotes_what_a_backend_says() -> None:
