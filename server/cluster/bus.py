@@ -78,41 +78,29 @@ async def _remote(listener: Listener) -> AsyncIterator[Supervision]:
     import psycopg
 
     try:
-        opened: psycopg.AsyncConnection[Any] | None = await _connect()
+        opened = await database.connect(f"LISTEN {CHANNEL}")
     except psycopg.Error as exc:
         raise DatabaseError(str(exc)) from exc
 
     async def keep_listening() -> None:
         nonlocal opened
         while True:
-            current, opened = opened or await _reconnect(listener), None
             try:
-                async with current:
-                    async for wake_up in current.notifies():
+                async with opened:
+                    async for wake_up in opened.notifies():
                         if wake_up.payload.isascii() and wake_up.payload.isdigit():
                             listener(int(wake_up.payload))
             except psycopg.Error as exc:
                 log.warning("LISTEN connection lost, reconnecting: %s", type(exc).__name__)
+            opened = await _reconnect()
+            listener(None)
 
     async with supervised("listen", keep_listening) as supervision:
         yield supervision
 
 
-async def _connect() -> psycopg.AsyncConnection[Any]:
-    import psycopg
-
-    parameters: dict[str, Any] = database.parameters(config.current())
-    opened = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
-    try:
-        await opened.execute(f"LISTEN {CHANNEL}")
-    except BaseException:
-        await opened.close()
-        raise
-    return opened
-
-
-async def _reconnect(listener: Listener) -> psycopg.AsyncConnection[Any]:
-    """Connect again, however long that takes, and check all clients for what was missed."""
+async def _reconnect() -> psycopg.AsyncConnection[Any]:
+    """Connect again, however long that takes."""
     import psycopg
 
     pause, longest = RETRY_SECONDS
@@ -120,11 +108,10 @@ async def _reconnect(listener: Listener) -> psycopg.AsyncConnection[Any]:
         await asyncio.sleep(pause)
         pause = min(pause * 2, longest)
         try:
-            opened = await _connect()
+            opened = await database.connect(f"LISTEN {CHANNEL}")
         except psycopg.Error as exc:
             log.debug("LISTEN connection not restored yet: %s", exc)
         else:
             metrics.bus_reconnects.inc()
             log.warning("LISTEN connection restored; checking all clients that wait here")
-            listener(None)
             return opened

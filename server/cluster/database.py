@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from server import metrics
+from server import config, metrics
 from server.config import Config, parse_database_url
+
+if TYPE_CHECKING:
+    import psycopg
 
 SECRET_VARIABLE = "PGPASSWORD"
 """libpq reads it, and so does every user who may look at the environment of a process."""
@@ -51,6 +54,20 @@ class DatabaseProblem(Exception):
 def parameters(settings: Config) -> dict[str, str]:
     """Return the parameters of a connection to PostgreSQL: those of the address, else defaults."""
     return {**_DEFAULTS, **parse_database_url(settings.database)}
+
+
+async def connect(first: str, **options: Any) -> psycopg.AsyncConnection[Any]:
+    """Connect to PostgreSQL from an event loop, and run a first statement. Raise psycopg.Error."""
+    import psycopg
+
+    found: dict[str, Any] = parameters(config.current())
+    opened = await psycopg.AsyncConnection.connect(**found, autocommit=True, **options)
+    try:
+        await opened.execute(first.encode())
+    except BaseException:
+        await opened.close()
+        raise
+    return opened
 
 
 def django_settings(settings: Config) -> dict[str, Any]:

@@ -106,19 +106,18 @@ class GatewayHeartbeat:
                 metrics.database_errors.labels("heartbeat").inc()
                 if pause == BEAT_SECONDS:
                     log.warning("heartbeat failed, the database does not answer: %s", one_line(exc))
-                pause = RETRY_SECONDS
+                pause, self._steady_since = RETRY_SECONDS, monotonic()
             else:
                 pause = BEAT_SECONDS
-            if pause == RETRY_SECONDS or monotonic() - self._beaten_at > BEAT_SECONDS:
-                self._steady_since = monotonic()
+
+    @property
+    def _new_row(self) -> dict[str, object]:
+        return {"incarnation": self._incarnation, "started_at": Now(), "seen_at": Now()}
 
     def _join(self) -> None:
         """Make the row, and mark clients of this name and of no gateway as not waiting."""
         _mark_not_waiting(Device.objects.filter(gateway=self._name))
-        now = {"started_at": Now(), "seen_at": Now()}
-        Gateway.objects.update_or_create(
-            name=self._name, defaults={"incarnation": self._incarnation, **now}
-        )
+        Gateway.objects.update_or_create(name=self._name, defaults=self._new_row)
         _mark_not_waiting(Device.objects.exclude(gateway__in=Gateway.objects.values("name")))
 
     def _touch(self) -> bool:
@@ -126,10 +125,7 @@ class GatewayHeartbeat:
         mine = Gateway.objects.filter(name=self._name, incarnation=self._incarnation)
         if mine.update(seen_at=Now()):
             return False
-        row, made = Gateway.objects.get_or_create(
-            name=self._name,
-            defaults={"incarnation": self._incarnation, "started_at": Now(), "seen_at": Now()},
-        )
+        row, made = Gateway.objects.get_or_create(name=self._name, defaults=self._new_row)
         if not made:
             said = "another gateway has the name %s as well: give each its own gateway_name"
             log.error(said, self._name)
@@ -153,11 +149,9 @@ async def _run(work: Callable[[], _T]) -> _T:
 
 def _remove_dead() -> None:
     """Remove the rows of dead gateways, and mark their clients as not waiting."""
-    for name in Gateway.objects.filter(seen_at__lte=Now() - DEAD_AFTER).values_list(
-        "name", flat=True
-    ):
-        gone, _ = Gateway.objects.filter(name=name, seen_at__lte=Now() - DEAD_AFTER).delete()
-        if gone:
+    dead = Gateway.objects.filter(seen_at__lte=Now() - DEAD_AFTER)
+    for name in dead.values_list("name", flat=True):
+        if dead.filter(name=name).delete()[0]:
             count = _mark_not_waiting(Device.objects.filter(gateway=name))
             log.warning(
                 "heartbeat of gateway %s stopped, removed it; %d clients waited there", name, count

@@ -21,6 +21,9 @@ from server.gateway.queries import DeviceState
 if TYPE_CHECKING:
     import psycopg
 
+_GENERIC_PLANS = "SET plan_cache_mode = force_generic_plan"
+"""Planning the statement each time takes five times as long as the statement itself."""
+
 
 class StateReader:
     """Enter it on the loop, then `read`."""
@@ -53,25 +56,17 @@ class StateReader:
             while True:
                 was_open = self._connection is not None
                 try:
-                    opened = self._connection = self._connection or await self._connect()
-                    cursor = await opened.execute(*queries.ask_states(asked))
+                    if self._connection is None:
+                        self._connection = await database.connect(
+                            _GENERIC_PLANS, prepare_threshold=0
+                        )
+                    cursor = await self._connection.execute(*queries.ask_states(asked))
                     [row] = await cursor.fetchall()
                     return queries.read_states(row, len(asked))
                 except psycopg.Error as exc:
                     await self._close()
                     if not was_open:  # else a restart of PostgreSQL may have broken it long ago
                         raise DatabaseError(str(exc)) from exc
-
-    async def _connect(self) -> psycopg.AsyncConnection[Any]:
-        import psycopg
-
-        parameters: dict[str, Any] = database.parameters(config.current())
-        opened = await psycopg.AsyncConnection.connect(
-            **parameters, autocommit=True, prepare_threshold=0
-        )
-        # Planning it each time takes five times as long as the statement itself.
-        await opened.execute("SET plan_cache_mode = force_generic_plan")
-        return opened
 
     async def _close(self) -> None:
         opened, self._connection = self._connection, None
