@@ -12,6 +12,10 @@ Function ${un}QuitClient
     StrCpy $WasRunning 1
     nsExec::Exec /TIMEOUT=20000 '"$INSTDIR\${EXE}" quit ${OPTION}'
     Pop $1
+    ${If} $1 == 2 ; an older client, which does not know the option
+      nsExec::Exec /TIMEOUT=20000 '"$INSTDIR\${EXE}" quit'
+      Pop $1
+    ${EndIf}
     again:
     Call ${un}WaitForEnd
     Pop $0
