@@ -61,6 +61,8 @@ class Session:
         self.password = ""
         self.device: msg.Device | None = None
         self.told: tuple[msg.PasswordKind, datetime | None] = ("current", None)
+        self.has_proved_itself = False
+        """Whether it has sent the right signature for a login."""
         self.pushed: set[str] = set()
         self._first: tuple[str, Account | None, str] | None = None
         self._device: msg.Device | None = None
@@ -150,6 +152,7 @@ class Session:
         self._refusals = 0
         self.pushed.clear()
         self._world.proven.add((account.name, password))
+        self.has_proved_itself = not self._world.impostor
         if self._world.impostor:
             final = "v=" + b64encode(bytes(32)).decode()
         self.say(

@@ -259,6 +259,9 @@ class Client(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_believed_without_proof(self) -> None:
+        if self.world.state in {State.STANDBY, State.STANDBY_OLD_PASSWORD}:
+            number = self.world.machine.client.connection.number
+            assert self.world.sessions[number].has_proved_itself
         if not self.world.proven and not self.asked and not self.asked_before:
             assert replace(self.world.vault[HOME], refused=None) == self.first
             assert self.world.memory.get(HOME, SavedState()).console_url is None
