@@ -41,6 +41,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("app/push/", app.push_later, name="app-push-later"),
     path("app/login/", app.AppLogin.as_view(), name="app-login"),
     path("app/logout/", app.logout, name="app-logout"),
+    path("app/worker.js", app.worker, name="app-worker"),
     path("app/manifest.webmanifest", app.manifest, name="app-manifest"),
 ]
 

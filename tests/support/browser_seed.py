@@ -29,6 +29,8 @@ user watanabe "渡辺 美咲"
 device tanaka DESKTOP-8F3K2Q waiting
 device tanaka 総務部ノートPC waiting old
 device tanaka OLD-LAPTOP blocked
+device sato SATO-PC waiting
+device sato SATO-NOTE old
 device suzuki DESKTOP-11AA22 waiting old
 device watanabe KEIRI-05 ended
 device watanabe KEIRI-06 unseen

@@ -56,6 +56,16 @@ push_later = login_required(login_url="app-login")(partial(password.push_later, 
 @reachable_with_temporary_password
 @login_not_required
 @require_safe
+def worker(request: HttpRequest) -> HttpResponse:
+    """Send the script that shows the page without a connection, as it was known last."""
+    files = {"style": static("console/console.css"), "icon": static("console/icon.svg")}
+    context = {"page": reverse("app"), **files}
+    return render(request, "console/worker.js", context, content_type="text/javascript")
+
+
+@reachable_with_temporary_password
+@login_not_required
+@require_safe
 def manifest(_request: HttpRequest) -> JsonResponse:
     """Send what a smartphone needs to install the page."""
     icons = [

@@ -140,6 +140,8 @@ def users_pages(look: Looker, _: Server) -> None:
     look.fill(current_password=PASSWORD, new_password1="tanaka", new_password2="tanaka")
     look.page.get_by_role("alert").wait_for()
     look.see("password-error")
+    look.see("push-later", "/password/push/")
+    look.see("app-push-later", "/app/push/")
     look.see("end-old", "/password/end-old/")
     look.see("not-found", "/nowhere/")
     look.see("not-allowed", "/users/")

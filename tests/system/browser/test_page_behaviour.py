@@ -7,6 +7,7 @@ import json
 import re
 
 import pytest
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, expect
 
 from tests.support.browser_seed import ADMINISTRATOR, PASSWORD, seed
@@ -217,3 +218,42 @@ def test_the_app_can_be_installed(server: Server, new_page: NewPage) -> None:
     assert manifest["start_url"] == manifest["scope"] == "/app/"
     problems = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
     assert [one for one in problems if one["errorId"] != "in-incognito"] == []
+
+
+STORED = """async () => {
+  const page = await (await caches.open("coconowork-app")).match("/app/");
+  return page ? [await page.text(), [...page.headers.keys()].sort()] : null;
+}"""
+
+
+def test_the_app_without_a_connection(server: Server, new_page: NewPage) -> None:
+    """It says what it last knew and when, from a copy without secrets; log-out deletes the copy."""
+    pcs = ("device traveller PC-A waiting old", "device traveller PC-B")
+    seed(server.installation, "user traveller", *pcs)
+    page = new_page("en")
+    log_in(page, "traveller")
+    page.goto("/app/")
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    text, headers = eventually(lambda: page.evaluate(STORED))
+    assert headers == ["content-security-policy", "content-type"]
+    assert "PC-A" in text
+    for secret in ("csrf", "traveller", PASSWORD, "<form", "<script", "push-"):
+        assert secret not in text, secret
+    notice = page.get_by_text("No connection to the server.")
+    expect(notice).to_be_hidden()
+    page.context.set_offline(True)
+    expect(notice).to_be_visible()  # on the open page
+    page.goto("/app/")
+    expect(notice).to_be_visible()  # and opened again
+    assert re.search(r"known at: \w+ \d+, 2\d{3}, ", page.locator("main").inner_text())
+    expect(page.get_by_role("heading", name="PC-B")).to_be_visible()
+    expect(page.get_by_text("12 days left")).to_be_visible()
+    page.context.set_offline(False)
+    page.get_by_role("link", name="Try again").click()
+    expect(notice).to_be_hidden()
+    page.get_by_role("button", name="Log out").click()
+    page.wait_for_url("**/app/login/")
+    eventually(lambda: page.evaluate(STORED) is None)
+    page.context.set_offline(True)
+    with pytest.raises(PlaywrightError, match="ERR_"):
+        page.goto("/app/")

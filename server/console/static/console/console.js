@@ -110,6 +110,33 @@ window.addEventListener("pageshow", (event) => {
   tick();
 });
 
+// The smartphone page says what it last knew, and when: here when polls fail, and by its service
+// worker when it is opened without a connection. What is stored for that is the page as it is shown,
+// without forms, and log-out deletes it.
+const PAGES = "coconowork-app";
+const worker = document.querySelector("[data-worker]")?.dataset.worker;
+const offline = document.querySelector("[data-offline]");
+if (document.querySelector("[data-login]")) globalThis.caches?.delete(PAGES);
+if (worker) navigator.serviceWorker?.register(worker);
+
+async function noteConnection(connected) {
+  if (!offline) return;
+  offline.hidden = connected;
+  if (!connected) return;
+  const { lang } = document.documentElement;
+  offline.firstElementChild.textContent = new Date().toLocaleString(lang, { dateStyle: "medium", timeStyle: "short" });
+  if (!globalThis.caches) return;
+  const page = document.documentElement.cloneNode(true);
+  const unwanted = "script, form, .skip, [id^=push-], [role=status]:not([data-offline])";
+  for (const each of page.querySelectorAll(unwanted)) each.remove();
+  page.querySelector("[data-offline]").hidden = false;
+  const policy = "default-src 'none'; style-src 'self'; img-src 'self'";
+  const headers = { "Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": policy };
+  const pages = await caches.open(PAGES);
+  if (leaving.signal.aborted) return;
+  await pages.put(location.pathname, new Response(`<!doctype html>${page.outerHTML}`, { headers }));
+}
+
 // Live parts: fetched again every few seconds while the page is visible.
 async function refresh(part) {
   const { signal } = leaving;
@@ -151,11 +178,14 @@ function tickLater() {
 async function tick() {
   clearTimeout(timer);
   if (document.hidden || leaving.signal.aborted) return;
-  await Promise.allSettled(parts.filter((part) => !part.querySelector("[data-settled]")).map(refresh));
+  const open = parts.filter((part) => !part.querySelector("[data-settled]"));
+  const polls = await Promise.allSettled(open.map(refresh));
+  if (!leaving.signal.aborted) noteConnection(polls.every((poll) => poll.status === "fulfilled"));
   tickLater();
 }
 
 if (parts.length) {
   document.addEventListener("visibilitychange", tick);
+  noteConnection(true);
   tickLater();
 }

@@ -238,6 +238,7 @@ OPEN = {
     "/language/",
     "/password/rules/",
     "/app/manifest.webmanifest",
+    "/app/worker.js",
 }
 """What anybody may open."""
 
@@ -258,7 +259,7 @@ def test_everything_else_needs_a_login(path: str) -> None:
 
 OPEN_WITH_TEMPORARY_PASSWORD = {
     "/password/", "/live/push/", "/password/rules/", "/language/", "/logout/", "/app/logout/",
-    "/app/manifest.webmanifest",
+    "/app/manifest.webmanifest", "/app/worker.js",
 }  # fmt: skip
 
 

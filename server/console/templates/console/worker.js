@@ -1,0 +1,16 @@
+// The smartphone page's service worker. Without a connection, it shows the page that console.js has
+// stored last, which says when that was.
+"use strict";
+const FILES = ["{{ style }}", "{{ icon }}"];
+
+self.addEventListener("install", (event) => {
+  event.waitUntil(caches.open("coconowork-files").then((files) => files.addAll(FILES)));
+});
+
+self.addEventListener("fetch", (event) => {
+  const { request } = event;
+  const isPage = request.mode === "navigate";
+  if (request.method !== "GET" || !(isPage || FILES.includes(new URL(request.url).pathname))) return;
+  const known = async () => (await caches.match(isPage ? "{{ page }}" : request)) ?? Response.error();
+  event.respondWith(fetch(request).catch(known));
+});
