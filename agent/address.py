@@ -71,8 +71,8 @@ def _normalise(text: str) -> str:
         raise _Unusable(N_("The address has to begin with wss://."))
     if parts.path not in {"", "/"} and not _PATH.fullmatch(parts.path):
         raise _Unusable(N_("The address holds characters that are not allowed."))
-    place = _place(host, None if port == _DEFAULT_PORTS[scheme] else port)
-    return f"{scheme}://{place}{parts.path if parts.path not in {'', '/'} else PATH}"
+    shown = place(host, None if port == _DEFAULT_PORTS[scheme] else port)
+    return f"{scheme}://{shown}{parts.path if parts.path not in {'', '/'} else PATH}"
 
 
 def is_loopback(host: str) -> bool:
@@ -106,9 +106,9 @@ def read_proxy(text: str, *, default_port: int | None = None) -> str:
     text = text.strip().strip("\"'").strip()
     found = _PROXY.fullmatch(text) if text.isprintable() else None
     try:
-        scheme, login, place = found.groups() if found else ("", "", "")
+        scheme, login, where = found.groups() if found else ("", "", "")
         scheme = _PROXY_SCHEMES[(scheme or "http").lower()]
-        parts = urlsplit(f"//{place}")
+        parts = urlsplit(f"//{where}")
         default_port = 443 if default_port and scheme == "https" else default_port
         host, port = _host(parts.hostname or ""), _port(parts) or default_port
         login = [unquote(part, errors="strict") for part in (login or "").partition(":")[::2]]
@@ -117,7 +117,7 @@ def read_proxy(text: str, *, default_port: int | None = None) -> str:
     if port is None:
         raise BadProxy
     escaped = ":".join(quote(part, safe="") for part in login) + "@" if any(login) else ""
-    return f"{scheme}://{escaped}{_place(host, port)}"
+    return f"{scheme}://{escaped}{place(host, port)}"
 
 
 def without_login(proxy: str) -> str:
@@ -142,7 +142,8 @@ def _split(text: str) -> tuple[str, SplitResult]:
     return (scheme.lower() if separator else ""), parts
 
 
-def _place(host: str, port: int | None) -> str:
+def place(host: str, port: int | None) -> str:
+    """Return `host:port`, with brackets around an IPv6 address."""
     shown = f"[{host}]" if ":" in host else host
     return shown if port is None else f"{shown}:{port}"
 

@@ -31,6 +31,7 @@ from agent.core.state import State
 from agent.core.view import Command, View
 from agent.errors import AgentError, UserError
 from agent.host import host_info
+from agent.logs import WindowsEvent
 from agent.ports import (
     Dialogs,
     Notification,
@@ -392,6 +393,7 @@ class App:
 
     def _warn(self, days: int, last_day: date) -> None:
         title, text = wording.warning(days, last_day, self._translations)
+        log.warning("the old password ends in %d days", days, extra=WindowsEvent.OLD_PASSWORD.extra)
 
         def on_outcome(outcome: WarningOutcome) -> None:
             self._runtime.post(ev.WarningAnswered(days, outcome))
@@ -407,6 +409,7 @@ class App:
             self._adapters.dialogs.show_status(quietly=True)
 
     def _tell_received(self) -> None:
+        log.info("the new password was received", extra=WindowsEvent.PASSWORD_RECEIVED.extra)
         title, text = wording.received(self._translations.gettext)
         self.notify(Topic.RECEIVED, title, text, Command.STATUS)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
 import truststore
 import websockets.client
@@ -20,7 +22,7 @@ from websockets.http11 import Response
 from websockets.uri import parse_uri
 
 from agent import __version__
-from agent.address import is_loopback
+from agent.address import is_loopback, place
 from agent.core import events as ev
 from agent.core.classify import classify
 from agent.core.failure import Failure, Reason
@@ -98,6 +100,8 @@ async def open_connection(server: str, *, proxy: str | None) -> ClientConnection
     uri = parse_uri(server)
     if not uri.secure and not is_loopback(uri.host):
         raise InsecureAddress
+    if proxy and proxy.startswith("socks"):
+        proxy = await _at_one_address(proxy)
     websockets.client.Response = _Head  # type: ignore[attr-defined] # it has no option
     return await _NoRedirects(
         server,
@@ -114,6 +118,25 @@ async def open_connection(server: str, *, proxy: str | None) -> ClientConnection
         create_connection=_BoundedConnection,
         happy_eyeballs_delay=NEXT_ADDRESS_S,
     )
+
+
+async def _at_one_address(proxy: str) -> str:
+    """Return the proxy's address with an IP address that answers, in place of its name.
+
+    python-socks would try the name's first address only.
+    """
+    parts = urlsplit(proxy)
+    try:
+        async with asyncio.timeout(OPEN_S):
+            _, writer = await asyncio.open_connection(
+                parts.hostname, parts.port, happy_eyeballs_delay=NEXT_ADDRESS_S
+            )
+    except socket.gaierror as exc:  # which `classify` takes for one about the server
+        raise OSError(exc.errno, "the name of the proxy is not known") from None
+    host, port, *_ = writer.get_extra_info("peername")
+    writer.close()
+    login = parts.netloc.rpartition("@")
+    return f"{parts.scheme}://{login[0]}{login[1]}{place(host, port)}"
 
 
 class _RateLimit:

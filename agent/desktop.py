@@ -60,6 +60,10 @@ def run(
     from agent.menu_actions import MenuActions, apply_autostart
 
     logs.set_up(paths.log_file, settings.log_level)
+    if sys.platform == "win32":
+        from agent.windows.event_log import EventLogHandler
+
+        logs.add(EventLogHandler())
     log.info("coconowork client %s starts on %s", __version__, platform.platform())
     for title, text in [*notices, *(("setting ignored", each) for each in settings.unknown)]:
         log.warning("%s: %s", title, text)

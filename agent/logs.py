@@ -13,6 +13,7 @@ import sys
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
+from enum import Enum
 from io import TextIOWrapper
 from itertools import pairwise
 from logging.handlers import RotatingFileHandler
@@ -42,6 +43,19 @@ TALKATIVE = (
 """Loggers that are kept at INFO or above, whatever is set."""
 
 log = logging.getLogger(__name__)
+
+
+class WindowsEvent(Enum):
+    """The events for Windows' event log. A record names its own as `extra=event.extra`."""
+
+    PASSWORD_RECEIVED = 1
+    PASSWORD_REFUSED = 2
+    OLD_PASSWORD = 3
+    DEFECT = 4
+
+    @property
+    def extra(self) -> dict[str, WindowsEvent]:
+        return {"windows_event": self}
 
 
 class Formatter(logging.Formatter):
@@ -115,10 +129,10 @@ def set_up(log_file: Path, level: str = "info", *, to_stderr: bool = True) -> No
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.INFO, root.level))
     if to_stderr and sys.stderr is not None:  # None in a windowed program
-        _add(logging.StreamHandler(sys.stderr))
+        add(logging.StreamHandler(sys.stderr))
     try:
         make_private(log_file.parent)
-        _add(
+        add(
             PrivateFileHandler(
                 log_file,
                 maxBytes=MAX_BYTES,
@@ -163,6 +177,7 @@ def _log_uncaught_in_thread(what: threading.ExceptHookArgs) -> None:
         log.critical("uncaught in thread %s", name, exc_info=exc_info)
 
 
-def _add(handler: logging.Handler) -> None:
+def add(handler: logging.Handler) -> None:
+    """Send all logging of this process to `handler` as well, until `tear_down`."""
     handler.setFormatter(Formatter())
     logging.getLogger().addHandler(handler)

@@ -37,6 +37,7 @@ from agent.core.failure import Failure, Reason, failure_of
 from agent.core.machine import Machine
 from agent.core.state import State
 from agent.core.view import View
+from agent.logs import WindowsEvent
 from agent.ports import SavedStateStore, Vault, VaultError
 from agent.threads import DaemonThreads
 from agent.vault_calls import VaultCalls
@@ -295,7 +296,8 @@ class Runtime:
         level = logging.DEBUG if trying else logging.INFO
         if failure is not None and not trying:
             level = logging.WARNING
-        log.log(level, "%s -> %s: %s", before.value, after.value, reason)
+        refused = WindowsEvent.PASSWORD_REFUSED.extra if after is State.NEEDS_PASSWORD else None
+        log.log(level, "%s -> %s: %s", before.value, after.value, reason, extra=refused)
 
     def _perform(self, effect: Effect) -> None:
         match effect:

@@ -94,7 +94,7 @@ class Person:
     @property
     def corner(self) -> Box:
         """Return the lower right part of the screen."""
-        return SCREEN[0] - 660, SCREEN[1] - 320, *SCREEN
+        return SCREEN[0] - 660, SCREEN[1] - 360, *SCREEN
 
 
 @pytest.fixture(scope="module", params=["ja", "en"])

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
+from datetime import date
 from gettext import NullTranslations
 from typing import Any
 
@@ -22,6 +23,7 @@ from agent.core.failure import Reason
 from agent.core.machine import Machine
 from agent.core.state import State
 from agent.core.view import Command
+from agent.logs import WindowsEvent
 from agent.ports import Topic
 from agent.settings import Settings
 from protocol.messages import WarningOutcome
@@ -236,6 +238,28 @@ def test_logging_out_from_a_window(run: Callable[..., Client]) -> None:
     vault.failure = Reason.VAULT_LOCKED
     client.app.command(Command.LOG_OUT_NOW)
     eventually(lambda: Topic.ACTION in toaster.open)
+
+
+def test_what_fleets_collect_is_marked(
+    run: Callable[..., Client], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Received and refused passwords and warnings are marked for Windows' event log, once each."""
+    caplog.set_level(logging.INFO)
+    with LoopThread() as servers:
+        servers.host((gateway := FakeGateway(honest())).running())
+        identity, vault = Identity(server=gateway.address, user=USER), FakeVault()
+        vault.write(identity, Credentials(password="wrong", device_key=new_device_key()))
+        client = run(Settings(server=identity.server, user=USER), vault=vault)
+        client.tray.wait_for(lambda view: view.state is State.NEEDS_PASSWORD)
+        client.app._tell_received()
+        client.app._warn(3, date(2026, 12, 23))
+        client.quit()
+    marked = [getattr(each, "windows_event", None) for each in caplog.records]
+    assert [each for each in marked if each is not None] == [
+        WindowsEvent.PASSWORD_REFUSED,
+        WindowsEvent.PASSWORD_RECEIVED,
+        WindowsEvent.OLD_PASSWORD,
+    ]
 
 
 def test_unsaved_settings_are_taken_back_when_saved(run: Callable[..., Client]) -> None:

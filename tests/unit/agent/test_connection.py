@@ -72,13 +72,14 @@ async def test_a_dead_address_costs_half_a_second(gateway: FakeGateway) -> None:
     await opened.close()
 
 
-async def test_a_dead_address_of_a_proxy(gateway: FakeGateway) -> None:
+@pytest.mark.parametrize("scheme", ["http://", "socks5h://me:word@"])
+async def test_a_dead_address_of_a_proxy(gateway: FakeGateway, scheme: str) -> None:
     """A dead address of a proxy's name delays no connection: the next address is tried."""
     proxy = Proxy(NAME, gateway.port)
-    async with listening(proxy.http) as port:
+    async with listening(proxy.http if scheme == "http://" else proxy.socks5) as port:
         with swallowing(port):
             began = monotonic()
-            opened = await open_connection(f"wss://{NAME}/gateway", proxy=f"http://{NAME}:{port}")
+            opened = await open_connection(f"wss://{NAME}/gateway", proxy=f"{scheme}{NAME}:{port}")
             assert monotonic() - began < 2
             await opened.close()
     assert proxy.served == [f"{NAME}:443"]
