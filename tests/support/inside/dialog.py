@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 
 from agent.core.failure import Reason
@@ -43,6 +44,7 @@ def main() -> None:
     show: dict[str, Callable[[], None]] = {
         "password": dialogs.ask_password,
         "status": dialogs.show_status,
+        "quiet status": partial(dialogs.show_status, quietly=True),
         "about": dialogs.show_about,
     }
     show[name]()

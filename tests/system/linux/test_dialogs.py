@@ -162,6 +162,20 @@ def test_one_window_at_a_time(client: Client) -> None:
     assert len(windows()) == 1
 
 
+def test_quiet_status_leaves_the_keyboard(client: Client) -> None:
+    """A window that the user has not asked for takes no focus; asked for, it does."""
+    client.dialogs.show_status(quietly=True)
+    (window,) = eventually(windows)
+    assert xdotool("getwindowfocus").strip() != window
+    client.dialogs.show_status()
+    ready("coconowork client")
+    client.dialogs.ask_password()
+    ready("Update the stored password")
+    client.dialogs.show_status(quietly=True)
+    press("x", "Escape")
+    eventually(lambda: not windows())
+
+
 def test_window_goes_with_the_client(client: Client) -> None:
     """A client that ends leaves no window behind that cannot work."""
     client.dialogs.ask_password()

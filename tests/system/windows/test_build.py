@@ -34,13 +34,13 @@ def test_is_small(product: Built) -> None:
 
 
 def test_what_windows_shows(desktop: Desktop, product: Built) -> None:
-    """The program has no console, texts in two languages, all icons and sharp fonts."""
+    """The program has no console, one name in all languages, all icons and sharp fonts."""
     seen = desktop.inside("resources", windows_path(exe_of(product)))
     assert seen["subsystem"] == 2, "IMAGE_SUBSYSTEM_WINDOWS_GUI"
-    assert seen["texts"]["041104B0"]["FileDescription"] == "coconowork クライアント"
-    for texts in seen["texts"].values():
-        assert texts["ProductVersion"] == product.product.version
-        assert texts["OriginalFilename"] == f"{NAME}.exe"
+    (texts,) = seen["texts"].values()
+    assert texts["FileDescription"] == texts["ProductName"] == "coconowork client"
+    assert texts["ProductVersion"] == product.product.version
+    assert texts["OriginalFilename"] == f"{NAME}.exe"
     assert "PerMonitorV2" in seen["manifest"]
     assert 'level="asInvoker"' in seen["manifest"]
     assert seen["icons"] >= 8

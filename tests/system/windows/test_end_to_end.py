@@ -7,6 +7,7 @@ its pages; what the program keeps is read by another program through the Windows
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,11 +27,15 @@ from tests.support.setup_program import (
 )
 from tests.support.tls_front import Organisation, organisation
 from tests.support.windows_product import Built
-from tests.support.wine import Desktop, Window
+from tests.support.wine import INSIDE, Desktop, Window
 
 USER = "tanaka"
 UPDATE_ITEM = 65
 """Pixels from the top of the menu: below the state, the days left and a line."""
+RUN_KEY = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Run"
+LOCK, UNLOCK = (("CoconoworkClientSignIn", 0x02B1, event, 1) for event in (7, 8))
+DISCARDED, CLICKED = (("PythonTaskbar", 0x0414, 0, 0x0400 + event) for event in (3, 5))
+"""Class, message, wParam and lParam of what Windows posts (docs/windows.md)."""
 
 
 class Pc:
@@ -107,6 +112,10 @@ class Pc:
             None,
         )
 
+    def post(self, *messages: object) -> None:
+        """Post messages as Windows does; see `inside/post.py`."""
+        assert self.desktop.inside("post", *map(str, messages)) == len(messages) // 4
+
     def keep_refusal(self, name: str, title: str) -> None:
         """Wait until the window says in red what is wrong, and keep its picture."""
 
@@ -151,7 +160,7 @@ def test_the_manual(pc: Pc, site: Organisation, product: Built) -> None:
     set_up(pc)
     change_with_push(pc, site)
     change_without_push(pc, site)
-    warning_at_sign_in(pc)
+    warning_at_sign_in(pc, site)
     update_by_mouse(pc)
     upgrade(pc, product)
     remove(pc)
@@ -196,13 +205,39 @@ def change_without_push(pc: Pc, site: Organisation) -> None:
     assert P3 not in pc.stored()
 
 
-def warning_at_sign_in(pc: Pc) -> None:
-    """Sign in again: the toast says how many days are left."""
+def warning_at_sign_in(pc: Pc, site: Organisation) -> None:
+    """Sign in: what the server records of the warning is what was on the screen."""
+
+    def recorded(outcome: str) -> None:
+        """Wait until the server has this outcome of the warning."""
+        statement = "SELECT warned FROM console_device"
+        eventually(
+            lambda: site.installation.query(statement) == [(outcome,)],
+            or_say=lambda: f"{outcome}: {site.installation.query(statement)}",
+            within_s=150,
+        )
+
+    python = windows_path(pc.desktop._winpy / "pythonw.exe")
+    lock = subprocess.list2cmdline([python, windows_path(INSIDE / "post.py"), *map(str, LOCK)])
+    pc.desktop.quiet("reg", "add", RUN_KEY, "/v", "lock", "/d", lock, "/f")
     pc.desktop.sign_out()
     pc.desktop.sign_in()
-    toast = eventually(pc.toast, or_say="the toast", within_s=60)
+    recorded("unseen")
+    pc.desktop.quiet("reg", "delete", RUN_KEY, "/v", "lock", "/f")
+    assert pc.toast() is None
+    pc.post(*UNLOCK, *DISCARDED)
+    assert pc.toast() is None, "quiet time"
+    recorded("shown")
+    toast = pc.toast()
     pc.desktop.screenshot("toast-30-days")
+    assert toast
     assert any("30日後" in text for text in toast.texts), toast.texts
+    pc.post(*CLICKED)
+    recorded("clicked")
+    pc.dialog("保存されているパスワードの更新")
+    pc.desktop.key("Escape")
+    pc.no_dialog()
+    assert pc.toast() is None
 
 
 def update_by_mouse(pc: Pc) -> None:
