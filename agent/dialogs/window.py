@@ -62,8 +62,14 @@ class Window:
     def run(self) -> None:
         """Show the window in front; return when it is closed."""
         self.root.update_idletasks()
-        self._centre()
-        self.to_front(with_keyboard=not self._quiet)
+        if self._quiet:
+            self.root.state("normal")  # `deiconify` takes the keyboard on Windows
+            self.root.update()  # a window that was shown so can be moved only now
+            self._centre()
+            self._on_top()
+        else:
+            self._centre()
+            self.to_front()
         self.poll()
         self.root.mainloop()
 
@@ -73,18 +79,18 @@ class Window:
                 self.root.after_cancel(job)
         self.root.destroy()
 
-    def to_front(self, *, with_keyboard: bool = True) -> None:
-        """Bring the window to the front; later others may cover it."""
-        self._topmost_job = self.root.after(TOPMOST_MS, self._give_way)
-        self.root.attributes("-topmost", True)
-        if not with_keyboard:
-            self.root.state("normal")  # `deiconify` and `lift` take the keyboard on Windows
-            return
+    def to_front(self) -> None:
+        """Bring the window to the front, with the keyboard; later others may cover it."""
         self.root.deiconify()
+        self._on_top()
         self.root.lift()
         focused = self.root.focus_lastfor()
         # Before the window is first drawn, Tk has no field that had the keyboard last.
         (self.first if focused in {None, self.root} else focused).focus_force()
+
+    def _on_top(self) -> None:
+        self.root.attributes("-topmost", True)
+        self._topmost_job = self.root.after(TOPMOST_MS, self._give_way)
 
     def _give_way(self) -> None:
         self._topmost_job = ""

@@ -149,9 +149,15 @@ class Desktop(Wine):
             shutil.rmtree(maker.environment["HOME"], ignore_errors=True)
         return template
 
-    def sign_in(self) -> None:
-        """Start a logon session, with the Run keys, the Startup folder and the task bar."""
+    def sign_in(self, *messages: object) -> None:
+        """Start a logon session, with the Run keys, the Startup folder and the task bar.
+
+        `messages` are posted as soon as their windows are there; see `inside/post.py`.
+        """
         self.boot()
+        if messages:
+            post, python = INSIDE / "post.py", self._winpy / "pythonw.exe"
+            self.launch(windows_path(python), windows_path(post), *map(str, messages))
         ready = self.prefix / "ready"
         ready.unlink(missing_ok=True)
         idle, pythonw = INSIDE / "idle.py", self._winpy / "pythonw.exe"

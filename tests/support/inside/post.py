@@ -11,18 +11,19 @@ if sys.platform != "win32":
     raise SystemExit("runs on Windows")
 
 import time
+from contextlib import suppress
 
 import win32gui
 
 
 def window(kind: str, end: float) -> int:
     """Return the window of that class, once there is one, else 0."""
-    while time.monotonic() < end:
-        try:
-            return int(win32gui.FindWindow(kind, None))
-        except win32gui.error:
-            time.sleep(0.02)
-    return 0
+    found = 0
+    while not found and time.monotonic() < end:
+        time.sleep(0.02)
+        with suppress(win32gui.error):
+            found = int(win32gui.FindWindow(kind, None))
+    return found
 
 
 posted = 0
@@ -32,4 +33,5 @@ while arguments := sys.argv[1 + 4 * posted : 5 + 4 * posted]:
         break
     win32gui.PostMessage(found, *map(int, arguments[1:]))
     posted += 1
-print(posted)
+if sys.stdout is not None:
+    print(posted)

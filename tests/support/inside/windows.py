@@ -1,4 +1,7 @@
-"""Print in JSON which windows are visible: their texts, places, programs and controls."""
+"""Print in JSON which windows are visible: their texts, places, programs and controls.
+
+`windows.py foreground` prints the handle of the window that has the keyboard.
+"""
 
 from __future__ import annotations
 
@@ -85,4 +88,5 @@ shown = [top for top in collect(None) if user32.IsWindowVisible(top)]
 report = [
     [{**describe(top), "exe": program_of(top)}, list(map(describe, collect(top)))] for top in shown
 ]
-print(json.dumps(report))
+user32.GetForegroundWindow.restype = wintypes.HWND
+print(json.dumps(user32.GetForegroundWindow() if sys.argv[1:] else report))

@@ -7,7 +7,6 @@ its pages; what the program keeps is read by another program through the Windows
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,12 +26,11 @@ from tests.support.setup_program import (
 )
 from tests.support.tls_front import Organisation, organisation
 from tests.support.windows_product import Built
-from tests.support.wine import INSIDE, Desktop, Window
+from tests.support.wine import Desktop, Window
 
 USER = "tanaka"
 UPDATE_ITEM = 65
 """Pixels from the top of the menu: below the state, the days left and a line."""
-RUN_KEY = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Run"
 LOCK, UNLOCK = (("CoconoworkClientSignIn", 0x02B1, event, 1) for event in (7, 8))
 DISCARDED, CLICKED = (("PythonTaskbar", 0x0414, 0, 0x0400 + event) for event in (3, 5))
 """Class, message, wParam and lParam of what Windows posts (docs/windows.md)."""
@@ -217,13 +215,9 @@ def warning_at_sign_in(pc: Pc, site: Organisation) -> None:
             within_s=150,
         )
 
-    python = windows_path(pc.desktop._winpy / "pythonw.exe")
-    lock = subprocess.list2cmdline([python, windows_path(INSIDE / "post.py"), *map(str, LOCK)])
-    pc.desktop.quiet("reg", "add", RUN_KEY, "/v", "lock", "/d", lock, "/f")
     pc.desktop.sign_out()
-    pc.desktop.sign_in()
+    pc.desktop.sign_in(*LOCK)
     recorded("unseen")
-    pc.desktop.quiet("reg", "delete", RUN_KEY, "/v", "lock", "/f")
     assert pc.toast() is None
     pc.post(*UNLOCK, *DISCARDED)
     assert pc.toast() is None, "quiet time"

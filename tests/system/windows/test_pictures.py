@@ -94,7 +94,7 @@ class Person:
     @property
     def corner(self) -> Box:
         """Return the lower right part of the screen."""
-        return SCREEN[0] - 660, SCREEN[1] - 360, *SCREEN
+        return SCREEN[0] - 820, SCREEN[1] - 360, *SCREEN
 
 
 @pytest.fixture(scope="module", params=["ja", "en"])
@@ -187,6 +187,23 @@ def test_dialog_by_keyboard(person: Person, case: str) -> None:
     for what, *values in steps:
         doing[what](*values)
     person.noted("closed")
+
+
+def test_quiet_status_leaves_the_keyboard(person: Person) -> None:
+    """The window is above the one that the user types in, which Windows has in the foreground."""
+    desktop = person.desktop
+    desktop.launch("notepad")
+    editor = eventually(lambda: desktop.window(kind="Notepad"), or_say="the editor")
+    desktop.click(editor)
+    person.open_dialog("quiet status", OLD, "status")
+    person.keep("dialog-status-quiet")
+    above = [each for each in desktop.windows() if each.kind in {"TkTopLevel", "Notepad"}]
+    assert [each.kind for each in above] == ["TkTopLevel", "Notepad"]
+    assert desktop.inside("windows", "foreground") == editor.handle
+    desktop.click(above[0])
+    desktop.key("Escape")
+    person.noted("closed")
+    desktop.quiet("taskkill", "/IM", "notepad.exe", "/F")
 
 
 def test_session_has_another_name_after_each_sign_in(person: Person) -> None:
