@@ -82,8 +82,10 @@ class BareDebian:
 
 @contextmanager
 def bare_debian(console: Path) -> Iterator[BareDebian]:
-    """Run a container until the end of the context; its console is written to a file."""
-    make_base()
+    """Run a container until the end of the context; its console is written to a file.
+
+    `make_base` must have been called.
+    """
     options = ["--volatile=overlay", "--register=no", "--keep-unit", "--boot"]
     start = ["systemd-nspawn", f"--directory={BASE}", *options]
     with console.open("wb") as log:

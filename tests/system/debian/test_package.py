@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ import pytest
 import requests
 
 from protocol import messages
-from tests.support.bare_debian import BareDebian, bare_debian
+from tests.support.bare_debian import BareDebian, bare_debian, make_base
 from tests.support.browser import Browser
 from tests.support.certificates import Authority
 from tests.support.documented import blocks, commands, lines
@@ -54,9 +55,12 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("package")
     build = ["sh", "installer/debian/build", str(folder)]
     environment = {**os.environ, "BIN": str(Path(sys.executable).parent), "DEB_OPTIONS": "-Znone"}
-    done = subprocess.run(
-        build, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    with ThreadPoolExecutor(1) as threads:
+        base = threads.submit(make_base)
+        done = subprocess.run(
+            build, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        base.result()
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
 

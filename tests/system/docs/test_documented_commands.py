@@ -76,6 +76,7 @@ class Machine:
             text=True,
             timeout=DEADLINE_S,
             check=False,
+            start_new_session=True,  # without a terminal, passwords are read from `stdin`
         )
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         return done.stdout
@@ -164,7 +165,9 @@ def test_postgresql(machine: Machine, postgres: Postgres) -> None:
     create = next(block for block in shell("operations.md") if "createuser" in block[0])
     machine.replaced = renamed
     for command in create:
-        machine.run(command)
+        machine.run(command, stdin=PASSWORD * 2)
+    with_password = "SELECT count(rolpassword) FROM pg_authid WHERE rolname = 'role_of_the_page'"
+    assert postgres.execute(with_password) == [(1,)]
     machine.replaced = {}
     address = f"postgresql://role_of_the_page@127.0.0.1:{postgres.port}/role_of_the_page"
     machine.environment["COCONOWORK_SERVER_DATABASE"] = address
