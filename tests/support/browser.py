@@ -20,7 +20,9 @@ class Browser:
         """Open a browser, which trusts the certificate authority in the file `authority`."""
         self.console = console
         self._browser: Any = mechanicalsoup.StatefulBrowser()
-        self._browser.session.headers["Accept-Language"] = "en"
+        self.headers: Any = self._browser.session.headers
+        """Sent with each request."""
+        self.headers["Accept-Language"] = "en"
         self._browser.session.trust_env = False
         if authority is not None:
             self._browser.session.verify = str(authority)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import http.client
-import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import timedelta
 from ipaddress import ip_network
-from urllib.parse import urlencode
 
 import pytest
 from axes.models import AccessAttempt
@@ -29,6 +26,7 @@ from server.console.hashers import parse_verifier
 from server.console.models import AuditEvent, Device, PushDelivery, User
 from server.gateway import records
 from server.gateway.server import Gateway
+from tests.support.browser import Browser as Person
 from tests.support.gateway_client import Client
 from tests.support.server_fixtures import P1, P2, in_thread
 
@@ -172,22 +170,8 @@ def test_the_console_believes_its_proxy_only(
     listener = listen("127.0.0.1", 0, option="--port")
     port = listener.getsockname()[1]
     config = Config(trusted_proxies=tuple(ip_network(each) for each in trusted))
-    with console(listener, config):
-        connection_ = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        connection_.request("GET", "/login/", headers={"Host": "localhost"})
-        answer = connection_.getresponse()
-        page, cookie = answer.read().decode(), answer.headers["Set-Cookie"].partition(";")[0]
-        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
-        assert token
-        form = {"username": "unknown", "password": "wrong", "csrfmiddlewaretoken": token[1]}
-        headers = {
-            "Host": "localhost",
-            "Cookie": cookie,
-            "Content-Type": "application/x-www-form-urlencoded",
-            "X-Forwarded-For": "198.51.100.1, 203.0.113.7",
-        }
-        connection_.request("POST", "/login/", urlencode(form), headers)
-        connection_.getresponse().read()
-        connection_.close()
+    with console(listener, config), Person(f"http://127.0.0.1:{port}") as person:
+        person.headers["X-Forwarded-For"] = "198.51.100.1, 203.0.113.7"
+        assert not person.log_in("unknown", "wrong")
     assert [row.ip_address for row in AccessAttempt.objects.all()] == [seen]
     AccessAttempt.objects.all().delete()

@@ -52,17 +52,12 @@ class Pc:
 
     def wait_for_state(self, state: str) -> dict[str, Any]:
         """Wait until the client has this state."""
-        last: dict[str, Any] = {}
 
         def look() -> dict[str, Any] | None:
-            nonlocal last
-            last = self.status()
-            return last if last["state"] == state else None
+            found = self.status()
+            return found if found["state"] == state else None
 
-        try:
-            return eventually(look, or_say=f"the state {state}", within_s=60)
-        except AssertionError as error:
-            raise AssertionError(f"{error}; it is {last}") from None
+        return eventually(look, or_say=self.status, within_s=60)
 
     def stored(self) -> str:
         """Return the one entry of the Credential Manager."""
@@ -101,14 +96,8 @@ class Pc:
 
     def toast(self) -> Window | None:
         """Return the notification on the screen, which is not the icon's own tooltip."""
-        return next(
-            (
-                w
-                for w in self.desktop.windows()
-                if w.kind == "tooltips_class32" and "無効" in w.text
-            ),
-            None,
-        )
+        tips = [w for w in self.desktop.windows() if w.kind == "tooltips_class32"]
+        return next((tip for tip in tips if "無効" in tip.text), None)
 
     def post(self, *messages: object) -> None:
         """Post messages as Windows does; see `inside/post.py`."""
