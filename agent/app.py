@@ -289,8 +289,11 @@ class App:
                 self._adapters.dialogs.show_status()
             case Command.ABOUT if self._adapters.dialogs:
                 self._adapters.dialogs.show_about()
-            case Command.OPEN_CONSOLE:
-                url = self.view.console_url
+            case Command.OPEN_CONSOLE | Command.DOWNLOAD:
+                view = self.view
+                url = view.console_url
+                if command is Command.DOWNLOAD:
+                    url = view.newer.url if view.newer else None
                 if url is not None and is_console_url(url):
                     import webbrowser
 

@@ -26,6 +26,7 @@ def describe(view: View) -> dict[str, Any]:
         "next_try_at": view.next_try_at.isoformat() if view.next_try_at else None,
         "vault_problem": view.vault_problem.value if view.vault_problem else None,
         "console_url": view.console_url,
+        "newer": msgspec.to_builtins(view.newer),
         "version": __version__,
         "pid": os.getpid(),
     }
@@ -51,4 +52,6 @@ def status_text(view: View, translations: NullTranslations) -> str:
     if view.next_try_at is not None:
         when = local_time(view.next_try_at).strftime("%H:%M:%S")
         lines.append(_("Next try at {time}").format(time=when))
+    if view.newer is not None:
+        lines.append(f"{wording.newer(view, _)} ({view.newer.url})")
     return "\n".join(dict.fromkeys(lines))

@@ -69,6 +69,8 @@ def menu(view: View, translation: NullTranslations) -> tuple[Entry, ...]:
         Entry(first, Command.STATUS, default=default is Command.STATUS),
         *(Entry(line, enabled=False) for line in others),
     ]
+    if newer := wording.newer(view, _):
+        entries.append(Entry(newer, Command.DOWNLOAD))
     entries += [
         SEPARATOR,
         Entry(

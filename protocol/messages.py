@@ -56,6 +56,13 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     version: Label
 
 
+class Release(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of the client, and the address where a browser downloads it."""
+
+    version: Annotated[str, Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,9}){0,7}\Z")]
+    url: Annotated[str, Meta(pattern=r"^https://[!-~]+\Z", max_length=512)]
+
+
 # --- client to server
 
 
@@ -114,6 +121,7 @@ class Welcome(Message, frozen=True, tag="welcome"):
     server_time: UtcTime
     valid_until: UtcTime | None = None
     console_url: Annotated[str, Meta(max_length=512)] | None = None
+    newest: Release | None = None
 
     def __post_init__(self) -> None:
         _check_deadline(self.password, self.valid_until)
@@ -124,6 +132,7 @@ class Rejected(Message, frozen=True, tag="rejected"):
 
     reason: Literal["credentials", "expired", "disabled", "blocked", "throttled", "version"]
     retry_after_s: Seconds | None = None
+    newest: Release | None = None
 
 
 class PasswordChanged(Message, frozen=True, tag="password_changed"):

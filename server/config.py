@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Meta
 from platformdirs import user_data_path
 
+from protocol.messages import Release
 from server.addresses import Network
 
 PREFIX = "COCONOWORK_SERVER_"
@@ -66,6 +67,15 @@ def _url(text: str) -> str:
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError
     return parts.geturl()
+
+
+def _release(text: str) -> Release | None:
+    if not text.strip():
+        return None
+    version, url = text.split()
+    if urlsplit(url).scheme != "https" or not urlsplit(url).hostname:
+        raise ValueError
+    return msgspec.convert({"version": version, "url": url}, Release)
 
 
 def _networks(value: str | list[str]) -> tuple[Network, ...]:
@@ -173,6 +183,13 @@ class Config:
         "", _Version, "a version of numbers and dots, such as 1.2, or nothing"
     )
     """Clients older than this are told to update; empty accepts all."""
+    newest_client: Release | None = _setting(  # noqa: RUF009 - a field
+        None,
+        _Text,
+        "a version and the address of its download, such as 1.2.0 https://example.com/setup.exe",
+        _release,
+    )
+    """The newest client and where to download it; users of older ones see that there is one."""
     time_zone: str = _setting(
         "Asia/Tokyo", _Text, "the name of a time zone, such as Asia/Tokyo", _zone
     )

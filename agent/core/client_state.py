@@ -36,8 +36,10 @@ from agent.core.password_warnings import PasswordWarnings
 from agent.core.saved_state import SavedState
 from agent.core.state import TABLE, State
 from protocol import messages as msg
+from protocol.messages import Release
 from protocol.scram import ClientLogin, ScramError
 from protocol.sealing import SealError, public_key
+from protocol.versions import is_older
 
 STEADY_S = 60.0
 """Seconds that a login must last before the delays begin again with the shortest. A server that
@@ -67,6 +69,14 @@ class ClientState:
         self.next_try_at: datetime | None = None
         self.tries = 0
         """Failures in a row."""
+        self.newest: Release | None = None
+        """The newest version of the client that the server knows."""
+
+    @property
+    def newer(self) -> Release | None:
+        """Return the newest version, None when this one is no older."""
+        newest = self.newest
+        return newest if newest and is_older(self._host.version, newest.version) else None
 
     def go(self, trigger: str) -> None:
         """Change the state. A failure is forgotten as soon as the state changes again."""

@@ -103,6 +103,7 @@ class Machine:
             next_try_at=client.next_try_at,
             vault_problem=client.vault.problem,
             console_url=saved.console_url,
+            newer=client.newer,
         )
 
     def _dispatch(self, event: Event) -> None:
@@ -215,6 +216,7 @@ class Machine:
                 except ScramError as exc:
                     client.lost(failure_of(exc))
                 else:
+                    client.newest = message.newest
                     client.vault.cache_keys(attempt.handshake.keys)
                     connection.on_welcome(attempt)
                     client.on_accepted(attempt.kind, message)
@@ -245,6 +247,7 @@ class Machine:
             case "credentials" | "expired":
                 client.lost(Failure(Reason.PROTOCOL, detail="refused what was not tried"))
             case reason:
+                client.newest = message.newest or client.newest
                 client.lost(Failure(Reason(reason), message.retry_after_s))
 
     def _on_expired(self) -> None:

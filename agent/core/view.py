@@ -9,6 +9,7 @@ from enum import Enum
 
 from agent.core.failure import Reason
 from agent.core.state import State
+from protocol.messages import Release
 
 Translate = Callable[[str], str]
 
@@ -24,6 +25,8 @@ class Command(Enum):
     LOG_OUT_NOW = "log_out_now"
     RECONNECT = "reconnect"
     OPEN_CONSOLE = "open_console"
+    DOWNLOAD = "download"
+    """Open the download of a newer version in the browser."""
     STATUS = "status"
     AUTOSTART = "autostart"
     """Switch the start at sign-in on or off."""
@@ -64,6 +67,8 @@ class View:
     next_try_at: datetime | None = None
     vault_problem: Reason | None = None
     console_url: str | None = None
+    newer: Release | None = None
+    """A version of the client that is newer than this one."""
     autostart: bool = False
     language: str = "auto"
     allow_quit: bool = True

@@ -115,6 +115,13 @@ def days_left(view: View, translations: NullTranslations) -> str | None:
     ).format(days=left)
 
 
+def newer(view: View, _: Translate) -> str | None:
+    """Return that a newer version is available, None when none is known."""
+    if view.newer is None:
+        return None
+    return _("A newer version is available: {version}").format(version=view.newer.version)
+
+
 def trouble(reason: Reason, _: Translate) -> tuple[str, str]:
     """Return what is wrong and what the user can do."""
     problem, remedy = _REASONS[reason]

@@ -284,6 +284,9 @@ class ProcessDialogs:
         rows = [*self._account(view), *self._until(view)]
         if view.next_try_at is not None:
             rows.append((_("Next try"), f"{local_time(view.next_try_at):%H:%M:%S}"))
+        if view.newer is not None:
+            rows += [(_("This version"), __version__), (_("Download"), view.newer.url)]
+        newer = wording.newer(view, _)
         logged_out = view.state is State.LOGGED_OUT
         update = _("Log in…") if logged_out else _("Update the stored password…")
         return Snapshot(
@@ -292,6 +295,7 @@ class ProcessDialogs:
             lines=[
                 *([days] if days else []),
                 *(" ".join(wording.trouble(reason, _)) for reason in reasons),
+                *([newer] if newer else []),
             ],
             rows=rows,
             buttons=[

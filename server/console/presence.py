@@ -12,7 +12,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from server import clock
+from protocol.messages import Release
+from protocol.versions import is_older
+from server import clock, config
 from server.console.models import Device, PasswordChange, PushDelivery, User
 from server.console.passwords import GRACE
 
@@ -83,6 +85,12 @@ class Pc:
     @property
     def blocked(self) -> bool:
         return self.device.blocked_at is not None
+
+    @property
+    def newer(self) -> Release | None:
+        """Return the newest client, None when this PC has it, or the settings name none."""
+        newest = config.current().newest_client
+        return newest if newest and is_older(self.device.version, newest.version) else None
 
 
 def pcs_of(user: User) -> list[Pc]:

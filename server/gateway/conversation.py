@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import secrets
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -24,12 +23,14 @@ from protocol.messages import (
     PasswordKind,
     Proof,
     Rejected,
+    Release,
     UpdateFailed,
     Welcome,
     decode_from_client,
 )
 from protocol.scram import ClientFirst, ScramError, ServerLogin
 from protocol.sealing import SealError, check_device_id, check_public_key
+from protocol.versions import is_older
 from server import clock, metrics
 from server.gateway import records
 from server.gateway.batcher import Unavailable
@@ -63,9 +64,10 @@ class Refused(Exception):
         reason: Literal["credentials", "expired", "disabled", "blocked", "throttled", "version"],
         user_id: int | None,
         retry_after_s: int | None = None,
+        newest: Release | None = None,
     ) -> None:
         super().__init__(reason)
-        self.answer = Rejected(reason=reason, retry_after_s=retry_after_s)
+        self.answer = Rejected(reason=reason, retry_after_s=retry_after_s, newest=newest)
         self.user_id = user_id
 
 
@@ -79,6 +81,7 @@ class Conversations:
     throttle: Throttle
     console_url: str | None
     min_client_version: str
+    newest_client: Release | None
 
     async def converse(self, connection: ClientConnection) -> None:
         """Handle the messages that have come; close the connection when one breaks the protocol.
@@ -117,8 +120,8 @@ class Conversations:
         """Take one login from `hello` to `welcome`. Raise Refused."""
         started_at = asyncio.get_running_loop().time()
         device, address = hello.device, connection.address
-        if is_too_old(device.version, self.min_client_version):
-            raise Refused("version", None)
+        if is_older(device.version, self.min_client_version):
+            raise Refused("version", None, newest=self.newest_client)
         first = ClientFirst.parse(hello.scram)
         check_device_id(device_id=device.id, public_key=device.public_key)
 
@@ -206,6 +209,7 @@ class Conversations:
                 valid_until=accepted.valid_until,
                 server_time=clock.now(),
                 console_url=self.console_url,
+                newest=self.newest_client,
             )
         )
         push(connection, outcome.pending)
@@ -241,18 +245,3 @@ def _refuse(connection: ClientConnection, refused: Refused) -> None:
             connection.send(answer)
             return
     connection.end(answer, CloseCode.POLICY_VIOLATION)
-
-
-def is_too_old(version: str, minimum: str) -> bool:
-    """Return whether a client's version is before `minimum`; one without numbers is."""
-    if not minimum:
-        return False
-    numbers = re.match(r"\d{1,9}(?:\.\d{1,9}){0,7}", version, re.ASCII)
-    return numbers is None or _numbers(numbers[0]) < _numbers(minimum)
-
-
-def _numbers(version: str) -> list[int]:
-    numbers = [int(part) for part in version.split(".")]
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return numbers

@@ -148,6 +148,7 @@ class Gateway:
             throttle=self._throttle,
             console_url=settings.console_url if knows_console else None,
             min_client_version=settings.min_client_version,
+            newest_client=settings.newest_client,
         )
         callbacks = Callbacks(
             may_accept=self._may_accept,

@@ -70,6 +70,7 @@ class World:
         self.server_now, self.steady = BEGIN, 1000.0
         self.pc_error = timedelta(0)
         self.online, self.impostor, self.throttle_s = True, False, 0
+        self.newest: msg.Release | None = None
         self.toast = WarningOutcome.SHOWN
         """What becomes of a warning on the desktop."""
         self.attacked = False

@@ -162,6 +162,7 @@ class Session:
                 valid_until=until,
                 server_time=self._world.server_now,
                 console_url="https://console.example.com/",
+                newest=self._world.newest,
             )
         )
         if kind == "current":

@@ -14,6 +14,7 @@ from agent.core.state import State
 from agent.core.view import NUMBERED_DAYS, Command, Icon, View
 from agent.tray_menu import Entry, default_command, menu, summary
 from installer import pictures
+from protocol.messages import Release
 from tests.support.places import ROOT
 
 ASSETS = ROOT / "agent" / "assets"
@@ -48,6 +49,13 @@ def test_whole_menu_on_an_old_password() -> None:
         "",
         "Quit",
     ]
+
+
+def test_newer_version_can_be_downloaded() -> None:
+    """A newer version is a line of the menu that opens its download."""
+    newer = Release(version="1.2", url="https://example.com/setup.exe")
+    entry = entries(View(State.STANDBY, newer=newer))["A newer version is available: 1.2"]
+    assert (entry.command, entry.enabled) == (Command.DOWNLOAD, True)
 
 
 @pytest.mark.parametrize("state", State)

@@ -46,11 +46,22 @@ from_client = st.one_of(
     st.builds(msg.Notice, warning=warnings, days_left=st.integers(0, 36_500)),
     st.builds(msg.UpdateFailed, change_id=ids, reason=failures),
 )
+releases = st.none() | st.builds(
+    msg.Release,
+    version=st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}", fullmatch=True),
+    url=st.from_regex(r"https://[a-z]{1,9}/[!-~]{0,9}", fullmatch=True),
+)
 boxes = st.text("abcXYZ09+/=", min_size=64, max_size=200)
 from_server = st.one_of(
     st.builds(msg.Challenge, scram=scrams),
-    about_password(msg.Welcome, scram=scrams, server_time=times, console_url=st.none() | texts),
-    st.builds(msg.Rejected, reason=refusals, retry_after_s=waits),
+    about_password(
+        msg.Welcome,
+        scram=scrams,
+        server_time=times,
+        console_url=st.none() | texts,
+        newest=releases,
+    ),
+    st.builds(msg.Rejected, reason=refusals, retry_after_s=waits, newest=releases),
     st.builds(msg.PasswordChanged, change_id=ids, sealed=boxes, valid_until=times),
     about_password(msg.PasswordStatus, server_time=times),
     st.builds(msg.Bye, reason=goodbyes, retry_after_s=waits),

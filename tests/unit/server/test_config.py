@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from protocol.messages import Release
 from server.cluster.database import parameters
 from server.commands.serve import add_arguments
 from server.config import ConfigError, load
@@ -143,6 +144,18 @@ def test_file_with_a_byte_order_mark(tmp_path: Path) -> None:
 def test_unicode_host(typed: str, url: str) -> None:
     """A host name in Japanese is kept as browsers send it."""
     assert load({}, public_url=typed).console_url == url
+
+
+@pytest.mark.parametrize(
+    "text", ["1.2.0", "https://x.example/", "1 http://x.example/", "v1 https://x/"]
+)
+def test_newest_client(text: str) -> None:
+    """The newest client is a version with an https address; nothing is none."""
+    with pytest.raises(ConfigError, match="--newest-client: allowed is a version and"):
+        load({}, newest_client=text)
+    found = load({}, newest_client="1.2.0  https://x.example/setup.exe").newest_client
+    assert found == Release(version="1.2.0", url="https://x.example/setup.exe")
+    assert load({}, newest_client=" ").newest_client is None
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,25 @@ def test_a_login_from_the_start_to_standby() -> None:
     )
 
 
+@pytest.mark.parametrize(("version", "newer"), [("0.2", True), ("0.1.0", False), ("0.0.9", False)])
+def test_the_server_knows_a_newer_version(version: str, newer: bool) -> None:
+    """The view has the server's newest version, when this client is older."""
+    world = World()
+    world.newest = msg.Release(version=version, url="https://example.com/setup.exe")
+    assert world.view.newer is None
+    world.start()
+    assert world.view.newer == (world.newest if newer else None)
+
+
+def test_a_refused_version_comes_with_the_download() -> None:
+    """A client that is too old gets the address; another refusal does not take it away."""
+    world = started()
+    release = msg.Release(version="9", url="https://example.com/setup.exe")
+    world.session.say(msg.Rejected(reason="version", newest=release))
+    world.run()
+    assert (world.view.reason, world.view.newer) == (Reason.VERSION, release)
+
+
 def test_network_trouble_is_retried_for_ever_with_growing_delays() -> None:
     """Each failure waits longer, up to the longest delay; the view says when the next try is."""
     world = started(online=False)

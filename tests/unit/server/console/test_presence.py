@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import Client as Browser
 from django.utils import translation
 
-from server import clock
+from protocol.messages import Release
+from server import clock, config
 from server.console import passwords, presence
 from server.console.models import Device, User
 from server.console.templatetags.console import day, moment
@@ -60,6 +62,22 @@ def test_each_pc_has_its_own_end(user: User, make_device: Callable[..., Device])
     assert first.valid_until == second.valid_until
     clock.move(timedelta(days=21))
     assert presence.pcs_of(user)[0].password == "ended"
+
+
+@pytest.mark.parametrize(("version", "newer"), [("1.9", True), ("1.10.0", False), ("", True)])
+def test_newer_versions(
+    user: User,
+    make_device: Callable[..., Device],
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    newer: bool,
+) -> None:
+    """A PC with an older client than the newest one is told apart, once that is known."""
+    make_device(user, version=version)
+    assert presence.pcs_of(user)[0].newer is None
+    release = Release(version="1.10", url="https://example.com/setup.exe")
+    monkeypatch.setattr(config, "_current", replace(config.current(), newest_client=release))
+    assert presence.pcs_of(user)[0].newer == (release if newer else None)
 
 
 def test_order_of_pcs(user: User, make_device: Callable[..., Device]) -> None:

@@ -14,10 +14,10 @@ from protocol import messages
 from protocol.messages import MAX_MESSAGE_BYTES, MessageError
 from protocol.scram import ClientFirst, ScramError
 from protocol.sealing import check_device_id, check_public_key
+from protocol.versions import is_older
 from server.addresses import client_address
 from server.gateway import handshake
 from server.gateway.connection import SLICE_BYTES
-from server.gateway.conversation import is_too_old
 from server.gateway.handshake import Answer, upgrade
 from tests.support.gateway_client import describe, new_key
 from tests.support.raw import UPGRADE
@@ -129,7 +129,7 @@ def test_devices() -> None:
     device = describe(new_key())
 
     def work() -> None:
-        is_too_old("9." * 64, "1.2")
+        is_older("9." * 64, "1.2")
         check_device_id(device_id=device.id, public_key=device.public_key)
         check_public_key(device.public_key)
 

@@ -133,13 +133,14 @@ async def test_temporary_password_that_has_ended(
 
 
 async def test_old_client(user: User) -> None:
-    """A client older than the least version gets `version` before anything else."""
+    """A client older than the least version gets `version`, with the download, at once."""
+    newest = messages.Release(version="1.4", url="https://example.com/setup.exe")
     async with (
-        Gateway(with_settings(min_client_version="1.3")) as gateway,
+        Gateway(with_settings(min_client_version="1.3", newest_client=newest)) as gateway,
         Client(gateway.port) as client,
     ):
         await client.send(messages.Hello(scram="n,,n=user,r=nonce", device=client.device))
-        assert await client.receive() == messages.Rejected(reason="version")
+        assert await client.receive() == messages.Rejected(reason="version", newest=newest)
         assert await client.closed() == 1008
 
 

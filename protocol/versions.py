@@ -1,0 +1,24 @@
+"""Compare versions of the client: numbers separated by dots."""
+
+from __future__ import annotations
+
+import re
+
+
+def is_older(version: str, than: str) -> bool:
+    """Return whether a version comes before `than`, which is numbers and dots or empty.
+
+    `version` may be anything: only the numbers that it begins with count, and a version without
+    numbers is older than every one. Nothing is older than an empty `than`.
+    """
+    if not than:
+        return False
+    numbers = re.match(r"\d{1,9}(?:\.\d{1,9}){0,7}", version, re.ASCII)
+    return numbers is None or _numbers(numbers[0]) < _numbers(than)
+
+
+def _numbers(version: str) -> list[int]:
+    numbers = [int(part) for part in version.split(".")]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return numbers
