@@ -1,4 +1,4 @@
-"""The suites of `adapters/`, run by a Windows Python under Wine."""
+"""The suites of `adapters/`, and of damaged files, run by a Windows Python under Wine."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 from installer.wine import windows_path
+from tests.support.places import ROOT
 from tests.support.wine import Desktop
 
-SUITES = sorted((Path(__file__).parent / "adapters").glob("test_*.py"))
+SUITES = [
+    *sorted((Path(__file__).parent / "adapters").glob("test_*.py")),
+    ROOT / "tests" / "system" / "faults" / "client" / "test_file_faults.py",
+]
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=lambda path: path.stem)

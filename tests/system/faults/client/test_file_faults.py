@@ -52,6 +52,7 @@ StateFile(Path(sys.argv[1])).save(
     SavedState(clock_offset_s=3.0, console_url="https://console.example.com/"),
 )
 """
+needs_strace = pytest.mark.skipif(sys.platform == "win32", reason="strace is a program of Linux")
 WRITE_IN_PLACE = "import sys, pathlib; pathlib.Path(sys.argv[1], 'file').write_bytes(b'new!')"
 
 
@@ -91,6 +92,7 @@ def assert_durable(calls: list[tuple[str, ...]], directory: Path) -> None:
         assert ("fsync", str(directory)) in calls[number:], "the new name is not synced"
 
 
+@needs_strace
 def test_a_write_in_place_is_found(tmp_path: Path) -> None:
     """The check of the system calls finds a file that a power cut can leave half written."""
     directory = tmp_path / "disk"
@@ -123,6 +125,7 @@ KINDS = pytest.mark.parametrize(
 
 
 @KINDS
+@needs_strace
 def test_a_power_cut(
     tmp_path: Path, prepare: Prepare, program: str, old: object, new: object
 ) -> None:
@@ -136,6 +139,7 @@ def test_a_power_cut(
 
 
 @KINDS
+@needs_strace
 def test_killed_during_a_write(
     tmp_path: Path, prepare: Prepare, program: str, old: object, new: object
 ) -> None:

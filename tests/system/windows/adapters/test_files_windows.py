@@ -1,0 +1,89 @@
+"""Replacing a file on Windows: kills, files that other programs hold, files that may not change."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform != "win32":
+    raise ImportError("for Windows")
+
+import stat
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import win32file
+
+from agent import files
+from agent.files import replace_file
+
+KILLED = """
+import os, sys, pathlib
+from agent import files
+step = sys.argv[2]
+end = lambda *_: os.kill(os.getpid(), 9)
+if step == "replace":
+    pathlib.Path.replace = end
+else:
+    setattr(os, step, end)
+files.replace_file(pathlib.Path(sys.argv[1]), b"new")
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return a file that has been written once."""
+    path = tmp_path / "file"
+    replace_file(path, b"old")
+    return path
+
+
+def held(path: Path, sharing: int) -> Any:
+    """Open a file as another program does, and return its handle."""
+    return win32file.CreateFile(
+        str(path), win32file.GENERIC_READ, sharing, None, win32file.OPEN_EXISTING, 0, None
+    )
+
+
+@pytest.mark.parametrize("step", ["fdopen", "fsync", "replace"])
+def test_killed_during_a_write(path: Path, step: str) -> None:
+    """After TerminateProcess the old file is whole, and the next write leaves nothing beside it."""
+    done = subprocess.run([sys.executable, "-c", KILLED, path, step], check=False, timeout=60)
+    assert done.returncode == 9
+    assert path.read_bytes() == b"old"
+    assert len(list(path.parent.iterdir())) == 2, "the new file is there"
+    replace_file(path, b"again")
+    assert path.read_bytes() == b"again"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("sharing", [0, win32file.FILE_SHARE_READ])
+def test_a_file_that_another_program_holds(
+    path: Path, sharing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write waits for a scanner; for one that goes on, it ends with an error."""
+    handle = held(path, sharing)
+    threading.Timer(0.2, handle.Close).start()
+    replace_file(path, b"new")
+    monkeypatch.setattr(files, "BUSY_S", 0.1)
+    handle = held(path, sharing)
+    with pytest.raises(PermissionError):
+        replace_file(path, b"newer")
+    handle.Close()
+    assert path.read_bytes() == b"new"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_file_that_may_not_change(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file with the attribute for read-only gives an error, and nothing is left beside it."""
+    monkeypatch.setattr(files, "BUSY_S", 0.1)
+    path.chmod(stat.S_IREAD)
+    try:
+        with pytest.raises(PermissionError):
+            replace_file(path, b"new")
+        assert path.read_bytes() == b"old"
+        assert list(path.parent.iterdir()) == [path]
+    finally:
+        path.chmod(stat.S_IWRITE)
