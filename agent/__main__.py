@@ -6,6 +6,7 @@ import asyncio
 import sys
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from gettext import NullTranslations
 from types import SimpleNamespace as Namespace
@@ -124,9 +125,8 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is None:
         arguments = sys.argv[1:]
     _make_streams_safe()
-    translations = translation()
-    options = _parse(arguments, translations.gettext)
-    call = Call(options, find_paths(), translations)
+    paths = find_paths()
+    call = Call(_parse(arguments, paths), paths, translation())
     try:
         call.settings = _load_settings(call)
         call.translations = translation(call.settings.language)
@@ -169,21 +169,29 @@ def _load_settings(call: Call) -> Settings:
     return found
 
 
-def _parse(arguments: list[str], translate: Callable[[str], str]) -> Namespace:
-    """Return the options. The usual start needs no argparse, which would stay in memory."""
+def _parse(arguments: list[str], paths: Paths) -> Namespace:
+    """Return the options. The usual start and windows need no argparse, which is large."""
     if arguments in ([], ["run"], ["run", "--autostart"]):
         return Namespace(command="run", autostart="--autostart" in arguments)
+    if arguments[:1] == ["dialog"] and len(arguments) == 2:
+        return Namespace(command="dialog", name=arguments[1])
+    from agent import settings
     from agent.command_line import parse
 
-    return Namespace(**vars(parse(arguments, translate)))
+    language = "auto"
+    with suppress(UserError, OSError):  # reported once the command is known
+        language = settings.load(paths).language
+    return Namespace(**vars(parse(arguments, translation(language).gettext)))
 
 
 # --- commands
 
 
 def _run(call: Call) -> int:
-    from agent.program import share_one_heap
+    from agent.program import share_one_heap, starts_tray_program
 
+    if starts_tray_program():
+        return OK
     share_one_heap()
     from agent import desktop
     from agent.app import Defect
@@ -226,7 +234,7 @@ def _status(call: Call) -> int:
     if call.options.json:
         import json
 
-        call.say(json.dumps(answer["status"], ensure_ascii=False))
+        call.say(json.dumps(answer["status"]))  # ASCII, whatever the code page
     else:
         call.say(status_text(view, call.translations))
     return _STATUS_CODES.get(view.state, _NOT_CONNECTED)
@@ -330,18 +338,40 @@ def _line() -> str:
 
 def _password(prompt: str) -> str:
     """Return the password: typed unseen at a terminal, else the first line of standard input."""
-    if sys.stdin is not None and sys.stdin.isatty():
+    if _at_terminal():
         import getpass
 
         return getpass.getpass(prompt)
     return _line()
 
 
+def _at_terminal() -> bool:
+    """Return whether somebody can type. `isatty` takes NUL on Windows for a terminal."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return False
+    return (
+        sys.platform != "win32"
+        or type(getattr(sys.stdin.buffer, "raw", None)).__name__ == "_WindowsConsoleIO"
+    )
+
+
 def _make_streams_safe() -> None:
-    """Substitute what a terminal cannot show. The program in the tray has no streams."""
+    """Substitute what a terminal cannot show, and write to pipes in the console's code page.
+
+    The program in the tray has no streams.
+    """
+    encoding = None
+    if sys.platform == "win32":
+        import ctypes
+
+        if page := ctypes.windll.kernel32.GetConsoleOutputCP():  # 0: there is no console
+            encoding = f"cp{page}"
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+            if not stream.isatty():
+                with suppress(LookupError):
+                    stream.reconfigure(encoding=encoding)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import platform
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from gettext import NullTranslations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from agent.ports import (
     Tray,
     Vault,
 )
+from agent.program import os_name, spare_platform
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
@@ -64,14 +65,15 @@ def run(
         from agent.windows.event_log import EventLogHandler
 
         logs.add(EventLogHandler())
-    log.info("coconowork client %s starts on %s", __version__, platform.platform())
+    log.info("coconowork client %s starts on %s", __version__, os_name())
     for title, text in [*notices, *(("setting ignored", each) for each in settings.unknown)]:
         log.warning("%s: %s", title, text)
     autostart = open_autostart()
     apply_autostart(autostart, settings)
     if at_sign_in and settings.autostart is False:
         log.info("not started at sign-in: %s", settings.origins.get("autostart"))
-        return
+        with guarded(settings):  # a guard that has started this client ends with it
+            return
     harden()
     assets = assets_dir()
     adapters = _core_adapters(paths, vault)
@@ -103,12 +105,22 @@ def run(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: app.command(Command.QUIT))
-    app.run(
-        lambda: open_tray(assets, translations, actions.with_settings),
-        notices,
-        ask_to_log_in=not at_sign_in and (sys.platform == "win32" or "DISPLAY" in os.environ),
-    )
+    with guarded(settings):
+        app.run(
+            lambda: open_tray(assets, translations, actions.with_settings),
+            notices,
+            ask_to_log_in=not at_sign_in and (sys.platform == "win32" or "DISPLAY" in os.environ),
+        )
     log.info("coconowork client ends")
+
+
+def guarded(settings: Settings) -> AbstractContextManager[None]:
+    """Return a block in which the client is started again when it dies; on Linux it is not."""
+    if sys.platform == "win32":
+        from agent.windows.guard import guarded
+
+        return guarded(start=settings.autostart is not False)
+    return nullcontext()
 
 
 def run_once(
@@ -164,6 +176,7 @@ def open_channel(paths: Paths) -> ControlChannel:
 
 def open_vault() -> Vault:
     """Return the vault on the platform's keyring, which the first call opens."""
+    spare_platform()
     from agent.vault import KeyringVault
 
     return KeyringVault(open_keyring)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 import random
 import secrets
 import socket
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from agent import __version__
 from agent.core.host_info import HostInfo
+from agent.program import os_name
 from agent.settings import Registry, read_registry
 from protocol.text import clean
 
@@ -26,7 +26,7 @@ def host_info() -> HostInfo:
     """Return facts about this PC, and sources of randomness."""
     return HostInfo(
         device_name=clean(socket.gethostname(), 128) or "PC",
-        os=clean(f"{platform.system()} {platform.release()}", 128),
+        os=clean(os_name(), 128),
         version=__version__,
         random=random.random,
         nonce=lambda: secrets.token_urlsafe(24),

@@ -26,6 +26,7 @@ from agent.errors import UserError
 from agent.i18n import translation
 from agent.paths import Paths
 from agent.ports import Autostart, Topic
+from agent.program import os_name
 from agent.report import describe
 from agent.settings import Language, Settings, save
 from agent.tray_menu import LANGUAGES
@@ -158,7 +159,7 @@ class MenuActions:
         return {
             "version": __version__,
             "python": platform.python_version(),
-            "platform": platform.platform(),
+            "platform": os_name(),
             **{each.name: getattr(settings, each.name) for each in fields(settings)},
             "proxy": without_login(settings.proxy),
         }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 _M_ARENA_MAX = -8
+_WORKSTATION, _WINDOWS_11 = 1, 22_000
+"""VER_NT_WORKSTATION, and the first build of Windows 11, which says that it is version 10."""
 
 if sys.platform == "win32":
     CREATION_FLAGS = subprocess.CREATE_NO_WINDOW
@@ -16,10 +19,32 @@ else:
 
 
 def program() -> list[str]:
-    """Return the command that starts this program, without arguments."""
+    """Return the command that starts this program without a console, without arguments."""
     if getattr(sys, "frozen", False):
-        return [sys.executable]
+        return [str(Path(sys.executable).with_suffix(".exe"))]
     return [sys.executable, "-m", "agent"]
+
+
+def os_name() -> str:
+    """Return the operating system's name and version.
+
+    Not by `platform`, which runs `cmd /c ver` for it on Windows.
+    """
+    if sys.platform == "win32":
+        version = sys.getwindowsversion()
+        if version.product_type != _WORKSTATION:
+            return f"Windows Server {version.major}.{version.minor}.{version.build}"
+        return f"Windows {11 if version.build >= _WINDOWS_11 else version.major}"
+    system = os.uname()
+    return f"{system.sysname} {system.release}"
+
+
+def spare_platform() -> None:
+    """Tell `platform` the system's name, which keyring asks it for: it would run `cmd /c ver`."""
+    if sys.platform == "win32":
+        import platform
+
+        platform._uname_cache = platform.uname_result("Windows", "", "", "", "")  # type: ignore[attr-defined] # noqa: SLF001 - as if asked
 
 
 def program_dir() -> Path:
@@ -27,6 +52,17 @@ def program_dir() -> Path:
     if getattr(sys, "frozen", False):
         return Path(sys.executable).parent
     return Path(__file__).resolve().parents[1]
+
+
+def starts_tray_program() -> bool:
+    """Start the tray's program and return True, when this is its console twin.
+
+    A client in the console would end with it.
+    """
+    if Path(sys.executable).suffix != ".com":
+        return False
+    subprocess.Popen([*program(), *sys.argv[1:]], close_fds=True)  # noqa: S603 - our own program
+    return True
 
 
 def share_one_heap() -> None:

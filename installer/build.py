@@ -5,6 +5,8 @@
     coconowork-client-VERSION.cdx.json    the bill of materials: a list of its contents
     coconowork-client/                    the program itself
     policies/                             group policy templates
+    winget/                               manifests for winget
+    deployment.md                         commands and detection rules for Intune and group policy
     SHA256SUMS
 
 `--twice` builds again in another folder and fails when a file differs.
@@ -23,13 +25,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from installer import NAME, BuildError
+from installer.deployment import write_deployment
 from installer.freeze import freeze, source_date
+from installer.guard import NAME as GUARD
 from installer.needs import MissingNeeds, require
 from installer.package import make_msi, make_setup, program_version
 from installer.sbom import bill_of_materials
 from installer.sign import sign
 from installer.winpy.assemble import BUILD, ROOT, assemble, standard_library_note
 
+PROGRAMS = (f"{NAME}.exe", f"{NAME}.com", GUARD)
 POLICIES = ROOT / "installer" / "policies"
 
 
@@ -73,7 +78,8 @@ def build(folder: Path, work: Path) -> Product:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     shutil.move(frozen, product.onedir)
-    sign(product.onedir / f"{NAME}.exe")
+    for program in PROGRAMS:
+        sign(product.onedir / program)
     for path in product.onedir.rglob("*"):
         os.utime(path, (source_date(), source_date()))
     make_setup(product.onedir, product.version, product.setup)
@@ -86,6 +92,7 @@ def build(folder: Path, work: Path) -> Product:
     )
     product.sbom.write_text(json.dumps(bill, indent=1) + "\n", encoding="utf-8")
     shutil.copytree(POLICIES, folder / "policies")
+    write_deployment(folder, product.version, product.setup, product.msi)
     sums = [f"{digest}  {name}\n" for name, digest in product.hashes().items()]
     (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
     return product

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 from installer import NAME, BuildError
+from installer.guard import compile_guard
 from installer.wine import Wine, windows_path
 from installer.winpy.assemble import BUILD, ROOT, assemble
 
@@ -55,4 +56,5 @@ def freeze(work: Path) -> Path:
     onedir = work / "dist" / NAME
     if done.code != 0 or not (onedir / f"{NAME}.exe").exists():
         raise BuildError(f"PyInstaller failed:\n{done.output[-4000:]}")
+    compile_guard(onedir)
     return onedir

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from installer import NAME, BuildError
+from installer.guard import compile_guard
 
 NOT_RUNNING = 3
 """Exit status of the client's commands when no client is running."""
@@ -22,7 +23,8 @@ def build() -> Path:
     )
     if done.returncode != 0:
         raise BuildError(f"PyInstaller failed with exit status {done.returncode}")
-    program = Path("dist", NAME, f"{NAME}.exe").resolve()
+    program = Path("dist", NAME, f"{NAME}.com").resolve()
+    compile_guard(program.parent)
     _expect(NOT_RUNNING, str(program), "status")
     return program
 
@@ -31,7 +33,7 @@ def try_setup(setup: Path) -> None:
     """Install silently, start the program once, and remove everything. Raise BuildError."""
     folder = Path(os.environ["LOCALAPPDATA"], "Programs", "Coconowork Client")
     _expect(0, str(setup), "/S", "/SERVER=gw.example.com", "/NOAUTOSTART")
-    _expect(NOT_RUNNING, str(folder / f"{NAME}.exe"), "status")
+    _expect(NOT_RUNNING, str(folder / f"{NAME}.com"), "status")
     _expect(0, str(folder / "uninstall.exe"), "/S")
     # The uninstaller ends at once; a copy of it does the work.
     deadline = time.monotonic() + 60

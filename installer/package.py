@@ -15,6 +15,7 @@ from xml.etree import ElementTree as ET
 
 from installer import NAME, BuildError
 from installer.freeze import source_date
+from installer.guard import NAME as GUARD
 from installer.sign import sign
 from installer.winpy.assemble import BUILD, ROOT
 
@@ -35,7 +36,37 @@ _LAUNCH_CONDITIONS = {
     f"Installed OR NOT ({' OR '.join(_BAD_SERVERS)})": "This address cannot be used: [SERVER]",
 }
 """When Windows Installer refuses to begin, and what it says. msibuild takes ASCII only."""
+_SET_GUARD_ASIDE = (
+    r'"[System64Folder]cmd.exe" /c del /q "[INSTALLDIR]guard-*.old" &'
+    rf' move /y "[INSTALLDIR]{GUARD}" "[INSTALLDIR]guard-%RANDOM%.old"'
+    f" && taskkill /F /IM {NAME}.exe"
+)
+_END_ALL = (
+    rf'"[System64Folder]cmd.exe" /c if exist "[INSTALLDIR]{GUARD}" (taskkill /F /IM {GUARD}'
+    rf' & taskkill /F /IM {NAME}.exe & del /q "[INSTALLDIR]guard-*.old")'
+)
+_ACTIONS = {
+    "SetGuardAside": (_SET_GUARD_ASIDE, "NOT REMOVE"),
+    "EndAll": (_END_ALL, 'REMOVE="ALL" AND NOT UPGRADINGPRODUCTCODE'),
+}
+"""Commands before Windows Installer looks for files in use, and when they run.
+
+An update ends each user's client, and that user's guard starts the new one; docs/windows.md says
+why. Without the rights to move the file, Restart Manager asks the client to end.
+"""
+_COMMAND_IN_FOLDER, _CONTINUE = 34, 64
+"""Type of a custom action: run a command line; and do not fail when it fails."""
 MSI_CORRECTIONS = (
+    *(
+        f"INSERT INTO `CustomAction` (`Action`, `Type`, `Source`, `Target`)"  # noqa: S608 - our own
+        f" VALUES ('{name}', {_COMMAND_IN_FOLDER | _CONTINUE}, 'TARGETDIR', '{command}')"
+        for name, (command, _) in _ACTIONS.items()
+    ),
+    *(
+        f"INSERT INTO `InstallExecuteSequence` (`Action`, `Condition`, `Sequence`)"  # noqa: S608
+        f" VALUES ('{name}', '{when}', {1390 + number})"
+        for number, (name, (_, when)) in enumerate(_ACTIONS.items())
+    ),
     *(
         f"INSERT INTO `LaunchCondition` (`Condition`, `Description`)"  # noqa: S608 - our own
         f" VALUES ('{when}', '{text}')"
@@ -137,8 +168,14 @@ def _guid(name: str) -> str:
     return str(uuid.uuid5(uuid.UUID(UPGRADE_CODE), name)).upper()
 
 
+def product_code(version: str) -> str:
+    """Return the number by which Windows Installer knows a version."""
+    return f"{{{_guid(f'product {version}')}}}"
+
+
 def _add_files(folder: Path, place: ET.Element, group: ET.Element, prefix: str = "") -> None:
-    for path in sorted(folder.iterdir()):
+    # The guard comes last: once it is there, it starts the new client. See installer/guard.
+    for path in sorted(folder.iterdir(), key=lambda each: (each.name == GUARD, each)):
         name = f"{prefix}{path.name}"
         key = uuid.uuid5(uuid.UUID(UPGRADE_CODE), name).hex
         if path.is_dir():
@@ -192,7 +229,11 @@ def make_msi(onedir: Path, version: str, out: Path) -> Path:
     root.set("xmlns", WIX)
     source = BUILD / f"{out.stem}.wxs"
     tree.write(source, encoding="utf-8", xml_declaration=True)
-    definitions = {"VERSION": version, "PRODUCT": _guid(f"product {version}"), "EXE": f"{NAME}.exe"}
+    definitions = {
+        "VERSION": version,
+        "PRODUCT": product_code(version).strip("{}"),
+        "EXE": f"{NAME}.exe",
+    }
     arguments = [text for item in definitions.items() for text in ("-D", "=".join(item))]
     out.unlink(missing_ok=True)
     wixl = ["wixl", "-a", "x64", "-D", "Win64=yes", *arguments, "-o", str(out), str(source)]

@@ -1,7 +1,21 @@
 ; Setup and the client: ending it, starting it, starting it with Windows.
 
+; Set $0 to 1 when a program runs: its file cannot be opened for writing then.
+!macro AskIfRunning FILE
+  ${If} ${FileExists} "$INSTDIR\${FILE}"
+    ClearErrors
+    FileOpen $1 "$INSTDIR\${FILE}" a
+    ${If} ${Errors}
+      StrCpy $0 1
+    ${Else}
+      FileClose $1
+    ${EndIf}
+    ClearErrors
+  ${EndIf}
+!macroend
+
 !macro QuitClient un OPTION
-; Out: 1 when no client runs from $INSTDIR. Its .exe cannot be opened for writing while one does.
+; Out: 1 when this user's client has ended, and the guard with it.
 Function ${un}QuitClient
   Push $0
   Push $1
@@ -20,14 +34,6 @@ Function ${un}QuitClient
     Call ${un}WaitForEnd
     Pop $0
     ${If} $0 <> 1
-    ${AndIf} $AllUsers = 1
-      ; Only its own user may ask a client to quit. Ending another user's client loses nothing.
-      nsExec::Exec /TIMEOUT=20000 '"$SYSDIR\taskkill.exe" /F /IM "${EXE}"'
-      Pop $1
-      Call ${un}WaitForEnd
-      Pop $0
-    ${EndIf}
-    ${If} $0 <> 1
       MessageBox MB_RETRYCANCEL|MB_ICONEXCLAMATION "$(T_BUSY)" /SD IDCANCEL IDRETRY again
     ${EndIf}
   ${EndIf}
@@ -35,7 +41,21 @@ Function ${un}QuitClient
   Exch $0
 FunctionEnd
 
-; Out: 1 when it has ended within 15 seconds.
+; Out: 1 when no client runs. Only its own user may ask a client to quit. Ending it loses nothing.
+Function ${un}EndClients
+  Push $0
+  again:
+  nsExec::Exec /TIMEOUT=20000 '"$SYSDIR\taskkill.exe" /F /IM "${EXE}"'
+  Pop $0
+  Call ${un}WaitForEnd
+  Pop $0
+  ${If} $0 <> 1
+    MessageBox MB_RETRYCANCEL|MB_ICONEXCLAMATION "$(T_BUSY)" /SD IDCANCEL IDRETRY again
+  ${EndIf}
+  Exch $0
+FunctionEnd
+
+; Out: 1 when all has ended within 15 seconds.
 Function ${un}WaitForEnd
   Push $0
   Push $1
@@ -52,21 +72,13 @@ Function ${un}WaitForEnd
   Exch $0
 FunctionEnd
 
-; Out: 1 when any user runs the .exe.
+; Out: 1 when any user runs the client, or a guard from its place.
 Function ${un}IsRunning
   Push $0
   Push $1
   StrCpy $0 0
-  ${If} ${FileExists} "$INSTDIR\${EXE}"
-    ClearErrors
-    FileOpen $1 "$INSTDIR\${EXE}" a
-    ${If} ${Errors}
-      StrCpy $0 1
-    ${Else}
-      FileClose $1
-    ${EndIf}
-    ClearErrors
-  ${EndIf}
+  !insertmacro AskIfRunning "${EXE}"
+  !insertmacro AskIfRunning "${GUARD}"
   Pop $1
   Exch $0
 FunctionEnd

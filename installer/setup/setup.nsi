@@ -22,6 +22,7 @@ CRCCheck on
 
 !define NAME "coconowork client"
 !define EXE "coconowork-client.exe"
+!define GUARD "coconowork-guard.exe"
 !define FOLDER "Coconowork Client"
 !define SETTINGS "Software\Coconowork\Client"
 !define POLICIES "Software\Policies\Coconowork\Client"
@@ -105,6 +106,32 @@ Page custom ServerPage ServerPageLeave
 !include "strings.nsh"
 UninstallButtonText "$(T_REMOVE)"
 !include "client.nsh"
+
+; Do something with each part of the program. The guard is the last one: see installer/guard.
+!macro EachPart DO
+  !insertmacro ${DO} "_internal"
+  !insertmacro ${DO} "coconowork-client.pkg"
+  !insertmacro ${DO} "coconowork-client.com"
+  !insertmacro ${DO} "${EXE}"
+  !insertmacro ${DO} "${GUARD}"
+!macroend
+!define EachPart "!insertmacro EachPart"
+!macro SetAside PART
+  Rename "$INSTDIR\${PART}" "$INSTDIR\old\${PART}"
+!macroend
+!macro PutNew PART
+  Rename "$INSTDIR\new\${PART}" "$INSTDIR\${PART}"
+!macroend
+!macro Remove PART
+  RMDir /r "$INSTDIR\${PART}" ; a folder
+  Delete "$INSTDIR\${PART}"   ; a file
+!macroend
+!macro PutBack PART
+  ${If} ${FileExists} "$INSTDIR\old\${PART}"
+    !insertmacro Remove "${PART}"
+    Rename "$INSTDIR\old\${PART}" "$INSTDIR\${PART}"
+  ${EndIf}
+!macroend
 
 Function .onInit
   SetRegView 64
@@ -229,14 +256,9 @@ FunctionEnd
 ; Put the old program back, or leave nothing. NSIS calls this also when it cannot write a file.
 Function .onInstFailed
   SetOutPath "$TEMP"
-  ${If} ${FileExists} "$INSTDIR\old\${EXE}"
-    RMDir /r "$INSTDIR\_internal"
-    Delete "$INSTDIR\${EXE}"
-    Rename "$INSTDIR\old\_internal" "$INSTDIR\_internal"
-    Rename "$INSTDIR\old\${EXE}" "$INSTDIR\${EXE}"
-  ${ElseIf} $Before == ""
-    RMDir /r "$INSTDIR\_internal"
-    Delete "$INSTDIR\${EXE}"
+  ${EachPart} PutBack
+  ${If} $Before == ""
+    ${EachPart} Remove
     Delete "$INSTDIR\uninstall.exe"
   ${EndIf}
   RMDir /r "$INSTDIR\new"
@@ -266,25 +288,29 @@ Section
   ${If} ${Errors}
     ${Fail} ${EXIT_FILES} "$(T_FILES)"
   ${EndIf}
-  Call QuitClient
-  Pop $0
-  ${If} $0 <> 1
-    StrCpy $ExitCode ${EXIT_BUSY} ; QuitClient has said so
-    Abort
-  ${EndIf}
   RMDir /r "$INSTDIR\old"
   CreateDirectory "$INSTDIR\old"
-  Rename "$INSTDIR\_internal" "$INSTDIR\old\_internal"
-  Rename "$INSTDIR\${EXE}" "$INSTDIR\old\${EXE}"
+  ${If} $AllUsers = 1
+    ; Each user's guard goes on, and starts the new client in that user's session.
+    !insertmacro SetAside "${GUARD}"
+    Call EndClients
+  ${Else}
+    Call QuitClient
+  ${EndIf}
+  Pop $0
+  ${If} $0 <> 1
+    StrCpy $ExitCode ${EXIT_BUSY} ; that function has said so
+    Abort
+  ${EndIf}
+  ${EachPart} SetAside
   ClearErrors ; there is no old program at the first installation
-  Rename "$INSTDIR\new\_internal" "$INSTDIR\_internal"
-  Rename "$INSTDIR\new\${EXE}" "$INSTDIR\${EXE}"
+  ${EachPart} PutNew
   WriteUninstaller "$INSTDIR\uninstall.exe"
   ${If} ${Errors}
     ${Fail} ${EXIT_FILES} "$(T_FILES)"
   ${EndIf}
   RMDir "$INSTDIR\new"
-  RMDir /r "$INSTDIR\old"
+  RMDir /r "$INSTDIR\old" ; all but a running guard
   ${If} $AllUsers = 1
     Call RemoveOwnCopy
   ${EndIf}
@@ -316,6 +342,15 @@ Section
       Call StartClient
     ${EndIf}
   ${EndIf}
+
+  ; The guards that run from there end as soon as they have started the new clients.
+  ${For} $0 1 20
+    RMDir /r "$INSTDIR\old"
+    ${IfNot} ${FileExists} "$INSTDIR\old\*.*"
+      ${Break}
+    ${EndIf}
+    Sleep 500
+  ${Next}
 SectionEnd
 
 Function un.onInit
@@ -342,7 +377,13 @@ Function un.onInit
 FunctionEnd
 
 Section Uninstall
-  Call un.QuitClient
+  ${If} $AllUsers = 1
+    nsExec::Exec /TIMEOUT=20000 '"$SYSDIR\taskkill.exe" /F /IM "${GUARD}"'
+    Pop $0
+    Call un.EndClients
+  ${Else}
+    Call un.QuitClient
+  ${EndIf}
   Pop $0
   ${If} $0 <> 1
     SetErrorLevel ${EXIT_BUSY}
@@ -362,10 +403,9 @@ Section Uninstall
 
   SetOutPath "$TEMP"
   Delete "$SMPROGRAMS\${NAME}.lnk"
-  RMDir /r "$INSTDIR\_internal"
+  ${EachPart} Remove
   RMDir /r "$INSTDIR\new"
   RMDir /r "$INSTDIR\old"
-  Delete "$INSTDIR\${EXE}"
   Delete "$INSTDIR\uninstall.exe"
   RMDir "$INSTDIR" ; only when it is empty: it may be a folder of the user's
   DeleteRegKey SHCTX "${UNINSTALL_KEY}"

@@ -13,6 +13,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from installer import NAME
+from installer.build import PROGRAMS
+from installer.deployment import PACKAGE
 from installer.sbom import BUILD_ONLY, requirements
 from installer.sign import TEST_DIR
 from installer.wine import windows_path
@@ -33,14 +35,20 @@ def test_is_small(product: Built) -> None:
     assert product.product.setup.stat().st_size < 11 * MEGABYTE
 
 
-def test_what_windows_shows(desktop: Desktop, product: Built) -> None:
-    """The program has no console, one name in all languages, all icons and sharp fonts."""
-    seen = desktop.inside("resources", windows_path(exe_of(product)))
-    assert seen["subsystem"] == 2, "IMAGE_SUBSYSTEM_WINDOWS_GUI"
+GUI, CONSOLE = 2, 3
+"""Windows' subsystems."""
+
+
+@pytest.mark.parametrize(("suffix", "subsystem"), [(".exe", GUI), (".com", CONSOLE)])
+def test_what_windows_shows(desktop: Desktop, product: Built, suffix: str, subsystem: int) -> None:
+    """Both programs have one name in all languages, all icons, sharp fonts; one has a console."""
+    program = exe_of(product).with_suffix(suffix)
+    seen = desktop.inside("resources", windows_path(program))
+    assert seen["subsystem"] == subsystem
     (texts,) = seen["texts"].values()
     assert texts["FileDescription"] == texts["ProductName"] == "coconowork client"
     assert texts["ProductVersion"] == product.product.version
-    assert texts["OriginalFilename"] == f"{NAME}.exe"
+    assert texts["OriginalFilename"] == program.name
     assert "PerMonitorV2" in seen["manifest"]
     assert 'level="asInvoker"' in seen["manifest"]
     assert seen["icons"] >= 8
@@ -52,11 +60,11 @@ def test_runs(desktop: Desktop, product: Built) -> None:
     assert (done.code, done.output.strip()) == (0, product.product.version)
 
 
-@pytest.mark.parametrize("what", ["exe", "setup", "msi"])
+@pytest.mark.parametrize("what", [*PROGRAMS, "setup", "msi"])
 def test_is_signed(product: Built, what: str) -> None:
     """Each file that Windows checks has a valid signature, here of a test certificate."""
     built = product.product
-    path = {"exe": exe_of(product), "setup": built.setup, "msi": built.msi}[what]
+    path = {"setup": built.setup, "msi": built.msi}.get(what, built.onedir / what)
     command = ["osslsigncode", "verify", "-CAfile", str(TEST_DIR / "ca.pem"), "-in", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "Signature verification: ok" in done.stdout, done.stdout
@@ -91,7 +99,7 @@ def test_licences_go_with_it(product: Built) -> None:
 def test_nothing_of_the_workshop_is_inside(desktop: Desktop, product: Built) -> None:
     """The product has no tests, server or build tools."""
     viewer = ["-m", "PyInstaller.utils.cliutils.archive_viewer", "--recursive", "--list", "--brief"]
-    done = desktop.python(*viewer, windows_path(exe_of(product)))
+    done = desktop.python(*viewer, windows_path(exe_of(product).with_suffix(".pkg")))
     assert done.code == 0, done.output
     modules = set(re.findall(r"'([\w.]+)'", done.output)) | set(done.output.split())
     assert {"agent.desktop", "pystray._win32", "win10toast"} <= modules
@@ -102,6 +110,26 @@ def test_nothing_of_the_workshop_is_inside(desktop: Desktop, product: Built) -> 
     )
     names = {path.name for path in product.product.onedir.rglob("*")}
     assert not {name for name in names if name.endswith((".py", ".c", ".po", ".psd"))}
+
+
+def test_deployment_files(product: Built) -> None:
+    """The manifests name the packages with their digests, the note the product code of the MSI."""
+    built = product.product
+    text = (built.folder / "winget" / f"{PACKAGE}.installer.yaml").read_text("utf-8")
+    for path in (built.setup, built.msi):
+        assert f"/{path.name}\n" in text
+        assert hashlib.sha256(path.read_bytes()).hexdigest().upper() in text
+    table = subprocess.run(
+        ["msiinfo", "export", str(built.msi), "Property"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    code = re.search(r"ProductCode\t(\S+)", table)
+    assert code
+    note = (built.folder / "deployment.md").read_text("utf-8")
+    assert f"product code `{code[1]}`, product version >= `{built.version}`" in note
+    assert f"ProductCode: '{code[1]}'" in text
 
 
 def test_installs_silently_and_goes_away(desktop: Desktop, product: Built) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from installer import NAME
 from installer.wine import windows_path
 from tests.support.installation import P1, P2, P3
 from tests.support.polling import eventually
@@ -46,7 +47,7 @@ class Pc:
 
     def status(self) -> dict[str, Any]:
         """Return the status of the running client."""
-        done = self.desktop.run(self.exe, "status", "--json")
+        done = self.desktop.run(rf"{self.folder}\{NAME}.com", "status", "--json")
         found: dict[str, Any] = json.loads(done.output)
         return found
 

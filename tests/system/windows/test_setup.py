@@ -40,8 +40,8 @@ def folder(desktop: Desktop) -> str:
 
 COMMANDS = r"""
 cd /d "%LOCALAPPDATA%\Programs\Coconowork Client"
-coconowork-client.exe doctor > C:\doctor.txt
-coconowork-client.exe quit
+coconowork-client doctor > C:\doctor.txt
+coconowork-client quit
 """
 """The commands of docs/admin.md, in a batch file."""
 

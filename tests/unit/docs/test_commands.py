@@ -66,7 +66,7 @@ if sys.platform != "win32":  # make is a tool of the Linux checkout
 def of_client(command: str) -> list[str] | None:
     """Return the arguments of a command of the client, or None for another command."""
     bare = re.sub(r" *>.*|[\[\]]", "", command)
-    started = re.match(r"(?:coconowork-client(?:\.exe)?|python(?: -P)? -m agent)(?= |$)", bare)
+    started = re.match(r"(?:coconowork-client(?:\.com)?|python(?: -P)? -m agent)(?= |$)", bare)
     return shlex.split(bare[started.end() :]) if started else None
 
 

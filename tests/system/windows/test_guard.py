@@ -1,0 +1,107 @@
+"""A client that was killed or updated runs again, one that has quit does not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from installer import NAME
+from installer.guard import NAME as GUARD
+from installer.wine import windows_path
+from tests.support.polling import eventually
+from tests.support.setup_program import (
+    EVERYBODY,
+    EXE,
+    exit_code,
+    install,
+    programs_folder,
+    running,
+    traces,
+    uninstall,
+    unix_path,
+)
+from tests.support.windows_product import Built
+from tests.support.wine import Desktop
+
+
+def homes(pc: Desktop, program: str = EXE) -> dict[str, int]:
+    """Return the process ids of a program by the profile that each one runs in."""
+    found = {}
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, IndexError):
+            own = process.environ()
+            if own.get("WINEPREFIX") == str(pc.prefix) and process.cmdline()[0].endswith(program):
+                found[own.get("COCONOWORK_HOME", "")] = process.pid
+    return found
+
+
+def test_killed_and_quit(desktop: Desktop, product: Built) -> None:
+    """A killed client is back, again and again; after `quit` there is none, and no guard."""
+    pc, folder = desktop, programs_folder(desktop)
+    assert install(pc, product.product.setup, "/NOAUTOSTART") == 0
+    pc.launch(rf"{folder}\{EXE}", "run", "--autostart")
+    eventually(lambda: homes(pc, GUARD), or_say="the guard")
+    guard = homes(pc, GUARD)
+    for _ in range(3):
+        kill_and_wait(pc)
+    assert homes(pc, GUARD) == guard, "one guard for all of them"
+    status = [rf"{folder}\{NAME}.com", "status"]
+    eventually(lambda: exit_code(pc, *status) == 13, or_say="the client's answer", within_s=60)
+    assert exit_code(pc, rf"{folder}\{NAME}.com", "quit") == 0
+    eventually(lambda: not homes(pc) and not homes(pc, GUARD), or_say="the end of both")
+    uninstall(pc, folder, "/FORGET")
+    eventually(lambda: not traces(pc), or_say="nothing left")
+
+
+def kill_and_wait(pc: Desktop) -> None:
+    """Kill the client, and wait until another one runs."""
+    (before,) = running(pc)
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: set(running(pc)) - {before}, or_say="another client", within_s=60)
+
+
+@pytest.mark.parametrize("kind", ["setup", "msi"])
+def test_updated_for_all_users(desktop: Desktop, product: Built, kind: str) -> None:
+    """After a silent update each user's client runs again, as before; the removal ends all."""
+    pc, users = desktop, {r"C:\home-a", r"C:\home-b"}
+    folder = unix_path(pc, EVERYBODY)
+    assert put(pc, kind, product.product.setup, product.product.msi) == 0
+    for home in users:
+        subprocess.Popen(
+            ["wine", rf"{EVERYBODY}\{EXE}", "run", "--autostart"],
+            env={**pc.environment, "COCONOWORK_HOME": home},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    eventually(lambda: homes(pc, GUARD).keys() == users, or_say="the guards", within_s=60)
+    clients, guards = homes(pc), homes(pc, GUARD)
+    assert put(pc, kind, product.newer_setup, product.newer_msi) == 0
+
+    def renewed() -> bool:
+        now = [*homes(pc).items(), *homes(pc, GUARD).items()]
+        return len(now) == 4 and not set(now) & {*clients.items(), *guards.items()}
+
+    eventually(renewed, or_say="the new clients and guards", within_s=60)
+    assert homes(pc).keys() == homes(pc, GUARD).keys() == users
+    assert not (folder / "old").exists()
+    if kind == "msi":
+        assert exit_code(pc, "msiexec", "/x", windows_path(product.newer_msi), "/qn") == 0
+    else:
+        uninstall(pc, EVERYBODY)
+    eventually(lambda: not homes(pc) and not homes(pc, GUARD), or_say="the end of all")
+    eventually(lambda: not folder.exists(), or_say="an empty folder")
+
+
+def put(pc: Desktop, kind: str, setup: Path, msi: Path) -> int:
+    """Install for all users silently, and return the exit code."""
+    if kind == "msi":
+        return exit_code(pc, "msiexec", "/i", windows_path(msi), "/qn", "AUTOSTART=0")
+    return install(pc, setup, "/ALLUSERS", "/NOAUTOSTART")
