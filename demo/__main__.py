@@ -14,8 +14,7 @@ from time import sleep
 from agent.i18n import translation
 from agent.report import status_text, view_of
 from demo.installation import Client, Sample, StageError, client_pc, running_server, seed
-from server.commands.serve import StartError
-from server.config import ConfigError
+from server.config import ConfigError, StartError
 
 INTRODUCTION = """
 coconowork — demonstration on this machine. Everything is thrown away at the end (Ctrl-C).

@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from server.commands.serve import StartError
-from server.config import ConfigError
+from server.config import StartError
 
 COMMANDS = {
     "serve": ("server.commands.serve", "run console and gateway"),
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         return int(importlib.import_module(COMMANDS[chosen.command][0]).run(chosen))
-    except (ConfigError, StartError) as exc:
+    except StartError as exc:
         print(f"coconowork-server: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

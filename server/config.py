@@ -33,7 +33,11 @@ SECRETS = ("password", "sslpassword")
 _DATA_DIR = user_data_path("coconowork-server", appauthor=False)
 
 
-class ConfigError(Exception):
+class StartError(Exception):
+    """A program cannot do what it was started for; the text says why and what to do about it."""
+
+
+class ConfigError(StartError):
     """A setting that cannot be used; the text names where it is and what is allowed."""
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from server import config, metrics
-from server.config import Config, parse_database_url
+from server.config import Config, StartError, parse_database_url
 
 if TYPE_CHECKING:
     import psycopg
@@ -45,10 +45,6 @@ _DEFAULTS: dict[str, str] = {
 }
 MIGRATION_LOCK = 7_166_207_100_244
 """The number of the advisory lock for migrations in a PostgreSQL database."""
-
-
-class DatabaseProblem(Exception):
-    """The database cannot be used; the message says why and what to do about it."""
 
 
 def parameters(settings: Config) -> dict[str, str]:
@@ -104,11 +100,11 @@ def django_settings(settings: Config) -> dict[str, Any]:
 
 
 def check(settings: Config) -> None:
-    """Connect to PostgreSQL once. Raise DatabaseProblem, which says what to do about it."""
+    """Connect to PostgreSQL once. Raise StartError, which says what to do about it."""
     if not settings.is_postgresql:
         return
     if SECRET_VARIABLE in os.environ:
-        raise DatabaseProblem(
+        raise StartError(
             f"{SECRET_VARIABLE} is set, and an environment is no place for a password: write "
             "host:port:name:user:password to a file that only the server reads, name it with "
             f"?passfile=FILE in the address, and unset {SECRET_VARIABLE}"
@@ -120,11 +116,9 @@ def check(settings: Config) -> None:
         with psycopg.connect(**found) as connection:  # type: ignore[arg-type]  # libpq's are texts
             version = connection.info.server_version // 10_000
     except psycopg.Error as exc:
-        raise DatabaseProblem(explain(exc, settings)) from None
+        raise StartError(explain(exc, settings)) from None
     if version < OLDEST_SERVER:
-        raise DatabaseProblem(
-            f"PostgreSQL {version} is too old; {OLDEST_SERVER} or newer is needed"
-        )
+        raise StartError(f"PostgreSQL {version} is too old; {OLDEST_SERVER} or newer is needed")
 
 
 def describe(settings: Config) -> str:
@@ -139,7 +133,7 @@ def describe(settings: Config) -> str:
 def only_server(settings: Config) -> Iterator[None]:
     """Keep a second server off an SQLite file: wake-ups reach one process only.
 
-    Raise DatabaseProblem when another server has it.
+    Raise StartError when another server has it.
     """
     if settings.is_postgresql:
         yield
@@ -156,7 +150,7 @@ def only_server(settings: Config) -> Iterator[None]:
 def file_lock(path: Path, *, busy: str, timeout_s: float = 0) -> Iterator[None]:
     """Hold a lock: a write transaction on an SQLite file, which ends with the process.
 
-    It works on every file system that a database works on. Raise DatabaseProblem, with the text
+    It works on every file system that a database works on. Raise StartError, with the text
     `busy` when another process has the lock.
     """
     with ExitStack() as stack:
@@ -166,7 +160,7 @@ def file_lock(path: Path, *, busy: str, timeout_s: float = 0) -> Iterator[None]:
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as exc:
             is_busy = exc.sqlite_errorcode == sqlite3.SQLITE_BUSY
-            raise DatabaseProblem(busy if is_busy else f"{path}: {exc}") from None
+            raise StartError(busy if is_busy else f"{path}: {exc}") from None
         yield
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from server import config
-from server.commands.serve import StartError
+from server.config import StartError
 
 LOCK_SECONDS = 20
 """How long to wait for a process that has locked the database."""
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Copy the database to a new file. Raise ConfigError or StartError.
+    """Copy the database to a new file. Raise StartError.
 
     Changes may go on. The file appears only when it is complete and on the disk.
     """

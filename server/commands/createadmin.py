@@ -9,7 +9,8 @@ import sys
 
 from server import config
 from server.cluster.database import describe, release
-from server.commands.serve import StartError, prepare
+from server.commands.serve import prepare
+from server.config import StartError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make the administrator and return the exit code. Raise ConfigError or StartError."""
+    """Make the administrator and return the exit code. Raise StartError."""
     settings = config.load()
     prepare(settings)
     print(describe(settings))

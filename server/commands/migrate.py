@@ -16,7 +16,8 @@ import django
 from server import config
 from server.cluster import database
 from server.commands.backup import copy, draft_beside
-from server.commands.serve import StartError, prepare
+from server.commands.serve import prepare
+from server.config import StartError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    """Migrate, and say where the copy is. Raise ConfigError or StartError."""
+    """Migrate, and say where the copy is. Raise StartError."""
     settings = config.load()
     print(database.describe(settings), flush=True)
     try:

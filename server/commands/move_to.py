@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from server import config
 from server.cluster import database
-from server.commands.serve import StartError, prepare
+from server.commands.serve import prepare
+from server.config import StartError
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -38,19 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Move, and say what was moved and what comes next. Raise ConfigError or StartError."""
+    """Move, and say what was moved and what comes next. Raise StartError."""
     source, target = config.load(), config.load(database=arguments.address)
     if source.is_postgresql or not target.is_postgresql:
         raise StartError("this moves from an SQLite file to an address postgresql://user@host/name")
     if not source.database_path.is_file():
         raise StartError(f"{source.database_path}: there is no such file")
-    try:
-        database.check(target)
-        with database.only_server(source):
-            prepare(source)
-            _move(target)
-    except database.DatabaseProblem as exc:
-        raise StartError(str(exc)) from None
+    database.check(target)
+    with database.only_server(source):
+        prepare(source)
+        _move(target)
     print(f"moved from {source.database_path.absolute()}, which stays as it was")
     print("Next: let the setting `database` name the new one, and start the server.")
     if source.secret_key_path != target.secret_key_path:

@@ -10,7 +10,8 @@ import argparse
 from server import config
 from server.cluster.database import describe, release
 from server.commands.createadmin import ask_password, language
-from server.commands.serve import StartError, prepare
+from server.commands.serve import prepare
+from server.config import StartError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Set the password after asking. Raise ConfigError or StartError."""
+    """Set the password after asking. Raise StartError."""
     settings = config.load()
     prepare(settings)
     print(describe(settings))

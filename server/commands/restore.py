@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from server.commands.backup import copy, draft_beside, flush_folder, open_reading, sqlite_path
-from server.commands.serve import StartError
+from server.config import StartError
 
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 """What SQLite leaves beside a database that was not closed."""
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Replace the database in one step, and list what that undoes. Raise ConfigError or StartError.
+    """Replace the database in one step, and list what that undoes. Raise StartError.
 
     Nothing is changed when the copy is incomplete or the database is in use.
     """

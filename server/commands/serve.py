@@ -28,8 +28,7 @@ from django.core.management import call_command
 from protocol.messages import PATH
 from server import config, logs, loop, metrics
 from server.cluster import database
-from server.cluster.database import DatabaseProblem
-from server.config import Config
+from server.config import Config, StartError
 from server.console import http
 from server.loop import bind
 from server.supervised import supervised
@@ -46,10 +45,6 @@ BACKLOG = 128
 so often in a row; with uvicorn's 2,048 that keeps a core busy."""
 RESERVED_FILES = 2_000
 """File descriptors that clients of the gateway never take: for the console, the database, files."""
-
-
-class StartError(Exception):
-    """The server cannot start; the text says why and what to do about it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Serve until SIGTERM or SIGINT, and return the exit code. Raise ConfigError or StartError."""
+    """Serve until SIGTERM or SIGINT, and return the exit code. Raise StartError."""
     settings = config.load(
         **{name: value for name, value in vars(arguments).items() if name != "command"}
     )
@@ -98,10 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         prepare(settings)
         stack.callback(database.release)
         database.observe_pool()
-        try:
-            stack.enter_context(database.only_server(settings))
-        except DatabaseProblem as exc:
-            raise StartError(str(exc)) from None
+        stack.enter_context(database.only_server(settings))
         if settings.runs_console:
             _compare_secret_key()
         with asyncio.Runner(loop_factory=loop.new_loop) as runner:
@@ -192,8 +184,6 @@ def prepare(settings: Config) -> None:
         with database.one_at_a_time(settings):
             call_command("migrate", verbosity=0, interactive=False)
             call_command("clearsessions")
-    except DatabaseProblem as exc:
-        raise StartError(str(exc)) from None
     except OSError as exc:
         raise StartError(f"{exc.filename or settings.data_dir}: {exc.strerror}") from None
     except DatabaseError as exc:

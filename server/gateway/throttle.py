@@ -107,10 +107,5 @@ class Throttle:
 
     def sweep(self) -> None:
         """Forget what is past."""
-        for window in (
-            self._by_device,
-            self._by_user_and_address,
-            self._by_address,
-            self._by_user,
-        ):
+        for window in (self._by_device, self._by_user_and_address, self._by_address, self._by_user):
             window.sweep()

@@ -10,8 +10,7 @@ import pytest
 import requests
 
 from server.cluster import database
-from server.cluster.database import DatabaseProblem
-from server.config import Config
+from server.config import Config, StartError
 from tests.support.browser import Browser
 from tests.support.gateway_client import Client
 from tests.support.installation import P1, Cluster, Installation, Server
@@ -21,7 +20,7 @@ SECRET = "s3cret-of-the-database"
 
 
 def problem(url: str) -> str:
-    with pytest.raises(DatabaseProblem) as caught:
+    with pytest.raises(StartError) as caught:
         database.check(Config(database=url))
     text = str(caught.value)
     assert "\n" not in text
