@@ -24,11 +24,14 @@ class Action(models.TextChoices):
     NAME_TAKEN = "name.taken", gettext_lazy("asked for a user name of another account")
     IMPORT_STARTED = "import.started", gettext_lazy("import of users started")
     IMPORT_FETCHED = "import.fetched", gettext_lazy("temporary passwords of an import opened")
+    USER_EDITED = "user.edited", gettext_lazy("user's name or role changed")
+    USER_DELETED = "user.deleted", gettext_lazy("user deleted")
     USER_DISABLED = "user.disabled", gettext_lazy("user disabled")
     USER_ENABLED = "user.enabled", gettext_lazy("user enabled")
     SESSIONS_ENDED = "sessions.ended", gettext_lazy("sessions ended")
     DEVICE_BLOCKED = "device.blocked", gettext_lazy("PC disconnected")
     DEVICE_ALLOWED = "device.allowed", gettext_lazy("PC allowed again")
+    DEVICE_REMOVED = "device.removed", gettext_lazy("PC removed")
     LOGIN_ACCEPTED = "login.accepted", gettext_lazy("logged in to the console")
     LOGIN_REFUSED = "login.refused", gettext_lazy("wrong password at the console")
     LOGIN_LOCKED = "login.locked", gettext_lazy("locked out after wrong passwords")
@@ -80,7 +83,11 @@ def _fact(name: str, value: object) -> str:
             return _("temporary password") if value else _("permanent password")
         case "reason", _:
             return failure_text(str(value))
-        case (("device" | "name"), _):
+        case "pcs", [*pcs]:
+            return _(", ").join(map(str, pcs))
+        case "role", _:
+            return str(dict(User.Role.choices).get(str(value), value))
+        case (("device" | "name" | "display_name"), _):
             return str(value)
     return ""
 

@@ -281,7 +281,18 @@ _username_rule = RegexValidator(
 )
 
 
-class UserForm(forms.Form):
+class EditUserForm(forms.Form):
+    """What an administrator may change of a user."""
+
+    display_name = forms.CharField(
+        label=pgettext_lazy("of a person", "Name"), max_length=150, required=False
+    )
+    role = forms.ChoiceField(
+        label=gettext_lazy("Role"), choices=User.Role.choices, initial=User.Role.GENERAL
+    )
+
+
+class UserForm(EditUserForm):
     """A new user, typed or from a line of a file; `new_users.py` asks whether the name is free."""
 
     username = NameField(
@@ -290,12 +301,7 @@ class UserForm(forms.Form):
         validators=[_username_rule],
         help_text=gettext_lazy("Half-width letters, digits and . _ - @, up to 64 characters."),
     )
-    display_name = forms.CharField(
-        label=pgettext_lazy("of a person", "Name"), max_length=150, required=False
-    )
-    role = forms.ChoiceField(
-        label=gettext_lazy("Role"), choices=User.Role.choices, initial=User.Role.GENERAL
-    )
+    field_order = ("username",)
 
     def user_of(self, account: Account) -> User:
         """Return the user that the form describes, not saved and without a password."""

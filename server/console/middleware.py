@@ -6,13 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.responders import StaticFile
 
 from server.console.hashing import Busy
-from server.console.problems import busy
+from server.console.models import User
+from server.console.problems import busy, not_found
 from server.console.sessions import note_use
 
 CONTENT_SECURITY_POLICY = (
@@ -44,8 +46,15 @@ class HeadersMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Answer Busy, raised below any form, with a page that says so."""
-        return busy(request) if isinstance(exception, Busy) else None
+        """Answer Busy, and actions of or on a user who was deleted at the same moment."""
+        if isinstance(exception, Busy):
+            return busy(request)
+        if isinstance(exception, User.DoesNotExist):
+            return not_found(request)
+        if not isinstance(exception, IntegrityError):
+            return None
+        is_there = User.objects.filter(pk=request.user.pk or 0).exists()
+        return None if is_there else redirect("login")
 
 
 def reachable_with_temporary_password(view: View) -> View:

@@ -129,8 +129,10 @@ class ChangeNotifier:
             return
         accepted = state.accepts(before.since) if state else None
         here = (self._gateway, device.waiting_since)
-        if state is None or not state.is_active or state.device_pk is None:
+        if state is None or not state.is_active:
             self._end(connection, device, Bye(reason="disabled"))
+        elif state.device_pk is None:  # removed in the console: the client logs in as a new PC
+            self._end(connection, device, Bye(reason="shutting_down"))
         elif state.is_blocked:
             self._end(connection, device, Bye(reason="blocked"))
         elif state.waiting_since and (state.gateway, state.waiting_since) != here:

@@ -1,4 +1,4 @@
-"""Serve the start page, and disconnect or allow a user's own PCs."""
+"""Serve the start page, and disconnect, allow or remove PCs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 
 from server import clock
 from server.cluster import bus
-from server.console import passwords, presence
+from server.console import passwords, people, presence
 from server.console.audit import Action, record
 from server.console.models import Device, User
 from server.console.views import reports
@@ -47,12 +47,14 @@ def live_pcs(request: HttpRequest) -> HttpResponse:
 def pc_action(
     request: HttpRequest, device_pk: int, action: str, pk: int | None = None
 ) -> HttpResponseBase:
-    """Disconnect a PC, or allow it again: an own one, or that of an administrator's user."""
+    """Disconnect, allow or remove a PC: an own one (not removed), or an administrator's user's."""
     by = user_of(request)
     user = by if pk is None else managed_user(request, pk)
     device = get_object_or_404(Device, pk=device_pk, user=user)
     back = reverse("home") if pk is None else reverse("user", args=[pk])
     name = {"pc": device.name}
+    if action == "remove" and pk is not None:
+        return _remove(request, device, by=by, back=back)
     if action not in {"disconnect", "allow"}:
         raise Http404
     is_blocked = action == "disconnect"
@@ -71,6 +73,32 @@ def pc_action(
         ),
     ]
     title, button = _("Disconnect %(pc)s") % name, _("Disconnect")
+    return confirm(request, title=title, texts=texts, button=button, cancel=back)
+
+
+def _remove(request: HttpRequest, device: Device, *, by: User, back: str) -> HttpResponseBase:
+    """Remove a PC that is gone for good, after asking."""
+    name = {"pc": device.name}
+    if request.method == "POST":
+        if people.remove_device(device, by=by, address=client_address(request)):
+            messages.success(request, _("%(pc)s was removed.") % name)
+        else:
+            messages.error(
+                request, _("%(pc)s waits now. Disconnect it before you remove it.") % name
+            )
+        return redirect(back)
+    texts = [
+        _("For a PC that is gone for good. A client that logs in there again is a new PC."),
+        _("A password on its way to this PC is discarded. The audit trail keeps the PC's name."),
+    ]
+    if device.blocked_at is not None:
+        texts.append(
+            _(
+                "This PC is disconnected; as a new PC it could wait again. If its client may still "
+                "have a password, change the password and end the old passwords first."
+            )
+        )
+    title, button = _("Remove %(pc)s") % name, _("Remove")
     return confirm(request, title=title, texts=texts, button=button, cancel=back)
 
 

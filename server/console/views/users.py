@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.db.models import Count, F, Max, Min, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_safe
 
 from server.cluster import bus
-from server.console import new_users, passwords, presence
+from server.console import new_users, passwords, people, presence
 from server.console.audit import Action, record
-from server.console.forms import ForcePasswordForm, UserFilterForm, UserForm
-from server.console.models import Account, AuditEvent, Device, PasswordChange, User
+from server.console.forms import EditUserForm, ForcePasswordForm, UserFilterForm, UserForm
+from server.console.models import AuditEvent, Device, PasswordChange, User
 from server.console.resubmission import repeatable
 from server.console.search import contains
 from server.console.views.common import (
@@ -209,8 +209,7 @@ def user_action(request: HttpRequest, pk: int, action: str) -> HttpResponseBase:
     if request.method != "POST":
         title, texts, button = wanted.title % name, [wanted.text], wanted.button
         return confirm(request, title=title, texts=texts, button=button, cancel=back)
-    with transaction.atomic():
-        _lock_as_administrator(by)
+    with people.as_administrator(by):
         if User.objects.filter(wanted.of, pk=user.pk).update(**wanted.to):
             record(wanted.event, actor=by, subject=user, address=client_address(request))
             bus.publish(user.pk)
@@ -218,11 +217,41 @@ def user_action(request: HttpRequest, pk: int, action: str) -> HttpResponseBase:
     return redirect(back)
 
 
-def _lock_as_administrator(by: User) -> None:
-    """Let one action at a time change who is enabled in an account. Raise PermissionDenied.
+def user_edit(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """Change a user's name and role; an administrator's own role stays."""
+    user, by = managed_user(request, pk), user_of(request)
+    now = {"display_name": user.display_name, "role": user.role}
+    form = EditUserForm(posted(request), initial=now)
+    form.fields["role"].disabled = user.pk == by.pk
+    if request.method == "POST" and form.is_valid():
+        people.edit(user, by=by, address=client_address(request), **form.cleaned_data)
+        messages.success(request, _("The user was changed."))
+        return redirect("user", pk=pk)
+    return render(request, "console/user_edit.html", {"person": user, "form": form})
 
-    Else two administrators who disable each other at the same moment would both succeed.
-    """
-    Account.objects.select_for_update(no_key=True).get(pk=by.account_id)
-    if not User.objects.filter(pk=by.pk, is_active=True, role=User.Role.ADMINISTRATOR).exists():
-        raise PermissionDenied
+
+def user_delete(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """Delete a user, after saying what happens to PCs, sessions, pushes and the audit trail."""
+    user = managed_user(request, pk)
+    name = {"user": user.username}
+    if request.method == "POST":
+        people.delete(user, by=user_of(request), address=client_address(request))
+        messages.success(request, _("%(user)s was deleted.") % name)
+        return redirect("users")
+    texts = [
+        _(
+            "The user is logged out everywhere. The user's PCs are disconnected at once, no "
+            "client can log in with this user any more, and passwords on their way to a PC are "
+            "discarded."
+        ),
+        ngettext(
+            "%(count)d PC is removed from the list.",
+            "%(count)d PCs are removed from the list.",
+            (count := user.devices.count()),
+        )
+        % {"count": count},
+        _("The audit trail keeps what was done, with the names of the user and of the PCs."),
+        _("This cannot be undone. To keep the user for now, disable the user instead."),
+    ]
+    title, button, cancel = _("Delete %(user)s") % name, _("Delete"), reverse("user", args=[pk])
+    return confirm(request, title=title, texts=texts, button=button, cancel=cancel)

@@ -169,6 +169,11 @@ def administrators_pages(look: Looker, _: Server) -> None:
         look.see(name, path)
     page.get_by_role("link", name="tanaka").click()
     look.see("user")
+    for name in ("edit", "delete", "remove"):
+        with page.expect_navigation():
+            page.locator(f"a[href$='/{name}/']").first.click()
+        look.see(f"user-{name}")
+        page.go_back()
     look.see("user-new", "/users/new/")
     look.fill(username=f"new-{look.language}")
     page.locator("#temporary").wait_for()

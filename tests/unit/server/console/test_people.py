@@ -1,0 +1,154 @@
+"""People who leave or change: edit and delete a user, remove a PC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from server import clock
+from server.console import audit, passwords, people
+from server.console.models import AuditEvent, Device, PasswordChange, PushDelivery, User
+from tests.support.console_client import Browse, page
+from tests.support.server_fixtures import P2
+
+MakeDevice = Callable[..., Device]
+MakeUser = Callable[..., User]
+
+
+def last_event(action: str, subject_name: str) -> AuditEvent:
+    return AuditEvent.objects.filter(action=action, subject_name=subject_name).latest("pk")
+
+
+def test_edit(browse: Browse, administrator: User, user: User) -> None:
+    """Name and role change with an event, are found by the search, and once is enough."""
+    client, path = browse(administrator), f"/users/{user.pk}/edit/"
+    assert 'name="role"' in page(client.get(path))
+    for _ in range(2):
+        client.post(path, {"display_name": "新田　花子", "role": "administrator"})
+    user.refresh_from_db()
+    assert (user.display_name, user.role) == ("新田　花子", "administrator")
+    assert user.username in page(client.get("/users/?q=新田"))
+    [event] = AuditEvent.objects.filter(subject=user)
+    assert set(audit.detail_text(event).split("; ")) == {"新田　花子", "account administrator"}
+    wrong = client.post(path, {"display_name": "x" * 151, "role": "boss"})
+    assert page(wrong).count("_error") >= 2
+
+
+def test_edit_oneself(browse: Browse, administrator: User) -> None:
+    """An administrator changes the own name, and not the own role, even with a forged form."""
+    client, path = browse(administrator), f"/users/{administrator.pk}/edit/"
+    assert "Only another administrator" in page(client.get(path))
+    client.post(path, {"display_name": "Me", "role": "general"})
+    administrator.refresh_from_db()
+    assert (administrator.display_name, administrator.role) == ("Me", "administrator")
+
+
+def test_delete(browse: Browse, administrator: User, user: User, make_device: MakeDevice) -> None:
+    """Sessions, PCs and pushes are gone; the trail keeps the names; others' rows stay."""
+    device = make_device(user, name="PC-GONE")
+    passwords.change_own(user, new_password=P2, push_to=[device], address=None)
+    colleague = make_device(administrator)
+    theirs, client, path = browse(user), browse(administrator), f"/users/{user.pk}/delete/"
+    text = page(client.get(path))
+    assert "1 PC is removed" in text
+    assert "The audit trail keeps" in text
+    answer = client.post(path, follow=True)
+    assert f"{user.username} was deleted." in answer.content.decode()
+    assert not User.objects.filter(pk=user.pk).exists()
+    assert not PushDelivery.objects.filter(device_id=device.pk).exists()
+    assert not PasswordChange.objects.filter(user_id=user.pk).exists()
+    assert Device.objects.filter(pk=colleague.pk).exists()
+    assert theirs.get("/").status_code == 302
+    assert client.get(path).status_code == 404
+    event = last_event("user.deleted", user.username)
+    assert (event.actor, event.subject, event.account) == (
+        administrator,
+        None,
+        administrator.account,
+    )
+    assert audit.detail_text(event) == "PC-GONE"
+    text = page(client.get(f"/audit/?q={user.username}"))
+    assert "password changed" in text
+    assert "user deleted" in text
+
+
+def test_what_a_deleted_administrator_has_done(
+    browse: Browse, administrator: User, make_user: MakeUser, user: User
+) -> None:
+    """What a deleted administrator did to others stays, with the name."""
+    other = make_user(role=User.Role.ADMINISTRATOR)
+    change = passwords.force(user, by=other, new_password=P2, must_change=True, address=None)
+    people.delete(other, by=administrator, address=None)
+    change.refresh_from_db()
+    assert change.changed_by is None
+    assert last_event("password.forced", user.username).actor_name == other.username
+    assert page(browse(administrator).get(f"/users/{user.pk}/"))
+
+
+def test_nobody_deletes_oneself(browse: Browse, administrator: User) -> None:
+    """So that an account keeps an administrator."""
+    assert browse(administrator).post(f"/users/{administrator.pk}/delete/").status_code == 403
+    assert "/delete/" not in page(browse(administrator).get(f"/users/{administrator.pk}/"))
+
+
+def test_deleted_in_the_same_moment(
+    browse: Browse,
+    administrator: User,
+    make_user: MakeUser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An action on or of a user who has just been deleted: a clear answer, nothing half done."""
+    other = make_user(role=User.Role.ADMINISTRATOR)
+    original, reached = people.edit, []
+
+    def late(user: User, *, by: User, **arguments: object) -> None:
+        people.delete(user if by == administrator else by, by=administrator, address=None)
+        reached.append(user)
+        original(user, by=by, **arguments)  # type: ignore[arg-type]  # as they are
+
+    monkeypatch.setattr(people, "edit", late)
+    user, form = make_user(), {"display_name": "x", "role": "general"}
+    assert browse(administrator).post(f"/users/{user.pk}/edit/", form).status_code == 404
+    answer = browse(other).post(f"/users/{make_user().pk}/edit/", form)
+    assert answer.status_code == 403
+    assert len(reached) == 2
+
+
+def test_an_event_of_a_deleted_user(
+    browse: Browse, administrator: User, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that names a user who was deleted fails as a whole: the browser logs in."""
+    other, victim = make_user(role=User.Role.ADMINISTRATOR), make_user()
+    original = passwords.end_old_passwords
+
+    def late(user: User, *, by: User, address: str | None) -> int:
+        people.delete(by, by=administrator, address=None)
+        return original(user, by=by, address=address)
+
+    passwords.change_own(victim, new_password=P2, push_to=[], address=None)
+    monkeypatch.setattr(passwords, "end_old_passwords", late)
+    answer = browse(other).post(f"/users/{victim.pk}/end-old/")
+    assert answer.headers["Location"] == "/login/"
+    assert passwords.old_valid_until(victim) is not None
+
+
+def test_remove_a_pc(
+    browse: Browse, administrator: User, user: User, make_device: MakeDevice
+) -> None:
+    """A PC that does not wait is removed with its push and an event; one that waits is not."""
+    gone, here = make_device(user, name="PC-GONE", waiting=False), make_device(user, name="PC-HERE")
+    blocked = make_device(user, name="PC-BLOCKED", blocked_at=clock.now())
+    passwords.change_own(user, new_password=P2, push_to=[], late=[gone], address=None)
+    client = browse(administrator)
+    text = page(client.get(f"/users/{user.pk}/"))
+    for device, removable in ((gone, True), (here, False), (blocked, True)):
+        path = f"/users/{user.pk}/pcs/{device.pk}/remove/"
+        assert (path in text) is removable
+        assert ("it could wait again" in page(client.get(path))) is (device == blocked)
+        assert browse(user).post(f"/pcs/{device.pk}/remove/").status_code == 404
+        answer = client.post(path, follow=True).content.decode()
+        assert ("waits now. Disconnect it" in answer) is not removable
+        assert Device.objects.filter(pk=device.pk).exists() is not removable
+    assert not PushDelivery.objects.filter(device_id=gone.pk).exists()
+    assert audit.detail_text(last_event("device.removed", user.username)) == "PC-BLOCKED"
