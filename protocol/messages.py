@@ -80,7 +80,7 @@ class Proof(Message, frozen=True, tag="proof"):
 
 
 class WarningOutcome(Enum):
-    """What became of a warning about an old password at a sign-in (docs/protocol.md)."""
+    """The outcome of a warning about an old password at a sign-in (docs/protocol.md)."""
 
     SHOWN = "shown"
     CLICKED = "clicked"

@@ -134,7 +134,7 @@ class UserLeft(Event, frozen=True):
 
 
 class WarningAnswered(Event, frozen=True):
-    """The desktop says what became of a warning, perhaps not for the first time."""
+    """The desktop says how a warning ended, perhaps not for the first time."""
 
     days_left: int
     outcome: WarningOutcome

@@ -115,7 +115,7 @@ class AcceptedLogin(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def valid_until(self) -> datetime | None:
-        """Return what the client is told: the end of an old password."""
+        """Return what the client receives: the end of an old password."""
         return self.ends_at if self.password == "old" else None
 
 

@@ -74,7 +74,7 @@ class World:
         self.toast = WarningOutcome.SHOWN
         """What becomes of a warning on the desktop."""
         self.attacked = False
-        """Whether somebody in the middle changes messages of the server."""
+        """Whether an attacker in the middle changes messages of the server."""
         self.vault: dict[Identity, Credentials] = {}
         self.vault_reason: Reason | None = None
         """Why the vault fails; None while it works."""

@@ -15,7 +15,7 @@ from tests.support.installation import ADMIN, ADMIN_PASSWORD, Server
 from tests.support.pc import Pc
 
 pytestmark = pytest.mark.keyring
-NOBODY = "ws://127.0.0.1:9/gateway"
+NO_SERVER = "ws://127.0.0.1:9/gateway"
 """A server that no program listens at."""
 
 
@@ -68,7 +68,7 @@ def test_status_has_an_exit_code_for_each_case(pc: Pc) -> None:
     pc.wait_for("needs_password")
     assert pc.command("status", "--json")[0] == 12
     pc.stop()
-    pc.identity = Identity(server=NOBODY, user=ADMIN)
+    pc.identity = Identity(server=NO_SERVER, user=ADMIN)
     pc.be_logged_in(ADMIN_PASSWORD)
     pc.start()
     pc.wait_for("retrying")
@@ -128,7 +128,7 @@ def test_doctor_names_the_step_that_fails(pc: Pc) -> None:
     """`doctor` exits with 0 with a good server, and with 1 when no program listens there."""
     code, said = pc.command("doctor")
     assert code == 0, said
-    use_server(pc, NOBODY)
+    use_server(pc, NO_SERVER)
     code, said = pc.command("doctor")
     assert code == 1, said
 
@@ -164,4 +164,4 @@ def test_plain_websocket_is_refused_beyond_loopback(new_pc: Callable[..., Pc]) -
 
 def test_the_password_is_no_argument(new_pc: Callable[..., Pc]) -> None:
     """No option takes a password."""
-    assert new_pc(NOBODY, logged_in=False).command("login", "--password", "x")[0] == 2
+    assert new_pc(NO_SERVER, logged_in=False).command("login", "--password", "x")[0] == 2

@@ -226,7 +226,7 @@ def test_a_notification_lives_and_acts_by_its_topic(run: Callable[..., Client]) 
 
 
 def test_logging_out_from_a_window(run: Callable[..., Client]) -> None:
-    """The stored password goes; when the keyring keeps it, the user is told so."""
+    """The stored password goes; when the keyring keeps it, the user sees that."""
     vault, dialogs, toaster = FakeVault(), FakeDialogs(), FakeToaster()
     vault.write(TANAKA, record())
     settings = Settings(server=TANAKA.server, user=TANAKA.user)

@@ -35,7 +35,7 @@ class Switch:
 
 def shown(switch: Switch | None, settings: Settings, home: Path) -> View:
     """Return a view with what the settings and the switch say."""
-    app: Any = None  # which is told outcomes only
+    app: Any = None  # which receives outcomes only
     paths = find_paths({"COCONOWORK_HOME": str(home)})
     actions = MenuActions(app, settings, paths, switch, lambda *_: "")
     if switch is not None and switch.on is not None:

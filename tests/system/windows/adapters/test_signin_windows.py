@@ -98,7 +98,7 @@ def test_resume_is_a_reason_to_try(
 
 
 def test_sleep_is_reported(watcher: WindowsSignInWatcher, events: list[Event]) -> None:
-    """The client hears of a suspend before the PC sleeps."""
+    """The client sees a suspend before the PC sleeps."""
     send(WM_POWERBROADCAST, 0x4)
     assert events == [Suspending()]
 

@@ -185,7 +185,7 @@ def test_never_after_the_update(*, push: bool) -> None:
 
 
 def test_an_unseen_warning_is_tried_again_each_minute() -> None:
-    """Quiet time: it counts when it was seen, and the server hears of each outcome once."""
+    """Quiet time: it counts when it was seen, and the server gets each outcome once."""
     world = on_old_password()
     world.toast = Outcome.UNSEEN
     world.come()
@@ -218,7 +218,7 @@ def test_a_user_who_is_away_is_warned_on_the_way_back() -> None:
 
 
 def test_a_desktop_that_would_not_show_it() -> None:
-    """The server is told, and the desktop is asked again when the user comes back."""
+    """The server gets that, and the desktop is asked again when the user comes back."""
     world = on_old_password()
     world.toast = Outcome.FAILED
     world.come()
@@ -233,7 +233,7 @@ def test_a_desktop_that_would_not_show_it() -> None:
 
 @pytest.mark.parametrize("outcome", [Outcome.CLICKED, Outcome.DISMISSED])
 def test_what_the_user_does_with_it(outcome: Outcome) -> None:
-    """The server is told also when the next sign-in has begun, and no other warning follows."""
+    """The server gets that also when the next sign-in has begun, and no other warning follows."""
     world = on_old_password()
     world.come("s1")
     world.come("s1", UNLOCK)

@@ -49,7 +49,7 @@ async def test_old_passwords_have_each_their_own_end(gateway: Gateway, user: Use
 async def test_right_password_that_does_not_count(
     gateway: Gateway, user: User, reason: Literal["expired", "disabled", "blocked"]
 ) -> None:
-    """The reason is told to a right password only; another PC of the user is not blocked."""
+    """Only a right password gets the reason; another PC of the user is not blocked."""
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
 
