@@ -199,7 +199,7 @@ class WindowsSignInWatcher:
         return 1
 
     def _on_end_session(self, message: int, wparam: int, lparam: int) -> int:
-        """Note why the session ends, before any window gets the message to end; then end the client."""
+        """Note why the session ends, before a window has to end; then end the client."""
         if message == WM_QUERYENDSESSION:
             farewell: Farewell = "shutdown"  # or a restart, which Windows does not tell apart
             if lparam & ENDSESSION_LOGOFF:

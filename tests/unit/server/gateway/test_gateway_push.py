@@ -84,7 +84,7 @@ async def test_push_is_sealed_and_proven_by_login(client: Client, user: User) ->
 
 
 async def test_only_the_device_can_open_it(gateway: Gateway, client: Client, user: User) -> None:
-    """Two devices get boxes of their own; one that was not chosen learns that its password is old."""
+    """Two devices get boxes of their own; one that was not chosen gets no box."""
     async with Client(gateway.port) as other, Client(gateway.port) as left_out:
         for each in (other, left_out):
             await each.log_in(user.username, P1)
