@@ -5,14 +5,16 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path
 
 from server.console import problems
-from server.console.views import app, imports, password, pcs, reports, session, users
+from server.console.views import app, imports, lost, password, pcs, reports, session, users
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", pcs.home, name="home"),
     path("live/pcs/", pcs.live_pcs, name="live-pcs"),
+    path("pcs/<int:device_pk>/lost/", lost.lost, name="lost"),
     path("pcs/<int:device_pk>/<slug:action>/", pcs.pc_action, name="pc"),
     path("login/", session.Login.as_view(), name="login"),
     path("logout/", session.logout, name="logout"),
+    path("sessions/end/", session.end_others, name="end-sessions"),
     path("language/", session.set_language, name="set-language"),
     path("password/", password.change, name="password"),
     path("password/rules/", password.password_rules, name="password-rules"),
@@ -30,6 +32,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("users/<int:pk>/", users.user_detail, name="user"),
     path("users/<int:pk>/changed/<slug:change_id>/", users.user_changed, name="user-changed"),
     path("users/<int:pk>/end-old/", password.end_old, name="user-end-old"),
+    path("users/<int:pk>/pcs/<int:device_pk>/lost/", lost.lost, name="user-lost"),
     path("users/<int:pk>/pcs/<int:device_pk>/<slug:action>/", pcs.pc_action, name="user-pc"),
     path("users/<int:pk>/edit/", users.user_edit, name="user-edit"),
     path("users/<int:pk>/delete/", users.user_delete, name="user-delete"),

@@ -16,6 +16,7 @@ from django.forms import Form
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, QueryDict
 from django.shortcuts import get_object_or_404, render
 from django.template.loader import render_to_string
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.utils.translation import get_language
 
 from server import clock
@@ -58,6 +59,19 @@ def managed_user(request: HttpRequest, pk: int) -> User:
     if not by.is_administrator:
         raise PermissionDenied
     return get_object_or_404(User, pk=pk, account=by.account_id)
+
+
+def back_to(request: HttpRequest, default: str) -> str:
+    """Return the page of this site that has led here (`?next=`), or `default`."""
+    wanted = request.GET.get("next", "")
+    is_ours = wanted.startswith("/") and url_has_allowed_host_and_scheme(wanted, allowed_hosts=None)
+    return wanted if is_ours else default
+
+
+def leading_back(request: HttpRequest, address: str) -> str:
+    """Return `address` with the page that has led here, so that it leads back, too."""
+    wanted = back_to(request, "")
+    return f"{address}?{urlencode({'next': wanted})}" if wanted else address
 
 
 def posted(request: HttpRequest) -> QueryDict | None:

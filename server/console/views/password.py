@@ -20,8 +20,10 @@ from server.console.middleware import reachable_with_temporary_password
 from server.console.models import PasswordChange
 from server.console.validators import reuse_rule_text, rule_texts
 from server.console.views.common import (
+    back_to,
     client_address,
     confirm,
+    leading_back,
     live,
     managed_user,
     posted,
@@ -45,7 +47,8 @@ def change(request: HttpRequest) -> HttpResponseBase:
         if done is not None:
             update_session_auth_hash(request, user)
             _mention_other_pcs(request, form)
-            return redirect("password-changed", change_id=done.pk)
+            shown = reverse("password-changed", args=[done.pk])
+            return redirect(leading_back(request, shown))
     context = {"form": form, "temporary": user.must_change_password, **form.push_context()}
     return render(request, "console/password.html", context)
 
@@ -128,7 +131,8 @@ def push_later(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
 def _outcome(request: HttpRequest, change_id: str) -> dict[str, object]:
     change = get_object_or_404(PasswordChange, pk=change_id, user=user_of(request))
     rows = presence.deliveries(change)
-    return {"change": change, "rows": rows, "settled": presence.are_settled(rows)}
+    back = back_to(request, "")
+    return {"change": change, "rows": rows, "settled": presence.are_settled(rows), "back": back}
 
 
 @require_safe
@@ -154,7 +158,7 @@ def password_rules(request: HttpRequest) -> HttpResponse:
 def end_old(request: HttpRequest, pk: int | None = None) -> HttpResponseBase:
     """End old passwords before their time: the own ones, or those of an administrator's user."""
     user = user_of(request) if pk is None else managed_user(request, pk)
-    back = reverse("home") if pk is None else reverse("user", args=[pk])
+    back = back_to(request, reverse("home") if pk is None else reverse("user", args=[pk]))
     if request.method == "POST":
         by, address = user_of(request), client_address(request)
         if passwords.end_old_passwords(user, by=by, address=address):

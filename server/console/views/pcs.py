@@ -22,7 +22,14 @@ from server.console import passwords, people, presence
 from server.console.audit import Action, record
 from server.console.models import Device, User
 from server.console.views import reports
-from server.console.views.common import client_address, confirm, live, managed_user, user_of
+from server.console.views.common import (
+    back_to,
+    client_address,
+    confirm,
+    live,
+    managed_user,
+    user_of,
+)
 
 
 @require_safe
@@ -51,7 +58,7 @@ def pc_action(
     by = user_of(request)
     user = by if pk is None else managed_user(request, pk)
     device = get_object_or_404(Device, pk=device_pk, user=user)
-    back = reverse("home") if pk is None else reverse("user", args=[pk])
+    back = back_to(request, reverse("home") if pk is None else reverse("user", args=[pk]))
     name = {"pc": device.name}
     if action == "remove" and pk is not None:
         return _remove(request, device, by=by, back=back)

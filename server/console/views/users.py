@@ -25,8 +25,10 @@ from server.console.resubmission import repeatable
 from server.console.search import contains
 from server.console.views.common import (
     administrators_only,
+    back_to,
     client_address,
     confirm,
+    leading_back,
     list_context,
     managed_user,
     page_of,
@@ -107,7 +109,8 @@ def user_detail(request: HttpRequest, pk: int) -> HttpResponseBase:
             form, passwords.force, by=by, must_change=must_change, address=address
         )
         if change is not None:
-            return redirect("user-changed", pk=user.pk, change_id=change.pk)
+            shown = reverse("user-changed", args=[user.pk, change.pk])
+            return redirect(leading_back(request, shown))
     context = {
         "person": user,
         "own": own,
@@ -127,7 +130,12 @@ def user_changed(request: HttpRequest, pk: int, change_id: str) -> HttpResponseB
     change = get_object_or_404(
         PasswordChange, pk=change_id, user=user, kind=PasswordChange.Kind.FORCED
     )
-    context = {"person": user, "change": change, "pcs": presence.pcs_of(user)}
+    context = {
+        "person": user,
+        "change": change,
+        "pcs": presence.pcs_of(user),
+        "back": back_to(request, ""),
+    }
     return render(request, "console/user_changed.html", context)
 
 
@@ -200,7 +208,7 @@ _ACTIONS = {
 def user_action(request: HttpRequest, pk: int, action: str) -> HttpResponseBase:
     """Disable a user, enable a user, or end all of a user's sessions, after asking."""
     user, by = managed_user(request, pk), user_of(request)
-    wanted, back = _ACTIONS.get(action), reverse("user", args=[user.pk])
+    wanted, back = _ACTIONS.get(action), back_to(request, reverse("user", args=[user.pk]))
     if wanted is None:
         raise Http404
     if action == "disable" and user.pk == by.pk:

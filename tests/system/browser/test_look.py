@@ -149,6 +149,10 @@ def users_pages(look: Looker, _: Server) -> None:
     look.page.goto("/")
     look.page.locator("a[href$='/disconnect/']").first.click()
     look.see("disconnect")
+    look.page.goto("/")
+    look.page.locator("a[href$='/lost/']").first.click()
+    look.see("lost")
+    look.see("end-sessions", "/sessions/end/")
 
 
 def administrators_pages(look: Looker, _: Server) -> None:
@@ -174,6 +178,8 @@ def administrators_pages(look: Looker, _: Server) -> None:
             page.locator(f"a[href$='/{name}/']").first.click()
         look.see(f"user-{name}")
         page.go_back()
+    page.locator("a[href$='/lost/']").first.click()
+    look.see("user-lost")
     look.see("user-new", "/users/new/")
     look.fill(username=f"new-{look.language}")
     page.locator("#temporary").wait_for()

@@ -28,6 +28,11 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
+for (const button of document.querySelectorAll("[data-print]")) {
+  button.hidden = false;
+  button.addEventListener("click", () => print());
+}
+
 document.querySelector("[data-focus]")?.focus();
 
 // The switch follows the PCs below it and keeps the user's choice as long as it can apply. While

@@ -58,7 +58,8 @@ def test_templates_have_nothing_inline() -> None:
 
 FORMS = (
     "/login/", "/logout/", "/app/login/", "/app/logout/", "/language/", "/password/",
-    "/password/end-old/", "/pcs/1/disconnect/", "/pcs/1/allow/", "/users/new/", "/users/import/",
+    "/password/end-old/", "/password/push/", "/app/push/", "/sessions/end/",
+    "/pcs/1/disconnect/", "/pcs/1/allow/", "/users/new/", "/users/import/",
     "/users/1/", "/users/1/end-old/", "/users/1/disable/", "/users/1/enable/",
     "/users/1/end-sessions/", "/users/1/pcs/1/disconnect/",
 )  # fmt: skip

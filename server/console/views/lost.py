@@ -1,0 +1,156 @@
+"""Serve 「PCを紛失した」: the actions on a lost PC, each by its own page, and a record to print."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from server import clock
+from server.console import passwords, presence
+from server.console.audit import Action
+from server.console.models import AuditEvent, User
+from server.console.views.common import managed_user, user_of
+
+RECORDED, MAX_EVENTS = timedelta(days=30), 200
+"""How far the record goes back: as long as an old password can be valid."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """An action on the lost PC or its user, and what it means to leave it out."""
+
+    title: str
+    is_done: bool
+    text: str
+    left_out: str
+    address: str
+    button: str
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """The password that a PC had at its last login, as far as the server knows."""
+
+    pc: presence.Pc
+    since: datetime | None
+    """When that password was set; None when several old ones were ended at once."""
+    until: datetime | None
+    """When clients could or can use it for the last time; None when it is the current one."""
+
+
+@require_safe
+def lost(request: HttpRequest, device_pk: int, pk: int | None = None) -> HttpResponse:
+    """Show the steps and the record: for an own PC, or for that of an administrator's user."""
+    by = user_of(request)
+    user = by if pk is None else managed_user(request, pk)
+    pcs = presence.pcs_of(user)
+    pc = next((pc for pc in pcs if pc.device.pk == device_pk), None)
+    if pc is None:
+        raise Http404
+    found = AuditEvent.objects.filter(subject=user, at__gt=clock.now() - RECORDED)
+    events = list(found[:MAX_EVENTS])
+    if not by.is_administrator:
+        for event in events:  # an administrator's address is not the user's business
+            event.address = event.address if event.actor_id in {None, by.pk} else None
+    context = {
+        "person": user,
+        "own": pk is None,
+        "pc": pc,
+        "steps": _steps(request, user, pc, pcs, events, own=pk is None),
+        "known": _known(user, pcs),
+        "events": events,
+        "days": RECORDED.days,
+        "now": clock.now(),
+        "back": reverse("home") if pk is None else reverse("user", args=[pk]),
+    }
+    return render(request, "console/lost.html", context)
+
+
+def _steps(
+    request: HttpRequest,
+    user: User,
+    pc: presence.Pc,
+    pcs: list[presence.Pc],
+    events: list[AuditEvent],
+    *,
+    own: bool,
+) -> list[Step]:
+    def to(name: str, *arguments: object) -> str:
+        """Return the address of an action's page, which leads back here."""
+        return f"{reverse(name, args=arguments)}?{urlencode({'next': request.path})}"
+
+    others = [each.device.name for each in pcs if each.password == "old" and each is not pc]
+    old_until = passwords.old_valid_until(user)
+    blocked_at = pc.device.blocked_at
+    ends = [event.at for event in events if event.action == Action.SESSIONS_ENDED]
+    password_text = _(
+        "Set a temporary password, which the user changes at the next login, or a new one. The PC "
+        "does not get it."
+    )
+    if own:
+        password_text = _("Change the password without applying the change to this PC.")
+    end_text = _("Afterwards no client can log in with a password from before the change.")
+    if others and old_until is not None:
+        end_text += " " + _(
+            "That cuts off these PCs, too, which are still on an old password: %(pcs)s. They "
+            "should take the new password first."
+        ) % {"pcs": _(", ").join(others)}
+    return [
+        Step(
+            _("Disconnect the PC"),
+            blocked_at is not None,
+            _("Its client is cut off at once and cannot log in any more, until it is allowed."),
+            _("its client goes on waiting, and takes passwords that are applied to it."),
+            to("pc", pc.device.pk, "disconnect")
+            if own
+            else to("user-pc", user.pk, pc.device.pk, "disconnect"),
+            _("Disconnect"),
+        ),
+        Step(
+            _("Change the password") if own else _("Set a temporary or new password"),
+            pc.password != "current",
+            password_text,
+            _("who can open the PC's password store has the current password, for everything."),
+            to("password") if own else to("user", user.pk),
+            _("Change the password"),
+        ),
+        Step(
+            _("End the old passwords"),
+            pc.password != "current" and old_until is None,
+            end_text,
+            _("a client on another PC can log in with a password from this PC for up to 30 days."),
+            to("end-old") if own else to("user-end-old", user.pk),
+            _("End old passwords"),
+        ),
+        Step(
+            _("End all sessions"),
+            blocked_at is not None and any(at >= blocked_at for at in ends),
+            _("Browsers and smartphones are logged out of the console and the app."),
+            _("a browser on the PC that is logged in stays so for up to 12 hours."),
+            to("end-sessions") if own else to("user-action", user.pk, "end-sessions"),
+            _("End sessions"),
+        ),
+    ]
+
+
+def _known(user: User, pcs: list[presence.Pc]) -> list[Knowledge]:
+    """Return which password each PC had at its last login, and until when that is accepted."""
+    ended: defaultdict[datetime | None, list[datetime]] = defaultdict(list)
+    for retired in user.retired_passwords.all():
+        ended[retired.valid_until].append(retired.since)
+    known = []
+    for pc in pcs:
+        if pc.password == "current":
+            known.append(Knowledge(pc, user.password_changed_at, user.temporary_until))
+        else:
+            since = ended[pc.valid_until]
+            known.append(Knowledge(pc, since[0] if len(since) == 1 else None, pc.valid_until))
+    return known

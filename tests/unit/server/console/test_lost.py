@@ -1,0 +1,169 @@
+"""A lost PC: the steps, each left out or done, and the record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from server import clock
+from server.console import passwords
+from server.console.models import AuditEvent, Device, PushDelivery, User
+from tests.support.console_client import Browse, page
+from tests.support.server_fixtures import P1, P2
+
+MakeDevice = Callable[..., Device]
+
+DISCONNECT, PASSWORD, OLD, SESSIONS = range(4)
+
+
+def steps(text: str) -> list[str]:
+    """Return the address of each step's button, or "Done"."""
+    found = re.split(r"<h2>\d\. ", text)[1:]
+    return [
+        link[1].replace("&amp;", "&")
+        if (link := re.search(r'class="button" href="([^"]+)"', step))
+        else "Done"
+        for step in found
+    ]
+
+
+def take(client: Client, address: str, **fields: Any) -> str:
+    """Open a step's page, send its form, go on to the end. Return the address and the page."""
+    page(client.get(address))
+    answer = client.post(address, fields, follow=True)
+    text = page(answer)
+    back = re.search(r'class="button" href="(/[^"]*/lost/)"', text)
+    return page(client.get(back[1])) if back else text
+
+
+@pytest.mark.parametrize("whose", ["own", "administrator"])
+def test_all_steps(
+    browse: Browse, user: User, administrator: User, make_device: MakeDevice, whose: str
+) -> None:
+    """Each leads to the page of its action and back; at last all are done, and recorded."""
+    lost, kept = make_device(user, name="LOST"), make_device(user, name="KEPT")
+    own = whose == "own"
+    by = user if own else administrator
+    client, elsewhere = browse(by), browse(user)
+    start = "/" if own else f"/users/{user.pk}/"
+    [path] = re.findall(rf'id="lost-{lost.pk}" href="([^"]+)"', page(client.get(start)))
+    text = page(client.get(path))
+    assert text.count("If you leave this out:") == 4
+    assert "Done" not in steps(text)
+    text = take(client, steps(text)[DISCONNECT])
+    assert steps(text)[DISCONNECT] == "Done"
+    form: dict[str, Any] = {"new_password1": P2, "new_password2": P2}
+    if own:
+        form |= {"current_password": P1, "push": "on", "device": kept.pk, "shown": kept.pk}
+    text = take(client, steps(text)[PASSWORD], **form)
+    assert steps(text)[PASSWORD] == "Done"
+    assert "on an old password: KEPT." in text
+    text = take(client, steps(text)[OLD])
+    text = take(client, steps(text)[SESSIONS])
+    assert steps(text) == ["Done"] * 4
+    assert elsewhere.get("/").status_code == 302
+    user.refresh_from_db()
+    assert passwords.old_valid_until(user) is None
+    assert [push.device for push in PushDelivery.objects.filter(device__user=user)] == (
+        [kept] if own else []
+    )
+    actions = list(
+        AuditEvent.objects.filter(subject=user, actor=by).values_list("action", flat=True)
+    )
+    change = "password.changed" if own else "password.forced"
+    assert actions == ["sessions.ended", "password.old_ended", change, "device.blocked"]
+    for word in ("sessions ended", "old passwords ended early", "PC disconnected", by.username):
+        assert word in text
+
+
+def test_the_record_says_which_pc_knew_what(
+    browse: Browse, user: User, make_device: MakeDevice
+) -> None:
+    """For each PC: when its password was set, and until when clients may use it."""
+    old = make_device(user, name="OLD")
+    passwords.change_own(user, new_password=P2, push_to=[], address=None)
+    new = make_device(user, name="NEW", blocked_at=clock.now())
+    text = page(browse(user).get(f"/pcs/{old.pk}/lost/"))
+    table = text.partition("Which PC knew which password")[2].partition("</table>")[0]
+    rows = {
+        name: re.findall(r'<time datetime="([^"]+)">', row)
+        for row in table.split("<tr ")[2:]
+        if (name := re.findall(r'scope="row">(\w+)', row)[0])
+    }
+    [retired] = user.retired_passwords.all()
+
+    def shown(at: datetime | None) -> str:
+        return f"{timezone.localtime(at):%Y-%m-%dT%H:%M%z}"
+
+    assert rows["OLD"][-2:] == [shown(retired.since), shown(retired.valid_until)]
+    assert rows["NEW"][-2:] == [shown(user.password_changed_at), shown(new.blocked_at)]
+    assert "It is the current password." in table
+
+
+def test_the_record_of_several_ended_passwords(
+    browse: Browse, user: User, make_device: MakeDevice
+) -> None:
+    """Where it is not known which of them a PC had, the record has no date for it."""
+    device = make_device(user)
+    for new in ("Second-2nd", "Third+3rd"):
+        passwords.change_own(user, new_password=new, push_to=[], address=None)
+    passwords.end_old_passwords(user, by=user, address=None)
+    text = page(browse(user).get(f"/pcs/{device.pk}/lost/"))
+    assert 'data-label="Password at its last login: set">–<' in text
+
+
+def test_whose_addresses_the_record_has(
+    browse: Browse, user: User, administrator: User, make_device: MakeDevice
+) -> None:
+    """A user does not see an administrator's address; the administrator does."""
+    device = make_device(user)
+    passwords.force(
+        user, by=administrator, new_password=P2, must_change=False, address="192.0.2.99"
+    )
+    assert "192.0.2.99" not in page(browse(user).get(f"/pcs/{device.pk}/lost/"))
+    seen = page(browse(administrator).get(f"/users/{user.pk}/pcs/{device.pk}/lost/"))
+    assert "192.0.2.99" in seen
+
+
+def test_other_peoples_pcs(
+    browse: Browse, user: User, stranger: User, administrator: User, make_device: MakeDevice
+) -> None:
+    """404 for a PC of another user or account, 403 at an administrator's page."""
+    device, theirs = make_device(user), make_device(stranger)
+    assert browse(stranger).get(f"/pcs/{device.pk}/lost/").status_code == 404
+    boss = browse(administrator)
+    assert boss.get(f"/users/{stranger.pk}/pcs/{theirs.pk}/lost/").status_code == 404
+    assert boss.get(f"/users/{user.pk}/pcs/{theirs.pk}/lost/").status_code == 404
+    assert browse(user).get(f"/users/{user.pk}/pcs/{device.pk}/lost/").status_code == 403
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:x", "elsewhere/"],
+)
+def test_no_way_back_to_another_site(
+    browse: Browse, user: User, make_device: MakeDevice, wanted: str
+) -> None:
+    """`next` leads to pages of this site only."""
+    device, client = make_device(user), browse(user)
+    address = f"/pcs/{device.pk}/disconnect/"
+    assert wanted not in page(client.get(address, {"next": wanted}))
+    answer = client.post(f"{address}?next={wanted}")
+    assert answer.headers["Location"] == "/"
+
+
+def test_own_sessions_end_but_this_one(browse: Browse, user: User) -> None:
+    """The browser that asked goes on; a copy of its cookie from before does not."""
+    here, elsewhere = browse(user), browse(user)
+    copy = browse()
+    copy.cookies.load({name: morsel.value for name, morsel in here.cookies.items()})
+    assert "stays logged in" in page(here.get("/sessions/end/"))
+    here.post("/sessions/end/")
+    assert here.get("/").status_code == 200
+    assert elsewhere.get("/").status_code == copy.get("/").status_code == 302
