@@ -171,6 +171,14 @@ class Client(RuleBasedStateMachine):
     def user_leaves(self) -> None:
         self.world.tell(ev.UserLeft())
 
+    @rule()
+    def pc_goes_to_sleep(self) -> None:
+        self.world.tell(ev.Suspending())
+
+    @rule(farewell=st.sampled_from(["shutdown", "sign_out", None]))
+    def session_ends_perhaps(self, farewell: msg.Farewell | None) -> None:
+        self.world.tell(ev.SessionEnding(farewell))
+
     @rule(back=st.integers(1, 3), what=st.integers(0, 3))
     @precondition(lambda self: len(self.world.sessions) > 1)
     def an_old_connection_speaks(self, back: int, what: int) -> None:
