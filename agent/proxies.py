@@ -1,14 +1,14 @@
 """Finds the proxy: in the client's settings, the environment, or Windows' Internet Options.
 
-The environment counts as it does for curl. No host name is looked up, so that a slow name server
-delays no connection.
+The environment counts as it does for curl. In Internet Options, automatic detection and a script
+(PAC file) come before the fixed proxy, as for browsers; Windows may take seconds to ask them.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from ipaddress import ip_address, ip_network
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from agent.address import BadProxy, is_loopback, read_proxy
 from agent.settings import Registry, read_registry
+from agent.winhttp import scripted_proxies
 
 _VARIABLES = ("wss_proxy", "https_proxy", "all_proxy", "socks_proxy")
 _CURLS_PORT, _WINDOWS_PORT = 1080, 80
@@ -30,8 +31,9 @@ def find_proxy(
     *,
     environ: Mapping[str, str] = os.environ,
     registry: Registry = read_registry,
+    scripted: Callable[[str], str | None] = scripted_proxies,
 ) -> str | None:
-    """Return the address of the proxy for `server`, or None; it reads the registry.
+    """Return the address of the proxy for `server`, or None. It blocks: call it off the loop.
 
     `setting` is `system`, `none` or an address from `read_proxy`. Raise BadProxy with the place.
     """
@@ -47,7 +49,7 @@ def find_proxy(
     default_port = _CURLS_PORT
     if not address:
         place, default_port = "Internet Options", _WINDOWS_PORT
-        address, exceptions = _internet_options(registry)
+        address, exceptions = _internet_options(registry, scripted(f"https://{parts.netloc}/"))
         exempt |= any(_covers(each, host, port) for each in re.split(r"[\s;]+", exceptions))
     if exempt or not address:
         return None
@@ -64,8 +66,10 @@ def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
     return next((found for found in values if found[1]), ("", ""))
 
 
-def _internet_options(registry: Registry) -> tuple[str, str]:
+def _internet_options(registry: Registry, scripted: str | None) -> tuple[str, str]:
     """Return the proxy for TLS connections, empty for none, and the list of exceptions."""
+    if scripted is not None:
+        return re.split(r"[\s;]+", scripted)[0], ""
     per_machine = any(values.get("ProxySettingsPerUser") == 0 for _, values in registry(_POLICY))
     for key, values in registry(_OPTIONS):
         if key.startswith("HKLM") is not per_machine or not values.get("ProxyEnable"):

@@ -85,6 +85,31 @@ def test_internet_options(server: object, proxy: str | None) -> None:
     assert options(server) == proxy
 
 
+@pytest.mark.parametrize(
+    ("environ", "said", "proxy"),
+    [
+        ({}, "first:3128;second:80", "http://first:3128"),
+        ({}, "", None),
+        ({}, None, "http://fixed:80"),
+        ({"https_proxy": "http://environment:1"}, "first:3128", "http://environment:1"),
+    ],
+)
+def test_a_script_comes_before_the_fixed_proxy(
+    environ: dict[str, str], said: str | None, proxy: str | None
+) -> None:
+    """The first proxy that detection or a script names counts, or none; the environment wins."""
+    asked: list[str] = []
+
+    def scripted(url: str) -> str | None:
+        asked.append(url)
+        return said
+
+    values: dict[str, object] = {"ProxyEnable": 1, "ProxyServer": "fixed:80"}
+    registry = lambda key: iter([(rf"HKCU\{key}", values)])  # noqa: E731 - short
+    assert proxy == find_proxy(GW, "system", environ=environ, registry=registry, scripted=scripted)
+    assert asked == ([] if environ else ["https://gw.corp.example/"])
+
+
 def test_a_bad_internet_option_is_named() -> None:
     """An address that cannot be used is a bad setting, not a refusal by a proxy."""
     with pytest.raises(BadProxy, match="Internet Options"):

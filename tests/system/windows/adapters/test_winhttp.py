@@ -1,0 +1,56 @@
+"""Scripts that name a proxy (PAC files), as Windows runs them."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform != "win32":
+    raise ImportError("for Windows")
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from agent.winhttp import ask, scripted_proxies
+
+PAC = b"""function FindProxyForURL(url, host) {
+    if (host == "gw.example.com") return "PROXY proxy.example.com:3128; PROXY second:80";
+    return "DIRECT";
+}"""
+
+
+class Office(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/proxy.pac" else 404)
+        self.send_header("Content-Type", "application/x-ns-proxy-autoconfig")
+        self.send_header("Content-Length", str(len(PAC)))
+        self.end_headers()
+        self.wfile.write(PAC)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def office() -> Iterator[str]:
+    """Yield the address of a web server with a script."""
+    with HTTPServer(("127.0.0.1", 0), Office) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_script_names_the_proxy(office: str) -> None:
+    """The first of its proxies, none, or nothing when it cannot be fetched."""
+    script = f"{office}/proxy.pac"
+    named = ask("https://gw.example.com/", detects=False, script=script)
+    assert (named or "").startswith("proxy.example.com:3128")
+    assert ask("https://other.example.com/", detects=False, script=script) == ""
+    assert ask("https://gw.example.com/", detects=False, script="http://127.0.0.1:9/x") is None
+    assert ask("https://gw.example.com/", detects=False, script=None) is None
+
+
+def test_the_users_settings_can_be_asked() -> None:
+    """A PC without detection and script, or with detection that finds nothing, names none."""
+    assert scripted_proxies("https://gw.example.com/") in {None, ""}
