@@ -20,7 +20,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SAVE_AGAIN_S = 60.0
+SAVE_AGAIN_S, SAVE_AGAIN_MAX_S = 60.0, 3600.0
 LEAVE_S = 1.0
 """Seconds that leaving the server may take before Windows suspends the PC: it allows two."""
 WRITES_S = 5.0
@@ -180,11 +180,8 @@ class Runtime:
 
     async def files_written(self) -> None:
         """Wait for the writes of files; try once more what has failed. Run it on the loop."""
-        async with self._one_file_at_a_time:
-            unsaved = list(self._unsaved.items())
-        for kind, effect in unsaved:
-            if await self._save_once(effect) is None and self._unsaved.get(kind) is effect:
-                del self._unsaved[kind]
+        for effect in list(self._unsaved.values()):
+            await self._save_once(effect)
 
     def leave(self, event: Event) -> None:
         """Hand over an event after which the client leaves the server; return when it has left.
@@ -389,27 +386,26 @@ class Runtime:
     # --- files
 
     async def _save(self, effect: do.SaveIdentity | do.SaveState) -> None:
-        """Write settings or state; while that fails, try again with the newest of its kind.
+        """Write settings or state, and try again while that fails.
 
         The client goes on without, but the next start of the program uses what is on the disk.
         """
-        kind = type(effect)
-        self._unsaved[kind] = effect
-        for delay_s in _save_again_s():
-            failure = await self._save_once(effect)
-            if failure is None or self._unsaved.get(kind) is not effect:
-                break
+        self._unsaved[type(effect)] = effect
+        delay_s = SAVE_AGAIN_S
+        while failure := await self._save_once(effect):
             log.warning("%s, next try in %d s", failure, delay_s)
             await asyncio.sleep(delay_s)
-            if self._unsaved.get(kind) is not effect:
-                return
-        if self._unsaved.get(kind) is effect:
-            del self._unsaved[kind]
+            delay_s = min(delay_s * 2, SAVE_AGAIN_MAX_S)
 
     async def _save_once(self, effect: do.SaveIdentity | do.SaveState) -> str | None:
-        """Return what was wrong, None when the file is written."""
+        """Return what was wrong; None when it is written, or a newer one has taken its place."""
+        kind, failure = type(effect), None
         async with self._one_file_at_a_time:
-            return await self._loop.run_in_executor(None, self._write_file, effect)
+            if self._unsaved.get(kind) is effect:
+                failure = await self._loop.run_in_executor(None, self._write_file, effect)
+                if failure is None and self._unsaved.get(kind) is effect:
+                    del self._unsaved[kind]
+        return failure
 
     def _write_file(self, effect: do.SaveIdentity | do.SaveState) -> str | None:
         """Run on a thread of its own."""
@@ -448,11 +444,3 @@ class Runtime:
             log.exception("vault: unexpected")
             answer = ev.VaultFailed(effect.number, Reason.VAULT_BROKEN)
         self._events.put_nowait(answer)
-
-
-def _save_again_s() -> Iterator[float]:
-    """Yield the seconds between tries to save: a minute at first, at most an hour."""
-    delay_s = SAVE_AGAIN_S
-    while True:
-        yield delay_s
-        delay_s = min(delay_s * 2, 3600.0)

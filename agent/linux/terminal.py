@@ -83,7 +83,8 @@ class TerminalToaster:
     def show(
         self, notification: Notification, *, on_outcome: Callable[[WarningOutcome], None]
     ) -> None:
-        written = self._terminal.write(f"{notification.title} — {notification.text}")
+        text = " ".join(notification.text.split())
+        written = self._terminal.write(f"[{notification.title}] {text}")
         on_outcome(WarningOutcome.SHOWN if written else WarningOutcome.FAILED)
 
     def withdraw(self, topic: Topic) -> None:

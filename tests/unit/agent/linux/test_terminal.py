@@ -48,7 +48,7 @@ def test_a_notification_is_seen_when_its_line_was_written() -> None:
     stream = io.StringIO()
     TerminalToaster(Terminal(stream)).show(notification, on_outcome=outcomes.append)
     TerminalToaster(Terminal(None)).show(notification, on_outcome=outcomes.append)
-    assert stream.getvalue() == "The password ends — in 3 days\n"
+    assert stream.getvalue() == "[The password ends] in 3 days\n"
     assert outcomes == [WarningOutcome.SHOWN, WarningOutcome.FAILED]
 
 
