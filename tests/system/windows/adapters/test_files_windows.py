@@ -1,4 +1,4 @@
-"""Replacing a file on Windows: kills, files that other programs hold, files that may not change."""
+"""Replacing a file on Windows: kills, files that other programs hold, folders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 if sys.platform != "win32":
     raise ImportError("for Windows")
 
-import stat
 import subprocess
 import threading
 from pathlib import Path
@@ -76,14 +75,11 @@ def test_a_file_that_another_program_holds(
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_file_that_may_not_change(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file with the attribute for read-only gives an error, and nothing is left beside it."""
+def test_a_folder_in_place_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of the file's name gives an error, and nothing is left beside it."""
     monkeypatch.setattr(files, "BUSY_S", 0.1)
-    path.chmod(stat.S_IREAD)
-    try:
-        with pytest.raises(PermissionError):
-            replace_file(path, b"new")
-        assert path.read_bytes() == b"old"
-        assert list(path.parent.iterdir()) == [path]
-    finally:
-        path.chmod(stat.S_IWRITE)
+    path = tmp_path / "file"
+    path.mkdir()
+    with pytest.raises(PermissionError):
+        replace_file(path, b"new")
+    assert list(tmp_path.iterdir()) == [path]
