@@ -26,7 +26,7 @@ from agent.ports import (
     Tray,
     Vault,
 )
-from agent.program import os_name, spare_platform
+from agent.program import os_name
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
@@ -176,7 +176,6 @@ def open_channel(paths: Paths) -> ControlChannel:
 
 def open_vault() -> Vault:
     """Return the vault on the platform's keyring, which the first call opens."""
-    spare_platform()
     from agent.vault import KeyringVault
 
     return KeyringVault(open_keyring)

@@ -40,7 +40,10 @@ def os_name() -> str:
 
 
 def spare_platform() -> None:
-    """Tell `platform` the system's name, which keyring asks it for: it would run `cmd /c ver`."""
+    """Tell `platform` the system's name, for which it would run `cmd /c ver`.
+
+    truststore, keyring and uuid ask for it when they are imported; call this before.
+    """
     if sys.platform == "win32":
         import platform
 
