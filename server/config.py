@@ -183,6 +183,8 @@ class Config:
     """Wrong passwords in 10 minutes for one user; known devices are not affected."""
     temporary_password_days: int = _number(14, 1, 365)
     """Days after which a temporary password opens the console no more."""
+    audit_days: int = _number(0, 0, 36_500)
+    """Days after which an event of the audit trail is deleted; 0 keeps all."""
     min_client_version: str = _setting(
         "", _Version, "a version of numbers and dots, such as 1.2, or nothing"
     )

@@ -363,6 +363,14 @@ class OldPasswordFilterForm(forms.Form):
     )
 
 
+class UnseenFilterForm(forms.Form):
+    """The filter of the PCs that were not seen for a time."""
+
+    days = forms.IntegerField(
+        label=gettext_lazy("Not seen for (days)"), min_value=1, max_value=3650
+    )
+
+
 class AuditFilterForm(forms.Form):
     """The filter of the audit trail; `user` is the one whose page has led there."""
 

@@ -22,11 +22,12 @@ from django.db.models import Q
 from protocol.messages import SealedPassword
 from protocol.scram import Verifier
 from protocol.sealing import seal
-from server import clock
+from server import clock, config
 from server.cluster import bus
 from server.console.audit import Action, record
 from server.console.hashers import format_verifier, hash_in_turn, parse_verifier
 from server.console.models import (
+    AuditEvent,
     Device,
     PasswordChange,
     PushDelivery,
@@ -37,6 +38,8 @@ from server.console.models import (
 
 GRACE = timedelta(days=30)
 """How long clients may go on with a password after it was changed."""
+FORGOTTEN_AT_ONCE = 1_000
+"""Events of the audit trail that one sweep deletes: some millions a day."""
 REMEMBERED = timedelta(days=365)
 """How long after its end a client gets `expired` rather than `credentials`."""
 
@@ -169,7 +172,7 @@ def old_valid_until(user: User) -> datetime | None:
 
 
 def tidy_up() -> None:
-    """Give up pushes whose old password has ended, and forget passwords that ended long ago."""
+    """Give up pushes whose old password has ended; forget what ended long ago, and old events."""
     now = clock.now()
     with transaction.atomic():
         expired = PushDelivery.objects.filter(
@@ -178,6 +181,12 @@ def tidy_up() -> None:
         keys = list(expired.values_list("pk", flat=True))
         _finish(PushDelivery.Outcome.EXPIRED, pk__in=keys)
     RetiredPassword.objects.filter(valid_until__lt=now - REMEMBERED).delete()
+    if days := config.current().audit_days:
+        with transaction.atomic():
+            events = AuditEvent.objects.order_by("pk").select_for_update(skip_locked=True)
+            oldest = events.values_list("pk", "at")[:FORGOTTEN_AT_ONCE]
+            keys = [pk for pk, at in oldest if at < now - timedelta(days=days)]
+            AuditEvent.objects.filter(pk__in=keys).delete()
 
 
 def _new_verifier(user: User, password: str) -> Verifier:

@@ -24,4 +24,4 @@ def new_client(*, address: str = "127.0.0.1", language: str = "en", csrf: bool =
 def page(answer: Any) -> str:
     """Return the page that the console has answered with."""
     assert answer.status_code == 200
-    return str(answer.content.decode())
+    return str(answer.getvalue().decode())

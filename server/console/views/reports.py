@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from itertools import chain
 from typing import Literal
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -16,16 +17,24 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from server import clock
-from server.console import csvfiles, presence
-from server.console.forms import AuditFilterForm, OldPasswordFilterForm
+from server.console import presence
+from server.console.audit import action_text, detail_text
+from server.console.forms import AuditFilterForm, OldPasswordFilterForm, UnseenFilterForm
 from server.console.models import AuditEvent, Device, DeviceQuerySet, PushDelivery, User
 from server.console.search import fold
-from server.console.views.common import administrators_only, list_context, page_of, user_of
+from server.console.views.common import (
+    CsvResponse,
+    administrators_only,
+    each_of,
+    list_context,
+    page_of,
+    user_of,
+)
 
 PAGE_SIZE = 50
+UNSEEN_DAYS = 30
 FIRST_PCS = 5
 """PCs of each kind that the start page names."""
-UNSEEN_AFTER = timedelta(days=30)
 
 
 def _counted(account_id: int) -> DeviceQuerySet:
@@ -63,10 +72,10 @@ def on_old_password(account_id: int, which: Q | None = None) -> QuerySet[Device]
     return found.order_by("login_valid_until", "pk")
 
 
-def unseen(account_id: int) -> QuerySet[Device]:
-    """Return PCs that have not waited for `UNSEEN_AFTER`, the longest first."""
+def unseen(account_id: int, days: int = UNSEEN_DAYS) -> QuerySet[Device]:
+    """Return PCs that have not waited for so many days, the longest first."""
     found = _counted(account_id).with_presence().select_related("user")
-    since = clock.now() - UNSEEN_AFTER
+    since = clock.now() - timedelta(days=days)
     lost = found.filter(waiting_since__isnull=True, last_seen_at__lt=since)
     return lost.order_by("last_seen_at", "pk")
 
@@ -100,7 +109,7 @@ def overview(account_id: int) -> dict[str, object]:
             "waiting": pcs.waiting().count(),
             "old": sum(groups.values()),
         },
-        "unseen_days": UNSEEN_AFTER.days,
+        "unseen_days": UNSEEN_DAYS,
         "bars": _bars({**groups, "failed": failed, "unseen": lost}),
         "soonest": _pcs(on_old_password(account_id)[:FIRST_PCS]) if any(groups.values()) else [],
         "failed": _pcs(on_old_password(account_id, _push_failed())[:FIRST_PCS]) if failed else [],
@@ -161,9 +170,13 @@ def old_passwords(request: HttpRequest) -> HttpResponseBase:
 @administrators_only
 @require_safe
 def unseen_pcs(request: HttpRequest) -> HttpResponseBase:
-    """Show PCs that have not waited for a time, the longest first."""
-    page = page_of(request, unseen(user_of(request).account_id), size=PAGE_SIZE)
-    context = {"page": page, "pcs": _pcs(page), "unseen_days": UNSEEN_AFTER.days}
+    """Show PCs that have not waited for a number of days, the longest first."""
+    form = UnseenFilterForm({"days": UNSEEN_DAYS, **request.GET.dict()})
+    devices: QuerySet[Device] = Device.objects.none()
+    if form.is_valid():
+        devices = unseen(user_of(request).account_id, form.cleaned_data["days"])
+    page = page_of(request, devices, size=PAGE_SIZE)
+    context = list_context(request, form, page) | {"pcs": _pcs(page)}
     return render(request, "console/unseen.html", context)
 
 
@@ -182,12 +195,8 @@ def old_passwords_csv(request: HttpRequest) -> HttpResponseBase:
         _("Warned at"),
         _("Last seen"),
     ]
-    rows = (_csv_row(device) for device in _wanted(request)[1].iterator())
-    body = csvfiles.write([header, *rows])
-    response = HttpResponse(body, content_type="text/csv; charset=utf-8")
-    name = f"old-passwords-{timezone.localtime(clock.now()):%Y%m%d}.csv"
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
+    rows = (_csv_row(device) for device in each_of(_wanted(request)[1]))
+    return CsvResponse("old-passwords", chain([header], rows))
 
 
 def _csv_row(device: Device) -> list[str]:
@@ -210,10 +219,8 @@ def _moment(at: datetime | None) -> str:
     return f"{timezone.localtime(at):%Y-%m-%d %H:%M}" if at else ""
 
 
-@administrators_only
-@require_safe
-def audit_trail(request: HttpRequest) -> HttpResponseBase:
-    """Show who did what to which user in this account, the latest first."""
+def _events(request: HttpRequest) -> tuple[AuditFilterForm, QuerySet[AuditEvent]]:
+    """Return the filter of the request and the account's events that match it."""
     events = AuditEvent.objects.filter(account=user_of(request).account_id)
     form = AuditFilterForm(request.GET)
     if form.is_valid():
@@ -231,9 +238,36 @@ def audit_trail(request: HttpRequest) -> HttpResponseBase:
             events = events.filter(at__lt=_midnight(wanted["until"]) + timedelta(days=1))
     else:
         events = events.none()
+    return form, events
+
+
+@administrators_only
+@require_safe
+def audit_trail(request: HttpRequest) -> HttpResponseBase:
+    """Show who did what to which user in this account, the latest first."""
+    form, events = _events(request)
     page = page_of(request, events, size=PAGE_SIZE)
     context = list_context(request, form, page) | {"events": page}
     return render(request, "console/audit.html", context)
+
+
+@administrators_only
+@require_safe
+def audit_csv(request: HttpRequest) -> HttpResponseBase:
+    """Send the whole trail, filtered like the page, as a file."""
+    header = [_("When"), _("Who"), _("What"), _("Details"), _("Whose"), _("From address")]
+    rows = (
+        [
+            _moment(event.at),
+            event.actor_name,
+            action_text(event),
+            detail_text(event),
+            event.subject_name,
+            event.address or "",
+        ]
+        for event in each_of(_events(request)[1])
+    )
+    return CsvResponse("audit", chain([header], rows))
 
 
 def _midnight(day: date) -> datetime:

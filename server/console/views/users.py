@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
@@ -13,7 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext
 from django.views.decorators.http import require_safe
 
 from server.cluster import bus
@@ -24,10 +25,12 @@ from server.console.models import AuditEvent, Device, PasswordChange, User
 from server.console.resubmission import repeatable
 from server.console.search import contains
 from server.console.views.common import (
+    CsvResponse,
     administrators_only,
     back_to,
     client_address,
     confirm,
+    each_of,
     leading_back,
     list_context,
     managed_user,
@@ -94,6 +97,20 @@ def user_list(request: HttpRequest) -> HttpResponseBase:
     page = page_of(request, users, size=PAGE_SIZE, key="username", shown=shown)
     context = list_context(request, form, page) | {"rows": _rows(list(page))}
     return render(request, "console/users.html", context)
+
+
+@administrators_only
+@require_safe
+def users_csv(request: HttpRequest) -> HttpResponseBase:
+    """Send the list, filtered like the page, as a file that can be imported again."""
+    header = [_("User name"), pgettext("of a person", "Name"), _("Role"), _("State")]
+    users = each_of(_listed(user_of(request).account_id, UserFilterForm(request.GET)))
+    states = {True: _("Enabled"), False: _("Disabled")}
+    rows = (
+        [user.username, user.display_name, user.get_role_display(), states[user.is_active]]
+        for user in users
+    )
+    return CsvResponse("users", chain([header], rows))
 
 
 def user_detail(request: HttpRequest, pk: int) -> HttpResponseBase:

@@ -1,16 +1,23 @@
-"""People who leave or change: edit and delete a user, remove a PC."""
+"""People who leave or change: edit and delete a user, remove a PC, export lists."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import codecs
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from server import clock
-from server.console import audit, passwords, people
+from server import clock, config
+from server.console import audit, csvfiles, passwords, people
 from server.console.models import AuditEvent, Device, PasswordChange, PushDelivery, User
+from server.console.views import common
 from tests.support.console_client import Browse, page
-from tests.support.server_fixtures import P2
+from tests.support.server_fixtures import P2, with_settings
 
 MakeDevice = Callable[..., Device]
 MakeUser = Callable[..., User]
@@ -152,3 +159,75 @@ def test_remove_a_pc(
         assert Device.objects.filter(pk=device.pk).exists() is not removable
     assert not PushDelivery.objects.filter(device_id=gone.pk).exists()
     assert audit.detail_text(last_event("device.removed", user.username)) == "PC-BLOCKED"
+
+
+def rows_of(answer: Any) -> list[list[str]]:
+    assert answer.streaming
+    return list(csv.reader(io.StringIO(answer.getvalue().decode("utf-8-sig"))))
+
+
+def test_export_of_the_trail(
+    browse: Browse, administrator: User, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All events that match, the latest first and in several parts, in Japanese, no formulas."""
+    monkeypatch.setattr(common, "AT_ONCE", 2)
+    monkeypatch.setattr(csvfiles, "AT_ONCE", 3)
+    user = make_user()
+    for number in range(7):
+        device = f"={number}"
+        audit.record(
+            audit.Action.DEVICE_BLOCKED, actor=None, subject=user, address="::1", device=device
+        )
+    client = browse(administrator, language="ja")
+    head, *rows = rows_of(client.get(f"/audit.csv?q={user.username}"))
+    assert head == ["日時", "実行者", "内容", "詳細", "対象", "接続元"]
+    assert [row[1:] for row in rows] == [
+        ["", "PCの切断", f"'={number}", user.username, "::1"] for number in reversed(range(7))
+    ]
+    assert rows_of(client.get("/audit.csv?action=nonsense")) == [head]
+
+
+@pytest.mark.parametrize(("days", "kept"), [(0, 5), (30, 2)])
+def test_the_trail_is_kept_for_a_time(
+    user: User, monkeypatch: pytest.MonkeyPatch, days: int, kept: int
+) -> None:
+    """Events older than the setting are deleted, some at a time; by default all are kept."""
+    monkeypatch.setattr(config, "_current", with_settings(audit_days=days))
+    monkeypatch.setattr(passwords, "FORGOTTEN_AT_ONCE", 2)
+    AuditEvent.objects.all().delete()
+    for age in (90, 60, 31, 29, 0):
+        event = audit.record("user.enabled", actor=None, subject=user, address=None)
+        AuditEvent.objects.filter(pk=event.pk).update(at=clock.now() - timedelta(days=age))
+    for _ in range(3):
+        passwords.tidy_up()
+    assert AuditEvent.objects.count() == kept
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"), [("", 1), ("?days=7", 2), ("?days=100", 0), ("?days=0", 0), ("?days=x", 0)]
+)
+def test_not_seen_for_some_days(
+    browse: Browse, administrator: User, make_device: MakeDevice, query: str, shown: int
+) -> None:
+    """PCs of the number of days that was typed; a wrong number is named and shows none."""
+    for days in (1, 10, 40):
+        seen = clock.now() - timedelta(days=days)
+        make_device(administrator, waiting=False, name=f"PC{days}", last_seen_at=seen)
+    text = page(browse(administrator).get(f"/pcs/unseen/{query}"))
+    assert len(re.findall(r"PC\d+<small>", text)) == shown
+    assert ("id_days_error" in text) is (query in {"?days=0", "?days=x"})
+
+
+async def test_files_are_streamed() -> None:
+    """A part is sent before the rows of the next one are read."""
+    read: list[int] = []
+
+    def rows() -> Iterator[list[str]]:
+        for number in range(csvfiles.AT_ONCE + 1):
+            read.append(number)
+            yield [str(number)]
+
+    parts = aiter(common.CsvResponse("x", rows()))
+    assert (await anext(parts)).startswith(codecs.BOM_UTF8)
+    assert len(read) == csvfiles.AT_ONCE
+    assert [part async for part in parts] == [b"500\r\n"]

@@ -75,7 +75,7 @@ def test_chart_and_lists(client: Client, user: User, make_device: MakeDevice) ->
     assert "the PC could not store it" in text
     assert "PC-BLOCKED" not in text
     assert "PC-MENDED" not in text
-    saved = client.get("/old-passwords.csv?left=failed").content.decode("utf-8-sig")
+    saved = client.get("/old-passwords.csv?left=failed").getvalue().decode("utf-8-sig")
     assert len(saved.splitlines()) == 3
 
 

@@ -84,6 +84,7 @@ ADMINISTRATORS_PAGES = (
     "/users/{user}/disable/", "/users/{user}/enable/", "/users/{user}/end-sessions/",
     "/users/{user}/pcs/{device}/disconnect/", "/users/{user}/pcs/{device}/allow/",
     "/users/{user}/changed/{change}/", "/old-passwords/", "/old-passwords.csv", "/audit/",
+    "/audit.csv", "/users.csv", "/pcs/unseen/",
 )  # fmt: skip
 
 
@@ -124,7 +125,15 @@ def test_lists_end_at_the_account(client: Client, stranger: User, make_device: M
     until = clock.now() + timedelta(days=3)
     make_device(stranger, name="PC-X", login_password="old", login_valid_until=until)
     audit.record(Action.USER_DISABLED, actor=stranger, subject=stranger, address=None)
-    for path in ("/users/", "/old-passwords/", "/old-passwords.csv", "/audit/", "/"):
+    for path in (
+        "/users/",
+        "/users.csv",
+        "/old-passwords/",
+        "/old-passwords.csv",
+        "/audit/",
+        "/audit.csv",
+        "/",
+    ):
         text = page(client.get(path))
         assert stranger.username not in text
         assert "PC-X" not in text
@@ -277,7 +286,7 @@ def test_old_passwords(
     assert "PC-FINE" not in text
     answer = client.get("/old-passwords.csv")
     assert answer.headers["Content-Disposition"].startswith("attachment")
-    rows = list(csv.reader(io.StringIO(answer.content.decode("utf-8-sig"))))
+    rows = list(csv.reader(io.StringIO(answer.getvalue().decode("utf-8-sig"))))
     assert [row[2] for row in rows] == ["PC", "PC-SOON", "'=HYPERLINK(1)"]
     assert [row[5:7] for row in rows[1:]] == [["2", "shown"], ["9", "not yet"]]
     # In the list of users it is the PC that has the least time, or none any more.
@@ -384,6 +393,9 @@ def crowd(database: None) -> User:
         ("/old-passwords/?left=failed", 3, "failed_deliveries"),
         ("/old-passwords/?left=fortnight", 5, "devices_on_old_password"),
         ("/pcs/unseen/?page=2", 5, "devices_not_waiting"),
+        ("/pcs/unseen/?days=7", 5, "devices_not_waiting"),
+        ("/users.csv?state=old", 5, "devices_on_old_password"),
+        ("/audit.csv", 3, "events_of_account"),
         ("/", 11, "devices_that_wait"),
         ("/", 11, "devices_on_old_password"),
         ("/", 11, "devices_not_waiting"),
