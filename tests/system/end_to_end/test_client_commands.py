@@ -13,6 +13,7 @@ import pytest
 from agent.core.credentials import Identity
 from tests.support.installation import ADMIN, ADMIN_PASSWORD, Server
 from tests.support.pc import Pc
+from tests.support.polling import eventually
 
 pytestmark = pytest.mark.keyring
 NO_SERVER = "ws://127.0.0.1:9/gateway"
@@ -99,6 +100,19 @@ def test_a_second_start_talks_to_the_first(pc: Pc) -> None:
     assert pc.pid == pid
     assert pc.command("quit")[0] == 0
     assert pc.command("quit")[0] in {0, 3}
+
+
+@pytest.mark.parametrize(("options", "farewell"), [([], "quit"), (["--update"], "update")])
+def test_the_server_knows_why_a_client_was_ended(
+    pc: Pc, server: Server, options: list[str], farewell: str
+) -> None:
+    """The reason of `quit` is with the PC as soon as it no longer waits."""
+    waits(pc)
+    assert pc.command("quit", *options)[0] == 0
+    pc.wait_for_end()
+    waiting = "SELECT farewell FROM console_device WHERE waiting_since IS NULL"
+    eventually(lambda: server.installation.query(waiting) != [])
+    assert server.installation.query(waiting)[-1] == (farewell,)
 
 
 def test_update_password_checks_before_it_stores(pc: Pc) -> None:
