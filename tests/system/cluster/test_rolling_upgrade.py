@@ -11,6 +11,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -176,17 +177,26 @@ class Site:
         eventually(lambda: requests.get(address, timeout=10).ok)
 
 
+@pytest.fixture(scope="module")
+def template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the name of a database of the old version with an administrator."""
+    url = postgres.new_database()
+    Installation(tmp_path_factory.mktemp("template") / "data", database=url).create()
+    return url.rpartition("/")[2]
+
+
 @pytest.fixture
-def site(postgres: Postgres, tmp_path: Path) -> Iterator[Site]:
+def site(postgres: Postgres, template: str, tmp_path: Path) -> Iterator[Site]:
     """Yield a site whose nodes run the old version."""
-    installation = Installation(tmp_path / "data", database=postgres.new_database())
-    installation.create()
+    database = postgres.new_database(template=template)
+    installation = Installation(tmp_path / "data", database=database)
     made = Site(installation, tmp_path)
     try:
         for name in made.nodes:
             made.nodes[name] = node = made.node(name)
             node._ports = {"console": str(free_port()), "gateway": str(free_port())}
-            node.start()
+        with ThreadPoolExecutor(len(NODES)) as threads:
+            list(threads.map(Server.start, filter(None, made.nodes.values())))
         yield made
     finally:
         for started in filter(None, made.nodes.values()):
