@@ -19,8 +19,8 @@ ASSETS = Path(__file__).parents[1] / "agent" / "assets"
 ICO_SIZES = (16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64)
 """The sizes in pixels that Windows uses at 100 to 400 % scale."""
 APP_SIZES = (*ICO_SIZES, 128, 256)
-PNG_SIZES = (32, 40, 48, 56, 64)
-"""For dialogs at 100 to 200 % scale; 64 also for trays that scale the picture themselves."""
+PNG_SIZES = (32, 40, 48, 56, 64, 96)
+"""For dialogs at 100 to 300 % scale; 64 also for trays that scale the picture themselves."""
 OVERSAMPLING = 16
 GRID = 16
 

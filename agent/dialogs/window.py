@@ -16,7 +16,7 @@ from protocol.text import clean
 POLL_MS = 50
 """Interval for polling the pipe: Tk cannot be woken safely from another thread."""
 TOPMOST_MS = 400
-PICTURE_SIZES = (32, 40, 48, 56, 64)
+PICTURE_SIZES = (32, 40, 48, 56, 64, 96)
 """Sides of the pictures in `agent/assets/`, in pixels."""
 ERROR_COLOUR = "#b3261e"
 WARNING_COLOUR = "#8a5200"
@@ -213,6 +213,7 @@ class Window:
         large.configure(size=round(default.actual("size") * 1.3), weight="bold")
         self._fonts = [large]
         style.configure("Heading.TLabel", font=large)
+        style.configure("TButton", padding=(self.px(8), self.px(2)))
         style.configure("Quiet.TLabel", foreground=QUIET_COLOUR)
         style.configure("Error.TLabel", foreground=ERROR_COLOUR)
         style.configure("Warning.TLabel", foreground=WARNING_COLOUR)

@@ -1,0 +1,86 @@
+"""The windows and the icon at the scales of Windows, in Japanese, photographed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from installer.wine import windows_path
+from installer.winpy.assemble import ROOT
+from tests.support.polling import eventually
+from tests.support.wine import INSIDE, Desktop
+from tests.support.x11 import screen
+
+SCREEN = (2560, 1600)
+ASSETS = windows_path(ROOT / "agent" / "assets")
+VIEW = {
+    "state": "standby_old_password",
+    "server": "wss://gw.example.com/gateway",
+    "user": "tanaka",
+    "days_left": 3,
+    "valid_until": "2026-12-23T03:00:00+00:00",
+}
+DESKTOPS = r"HKCU\Software\Wine\Explorer\Desktops"
+
+
+@pytest.fixture(scope="module")
+def desktop(winpy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desktop]:
+    """Yield a Japanese Windows with a large screen."""
+    folder = tmp_path_factory.mktemp("pc")
+    with screen(SCREEN) as display:
+        pc = Desktop(folder / "prefix", winpy, display=display, language="ja")
+        pc.environment |= {"PYTHONPATH": windows_path(ROOT), "PYTHONUTF8": "1"}
+        pc.start()
+        size = "x".join(map(str, SCREEN))
+        pc.quiet("reg", "add", DESKTOPS, "/v", "shell", "/d", size, "/f")
+        yield pc
+        pc.close()
+
+
+def scale(desktop: Desktop, percent: int) -> None:
+    """Sign in at this scale."""
+    key, dpi = r"HKCU\Control Panel\Desktop", str(96 * percent // 100)
+    desktop.quiet("reg", "add", key, "/v", "LogPixels", "/t", "REG_DWORD", "/d", dpi, "/f")
+    desktop.sign_out()
+    desktop.sign_in()
+
+
+@pytest.mark.timeout(600)
+def test_every_window_grows_with_the_scale(desktop: Desktop, winpy: Path) -> None:
+    """At 100, 150, 200 and 300 % the windows fit on the screen and keep their proportions."""
+    python, notes = windows_path(winpy / "pythonw.exe"), desktop.prefix / "notes"
+    tray, dialog = (windows_path(INSIDE / f"{name}.py") for name in ("tray", "dialog"))
+    view = [json.dumps(VIEW), windows_path(notes)]
+
+    def noted(kind: str) -> list[str]:
+        """Wait until the dialog has noted a line of this kind; return the words of the last."""
+
+        def look() -> list[str]:
+            lines = notes.read_text("utf-8").splitlines()
+            return [line for line in lines if line.startswith(kind)]
+
+        return eventually(look, or_say=kind, within_s=60)[-1].split()
+
+    widths: dict[str, list[float]] = {}
+    for percent in (100, 150, 200, 300):
+        scale(desktop, percent)
+        desktop.launch(python, tray, ASSETS, "ja", json.dumps(VIEW), windows_path(notes) + "-tray")
+        for name in ("status", "password", "about"):
+            notes.write_text("")
+            desktop.launch(python, dialog, ASSETS, "ja", name, *view)
+            noted("dialog")
+            desktop.xdotool("sleep", "1.5")
+            left, top, right, bottom = map(int, noted("dialog")[1:5])
+            desktop.screenshot(f"scale-{percent}-{name}", box=(left, top, right, bottom))
+            assert 0 <= left < right <= SCREEN[0]
+            assert 0 <= top < bottom <= SCREEN[1]
+            widths.setdefault(name, []).append((right - left) * 100 / percent)
+            desktop.key("Escape")
+            noted("closed")
+        corner = (SCREEN[0] - 200, SCREEN[1] - 80, *SCREEN)
+        desktop.screenshot(f"scale-{percent}-tray", box=corner)
+    for name, found in widths.items():
+        assert max(found) < 1.1 * min(found), (name, found)
