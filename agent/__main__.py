@@ -348,7 +348,7 @@ def _password(prompt: str) -> str:
 
 
 def _at_terminal() -> bool:
-    """Return whether somebody can type. `isatty` takes NUL on Windows for a terminal."""
+    """Return whether a user can type. `isatty` takes NUL on Windows for a terminal."""
     if sys.stdin is None or not sys.stdin.isatty():
         return False
     return (

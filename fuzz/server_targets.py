@@ -25,12 +25,12 @@ if not apps.ready:
     os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
     django.setup(set_prefix=False)
 
+from protocol.versions import is_older
 from server.addresses import client_address
 from server.console import csvfiles, hashers
 from server.gateway import connection as gateway_connection
 from server.gateway import handshake
 from server.gateway.connection import CLOSING, Callbacks, ClientConnection
-from server.gateway.conversation import is_too_old
 
 SALT, KEY = "MDEyMzQ1Njc4OWFiY2RlZg==", "A" * 43 + "="
 _loop = asyncio.new_event_loop()
@@ -87,7 +87,7 @@ def device(data: bytes) -> None:
     except messages.MessageError:
         return
     if isinstance(hello, messages.Hello):
-        is_too_old(hello.device.version, "1.2")
+        is_older(hello.device.version, "1.2")
         with suppress(sealing.SealError):
             key = hello.device.public_key
             sealing.check_device_id(device_id=hello.device.id, public_key=key)

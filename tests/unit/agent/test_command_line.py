@@ -1,4 +1,4 @@
-"""The command line, in the user's language and whatever stands in for a terminal."""
+"""The command line, in the user's language with and without a terminal."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_newer_versions(
     version: str,
     newer: bool,
 ) -> None:
-    """A PC with an older client than the newest one is told apart, once that is known."""
+    """A PC with an older client than the newest one is marked, once that is known."""
     make_device(user, version=version)
     assert presence.pcs_of(user)[0].newer is None
     release = Release(version="1.10", url="https://example.com/setup.exe")
