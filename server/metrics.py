@@ -39,7 +39,7 @@ hashing = Gauge(
 )
 import_lines = Counter(
     "coconowork_import_lines",
-    "Users of imports: `created`, or `refused` on their turn.",
+    "Users of imports: `created`, `changed`, or `refused` on their turn.",
     ["outcome"],
 )
 database_connections = Gauge(

@@ -28,7 +28,6 @@ COLUMNS = {
 }
 """The names that a column may have in the first line."""
 ROLES = {
-    "": "general",
     "general": "general",
     "generaluser": "general",
     "一般ユーザ": "general",
@@ -127,6 +126,8 @@ def _columns(header: list[str]) -> list[str | None]:
 
 
 def _values(columns: list[str | None], cells: list[str]) -> dict[str, str]:
+    """Return the cells of known columns as they were before `harmless`."""
+    cells = [cell[1:] if cell[:1] == "'" and harmless(cell[1:]) == cell else cell for cell in cells]
     values = {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if name}
     values["extra"] = "".join(cells[len(columns) :]).strip()
     return values

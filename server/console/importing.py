@@ -1,4 +1,4 @@
-"""Create the users of a CSV file in a job, which outlives the page and the process.
+"""Create or change the users of a CSV file in a job, which outlives the page and the process.
 
 How it works: the upload checks the lines and stores them. A task of each console process takes
 unfinished jobs in turn and creates a few users at a time; the account's administrator may leave the
@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Q
 from django.utils import translation
@@ -28,7 +29,7 @@ from django.utils.translation import gettext as _
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
 from server import clock, metrics
-from server.console import csvfiles, hashing, new_users, passwords
+from server.console import csvfiles, hashing, new_users, passwords, people
 from server.console.audit import Action, record
 from server.console.forms import UserForm
 from server.console.models import ImportJob, ImportLine, User
@@ -75,7 +76,8 @@ def start(
 
 def _check(line: csvfiles.Line, seen: set[str]) -> ImportLine:
     """Check one line without the database; `seen` holds the names of the lines before it."""
-    role = csvfiles.ROLES.get(fold(line.values.get("role", "")), "?")
+    cell = fold(line.values.get("role", ""))
+    role = csvfiles.ROLES.get(cell, "?") if cell else User.Role.GENERAL
     form, error = UserForm({**line.values, "role": role}), ""
     if line.values["extra"]:
         error = _("There are more cells than columns.")
@@ -89,7 +91,8 @@ def _check(line: csvfiles.Line, seen: set[str]) -> ImportLine:
         name = line.values.get("username", "").replace("\0", "")
         return ImportLine(number=line.number, username=name[:80], error=error, done=True)
     seen.add(form.cleaned_data["username"].casefold())
-    return ImportLine(number=line.number, **form.cleaned_data)
+    # An empty role stays empty: it does not change the role of a user whom there is.
+    return ImportLine(number=line.number, **form.cleaned_data | {"role": role if cell else ""})
 
 
 async def work_for_ever() -> None:
@@ -124,8 +127,8 @@ def work() -> bool:
     try:
         with translation.override(job.language):
             _go_on(job)
-    except hashing.Busy:
-        return False
+    except (hashing.Busy, PermissionDenied, User.DoesNotExist):
+        return False  # the next run sees whom another action has changed in the same moment
     return True
 
 
@@ -140,10 +143,10 @@ def _claim() -> ImportJob | None:
 
 
 def _go_on(job: ImportJob) -> None:
-    """Create as many users as are hashed at once, or end the job. Raise Busy."""
+    """Create or change as many users as are hashed at once, or end the job. Raise Busy."""
     by, left = job.started_by, job.lines.filter(done=False)
     if not (by.is_active and by.is_administrator):
-        text = _("Not created: the administrator of this import is disabled or has lost the role.")
+        text = _("Not done: the administrator of this import is disabled or has lost the role.")
         left.update(done=True, error=text)
     lines = list(left.order_by("number")[: hashing.IMPORT_THREADS])
     if not lines:
@@ -152,7 +155,10 @@ def _go_on(job: ImportJob) -> None:
         return
     new: list[tuple[ImportLine, User, str]] = []
     for line in lines:
-        fields = {"username": line.username, "display_name": line.display_name, "role": line.role}
+        if _change(line, by=by, address=job.address):
+            continue
+        role = line.role or User.Role.GENERAL
+        fields = {"username": line.username, "display_name": line.display_name, "role": role}
         user = User(account=by.account, **fields)
         if error := new_users.name_refusal(user, by=by, address=job.address):
             left.filter(pk=line.pk).update(done=True, error=error)
@@ -171,6 +177,27 @@ def _go_on(job: ImportJob) -> None:
                 if error:
                     job.lines.filter(pk=line.pk).update(error=error, sealed=None)
                 metrics.import_lines.labels("refused" if error else "created").inc()
+
+
+def _change(line: ImportLine, *, by: User, address: str | None) -> bool:
+    """Set name and role of a user whom the account has, where not empty; False if there is none.
+
+    The account's lock comes first, as everywhere; the mark is in the same transaction.
+    """
+    user = User.objects.filter(account=by.account_id, username=line.username).first()
+    if user is None:
+        return False
+    if user.pk == by.pk and line.role not in {"", user.role}:
+        error = _("An administrator cannot change the own role.")
+        ImportLine.objects.filter(pk=line.pk, done=False).update(done=True, error=error)
+        metrics.import_lines.labels("refused").inc()
+        return True
+    with people.as_administrator(by):
+        if ImportLine.objects.filter(pk=line.pk, done=False).update(done=True):
+            name, role = line.display_name or None, line.role or None
+            people.edit(user, display_name=name, role=role, by=by, address=address)
+            metrics.import_lines.labels("changed").inc()
+    return True
 
 
 def _hash(user: User, password: str) -> None:

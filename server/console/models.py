@@ -403,7 +403,7 @@ class ImportJob(models.Model):
 
 
 class ImportLine(models.Model):
-    """One line of an imported file. When it is done without an error, it has made a user."""
+    """One line of an imported file. Done without an error, it has made or changed a user."""
 
     job = models.ForeignKey(ImportJob, on_delete=models.CASCADE, related_name="lines")
     number = models.PositiveIntegerField()

@@ -77,12 +77,13 @@ def _state(request: HttpRequest, pk: int) -> dict[str, Any]:
         all=Count("pk"),
         done=Count("pk", filter=Q(done=True)),
         failed=Count("pk", filter=~Q(error="")),
+        sealed=Count("pk", filter=Q(sealed__isnull=False)),
     )
     failed = job.lines.exclude(error="").order_by("number")
     return {
         "job": job,
         "counts": counts,
-        "created": counts["done"] - counts["failed"],
+        "made": counts["done"] - counts["failed"],
         "page": page_of(request, failed, size=PAGE_SIZE),
     }
 
@@ -90,7 +91,7 @@ def _state(request: HttpRequest, pk: int) -> dict[str, Any]:
 @administrators_only
 @require_safe
 def import_job(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Show how far an import is, the lines that made no user, and the way to the passwords."""
+    """Show how far an import is, the lines that were not done, and the way to the passwords."""
     return render(request, "console/import_job.html", _state(request, pk))
 
 

@@ -76,7 +76,7 @@ def test_good_and_bad_lines(client: Client, administrator: User, head: str) -> N
             "bad name,x,\n"
             f"{head}-A,again,\n"
             f"{head}-c,x,boss\n"
-            f"{administrator.username},x,\n"
+            f"{administrator.username},x,general\n"
             f"{head}-d,x,,surplus\n"
             f'{head}-e,"Line\nbreak",\n'
         ).encode(),
@@ -93,6 +93,44 @@ def test_good_and_bad_lines(client: Client, administrator: User, head: str) -> N
     assert re.findall(r'scope="row"[^>]*>(\d+)</th>', text) == ["5", "6", "7", "8", "9"]
     assert "<strong>3</strong>" in text
     assert "<strong>5</strong>" in text
+
+
+def test_users_whom_there_are(
+    client: Client, make_user: Callable[..., User], stranger: User, head: str
+) -> None:
+    """Name and role change where the file has them, never the password; others' users are taken."""
+    names = {"display_name": "before", "role": "administrator"}
+    both, neither = (make_user(username=f"{head}-{each}", **names) for each in ("both", "neither"))
+    lines = (
+        f"{both.username},'=after,general\n{neither.username},,\n"
+        f"{both.username.upper()},x,\n{stranger.username},x,\n"
+    )
+    job = start(client, f"username,display_name,role\n{lines}".encode())
+    finish(job)
+    errors = dict(job.lines.values_list("number", "error"))
+    assert [number for number, error in errors.items() if error] == [4, 5]
+    assert "Open the temporary passwords" not in page(client.get(f"/users/import/{job.pk}/"))
+    fields = ("display_name", "role", "password", "must_change_password")
+    for user, name, role in ((both, "=after", "general"), (neither, "before", "administrator")):
+        after = User.objects.values_list(*fields).get(pk=user.pk)
+        assert after == (name, role, user.password, False)
+    assert AuditEvent.objects.filter(subject__in=[both, neither]).count() == 1
+    stranger.refresh_from_db()
+    assert stranger.display_name == ""
+
+
+def test_the_exported_list_can_be_imported(
+    client: Client, browse: Browse, administrator: User, make_user: Callable[..., User]
+) -> None:
+    """In both languages, with a name that looks like a formula: nothing changes."""
+    user = make_user(display_name="=1+1", role=User.Role.ADMINISTRATOR)
+    for language in ("ja", "en"):
+        exported = browse(administrator, language=language).get("/users.csv").getvalue()
+        finish(job := start(client, exported))
+        assert not job.lines.exclude(error="")
+    user.refresh_from_db()
+    assert (user.display_name, user.role) == ("=1+1", "administrator")
+    assert not AuditEvent.objects.filter(subject__in=[user, administrator], action="user.edited")
 
 
 def test_the_passwords_can_be_opened_once(client: Client, head: str) -> None:
@@ -221,7 +259,7 @@ def test_an_administrator_who_is_disabled_meanwhile(
     User.objects.filter(pk=administrator.pk).update(is_active=False)
     finish(job)
     assert not User.objects.filter(username=f"{head}-x")
-    assert job.lines.get().error.startswith("Not created")
+    assert job.lines.get().error.startswith("Not done")
 
 
 def test_ten_thousand_users_are_accepted(client: Client, head: str) -> None:
