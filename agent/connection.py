@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import truststore
 import websockets.client
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidProxyStatus
 from websockets.frames import CloseCode
 from websockets.http11 import Response
 from websockets.uri import parse_uri
@@ -27,6 +27,7 @@ from agent.core import events as ev
 from agent.core.classify import classify
 from agent.core.failure import Failure, Reason
 from agent.proxies import find_proxy
+from agent.proxy_login import open_tunnel
 from protocol.messages import (
     MAX_MESSAGE_BYTES,
     SUBPROTOCOL,
@@ -103,21 +104,32 @@ async def open_connection(server: str, *, proxy: str | None) -> ClientConnection
     if proxy and proxy.startswith("socks"):
         proxy = await _at_one_address(proxy)
     websockets.client.Response = _Head  # type: ignore[attr-defined] # it has no option
-    return await _NoRedirects(
-        server,
-        subprotocols=[SUBPROTOCOL],  # type: ignore[list-item] # a NewType over str
-        compression=None,
-        user_agent_header=f"coconowork-client/{__version__}",
-        proxy=proxy,
-        ssl=tls_context() if uri.secure else None,
-        open_timeout=OPEN_S,
-        ping_interval=PING_S,
-        ping_timeout=PONG_S,
-        close_timeout=CLOSE_S,
-        max_size=MAX_MESSAGE_BYTES,
-        create_connection=_BoundedConnection,
-        happy_eyeballs_delay=NEXT_ADDRESS_S,
-    )
+    options: dict[str, Any] = {
+        "subprotocols": [SUBPROTOCOL],
+        "compression": None,
+        "user_agent_header": f"coconowork-client/{__version__}",
+        "ssl": tls_context() if uri.secure else None,
+        "open_timeout": OPEN_S,
+        "ping_interval": PING_S,
+        "ping_timeout": PONG_S,
+        "close_timeout": CLOSE_S,
+        "max_size": MAX_MESSAGE_BYTES,
+        "create_connection": _BoundedConnection,
+        "happy_eyeballs_delay": NEXT_ADDRESS_S,
+    }
+    try:
+        return await _NoRedirects(server, proxy=proxy, **options)
+    except InvalidProxyStatus as exc:
+        if exc.response.status_code != 407 or not proxy or not proxy.startswith("http:"):
+            raise
+        offers = exc.response.headers.get_all("Proxy-Authenticate")
+        target = place(uri.host, uri.port)
+        async with asyncio.timeout(OPEN_S):
+            at = await _at_one_address(proxy)
+            tunnel = await open_tunnel(proxy, target, offers, at=at)
+        if tunnel is None:
+            raise
+    return await _NoRedirects(server, proxy=None, sock=tunnel, **options)
 
 
 async def _at_one_address(proxy: str) -> str:

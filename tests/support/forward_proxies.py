@@ -6,8 +6,9 @@ They know one host name, and connect it to a port of this PC.
 from __future__ import annotations
 
 import asyncio
+import re
 from asyncio import StreamReader, StreamWriter
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -39,6 +40,29 @@ class Proxy:
         if not target.startswith(f"{self.name}:"):
             writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
             return
+        far = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await self._tunnel(target, (reader, writer), far)
+
+    async def ntlm(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Serve a connection with HTTP CONNECT after three messages of NTLM, or what stands for it.
+
+        The answer to the challenge is its text, reversed.
+        """
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
+            found = re.search(r"Proxy-Authorization: NTLM (\S+)", head)
+            said = b64decode(found[1]) if found else b""
+            if said == b"challenge"[::-1] and not self.asks_for_login:
+                break
+            more = b" " + b64encode(b"challenge") if said == b"negotiate" else b""
+            page = b"<p>Sign in</p>" * 500
+            writer.write(
+                b"HTTP/1.1 407 Sign in\r\nProxy-Authenticate: Basic realm=office\r\n"
+                b"Proxy-Authenticate: NTLM" + more + b"\r\n"
+                b"Content-Length: %d\r\n\r\n%s" % (len(page), page)
+            )
+        target = head.split()[1]
         far = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         await self._tunnel(target, (reader, writer), far)

@@ -7,12 +7,14 @@ import socket
 import threading
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from gettext import NullTranslations
 from pathlib import Path
 from time import monotonic
 
 import pytest
+from websockets.exceptions import InvalidProxyStatus
 
 from agent import connection, doctor
 from agent.address import BadProxy
@@ -22,12 +24,13 @@ from agent.core.failure import Failure, Reason
 from agent.desktop import open_channel
 from agent.doctor import Outcome, Step
 from agent.paths import find_paths
+from agent.proxy_login import LogIn, open_tunnel
 from agent.settings import Settings
 from tests.support.certificates import Authority
 from tests.support.fake_gateway import FakeGateway, Peer, at
 from tests.support.fakes import FakeVault
 from tests.support.forward_proxies import Proxy
-from tests.support.listeners import listening
+from tests.support.listeners import listening, says
 
 DEAD = "127.0.0.2"
 NAME = "gateway.test"
@@ -186,3 +189,41 @@ async def test_the_allowance_of_messages_is_refilled(monkeypatch: pytest.MonkeyP
             1, Failure(Reason.PROTOCOL, detail="too many messages")
         )
         await task
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+async def test_a_proxy_that_asks_for_the_windows_account(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, *, refuses: bool
+) -> None:
+    """All tokens go over one connection; a proxy that refuses them asks for a login."""
+    asked: list[tuple[str, str]] = []
+
+    def new_login(scheme: str, host: str) -> LogIn:
+        asked.append((scheme, host))
+        return lambda challenge: challenge[::-1] or b"negotiate"
+
+    monkeypatch.setattr(connection, "open_tunnel", partial(open_tunnel, new_login=new_login))
+    proxy = Proxy(NAME, gateway.port, asks_for_login=refuses)
+    async with listening(proxy.ntlm) as port:
+        address = f"http://{NAME}:{port}"
+        if refuses:
+            with pytest.raises(InvalidProxyStatus):
+                await open_connection(f"wss://{NAME}/gateway", proxy=address)
+        else:
+            opened = await open_connection(f"wss://{NAME}/gateway", proxy=address)
+            await opened.close()
+    assert asked == [("NTLM", NAME)]
+    assert proxy.served == ([] if refuses else [f"{NAME}:443"])
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"HTTP/1.1 407 Sign", b"garbage\r\n\r\n", b"HTTP/1.1 407 x\r\nA: b\r\n\r\n"]
+)
+async def test_a_proxy_that_answers_oddly(answer: bytes) -> None:
+    """No tunnel, or a lost connection; the socket is closed."""
+    async with listening(says(answer)) as port:
+        at = f"http://127.0.0.1:{port}"
+        login: LogIn = lambda _: b"token"  # noqa: E731 - short
+        with suppress(ConnectionError):
+            tunnel = open_tunnel(at, "gw:443", ["NTLM"], at=at, new_login=lambda *_: login)
+            assert await tunnel is None

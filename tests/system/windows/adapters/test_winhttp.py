@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from agent.proxy_login import windows_login
 from agent.winhttp import ask, scripted_proxies
 
 PAC = b"""function FindProxyForURL(url, host) {
@@ -49,6 +50,15 @@ def test_a_script_names_the_proxy(office: str) -> None:
     assert ask("https://other.example.com/", detects=False, script=script) == ""
     assert ask("https://gw.example.com/", detects=False, script="http://127.0.0.1:9/x") is None
     assert ask("https://gw.example.com/", detects=False, script=None) is None
+
+
+@pytest.mark.parametrize("scheme", ["Negotiate", "NTLM"])
+def test_windows_makes_the_first_token(scheme: str) -> None:
+    """It is the first message of NTLM or SPNEGO, unless this Windows has no such scheme."""
+    login = windows_login(scheme, "proxy.example.com")
+    token = login(b"") if login is not None else b""
+    assert token == b"" or token.startswith((b"NTLMSSP\0", b"\x60"))
+    print(f"{scheme}: {len(token)} bytes")
 
 
 def test_the_users_settings_can_be_asked() -> None:

@@ -1,0 +1,114 @@
+"""Opens a tunnel through an HTTP proxy that asks for the Windows account (Negotiate or NTLM).
+
+Such a login takes several requests on one connection, which no library here makes. Windows makes
+the tokens (SSPI); no password is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from email.message import Message
+from email.parser import BytesHeaderParser
+from urllib.parse import urlsplit
+
+SCHEMES = ("Negotiate", "NTLM")
+MAX_REQUESTS = 4
+MAX_ANSWER_BYTES = 256 * 1024
+
+LogIn = Callable[[bytes], bytes]
+"""Return the token that answers the proxy's, an empty one when that fails. Start with b""."""
+
+
+def windows_login(scheme: str, host: str) -> LogIn | None:
+    """Return the login of this Windows user; None on Linux, and when Windows has no such scheme."""
+    if sys.platform != "win32":
+        return None
+    import pywintypes
+    import sspi
+
+    try:
+        context = sspi.ClientAuth(scheme, targetspn=f"HTTP/{host}")
+    except pywintypes.error:
+        return None
+
+    def log_in(challenge: bytes) -> bytes:
+        try:
+            _, buffers = context.authorize(challenge or None)
+        except pywintypes.error:
+            return b""
+        return bytes(buffers[0].Buffer)
+
+    return log_in
+
+
+async def open_tunnel(
+    proxy: str,
+    target: str,
+    offers: list[str],
+    *,
+    at: str,
+    new_login: Callable[[str, str], LogIn | None] = windows_login,
+) -> socket.socket | None:
+    """Return a socket to `target`, a `host:port`, through the proxy; None when that refuses.
+
+    `offers` are the proxy's `Proxy-Authenticate`; `at` is its address with an IP address in place
+    of the name. Raise OSError.
+    """
+    host, address = urlsplit(proxy).hostname or "", urlsplit(at)
+    offered = {offer.split(" ")[0].lower() for offer in offers}
+    scheme = next((each for each in SCHEMES if each.lower() in offered), None)
+    log_in = new_login(scheme, host) if scheme else None
+    if scheme is None or log_in is None:
+        return None
+    ip = address.hostname or ""
+    tunnel = socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET)
+    try:
+        tunnel.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(tunnel, (ip, address.port))
+        challenge = ""
+        for _ in range(MAX_REQUESTS):
+            if not (token := log_in(b64decode(challenge))):
+                break
+            status, headers = await _connect(
+                tunnel, target, f"{scheme} {b64encode(token).decode()}"
+            )
+            if status == 200:
+                return tunnel
+            answers = headers.get_all("Proxy-Authenticate", [])
+            words = [each.partition(" ")[::2] for each in answers]
+            challenge = next((text for word, text in words if word.lower() == scheme.lower()), "")
+            if status != 407 or not challenge:
+                break
+    except (ValueError, IndexError):
+        pass  # the answer is no HTTP
+    except BaseException:
+        tunnel.close()
+        raise
+    tunnel.close()
+    return None
+
+
+async def _connect(tunnel: socket.socket, target: str, login: str) -> tuple[int, Message]:
+    """Send one request; return the status and the headers of the answer, whose page is read."""
+    loop = asyncio.get_running_loop()
+    request = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nProxy-Authorization: {login}\r\n\r\n"
+    await loop.sock_sendall(tunnel, request.encode("ascii"))
+    data, end = b"", 0
+    headers, status = Message(), 0
+    while not end or len(data) < end:
+        chunk = await loop.sock_recv(tunnel, 4096)
+        data += chunk
+        if not chunk or len(data) > MAX_ANSWER_BYTES:
+            raise ConnectionResetError("the proxy's answer does not end")
+        head, separator, _ = data.partition(b"\r\n\r\n")
+        if separator and not end:
+            line, _, fields = head.partition(b"\r\n")
+            status = int(line.split()[1])
+            headers = BytesHeaderParser().parsebytes(fields)
+            page = 0 if status == 200 else int(headers.get("Content-Length", "0"))
+            end = len(head) + len(separator) + page
+    return status, headers
