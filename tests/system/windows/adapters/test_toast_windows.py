@@ -216,17 +216,20 @@ def test_waits_for_the_task_bar(shown: Shown, monkeypatch: pytest.MonkeyPatch) -
     """A toast is tried again until the task bar is there, or it is withdrawn."""
     real = win32gui.Shell_NotifyIcon
     refused: list[int] = []
+    taken: list[int] = []
 
     def late(code: int, data: Any) -> None:
         if len(refused) < 3:
             refused.append(code)
             raise win32gui.error(1460, "Shell_NotifyIcon", "timeout")
         real(code, data)
+        taken.append(code)
 
     monkeypatch.setattr(toast_windows, "TRY_AGAIN_S", 0.05)
     monkeypatch.setattr(win32gui, "Shell_NotifyIcon", late)
     shown.show()
-    eventually(lambda: len(refused) == 3 and windows())
+    eventually(lambda: win32gui.NIM_MODIFY in taken)
+    assert len(refused) == 3
     shown.tell(Nin.BALLOONSHOW)
     eventually(lambda: shown.outcomes == ["text shown"])
     refused.clear()
