@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.polling import eventually
-from tests.support.setup_program import exit_code, install, programs_folder, running, uninstall
+from tests.support.setup_program import install, programs_folder, uninstall
 from tests.support.windows_product import Built
 from tests.support.wine import Desktop
 
@@ -19,7 +18,6 @@ call :try status status
 call :try json status --json
 call :try bogus bogus
 call :try login login --server gw.invalid --user tanaka
-call :try run run
 exit
 :try
 set name=%1
@@ -34,7 +32,6 @@ EXPECTED = {
     "json": (3, '{"state": "not_running"}'),
     "bogus": (2, "エラー: 引数 コマンド: 'bogus' は使用できません"),
     "login": (1, "パスワードを入力してください。\n何も変更していません。"),
-    "run": (0, ""),
 }
 """For each command its exit code, and what it says."""
 
@@ -51,8 +48,4 @@ def test_at_a_prompt(desktop: Desktop, product: Built, page: str) -> None:
         text = data.decode("cp932" if page == "932" else "utf-8").replace("\r\n", "\n")
         assert said in text, name
         assert int((desktop.drive_c / f"{name}.code").read_text("ascii")) == code, name
-    eventually(lambda: running(desktop), or_say="the client in the tray")
-    folder = programs_folder(desktop)
-    assert exit_code(desktop, rf"{folder}\coconowork-client.com", "quit") == 0
-    eventually(lambda: not running(desktop), or_say="the client's end")
-    uninstall(desktop, folder)
+    uninstall(desktop, programs_folder(desktop))

@@ -72,7 +72,7 @@ def test_updated_for_all_users(desktop: Desktop, product: Built, kind: str) -> N
     pc, users = desktop, {r"C:\home-a", r"C:\home-b"}
     folder = unix_path(pc, EVERYBODY)
     assert put(pc, kind, product.product.setup, product.product.msi) == 0
-    for home in users:
+    started = [
         subprocess.Popen(
             ["wine", rf"{EVERYBODY}\{EXE}", "run", "--autostart"],
             env={**pc.environment, "COCONOWORK_HOME": home},
@@ -81,6 +81,8 @@ def test_updated_for_all_users(desktop: Desktop, product: Built, kind: str) -> N
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        for home in users
+    ]
     eventually(lambda: homes(pc, GUARD).keys() == users, or_say="the guards", within_s=60)
     clients, guards = homes(pc), homes(pc, GUARD)
     assert put(pc, kind, product.newer_setup, product.newer_msi) == 0
@@ -98,6 +100,8 @@ def test_updated_for_all_users(desktop: Desktop, product: Built, kind: str) -> N
         uninstall(pc, EVERYBODY)
     eventually(lambda: not homes(pc) and not homes(pc, GUARD), or_say="the end of all")
     eventually(lambda: not folder.exists(), or_say="an empty folder")
+    for process in started:
+        process.wait(timeout=30)
 
 
 def put(pc: Desktop, kind: str, setup: Path, msi: Path) -> int:
