@@ -16,6 +16,7 @@ COMMANDS = {
     "createadmin": ("server.commands.createadmin", "create an account administrator"),
     "migrate": ("server.commands.migrate", "bring the database up to date"),
     "reset-password": ("server.commands.reset_password", "set a user's password"),
+    "users": ("server.commands.users", "list, rename, disable, enable and unlock users"),
     "move-to": ("server.commands.move_to", "move from SQLite to PostgreSQL"),
     "backup": ("server.commands.backup", "copy the database while the server runs"),
     "restore": ("server.commands.restore", "replace the database by a copy"),

@@ -6,12 +6,17 @@ It works as a forced change does: nothing is pushed, and clients go on with the 
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from server import config
 from server.cluster.database import describe, release
 from server.commands.createadmin import ask_password, language
 from server.commands.serve import prepare
 from server.config import StartError
+
+if TYPE_CHECKING:
+    from server.console.models import User
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,17 +47,14 @@ def _reset(typed: str, *, is_sure: bool) -> None:
 
     from protocol.names import normalise_password
     from server.console import passwords
-    from server.console.models import User
     from server.console.validators import reuse_rule_text
 
-    user = User.objects.select_related("account").filter(username=User.normalize_username(typed))
-    if not (found := user.first()):
-        raise StartError(_("There is no user %(user)s.") % {"user": typed})
+    found = find_user(typed)
     names = {"user": found.username, "account": found.account.name}
     print(_("This sets a new password for %(user)s of %(account)s.") % names)
     print(_("PCs go on with the old password for 30 days, until it is updated there."))
-    if not is_sure and not _agreed(_("Go on? [y/N] ")):
-        raise StartError(_("Nothing was done."))
+    if not is_sure:
+        ask()
     try:
         password = normalise_password(ask_password())
         validate_password(password, found)
@@ -64,8 +66,23 @@ def _reset(typed: str, *, is_sure: bool) -> None:
     print(_("The password was changed."))
 
 
-def _agreed(question: str) -> bool:
+def find_user(typed: str) -> User:
+    """Return the user of a typed name. Raise StartError."""
+    from django.utils.translation import gettext as _
+
+    from server.console.models import User
+
     try:
-        return input(question).strip().lower() in {"y", "yes"}
-    except EOFError:  # nothing was typed
-        return False
+        return User.objects.get_by_natural_key(typed)
+    except User.DoesNotExist:
+        raise StartError(_("There is no user %(user)s.") % {"user": typed}) from None
+
+
+def ask() -> None:
+    """Ask whether to go on. Raise StartError unless the answer is yes."""
+    from django.utils.translation import gettext as _
+
+    with suppress(EOFError):  # nothing was typed
+        if input(_("Go on? [y/N] ")).strip().lower() in {"y", "yes"}:
+            return
+    raise StartError(_("Nothing was done."))

@@ -7,7 +7,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from server.console.models import AuditEvent, User
+from server.console.models import Account, AuditEvent, User
 
 
 class Action(models.TextChoices):
@@ -24,6 +24,7 @@ class Action(models.TextChoices):
     NAME_TAKEN = "name.taken", gettext_lazy("asked for a user name of another account")
     IMPORT_STARTED = "import.started", gettext_lazy("import of users started")
     IMPORT_FETCHED = "import.fetched", gettext_lazy("temporary passwords of an import opened")
+    ACCOUNT_RENAMED = "account.renamed", gettext_lazy("account renamed")
     USER_EDITED = "user.edited", gettext_lazy("user's name or role changed")
     USER_DELETED = "user.deleted", gettext_lazy("user deleted")
     USER_DISABLED = "user.disabled", gettext_lazy("user disabled")
@@ -34,6 +35,7 @@ class Action(models.TextChoices):
     DEVICE_REMOVED = "device.removed", gettext_lazy("PC removed")
     LOGIN_ACCEPTED = "login.accepted", gettext_lazy("logged in to the console")
     LOGIN_REFUSED = "login.refused", gettext_lazy("wrong password at the console")
+    LOGIN_UNLOCKED = "login.unlocked", gettext_lazy("unlocked after wrong passwords")
     LOGIN_LOCKED = "login.locked", gettext_lazy("locked out after wrong passwords")
 
 
@@ -43,16 +45,17 @@ def record(
     actor: User | None,
     subject: User | None,
     address: str | None,
+    account: Account | None = None,
     **detail: str | int | bool | list[str] | None,
 ) -> AuditEvent:
     """Write one event, inside the transaction of the action.
 
     `detail` must be short facts and never a password, verifier or sealed box. The event belongs
-    to the account of the subject, or of the actor when there is no subject.
+    to `account`, else to that of the subject, else to that of the actor.
     """
     owner = subject or actor
     return AuditEvent.objects.create(
-        account=owner.account if owner else None,
+        account=account or (owner.account if owner else None),
         actor=actor,
         actor_name=actor.username if actor else "",
         subject=subject,

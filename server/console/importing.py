@@ -192,7 +192,7 @@ def _change(line: ImportLine, *, by: User, address: str | None) -> bool:
         ImportLine.objects.filter(pk=line.pk, done=False).update(done=True, error=error)
         metrics.import_lines.labels("refused").inc()
         return True
-    with people.as_administrator(by):
+    with people.as_administrator(by, by.account_id):
         if ImportLine.objects.filter(pk=line.pk, done=False).update(done=True):
             name, role = line.display_name or None, line.role or None
             people.edit(user, display_name=name, role=role, by=by, address=address)

@@ -70,6 +70,15 @@ def in_turn(username: str) -> Iterator[None]:
         turn.release()
 
 
+def unlock(user: User) -> bool:
+    """Forget the wrong passwords of a user; return whether there were any."""
+    with transaction.atomic():
+        found = bool(AccessAttempt.objects.filter(username=key(user.username)).delete()[0])
+        if found:
+            record(Action.LOGIN_UNLOCKED, actor=None, subject=user, address=None)
+    return found
+
+
 class Handler(AxesHandler):  # type: ignore[misc]  # axes has no types
     """Named in the settings as `AXES_HANDLER`."""
 

@@ -8,45 +8,86 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import F, Q, QuerySet
 
 from server.cluster import bus
 from server.console.audit import Action, record
 from server.console.models import Account, Device, ImportJob, User
 
 
-@contextmanager
-def as_administrator(by: User) -> Iterator[None]:
-    """Run one action at a time on the users of an account. Raise PermissionDenied.
+class LastAdministrator(Exception):
+    """The account would have no enabled administrator; nothing was done."""
 
-    `by` must be an enabled administrator, and stays one: the actions refuse to demote, disable or
-    delete `by`.
+
+class Change(NamedTuple):
+    """A change of some fields of a user: its event, which rows it changes, and to what."""
+
+    event: Action
+    of: Q
+    to: dict[str, object]
+
+
+DISABLE = Change(
+    Action.USER_DISABLED,
+    of=Q(is_active=True),
+    to={"is_active": False, "session_epoch": F("session_epoch") + 1},
+)
+ENABLE = Change(Action.USER_ENABLED, of=Q(is_active=False), to={"is_active": True})
+END_SESSIONS = Change(Action.SESSIONS_ENDED, of=Q(), to={"session_epoch": F("session_epoch") + 1})
+
+
+@contextmanager
+def as_administrator(by: User | None, account_id: int) -> Iterator[QuerySet[User]]:
+    """Run one action at a time on the users of an account; give its enabled administrators.
+
+    `by` must be one of them, and stays one: the actions refuse to demote, disable or delete `by`.
+    It is None for the command line. Raise PermissionDenied.
     """
     with transaction.atomic():
-        Account.objects.select_for_update(no_key=True).get(pk=by.account_id)
-        if not User.objects.filter(pk=by.pk, is_active=True, role=User.Role.ADMINISTRATOR).exists():
+        Account.objects.select_for_update(no_key=True).get(pk=account_id)
+        role = User.Role.ADMINISTRATOR
+        administrators = User.objects.filter(account=account_id, is_active=True, role=role)
+        if by is not None and not administrators.filter(pk=by.pk).exists():
             raise PermissionDenied
-        yield
+        yield administrators
+
+
+def apply(
+    change: Change, user: User, *, by: User | None, address: str | None, whole_account: bool = False
+) -> None:
+    """Make a change of a user, which is recorded when it changes something.
+
+    Raise PermissionDenied, or LastAdministrator unless the `whole_account` is changed.
+    """
+    with as_administrator(by, user.account_id) as administrators:
+        if not User.objects.filter(change.of, pk=user.pk).update(**change.to):
+            return
+        if user.is_administrator and not whole_account and not administrators.exists():
+            raise LastAdministrator
+        record(change.event, actor=by, subject=user, address=address)
+        bus.publish(user.pk)
 
 
 def edit(
-    user: User, *, display_name: str | None, role: str | None, by: User, address: str | None
+    user: User, *, display_name: str | None, role: str | None, by: User | None, address: str | None
 ) -> None:
     """Set a user's name and role, where not None; record what has changed.
 
     Raise PermissionDenied, also for another role of `by`, or User.DoesNotExist.
     """
-    with as_administrator(by):
+    with as_administrator(by, user.account_id):
         row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
         asked = {"display_name": display_name, "role": role}
-        new = {
+        new: dict[str, Any] = {
             field: value
             for field, value in asked.items()
             if value is not None and value != getattr(row, field)
         }
-        if "role" in new and row.pk == by.pk:
+        if "role" in new and by is not None and row.pk == by.pk:
             raise PermissionDenied
         if new:
             for field, value in new.items():
@@ -62,7 +103,7 @@ def delete(user: User, *, by: User, address: str | None) -> None:
     """
     if user.pk == by.pk:
         raise PermissionDenied
-    with as_administrator(by):
+    with as_administrator(by, user.account_id):
         row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
         devices = list(row.devices.order_by("pk").select_for_update(no_key=True))
         names = [device.name for device in devices]

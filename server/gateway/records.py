@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from django.contrib.auth.hashers import is_password_usable
@@ -200,7 +200,7 @@ def _pending(device_pk: int) -> QuerySet[PushDelivery]:
     )
 
 
-def _record(action: str, delivery: PushDelivery, address: str, **detail: str) -> None:
+def _record(action: str, delivery: PushDelivery, address: str, **detail: Any) -> None:
     """Write an event about a push to the audit trail."""
     audit.record(
         action,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, F, Max, Min, Q, QuerySet
+from django.db.models import Count, Max, Min, QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -17,9 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext
 from django.views.decorators.http import require_safe
 
-from server.cluster import bus
 from server.console import new_users, passwords, people, presence
-from server.console.audit import Action, record
 from server.console.forms import EditUserForm, ForcePasswordForm, UserFilterForm, UserForm
 from server.console.models import AuditEvent, Device, PasswordChange, User
 from server.console.resubmission import repeatable
@@ -176,11 +174,9 @@ def user_new(request: HttpRequest) -> HttpResponseBase:
 
 @dataclass(frozen=True)
 class UserAction:
-    """An action on a user: which row it changes, to what, and what the pages say about it."""
+    """An action on a user, and what the pages say about it."""
 
-    event: Action
-    of: Q
-    to: dict[str, object]
+    change: people.Change
     title: StrPromise
     text: StrPromise
     button: StrPromise
@@ -189,9 +185,7 @@ class UserAction:
 
 _ACTIONS = {
     "disable": UserAction(
-        Action.USER_DISABLED,
-        of=Q(is_active=True),
-        to={"is_active": False, "session_epoch": F("session_epoch") + 1},
+        people.DISABLE,
         title=gettext_lazy("Disable %(user)s"),
         text=gettext_lazy(
             "The user is logged out everywhere, and the user's PCs cannot wait any more."
@@ -200,18 +194,14 @@ _ACTIONS = {
         done=gettext_lazy("%(user)s was disabled."),
     ),
     "enable": UserAction(
-        Action.USER_ENABLED,
-        of=Q(is_active=False),
-        to={"is_active": True},
+        people.ENABLE,
         title=gettext_lazy("Enable %(user)s"),
         text=gettext_lazy("The user can log in again with the current password."),
         button=gettext_lazy("Enable"),
         done=gettext_lazy("%(user)s was enabled."),
     ),
     "end-sessions": UserAction(
-        Action.SESSIONS_ENDED,
-        of=Q(),
-        to={"session_epoch": F("session_epoch") + 1},
+        people.END_SESSIONS,
         title=gettext_lazy("End all sessions of %(user)s"),
         text=gettext_lazy(
             "The user is logged out of the console and the smartphone app. PCs go on waiting."
@@ -234,10 +224,7 @@ def user_action(request: HttpRequest, pk: int, action: str) -> HttpResponseBase:
     if request.method != "POST":
         title, texts, button = wanted.title % name, [wanted.text], wanted.button
         return confirm(request, title=title, texts=texts, button=button, cancel=back)
-    with people.as_administrator(by):
-        if User.objects.filter(wanted.of, pk=user.pk).update(**wanted.to):
-            record(wanted.event, actor=by, subject=user, address=client_address(request))
-            bus.publish(user.pk)
+    people.apply(wanted.change, user, by=by, address=client_address(request))
     messages.success(request, wanted.done % name)
     return redirect(back)
 

@@ -185,6 +185,7 @@ def test_postgresql(machine: Machine, postgres: Postgres) -> None:
 def test_table_of_commands(machine: Machine) -> None:
     """docs/commands.md: each command of the server in the table runs."""
     machine.replaced = {
+        "[--account NAME]": "--account name",
         "NAME": "name",
         "FILE": str(machine.folder / "copy.sqlite3"),
         "[--yes]": "--yes",
@@ -193,7 +194,7 @@ def test_table_of_commands(machine: Machine) -> None:
     table = [command for command in page if command.startswith("coconowork-server ")]
     table.remove("coconowork-server serve")
     table.remove("coconowork-server move-to postgresql://USER@HOST/NAME")
-    assert len(table) == 5
+    assert len(table) == 10
     for command in table:
         machine.run(command, stdin="0ther-0ther\n" if "reset" in command else PASSWORD)
     assert "0.1" in machine.run("coconowork-client --version")

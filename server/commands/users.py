@@ -1,0 +1,150 @@
+"""`users`: list accounts and users, rename, disable or enable one, unlock a user.
+
+Each change is what an administrator does in the console, with an audit event that has no author.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from server import config
+from server.cluster.database import describe, release
+from server.commands.createadmin import language
+from server.commands.reset_password import ask, find_user
+from server.commands.serve import prepare
+from server.config import StartError
+
+if TYPE_CHECKING:
+    from server.console.models import Account
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the actions; each but `list` and `unlock` takes a user or a whole account."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    listed = actions.add_parser("list", help="list the accounts, or the users of one")
+    listed.add_argument("--account", help="list its users")
+    for name, summary in (
+        ("rename", "set the name of an account, or the full name of a user"),
+        ("disable", "log a user, or all of an account, out everywhere, and refuse their logins"),
+        ("enable", "accept logins again"),
+        ("unlock", "forget a user's wrong passwords at the console"),
+    ):
+        action = actions.add_parser(name, help=summary, description=summary)
+        which = action if name == "unlock" else action.add_mutually_exclusive_group(required=True)
+        which.add_argument("--user", required=name == "unlock", help="user name")
+        if name != "unlock":
+            which.add_argument("--account", help="name of the account")
+        if name == "rename":
+            action.add_argument("--to", required=True, help="the new name")
+        if name == "disable":
+            action.add_argument("--yes", action="store_true", help="do not ask before it")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what was asked for. Raise StartError."""
+    settings = config.load()
+    prepare(settings)
+    print(describe(settings))
+    from django.utils import translation
+
+    action = {"list": _list, "rename": _rename, "unlock": _unlock}.get(arguments.action, _switch)
+    try:
+        with translation.override(language()):
+            action(arguments)
+    finally:
+        release()
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    from django.db.models import Count, Q
+    from django.utils.translation import gettext as _
+
+    from server.console.models import Account
+
+    if arguments.account is not None:
+        for user in _account(arguments.account).users.iterator():
+            state = "" if user.is_active else _("Disabled")
+            cells = (user.username, str(user.get_role_display()), user.display_name, state)
+            print("\t".join(cells).rstrip())
+        return
+    counts = {"all": Count("users"), "enabled": Count("users", filter=Q(users__is_active=True))}
+    for account in Account.objects.annotate(**counts).order_by("name").values():
+        print(_("%(name)s\t%(enabled)d of %(all)d users enabled") % account)
+
+
+def _rename(arguments: argparse.Namespace) -> None:
+    from django.core.exceptions import ValidationError
+    from django.db import transaction
+    from django.utils.translation import gettext as _
+
+    from server.console import people
+    from server.console.audit import Action, record
+    from server.console.forms import EditUserForm
+
+    if arguments.user is not None:
+        user = find_user(arguments.user)
+        form = EditUserForm({"display_name": arguments.to, "role": user.role})
+        if not form.is_valid():
+            raise StartError(" ".join(str(text) for each in form.errors.values() for text in each))
+        people.edit(user, by=None, address=None, **form.cleaned_data)
+    else:
+        account = _account(arguments.account)
+        account.name = arguments.to.strip()
+        try:
+            account.full_clean()
+        except ValidationError as exc:
+            raise StartError(" ".join(exc.messages)) from None
+        with transaction.atomic():
+            account.save(update_fields=["name"])
+            event, name = Action.ACCOUNT_RENAMED, account.name
+            record(event, actor=None, subject=None, address=None, account=account, name=name)
+    print(_("The name was changed."))
+
+
+def _switch(arguments: argparse.Namespace) -> None:
+    from django.utils.translation import gettext as _
+
+    from server.console import people
+
+    change = people.DISABLE if arguments.action == "disable" else people.ENABLE
+    whole_account = arguments.user is None
+    if whole_account:
+        users = _account(arguments.account).users.filter(change.of)
+    else:
+        user = find_user(arguments.user)
+        users = user.account.users.filter(change.of, pk=user.pk)
+    print(_("Users to change: %(count)d") % {"count": users.count()})
+    if change is people.DISABLE and not arguments.yes:
+        print(_("They are logged out everywhere, and their clients cannot log in any more."))
+        ask()
+    for each in users.iterator():
+        try:
+            people.apply(change, each, by=None, address=None, whole_account=whole_account)
+        except people.LastAdministrator:
+            text = _("%(user)s is the last enabled administrator of the account.")
+            raise StartError(text % {"user": each.username}) from None
+    print(_("Done."))
+    if change is people.DISABLE and not config.current().is_postgresql:
+        print(_("If the server runs, restart it: PCs that wait stay connected until then."))
+
+
+def _unlock(arguments: argparse.Namespace) -> None:
+    from django.utils.translation import gettext as _
+
+    from server.console import lockout
+
+    found = lockout.unlock(find_user(arguments.user))
+    print(_("The user was unlocked.") if found else _("There were no wrong passwords."))
+
+
+def _account(name: str) -> Account:
+    from django.utils.translation import gettext as _
+
+    from server.console.models import Account
+
+    found: Account | None = Account.objects.filter(name=name.strip()).first()
+    if found is None:
+        raise StartError(_("There is no account %(account)s.") % {"account": name})
+    return found

@@ -1,0 +1,85 @@
+"""`users`: list, rename, disable, enable and unlock, with the audit trail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.browser_seed import seed
+from tests.support.installation import ADMIN, Installation
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """Return an installation with an administrator and a user."""
+    made = Installation(tmp_path_factory.mktemp("server") / "data")
+    made.create()
+    seed(made, 'user tanaka "田中 一郎"')
+    return made
+
+
+def enabled(installation: Installation) -> dict[object, object]:
+    return dict(installation.query("SELECT username, is_active FROM console_user"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "said"),
+    [
+        ("list --account missing", "", "no account missing"),
+        ("disable --user missing --yes", "", "no user missing"),
+        (f"disable --user {ADMIN} --yes", "", "last enabled administrator"),
+        ("disable --user tanaka", "\n", "Nothing was done"),
+        ("disable --account ACME", "", "Nothing was done"),
+        ("rename --account ACME --to=", "", "cannot be blank"),
+        (f"rename --user tanaka --to {'x' * 151}", "", "150"),
+        ("unlock --user missing", "", "no user missing"),
+    ],
+)
+def test_refusals(installation: Installation, arguments: str, stdin: str, said: str) -> None:
+    """A clear answer, and nothing is changed or recorded."""
+    events = installation.query("SELECT count(*) FROM console_auditevent")
+    done = installation.run("users", *arguments.split(" "), stdin=stdin)
+    assert done.returncode == 1, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert enabled(installation) == {ADMIN: 1, "tanaka": 1}
+    assert installation.query("SELECT count(*) FROM console_auditevent") == events
+
+
+def test_each_action(tmp_path: Path) -> None:
+    """Each does what it says and is in the trail of the account."""
+    installation = Installation(tmp_path / "data")
+    installation.create()
+    seed(installation, 'user tanaka "田中 一郎"')
+    [(account,)] = installation.query("SELECT name FROM console_account")
+
+    def users(*arguments: str, stdin: str = "") -> str:
+        done = installation.run("users", *arguments, stdin=stdin)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert f"{account}\t2 of 2 users enabled" in users("list")
+    assert "tanaka\tgeneral user\t田中 一郎\n" in users("list", "--account", str(account))
+    users("disable", "--user=ｔａｎａｋａ", stdin="y\n")
+    assert enabled(installation) == {ADMIN: 1, "tanaka": 0}
+    users("disable", "--account", str(account), "--yes")
+    assert enabled(installation) == {ADMIN: 0, "tanaka": 0}
+    users("enable", "--account", str(account))
+    assert enabled(installation) == {ADMIN: 1, "tanaka": 1}
+    users("rename", "--user=tanaka", "--to=新田 一郎")
+    users("rename", "--account", str(account), "--to=株式会社ここな")
+    assert installation.query("SELECT name FROM console_account") == [("株式会社ここな",)]
+    assert "no wrong passwords" in users("unlock", "--user=tanaka")
+    trail = installation.query(
+        "SELECT action, subject_name FROM console_auditevent"
+        " WHERE actor_id IS NULL AND account_id IS NOT NULL ORDER BY id"
+    )
+    assert trail[-6:] == [
+        ("user.disabled", "tanaka"),
+        ("user.disabled", ADMIN),
+        ("user.enabled", ADMIN),
+        ("user.enabled", "tanaka"),
+        ("user.edited", "tanaka"),
+        ("account.renamed", ""),
+    ]
