@@ -17,6 +17,8 @@ POLL_MS = 50
 """Interval for polling the pipe: Tk cannot be woken safely from another thread."""
 TOPMOST_MS = 400
 PICTURE_SIZES = (32, 40, 48, 56, 64, 96)
+BUTTONS_IN_A_ROW = 3
+"""More make the window of Japanese texts wider than a screen at 300 %."""
 """Sides of the pictures in `agent/assets/`, in pixels."""
 ERROR_COLOUR = "#b3261e"
 WARNING_COLOUR = "#8a5200"
@@ -178,15 +180,21 @@ class Window:
     def buttons(
         self, *texts_and_commands: tuple[str, Callable[[], None]], default: int = 0
     ) -> list[ttk.Button]:
-        """Add buttons at the lower right; return them. Enter presses number `default`."""
+        """Add buttons at the lower right, at most three in a row; return them.
+
+        Enter presses number `default`.
+        """
         frame = ttk.Frame(self.body)
         frame.grid(row=self.new_row(), column=0, columnspan=2, sticky="e", pady=(self.px(14), 0))
         made = []
+        gap = self.px(8)
+        first = -len(texts_and_commands) % BUTTONS_IN_A_ROW  # so that the last row is full
         for position, (text, command) in enumerate(texts_and_commands):
             button = ttk.Button(frame, text=text, command=command)
             if position == default:
                 button.configure(default="active")
-            button.grid(row=0, column=position, padx=(self.px(8) if position else 0, 0))
+            row, column = divmod(first + position, BUTTONS_IN_A_ROW)
+            button.grid(row=row, column=column, sticky="ew", padx=(gap, 0), pady=(row and gap, 0))
             made.append(button)
         return made
 
