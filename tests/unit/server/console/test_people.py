@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from server import clock, config
-from server.console import audit, csvfiles, passwords, people
+from server.console import audit, csvfiles, lockout, passwords, people
 from server.console.models import AuditEvent, Device, PasswordChange, PushDelivery, User
 from server.console.views import common
 from tests.support.console_client import Browse, page
-from tests.support.server_fixtures import P2, with_settings
+from tests.support.server_fixtures import P1, P2, with_settings
 
 MakeDevice = Callable[..., Device]
 MakeUser = Callable[..., User]
@@ -231,3 +231,14 @@ async def test_files_are_streamed() -> None:
     assert (await anext(parts)).startswith(codecs.BOM_UTF8)
     assert len(read) == csvfiles.AT_ONCE
     assert [part async for part in parts] == [b"500\r\n"]
+
+
+def test_unlock(browse: Browse, user: User) -> None:
+    """A user who is locked out logs in again at once, and the trail has it once."""
+    client, right = browse(), {"username": user.username, "password": P1}
+    for _ in range(lockout.LIMIT_USER_AND_ADDRESS):
+        client.post("/login/", right | {"password": P2})
+    assert client.post("/login/", right).status_code == 429
+    assert [lockout.unlock(user), lockout.unlock(user)] == [True, False]
+    assert client.post("/login/", right).status_code == 302
+    assert last_event("login.unlocked", user.username).actor is None
