@@ -64,7 +64,11 @@ def starts_tray_program() -> bool:
     """
     if Path(sys.executable).suffix != ".com":
         return False
-    subprocess.Popen([*program(), *sys.argv[1:]], close_fds=True)  # noqa: S603 - our own program
+    nothing = subprocess.DEVNULL  # so that a reader of this output need not wait for that program
+    fresh = {**os.environ, "PYINSTALLER_RESET_ENVIRONMENT": "1"}
+    subprocess.Popen(  # noqa: S603 - our own program
+        [*program(), *sys.argv[1:]], stdin=nothing, stdout=nothing, stderr=nothing, env=fresh
+    )
     return True
 
 

@@ -91,7 +91,7 @@ def _check(line: csvfiles.Line, seen: set[str]) -> ImportLine:
         name = line.values.get("username", "").replace("\0", "")
         return ImportLine(number=line.number, username=name[:80], error=error, done=True)
     seen.add(form.cleaned_data["username"].casefold())
-    # An empty role stays empty: it does not change the role of a user whom there is.
+    # An empty role stays empty: it does not change the role of an existing user.
     return ImportLine(number=line.number, **form.cleaned_data | {"role": role if cell else ""})
 
 
@@ -128,7 +128,7 @@ def work() -> bool:
         with translation.override(job.language):
             _go_on(job)
     except (hashing.Busy, PermissionDenied, User.DoesNotExist):
-        return False  # the next run sees whom another action has changed in the same moment
+        return False  # another action has changed the user in the same moment; the next run sees it
     return True
 
 
@@ -180,7 +180,7 @@ def _go_on(job: ImportJob) -> None:
 
 
 def _change(line: ImportLine, *, by: User, address: str | None) -> bool:
-    """Set name and role of a user whom the account has, where not empty; False if there is none.
+    """Set name and role, where not empty, of the account's user; return False if there is none.
 
     The account's lock comes first, as everywhere; the mark is in the same transaction.
     """

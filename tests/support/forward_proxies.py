@@ -45,7 +45,7 @@ class Proxy:
         await self._tunnel(target, (reader, writer), far)
 
     async def ntlm(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """Serve a connection with HTTP CONNECT after three messages of NTLM, or what stands for it.
+        """Serve a connection with HTTP CONNECT after three messages like those of NTLM.
 
         The answer to the challenge is its text, reversed.
         """

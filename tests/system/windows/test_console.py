@@ -18,6 +18,7 @@ call :try status status
 call :try json status --json
 call :try bogus bogus
 call :try login login --server gw.invalid --user tanaka
+call :try run run
 exit
 :try
 set name=%1
@@ -31,6 +32,7 @@ EXPECTED = {
     "status": (3, "クライアントプログラムは動作していません。"),
     "json": (3, '{"state": "not_running"}'),
     "bogus": (2, "エラー: 引数 コマンド: 'bogus' は使用できません"),
+    "run": (0, ""),  # the client itself goes on without a console
     "login": (1, "パスワードを入力してください。\n何も変更していません。"),
 }
 """For each command its exit code, and what it says."""
