@@ -62,7 +62,7 @@ def starts_tray_program() -> bool:
 
     A client in the console would end with it.
     """
-    if Path(sys.executable).suffix != ".com":
+    if Path(sys.executable).suffix.lower() != ".com":  # a prompt adds what PATHEXT has: .COM
         return False
     nothing = subprocess.DEVNULL  # so that a reader of this output need not wait for that program
     fresh = {**os.environ, "PYINSTALLER_RESET_ENVIRONMENT": "1"}
