@@ -12,6 +12,8 @@ from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from typing import Any
 
+from installer import NAME
+
 INSTALLER = Path(__file__).parent
 BUILD_ONLY = {"setuptools", "pypiwin32", "pillow"}
 """win10toast and pystray require these packages; the frozen program does not contain them."""
@@ -123,7 +125,14 @@ def bill_of_materials(
             "purl": f"pkg:pypi/pyinstaller@{pyinstaller.version}",
         }
     )
-    program = next(onedir.glob("*.exe"))
+    components.append(  # not signed: the modules of both programs
+        {
+            "type": "file",
+            "bom-ref": f"{NAME}.pkg",
+            "name": f"{NAME}.pkg",
+            "hashes": _digest(onedir / f"{NAME}.pkg"),
+        }
+    )
     content = json.dumps(components, sort_keys=True)
     return {
         "bomFormat": "CycloneDX",
@@ -137,7 +146,7 @@ def bill_of_materials(
                 "bom-ref": "coconowork-client",
                 "name": "coconowork client",
                 "version": version,
-                "hashes": _digest(program),
+                "hashes": _digest(onedir / f"{NAME}.exe"),
             },
         },
         "components": components,
