@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import psutil
 
 from agent.core.credentials import Credentials, Identity
 from agent.desktop import open_channel, open_vault
+from agent.host import machine_id
 from agent.i18n import translation
+from agent.ports import NotRunning
 from agent.report import status_text, view_of
 from demo.installation import Client
 from protocol.sealing import new_device_key
@@ -47,7 +50,8 @@ class Pc(Client):
     def be_logged_in(self, password: str = PASSWORD) -> None:
         """Write the keyring's entry and the settings, as a login some time ago has."""
         open_vault().write(
-            self.identity, Credentials(password=password, device_key=new_device_key())
+            self.identity,
+            Credentials(password=password, device_key=new_device_key(), machine=machine_id()),
         )
         self.paths.config_file.parent.mkdir(parents=True, exist_ok=True)
         self.paths.config_file.write_text(
@@ -128,8 +132,8 @@ class Pc(Client):
 
     def quit(self) -> None:
         """End the client, if it runs, as its menu does."""
-        if self.running:
-            eventually(self.status, or_say=self.told)
+        eventually(lambda: not self.running or self.status(), or_say=self.told)
+        with suppress(NotRunning):
             self.tell("quit")
         self.wait_for_end()
 
