@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import locale
-import sys
 
-from server import config
-from server.cluster.database import describe, release
-from server.commands.serve import prepare
+from server.commands.terminal import ask_password, on_database
 from server.config import StartError
 
 
@@ -22,16 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Make the administrator and return the exit code. Raise StartError."""
-    settings = config.load()
-    prepare(settings)
-    print(describe(settings))
-    from django.utils import translation
-
-    try:
-        with translation.override(language()):
-            _create(arguments.account.strip(), arguments.user.strip(), arguments.name.strip())
-    finally:
-        release()
+    with on_database():
+        _create(arguments.account.strip(), arguments.user.strip(), arguments.name.strip())
     return 0
 
 
@@ -70,25 +57,3 @@ def _create(account_name: str, username: str, display_name: str) -> None:
         _("Administrator %(user)s of %(account)s has been created.")
         % {"user": user.username, "account": account.name}
     )
-
-
-def ask_password() -> str:
-    """Ask twice at a terminal, else read one line of standard input. Raise StartError."""
-    from django.utils.translation import gettext as _
-
-    if not sys.stdin.isatty():
-        password = sys.stdin.readline().rstrip("\r\n")
-    else:
-        password = getpass.getpass(_("Password: "))
-        if password != getpass.getpass(_("Password again: ")):
-            raise StartError(_("The two passwords are not the same."))
-    if not password:
-        raise StartError(_("A password is needed: type it, or give it on standard input."))
-    return password
-
-
-def language() -> str:
-    """Return the terminal's language: Japanese, or else English."""
-    category = getattr(locale, "LC_MESSAGES", locale.LC_CTYPE)  # Windows has no LC_MESSAGES
-    name = locale.getlocale(category)[0] or ""
-    return "ja" if name.startswith(("ja", "Japanese")) else "en"

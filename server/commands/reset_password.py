@@ -6,17 +6,9 @@ It works as a forced change does: nothing is pushed, and clients go on with the 
 from __future__ import annotations
 
 import argparse
-from contextlib import suppress
-from typing import TYPE_CHECKING
 
-from server import config
-from server.cluster.database import describe, release
-from server.commands.createadmin import ask_password, language
-from server.commands.serve import prepare
+from server.commands.terminal import ask, ask_password, find_user, on_database
 from server.config import StartError
-
-if TYPE_CHECKING:
-    from server.console.models import User
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,16 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Set the password after asking. Raise StartError."""
-    settings = config.load()
-    prepare(settings)
-    print(describe(settings))
-    from django.utils import translation
-
-    try:
-        with translation.override(language()):
-            _reset(arguments.user, is_sure=arguments.yes)
-    finally:
-        release()
+    with on_database():
+        _reset(arguments.user, is_sure=arguments.yes)
     return 0
 
 
@@ -64,25 +48,3 @@ def _reset(typed: str, *, is_sure: bool) -> None:
     except passwords.ReusedPassword:
         raise StartError(reuse_rule_text()) from None
     print(_("The password was changed."))
-
-
-def find_user(typed: str) -> User:
-    """Return the user of a typed name. Raise StartError."""
-    from django.utils.translation import gettext as _
-
-    from server.console.models import User
-
-    try:
-        return User.objects.get_by_natural_key(typed)
-    except User.DoesNotExist:
-        raise StartError(_("There is no user %(user)s.") % {"user": typed}) from None
-
-
-def ask() -> None:
-    """Ask whether to go on. Raise StartError unless the answer is yes."""
-    from django.utils.translation import gettext as _
-
-    with suppress(EOFError):  # nothing was typed
-        if input(_("Go on? [y/N] ")).strip().lower() in {"y", "yes"}:
-            return
-    raise StartError(_("Nothing was done."))

@@ -9,10 +9,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from server import config
-from server.cluster.database import describe, release
-from server.commands.createadmin import language
-from server.commands.reset_password import ask, find_user
-from server.commands.serve import prepare
+from server.commands.terminal import ask, find_user, on_database
 from server.config import StartError
 
 if TYPE_CHECKING:
@@ -43,17 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Do what was asked for. Raise StartError."""
-    settings = config.load()
-    prepare(settings)
-    print(describe(settings))
-    from django.utils import translation
-
     action = {"list": _list, "rename": _rename, "unlock": _unlock}.get(arguments.action, _switch)
-    try:
-        with translation.override(language()):
-            action(arguments)
-    finally:
-        release()
+    with on_database():
+        action(arguments)
     return 0
 
 

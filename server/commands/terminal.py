@@ -1,0 +1,77 @@
+"""What the commands share that work on the database and talk to a person at a terminal."""
+
+from __future__ import annotations
+
+import getpass
+import locale
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from server import config
+from server.cluster.database import describe, release
+from server.commands.serve import prepare
+from server.config import StartError
+
+if TYPE_CHECKING:
+    from server.console.models import User
+
+
+@contextmanager
+def on_database() -> Iterator[None]:
+    """Use the settings' database, in the terminal's language; print its name. Raise StartError."""
+    settings = config.load()
+    prepare(settings)
+    print(describe(settings))
+    from django.utils import translation
+
+    try:
+        with translation.override(_language()):
+            yield
+    finally:
+        release()
+
+
+def find_user(typed: str) -> User:
+    """Return the user of a typed name. Raise StartError."""
+    from django.utils.translation import gettext as _
+
+    from server.console.models import User
+
+    try:
+        return User.objects.get_by_natural_key(typed)
+    except User.DoesNotExist:
+        raise StartError(_("There is no user %(user)s.") % {"user": typed}) from None
+
+
+def ask() -> None:
+    """Ask whether to go on. Raise StartError unless the answer is yes."""
+    from django.utils.translation import gettext as _
+
+    with suppress(EOFError):  # nothing was typed
+        if input(_("Go on? [y/N] ")).strip().lower() in {"y", "yes"}:
+            return
+    raise StartError(_("Nothing was done."))
+
+
+def ask_password() -> str:
+    """Ask twice at a terminal, else read one line of standard input. Raise StartError."""
+    from django.utils.translation import gettext as _
+
+    if not sys.stdin.isatty():
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = getpass.getpass(_("Password: "))
+        if password != getpass.getpass(_("Password again: ")):
+            raise StartError(_("The two passwords are not the same."))
+    if not password:
+        raise StartError(_("A password is needed: type it, or give it on standard input."))
+    return password
+
+
+def _language() -> str:
+    """Return the terminal's language: Japanese, or else English."""
+    category = getattr(locale, "LC_MESSAGES", locale.LC_CTYPE)  # Windows has no LC_MESSAGES
+    name = locale.getlocale(category)[0] or ""
+    return "ja" if name.startswith(("ja", "Japanese")) else "en"
