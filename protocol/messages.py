@@ -32,6 +32,8 @@ Days = Annotated[int, Meta(ge=0, le=36_500)]
 PasswordKind = Literal["current", "old"]
 Farewell = Literal["sleep", "shutdown", "sign_out", "update", "quit"]
 """Why a client leaves: the reason in its close frame (docs/protocol.md)."""
+CODE_CHARS = "23456789BCDFGHJKMNPQRSTVWXYZ"
+"""What a pairing code is made of: no vowels, which make words, and nothing that looks alike."""
 
 
 class MessageError(Exception):
@@ -70,6 +72,12 @@ class Hello(Message, frozen=True, tag="hello"):
     """Begin a login, the first one or a further one on the same connection."""
 
     scram: Scram
+    device: Device
+
+
+class Pair(Message, frozen=True, tag="pair"):
+    """Ask for a code by which a user hands this PC a password (`protocol/pairing.py`)."""
+
     device: Device
 
 
@@ -145,6 +153,21 @@ class PasswordChanged(Message, frozen=True, tag="password_changed"):
     """Made by `sealing.push_signature`. A client accepts no push without it."""
 
 
+class PairingCode(Message, frozen=True, tag="pairing_code"):
+    """Answer a `pair` with the code that the PC shows."""
+
+    code: Annotated[str, Meta(pattern=rf"^[{CODE_CHARS}]{{8}}\Z")]
+    expires_in_s: Seconds
+
+
+class Paired(Message, frozen=True, tag="paired"):
+    """A user's name and sealed password, for the PC whose code the user has typed."""
+
+    change_id: Hex32
+    user: Annotated[str, Meta(min_length=1, max_length=64)]
+    sealed: Annotated[str, Meta(min_length=64, max_length=8192)]
+
+
 class PasswordStatus(Message, frozen=True, tag="password_status"):
     """The password of the login in force has become old, or its end has changed."""
 
@@ -164,7 +187,7 @@ class Bye(Message, frozen=True, tag="bye"):
 
 
 class SealedPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The content of `PasswordChanged.sealed`, which names its change and its device."""
+    """The content of a push's or pairing's `sealed`, which names its change and its device."""
 
     change_id: Hex32
     device_id: Hex32
@@ -174,8 +197,10 @@ class SealedPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return f"SealedPassword(change_id={self.change_id!r})"
 
 
-ClientMessage = Hello | Proof | Notice | UpdateFailed
-ServerMessage = Challenge | Welcome | Rejected | PasswordChanged | PasswordStatus | Bye
+ClientMessage = Hello | Pair | Proof | Notice | UpdateFailed
+ServerMessage = (
+    Challenge | Welcome | Rejected | PasswordChanged | PairingCode | Paired | PasswordStatus | Bye
+)
 
 _encoder = msgspec.json.Encoder()
 _from_client: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)

@@ -15,7 +15,14 @@ from base64 import b64decode, b64encode
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
-from protocol.messages import MessageError, PasswordChanged, SealedPassword, decode_sealed, encode
+from protocol.messages import (
+    MessageError,
+    Paired,
+    PasswordChanged,
+    SealedPassword,
+    decode_sealed,
+    encode,
+)
 
 
 class SealError(Exception):
@@ -63,8 +70,8 @@ def seal(message: SealedPassword, *, public_key: str) -> str:
     return b64encode(box.encrypt(encode(message))).decode()
 
 
-def open_sealed(push: PasswordChanged, *, device_key: str) -> SealedPassword:
-    """Return the content of a push. Raise SealError when it is not for this change and device."""
+def open_sealed(push: PasswordChanged | Paired, *, device_key: str) -> SealedPassword:
+    """Return the content. Raise SealError when it is not for this change and device."""
     key = PrivateKey(b64decode(device_key))
     try:
         content = decode_sealed(SealedBox(key).decrypt(b64decode(push.sealed, validate=True)))

@@ -1,8 +1,8 @@
-"""Define the tables: accounts, users, passwords, devices, password changes, pushes, audit events.
+"""Define the tables: accounts, users, passwords, devices, changes, pushes, pairings, audit events.
 
 No row ever holds a password: `User.password` and `RetiredPassword.verifier` are SCRAM verifiers,
-and only one device can open `PushDelivery.sealed`. `passwords.py` says in which order rows are
-locked.
+and only one device can open `PushDelivery.sealed` or `Pairing.sealed`. `passwords.py` says in which
+order rows are locked.
 """
 
 from __future__ import annotations
@@ -341,6 +341,31 @@ class PushDelivery(models.Model):
         """Return pushes that a client could not apply, the last ones of their PCs."""
         outcomes = (cls.Outcome.FAILED, cls.Outcome.PENDING)
         return cls.objects.filter(failure__gt="", outcome__in=outcomes)
+
+
+class Pairing(models.Model):
+    """A new PC that shows a code, and waits for a user's name and password.
+
+    The gateway that the PC is connected to makes and deletes the row, and asks for `sealed` while
+    the PC waits. The console fills in `user` and `sealed` once, when the user has typed code and
+    password; only this PC can open `sealed`.
+    """
+
+    code = models.CharField(primary_key=True, max_length=8)
+    device_id = models.CharField(max_length=32)
+    public_key = models.CharField(max_length=44)
+    name = models.CharField(max_length=128)
+    os = models.CharField(max_length=128)
+    version = models.CharField(max_length=128)
+    address = models.GenericIPAddressField(null=True)
+    expires_at = models.DateTimeField(db_index=True)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, null=True, related_name="pairings")
+    change_id = models.CharField(max_length=32, default=_new_change_id)
+    """Names what is sealed, as in `protocol.messages.Paired`."""
+    sealed = models.TextField(blank=True)
+    """Emptied when the PC has got it."""
+    delivered_at = models.DateTimeField(null=True)
+    """When the gateway sent it. That the PC uses it, its first login shows."""
 
 
 class AuditEvent(models.Model):

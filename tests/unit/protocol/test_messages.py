@@ -239,5 +239,5 @@ def test_messages_cannot_be_changed() -> None:
     assert all(kind.__struct_config__.frozen for kind in kinds)
     assert {kind.__struct_config__.tag for kind in messages} == {
         "hello", "proof", "notice", "update_failed", "challenge", "welcome", "rejected",
-        "password_changed", "password_status", "bye",
+        "password_changed", "password_status", "bye", "pair", "pairing_code", "paired",
     }  # fmt: skip

@@ -1,0 +1,49 @@
+"""Test pairing codes as people type them, and the words of a key."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol.messages import CODE_CHARS
+from protocol.pairing import _WORDS, format_code, parse_code, words
+from protocol.sealing import new_device_key, public_key
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "BCDF-2345",
+        "bcdf2345",
+        " bcdf 2345\n",
+        "ｂｃｄｆ－２３４５",
+        "BCDF‐2345",
+        "BC DF\u200b23-45",
+    ],
+)
+def test_typed_codes(typed: str) -> None:
+    """Case, width, blanks and hyphens do not matter."""
+    assert parse_code(typed) == "BCDF2345"
+    assert format_code("BCDF2345") == "BCDF-2345"
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "BCDF234", "BCDF23456", "ACDF2345", "BCDF-234O", "B" * 5000, "BCDF2345" + "-" * 9]
+)
+def test_other_texts_are_no_code(typed: str) -> None:
+    """A code has eight of the code's own characters."""
+    assert parse_code(typed) is None
+
+
+def test_words_depend_on_code_and_key() -> None:
+    """PC and console get the same words; another key or code has others."""
+    keys = [public_key(new_device_key()) for _ in range(2)]
+    seen = {tuple(words(code, key)) for code in ("BCDF2345", "BCDF2346") for key in keys}
+    assert len(seen) == 4
+    assert words("BCDF2345", "A" * 43 + "=") == words("BCDF2345", "A" * 43 + "=")
+
+
+def test_words_differ() -> None:
+    """64 words in each language; none is there twice."""
+    assert len(_WORDS) == len({word.en for word in _WORDS}) == len({word.ja for word in _WORDS})
+    assert len(_WORDS) == 64
+    assert len(set(CODE_CHARS)) == len(CODE_CHARS) == 28
