@@ -143,15 +143,16 @@ class ClientState:
             self.connection.log_in(LoginAttempt(kind, password, handshake), device)
 
     def _enter_standby(self) -> None:
-        """Show what the login in force is good for, warn, and take the push that waits."""
+        """Show what the login in force is good for, and take the push that waits."""
         accepted = self.connection.accepted
         if accepted is not None and accepted.password == "current":
             self.go("logged in with the current password")
             self.warnings.withdraw()
         else:
             self.go("logged in with an old password")
+            self.warnings.wait_for_push()
         self.account.watch_days(self.now)
-        self.warn()
+        self.send_notice()
         if self.vault.problem is None:
             self.take_push()
 
@@ -312,7 +313,10 @@ class ClientState:
     # --- warnings
 
     def warn(self) -> None:
-        """Decide about the sign-ins that wait for a warning."""
+        """Decide about the sign-ins that wait for a warning; wait for the end of a change."""
+        if self.change.progress is not Progress.NONE:
+            self.warnings.wait_for_server()
+            return
         self.warnings.decide(self.now, online=self.connection.accepted is not None)
         self.send_notice()
 

@@ -1,7 +1,8 @@
 """Warnings about an old password: one at each sign-in of the user to Windows.
 
 A sign-in waits until the server has said whether the password is old, or for a minute: then the
-last known end of the old password has to do. A warning is asked for once it is due. It counts only
+last known end of the old password has to do. After a login with an old password it waits for a moment
+more, because the server may push the new one right after it. A warning is asked for once it is due. It counts only
 when the user has seen it, as the desktop says. Until then the sign-in goes on waiting: the warning
 is tried again each minute, and at once when the user comes back to the desktop. A desktop that can
 show none is asked again only then. In the last three days the status window is opened as well, once
@@ -28,6 +29,8 @@ from protocol.messages import Notice, WarningOutcome
 
 DECIDE_S = 60.0
 """Seconds after which a sign-in that waits is decided about, online or not."""
+PUSH_S = 1.0
+"""Seconds after a login in which no warning is shown; a push that waits comes right behind it."""
 TOAST_S = 60.0
 """Seconds after which a warning counts as unseen when the desktop has said nothing of it."""
 MAX_DAYS = 36_500
@@ -91,6 +94,11 @@ class PasswordWarnings:
     def wait_for_server(self) -> None:
         """Give the server a minute to say whether the password is old."""
         self._emit(do.StartTimer(Timer.WARNING, DECIDE_S))
+
+    def wait_for_push(self) -> None:
+        """Give the server a moment to push the new password to a client with an old one."""
+        if self.state is Warned.DUE:
+            self._emit(do.StartTimer(Timer.WARNING, PUSH_S))
 
     def decide(self, now: Instant, *, online: bool) -> None:
         """Decide about the sign-ins that wait for a warning; offline, by the last known end."""

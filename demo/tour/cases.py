@@ -189,8 +189,10 @@ def push_to_a_sleeping_pc(guide: Guide) -> None:
     push_from_the_page(guide, person)
     waits = "次回ログイン時に新しいパスワードを受け取ります" in person.text()
     guide.see("次回ログイン時に届けられる", person.text()[:160], expected=waits)
-    guide.sign_in()
+    shown = guide.warnings(guide.sign_in())
     guide.see_state("起動すると、新しいパスワードを受け取って待ち受ける", "standby")
+    told = ["受け取りました" in each for each in shown] == [True]
+    guide.see("警告はなく、受け取ったことだけが通知される", shown, expected=told)
     applied = wait_for_text(person, "反映済み")
     guide.see("結果の画面に反映される", applied[:160], expected="反映済み" in applied)
 

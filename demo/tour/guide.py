@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from time import monotonic, sleep
 from typing import Any
 
+from agent.core.password_warnings import PUSH_S
 from demo.__main__ import sample_password
 from demo.installation import Addresses, Client, Sample
 from demo.tour.person import Person
@@ -139,7 +140,7 @@ class Guide:
         while monotonic() < end:
             status = self.client.status()
             if status is not None and status["state"] in calm:
-                sleep(0.5)
+                sleep(PUSH_S + 0.5)
                 return
             sleep(0.1)
         raise AssertionError(f"the client does not come to rest: {self.client.status()}")

@@ -11,7 +11,7 @@ from agent.core import effects as do
 from agent.core import events as ev
 from agent.core.events import SignInKind, Timer
 from agent.core.failure import Failure, Reason
-from agent.core.password_warnings import Warned
+from agent.core.password_warnings import PUSH_S, Warned
 from agent.core.state import State
 from protocol import messages as msg
 from protocol.messages import WarningOutcome as Outcome
@@ -39,10 +39,11 @@ def offline_from_here(world: World, duration: timedelta, session: str = "s1") ->
 
 
 def next_run(world: World, session: str) -> None:
-    """Start the program again, at a sign-in or within one."""
+    """Start the program again, at a sign-in or within one, and wait out the moment for a push."""
     world.kill()
     world.come(session)
     world.start()
+    world.advance(PUSH_S)
 
 
 def test_a_sign_in_is_warned_about_and_the_server_told() -> None:
@@ -182,6 +183,27 @@ def test_never_after_the_update(*, push: bool) -> None:
     world.advance(120)
     assert shown(world) == [30]
     assert world.notices == [msg.Notice(warning=Outcome.SHOWN, days_left=30)]
+
+
+@pytest.mark.parametrize("kept_for_s", [0.0, 2 * PUSH_S], ids=["at once", "a slow keyring"])
+@pytest.mark.parametrize("works", [True, False], ids=["received", "not received"])
+def test_a_push_that_waits_comes_before_the_warning(kept_for_s: float, *, works: bool) -> None:
+    """A PC that gets the new password at its login is not warned first, only when that fails."""
+    world = on_old_password()
+    world.keep_push(P2 if works else P3, "b" * 32, world.this_device)
+    world.kill()
+    world.come("s1")
+    world.hold = {"vault"} if kept_for_s else set()
+    world.start()
+    world.step("vault")
+    world.run()
+    world.advance(kept_for_s)
+    assert shown(world) == []
+    world.release("vault")
+    world.advance(DAY / 24)
+    assert shown(world) == ([] if works else [30])
+    assert outcomes(world) == ([] if works else ["shown"])
+    assert len(world.seen(do.TellReceived)) == works
 
 
 def test_an_unseen_warning_is_tried_again_each_minute() -> None:
