@@ -1,12 +1,12 @@
 """Warnings about an old password: one at each sign-in of the user to Windows.
 
 A sign-in waits until the server has said whether the password is old, or for a minute: then the
-last known end of the old password has to do. After a login with an old password it waits for a moment
-more, because the server may push the new one right after it. A warning is asked for once it is due. It counts only
-when the user has seen it, as the desktop says. Until then the sign-in goes on waiting: the warning
-is tried again each minute, and at once when the user comes back to the desktop. A desktop that can
-show none is asked again only then. In the last three days the status window is opened as well, once
-per sign-in.
+last known end of the old password has to do. After a login with an old password it waits for a
+moment more, because the server may push the new one right after it. A warning is asked for once it
+is due. It counts only when the user has seen it, as the desktop says. Until then the sign-in goes
+on waiting: the warning is tried again each minute, and at once when the user comes back to the
+desktop. A desktop that can show none is asked again only then. In the last three days the status
+window is opened as well, once per sign-in.
 
 The server gets a notice about each warning; a notice that could not be sent waits for the next
 login. The user is asked for a password once per sign-in, too.
