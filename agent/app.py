@@ -27,7 +27,7 @@ from agent.core.events import Event, SignedIn, SignInKind
 from agent.core.failure import Reason
 from agent.core.machine import Machine
 from agent.core.saved_state import SavedState
-from agent.core.state import State
+from agent.core.state import IN_USE, State
 from agent.core.view import Command, View
 from agent.errors import AgentError, UserError
 from agent.host import host_info
@@ -93,6 +93,7 @@ class App:
         self._ended = threading.Event()
         self._unsaved = False
         self._asks_to_log_in = False
+        self._keep_awake = settings.keep_awake
         self._toaster: Toaster | None = None
         self._toaster_lock = threading.Lock()
         self._enforced = {
@@ -374,6 +375,8 @@ class App:
         ):
             if show:
                 _guarded(show, view)
+        if self._keep_awake and self._adapters.watcher is not None:
+            _guarded(self._adapters.watcher.keep_awake, view.state in IN_USE)
 
     def _quit(self) -> None:
         self._ended.set()

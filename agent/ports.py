@@ -153,6 +153,9 @@ class SignInWatcher(Protocol):
         For Suspending and QuitRequested, `emit` returns when the client has left the server.
         """
 
+    def keep_awake(self, wanted: bool, /) -> None:  # noqa: FBT001 - the only argument
+        """Keep the PC from going to sleep while it is on mains power, until `stop`; or do not."""
+
     def stop(self) -> None:
         """Report no more."""
 

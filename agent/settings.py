@@ -60,6 +60,8 @@ class Settings:
     allow_quit: bool = True
     autostart: bool | None = None
     """Start at sign-in; None keeps what the setup program and the user have chosen."""
+    keep_awake: bool = False
+    """Keep the PC from going to sleep, on mains power."""
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     enforced: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     """Keys that policy sets: the user cannot change them."""
@@ -358,6 +360,7 @@ _CHECKS: dict[str, tuple[Callable[[object, Translate], object], str]] = {
     ),
     "allow_quit": _FLAG,
     "autostart": _FLAG,
+    "keep_awake": _FLAG,
 }
 """Settings, each with its check and what is allowed."""
 _OTHER_VARIABLES = {"COCONOWORK_HOME"}

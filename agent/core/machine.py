@@ -47,7 +47,7 @@ from agent.core.failure import Failure, Reason, failure_of
 from agent.core.host_info import HostInfo
 from agent.core.password_change import Progress, TypedPassword
 from agent.core.saved_state import SavedState
-from agent.core.state import MAY_RECONNECT, State
+from agent.core.state import IN_USE, MAY_RECONNECT, State
 from agent.core.view import View
 from protocol import messages as msg
 from protocol.scram import ScramError
@@ -92,7 +92,7 @@ class Machine:
         client, saved = self.client, self.client.account.saved_state
         typed = client.change.typed
         identity = typed.identity if typed else client.account.identity
-        in_use = self.state not in {State.LOGGED_OUT, State.NEEDS_PASSWORD, State.STOPPED}
+        in_use = self.state in IN_USE
         return View(
             state=self.state,
             reason=client.failure.reason if client.failure else None,

@@ -33,6 +33,9 @@ MAY_RECONNECT = {State.RETRYING, State.STANDBY, State.STANDBY_OLD_PASSWORD}
 
 MAY_LOG_OUT = set(State) - {State.LOGGED_OUT, State.STOPPED}
 
+IN_USE = set(State) - {State.LOGGED_OUT, State.NEEDS_PASSWORD, State.STOPPED}
+"""The states in which the client waits, or tries to without the user's help."""
+
 _S = State
 _CONNECTED = (_S.CONNECTING, _S.STANDBY, _S.STANDBY_OLD_PASSWORD, _S.UPDATING)
 _TRYING = (*_CONNECTED, _S.RETRYING)

@@ -25,5 +25,8 @@ class LinuxSession:
     def start(self, emit: Callable[[Event], None]) -> None:
         """Do nothing: unlocks and network changes are watched on Windows only."""
 
+    def keep_awake(self, wanted: bool, /) -> None:  # noqa: FBT001 - the port's
+        """Do nothing: only an office PC on Windows is kept awake."""
+
     def stop(self) -> None:
         """Do nothing."""

@@ -1,7 +1,8 @@
 """Reports when the user comes and leaves, resume and network changes on Windows.
 
-A hidden top-level window receives session and power messages on a thread of its own. Another thread
-waits for changes of the network's addresses. Nothing polls.
+A hidden top-level window receives session and power messages on a thread of its own. That thread
+also keeps the PC from going to sleep: such a request ends with the thread that has made it. Another
+thread waits for changes of the network's addresses. Nothing polls.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from typing import Any
 
 import pywintypes
 import win32api
-import win32event
 import win32security
 from pystray._util import win32
 
@@ -50,7 +50,18 @@ user32.DefWindowProcW.argtypes = (
 user32.DefWindowProcW.restype = wintypes.LPARAM
 user32.SetTimer.argtypes = (wintypes.HWND, ctypes.c_size_t, wintypes.UINT, ctypes.c_void_p)
 user32.KillTimer.argtypes = (wintypes.HWND, ctypes.c_size_t)
+user32.RegisterSuspendResumeNotification.argtypes = (wintypes.HWND, wintypes.DWORD)
+user32.RegisterSuspendResumeNotification.restype = ctypes.c_void_p
+user32.UnregisterSuspendResumeNotification.argtypes = (ctypes.c_void_p,)
 kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+kernel32.SetThreadExecutionState.argtypes = (wintypes.DWORD,)
+kernel32.SetThreadExecutionState.restype = wintypes.DWORD
+iphlpapi = ctypes.WinDLL("iphlpapi")
+_ON_CHANGE = ctypes.WINFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
+iphlpapi.NotifyUnicastIpAddressChange.argtypes = (
+    wintypes.USHORT, _ON_CHANGE, ctypes.c_void_p, wintypes.BOOLEAN, ctypes.c_void_p,
+)  # fmt: skip
+iphlpapi.CancelMibChangeNotify2.argtypes = (wintypes.HANDLE,)
 
 Emit = Callable[[Event], None]
 
@@ -73,9 +84,19 @@ RESUMED = {0x7, 0x12}
 """PBT_APMRESUMESUSPEND, PBT_APMRESUMEAUTOMATIC."""
 SUSPENDS = 0x4
 """PBT_APMSUSPEND: sleep or hibernation, which Windows does not tell apart."""
+POWER_CHANGED = 0xA
+"""PBT_APMPOWERSTATUSCHANGE: from battery to mains power, or back."""
+WM_KEEP_AWAKE = 0x8000
+"""WM_APP, our own: it is to be decided again whether the PC is kept awake."""
+ES_CONTINUOUS, ES_SYSTEM_REQUIRED = 0x80000000, 0x1
+ON_BATTERY = 0
+TO_WINDOW = 0
+"""DEVICE_NOTIFY_WINDOW_HANDLE."""
+IPV4_AND_IPV6 = 0
+"""AF_UNSPEC."""
 ENDSESSION_CLOSEAPP, ENDSESSION_LOGOFF = 0x1, 0x80000000
 RETRY_TIMER, RETRY_MS = 1, 5000
-SETTLE_MS = 1000
+SETTLE_S = 1.0
 """A network comes up in several steps, which are reported once."""
 STOP_S = 5.0
 START_S = 10.0
@@ -95,7 +116,9 @@ class WindowsSignInWatcher:
         self._session = ""
         self._hwnd = 0
         self._ready = threading.Event()
-        self._stop = win32event.CreateEvent(None, True, False, None)
+        self._stopped = threading.Event()
+        self._addresses_changed = threading.Event()
+        self._keep_awake = self._is_awake = False
         self._threads: list[threading.Thread] = []
 
     def session(self) -> str:
@@ -116,9 +139,15 @@ class WindowsSignInWatcher:
         if not self._ready.wait(START_S):
             log.error("the window for session messages is late")
 
+    def keep_awake(self, wanted: bool, /) -> None:  # noqa: FBT001 - the port's
+        self._keep_awake = wanted
+        if self._hwnd:
+            win32.PostMessage(self._hwnd, WM_KEEP_AWAKE, 0, 0)
+
     def stop(self) -> None:
         self._emit = lambda _: None
-        win32event.SetEvent(self._stop)
+        self._stopped.set()
+        self._addresses_changed.set()
         if self._hwnd:
             win32.PostMessage(self._hwnd, WM_CLOSE, 0, 0)
         for thread in self._threads:
@@ -130,6 +159,7 @@ class WindowsSignInWatcher:
         wtsapi32 = ctypes.WinDLL("wtsapi32", use_last_error=True)
         wtsapi32.WTSRegisterSessionNotification.argtypes = (wintypes.HWND, wintypes.DWORD)
         wtsapi32.WTSUnRegisterSessionNotification.argtypes = (wintypes.HWND,)
+        power = None
 
         def register(hwnd: int) -> None:
             """Register for session messages; try again while their service is not up."""
@@ -142,6 +172,9 @@ class WindowsSignInWatcher:
                 return self._on_session_change(wparam)
             if message == WM_POWERBROADCAST:
                 return self._on_power(wparam)
+            if message == WM_KEEP_AWAKE:
+                self._hold_awake()
+                return 0
             if message in {WM_QUERYENDSESSION, WM_ENDSESSION}:
                 return self._on_end_session(message, wparam, lparam)
             if message == WM_TIMER:
@@ -150,6 +183,8 @@ class WindowsSignInWatcher:
                 return 0
             if message == WM_CLOSE:
                 wtsapi32.WTSUnRegisterSessionNotification(hwnd)
+                if power:
+                    user32.UnregisterSuspendResumeNotification(power)
                 win32.DestroyWindow(hwnd)
                 win32.PostQuitMessage(0)
                 return 0
@@ -170,6 +205,11 @@ class WindowsSignInWatcher:
                 0, atom, CLASS_NAME, win32.WS_POPUP, 0, 0, 0, 0, 0, None, instance, None
             )
             register(self._hwnd)
+            # Modern Standby is reported to registered windows only.
+            power = user32.RegisterSuspendResumeNotification(self._hwnd, TO_WINDOW)
+            if not power:
+                log.warning("sleep may go unnoticed (error %d)", ctypes.get_last_error())
+            self._hold_awake()
         except OSError:
             log.exception("no window for session messages")
             return
@@ -196,7 +236,22 @@ class WindowsSignInWatcher:
             self._emit(Suspending())
         elif what in RESUMED:
             self._emit(NetworkChanged())
+        elif what == POWER_CHANGED:
+            self._hold_awake()
         return 1
+
+    def _hold_awake(self) -> None:
+        """Keep the PC awake if that is wanted and it is not on battery. On the window's thread."""
+        status = (ctypes.c_ubyte * 12)()  # SYSTEM_POWER_STATUS, which begins with ACLineStatus
+        kernel32.GetSystemPowerStatus(status)
+        awake = self._keep_awake and status[0] != ON_BATTERY
+        if awake is not self._is_awake:
+            self._is_awake = awake
+            wish = ES_CONTINUOUS | (ES_SYSTEM_REQUIRED if awake else 0)
+            if kernel32.SetThreadExecutionState(wish):
+                log.info("the PC is kept awake" if awake else "the PC may go to sleep")
+            else:
+                log.warning("Windows does not keep the PC awake")
 
     def _on_end_session(self, message: int, wparam: int, lparam: int) -> int:
         """Note why the session ends, before a window has to end; then end the client."""
@@ -214,37 +269,19 @@ class WindowsSignInWatcher:
     # --- the network
 
     def _watch_network(self) -> None:
-        iphlpapi = ctypes.WinDLL("iphlpapi")
-        changed = win32event.CreateEvent(None, False, False, None)
-        while True:
-            overlapped = _Overlapped(hEvent=int(changed))
-            handle = wintypes.HANDLE()
-            error = iphlpapi.NotifyAddrChange(ctypes.byref(handle), ctypes.byref(overlapped))
-            if error not in {0, _ERROR_IO_PENDING}:
-                log.warning("network changes are not reported (error %d)", error)
-                return
-            what = win32event.WaitForMultipleObjects(
-                [self._stop, changed], False, win32event.INFINITE
-            )
-            if what == win32event.WAIT_OBJECT_0:
-                iphlpapi.CancelIPChangeNotify(ctypes.byref(overlapped))
-                return
-            if win32event.WaitForSingleObject(self._stop, SETTLE_MS) == win32event.WAIT_OBJECT_0:
-                return
+        """Report changes of IPv4 and IPv6 addresses. Windows calls on a thread of its own."""
+        on_change = _ON_CHANGE(lambda *_: self._addresses_changed.set())
+        handle = wintypes.HANDLE()
+        error = iphlpapi.NotifyUnicastIpAddressChange(
+            IPV4_AND_IPV6, on_change, None, False, ctypes.byref(handle)
+        )
+        if error:
+            log.warning("network changes are not reported (error %d)", error)
+            return
+        while self._addresses_changed.wait() and not self._stopped.wait(SETTLE_S):
+            self._addresses_changed.clear()
             self._emit(NetworkChanged())
-
-
-_ERROR_IO_PENDING = 997
-
-
-class _Overlapped(ctypes.Structure):
-    _fields_ = (
-        ("Internal", ctypes.c_void_p),
-        ("InternalHigh", ctypes.c_void_p),
-        ("Offset", wintypes.DWORD),
-        ("OffsetHigh", wintypes.DWORD),
-        ("hEvent", wintypes.HANDLE),
-    )
+        iphlpapi.CancelMibChangeNotify2(handle)
 
 
 def logon_session() -> str:

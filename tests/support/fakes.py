@@ -165,6 +165,8 @@ class FakeSignInWatcher:
 
     def __init__(self, name: str = "session-1") -> None:
         self.name = name
+        self.awake: list[bool] = []
+        """What was wanted of the PC, without repetitions."""
         self._emit: Callable[[ev.Event], None] | None = None
 
     def session(self) -> str:
@@ -172,6 +174,10 @@ class FakeSignInWatcher:
 
     def start(self, emit: Callable[[ev.Event], None]) -> None:
         self._emit = emit
+
+    def keep_awake(self, wanted: bool, /) -> None:
+        if self.awake[-1:] != [wanted]:
+            self.awake.append(wanted)
 
     def stop(self) -> None:
         self._emit = None

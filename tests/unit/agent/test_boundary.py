@@ -118,7 +118,7 @@ class BrokenToaster(FakeToaster):
 
 
 class BrokenWatcher(FakeSignInWatcher):
-    session = start = stop = _raise
+    session = start = stop = keep_awake = _raise
 
 
 def test_adapters_that_raise_end_nothing(
@@ -320,6 +320,25 @@ def test_a_server_moved_by_policy_takes_the_password_along(run: Callable[..., Cl
         client.tray.wait_for(lambda view: view.state is State.STANDBY)
         eventually(lambda: set(vault.entries) == {new} and saved == [new])
         client.quit()
+
+
+@pytest.mark.parametrize(("setting", "awake"), [(True, [True, False]), (False, [])])
+def test_pc_is_kept_awake_until_the_logout(
+    run: Callable[..., Client], setting: bool, awake: list[bool]
+) -> None:
+    """Where the setting says so: while the client waits, and while it tries to."""
+    watcher = FakeSignInWatcher()
+    with LoopThread() as servers:
+        servers.host((gateway := FakeGateway(honest())).running())
+        identity, vault = Identity(server=gateway.address, user=USER), FakeVault()
+        vault.write(identity, Credentials(password=PASSWORD, device_key=new_device_key()))
+        settings = Settings(server=gateway.address, user=USER, keep_awake=setting)
+        client = run(settings, vault=vault, watcher=watcher)
+        client.tray.wait_for(lambda view: view.state is State.STANDBY)
+    client.tray.wait_for(lambda view: view.state is State.RETRYING)
+    assert watcher.awake == awake[:1]
+    assert client.app.answer({"command": "logout"}) == {"ok": True}
+    assert watcher.awake == awake
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_the_file(paths: Paths) -> None:
         'server = "gw.example.com"\nuser = " tanaka "\nlanguage = "JA"\n'
         'proxy = "http://u:hidden-word@proxy.example.com:8080"\n'
         'console_url = "https://c.example.com"\nlog_level = "debug"\n'
-        "allow_quit = false\nautostart = true\n",
+        "allow_quit = false\nautostart = true\nkeep_awake = true\n",
     )
     loaded = load(paths, environ={})
     assert loaded == Settings(
@@ -70,6 +70,7 @@ def test_the_file(paths: Paths) -> None:
         log_level="debug",
         allow_quit=False,
         autostart=True,
+        keep_awake=True,
     )
     assert loaded.identity == Identity(server=SERVER, user="tanaka")
     assert loaded.origins["server"] == f"{paths.config_file}: server"

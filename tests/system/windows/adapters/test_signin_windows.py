@@ -10,6 +10,7 @@ if sys.platform != "win32":
 import subprocess
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import win32con
@@ -25,14 +26,22 @@ from agent.core.events import (
     Suspending,
     UserLeft,
 )
+from agent.windows import session_watcher
 from agent.windows.session_watcher import (
     CLASS_NAME,
+    WM_KEEP_AWAKE,
     WM_POWERBROADCAST,
     WM_WTSSESSION_CHANGE,
     WindowsSignInWatcher,
+    iphlpapi,
+    kernel32,
     logon_session,
+    user32,
 )
 from protocol.messages import Farewell
+from tests.support.polling import eventually
+
+AWAKE, MAY_SLEEP = 0x80000001, 0x80000000
 
 
 @pytest.fixture
@@ -101,6 +110,90 @@ def test_sleep_is_reported(watcher: WindowsSignInWatcher, events: list[Event]) -
     """The client sees a suspend before the PC sleeps."""
     send(WM_POWERBROADCAST, 0x4)
     assert events == [Suspending()]
+
+
+def test_sleep_is_asked_for_and_given_back(
+    monkeypatch: pytest.MonkeyPatch, events: list[Event]
+) -> None:
+    """The window is registered, because Modern Standby broadcasts nothing."""
+    registered: list[tuple[int, ...]] = []
+    given_back: list[int] = []
+
+    def register(*arguments: int) -> int:
+        registered.append(arguments)
+        return 7
+
+    monkeypatch.setattr(user32, "RegisterSuspendResumeNotification", register)
+    monkeypatch.setattr(user32, "UnregisterSuspendResumeNotification", given_back.append)
+    watcher = WindowsSignInWatcher()
+    watcher.start(events.append)
+    assert registered == [(win32gui.FindWindow(CLASS_NAME, None), 0)]
+    watcher.stop()
+    assert given_back == [7]
+
+
+def test_changes_of_addresses_are_reported_once(
+    monkeypatch: pytest.MonkeyPatch, events: list[Event]
+) -> None:
+    """IPv4 and IPv6 alike; of several within a second one is enough."""
+    asked: list[Any] = []
+    real, said = iphlpapi.NotifyUnicastIpAddressChange, threading.Event()
+
+    def call(*arguments: Any) -> int:
+        asked.extend(arguments)
+        return int(real(*arguments))
+
+    def on_event(event: Event) -> None:
+        events.append(event)
+        said.set()
+
+    monkeypatch.setattr(session_watcher, "SETTLE_S", 0.3)
+    monkeypatch.setattr(iphlpapi, "NotifyUnicastIpAddressChange", call)
+    watcher = WindowsSignInWatcher()
+    watcher.start(on_event)
+    eventually(lambda: len(asked) == 5)
+    family, on_change, _, at_once, _ = asked
+    assert (family, at_once) == (0, False)
+    for _ in range(2):
+        said.clear()
+        for _ in range(3):
+            on_change(None, None, 1)
+        assert said.wait(5)
+    watcher.stop()
+    assert events == [NetworkChanged()] * 2
+
+
+def test_pc_is_kept_awake_on_mains_power_only(
+    monkeypatch: pytest.MonkeyPatch, events: list[Event]
+) -> None:
+    """Windows itself says what was in force before each call; the thread's end ends it."""
+    real, calls, mains = kernel32.SetThreadExecutionState, list[tuple[int, int]](), [1]
+
+    def set_state(state: int) -> int:
+        calls.append((state, before := real(state)))
+        return int(before)
+
+    def power_status(status: Any) -> None:
+        status[0] = mains[0]
+
+    monkeypatch.setattr(kernel32, "SetThreadExecutionState", set_state)
+    monkeypatch.setattr(kernel32, "GetSystemPowerStatus", power_status)
+    real(MAY_SLEEP)
+    watcher = WindowsSignInWatcher()
+    watcher.keep_awake(True)
+    watcher.start(events.append)
+    mains[0] = 0
+    send(WM_POWERBROADCAST, 0xA)
+    send(WM_POWERBROADCAST, 0xA)
+    mains[0] = 255  # Windows does not know
+    send(WM_POWERBROADCAST, 0xA)
+    watcher.keep_awake(False)
+    send(WM_KEEP_AWAKE, 0)
+    watcher.stop()
+    states = [AWAKE, MAY_SLEEP, AWAKE, MAY_SLEEP]
+    assert [state for state, _ in calls] == states
+    assert [before for _, before in calls[1:]] == states[:-1]
+    assert events == []
 
 
 @pytest.mark.parametrize(
