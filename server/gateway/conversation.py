@@ -20,6 +20,7 @@ from protocol.messages import (
     Hello,
     MessageError,
     Notice,
+    Pair,
     PasswordKind,
     Proof,
     Rejected,
@@ -104,6 +105,8 @@ class Conversations:
     async def _handle(self, connection: ClientConnection, message: ClientMessage) -> None:
         if isinstance(message, Proof):
             raise LoginError("proof without hello")
+        if isinstance(message, Pair):
+            raise LoginError("pair is not offered")
         if not isinstance(message, Hello):
             await self._report(connection, message)
             return
@@ -175,8 +178,8 @@ class Conversations:
     async def _receive_proof(self, connection: ClientConnection) -> Proof:
         """Wait for the proof; what a client that waits reports may come before it."""
         while not isinstance(message := await connection.receive(), Proof):
-            if isinstance(message, Hello):
-                raise LoginError("hello while a login is under way")
+            if isinstance(message, Hello | Pair):
+                raise LoginError("hello or pair while a login is under way")
             await self._report(connection, message)
         return message
 

@@ -96,7 +96,7 @@ class Session:
                     self.say(msg.Challenge(scram=self._serve("unknown!")[1]))
             case msg.Proof(scram=final):
                 self._prove(final)
-            case msg.Notice() | msg.UpdateFailed() if self.account is None:
+            case msg.Pair() | msg.Notice() | msg.UpdateFailed() if self.account is None:
                 self.close()  # nothing else may come before a login
             case msg.Notice():
                 self._world.notices.append(message)
