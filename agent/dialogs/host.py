@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import queue
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from gettext import NullTranslations
@@ -26,8 +22,6 @@ from agent.core.failure import Reason
 from agent.core.state import MAY_LOG_OUT, MAY_RECONNECT, State
 from agent.core.view import Command, Icon, View, picture
 from agent.dialogs.messages import (
-    FROM_DIALOG,
-    MAX_LINE,
     Accepted,
     Button,
     Field,
@@ -36,16 +30,14 @@ from agent.dialogs.messages import (
     Front,
     Name,
     Open,
-    PipeError,
     Refused,
     Snapshot,
     Submit,
     Update,
-    decode,
-    encode,
 )
+from agent.dialogs.process import WindowProcess
 from agent.errors import UserError
-from agent.program import CREATION_FLAGS, program, program_dir
+from agent.program import program
 from agent.settings import Settings, normalise_user
 from agent.tray_menu import may_change_account
 
@@ -57,7 +49,6 @@ LogIn = Callable[[str, str, str], "Future[Reason | None]"]
 NO_SETTINGS = Settings()
 SUBMIT_S = 120.0
 """Seconds that a window waits for a login, with key derivation and keyring."""
-CLOSE_S = 5.0
 
 _FIELDS: dict[Reason, Field] = {
     Reason.UNREACHABLE: "server",
@@ -89,27 +80,6 @@ _FOR_A_WHILE = {
 }
 """Reasons that pass: the client would try again, but a window asks the user to."""
 
-_PASSED_ON = {
-    "COCONOWORK_HOME", "COCONOWORK_LANGUAGE", "HOME", "PATH", "TZ", "LANG", "LANGUAGE",
-    "DISPLAY", "XAUTHORITY", "XMODIFIERS", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR",
-    "LD_LIBRARY_PATH", "TCL_LIBRARY", "TK_LIBRARY",
-    "SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "TEMP", "TMP", "USERPROFILE", "APPDATA", "LOCALAPPDATA",
-    "PROGRAMDATA", "COMSPEC", "PATHEXT", "USERNAME", "USERDOMAIN",
-}  # fmt: skip
-_PASSED_ON_BEGINNINGS = ("LC_", "PYTHON", "_PYI_", "WINE", "FONTCONFIG_", "XCURSOR_")
-
-
-def window_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables for a window's process: screen, language, place of the settings.
-
-    The addresses of keyring and sockets and a proxy's login are left out.
-    """
-    return {
-        name: value
-        for name, value in environ.items()
-        if name.upper() in _PASSED_ON or name.upper().startswith(_PASSED_ON_BEGINNINGS)
-    }
-
 
 class ProcessDialogs:
     """Implement `agent.ports.Dialogs`; every method may be called on any thread.
@@ -136,7 +106,7 @@ class ProcessDialogs:
         self._settings = settings
         self._start = list(start) if start is not None else program()
         self._lock = threading.Lock()
-        self._open: _Process | None = None
+        self._open: WindowProcess | None = None
         self._closed = False
 
     def ask_password(self, *, change_account: bool = False) -> None:
@@ -214,7 +184,7 @@ class ProcessDialogs:
                 return
             try:
                 answer = partial(self._answer, first=opening.first)
-                self._open = _Process(name, [*self._start, "dialog", name], answer)
+                self._open = WindowProcess(name, [*self._start, "dialog", name], answer)
             except OSError:
                 log.exception("the window %s cannot be opened", name)
                 return
@@ -314,75 +284,3 @@ class ProcessDialogs:
 def shown_server(address: str) -> str:
     """Return an address as a person would type it, without scheme and default path."""
     return address.removeprefix("wss://").removesuffix("/gateway")
-
-
-class _Process:
-    """One window's process, with the threads that write to it and answer it."""
-
-    def __init__(
-        self, name: Name, command: list[str], answer: Callable[[FromDialog], FromClient | None]
-    ) -> None:
-        self.name = name
-        self._answer = answer
-        self._outgoing: queue.SimpleQueue[FromClient | None] = queue.SimpleQueue()
-        self._process = subprocess.Popen(  # noqa: S603 - our own program
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            creationflags=CREATION_FLAGS,
-            cwd=program_dir(),
-            env=window_environment(os.environ),
-        )
-        if sys.platform == "win32":
-            import ctypes
-
-            # After a click this process may come to the front, and may pass that right on.
-            ctypes.windll.user32.AllowSetForegroundWindow(self._process.pid)
-        for work in (self._write, self._serve):
-            threading.Thread(target=work, name=f"dialog-{name}", daemon=True).start()
-
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def send(self, message: FromClient) -> None:
-        """Queue a message, and return at once. Do nothing when the window is closed."""
-        self._outgoing.put(message)
-
-    def hang_up(self) -> None:
-        """Ask the window to close, and return at once."""
-        self._outgoing.put(None)
-
-    def close(self) -> None:
-        """Ask the window to close, and kill its process when it does not."""
-        self.hang_up()
-        try:
-            self._process.wait(CLOSE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def _write(self) -> None:
-        assert self._process.stdin is not None  # noqa: S101 - it is a pipe
-        with contextlib.suppress(OSError), self._process.stdin as writing:
-            while (message := self._outgoing.get()) is not None:
-                writing.write(encode(message))
-                writing.flush()
-
-    def _serve(self) -> None:
-        """Answer the window's messages until it is closed."""
-        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
-        with self._process.stdout as reading:
-            try:
-                while line := reading.readline(MAX_LINE):
-                    reply = self._answer(decode(line, FROM_DIALOG))
-                    if reply is not None:
-                        self.send(reply)
-            except PipeError as error:
-                log.error("the window %s: %s", self.name, error)  # noqa: TRY400 - it quotes nothing
-            except Exception:
-                log.exception("the window %s", self.name)
-        self.close()
-        if self._process.returncode:
-            log.error("the window %s has ended with %d", self.name, self._process.returncode)

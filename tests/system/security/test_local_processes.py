@@ -16,7 +16,8 @@ import pytest
 
 from agent.core.state import State
 from agent.core.view import View
-from agent.dialogs.host import ProcessDialogs, window_environment
+from agent.dialogs.host import ProcessDialogs
+from agent.dialogs.process import window_environment
 from agent.program import program
 from tests.support.places import ROOT
 from tests.support.polling import eventually
