@@ -20,6 +20,7 @@ COMMANDS = {
     "move-to": ("server.commands.move_to", "move from SQLite to PostgreSQL"),
     "backup": ("server.commands.backup", "copy the database while the server runs"),
     "restore": ("server.commands.restore", "replace the database by a copy"),
+    "doctor": ("server.commands.doctor", "check settings, database, proxy, certificate and more"),
 }
 """Each module has `add_arguments(parser)` and `run(arguments) -> exit code`."""
 

@@ -22,6 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from server import metrics
 from server.addresses import Network, client_address, is_trusted
+from server.reflection import reflect
 
 log = logging.getLogger(__name__)
 
@@ -122,14 +123,20 @@ def application(trusted: Sequence[Network]) -> AsgiApp:
 
 
 def behind_proxies(app: AsgiApp, trusted: Sequence[Network]) -> AsgiApp:
-    """Wrap an ASGI application: take address and scheme from the headers of a trusted proxy."""
+    """Wrap an ASGI application: take address and scheme from the headers of a trusted proxy.
+
+    `doctor` gets them as they arrive.
+    """
 
     async def put_right(scope: Any, receive: Receive, send: Send) -> None:
         peer = scope["client"][0]
-        headers = [(name, value.decode("latin-1")) for name, value in scope["headers"]]
-        hops = [value for name, value in headers if name == b"x-forwarded-for"]
+        headers = [(name.decode(), value.decode("latin-1")) for name, value in scope["headers"]]
+        if (seen := reflect("console", peer, headers, trusted=trusted)) is not None:
+            await _answer(send, 200, seen)
+            return
+        hops = [value for name, value in headers if name == "x-forwarded-for"]
         right: dict[str, Any] = {"client": (client_address(peer, hops, trusted), 0)}
-        scheme = dict(headers).get(b"x-forwarded-proto", "").strip().lower()
+        scheme = dict(headers).get("x-forwarded-proto", "").strip().lower()
         if scheme in {"http", "https"} and is_trusted(peer, trusted):
             right["scheme"] = scheme
         await app(scope | right, receive, send)

@@ -41,6 +41,7 @@ from server.gateway.registry import OPENING, PROVEN, UNPROVEN, Registry
 from server.gateway.state_reader import StateReader
 from server.gateway.store import Store
 from server.gateway.throttle import Throttle
+from server.reflection import reflect
 from server.supervised import Supervision, supervised
 
 log = logging.getLogger(__name__)
@@ -180,6 +181,10 @@ class Gateway:
 
     def _admit(self, connection: ClientConnection, request: Request) -> None:
         """Count a request for an upgrade by the client's address. Raise Answer for any other."""
+        trusted, headers = self._settings.trusted_proxies, request.headers
+        seen = reflect("gateway", connection.peer, headers.raw_items(), trusted=trusted)
+        if seen is not None:
+            raise Answer(HTTPStatus.OK, seen)
         path = request.path.partition("?")[0]
         if path == HEALTH_PATH:
             raise Answer(HTTPStatus.OK, "ok")
@@ -191,9 +196,8 @@ class Gateway:
             raise Answer(HTTPStatus.NOT_FOUND, "not found")
         if self._is_stopping:
             raise _come_back(HTTPStatus.SERVICE_UNAVAILABLE, "stopping", counted="stopping")
-        forwarded_for = request.headers.get_all("X-Forwarded-For")
         settings = self._settings
-        address = client_address(connection.peer, forwarded_for, settings.trusted_proxies)
+        address = client_address(connection.peer, headers.get_all("X-Forwarded-For"), trusted)
         unproven, full = self._registry.count(UNPROVEN, address), None
         if unproven + self._registry.count(PROVEN, address) >= settings.connections_per_address:
             full = "too_many"

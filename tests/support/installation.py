@@ -104,7 +104,8 @@ class Server:
         """Return the port of the console, which prints its public address instead."""
         found = psutil.Process(self.process.pid).net_connections("tcp")
         ports = {each.laddr.port for each in found if each.status == psutil.CONN_LISTEN}
-        [port] = ports - {self.gateway}
+        metrics = self._settings.get("METRICS", "").rpartition(":")[2] or "0"
+        [port] = ports - {self.gateway, int(metrics)}
         return int(port)
 
     @property

@@ -15,6 +15,9 @@ from tests.support.installation import Installation, Server
 from tests.support.ports import free_port
 from tests.support.reverse_proxies import running_proxy
 
+SMALL = {"200000": "1000", "worker_connections 50000": "worker_connections 400"}
+"""Limits of nginx that differ from the page's."""
+
 
 @contextmanager
 def tls_front(
@@ -29,7 +32,7 @@ def tls_front(
         gateways=[server.gateway] * 2,
         consoles=[server.console_port] * 2,
         certificate=certificate,
-        limits={"200000": "1000", "worker_connections 50000": "worker_connections 400"},
+        limits=SMALL,
     ):
         yield port
 

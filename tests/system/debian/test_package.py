@@ -160,6 +160,10 @@ async def test_from_nothing_to_a_push_and_back(
     debian.run(create, stdin=f"{ADMIN_PASSWORD}\n")
     with site.behind_caddy(blocks(PAGE, "caddyfile")[0]):
         await asyncio.to_thread(eventually, site.is_ready, or_say=lambda: log_of(debian))
+        shutil.copy(site.authority.file, debian.path("/srv"))
+        report = debian.run("SSL_CERT_FILE=/srv/authority.pem coconowork-server doctor")
+        assert "No fault was found" in report
+        assert "!" not in report
         temporary = await asyncio.to_thread(new_user, site, "tanaka")
         async with site.client() as pc:
             await asyncio.to_thread(change, site, temporary, P2, asks_current=False)
@@ -195,7 +199,7 @@ async def test_from_nothing_to_a_push_and_back(
     assert debian.path(f"{DATA}/coconowork.sqlite3").is_file()
     assert not debian.path("/opt/coconowork").exists()
     debian.run(documented("apt purge"), stdin="y\n")
-    debian.run("rm -r /backups")
+    debian.run("rm -r /backups /srv/authority.pem")
     assert everything(debian) == before - {"/opt"}  # dpkg removes it when it is empty
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import time
 from collections.abc import Iterator
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
+import requests
+from django.conf import settings
+from django.core.signing import TimestampSigner, b62_encode
 
-from server import config
+from server import config, reflection
 from server.commands import serve
 from server.console.http import behind_proxies
+from server.gateway.server import Gateway
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +95,21 @@ async def test_addresses_behind_proxies(database: None) -> None:
         scope = {"type": "http", "client": (peer, 1), "scheme": "http", "headers": headers}
         await behind_proxies(app, [ip_network("10.0.0.0/8")])(scope, unused, unused)
     assert seen == [("203.0.113.7", "https"), ("192.0.2.1", "http"), ("10.0.0.1", "https")]
+
+
+@pytest.mark.parametrize(
+    ("age_s", "key", "is_shown"), [(0, None, True), (301, None, False), (0, "another", False)]
+)
+async def test_only_doctor_sees_how_it_arrives(
+    port: int, gateway: Gateway, age_s: int, key: str | None, is_shown: bool
+) -> None:
+    """Console and gateway show addresses to one who has the secret key, and not for long."""
+    with pytest.MonkeyPatch.context() as patch:
+        then = b62_encode(int(time.time()) - age_s)
+        patch.setattr(TimestampSigner, "timestamp", lambda _: then)
+        token = reflection.sign(key or settings.SECRET_KEY)
+    headers = {reflection.HEADER: token, "X-Forwarded-For": "203.0.113.7"}
+    for each in (port, gateway.port):
+        address = f"http://127.0.0.1:{each}/gateway"
+        answer = await asyncio.to_thread(requests.get, address, headers=headers, timeout=10)
+        assert ("203.0.113.7" in answer.text) == is_shown

@@ -1,0 +1,1 @@
+"""What the command `doctor` checks, one module for each kind of thing."""

@@ -1,0 +1,255 @@
+"""`coconowork-server doctor`: each thing broken for real, behind nginx as the page has it."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.certificates import Authority
+from tests.support.installation import Installation, Server
+from tests.support.ports import free_port
+from tests.support.reverse_proxies import running_proxy
+from tests.support.tls_front import SMALL
+
+MARK = "Telltale"
+
+
+@dataclass
+class Site:
+    """A server, and what its settings are to be."""
+
+    installation: Installation
+    authority: Authority
+    server: Server
+    settings: dict[str, str]
+    port: int
+
+    @contextmanager
+    def behind_nginx(
+        self, folder: Path, changes: Mapping[str, str] | None = None, *, certificate: Path
+    ) -> Iterator[None]:
+        with running_proxy(
+            "nginx",
+            folder,
+            port=self.port,
+            gateways=[self.server.gateway] * 2,
+            consoles=[self.server.console_port] * 2,
+            certificate=certificate,
+            limits={**SMALL, **(changes or {})},
+        ):
+            yield
+
+    def examine(self, *options: str, **settings: str) -> tuple[int, dict[str, str]]:
+        """Run `doctor`. Return its exit code, and outcome and text of each step."""
+        ports = f"--port={self.server.console_port}", f"--gateway-port={self.server.gateway}"
+        return examine(self.installation, *ports, *options, **(self.settings | settings))
+
+
+def examine(
+    installation: Installation, *options: str, **settings: str
+) -> tuple[int, dict[str, str]]:
+    done = installation.run("doctor", *options, **settings)
+    assert done.stderr == ""
+    assert "unexpectedly" not in done.stdout
+    steps = re.split(r"^(\w[\w ]+): (?=ok|skipped|WARNING|FAULT)", done.stdout, flags=re.M)
+    return done.returncode, dict(zip(steps[1::2], steps[2::2], strict=True))
+
+
+def faults(steps: dict[str, str]) -> set[str]:
+    return {name for name, text in steps.items() if text.startswith("FAULT")}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    authority = Authority(folder / "tls")
+    installation = Installation(folder / "data")
+    installation.create()
+    port, metrics = free_port(), free_port()
+    settings = {
+        "PUBLIC_URL": f"https://127.0.0.1:{port}",
+        "TRUSTED_PROXIES": "127.0.0.1",
+        "METRICS": f"127.0.0.1:{metrics}",
+    }
+    with installation.serving(**settings) as server:
+        environment = installation.environment
+        trust = {"SSL_CERT_FILE": str(authority.file)}
+        installation.environment = lambda **more: environment(**more) | trust  # type: ignore[method-assign]  # with the authority
+        yield Site(installation, authority, server, settings, port)
+
+
+def test_all_is_well(site: Site, tmp_path: Path) -> None:
+    """Every step is ok, and the report can be written to a file, once."""
+    report = tmp_path / "report.txt"
+    with site.behind_nginx(tmp_path, certificate=site.authority.issue()):
+        code, steps = site.examine(f"--output={report}")
+        assert site.installation.run("doctor", f"--output={report}").returncode == 1
+    assert {name: text.split()[0] for name, text in steps.items()} == dict.fromkeys(steps, "ok")
+    assert code == 0
+    assert "29 days left" in steps["Certificate"]
+    assert "speaks coconowork.v1" in steps["Proxy to the gateway"]
+    assert "metrics: 127.0.0.1" in steps["Services"]
+    assert "websockets" in report.read_text()
+    assert report.stat().st_mode & 0o777 == 0o600
+
+
+FORWARDED = "proxy_set_header X-Forwarded-For $remote_addr;"
+APPENDED = "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
+
+
+@pytest.mark.parametrize(
+    ("changes", "where", "said"),
+    [
+        ({FORWARDED: ""}, {"console", "gateway"}, "a stranger has written"),
+        (
+            {FORWARDED: 'proxy_set_header X-Forwarded-For "";'},
+            {"console", "gateway"},
+            "sends no X-Forwarded-For",
+        ),
+        ({FORWARDED: APPENDED}, set(), "127.0.0.1"),
+        ({"X-Forwarded-Proto https": "X-Forwarded-Proto http"}, {"console"}, "not https"),
+        ({"proxy_set_header Host $host;": ""}, {"console"}, "the host coconowork_consoles"),
+        ({"location = /gateway": "location = /elsewhere"}, {"gateway"}, "/gateway to a console"),
+        ({"Upgrade $http_upgrade": 'Upgrade ""'}, {"gateway"}, "no WebSocket opens"),
+        ({"location = /gateway {": "location = /gateway { return 502;"}, {"gateway"}, "502"),
+        ({"location / {": "location / { return 302 /moved;"}, {"console"}, "(status 302)"),
+    ],
+)
+def test_broken_proxies(
+    site: Site, tmp_path: Path, changes: dict[str, str], where: set[str], said: str
+) -> None:
+    """The step of the broken half says what is wrong; the other steps are not affected."""
+    with site.behind_nginx(tmp_path, changes, certificate=site.authority.issue()):
+        code, steps = site.examine()
+    assert faults(steps) == {f"Proxy to the {each}" for each in where}
+    assert all(said in steps[f"Proxy to the {each}"] for each in where or {"console"})
+    assert code == bool(where)
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "said"),
+    [
+        ("127.0.0.1", (-30, -1), "FAULT has expired"),
+        ("gw.example.com", (-1, 30), "FAULT mismatch"),
+        ("unknown", (-1, 30), "FAULT fullchain"),
+        ("127.0.0.1", (-80, 9), "WARNING ends soon"),
+        ("127.0.0.1", (-1, 5), "ok 4 days left"),
+    ],
+)
+def test_certificates(
+    site: Site, tmp_path: Path, name: str, days: tuple[int, int], said: str
+) -> None:
+    """Bad certificates are named; the steps after that one go on."""
+    outcome, _, said = said.partition(" ")
+    authority = site.authority
+    if name == "unknown":
+        name, authority = "127.0.0.1", Authority(tmp_path / "other")
+    with site.behind_nginx(tmp_path, certificate=authority.issue(name, days=days)):
+        _, steps = site.examine()
+    assert steps["Certificate"].startswith(outcome)
+    assert said in steps["Certificate"]
+    assert faults(steps) <= {"Certificate"}
+
+
+def test_settings_differ_from_the_proxy(site: Site, tmp_path: Path) -> None:
+    """The proxy's address, and a server that was not restarted after a change, are named."""
+    with site.behind_nginx(tmp_path, certificate=site.authority.issue()):
+        _, steps = site.examine(TRUSTED_PROXIES="10.9.9.9")
+    for part in ("console", "gateway"):
+        assert 'trusted_proxies = ["127.0.0.1"]' in steps[f"Proxy to the {part}"]
+        assert "restart it" in steps[f"Proxy to the {part}"]
+
+
+def test_public_url_that_never_answers(site: Site) -> None:
+    """A machine that accepts connections and says nothing does not hold up the report."""
+    with socket.create_server(("127.0.0.1", site.port)):
+        _, steps = site.examine()
+    assert faults(steps) == {"Certificate"}
+    assert "timed out" in steps["Certificate"]
+
+
+def test_nothing_runs_and_files_are_open(tmp_path: Path) -> None:
+    """Without a server, the database and its files are still examined."""
+    installation = Installation(tmp_path / "data")
+    installation.create()
+    installation.query("DELETE FROM django_migrations WHERE name = '0007_push_later'")
+    installation.query("INSERT INTO django_migrations VALUES (999, 'console', '9999_next', '')")
+    (tmp_path / "data" / "secret_key").chmod(0o644)
+    _, steps = examine(installation)
+    assert faults(steps) == {"Files", "Database", "Services"}
+    assert "pending: console.0007_push_later" in steps["Database"]
+    assert "console.9999_next" in steps["Database"]
+    assert f"chmod 600 {tmp_path}/data/secret_key" in steps["Files"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"no database at all" * 100, "not a database"),
+        (b"", "no tables yet"),
+        (None, "no database yet"),
+    ],
+)
+def test_odd_database_files(tmp_path: Path, content: bytes | None, said: str) -> None:
+    """Damaged, empty and missing files are told apart, and nothing is made."""
+    installation = Installation(tmp_path)
+    if content is not None:
+        installation.file.write_bytes(content)
+    before = sorted(tmp_path.iterdir())
+    _, steps = examine(installation)
+    assert said in steps["Database"]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_postgresql_is_away(tmp_path: Path, is_silent: bool) -> None:
+    """A database that refuses, or accepts and never answers, is a fault within its deadline."""
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        port = there.getsockname()[1]
+        if not is_silent:
+            there.close()
+        address = f"postgresql://coconowork@127.0.0.1:{port}/coconowork"
+        _, steps = examine(Installation(tmp_path, database=address))
+    assert {"Database", "Services"} == faults(steps)
+    assert "does PostgreSQL run there" in steps["Database"]
+
+
+def test_no_secret_is_told(site: Site, tmp_path: Path) -> None:
+    """Marked secrets, wherever they may be, are neither printed nor written."""
+    passwords = tmp_path / "pgpass"
+    passwords.write_text(f"*:*:*:*:{MARK}\n")
+    key = tmp_path / "secret_key"
+    key.write_text(MARK)
+    address = "postgresql://coconowork@127.0.0.1:1/coconowork"
+    file = tmp_path / "server.toml"
+    file.write_text(f'database = "{address}?password={MARK}"\n{MARK} = "{MARK}"\n')
+    own = {
+        "DATABASE": f"{address}?passfile={passwords}&application_name={MARK}",
+        "SECRET_KEY_FILE": str(key),
+        "NEWEST_CLIENT": f"9.9 https://me:{MARK}@example.com/setup.exe?token={MARK}",
+    }
+    with site.behind_nginx(tmp_path, certificate=site.authority.issue()):
+        for number, settings in enumerate(
+            (
+                own,
+                {"DATABASE": f"{address}?password={MARK}"},
+                {"DATABASE": f"postgresql://coconowork:{MARK}@127.0.0.1:1/coconowork"},
+                {"DATABASE": f"mysql://me:{MARK}@127.0.0.1/x"},
+                {"PUBLIC_URL": f"https://me:{MARK}@example.com"},
+                {"PASSWORD": MARK},
+                {"CONFIG": str(file)},
+            )
+        ):
+            report = tmp_path / f"report{number}.txt"
+            done = site.installation.run(
+                "doctor", f"--output={report}", **(site.settings | settings)
+            )
+            assert done.returncode == 1
+            assert "FAULT" in report.read_text()
+            assert MARK not in (done.stdout + done.stderr + report.read_text())
