@@ -146,12 +146,14 @@ class WarningAnswered(Event, frozen=True):
 class LoginRequested(Event, frozen=True):
     """The user has typed a password: log in with it, and store it when the server accepts it.
 
-    `request` is answered by Reply.
+    `request` is answered by Reply. `device_key` is the key that a password was sealed for which
+    the user has typed elsewhere (`agent/pairing.py`).
     """
 
     request: int
     identity: Identity
     password: str
+    device_key: str | None = None
 
 
 class ReconnectRequested(Event, frozen=True):

@@ -37,6 +37,7 @@ class Reason(Enum):
     DISABLED = "disabled"
     BLOCKED = "blocked"
     VERSION = "version"
+    NO_CODES = "no_codes"
     SUPERSEDED = "superseded"
     SHUTTING_DOWN = "shutting_down"
     # the password

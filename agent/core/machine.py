@@ -355,7 +355,7 @@ class Machine:
             self._log_in_with_typed()
 
     def _log_in_with_typed(self) -> None:
-        """Log in with the device key that the vault holds, or with a new one."""
+        """Log in with the device key that the vault holds, or with the request's."""
         client, typed = self.client, self.client.change.typed
         stored = client.vault.credentials
         if client.change.progress is Progress.READING:

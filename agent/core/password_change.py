@@ -110,7 +110,7 @@ class PasswordChange:
             self._waiting_request = event
 
     def take_request(self) -> TypedPassword | None:
-        """Return the request whose turn it is, with a new device key; None when there is none.
+        """Return the request whose turn it is, with its device key or a new one; None without one.
 
         Refuse a password that no vault can hold.
         """
@@ -119,7 +119,9 @@ class PasswordChange:
             return None
         self._waiting_request = None
         credentials = Credentials(
-            password=event.password, device_key=new_device_key(), machine=self._machine
+            password=event.password,
+            device_key=event.device_key or new_device_key(),
+            machine=self._machine,
         )
         try:
             encode_credentials(credentials)

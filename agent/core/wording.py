@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 from gettext import NullTranslations
+from math import ceil
 
-from agent.core.failure import Reason
+from agent.core.failure import Failure, Reason
 from agent.core.state import State
 from agent.core.view import Translate, View
 from protocol.names import MAX_PASSWORD_CHARS, is_password, normalise_password
@@ -68,6 +69,8 @@ _REASONS = {
     _R.BLOCKED: (N_("This PC has been disconnected in the management console."),
         N_("Allow it again in the management console.")),
     _R.VERSION: (N_("This program is too old for the server."), N_("Update the program.")),
+    _R.NO_CODES: (N_("The server does not offer codes for a new PC."),
+        N_("Log in with your user name and password.")),
     _R.SUPERSEDED: (N_("The same PC is connected a second time."),
         N_("Close the other program. This one tries again later.")),
     _R.SHUTTING_DOWN: (N_("The server is being restarted."), N_("The program keeps trying.")),
@@ -126,6 +129,37 @@ def trouble(reason: Reason, _: Translate) -> tuple[str, str]:
     """Return what is wrong and what the user can do."""
     problem, remedy = _REASONS[reason]
     return _(problem), _(remedy)
+
+
+def code_trouble(failure: Failure, translations: NullTranslations) -> tuple[str, str]:
+    """Return what is wrong with the pairing of this PC by a code, and what the user can do."""
+    _ = translations.gettext
+    if failure.reason is Reason.EXPIRED:
+        return _("The code has expired."), _("Get a new code.")
+    if failure.reason is Reason.THROTTLED:
+        minutes = ceil((failure.retry_after_s or 0) / 60) or 1
+        return _("Too many codes were asked for in this network."), translations.ngettext(
+            "Try again in {minutes} minute.", "Try again in {minutes} minutes.", minutes
+        ).format(minutes=minutes)
+    return trouble(failure.reason, _)
+
+
+def other_user(user: str, only_user: str, _: Translate) -> tuple[str, str]:
+    """Return that `user` has typed the code, and that policy allows `only_user`."""
+    matter = _("The user {user} has typed the code. Your administrator has set the user {only}.")
+    remedy = _("Get a new code, and type it as the user {only}.")
+    return matter.format(user=user, only=only_user), remedy.format(only=only_user)
+
+
+def code_steps(console_url: str | None, _: Translate) -> str:
+    """Return how a user connects this PC by the code that it shows."""
+    steps = _(
+        "Open the management console or the smartphone page and choose “Add a new PC”. Type this "
+        "code there, and go on only if it shows the same four words."
+    )
+    if console_url is None:
+        return steps
+    return steps + "\n" + console_url
 
 
 def warning(days: int, last_day: date, translations: NullTranslations) -> tuple[str, str]:

@@ -260,10 +260,10 @@ class World:
         self.tell(make(number))
         return number
 
-    def log_in(self, password: str, identity: Identity = HOME) -> int:
-        """Make the user type a password."""
+    def log_in(self, password: str, identity: Identity = HOME, key: str | None = None) -> int:
+        """Make the user type a password, or receive it with the device key of a pairing."""
         self.refused.discard((identity.user, password))
-        return self.ask(lambda number: ev.LoginRequested(number, identity, password))
+        return self.ask(lambda number: ev.LoginRequested(number, identity, password, key))
 
     def log_out(self) -> int:
         return self.ask(ev.LogoutRequested)

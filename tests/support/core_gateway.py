@@ -103,6 +103,7 @@ class Session:
             case msg.UpdateFailed():
                 self._world.failed.append(message)
                 assert self.device is not None
+                assert self.account is not None
                 pushes = self.account.pushes
                 waits = pushes.get(self.device.id, ("",))[0] == message.change_id
                 if waits and message.reason != "vault":

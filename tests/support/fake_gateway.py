@@ -37,6 +37,8 @@ USER = "tanaka"
 PASSWORD, WRONG = "Passw0rd!", "Wrong-000"
 KNOWN: Mapping[str, str] = {PASSWORD: "current"}
 """The passwords that an honest gateway knows, unless a test says otherwise."""
+CODE, CHANGE_ID = "BCDF2345", "c" * 32
+"""Of a new PC by a code."""
 SALT = b"0123456789abcdef"
 ITERATIONS = 600_000
 PATIENCE_S = 60.0
@@ -210,6 +212,21 @@ class Peer:
             self.send({"type": "rejected", "reason": "credentials"})
             hello = await self.receive()
 
+    async def show_code(self, code: str = CODE, expires_in_s: int = 600) -> Json:
+        """Accept the upgrade, and answer the `pair` with a code. Return the `pair`."""
+        pair = await self.hello()
+        self.send({"type": "pairing_code", "code": code, "expires_in_s": expires_in_s})
+        return pair
+
+    def hand_over(
+        self, pair: Json, *, user: str = USER, box: bytes | None = None, **sealed: str
+    ) -> None:
+        """Send what a user has sealed; `box` is its text, `sealed` are fields of an honest one."""
+        honest = {"change_id": CHANGE_ID, "device_id": pair["device"]["id"], "password": PASSWORD}
+        text = json.dumps({**honest, **sealed}).encode() if box is None else box
+        paired = {"type": "paired", "change_id": CHANGE_ID, "user": user}
+        self.send({**paired, "sealed": seal(pair["device"], text)})
+
     async def closed(self) -> None:
         """Read until the client is gone."""
         while True:
@@ -229,6 +246,20 @@ def honest(passwords: Mapping[str, str] = KNOWN, **welcome: Any) -> Script:
             hello = await peer.receive()
             while hello["type"] != "hello":
                 hello = await peer.receive()
+
+    return script
+
+
+def pairing(passwords: Mapping[str, str] = KNOWN, **handed_over: Any) -> Script:
+    """Hand a password over to a client that asks for a code; log every other client in."""
+
+    async def script(peer: Peer) -> None:
+        first = await peer.hello()
+        if first["type"] != "pair":
+            await peer.log_in(passwords, first)
+            return
+        peer.send({"type": "pairing_code", "code": CODE, "expires_in_s": 600})
+        peer.hand_over(first, **handed_over)
 
     return script
 

@@ -8,7 +8,8 @@ from agent.i18n import translation
 from tests.support.places import ROOT
 
 PAGE = (ROOT / "docs" / "reliability.md").read_text("utf-8")
-NOT_TRIED_AGAIN = {Reason.CREDENTIALS, Reason.EXPIRED, Reason.OLD_PASSWORD, Reason.BUSY}
+_R = Reason
+NOT_TRIED_AGAIN = {_R.CREDENTIALS, _R.EXPIRED, _R.OLD_PASSWORD, _R.BUSY, _R.NO_CODES}
 """Answers to a password: the client waits for its user, or the user for the client."""
 
 

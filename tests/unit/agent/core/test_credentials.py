@@ -140,7 +140,7 @@ def test_repr_shows_no_secret(record: Credentials, password: str) -> None:
         record.pending,
         ev.VaultRead(1, record),
         do.WriteVault(1, identity, record, do.WriteReason.COMMIT),
-        ev.LoginRequested(1, identity, secret),
+        ev.LoginRequested(1, identity, secret, KEY),
         ev.ProofReady(1, secret),
         do.Send(1, msg.Proof(scram=secret)),
         msg.SealedPassword(change_id=CHANGE, device_id=ID, password=secret),

@@ -12,6 +12,7 @@ from agent.core.effects import WriteReason
 from agent.core.failure import Reason
 from agent.core.state import State
 from protocol import messages as msg
+from protocol.sealing import new_device_key, public_key
 from tests.support.core_driver import (
     HOME,
     OTHER,
@@ -136,6 +137,18 @@ def test_another_user_takes_over() -> None:
     assert world.memory[OTHER].old_valid_until is None
     assert world.view.user == OTHER.user
     assert world.is_in(State.STANDBY)
+
+
+@pytest.mark.parametrize("identity", [HOME, OTHER])
+def test_a_pairing_brings_its_device_key(identity: Identity) -> None:
+    """The PC logs in by it, and keeps it, unless the server knows this user's PC by another key."""
+    world = on_old_password()
+    known, key = world.vault[HOME].device_key, new_device_key()
+    password = P2 if identity is HOME else P1
+    assert world.replies[world.log_in(password, identity, key)] is None
+    assert world.vault[identity].device_key == (known if identity is HOME else key)
+    hello = [each.message for each in world.seen(do.Send) if isinstance(each.message, msg.Hello)]
+    assert hello[-1].device.public_key == public_key(world.vault[identity].device_key)
 
 
 @pytest.mark.parametrize(("typed", "answer"), [(WRONG, "credentials"), (P3, "old_password")])

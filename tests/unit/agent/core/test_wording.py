@@ -8,7 +8,7 @@ from gettext import NullTranslations
 import pytest
 
 from agent.core import wording
-from agent.core.failure import Reason
+from agent.core.failure import Failure, Reason
 from agent.core.state import State
 from agent.core.view import View
 from tests.support import catalogues
@@ -61,6 +61,35 @@ def test_notices_of_passwords() -> None:
     assert (title, "Log in" in text) == ("Password needed", True)
     title, text = wording.received(ENGLISH.gettext)
     assert (title, "stored" in text) == ("The new password was received", True)
+
+
+@pytest.mark.parametrize(
+    ("failure", "matter", "remedy"),
+    [
+        (Failure(Reason.EXPIRED), "The code has expired.", "Get a new code."),
+        (Failure(Reason.THROTTLED), "codes", "Try again in 1 minute."),
+        (Failure(Reason.THROTTLED, 61.0), "codes", "Try again in 2 minutes."),
+        (Failure(Reason.NO_CODES), "does not offer codes", "user name and password"),
+    ],
+)
+def test_why_there_is_no_password_by_a_code(failure: Failure, matter: str, remedy: str) -> None:
+    """What a pairing can fail by has sentences of its own, and a wait has its minutes."""
+    said = wording.code_trouble(failure, ENGLISH)
+    assert (matter in said[0], remedy in said[1]) == (True, True)
+
+
+def test_another_user_than_the_one_of_the_policy() -> None:
+    """Both users are named."""
+    matter, remedy = wording.other_user("suzuki", "tanaka", ENGLISH.gettext)
+    assert (matter.count("suzuki"), matter.count("tanaka"), remedy.count("tanaka")) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("console_url", [None, "https://console.example.com/"])
+def test_how_a_code_is_used(console_url: str | None) -> None:
+    """The steps name the console's address when it is known."""
+    said = wording.code_steps(console_url, ENGLISH.gettext)
+    assert "Add a new PC" in said
+    assert said.endswith(console_url or "words.")
 
 
 @pytest.mark.parametrize(

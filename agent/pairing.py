@@ -1,0 +1,140 @@
+"""Gets a user's password for a PC that has none, by a code (docs/protocol.md).
+
+The connection is one of its own, beside the machine's, which learns nothing of it: the client logs
+in with the password as if the user had typed it here. Everything secret is in the frame of
+`receive_password`. So cancelling it leaves nothing behind, and the server forgets the code.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from agent.connection import Connection
+from agent.core import events as ev
+from agent.core.connection_state import CONNECT_S, LOGIN_S
+from agent.core.events import Event
+from agent.core.failure import Failure, Reason
+from agent.core.host_info import HostInfo
+from protocol import messages as msg
+from protocol import pairing
+from protocol.names import is_name, normalise_name
+from protocol.pairing import CODE_SECONDS, Word
+from protocol.sealing import SealError, new_device_key, open_sealed, public_key
+
+LATE_S = 5.0
+"""Seconds after the end of a code that the server has to say so."""
+_NOT_KNOWN = Failure(Reason.PROTOCOL, detail="closed with 1008")
+"""How a server ends that does not know `pair`."""
+_ENDS = {"expired", "throttled", "version"}
+
+
+class PairingFailed(Exception):
+    """There is no password. `user` has typed the code, and policy names another one."""
+
+    def __init__(self, failure: Failure, *, user: str = "") -> None:
+        super().__init__(failure.reason.value)
+        self.failure = failure
+        self.user = user
+
+
+@dataclass(frozen=True)
+class Code:
+    """What the PC shows."""
+
+    text: str = field(repr=False)
+    words: list[Word] = field(repr=False)
+    expires_in_s: int
+
+
+@dataclass(frozen=True)
+class Received:
+    """A user's name and password, and the device key that the password was sealed for."""
+
+    user: str
+    password: str = field(repr=False)
+    device_key: str = field(repr=False)
+
+
+async def receive_password(
+    server: str,
+    *,
+    host: HostInfo,
+    proxy: str,
+    show: Callable[[Code], None],
+    only_user: str | None = None,
+) -> Received:
+    """Have the code shown, and return what its user has sealed for this PC.
+
+    Policy may allow `only_user`. Raise PairingFailed.
+    """
+    key = new_device_key()
+    events: asyncio.Queue[Event] = asyncio.Queue()
+    connection = Connection(0, server, proxy_setting=proxy, emit=events.put_nowait)
+    running = asyncio.create_task(connection.run())
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            await _next(events, ev.Connected)
+        async with asyncio.timeout(LOGIN_S):
+            await connection.send(msg.Pair(device=host.device(public_key(key))))
+            code = await _code(events)
+            words = await asyncio.to_thread(pairing.words, code.code, public_key(key))
+        expires_in_s = min(code.expires_in_s, CODE_SECONDS)
+        show(Code(pairing.format_code(code.code), words, expires_in_s))
+        try:
+            async with asyncio.timeout(expires_in_s + LATE_S):
+                paired = await _next_message(events, msg.Paired)
+        except TimeoutError:
+            raise PairingFailed(Failure(Reason.EXPIRED, detail="no word of the server")) from None
+    except TimeoutError:
+        raise PairingFailed(Failure(Reason.TIMED_OUT, detail="pairing")) from None
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    if not is_name(paired.user) or normalise_name(paired.user) != paired.user:
+        raise PairingFailed(Failure(Reason.PROTOCOL, detail="a user name that is none"))
+    if only_user not in {None, paired.user}:
+        raise PairingFailed(Failure(Reason.CREDENTIALS, detail="another user"), user=paired.user)
+    try:
+        sealed = open_sealed(paired, device_key=key)
+    except SealError as exc:
+        raise PairingFailed(Failure(Reason.PROTOCOL, detail=str(exc))) from None
+    return Received(paired.user, sealed.password, key)
+
+
+T = TypeVar("T")
+
+
+async def _code(events: asyncio.Queue[Event]) -> msg.PairingCode:
+    try:
+        return await _next_message(events, msg.PairingCode)
+    except PairingFailed as exc:
+        if exc.failure == _NOT_KNOWN:
+            raise PairingFailed(Failure(Reason.NO_CODES, detail="closed with 1008")) from None
+        raise
+
+
+async def _next_message(events: asyncio.Queue[Event], kind: type[T]) -> T:
+    """Return the server's next message, which has to be of this kind. Raise PairingFailed."""
+    match (await _next(events, ev.Received)).message:
+        case kind() as message:
+            return message
+        case msg.Rejected(reason=reason, retry_after_s=wait) if reason in _ENDS:
+            raise PairingFailed(Failure(Reason(reason), wait))
+        case msg.Bye(reason=reason, retry_after_s=wait):
+            raise PairingFailed(Failure(Reason(reason), wait))
+        case _:
+            raise PairingFailed(Failure(Reason.PROTOCOL, detail="a message out of order"))
+
+
+async def _next(events: asyncio.Queue[Event], kind: type[T]) -> T:
+    """Return the next event, which has to be of this kind. Raise PairingFailed."""
+    match await events.get():
+        case kind() as event:
+            return event
+        case ev.Disconnected(_, failure):
+            raise PairingFailed(failure)
+        case _:
+            raise PairingFailed(Failure(Reason.PROTOCOL, detail="a message out of order"))
