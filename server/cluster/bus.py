@@ -2,8 +2,9 @@
 
 A wake-up carries the user's id and nothing else. The gateway that gets it reads the database and
 works out what to send to the clients. So a late or repeated wake-up does no harm, and no secret
-travels. On SQLite everything is one process. On PostgreSQL, NOTIFY in the changing transaction
-reaches the gateways of all processes.
+travels. On PostgreSQL, NOTIFY in the changing transaction reaches the gateways of all processes.
+On SQLite the server is one process, which a signal reaches. Commands run in processes of their own:
+the gateway finds their changes in the audit trail, where each one leaves an event.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection, connections, transaction
 from django.dispatch import Signal
 
 from server import config, metrics
@@ -29,6 +31,9 @@ log = logging.getLogger(__name__)
 CHANNEL = "coconowork"
 RETRY_SECONDS = (0.2, 5.0)
 """The first and the longest pause between attempts to reconnect."""
+
+LOOK_SECONDS = 1.0
+"""How late the gateway on SQLite may notice a command. To look takes some microseconds."""
 
 woken = Signal()
 """Sent in this process, with `user_id`, after a change is committed to SQLite."""
@@ -48,28 +53,60 @@ def publish(user_id: int) -> None:
         transaction.on_commit(lambda: woken.send(None, user_id=user_id))
 
 
-def listening(listener: Listener) -> AbstractAsyncContextManager[Supervision | None]:
+def listening(listener: Listener) -> AbstractAsyncContextManager[Supervision]:
     """Return a context that calls `listener` for each wake-up until its exit.
 
-    The value is the supervision of the LISTEN task, or None where there is no task. The entry
-    raises DatabaseError.
+    The value is the supervision of the task that listens. The entry raises DatabaseError.
     """
     return _remote(listener) if config.current().is_postgresql else _local(listener)
 
 
 @asynccontextmanager
-async def _local(listener: Listener) -> AsyncIterator[None]:
+async def _local(listener: Listener) -> AsyncIterator[Supervision]:
     loop = asyncio.get_running_loop()
+    thread = ThreadPoolExecutor(1, "wake-ups")
+    last = 0
 
     def hop(user_id: int, **_: object) -> None:
         with suppress(RuntimeError):  # the loop was closed just now
             loop.call_soon_threadsafe(listener, user_id)
 
+    async def keep_looking() -> None:
+        nonlocal last
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                events = await loop.run_in_executor(thread, _events_after, last)
+            except DatabaseError:
+                continue  # others notice that, and say so; the events are still there later
+            for user_id in {user_id for _, user_id in events}:
+                listener(user_id)
+            last = max([last, *(number for number, _ in events)])
+
     woken.connect(hop, weak=False)
     try:
-        yield None
+        last = await loop.run_in_executor(thread, _last_event)
+        async with supervised("listen", keep_looking) as supervision:
+            yield supervision
     finally:
         woken.disconnect(hop)
+        await loop.run_in_executor(thread, connections.close_all)
+        thread.shutdown()
+
+
+# The console has the models, and imports this module.
+def _last_event() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(max(id), 0) FROM console_auditevent")
+        return int(cursor.fetchone()[0])
+
+
+def _events_after(last: int) -> list[tuple[int, int]]:
+    """Return number and user of each event of the audit trail after `last`."""
+    with connection.cursor() as cursor:
+        asked = "SELECT id, subject_id FROM console_auditevent WHERE id > %s AND subject_id > 0"
+        cursor.execute(asked, [last])
+        return [(number, user_id) for number, user_id in cursor.fetchall()]
 
 
 @asynccontextmanager

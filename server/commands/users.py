@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from server import config
 from server.commands.terminal import ask, find_user, on_database
 from server.config import StartError
 
@@ -24,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, summary in (
         ("rename", "set the name of an account, or the full name of a user"),
         ("disable", "log a user, or all of an account, out everywhere, and refuse their logins"),
-        ("enable", "accept logins again"),
+        ("enable", "accept logins again, of an account those that were disabled with it"),
         ("unlock", "forget a user's wrong passwords at the console"),
     ):
         action = actions.add_parser(name, help=summary, description=summary)
@@ -98,9 +97,13 @@ def _switch(arguments: argparse.Namespace) -> None:
     from server.console import people
 
     change = people.DISABLE if arguments.action == "disable" else people.ENABLE
-    whole_account = arguments.user is None
+    whole_account, left = arguments.user is None, 0
     if whole_account:
-        users = _account(arguments.account).users.filter(change.of)
+        account = _account(arguments.account)
+        users = account.users.filter(change.of)
+        if change is people.ENABLE:
+            left, users = users.count(), people.disabled_with_account(account)
+            left -= users.count()
     else:
         user = find_user(arguments.user)
         users = user.account.users.filter(change.of, pk=user.pk)
@@ -108,15 +111,17 @@ def _switch(arguments: argparse.Namespace) -> None:
     if change is people.DISABLE and not arguments.yes:
         print(_("They are logged out everywhere, and their clients cannot log in any more."))
         ask()
-    for each in users.iterator():
+    if left:
+        print(
+            _("Users who stay disabled, because they were so before: %(count)d") % {"count": left}
+        )
+    for each in list(users):
         try:
             people.apply(change, each, by=None, address=None, whole_account=whole_account)
         except people.LastAdministrator:
             text = _("%(user)s is the last enabled administrator of the account.")
             raise StartError(text % {"user": each.username}) from None
     print(_("Done."))
-    if change is people.DISABLE and not config.current().is_postgresql:
-        print(_("If the server runs, restart it: PCs that wait stay connected until then."))
 
 
 def _unlock(arguments: argparse.Namespace) -> None:

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 
 from server.cluster import bus
 from server.console.audit import Action, record
-from server.console.models import Account, Device, ImportJob, User
+from server.console.models import Account, AuditEvent, Device, ImportJob, User
 
 
 class LastAdministrator(Exception):
@@ -68,8 +68,18 @@ def apply(
             return
         if user.is_administrator and not whole_account and not administrators.exists():
             raise LastAdministrator
-        record(change.event, actor=by, subject=user, address=address)
+        how: dict[str, Any] = {"whole_account": True} if whole_account else {}
+        record(change.event, actor=by, subject=user, address=address, **how)
         bus.publish(user.pk)
+
+
+def disabled_with_account(account: Account) -> QuerySet[User]:
+    """Return the disabled users who were not disabled one by one, as the audit trail has it."""
+    users = User.objects.filter(ENABLE.of, account=account)
+    of_user = AuditEvent.objects.filter(subject=OuterRef("pk"), action=Action.USER_DISABLED)
+    last = users.annotate(last=Subquery(of_user.order_by("-pk").values("pk")[:1])).values("last")
+    found = AuditEvent.objects.filter(pk__in=last, detail__whole_account=True)
+    return users.filter(pk__in=found.values("subject"))
 
 
 def edit(

@@ -101,8 +101,7 @@ class Gateway:
             self._notifier = ChangeNotifier(self._registry, self._store, states, gateway=self._name)
             stack.push_async_callback(self._notifier.drain)
             await stack.enter_async_context(self.heartbeat)
-            listening = await stack.enter_async_context(bus.listening(self.wake))
-            self._supervisions += [] if listening is None else [listening]
+            self._supervisions.append(await stack.enter_async_context(bus.listening(self.wake)))
             for name, work in (
                 ("deadlines", lambda: sweep_deadlines(self._registry.connections)),
                 ("sweeper", self._sweep_for_ever),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
+from protocol import messages
 from tests.support.browser_seed import seed
-from tests.support.installation import ADMIN, Installation
+from tests.support.gateway_client import Client
+from tests.support.installation import ADMIN, P1, P2, Installation
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,11 @@ def test_each_action(tmp_path: Path) -> None:
     assert enabled(installation) == {ADMIN: 1, "tanaka": 0}
     users("disable", "--account", str(account), "--yes")
     assert enabled(installation) == {ADMIN: 0, "tanaka": 0}
-    users("enable", "--account", str(account))
+    assert "stay disabled, because they were so before: 1" in users(
+        "enable", "--account", str(account)
+    )
+    assert enabled(installation) == {ADMIN: 1, "tanaka": 0}  # who was disabled before
+    users("enable", "--user=tanaka")
     assert enabled(installation) == {ADMIN: 1, "tanaka": 1}
     users("rename", "--user=tanaka", "--to=新田 一郎")
     users("rename", "--account", str(account), "--to=株式会社ここな")
@@ -83,3 +90,19 @@ def test_each_action(tmp_path: Path) -> None:
         ("user.edited", "tanaka"),
         ("account.renamed", ""),
     ]
+
+
+async def test_a_running_server_notices(tmp_path: Path) -> None:
+    """With SQLite, too, a PC that waits is disconnected, and told of a reset password, at once."""
+    installation = Installation(tmp_path / "data")
+    installation.create()
+    installation.add_user("tanaka")
+    with installation.serving() as server:
+        async with Client(server.gateway) as pc:
+            await pc.log_in("tanaka", P1)
+            reset = ("reset-password", "--user=tanaka", "--yes")
+            await asyncio.to_thread(installation.run, *reset, stdin=f"{P2}\n")
+            assert (await pc.expect(messages.PasswordStatus)).password == "old"
+            disable = ("users", "disable", "--user=tanaka", "--yes")
+            await asyncio.to_thread(installation.run, *disable)
+            assert (await pc.expect(messages.Bye)).reason == "disabled"
