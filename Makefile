@@ -20,9 +20,9 @@ catalogues: $(STAMP)
 	@$(BIN)/pybabel --quiet compile --domain agent --directory agent/locale --statistics
 	@$(BIN)/pybabel --quiet compile --domain django --directory server/console/locale --statistics
 
-demo: catalogues ## run server and client on this machine to try them; TOUR=1 follows the manual and checks each step
+demo: catalogues ## run server and client on this machine to try them; TOUR=1 follows the manual, DAY=29 begins on that day after a change
 	@PYTHON=$(PYTHON) sh .ci/packages demo
-	@$(BIN)/python -m $(if $(TOUR),demo.tour,demo)
+	@$(BIN)/python -m $(if $(TOUR),demo.tour,demo) $(if $(DAY),--day='$(DAY)')
 
 quick: catalogues ## run unit tests, lint and types in about a minute, without any Debian package
 	@BIN=$(BIN) sh .ci/quick

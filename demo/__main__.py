@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import argparse
 import io
-import secrets
-import string
 import sys
 import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from time import sleep
 
 from agent.i18n import translation
 from agent.report import status_text, view_of
-from demo.installation import Client, Sample, StageError, client_pc, running_server, seed
+from demo.installation import (
+    Client,
+    Sample,
+    StageError,
+    client_pc,
+    running_server,
+    sample_password,
+    seed,
+)
+from server import clock
 from server.config import ConfigError, StartError
 
 INTRODUCTION = """
@@ -25,51 +35,58 @@ coconowork — demonstration on this machine. Everything is thrown away at the e
   general user (一般ユーザ)                  {user.username:8} {user.password}
   account administrator (アカウント管理者)   {admin.username:8} {admin.password}
 
-The client of "{user.username}" runs and waits. Things to try:
-  - log in as "{user.username}", choose パスワード変更 and leave the switch on:
-    the client takes the new password automatically
-  - the same with the switch off: the client goes on with the old password for 30 days
+{more}
   - then update the stored password at the client:
       {update}
-  - log in as "{admin.username}", choose ユーザ管理 and change a user's password there
 
 What the client does:"""
+TO_TRY = """The client of "{user.username}" runs and waits. Things to try:
+  - log in as "{admin.username}", choose ユーザ管理 and change a user's password there
+  - log in as "{user.username}", choose パスワード変更 and leave the switch on:
+    the client takes the new password automatically
+  - the same with the switch off: the client goes on with the old password for 30 days"""
+REHEARSAL = """"{user.username}" changed the password, the client is on the old one. Things to try:
+  - go to other days; the client warns on each, and pages that are open follow:
+      {console}/rehearsal/"""
+MOST_DAYS = 365
 
 
-def _demonstrate(directory: Path, port: int, gateway_port: int) -> None:
+def _demonstrate(directory: Path, *, port: int, gateway_port: int, day: int | None) -> None:
     user = Sample("tanaka", "田中 花子", sample_password())
     admin = Sample("kanri", "管理 太郎", sample_password())
+    if day is not None:
+        clock.move(timedelta(days=-day))
     with (
         running_server(directory / "server", port=port, gateway_port=gateway_port) as addresses,
         client_pc(directory) as client,
     ):
         seed("ココナ商事", admin, [user])
-        code, said = client.command(
-            "login", "--server", addresses.gateway, "--user", user.username, answer=user.password
-        )
-        if code != 0:
-            raise StageError(f"the client could not log in: {said}")
-        print(
-            INTRODUCTION.format(
-                console=addresses.console,
-                user=user,
-                admin=admin,
-                update=f"{_home(client)} {sys.executable} -m agent update-password",
-            ),
-            flush=True,
-        )
-        _watch(client)
+        client.log_in_at(addresses.gateway, user)
+        client.environ["COCONOWORK_LOG_LEVEL"] = "warning"
+        pause: Callable[[], object] = partial(sleep, 0.5)
+        more = TO_TRY
+        if day is not None:
+            from demo.rehearsal import Rehearsal  # needs a server that has been set up
+
+            rehearsal = Rehearsal(client, addresses.gateway, user, on_line=_say)
+            pause, more, user = rehearsal.pause, REHEARSAL, rehearsal.user
+        texts = {"console": addresses.console, "user": user, "admin": admin}
+        texts["update"] = f"{_home(client)} {sys.executable} -m agent update-password"
+        print(INTRODUCTION.format(**texts, more=more.format(**texts)), flush=True)
+        if day is None:
+            client.start(on_line=_say)
+        else:
+            rehearsal.show(day)
+        _watch(client, pause)
 
 
-def _watch(client: Client) -> None:
+def _say(line: str) -> None:
+    if line.startswith("["):  # a notification, which a client without a screen prints
+        print(f"  {line}", flush=True)
+
+
+def _watch(client: Client, pause: Callable[[], object]) -> None:
     """Print what the client does, whenever that changes, until Ctrl-C."""
-
-    def on_line(line: str) -> None:
-        if line.startswith("["):  # a notification, which a client without a screen prints
-            print(f"  {line}", flush=True)
-
-    client.environ["COCONOWORK_LOG_LEVEL"] = "warning"
-    client.start(on_line=on_line)
     language = translation()
     said = ""
     try:
@@ -79,7 +96,7 @@ def _watch(client: Client) -> None:
             if text not in {"", said}:
                 said = text
                 print(f"  {' · '.join(text.splitlines())}", flush=True)
-            sleep(0.5)
+            pause()
         print("The client has ended.")
     except KeyboardInterrupt:
         print("\nThe end.")
@@ -94,10 +111,10 @@ def _home(client: Client) -> str:
     return " ".join(["env", *pairs])
 
 
-def sample_password() -> str:
-    """Return a random password by the rules. It is printed: for the demonstration only."""
-    body = "".join(secrets.choice(string.ascii_lowercase) for _ in range(8))
-    return f"{body}-{secrets.randbelow(900) + 100}A"
+def _day(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= MOST_DAYS):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 0 to {MOST_DAYS}")
+    return int(text)
 
 
 def main() -> int:
@@ -107,13 +124,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--port", type=int, default=8080, help="of the console (8080)")
     parser.add_argument("--gateway-port", type=int, default=8081, help="of the gateway (8081)")
+    parser.add_argument(
+        "--day", metavar="DAY", type=_day, help="begin so many days after a change of the password"
+    )
     options = parser.parse_args()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8", errors="replace")
     try:
         with tempfile.TemporaryDirectory(prefix="coconowork-demo-") as directory:
-            _demonstrate(Path(directory), options.port, options.gateway_port)
+            _demonstrate(Path(directory), **vars(options))
     except (ConfigError, DemoKeyringError, StageError, StartError) as exc:
         print(f"demo: {exc}", file=sys.stderr)
         return 1

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
+import string
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+from agent.core.password_warnings import PUSH_S
 from agent.desktop import open_channel
 from agent.paths import Paths, find_paths
 from agent.ports import ChannelError
@@ -41,6 +44,12 @@ class Sample:
     username: str
     display_name: str
     password: str
+
+
+def sample_password() -> str:
+    """Return a random password by the rules. It is printed: for the demonstration only."""
+    body = "".join(secrets.choice(string.ascii_lowercase) for _ in range(8))
+    return f"{body}-{secrets.randbelow(900) + 100}A"
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,13 @@ class Client:
         )
         self.output.append(done.stdout + done.stderr)
         return done.returncode, done.stdout + done.stderr
+
+    def log_in_at(self, gateway: str, user: Sample) -> None:
+        """Log in with the user's password and store it. Raise StageError."""
+        command = ("login", "--server", gateway, "--user", user.username)
+        code, said = self.command(*command, answer=user.password)
+        if code != 0:
+            raise StageError(f"the client could not log in: {said}")
 
     def start(
         self, *, session: str | None = None, on_line: Callable[[str], None] | None = None
@@ -136,6 +152,22 @@ class Client:
                 return status
             sleep(0.1)
         raise StageError(f"the client did not become {state}: {self.status()}")
+
+    def wait_until_calm(self) -> None:
+        """Wait until it has logged in or was refused, and may have warned. Raise StageError."""
+        calm = {"standby", "standby_old_password", "needs_password"}
+        end = monotonic() + START_S
+        while monotonic() < end:
+            status = self.status()
+            if status is not None and status["state"] in calm:
+                sleep(PUSH_S + 0.5)
+                return
+            sleep(0.1)
+        raise StageError(f"the client does not come to rest: {self.status()}")
+
+    def notifications(self, start: int = 0) -> list[str]:
+        """Return those of its output lines from `start` on that are notifications."""
+        return [line for line in self.output[start:] if line.startswith("[")]
 
     def kill(self) -> None:
         """Kill it, as a power cut does."""

@@ -14,8 +14,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from demo.__main__ import sample_password
-from demo.installation import Sample, client_pc, running_server, seed
+from demo.installation import Sample, client_pc, running_server, sample_password, seed
 from demo.tour import cases
 from demo.tour.guide import Guide
 

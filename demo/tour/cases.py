@@ -189,7 +189,7 @@ def push_to_a_sleeping_pc(guide: Guide) -> None:
     push_from_the_page(guide, person)
     waits = "次回ログイン時に新しいパスワードを受け取ります" in person.text()
     guide.see("次回ログイン時に届けられる", person.text()[:160], expected=waits)
-    shown = guide.warnings(guide.sign_in())
+    shown = guide.sign_in()
     guide.see_state("起動すると、新しいパスワードを受け取って待ち受ける", "standby")
     told = ["受け取りました" in each for each in shown] == [True]
     guide.see("警告はなく、受け取ったことだけが通知される", shown, expected=told)
@@ -293,7 +293,7 @@ def expect_days_left(guide: Guide, manual: str) -> None:
 
 def expect_warning(guide: Guide, days: int) -> None:
     """Sign in to Windows, and compare the warning with the manual."""
-    shown = guide.warnings(guide.sign_in())
+    shown = guide.sign_in()
     when = "本日" if days == 0 else f"{days}日後"
     text = " / ".join(shown)
     guide.see(

@@ -63,7 +63,7 @@ class Person:
         )
         if button is None or button.find_parent("form") is None:
             raise LostError(f"no button {text}: {self.text()[:300]}")
-        self._form_of(button)
+        self._form_of(button).choose_submit(button)
         self._browser.submit_selected()
         self._form = None
 
