@@ -431,7 +431,7 @@ class Runtime:
                     answer = ev.VaultRead(number, await self._vault_calls.read(identity))
                 case do.WriteVault(number, identity, credentials):
                     await self._vault_calls.write(identity, credentials)
-                    log.info("vault: the entry is stored")
+                    log.info("vault: the entry is stored (%s)", effect.reason.value)
                     answer = ev.VaultWritten(number)
                 case do.DeleteFromVault(number, identity):
                     await self._vault_calls.delete(identity)

@@ -11,6 +11,9 @@ This is also the one place that knows which passwords the server has refused. It
 digest of each, and marks the credentials with it as soon as they are known and can be written. So a
 refused password is not sent again automatically, even when the user typed it while the vault was
 locked. The digest is forgotten when the user types that password again, or the server pushes it.
+
+A copied PC gets a device key of its own, because with one key each copy would displace the other.
+The machine that the key was made on tells a copy, or else that it is displaced again and again.
 """
 
 from __future__ import annotations
@@ -26,13 +29,16 @@ from agent.core import effects as do
 from agent.core.account_context import AccountContext
 from agent.core.credentials import NO_IDENTITY, Credentials, Identity, Pending, Refusal
 from agent.core.effects import EffectQueue, WriteReason
-from agent.core.events import Timer
+from agent.core.events import Instant, Timer
 from agent.core.failure import Reason
 from agent.core.transitions import Table
 from protocol import messages as msg
 from protocol.scram import Keys
 from protocol.sealing import new_device_key
 
+MAX_SUPERSEDED, SUPERSEDED_WITHIN_S = 3, 3600.0
+"""Logins that another client with this device key has ended, and the time in which they count. This
+client closes a connection before it opens the next one, so that it never reads of itself."""
 ANSWER_S = 90.0
 """Seconds that the vault may take. The adapter gives up after 75 s; this is for one that hangs."""
 
@@ -90,6 +96,8 @@ class CredentialCache:
         self._salt = salt
         self._machine = machine
         self._refusals: dict[bytes, Refusal] = {}
+        self._superseded: list[float] = []
+        """When, by the steady clock, another client has taken this one's place."""
         self._numbers = itertools.count(1)
         self._requests: dict[int, VaultRequest] = {}
         self._late_read: VaultRequest | None = None
@@ -234,16 +242,27 @@ class CredentialCache:
         return request
 
     def on_read(self, credentials: Credentials | None) -> None:
-        """Take over what the vault holds, marked with what is known of refused passwords.
-
-        A copied PC gets a device key of its own: with the other's, each would displace the other.
-        """
+        """Take over what the vault holds, marked with what is known of refused passwords."""
         self._go("no entry found" if credentials is None else "entry found")
         self._replace(credentials)
         if credentials is not None and credentials.is_copied_to(self._machine):
-            own = replace(credentials, device_key=new_device_key(), machine=self._machine)
-            self.write(own, WriteReason.NEW_KEY)
+            self._take_new_key()
         self._mark_refused()
+
+    def on_superseded(self, now: Instant) -> None:
+        """Note that another client with this device key has taken this one's place."""
+        recent = [at for at in self._superseded if now.steady - at < SUPERSEDED_WITHIN_S]
+        self._superseded = [*recent, now.steady]
+        if len(self._superseded) == MAX_SUPERSEDED:
+            self._superseded.clear()
+            self._take_new_key()
+
+    def _take_new_key(self) -> None:
+        """Become another device, which the console shows beside the first one."""
+        if self.credentials is not None:
+            key = new_device_key()
+            own = replace(self.credentials, device_key=key, machine=self._machine)
+            self.write(own, WriteReason.NEW_KEY)
 
     def on_read_failed(self) -> None:
         """Note that the vault could not be read."""

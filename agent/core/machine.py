@@ -231,6 +231,8 @@ class Machine:
                 client.set_accepted(message)
                 client.proceed()
             case msg.Bye(reason=reason, retry_after_s=retry_after_s):
+                if reason == "superseded" and connection.accepted:
+                    client.vault.on_superseded(client.now)
                 client.lost(Failure(Reason(reason), retry_after_s))
             case _:
                 client.lost(Failure(Reason.PROTOCOL, detail="a message out of order"))

@@ -72,7 +72,7 @@ _REASONS = {
     _R.NO_CODES: (N_("The server does not offer codes for a new PC."),
         N_("Log in with your user name and password.")),
     _R.SUPERSEDED: (N_("The same PC is connected a second time."),
-        N_("Close the other program. This one tries again later.")),
+        N_("The program tries again later. A copied PC then becomes a PC of its own.")),
     _R.SHUTTING_DOWN: (N_("The server is being restarted."), N_("The program keeps trying.")),
     _R.CREDENTIALS: (N_("The user name or the password is wrong."),
         N_("Update the stored password.")),

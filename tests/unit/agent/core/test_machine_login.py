@@ -232,6 +232,57 @@ def test_the_end() -> None:
     assert world.tell(ev.QuitRequested()) == []
 
 
+def supersede(world: World, *, after_s: float) -> str:
+    """Let another client take this one's place while it waits. Return the device key after that."""
+    assert world.is_in(State.STANDBY)
+    world.advance(after_s)
+    world.session.say(msg.Bye(reason="superseded"))
+    world.run()
+    assert world.is_in(State.RETRYING, Reason.SUPERSEDED)
+    world.advance(360)
+    return world.vault[HOME].device_key
+
+
+@pytest.mark.parametrize(
+    ("waits_s", "keys"),
+    [
+        ([60, 60, 60], [0, 0, 1]),
+        ([60, 1400, 1400], [0, 0, 1]),
+        ([60, 1400, 1600, 700], [0, 0, 0, 1]),
+        ([60, 3300, 3300, 3300], [0, 0, 0, 0]),
+        ([60, 60, 60, 60, 60, 60], [0, 0, 1, 1, 1, 2]),
+    ],
+    ids=["fast", "slow", "the last three count", "too slow", "again"],
+)
+def test_a_pc_that_is_displaced_again_and_again_becomes_another(
+    waits_s: list[float], keys: list[int]
+) -> None:
+    """Three times within an hour: it is a copy, although its machine has the same name."""
+    world = standby()
+    made = [world.vault[HOME].device_key]
+    for wait_s, key in zip(waits_s, keys, strict=True):
+        now = supersede(world, after_s=wait_s)
+        made += [now] if now not in made else []
+        assert made.index(now) == key
+        assert world.session.hello is not None
+        assert world.session.hello.device.id == device_id(public_key(now))
+    assert world.vault[HOME].password == P1
+
+
+def test_only_a_login_in_force_can_be_displaced() -> None:
+    """Before the server has proved itself, `superseded` is no reason for a new key."""
+    world = standby()
+    key = world.vault[HOME].device_key
+    for _ in range(4):
+        world.cut()
+        world.hold.add("server")
+        world.advance(until_retry(world))
+        assert world.session.hello is not None
+        world.session.say(msg.Bye(reason="superseded"))
+        world.release("server")
+    assert world.vault[HOME].device_key == key
+
+
 def test_a_copied_pc_gets_a_device_key_of_its_own() -> None:
     """It logs in with a new key, which stays; where no machine is known, nothing changes."""
     world = standby()
