@@ -30,7 +30,7 @@ class Word(NamedTuple):
 
 def parse_code(typed: str) -> str | None:
     """Return the code that a person has typed, in any case, width and grouping; None for others."""
-    text = normalise_name(typed)
+    text = normalise_name(typed).replace("ー", "-")  # what a Japanese keyboard types for a hyphen
     code = "".join(char for char in text.upper() if char.isalnum())
     is_code = len(code) == CODE_LENGTH and set(code) <= set(CODE_CHARS)
     return code if is_code and len(text) <= 2 * CODE_LENGTH else None

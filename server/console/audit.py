@@ -17,6 +17,8 @@ class Action(models.TextChoices):
     PASSWORD_FORCED = "password.forced", gettext_lazy("password changed by an administrator")
     OLD_PASSWORDS_ENDED = "password.old_ended", gettext_lazy("old passwords ended early")
     PUSHED_LATER = "push.later", gettext_lazy("new password to be applied on a PC later")
+    PAIRED = "pairing.accepted", gettext_lazy("code of a new PC accepted")
+    CODES_LOCKED = "pairing.locked", gettext_lazy("locked out after wrong codes of new PCs")
     PUSH_APPLIED = "push.applied", gettext_lazy("new password applied on a PC")
     PUSH_FAILED = "push.failed", gettext_lazy("new password could not be applied on a PC")
     DEVICE_ADDED = "device.added", gettext_lazy("a PC logged in for the first time")
@@ -90,7 +92,7 @@ def _fact(name: str, value: object) -> str:
             return _(", ").join(map(str, pcs))
         case "role", _:
             return str(dict(User.Role.choices).get(str(value), value))
-        case (("device" | "name" | "display_name"), _):
+        case (("device" | "pc_address" | "name" | "display_name"), _):
             return str(value)
     return ""
 

@@ -4,6 +4,9 @@ axes' own handler counts one limit for everything and keeps what was typed. Here
 address, a user name anywhere, and an address each have a limit. Names are normalised first, so
 that all spellings of one user count together. They are kept as keyed hashes, because people type
 passwords into the wrong field. IPv6 addresses count by their /64.
+
+Wrong codes of new PCs are counted in the same table, by user and by address. The column for the
+user agent, which nothing else uses, keeps them apart from passwords.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import BoundedSemaphore, Lock
 from typing import Any
 from weakref import WeakValueDictionary
@@ -19,7 +22,7 @@ from weakref import WeakValueDictionary
 from axes.handlers.base import AxesHandler
 from axes.models import AccessAttempt
 from django.db import transaction
-from django.db.models import F, Q, Sum
+from django.db.models import F, Max, Q, QuerySet, Sum
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -40,8 +43,14 @@ LIMIT_USER = 30
 """Higher, so that strangers cannot easily lock a user out who logs in from elsewhere."""
 LIMIT_ADDRESS = 50
 """An office behind one address has many people who mistype."""
+CODE_WINDOW = timedelta(hours=1)
+"""The same for wrong codes of new PCs."""
+LIMIT_CODES = 10
+"""Wrong codes of one user; of one address `LIMIT_ADDRESS`."""
 PATIENCE_S = 20.0
 """How long a login waits for other logins of the same user name."""
+
+_PASSWORDS, _CODES = "", "code"
 
 _turns: WeakValueDictionary[str, BoundedSemaphore] = WeakValueDictionary()
 _turns_lock = Lock()
@@ -79,13 +88,66 @@ def unlock(user: User) -> bool:
     return found
 
 
+class TooManyCodes(Exception):
+    """Too many wrong codes of this user or from this address; `wait` says how long."""
+
+    def __init__(self, wait: timedelta) -> None:
+        super().__init__()
+        self.wait = wait
+
+
+def check_codes(user: User, address: str | None) -> None:
+    """Raise TooManyCodes while no code is taken from this user or this address, right or wrong."""
+    now = timezone.now()
+    by, here = Q(username=key(user.username)), Q(ip_address=_counted(address))
+    recent = _failures(_CODES).filter(by | here, attempt_time__gt=now - CODE_WINDOW)
+    found = recent.aggregate(
+        user=Sum("failures_since_start", filter=by),
+        address=Sum("failures_since_start", filter=here),
+        last=Max("attempt_time"),
+    )
+    if (found["user"] or 0) >= LIMIT_CODES or (found["address"] or 0) >= LIMIT_ADDRESS:
+        raise TooManyCodes(found["last"] + CODE_WINDOW - now)
+
+
+def count_wrong_code(user: User, address: str | None) -> None:
+    """Count a wrong code, and record when it was the last one for now."""
+    now = timezone.now()
+    _failures(_CODES).filter(attempt_time__lt=now - CODE_WINDOW).delete()
+    _count(_CODES, key(user.username), _counted(address), at=now)
+    log.info("console: wrong code of a new PC from user %d at %s", user.pk, address)
+    try:
+        check_codes(user, address)
+    except TooManyCodes:
+        log.warning("console: too many wrong codes from user %d at %s", user.pk, address)
+        record(Action.CODES_LOCKED, actor=user, subject=user, address=address)
+
+
+def _failures(kind: str) -> QuerySet[Any, Any]:
+    attempts: QuerySet[Any, Any] = AccessAttempt.objects.filter(user_agent=kind)
+    return attempts
+
+
+def _count(kind: str, name: str, counted: str | None, *, at: datetime) -> None:
+    who = {"username": name, "ip_address": counted, "user_agent": kind}
+    AccessAttempt.objects.get_or_create(**who, defaults={"failures_since_start": 0})
+    AccessAttempt.objects.filter(**who).update(
+        failures_since_start=F("failures_since_start") + 1, attempt_time=at
+    )
+
+
+def _counted(address: str | None) -> str | None:
+    """Return the address that limits count by; a /64 is named by its first address."""
+    return counted_address(address).partition("/")[0] if address is not None else None
+
+
 class Handler(AxesHandler):  # type: ignore[misc]  # axes has no types
     """Named in the settings as `AXES_HANDLER`."""
 
     def is_locked(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
         """Return whether passwords for this user name, or from this address, are refused now."""
         name, address = self._who(request, credentials)
-        recent = AccessAttempt.objects.filter(attempt_time__gte=timezone.now() - WINDOW)
+        recent = _failures(_PASSWORDS).filter(attempt_time__gte=timezone.now() - WINDOW)
         sums = recent.filter(Q(username=name) | Q(ip_address=address)).aggregate(
             both=Sum("failures_since_start", filter=Q(username=name, ip_address=address)),
             user=Sum("failures_since_start", filter=Q(username=name)),
@@ -109,12 +171,8 @@ class Handler(AxesHandler):  # type: ignore[misc]  # axes has no types
         typed = normalise_name(credentials.get("username") or "")
         subject = User.objects.filter(username=typed).first()
         with transaction.atomic():
-            AccessAttempt.objects.filter(attempt_time__lt=now - WINDOW).delete()
-            who = {"username": name, "ip_address": counted, "user_agent": ""}
-            AccessAttempt.objects.get_or_create(**who, defaults={"failures_since_start": 0})
-            AccessAttempt.objects.filter(**who).update(
-                failures_since_start=F("failures_since_start") + 1, attempt_time=now
-            )
+            _failures(_PASSWORDS).filter(attempt_time__lt=now - WINDOW).delete()
+            _count(_PASSWORDS, name, counted, at=now)
             if subject is not None:  # strangers must not fill the audit trail with made-up names
                 record(Action.LOGIN_REFUSED, actor=None, subject=subject, address=address)
         metrics.console_logins.labels("refused").inc()
@@ -129,7 +187,7 @@ class Handler(AxesHandler):  # type: ignore[misc]  # axes has no types
     def user_logged_in(self, _sender: object, request: Any, user: Any, **_more: object) -> None:
         """Forget the failures of this user at this address, and no others."""
         name, counted = self._who(request, {"username": user.get_username()})
-        AccessAttempt.objects.filter(username=name, ip_address=counted).delete()
+        _failures(_PASSWORDS).filter(username=name, ip_address=counted).delete()
 
     def post_save_access_attempt(self, *_: object, **_more: object) -> None:
         """Do nothing: axes calls it after each save of its own models."""
@@ -138,7 +196,5 @@ class Handler(AxesHandler):  # type: ignore[misc]  # axes has no types
 
     def _who(self, request: Any, credentials: dict[str, Any] | None) -> tuple[str, str | None]:
         """Return the kept form of the user name, and the address that limits count by."""
-        address: str | None = request.axes_ip_address
-        if address is not None:  # the column takes an address, so a /64 is named by its first one
-            address = counted_address(address).partition("/")[0]
-        return key((credentials or {}).get("username") or ""), address
+        name = key((credentials or {}).get("username") or "")
+        return name, _counted(request.axes_ip_address)

@@ -367,6 +367,11 @@ class Pairing(models.Model):
     delivered_at = models.DateTimeField(null=True)
     """When the gateway sent it. That the PC uses it, its first login shows."""
 
+    @classmethod
+    def open(cls, code: str) -> models.QuerySet[Pairing]:
+        """Return the new PC that shows `code` and waits for a user, if there is one."""
+        return cls.objects.filter(pk=code, user=None, expires_at__gt=clock.now())
+
 
 class AuditEvent(models.Model):
     """Who did what to which user, when and from where, written in the transaction of the action.

@@ -5,9 +5,9 @@ woken at its commit. A new password is hashed once, before the transaction, with
 user's other verifiers: so the same hash tells whether it is a password that is still in use.
 
 Lock order, the same in console and gateway, which avoids deadlocks: the account's row, then user
-rows, then device rows, then push deliveries, each by ascending key. Rows are locked FOR NO KEY
-UPDATE: an insert that refers to a user (an audit event, a device) takes FOR KEY SHARE on the user's
-row, which FOR UPDATE would make wait.
+rows, then device rows, then push deliveries or pairings, each by ascending key. Rows are locked FOR
+NO KEY UPDATE: an insert that refers to a user (an audit event, a device) takes FOR KEY SHARE on the
+user's row, which FOR UPDATE would make wait.
 """
 
 from __future__ import annotations

@@ -5,11 +5,15 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path
 
 from server.console import problems
-from server.console.views import app, imports, lost, password, pcs, reports, session, users
+from server.console.views import app, imports, lost, new_pc, password, pcs, reports, session, users
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", pcs.home, name="home"),
     path("live/pcs/", pcs.live_pcs, name="live-pcs"),
+    path("pcs/new/", new_pc.ask, name="new-pc"),
+    path("pcs/new/check/", new_pc.check, name="new-pc-check"),
+    path("pcs/new/<int:pk>/", new_pc.result, name="new-pc-result"),
+    path("live/pcs/new/<int:pk>/", new_pc.live_result, name="live-new-pc"),
     path("pcs/<int:device_pk>/lost/", lost.lost, name="lost"),
     path("pcs/<int:device_pk>/<slug:action>/", pcs.pc_action, name="pc"),
     path("login/", session.Login.as_view(), name="login"),
@@ -46,6 +50,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("app/", app.app, name="app"),
     path("app/live/", app.live_app, name="app-live"),
     path("app/push/", app.push_later, name="app-push-later"),
+    path("app/new/", app.new_pc_ask, name="app-new-pc"),
+    path("app/new/check/", app.new_pc_check, name="app-new-pc-check"),
+    path("app/new/<int:pk>/", app.new_pc_result, name="app-new-pc-result"),
+    path("app/live/new/<int:pk>/", app.live_new_pc, name="app-live-new-pc"),
     path("app/login/", app.AppLogin.as_view(), name="app-login"),
     path("app/logout/", app.logout, name="app-logout"),
     path("app/worker.js", app.worker, name="app-worker"),

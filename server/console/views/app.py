@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from django.contrib.auth.decorators import login_not_required, login_required
 from django.contrib.auth.views import LogoutView
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import render
 from django.templatetags.static import static
 from django.urls import reverse
@@ -17,7 +18,7 @@ from django.views.decorators.http import require_safe
 from server.console import presence
 from server.console.middleware import reachable_with_temporary_password
 from server.console.models import User
-from server.console.views import password
+from server.console.views import new_pc, password
 from server.console.views.common import live, user_of
 from server.console.views.session import Login
 
@@ -50,7 +51,16 @@ def live_app(request: HttpRequest) -> HttpResponse:
     return live(request, "console/_app_pcs.html", pcs=_pcs(user_of(request)))
 
 
-push_later = login_required(login_url="app-login")(partial(password.push_later, app=True))
+def _in_app(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Return a view of the console for the smartphone page."""
+    return login_required(login_url="app-login")(partial(view, app=True))
+
+
+push_later = _in_app(password.push_later)
+new_pc_ask = _in_app(new_pc.ask)
+new_pc_check = _in_app(new_pc.check)
+new_pc_result = _in_app(new_pc.result)
+live_new_pc = _in_app(new_pc.live_result)
 
 
 @reachable_with_temporary_password

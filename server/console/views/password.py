@@ -60,13 +60,14 @@ def change_or_error(
     try:
         return change(form.user, new_password=form.cleaned_data["new_password1"], **arguments)
     except passwords.ConcurrentChange:
-        form.add_error(None, _changed_elsewhere())
+        form.add_error(None, changed_elsewhere())
     except passwords.ReusedPassword:
         form.add_error("new_password1", reuse_rule_text())
     return None
 
 
-def _changed_elsewhere() -> str:
+def changed_elsewhere() -> str:
+    """Return why nothing was done when the password was changed at the same moment."""
     return _("This password has just been changed elsewhere. Nothing was done.")
 
 
@@ -109,7 +110,7 @@ def push_later(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
                 user, password=password, devices=form.chosen, address=address
             )
         except passwords.ConcurrentChange:
-            form.add_error(None, _changed_elsewhere())
+            form.add_error(None, changed_elsewhere())
         except passwords.NotPushed as refused:
             text = _(
                 "Not possible any more: %(pcs)s. A PC was disconnected, has the new password by "

@@ -17,6 +17,7 @@ from protocol.sealing import new_device_key, public_key
         " bcdf 2345\n",
         "ｂｃｄｆ－２３４５",
         "BCDF‐2345",
+        "ｂｃｄｆー２３４５",
         "BC DF\u200b23-45",
     ],
 )

@@ -132,7 +132,7 @@ async function noteConnection(connected) {
   offline.firstElementChild.textContent = new Date().toLocaleString(lang, { dateStyle: "medium", timeStyle: "short" });
   if (!globalThis.caches) return;
   const page = document.documentElement.cloneNode(true);
-  const unwanted = "script, form, .skip, [id^=push-], [role=status]:not([data-offline])";
+  const unwanted = "script, form, .skip, .button, [role=status]:not([data-offline])";
   for (const each of page.querySelectorAll(unwanted)) each.remove();
   page.querySelector("[data-offline]").hidden = false;
   const policy = "default-src 'none'; style-src 'self'; img-src 'self'";

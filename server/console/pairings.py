@@ -1,0 +1,91 @@
+"""Hand a user's password to a new PC that shows a code (docs/protocol.md, "A new PC by a code").
+
+The gateway makes the row of a PC that shows a code, sends what is sealed here, and deletes rows
+that have ended. An open row is used once: two users who type one code lock it one after the other,
+and the second one finds it used. The audit event outlives the row, so the result has its number.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+
+from protocol.messages import SealedPassword
+from protocol.pairing import CODE_SECONDS
+from protocol.sealing import seal
+from server import clock
+from server.console.audit import Action, record
+from server.console.lockout import check_codes, count_wrong_code
+from server.console.models import AuditEvent, Pairing, User
+from server.console.passwords import ConcurrentChange
+
+
+class UnknownCode(Exception):
+    """No PC shows this code, or it does not any more, or the code is used; nothing was done."""
+
+
+def find(user: User, code: str, *, address: str | None) -> Pairing:
+    """Return the new PC that shows `code`. Raise UnknownCode, or TooManyCodes.
+
+    Lock the user's row, so that each guess of a salvo is counted, on all nodes.
+    """
+    check_codes(user, address)
+    with transaction.atomic():
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        check_codes(user, address)
+        found = Pairing.open(code).first()
+        if found is None:
+            count_wrong_code(user, address)
+    if found is None:
+        raise UnknownCode
+    return found
+
+
+def accept(user: User, shown: Pairing, *, password: str, address: str | None) -> AuditEvent:
+    """Seal `user`'s current `password` for the new PC that `shown` was about; return the event.
+
+    `user` must be as it was when `password` was checked. Raise UnknownCode, ConcurrentChange, or
+    PermissionDenied when the user is disabled.
+    """
+    with transaction.atomic():
+        row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        if row.password != user.password:
+            raise ConcurrentChange
+        if not row.is_active:
+            raise PermissionDenied
+        same = Pairing.open(shown.code).filter(change_id=shown.change_id)
+        pc = same.select_for_update(no_key=True).first()
+        if pc is None:
+            raise UnknownCode
+        content = SealedPassword(change_id=pc.change_id, device_id=pc.device_id, password=password)
+        pc.user, pc.sealed = row, seal(content, public_key=pc.public_key)
+        pc.save(update_fields=["user", "sealed"])
+        return record(
+            Action.PAIRED,
+            actor=row,
+            subject=row,
+            address=address,
+            device=pc.name,
+            pc_address=pc.address,
+            device_id=pc.device_id,
+        )
+
+
+State = Literal["on_its_way", "to_confirm", "connected", "gone", "expired"]
+
+
+def state_of(user: User, event: AuditEvent) -> State:
+    """Return the state of the new PC that `user` has accepted in `event`."""
+    device_id = event.detail["device_id"]
+    if user.devices.filter(device_id=device_id).exists():
+        return "connected"
+    now, valid_for = clock.now(), timedelta(seconds=CODE_SECONDS)
+    row = user.pairings.filter(device_id=device_id).order_by("-expires_at").first()
+    if row is None:  # a row that was delivered stays longer
+        return "gone" if now < event.at + valid_for else "expired"
+    if row.delivered_at is not None:
+        return "to_confirm" if now < row.delivered_at + valid_for else "expired"
+    return "on_its_way" if now < row.expires_at else "expired"

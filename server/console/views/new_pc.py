@@ -1,0 +1,159 @@
+"""Add a new PC by the code that it shows: type the code, compare the words, watch the result.
+
+The session keeps which PC the code led to, so that no address has a code: no link that an attacker
+sends to a user skips the page with the warning. The form of the second page names the PC that it
+showed, because the user may have typed another code in another window since.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import ceil
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from django.views.decorators.http import require_safe
+
+from protocol.pairing import format_code, parse_code, words
+from server.console import hashing, pairings
+from server.console.audit import Action
+from server.console.forms import CurrentPasswordForm
+from server.console.lockout import TooManyCodes
+from server.console.models import AuditEvent, Pairing
+from server.console.passwords import ConcurrentChange
+from server.console.views.common import client_address, live, posted, user_of
+from server.console.views.password import changed_elsewhere
+
+SHOWN = "new_pc"
+"""What the session keeps: the code, the number of the row, and the words."""
+
+
+class CodeForm(forms.Form):
+    """The code, which becomes what the gateway has made."""
+
+    code = forms.CharField(
+        label=gettext_lazy("Code on the screen of the new PC"),
+        max_length=64,
+        help_text=gettext_lazy("8 letters and digits, such as BCDF-2345."),
+        widget=forms.TextInput(
+            attrs={
+                "autocomplete": "off",
+                "autocapitalize": "characters",
+                "autofocus": True,
+                "inputmode": "email",  # a keyboard with Latin letters, also on Japanese smartphones
+                "spellcheck": "false",
+            }
+        ),
+    )
+
+    def clean_code(self) -> str:
+        code = parse_code(self.cleaned_data["code"])
+        if code is None:
+            raise ValidationError(
+                _("This is not a code. Codes have 8 characters, without vowels, 0, 1 and L.")
+            )
+        return code
+
+
+def ask(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
+    """Serve 「新しいPCを追加」, in the console or on the smartphone page: ask for the code."""
+    user, form, status = user_of(request), CodeForm(posted(request)), 200
+    if request.method == "POST" and form.is_valid():
+        code = form.cleaned_data["code"]
+        try:
+            pc = pairings.find(user, code, address=client_address(request))
+        except pairings.UnknownCode:
+            form.add_error("code", _unknown())
+        except TooManyCodes as refused:
+            minutes = ceil(refused.wait.total_seconds() / 60)
+            text = ngettext(
+                "Too many wrong codes. Please wait %(minutes)d minute and try again.",
+                "Too many wrong codes. Please wait %(minutes)d minutes and try again.",
+                minutes,
+            )
+            form.add_error("code", text % {"minutes": minutes})
+            status = 429
+        else:
+            compared = hashing.run(partial(words, pc.code, pc.public_key))
+            request.session[SHOWN] = {"code": pc.code, "pc": pc.change_id, "words": compared}
+            return redirect(_address("new-pc-check", app=app))
+    return _ask(request, form, app=app, status=status)
+
+
+def check(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
+    """Show name and words of the PC, and seal the password that the user types for it."""
+    shown = request.session.get(SHOWN)
+    if shown is None:
+        return redirect(_address("new-pc", app=app))
+    pc = Pairing.open(shown["code"]).filter(change_id=shown["pc"]).first()
+    is_other = request.method == "POST" and request.POST.get("pc") != shown["pc"]
+    if pc is None or is_other:
+        return _not_any_more(request, shown["code"], app=app)
+    user, form = user_of(request), CurrentPasswordForm(posted(request))
+    form.user, form.request = user, request
+    if request.method == "POST" and form.is_valid():
+        password, address = form.cleaned_data["current_password"], client_address(request)
+        try:
+            event = pairings.accept(user, pc, password=password, address=address)
+        except ConcurrentChange:
+            form.add_error(None, changed_elsewhere())
+        except pairings.UnknownCode:
+            return _not_any_more(request, shown["code"], app=app)
+        else:
+            return redirect(_address("new-pc-result", event.pk, app=app))
+    context = {"form": form, "pc": pc, "words": shown["words"], **_links(app=app)}
+    return render(request, "console/new_pc_check.html", context)
+
+
+@require_safe
+def result(request: HttpRequest, pk: int, *, app: bool = False) -> HttpResponse:
+    """Show what has become of the new PC."""
+    context = _result(request, pk) | {"pk": pk, **_links(app=app)}
+    context["live"] = _address("live-new-pc", pk, app=app)
+    return render(request, "console/new_pc_result.html", context)
+
+
+@require_safe
+def live_result(request: HttpRequest, pk: int, *, app: bool = False) -> HttpResponse:
+    """Send what has become of it until now."""
+    return live(request, "console/_new_pc.html", **_result(request, pk), **_links(app=app))
+
+
+def _result(request: HttpRequest, pk: int) -> dict[str, object]:
+    user = user_of(request)
+    event = get_object_or_404(AuditEvent, pk=pk, subject=user, action=Action.PAIRED)
+    return {"name": event.detail["device"], "state": pairings.state_of(user, event)}
+
+
+def _not_any_more(request: HttpRequest, code: str, *, app: bool) -> HttpResponse:
+    form = CodeForm({"code": format_code(code)})
+    form.add_error("code", _unknown())
+    return _ask(request, form, app=app)
+
+
+def _ask(request: HttpRequest, form: CodeForm, *, app: bool, status: int = 200) -> HttpResponse:
+    return render(request, "console/new_pc.html", {"form": form, **_links(app=app)}, status=status)
+
+
+def _unknown() -> str:
+    return _(
+        "No PC shows this code now: it is mistyped, used or has expired. Nothing was done. Look "
+        "at the PC, and let it show a new code if need be."
+    )
+
+
+def _links(*, app: bool) -> dict[str, str]:
+    return {
+        "base": "console/app_base.html" if app else "console/base.html",
+        "back": reverse("app" if app else "home"),
+        "start": _address("new-pc", app=app),
+    }
+
+
+def _address(name: str, *args: object, app: bool) -> str:
+    return reverse(f"app-{name}" if app else name, args=args)
