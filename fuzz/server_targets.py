@@ -81,12 +81,12 @@ def honest_login(data: bytes) -> None:
 
 
 def device(data: bytes) -> None:
-    """Check that a `hello` has the device id of its key, or raises a SealError."""
+    """Check that a `hello` or `pair` has the device id of its key, or raises a SealError."""
     try:
         hello = messages.decode_from_client(data)
     except messages.MessageError:
         return
-    if isinstance(hello, messages.Hello):
+    if isinstance(hello, messages.Hello | messages.Pair):
         is_older(hello.device.version, "1.2")
         with suppress(sealing.SealError):
             key = hello.device.public_key
@@ -221,6 +221,7 @@ _HELLO = (
     b'"public_key":"j0DFrbaPJWJK5bIU6nZ6bslNgp09e14a0bpvPiE4KF8=",'
     b'"name":"PC-4711","os":"Windows 11","version":"0.1.0"}}'
 )
+_PAIR = b'{"type":"pair","device":' + _HELLO.partition(b'"device":')[2]
 _LOGINS = [
     glue("n,,n=tanaka,r=abcdefghijklmnopqrstuvwx", "c=biws,r=abc,p=" + "A" * 43 + "="),
     glue("y,,n=a=2Cb=3Dc,r=x", "c=eSws,r=x,p=QUJD"),
@@ -250,7 +251,7 @@ _SETTINGS = [
 TARGETS = [
     Target("server-scram", scram_login, _LOGINS, weight=4),
     Target("server-login", honest_login, [glue("tanaka", b"\x01"), glue("a,=", b"xyz")], weight=2),
-    Target("server-device", device, [_HELLO], weight=4),
+    Target("server-device", device, [_HELLO, _PAIR], weight=4),
     Target("server-connection", connection, _FRAMES, weight=8, max_bytes=17_000),
     Target("forwarded-for", forwarded_for, _FORWARDED, weight=4),
     Target("csv-import", csv_import, _CSV, weight=4, max_bytes=20_000),

@@ -88,6 +88,7 @@ def sealed(data: bytes) -> None:
     own_box = SealedBox(PrivateKey(b64decode(KEY)).public_key).encrypt(data)
     for box in (data.decode(errors="replace"), *(b64encode(b).decode() for b in (data, own_box))):
         message = messages.PasswordChanged(change_id="ab" * 16, sealed=box, valid_until=VALID_UNTIL)
+        paired = messages.Paired(change_id="ab" * 16, user="tanaka", sealed=box)
         try:
             pending = record.open_push(message, KEY)
         except sealing.SealError as exc:
@@ -96,6 +97,7 @@ def sealed(data: bytes) -> None:
             plain = json.loads(data)
             assert (plain["change_id"], plain["device_id"]) == ("ab" * 16, DEVICE)
             assert pending.password == plain["password"]
+            assert sealing.open_sealed(paired, device_key=KEY).password == plain["password"]
             assert pending.password not in repr(pending) or len(pending.password) < 32
 
 
@@ -142,6 +144,8 @@ _MESSAGES = [
     b'{"type":"password_changed","change_id":"%b","sealed":"%b",' % (b"ab" * 16, b"A" * 96)
     + b'"valid_until":"2026-12-23T04:05:06Z"}',
     b'{"type":"password_status","password":"current","server_time":"9999-12-31T23:59:59Z"}',
+    b'{"type":"pairing_code","code":"BCDF2345","expires_in_s":600}',
+    b'{"type":"paired","change_id":"%b","user":"tanaka","sealed":"%b"}' % (b"ab" * 16, b"A" * 96),
     b'{"type":"bye","reason":"shutting_down","retry_after_s":30}',
     b'{"type":"later","more":[[[[{"a":1e999}]]]]}',
     _PLAIN.encode(),

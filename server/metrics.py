@@ -67,6 +67,11 @@ push_applied_seconds = Histogram(
 pushes_failed = Counter(
     "coconowork_pushes_failed", "Pushed passwords that a client could not take.", ["reason"]
 )
+pairings = Counter(
+    "coconowork_pairings",
+    "Codes for new PCs: `begun`, `delivered`, `expired`, or refused: `throttled`, `version`.",
+    ["outcome"],
+)
 connections_refused = Counter(
     "coconowork_connections_refused",
     "Connections refused before a login: `stopping`, `too_many`, `too_many_unproven` …",

@@ -29,6 +29,7 @@ from server.console.hashers import format_verifier, hash_in_turn, parse_verifier
 from server.console.models import (
     AuditEvent,
     Device,
+    Pairing,
     PasswordChange,
     PushDelivery,
     RetiredPassword,
@@ -181,6 +182,9 @@ def tidy_up() -> None:
         keys = list(expired.values_list("pk", flat=True))
         _finish(PushDelivery.Outcome.EXPIRED, pk__in=keys)
     RetiredPassword.objects.filter(valid_until__lt=now - REMEMBERED).delete()
+    # What a gateway that was killed has left; a delivered one stays for the page of its result.
+    left = Q(delivered_at=None, expires_at__lt=now - timedelta(minutes=1))
+    Pairing.objects.filter(left | Q(expires_at__lt=now - timedelta(days=1))).delete()
     if days := config.current().audit_days:
         with transaction.atomic():
             events = AuditEvent.objects.order_by("pk").select_for_update(skip_locked=True)

@@ -5,8 +5,8 @@ A connection goes through these stages, and each has a deadline:
     OPENING      its HTTP request has yet to come               `OPEN_SECONDS`
     LOGGING_IN   upgraded, and no login has been accepted; or   `LOGIN_SECONDS`
                  a client that waits logs in another time
-    WAITING      logged in                                      ping after `PING_SECONDS` of silence
-    PINGED       logged in, a pong is expected                  `PONG_SECONDS`
+    WAITING      logged in, or showing a pairing code           ping after `PING_SECONDS` of silence
+    PINGED       the same, a pong is expected                   `PONG_SECONDS`
     CLOSING      nothing more is sent                           `CLOSE_SECONDS`
 
 `ClientConnection` is an `asyncio.Protocol` around websockets' sans-I/O protocol. While a client

@@ -1,4 +1,4 @@
-"""What is said on a connection: logins, and what a logged-in client reports.
+"""What is said on a connection: logins and reports. `pairings.py` serves new PCs with a code.
 
 A message that has to wait for the database holds up those behind it on the same connection.
 """
@@ -37,6 +37,7 @@ from server.gateway import records
 from server.gateway.batcher import Unavailable
 from server.gateway.change_notifier import ChangeNotifier, push
 from server.gateway.connection import CLOSING, ClientConnection, ConnectionEnded
+from server.gateway.pairings import Pairings
 from server.gateway.queries import WaitingDevice
 from server.gateway.records import RecordedLogin, VerifiedProof
 from server.gateway.registry import Registry
@@ -79,6 +80,7 @@ class Conversations:
     store: Store
     registry: Registry
     notifier: ChangeNotifier
+    pairings: Pairings
     throttle: Throttle
     console_url: str | None
     min_client_version: str
@@ -87,7 +89,7 @@ class Conversations:
     async def converse(self, connection: ClientConnection) -> None:
         """Handle the messages that have come; close the connection when one breaks the protocol.
 
-        Raise ConnectionEnded when it ends during a login.
+        Raise ConnectionEnded when it ends during a login, or while it shows a code.
         """
         try:
             while (text := connection.next_text()) is not None:
@@ -106,7 +108,10 @@ class Conversations:
         if isinstance(message, Proof):
             raise LoginError("proof without hello")
         if isinstance(message, Pair):
-            raise LoginError("pair is not offered")
+            if connection.device is not None or connection.refusals:
+                raise LoginError("pair after hello")
+            await self.pairings.pair(connection, message.device)
+            return
         if not isinstance(message, Hello):
             await self._report(connection, message)
             return

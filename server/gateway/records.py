@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from django.contrib.auth.hashers import is_password_usable
@@ -25,7 +25,7 @@ from server import clock, metrics
 from server.cluster import bus
 from server.console import audit, hashers
 from server.console.hashers import parse_verifier
-from server.console.models import Device, PushDelivery, ServerSecret, temporary_until
+from server.console.models import Device, Pairing, PushDelivery, ServerSecret, temporary_until
 from server.gateway import queries
 from server.gateway.queries import (
     AcceptedLogin,
@@ -267,3 +267,59 @@ def clear_waiting(released: Sequence[ReleasedDevice], *, gateway: str) -> None:
     """Write that devices no longer wait on `gateway`; the row of a newer login stays."""
     with transaction.atomic():
         queries.clear_waiting(released, gateway=gateway)
+
+
+class NewPairing(msgspec.Struct, frozen=True, gc=False):
+    """A new PC that is to show this code."""
+
+    code: str
+    device: messages.Device
+    address: str
+    expires_at: datetime
+
+
+class SealedPairing(NamedTuple):
+    """A password that its user has sealed for the PC that shows `code`."""
+
+    code: str
+    change_id: str
+    sealed: str
+    user_id: int
+    username: str
+
+
+def open_pairings(new: Sequence[NewPairing]) -> list[None]:
+    """Write that new PCs show codes."""
+    Pairing.objects.bulk_create(
+        Pairing(
+            code=each.code,
+            device_id=each.device.id,
+            public_key=each.device.public_key,
+            name=clean(each.device.name, LABEL_LENGTH),
+            os=clean(each.device.os, LABEL_LENGTH),
+            version=clean(each.device.version, LABEL_LENGTH),
+            address=each.address,
+            expires_at=each.expires_at,
+        )
+        for each in new
+    )
+    return [None] * len(new)
+
+
+def sync_pairings(
+    codes: Collection[str], *, delivered: Collection[str], ended: Collection[str]
+) -> list[SealedPairing]:
+    """Write which codes are `delivered`, delete the others that `ended`.
+
+    Return what is sealed for those of `codes` that have yet to be delivered.
+    """
+    if delivered:
+        sent = Pairing.objects.filter(code__in=delivered)
+        sent.update(sealed="", delivered_at=clock.now())
+    if ended:
+        Pairing.objects.filter(code__in=ended, delivered_at=None).delete()
+    if not codes:
+        return []
+    sealed = Pairing.objects.filter(code__in=codes).exclude(sealed="")
+    rows = sealed.values_list("code", "change_id", "sealed", "user_id", "user__username")
+    return [SealedPairing(*row) for row in rows]

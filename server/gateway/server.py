@@ -4,6 +4,7 @@ listener            accepts connections, checks their deadlines
 ClientConnection    one client: socket, WebSocket, deadlines
 Conversations       logins and reports; one task a login
 ChangeNotifier      tells waiting clients what has changed
+Pairings            new PCs that show a code
 Registry            finds connections by user, counts them by address
 Store               the database, in batches, off the loop
 """
@@ -37,6 +38,7 @@ from server.gateway.conversation import Conversations
 from server.gateway.handshake import Answer
 from server.gateway.heartbeat import GatewayHeartbeat, default_name
 from server.gateway.listener import CallQueue, listen, sweep_deadlines
+from server.gateway.pairings import Pairings
 from server.gateway.registry import OPENING, PROVEN, UNPROVEN, Registry
 from server.gateway.state_reader import StateReader
 from server.gateway.store import Store
@@ -87,6 +89,7 @@ class Gateway:
         self._registry = Registry()
         self._throttle = Throttle(settings)
         self._store = Store(self._name)
+        self._pairings = Pairings(self._store, settings)
         self._supervisions: list[Supervision] = []
         self._server: asyncio.Server
         self._notifier: ChangeNotifier
@@ -97,6 +100,7 @@ class Gateway:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._store.close)
             await self._store.open()
+            stack.push_async_callback(self._pairings.poll)
             states = await stack.enter_async_context(StateReader())
             self._notifier = ChangeNotifier(self._registry, self._store, states, gateway=self._name)
             stack.push_async_callback(self._notifier.drain)
@@ -105,6 +109,7 @@ class Gateway:
             for name, work in (
                 ("deadlines", lambda: sweep_deadlines(self._registry.connections)),
                 ("sweeper", self._sweep_for_ever),
+                ("pairings", self._pairings.poll_for_ever),
             ):
                 self._supervisions.append(await stack.enter_async_context(supervised(name, work)))
             host = self._settings.host
@@ -133,6 +138,7 @@ class Gateway:
     async def sweep(self) -> None:
         """Do what is due every SWEEP_SECONDS: passwords that have ended, old counts."""
         self._throttle.sweep()
+        self._pairings.sweep()
         self._warn_of_proxy()
         self._notifier.sweep()
         await self._store.write(passwords.tidy_up)
@@ -145,6 +151,7 @@ class Gateway:
             store=self._store,
             registry=self._registry,
             notifier=self._notifier,
+            pairings=self._pairings,
             throttle=self._throttle,
             console_url=settings.console_url if knows_console else None,
             min_client_version=settings.min_client_version,

@@ -29,7 +29,13 @@ from server.cluster.database import one_line
 from server.gateway import records
 from server.gateway.batcher import MAX_ITEMS, Batcher, Unavailable
 from server.gateway.queries import ReleasedDevice, WaitingDevice
-from server.gateway.records import LoginLookup, RecordedLogin, Refusal, VerifiedProof
+from server.gateway.records import (
+    LoginLookup,
+    NewPairing,
+    RecordedLogin,
+    Refusal,
+    VerifiedProof,
+)
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +62,9 @@ class Store:
         self._logins: Batcher[VerifiedProof, RecordedLogin | Refusal] = Batcher(
             self._writes, partial(_run_batch, "log_in", partial(records.log_in, gateway=gateway))
         )
+        self._new_pairings: Batcher[NewPairing, None] = Batcher(
+            self._writes, partial(_run_batch, "open_pairings", records.open_pairings)
+        )
         self._released: dict[int, ReleasedDevice] = {}
         """Rows that have yet to be cleared, by the device's primary key."""
         self._clearing: asyncio.Task[None] | None = None
@@ -74,6 +83,7 @@ class Store:
             await asyncio.wait([self._clearing])
         await self._lookups.close()
         await self._logins.close()
+        await self._new_pairings.close()
         loop = asyncio.get_running_loop()
         for executor in (self._reads, self._writes):
             await loop.run_in_executor(executor, connections.close_all)
@@ -86,6 +96,10 @@ class Store:
     def log_in(self, proof: VerifiedProof) -> asyncio.Future[RecordedLogin | Refusal]:
         """Write the login of a right proof; check again what may have changed."""
         return self._logins.submit(proof)
+
+    def open_pairing(self, new: NewPairing) -> asyncio.Future[None]:
+        """Write that a new PC shows a code."""
+        return self._new_pairings.submit(new)
 
     def release(self, device: WaitingDevice, farewell: str = "") -> None:
         """Write that a device no longer waits, and why, as soon as the database can be reached.

@@ -109,6 +109,11 @@ class Client:
         assert isinstance(answer, messages.Welcome), answer
         return answer
 
+    async def pair(self) -> str:
+        """Ask for a code to show, and return it."""
+        await self.send(messages.Pair(device=self.device))
+        return (await self.expect(messages.PairingCode)).code
+
     async def takes(self, username: str, new: str) -> None:
         """Take the push of a new password, and log in with it."""
         pushed = await self.expect(messages.PasswordChanged)

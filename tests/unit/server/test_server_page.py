@@ -12,7 +12,7 @@ from server import metrics
 from server.commands import serve
 from server.config import Config
 from server.console import http, lockout
-from server.gateway import batcher, connection, handshake, listener
+from server.gateway import batcher, connection, handshake, listener, pairings
 from tests.support.places import ROOT
 
 PAGE = (ROOT / "docs" / "server.md").read_text("utf-8")
@@ -38,6 +38,9 @@ def test_limits_are_as_documented() -> None:
     assert f"| {batcher.MAX_QUEUED:,} |" in PAGE
     assert f"file descriptors less {serve.RESERVED_FILES:,}" in PAGE
     assert f"| {limits.connections_per_address:,} and {limits.unproven_per_address} |" in PAGE
+    assert f"| {pairings.MAX_OPEN_PER_ADDRESS}, {pairings.MAX_OPEN} | `throttled` |" in PAGE
+    assert pairings.NEW_WITHIN_SECONDS == 3600
+    assert f"| {pairings.MAX_NEW} in an hour |" in PAGE
     assert f"| {connection.FRAME_BURST} at once, {connection.FRAMES_PER_S} a second |" in PAGE
 
 

@@ -22,6 +22,7 @@ from typing import Any, Self
 
 import psutil
 import pytest
+import requests
 import uvicorn
 from websockets.frames import Frame, Opcode
 
@@ -174,6 +175,22 @@ async def test_gateway_is_flooded(installation: Installation) -> None:
             assert answers.count(b"HTTP/1.1 101") == 500
             assert answers.count(b"HTTP/1.1 429") == TOO_MANY - 500
             await a_newcomer_gets_in(server)
+
+
+async def test_flood_of_new_pcs(installation: Installation) -> None:
+    """10,000 PCs of one address ask for a code: 30 get one, and no row is left."""
+    pair = messages.encode(messages.Pair(device=Client(0).device))
+    frame = Frame(Opcode.TEXT, pair).serialize(mask=True)
+    async with attacked(installation, METRICS="127.0.0.1:0") as server:
+        for _ in range(10_000 // 400):
+            with flood(server.gateway, 400, UPGRADE + frame) as sockets:
+                await asyncio.to_thread(first_lines, sockets)
+        await a_newcomer_gets_in(server)
+        url = f"http://127.0.0.1:{server.port('metrics')}/metrics"
+        figures = await asyncio.to_thread(requests.get, url, timeout=9)
+        assert 'coconowork_pairings_total{outcome="begun"} 30.0' in figures.text
+        rows = "SELECT count(*) FROM console_pairing"
+        await asyncio.to_thread(eventually, lambda: installation.query(rows) == [(0,)])
 
 
 async def test_names_that_no_user_can_have(installation: Installation) -> None:

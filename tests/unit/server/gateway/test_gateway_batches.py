@@ -17,7 +17,7 @@ from django.db import connection, connections, transaction
 from protocol import messages
 from server import clock
 from server.console import passwords
-from server.console.models import AuditEvent, Device, User
+from server.console.models import AuditEvent, Device, Pairing, User
 from server.gateway import batcher, queries, store
 from server.gateway.batcher import Batcher, Unavailable
 from server.gateway.connection import UNAVAILABLE_SECONDS
@@ -172,12 +172,12 @@ def locked_database() -> Iterator[None]:
         other.close()
         return
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("LOCK TABLE console_device IN EXCLUSIVE MODE")
+        cursor.execute("LOCK TABLE console_device, console_pairing IN EXCLUSIVE MODE")
         yield
 
 
 async def test_database_away(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A newcomer is sent back for a while, a client that waits stays, a disconnect is kept."""
+    """Newcomers are sent back for a while, a client that waits stays, what ended is kept."""
     monkeypatch.setattr(store, "RETRY_SECONDS", 0.05)
     if connection.vendor == "sqlite":
         # Else SQLite waits for 20 s before it gives up.
@@ -197,23 +197,30 @@ async def test_database_away(user: User, monkeypatch: pytest.MonkeyPatch) -> Non
         Gateway(sweep_interval_s=3600) as gateway,
         Client(gateway.port) as staying,
         Client(gateway.port) as newcomer,
+        Client(gateway.port) as other,
     ):
         leaving = await Client(gateway.port).__aenter__()
         await staying.log_in(user.username, P1)
         await leaving.log_in(user.username, P1)
+        shows_code = await Client(gateway.port).__aenter__()
+        code = await shows_code.pair()
         assert await waiting() == 2
         locking = asyncio.create_task(in_thread(lock))
         await locked.wait()
         try:
             await leaving.__aexit__(None, None, None)
+            await shows_code.__aexit__(None, None, None)
             scram, challenge = await newcomer.begin(user.username, P1)
             await newcomer.prove(scram, challenge)
-            async with asyncio.timeout(30):
-                bye = messages.decode_from_server(await newcomer.socket.recv(decode=False))
-            assert isinstance(bye, messages.Bye)
-            assert bye.reason == "shutting_down"
-            assert bye.retry_after_s in range(UNAVAILABLE_SECONDS[0], UNAVAILABLE_SECONDS[1] + 1)
-            assert await newcomer.closed() == 1013
+            await other.send(messages.Pair(device=other.device))
+            for each in (newcomer, other):
+                async with asyncio.timeout(30):
+                    bye = messages.decode_from_server(await each.socket.recv(decode=False))
+                assert isinstance(bye, messages.Bye)
+                assert bye.reason == "shutting_down"
+                least, most = UNAVAILABLE_SECONDS
+                assert bye.retry_after_s in range(least, most + 1)
+                assert await each.closed() == 1013
             await staying.send(messages.Notice(warning=messages.WarningOutcome.SHOWN, days_left=3))
             assert await waiting() == 2
         finally:
@@ -221,7 +228,8 @@ async def test_database_away(user: User, monkeypatch: pytest.MonkeyPatch) -> Non
             await locking
 
         async def is_true_again() -> bool:
-            return await waiting() == 1
+            shown = await in_thread(Pairing.objects.filter(code=code).exists)
+            return await waiting() == 1 and not shown
 
         await eventually_async(is_true_again)
         assert (await staying.log_in(user.username, P1)).password == "current"

@@ -34,6 +34,10 @@ def hello(scram: str = "n,,n=user,r=nonce", **device: str) -> str:
     return json.dumps({"type": "hello", "scram": scram, "device": DEVICE | device})
 
 
+def pair(**device: str) -> str:
+    return json.dumps({"type": "pair", "device": DEVICE | device})
+
+
 def proof(final: str) -> str:
     return json.dumps({"type": "proof", "scram": final})
 
@@ -64,9 +68,9 @@ LOW_ORDER = {"id": "66687aadf862bd776c8fc18b8e9f8e20", "public_key": "A" * 43 + 
         *((text, 1008) for text in NO_MESSAGES),
         *((hello(first), 1008) for first in NO_FIRSTS),
         # A key that nothing can be sealed for, in another spelling, and another device's id.
-        (hello(**LOW_ORDER), 1008),
-        (hello(public_key=odd(OWN.public_key)), 1008),
-        (hello(id=Client(0).device.id), 1008),
+        *((begin(**LOW_ORDER), 1008) for begin in (hello, pair)),
+        *((begin(public_key=odd(OWN.public_key)), 1008) for begin in (hello, pair)),
+        *((begin(id=Client(0).device.id), 1008) for begin in (hello, pair)),
         (b"{}", 1003),
         (b'{"type":"\xff"}', 1007),
         ("x" * (messages.MAX_MESSAGE_BYTES + 1), 1009),
@@ -98,14 +102,14 @@ async def test_unknown_fields(gateway: Gateway) -> None:
         st.text(max_size=300),
         st.builds(
             lambda kind, scram: json.dumps({"type": kind, "scram": scram, "device": DEVICE}),
-            st.sampled_from(["hello", "proof"]),
+            st.sampled_from(["hello", "pair", "proof"]),
             st.text(alphabet=st.characters(codec="utf-8", categories=None), min_size=1, max_size=80)
             | st.from_regex(r"n,,n=[a-z=,]{0,8},r=[!-~]{0,9}(,[a-z]=.{0,9})?", fullmatch=True),
         ),
     )
 )
 async def test_any_text(junk: str, gateway: Gateway) -> None:
-    """Whatever text comes, the answer is a challenge or 1008; never an error of ours (1011)."""
+    """Whatever text comes, the answer is one of the page or 1008; never an error of ours (1011)."""
     async with Client(gateway.port) as client:
         await client.socket.send(junk)
         async with asyncio.timeout(10):
@@ -114,7 +118,9 @@ async def test_any_text(junk: str, gateway: Gateway) -> None:
             except Exception:  # noqa: BLE001 - closed: the code is looked at
                 assert client.socket.close_code == 1008
             else:
-                assert isinstance(answer, messages.Challenge)
+                assert isinstance(
+                    answer, messages.Challenge | messages.PairingCode | messages.Rejected
+                )
 
 
 @pytest.mark.parametrize(

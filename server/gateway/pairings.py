@@ -1,0 +1,173 @@
+"""New PCs that show a code: give each its code, and hand over what its user seals in the console.
+
+A PC waits here from its `pair` to the end of its connection, and its code with it. Once a second,
+while there are codes, one query asks for all of them what the console has sealed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from websockets.frames import CloseCode
+
+from protocol.messages import CODE_CHARS, Device, MessageError, Paired, PairingCode, Rejected
+from protocol.pairing import CODE_LENGTH, CODE_SECONDS
+from protocol.sealing import check_device_id, check_public_key
+from protocol.versions import is_older
+from server import clock, metrics
+from server.addresses import counted_address
+from server.config import Config
+from server.gateway import records
+from server.gateway.batcher import Unavailable
+from server.gateway.connection import CLOSING, ClientConnection
+from server.gateway.records import NewPairing, SealedPairing
+from server.gateway.store import Store
+from server.gateway.throttle import Window
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1
+MAX_OPEN, MAX_OPEN_PER_ADDRESS = 500, 10
+"""Codes that are shown at one time: of the gateway, and for PCs of one address."""
+MAX_NEW, NEW_WITHIN_SECONDS = 30, 3600
+"""New codes for PCs of one address."""
+
+
+@dataclass(frozen=True, eq=False)
+class _OpenCode:
+    """A code that a PC shows, or will when the database has it."""
+
+    connection: ClientConnection
+    counted_as: str
+    expires_at: datetime
+
+
+class Pairings:
+    """The codes of one gateway. Used on its loop only."""
+
+    def __init__(self, store: Store, settings: Config) -> None:
+        self._store = store
+        self._settings = settings
+        self._made = Window(MAX_NEW, NEW_WITHIN_SECONDS)
+        self._open: dict[str, _OpenCode] = {}
+        """By code, the oldest first."""
+        self._delivered: set[str] = set()
+        """Codes whose rows have yet to say that the PC got its password."""
+        self._ended: set[str] = set()
+        """Codes whose rows have yet to be deleted, unless they were delivered."""
+        self._is_away = False
+
+    async def pair(self, connection: ClientConnection, device: Device) -> None:
+        """Let a new PC wait for a password until its connection ends.
+
+        Raise ConnectionEnded then; SealError for an unusable key; MessageError when the PC sends
+        another message; Unavailable.
+        """
+        if is_older(device.version, self._settings.min_client_version):
+            newest = self._settings.newest_client
+            _end(connection, Rejected(reason="version", newest=newest))
+            return
+        counted_as = counted_address(connection.address)
+        if wait_s := self._wait_s(counted_as):
+            _end(connection, Rejected(reason="throttled", retry_after_s=wait_s))
+            return
+        check_device_id(device_id=device.id, public_key=device.public_key)
+        check_public_key(device.public_key)
+        self._made.add(counted_as)
+        expires_at = clock.now() + timedelta(seconds=CODE_SECONDS)
+        while (code := _new_code()) in self._open:
+            pass
+        self._open[code] = _OpenCode(connection, counted_as, expires_at)
+        try:
+            await self._store.open_pairing(NewPairing(code, device, connection.address, expires_at))
+            try:
+                await self._show(connection, code)
+            finally:
+                self._ended.add(code)
+        finally:
+            del self._open[code]
+
+    async def poll_for_ever(self) -> None:
+        """Poll once a second; a poll that fails is made up for by the next one."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            await self.poll()
+
+    async def poll(self) -> None:
+        """Deliver what the console has sealed, end codes that have expired, and delete rows."""
+        over = [code for code, each in self._open.items() if each.expires_at <= clock.now()]
+        try:
+            for row in await self._sync(list(self._open)):
+                self._deliver(*row)
+            await self._sync([])
+            self._is_away = False
+        except Unavailable:
+            if not self._is_away:
+                log.warning("PCs that show a code have to wait: the database is away")
+            self._is_away = True
+        for code in over:
+            if code in self._open:
+                _end(self._open[code].connection, Rejected(reason="expired"))
+
+    def sweep(self) -> None:
+        """Forget what is past."""
+        self._made.sweep()
+
+    def _wait_s(self, counted_as: str) -> int:
+        """Return the seconds until another code may be made for an address; 0 is now."""
+        all_open = list(self._open.values())
+        same = [each for each in all_open if each.counted_as == counted_as]
+        wait_s = self._made.wait_s(counted_as)
+        for codes, most in ((all_open, MAX_OPEN), (same, MAX_OPEN_PER_ADDRESS)):
+            if len(codes) >= most:
+                left = codes[0].expires_at - clock.now()
+                wait_s = max(wait_s, math.ceil(left.total_seconds()), POLL_SECONDS)
+        return wait_s
+
+    async def _show(self, connection: ClientConnection, code: str) -> None:
+        metrics.pairings.labels("begun").inc()
+        log.info("a new PC at %s shows a code", connection.address)
+        connection.send(PairingCode(code=code, expires_in_s=CODE_SECONDS))
+        connection.enter_standby()
+        await connection.receive()
+        raise MessageError("message while a code is shown")
+
+    async def _sync(self, codes: list[str]) -> list[SealedPairing]:
+        """Write what has ended, and return what is sealed for PCs that show these codes."""
+        delivered, ended = frozenset(self._delivered), frozenset(self._ended)
+        if not (codes or delivered or ended):
+            return []
+        found = await self._store.write(
+            records.sync_pairings, codes, delivered=delivered, ended=ended
+        )
+        self._delivered -= delivered
+        self._ended -= ended
+        return found
+
+    def _deliver(self, code: str, change_id: str, sealed: str, user_id: int, user: str) -> None:
+        open_code = self._open.get(code)
+        if open_code is None or open_code.connection.stage == CLOSING:
+            return
+        connection = open_code.connection
+        connection.send(Paired(change_id=change_id, user=user, sealed=sealed))
+        connection.close(CloseCode.NORMAL_CLOSURE, "")
+        self._delivered.add(code)
+        metrics.pairings.labels("delivered").inc()
+        log.info("a new PC at %s has got the password of user %d", connection.address, user_id)
+
+
+def _new_code() -> str:
+    return "".join(secrets.choice(CODE_CHARS) for _ in range(CODE_LENGTH))
+
+
+def _end(connection: ClientConnection, answer: Rejected) -> None:
+    """Say why there is no code, or none any more, and close."""
+    if connection.stage != CLOSING:
+        metrics.pairings.labels(answer.reason).inc()
+        log.info("a new PC at %s gets no password: %s", connection.address, answer.reason)
+        connection.end(answer, CloseCode.POLICY_VIOLATION)

@@ -1,0 +1,283 @@
+"""New PCs that show a code: from `pair` to `paired`, each way a code ends, limits, attackers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from functools import partial
+from ipaddress import ip_network
+from typing import Any
+
+import msgspec
+import pytest
+from prometheus_client import REGISTRY
+from websockets.frames import CloseCode
+
+from protocol import messages
+from protocol.pairing import CODE_SECONDS, parse_code
+from protocol.sealing import seal
+from server import clock
+from server.console import passwords
+from server.console.models import Pairing, User
+from server.gateway import pairings, records
+from server.gateway.server import Gateway
+from tests.support.gateway_client import Client
+from tests.support.polling import eventually_async
+from tests.support.server_fixtures import P1, in_thread, with_settings
+
+EXPIRED = messages.Rejected(reason="expired")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairings, "POLL_SECONDS", 0.02)
+
+
+@pytest.fixture
+async def showing(gateway: Gateway) -> AsyncIterator[tuple[Client, str]]:
+    """Yield a PC that shows a code."""
+    async with Client(gateway.port) as client:
+        yield client, await client.pair()
+
+
+def seal_for(user: User, code: str) -> None:
+    """Seal a password for the PC that shows a code, as the console does."""
+    row = Pairing.objects.get(code=code)
+    content = messages.SealedPassword(change_id=row.change_id, device_id=row.device_id, password=P1)
+    sealed = seal(content, public_key=row.public_key)
+    Pairing.objects.filter(code=code).update(user=user, sealed=sealed)
+
+
+async def until_deleted(code: str) -> None:
+    async def is_deleted() -> bool:
+        return await in_thread(lambda: not Pairing.objects.filter(code=code).exists())
+
+    await eventually_async(is_deleted)
+
+
+def counted(outcome: str) -> float:
+    return REGISTRY.get_sample_value("coconowork_pairings_total", {"outcome": outcome}) or 0.0
+
+
+async def test_password_for_a_code(
+    gateway: Gateway, user: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The PC gets user and password, once; the row keeps when, and no secret."""
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("quiet").setLevel(logging.WARNING)
+    before = counted("begun"), counted("delivered")
+    async with Client(gateway.port, logger=logging.getLogger("quiet")) as client:
+        client.device = msgspec.structs.replace(client.device, name="\u202eevil\n" + "x" * 120)
+        code = await client.pair()
+        row = await in_thread(lambda: Pairing.objects.get(code=code))
+        assert parse_code(code) == code
+        assert (row.device_id, row.address) == (client.device.id, "127.0.0.1")
+        assert row.name == "evil " + "x" * 120
+        left = row.expires_at - clock.now()
+        assert timedelta(0) < timedelta(seconds=CODE_SECONDS) - left < timedelta(seconds=5)
+        await in_thread(partial(seal_for, user, code))
+        paired = await client.expect(messages.Paired)
+        assert await client.closed() == 1000
+    assert (paired.change_id, paired.user) == (row.change_id, user.username)
+    opened = {"change_id": row.change_id, "device_id": row.device_id, "password": P1}
+    assert client.open(paired.sealed) == opened
+
+    async def is_written() -> bool:
+        after = await in_thread(lambda: Pairing.objects.get(code=code))
+        return after.delivered_at is not None and after.sealed == ""
+
+    await eventually_async(is_written)
+    await gateway._pairings.poll()  # the connection is gone as well
+    assert await is_written()
+    assert (counted("begun"), counted("delivered")) == (before[0] + 1, before[1] + 1)
+    assert f"has got the password of user {user.pk}" in caplog.text
+    for secret in (code, paired.sealed, P1, user.username):
+        assert secret not in caplog.text
+
+
+async def leaves(client: Client) -> None:
+    await client.socket.close(CloseCode.NORMAL_CLOSURE, "quit")
+
+
+async def vanishes(client: Client) -> None:
+    client.socket.transport.abort()
+
+
+@pytest.mark.parametrize("way", [leaves, vanishes])
+async def test_code_ends_with_its_connection(
+    showing: tuple[Client, str], user: User, way: Callable[[Client], Any]
+) -> None:
+    """A PC that has gone cannot be given a password, and a password that was given is deleted."""
+    client, code = showing
+    await way(client)
+    await until_deleted(code)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        messages.encode(messages.Hello(scram="n,,n=user,r=nonce", device=Client(0).device)),
+        messages.encode(messages.Pair(device=Client(0).device)),
+        messages.encode(messages.Proof(scram="x")),
+        b'{"type":"notice","warning":"shown","days_left":1}',
+        b"not json",
+    ],
+)
+async def test_no_other_message(showing: tuple[Client, str], sent: bytes) -> None:
+    """A connection that shows a code serves this only."""
+    client, code = showing
+    await client.socket.send(sent.decode())
+    assert await client.closed() == 1008
+    await until_deleted(code)
+
+
+async def test_code_expires(showing: tuple[Client, str]) -> None:
+    """After 600 s, and not before, the PC gets `expired`."""
+    client, code = showing
+    clock.move(timedelta(seconds=CODE_SECONDS - 20))
+    await (await client.socket.ping())
+    await asyncio.sleep(5 * pairings.POLL_SECONDS)
+    clock.move(timedelta(seconds=20))
+    assert await client.receive() == EXPIRED
+    assert await client.closed() == 1008
+    await until_deleted(code)
+
+
+async def test_password_at_the_last_moment(showing: tuple[Client, str], user: User) -> None:
+    """What was sealed before the end is delivered even when the end is noticed first."""
+    client, code = showing
+
+    def seal_and_wait() -> None:
+        seal_for(user, code)
+        clock.move(timedelta(seconds=CODE_SECONDS + 1))
+
+    await in_thread(seal_and_wait)
+    await client.expect(messages.Paired)
+    assert await client.closed() == 1000
+
+
+async def test_gateway_stops(database: None) -> None:
+    """The PC is sent away, and no row is left."""
+    async with Gateway() as gateway:
+        client = await Client(gateway.port).__aenter__()
+        code = await client.pair()
+    assert (await client.expect(messages.Bye)).reason == "shutting_down"
+    assert await client.closed() == 1001
+    assert not await in_thread(lambda: Pairing.objects.filter(code=code).exists())
+
+
+def test_what_a_killed_gateway_leaves(user: User) -> None:
+    """Codes that expired are deleted after a minute; delivered ones a day later."""
+    new = {"device_id": "d", "public_key": "k", "name": "PC", "os": "o", "version": "1"}
+    now = clock.now()
+    for code, minutes, delivered_at in (
+        ("OPEN", 1, None), ("JUST", 0, None), ("OVER", -2, None),
+        ("SENT", -1439, now), ("LONGSENT", -1441, now),
+    ):  # fmt: skip
+        expires_at = now + timedelta(minutes=minutes)
+        Pairing.objects.create(
+            code=code, user=user, expires_at=expires_at, delivered_at=delivered_at, **new
+        )
+    passwords.tidy_up()
+    left = Pairing.objects.filter(user=user).values_list("code", flat=True)
+    assert set(left) == {"OPEN", "JUST", "SENT"}
+
+
+async def test_one_query_for_all_codes(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll asks once for all codes, and a gateway without codes does not ask."""
+    asked: list[Collection[str]] = []
+    sync = records.sync_pairings
+
+    def sync_pairings(codes: Collection[str], **ended: Collection[str]) -> Any:
+        asked.append(codes)
+        return sync(codes, **ended)
+
+    monkeypatch.setattr(pairings, "POLL_SECONDS", 3600)
+    monkeypatch.setattr(records, "sync_pairings", sync_pairings)
+    async with Gateway(sweep_interval_s=3600) as gateway, AsyncExitStack() as stack:
+        await gateway._pairings.poll()
+        assert asked == []
+        clients = [await stack.enter_async_context(Client(gateway.port)) for _ in range(5)]
+        codes = [await client.pair() for client in clients]
+        await gateway._pairings.poll()
+        assert asked == [codes]
+
+
+async def test_code_of_another_gateway(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A code that is shown elsewhere is not shown twice, and stays."""
+    made = iter(["BCDFGH22", "BCDFGH22", "BCDFGH33", "BCDFGH44"])
+    monkeypatch.setattr(pairings, "_new_code", lambda: next(made))
+    async with Client(gateway.port) as one, Client(gateway.port) as two:
+        assert [await one.pair(), await two.pair()] == ["BCDFGH22", "BCDFGH33"]
+        elsewhere = Pairing(code="BCDFGH44", device_id="d", expires_at=clock.now())
+        await in_thread(elsewhere.save)
+        async with Client(gateway.port) as three:
+            await three.send(messages.Pair(device=three.device))
+            assert await three.closed() == 1011
+        await gateway._pairings.poll()
+        await in_thread(elsewhere.refresh_from_db)
+        await in_thread(elsewhere.delete)
+
+
+async def throttled(client: Client) -> int:
+    """Ask for a code that is not given. Return the seconds to wait."""
+    await client.send(messages.Pair(device=client.device))
+    answer = await client.expect(messages.Rejected)
+    assert answer.reason == "throttled"
+    assert await client.closed() == 1008
+    assert answer.retry_after_s is not None
+    return answer.retry_after_s
+
+
+@pytest.mark.usefixtures("database")
+async def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most 10 codes at once and 30 an hour for a /64, and the gateway's own limit."""
+    settings = with_settings(trusted_proxies=(ip_network("127.0.0.0/8"),))
+    numbers = iter(range(1, 1000))
+
+    def pc(network: int = 0) -> Client:
+        address = f"2001:db8:0:{network}::{next(numbers)}"
+        return Client(gateway.port, additional_headers={"X-Forwarded-For": address})
+
+    async with Gateway(settings) as gateway:
+        for _ in range(3):
+            async with AsyncExitStack() as stack:
+                for _ in range(pairings.MAX_OPEN_PER_ADDRESS):
+                    code = await (await stack.enter_async_context(pc())).pair()
+                async with pc() as eleventh, pc(1) as elsewhere:
+                    assert 590 < await throttled(eleventh) <= 3600
+                    await elsewhere.pair()
+            await until_deleted(code)
+        async with pc() as client:
+            assert 3500 < await throttled(client) <= 3600
+        async with pc(2) as client:
+            await client.pair()
+            monkeypatch.setattr(pairings, "MAX_OPEN", 1)
+            async with pc(3) as other:
+                assert 590 < await throttled(other) <= 600
+
+
+async def test_old_client(database: None) -> None:
+    """A client that is too old gets the newest version."""
+    settings = with_settings(min_client_version="2")
+    async with Gateway(settings) as gateway, Client(gateway.port) as client:
+        await client.send(messages.Pair(device=client.device))
+        assert await client.receive() == messages.Rejected(
+            reason="version", newest=settings.newest_client
+        )
+        assert await client.closed() == 1008
+
+
+@pytest.mark.parametrize("begin", ["hello", "refused", "logged in"])
+async def test_pair_after_hello(gateway: Gateway, user: User, begin: str) -> None:
+    """A connection that has begun to log in shows no code."""
+    async with Client(gateway.port) as client:
+        if begin == "hello":
+            await client.begin(user.username, P1)
+        else:
+            await client.try_log_in(user.username, P1 if begin == "logged in" else "wrong")
+        await client.send(messages.Pair(device=client.device))
+        assert await client.closed() == 1008
