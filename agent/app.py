@@ -400,11 +400,7 @@ class App:
     def _warn(self, days: int, last_day: date) -> None:
         title, text = wording.warning(days, last_day, self._translations)
         log.warning("the old password ends in %d days", days, extra=WindowsEvent.OLD_PASSWORD.extra)
-
-        def on_outcome(outcome: WarningOutcome) -> None:
-            self._runtime.post(ev.WarningAnswered(days, outcome))
-
-        self.notify(Topic.WARNING, title, text, Command.UPDATE_PASSWORD, on_outcome)
+        self._notify_of_password(Topic.WARNING, title, text, days)
 
     def _withdraw_warning(self) -> None:
         for topic in (Topic.WARNING, Topic.PASSWORD):
@@ -421,7 +417,13 @@ class App:
 
     def _ask_for_password(self, reason: Reason | None) -> None:
         title, text = wording.password_needed(reason, self._translations.gettext)
-        self.notify(Topic.PASSWORD, title, text, Command.UPDATE_PASSWORD)
+        self._notify_of_password(Topic.PASSWORD, title, text, None)
+
+    def _notify_of_password(self, topic: Topic, title: str, text: str, days: int | None) -> None:
+        def on_outcome(outcome: WarningOutcome) -> None:
+            self._runtime.post(ev.WarningAnswered(days, outcome))
+
+        self.notify(topic, title, text, Command.UPDATE_PASSWORD, on_outcome)
 
     def _withdraw(self, topic: Topic) -> None:
         if self._toaster is not None:

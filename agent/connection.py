@@ -93,10 +93,10 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-async def open_connection(server: str, *, proxy: str | None) -> ClientConnection:
+async def open_connection(server: str, *, proxy: str | None, **more: Any) -> ClientConnection:
     """Connect and upgrade. Raise what `classify` takes, and InsecureAddress.
 
-    InsecureAddress is raised for `ws://` to another machine.
+    InsecureAddress is raised for `ws://` to another machine. `more` are options of `connect`.
     """
     uri = parse_uri(server)
     if not uri.secure and not is_loopback(uri.host):
@@ -116,6 +116,7 @@ async def open_connection(server: str, *, proxy: str | None) -> ClientConnection
         "max_size": MAX_MESSAGE_BYTES,
         "create_connection": _BoundedConnection,
         "happy_eyeballs_delay": NEXT_ADDRESS_S,
+        **more,
     }
     try:
         return await _NoRedirects(server, proxy=proxy, **options)

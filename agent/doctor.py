@@ -341,20 +341,21 @@ class _Doctor:
         return lines
 
     async def _unverified_chain(self) -> list[str]:
-        """Return what `_chain` does for a certificate that is refused; nothing behind a proxy."""
+        """Return what `_chain` does for a certificate that is refused, by the proxy if any."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        host, port = self._first_hop()
-        if self._proxy:
-            return []
-        with suppress(OSError):
-            async with asyncio.timeout(STEP_TIMEOUT_S):
-                _, writer = await asyncio.open_connection(host, port, ssl=context)
-            try:
-                return self._chain(writer.get_extra_info("ssl_object"))
-            finally:
-                writer.close()
-        return []
+        lines: list[str] = []
+        see = self._chain
+
+        class Look(ClientConnection):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                super().connection_made(transport)
+                lines.extend(see(transport.get_extra_info("ssl_object")))
+
+        options = {"ssl": context, "create_connection": Look}
+        with suppress(Exception):  # it answers as it likes; nothing secret is sent to it
+            await (await open_connection(self._server, proxy=self._proxy, **options)).close()
+        return lines
 
     def _first_hop(self) -> tuple[str, int]:
         parts = urlsplit(self._proxy or self._server)

@@ -102,7 +102,7 @@ class Topic(Enum):
     WARNING = "warning"
     """The password is old: true until a login, or a logout. Shown again until it was seen."""
     PASSWORD = "password"
-    """The user must enter a password: true until a login, or a logout."""
+    """The user must enter a password: true until a login, or a logout. Shown again likewise."""
     RECEIVED = "received"
     """A pushed password was stored. It disturbs the user less than the others."""
     SETTINGS = "settings"

@@ -338,7 +338,8 @@ class Runtime:
             case do.WithdrawWarning():
                 self._call_hook(self._hooks.withdraw_warning)
             case do.AskForPassword(reason):
-                self._call_hook(self._hooks.ask_for_password, reason)
+                if not self._call_hook(self._hooks.ask_for_password, reason):
+                    self._events.put_nowait(ev.WarningAnswered(None, WarningOutcome.FAILED))
             case do.TellReceived():
                 self._call_hook(self._hooks.tell_received)
             case do.Reply(number, failure):

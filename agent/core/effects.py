@@ -140,7 +140,10 @@ class OpenStatus(Effect, frozen=True):
 
 
 class AskForPassword(Effect, frozen=True):
-    """Tell the user that the client needs a password. None: none is stored."""
+    """Tell the user that the client needs a password. None: none is stored.
+
+    Answered by WarningAnswered without days.
+    """
 
     reason: Reason | None
 

@@ -134,9 +134,12 @@ class UserLeft(Event, frozen=True):
 
 
 class WarningAnswered(Event, frozen=True):
-    """The desktop says how a warning ended, perhaps not for the first time."""
+    """The desktop says how a warning ended, perhaps not for the first time.
 
-    days_left: int
+    `days_left` is None for the warning that a password is needed.
+    """
+
+    days_left: int | None
     outcome: WarningOutcome
 
 

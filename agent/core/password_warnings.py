@@ -1,4 +1,4 @@
-"""Warnings about an old password: one at each sign-in of the user to Windows.
+"""Notifications at each sign-in to Windows: the password is old, or one is needed.
 
 A sign-in waits until the server has said whether the password is old, or for a minute: then the
 last known end of the old password has to do. After a login with an old password it waits for a
@@ -9,7 +9,10 @@ desktop. A desktop that can show none is asked again only then. In the last thre
 window is opened as well, once per sign-in.
 
 The server gets a notice about each warning; a notice that could not be sent waits for the next
-login. The user is asked for a password once per sign-in, too.
+login.
+
+While a password is needed, the notification says that instead, once per sign-in. It counts and is
+tried again by the same rules; the server gets no notice.
 """
 
 from __future__ import annotations
@@ -58,7 +61,7 @@ TABLE = Table(
         (_W.ASKED_FOR, "user did not see it"): _W.DUE,
         ((_W.DUE, _W.ASKED_FOR), "user saw it"): _W.SEEN,
     },
-    anywhere={"resolved": _W.NOT_DUE},
+    anywhere={"password needed": _W.ASKED_FOR, "resolved": _W.NOT_DUE},
 )
 
 
@@ -74,7 +77,9 @@ class PasswordWarnings:
         self._away = False
         """The user cannot see the desktop."""
         self._seen_at: float | None = None
-        self._days = 0
+        self._days: int | None = None
+        """What the last warning said; None: that a password is needed."""
+        self._needed: do.AskForPassword | None = None
         self._noted: tuple[WarningOutcome, int] | None = None
         """Outcome and days of the last notice about the sign-ins that wait."""
         self._unsent: tuple[Identity, Notice] | None = None
@@ -102,6 +107,9 @@ class PasswordWarnings:
 
     def decide(self, now: Instant, *, online: bool) -> None:
         """Decide about the sign-ins that wait for a warning; offline, by the last known end."""
+        if self._needed is not None:
+            self.ask(self._needed.reason)
+            return
         saved, days = self._account.saved_state, self._account.days_left(now)
         if self.state is not Warned.DUE or (days is None and not online):
             return  # only the server knows what is valid now
@@ -124,15 +132,20 @@ class PasswordWarnings:
             last_day = today + timedelta(days=min(days, MAX_DAYS))
             self._emit(do.ShowWarning(days, last_day), do.StartTimer(Timer.TOAST, TOAST_S))
 
-    def on_outcome(self, days: int, outcome: WarningOutcome, now: Instant) -> None:
-        """Note what the desktop says of a warning, now or later."""
+    def on_outcome(self, days: int | None, outcome: WarningOutcome, now: Instant) -> None:
+        """Note what the desktop says of a warning, now or later; no days: a password is needed."""
+        if (days is None) != (self._needed is not None):
+            return  # of one that is no longer true
         if outcome not in {WarningOutcome.UNSEEN, WarningOutcome.FAILED}:
             if self.state in {Warned.DUE, Warned.ASKED_FOR}:
                 self._go("user saw it")
-                self._waiting.clear()
-                self._seen_at = now.steady
-                today = self._account.today(now)
-                self._account.remember(warned_session=self._session, warned_on=today)
+                if days is None:
+                    self._account.remember(asked_session=self._session)
+                else:
+                    self._waiting.clear()
+                    self._seen_at = now.steady
+                    today = self._account.today(now)
+                    self._account.remember(warned_session=self._session, warned_on=today)
                 self._emit(do.StopTimer(Timer.TOAST), do.StopTimer(Timer.WARNING))
         elif self.state is Warned.ASKED_FOR:
             self._go("user did not see it")
@@ -151,14 +164,19 @@ class PasswordWarnings:
     def withdraw(self) -> None:
         """Take the warning back, because it is no longer true."""
         self._go("resolved")
+        self._needed = None
         self._waiting.clear()
         self._emit(do.WithdrawWarning(), do.StopTimer(Timer.TOAST), do.StopTimer(Timer.WARNING))
 
     def ask(self, reason: Reason | None) -> None:
         """Tell the user that a password is needed, once per sign-in; None: none is stored."""
-        if self._account.saved_state.asked_session != self._session:
-            self._emit(do.AskForPassword(reason))
-            self._account.remember(asked_session=self._session)
+        needed, before = do.AskForPassword(reason), self._needed
+        self._needed, self._days = needed, None
+        done = self._account.saved_state.asked_session == self._session
+        if done or self._away or (self.state is Warned.ASKED_FOR and needed == before):
+            return
+        self._go("password needed")
+        self._emit(needed, do.StartTimer(Timer.TOAST, TOAST_S))
 
     def take_notice(self) -> Notice | None:
         """Return the notice to send, if there is one for the identity in use."""
@@ -167,15 +185,15 @@ class PasswordWarnings:
             return None
         return unsent[1]
 
-    def _escalate(self, days: int) -> None:
+    def _escalate(self, days: int | None) -> None:
         """Open the status window in place of a warning that a user at the desktop did not see."""
         done = self._account.saved_state.escalated_session == self._session
-        if days <= LAST_DAYS and not self._away and not done:
+        if days is not None and days <= LAST_DAYS and not self._away and not done:
             self._emit(do.OpenStatus())
             self._account.remember(escalated_session=self._session)
 
-    def _note(self, warning: WarningOutcome, days: int) -> None:
-        if self._noted != (warning, days):
+    def _note(self, warning: WarningOutcome, days: int | None) -> None:
+        if days is not None and self._noted != (warning, days):
             self._noted = (warning, days)
             notice = Notice(warning=warning, days_left=min(days, MAX_DAYS))
             self._unsent = (self._account.identity, notice)

@@ -119,7 +119,7 @@ class World:
         self.vault_jobs = deque()
         self.proof_jobs: deque[do.ComputeProof] = deque()
         self.connect_jobs: deque[do.Connect] = deque()
-        self.toast_jobs: deque[do.ShowWarning] = deque()
+        self.toast_jobs: deque[do.ShowWarning | do.AskForPassword] = deque()
         self.inbox: deque[Event] = deque()
         self.sessions: dict[int, Session] = {}
         self.timers: dict[Timer, float] = {}
@@ -365,7 +365,7 @@ class World:
                 self.timers[timer] = self.steady + delay_s
             case do.StopTimer(timer):
                 self.timers.pop(timer, None)
-            case do.ShowWarning():
+            case do.ShowWarning() | do.AskForPassword():
                 self.toast_jobs.append(effect)
             case do.WithdrawWarning():
                 self.warning = None
@@ -420,10 +420,11 @@ class World:
         else:
             self.handle(ev.Disconnected(job.connection, Failure(Reason.UNREACHABLE)))
 
-    def _show(self, job: do.ShowWarning) -> None:
+    def _show(self, job: do.ShowWarning | do.AskForPassword) -> None:
+        days = job.days_left if isinstance(job, do.ShowWarning) else None
         if self.toast is WarningOutcome.SHOWN:
-            self.warning = job.days_left
-        self.handle(ev.WarningAnswered(job.days_left, self.toast))
+            self.warning = days
+        self.handle(ev.WarningAnswered(days, self.toast))
 
     def _deliver(self, event: Event) -> None:
         match event:

@@ -8,6 +8,7 @@ from functools import partial
 from gettext import NullTranslations
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -37,6 +38,7 @@ from tests.support.fake_gateway import (
     http,
 )
 from tests.support.fakes import FakeVault
+from tests.support.forward_proxies import Proxy
 from tests.support.listeners import Talk, listening, says, unused_port
 from tests.support.listeners import http as http_says
 
@@ -154,6 +156,21 @@ async def test_a_bad_certificate(
     assert check.step is Step.CERTIFICATE
     assert said in check.text
     assert f"{name}, issued by" in check.text
+
+
+@pytest.mark.parametrize("kind", ["http", "socks5"])
+async def test_a_bad_certificate_behind_a_proxy(
+    patient: Patient, tmp_path: Path, kind: str
+) -> None:
+    """The chain is shown there, too, also when what has it is a portal and no gateway."""
+    tls = Authority(tmp_path / "portal").context("login.hotel.example")
+    async with FakeGateway(http("302 Log in")).running(tls=tls) as portal:
+        proxy = Proxy("gw.example.com", urlsplit(portal).port or 0)
+        async with listening(getattr(proxy, kind)) as port:
+            patient.proxy = f"{kind.replace('5', '5h')}://127.0.0.1:{port}"
+            check = await patient.fails(BEHIND)
+    assert check.step is Step.CERTIFICATE
+    assert "login.hotel.example, issued by" in check.text
 
 
 async def silent(peer: Peer) -> None:

@@ -12,6 +12,7 @@ from agent.core.effects import WriteReason
 from agent.core.events import SignInKind
 from agent.core.failure import Reason
 from agent.core.state import State
+from protocol.messages import WarningOutcome
 from tests.support.core_driver import (
     HOME,
     OTHER,
@@ -68,6 +69,59 @@ def test_the_user_is_asked_once_per_sign_in() -> None:
     assert len(asked(world)) == 2
     world.come("s2", SignInKind.UNLOCK)
     assert len(asked(world)) == 2
+
+
+def test_asking_counts_when_it_was_seen() -> None:
+    """Until then the user is asked again each minute, and no longer after that."""
+    world = World()
+    world.toast = WarningOutcome.UNSEEN
+    world.come()
+    world.home.password = P2
+    world.start()
+    world.advance(timedelta(minutes=2.5))
+    assert len(asked(world)) == 3
+    assert HOME not in world.memory
+    world.hold.add("toast")  # the desktop says nothing of the next one
+    world.advance(timedelta(minutes=1))
+    world.toast = WarningOutcome.SHOWN
+    world.toast_jobs.clear()
+    world.release("toast")
+    world.advance(timedelta(minutes=2))
+    world.come("s1", SignInKind.UNLOCK)
+    world.advance(timedelta(days=1))
+    assert len(asked(world)) == 5
+    assert (world.memory[HOME].asked_session, world.timers) == ("s1", {})
+    assert world.notices == []
+
+
+def test_a_user_who_is_away_or_without_toasts_is_asked_after_the_return() -> None:
+    """Nothing is shown behind the lock; a desktop that can show none is asked again only then."""
+    world = World()
+    world.toast = WarningOutcome.FAILED
+    world.come()
+    world.tell(ev.UserLeft())
+    world.home.password = P2
+    world.start()
+    assert asked(world) == []
+    for count in (1, 2):
+        world.come("s1", SignInKind.UNLOCK)
+        world.advance(timedelta(hours=1))
+        assert len(asked(world)) == count
+
+
+def test_a_click_on_a_warning_that_is_gone_is_not_one_on_the_question() -> None:
+    """The answer to the warning about an old password says nothing of the later question."""
+    world = on_old_password()
+    world.come()
+    world.home.retired.clear()
+    world.cut()
+    world.toast = WarningOutcome.UNSEEN
+    world.advance(10)
+    assert world.is_in(State.NEEDS_PASSWORD, Reason.CREDENTIALS)
+    world.tell(ev.WarningAnswered(30, WarningOutcome.CLICKED))
+    assert world.memory[HOME].asked_session is None
+    world.tell(ev.WarningAnswered(None, WarningOutcome.CLICKED))
+    assert world.memory[HOME].asked_session == "s1"
 
 
 def test_the_right_password_ends_it() -> None:
