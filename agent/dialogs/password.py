@@ -7,6 +7,7 @@ import tkinter as tk
 from tkinter import ttk
 
 from agent.core.wording import password_problem
+from agent.dialogs.elements import SECRET
 from agent.dialogs.messages import MAX_TEXT, Accepted, Field, FromClient, Open, Refused, Submit
 from agent.dialogs.window import Window
 from protocol.names import normalise_password
@@ -55,7 +56,7 @@ class View:
             self._field("user", _("User name"))
         entry = self._field("password", _("Password") if first else _("New password"))
         # Text selected in it must not become X's selection, which every program can read.
-        entry.configure(show=HIDDEN, exportselection=False)
+        entry.configure(show=HIDDEN, exportselection=False, style=SECRET)
         entry.bind("<KeyPress>", self._look_for_caps_lock)
         _without_input_method(window.root, entry)
         ttk.Checkbutton(
@@ -64,7 +65,7 @@ class View:
             variable=self._visible,
             command=self._show_or_hide,
         ).grid(row=window.new_row(), column=1, sticky="w", pady=(window.px(2), 0))
-        self._hint = ttk.Label(window.body, style="Quiet.TLabel")
+        self._hint = ttk.Label(window.body, style="Hint.TLabel")
         self._hint.grid(row=window.new_row(), column=1, sticky="w", pady=(window.px(4), 0))
         self._values["password"].trace_add("write", lambda *_names: self._show_hint())
         self._progress = ttk.Progressbar(window.body, mode="indeterminate")

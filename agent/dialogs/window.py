@@ -41,6 +41,7 @@ class Window:
         self._pipe = pipe
         self._rows = 0
         self._poll_job = self._topmost_job = ""
+        self._tell_screen_readers = _screen_readers(self.root)
         self._assets = Path(opening.assets)
         self._quiet = opening.quiet
         self._pictures: dict[str, tk.PhotoImage] = {}
@@ -123,6 +124,7 @@ class Window:
                 self.to_front()
             else:
                 self.on_message(message)
+        self._tell_screen_readers()
         self._poll_job = self.root.after(POLL_MS, self.poll)
 
     def _enter(self, event: tk.Event[tk.Misc]) -> None:
@@ -222,9 +224,19 @@ class Window:
         self._fonts = [large]
         style.configure("Heading.TLabel", font=large)
         style.configure("TButton", padding=(self.px(8), self.px(2)))
-        style.configure("Quiet.TLabel", foreground=QUIET_COLOUR)
+        for name in ("Quiet.TLabel", "Hint.TLabel"):
+            style.configure(name, foreground=QUIET_COLOUR)
         style.configure("Error.TLabel", foreground=ERROR_COLOUR)
         style.configure("Warning.TLabel", foreground=WARNING_COLOUR)
+
+
+def _screen_readers(root: tk.Tk) -> Callable[[], None]:
+    """Return what tells screen readers of the window's changes; on Windows only."""
+    if sys.platform == "win32":
+        from agent.dialogs.windows.accessible import Accessible
+
+        return Accessible(root).refresh
+    return lambda: None
 
 
 def _use_system_dpi() -> None:

@@ -34,8 +34,8 @@ if "server" in packages:
 imported = 0
 for package in packages:
     for module in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
-        other = "agent.linux" if sys.platform == "win32" else "agent.windows"
-        if not module.name.startswith(f"{other}."):
+        other = "linux" if sys.platform == "win32" else "windows"
+        if f".{other}." not in f"{module.name}.":
             importlib.import_module(module.name)
             imported += 1
 print(imported)

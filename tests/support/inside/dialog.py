@@ -46,6 +46,7 @@ def main() -> None:
         "status": dialogs.show_status,
         "quiet status": partial(dialogs.show_status, quietly=True),
         "about": dialogs.show_about,
+        "log out": dialogs.ask_log_out,
     }
     show[name]()
     shown = dialogs._open

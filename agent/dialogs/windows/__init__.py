@@ -1,0 +1,1 @@
+"""What dialogs do on Windows only."""

@@ -1,0 +1,148 @@
+"""Read what Windows tells screen readers: `reader.py NOTES`, or `reader.py` for one look.
+
+With NOTES, append a line `EVENT ROLE NAME` for each event of the client's windows. Without,
+print in JSON the elements of the windows that can be seen.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import json
+import sys
+from collections.abc import Callable
+from ctypes import POINTER, byref, c_long, c_longlong, c_ulong, c_ushort, c_void_p, cast, wintypes
+from pathlib import Path
+from typing import Any
+
+if sys.platform != "win32":
+    raise SystemExit("runs on Windows")
+
+from agent.dialogs.windows.accessible import IACCESSIBLE
+
+EVENTS = {
+    0x0002: "alert", 0x8005: "focus", 0x800A: "state", 0x800C: "name", 0x800E: "value",
+    0x8019: "news",
+}  # fmt: skip
+OBJID_CLIENT = 0xFFFFFFFC
+user32, oleacc = ctypes.WinDLL("user32"), ctypes.OleDLL("oleacc")
+ctypes.OleDLL("ole32").CoInitializeEx(None, 2)
+
+
+class Variant(ctypes.Structure):
+    """VARIANT with a number or an object."""
+
+    _fields_ = (("kind", c_ushort), ("_", c_ushort * 3), ("value", c_longlong), ("more", c_void_p))
+
+
+SELF = Variant(3)
+Visit = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.HWND, wintypes.LPARAM)
+OnEvent = ctypes.WINFUNCTYPE(
+    None, c_void_p, wintypes.DWORD, wintypes.HWND, c_long, c_long, wintypes.DWORD, wintypes.DWORD
+)
+
+
+def call(accessible: c_void_p, place: int, *arguments: Any) -> int:
+    """Call the method at this place of IAccessible."""
+    types = [POINTER(type(a._obj)) if hasattr(a, "_obj") else type(a) for a in arguments]
+    table = cast(accessible, POINTER(POINTER(c_void_p)))[0]
+    return int(ctypes.WINFUNCTYPE(c_long, c_void_p, *types)(table[place])(accessible, *arguments))
+
+
+def text(accessible: c_void_p, place: int) -> str:
+    """Return the text that the method answers with."""
+    found = c_void_p()
+    call(accessible, place, SELF, byref(found))
+    return ctypes.wstring_at(found.value) if found.value else ""
+
+
+def number(accessible: c_void_p, place: int) -> int:
+    """Return the number that the method answers with."""
+    found = Variant()
+    call(accessible, place, SELF, byref(found))
+    return found.value & 0xFFFFFFFF
+
+
+def accessible_of(window: int) -> c_void_p:
+    """Return what Windows gives a screen reader for this handle."""
+    found = c_void_p()
+    handle, object_id = wintypes.HWND(window), c_ulong(OBJID_CLIENT)
+    oleacc.AccessibleObjectFromWindow(handle, object_id, IACCESSIBLE, byref(found))
+    return found
+
+
+def as_accessible(dispatch: c_void_p) -> c_void_p:
+    """Return the same object with the methods of IAccessible."""
+    found = c_void_p()
+    call(dispatch, 0, ctypes.c_char_p(IACCESSIBLE), byref(found))
+    return found
+
+
+def element(window: int) -> dict[str, Any]:
+    """Return what a screen reader knows of this handle."""
+    found = accessible_of(window)
+    focus = Variant()
+    call(found, 18, byref(focus))
+    return {
+        "name": text(found, 10), "value": text(found, 11), "action": text(found, 20),
+        "role": number(found, 13), "state": number(found, 14),
+        "focus": text(as_accessible(c_void_p(focus.value)), 10) if focus.kind == 9 else "",
+    }  # fmt: skip
+
+
+def is_dialog(window: int) -> bool:
+    """Return whether this is a window of the client."""
+    kind = ctypes.create_unicode_buffer(64)
+    user32.GetClassNameW(window, kind, len(kind))
+    return kind.value == "TkTopLevel" and bool(user32.IsWindowVisible(window))
+
+
+def handles(enumerate_windows: Callable[[Any], object]) -> list[int]:
+    """Return the handles that the function visits."""
+    found: list[int] = []
+    enumerate_windows(Visit(lambda window, _: found.append(window) or True))
+    return found
+
+
+def look() -> list[dict[str, Any]]:
+    """Return the elements of the client's windows."""
+    found = []
+    for top in filter(is_dialog, handles(lambda visit: user32.EnumWindows(visit, 0))):
+        inner = handles(lambda visit, top=top: user32.EnumChildWindows(top, visit, 0))
+        found += [element(window) for window in (top, *inner)]
+    return found
+
+
+def press(name: str) -> None:
+    """Do the default action of the element with this name, as a screen reader does."""
+    for top in filter(is_dialog, handles(lambda visit: user32.EnumWindows(visit, 0))):
+        for window in handles(lambda visit, top=top: user32.EnumChildWindows(top, visit, 0)):
+            found = accessible_of(window)
+            if text(found, 10) == name and text(found, 20):
+                call(found, 25, SELF)
+
+
+def watch(file: Path) -> None:
+    """Note events until the process is ended."""
+
+    def on_event(_hook: int, event: int, window: int, *_more: int) -> None:
+        if event in EVENTS and is_dialog(user32.GetAncestor(window, 2)):
+            found = accessible_of(window)
+            line = f"{EVENTS[event]} {number(found, 13)} {text(found, 10)}"
+            with file.open("a", encoding="utf-8") as lines:
+                lines.write(" ".join(line.split()) + "\n")
+
+    procedure, message = OnEvent(on_event), wintypes.MSG()
+    user32.SetWinEventHook(1, 0x8FFF, None, procedure, 0, 0, 0)
+    file.write_text("watching\n")
+    while user32.GetMessageW(byref(message), None, 0, 0):
+        user32.DispatchMessageW(byref(message))
+
+
+if len(sys.argv) > 2:
+    press(sys.argv[2])
+elif sys.argv[1:]:
+    watch(Path(sys.argv[1]))
+else:
+    faulthandler.dump_traceback_later(20, exit=True)
+    print(json.dumps(look()))
