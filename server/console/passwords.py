@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Model, Q, QuerySet
 
 from protocol.messages import SealedPassword
 from protocol.scram import Verifier
@@ -37,10 +38,12 @@ from server.console.models import (
     retired_still_valid,
 )
 
+Row = TypeVar("Row", bound=Model)
+
 GRACE = timedelta(days=30)
 """How long clients may go on with a password after it was changed."""
 FORGOTTEN_AT_ONCE = 1_000
-"""Events of the audit trail that one sweep deletes: some millions a day."""
+"""Events of the audit trail, or old passwords, that one sweep deletes: some millions a day."""
 REMEMBERED = timedelta(days=365)
 """How long after its end a client gets `expired` rather than `credentials`."""
 
@@ -173,24 +176,34 @@ def old_valid_until(user: User) -> datetime | None:
 
 
 def tidy_up() -> None:
-    """Give up pushes whose old password has ended; forget what ended long ago, and old events."""
+    """Give up pushes whose old password has ended; forget what ended long ago, and old events.
+
+    Rows that another transaction has locked are left to the next call, which avoids deadlocks.
+    """
     now = clock.now()
     with transaction.atomic():
-        expired = PushDelivery.objects.filter(
-            outcome=PushDelivery.Outcome.PENDING, change__old_valid_until__lte=now
-        ).select_for_update(of=("self",), skip_locked=True, no_key=True)
-        keys = list(expired.values_list("pk", flat=True))
-        _finish(PushDelivery.Outcome.EXPIRED, pk__in=keys)
-    RetiredPassword.objects.filter(valid_until__lt=now - REMEMBERED).delete()
-    # What a gateway that was killed has left; a delivered one stays for the page of its result.
-    left = Q(delivered_at=None, expires_at__lt=now - timedelta(minutes=1))
-    Pairing.objects.filter(left | Q(expires_at__lt=now - timedelta(days=1))).delete()
+        pending = PushDelivery.objects.filter(outcome=PushDelivery.Outcome.PENDING)
+        expired = _unlocked(pending.filter(change__old_valid_until__lte=now))
+        _finish(PushDelivery.Outcome.EXPIRED, pk__in=list(expired.values_list("pk", flat=True)))
+        # What a gateway that was killed has left; a delivered one stays for the page of its result.
+        left = Q(delivered_at=None, expires_at__lt=now - timedelta(minutes=1))
+        for forgotten in (
+            RetiredPassword.objects.filter(valid_until__lt=now - REMEMBERED),
+            Pairing.objects.filter(left | Q(expires_at__lt=now - timedelta(days=1))),
+        ):
+            some = _unlocked(forgotten).values_list("pk", flat=True)[:FORGOTTEN_AT_ONCE]
+            forgotten.filter(pk__in=list(some)).delete()
     if days := config.current().audit_days:
         with transaction.atomic():
-            events = AuditEvent.objects.order_by("pk").select_for_update(skip_locked=True)
-            oldest = events.values_list("pk", "at")[:FORGOTTEN_AT_ONCE]
-            keys = [pk for pk, at in oldest if at < now - timedelta(days=days)]
+            oldest = _unlocked(AuditEvent.objects.order_by("pk")).values_list("pk", "at")
+            limit = now - timedelta(days=days)
+            keys = [pk for pk, at in oldest[:FORGOTTEN_AT_ONCE] if at < limit]
             AuditEvent.objects.filter(pk__in=keys).delete()
+
+
+def _unlocked(rows: QuerySet[Row]) -> QuerySet[Row]:
+    """Lock those of the rows that no other transaction has locked."""
+    return rows.select_for_update(of=("self",), skip_locked=True, no_key=True)
 
 
 def _new_verifier(user: User, password: str) -> Verifier:

@@ -161,13 +161,14 @@ async def gateway(database: None) -> AsyncIterator[Gateway]:
         yield running
 
 
+def on_own_connection(work: Callable[[], _T]) -> _T:
+    """Run `work` on another thread than the test's: close its connection to the database."""
+    try:
+        return work()
+    finally:
+        connection.close()
+
+
 async def in_thread(work: Callable[[], _T]) -> _T:
     """Run `work` on a thread without an event loop, as Django's database calls need."""
-
-    def run() -> _T:
-        try:
-            return work()
-        finally:
-            connection.close()
-
-    return await asyncio.to_thread(run)
+    return await asyncio.to_thread(on_own_connection, work)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -14,13 +15,13 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from server import clock
-from server.console import passwords
+from server.console import passwords, people
 from server.console.hashing import Busy
 from server.console.lockout import LIMIT_USER_AND_ADDRESS
 from server.console.models import AuditEvent, Device, PushDelivery, User
 from server.console.views.pcs import set_blocked
 from tests.support.console_client import Browse, page
-from tests.support.server_fixtures import P1, P2, P3
+from tests.support.server_fixtures import P1, P2, P3, on_own_connection
 
 MakeUser = Callable[..., User]
 MakeDevice = Callable[..., Device]
@@ -165,34 +166,42 @@ def test_what_happens_at_the_same_moment(
     assert not AuditEvent.objects.filter(subject=user, action="push.later").exists()
 
 
-def test_two_people_act_on_one_pc(user: User, administrator: User, device: Device) -> None:
-    """A push and a disconnection at once: both are done, or the push is refused; no deadlock."""
-    both, outcomes = threading.Barrier(2), []
+def block(device: Device, administrator: User) -> None:
+    set_blocked(device, blocked=True, by=administrator, address=None)
 
-    def push() -> str:
-        passwords.push_later(user, password=P2, devices=[device], address=None)
-        return "pushed"
 
-    def block() -> str:
-        set_blocked(device, blocked=True, by=administrator, address=None)
-        return "blocked"
+def remove(device: Device, administrator: User) -> None:
+    people.remove_device(device, by=administrator, address=None)
 
-    def run(action: Callable[[], str]) -> None:
+
+def delete(device: Device, administrator: User) -> None:
+    people.delete(device.user, by=administrator, address=None)
+
+
+@pytest.mark.parametrize("other", [block, remove, delete])
+def test_two_people_act_on_one_pc(
+    user: User, administrator: User, device: Device, other: Callable[[Device, User], None]
+) -> None:
+    """A push and another action at once: both are done, or the push is refused; no deadlock."""
+    both = threading.Barrier(2)
+
+    def push() -> bool:
         both.wait()
         try:
-            outcomes.append(action())
-        except passwords.NotPushed:
-            outcomes.append("refused")
-        finally:
-            connection.close()
+            passwords.push_later(user, password=P2, devices=[device], address=None)
+        except (passwords.NotPushed, User.DoesNotExist):
+            return False
+        return True
 
-    threads = [threading.Thread(target=run, args=(action,)) for action in (push, block)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert "blocked" in outcomes
-    assert pushes(user) == (["pending"] if "pushed" in outcomes else [])
+    def act() -> None:
+        both.wait()
+        other(device, administrator)
+
+    with ThreadPoolExecutor(2) as pool:
+        pushed, done = (pool.submit(on_own_connection, each) for each in (push, act))
+    done.result()
+    assert pushes(user) == (["pending"] if pushed.result() and other is block else [])
+    assert Device.objects.filter(pk=device.pk).exists() is (other is block)
 
 
 @pytest.mark.parametrize("whose", ["user", "stranger", "administrator"])

@@ -5,19 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db import connection, transaction
 
 from protocol import messages
+from server import clock
 from server.cluster import bus
 from server.console import passwords, people
-from server.console.models import AuditEvent, Device, User
+from server.console.models import AuditEvent, Device, RetiredPassword, User
 from server.gateway import records
 from server.gateway.server import Gateway
 from tests.support.gateway_client import Client
 from tests.support.polling import eventually
-from tests.support.server_fixtures import P1, P2, in_thread
+from tests.support.server_fixtures import P1, P2, in_thread, on_own_connection
+
+only_with_several_writers = pytest.mark.skipif(
+    os.environ.get("TEST_DATABASE") != "postgresql", reason="SQLite has one writer at a time"
+)
 
 
 async def test_deleted_user(gateway: Gateway, user: User, administrator: User) -> None:
@@ -47,9 +54,7 @@ async def test_removed_pc(gateway: Gateway, user: User) -> None:
     assert after.first_seen_at > before.first_seen_at
 
 
-@pytest.mark.skipif(
-    os.environ.get("TEST_DATABASE") != "postgresql", reason="SQLite has one writer at a time"
-)
+@only_with_several_writers
 def test_deleted_while_a_client_reports(
     user: User, administrator: User, make_device: Callable[..., Device]
 ) -> None:
@@ -63,17 +68,27 @@ def test_deleted_while_a_client_reports(
             cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
             return bool(cursor.fetchone()[0])
 
-    def delete() -> None:
-        try:
-            people.delete(user, by=administrator, address=None)
-        finally:
-            connection.close()
-
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             records.update_failed(device.pk, failed, "192.0.2.1")
-            deletion = pool.submit(delete)
+            delete = partial(people.delete, user, by=administrator, address=None)
+            deletion = pool.submit(on_own_connection, delete)
             eventually(is_waiting_for_a_lock)
         deletion.result()
     assert not User.objects.filter(pk=user.pk).exists()
     assert AuditEvent.objects.filter(action="push.failed", subject_name=user.username).exists()
+
+
+@only_with_several_writers
+def test_what_another_transaction_has_is_tidied_up_later(user: User) -> None:
+    """Sweeps wait for no other transaction, such as a deletion, so there is no deadlock."""
+    long_ago = clock.now() - timedelta(days=400)
+    for until in (long_ago, long_ago + timedelta(days=1)):
+        RetiredPassword.objects.create(user=user, verifier="", since=until, valid_until=until)
+    old, _ = user.retired_passwords.order_by("valid_until")
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        user.retired_passwords.select_for_update().get(pk=old.pk)
+        pool.submit(on_own_connection, passwords.tidy_up).result(timeout=10)
+        assert list(user.retired_passwords.all()) == [old]
+    passwords.tidy_up()
+    assert not user.retired_passwords.exists()
