@@ -366,6 +366,8 @@ class Pairing(models.Model):
     """Emptied when the PC has got it."""
     delivered_at = models.DateTimeField(null=True)
     """When the gateway sent it. That the PC uses it, its first login shows."""
+    gateway = models.CharField(max_length=64, default="")
+    """Name of the gateway that the PC is connected to."""
 
     @classmethod
     def open(cls, code: str) -> models.QuerySet[Pairing]:

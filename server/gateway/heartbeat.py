@@ -2,8 +2,8 @@
 
 Each gateway has a row and writes the time into it every `BEAT_SECONDS`. When a row has not been
 written for `DEAD_AFTER`, its gateway is dead: its clients do not count as waiting, and another
-gateway removes the row. A gateway that was removed by mistake (its machine slept, its network was
-down) makes a new row and checks all of its clients again.
+gateway removes the row and the codes of new PCs there. A gateway that was removed by mistake (its
+machine slept, its network was down) makes a new row and checks all of its clients again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from django.db.models.functions import Now
 
 from server import metrics
 from server.cluster.database import one_line
-from server.console.models import DEAD_AFTER, Device, Gateway
+from server.console.models import DEAD_AFTER, Device, Gateway, Pairing
 from server.supervised import Supervision, supervised
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ class GatewayHeartbeat:
 
     def _join(self) -> None:
         """Make the row, and mark clients of this name and of no gateway as not waiting."""
-        _mark_not_waiting(Device.objects.filter(gateway=self._name))
+        _forget_clients(self._name)
         Gateway.objects.update_or_create(name=self._name, defaults=self._new_row)
         _mark_not_waiting(Device.objects.exclude(gateway__in=Gateway.objects.values("name")))
 
@@ -134,7 +134,7 @@ class GatewayHeartbeat:
 
     def _leave(self) -> None:
         Gateway.objects.filter(name=self._name, incarnation=self._incarnation).delete()
-        _mark_not_waiting(Device.objects.filter(gateway=self._name))
+        _forget_clients(self._name)
 
 
 async def _run(work: Callable[[], _T]) -> _T:
@@ -152,10 +152,19 @@ def _remove_dead() -> None:
     dead = Gateway.objects.filter(seen_at__lte=Now() - DEAD_AFTER)
     for name in dead.values_list("name", flat=True):
         if dead.filter(name=name).delete()[0]:
-            count = _mark_not_waiting(Device.objects.filter(gateway=name))
+            count = _forget_clients(name)
             log.warning(
                 "heartbeat of gateway %s stopped, removed it; %d clients waited there", name, count
             )
+
+
+def _forget_clients(gateway: str) -> int:
+    """Mark this gateway's clients as not waiting, and delete the codes of new PCs there.
+
+    Return how many waited. A code that has served its purpose stays, for the page of its result.
+    """
+    Pairing.objects.filter(gateway=gateway, delivered_at=None).delete()
+    return _mark_not_waiting(Device.objects.filter(gateway=gateway))
 
 
 def _mark_not_waiting(devices: QuerySet[Device]) -> int:

@@ -25,7 +25,7 @@ from server.config import Config
 from server.gateway import records
 from server.gateway.batcher import Unavailable
 from server.gateway.connection import CLOSING, ClientConnection
-from server.gateway.records import NewPairing, SealedPairing
+from server.gateway.records import NewPairing, OpenPairing
 from server.gateway.store import Store
 from server.gateway.throttle import Window
 
@@ -38,13 +38,14 @@ MAX_NEW, NEW_WITHIN_SECONDS = 30, 3600
 """New codes for PCs of one address."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _OpenCode:
     """A code that a PC shows, or will when the database has it."""
 
     connection: ClientConnection
     counted_as: str
     expires_at: datetime
+    is_shown: bool = False
 
 
 class Pairings:
@@ -82,10 +83,11 @@ class Pairings:
         expires_at = clock.now() + timedelta(seconds=CODE_SECONDS)
         while (code := _new_code()) in self._open:
             pass
-        self._open[code] = _OpenCode(connection, counted_as, expires_at)
+        self._open[code] = new = _OpenCode(connection, counted_as, expires_at)
         try:
             await self._store.open_pairing(NewPairing(code, device, connection.address, expires_at))
             try:
+                new.is_shown = True
                 await self._show(connection, code)
             finally:
                 self._ended.add(code)
@@ -100,19 +102,22 @@ class Pairings:
 
     async def poll(self) -> None:
         """Deliver what the console has sealed, end codes that have expired, and delete rows."""
-        over = [code for code, each in self._open.items() if each.expires_at <= clock.now()]
+        shown = {code: each for code, each in self._open.items() if each.is_shown}
+        over = [each for each in shown.values() if each.expires_at <= clock.now()]
         try:
-            for row in await self._sync(list(self._open)):
-                self._deliver(*row)
+            found = await self._sync(list(shown))
+            # A row is gone when its user was deleted, or others took this gateway for dead.
+            over += [each for code, each in shown.items() if code not in found]
+            for code, row in found.items():
+                self._deliver(code, shown[code].connection, row)
             await self._sync([])
             self._is_away = False
         except Unavailable:
             if not self._is_away:
                 log.warning("PCs that show a code have to wait: the database is away")
             self._is_away = True
-        for code in over:
-            if code in self._open:
-                _end(self._open[code].connection, Rejected(reason="expired"))
+        for each in over:
+            _end(each.connection, Rejected(reason="expired"))
 
     def sweep(self) -> None:
         """Forget what is past."""
@@ -137,11 +142,11 @@ class Pairings:
         await connection.receive()
         raise MessageError("message while a code is shown")
 
-    async def _sync(self, codes: list[str]) -> list[SealedPairing]:
-        """Write what has ended, and return what is sealed for PCs that show these codes."""
+    async def _sync(self, codes: list[str]) -> dict[str, OpenPairing]:
+        """Write what has ended, and return the rows of these codes."""
         delivered, ended = frozenset(self._delivered), frozenset(self._ended)
         if not (codes or delivered or ended):
-            return []
+            return {}
         found = await self._store.write(
             records.sync_pairings, codes, delivered=delivered, ended=ended
         )
@@ -149,16 +154,15 @@ class Pairings:
         self._ended -= ended
         return found
 
-    def _deliver(self, code: str, change_id: str, sealed: str, user_id: int, user: str) -> None:
-        open_code = self._open.get(code)
-        if open_code is None or open_code.connection.stage == CLOSING:
+    def _deliver(self, code: str, connection: ClientConnection, row: OpenPairing) -> None:
+        """Send the PC its password, if there is one."""
+        if row.username is None or connection.stage == CLOSING:
             return
-        connection = open_code.connection
-        connection.send(Paired(change_id=change_id, user=user, sealed=sealed))
+        connection.send(Paired(change_id=row.change_id, user=row.username, sealed=row.sealed))
         connection.close(CloseCode.NORMAL_CLOSURE, "")
         self._delivered.add(code)
         metrics.pairings.labels("delivered").inc()
-        log.info("a new PC at %s has got the password of user %d", connection.address, user_id)
+        log.info("a new PC at %s has got the password of user %d", connection.address, row.user_id)
 
 
 def _new_code() -> str:

@@ -278,17 +278,16 @@ class NewPairing(msgspec.Struct, frozen=True, gc=False):
     expires_at: datetime
 
 
-class SealedPairing(NamedTuple):
-    """A password that its user has sealed for the PC that shows `code`."""
+class OpenPairing(NamedTuple):
+    """What a user has sealed for a PC that shows a code; `sealed` is empty before that."""
 
-    code: str
     change_id: str
     sealed: str
-    user_id: int
-    username: str
+    user_id: int | None
+    username: str | None
 
 
-def open_pairings(new: Sequence[NewPairing]) -> list[None]:
+def open_pairings(new: Sequence[NewPairing], *, gateway: str) -> list[None]:
     """Write that new PCs show codes."""
     Pairing.objects.bulk_create(
         Pairing(
@@ -300,6 +299,7 @@ def open_pairings(new: Sequence[NewPairing]) -> list[None]:
             version=clean(each.device.version, LABEL_LENGTH),
             address=each.address,
             expires_at=each.expires_at,
+            gateway=gateway,
         )
         for each in new
     )
@@ -308,18 +308,15 @@ def open_pairings(new: Sequence[NewPairing]) -> list[None]:
 
 def sync_pairings(
     codes: Collection[str], *, delivered: Collection[str], ended: Collection[str]
-) -> list[SealedPairing]:
-    """Write which codes are `delivered`, delete the others that `ended`.
-
-    Return what is sealed for those of `codes` that have yet to be delivered.
-    """
+) -> dict[str, OpenPairing]:
+    """Write which codes are `delivered`, and delete the others that `ended`. Return `codes`."""
     if delivered:
         sent = Pairing.objects.filter(code__in=delivered)
         sent.update(sealed="", delivered_at=clock.now())
     if ended:
         Pairing.objects.filter(code__in=ended, delivered_at=None).delete()
     if not codes:
-        return []
-    sealed = Pairing.objects.filter(code__in=codes).exclude(sealed="")
-    rows = sealed.values_list("code", "change_id", "sealed", "user_id", "user__username")
-    return [SealedPairing(*row) for row in rows]
+        return {}
+    found = Pairing.objects.filter(code__in=codes)
+    rows = found.values_list("code", "change_id", "sealed", "user_id", "user__username")
+    return {row[0]: OpenPairing(*row[1:]) for row in rows}

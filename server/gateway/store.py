@@ -63,7 +63,8 @@ class Store:
             self._writes, partial(_run_batch, "log_in", partial(records.log_in, gateway=gateway))
         )
         self._new_pairings: Batcher[NewPairing, None] = Batcher(
-            self._writes, partial(_run_batch, "open_pairings", records.open_pairings)
+            self._writes,
+            partial(_run_batch, "open_pairings", partial(records.open_pairings, gateway=gateway)),
         )
         self._released: dict[int, ReleasedDevice] = {}
         """Rows that have yet to be cleared, by the device's primary key."""

@@ -27,6 +27,7 @@ class Migration(migrations.Migration):
                 ('change_id', models.CharField(default=server.console.models._new_change_id, max_length=32)),
                 ('sealed', models.TextField(blank=True)),
                 ('delivered_at', models.DateTimeField(null=True)),
+                ('gateway', models.CharField(default='', max_length=64)),
                 ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='pairings', to=settings.AUTH_USER_MODEL)),
             ],
         ),

@@ -159,6 +159,13 @@ async def test_password_at_the_last_moment(showing: tuple[Client, str], user: Us
     assert await client.closed() == 1000
 
 
+async def test_row_is_gone(showing: tuple[Client, str]) -> None:
+    """A code that leads nowhere any more is not shown on: its user was deleted, for example."""
+    client, code = showing
+    await in_thread(lambda: Pairing.objects.filter(code=code).delete())
+    assert await client.receive() == EXPIRED
+
+
 async def test_gateway_stops(database: None) -> None:
     """The PC is sent away, and no row is left."""
     async with Gateway() as gateway:

@@ -14,7 +14,8 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from protocol import messages
-from server.console.models import DEAD_AFTER, Device, Gateway, User
+from server import clock
+from server.console.models import DEAD_AFTER, Device, Gateway, Pairing, User
 from server.gateway import heartbeat
 from server.gateway.server import Gateway as Running
 from tests.support.gateway_client import Client
@@ -108,11 +109,16 @@ async def test_moved_while_nobody_looked(gateway: Running, user: User) -> None:
 
 
 async def test_restart_under_the_same_name(user: User, make_device: Callable[..., Device]) -> None:
-    """A restarted gateway clears the clients that waited on it before the crash."""
+    """A restarted gateway clears the clients that waited on it before the crash, and codes."""
     device = await in_thread(lambda: make_device(user, gateway="north"))
+    code = {"device_id": "d", "expires_at": clock.now(), "gateway": "north"}
+    sent = Pairing(code="BCDF2222", delivered_at=clock.now(), **code)
+    await in_thread(Pairing(code="BCDF3333", **code).save)
+    await in_thread(sent.save)
     async with Running(with_settings(gateway_name="north"), sweep_interval_s=3600):
         await in_thread(device.refresh_from_db)
         assert device.waiting_since is None
+        assert await in_thread(Pairing.objects.filter(gateway="north").get) == sent
     assert not await in_thread(lambda: Gateway.objects.filter(name="north").exists())
 
 
