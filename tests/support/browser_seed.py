@@ -105,6 +105,24 @@ def device(owner: str, name: str, *states: str) -> None:
         )
 
 
+def pairing(code: str, name: str) -> None:
+    """Make a new PC that shows a code, on no gateway."""
+    from server.console.models import Pairing
+    from tests.support.gateway_client import describe, new_key
+
+    known = describe(new_key())
+    Pairing.objects.create(
+        code=code,
+        device_id=known.id,
+        public_key=known.public_key,
+        name=name,
+        os="Windows 11 Pro 24H2",
+        version="0.1.0",
+        address="192.0.2.17",
+        expires_at=clock.now() + timedelta(minutes=10),
+    )
+
+
 def events() -> None:
     """Record a change and a forced one of tanaka's password."""
     from server.console import audit
@@ -127,7 +145,12 @@ def events() -> None:
     )
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"user": user, "device": device, "events": events}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "user": user,
+    "device": device,
+    "pairing": pairing,
+    "events": events,
+}
 
 
 def main() -> None:

@@ -115,7 +115,13 @@ class Looker:
 def test_every_page(shown: Server, new_page: NewPage, language: str) -> None:
     """axe-core finds nothing, and nothing reaches beyond the window."""
     problems = []
-    for visit in (strangers_pages, users_pages, administrators_pages, pages_of_a_change):
+    for visit in (
+        strangers_pages,
+        users_pages,
+        pages_of_a_new_pc,
+        administrators_pages,
+        pages_of_a_change,
+    ):
         look = Looker(new_page(language), language)
         visit(look, shown)
         problems += look.problems
@@ -153,6 +159,24 @@ def users_pages(look: Looker, _: Server) -> None:
     look.page.locator("a[href$='/lost/']").first.click()
     look.see("lost")
     look.see("end-sessions", "/sessions/end/")
+
+
+def pages_of_a_new_pc(look: Looker, server: Server) -> None:
+    """In the console and on the smartphone page."""
+    look.log_in("tanaka")
+    for prefix, path, digit in (("", "/pcs/new/", "2"), ("app-", "/app/new/", "3")):
+        code = {"ja": "BCDF456", "en": "BCDF457"}[look.language] + digit
+        seed(server.installation, f"pairing {code} DESKTOP-NEW01")
+        look.see(f"{prefix}new-pc", path)
+        look.fill(code="BBBB-BBBB")
+        look.page.get_by_role("alert").wait_for()
+        look.see(f"{prefix}new-pc-error")
+        look.fill(code=code)
+        look.page.locator(".words").wait_for()
+        look.see(f"{prefix}new-pc-check")
+        look.fill(current_password=PASSWORD)
+        look.page.locator(".outcomes").wait_for()
+        look.see(f"{prefix}new-pc-result")
 
 
 def administrators_pages(look: Looker, _: Server) -> None:

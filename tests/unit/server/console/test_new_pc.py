@@ -371,7 +371,7 @@ def test_sent_twice(browse: Browse, user: User, make_pairing: MakePairing) -> No
     [
         ({}, 0, "On its way", False),
         ({}, 11, "its code has expired", False),
-        ({"delivered_at": timedelta()}, 9, "confirm there that it is to connect as", False),
+        ({"delivered_at": timedelta()}, 9, "The PC asks whether it is to connect as", False),
         ({"delivered_at": timedelta()}, 11, "its code has expired", False),
         (None, 1, "The PC has gone", True),
         (None, 11, "its code has expired", False),
