@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -32,6 +33,7 @@ from agent.core.view import Command, View
 from agent.errors import AgentError, UserError
 from agent.host import host_info
 from agent.logs import WindowsEvent
+from agent.pairing import Code, log_in_by_code, receive_password
 from agent.ports import (
     Dialogs,
     Notification,
@@ -56,6 +58,7 @@ log = logging.getLogger(__name__)
 TRAY_AGAIN_S = 60.0
 """Seconds after which a lost tray is opened again."""
 CLAIM_S = 15.0
+_DEVICE_KEY = re.compile(r"[A-Za-z0-9+/]{43}=")
 
 
 class Defect(AgentError):
@@ -93,6 +96,8 @@ class App:
         self._ended = threading.Event()
         self._unsaved = False
         self._asks_to_log_in = False
+        self._pairing: Future[Reason | None] | None = None
+        self._proxy = settings.proxy
         self._keep_awake = settings.keep_awake
         self._toaster: Toaster | None = None
         self._toaster_lock = threading.Lock()
@@ -105,7 +110,7 @@ class App:
             Machine(host_info(), identity, saved_state),
             vault=adapters.vault,
             saved_state=adapters.saved_state,
-            proxy=settings.proxy,
+            proxy=self._proxy,
             moved=settings.moved,
             hooks=Hooks(
                 show=self._show,
@@ -188,6 +193,7 @@ class App:
     def _on_watched(self, event: Event) -> None:
         """Hand an event of the watcher to the machine."""
         if isinstance(event, ev.Suspending | ev.QuitRequested):
+            self.end_pairing()
             self._runtime.leave(event)
         else:
             self._runtime.post(event)
@@ -260,13 +266,53 @@ class App:
 
     # --- what users want
 
-    def log_in(self, server: str, user: str, password: str) -> Future[Reason | None]:
+    def log_in(
+        self, server: str, user: str, password: str, device_key: str | None = None
+    ) -> Future[Reason | None]:
         """Log in with a typed password and store it; the future has None when that was done.
 
-        For the user who is logged in already, this updates the stored password.
+        For the user who is logged in already, this updates the stored password. `device_key` is
+        the key of a pairing.
         """
         identity, typed = Identity(server=server, user=user), normalise_password(password)
-        return self._runtime.request(lambda n: ev.LoginRequested(n, identity, typed))
+        return self._runtime.request(lambda n: ev.LoginRequested(n, identity, typed, device_key))
+
+    def pair(
+        self, server: str, show: Callable[[Code], None], ask: Callable[[str], Future[None]]
+    ) -> Future[Reason | None]:
+        """Receive a password by a code, in place of an earlier code, and log in with it.
+
+        `show` is called with the code; `ask` with the user's name, and its future is done when the
+        person at the PC has agreed. The returned future is as that of `log_in`, or has
+        PairingFailed. Cancelling it leaves nothing behind.
+        """
+        receive = partial(
+            receive_password,
+            server,
+            host=host_info(),
+            proxy=self._proxy,
+            show=show,
+            only_user=self._enforced.get("user"),
+        )
+        work = log_in_by_code(
+            receive,
+            ask=ask,
+            log_in=lambda got: self.log_in(server, got.user, got.password, got.device_key),
+        )
+        self.end_pairing()
+        self._pairing = begun = self._runtime.begin(work)
+        begun.add_done_callback(self._forget_pairing)
+        return begun
+
+    def end_pairing(self) -> None:
+        """Cancel the pairing, if one is under way."""
+        if (pairing := self._pairing) is not None:
+            pairing.cancel()
+
+    def _forget_pairing(self, ended: Future[Reason | None]) -> None:
+        """Drop the future, whose exception holds the frames that have had the password."""
+        if self._pairing is ended:
+            self._pairing = None
 
     def command(self, command: Command) -> None:
         """Do what the user has picked from the tray. Any thread; never raises."""
@@ -336,7 +382,10 @@ class App:
                 asked = {"server": server, "user": user}
                 if asked | self._enforced != asked:
                     return {"ok": False, "reason": "enforced"}
-                future = self.log_in(server, user, text("password"))
+                key = text("device_key")
+                if key and not _DEVICE_KEY.fullmatch(key):
+                    return {"ok": False, "reason": Reason.INTERNAL.value}
+                future = self.log_in(server, user, text("password"), key or None)
                 outcome = _outcome(await asyncio.wrap_future(future))
                 await self._runtime.files_written()
                 return {**outcome, "unsaved": True} if self._unsaved else outcome

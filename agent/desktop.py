@@ -82,6 +82,7 @@ def run(
     adapters.open_toaster = lambda: open_toaster(assets)
     adapters.dialogs = ProcessDialogs(
         log_in=app.log_in,
+        pair=app.pair,
         view=lambda: app.view,
         on_command=app.command,
         assets=assets,

@@ -8,12 +8,16 @@ in with the password as if the user had typed it here. Everything secret is in t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from gettext import NullTranslations
 from typing import TypeVar
 
 from agent.connection import Connection
 from agent.core import events as ev
+from agent.core import wording
 from agent.core.connection_state import CONNECT_S, LOGIN_S
 from agent.core.events import Event
 from agent.core.failure import Failure, Reason
@@ -24,6 +28,8 @@ from protocol.names import is_name, normalise_name
 from protocol.pairing import CODE_SECONDS, Word
 from protocol.sealing import SealError, new_device_key, open_sealed, public_key
 
+log = logging.getLogger(__name__)
+
 LATE_S = 5.0
 """Seconds after the end of a code that the server has to say so."""
 _NOT_KNOWN = Failure(Reason.PROTOCOL, detail="closed with 1008")
@@ -32,12 +38,26 @@ _ENDS = {"expired", "throttled", "version"}
 
 
 class PairingFailed(Exception):
-    """There is no password. `user` has typed the code, and policy names another one."""
+    """There is no password."""
 
-    def __init__(self, failure: Failure, *, user: str = "") -> None:
-        super().__init__(failure.reason.value)
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.reason.value} ({failure.detail})")
         self.failure = failure
-        self.user = user
+
+    def sentences(self, translations: NullTranslations) -> tuple[str, str]:
+        """Return what is wrong and what the user can do."""
+        return wording.code_trouble(self.failure, translations)
+
+
+class OtherUser(PairingFailed):
+    """Another user has typed the code than the one that policy allows."""
+
+    def __init__(self, user: str, only_user: str) -> None:
+        super().__init__(Failure(Reason.CREDENTIALS, detail="a user that policy does not allow"))
+        self._users = user, only_user
+
+    def sentences(self, translations: NullTranslations) -> tuple[str, str]:
+        return wording.other_user(*self._users, translations.gettext)
 
 
 @dataclass(frozen=True)
@@ -47,6 +67,11 @@ class Code:
     text: str = field(repr=False)
     words: list[Word] = field(repr=False)
     expires_in_s: int
+
+    def words_in(self, translations: NullTranslations) -> list[str]:
+        """Return the words in the user's language."""
+        japanese = translations.info().get("language") == "ja"
+        return [word.ja if japanese else word.en for word in self.words]
 
 
 @dataclass(frozen=True)
@@ -81,6 +106,7 @@ async def receive_password(
             await connection.send(msg.Pair(device=host.device(public_key(key))))
             code = await _code(events)
             words = await asyncio.to_thread(pairing.words, code.code, public_key(key))
+        log.info("pairing: a code is shown")
         expires_in_s = min(code.expires_in_s, CODE_SECONDS)
         show(Code(pairing.format_code(code.code), words, expires_in_s))
         try:
@@ -95,13 +121,34 @@ async def receive_password(
         await asyncio.gather(running, return_exceptions=True)
     if not is_name(paired.user) or normalise_name(paired.user) != paired.user:
         raise PairingFailed(Failure(Reason.PROTOCOL, detail="a user name that is none"))
-    if only_user not in {None, paired.user}:
-        raise PairingFailed(Failure(Reason.CREDENTIALS, detail="another user"), user=paired.user)
+    if only_user is not None and only_user != paired.user:
+        raise OtherUser(paired.user, only_user)
     try:
         sealed = open_sealed(paired, device_key=key)
     except SealError as exc:
         raise PairingFailed(Failure(Reason.PROTOCOL, detail=str(exc))) from None
     return Received(paired.user, sealed.password, key)
+
+
+async def log_in_by_code(
+    receive: Callable[[], Awaitable[Received]],
+    *,
+    ask: Callable[[str], Future[None]],
+    log_in: Callable[[Received], Future[Reason | None]],
+) -> Reason | None:
+    """Receive a password, ask the person at the PC about its user, and log in with it.
+
+    `ask` takes the user's name; its future is done when the person has agreed. Return why the
+    password was not stored, None when it was. Raise PairingFailed.
+    """
+    received = await receive()
+    log.info("pairing: a password was received")
+    try:
+        async with asyncio.timeout(CODE_SECONDS):
+            await asyncio.wrap_future(ask(received.user))
+    except TimeoutError:
+        raise PairingFailed(Failure(Reason.EXPIRED, detail="not confirmed")) from None
+    return await asyncio.wrap_future(log_in(received))
 
 
 T = TypeVar("T")

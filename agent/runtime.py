@@ -178,6 +178,28 @@ class Runtime:
         """Run `work` on the loop and return its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
+    def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start `work` on the loop; the end of the client, or of the future, cancels it."""
+
+        async def kept() -> T:
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - it runs in one
+            self._tasks.add(task)
+            try:
+                return await work
+            finally:
+                self._tasks.discard(task)
+
+        started = kept()
+        try:
+            return asyncio.run_coroutine_threadsafe(started, self._loop)
+        except RuntimeError:  # the loop has closed
+            started.close()
+            work.close()
+            ended: Future[T] = Future()
+            ended.cancel()
+            return ended
+
     async def files_written(self) -> None:
         """Wait for the writes of files; try once more what has failed. Run it on the loop."""
         for effect in list(self._unsaved.values()):

@@ -81,6 +81,7 @@ def local_time(zone: str) -> Iterator[None]:
 
 _dialogs = dialogs.ProcessDialogs(
     log_in=lambda *_: Future(),
+    pair=lambda *_: Future(),
     view=View,  # type: ignore[arg-type] # not asked for here
     on_command=lambda _: None,
     assets=Path(),

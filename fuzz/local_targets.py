@@ -32,7 +32,9 @@ HARMLESS = (b"logout", b"quit", b"reconnect", b"show", b"\\u")
 class _Quiet(App):
     """An App that refuses every login: only the channel's parsing is tested."""
 
-    def log_in(self, server: str, user: str, password: str) -> Future[Reason | None]:
+    def log_in(
+        self, server: str, user: str, password: str, device_key: str | None = None
+    ) -> Future[Reason | None]:
         done: Future[Reason | None] = Future()
         done.set_result(Reason.CREDENTIALS)
         return done

@@ -93,6 +93,14 @@ _REASONS = {
 """For each reason: what is wrong, and what the user can do about it."""
 
 
+FOR_A_WHILE = {
+    _R.UNREACHABLE, _R.TIMED_OUT, _R.CONNECTION_LOST, _R.TOO_MANY_REQUESTS, _R.UNAVAILABLE,
+    _R.THROTTLED, _R.SUPERSEDED, _R.SHUTTING_DOWN,
+    _R.VAULT_LOCKED, _R.VAULT_MISSING, _R.VAULT_NO_ANSWER,
+}  # fmt: skip
+"""Reasons that pass: the client tries again, except for what the user has asked for once."""
+
+
 _MONTHS = N_(
     "January February March April May June July August September October November December"
 )
@@ -141,7 +149,8 @@ def code_trouble(failure: Failure, translations: NullTranslations) -> tuple[str,
         return _("Too many codes were asked for in this network."), translations.ngettext(
             "Try again in {minutes} minute.", "Try again in {minutes} minutes.", minutes
         ).format(minutes=minutes)
-    return trouble(failure.reason, _)
+    matter, remedy = trouble(failure.reason, _)
+    return matter, _("Wait a moment and try again.") if failure.reason in FOR_A_WHILE else remedy
 
 
 def other_user(user: str, only_user: str, _: Translate) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from tkinter import ttk
 SECRET = "Secret.TEntry"
 """The style of a field whose text no screen reader gets, not even while it is shown."""
 ERROR = "Error.TLabel"
-ANNOUNCED = {"Heading.TLabel", "TLabel", "Warning.TLabel", "Hint.TLabel", ERROR}
+ANNOUNCED = {"Heading.TLabel", "Code.TLabel", "TLabel", "Warning.TLabel", "Hint.TLabel", ERROR}
 """Styles of labels whose new texts are read out."""
 
 

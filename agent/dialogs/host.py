@@ -20,21 +20,26 @@ from agent.core import wording
 from agent.core.deadline import local_time
 from agent.core.failure import Reason
 from agent.core.state import MAY_LOG_OUT, MAY_RECONNECT, State
-from agent.core.view import Command, Icon, View, picture
+from agent.core.view import Command, Icon, Translate, View, picture
 from agent.dialogs.messages import (
     Accepted,
+    AskCode,
     Button,
+    Confirm,
+    DropCode,
     Field,
     FromClient,
     FromDialog,
     Front,
     Name,
     Open,
+    Picked,
     Refused,
     Snapshot,
     Submit,
     Update,
 )
+from agent.dialogs.pairing import CodeAttempts, Pair
 from agent.dialogs.process import WindowProcess
 from agent.errors import UserError
 from agent.program import program
@@ -65,20 +70,6 @@ _FIELDS: dict[Reason, Field] = {
 """The field that shows a reason; all other reasons are shown at the password."""
 _SAYS_ALL = {Reason.CREDENTIALS, Reason.EXPIRED}
 """Reasons whose remedy is not shown, because the window itself asks for it."""
-_FOR_A_WHILE = {
-    Reason.UNREACHABLE,
-    Reason.TIMED_OUT,
-    Reason.CONNECTION_LOST,
-    Reason.TOO_MANY_REQUESTS,
-    Reason.UNAVAILABLE,
-    Reason.THROTTLED,
-    Reason.SUPERSEDED,
-    Reason.SHUTTING_DOWN,
-    Reason.VAULT_LOCKED,
-    Reason.VAULT_MISSING,
-    Reason.VAULT_NO_ANSWER,
-}
-"""Reasons that pass: the client would try again, but a window asks the user to."""
 
 
 class ProcessDialogs:
@@ -91,6 +82,7 @@ class ProcessDialogs:
         self,
         *,
         log_in: LogIn,
+        pair: Pair,
         view: Callable[[], View],
         on_command: Callable[[Command], None],
         assets: Path,
@@ -99,6 +91,7 @@ class ProcessDialogs:
         start: Sequence[str] | None = None,
     ) -> None:
         self._log_in = log_in
+        self._pair = pair
         self._view = view
         self._on_command = on_command
         self._assets = assets
@@ -121,6 +114,7 @@ class ProcessDialogs:
             first=first,
             fixed=sorted(self._settings.enforced),
             notes=[days] if days else [],
+            console_url=view.console_url,
             rows=[] if first else [*self._account(view), *self._until(view)],
         )
         self._show("password", opening)
@@ -182,21 +176,48 @@ class ProcessDialogs:
                 if not opening.quiet:
                     shown.send(Front())
                 return
+            codes = self._codes()
+            answer = partial(self._answer, first=opening.first, codes=codes)
             try:
-                answer = partial(self._answer, first=opening.first)
-                self._open = WindowProcess(name, [*self._start, "dialog", name], answer)
+                command = [*self._start, "dialog", name]
+                self._open = WindowProcess(name, command, answer, on_closed=codes.end)
             except OSError:
                 log.exception("the window %s cannot be opened", name)
                 return
+            codes.send = self._open.send
             self._open.send(opening)
         if shown is not None:
             shown.hang_up()
 
-    def _answer(self, message: FromDialog, *, first: bool = False) -> FromClient | None:
-        if isinstance(message, Submit):
-            return self._submit(message, first=first)
-        with contextlib.suppress(ValueError):
-            self._on_command(Command(message.command))
+    def _codes(self) -> CodeAttempts:
+        _ = self._translations.gettext
+        return CodeAttempts(
+            self._pair,
+            refused=lambda reason: _refused(reason, _).text,
+            translations=self._translations,
+        )
+
+    def _answer(
+        self, message: FromDialog, *, first: bool = False, codes: CodeAttempts | None = None
+    ) -> FromClient | None:
+        codes = codes or self._codes()
+        match message:
+            case Submit():
+                return self._submit(message, first=first)
+            case AskCode(server) if first:
+                try:
+                    codes.begin(self._chosen_server(server))
+                except UserError as error:
+                    return Refused(error.message, "server")
+            case Confirm():
+                codes.confirm()
+            case DropCode():
+                codes.end()
+            case Picked(command):
+                with contextlib.suppress(ValueError):
+                    self._on_command(Command(command))
+            case _:
+                log.error("the window asks for what it does not offer")
         return None
 
     def _submit(self, message: Submit, *, first: bool) -> FromClient:
@@ -207,10 +228,9 @@ class ProcessDialogs:
             field: Field = "server"
             fixed, settings = self._settings.enforced, self._settings
             try:
-                server = normalise_server(message.server, _)
+                server = self._chosen_server(message.server)
                 field = "user"
                 user = normalise_user(message.user, _)
-                server = settings.server or server if "server" in fixed else server
                 user = settings.user or user if "user" in fixed else user
             except UserError as error:
                 return Refused(error.message, field)
@@ -218,15 +238,12 @@ class ProcessDialogs:
             reason = self._log_in(server, user, message.password).result(SUBMIT_S)
         except (TimeoutError, CancelledError):  # the latter: the client is ending
             reason = Reason.TIMED_OUT
-        if reason is None:
-            return Accepted()
-        matter, remedy = wording.trouble(reason, _)
-        sentences = [matter, _("Nothing was changed.")]
-        if reason in _FOR_A_WHILE:
-            sentences.append(_("Wait a moment and try again."))
-        elif reason not in _SAYS_ALL:
-            sentences.append(remedy)
-        return Refused("\n".join(sentences), _FIELDS.get(reason, "password"))
+        return Accepted() if reason is None else _refused(reason, _)
+
+    def _chosen_server(self, typed: str) -> str:
+        """Return the server that was typed, or policy's. Raise AddressError."""
+        server, settings = normalise_server(typed, self._translations.gettext), self._settings
+        return settings.server or server if "server" in settings.enforced else server
 
     # --- in words
 
@@ -279,6 +296,17 @@ class ProcessDialogs:
                 Button(_("Reconnect"), Command.RECONNECT.value, view.state in MAY_RECONNECT),
             ],
         )
+
+
+def _refused(reason: Reason, _: Translate) -> Refused:
+    """Return why a password was not stored, and the field that shows it."""
+    matter, remedy = wording.trouble(reason, _)
+    sentences = [matter, _("Nothing was changed.")]
+    if reason in wording.FOR_A_WHILE:
+        sentences.append(_("Wait a moment and try again."))
+    elif reason not in _SAYS_ALL:
+        sentences.append(remedy)
+    return Refused("\n".join(sentences), _FIELDS.get(reason, "password"))
 
 
 def shown_server(address: str) -> str:

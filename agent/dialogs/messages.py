@@ -1,6 +1,7 @@
 """The messages between a dialog and the client: JSON, one line each, over the dialog's pipes.
 
-The client sends Open first. A password travels in Submit only, from the dialog to the client.
+The client sends Open first. A password travels in Submit only, from the dialog to the client: one
+that the user has typed elsewhere, for the code of this PC, never comes to a dialog.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, tag="open"):
     """client → dialog, once, first: what the window shows.
 
     The password window takes all fields but `snapshot`, which is for the others. `first` asks for
-    server and user too, as for the first log-in; those in `fixed` cannot be changed. A `quiet`
-    window leaves the keyboard where it is.
+    server and user too, as for the first log-in, or offers a code; those in `fixed` cannot be
+    changed. A `quiet` window leaves the keyboard where it is.
     """
 
     assets: str
@@ -55,6 +56,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, tag="open"):
     first: bool = False
     fixed: list[str] = []
     notes: list[str] = []
+    console_url: str | None = None
     rows: list[tuple[str, str]] = []
     snapshot: Snapshot | None = None
     quiet: bool = False
@@ -81,6 +83,26 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     field: Field = "password"
 
 
+class ShowCode(msgspec.Struct, frozen=True, tag="show_code"):
+    """client → dialog: the code of this PC, and the words in the user's language."""
+
+    code: str
+    words: list[str]
+    expires_in_s: int
+
+
+class Question(msgspec.Struct, frozen=True, tag="question"):
+    """client → dialog: this user has typed the code; shall the PC connect as this user?"""
+
+    user: str
+
+
+class CodeEnded(msgspec.Struct, frozen=True, tag="code_ended"):
+    """client → dialog: the code has ended, or there is none; nothing was changed."""
+
+    text: str
+
+
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
     """dialog → client: log in with this, and store it."""
 
@@ -92,14 +114,28 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
         return "Submit(…)"
 
 
+class AskCode(msgspec.Struct, frozen=True, tag="ask_code"):
+    """dialog → client: get a code from this server."""
+
+    server: Text
+
+
+class Confirm(msgspec.Struct, frozen=True, tag="confirm"):
+    """dialog → client: connect as the user of the Question."""
+
+
+class DropCode(msgspec.Struct, frozen=True, tag="drop_code"):
+    """dialog → client: forget the code. Closing the window does the same."""
+
+
 class Picked(msgspec.Struct, frozen=True, tag="picked"):
     """dialog → client: a button was pressed; `command` is the value of a Command."""
 
     command: Text
 
 
-FromClient = Open | Update | Front | Accepted | Refused
-FromDialog = Submit | Picked
+FromClient = Open | Update | Front | Accepted | Refused | ShowCode | Question | CodeEnded
+FromDialog = Submit | AskCode | Confirm | DropCode | Picked
 FROM_CLIENT: msgspec.json.Decoder[FromClient] = msgspec.json.Decoder(FromClient)
 FROM_DIALOG: msgspec.json.Decoder[FromDialog] = msgspec.json.Decoder(FromDialog)
 

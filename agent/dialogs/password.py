@@ -7,8 +7,20 @@ import tkinter as tk
 from tkinter import ttk
 
 from agent.core.wording import password_problem
+from agent.dialogs.code import CodeView
 from agent.dialogs.elements import SECRET
-from agent.dialogs.messages import MAX_TEXT, Accepted, Field, FromClient, Open, Refused, Submit
+from agent.dialogs.messages import (
+    MAX_TEXT,
+    Accepted,
+    AskCode,
+    CodeEnded,
+    Field,
+    FromClient,
+    Open,
+    Refused,
+    ShowCode,
+    Submit,
+)
 from agent.dialogs.window import Window
 from protocol.names import normalise_password
 from protocol.text import clean
@@ -32,12 +44,12 @@ class View:
         self._entries: dict[str, ttk.Entry] = {}
         self._errors: dict[str, ttk.Label] = {}
         self._visible = tk.BooleanVar(window.root, value=False)
-        self._busy = self._caps_lock = False
-        self._build()
-        window.on_message = self._take
-        window.on_enter = self._submit
+        self._busy = self._awaits_code = self._caps_lock = False
+        window.first = self.build()
+        self._values["password"].trace_add("write", lambda *_names: self._show_hint())
 
-    def _build(self) -> None:
+    def build(self) -> tk.Misc:
+        """Draw the form; return the widget that gets the keyboard."""
         window, _ = self._window, self._window.translate
         first = self._opening.first
         title = _("Log in to coconowork") if first else _("Update the stored password")
@@ -67,15 +79,19 @@ class View:
         ).grid(row=window.new_row(), column=1, sticky="w", pady=(window.px(2), 0))
         self._hint = ttk.Label(window.body, style="Hint.TLabel")
         self._hint.grid(row=window.new_row(), column=1, sticky="w", pady=(window.px(4), 0))
-        self._values["password"].trace_add("write", lambda *_names: self._show_hint())
         self._progress = ttk.Progressbar(window.body, mode="indeterminate")
         self._progress.grid(row=window.new_row(), column=1, sticky="ew", pady=(window.px(4), 0))
         self._progress.grid_remove()
-        self._ok, self._cancel = window.buttons(
-            (_("Log in") if first else _("Update"), self._submit), (_("Cancel"), window.close)
+        offers = [(_("Use a code instead"), self._ask_code)] if first else []
+        *self._others, self._ok, self._cancel = window.buttons(
+            *offers,
+            (_("Log in") if first else _("Update"), self._submit),
+            (_("Cancel"), window.close),
+            default=len(offers),
         )
+        window.on_message, window.on_enter = self._take, self._submit
         empty = [name for name in self._entries if not self._values[name].get()]
-        window.first = self._entries[empty[0]]
+        return self._entries[empty[0]]
 
     def _field(self, name: Field, label: str) -> ttk.Entry:
         window = self._window
@@ -104,6 +120,8 @@ class View:
         self._show_hint()
 
     def _show_hint(self) -> None:
+        if not self._hint.winfo_exists():  # the form is not shown any more
+            return
         _ = self._window.translate
         password = normalise_password(self._values["password"].get())
         blank = password != password.strip()
@@ -129,17 +147,43 @@ class View:
             if problem:
                 self._complain(name, problem)
                 return
-        self._set_busy(busy=True)
+        self._set_busy(_("Checking with the server…"))
         self._window.send(Submit(values["server"], values["user"], values["password"]))
+
+    def _ask_code(self) -> None:
+        """Get a code for this PC from the server in the form."""
+        _, server = self._window.translate, self._values["server"].get()
+        self._clear_errors()
+        if not server.strip():
+            self._complain("server", _("Enter the server's name, such as gw.example.com."))
+            return
+        self._values["password"].set("")
+        self._set_busy(_("Getting a code…"))
+        self._awaits_code = True
+        self._window.send(AskCode(server[:MAX_TEXT]))
 
     # --- what the client answers
 
     def _take(self, message: FromClient) -> None:
-        if isinstance(message, Refused):
-            self._set_busy(busy=False)
-            self._complain(message.field, message.text)
-        elif isinstance(message, Accepted):
-            self._confirm()
+        match message:
+            case Refused(text, field):
+                self._set_busy("")
+                self._complain(field, text)
+            case CodeEnded(text) if self._awaits_code:
+                self._set_busy("")
+                self._complain("server", text)
+            case ShowCode() if self._awaits_code:
+                self._show_code(message)
+            case Accepted():
+                self.confirm()
+
+    def _show_code(self, code: ShowCode) -> None:
+        server = self._values["server"].get()
+        self._set_busy("")
+        view = CodeView(
+            self._window, self._opening, server, build_form=self.build, confirm=self.confirm
+        )
+        view.take(code)
 
     def _complain(self, name: str, text: str) -> None:
         name = name if name in self._entries else "password"
@@ -155,13 +199,14 @@ class View:
         for error in self._errors.values():
             error.grid_remove()
 
-    def _set_busy(self, *, busy: bool) -> None:
-        self._busy = busy
-        _ = self._window.translate
+    def _set_busy(self, what: str) -> None:
+        """Say `what` the client does, and let nothing be changed; until an empty text."""
+        self._busy = busy = bool(what)
+        self._awaits_code = False
         changeable = [e for name, e in self._entries.items() if name not in self._opening.fixed]
-        for widget in (*changeable, self._ok):
+        for widget in (*changeable, *self._others, self._ok):
             widget.state(["disabled" if busy else "!disabled"])
-        self._hint.configure(text=_("Checking with the server…") if busy else "")
+        self._hint.configure(text=what)
         if busy:
             self._progress.grid()
             self._progress.start()
@@ -170,7 +215,8 @@ class View:
             self._progress.stop()
             self._progress.grid_remove()
 
-    def _confirm(self) -> None:
+    def confirm(self) -> None:
+        """Say that the password is stored, and forget what was typed."""
         window, _ = self._window, self._window.translate
         for name in ("password", "user", "server"):
             self._values[name].set("")

@@ -53,9 +53,15 @@ class WindowProcess:
     """One window's process, with the threads that write to it and answer it."""
 
     def __init__(
-        self, name: Name, command: list[str], answer: Callable[[FromDialog], FromClient | None]
+        self,
+        name: Name,
+        command: list[str],
+        answer: Callable[[FromDialog], FromClient | None],
+        *,
+        on_closed: Callable[[], None],
     ) -> None:
         self.name = name
+        self._on_closed = on_closed
         self._answer = answer
         self._outgoing: queue.SimpleQueue[FromClient | None] = queue.SimpleQueue()
         self._process = subprocess.Popen(  # noqa: S603 - our own program
@@ -116,6 +122,7 @@ class WindowProcess:
                 log.error("the window %s: %s", self.name, error)  # noqa: TRY400 - it quotes nothing
             except Exception:
                 log.exception("the window %s", self.name)
+        self._on_closed()
         self.close()
         if self._process.returncode:
             log.error("the window %s has ended with %d", self.name, self._process.returncode)

@@ -36,6 +36,8 @@ class Window:
         self.translations = translations
         self.on_message: Callable[[FromClient], None] = lambda _: None
         self.on_enter: Callable[[], None] = self.close
+        self.on_turn: Callable[[], None] = lambda: None
+        """Called every POLL_MS."""
         self.first: tk.Misc = self.root
         """The widget that has the keyboard when the window opens."""
         self._pipe = pipe
@@ -69,7 +71,7 @@ class Window:
             self.root.state("normal")  # `deiconify` takes the keyboard on Windows
             self.root.update()  # a window that was shown so can be moved only now
             self._centre()
-            self._on_top()
+            self.on_top()
         else:
             self._centre()
             self.to_front()
@@ -85,13 +87,14 @@ class Window:
     def to_front(self) -> None:
         """Bring the window to the front, with the keyboard; later others may cover it."""
         self.root.deiconify()
-        self._on_top()
+        self.on_top()
         self.root.lift()
         focused = self.root.focus_lastfor()
         # Before the window is first drawn, Tk has no field that had the keyboard last.
         (self.first if focused in {None, self.root} else focused).focus_force()
 
-    def _on_top(self) -> None:
+    def on_top(self) -> None:
+        """Show the window above the others for a moment, and leave the keyboard where it is."""
         self.root.attributes("-topmost", True)
         self._topmost_job = self.root.after(TOPMOST_MS, self._give_way)
 
@@ -124,6 +127,7 @@ class Window:
                 self.to_front()
             else:
                 self.on_message(message)
+        self.on_turn()
         self._tell_screen_readers()
         self._poll_job = self.root.after(POLL_MS, self.poll)
 
@@ -154,7 +158,7 @@ class Window:
         frame.grid(row=self.new_row(), column=0, columnspan=2, sticky="w", pady=(0, self.px(10)))
         image = ttk.Label(frame, image=self.picture(picture))
         image.grid(row=0, column=0, padx=(0, self.px(12)))
-        label = ttk.Label(frame, text=text, style="Heading.TLabel")
+        label = ttk.Label(frame, text=text, style="Heading.TLabel", wraplength=self.px(420))
         label.grid(row=0, column=1)
         return image, label
 
@@ -221,8 +225,11 @@ class Window:
             style.configure(".", background=PAPER)
         large = default.copy()
         large.configure(size=round(default.actual("size") * 1.3), weight="bold")
-        self._fonts = [large]
+        code = default.copy()
+        code.configure(size=round(default.actual("size") * 2.6), weight="bold")
+        self._fonts = [large, code]
         style.configure("Heading.TLabel", font=large)
+        style.configure("Code.TLabel", font=code)
         style.configure("TButton", padding=(self.px(8), self.px(2)))
         for name in ("Quiet.TLabel", "Hint.TLabel"):
             style.configure(name, foreground=QUIET_COLOUR)

@@ -1,12 +1,14 @@
 """Show one dialog: `dialog.py ASSETS LANGUAGE NAME VIEW NOTES`. End with the dialog.
 
-VIEW is JSON. The password `New-Pass1` is right, every other one wrong.
+VIEW is JSON. The password `New-Pass1` is right, every other one wrong. The user tanaka types
+the code soon.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -16,8 +18,13 @@ from pathlib import Path
 from agent.core.failure import Reason
 from agent.dialogs.host import ProcessDialogs
 from agent.i18n import translation
+from agent.pairing import Code
 from agent.settings import Settings
+from protocol.pairing import words
 from tests.support.inside.look import notes, view_of
+
+CODE_S = 6.0
+"""Seconds until a user has typed the code."""
 
 
 def main() -> None:
@@ -33,8 +40,25 @@ def main() -> None:
         future.set_result(None if right else Reason.CREDENTIALS)
         return future
 
+    def pair(
+        server: str, show: Callable[[Code], None], ask: Callable[[str], Future[None]]
+    ) -> Future[Reason | None]:
+        write(f"{server} code")
+        show(Code("BCDF-2345", words("BCDF2345", f"{'A' * 43}="), 600))
+        future: Future[Reason | None] = Future()
+
+        def log_in_by_code(_: Future[None]) -> None:
+            write("agreed")
+            future.set_result(None)
+
+        asked = threading.Timer(CODE_S, lambda: ask("tanaka").add_done_callback(log_in_by_code))
+        asked.daemon = True
+        asked.start()
+        return future
+
     dialogs = ProcessDialogs(
         log_in=log_in,
+        pair=pair,
         view=lambda: view_of(text),
         on_command=lambda command: write(command.value),
         assets=Path(assets),

@@ -10,23 +10,29 @@ import tkinter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from gettext import NullTranslations
 from pathlib import Path
+from time import monotonic
+from tkinter import ttk
 from typing import Any, Literal
 
 import pytest
 from msgspec.structs import replace
 
-from agent.core.failure import Reason
+from agent.core.failure import Failure, Reason
 from agent.core.state import State
 from agent.core.view import Command, View
+from agent.dialogs import code, password, status
 from agent.dialogs import messages as msg
-from agent.dialogs import password, status
 from agent.dialogs.host import ProcessDialogs
+from agent.dialogs.pairing import CodeAttempts
 from agent.dialogs.pipe import Pipe
 from agent.dialogs.window import Window
+from agent.pairing import Code, PairingFailed
 from agent.settings import Settings
+from protocol.pairing import words
 from tests.support.places import ROOT
 from tests.support.polling import eventually
 from tests.support.x11 import screen, xdotool
@@ -68,8 +74,10 @@ class Client:
         self.answers: dict[str, Reason | None] = {}
         self.picked: list[Command] = []
         self.unanswered: list[Future[Reason | None]] = []
+        self.pairings: list[Pairing] = []
         self.dialogs = ProcessDialogs(
             log_in=self.log_in,
+            pair=self.pair,
             view=lambda: self.view,
             on_command=self.picked.append,
             assets=ASSETS,
@@ -85,6 +93,26 @@ class Client:
         else:
             self.unanswered.append(future)
         return future
+
+    def pair(
+        self, server: str, show: Callable[[Code], None], ask: Callable[[str], Future[None]]
+    ) -> Future[Reason | None]:
+        self.pairings.append(Pairing(server, show, ask))
+        self.unanswered.append(self.pairings[-1].done)
+        return self.pairings[-1].done
+
+
+@dataclass
+class Pairing:
+    """A code that a window has asked for."""
+
+    server: str
+    show: Callable[[Code], None]
+    ask: Callable[[str], Future[None]]
+    done: Future[Reason | None] = field(default_factory=Future)
+
+
+CODE = Code("BCDF-2345", words("BCDF2345", f"{'A' * 43}="), 600)
 
 
 @pytest.fixture
@@ -269,6 +297,93 @@ def test_another_account_and_logging_out(client: Client) -> None:
     eventually(lambda: client.picked == [Command.LOG_OUT_NOW])
 
 
+def test_a_password_by_a_code(client: Client) -> None:
+    """By keyboard: a code, the question about its user, the login; a refused one, another code."""
+    client.view = LOGGED_OUT
+    client.dialogs.ask_password()
+    ready("Log in to coconowork")
+    press("Tab", "Tab", "Tab", "space")  # from the user's name: password, its switch, the code
+    (first,) = eventually(lambda: client.pairings)
+    first.show(CODE)
+    ready("Log in by a code")
+    press("Return")  # does nothing
+    agreed = first.ask("tanaka")
+    ready("Connect this PC as the user tanaka?")
+    press("shift+Tab", "space")  # from "Cancel" to "Connect"
+    eventually(agreed.done)
+    first.done.set_result(Reason.CREDENTIALS)
+
+    def got_a_new_code() -> list[Pairing]:
+        press("Return")
+        return client.pairings[1:]
+
+    (second,) = eventually(got_a_new_code)
+    assert (first.server, second.server) == (SERVER, SERVER)
+    second.show(CODE)
+    press("Escape")
+    eventually(second.done.cancelled)
+    second.show(CODE)
+    second.ask("tanaka")
+    assert client.submitted == []
+
+
+def test_a_window_is_told_of_its_newest_code_only(client: Client) -> None:
+    """What an earlier code still reports is dropped, and so is what comes after the end."""
+    told: list[msg.FromClient] = []
+    codes = CodeAttempts(client.pair, refused=lambda reason: reason.value, translations=ENGLISH)
+    codes.send = told.append
+    codes.begin("a")
+    codes.begin("b")
+    old, new = client.pairings
+    assert old.done.cancelled()
+    old.show(CODE)
+    assert not old.ask("tanaka").done()
+    assert told == []
+    new.show(CODE)
+    assert told == [msg.ShowCode("BCDF-2345", [each.en for each in CODE.words], 600)]
+    codes.end()
+    assert new.done.cancelled()
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PairingFailed(Failure(Reason.NO_CODES)), "does not offer codes"),
+        (PairingFailed(Failure(Reason.THROTTLED, 90)), "Try again in 2 minutes."),
+        (None, "The code has expired."),
+        (OSError("secret"), "The program has a defect."),
+    ],
+)
+def test_why_a_code_has_ended(client: Client, error: Exception | None, said: str) -> None:
+    """The window says what is wrong; a sleep of the PC ends the code."""
+    told: list[msg.FromClient] = []
+    codes = CodeAttempts(client.pair, refused=lambda reason: reason.value, translations=ENGLISH)
+    codes.send = told.append
+    codes.begin("a")
+    if error is None:
+        client.pairings[0].done.cancel()
+    else:
+        client.pairings[0].done.set_exception(error)
+    (ended,) = told
+    assert isinstance(ended, msg.CodeEnded)
+    assert said in ended.text
+    assert "secret" not in ended.text
+
+
+@pytest.mark.parametrize("settings", [SUGGESTED, ENFORCED])
+def test_which_server_a_code_is_from(settings: Settings) -> None:
+    """The typed one, unless policy names it; none for a window that offers no code."""
+    client = Client(settings)
+    client.dialogs._answer(msg.AskCode("other.example.com"), first=True)
+    client.dialogs._answer(msg.AskCode("gw.example.com"))
+    chosen = SERVER if settings is ENFORCED else "wss://other.example.com/gateway"
+    assert [each.server for each in client.pairings] == [chosen]
+    answer = client.dialogs._answer(msg.AskCode("ws://gw.example.com"), first=True)
+    assert isinstance(answer, msg.Refused)
+    assert answer.field == "server"
+
+
 def test_unknown_command_is_ignored(client: Client) -> None:
     """A dialog can start no command that the client does not know."""
     assert client.dialogs._answer(msg.Picked("format_disk")) is None
@@ -327,6 +442,11 @@ class Shown:
                     yield from walk(child)
 
         return list(walk(self.window.body))
+
+    def buttons(self) -> list[ttk.Button]:
+        """Return the buttons, from left to right."""
+        *_, frame = self.window.body.winfo_children()
+        return [each for each in frame.winfo_children() if isinstance(each, ttk.Button)]
 
     def close(self) -> None:
         if not self.gone():
@@ -483,6 +603,78 @@ def test_status_follows_the_client(show: Callable[..., Shown]) -> None:
     shown.send(msg.Update(msg.Snapshot(picture="standby", headline="Waiting", lines=["a b"])))
     shown.turn_until(lambda: {"Waiting", "a b"} <= set(shown.texts()))
     assert "Connecting…" not in shown.texts()
+
+
+FIRST = replace(OPENING, first=True, console_url="https://console.example.com/")
+SHOWN = msg.ShowCode("BCDF-2345", ["apple", "bear", "bell", "bird"], 600)
+
+
+def test_a_code_is_shown(show: Callable[..., Shown], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code, words, the way to use them, and the minutes that are left."""
+    form = show(replace(FIRST, fixed=["user"]), password.View)
+    form.content._ask_code()
+    form.says("Getting a code…")
+    assert form.received() == msg.AskCode("gw.example.com")
+    form.send(SHOWN)
+    form.says("BCDF-2345")
+    said = " ".join(form.texts())
+    for text in ("apple", "https://console.example.com/", "the user tanaka", "10 more minutes"):
+        assert text in said
+    clock = monotonic()
+    monkeypatch.setattr(code, "monotonic", lambda: clock + 541)
+    form.says("valid for 1 more minute.")
+    form.send(msg.Question("tanaka"))
+    form.says("Connect this PC as the user tanaka?")
+    assert "BCDF-2345" not in form.texts()
+
+
+def test_no_code_is_said_at_the_server(show: Callable[..., Shown]) -> None:
+    """Without a server nothing is sent; what the server refuses is shown at its field."""
+    form = show(FIRST, password.View)
+    form.entry("server").delete(0, "end")
+    form.content._ask_code()
+    form.says("Enter the server's name")
+    form.entry("server").insert("end", "gw.example.com")
+    form.content._ask_code()
+    assert form.received() == msg.AskCode("gw.example.com")
+    form.send(msg.CodeEnded("No codes."))
+    form.says("No codes.")
+    assert not form.entry("server").instate(["disabled"])
+
+
+def test_from_the_code_back_to_the_password(show: Callable[..., Shown]) -> None:
+    """The code is dropped, and the form has what was typed but for the password."""
+    form = show(FIRST, password.View)
+    form.entry().insert("end", "typed")
+    form.content._ask_code()
+    form.received()
+    form.send(SHOWN)
+    form.says("BCDF-2345")
+    (back,) = [each for each in form.buttons() if each.cget("text") == "Enter the password"]
+    back.invoke()
+    assert form.received() == msg.DropCode()
+    form.send(msg.CodeEnded("late"))
+    form.submit("Passw0rd")
+    assert form.received() == msg.Submit("gw.example.com", "tanaka", "Passw0rd")
+    assert "late" not in form.texts()
+
+
+def test_the_confirmed_user_is_logged_in(show: Callable[..., Shown]) -> None:
+    """The window asks for consent once, shows the progress, and says that the PC waits."""
+    form = show(FIRST, password.View)
+    form.content._ask_code()
+    form.received()
+    form.send(SHOWN)
+    form.says("BCDF-2345")
+    form.send(msg.Question("tanaka"))
+    form.says("Connect this PC")
+    connect, cancel = form.buttons()
+    assert form.window.first is cancel
+    connect.invoke()
+    assert form.received() == msg.Confirm()
+    form.says("Checking with the server…")
+    form.send(msg.Accepted())
+    form.says("You are logged in")
 
 
 def test_garbage_from_the_client_ends_the_window(form: Shown) -> None:

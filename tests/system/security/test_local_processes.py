@@ -169,6 +169,7 @@ print(seen)
 def _dialogs(start: list[str] | None) -> ProcessDialogs:
     return ProcessDialogs(
         log_in=lambda *_: Future(),
+        pair=lambda *_: Future(),
         view=lambda: View(State.STANDBY, server="wss://gw.example.com/gateway", user="tanaka"),
         on_command=lambda _: None,
         assets=ROOT / "agent" / "assets",

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import gc
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
+from gettext import NullTranslations
+from types import FrameType
+from typing import Any
 
 import pytest
 from msgspec.structs import asdict
 from websockets.frames import Opcode
 
 from agent import pairing
+from agent.app import Adapters, App
+from agent.control import ControlChannel
+from agent.core import events as ev
 from agent.core.failure import Failure, Reason
+from agent.core.state import State
 from agent.host import host_info
-from agent.pairing import Code, PairingFailed, Received, receive_password
+from agent.pairing import Code, OtherUser, PairingFailed, Received, receive_password
+from agent.settings import Settings
 from protocol.pairing import words
 from protocol.sealing import device_id, new_device_key, public_key
 from tests.support.fake_gateway import CODE, PASSWORD, USER, FakeGateway, Json, Peer, Script, http
+from tests.support.fake_gateway import pairing as paired
+from tests.support.fakes import FakeEnds, FakeSavedStateStore, FakeSignInWatcher, FakeVault
+from tests.support.loop_thread import LoopThread
+from tests.support.polling import eventually
 
 SHUT_DOWN = b"\x03\xf0"  # 1008
 
@@ -186,9 +201,13 @@ async def test_only_the_user_that_policy_allows(gateway: FakeGateway) -> None:
     """Another user's password is refused before the box is opened, with both names."""
     gateway.play(giving(lambda peer, pair: peer.hand_over(pair, user="suzuki")))
     assert (await Pc(gateway, only_user="suzuki").work).user == "suzuki"
-    with pytest.raises(PairingFailed) as caught:
+    with pytest.raises(OtherUser) as caught:
         await Pc(gateway, only_user=USER).work
-    assert caught.value.user == "suzuki"
+    said = " ".join(caught.value.sentences(NullTranslations()))
+    assert said == (
+        "The user suzuki has typed the code. Your administrator has set the user tanaka. "
+        "Get a new code, and type it as the user tanaka."
+    )
 
 
 async def test_cancelling_ends_it_at_once(gateway: FakeGateway) -> None:
@@ -206,3 +225,152 @@ async def test_cancelling_ends_it_at_once(gateway: FakeGateway) -> None:
             await asyncio.sleep(0.01)
     assert gateway.visits[0].close_code == 1000
     assert [each for each in asyncio.all_tasks() if "run" in str(each.get_coro())] == []
+
+
+# --- in a client
+
+
+class Client:
+    """An App without a password, and a window that asks it for a code."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.vault, self.watcher = FakeVault(), FakeSignInWatcher()
+        self.shown: list[Code] = []
+        self.asked: list[str] = []
+        self.agreed: Future[None] = Future()
+        adapters = Adapters(
+            vault=self.vault,
+            saved_state=FakeSavedStateStore(),
+            channel=ControlChannel(FakeEnds()),
+            save_identity=lambda _: None,
+            watcher=self.watcher,
+        )
+        self.app = App(Settings(**settings), adapters, NullTranslations())
+
+    def pair(self, gateway: FakeGateway) -> Future[Reason | None]:
+        def ask(user: str) -> Future[None]:
+            self.asked.append(user)
+            return self.agreed
+
+        return self.app.pair(gateway.address, self.shown.append, ask)
+
+
+@pytest.fixture
+def far_gateway() -> Iterator[FakeGateway]:
+    """Yield a gateway on a loop of its own that hands over a password for each code."""
+    with LoopThread() as servers:
+        servers.host((made := FakeGateway(paired())).running())
+        yield made
+        assert not made.faults
+
+
+@pytest.fixture
+def client(far_gateway: FakeGateway) -> Iterator[Client]:
+    del far_gateway  # which ends after it
+    made = Client()
+    made.app.start()
+    yield made
+    made.app.stop()
+
+
+def test_a_pairing_is_a_log_in(
+    client: Client, far_gateway: FakeGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The PC logs in with the key that the password was sealed for; the log has no secret."""
+    caplog.set_level(logging.DEBUG, "agent")
+    done = client.pair(far_gateway)
+    eventually(lambda: client.asked)
+    assert not done.done()
+    assert client.vault.entries == {}
+    client.agreed.set_result(None)
+    assert done.result(30) is None
+    assert client.asked == [USER]
+    ((identity, entry),) = client.vault.writes
+    assert (identity.user, entry.password) == (USER, PASSWORD)
+    (hello,) = far_gateway.hellos
+    assert hello["device"]["public_key"] == public_key(entry.device_key)
+    for secret in (PASSWORD, entry.device_key, "BCDF"):
+        assert secret not in caplog.text
+
+
+def test_a_password_that_is_refused(client: Client, far_gateway: FakeGateway) -> None:
+    """One that has been changed since is refused like a typed one, and nothing is stored."""
+    far_gateway.play(paired({"Other-one1": "current"}))
+    client.agreed.set_result(None)
+    assert client.pair(far_gateway).result(30) is Reason.CREDENTIALS
+    assert client.vault.entries == {}
+    assert client.app.view.state is State.LOGGED_OUT
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("how", ["cancel", "another", "sleep", "session", "quit"])
+def test_what_ends_a_pairing_leaves_nothing(
+    client: Client, far_gateway: FakeGateway, how: str, *, asked: bool
+) -> None:
+    """Before the password has come and after it: no connection, no key, no password is left."""
+    if not asked:
+        far_gateway.play(giving(lambda *_: None))
+    done = client.pair(far_gateway)
+    eventually(lambda: client.asked if asked else client.shown)
+    match how:
+        case "cancel":
+            done.cancel()
+        case "another":
+            client.app.pair("ws://127.0.0.1:9/gateway", client.shown.append, lambda _: Future())
+        case "sleep":
+            client.watcher.report(ev.Suspending())
+        case "session":
+            client.watcher.report(ev.QuitRequested("sign_out"))
+        case _:
+            client.app.stop()
+    eventually(done.cancelled)
+    eventually(far_gateway.first_has_ended)
+    assert far_gateway.visits[0].close_code == 1000
+    assert client.vault.entries == {}
+    assert len(far_gateway.hellos) == 0
+
+    del done
+    eventually(lambda: _left() == [], or_say=_left)
+
+
+def _left() -> list[object]:
+    """Return what still has the password, or the device key."""
+    gc.collect()
+    names = {"receive_password", "log_in_by_code"}
+    frames = [each for each in gc.get_objects() if isinstance(each, FrameType)]
+    received = [each for each in gc.get_objects() if isinstance(each, Received)]
+    return [*received, *(each for each in frames if each.f_code.co_name in names)]
+
+
+def test_a_question_without_an_answer(
+    client: Client, far_gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A password that no person at the PC has agreed to is dropped after ten minutes."""
+    monkeypatch.setattr(pairing, "CODE_SECONDS", 0.2)
+    with pytest.raises(PairingFailed, match="not confirmed"):
+        client.pair(far_gateway).result(30)
+    assert client.asked == [USER]
+    assert client.app._pairing is None
+
+
+def test_policy_names_the_user(far_gateway: FakeGateway) -> None:
+    """The user of the settings is a suggestion, that of a policy the only one."""
+    for enforced, outcome in ((frozenset[str](), None), (frozenset({"user"}), OtherUser)):
+        client = Client(server=far_gateway.address, user="suzuki", enforced=enforced)
+        client.app.start()
+        client.agreed.set_result(None)
+        done = client.pair(far_gateway)
+        if outcome is None:
+            assert done.result(30) is None
+        else:
+            with pytest.raises(outcome):
+                done.result(30)
+        assert bool(client.asked) == (outcome is None)
+        client.app.stop()
+
+
+def test_a_pairing_after_the_end(client: Client, far_gateway: FakeGateway) -> None:
+    """A client that has ended makes no connection."""
+    client.app.stop()
+    assert client.pair(far_gateway).cancelled()
+    assert far_gateway.visits == []

@@ -69,6 +69,7 @@ def test_notices_of_passwords() -> None:
         (Failure(Reason.EXPIRED), "The code has expired.", "Get a new code."),
         (Failure(Reason.THROTTLED), "codes", "Try again in 1 minute."),
         (Failure(Reason.THROTTLED, 61.0), "codes", "Try again in 2 minutes."),
+        (Failure(Reason.CONNECTION_LOST), "lost", "Wait a moment and try again."),
         (Failure(Reason.NO_CODES), "does not offer codes", "user name and password"),
     ],
 )

@@ -1,0 +1,162 @@
+"""The log-in window with a code instead of user name and password.
+
+It shows the code, then asks whether its user is the right one, then the progress of the login. The
+password is on the client's side only.
+"""
+
+from __future__ import annotations
+
+import tkinter as tk
+from collections.abc import Callable
+from math import ceil
+from time import monotonic
+from tkinter import ttk
+
+from agent.core.wording import code_steps
+from agent.dialogs.messages import (
+    Accepted,
+    AskCode,
+    CodeEnded,
+    Confirm,
+    DropCode,
+    FromClient,
+    Open,
+    Question,
+    ShowCode,
+)
+from agent.dialogs.window import Window
+from protocol.text import clean
+
+
+class CodeView:
+    """Show a code of `server`.
+
+    `build_form` draws the form for a password, and `confirm` says that a password is stored.
+    """
+
+    def __init__(
+        self,
+        window: Window,
+        opening: Open,
+        server: str,
+        *,
+        build_form: Callable[[], tk.Misc],
+        confirm: Callable[[], None],
+    ) -> None:
+        self._window = window
+        self._opening = opening
+        self._server = server
+        self._build_form = build_form
+        self._confirm = confirm
+        self._left: ttk.Label | None = None
+        """Says how long the code is valid."""
+        self._ends_at = 0.0
+        window.on_message = self.take
+        window.on_turn = self._count_down
+
+    def take(self, message: FromClient) -> None:
+        """Show what the client sends."""
+        match message:
+            case ShowCode():
+                self._draw(lambda: self._code(message))
+            case Question(user):
+                self._draw(lambda: self._question(user))
+                self._window.on_top()
+            case CodeEnded(text):
+                self._draw(lambda: self._ended(text))
+                self._window.root.bell()
+            case Accepted():
+                self._confirm()
+
+    def _draw(self, draw: Callable[[], tk.Misc]) -> None:
+        self._left = None
+        self._window.on_enter = lambda: None
+        self._window.redraw(draw)
+
+    # --- what is shown
+
+    def _code(self, code: ShowCode) -> tk.Misc:
+        window, _ = self._window, self._window.translate
+        self._heading(self._window.translate("Log in by a code"))
+        window.paragraph(code_steps(self._opening.console_url, _))
+        if "user" in self._opening.fixed:
+            text = _("Your administrator has set the user {user}: type the code as this user.")
+            window.paragraph(text.format(user=self._opening.user), style="Warning.TLabel")
+        window.paragraph(code.code, style="Code.TLabel")
+        window.paragraph("  ".join(code.words), style="Heading.TLabel")
+        self._ends_at = monotonic() + code.expires_in_s
+        self._left = window.paragraph("", style="Quiet.TLabel")
+        self._count_down()
+        return self._buttons()
+
+    def _count_down(self) -> None:
+        if self._left is None:
+            return
+        minutes = max(1, ceil((self._ends_at - monotonic()) / 60))
+        text = self._window.translations.ngettext(
+            "The code is valid for {minutes} more minute.",
+            "The code is valid for {minutes} more minutes.",
+            minutes,
+        ).format(minutes=minutes)
+        if self._left.cget("text") != text:
+            self._left.configure(text=text)
+
+    def _question(self, user: str) -> tk.Misc:
+        """Ask; the keyboard is on "Cancel", so that no key pressed by chance agrees."""
+        window, _ = self._window, self._window.translate
+        question = _("Connect this PC as the user {user}?").format(user=clean(user, 64))
+        self._heading(question)
+        window.paragraph(
+            _("This user has typed the code. If this is not your user name, choose Cancel.")
+        )
+        _connect, cancel = window.buttons(
+            (_("Connect"), self._agree), (_("Cancel"), window.close), default=1
+        )
+        return cancel
+
+    def _progress(self, text: str) -> tk.Misc:
+        window, _ = self._window, self._window.translate
+        self._heading(_("Log in by a code"))
+        window.paragraph(text)
+        bar = ttk.Progressbar(window.body, mode="indeterminate")
+        bar.grid(row=window.new_row(), column=0, columnspan=2, sticky="ew")
+        bar.start()
+        window.buttons((_("Cancel"), window.close), default=-1)
+        return window.root
+
+    def _ended(self, text: str) -> tk.Misc:
+        self._heading(self._window.translate("Log in by a code"))
+        for line in text.splitlines()[:5]:
+            self._window.paragraph(clean(line, 300), style="Error.TLabel")
+        self._window.on_enter = self._ask_again
+        return self._buttons((self._window.translate("Get a new code"), self._ask_again))
+
+    def _heading(self, text: str) -> None:
+        self._window.root.title(f"{text} — coconowork client")
+        self._window.heading("app", text)
+
+    def _buttons(self, *first: tuple[str, Callable[[], None]]) -> tk.Misc:
+        """Add these buttons and the two ways out; return the widget that gets the keyboard."""
+        window, _ = self._window, self._window.translate
+        made = window.buttons(
+            *first,
+            (_("Enter the password"), self._back),
+            (_("Cancel"), window.close),
+            default=0 if first else -1,
+        )
+        return made[0] if first else window.root
+
+    # --- what the user does
+
+    def _agree(self) -> None:
+        self._draw(lambda: self._progress(self._window.translate("Checking with the server…")))
+        self._window.send(Confirm())
+
+    def _ask_again(self) -> None:
+        self._draw(lambda: self._progress(self._window.translate("Getting a code…")))
+        self._window.send(AskCode(self._server))
+
+    def _back(self) -> None:
+        self._window.send(DropCode())
+        self._window.on_turn = lambda: None
+        self._window.redraw(self._build_form)
