@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from gettext import NullTranslations
 from types import SimpleNamespace as Namespace
 
+from agent import prompts
 from agent.core import wording
 from agent.core.failure import Reason
 from agent.core.state import State
@@ -24,7 +24,6 @@ from protocol.text import N_
 
 OK, FAILED, NOT_RUNNING, DEFECT, NO_ANSWER = 0, 1, 3, 4, 5
 """Exit codes; argparse's own for wrong usage is 2. DEFECT: the running client has a defect."""
-MAX_LINE_BYTES = 65_536
 _STATUS_CODES = {
     State.STANDBY: OK,
     State.STANDBY_OLD_PASSWORD: 10,
@@ -248,10 +247,35 @@ def _login(call: Call) -> int:
     from agent.address import normalise_server
     from agent.settings import normalise_user
 
-    server = call.options.server or call.settings.server or _prompt(call._("Server: "))
-    user = call.options.user or call.settings.user or _prompt(call._("User name: "))
+    server = call.options.server or call.settings.server or prompts.prompt(call._("Server: "))
+    if call.options.code:
+        return _login_by_code(call, normalise_server(server, call._))
+    user = call.options.user or call.settings.user or prompts.prompt(call._("User name: "))
     server, user = normalise_server(server, call._), normalise_user(user, call._)
     return _log_in(call, {"command": "login", "server": server, "user": user})
+
+
+def _login_by_code(call: Call, server: str) -> int:
+    from agent.hardening import harden
+    from agent.pairing import PairingFailed
+    from agent.pairing_command import receive_at_terminal
+
+    harden()
+    if "server" in call.settings.enforced and server != call.settings.server:
+        return call.complain_about({"reason": "enforced"})
+    if not prompts.at_terminal():
+        return call.complain(
+            call._("A code needs a person at a terminal."),
+            call._("Run this command in a terminal, or log in with your password."),
+        )
+    try:
+        received = receive_at_terminal(server, call.settings, call.translations)
+    except PairingFailed as exc:
+        return call.complain(*exc.sentences(call.translations))
+    if received is None:
+        return call.complain(call._("Nothing was changed."))
+    request = {"command": "login", "server": server, "user": received.user}
+    return _send_login(call, {**request, "device_key": received.device_key}, received.password)
 
 
 def _update_password(call: Call) -> int:
@@ -264,9 +288,13 @@ def _log_in(call: Call, request: Request) -> int:
     from agent.hardening import harden
 
     harden()
-    password = _password(call._("Password: "))
+    password = prompts.password(call._("Password: "))
     if problem := wording.password_problem(password, call._):
         return call.complain(problem, call._("Nothing was changed."))
+    return _send_login(call, request, password)
+
+
+def _send_login(call: Call, request: Request, password: str) -> int:
     answer = call.ask_or_be_the_client({**request, "password": password})
     if not answer.get("ok"):
         call.complain_about(answer)
@@ -317,44 +345,6 @@ _COMMANDS: dict[str, Callable[[Call], int]] = {
 
 
 # --- helpers
-
-
-def _prompt(text: str) -> str:
-    print(text, end="", file=sys.stderr, flush=True)
-    return _line().strip()
-
-
-def _line() -> str:
-    """Return a line of standard input in UTF-8, or in UTF-16 as PowerShell writes it.
-
-    What the program asks for is ASCII, and then UTF-16 only has a zero beside each character.
-    Raise UnicodeDecodeError.
-    """
-    data = sys.stdin.buffer.readline(MAX_LINE_BYTES) if sys.stdin else b""
-    if data.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        data = data[2:]
-    if abs(data.count(0) * 2 - len(data)) <= 1 < len(data):
-        data = data.replace(b"\0", b"")
-    return data.decode("utf-8-sig").rstrip("\r\n")
-
-
-def _password(prompt: str) -> str:
-    """Return the password: typed unseen at a terminal, else the first line of standard input."""
-    if _at_terminal():
-        import getpass
-
-        return getpass.getpass(prompt)
-    return _line()
-
-
-def _at_terminal() -> bool:
-    """Return whether a user can type. `isatty` takes NUL on Windows for a terminal."""
-    if sys.stdin is None or not sys.stdin.isatty():
-        return False
-    return (
-        sys.platform != "win32"
-        or type(getattr(sys.stdin.buffer, "raw", None)).__name__ == "_WindowsConsoleIO"
-    )
 
 
 def _make_streams_safe() -> None:

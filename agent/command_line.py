@@ -16,6 +16,7 @@ ARGPARSE_WORDS = (
     N_("%(prog)s: error: %(message)s\n"),
     N_("argument %(argument_name)s: %(message)s"),
     N_("expected one argument"),
+    N_("not allowed with argument %s"),
     N_("ignored explicit argument %r"),
     N_("invalid choice: %(value)r (choose from %(choices)s)"),
     N_("unrecognized arguments: %s"),
@@ -51,7 +52,9 @@ def parse(arguments: list[str], _: Callable[[str], str]) -> argparse.Namespace:
     login = add("login", _("log in and store the password (asked for, or from standard input)"))
     server = _("such as gw.example.com or wss://gw.example.com:8443")
     login.add_argument("--server", metavar=_("ADDRESS"), help=server)
-    login.add_argument("--user", metavar=_("NAME"), help=_("user name"))
+    who = login.add_mutually_exclusive_group()
+    who.add_argument("--user", metavar=_("NAME"), help=_("user name"))
+    who.add_argument("--code", action="store_true", help=_("show a code to type in the console"))
     add("update-password", _("update the stored password (asked for, or from standard input)"))
     add("logout", _("forget the stored password"))
     leave = add("quit", _("end the running client"))

@@ -374,3 +374,11 @@ def test_a_pairing_after_the_end(client: Client, far_gateway: FakeGateway) -> No
     client.app.stop()
     assert client.pair(far_gateway).cancelled()
     assert far_gateway.visits == []
+
+
+@pytest.mark.parametrize("key", ["x", "A" * 44, f"{'A' * 42}-="])
+def test_a_device_key_that_is_none(client: Client, key: str) -> None:
+    """A command with it is refused; the machine would end at it."""
+    request = {"command": "login", "server": "gw", "user": USER, "password": PASSWORD}
+    assert client.app.answer({**request, "device_key": key}) == {"ok": False, "reason": "internal"}
+    assert client.app.view.state is not State.STOPPED

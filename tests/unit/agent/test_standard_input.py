@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import __main__ as command_line
+from agent import prompts
 
 
 def lines(data: bytes, monkeypatch: pytest.MonkeyPatch, count: int = 1) -> list[str]:
@@ -20,7 +20,7 @@ def lines(data: bytes, monkeypatch: pytest.MonkeyPatch, count: int = 1) -> list[
     os.close(writing)
     with os.fdopen(reading) as stream:
         monkeypatch.setattr(sys, "stdin", stream)
-        return [command_line._line() for _ in range(count)]
+        return [prompts.line() for _ in range(count)]
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
