@@ -10,6 +10,7 @@ from pathlib import Path
 from tkinter import font, ttk
 
 from agent.dialogs.messages import FromClient, FromDialog, Front, Open
+from agent.dialogs.palette import Appearance, Palette
 from agent.dialogs.pipe import Pipe
 from protocol.text import clean
 
@@ -17,13 +18,13 @@ POLL_MS = 50
 """Interval for polling the pipe: Tk cannot be woken safely from another thread."""
 TOPMOST_MS = 400
 PICTURE_SIZES = (32, 40, 48, 56, 64, 96)
+"""Sides of the pictures in `agent/assets/`, in pixels."""
 BUTTONS_IN_A_ROW = 3
 """More make the window of Japanese texts wider than a screen at 300 %."""
-"""Sides of the pictures in `agent/assets/`, in pixels."""
-ERROR_COLOUR = "#b3261e"
-WARNING_COLOUR = "#8a5200"
-QUIET_COLOUR = "#5f6368"
-PAPER = "#f7f8fa"
+TEXT_POINTS = 9
+"""The size of texts in windows of Windows 10 and 11."""
+NARROWEST_SCREEN = (640, 520)
+"""The pixels at 96 dpi that the largest window needs; texts grow no further than fits."""
 
 
 class Window:
@@ -47,6 +48,7 @@ class Window:
         self._assets = Path(opening.assets)
         self._quiet = opening.quiet
         self._pictures: dict[str, tk.PhotoImage] = {}
+        self._look = _appearance()
         self._scale = self._set_scale()
         self._set_style()
         self.root.resizable(width=False, height=False)
@@ -67,6 +69,10 @@ class Window:
     def run(self) -> None:
         """Show the window in front; return when it is closed."""
         self.root.update_idletasks()
+        if sys.platform == "win32" and self._look.dark:
+            from agent.dialogs.windows.appearance import darken_frame
+
+            darken_frame(int(self.root.wm_frame(), 16))
         if self._quiet:
             self.root.state("normal")  # `deiconify` takes the keyboard on Windows
             self.root.update()  # a window that was shown so can be moved only now
@@ -198,7 +204,7 @@ class Window:
         for position, (text, command) in enumerate(texts_and_commands):
             button = ttk.Button(frame, text=text, command=command)
             if position == default:
-                button.configure(default="active")
+                button.configure(default="active", style="Default.TButton")
             row, column = divmod(first + position, BUTTONS_IN_A_ROW)
             button.grid(row=row, column=column, sticky="ew", padx=(gap, 0), pady=(row and gap, 0))
             made.append(button)
@@ -211,30 +217,102 @@ class Window:
         self.root.geometry(f"+{x}+{y}")
 
     def _set_scale(self) -> float:
-        return max(1.0, float(self.root.tk.call("tk", "scaling")) * 72 / 96)
+        """Return how many pixels of this screen one of 96 dpi is, larger for large texts."""
+        dots = max(1.0, float(self.root.tk.call("tk", "scaling")) * 72 / 96)
+        screen = self.root.winfo_screenwidth(), self.root.winfo_screenheight()
+        most = min(have / need for have, need in zip(screen, NARROWEST_SCREEN, strict=True))
+        self._text_scale = max(1.0, min(self._look.text_scale, most / dots))
+        return dots * self._text_scale
 
     def _set_style(self) -> None:
-        style = ttk.Style(self.root)
+        style, palette = ttk.Style(self.root), self._look.palette
+        style.theme_use("clam")
         default = font.nametofont("TkDefaultFont", root=self.root)
+        size = default.actual("size")
         if sys.platform == "win32":
-            style.theme_use("vista")
             default.configure(**font.nametofont("TkMenuFont", root=self.root).actual())
-        else:
-            style.theme_use("clam")
-            self.root.configure(background=PAPER)
-            style.configure(".", background=PAPER)
+            size = TEXT_POINTS  # that of the menu may have grown with the texts already
+        default.configure(size=round(size * self._text_scale))
+        font.nametofont("TkTextFont", root=self.root).configure(**default.actual())  # of fields
         large = default.copy()
         large.configure(size=round(default.actual("size") * 1.3), weight="bold")
         code = default.copy()
         code.configure(size=round(default.actual("size") * 2.6), weight="bold")
         self._fonts = [large, code]
+        self.root.configure(background=palette.paper)
+        style.configure(
+            ".",
+            background=palette.paper,
+            foreground=palette.text,
+            bordercolor=palette.border,
+            focuscolor=palette.accent,
+            troughcolor=palette.field,
+        )
+        style.map(".", foreground=[("disabled", palette.disabled)])
+        self._set_style_of_controls(style, palette)
         style.configure("Heading.TLabel", font=large)
         style.configure("Code.TLabel", font=code)
-        style.configure("TButton", padding=(self.px(8), self.px(2)))
         for name in ("Quiet.TLabel", "Hint.TLabel"):
-            style.configure(name, foreground=QUIET_COLOUR)
-        style.configure("Error.TLabel", foreground=ERROR_COLOUR)
-        style.configure("Warning.TLabel", foreground=WARNING_COLOUR)
+            style.configure(name, foreground=palette.quiet)
+        style.configure("Error.TLabel", foreground=palette.error)
+        style.configure("Warning.TLabel", foreground=palette.warning)
+
+    def _set_style_of_controls(self, style: ttk.Style, palette: Palette) -> None:
+        """Set colours, and the frame around what has the keyboard."""
+        field, button = palette.field, palette.button
+        for name, ground in (("TEntry", field), ("TButton", button)):
+            style.configure(name, lightcolor=ground, darkcolor=ground)
+            edges = [("focus", palette.accent)]
+            style.map(name, bordercolor=edges, lightcolor=edges, darkcolor=edges)
+        style.configure(
+            "TEntry",
+            fieldbackground=field,
+            insertcolor=palette.text,
+            selectbackground=palette.accent,
+            selectforeground=palette.on_accent,
+        )
+        style.map("TEntry", fieldbackground=[("disabled", palette.paper)])
+        style.configure(
+            "TButton",
+            padding=(self.px(8), self.px(2)),
+            background=button,
+            foreground=palette.button_text,
+        )
+        style.map("TButton", background=[("disabled", button), ("active", palette.hover)])
+        style.configure("Default.TButton", background=palette.accent, foreground=palette.on_accent)
+        ring = [("focus", palette.on_accent), ("", palette.accent)]
+        style.map(
+            "Default.TButton",
+            background=[("disabled", button), ("", palette.accent)],
+            bordercolor=[("focus", palette.text), ("", palette.accent)],
+            lightcolor=ring,
+            darkcolor=ring,
+            focuscolor=[("", palette.accent)],
+        )
+        style.configure(
+            "TCheckbutton",
+            indicatorbackground=field,
+            indicatorforeground=palette.text,
+            indicatorsize=self.px(11),
+            upperbordercolor=palette.border,
+            lowerbordercolor=palette.border,
+        )
+        style.map("TCheckbutton", background=[], indicatorbackground=[])
+        style.configure(
+            "TProgressbar",
+            background=palette.accent,
+            lightcolor=palette.accent,
+            darkcolor=palette.accent,
+        )
+
+
+def _appearance() -> Appearance:
+    """Return how the user wants windows to look; Windows has settings for it."""
+    if sys.platform == "win32":
+        from agent.dialogs.windows.appearance import appearance
+
+        return appearance()
+    return Appearance()
 
 
 def _screen_readers(root: tk.Tk) -> Callable[[], None]:

@@ -1,7 +1,7 @@
-"""Show one dialog: `dialog.py ASSETS LANGUAGE NAME VIEW NOTES`. End with the dialog.
+"""Show one dialog: `dialog.py ASSETS LANGUAGE NAME VIEW NOTES [PROGRAM]`. End with the dialog.
 
-VIEW is JSON. The password `New-Pass1` is right, every other one wrong. The user tanaka types
-the code soon.
+VIEW is JSON. PROGRAM is a script that runs as the client's program. The password `New-Pass1` is
+right, every other one wrong. The user tanaka types the code soon.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CODE_S = 6.0
 
 def main() -> None:
     """Run until the dialog has been closed."""
-    assets, language, name, text, file = sys.argv[1:]
+    assets, language, name, text, file, *program = sys.argv[1:]
     os.environ["COCONOWORK_LANGUAGE"] = language
     write = notes(file)
 
@@ -64,6 +64,7 @@ def main() -> None:
         assets=Path(assets),
         translations=translation(language),
         settings=Settings(server="wss://gw.example.com/gateway"),
+        start=[sys.executable, *program] if program else None,
     )
     show: dict[str, Callable[[], None]] = {
         "password": dialogs.ask_password,

@@ -36,6 +36,7 @@ WINDOWS: dict[str, tuple[dict[str, object], str, str, set[tuple[Role, str, str, 
         "Enter the user that this PC waits for.", {
         (Role.TEXT, "Server", "gw.example.com", USABLE), (Role.TEXT, "User name", "", USABLE),
         (Role.TEXT, "Password", "", SECRET), (Role.CHECK_BUTTON, "Show the password", "", USABLE),
+        (Role.BUTTON, "Use a code instead", "", USABLE),
         (Role.BUTTON, "Log in", "", DEFAULT), (Role.BUTTON, "Cancel", "", USABLE)},
         "User name"),
     "status": (OLD | {"state": "connecting"}, "coconowork client", "Connecting…", {

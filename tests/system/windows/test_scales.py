@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageColor
 
+from agent.dialogs.palette import DARK, LIGHT
 from installer.wine import windows_path
 from installer.winpy.assemble import ROOT
 from tests.support.polling import eventually
@@ -23,6 +25,9 @@ VIEW = {
     "days_left": 3,
     "valid_until": "2026-12-23T03:00:00+00:00",
 }
+PERSONALIZE = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Themes\Personalize"
+ACCESSIBILITY = r"HKCU\Software\Microsoft\Accessibility"
+DWORD = ("/f", "/t", "REG_DWORD")
 DESKTOPS = r"HKCU\Software\Wine\Explorer\Desktops"
 
 
@@ -48,12 +53,9 @@ def scale(desktop: Desktop, percent: int) -> None:
     desktop.sign_in()
 
 
-@pytest.mark.timeout(600)
-def test_every_window_grows_with_the_scale(desktop: Desktop, winpy: Path) -> None:
-    """At 100, 150, 200 and 300 % the windows fit on the screen and keep their proportions."""
-    python, notes = windows_path(winpy / "pythonw.exe"), desktop.prefix / "notes"
-    tray, dialog = (windows_path(INSIDE / f"{name}.py") for name in ("tray", "dialog"))
-    view = [json.dumps(VIEW), windows_path(notes)]
+def photograph(desktop: Desktop, name: str, picture: str, *program: str) -> tuple[Path, int]:
+    """Open a dialog, keep a picture of it, and close it. Return the picture and its width."""
+    notes = desktop.prefix / "notes"
 
     def noted(kind: str) -> list[str]:
         """Wait until the dialog has noted a line of this kind; return the words of the last."""
@@ -64,23 +66,63 @@ def test_every_window_grows_with_the_scale(desktop: Desktop, winpy: Path) -> Non
 
         return eventually(look, or_say=kind, within_s=60)[-1].split()
 
+    notes.write_text("")
+    view = [json.dumps(VIEW), windows_path(notes)]
+    python, script = desktop._winpy / "pythonw.exe", INSIDE / "dialog.py"
+    desktop.launch(*map(windows_path, (python, script)), ASSETS, "ja", name, *view, *program)
+    noted("dialog")
+    desktop.xdotool("sleep", "1.5")
+    left, top, right, bottom = map(int, noted("dialog")[1:5])
+    kept = desktop.screenshot(picture, box=(left, top, right, bottom))
+    assert 0 <= left < right <= SCREEN[0]
+    assert 0 <= top < bottom <= SCREEN[1]
+    desktop.key("Escape")
+    noted("closed")
+    return kept, right - left
+
+
+@pytest.mark.timeout(600)
+def test_every_window_grows_with_the_scale(desktop: Desktop, winpy: Path) -> None:
+    """At 100, 150, 200 and 300 % the windows fit on the screen and keep their proportions."""
+    python, tray = windows_path(winpy / "pythonw.exe"), windows_path(INSIDE / "tray.py")
+    notes = windows_path(desktop.prefix / "notes-tray")
     widths: dict[str, list[float]] = {}
     for percent in (100, 150, 200, 300):
         scale(desktop, percent)
-        desktop.launch(python, tray, ASSETS, "ja", json.dumps(VIEW), windows_path(notes) + "-tray")
+        desktop.launch(python, tray, ASSETS, "ja", json.dumps(VIEW), notes)
         for name in ("status", "password", "about"):
-            notes.write_text("")
-            desktop.launch(python, dialog, ASSETS, "ja", name, *view)
-            noted("dialog")
-            desktop.xdotool("sleep", "1.5")
-            left, top, right, bottom = map(int, noted("dialog")[1:5])
-            desktop.screenshot(f"scale-{percent}-{name}", box=(left, top, right, bottom))
-            assert 0 <= left < right <= SCREEN[0]
-            assert 0 <= top < bottom <= SCREEN[1]
-            widths.setdefault(name, []).append((right - left) * 100 / percent)
-            desktop.key("Escape")
-            noted("closed")
+            _, width = photograph(desktop, name, f"scale-{percent}-{name}")
+            widths.setdefault(name, []).append(width * 100 / percent)
         corner = (SCREEN[0] - 200, SCREEN[1] - 80, *SCREEN)
         desktop.screenshot(f"scale-{percent}-tray", box=corner)
     for name, found in widths.items():
         assert max(found) < 1.1 * min(found), (name, found)
+
+
+@pytest.mark.timeout(600)
+def test_every_window_is_dark_or_in_contrast_colours(desktop: Desktop) -> None:
+    """Windows take the user's choice, and the text scale that is on top of the screen's."""
+    scale(desktop, 100)
+    contrast = windows_path(INSIDE / "contrast.py")
+    for look, program, ground in (
+        ("light", [], LIGHT.paper), ("dark", [], DARK.paper), ("contrast", [contrast], "#000000"),
+    ):  # fmt: skip
+        desktop.quiet(
+            "reg",
+            "add",
+            PERSONALIZE,
+            *DWORD,
+            "/v",
+            "AppsUseLightTheme",
+            "/d",
+            str(int(look != "dark")),
+        )
+        for name in ("status", "password", "about"):
+            kept, width = photograph(desktop, name, f"{look}-{name}", *program)
+            with Image.open(kept) as picture:
+                found = picture.convert("RGB").getpixel((width // 2, picture.height - 10))
+            assert found == ImageColor.getrgb(ground), (look, name)
+    _, small = photograph(desktop, "status", "text-100-status")
+    desktop.quiet("reg", "add", ACCESSIBILITY, *DWORD, "/v", "TextScaleFactor", "/d", "200")
+    _, large = photograph(desktop, "status", "text-200-status")
+    assert 1.8 < large / small < 2.2
