@@ -5,6 +5,7 @@ An installation without compiled catalogues would show English texts to Japanese
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.mofile import write_mo
@@ -13,6 +14,8 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 CATALOGUES = ("agent/locale", "server/console/locale")
+NO_DATE = datetime(2000, 1, 1, tzinfo=UTC)
+"""In place of today's date, with which no two builds would be the same."""
 
 
 class BuildWithCatalogues(build_py):
@@ -25,7 +28,9 @@ class BuildWithCatalogues(build_py):
                 target = Path(self.build_lib, source).with_suffix(".mo")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with source.open("rb") as text, target.open("wb") as binary:
-                    write_mo(binary, read_po(text))
+                    catalogue = read_po(text)
+                    catalogue.creation_date = catalogue.revision_date = NO_DATE
+                    write_mo(binary, catalogue)
 
 
 setup(cmdclass={"build_py": BuildWithCatalogues})

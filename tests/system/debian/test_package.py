@@ -253,16 +253,21 @@ def test_several_nodes(debian: BareDebian, package: Path) -> None:
         debian.run(f"systemd-analyze security --threshold=20 {unit}.service")
     debian.run('coconowork-server createadmin --account "ACME" --user admin', stdin=ADMIN_PASSWORD)
     move = next(block for block in blocks(OPERATIONS_PAGE, "sh") if "move-to" in block)
-    [enable] = [each for each in commands(OPERATIONS_PAGE) if each.startswith("systemctl enable")]
-    ports = {"8081": free_port_of_four_digits(), "8080": free_port_of_four_digits()}
-    for written, port in ports.items():
-        enable = enable.replace(written, str(port))
+    ports = {written: free_port_of_four_digits() for written in ("8080", "8081", "8082")}
+    shown = [line for block in blocks(OPERATIONS_PAGE, "sh") for line in lines(block)]
+    enable, another, examine = (
+        re.sub(r"808\d", lambda found: str(ports[found[0]]), each)
+        for each in shown
+        if each.startswith("systemctl enable") or "doctor" in each
+    )
     with running_postgres() as postgres:
         database = postgres.new_database()
         address = move.split('"')[1]
         debian.run(move.replace(address, database))
-        debian.path("/etc/coconowork/server.toml").write_text(f'database = "{database}"\n')
+        settings = f'database = "{database}"\nport = {ports["8080"]}\n'
+        debian.path("/etc/coconowork/server.toml").write_text(settings)
         debian.run(enable)
+        debian.run(another)
 
         def served(port: int, path: str) -> bool:
             with suppress(requests.ConnectionError):
@@ -272,8 +277,12 @@ def test_several_nodes(debian: BareDebian, package: Path) -> None:
         for port in ports.values():
             eventually(partial(served, port, "/readyz"), or_say=lambda: log_of(debian))
             assert served(10_000 + port, "/metrics")
+        assert f"gateway: ready at 127.0.0.1 port {ports['8082']}" in debian.run(examine)
         with Browser(f"http://127.0.0.1:{ports['8080']}") as browser:
             assert browser.log_in(ADMIN, ADMIN_PASSWORD)
+        [stop] = [each for each in commands(BACKUP_PAGE) if "*" in each]
+        debian.run(stop)
+        assert not served(ports["8080"], "/healthz")
 
 
 def free_port_of_four_digits() -> int:
