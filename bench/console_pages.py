@@ -29,10 +29,23 @@ PAGES = {
     "users who wait": "/users/?state=waiting",
     "users on an old password": "/users/?state=old",
     "one user": "/users/{user}/",
+    "one user, change": "/users/{user}/edit/",
+    "one user, delete": "/users/{user}/delete/",
+    "one user, a lost PC": "/users/{user}/pcs/{pc}/lost/",
     "PCs on an old password": "/old-passwords/",
     "audit trail, first page": "/audit/",
     "audit trail, search by name": "/audit/?q=user000123",
+    "PCs not seen": "/pcs/unseen/",
+    "file of the users on an old password": "/users.csv?state=old",
+    "file of all users": "/users.csv",
+    "file of the audit trail": "/audit.csv",
 }
+OWN_PAGES = {
+    "push later": "/password/push/",
+    "smartphone page": "/app/",
+}
+ON_OLD_PASSWORD = 100
+"""The number of a user whose PC is on an old password."""
 BROWSERS = 4
 FORCED = "a forced change"
 STALL = "the gateway's longest stall during forced changes"
@@ -69,8 +82,12 @@ def _measure(engine: stage.Engine, size: Size) -> dict[str, list[float]]:
         for browser in browsers:
             assert browser.log_in(people.ADMINISTRATOR, people.PASSWORD)
         for name, path in PAGES.items():
-            address = path.format(user=first + 100)
+            address = path.format(user=first + ON_OLD_PASSWORD, pc=ON_OLD_PASSWORD)
             found[name] = [_page_ms(browsers[0], address) for _ in range(size.pick(10, 2))]
+        user = stack.enter_context(Browser(console))
+        assert user.log_in(people.username(ON_OLD_PASSWORD), people.PASSWORD)
+        for name, path in OWN_PAGES.items():
+            found[name] = [_page_ms(user, path) for _ in range(size.pick(10, 2))]
         users = iter(range(first + 200, first + 500))
         times = size.pick(5, 1)
         found[FORCED] = [_force_ms(browsers[0], next(users)) for _ in range(times)]
