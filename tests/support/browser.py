@@ -53,6 +53,12 @@ class Browser:
         assert opened.status_code == 200, (path, opened.status_code)
         return self.submit(**fields)
 
+    def second_window(self) -> Browser:
+        """Return another window of this browser, with the same session."""
+        other = Browser(self.console)
+        other._browser.session.cookies.update(self._browser.session.cookies)
+        return other
+
     def set_cookie(self, name: str, value: str) -> None:
         """Send this cookie from now on."""
         self._browser.session.cookies.set(name, value)
