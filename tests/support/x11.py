@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+
+from tests.support.polling import eventually
 
 
 @contextmanager
@@ -31,3 +33,19 @@ def xdotool(*arguments: str) -> str:
     """Send mouse and key events to $DISPLAY. Return what xdotool prints."""
     done = subprocess.run(["xdotool", *arguments], check=True, capture_output=True, text=True)
     return done.stdout
+
+
+def ready(title: str) -> None:
+    """Wait until the dialog of that title is there and has the keyboard."""
+
+    def has_the_keyboard() -> bool:
+        with suppress(subprocess.CalledProcessError):  # while nothing has the focus
+            return title in xdotool("getwindowfocus", "getwindowname")
+        return False
+
+    eventually(has_the_keyboard)
+
+
+def press(*keys: str) -> None:
+    """Press these keys, one after the other."""
+    xdotool("key", "--delay", "30", *keys)

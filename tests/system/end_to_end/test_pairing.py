@@ -6,18 +6,77 @@ The PC of the attacks is a client made of messages.
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import signal
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from protocol import messages
 from tests.support.browser import Browser
 from tests.support.gateway_client import Client
-from tests.support.installation import P1, Installation, Server
+from tests.support.installation import P1, P2, Installation, Server
+from tests.support.pc import Pc
 from tests.support.polling import eventually
+from tests.support.x11 import press, ready, screen
 
 UNKNOWN = "No PC shows this code now"
+
+
+@pytest.mark.keyring
+@pytest.mark.display
+@pytest.mark.timeout(180)
+def test_real_client(
+    server: Server, new_pc: Callable[..., Pc], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By keys in its window: code, words, the user's name, and the PC waits; then it restarts."""
+    server.installation.add_user("by-code")
+    with screen() as name, server.browser("by-code", P1) as browser:
+        monkeypatch.setenv("DISPLAY", name)
+        options = {"DISPLAY": name, "COCONOWORK_SERVER": server.address, "LC_ALL": "C.UTF-8"}
+        pc = new_pc(server.address, logged_in=False, user="by-code", **options)
+        pc.wrapper = [sys.executable, "-m", "tests.support.outspoken"]
+        pc.start()
+        ready("Log in to coconowork")
+        press("Tab", "Tab", "Tab", "space")  # from the user's name: password, its switch, the code
+        shown = told(pc, "show_code")
+        page = type_code(browser, shown["code"].lower())
+        assert re.findall(r'<li>(\w+) <small lang="ja">', page) == shown["words"]
+        wrong = browser.submit(current_password=P2)
+        assert "The current password is wrong." in wrong.text
+        type_password(browser)
+        browser.wait_for_text("Waiting for the PC")
+        assert told(pc, "question")["user"] == "by-code"
+        ready("Connect this PC as the user by-code?")
+        press("shift+Tab", "space")  # from "Cancel" to "Connect"
+        browser.wait_for_text("Connected")
+        told(pc, "accepted")
+        pc.has_only(P1)
+        assert UNKNOWN in type_code(browser, shown["code"])
+        pc.quit()
+    assert "shows a code" in server.logged()
+    for said in (pc.log(), server.logged()):
+        assert not {P1, shown["code"], shown["code"].replace("-", "")} & set(said.split())
+        assert P1 not in said
+    del pc.environ["DISPLAY"]
+    pc.wrapper = []
+    pc.start()
+    pc.says("standby")
+    assert P1 not in pc.told()
+
+
+def told(pc: Pc, kind: str) -> dict[str, Any]:
+    """Wait until the client has told its window something of this kind. Return it."""
+
+    def found() -> list[dict[str, Any]]:
+        lines = (json.loads(line) for line in pc.output if line.startswith("{"))
+        return [line for line in lines if line["type"] == kind]
+
+    return eventually(found, or_say=pc.told)[-1]
 
 
 def type_code(browser: Browser, code: str) -> str:
@@ -61,7 +120,7 @@ async def test_code_is_used_once(server: Server) -> None:
         assert UNKNOWN in type_code(first, code)
         path = answer.url.removeprefix(server.console)
         assert second.open(path).status_code == 404
-        assert "confirm there" in first.open(path).text
+        assert "Waiting for the PC" in first.open(path).text
         async with Client(server.gateway, key=pc.key) as again:
             other = await again.pair()
             assert other != code
@@ -106,7 +165,7 @@ async def test_pc_goes_as_the_password_is_typed(server: Server) -> None:
             return server.installation.query(sealed, code) in ([], [("",)])
 
         await asyncio.to_thread(eventually, is_clear)
-        browser.wait_for_text("confirm there" if rows(server, code) else "The PC has gone")
+        browser.wait_for_text("Waiting for the PC" if rows(server, code) else "The PC has gone")
         assert "cut-off" not in browser.open("/").text.partition("<table")[2]
 
 

@@ -9,7 +9,6 @@ import threading
 import tkinter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from gettext import NullTranslations
@@ -35,7 +34,7 @@ from agent.settings import Settings
 from protocol.pairing import words
 from tests.support.places import ROOT
 from tests.support.polling import eventually
-from tests.support.x11 import screen, xdotool
+from tests.support.x11 import press, ready, screen, xdotool
 
 ASSETS = ROOT / "agent" / "assets"
 ENGLISH = NullTranslations()
@@ -131,21 +130,6 @@ def windows() -> list[str]:
     """Return the ids of the dialogs on the screen."""
     command = ["xdotool", "search", "--onlyvisible", "--class", "coconowork-client"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
-
-
-def ready(title: str) -> None:
-    """Wait until the dialog of that title is there and has the keyboard."""
-
-    def has_the_keyboard() -> bool:
-        with suppress(subprocess.CalledProcessError):  # while nothing has the focus
-            return title in xdotool("getwindowfocus", "getwindowname")
-        return False
-
-    eventually(has_the_keyboard)
-
-
-def press(*keys: str) -> None:
-    xdotool("key", "--delay", "30", *keys)
 
 
 def write(text: str) -> None:

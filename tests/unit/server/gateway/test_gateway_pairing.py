@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from functools import partial
 from ipaddress import ip_network
@@ -106,14 +106,20 @@ async def vanishes(client: Client) -> None:
     client.socket.transport.abort()
 
 
+@pytest.mark.parametrize("is_sealed", [False, True])
 @pytest.mark.parametrize("way", [leaves, vanishes])
 async def test_code_ends_with_its_connection(
-    showing: tuple[Client, str], user: User, way: Callable[[Client], Any]
+    showing: tuple[Client, str], user: User, way: Callable[[Client], Any], *, is_sealed: bool
 ) -> None:
-    """A PC that has gone cannot be given a password, and a password that was given is deleted."""
+    """Its row is deleted, with a password that was sealed just before or is at that moment."""
     client, code = showing
+    before = counted("delivered")
     await way(client)
+    if is_sealed:
+        with suppress(Pairing.DoesNotExist):
+            await in_thread(partial(seal_for, user, code))
     await until_deleted(code)
+    assert counted("delivered") == before
 
 
 @pytest.mark.parametrize(
