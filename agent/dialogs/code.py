@@ -110,7 +110,7 @@ class CodeView:
             _("This user has typed the code. If this is not your user name, choose Cancel.")
         )
         _connect, cancel = window.buttons(
-            (_("Connect"), self._agree), (_("Cancel"), window.close), default=1
+            (_("C&onnect"), self._agree), (_("Cancel"), window.close), default=1
         )
         return cancel
 
@@ -129,7 +129,7 @@ class CodeView:
         for line in text.splitlines()[:5]:
             self._window.paragraph(clean(line, 300), style="Error.TLabel")
         self._window.on_enter = self._ask_again
-        return self._buttons((self._window.translate("Get a new code"), self._ask_again))
+        return self._buttons((self._window.translate("Get a &new code"), self._ask_again))
 
     def _heading(self, text: str) -> None:
         self._window.root.title(f"{text} — coconowork client")
@@ -140,7 +140,7 @@ class CodeView:
         window, _ = self._window, self._window.translate
         made = window.buttons(
             *first,
-            (_("Enter the password"), self._back),
+            (_("Enter the &password"), self._back),
             (_("Cancel"), window.close),
             default=0 if first else -1,
         )

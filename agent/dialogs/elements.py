@@ -58,17 +58,18 @@ class Element:
     name: str
     value: str = ""
     state: State = State.NOTHING
+    shortcut: str = ""
     announced: bool = False
 
 
 def elements(root: tk.Misc) -> dict[tk.Misc, Element]:
     """Return what the widgets in `root` say, in the order of the window."""
-    focused, caption = root.focus_get(), ""
+    focused, caption = root.focus_get(), Element(Role.STATIC_TEXT, "")
     found: dict[tk.Misc, Element] = {}
     for widget in _widgets(root):
         element = _element(widget, caption, focused=widget is focused)
         if element.role is Role.STATIC_TEXT:
-            caption = element.name
+            caption = element
         found[widget] = element
     return found
 
@@ -81,7 +82,7 @@ def _widgets(parent: tk.Misc) -> Iterator[ttk.Widget]:
         yield from _widgets(child)
 
 
-def _element(widget: ttk.Widget, caption: str, *, focused: bool) -> Element:
+def _element(widget: ttk.Widget, caption: Element, *, focused: bool) -> Element:
     role, style = ROLES[widget.winfo_class()], str(widget.cget("style"))
     has = {
         State.INVISIBLE: not widget.winfo_ismapped(),
@@ -95,11 +96,15 @@ def _element(widget: ttk.Widget, caption: str, *, focused: bool) -> Element:
     }
     state = State(sum(flag for flag, there in has.items() if there))
     if isinstance(widget, ttk.Entry):
-        return Element(role, caption, "" if style == SECRET else widget.get(), state)
-    name = "" if role is Role.PROGRESS_BAR else str(widget.cget("text"))
+        value = "" if style == SECRET else widget.get()
+        return Element(role, caption.name, value, state, caption.shortcut)
+    if role is Role.PROGRESS_BAR:
+        return Element(role, "", state=state)
+    name, marked = str(widget.cget("text")), int(str(widget.cget("underline")))
     return Element(
         Role.ALERT if style == ERROR else role,
         name,
         state=state,
+        shortcut=f"Alt+{name[marked].upper()}" if marked >= 0 else "",
         announced=style in ANNOUNCED and widget.winfo_ismapped() and bool(name),
     )

@@ -130,7 +130,7 @@ class ProcessDialogs:
             headline=_("Log out"),
             lines=[_("The stored password is removed, and this PC can no longer be reached.")],
             rows=self._account(view),
-            buttons=[Button(_("Log out"), Command.LOG_OUT_NOW.value)],
+            buttons=[Button(_("Log &out"), Command.LOG_OUT_NOW.value)],
         )
         self._show("log_out", Open(assets=str(self._assets), snapshot=snapshot))
 
@@ -275,7 +275,7 @@ class ProcessDialogs:
             rows += [(_("This version"), __version__), (_("Download"), view.newer.url)]
         newer = wording.newer(view, _)
         logged_out = view.state is State.LOGGED_OUT
-        update = _("Log in…") if logged_out else _("Update the stored password…")
+        update = _("&Log in…") if logged_out else _("&Update the stored password…")
         return Snapshot(
             picture=picture(view),
             headline=wording.status(view, _),
@@ -288,12 +288,12 @@ class ProcessDialogs:
             buttons=[
                 Button(update, Command.UPDATE_PASSWORD.value),
                 Button(
-                    _("Change the user or server…"),
+                    _("&Change the user or server…"),
                     Command.CHANGE_ACCOUNT.value,
                     may_change_account(view),
                 ),
-                Button(_("Log out…"), Command.LOG_OUT.value, view.state in MAY_LOG_OUT),
-                Button(_("Reconnect"), Command.RECONNECT.value, view.state in MAY_RECONNECT),
+                Button(_("Log &out…"), Command.LOG_OUT.value, view.state in MAY_LOG_OUT),
+                Button(_("&Reconnect"), Command.RECONNECT.value, view.state in MAY_RECONNECT),
             ],
         )
 

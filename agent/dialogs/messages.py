@@ -23,7 +23,7 @@ Text = Annotated[str, Meta(max_length=MAX_TEXT)]
 
 
 class Button(msgspec.Struct, frozen=True):
-    """A button that sends `command`, the value of a Command, to the client."""
+    """A button that sends `command`, the value of a Command. `&` in `text` marks Alt's letter."""
 
     text: str
     command: str

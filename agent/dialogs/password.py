@@ -64,16 +64,16 @@ class View:
         for label, value in self._opening.rows:
             window.row(label, value)
         if first:
-            self._field("server", _("Server"))
-            self._field("user", _("User name"))
-        entry = self._field("password", _("Password") if first else _("New password"))
+            self._field("server", _("&Server"))
+            self._field("user", _("&User name"))
+        entry = self._field("password", _("&Password") if first else _("&New password"))
         # Text selected in it must not become X's selection, which every program can read.
         entry.configure(show=HIDDEN, exportselection=False, style=SECRET)
         entry.bind("<KeyPress>", self._look_for_caps_lock)
         _without_input_method(window.root, entry)
         ttk.Checkbutton(
             window.body,
-            text=_("Show the password"),
+            **window.marked(_("S&how the password")),
             variable=self._visible,
             command=self._show_or_hide,
         ).grid(row=window.new_row(), column=1, sticky="w", pady=(window.px(2), 0))
@@ -82,10 +82,10 @@ class View:
         self._progress = ttk.Progressbar(window.body, mode="indeterminate")
         self._progress.grid(row=window.new_row(), column=1, sticky="ew", pady=(window.px(4), 0))
         self._progress.grid_remove()
-        offers = [(_("Use a code instead"), self._ask_code)] if first else []
+        offers = [(_("Use a &code instead"), self._ask_code)] if first else []
         *self._others, self._ok, self._cancel = window.buttons(
             *offers,
-            (_("Log in") if first else _("Update"), self._submit),
+            (_("&Log in") if first else _("&Update"), self._submit),
             (_("Cancel"), window.close),
             default=len(offers),
         )
@@ -96,7 +96,7 @@ class View:
     def _field(self, name: Field, label: str) -> ttk.Entry:
         window = self._window
         row = window.new_row()
-        ttk.Label(window.body, text=label).grid(
+        ttk.Label(window.body, **window.marked(label)).grid(
             row=row, column=0, sticky="w", padx=(0, window.px(14)), pady=window.px(4)
         )
         entry = ttk.Entry(window.body, textvariable=self._values[name], width=34)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from gettext import NullTranslations
 from pathlib import Path
 from tkinter import font, ttk
+from typing import TypedDict
 
 from agent.dialogs.messages import FromClient, FromDialog, Front, Open
 from agent.dialogs.palette import Appearance, Palette
@@ -25,6 +26,11 @@ TEXT_POINTS = 9
 """The size of texts in windows of Windows 10 and 11."""
 NARROWEST_SCREEN = (640, 520)
 """The pixels at 96 dpi that the largest window needs; texts grow no further than fits."""
+
+
+class _Marked(TypedDict):
+    text: str
+    underline: int
 
 
 class Window:
@@ -57,6 +63,7 @@ class Window:
         self.root.bind("<Escape>", lambda _: self.close())
         for key in ("<Return>", "<KP_Enter>"):
             self.root.bind(key, self._enter)
+        self.root.bind("<Alt-Key>", self._on_alt_key)
         self.body = ttk.Frame(self.root, padding=self.px(20))
         self.body.grid(sticky="nsew")
         self.body.columnconfigure(1, weight=1)
@@ -144,11 +151,27 @@ class Window:
         else:
             self.on_enter()
 
+    def _on_alt_key(self, event: tk.Event[tk.Misc]) -> None:
+        """Press what has this letter underlined, or go to the field after such a label."""
+        path = str(self.root.tk.call("tk::FindAltKeyTarget", self.root, event.keysym))
+        widget = self.root.nametowidget(path) if path else None
+        if isinstance(widget, ttk.Label):
+            following = widget.tk_focusNext()
+            if following is not None:
+                following.focus_set()
+        elif isinstance(widget, ttk.Button | ttk.Checkbutton):
+            widget.invoke()
+
     # --- look
 
     def px(self, pixels: float) -> int:
         """Convert pixels at 96 dpi to pixels of this screen."""
         return round(pixels * self._scale)
+
+    def marked(self, text: str) -> _Marked:
+        """Return the options of a widget with this text, in which `&` marks the letter for Alt."""
+        shown, place = self.root.tk.call("tk::UnderlineAmpersand", text)
+        return {"text": shown, "underline": place}
 
     def picture(self, name: str) -> tk.PhotoImage:
         """Return a picture from `agent/assets/`, 32 px at 96 dpi."""
@@ -202,7 +225,7 @@ class Window:
         gap = self.px(8)
         first = -len(texts_and_commands) % BUTTONS_IN_A_ROW  # so that the last row is full
         for position, (text, command) in enumerate(texts_and_commands):
-            button = ttk.Button(frame, text=text, command=command)
+            button = ttk.Button(frame, **self.marked(text), command=command)
             if position == default:
                 button.configure(default="active", style="Default.TButton")
             row, column = divmod(first + position, BUTTONS_IN_A_ROW)

@@ -95,6 +95,7 @@ class Accessible:
             11: Get(self._get_value),
             13: Get(self._get_role),
             14: Get(self._get_state),
+            17: Get(self._get_shortcut),
             18: GetFocus(self._get_focus),
             20: Get(self._get_action),
             21: Select(self._select),
@@ -185,6 +186,9 @@ class Accessible:
 
     def _get_value(self, this: int, _child: int, out: Out) -> int:
         return _text(self._element(this).value, out)
+
+    def _get_shortcut(self, this: int, _child: int, out: Out) -> int:
+        return _text(self._element(this).shortcut, out)
 
     def _get_action(self, this: int, _child: int, out: Out) -> int:
         return _text("Press" if self._element(this).role in PRESSED else "", out)

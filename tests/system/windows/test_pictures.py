@@ -171,7 +171,7 @@ DIALOGS: dict[str, tuple[str, dict[str, object], str, list[tuple[str, ...]]]] = 
     "standby": ("status", STANDBY, "status", [
         ("keep", "dialog-status-standby"), ("key", "Escape")]),
     "an old password": ("status", OLD, "status", [
-        ("keep", "dialog-status-old"), ("key", *["shift+Tab"] * 4, "space"),
+        ("keep", "dialog-status-old"), ("key", "alt+u"),
         ("noted", "update_password"), ("key", "Escape")]),
     "about": ("about", STANDBY, "about", [("keep", "dialog-about"), ("key", "Return")]),
 }  # fmt: skip

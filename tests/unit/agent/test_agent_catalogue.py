@@ -65,6 +65,14 @@ def test_placeholders_are_kept() -> None:
             assert set(re.findall(r"{\w+", text)) == fields, message.id
 
 
+def test_letters_for_alt_are_the_same() -> None:
+    """A letter that is marked for Alt is marked in both languages, so that all are distinct."""
+    for message in messages():
+        marked = re.findall(r"&(\w)", ids(message)[-1].upper())
+        for text in texts(message):
+            assert re.findall(r"&(\w)", text) == marked, message.id
+
+
 def test_speaks_as_the_manual(japanese: gettext.GNUTranslations) -> None:
     """The terms that people read in the manual are the ones on the screen."""
     title, text = wording.warning(30, date(2027, 1, 4), japanese)
