@@ -32,6 +32,10 @@ CHANNEL = "coconowork"
 RETRY_SECONDS = (0.2, 5.0)
 """The first and the longest pause between attempts to reconnect."""
 
+UNLOCK = "unlock "
+"""What the payload of a NOTIFY begins with that has a user's name, not an id."""
+UNLOCKED = "login.unlocked"
+"""The action of the audit trail that says the same."""
 LOOK_SECONDS = 1.0
 """How late the gateway on SQLite may notice a command. To look takes some microseconds."""
 
@@ -42,6 +46,8 @@ Listener = Callable[[int | None], None]
 """Called with the user's id on the listening loop; must return at once and not raise.
 
 None means that wake-ups may have been lost: all users must be checked."""
+OnUnlock = Callable[[str], None]
+"""Called likewise with the name of a user whose wrong passwords are to be forgotten."""
 
 
 def publish(user_id: int) -> None:
@@ -53,16 +59,24 @@ def publish(user_id: int) -> None:
         transaction.on_commit(lambda: woken.send(None, user_id=user_id))
 
 
-def listening(listener: Listener) -> AbstractAsyncContextManager[Supervision]:
+def publish_unlock(username: str) -> None:
+    """Let the gateways forget the wrong passwords of a user, in the transaction that records it."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{UNLOCK}{username}"])
+
+
+def listening(listener: Listener, on_unlock: OnUnlock) -> AbstractAsyncContextManager[Supervision]:
     """Return a context that calls `listener` for each wake-up until its exit.
 
     The value is the supervision of the task that listens. The entry raises DatabaseError.
     """
-    return _remote(listener) if config.current().is_postgresql else _local(listener)
+    listen = _remote if config.current().is_postgresql else _local
+    return listen(listener, on_unlock)
 
 
 @asynccontextmanager
-async def _local(listener: Listener) -> AsyncIterator[Supervision]:
+async def _local(listener: Listener, on_unlock: OnUnlock) -> AsyncIterator[Supervision]:
     loop = asyncio.get_running_loop()
     thread = ThreadPoolExecutor(1, "wake-ups")
     last = 0
@@ -79,9 +93,12 @@ async def _local(listener: Listener) -> AsyncIterator[Supervision]:
                 events = await loop.run_in_executor(thread, _events_after, last)
             except DatabaseError:
                 continue  # others notice that, and say so; the events are still there later
-            for user_id in {user_id for _, user_id in events}:
+            for user_id in {user_id for _, user_id, *_ in events}:
                 listener(user_id)
-            last = max([last, *(number for number, _ in events)])
+            for number, _, action, name in events:
+                last = number
+                if action == UNLOCKED:
+                    on_unlock(name)
 
     woken.connect(hop, weak=False)
     try:
@@ -101,16 +118,19 @@ def _last_event() -> int:
         return int(cursor.fetchone()[0])
 
 
-def _events_after(last: int) -> list[tuple[int, int]]:
-    """Return number and user of each event of the audit trail after `last`."""
+def _events_after(last: int) -> list[tuple[int, int, str, str]]:
+    """Return number, user's id, action and user's name of each event after `last`."""
     with connection.cursor() as cursor:
-        asked = "SELECT id, subject_id FROM console_auditevent WHERE id > %s AND subject_id > 0"
-        cursor.execute(asked, [last])
-        return [(number, user_id) for number, user_id in cursor.fetchall()]
+        cursor.execute(
+            "SELECT id, subject_id, action, subject_name FROM console_auditevent"
+            " WHERE id > %s AND subject_id IS NOT NULL ORDER BY id",
+            [last],
+        )
+        return list(cursor.fetchall())
 
 
 @asynccontextmanager
-async def _remote(listener: Listener) -> AsyncIterator[Supervision]:
+async def _remote(listener: Listener, on_unlock: OnUnlock) -> AsyncIterator[Supervision]:
     """LISTEN on a separate connection, on this loop: a thread would wait for the interpreter."""
     import psycopg
 
@@ -125,7 +145,9 @@ async def _remote(listener: Listener) -> AsyncIterator[Supervision]:
             try:
                 async with opened:
                     async for wake_up in opened.notifies():
-                        if wake_up.payload.isascii() and wake_up.payload.isdigit():
+                        if wake_up.payload.startswith(UNLOCK):
+                            on_unlock(wake_up.payload.removeprefix(UNLOCK))
+                        elif wake_up.payload.isascii() and wake_up.payload.isdigit():
                             listener(int(wake_up.payload))
             except psycopg.Error as exc:
                 log.warning("LISTEN connection lost, reconnecting: %s", type(exc).__name__)

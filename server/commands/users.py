@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("rename", "set the name of an account, or the full name of a user"),
         ("disable", "log a user, or all of an account, out everywhere, and refuse their logins"),
         ("enable", "accept logins again, of an account those that were disabled with it"),
-        ("unlock", "forget a user's wrong passwords at the console"),
+        ("unlock", "forget a user's wrong passwords at the console and at PCs"),
     ):
         action = actions.add_parser(name, help=summary, description=summary)
         which = action if name == "unlock" else action.add_mutually_exclusive_group(required=True)
@@ -129,8 +129,8 @@ def _unlock(arguments: argparse.Namespace) -> None:
 
     from server.console import lockout
 
-    found = lockout.unlock(find_user(arguments.user))
-    print(_("The user was unlocked.") if found else _("There were no wrong passwords."))
+    lockout.unlock(find_user(arguments.user))
+    print(_("The user was unlocked."))
 
 
 def _account(name: str) -> Account:

@@ -30,6 +30,7 @@ from django.utils.crypto import salted_hmac
 from protocol.names import normalise_name
 from server import metrics
 from server.addresses import counted_address
+from server.cluster import bus
 from server.console import hashing
 from server.console.audit import Action, record
 from server.console.models import User
@@ -79,13 +80,12 @@ def in_turn(username: str) -> Iterator[None]:
         turn.release()
 
 
-def unlock(user: User) -> bool:
-    """Forget the wrong passwords of a user; return whether there were any."""
+def unlock(user: User) -> None:
+    """Forget the wrong passwords of a user, here and at the gateways."""
     with transaction.atomic():
-        found = bool(AccessAttempt.objects.filter(username=key(user.username)).delete()[0])
-        if found:
-            record(Action.LOGIN_UNLOCKED, actor=None, subject=user, address=None)
-    return found
+        AccessAttempt.objects.filter(username=key(user.username)).delete()
+        record(Action.LOGIN_UNLOCKED, actor=None, subject=user, address=None)
+        bus.publish_unlock(user.username)
 
 
 class TooManyCodes(Exception):

@@ -105,7 +105,8 @@ class Gateway:
             self._notifier = ChangeNotifier(self._registry, self._store, states, gateway=self._name)
             stack.push_async_callback(self._notifier.drain)
             await stack.enter_async_context(self.heartbeat)
-            self._supervisions.append(await stack.enter_async_context(bus.listening(self.wake)))
+            listening = bus.listening(self.wake, self._throttle.forget)
+            self._supervisions.append(await stack.enter_async_context(listening))
             for name, work in (
                 ("deadlines", lambda: sweep_deadlines(self._registry.connections)),
                 ("sweeper", self._sweep_for_ever),

@@ -51,6 +51,11 @@ class Window:
         """Forget the events of a key."""
         self._times.pop(key, None)
 
+    def clear_user(self, user: str) -> None:
+        """Forget the events of a user's keys, which end with the name."""
+        for key in [key for key in self._times if key.rpartition(" ")[2] == user]:
+            del self._times[key]
+
     def sweep(self) -> None:
         """Forget keys whose events are all past."""
         before = time.monotonic() - self.seconds
@@ -104,6 +109,11 @@ class Throttle:
             return Guesses(by_address)
         by_both = (self._by_user_and_address, f"{counted} {user}")
         return Guesses(by_both, by_address, (self._by_user, user))
+
+    def forget(self, user: str) -> None:
+        """Forget the refusals of a user, on all devices and from all addresses."""
+        for window in (self._by_device, self._by_user_and_address, self._by_user):
+            window.clear_user(user)
 
     def sweep(self) -> None:
         """Forget what is past."""

@@ -77,18 +77,19 @@ def test_each_action(tmp_path: Path) -> None:
     users("rename", "--user=tanaka", "--to=新田 一郎")
     users("rename", "--account", str(account), "--to=株式会社ここな")
     assert installation.query("SELECT name FROM console_account") == [("株式会社ここな",)]
-    assert "no wrong passwords" in users("unlock", "--user=tanaka")
+    assert "was unlocked" in users("unlock", "--user=tanaka")
     trail = installation.query(
         "SELECT action, subject_name FROM console_auditevent"
         " WHERE actor_id IS NULL AND account_id IS NOT NULL ORDER BY id"
     )
-    assert trail[-6:] == [
+    assert trail[-7:] == [
         ("user.disabled", "tanaka"),
         ("user.disabled", ADMIN),
         ("user.enabled", ADMIN),
         ("user.enabled", "tanaka"),
         ("user.edited", "tanaka"),
         ("account.renamed", ""),
+        ("login.unlocked", "tanaka"),
     ]
 
 

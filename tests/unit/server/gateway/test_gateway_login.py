@@ -11,11 +11,12 @@ import pytest
 
 from protocol import messages
 from server import clock, config
-from server.console import passwords
+from server.console import lockout, passwords
 from server.console.models import Device, User
 from server.gateway import connection
 from server.gateway.server import Gateway
 from tests.support.gateway_client import Client
+from tests.support.polling import eventually_async
 from tests.support.server_fixtures import P1, P2, P3, in_thread, with_settings
 
 CREDENTIALS = messages.Rejected(reason="credentials")
@@ -160,6 +161,15 @@ async def test_throttle(gateway: Gateway, user: User) -> None:
         assert await client.closed() == 1008
     async with Client(gateway.port) as client:
         await client.begin("another-user", P1)
+
+    async def logs_in() -> bool:
+        async with Client(gateway.port) as client:
+            hello = messages.Hello(scram=scram.format(user.username), device=client.device)
+            await client.send(hello)
+            return isinstance(await client.receive(), messages.Challenge)
+
+    await in_thread(lambda: lockout.unlock(user))
+    await eventually_async(logs_in)
 
 
 async def test_throttle_looks_at_the_proof_again(gateway: Gateway, user: User) -> None:
