@@ -279,8 +279,8 @@ class ProcessDialogs:
         return Snapshot(
             picture=picture(view),
             headline=wording.status(view, _),
+            notes=[days] if days else [],
             lines=[
-                *([days] if days else []),
                 *(" ".join(wording.trouble(reason, _)) for reason in reasons),
                 *([newer] if newer else []),
             ],

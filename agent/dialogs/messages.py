@@ -36,6 +36,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     picture: str
     headline: str
     title: str = "coconowork client"
+    notes: list[str] = []
+    """In the colour of warnings."""
     lines: list[str] = []
     rows: list[tuple[str, str]] = []
     buttons: list[Button] = []

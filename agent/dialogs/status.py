@@ -31,6 +31,8 @@ class View:
         window = self._window
         window.root.title(snapshot.title)
         window.heading(snapshot.picture, snapshot.headline)
+        for note in snapshot.notes:
+            window.paragraph(note, style="Warning.TLabel")
         for line in snapshot.lines:
             window.paragraph(line)
         for label, value in snapshot.rows:

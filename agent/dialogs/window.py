@@ -79,7 +79,8 @@ class Window:
         if sys.platform == "win32" and self._look.dark:
             from agent.dialogs.windows.appearance import darken_frame
 
-            darken_frame(int(self.root.wm_frame(), 16))
+            # Tk makes the frame when it first shows the window.
+            self.root.bind("<Map>", lambda _: darken_frame(int(self.root.wm_frame(), 16)))
         if self._quiet:
             self.root.state("normal")  # `deiconify` takes the keyboard on Windows
             self.root.update()  # a window that was shown so can be moved only now

@@ -201,8 +201,8 @@ class Accessible:
 
     def _get_focus(self, this: int, out: Out) -> int:
         """Tell the window which widget has the keyboard; Windows knows only that it has it."""
-        for address, widget in self._widgets.items():
-            if State.FOCUSED in self._shown[widget].state:
+        for address in self._widgets:
+            if State.FOCUSED in self._element(address).state:
                 if address == this:
                     return _variant(VT_I4, CHILDID_SELF, out)
                 if self._widgets.get(this) is self._root:
@@ -222,7 +222,7 @@ class Accessible:
 
     def _element(self, this: int) -> Element:
         widget = self._widgets.get(this)
-        return GONE if widget is None else self._shown[widget]
+        return GONE if widget is None else self._shown.get(widget, GONE)
 
 
 def _text(text: str, out: Out) -> int:

@@ -273,8 +273,13 @@ def test_another_account_and_logging_out(client: Client) -> None:
     client.unanswered.pop().set_result(None)
     shown = client.dialogs._open
     assert shown is not None
+
+    def closed_by_escape() -> bool:
+        press("Escape")
+        return not shown.alive
+
     # The confirmation takes the place of the form, which for a moment leaves a key without widget.
-    eventually(lambda: press("Escape") or not shown.alive)
+    eventually(closed_by_escape)
     client.dialogs.ask_log_out()
     ready("coconowork client")
     press("alt+o")
