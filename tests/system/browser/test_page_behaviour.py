@@ -10,10 +10,14 @@ import pytest
 from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import Page, expect
 
+from protocol.messages import Paired
+from protocol.pairing import format_code, words
 from tests.support.browser_seed import ADMINISTRATOR, PASSWORD, seed
 from tests.support.chromium import NewPage
+from tests.support.gateway_client import Client
 from tests.support.installation import Server
 from tests.support.labels import EN, JA
+from tests.support.loop_thread import LoopThread
 from tests.support.polling import eventually
 
 
@@ -207,6 +211,35 @@ def test_import_and_save_the_passwords(server: Server, new_page: NewPage, script
     expect(page.get_by_role("row").filter(has_text=rows[1][1])).to_be_visible()
 
 
+def test_a_new_pc_by_keyboard(server: Server, new_page: NewPage) -> None:
+    """The page shows the words that the PC has, and follows the PC until it has logged in."""
+    seed(server.installation, "user owner")
+    page = new_page("ja")
+    log_in(page, "owner")
+    page.goto("/app/")
+    page.get_by_role("link", name="新しいPCを追加").click()
+    with LoopThread() as loop:
+        pc = loop.host(Client(server.gateway))
+        code = loop.call(pc.pair())
+        expect(page.locator("[name=code]")).to_be_focused()
+        page.keyboard.type(format_code(code).lower())
+        page.keyboard.press("Enter")
+        expected = [f"{word.ja} {word.en}" for word in words(code, pc.device.public_key)]
+        expect(page.locator(".words li")).to_have_text(expected)
+        page.get_by_role("button", name="English").click()
+        expect(page.get_by_role("heading", name="the same four words")).to_be_visible()
+        page.locator("[name=current_password]").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        paired = loop.call(pc.expect(Paired))
+        expect(page.get_by_text("The PC asks whether it is to connect as owner.")).to_be_visible()
+        password = pc.open(paired.sealed)["password"]
+        again = loop.host(Client(server.gateway, key=pc.key))
+        loop.call(again.log_in(paired.user, password))
+        expect(page.get_by_text("The PC has logged in as you.")).to_be_visible()
+        page.get_by_role("link", name="To the start page").click()
+        expect(page.get_by_text("This PC is ready for you.")).to_be_visible()
+
+
 def test_the_app_can_be_installed(server: Server, new_page: NewPage) -> None:
     """Chromium reads the manifest without complaint, and the icons are what it says."""
     page = new_page("ja")
@@ -237,7 +270,7 @@ def test_the_app_without_a_connection(server: Server, new_page: NewPage) -> None
     text, headers = eventually(lambda: page.evaluate(STORED))
     assert headers == ["content-security-policy", "content-type"]
     assert "PC-A" in text
-    for secret in ("csrf", "traveller", PASSWORD, "<form", "<script", "push-"):
+    for secret in ("csrf", "traveller", PASSWORD, "<form", "<script", "/app/push/", "/app/new/"):
         assert secret not in text, secret
     notice = page.get_by_text("No connection to the server.")
     expect(notice).to_be_hidden()
