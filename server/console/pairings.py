@@ -12,6 +12,7 @@ from typing import Literal
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import Q
 
 from protocol.messages import SealedPassword
 from protocol.pairing import CODE_SECONDS
@@ -80,7 +81,9 @@ State = Literal["on_its_way", "to_confirm", "connected", "gone", "expired"]
 def state_of(user: User, event: AuditEvent) -> State:
     """Return the state of the new PC that `user` has accepted in `event`."""
     device_id = event.detail["device_id"]
-    if user.devices.filter(device_id=device_id).exists():
+    # A PC that has been this user's before keeps its key.
+    known = Q(name=event.detail["device"], waiting_since__gte=event.at)
+    if user.devices.filter(Q(device_id=device_id) | known).exists():
         return "connected"
     now, valid_for = clock.now(), timedelta(seconds=CODE_SECONDS)
     row = user.pairings.filter(device_id=device_id).order_by("-expires_at").first()

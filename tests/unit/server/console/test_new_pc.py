@@ -377,6 +377,8 @@ def test_sent_twice(browse: Browse, user: User, make_pairing: MakePairing) -> No
         (None, 11, "its code has expired", False),
         ("device", 0, "The PC has logged in as you.", True),
         ("device", 2000, "The PC has logged in as you.", True),
+        ("known before", 0, "The PC has logged in as you.", True),
+        ("waits already", 11, "its code has expired", False),
     ],
 )
 def test_states_of_the_result(
@@ -399,8 +401,13 @@ def test_states_of_the_result(
         Pairing.objects.filter(pk=pc.pk).update(
             **{name: clock.now() + value for name, value in row.items()}
         )
-    if row == "device":
-        make_device(user, device_id=pc.device_id)
+    match row:
+        case "device":
+            make_device(user, device_id=pc.device_id)
+        case "known before":
+            make_device(user, name=NAME, waiting_since=clock.now())
+        case "waits already":
+            make_device(user, name=NAME, waiting_since=event.at - timedelta(days=1))
     clock.move(timedelta(minutes=minutes))
     client = browse(user)
     for path, start in (("/pcs/new/", "/live/pcs/new/"), ("/app/new/", "/app/live/new/")):
