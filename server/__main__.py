@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import locale
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -38,14 +40,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, (module, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
         importlib.import_module(module).add_arguments(command)
-    chosen = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if any("\udc80" <= char <= "\udcff" for each in given for char in each):
+        parser.error("an argument has bytes that are no text in this terminal's character set")
+    chosen = parser.parse_args(given)
+    for stream, errors in ((sys.stdin, "surrogateescape"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
     try:
-        return int(importlib.import_module(COMMANDS[chosen.command][0]).run(chosen))
+        code = int(importlib.import_module(COMMANDS[chosen.command][0]).run(chosen))
+        print(end="", flush=True)
+    except BrokenPipeError:  # what reads the output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except StartError as exc:
         print(f"coconowork-server: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    else:
+        return code
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from server.commands.terminal import ask_password, on_database
+from server.commands.terminal import ask_password, find_account, on_database
 from server.config import StartError
 
 
@@ -33,7 +33,7 @@ def _create(account_name: str, username: str, display_name: str) -> None:
     from server.console.forms import UserForm
     from server.console.models import Account, User
 
-    account = Account.objects.filter(name=account_name).first() or Account(name=account_name)
+    account = find_account(account_name) or Account(name=account_name)
     role = User.Role.ADMINISTRATOR
     form = UserForm({"username": username, "display_name": display_name, "role": role})
     if not form.is_valid():

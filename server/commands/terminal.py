@@ -15,7 +15,7 @@ from server.commands.serve import prepare
 from server.config import StartError
 
 if TYPE_CHECKING:
-    from server.console.models import User
+    from server.console.models import Account, User
 
 
 @contextmanager
@@ -45,12 +45,24 @@ def find_user(typed: str) -> User:
         raise StartError(_("There is no user %(user)s.") % {"user": typed}) from None
 
 
+def find_account(typed: str) -> Account | None:
+    """Return the account of a typed name, which counts in any width and case if only one has it."""
+    from server.console.models import Account
+    from server.console.search import fold
+
+    exact = list(Account.objects.filter(name=typed.strip()))
+    found = exact or [each for each in Account.objects.all() if fold(each.name) == fold(typed)]
+    return found[0] if len(found) == 1 else None
+
+
 def ask() -> None:
     """Ask whether to go on. Raise StartError unless the answer is yes."""
     from django.utils.translation import gettext as _
 
-    with suppress(EOFError):  # nothing was typed
-        if input(_("Go on? [y/N] ")).strip().lower() in {"y", "yes"}:
+    from server.console.search import fold
+
+    with suppress(EOFError, RuntimeError):  # nothing was typed, or there is no standard input
+        if fold(input(_("Go on? [y/N] "))) in {"y", "yes", "はい"}:
             return
     raise StartError(_("Nothing was done."))
 
@@ -59,8 +71,8 @@ def ask_password() -> str:
     """Ask twice at a terminal, else read one line of standard input. Raise StartError."""
     from django.utils.translation import gettext as _
 
-    if not sys.stdin.isatty():
-        password = sys.stdin.readline().rstrip("\r\n")
+    if sys.stdin is None or not sys.stdin.isatty():
+        password = sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
     else:
         password = getpass.getpass(_("Password: "))
         if password != getpass.getpass(_("Password again: ")):

@@ -8,11 +8,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from server.commands.terminal import ask, find_user, on_database
+from protocol.text import clean
+from server.commands.terminal import ask, find_account, find_user, on_database
 from server.config import StartError
 
 if TYPE_CHECKING:
     from server.console.models import Account
+
+MAX_CHARS = 200
+"""Printed of a name. More than a name may have, so that a longer one is refused."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,11 +58,13 @@ def _list(arguments: argparse.Namespace) -> None:
     if arguments.account is not None:
         for user in _account(arguments.account).users.iterator():
             state = "" if user.is_active else _("Disabled")
-            cells = (user.username, str(user.get_role_display()), user.display_name, state)
+            name = clean(user.display_name, MAX_CHARS)
+            cells = (user.username, str(user.get_role_display()), name, state)
             print("\t".join(cells).rstrip())
         return
     counts = {"all": Count("users"), "enabled": Count("users", filter=Q(users__is_active=True))}
     for account in Account.objects.annotate(**counts).order_by("name").values():
+        account["name"] = clean(account["name"], MAX_CHARS)
         print(_("%(name)s\t%(enabled)d of %(all)d users enabled") % account)
 
 
@@ -79,7 +85,7 @@ def _rename(arguments: argparse.Namespace) -> None:
         people.edit(user, by=None, address=None, **form.cleaned_data)
     else:
         account = _account(arguments.account)
-        account.name = arguments.to.strip()
+        account.name = clean(arguments.to, MAX_CHARS)
         try:
             account.full_clean()
         except ValidationError as exc:
@@ -136,9 +142,7 @@ def _unlock(arguments: argparse.Namespace) -> None:
 def _account(name: str) -> Account:
     from django.utils.translation import gettext as _
 
-    from server.console.models import Account
-
-    found: Account | None = Account.objects.filter(name=name.strip()).first()
+    found = find_account(name)
     if found is None:
         raise StartError(_("There is no account %(account)s.") % {"account": name})
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from protocol import messages
 from tests.support.browser_seed import seed
 from tests.support.gateway_client import Client
-from tests.support.installation import ADMIN, P1, P2, Installation
+from tests.support.installation import ADMIN, P1, P2, PROGRAM, Installation
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def enabled(installation: Installation) -> dict[object, object]:
         ("list --account missing", "", "no account missing"),
         ("disable --user missing --yes", "", "no user missing"),
         (f"disable --user {ADMIN} --yes", "", "last enabled administrator"),
-        ("disable --user tanaka", "\n", "Nothing was done"),
+        ("disable --user tanaka", "ｎ\n", "Nothing was done"),
         ("disable --account ACME", "", "Nothing was done"),
         ("rename --account ACME --to=", "", "cannot be blank"),
         (f"rename --user tanaka --to {'x' * 151}", "", "150"),
@@ -64,7 +65,7 @@ def test_each_action(tmp_path: Path) -> None:
 
     assert f"{account}\t2 of 2 users enabled" in users("list")
     assert "tanaka\tgeneral user\t田中 一郎\n" in users("list", "--account", str(account))
-    users("disable", "--user=ｔａｎａｋａ", stdin="y\n")
+    users("disable", "--user=ｔａｎａｋａ", stdin="ｙ\n")
     assert enabled(installation) == {ADMIN: 1, "tanaka": 0}
     users("disable", "--account", str(account), "--yes")
     assert enabled(installation) == {ADMIN: 0, "tanaka": 0}
@@ -75,8 +76,8 @@ def test_each_action(tmp_path: Path) -> None:
     users("enable", "--user=tanaka")
     assert enabled(installation) == {ADMIN: 1, "tanaka": 1}
     users("rename", "--user=tanaka", "--to=新田 一郎")
-    users("rename", "--account", str(account), "--to=株式会社ここな")
-    assert installation.query("SELECT name FROM console_account") == [("株式会社ここな",)]
+    users("rename", "--account=ａｃｍｅ", "--to=\033[31m株式会社\tここな")
+    assert installation.query("SELECT name FROM console_account") == [("[31m株式会社 ここな",)]
     assert "was unlocked" in users("unlock", "--user=tanaka")
     trail = installation.query(
         "SELECT action, subject_name FROM console_auditevent"
@@ -91,6 +92,35 @@ def test_each_action(tmp_path: Path) -> None:
         ("account.renamed", ""),
         ("login.unlocked", "tanaka"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ('"$@" reset-password --user=tanaka <&-', "Nothing was done"),
+        ('"$@" reset-password --user=tanaka --yes <&-', "A password is needed"),
+        (r"""printf '\377\n' | "$@" reset-password --user=tanaka --yes""", "half-width letters"),
+        ('"$@" users list --account=ACME | true', ""),
+        ('"$@" users list --account=ACME >&-', ""),
+        ('PYTHONIOENCODING=ascii "$@" users list --account=ACME >&2', r"\u7530\u4e2d"),
+        (r'"$@" users list --account="$(printf "\377")"', "bytes that are no text"),
+    ],
+)
+def test_odd_terminals(installation: Installation, command: str, said: str) -> None:
+    """Closed or broken streams and other character sets: a clear answer, nothing is changed."""
+    before = installation.query("SELECT password FROM console_user")
+    done = subprocess.run(
+        ["sh", "-c", command, "sh", *PROGRAM],
+        env={"PYTHONIOENCODING": "utf-8:strict", **installation.environment()},
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    text = done.stderr.decode()
+    assert said in text
+    assert "Traceback" not in text
+    assert "Error" not in text
+    assert installation.query("SELECT password FROM console_user") == before
 
 
 async def test_a_running_server_notices(tmp_path: Path) -> None:
