@@ -7,6 +7,7 @@ the tokens (SSPI); no password is asked for.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import sys
 from base64 import b64decode, b64encode
@@ -14,6 +15,8 @@ from collections.abc import Callable
 from email.message import Message
 from email.parser import BytesHeaderParser
 from urllib.parse import urlsplit
+
+log = logging.getLogger(__name__)
 
 SCHEMES = ("Negotiate", "NTLM")
 MAX_REQUESTS = 4
@@ -82,6 +85,7 @@ async def open_tunnel(
             words = [each.partition(" ")[::2] for each in answers]
             challenge = next((text for word, text in words if word.lower() == scheme.lower()), "")
             if status != 407 or not challenge:
+                log.info("the proxy refuses the Windows account (%s): HTTP %d", scheme, status)
                 break
     except (ValueError, IndexError):
         pass  # the answer is no HTTP
@@ -97,18 +101,22 @@ async def _connect(tunnel: socket.socket, target: str, login: str) -> tuple[int,
     loop = asyncio.get_running_loop()
     request = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nProxy-Authorization: {login}\r\n\r\n"
     await loop.sock_sendall(tunnel, request.encode("ascii"))
-    data, end = b"", 0
-    headers, status = Message(), 0
-    while not end or len(data) < end:
+    data = b""
+    while True:
         chunk = await loop.sock_recv(tunnel, 4096)
         data += chunk
         if not chunk or len(data) > MAX_ANSWER_BYTES:
             raise ConnectionResetError("the proxy's answer does not end")
-        head, separator, _ = data.partition(b"\r\n\r\n")
-        if separator and not end:
+        head, separator, page = data.partition(b"\r\n\r\n")
+        if separator:
             line, _, fields = head.partition(b"\r\n")
-            status = int(line.split()[1])
-            headers = BytesHeaderParser().parsebytes(fields)
-            page = 0 if status == 200 else int(headers.get("Content-Length", "0"))
-            end = len(head) + len(separator) + page
-    return status, headers
+            status, headers = int(line.split()[1]), BytesHeaderParser().parsebytes(fields)
+            if status == 200 or _is_whole(headers, page):
+                return status, headers
+
+
+def _is_whole(headers: Message, page: bytes) -> bool:
+    """Return whether the page has ended, so that the next answer can be read after it."""
+    if "chunked" in headers.get("Transfer-Encoding", "").lower():
+        return page.endswith(b"0\r\n\r\n")
+    return len(page) >= int(headers.get("Content-Length", "0"))

@@ -6,7 +6,9 @@ from agent.core.failure import Failure, Patience, Reason
 
 _CURVES = {Patience.SOON: (3.0, 300.0), Patience.LATER: (60.0, 1800.0)}
 """The span of the first delay and of the longest one, in seconds."""
-_SUPERSEDED_S = 300.0
+_RARELY = {Reason.SUPERSEDED, Reason.PROXY_LOGIN}
+"""Two programs with one key must not fight; wrong logins at a proxy can lock a Windows account."""
+_RARELY_S = 300.0
 _FLOOR = 0.1
 """A delay is at least this part of its span, so that no client comes back at once."""
 
@@ -20,14 +22,18 @@ def delay_s(failure: Failure, *, tries: int, random: float) -> float:
     first, longest = _CURVES[failure.patience]
     span = min(longest, first * 2.0 ** min(tries, 20))
     least = failure.retry_after_s or 0.0
-    if failure.reason is Reason.SUPERSEDED:
-        least = max(least, _SUPERSEDED_S)
+    if failure.reason in _RARELY:
+        least = max(least, _RARELY_S)
     return least + span * (_FLOOR + (1 - _FLOOR) * random)
 
 
-def prompt_s(*, random: float) -> float:
-    """Return the seconds until a try after a resume, an unlock or a change of the network."""
-    return 0.1 + random
+def prompt_s(failure: Failure, *, since_s: float, random: float) -> float:
+    """Return the seconds until a try after a resume, an unlock or a change of the network.
+
+    `since_s` are the seconds since the failure.
+    """
+    least = _RARELY_S - since_s if failure.reason in _RARELY else 0.0
+    return max(least, 0.1 + random)
 
 
 def vault_s(*, random: float) -> float:

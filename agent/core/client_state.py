@@ -69,6 +69,7 @@ class ClientState:
         self.next_try_at: datetime | None = None
         self.tries = 0
         """Failures in a row."""
+        self._failed_at = 0.0
         self.newest: Release | None = None
         """The newest version of the client that the server knows."""
 
@@ -198,13 +199,14 @@ class ClientState:
         delay = backoff.delay_s(failure, tries=self.tries, random=self._host.random())
         self.tries += 1
         self.go("trouble")
-        self.failure = failure
+        self.failure, self._failed_at = failure, self.now.steady
         self._try_in(delay)
 
     def hurry(self) -> None:
         """Try again within about a second, where another network may help."""
         if self.failure is not None and self.failure.may_end_with_network:
-            self._try_in(backoff.prompt_s(random=self._host.random()))
+            since_s, random = self.now.steady - self._failed_at, self._host.random()
+            self._try_in(backoff.prompt_s(self.failure, since_s=since_s, random=random))
 
     def retry_vault_later(self) -> None:
         """Ask the vault again after a delay."""

@@ -12,6 +12,8 @@ from base64 import b64decode, b64encode
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+import spnego
+
 Ends = tuple[StreamReader, StreamWriter]
 
 USER, PASSWORD = "proxy-user", "Proxy-pass-7"
@@ -24,6 +26,10 @@ class Proxy:
     name: str
     port: int
     asks_for_login: bool = False
+    scheme: str = "NTLM"
+    """For `windows`: NTLM or Negotiate."""
+    refused: int = 0
+    """How many Windows logins were wrong: Active Directory locks an account after some."""
     served: list[str] = field(default_factory=list)
 
     async def http(self, reader: StreamReader, writer: StreamWriter) -> None:
@@ -44,23 +50,27 @@ class Proxy:
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         await self._tunnel(target, (reader, writer), far)
 
-    async def ntlm(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """Serve a connection with HTTP CONNECT after three messages like those of NTLM.
+    async def windows(self, reader: StreamReader, writer: StreamWriter) -> None:
+        """Serve a connection with HTTP CONNECT for the accounts of the file NTLM_USER_FILE.
 
-        The answer to the challenge is its text, reversed.
+        It checks real tokens of `scheme`. Its pages come in chunks, as of large proxies.
         """
+        acceptor, said = spnego.server(self.name, "HTTP", protocol=self.scheme.lower()), b""
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")
-            found = re.search(r"Proxy-Authorization: NTLM (\S+)", head)
-            said = b64decode(found[1]) if found else b""
-            if said == b"challenge"[::-1] and not self.asks_for_login:
+            found = re.search(rf"Proxy-Authorization: {self.scheme} (\S+)", head)
+            try:
+                said = (found and acceptor.step(b64decode(found[1]))) or b""
+            except spnego.exceptions.SpnegoError:
+                self.refused += 1
+                said = b""
+            if acceptor.complete:
                 break
-            more = b" " + b64encode(b"challenge") if said == b"negotiate" else b""
-            page = b"<p>Sign in</p>" * 500
             writer.write(
                 b"HTTP/1.1 407 Sign in\r\nProxy-Authenticate: Basic realm=office\r\n"
-                b"Proxy-Authenticate: NTLM" + more + b"\r\n"
-                b"Content-Length: %d\r\n\r\n%s" % (len(page), page)
+                + f"Proxy-Authenticate: {self.scheme} {b64encode(said).decode()}".strip().encode()
+                + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
+                + b"1388\r\n%s\r\n0\r\n\r\n" % (b"<p>:-</p>\n" * 500)
             )
         target = head.split()[1]
         far = await asyncio.open_connection("127.0.0.1", self.port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 from base64 import b64encode
@@ -31,6 +32,7 @@ from tests.support.fake_gateway import FakeGateway, Peer, at
 from tests.support.fakes import FakeVault
 from tests.support.forward_proxies import Proxy
 from tests.support.listeners import listening, says
+from tests.support.office_client import account
 
 DEAD = "127.0.0.2"
 NAME = "gateway.test"
@@ -191,29 +193,34 @@ async def test_the_allowance_of_messages_is_refilled(monkeypatch: pytest.MonkeyP
         await task
 
 
-@pytest.mark.parametrize("refuses", [False, True])
+@pytest.mark.parametrize("scheme", ["NTLM", "Negotiate"])
+@pytest.mark.parametrize("right", [True, False])
 async def test_a_proxy_that_asks_for_the_windows_account(
-    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, *, refuses: bool
+    gateway: FakeGateway,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    scheme: str,
+    right: bool,
 ) -> None:
-    """All tokens go over one connection; a proxy that refuses them asks for a login."""
-    asked: list[tuple[str, str]] = []
-
-    def new_login(scheme: str, host: str) -> LogIn:
-        asked.append((scheme, host))
-        return lambda challenge: challenge[::-1] or b"negotiate"
-
+    """Real tokens go over one connection. A wrong password is tried once, and is nowhere said."""
+    (users := tmp_path / "users").write_text("CORP:taro:Office-pass-1")
+    monkeypatch.setenv("NTLM_USER_FILE", str(users))
+    new_login = partial(account, r"CORP\taro", "Office-pass-1" if right else "Hidden-word-2")
     monkeypatch.setattr(connection, "open_tunnel", partial(open_tunnel, new_login=new_login))
-    proxy = Proxy(NAME, gateway.port, asks_for_login=refuses)
-    async with listening(proxy.ntlm) as port:
-        address = f"http://{NAME}:{port}"
-        if refuses:
-            with pytest.raises(InvalidProxyStatus):
-                await open_connection(f"wss://{NAME}/gateway", proxy=address)
+    caplog.set_level(logging.DEBUG)
+    proxy = Proxy(NAME, gateway.port, scheme=scheme)
+    async with listening(proxy.windows) as port:
+        opening = open_connection(f"wss://{NAME}/gateway", proxy=f"http://{NAME}:{port}")
+        if right:
+            await (await opening).close()
         else:
-            opened = await open_connection(f"wss://{NAME}/gateway", proxy=address)
-            await opened.close()
-    assert asked == [("NTLM", NAME)]
-    assert proxy.served == ([] if refuses else [f"{NAME}:443"])
+            with pytest.raises(InvalidProxyStatus):
+                await opening
+            assert f"the proxy refuses the Windows account ({scheme}): HTTP 407" in caplog.text
+    assert (proxy.served, proxy.refused) == ([f"{NAME}:443"] if right else [], 0 if right else 1)
+    assert "Hidden-word-2" not in caplog.text
 
 
 @pytest.mark.parametrize(

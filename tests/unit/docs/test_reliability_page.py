@@ -24,7 +24,7 @@ def row(reason: Reason) -> str:
         when = "never automatically"
     elif failure.may_end_with_network:
         when += " ↺"
-    if reason is Reason.SUPERSEDED:
+    if reason in {Reason.SUPERSEDED, Reason.PROXY_LOGIN}:
         when = "after 5 minutes, " + when
     return f"| `{reason.value}` | {english} | {japanese} | {when} |"
 

@@ -5,7 +5,9 @@ The clients are real processes, which all run at once. Each has a server of its 
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -30,6 +32,7 @@ NAME = "gateway.test"
 """The name of a server that only a proxy knows."""
 SOON = (0.3, 3.0)
 LATER = (6.0, 60.0)
+RARELY = (300.0, 360.0)
 """Seconds from the first failure to the next try."""
 
 
@@ -39,6 +42,7 @@ class Place:
 
     server: str
     variables: dict[str, str] = field(default_factory=dict)
+    wrapper: tuple[str, ...] = ()
 
 
 class Ways:
@@ -70,6 +74,18 @@ class Ways:
         place.variables["COCONOWORK_PROXY"] = f"{scheme}://{login}127.0.0.1:{at}"
         return Place(f"wss://{name}/gateway", place.variables)
 
+    def office(self, scheme: str, password: str) -> Place:
+        """Return the way over a proxy that asks for a Windows account, with this password."""
+        place = self.tls(name=NAME)
+        port = int(re.findall(r":(\d+)/", place.server)[0])
+        proxy = Proxy(NAME, port, scheme=scheme)
+        self.proxies.append(proxy)
+        place.variables["COCONOWORK_PROXY"] = (
+            f"http://127.0.0.1:{self.servers.serve(proxy.windows)}"
+        )
+        client = ("-m", "tests.support.office_client", rf"CORP\{proxies.USER}", password)
+        return Place(f"wss://{NAME}/gateway", place.variables, (sys.executable, *client))
+
     def unused(self) -> int:
         """Return a port where nothing listens."""
         return self.servers.call(unused_port())
@@ -84,6 +100,10 @@ def tls(**options: Any) -> Maker:
 
 def behind(scheme: str, login: str = "", *, asks: bool, name: str = NAME) -> Maker:
     return lambda ways: ways.behind(scheme, login, asks=asks, name=name)
+
+
+def office(scheme: str, password: str) -> Maker:
+    return lambda ways: ways.office(scheme, password)
 
 
 def proxy(talk: Talk) -> Maker:
@@ -117,11 +137,16 @@ async def refuse_tls(reader: StreamReader, writer: StreamWriter) -> None:
     await reader.read()
 
 
-RIGHT_LOGIN, WRONG_LOGIN = f"{proxies.USER}:{proxies.PASSWORD}@", f"{proxies.USER}:Wrong-8@"
+WRONG_PASSWORD = "Wrong-pass-8"
+RIGHT_LOGIN, WRONG_LOGIN = (
+    f"{proxies.USER}:{password}@" for password in (proxies.PASSWORD, WRONG_PASSWORD)
+)
 GOOD: dict[str, Maker] = {
     "an organisation's own root": tls(),
     "an HTTP proxy": behind("http", asks=False),
     "an HTTP proxy with a password": behind("http", RIGHT_LOGIN, asks=True),
+    "an HTTP proxy with the Windows account (NTLM)": office("NTLM", proxies.PASSWORD),
+    "an HTTP proxy with the Windows account (SPNEGO)": office("Negotiate", proxies.PASSWORD),
     "a SOCKS proxy": behind("socks5h", asks=False),
     "a SOCKS proxy with a password": behind("socks5h", RIGHT_LOGIN, asks=True),
 }
@@ -159,9 +184,11 @@ BAD: dict[str, tuple[Maker, str, str, tuple[float, float]]] = {
     "no SOCKS proxy there": (
         unused_proxy("socks5h"), "proxy_unreachable", r"\w+( \d+)?", SOON),
     "the proxy wants a password": (
-        behind("http", asks=True), "proxy_login", "proxy: HTTP 407", LATER),
+        behind("http", asks=True), "proxy_login", "proxy: HTTP 407", RARELY),
     "the proxy wants another password": (
-        behind("http", WRONG_LOGIN, asks=True), "proxy_login", "proxy: HTTP 407", LATER),
+        behind("http", WRONG_LOGIN, asks=True), "proxy_login", "proxy: HTTP 407", RARELY),
+    "the proxy refuses the Windows account": (
+        office("NTLM", WRONG_PASSWORD), "proxy_login", "proxy: HTTP 407", RARELY),
     "the proxy forbids": (
         proxy(http("403 Forbidden")), "proxy_refused", "proxy: HTTP 403", LATER),
     "the proxy cannot get further": (
@@ -182,16 +209,22 @@ def ways(
 ) -> Iterator[tuple[Ways, dict[str, Pc]]]:
     """Start the clients of all cases."""
     made = Ways(servers, tmp_path_factory.mktemp("authorities"))
+    users = made.directory / "users"
+    users.write_text(f"CORP:{proxies.USER}:{proxies.PASSWORD}\n")
+    # The proxies are in this process, whose environment `environ` has changed already.
+    os.environ["NTLM_USER_FILE"] = str(users)
     pcs: dict[str, Pc] = {}
     makers = {**{name: case[0] for name, case in BAD.items()}, **GOOD}
     for name, make in makers.items():
         place = make(made)
         home = tmp_path_factory.mktemp("pc")
         pcs[name] = Pc(home, environ, place.server, **place.variables)
+        pcs[name].wrapper = place.wrapper
         pcs[name].be_logged_in()
         pcs[name].start()
     yield made, pcs
     quit_all(pcs.values())
+    del os.environ["NTLM_USER_FILE"]
 
 
 @pytest.mark.parametrize("case", GOOD)
@@ -221,7 +254,8 @@ def test_ways_that_do_not(ways: tuple[Ways, dict[str, Pc]], case: str) -> None:
         assert datetime.fromisoformat(status["next_try_at"]).timestamp() > at
     assert pc.stored().refused is None
     pc.check()
-    assert proxies.PASSWORD not in pc.log() + pc.told()
+    for secret in (proxies.PASSWORD, WRONG_PASSWORD):
+        assert secret not in pc.log() + pc.told()
 
 
 def test_proxies_were_used(ways: tuple[Ways, dict[str, Pc]]) -> None:
@@ -230,8 +264,9 @@ def test_proxies_were_used(ways: tuple[Ways, dict[str, Pc]]) -> None:
     for case in GOOD:
         pcs[case].says("standby", within_s=60)
     served = [proxy.served for proxy in made.proxies]
-    assert served.count([f"{NAME}:443"]) == 4
+    assert served.count([f"{NAME}:443"]) == 6
     assert all(each in ([], [f"{NAME}:443"]) for each in served)
+    assert sum(proxy.refused for proxy in made.proxies) == 1
 
 
 def test_what_the_user_sees(ways: tuple[Ways, dict[str, Pc]]) -> None:

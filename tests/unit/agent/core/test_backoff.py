@@ -12,19 +12,21 @@ from agent.core.backoff import delay_s, prompt_s, vault_s
 from agent.core.failure import Failure, Patience, Reason
 
 reasons = st.sampled_from(list(Reason))
+RARELY = {Reason.SUPERSEDED, Reason.PROXY_LOGIN}
 chances = st.floats(0, 1, exclude_max=True)
 
 
 @given(reasons, st.integers(0, 10**6), chances, st.none() | st.floats(0, 86_400))
 @example(Reason.SUPERSEDED, 0, 0.0, None)  # so two programs with one key do not fight
 @example(Reason.SUPERSEDED, 0, 0.0, 600.0)
+@example(Reason.PROXY_LOGIN, 0, 0.0, None)  # so the proxy does not lock the account
 def test_every_delay_is_between_floor_and_ceiling(
     reason: Reason, tries: int, chance: float, least: float | None
 ) -> None:
     """A delay is at least what the server asks for, and at most half an hour more."""
     failure = Failure(reason, least)
     delay = delay_s(failure, tries=tries, random=chance)
-    named = max(least or 0.0, 300.0 if reason is Reason.SUPERSEDED else 0.0)
+    named = max(least or 0.0, 300.0 if reason in RARELY else 0.0)
     assert delay >= named + (0.3 if failure.patience is Patience.SOON else 6.0)
     assert delay <= named + (300.0 if failure.patience is Patience.SOON else 1800.0)
 
@@ -65,5 +67,8 @@ def test_retry_after_is_a_least_with_the_spread_on_top() -> None:
 @given(chances)
 def test_prompt_and_vault_tries_are_jittered_too(chance: float) -> None:
     """A resumed office does not arrive at once; the vault is left alone for half a minute."""
-    assert 0.1 <= prompt_s(random=chance) <= 1.1
+    for reason in Reason:
+        since_s = 400.0 if reason in RARELY else 0.0
+        assert 0.1 <= prompt_s(Failure(reason), since_s=since_s, random=chance) <= 1.1
+    assert prompt_s(Failure(Reason.PROXY_LOGIN), since_s=100, random=chance) == 200
     assert 30 <= vault_s(random=chance) <= 90

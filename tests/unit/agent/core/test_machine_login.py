@@ -135,7 +135,6 @@ def test_an_open_connection_is_probed_or_replaced() -> None:
         (Reason.TOO_MANY_REQUESTS, False),
         (Reason.IMPOSTOR, False),
         (Reason.CERTIFICATE, True),
-        (Reason.PROXY_LOGIN, True),
         (Reason.NOT_A_GATEWAY, True),
     ],
 )
@@ -147,6 +146,18 @@ def test_another_network_hurries_what_a_network_causes(reason: Reason, *, hurrie
     assert until_retry(world) >= 6
     world.tell(ev.NetworkChanged())
     assert (until_retry(world) < 1.2) is hurries
+
+
+def test_another_network_does_not_repeat_a_login_at_a_proxy_at_once() -> None:
+    """A network that comes and goes would lock the user's account: one try in five minutes."""
+    world = started("connect")
+    world.tell(ev.Disconnected(1, Failure(Reason.PROXY_LOGIN)))
+    for after_s, wait_s in ((0, 300), (100, 200), (100, 100), (98, 2)):
+        world.advance(after_s)
+        world.tell(ev.NetworkChanged())
+        assert until_retry(world) == wait_s
+    world.advance(2)
+    assert world.is_in(State.CONNECTING)
 
 
 def test_the_servers_least_wait_is_kept() -> None:
