@@ -30,15 +30,20 @@ def examine(step: Step, facts: Facts) -> None:
     step.note(database.describe(settings))
     if settings.is_postgresql:
         _postgresql(step, facts)
-    elif settings.database_path.exists():
-        _sqlite(step, settings)
-    else:
+        return
+    try:
+        size = settings.database_path.stat().st_size
+    except FileNotFoundError:
         step.warn("there is no database yet", "the first start of the server makes it")
+    except OSError as exc:
+        step.fault(f"{settings.database_path}: {exc.strerror}", "run this as the server's user")
+    else:
+        step.note(f"SQLite {sqlite3.sqlite_version}, {size / 1024**2:,.1f} MiB")
+        _sqlite(step, settings)
 
 
 def _sqlite(step: Step, settings: Config) -> None:
     path = settings.database_path.absolute()
-    step.note(f"SQLite {sqlite3.sqlite_version}, {path.stat().st_size / 1024**2:,.1f} MiB")
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as opened:
             [(state,), *_] = opened.execute("PRAGMA quick_check(1)").fetchall()

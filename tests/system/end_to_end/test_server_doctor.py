@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.support.certificates import Authority
-from tests.support.installation import Installation, Server
+from tests.support.installation import PROGRAM, Installation, Server
+from tests.support.places import ROOT
 from tests.support.ports import free_port
 from tests.support.reverse_proxies import running_proxy
 from tests.support.tls_front import SMALL
@@ -205,6 +209,23 @@ def test_odd_database_files(tmp_path: Path, content: bytes | None, said: str) ->
     _, steps = examine(installation)
     assert said in steps["Database"]
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+def test_as_a_stranger(tmp_path: Path) -> None:
+    """A user who may read nothing gets a report, too, and what to do."""
+    installation = Installation(tmp_path / "data")
+    installation.create()
+    (tmp_path / "data").chmod(0o700)
+    become = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", *PROGRAM]
+    run = partial(subprocess.run, env=installation.environment(), cwd=ROOT, check=False)
+    if run([*become, "--help"], capture_output=True).returncode:
+        pytest.skip("another user cannot read this Python")
+    done = run([*become, "doctor"], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "as user 54321" in done.stdout
+    assert "unexpectedly" not in done.stdout
+    assert "run this as the server's user" in done.stdout
 
 
 @pytest.mark.parametrize("is_silent", [False, True])
