@@ -110,7 +110,6 @@ class Looker:
         self.page.wait_for_url(lambda url: "login" not in url)
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("language", ["ja", "en"])
 def test_every_page(shown: Server, new_page: NewPage, language: str) -> None:
     """axe-core finds nothing, and nothing reaches beyond the window."""

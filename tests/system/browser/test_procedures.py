@@ -14,7 +14,7 @@ from tests.support.installation import Server
 from tests.support.labels import EN, JA, Labels
 from tests.support.pc import Pc
 
-pytestmark = [pytest.mark.keyring, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.keyring
 SMARTPHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 
 P1, P2, P3, FORCED = "First-Passw0rd", "Second-Passw0rd", "Third-Passw0rd", "Forced-Passw0rd"

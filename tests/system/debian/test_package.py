@@ -41,7 +41,6 @@ DATA = "/var/lib/coconowork"
 UNITS = ("coconowork", "coconowork-gateway@8081", "coconowork-console@8080")
 
 pytestmark = [
-    pytest.mark.timeout(400),
     pytest.mark.skipif(
         os.geteuid() != 0 or shutil.which("debootstrap") is None,
         reason="needs root and debootstrap (.ci/packages test)",

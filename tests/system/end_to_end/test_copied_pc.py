@@ -17,7 +17,6 @@ pytestmark = pytest.mark.keyring
 USER = "copied"
 
 
-@pytest.mark.timeout(120)
 def test_two_clients_with_one_key_become_two_pcs(
     server: Server,
     environ: dict[str, str],

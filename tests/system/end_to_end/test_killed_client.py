@@ -29,7 +29,6 @@ pytestmark = pytest.mark.keyring
 KILLS = int(os.environ.get("COCONOWORK_KILLS", "6"))
 
 
-@pytest.mark.timeout(600)
 def test_killed_at_every_step(server: Server, new_pc: Callable[..., Pc]) -> None:
     """After a kill at each moment of a change, the next start finishes the update."""
     server.installation.add_user("killed-steps")

@@ -15,7 +15,7 @@ from tests.support.loop_thread import LoopThread
 from tests.support.pc import Pc
 from tests.support.wire import Weather, Wire
 
-pytestmark = [pytest.mark.keyring, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.keyring
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.support.installation import P1, P2, Server
 from tests.support.pc import Pc
 from tests.support.polling import eventually
 
-pytestmark = [pytest.mark.keyring, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.keyring
 
 
 NO_SERVER = "ws://127.0.0.1:9/gateway"

@@ -29,7 +29,6 @@ UNKNOWN = "No PC shows this code now"
 
 @pytest.mark.keyring
 @pytest.mark.display
-@pytest.mark.timeout(180)
 def test_real_client(
     server: Server, new_pc: Callable[..., Pc], monkeypatch: pytest.MonkeyPatch
 ) -> None:

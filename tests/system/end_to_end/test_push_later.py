@@ -14,7 +14,6 @@ pytestmark = pytest.mark.keyring
 WAITS = "standby_old_password"
 
 
-@pytest.mark.timeout(120)
 def test_a_pc_that_was_asleep_at_the_change(server: Server, new_pc: Callable[..., Pc]) -> None:
     """Pushed from the smartphone page while it sleeps, it takes the password when it wakes up."""
     server.installation.add_user("sleeper")
@@ -37,7 +36,6 @@ def test_a_pc_that_was_asleep_at_the_change(server: Server, new_pc: Callable[...
         assert "Old password" not in phone.open("/app/").text
 
 
-@pytest.mark.timeout(120)
 def test_a_pc_that_was_left_out(server: Server, new_pc: Callable[..., Pc]) -> None:
     """A PC that waits takes it at once, and the result page says that it was applied."""
     server.installation.add_user("left-out")
@@ -53,7 +51,6 @@ def test_a_pc_that_was_left_out(server: Server, new_pc: Callable[..., Pc]) -> No
     pc.has_only(P2)
 
 
-@pytest.mark.timeout(120)
 def test_after_a_forced_change(server: Server, new_pc: Callable[..., Pc]) -> None:
     """The page that changes the temporary password delivers the user's own one to a PC asleep."""
     pk = server.installation.add_user("forced-later")

@@ -55,7 +55,6 @@ def client_says(home: str) -> dict[str, object]:
 
 
 @pytest.mark.keyring
-@pytest.mark.timeout(300)
 def test_each_day_of_the_old_password() -> None:
     """The buttons go to each day, also back from the end, and all three say the same."""
     with demonstration("--day=29") as said:

@@ -50,7 +50,6 @@ def spellings(password: str) -> Iterator[bytes]:
 
 
 @pytest.mark.keyring
-@pytest.mark.timeout(600)
 def test_the_manual_holds_and_no_password_leaks(tmp_path: Path) -> None:
     """Each case of the tour succeeds, and files, output and processes have no password."""
     kept, secrets = tmp_path / "kept", tmp_path / "secrets.json"

@@ -81,7 +81,6 @@ def photograph(desktop: Desktop, name: str, picture: str, *program: str) -> tupl
     return kept, right - left
 
 
-@pytest.mark.timeout(600)
 def test_every_window_grows_with_the_scale(desktop: Desktop, winpy: Path) -> None:
     """At 100, 150, 200 and 300 % the windows fit on the screen and keep their proportions."""
     python, tray = windows_path(winpy / "pythonw.exe"), windows_path(INSIDE / "tray.py")
@@ -99,7 +98,6 @@ def test_every_window_grows_with_the_scale(desktop: Desktop, winpy: Path) -> Non
         assert max(found) < 1.1 * min(found), (name, found)
 
 
-@pytest.mark.timeout(600)
 def test_every_window_is_dark_or_in_contrast_colours(desktop: Desktop) -> None:
     """Windows take the user's choice, and the text scale that is on top of the screen's."""
     scale(desktop, 100)

@@ -22,7 +22,6 @@ def _without_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.keyring
-@pytest.mark.timeout(300)
 def test_reconnects_cost_nothing_that_stays() -> None:
     """150 reconnects of the real client leave nothing behind."""
     found = reconnects.run(150, samples=4)

@@ -8,8 +8,6 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from unittest import mock
 
-import pytest
-
 from agent.core import events as ev
 from agent.core.state import State
 from agent.core.view import View
@@ -39,7 +37,6 @@ class Member:
             self.delays.append((view.next_try_at - instant().wall).total_seconds())
 
 
-@pytest.mark.timeout(300)
 async def test_clients_of_a_dead_server_come_back_spread_out() -> None:
     """No tenth of a round has twice its share of tries, and all clients come back."""
     machine.raise_file_limit()

@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
 
-import pytest
-
 from protocol import messages
 from tests.support.browser import Browser
 from tests.support.gateway_client import Client, new_key
@@ -142,7 +140,6 @@ for user in User.objects.filter(role="general"):
 """
 
 
-@pytest.mark.timeout(300)
 def test_sixty_people_change_at_once(installation_on_postgres: Installation) -> None:
     """All succeed, though the pool has 16 connections and the hashes take turns on the cores."""
     installation, people = installation_on_postgres, 60
@@ -166,7 +163,6 @@ def test_sixty_people_change_at_once(installation_on_postgres: Installation) -> 
     assert [each[:18] for each in answers] == ["/password/changed/"] * people
 
 
-@pytest.mark.timeout(300)
 async def test_logins_do_not_deadlock_with_the_console(
     installation_on_postgres: Installation, postgres: Postgres
 ) -> None:

@@ -12,7 +12,6 @@ import json
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -326,7 +325,7 @@ class Client(RuleBasedStateMachine):
             assert world.view.valid_until == world.session.told[1]
 
 
-TestClient = pytest.mark.timeout(600)(Client.TestCase)
+TestClient = Client.TestCase
 assert settings.default is not None
 TestClient.settings = settings(
     max_examples=2 * settings.default.max_examples, stateful_step_count=50, deadline=None

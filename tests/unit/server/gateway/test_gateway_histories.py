@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
-import pytest
 from django.contrib.auth.backends import ModelBackend
 from django.core.exceptions import PermissionDenied
 from django.test import Client as Browser
@@ -366,7 +365,6 @@ class Server(RuleBasedStateMachine):
                 assert events.filter(action=action).count() == person.counts.get(action, 0), action
 
 
-@pytest.mark.timeout(300)
 def test_histories(database: None) -> None:
     """The promises hold after every step, in any order of actions."""
     run_state_machine_as_test(
