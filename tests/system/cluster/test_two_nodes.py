@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -82,6 +83,24 @@ async def test_device_that_logs_in_elsewhere(cluster: Cluster, username: str) ->
             found = places(cluster.installation, username)
             assert found == {newer.device.id: "south", after.device.id: "north"}
     await asyncio.to_thread(eventually, lambda: not places(cluster.installation, username))
+
+
+async def test_new_pcs_on_both_gateways(cluster: Cluster, username: str) -> None:
+    """A code leads to its PC from each console; each gateway serves its own PCs only."""
+    async with AsyncExitStack() as stack:
+        for gateway, console in zip(cluster.gateways, reversed(cluster.consoles), strict=True):
+            pc = await stack.enter_async_context(Client(gateway.gateway))
+            code = await pc.pair()
+            with console.browser(username, P1) as browser:
+                browser.send("/pcs/new/", code=code)
+                browser.submit(current_password=P1)
+                paired = await pc.expect(messages.Paired)
+                assert pc.open(paired.sealed)["password"] == P1
+                assert await pc.closed() == 1000
+                newcomer = Client(gateway.gateway, key=pc.key)
+                await (await stack.enter_async_context(newcomer)).log_in(username, P1)
+                browser.wait_for_text("Connected")
+        assert set(places(cluster.installation, username).values()) == {"north", "south"}
 
 
 async def test_gateway_that_is_killed(cluster: Cluster, username: str) -> None:
