@@ -103,8 +103,8 @@ def classify(exc: BaseException, *, proxy: str | None) -> Failure:
 def _answered(response: Response) -> Failure:
     """Classify an HTTP answer: the gateway's own, of what is in front of it, or of a stranger.
 
-    While the gateway is away, nginx, Caddy and AWS answer 502 to 504, haproxy 503 (HTTP/1.0 in old
-    versions), Cloudflare 520 to 530, Traefik and Azure also 404. A login page of a network comes
+    While the gateway is away, nginx, haproxy (with HTTP/1.0 in old versions), Caddy and AWS answer
+    502 to 504, Cloudflare 520 to 530, Traefik and Azure also 404. A login page of a network comes
     with 200, a redirect or 511.
     """
     status = response.status_code
