@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 
 from server import config
+from server.addresses import is_trusted
 from server.commands.serve import check_exposure
 from server.config import Config, ConfigError, StartError
 from server.doctor import address, machine, tables
@@ -81,6 +82,12 @@ def _settings(step: Step, facts: Facts) -> None:
         step.warn(
             "public_url is not set, so people reach the console from this machine only",
             "set it to the address that the proxy has, such as https://coconowork.example",
+        )
+    if is_trusted(address.STRANGER, facts.settings.trusted_proxies):
+        step.fault(
+            "trusted_proxies has addresses of strangers, who can then choose the address that "
+            "limits, log and audit trail have of them",
+            "name the addresses of the proxies only",
         )
     try:
         check_exposure(facts.settings)

@@ -170,6 +170,12 @@ def test_settings_differ_from_the_proxy(site: Site, tmp_path: Path) -> None:
         assert "restart it" in steps[f"Proxy to the {part}"]
 
 
+def test_everybody_is_a_proxy(tmp_path: Path) -> None:
+    """Networks that strangers are in, too, are no proxies."""
+    _, steps = examine(Installation(tmp_path), TRUSTED_PROXIES="0.0.0.0/0")
+    assert "addresses of strangers" in steps["Settings"]
+
+
 def test_public_url_that_never_answers(site: Site) -> None:
     """A machine that accepts connections and says nothing does not hold up the report."""
     with socket.create_server(("127.0.0.1", site.port)):
