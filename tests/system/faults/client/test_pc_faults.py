@@ -6,6 +6,7 @@ import errno
 import re
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -195,16 +196,22 @@ class Clock:
         self.variables = {
             "LD_PRELOAD": str(FAKETIME),
             "FAKETIME_TIMESTAMP_FILE": str(file),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "1",  # to read the file at each look makes the start slow
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",  # imports would read the file at each look at a module
         }
 
     def jump(self, days: int) -> None:
-        """Make the clock wrong by this many days."""
+        """Make the clock wrong by this many days, after a second at most."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{days:+d}d\n")
         new.replace(self._file)
+        self._year = str((datetime.now(UTC) + timedelta(days=days)).year)
+
+    def has_jumped(self, pc: Pc) -> bool:
+        """Return whether the client, which logs this question, has the new time."""
+        pc.status()
+        return pc.log().splitlines()[-1].startswith(self._year)
 
 
 @pytest.fixture
@@ -219,14 +226,17 @@ def test_a_clock_that_jumps(servers: LoopThread, clock: Clock, new_pc: Callable[
     gateway = FakeGateway(honest({PASSWORD: "old"}, valid_until=at(30)))
     pc = new_pc(servers.host(gateway.running()), **clock.variables)
     pc.start()
-    assert pc.says("standby_old_password")["days_left"] == 30
+    # A busy machine's keyring may need more than its deadline, which is no matter of the clock.
+    assert pc.says("standby_old_password", within_s=100)["days_left"] == 30
+    before = pc.troubles()
     for number, days in enumerate((3650, -3650, 0), 2):
         clock.jump(days)
+        eventually(lambda: clock.has_jumped(pc))
         assert pc.says("standby_old_password")["days_left"] == 30
         pc.tell("reconnect")
         eventually(lambda: len(gateway.hellos) == number)  # noqa: B023 - waited for in this turn
         assert pc.says("standby_old_password")["days_left"] == 30
-    assert pc.troubles() == []
+    assert pc.troubles() == before
     pc.check()
 
 
@@ -239,13 +249,15 @@ def test_a_wrong_clock_and_a_certificate(
     server = servers.host(FakeGateway().running(tls=tls)).replace("127.0.0.1", "localhost")
     pc = new_pc(server, SSL_CERT_FILE=str(authority.file), **clock.variables)
     pc.start()
-    pc.says("standby")
+    pc.says("standby", within_s=100)
     clock.jump(-3650)
+    eventually(lambda: clock.has_jumped(pc))
     pc.says("standby")
     pc.tell("reconnect")
     status = pc.says("retrying", "certificate")
     assert "このPCの日付と時刻を確認し" in as_seen(status, "ja")[2]
     clock.jump(0)
+    eventually(lambda: clock.has_jumped(pc))
     pc.tell("reconnect")
     pc.says("standby")
     pc.check()
