@@ -15,9 +15,8 @@ import asyncio
 import itertools
 import json
 import sys
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,28 +26,26 @@ from unittest import mock
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from agent.core import effects as do
-from agent.core import events as ev
-from agent.core.credentials import Credentials, Identity
-from agent.core.failure import Failure, Reason
-from agent.core.host_info import HostInfo
-from agent.core.machine import Machine
-from agent.core.saved_state import SavedState
 from protocol import messages as msg
-from protocol.messages import WarningOutcome
 from tests.support.places import ROOT
+from tests.support.recorded_client import DEADLINE_S, P1, P2, Recorded, Step
 
 if TYPE_CHECKING:
     from server.console.models import User
     from server.gateway.server import Gateway
 
-Step = dict[str, Any]
 FOLDER = ROOT / "tests" / "unit" / "server" / "conversations"
-SERVER = "wss://gw.example.com/gateway"
 DEVICE_KEY = "cHJpdmF0ZSBrZXkgb2YgYSByZWNvcmRlZCBkZXZpY2U="
-USER, P1, P2, WRONG = "tanaka", "Passw0rd!", "Second-2nd", "Wrong-000"
-DEADLINE_S = 15
-VARYING = {"change_id", "sealed", "signature", "server_time", "valid_until", "retry_after_s"}
+USER = "tanaka"
+VARYING = {
+    "change_id",
+    "code",
+    "sealed",
+    "signature",
+    "server_time",
+    "valid_until",
+    "retry_after_s",
+}
 """Fields of the server's messages that differ each time; `scram` does not."""
 
 BEGIN = "client: start | > connect"
@@ -68,98 +65,13 @@ SCRIPTS = {
     "disabled_before": f"server: disable | {BEGIN} | {ASKED} | < rejected | < close",
     "disabled": f"{BEGIN} | {LOGIN} | server: disable | < bye | < close",
     "blocked": f"{BEGIN} | {LOGIN} | server: block | < bye | < close",
+    "pairing": "client: pair | > connect | > pair | < pairing_code | server: accept_code"
+    " | < paired",
     "old_version": f"server: demand_newer | {BEGIN} | > hello | < rejected | < close",
     "server_stops": f"{BEGIN} | {LOGIN} | server: stop | < bye | < close",
     "farewell": f"{BEGIN} | {LOGIN} | client: quit | > close",
 }
 """What happens, and what is said about it: `<` by the server, `>` by the client."""
-
-
-class Recorded:
-    """A client made of the real core, with a vault and a desktop in memory."""
-
-    def __init__(self, first: Step, *, nonces: Iterator[str], device: dict[str, str]) -> None:
-        host = HostInfo(
-            device_name=device["name"],
-            os=device["os"],
-            version=device["version"],
-            random=lambda: 0.5,
-            nonce=lambda: next(nonces),
-            machine="a machine",
-            local=UTC,
-        )
-        self.sent: deque[Step] = deque()
-        self._identity = Identity(server=SERVER, user=first["user"])
-        self._vault: Credentials | None = Credentials(
-            password=first["password"], device_key=first["device_key"], machine="a machine"
-        )
-        self._now = ev.Instant(datetime.fromisoformat(first["at"]), 0.0)
-        self._number, self._is_broken = 0, False
-        self._machine = Machine(host, self._identity, SavedState())
-
-    @property
-    def end(self) -> Step:
-        """Return what the user sees, and which password is stored."""
-        stored = self._vault
-        return {
-            "state": self._machine.state.value,
-            "stored": stored and [stored.password, stored.pending and stored.pending.password],
-        }
-
-    def act(self, name: str) -> None:
-        """Let something happen at this end."""
-        match name:
-            case "start":
-                self._tell(ev.Started())
-            case "sign_in":
-                self._tell(ev.SignedIn("s1", ev.SignInKind.SIGN_IN))
-            case "type":
-                self._tell(ev.LoginRequested(1, self._identity, P2))
-            case "quit":
-                self._tell(ev.QuitRequested())
-            case "break_vault":
-                self._is_broken = True
-            case "store_wrong":
-                assert self._vault is not None
-                key = self._vault.device_key
-                self._vault = Credentials(password=WRONG, device_key=key, machine="a machine")
-            case _:
-                raise AssertionError(name)
-
-    def hear(self, step: Step) -> None:
-        """Receive a message, or the end of the connection."""
-        if "close" in step:
-            self._tell(ev.Disconnected(self._number, Failure(Reason.CONNECTION_LOST)))
-            return
-        with suppress(msg.UnknownMessage):
-            message = msg.decode_from_server(json.dumps(step["message"]).encode())
-            self._tell(ev.Received(self._number, message))
-
-    def _tell(self, event: ev.Event) -> None:
-        events = deque([event])
-        while events:
-            for effect in self._machine.handle(events.popleft(), self._now):
-                match effect:
-                    case do.ReadVault(number):
-                        events.append(ev.VaultRead(number, self._vault))
-                    case do.WriteVault(number) if self._is_broken:
-                        events.append(ev.VaultFailed(number, Reason.VAULT_BROKEN))
-                    case do.WriteVault(number, _, credentials):
-                        self._vault = credentials
-                        events.append(ev.VaultWritten(number))
-                    case do.Connect(number):
-                        self._number = number
-                        self.sent.append({"from": "client", "connect": True})
-                        events.append(ev.Connected(number))
-                    case do.Send(_, message):
-                        content = json.loads(msg.encode(message))
-                        self.sent.append({"from": "client", "message": content})
-                    case do.Disconnect(_, str(farewell)):  # others follow a close of the server
-                        self.sent.append({"from": "client", "close": 1000, "reason": farewell})
-                    case do.ComputeProof(number, handshake, challenge):
-                        events.append(ev.ProofReady(number, handshake.proof(challenge)))
-                    case do.ShowWarning(days_left):
-                        events.append(ev.WarningAnswered(days_left, WarningOutcome.SHOWN))
 
 
 class RealGateway:
@@ -183,7 +95,7 @@ class RealGateway:
 
     def _act(self, name: str) -> None:
         from server.cluster import bus
-        from server.console import passwords, people
+        from server.console import pairings, passwords, people
         from server.console.models import Device, User
 
         user = User.objects.get(pk=self._user.pk)
@@ -194,6 +106,9 @@ class RealGateway:
                 passwords.change_own(user, new_password=P2, push_to=to, address=None)
             case "push_later":
                 passwords.push_later(user, password=P2, devices=list(devices), address=None)
+            case "accept_code":
+                pc = pairings.find(user, self._code, address=None)
+                pairings.accept(user, pc, password=P1, address=None)
             case "disable":
                 people.apply(people.DISABLE, user, by=None, address=None, whole_account=True)
             case "block":
@@ -226,6 +141,7 @@ class RealGateway:
         except ConnectionClosed:
             closed = self._socket
             return {"from": "server", "close": closed.close_code, "reason": closed.close_reason}
+        self._code = message.get("code", "")
         if recorded and "change_id" in message and "change_id" in recorded.get("message", {}):
             self._changes[recorded["message"]["change_id"]] = message["change_id"]
         return {"from": "server", "message": message}
@@ -340,7 +256,7 @@ def follow_as_client(
 
     `change` makes one or more steps of each that the server has sent.
     """
-    hello = next(step["message"] for step in steps if _type(step) == "hello")
+    hello = next(step["message"] for step in steps if _type(step) in {"hello", "pair"})
     client = Recorded(steps[0], nonces=client_nonces(steps), device=hello["device"])
     for step in steps[1:-1]:
         if step.get("at") == "client":
@@ -388,9 +304,10 @@ def write(file: Path, steps: list[Step]) -> None:
 
 
 async def record_all(folder: Path) -> None:
-    """Record all scripts into a folder."""
+    """Record into a folder the scripts that are not there yet."""
     for name, script in SCRIPTS.items():
-        write(folder / f"{name}.jsonl", await record(script))
+        if not (file := folder / f"{name}.jsonl").exists():
+            write(file, await record(script))
 
 
 if __name__ == "__main__":

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from agent import __version__
+from protocol import messages
 from tests.support import conversations
-from tests.support.conversations import FOLDER, SCRIPTS, Step, follow_as_client, follow_as_gateway
+from tests.support.conversations import FOLDER, SCRIPTS, follow_as_client, follow_as_gateway
+from tests.support.recorded_client import Step
 
 RECORDINGS = sorted(FOLDER.glob("*/*.jsonl"))
 every_recording = pytest.mark.parametrize(
@@ -65,5 +68,9 @@ async def test_recording(database: None, name: str, tmp_path: Path) -> None:
 
 
 def test_this_version_is_recorded() -> None:
-    """A version is not released without its recording."""
-    assert (FOLDER / __version__.rpartition(".")[0]).is_dir()
+    """A version is not released without its recording, which has each type of message."""
+    folder = FOLDER / __version__.rpartition(".")[0]
+    steps = [step for file in folder.iterdir() for step in conversations.read(file)]
+    seen = {step["message"]["type"] for step in steps if "message" in step}
+    both = (*get_args(messages.ClientMessage), *get_args(messages.ServerMessage))
+    assert seen == {each.__struct_config__.tag for each in both}
