@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from django.db import OperationalError
 from prometheus_client import REGISTRY
 from websockets.frames import CloseCode
 
@@ -163,6 +164,29 @@ async def test_password_at_the_last_moment(showing: tuple[Client, str], user: Us
     await in_thread(seal_and_wait)
     await client.expect(messages.Paired)
     assert await client.closed() == 1000
+
+
+async def test_database_away(
+    showing: tuple[Client, str],
+    user: User,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A PC that shows a code waits, the log says so once, and the next poll delivers."""
+    client, code = showing
+    loop, fails = asyncio.get_running_loop(), asyncio.Semaphore(0)
+
+    def sync_pairings(*_: object, **__: object) -> None:
+        loop.call_soon_threadsafe(fails.release)
+        raise OperationalError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "sync_pairings", sync_pairings)
+        await in_thread(partial(seal_for, user, code))
+        for _ in range(4):
+            await fails.acquire()
+    await client.expect(messages.Paired)
+    assert caplog.text.count("PCs that show a code have to wait") == 1
 
 
 async def test_row_is_gone(showing: tuple[Client, str]) -> None:
