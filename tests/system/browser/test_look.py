@@ -25,6 +25,7 @@ FOR_PAGES = {
     "users": 1100,
     "user": 1100,
     "app": 360,
+    "app-new-pc-check": 360,
 }
 """Pictures for docs/images and their widths; they land in `.artifacts/browser/docs`."""
 

@@ -159,10 +159,10 @@ def test_guesses_end(browse: Browse, user: User, make_pairing: MakePairing) -> N
     pc, client = make_pairing(), browse(user)
     for _ in range(500):
         with pytest.raises((pairings.UnknownCode, lockout.TooManyCodes)):
-            pairings.find(user, "BBBBBBBB", address="192.0.2.1")
+            pairings.find(user, "BBBBBBBB", address="127.0.0.1")
     [counted] = AccessAttempt.objects.all()
     assert counted.failures_since_start == lockout.LIMIT_CODES
-    client.post("/login/", {"username": user.username, "password": P1})
+    assert browse().post("/login/", {"username": user.username, "password": P1}).status_code == 302
     answer = client.post(PATHS[0], {"code": pc.code})
     assert answer.status_code == 429
     error = answer.content.decode().partition('id="id_code_error"')[2]
