@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 import secrets
 import threading
@@ -375,9 +374,7 @@ def crowd(database: None) -> User:
     return administrator
 
 
-@pytest.mark.skipif(
-    os.environ.get("TEST_DATABASE") == "postgresql", reason="reads the query plans of SQLite"
-)
+@pytest.mark.database("sqlite")  # it reads query plans
 @pytest.mark.parametrize(
     ("path", "queries", "index"),
     [

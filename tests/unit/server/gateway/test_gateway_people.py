@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -21,10 +20,6 @@ from server.gateway.server import Gateway
 from tests.support.gateway_client import Client
 from tests.support.polling import eventually
 from tests.support.server_fixtures import P1, P2, in_thread, on_own_connection
-
-only_with_several_writers = pytest.mark.skipif(
-    os.environ.get("TEST_DATABASE") != "postgresql", reason="SQLite has one writer at a time"
-)
 
 
 async def test_deleted_user(gateway: Gateway, user: User, administrator: User) -> None:
@@ -54,7 +49,7 @@ async def test_removed_pc(gateway: Gateway, user: User) -> None:
     assert after.first_seen_at > before.first_seen_at
 
 
-@only_with_several_writers
+@pytest.mark.database("postgresql")  # SQLite has one writer at a time
 def test_deleted_while_a_client_reports(
     user: User, administrator: User, make_device: Callable[..., Device]
 ) -> None:
@@ -79,7 +74,7 @@ def test_deleted_while_a_client_reports(
     assert AuditEvent.objects.filter(action="push.failed", subject_name=user.username).exists()
 
 
-@only_with_several_writers
+@pytest.mark.database("postgresql")  # SQLite has one writer at a time
 def test_what_another_transaction_has_is_tidied_up_later(user: User) -> None:
     """Sweeps wait for no other transaction, such as a deletion, so there is no deadlock."""
     long_ago = clock.now() - timedelta(days=400)
