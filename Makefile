@@ -46,8 +46,8 @@ bench: catalogues ## measure client and server; ONLY=name measures one thing, SH
 soak: catalogues ## run the client for a simulated day and 20,000 reconnects, and check that nothing grows
 	$(BIN)/python -m soak
 
-dist: catalogues ## build the Windows program, its setup program and the MSI
-	$(BIN)/python -m installer.build
+dist: catalogues ## build the Windows program, its setup program and the MSI; FROZEN=… packs a program built on Windows
+	$(BIN)/python -m installer.build $(if $(FROZEN),--frozen $(FROZEN))
 
 deb: $(STAMP) ## build the Debian package of the server
 	@BIN=$(BIN) sh installer/debian/build dist

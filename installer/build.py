@@ -9,6 +9,7 @@
     deployment.md                         commands and detection rules for Intune and group policy
     SHA256SUMS
 
+`--frozen FOLDER` packs a program that `installer.native` has built on Windows, as a release does.
 `--twice` builds again in another folder and fails when a file differs.
 """
 
@@ -70,14 +71,16 @@ class Product:
         }
 
 
-def build(folder: Path, work: Path) -> Product:
-    """Build everything in `folder`, which is emptied first. Raise BuildError or MissingNeeds."""
+def build(folder: Path, work: Path, frozen: Path | None = None) -> Product:
+    """Build everything in `folder`, which is emptied first. Raise BuildError or MissingNeeds.
+
+    `frozen` is the folder of the program when it has been built before. Else it is built in `work`.
+    """
     require("build")
     product = Product(folder, program_version())
-    frozen = freeze(work)
+    frozen = frozen or freeze(work)
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    shutil.move(frozen, product.onedir)
+    shutil.copytree(frozen, product.onedir)
     for program in PROGRAMS:
         sign(product.onedir / program)
     for path in product.onedir.rglob("*"):
@@ -107,18 +110,19 @@ def differences(one: Product, other: Product) -> list[str]:
 def main() -> int:
     """Build, and return exit status 1 when the build failed or was not repeatable."""
     parser = argparse.ArgumentParser(prog="python -m installer.build", description=__doc__)
+    parser.add_argument("--frozen", type=Path, metavar="FOLDER", help="pack this program")
     parser.add_argument("--twice", action="store_true", help="build twice and compare")
     options = parser.parse_args()
     started = time.monotonic()
     try:
-        product = build(ROOT / "dist", BUILD / "freeze")
+        product = build(ROOT / "dist", BUILD / "freeze", options.frozen)
         print(standard_library_note())
         for path in (product.setup, product.msi, product.sbom):
             print(f"{path.stat().st_size / 1e6:7.1f} MB  {path.relative_to(ROOT)}")
         size = sum(path.stat().st_size for path in product.onedir.rglob("*") if path.is_file())
         print(f"{size / 1e6:7.1f} MB  {product.onedir.relative_to(ROOT)}/")
         if options.twice:
-            again = build(BUILD / "again", BUILD / "freeze-again")
+            again = build(BUILD / "again", BUILD / "freeze-again", options.frozen)
             changed = differences(product, again)
             print("\n".join([f"not the same: {name}" for name in changed] or ["built the same"]))
             if changed:

@@ -18,14 +18,16 @@ INSTALLER = Path(__file__).parent
 BUILD_ONLY = {"setuptools", "pypiwin32", "pillow"}
 """win10toast and pystray require these packages; the frozen program does not contain them."""
 
-# What the interpreter's DLLs contain, written here because no metadata lists it.
 INTERPRETER = (
-    ("CPython", "3.11.9", "PSF-2.0", "python311.dll"),
-    ("OpenSSL", "3.0.13", "Apache-2.0", "libcrypto-3.dll"),
-    ("Tcl/Tk", "8.6.13", "TCL", "tcl86t.dll"),
-    ("libffi", "3.4.4", "MIT", "libffi-8.dll"),
-    ("zlib", "1.2.13", "Zlib", "zlib1.dll"),
+    ("CPython", "PSF-2.0", "python3[0-9][0-9].dll"),
+    ("OpenSSL", "Apache-2.0", "libcrypto-3.dll"),
+    ("Tcl/Tk", "TCL", "tcl86t.dll"),
+    ("libffi", "MIT", "libffi-8.dll"),
+    ("zlib", "Zlib", "zlib1.dll"),
 )
+"""What the interpreter consists of: name, licence and DLL. The DLL states its version."""
+LIBFFI = "3.4.4"
+"""The version in CPython 3.11 to 3.13; libffi's DLL does not state it."""
 
 
 def requirements() -> Iterator[tuple[str, str, list[str]]]:
@@ -57,7 +59,7 @@ def license_of(package: Distribution) -> str:
 
 def license_texts(site_packages: Path, python_license: str) -> str:
     """Return the texts of all licence files of the shipped packages, one after the other."""
-    parts = [f"CPython 3.11\n\n{python_license.strip()}"]
+    parts = [f"CPython\n\n{python_license.strip()}"]
     packages = installed(site_packages)
     for name, version, _ in sorted(requirements()):
         if name in BUILD_ONLY:
@@ -71,6 +73,15 @@ def license_texts(site_packages: Path, python_license: str) -> str:
         ]
         parts.append("\n\n".join([f"{name} {version}: {license_of(package)}", *texts]))
     return f"\n\n{'=' * 78}\n\n".join(parts) + "\n"
+
+
+def stated_version(dll: Path) -> str:
+    """Return the version that a DLL of the interpreter states, in its code or its resources."""
+    content = dll.read_bytes()
+    if found := re.search(rb"OpenSSL (\d+\.\d+\.\d+) ", content):
+        return found[1].decode("ascii")
+    resource = re.search(r"ProductVersion\0+([0-9.]+)", content.decode("utf-16-le", "replace"))
+    return resource[1] if resource else LIBFFI
 
 
 def _digest(path: Path) -> list[dict[str, str]]:
@@ -99,8 +110,9 @@ def bill_of_materials(
                 "hashes": [{"alg": "SHA-256", "content": one} for one in hashes],
             }
         )
-    internal = onedir / "_internal"
-    for name, of_version, spdx, file in INTERPRETER:
+    for name, spdx, pattern in INTERPRETER:
+        file = next((onedir / "_internal").glob(pattern))
+        of_version = stated_version(file)
         components.append(
             {
                 "type": "library",
@@ -109,7 +121,7 @@ def bill_of_materials(
                 "version": of_version,
                 "scope": "required",
                 "licenses": [{"license": {"id": spdx}}],
-                "hashes": _digest(internal / file),
+                "hashes": _digest(file),
             }
         )
     pyinstaller = packages["pyinstaller"]

@@ -38,6 +38,10 @@ LICENSES = (
     Path("/usr/share/doc/python3.11-minimal/copyright"),
     Path("/usr/share/doc/libpython3.11-minimal/copyright"),
 )
+DLL_FOLDER = re.compile(r"deploy_libs/|\w+\.libs/")
+VENDORED = re.compile(r"-x64-[0-9a-f]{32}(?=\.dll$)")
+VENDORED_BYTES = re.compile(rb"(lib[a-z]+-\d+)-x64-[0-9a-f]{32}\.dll")
+"""What a wheel's maker has added to the name of a DLL, and such names inside of DLLs."""
 TCL_SCRIPTS = Path("/usr/share/tcltk")
 
 
@@ -105,14 +109,23 @@ def unpack_wheel(wheel: dict[str, Any], target: Path) -> None:
             ],
             check=True,
         )  # fmt: skip
+        missing = set() if wheel["take"] == "all" else set(wheel["take"])
         with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as archive:
             for name in archive.namelist():
-                base = name.rpartition("/")[2].lower()
-                if not name.startswith("deploy_libs/") or not base or base.startswith("api-ms-"):
+                base = VENDORED.sub("", name.rpartition("/")[2].lower())
+                if not DLL_FOLDER.match(name) or not base or base.startswith("api-ms-"):
                     continue
                 if wheel["take"] == "all" or base in wheel["take"]:
                     place = target if base in BESIDE_EXE else target / "DLLs"
-                    (place / base).write_bytes(archive.read(name))
+                    (place / base).write_bytes(VENDORED_BYTES.sub(_pad, archive.read(name)))
+                    missing.discard(base)
+        if missing:
+            raise SystemExit(f"{wheel['name']} has no {', '.join(sorted(missing))}")
+
+
+def _pad(found: re.Match[bytes]) -> bytes:
+    """Return the plain name of a vendored DLL, as long as the name that was found."""
+    return (found[1] + b".dll").ljust(len(found[0]), b"\0")
 
 
 def compile_stubs(target: Path) -> None:

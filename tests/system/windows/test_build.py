@@ -70,8 +70,11 @@ def test_is_signed(product: Built, what: str) -> None:
     assert "Signature verification: ok" in done.stdout, done.stdout
 
 
-def test_bill_of_materials(product: Built) -> None:
-    """The bill of materials is valid CycloneDX, with all packages and the digest of the .exe."""
+def test_bill_of_materials(desktop: Desktop, product: Built) -> None:
+    """The bill of materials is valid CycloneDX, with all packages and the digest of the .exe.
+
+    Its versions of Python and OpenSSL are those that run.
+    """
     text = product.product.sbom.read_text(encoding="utf-8")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     bill = json.loads(text)
@@ -84,6 +87,10 @@ def test_bill_of_materials(product: Built) -> None:
         assert hashes
         assert len(part["hashes"]) == len(hashes)
         assert part["licenses"][0]["license"]["name"] != "not stated", name
+    versions = {part["name"]: part.get("version") for part in bill["components"]}
+    asked = "import platform, ssl; print(platform.python_version(), ssl.OPENSSL_VERSION)"
+    running = desktop.python("-c", asked).output
+    assert running.startswith(f"{versions['CPython']} OpenSSL {versions['OpenSSL']} "), running
 
 
 def test_licences_go_with_it(product: Built) -> None:
