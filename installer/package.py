@@ -36,14 +36,18 @@ _LAUNCH_CONDITIONS = {
     f"Installed OR NOT ({' OR '.join(_BAD_SERVERS)})": "This address cannot be used: [SERVER]",
 }
 """When Windows Installer refuses to begin, and what it says. msibuild takes ASCII only."""
+_SYSTEM = "[System64Folder]"
+"""Programs are named with their folder: the working directory may be one that users write to."""
 _SET_GUARD_ASIDE = (
-    r'"[System64Folder]cmd.exe" /c del /q "[INSTALLDIR]guard-*.old" &'
-    rf' move /y "[INSTALLDIR]{GUARD}" "[INSTALLDIR]guard-%RANDOM%.old"'
-    f" && taskkill /F /IM {NAME}.exe"
+    rf'"{_SYSTEM}cmd.exe" /c del /q "[INSTALLDIR]guard-*.old" &'
+    rf' move /y "[INSTALLDIR]{GUARD}" "[INSTALLDIR]guard-%RANDOM%.old" && ('
+    rf'"{_SYSTEM}ping.exe" -n 6 127.0.0.1 & "{_SYSTEM}taskkill.exe" /F /IM {NAME}.exe)'
 )
+"""Clients notice that and end. Those that have not after five seconds are ended."""
 _END_ALL = (
-    rf'"[System64Folder]cmd.exe" /c if exist "[INSTALLDIR]{GUARD}" (taskkill /F /IM {GUARD}'
-    rf' & taskkill /F /IM {NAME}.exe & del /q "[INSTALLDIR]guard-*.old")'
+    rf'"{_SYSTEM}cmd.exe" /c if exist "[INSTALLDIR]{GUARD}" ('
+    rf'"{_SYSTEM}taskkill.exe" /F /IM {GUARD} & "{_SYSTEM}taskkill.exe" /F /IM {NAME}.exe'
+    r' & del /q "[INSTALLDIR]guard-*.old")'
 )
 _ACTIONS = {
     "SetGuardAside": (_SET_GUARD_ASIDE, "NOT REMOVE"),
