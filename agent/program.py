@@ -79,3 +79,18 @@ def share_one_heap() -> None:
 
         with suppress(AttributeError):  # another C library
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+def guard_file() -> Path:
+    """Return the guard's file, which an installer moves away for the time of an update."""
+    return program_dir() / "coconowork-guard.exe"
+
+
+def is_updated() -> bool:
+    """Return whether an installer has moved the guard's file to where the installers move it.
+
+    A virus scanner that removes the file is no update.
+    """
+    file, folder = guard_file(), program_dir()
+    moved = [folder / "old" / file.name, *folder.glob("guard-*.old")]
+    return not file.exists() and any(map(Path.exists, moved))
+
+

@@ -20,14 +20,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from agent.ports import ChannelBusy
-from agent.program import program_dir
+from agent.program import guard_file, is_updated, program_dir
 
 log = logging.getLogger(__name__)
 
-GUARD = "coconowork-guard.exe"
 HANDLE = "_COCONOWORK_GUARD"
 """The variable in which a guard gives the client its pipe."""
-IN_ORDER, DEFECT = b"q", b"d"
+IN_ORDER, DEFECT, UPDATE = b"q", b"d", b"u"
 RESTART_NO_CRASH, RESTART_NO_HANG, RESTART_NO_REBOOT = 1, 2, 8
 
 
@@ -47,7 +46,7 @@ def guarded(*, start: bool) -> Iterator[None]:
     goodbye = DEFECT
     try:
         yield
-        goodbye = IN_ORDER
+        goodbye = UPDATE if start and is_updated() else IN_ORDER
     except ChannelBusy:
         goodbye = IN_ORDER
         raise
@@ -72,7 +71,7 @@ def _start() -> int | None:
     nothing = subprocess.DEVNULL
     try:
         subprocess.Popen(  # noqa: S603 - our own program
-            [program_dir() / GUARD],
+            [guard_file()],
             stdin=reading,
             stdout=nothing,
             stderr=nothing,

@@ -1,8 +1,9 @@
-"""Reports when the user comes and leaves, resume and network changes on Windows.
+"""Reports when the user comes and leaves, resume, network changes and updates on Windows.
 
 A hidden top-level window receives session and power messages on a thread of its own. That thread
 also keeps the PC from going to sleep: such a request ends with the thread that has made it. Another
-thread waits for changes of the network's addresses. Nothing polls.
+thread waits for changes of the network's addresses, and one for an installer that begins an update.
+Nothing polls.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from agent.core.events import (
     Suspending,
     UserLeft,
 )
+from agent.program import guard_file, is_updated
 from protocol.messages import Farewell
 
 log = logging.getLogger(__name__)
@@ -56,6 +58,7 @@ user32.UnregisterSuspendResumeNotification.argtypes = (ctypes.c_void_p,)
 kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 kernel32.SetThreadExecutionState.argtypes = (wintypes.DWORD,)
 kernel32.SetThreadExecutionState.restype = wintypes.DWORD
+kernel32.WaitForSingleObject.argtypes = (wintypes.HANDLE, wintypes.DWORD)
 iphlpapi = ctypes.WinDLL("iphlpapi")
 _ON_CHANGE = ctypes.WINFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int)
 iphlpapi.NotifyUnicastIpAddressChange.argtypes = (
@@ -94,6 +97,7 @@ TO_WINDOW = 0
 """DEVICE_NOTIFY_WINDOW_HANDLE."""
 IPV4_AND_IPV6 = 0
 """AF_UNSPEC."""
+FILE_NOTIFY_CHANGE_FILE_NAME, INFINITE = 0x1, 0xFFFFFFFF
 ENDSESSION_CLOSEAPP, ENDSESSION_LOGOFF = 0x1, 0x80000000
 RETRY_TIMER, RETRY_MS = 1, 5000
 SETTLE_S = 1.0
@@ -136,6 +140,8 @@ class WindowsSignInWatcher:
         ]
         for thread in self._threads:
             thread.start()
+        if guard_file().exists():
+            threading.Thread(target=self._watch_program, name="updates", daemon=True).start()
         if not self._ready.wait(START_S):
             log.error("the window for session messages is late")
 
@@ -282,6 +288,23 @@ class WindowsSignInWatcher:
             self._addresses_changed.clear()
             self._emit(NetworkChanged())
         iphlpapi.CancelMibChangeNotify2(handle)
+
+    # --- updates
+
+    def _watch_program(self) -> None:
+        """Quit when an installer has moved the guard's file. This thread ends with the process."""
+        folder = str(guard_file().parent)
+        try:
+            changes = win32api.FindFirstChangeNotification(
+                folder, False, FILE_NOTIFY_CHANGE_FILE_NAME
+            )
+        except pywintypes.error as exc:
+            log.warning("updates of the program are not noticed: %s", exc.strerror)
+            return
+        while not is_updated():
+            kernel32.WaitForSingleObject(int(changes), INFINITE)
+            win32api.FindNextChangeNotification(changes)
+        self._emit(QuitRequested("update"))
 
 
 def logon_session() -> str:

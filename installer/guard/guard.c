@@ -6,8 +6,9 @@
    was killed or has crashed. The next client gets the writing end of a new pipe, whose handle is in
    the environment, and starts no guard of its own.
 
-   During an update the setup program moves this program's file away first, and puts the new one in
-   place last. In between, no client is started. After an update the new client starts the new guard.
+   During an update the setup program moves this program's file away first, which the client notices
+   and ends, and puts the new one in place last. In between, no client is started. After an update the
+   new client starts the new guard.
 
    docs/windows.md says why it is done so. */
 #define _WIN32_WINNT 0x0A00

@@ -291,8 +291,10 @@ Section
   RMDir /r "$INSTDIR\old"
   CreateDirectory "$INSTDIR\old"
   ${If} $AllUsers = 1
-    ; Each user's guard goes on, and starts the new client in that user's session.
+    ; Each user's client notices that and ends, and its guard starts the new one in that session.
     !insertmacro SetAside "${GUARD}"
+    Call WaitForEnd
+    Pop $0
     Call EndClients
   ${Else}
     Call QuitClient

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import time
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -27,7 +30,7 @@ from tests.support.setup_program import (
     unix_path,
 )
 from tests.support.windows_product import Built
-from tests.support.wine import Desktop
+from tests.support.wine import INSIDE, Desktop
 
 
 def homes(pc: Desktop, program: str = EXE) -> dict[str, int]:
@@ -66,6 +69,25 @@ def kill_and_wait(pc: Desktop) -> None:
     eventually(lambda: set(running(pc)) - {before}, or_say="another client", within_s=60)
 
 
+def test_waits_longer_after_each_defect(desktop: Desktop, product: Built, tmp_path: Path) -> None:
+    """A client with a defect at its start is started again after 1, 2 and 4 s; then it may quit."""
+    shutil.copy(product.product.onedir / GUARD, tmp_path)
+    compiler = ["x86_64-w64-mingw32-gcc", "-municode", "-mwindows", "-DLAST=3"]
+    subprocess.run([*compiler, str(INSIDE / "defect.c"), "-o", str(tmp_path / EXE)], check=True)
+    guard = subprocess.Popen(
+        ["wine", windows_path(tmp_path / GUARD)], env=desktop.environment, stdin=subprocess.PIPE
+    )
+    began = time.monotonic()
+    guard.communicate(b"d", timeout=60)
+    assert guard.returncode == 0
+    assert time.monotonic() - began >= 7
+    starts = [int(line) / 1000 for line in (tmp_path / "starts.txt").read_text().split()]
+    pauses = [later - earlier for earlier, later in pairwise(starts)]
+    assert len(pauses) == 2
+    assert pauses[0] >= 2
+    assert pauses[1] >= 4
+
+
 @pytest.mark.parametrize("kind", ["setup", "msi"])
 def test_updated_for_all_users(desktop: Desktop, product: Built, kind: str) -> None:
     """After a silent update each user's client runs again, as before; the removal ends all."""
@@ -92,6 +114,11 @@ def test_updated_for_all_users(desktop: Desktop, product: Built, kind: str) -> N
         return len(now) == 4 and not set(now) & {*clients.items(), *guards.items()}
 
     eventually(renewed, or_say="the new clients and guards", within_s=60)
+    for home in users:
+        (log,) = unix_path(pc, home).rglob("client.log")
+        assert "coconowork client ends" in log.read_text(encoding="utf-8"), (
+            "in order, with a farewell"
+        )
     assert homes(pc).keys() == homes(pc, GUARD).keys() == users
     assert not (folder / "old").exists()
     if kind == "msi":
