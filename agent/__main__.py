@@ -18,7 +18,7 @@ from agent.errors import AgentError, UserError
 from agent.i18n import translation
 from agent.paths import Paths, find_paths
 from agent.ports import ChannelBusy, ChannelError, NotRunning, Request
-from agent.program import spare_platform
+from agent.program import spare_imports, spare_platform
 from agent.settings import Settings
 from protocol.text import N_
 
@@ -126,6 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
         arguments = sys.argv[1:]
     _make_streams_safe()
     spare_platform()
+    spare_imports()
     paths = find_paths()
     call = Call(_parse(arguments, paths), paths, translation())
     try:

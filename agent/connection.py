@@ -27,7 +27,6 @@ from agent.core import events as ev
 from agent.core.classify import classify
 from agent.core.failure import Failure, Reason
 from agent.proxies import find_proxy
-from agent.proxy_login import open_tunnel
 from protocol.messages import (
     MAX_MESSAGE_BYTES,
     SUBPROTOCOL,
@@ -127,6 +126,8 @@ async def open_connection(server: str, *, proxy: str | None, **more: Any) -> Cli
         target = place(uri.host, uri.port)
         async with asyncio.timeout(OPEN_S):
             at = await _at_one_address(proxy)
+            from agent.proxy_login import open_tunnel
+
             tunnel = await open_tunnel(proxy, target, offers, at=at)
         if tunnel is None:
             raise

@@ -188,6 +188,7 @@ def open_keyring() -> KeyringBackend:
 
     try:
         if sys.platform == "win32":
+            sys.modules.setdefault("win32ctypes", None)  # type: ignore[arg-type] # pywin32 is smaller
             from keyring.backends.Windows import WinVaultKeyring, missing_deps
 
             if missing_deps:

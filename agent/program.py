@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
 
 _M_ARENA_MAX = -8
 _WORKSTATION, _WINDOWS_11 = 1, 22_000
@@ -50,11 +52,51 @@ def spare_platform() -> None:
         platform._uname_cache = platform.uname_result("Windows", "", "", "", "")  # type: ignore[attr-defined] # noqa: SLF001 - as if asked
 
 
+def spare_imports() -> None:
+    """Import these modules at their first use. Call this before libraries import them.
+
+    websockets and keyring import them, and with them HTTP and the parser of e-mails, without a use.
+    """
+    for name in ("importlib.metadata", "importlib_metadata", "urllib.request"):
+        if name not in sys.modules:
+            place = sys.modules[name] = _at_first_use(name)
+            package, _, child = name.rpartition(".")
+            if package:
+                setattr(importlib.import_module(package), child, place)
+
+
+def _at_first_use(name: str) -> ModuleType:
+    """Return a module that gives place to the real one when something of it is asked for."""
+    place = ModuleType(name)
+
+    def load(attribute: str) -> object:
+        sys.modules.pop(name, None)
+        return getattr(importlib.import_module(name), attribute)
+
+    place.__getattr__ = load  # type: ignore[method-assign] # PEP 562
+    return place
+
+
 def program_dir() -> Path:
     """Return the folder to start it in: Python finds its modules there, Windows its libraries."""
     if getattr(sys, "frozen", False):
         return Path(sys.executable).parent
     return Path(__file__).resolve().parents[1]
+
+
+def guard_file() -> Path:
+    """Return the guard's file, which an installer moves away for the time of an update."""
+    return program_dir() / "coconowork-guard.exe"
+
+
+def is_updated() -> bool:
+    """Return whether an installer has moved the guard's file to where the installers move it.
+
+    A virus scanner that removes the file is no update.
+    """
+    file, folder = guard_file(), program_dir()
+    moved = [folder / "old" / file.name, *folder.glob("guard-*.old")]
+    return not file.exists() and any(map(Path.exists, moved))
 
 
 def starts_tray_program() -> bool:
@@ -79,18 +121,3 @@ def share_one_heap() -> None:
 
         with suppress(AttributeError):  # another C library
             ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-def guard_file() -> Path:
-    """Return the guard's file, which an installer moves away for the time of an update."""
-    return program_dir() / "coconowork-guard.exe"
-
-
-def is_updated() -> bool:
-    """Return whether an installer has moved the guard's file to where the installers move it.
-
-    A virus scanner that removes the file is no update.
-    """
-    file, folder = guard_file(), program_dir()
-    moved = [folder / "old" / file.name, *folder.glob("guard-*.old")]
-    return not file.exists() and any(map(Path.exists, moved))
-
-

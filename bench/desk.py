@@ -33,6 +33,28 @@ IMPORTS = "import websockets.asyncio.client, truststore"
 BARE = f"{IMPORTS}, time; print(end='!', flush=True); time.sleep(1_000_000)"
 USER = "tanaka"
 WINDOWS_EXE = r"C:\client\coconowork-client.exe"
+EMPTY_EXE = r"C:\client\empty.exe"
+EMPTY = """
+import marshal, pathlib, shutil
+from PyInstaller.archive.readers import CArchiveReader
+from PyInstaller.archive.writers import CArchiveWriter
+
+class Copy(CArchiveWriter):
+    def _write_entry(self, fp, entry):
+        return self._write_blob(fp, *entry)
+
+folder = pathlib.Path("C:/client")
+source = CArchiveReader(str(folder / "coconowork-client.pkg"))
+nothing = marshal.dumps(compile("", "nothing", "exec"))
+entries = [(b"", option, "o") for option in source.options]
+for name, (*_, compressed, kind) in source.toc.items():
+    blob = nothing if name == "__main__" else source.extract(name) or b""
+    entries.append((blob, name, kind, bool(compressed)))
+[library] = (folder / "_internal").glob("python3?*.dll")
+Copy(str(folder / "empty.pkg"), entries, library.name)
+shutil.copy(folder / "coconowork-client.exe", folder / "empty.exe")
+"""
+"""Make the program's modules with a start that does nothing: the empty frozen program."""
 LOOK_S = 0.005
 """How often a log is looked at."""
 
@@ -132,6 +154,7 @@ class WindowsDesk:
 
     desktop: Any
     python: str
+    site: Organisation
 
     def pid(self, argument: str) -> int:
         """Return Linux' number of the Windows process with `argument` on its command line."""
@@ -150,9 +173,37 @@ class WindowsDesk:
 
     def start(self) -> float:
         """Start the client; return the seconds until it was in standby."""
+        return self.start_steps()["standby"]
+
+    def start_steps(self) -> dict[str, float]:
+        """Start the client; return the seconds to icon and standby, and those of CPU until then."""
         since, began = len(self._log()), time.perf_counter()
-        self.desktop.launch(WINDOWS_EXE)
-        eventually(lambda: b"-> standby:" in self._log()[since:], pause_s=LOOK_S)
+        process = self.desktop.launch(WINDOWS_EXE)
+        steps = {
+            name: self._seconds(line, since=since, began=began)
+            for name, line in (("icon", b"the icon is shown"), ("standby", b"-> standby:"))
+        }
+        used = psutil.Process(process.pid).cpu_times()
+        return {**steps, "CPU": used.user + used.system}
+
+    def start_empty(self) -> tuple[float, float]:
+        """Run the program that does nothing; return its seconds, and those of CPU."""
+        began = time.perf_counter()
+        process = self.desktop.launch(EMPTY_EXE)
+        _, _, used = os.wait4(process.pid, 0)
+        process.returncode = 0
+        return time.perf_counter() - began, used.ru_utime + used.ru_stime
+
+    def change(self, current: str, new: str) -> float:
+        """Change the password in the console; return the seconds until the client has proved it."""
+        with self.site.browser(USER, current) as browser:
+            since, began = len(self._log()), time.perf_counter()
+            browser.change_password(current, new)
+            return self._seconds(b"-> standby:", since=since, began=began)
+
+    def _seconds(self, line: bytes, *, since: int, began: float) -> float:
+        """Return the seconds until the log has this line."""
+        eventually(lambda: line in self._log()[since:], pause_s=LOOK_S)
         return time.perf_counter() - began
 
     def quit(self) -> None:
@@ -185,6 +236,7 @@ def windows_desk() -> Iterator[WindowsDesk]:
         site = _organisation(stack, directory)
         display = stack.enter_context(x11.screen(wine.SCREEN))
         desktop = wine.Desktop(directory / "prefix", winpy, display=display, language="ja")
+        desktop.environment["COCONOWORK_LOG_LEVEL"] = "debug"
         stack.callback(desktop.close)
         desktop.start()
         desktop.inside("trust", windows_path(site.authority.der))
@@ -192,7 +244,9 @@ def windows_desk() -> Iterator[WindowsDesk]:
         login = ["login", "--server", site.host, "--user", USER]
         done = desktop.run(WINDOWS_EXE, *login, stdin=P1 + "\n")
         assert done.code == 0, done.output
-        yield WindowsDesk(desktop, windows_path(winpy / "python.exe"))
+        made = desktop.python("-c", EMPTY)
+        assert made.code == 0, made.output
+        yield WindowsDesk(desktop, windows_path(winpy / "python.exe"), site)
 
 
 def _organisation(stack: ExitStack, directory: Path) -> Organisation:

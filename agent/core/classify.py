@@ -6,7 +6,6 @@ import re
 import socket
 import ssl
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 
 from websockets.exceptions import (
     ConnectionClosed,
@@ -150,6 +149,8 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         if value.isascii() and value.isdigit():
             seconds = float(value[:9])
         else:
+            from email.utils import parsedate_to_datetime
+
             later, now = parsedate_to_datetime(value), parsedate_to_datetime(headers["Date"])
             seconds = (later - now).total_seconds()
     except (ValueError, LookupError, TypeError, OverflowError):

@@ -243,6 +243,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         if self._visible:
             self._message(win32.NIM_SETVERSION, 0, {"uVersion": NOTIFYICON_VERSION_4})
             self._retry_ms = FIRST_RETRY_MS
+            log.debug("the icon is shown")
         else:
             log.debug("the task bar takes no icon; next try in %d ms", self._retry_ms)
             user32.SetTimer(self._hwnd, RETRY_TIMER, self._retry_ms, None)

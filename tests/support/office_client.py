@@ -12,7 +12,7 @@ from unittest import mock
 
 import spnego
 
-from agent import connection, proxy_login
+from agent import proxy_login
 from agent.__main__ import main
 from agent.proxy_login import LogIn
 
@@ -26,5 +26,5 @@ def account(user: str, password: str, scheme: str, host: str) -> LogIn:
 if __name__ == "__main__":
     login = partial(account, *sys.argv[1:3])
     open_tunnel = partial(proxy_login.open_tunnel, new_login=login)
-    mock.patch.object(connection, "open_tunnel", open_tunnel).start()
+    mock.patch.object(proxy_login, "open_tunnel", open_tunnel).start()
     sys.exit(main(["run", "--autostart"]))

@@ -17,7 +17,7 @@ from time import monotonic
 import pytest
 from websockets.exceptions import InvalidProxyStatus
 
-from agent import connection, doctor
+from agent import connection, doctor, proxy_login
 from agent.address import BadProxy
 from agent.connection import Connection, open_connection
 from agent.core import events as ev
@@ -208,7 +208,7 @@ async def test_a_proxy_that_asks_for_the_windows_account(
     (users := tmp_path / "users").write_text("CORP:taro:Office-pass-1")
     monkeypatch.setenv("NTLM_USER_FILE", str(users))
     new_login = partial(account, r"CORP\taro", "Office-pass-1" if right else "Hidden-word-2")
-    monkeypatch.setattr(connection, "open_tunnel", partial(open_tunnel, new_login=new_login))
+    monkeypatch.setattr(proxy_login, "open_tunnel", partial(open_tunnel, new_login=new_login))
     caplog.set_level(logging.DEBUG)
     proxy = Proxy(NAME, gateway.port, scheme=scheme)
     async with listening(proxy.windows) as port:
