@@ -51,7 +51,7 @@ def _under_wine(windows: desk.WindowsDesk) -> list[Figure]:
         windows.quit()
         empty.append(windows.start_empty())
         steps.append(windows.start_steps())
-    passwords = [P1, *(f"Another-{number}" for number in range(ROUNDS))]
+    passwords = [P1, *(f"Gr8-qumor-{number}" for number in range(ROUNDS))]
     changes = [windows.change(*pair) for pair in pairwise(passwords)]
     windows.quit()
     floors = [statistics.median(values) for values in zip(*empty, strict=True)]

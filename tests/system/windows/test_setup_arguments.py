@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import string
 import subprocess
-from itertools import permutations
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ import pytest
 from agent.address import AddressError, normalise_server
 from installer.package import SETUP
 from installer.wine import windows_path
-from tests.support.setup_program import exit_code
 from tests.support.wine import INSIDE, Desktop
 
 GOOD = """
@@ -90,23 +90,30 @@ SERVERS = ["gw", "gw.example.com:8443", "wss://gw.example.com/x", "[2001:db8::1]
 OPTIONS = {"/ALLUSERS": "all", "/NOAUTOSTART": "noautostart", "/FORCE": "force", "/START": "start"}
 
 
+Understood = tuple[int, dict[str, str]]
+
+
 class Arguments:
     """The part of the setup program that reads a command line."""
 
     def __init__(self, desktop: Desktop, folder: Path) -> None:
         self._desktop = desktop
         self._exe = compiled("arguments", folder)
-        self._answer = folder / "arguments.txt"
+        self._lines, self._answer = folder / "lines.json", folder / "arguments.txt"
 
-    def read(self, *words: str) -> tuple[int, dict[str, str]]:
-        """Return the exit code, and the options that were understood."""
-        self._answer.unlink(missing_ok=True)
-        code = exit_code(self._desktop, windows_path(self._exe), *words)
-        if not self._answer.exists():
-            return code, {}
-        text = self._answer.read_text(encoding="utf-16-le")
+    def read(self, *lines: Sequence[str]) -> list[Understood]:
+        """Return of each command line its exit code, and the options that were understood."""
+        self._lines.write_text(json.dumps(lines), encoding="utf-8")
+        files = map(windows_path, (self._lines, self._answer, self._exe))
+        answers = self._desktop.inside("arguments", *files, timeout_s=200)
+        return [(code, self._options(text)) for code, text in answers]
+
+    @staticmethod
+    def _options(text: str | None) -> dict[str, str]:
+        if text is None:
+            return {}
         pairs, _, folder = text.partition(" folder=")
-        return code, dict(pair.split("=", 1) for pair in pairs.split(" ")) | {"folder": folder}
+        return dict(pair.split("=", 1) for pair in pairs.split(" ")) | {"folder": folder}
 
 
 @pytest.fixture(scope="module")
@@ -117,14 +124,20 @@ def arguments(desktop: Desktop, tmp_path_factory: pytest.TempPathFactory) -> Arg
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_options_in_every_order(arguments: Arguments, server: str) -> None:
-    """No option is lost, before or after an address of any form."""
-    for option, meaning in OPTIONS.items():
-        for words in permutations([f"/SERVER={server}", option, "/LANG=ja"]):
-            code, understood = arguments.read("/S", *words)
-            assert (code, understood["server"], understood[meaning]) == (0, server, "1"), words
-            assert (understood["silent"], understood["language"]) == ("1", "1041")
-    code, understood = arguments.read("/S", f"/SERVER={server}", *OPTIONS)
-    assert [understood[meaning] for meaning in OPTIONS.values()] == ["1"] * len(OPTIONS)
+    """No option is lost, wherever it stands, before or after an address of any form."""
+    words = [f"/SERVER={server}", *OPTIONS, "/LANG=ja"]
+    lines = [
+        ("/S", *order[first:], *order[:first])
+        for order in (words, words[::-1])
+        for first in range(len(words))
+    ]
+    everything = {"server": server, "silent": "1", "language": "1041"}
+    everything |= dict.fromkeys(OPTIONS.values(), "1")
+    for line, (code, understood) in zip(lines, arguments.read(*lines), strict=True):
+        assert (code, understood | everything) == (0, understood), line
+    [(code, understood)] = arguments.read(["/S", f"/SERVER={server}"])
+    assert (code, understood["server"]) == (0, server)
+    assert "1" not in {understood[meaning] for meaning in OPTIONS.values()}
 
 
 REFUSED = {
@@ -139,7 +152,7 @@ REFUSED = {
 
 def test_what_cannot_be_used_is_refused(arguments: Arguments) -> None:
     """A wrong option ends with 87, without a window; `/D=` takes the rest of the line."""
-    for case, words in REFUSED.items():
-        assert arguments.read(*words) == (87, {}), case
-    code, understood = arguments.read("/S", "/ALLUSERS", r"/D=C:\Other")
+    answers = dict(zip(REFUSED, arguments.read(*REFUSED.values()), strict=True))
+    assert answers == dict.fromkeys(REFUSED, (87, {}))
+    [(code, understood)] = arguments.read(["/S", "/ALLUSERS", r"/D=C:\Other"])
     assert (code, understood["all"], understood["folder"]) == (0, "1", r"C:\Other")
