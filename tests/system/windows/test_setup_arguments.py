@@ -124,7 +124,7 @@ def arguments(desktop: Desktop, tmp_path_factory: pytest.TempPathFactory) -> Arg
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_options_in_every_order(arguments: Arguments, server: str) -> None:
-    """No option is lost, wherever it stands, before or after an address of any form."""
+    """No option is lost, at any place, before or after an address of any form."""
     words = [f"/SERVER={server}", *OPTIONS, "/LANG=ja"]
     lines = [
         ("/S", *order[first:], *order[:first])
