@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, sleep
@@ -27,6 +27,7 @@ from agent.ports import ChannelError
 from protocol.messages import PATH
 from server.commands.serve import console, listen, prepare
 from server.config import Config
+from server.supervised import supervised
 
 START_S = 30.0
 _ENVIRON = dict(os.environ)
@@ -213,23 +214,29 @@ def running_server(directory: Path, *, port: int = 0, gateway_port: int = 0) -> 
 
 @contextmanager
 def _gateway_thread(settings: Config) -> Iterator[int]:
-    """Run a gateway on an event loop of its own, which checks the clock every second."""
+    """Run imports and a gateway, which checks the clock every second, on a thread of theirs."""
+    from server.console import importing
     from server.gateway.server import Gateway
 
     gateway = Gateway(settings, sweep_interval_s=1)
+    running = AsyncExitStack()
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="gateway")
     thread.start()
+
+    async def start() -> None:
+        await running.enter_async_context(gateway)
+        await running.enter_async_context(supervised("imports", importing.work_for_ever))
 
     def call(coroutine: Coroutine[Any, Any, object]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, loop).result(START_S)
 
     try:
-        call(gateway.__aenter__())
+        call(start())
         try:
             yield gateway.port
         finally:
-            call(gateway.__aexit__(None, None, None))
+            call(running.aclose())
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from demo.installation import Sample, client_pc, running_server, sample_password, seed
-from demo.tour import cases
+from demo.tour import beyond, cases
 from demo.tour.guide import Guide
 
 
@@ -42,7 +42,7 @@ def main() -> int:
         seed("ココナ商事", admin, [user])
         guide = Guide(addresses, client, user, admin)
         try:
-            for title, case in cases.ALL.items():
+            for title, case in (cases.ALL | beyond.ALL).items():
                 guide.run(title, case)
         finally:
             guide.close()

@@ -160,73 +160,6 @@ def administrators_own_password(guide: Guide) -> None:
     guide.administrator_logs_in()
 
 
-def push_later(guide: Guide) -> None:
-    """Leave the PC out of a change, and push the password later from the smartphone."""
-    person = guide.user_logs_in()
-    person.follow("パスワード変更")
-    takes = "すぐに新しいパスワードを受け取る" in person.text()
-    guide.see("「変更」の前に、PCごとの結果が表示される", person.text()[-160:], expected=takes)
-    person.switch(PUSH, on=False)
-    change(guide, person)
-    expect_days_left(guide, "反映しなかったので、古いパスワードのまま待ち受ける")
-    guide.do("外出先で、スマートフォンのページを開く")
-    phone = guide.person()
-    phone.log_in("/app/login/", guide.username, guide.password)
-    guide.see("残り日数が表示される", phone.text(), expected="残り 30 日" in phone.text())
-    push_from_the_page(guide, phone)
-    guide.see_state("PCを操作せずに、新しいパスワードで待ち受ける", "standby")
-    phone.reload()
-    gone = "古いパスワード" not in phone.text()
-    guide.see("スマートフォンのページにも反映される", phone.text(), expected=gone)
-
-
-def push_to_a_sleeping_pc(guide: Guide) -> None:
-    """Change the password while the PC is off, and push it for its next login."""
-    guide.client.stop()
-    person = guide.user_logs_in()
-    person.follow("パスワード変更")
-    change(guide, person)
-    push_from_the_page(guide, person)
-    waits = "次回ログイン時に新しいパスワードを受け取ります" in person.text()
-    guide.see("次回ログイン時に届けられる", person.text()[:160], expected=waits)
-    shown = guide.sign_in()
-    guide.see_state("起動すると、新しいパスワードを受け取って待ち受ける", "standby")
-    told = ["受け取りました" in each for each in shown] == [True]
-    guide.see("警告はなく、受け取ったことだけが通知される", shown, expected=told)
-    applied = wait_for_text(person, "反映済み")
-    guide.see("結果の画面に反映される", applied[:160], expected="反映済み" in applied)
-
-
-def lost_pc(guide: Guide) -> None:
-    """Go through what to do about a lost PC, and read the record."""
-    person = guide.user_logs_in()
-    person.follow("PCを紛失した")
-    opened = person.text().count("実施しない場合:")
-    guide.see("4つの手順と、省略した場合の説明が表示される", opened, expected=opened == 4)
-    person.follow("切断")
-    person.press("切断")
-    stopped = guide.client.wait_for("retrying")["reason"]
-    guide.see("PCはただちに切断される", stopped, expected=stopped == "blocked")
-    person.follow("パスワードを変更")
-    change(guide, person)
-    person.follow("戻る")
-    for step in ("古いパスワードを無効にする", "終了する"):
-        person.follow(step)
-        person.press(step)
-    done = person.text().count("実施済み")
-    guide.see("すべての手順が実施済みになる", done, expected=done == 4)
-    record = person.text().partition("記録")[2]
-    kept = all(word in record for word in ("PCの切断", "パスワードの変更", guide.username))
-    guide.see("記録に、操作と実行者と日時が残る", record[-200:], expected=kept)
-    guide.do("PCが見つかったので、再び許可する")
-    person.open("/")
-    person.press("再び許可")
-    guide.sign_in()
-    guide.see_state("無効にしたパスワードでは待ち受けない", "needs_password")
-    again = "新しいパスワードで再び待ち受ける"
-    guide.see_command(again, "update-password", answer=guide.password)
-
-
 ALL = {
     "接続先PCのクライアントプログラムにサインインし、待ち受け状態にする": sign_in_at_the_pc,
     "一般ユーザが自身のパスワードを変更する場合(反映する: ON)": own_password_with_push,
@@ -238,11 +171,8 @@ ALL = {
     "アカウント管理者が一般ユーザのパスワードを強制変更する場合": forced_by_administrator,
     "強制変更(「次回ログイン時にパスワードの変更が必要」 OFF)": forced_without_must_change,
     "アカウント管理者が自身のパスワードを変更する場合": administrators_own_password,
-    "接続先PCの前にいないとき: 待ち受け状態のPCに後から反映する": push_later,
-    "接続先PCの前にいないとき: 動作していなかったPCに届ける": push_to_a_sleeping_pc,
-    "PCを紛失した": lost_pc,
 }
-"""Each case by its title: the manual's, then what is beyond the manual."""
+"""Each case by its title, which is the manual's."""
 
 
 # --- what several cases do
@@ -257,14 +187,6 @@ def change(guide: Guide, person: Person, *, current: bool = True) -> None:
     person.fill("新しいパスワード(確認)", new)
     person.press("変更")
     guide.password = new
-
-
-def push_from_the_page(guide: Guide, person: Person) -> None:
-    """Push the current password to the PC from a page that has the button."""
-    guide.do("「このPCに新しいパスワードを反映する」を選択し、現在のパスワードを入力する")
-    person.follow("このPCに新しいパスワードを反映する")
-    person.fill("現在のパスワード", guide.password)
-    person.press("反映する")
 
 
 def force(guide: Guide, *, must_change: bool) -> Person:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, BinaryIO
 
 import mechanicalsoup
 from bs4 import BeautifulSoup, Tag
@@ -32,13 +32,15 @@ class Person:
 
     def follow(self, text: str) -> None:
         """Choose the link with this text."""
-        link = self._find("a", text)
-        if link is None:
-            raise LostError(f"no link {text}: {self.text()[:300]}")
-        self._browser.open_relative(str(link["href"]))
+        self._browser.open(self._address(text))
 
-    def fill(self, label: str, value: str) -> None:
-        """Type into the field with this label."""
+    def download(self, text: str) -> str:
+        """Return the content of the file that the link with this text leads to."""
+        answer = self._browser.session.get(self._address(text))
+        return str(answer.content.decode("utf-8-sig"))
+
+    def fill(self, label: str, value: str | BinaryIO) -> None:
+        """Type into the field with this label, or choose a file there."""
         field = self._field(label)
         self._form_of(field)[str(field["name"])] = value
 
@@ -92,6 +94,13 @@ class Person:
         if not isinstance(page, BeautifulSoup):
             raise LostError("not a page")
         return page
+
+    def _address(self, text: str) -> str:
+        """Return where the link with this text leads to."""
+        link = self._find("a", text)
+        if link is None:
+            raise LostError(f"no link {text}: {self.text()[:300]}")
+        return str(self._browser.absolute_url(str(link["href"])))
 
     def _find(self, name: str, text: str) -> Tag | None:
         for tag in self._page.find_all(name):

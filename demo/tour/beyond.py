@@ -1,0 +1,184 @@
+"""The cases beyond the manual: a PC that its user is not at, a lost PC, people who leave."""
+
+from __future__ import annotations
+
+import io
+
+from demo.installation import Sample
+from demo.tour.cases import PUSH, change, expect_days_left, wait_for_text
+from demo.tour.guide import Guide
+from demo.tour.person import Person
+
+
+def push_later(guide: Guide) -> None:
+    """Leave the PC out of a change, and push the password later from the smartphone."""
+    person = guide.user_logs_in()
+    person.follow("パスワード変更")
+    takes = "すぐに新しいパスワードを受け取る" in person.text()
+    guide.see("「変更」の前に、PCごとの結果が表示される", person.text()[-160:], expected=takes)
+    person.switch(PUSH, on=False)
+    change(guide, person)
+    expect_days_left(guide, "反映しなかったので、古いパスワードのまま待ち受ける")
+    guide.do("外出先で、スマートフォンのページを開く")
+    phone = guide.person()
+    phone.log_in("/app/login/", guide.username, guide.password)
+    guide.see("残り日数が表示される", phone.text(), expected="残り 30 日" in phone.text())
+    push_from_the_page(guide, phone)
+    guide.see_state("PCを操作せずに、新しいパスワードで待ち受ける", "standby")
+    phone.reload()
+    gone = "古いパスワード" not in phone.text()
+    guide.see("スマートフォンのページにも反映される", phone.text(), expected=gone)
+
+
+def push_to_a_sleeping_pc(guide: Guide) -> None:
+    """Change the password while the PC is off, and push it for its next login."""
+    guide.client.stop()
+    person = guide.user_logs_in()
+    person.follow("パスワード変更")
+    change(guide, person)
+    push_from_the_page(guide, person)
+    waits = "次回ログイン時に新しいパスワードを受け取ります" in person.text()
+    guide.see("次回ログイン時に届けられる", person.text()[:160], expected=waits)
+    shown = guide.sign_in()
+    guide.see_state("起動すると、新しいパスワードを受け取って待ち受ける", "standby")
+    told = ["受け取りました" in each for each in shown] == [True]
+    guide.see("警告はなく、受け取ったことだけが通知される", shown, expected=told)
+    applied = wait_for_text(person, "反映済み")
+    guide.see("結果の画面に反映される", applied[:160], expected="反映済み" in applied)
+
+
+def lost_pc(guide: Guide) -> None:
+    """Go through what to do about a lost PC, and read the record."""
+    person = guide.user_logs_in()
+    person.follow("PCを紛失した")
+    opened = person.text().count("実施しない場合:")
+    guide.see("4つの手順と、省略した場合の説明が表示される", opened, expected=opened == 4)
+    person.follow("切断")
+    person.press("切断")
+    stopped = guide.client.wait_for("retrying")["reason"]
+    guide.see("PCはただちに切断される", stopped, expected=stopped == "blocked")
+    person.follow("パスワードを変更")
+    change(guide, person)
+    person.follow("戻る")
+    for step in ("古いパスワードを無効にする", "終了する"):
+        person.follow(step)
+        person.press(step)
+    done = person.text().count("実施済み")
+    guide.see("すべての手順が実施済みになる", done, expected=done == 4)
+    record = person.text().partition("記録")[2]
+    kept = all(word in record for word in ("PCの切断", "パスワードの変更", guide.username))
+    guide.see("記録に、操作と実行者と日時が残る", record[-200:], expected=kept)
+    guide.do("PCが見つかったので、再び許可する")
+    person.open("/")
+    person.press("再び許可")
+    guide.sign_in()
+    guide.see_state("無効にしたパスワードでは待ち受けない", "needs_password")
+    again = "新しいパスワードで再び待ち受ける"
+    guide.see_command(again, "update-password", answer=guide.password)
+
+
+def rehearsal(guide: Guide) -> None:
+    """See the days of an old password, as `make demo DAY=29` shows them."""
+    from demo.rehearsal import BUTTONS, Rehearsal  # needs a server that has been set up
+
+    before = Sample(guide.username, "", guide.password)
+    shown = Rehearsal(guide.client, guide.addresses.gateway, before, on_line=lambda _: None)
+    guide.password = shown.user.password
+    guide.passwords.append(guide.password)
+    person, phone = guide.user_logs_in(), guide.person()
+    phone.log_in("/app/login/", guide.username, guide.password)
+    for text in ("7", "0", "31"):
+        shown.show(BUTTONS[text])
+        status = guide.client.status() or {}
+        left = None if text == "31" else int(text)
+        page = {"0": "本日まで", "31": "古いパスワード(無効)"}.get(text, f"残り {text} 日")
+        person.open("/")
+        phone.open("/app/")
+        seen = [status.get("days_left"), page in person.text(), page in phone.text()]
+        where = "管理機能・スマートフォン・クライアントで同じ日数になる"
+        guide.see(f"{text}: {where}", f"{page}: {seen}", expected=seen == [left, True, True])
+    guide.see_state("31日目には、パスワードの入力が必要になる", "needs_password")
+    again = "新しいパスワードで再び待ち受ける"
+    guide.see_command(again, "update-password", answer=guide.password)
+
+
+def users_change(guide: Guide) -> None:
+    """Change a user's name, export the list, and import it with another change and a new user."""
+    admin = guide.administrator_logs_in()
+    admin.follow("ユーザ管理")
+    admin.follow(guide.username)
+    admin.follow("名前または役割の変更")
+    admin.fill("名前", "新田 花子")
+    admin.press("保存")
+    guide.see("名前が変更される", admin.text()[:40], expected="新田 花子" in admin.text())
+    admin.follow("ユーザ管理")
+    lines = admin.download("CSV で保存")
+    kept = guide.username in lines and "新田 花子" in lines
+    guide.see("一覧を CSV で保存できる", lines.splitlines(), expected=kept)
+    guide.do("名前を修正し、新しいユーザを加えて、取り込む")
+    text = f"ユーザ名,名前\n{guide.username},田中 花子\nsuzuki,鈴木 一郎\n"
+    admin.follow("CSV から取り込む")
+    file = io.BytesIO(text.encode())
+    file.name = "users.csv"
+    admin.fill("CSV ファイル", file)
+    admin.press("取り込む")
+    ended = wait_for_text(admin, "仮パスワードを開く")
+    guide.see("取り込みが終わる", ended[:60], expected="2 作成または変更" in ended)
+    admin.follow("ユーザ管理")
+    changed = all(name in admin.text() for name in ("田中 花子", "suzuki"))
+    guide.see("一覧に反映される", admin.text()[-120:], expected=changed)
+
+
+def remove_pc(guide: Guide) -> None:
+    """Remove a PC from the list; its client comes back as a new PC."""
+    guide.client.stop()
+    admin = guide.administrator_logs_in()
+    admin.follow("ユーザ管理")
+    admin.follow(guide.username)
+    admin.follow("削除")
+    said = "新しいPC" in admin.text()
+    guide.see("「削除」の前に、その後どうなるかが表示される", admin.text(), expected=said)
+    admin.press("削除")
+    gone = "まだ接続していません" in admin.text()
+    guide.see("PCが一覧から消える", admin.text()[:60], expected=gone)
+    guide.sign_in()
+    guide.see_state("クライアントは新しいPCとして待ち受ける", "standby")
+
+
+def delete_user(guide: Guide) -> None:
+    """Delete the user, and read the audit trail as a file."""
+    admin = guide.administrator_logs_in()
+    admin.follow("ユーザ管理")
+    admin.follow(guide.username)
+    admin.follow("このユーザを削除する")
+    said = all(word in admin.text() for word in ("1 台", "監査記録", "元に戻すことはできません"))
+    guide.see("PC、監査記録がどうなるかが先に表示される", admin.text(), expected=said)
+    admin.press("削除")
+    done = f"{guide.username} を削除しました" in admin.text()
+    guide.see("ユーザが削除される", admin.text()[:60], expected=done)
+    guide.sign_in()
+    guide.see_state("PCは切断され、ログインできない", "needs_password")
+    admin.follow("監査記録")
+    lines = admin.download("CSV で保存").splitlines()
+    kept = all(word in lines[1] for word in ("ユーザの削除", guide.username))
+    guide.see("監査記録を CSV で保存でき、名前が残る", lines[1], expected=kept)
+
+
+ALL = {
+    "接続先PCの前にいないとき: 待ち受け状態のPCに後から反映する": push_later,
+    "接続先PCの前にいないとき: 動作していなかったPCに届ける": push_to_a_sleeping_pc,
+    "PCを紛失した": lost_pc,
+    "リハーサル: 古いパスワードの残り日数": rehearsal,
+    "ユーザの変更、CSV で保存と取り込み": users_change,
+    "今後使わないPCを一覧から削除する": remove_pc,
+    "ユーザを削除し、監査記録を保存する": delete_user,
+}
+"""Each case by its title. The last one deletes the user that all others need."""
+
+
+def push_from_the_page(guide: Guide, person: Person) -> None:
+    """Push the current password to the PC from a page that has the button."""
+    guide.do("「このPCに新しいパスワードを反映する」を選択し、現在のパスワードを入力する")
+    person.follow("このPCに新しいパスワードを反映する")
+    person.fill("現在のパスワード", guide.password)
+    person.press("反映する")
