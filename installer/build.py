@@ -116,7 +116,8 @@ def main() -> int:
     started = time.monotonic()
     try:
         product = build(ROOT / "dist", BUILD / "freeze", options.frozen)
-        print(standard_library_note())
+        if options.frozen is None:
+            print(standard_library_note())
         for path in (product.setup, product.msi, product.sbom):
             print(f"{path.stat().st_size / 1e6:7.1f} MB  {path.relative_to(ROOT)}")
         size = sum(path.stat().st_size for path in product.onedir.rglob("*") if path.is_file())
