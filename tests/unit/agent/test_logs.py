@@ -39,6 +39,7 @@ def test_a_line(log_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log.debug("not at this level")
     (line,) = log_file.read_text(encoding="utf-8").splitlines()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO agent\.test hello 日本", line)
+    logs.tear_down()
     assert capsys.readouterr().err == line + "\n"
     assert log_file.stat().st_mode & 0o777 == 0o600
     assert log_file.parent.stat().st_mode & 0o777 == 0o700
@@ -90,6 +91,7 @@ async def test_no_frame_is_ever_logged(log_file: Path, capsys: pytest.CaptureFix
             await client.send("hidden-word")
             assert await asyncio.wait_for(client.recv(), 10) == "hidden-word"
     log.debug("end")
+    logs.tear_down()
     written = log_file.read_text() + capsys.readouterr().err  # noqa: ASYNC240 - a test can wait
     assert written.count("agent.test end") == 2
     assert "hidden-word" not in written
@@ -102,6 +104,7 @@ def test_a_directory_that_cannot_be_made(
     (tmp_path / "log").touch()
     logs.set_up(log_file)
     log.info("still here")
+    logs.tear_down()
     told = capsys.readouterr().err
     assert str(log_file) in told
     assert "still here" in told
