@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import shutil
 import sys
 import threading
@@ -19,7 +20,7 @@ from itertools import pairwise
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from agent.files import insist
 from agent.paths import make_private
@@ -28,6 +29,10 @@ from protocol.text import clean
 MAX_BYTES = 1_000_000
 BACKUPS = 5
 MAX_LINE = 4_000
+MAX_WAITING = 1_000
+"""Lines that may wait for the console."""
+CLOSE_S = 1.0
+"""Seconds that the last lines may take to the console at the end."""
 
 TALKATIVE = (
     "asyncio",
@@ -104,6 +109,45 @@ class PrivateFileHandler(RotatingFileHandler):
         """Do nothing: a log that cannot be written is no reason to end, or to write elsewhere."""
 
 
+class ConsoleHandler(logging.Handler):
+    """Write to standard error on a thread of its own.
+
+    A console that its user has paused takes no text, and would stop whoever logs. Lines that find
+    no place are lost there; the file has them.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines: queue.Queue[str | None] = queue.Queue(MAX_WAITING)
+        self._thread = threading.Thread(target=self._write, name="console", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._put(self.format(record) + "\n")
+
+    def close(self) -> None:
+        self._put(None)
+        self._thread.join(CLOSE_S)
+        super().close()
+
+    def _put(self, line: str | None) -> None:
+        with suppress(queue.Full):
+            self._lines.put_nowait(line)
+
+    def _write(self) -> None:
+        # Unbuffered: a thread that waits inside a buffered writer aborts the interpreter's end.
+        raw = getattr(getattr(self._stream, "buffer", None), "raw", None)
+        with suppress(OSError, ValueError):  # the console is closed
+            while (line := self._lines.get()) is not None:
+                if raw is None:
+                    self._stream.write(line)
+                    continue
+                data = line.encode(self._stream.encoding, "backslashreplace")
+                while data:
+                    data = data[raw.write(data) :]
+
+
 def _move(source: str, target: str) -> None:
     """Rename `source`; when Windows refuses, copy and empty it, so that no log grows for ever."""
     try:
@@ -129,7 +173,7 @@ def set_up(log_file: Path, level: str = "info", *, to_stderr: bool = True) -> No
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.INFO, root.level))
     if to_stderr and sys.stderr is not None:  # None in a windowed program
-        add(logging.StreamHandler(sys.stderr))
+        add(ConsoleHandler(sys.stderr))
     try:
         make_private(log_file.parent)
         add(

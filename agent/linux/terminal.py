@@ -5,6 +5,7 @@ from __future__ import annotations
 import gettext
 import logging
 import os
+import select
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,6 +33,8 @@ class Terminal:
         """Write a line, from any thread; return whether it was written."""
         with self._lock:
             if self._stream is None:
+                return False
+            if not _takes_text(self._stream):
                 return False
             try:
                 print(line, file=self._stream, flush=True)
@@ -92,6 +95,13 @@ class TerminalToaster:
 
     def close(self) -> None:
         """Do nothing."""
+
+
+def _takes_text(stream: TextIO) -> bool:
+    """Return whether a write would return at once: not while the user has paused the terminal."""
+    with suppress(OSError, ValueError):  # it is no file, or closed: the write finds that out
+        return bool(select.select([], [stream], [], 0)[1])
+    return True
 
 
 def _lead_nowhere(stream: TextIO) -> None:
