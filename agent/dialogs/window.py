@@ -142,8 +142,8 @@ class Window:
             else:
                 self.on_message(message)
         self.on_turn()
-        self._tell_screen_readers()
         self._poll_job = self.root.after(POLL_MS, self.poll)
+        self._tell_screen_readers()  # last: a screen reader may have closed the window
 
     def _enter(self, event: tk.Event[tk.Misc]) -> None:
         """Press the button that has the focus, else the window's default button."""

@@ -105,13 +105,10 @@ class Accessible:
 
     def refresh(self) -> None:
         """Do what a screen reader asked for, and tell it what has changed."""
-        while self._asked_for:
+        if self._asked_for:
             widget, press = self._asked_for.pop(0)
-            if widget.winfo_exists():
-                if press and isinstance(widget, ttk.Button | ttk.Checkbutton):
-                    widget.invoke()
-                else:
-                    widget.focus_set()
+            self._do(widget, press=press)
+            return  # it may have closed the window
         found = elements(self._root)
         if all(State.INVISIBLE in element.state for element in found.values()):
             return  # Tk has not shown the window, or its new content, yet
@@ -149,6 +146,14 @@ class Accessible:
             }
             for event in (event for event, there in changed.items() if there):
                 self._notify(event, widget)
+
+    def _do(self, widget: tk.Misc, *, press: bool) -> None:
+        if not widget.winfo_exists():
+            return
+        if press and isinstance(widget, ttk.Button | ttk.Checkbutton):
+            widget.invoke()
+        else:
+            widget.focus_set()
 
     def _notify(self, event: int, widget: tk.Misc) -> None:
         user32.NotifyWinEvent(event, self._handles[widget], OBJID_CLIENT, CHILDID_SELF)
