@@ -81,13 +81,12 @@ class Window:
 
             # Tk makes the frame when it first shows the window.
             self.root.bind("<Map>", lambda _: darken_frame(int(self.root.wm_frame(), 16)))
+        self._centre()
+        self.root.update_idletasks()  # else Tk may show the window before it moves it
         if self._quiet:
             self.root.state("normal")  # `deiconify` takes the keyboard on Windows
-            self.root.update()  # a window that was shown so can be moved only now
-            self._centre()
             self.on_top()
         else:
-            self._centre()
             self.to_front()
         self.poll()
         self.root.mainloop()

@@ -200,6 +200,7 @@ def test_quiet_status_leaves_the_keyboard(person: Person) -> None:
     above = [each for each in desktop.windows() if each.kind in {"TkTopLevel", "Notepad"}]
     assert [each.kind for each in above] == ["TkTopLevel", "Notepad"]
     assert desktop.inside("windows", "foreground") == editor.handle
+    assert above[0].box[:2] > (100, 100), "not in the middle of the screen"
     desktop.click(above[0])
     desktop.key("Escape")
     person.noted("closed")
