@@ -23,7 +23,7 @@ from agent.settings import Settings
 from protocol.pairing import words
 from tests.support.inside.look import notes, view_of
 
-CODE_S = 6.0
+CODE_S = 10.0
 """Seconds until a user has typed the code."""
 
 
@@ -68,6 +68,7 @@ def main() -> None:
     )
     show: dict[str, Callable[[], None]] = {
         "password": dialogs.ask_password,
+        "log in": partial(dialogs.ask_password, change_account=True),
         "status": dialogs.show_status,
         "quiet status": partial(dialogs.show_status, quietly=True),
         "about": dialogs.show_about,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +37,11 @@ WORDS: dict[str, dict[Language, str]] = {
     "log in": {
         "ja": "ココナワークへのログイン — coconowork client",
         "en": "Log in to coconowork — coconowork client",
+    },
+    "code": {"ja": "コードでログイン", "en": "Log in by a code"},
+    "question": {
+        "ja": "このPCをユーザ「tanaka」として接続しますか?",
+        "en": "Connect this PC as the user tanaka?",
     },
     "status": {"ja": "coconowork client", "en": "coconowork client"},
     "about": {"ja": "coconowork client について", "en": "About coconowork client"},
@@ -166,6 +171,11 @@ DIALOGS: dict[str, tuple[str, dict[str, object], str, list[tuple[str, ...]]]] = 
     "the first login": ("password", {"state": "logged_out"}, "log in", [
         ("keep", "dialog-log-in"), ("type", "tanaka"), ("key", "Tab"), ("type", "New-Pass1"),
         ("key", "Return"), ("noted", RIGHT), ("keep", "dialog-log-in-done"), ("key", "Escape")]),
+    "a code": ("password", {"state": "logged_out", "console_url": OLD["console_url"]}, "log in", [
+        ("key", *["Tab"] * 3, "space"), ("noted", "wss://gw.example.com/gateway code"),
+        ("title", "code"), ("keep", "dialog-code"), ("title", "question"),
+        ("keep", "dialog-code-question"), ("key", "shift+Tab", "space"), ("noted", "agreed"),
+        ("key", "Escape")]),
     "trouble": ("status", TROUBLE, "status", [
         ("keep", "dialog-status-trouble"), ("key", "Escape")]),
     "standby": ("status", STANDBY, "status", [
@@ -183,7 +193,13 @@ def test_dialog_by_keyboard(person: Person, case: str) -> None:
     dialog, view, title, steps = DIALOGS[case]
     person.open_dialog(dialog, view, title)
     desktop = person.desktop
-    doing = {"keep": person.keep, "type": desktop.type, "key": desktop.key, "noted": person.noted}
+    doing: dict[str, Callable[..., object]] = {
+        "keep": person.keep,
+        "type": desktop.type,
+        "key": desktop.key,
+        "noted": person.noted,
+        "title": lambda name: person.seen("dialog", person.words[name]),
+    }
     for what, *values in steps:
         doing[what](*values)
     person.noted("closed")
