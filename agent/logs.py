@@ -112,7 +112,7 @@ class PrivateFileHandler(RotatingFileHandler):
 class ConsoleHandler(logging.Handler):
     """Write to standard error on a thread of its own.
 
-    A console that its user has paused takes no text, and would stop whoever logs. Lines that find
+    A console that its user has paused takes no text, and would stop the client. Lines that find
     no place are lost there; the file has them.
     """
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from time import sleep
 
 import pytest
 
+from demo.private_keyring import PrivateKeyring
 from tests.support.fake_gateway import FakeGateway
+from tests.support.installation import P1, P2, Server
 from tests.support.loop_thread import LoopThread
 from tests.support.pc import Pc
 from tests.support.polling import eventually
+from tests.support.wire import Wire
 
 pytestmark = pytest.mark.keyring
 
@@ -48,3 +56,65 @@ def test_a_paused_console(servers: LoopThread, new_pc: Callable[..., Pc], stream
         os.close(reading)
         os.close(writing)
     assert "coconowork client ends" in pc.log()
+
+
+@pytest.mark.timeout(300)
+def test_everything_breaks_around_a_waiting_client(
+    servers: LoopThread,
+    server: Server,
+    keyring: PrivateKeyring,
+    new_pc: Callable[..., Pc],
+    tmp_path: Path,
+) -> None:
+    """In a random order, two at a time, twice each: the client waits again and takes a push."""
+    server.installation.add_user("chaos")
+    wire = Wire(servers, server.gateway)
+    pc = new_pc(wire.address, user="chaos", password=P1, **keyring.environment)
+    pc.start()
+    pc.says("standby")
+    pid, state, aside = pc.pid, pc.paths.state_dir, tmp_path / "aside"
+
+    def no_state() -> None:
+        state.rename(aside)
+        state.touch()
+
+    def state_again() -> None:
+        state.unlink()
+        aside.rename(state)
+
+    def no_keyring() -> None:
+        keyring.stop_service()
+        keyring.stop_bus()
+
+    def keyring_again() -> None:
+        keyring.start_bus()
+        keyring.start_service()
+
+    def kill_with(number: signal.Signals) -> Callable[[], None]:
+        return lambda: os.kill(pid, number)
+
+    faults: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
+        "the client is frozen": (kill_with(signal.SIGSTOP), kill_with(signal.SIGCONT)),
+        "no state folder": (no_state, state_again),
+        "no keyring": (no_keyring, keyring_again),
+        "a silent network": (wire.pull, wire.plug_in),
+        "a reset": (wire.reset, lambda: None),
+        "no log folder": (lambda: shutil.rmtree(pc.paths.log_file.parent, True), lambda: None),
+    }
+    for _ in range(2):
+        order = random.sample(list(faults), len(faults))
+        print(order)
+        for first, second in zip(order[::2], order[1::2], strict=True):
+            for name in (first, second):
+                faults[name][0]()
+            sleep(0.5)
+            for name in (second, first):
+                faults[name][1]()
+            pc.tell("reconnect")
+            pc.says("standby")
+    assert pc.pid == pid
+    with server.browser("chaos", P1) as browser:
+        browser.change_password(P1, P2)
+        browser.wait_for_text("Applied")
+    pc.has_only(P2)
+    pc.check()
