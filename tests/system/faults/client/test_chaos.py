@@ -72,7 +72,7 @@ def test_everything_breaks_around_a_waiting_client(
     pc = new_pc(wire.address, user="chaos", password=P1, **keyring.environment)
     pc.start()
     pc.says("standby")
-    pid, state, aside = pc.pid, pc.paths.state_dir, tmp_path / "aside"
+    pid, state, aside = pc.pid or 0, pc.paths.state_dir, tmp_path / "aside"
 
     def no_state() -> None:
         state.rename(aside)
