@@ -115,7 +115,7 @@ def test_the_record_of_several_ended_passwords(
         passwords.change_own(user, new_password=new, push_to=[], address=None)
     passwords.end_old_passwords(user, by=user, address=None)
     text = page(browse(user).get(f"/pcs/{device.pk}/lost/"))
-    assert 'data-label="Password at its last login: set">–<' in text
+    assert 'data-label="Its password was set">–<' in text
 
 
 def test_whose_addresses_the_record_has(
