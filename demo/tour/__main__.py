@@ -35,19 +35,21 @@ def main() -> int:
         user = Sample("tanaka", "田中 花子", sample_password())
         admin = Sample("kanri", "管理 太郎", sample_password())
         addresses = stack.enter_context(running_server(directory / "server"))
-        client = stack.enter_context(client_pc(directory))
-        client.environ.pop("DISPLAY", None)  # warnings are read from the terminal
-        client.environ["COCONOWORK_LANGUAGE"] = "ja"
-        client.environ["COCONOWORK_LOG_LEVEL"] = options.log_level
+        pcs = [stack.enter_context(client_pc(directory, name)) for name in ("pc", "new-pc")]
+        for pc in pcs:
+            pc.environ.pop("DISPLAY", None)  # warnings are read from the terminal
+            pc.environ["COCONOWORK_LANGUAGE"] = "ja"
+            pc.environ["COCONOWORK_LOG_LEVEL"] = options.log_level
         seed("ココナ商事", admin, [user])
-        guide = Guide(addresses, client, user, admin)
+        guide = Guide(addresses, pcs, user, admin)
         try:
             for title, case in (cases.ALL | beyond.ALL).items():
                 guide.run(title, case)
         finally:
             guide.close()
             if options.keep:
-                (directory / "client-output.txt").write_text("\n".join(client.output), "utf-8")
+                lines = [line for pc in pcs for line in pc.output]
+                (directory / "client-output.txt").write_text("\n".join(lines), "utf-8")
             if options.secrets:
                 options.secrets.write_text(json.dumps(guide.passwords))
     return guide.conclude()

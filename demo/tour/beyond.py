@@ -1,10 +1,11 @@
-"""The cases beyond the manual: a PC that its user is not at, a lost PC, people who leave."""
+"""The cases beyond the manual: an unattended, a lost and a new PC, and users who leave."""
 
 from __future__ import annotations
 
 import io
 
 from demo.installation import Sample
+from demo.terminal import at_terminal
 from demo.tour.cases import PUSH, change, expect_days_left, wait_for_text
 from demo.tour.guide import Guide
 from demo.tour.person import Person
@@ -145,13 +146,58 @@ def remove_pc(guide: Guide) -> None:
     guide.see_state("クライアントは新しいPCとして待ち受ける", "standby")
 
 
+def new_pc_by_code(guide: Guide) -> None:
+    """Connect a new PC by the code that it shows, without a password typed there."""
+    command = ("login", "--code", "--server", guide.addresses.gateway)
+    guide.do("新しいPCで「coconowork-client login --code」を実行する")
+    with at_terminal(guide.new_pc, *command) as terminal:
+        code, words = terminal.code()
+        shown = f"{code}: {' '.join(words)}"
+        guide.see("新しいPCに、コードと4つの言葉が表示される", shown, expected=len(words) == 4)
+        person = guide.user_logs_in()
+        person.follow("新しいPCを追加")
+        warning = person.text().partition("表示されます。")[2].split()[0]
+        said = "伝えられたコードは入力しないでください" in warning
+        guide.see("伝えられたコードを入力しないように注意がある", warning, expected=said)
+        wrong = code[:-1] + ("B" if code[-1] != "B" else "C")
+        type_code(person, wrong)
+        refused = "このコードを表示しているPCはありません" in person.text()
+        guide.see(f"誤ったコード {wrong} は拒否される", person.text()[:120], expected=refused)
+        type_code(person, code)
+        same = person.text().partition("表示されていますか?")[2].split()[: 2 * len(words) : 2]
+        guide.see("管理機能にも、同じ4つの言葉が表示される", " ".join(same), expected=same == words)
+        guide.do("現在のパスワードを入力し、「このPCを接続する」を選択する")
+        person.fill("現在のパスワード", guide.password)
+        person.press("このPCを接続する")
+        question = terminal.says(r"(\S+) \[y/N\] $")[1]
+        asks = guide.username in question
+        guide.see("新しいPCに、接続するユーザの確認が表示される", question, expected=asks)
+        waits = "PCの操作待ち" in wait_for_text(person, "PCの操作待ち")
+        guide.see("管理機能はPCの操作を待つ", person.text(), expected=waits)
+        nothing = not guide.new_pc.paths.config_file.exists()
+        guide.see("確認の前には何も保存されない", f"設定なし={nothing}", expected=nothing)
+        terminal.answer("y")
+        stored = terminal.says(r"\] (.*保存しました。)")[1]
+        done = terminal.process.wait(20) == 0
+        guide.see("「y」と答えると、パスワードが保存される", stored, expected=done)
+    connected = "接続済み" in wait_for_text(person, "接続済み")
+    guide.see("結果の画面に反映される", person.text(), expected=connected)
+    guide.new_pc.start()
+    state = guide.new_pc.wait_for("standby")["state"]
+    guide.see("新しいPCが待ち受け状態になる", state, expected=True)
+    person.open("/")
+    listed = person.text().count("待ち受け中")
+    rows = person.text().partition("操作 ")[2].partition(" パスワード ")[0]
+    guide.see("管理機能の一覧に、2台のPCが表示される", rows, expected=listed == 2)
+
+
 def delete_user(guide: Guide) -> None:
     """Delete the user, and read the audit trail as a file."""
     admin = guide.administrator_logs_in()
     admin.follow("ユーザ管理")
     admin.follow(guide.username)
     admin.follow("このユーザを削除する")
-    said = all(word in admin.text() for word in ("1 台", "監査記録", "元に戻すことはできません"))
+    said = all(word in admin.text() for word in ("2 台", "監査記録", "元に戻すことはできません"))
     guide.see("PC、監査記録がどうなるかが先に表示される", admin.text(), expected=said)
     admin.press("削除")
     done = f"{guide.username} を削除しました" in admin.text()
@@ -171,6 +217,7 @@ ALL = {
     "リハーサル: 古いパスワードの残り日数": rehearsal,
     "ユーザの変更、CSV で保存と取り込み": users_change,
     "今後使わないPCを一覧から削除する": remove_pc,
+    "新しいPCをコードで接続する": new_pc_by_code,
     "ユーザを削除し、監査記録を保存する": delete_user,
 }
 """Each case by its title. The last one deletes the user that all others need."""
@@ -182,3 +229,9 @@ def push_from_the_page(guide: Guide, person: Person) -> None:
     person.follow("このPCに新しいパスワードを反映する")
     person.fill("現在のパスワード", guide.password)
     person.press("反映する")
+
+
+def type_code(person: Person, code: str) -> None:
+    """Type the code of a new PC in the console."""
+    person.fill("新しいPCの画面のコード", code)
+    person.press("次へ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,10 +16,11 @@ class Guide:
     """Runs the cases. `see` checks one sentence of the manual, and counts what is not so."""
 
     def __init__(
-        self, addresses: Addresses, client: Client, user: Sample, administrator: Sample
+        self, addresses: Addresses, pcs: Sequence[Client], user: Sample, administrator: Sample
     ) -> None:
         self.addresses = addresses
-        self.client = client
+        self.client, self.new_pc = pcs
+        """The PC of all cases, and one without a password."""
         self.username = user.username
         self.administrator = administrator.username
         self.password = user.password
@@ -109,10 +110,11 @@ class Guide:
         return password
 
     def close(self) -> None:
-        """Close all browsers and the client."""
+        """Close all browsers and the clients."""
         for person in self._people:
             person.close()
         self.client.stop()
+        self.new_pc.stop()
 
     # --- the PC
 

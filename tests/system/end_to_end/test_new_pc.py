@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 
+from demo.terminal import Terminal, at_terminal
 from tests.support.browser import Browser
 from tests.support.installation import P1, P2, Server
 from tests.support.pc import Pc
-from tests.support.polling import eventually
 
 pytestmark = pytest.mark.keyring
 
@@ -24,50 +19,9 @@ pytestmark = pytest.mark.keyring
 NO_SERVER = "ws://127.0.0.1:9/gateway"
 
 
-@dataclass
-class Prompt:
-    """The command at a terminal: what it has said, and its keyboard."""
-
-    process: subprocess.Popen[bytes]
-    keyboard: int
-    said: str = ""
-
-    def says(self, pattern: str) -> re.Match[str]:
-        """Wait until it has said this."""
-
-        def look() -> re.Match[str] | None:
-            assert self.process.stdout is not None
-            self.said += os.read(self.process.stdout.fileno(), 4096).decode()
-            return re.search(pattern, self.said)
-
-        return eventually(look, or_say=lambda: self.said)
-
-    def answer(self, text: str) -> None:
-        os.write(self.keyboard, text.encode() + b"\n")
-
-    def code(self) -> tuple[str, list[str]]:
-        """Return the code and the words."""
-        code, words = self.says(r"\n    (\w{4}-\w{4})    (\w+(?:  \w+){3})\n").groups()
-        return code, words.split()
-
-
-@contextmanager
-def login_by_code(pc: Pc) -> Iterator[Prompt]:
+def login_by_code(pc: Pc) -> AbstractContextManager[Terminal]:
     """Run `login --code` at a terminal."""
-    keyboard, terminal = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "agent", "login", "--code", "--server", pc.identity.server],
-        env=pc.environ,
-        stdin=terminal,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    ) as process:
-        try:
-            yield Prompt(process, keyboard)
-        finally:
-            process.kill()
-            os.close(keyboard)
-            os.close(terminal)
+    return at_terminal(pc, "login", "--code", "--server", pc.identity.server)
 
 
 def accept(browser: Browser, code: str, words: list[str], password: str) -> str:
