@@ -193,7 +193,13 @@ def limit_requests(app: AsgiApp) -> AsgiApp:
         unread = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
         async def receive_whole() -> Any:
-            return unread.pop() if unread else await receive()
+            if unread:
+                return unread.pop()
+            if scope["method"] == "POST":
+                # Django would cancel the form when its sender or the proxy gives up, with the work
+                # done and no answer kept for the second sending. It cancels this wait at the end.
+                await asyncio.Future()
+            return await receive()
 
         async with room:
             await app(scope, receive_whole, send)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import secrets
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -14,9 +16,12 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from server import config
+from server.commands import serve
 from server.console import importing, passwords, resubmission
 from server.console.models import Device, FormResult, ImportJob, PasswordChange, User
 from tests.support.console_client import Browse, page
+from tests.support.polling import eventually
 from tests.support.server_fixtures import P1, P2
 
 CHANGE = {"current_password": P1, "new_password1": P2, "new_password2": P2}
@@ -65,6 +70,33 @@ def test_two_clicks_at_once(browse: Browse, user: User) -> None:
         locations = set(pool.map(send, [as_before(client) for _ in range(4)]))
     change = PasswordChange.objects.get(user=user)
     assert locations == {f"/password/changed/{change.pk}/"}
+
+
+def test_a_form_whose_connection_drops(
+    browse: Browse, user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server carries it out to its end, so the second sending gets its answer."""
+    monkeypatch.setattr(resubmission, "LEASE_S", 20.0)
+    client = browse(user, csrf=True)
+    form = CHANGE | opened(client, "/password/")
+    cookies = client.cookies.output(attrs=[], header="", sep=";").strip()
+    listener = serve.listen("127.0.0.1", 0, option="--port")
+    address = listener.getsockname()
+    with serve.console(listener, config.current()):
+        body = urlencode(form)
+        lines = (
+            "POST /password/ HTTP/1.1",
+            "Host: localhost",
+            f"Cookie: {cookies}",
+            "Content-Type: application/x-www-form-urlencoded",
+            f"Content-Length: {len(body)}",
+        )
+        with socket.create_connection(address) as dropped:
+            dropped.sendall("\r\n".join([*lines, "", body]).encode())
+            eventually(lambda: FormResult.objects.filter(sealed=None).exists())
+        again = as_before(client).post("/password/", form)
+    change = PasswordChange.objects.get(user=user)
+    assert again.headers["Location"] == f"/password/changed/{change.pk}/"
 
 
 def test_a_new_user_that_is_sent_again(browse: Browse, administrator: User) -> None:
