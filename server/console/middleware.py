@@ -23,6 +23,9 @@ CONTENT_SECURITY_POLICY = (
     "base-uri 'none'"
 )
 
+MAX_LOCATION_CHARS = 2_000
+"""nginx keeps 4 KiB for the head of an answer, and makes a 502 of a longer one."""
+
 View = Callable[..., HttpResponseBase]
 
 
@@ -40,6 +43,9 @@ class HeadersMiddleware:
             "Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
         )
         response.headers.setdefault("Cache-Control", "no-store")
+        location = response.headers.get("Location", "")
+        if len(location) > MAX_LOCATION_CHARS:  # a page to go back to, of a very long address
+            response.headers["Location"] = location.partition("?")[0]
         if is_poll(request):
             # It may have been under way while a form was answered with a new session.
             response.cookies.clear()
