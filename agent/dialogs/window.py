@@ -312,21 +312,43 @@ class Window:
             darkcolor=ring,
             focuscolor=[("", palette.accent)],
         )
-        style.configure(
-            "TCheckbutton",
-            indicatorbackground=field,
-            indicatorforeground=palette.text,
-            indicatorsize=self.px(11),
-            upperbordercolor=palette.border,
-            lowerbordercolor=palette.border,
+        # The theme's own box shows a cross when it is ticked, which means "no" in Japan.
+        self._boxes = [self._box(palette, ticked=ticked) for ticked in (False, True)]
+        box = self._boxes[0].width()
+        style.element_create(
+            "box",
+            "image",
+            self._boxes[0],
+            ("selected", self._boxes[1]),
+            width=box + self.px(4),
+            sticky="w",
         )
-        style.map("TCheckbutton", background=[], indicatorbackground=[])
+        style.layout(
+            "TCheckbutton",
+            [
+                ("box", {"side": "left", "sticky": ""}),
+                ("Checkbutton.focus", {"side": "left", "children": [("Checkbutton.label", None)]}),
+            ],
+        )
+        style.map("TCheckbutton", background=[])
         style.configure(
             "TProgressbar",
             background=palette.accent,
             lightcolor=palette.accent,
             darkcolor=palette.accent,
         )
+
+    def _box(self, palette: Palette, *, ticked: bool) -> tk.PhotoImage:
+        """Return the picture of a box, at the scale of the screen."""
+        size = self.px(13)
+        image = tk.PhotoImage(master=self.root, width=size, height=size)
+        image.put(palette.border, to=(0, 0, size, size))
+        image.put(palette.field, to=(1, 1, size - 1, size - 1))
+        corner, bottom, stroke = size * 2 // 5, size * 4 // 5, max(2, size // 6)
+        for x in range(size // 5, size * 4 // 5) if ticked else ():
+            y = bottom - abs(x - corner)
+            image.put(palette.text, to=(x, y - stroke, x + 1, y))
+        return image
 
 
 def _appearance() -> Appearance:
