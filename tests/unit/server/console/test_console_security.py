@@ -37,11 +37,10 @@ def test_headers(client: Client, path: str) -> None:
     assert "no-store" in headers["Cache-Control"]
 
 
-def test_long_addresses_to_go_back_to(client: Client, browse: Browse) -> None:
-    """Leave them out: nginx answers 502 for a head of 4 KiB."""
-    long = "/audit/?user=" + "x" * 3_000
-    assert browse().get(long).headers["Location"] == "/login/"
-    assert client.post(f"/sessions/end/?next={long}").headers["Location"] == "/audit/"
+def test_a_long_address_to_go_back_to(browse: Browse) -> None:
+    """Leave it out of the redirect to the login: nginx answers 502 for a head of 4 KiB."""
+    answer = browse().get("/audit/?user=" + "x" * 3_000)
+    assert answer.headers["Location"] == "/login/"
 
 
 def test_the_policy_allows_nothing_inline() -> None:
