@@ -67,13 +67,18 @@ class GuardedProtocol(H11Protocol):
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._address = self.client[0] if self.client else ""
         self._open[self._address] += 1
-        is_one_too_many = self._open[self._address] > PER_ADDRESS and not (
-            is_trusted(self._address, self.trusted)
-        )
-        if self._open.total() > self.most or is_one_too_many:
+        if self._is_one_too_many():
             transport.abort()
         else:
             self._watch()
+
+    def _is_one_too_many(self) -> bool:
+        """Return whether it has to go. Half of the places are for proxies, where there are any."""
+        open_now = self._open.total()
+        if is_trusted(self._address, self.trusted):
+            return open_now > self.most
+        most = self.most // 2 if self.trusted else self.most
+        return open_now > most or self._open[self._address] > PER_ADDRESS
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._open[self._address] -= 1

@@ -16,6 +16,7 @@ from contextlib import (
     contextmanager,
     suppress,
 )
+from ipaddress import ip_network
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self
@@ -243,14 +244,8 @@ async def test_slow_request_to_the_console(sent: bytes, monkeypatch: pytest.Monk
         while (await receive())["more_body"]:  # type: ignore[misc]  # ASGI's
             pass
 
-    config = uvicorn.Config(app, http=http.protocol(()), lifespan="off", log_config=None)
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    listener = socket.create_server(("127.0.0.1", 0))
-    await server.startup([listener])
-    try:
-        reader, writer = await asyncio.open_connection(*listener.getsockname())
+    async with serving(app, http.protocol(())) as address:
+        reader, writer = await asyncio.open_connection(*address)
         writer.write(sent)
         async with asyncio.timeout(20):
             while not reader.at_eof() and reader.exception() is None:
@@ -262,6 +257,40 @@ async def test_slow_request_to_the_console(sent: bytes, monkeypatch: pytest.Monk
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
+
+
+async def test_strangers_leave_places_to_the_proxy() -> None:
+    """Who floods the console past its proxy gets half of the places, so the proxy has the rest."""
+
+    async def app(scope: object, receive: object, send: object) -> None:
+        raise AssertionError("no request is sent")
+
+    proxy = "127.0.0.2"
+    async with serving(app, http.protocol([ip_network(proxy)], most=10)) as address:
+        with flood(address[1], 9, b"") as of_strangers:
+
+            def half_are_left() -> bool:
+                return sum(not is_closed(each) for each in of_strangers) == 5
+
+            await asyncio.to_thread(eventually, half_are_left)
+            with flood(address[1], 6, b"GET ", proxy) as of_proxy:
+                await asyncio.to_thread(eventually, lambda: is_closed(of_proxy[5]))
+                assert not any(is_closed(each) for each in of_proxy[:5])
+
+
+@asynccontextmanager
+async def serving(
+    app: http.AsgiApp, protocol: type[asyncio.Protocol]
+) -> AsyncIterator[tuple[str, int]]:
+    """Serve `app` on a port of loopback, and yield its address."""
+    config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None)
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    await server.startup([listener])
+    try:
+        yield listener.getsockname()
     finally:
         await server.shutdown([listener])
 
