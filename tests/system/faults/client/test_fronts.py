@@ -21,7 +21,7 @@ LIMITS = {
         "worker_connections 50000": "worker_connections 400",
         "proxy_read_timeout 90s": "proxy_read_timeout 2s",
     },
-    "haproxy": {"maxconn 100000": "maxconn 200", "timeout server 60s": "timeout server 2s"},
+    "haproxy": {"maxconn 100000": "maxconn 200", "timeout server 180s": "timeout server 2s"},
     "caddy": {"lb_try_duration 5s": "lb_try_duration 1s"},
 }
 """What differs from docs/operations.md besides addresses: small limits, and short time-outs."""
