@@ -34,15 +34,18 @@ DAYS = {
 @contextmanager
 def demonstration(*options: str) -> Iterator[str]:
     """Run the demonstration. Yield what it says until the client has warned."""
-    command = [*DEMO, "--port=0", "--gateway-port=0", *options]
+    # A shell that starts the tests in the background lets them ignore Ctrl-C.
+    command = ["env", "--default-signal=INT", *DEMO, "--port=0", "--gateway-port=0", *options]
     process = subprocess.Popen(command, cwd=ROOT, env=ENVIRON, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         before = takewhile(lambda line: not line.startswith("  ["), process.stdout)
         yield "".join(before)
-    finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def client_says(home: str) -> dict[str, object]:
