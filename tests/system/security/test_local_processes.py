@@ -208,7 +208,7 @@ def test_a_window_gets_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert arguments == ["dialog", "password"]
     assert json.loads(line).keys() <= {
         "type", "assets", "server", "user", "first", "fixed", "notes", "rows", "snapshot",
-        "quiet",
+        "quiet", "console_url",
     }  # fmt: skip
 
 
