@@ -52,8 +52,8 @@ class Window:
         self._times.pop(key, None)
 
     def clear_user(self, user: str) -> None:
-        """Forget the events of a user's keys, which end with the name."""
-        for key in [key for key in self._times if key.rpartition(" ")[2] == user]:
+        """Forget the events of a user's keys: a device or an address, a blank, and the name."""
+        for key in [key for key in self._times if key.partition(" ")[2] == user]:
             del self._times[key]
 
     def sweep(self) -> None:
@@ -112,8 +112,9 @@ class Throttle:
 
     def forget(self, user: str) -> None:
         """Forget the refusals of a user, on all devices and from all addresses."""
-        for window in (self._by_device, self._by_user_and_address, self._by_user):
+        for window in (self._by_device, self._by_user_and_address):
             window.clear_user(user)
+        self._by_user.clear(user)
 
     def sweep(self) -> None:
         """Forget what is past."""

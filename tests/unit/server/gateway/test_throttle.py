@@ -54,16 +54,20 @@ def test_user_from_everywhere(counts: Throttle) -> None:
     assert counts.guesses("tanaka", "198.51.100.1").wait_s() > 0
 
 
-def test_forget(counts: Throttle) -> None:
+@pytest.mark.parametrize(
+    ("unlocked", "other"),
+    [("tanaka", "suzuki"), ("tanaka", "ko tanaka"), ("ko tanaka", "tanaka")],
+)
+def test_forget(counts: Throttle, unlocked: str, other: str) -> None:
     """A user who is unlocked may try again everywhere; no other user, and no address."""
-    for user in ("tanaka", "suzuki"):
+    for user in (unlocked, other):
         for number in range(LIMITS.refusals_per_user):
             counts.guesses(user, HERE, known_device="d" if number % 2 else None).on_refused()
-    counts.forget("tanaka")
-    assert counts.guesses("tanaka", HERE).wait_s() == 0
-    assert counts.guesses("tanaka", HERE, known_device="d").wait_s() == 0
-    assert counts.guesses("suzuki", HERE).wait_s() > 0
-    assert counts.guesses("suzuki", HERE, known_device="d").wait_s() > 0
+    counts.forget(unlocked)
+    assert counts.guesses(unlocked, HERE).wait_s() == 0
+    assert counts.guesses(unlocked, HERE, known_device="d").wait_s() == 0
+    assert counts.guesses(other, HERE).wait_s() > 0
+    assert counts.guesses(other, HERE, known_device="d").wait_s() > 0
 
 
 def test_known_device(counts: Throttle) -> None:
