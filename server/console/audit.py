@@ -7,6 +7,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from server.cluster import bus
 from server.console.models import Account, AuditEvent, User
 
 
@@ -37,7 +38,7 @@ class Action(models.TextChoices):
     DEVICE_REMOVED = "device.removed", gettext_lazy("PC removed")
     LOGIN_ACCEPTED = "login.accepted", gettext_lazy("logged in to the console")
     LOGIN_REFUSED = "login.refused", gettext_lazy("wrong password at the console")
-    LOGIN_UNLOCKED = "login.unlocked", gettext_lazy("unlocked after wrong passwords")
+    LOGIN_UNLOCKED = bus.UNLOCKED, gettext_lazy("unlocked after wrong passwords")
     LOGIN_LOCKED = "login.locked", gettext_lazy("locked out after wrong passwords")
 
 

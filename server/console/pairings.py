@@ -10,7 +10,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Literal
 
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q
 
@@ -21,7 +20,7 @@ from server import clock
 from server.console.audit import Action, record
 from server.console.lockout import check_codes, count_wrong_code
 from server.console.models import AuditEvent, Pairing, User
-from server.console.passwords import ConcurrentChange
+from server.console.passwords import lock_as_checked
 
 
 class UnknownCode(Exception):
@@ -52,11 +51,7 @@ def accept(user: User, shown: Pairing, *, password: str, address: str | None) ->
     PermissionDenied when the user is disabled.
     """
     with transaction.atomic():
-        row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
-        if row.password != user.password:
-            raise ConcurrentChange
-        if not row.is_active:
-            raise PermissionDenied
+        row = lock_as_checked(user)
         same = Pairing.open(shown.code).filter(change_id=shown.change_id)
         pc = same.select_for_update(no_key=True).first()
         if pc is None:

@@ -100,11 +100,7 @@ def push_later(
     Raise ConcurrentChange, or PermissionDenied when the user is disabled.
     """
     with transaction.atomic():
-        row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
-        if row.password != user.password:
-            raise ConcurrentChange
-        if not row.is_active:
-            raise PermissionDenied
+        row = lock_as_checked(user)
         wanted = [device.pk for device in devices]
         locked = row.devices.filter(pk__in=wanted).order_by("pk").select_for_update(no_key=True)
         ready = list(locked.may_take_push())
@@ -116,6 +112,20 @@ def push_later(
         record(Action.PUSHED_LATER, actor=row, subject=row, address=address, pushed_to=names)
         bus.publish(row.pk)
     return change
+
+
+def lock_as_checked(user: User, *, must_be_active: bool = True) -> User:
+    """Inside a transaction: lock and return `user`'s row, whose password was checked before.
+
+    Raise ConcurrentChange when the password is another one by now, PermissionDenied when the user
+    is disabled and must not be.
+    """
+    row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    if row.password != user.password:
+        raise ConcurrentChange
+    if must_be_active and not row.is_active:
+        raise PermissionDenied
+    return row
 
 
 def force(
@@ -216,11 +226,7 @@ def _change(
     user: User, verifier: Verifier, *, kind: PasswordChange.Kind, by: User | None, must_change: bool
 ) -> PasswordChange:
     """Inside a transaction: retire the current password, set the new one, wake the gateways."""
-    row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
-    if row.password != user.password:
-        raise ConcurrentChange
-    if by is not None and by.pk == row.pk and not row.is_active:
-        raise PermissionDenied
+    row = lock_as_checked(user, must_be_active=by is not None and by.pk == user.pk)
     if _is_in_use(row, verifier):
         raise ReusedPassword("this password is in use, or was a short while ago")
     now = clock.now()
