@@ -25,16 +25,10 @@ def receive_at_terminal(
     _ = translations.gettext
 
     def show(code: Code) -> None:
-        minutes = code.expires_in_s // 60
-        valid = translations.ngettext(
-            "The code is valid for {minutes} more minute.",
-            "The code is valid for {minutes} more minutes.",
-            minutes,
-        )
         lines = [
             wording.code_steps(settings.console_url, _),
             f"\n    {code.text}    {'  '.join(code.words_in(translations))}\n",
-            valid.format(minutes=minutes),
+            wording.code_validity(code.expires_in_s // 60, translations),
         ]
         print("\n".join(lines), flush=True)
 

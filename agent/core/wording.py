@@ -160,6 +160,16 @@ def other_user(user: str, only_user: str, _: Translate) -> tuple[str, str]:
     return matter.format(user=user, only=only_user), remedy.format(only=only_user)
 
 
+def code_validity(minutes: int, translations: NullTranslations) -> str:
+    """Return how long a code is still valid."""
+    text = translations.ngettext(
+        "The code is valid for {minutes} more minute.",
+        "The code is valid for {minutes} more minutes.",
+        minutes,
+    )
+    return text.format(minutes=minutes)
+
+
 def code_steps(console_url: str | None, _: Translate) -> str:
     """Return how a user connects this PC by the code that it shows."""
     steps = _(

@@ -12,7 +12,7 @@ from math import ceil
 from time import monotonic
 from tkinter import ttk
 
-from agent.core.wording import code_steps
+from agent.core.wording import code_steps, code_validity
 from agent.dialogs.messages import (
     Accepted,
     AskCode,
@@ -93,11 +93,7 @@ class CodeView:
         if self._left is None:
             return
         minutes = max(1, ceil((self._ends_at - monotonic()) / 60))
-        text = self._window.translations.ngettext(
-            "The code is valid for {minutes} more minute.",
-            "The code is valid for {minutes} more minutes.",
-            minutes,
-        ).format(minutes=minutes)
+        text = code_validity(minutes, self._window.translations)
         if self._left.cget("text") != text:
             self._left.configure(text=text)
 
