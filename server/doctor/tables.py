@@ -87,10 +87,9 @@ def _postgresql(step: Step, facts: Facts) -> None:
                     "add sslmode=verify-full and sslrootcert to the address",
                 )
             if _compare_migrations(step, settings, query):
-                names = query(
-                    "SELECT name FROM console_gateway"
-                    " WHERE seen_at > now() - interval '45 s' ORDER BY name"
-                )
+                from server.console.models import DEAD_AFTER  # needs Django, which is set up now
+
+                names = query(_ALIVE.format(DEAD_AFTER.total_seconds()))
                 step.note(f"gateways: {', '.join(name for (name,) in names) or 'none'}")
     except StartError as exc:
         step.fault(str(exc), "waiting PCs stay connected until it is back; see docs/operations.md")
@@ -122,6 +121,7 @@ def _compare_migrations(step: Step, settings: Config, query: Query) -> bool:
     return not missing
 
 
+_ALIVE = "SELECT name FROM console_gateway WHERE seen_at > now() - interval '{} s' ORDER BY name"
 _TABLES = {
     False: "SELECT name FROM sqlite_master WHERE type = 'table'",
     True: "SELECT tablename FROM pg_tables WHERE schemaname = ANY (current_schemas(false))",
