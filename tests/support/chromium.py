@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from tests.support.labels import Labels
 from tests.support.places import ROOT
 
 NewPage = Callable[..., Page]
@@ -64,3 +65,9 @@ def pages(browser: Browser, console: str) -> Iterator[NewPage]:
     for context in contexts:
         context.close()
     assert not problems
+
+
+def fill_new(page: Page, words: Labels, new: str) -> None:
+    """Type a new password into both fields, as soon as the page has them."""
+    for field in (0, 1):
+        page.get_by_label(words.new_password).nth(field).fill(new)

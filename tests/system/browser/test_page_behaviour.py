@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from protocol.messages import Paired
 from protocol.pairing import format_code, words
 from tests.support.browser_seed import ADMINISTRATOR, PASSWORD, seed
-from tests.support.chromium import NewPage
+from tests.support.chromium import NewPage, fill_new
 from tests.support.gateway_client import Client
 from tests.support.installation import Server
 from tests.support.labels import EN, JA
@@ -175,8 +175,7 @@ def test_without_a_script(server: Server, new_page: NewPage) -> None:
     page.get_by_role("link", name=EN.password_change).click()
     expect(page.get_by_role("button", name="Show")).to_have_count(0)
     page.get_by_label(EN.current_password).fill(PASSWORD)
-    for field in page.get_by_label(EN.new_password).all():
-        field.fill("Brand-New7")
+    fill_new(page, EN, "Brand-New7")
     page.get_by_role("button", name=EN.change, exact=True).click()
     expect(page.get_by_role("heading", name=EN.changed)).to_be_visible()
 

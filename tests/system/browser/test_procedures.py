@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Error, Locator, Page, expect
 
 from tests.support.browser_seed import ADMINISTRATOR, PASSWORD, seed
-from tests.support.chromium import PICTURES, NewPage
+from tests.support.chromium import PICTURES, NewPage, fill_new
 from tests.support.installation import Server
 from tests.support.labels import EN, JA, Labels
 from tests.support.pc import Pc
@@ -41,8 +41,7 @@ def log_in(page: Page, words: Labels, username: str, password: str, path: str = 
 
 def fill_change(page: Page, words: Labels, current: str, new: str) -> None:
     page.get_by_label(words.current_password).fill(current)
-    page.get_by_label(words.new_password).nth(0).fill(new)
-    page.get_by_label(words.new_password).nth(1).fill(new)
+    fill_new(page, words, new)
 
 
 def press_change(page: Page, words: Labels) -> None:
@@ -77,8 +76,7 @@ def test_general_user_changes_own_password(
     page.goto("/app/")
     expect(page).to_have_url(re.compile(r"/password/$"))
     picture(page, "temporary", words)
-    for field in page.get_by_label(words.new_password).all():
-        field.fill(P1)
+    fill_new(page, words, P1)
     press_change(page, words)
 
     page.get_by_role("link", name=words.password_change).click()
@@ -136,8 +134,7 @@ def test_administrator_forces_a_password(
     log_in(page, words, ADMINISTRATOR, PASSWORD)
     page.get_by_role("link", name=words.user_management).click()
     page.get_by_role("link", name=name).click()
-    for field in page.get_by_label(words.new_password).all():
-        field.fill(FORCED)
+    fill_new(page, words, FORCED)
     expect(page.get_by_label(words.must_change)).to_be_checked()
     page.get_by_role("button", name=words.force).click()
     expect(page.get_by_role("heading", name=words.changed)).to_be_visible()
@@ -148,8 +145,7 @@ def test_administrator_forces_a_password(
     log_in(user, words, name, PASSWORD)
     expect(user.get_by_text(words.refused)).to_be_visible()
     log_in(user, words, name, FORCED)
-    for field in user.get_by_label(words.new_password).all():
-        field.fill(P2)
+    fill_new(user, words, P2)
     expect(switch(user, words)).to_be_checked()
     press_change(user, words)
     expect(user.get_by_text(words.applied, exact=True)).to_be_visible(timeout=30_000)
