@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from gettext import NullTranslations
 
 import pytest
@@ -11,6 +11,7 @@ from agent.core import wording
 from agent.core.failure import Failure, Reason
 from agent.core.state import State
 from agent.core.view import View
+from protocol.messages import Release
 from tests.support import catalogues
 
 ENGLISH = NullTranslations()
@@ -46,6 +47,29 @@ def test_days_are_counted(days: int, line: str, toast: str) -> None:
     assert toast in text
     assert text.endswith("Click here to update the stored password.")
     assert wording.days_left(View(State.STANDBY), ENGLISH) is None
+
+
+def test_an_old_password_that_has_ended() -> None:
+    """It says so without a number of days."""
+    view = View(State.STANDBY_OLD_PASSWORD, valid_until=datetime(2027, 1, 4, tzinfo=UTC))
+    assert wording.days_left(view, ENGLISH) == "The old password has ended"
+
+
+def test_a_newer_version() -> None:
+    """It is named when one is known."""
+    newer = Release(version="2.0", url="https://example.com/")
+    views = [View(State.STANDBY), View(State.STANDBY, newer=newer)]
+    said = [wording.newer(each, ENGLISH.gettext) for each in views]
+    assert said == [None, "A newer version is available: 2.0"]
+
+
+def test_how_long_a_code_is_valid() -> None:
+    """One minute, several."""
+    said = [wording.code_validity(minutes, ENGLISH) for minutes in (1, 9)]
+    assert said == [
+        "The code is valid for 1 more minute.",
+        "The code is valid for 9 more minutes.",
+    ]
 
 
 def test_settings_that_cannot_be_saved() -> None:

@@ -111,6 +111,19 @@ def test_window_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(window) == 1
 
 
+def test_sweep(counts: Throttle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is past is forgotten in every count."""
+    windows = list(vars(counts).values())
+    for known in (None, "pc"):
+        counts.guesses("tanaka", HERE, known_device=known).on_refused()
+    counts.sweep()
+    assert [len(window) for window in windows] == [1, 1, 1, 1]
+    later = time.monotonic() + 601
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    counts.sweep()
+    assert [len(window) for window in windows] == [0, 0, 0, 0]
+
+
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Strangers cannot fill the memory: the oldest key makes room for a new one."""
     monkeypatch.setattr(throttle, "MAX_KEYS", 3)
