@@ -138,8 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
     except UnicodeDecodeError:
         return call.complain(call._("Standard input is not text in UTF-8 or UTF-16."))
     except NoAnswer:
-        remedy = call._("End the program in the task manager, or restart the PC.")
-        call.give_up(call._("The client does not answer."), remedy)
+        call.give_up(*wording.no_answer(call._))
         return NO_ANSWER
     except (AgentError, OSError) as exc:
         return call.give_up(call._("coconowork client has stopped"), str(exc))

@@ -35,7 +35,7 @@ from agent.core.saved_state import SavedState
 from agent.core.state import State
 from agent.core.view import View
 from agent.host import host_info
-from agent.ports import ChannelError, Vault, VaultError
+from agent.ports import ChannelError, NotRunning, Vault, VaultError
 from agent.proxies import find_proxy
 from agent.report import status_text, view_of
 from agent.runtime import instant
@@ -45,6 +45,8 @@ from protocol import messages as msg
 from protocol.text import N_, clean
 
 STEP_TIMEOUT_S = 20.0
+ANSWER_S = 5.0
+"""Seconds that a running client may take to answer."""
 CLOCK_TOLERANCE_S = 300
 
 
@@ -163,10 +165,14 @@ class _Doctor:
 
     async def ask_the_client(self) -> Check:
         try:
-            answer = await self._channel.ask({"command": "status"}, timeout_s=5)
+            answer = await self._channel.ask({"command": "status"}, timeout_s=ANSWER_S)
             self._view = view_of(answer.get("status"))
-        except (ChannelError, ValueError):
+        except NotRunning:
             return Check(Step.CLIENT, Outcome.SKIPPED, self._("Not running."))
+        except ChannelError:
+            raise _Found(Step.CLIENT, "\n".join(wording.no_answer(self._))) from None
+        except ValueError:  # a client of another version, or a defect
+            raise _Found(Step.CLIENT, self._trouble(Reason.INTERNAL)) from None
         return Check(Step.CLIENT, Outcome.OK, status_text(self._view, self._translations))
 
     async def read_the_keyring(self) -> Check:

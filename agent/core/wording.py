@@ -126,6 +126,12 @@ def days_left(view: View, translations: NullTranslations) -> str | None:
     ).format(days=left)
 
 
+def no_answer(_: Translate) -> tuple[str, str]:
+    """Return that a client is running and does not answer, and what the user can do."""
+    remedy = _("End the program in the task manager, or restart the PC.")
+    return _("The client does not answer."), remedy
+
+
 def newer(view: View, _: Translate) -> str | None:
     """Return that a newer version is available, None when none is known."""
     if view.newer is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from dataclasses import dataclass, field
 from functools import partial
@@ -318,6 +319,28 @@ async def test_a_running_client_keeps_its_connection(patient: Patient) -> None:
     outcomes = {check.step: check.outcome for check in checks}
     assert outcomes[Step.CLIENT] is Outcome.OK
     assert outcomes[Step.LOGIN] is Outcome.SKIPPED
+    assert gateway.hellos == []
+
+
+@pytest.mark.parametrize("answer", [None, {"ok": True}])
+async def test_a_client_that_does_not_answer(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch, answer: dict[str, object] | None
+) -> None:
+    """A client that is frozen, or answers nothing of use, keeps its login: it is running."""
+    monkeypatch.setattr(doctor, "ANSWER_S", 0.5)
+
+    async def frozen(_: object) -> dict[str, object]:
+        if answer is None:
+            await asyncio.sleep(60)
+        return answer or {}
+
+    async with (
+        (gateway := FakeGateway()).running() as server,
+        serving(open_channel(patient.paths), frozen),
+    ):
+        check = await patient.fails(server)
+    assert check.step is Step.CLIENT
+    assert ("does not answer" in check.text) is (answer is None)
     assert gateway.hellos == []
 
 
