@@ -124,7 +124,8 @@ class ConsoleHandler(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._put(self.format(record) + "\n")
+        with suppress(Exception):  # a record that cannot be formatted: the caller has no use for it
+            self._put(self.format(record) + "\n")
 
     def close(self) -> None:
         self._put(None)

@@ -34,9 +34,10 @@ class EventLogHandler(logging.Handler):
         defect = WindowsEvent.DEFECT if record.levelno >= logging.CRITICAL else None
         number = getattr(record, "windows_event", defect)
         if number is not None:
-            work = Thread(target=_report, args=(number, self.format(record)), daemon=True)
-            work.start()
-            work.join(WRITE_S)
+            with suppress(Exception):  # it cannot be formatted, or there is no thread for it
+                work = Thread(target=_report, args=(number, self.format(record)), daemon=True)
+                work.start()
+                work.join(WRITE_S)
 
 
 def _report(event: WindowsEvent, text: str) -> None:

@@ -110,6 +110,23 @@ def test_a_directory_that_cannot_be_made(
     assert "still here" in told
 
 
+def test_a_record_that_cannot_be_formatted(
+    log_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is lost in file and console, and raises nothing in the code that logs."""
+    logs.set_up(log_file)
+    ours = [each for each in logging.getLogger().handlers if type(each.formatter) is logs.Formatter]
+    for said in ("three", 3):
+        record = log.makeRecord("agent", logging.WARNING, "", 0, "%d days", (said,), None)
+        for handler in ours:
+            handler.handle(record)
+    logs.tear_down()
+    assert [text.count(" days") for text in (log_file.read_text(), capsys.readouterr().err)] == [
+        1,
+        1,
+    ]
+
+
 def test_without_standard_error(log_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A windowed program has none."""
     monkeypatch.setattr("sys.stderr", None)

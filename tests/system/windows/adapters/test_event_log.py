@@ -61,6 +61,14 @@ def test_what_fleets_collect(written: list[tuple[Any, ...]]) -> None:
     assert "ZeroDivisionError" in written[3][2]
 
 
+def test_a_record_that_cannot_be_formatted(written: list[tuple[Any, ...]]) -> None:
+    """It is lost, and raises nothing in the code that logs."""
+    for said in ("three", 3):
+        record = log.makeRecord("agent", logging.CRITICAL, "", 0, "%d days", (said,), None)
+        EventLogHandler().handle(record)
+    assert len(written) == 1
+
+
 def test_a_service_that_hangs_delays_little(
     written: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
