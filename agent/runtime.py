@@ -425,7 +425,10 @@ class Runtime:
         kind, failure = type(effect), None
         async with self._one_file_at_a_time:
             if self._unsaved.get(kind) is effect:
-                failure = await self._loop.run_in_executor(None, self._write_file, effect)
+                try:
+                    failure = await self._loop.run_in_executor(None, self._write_file, effect)
+                except OSError as exc:  # there is no thread for it
+                    failure = f"not saved: {exc.strerror}"
                 if failure is None and self._unsaved.get(kind) is effect:
                     del self._unsaved[kind]
         return failure

@@ -31,7 +31,7 @@ class DaemonThreads(ThreadPoolExecutor):
         self._free = BoundedSemaphore(MAX_CALLS)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Raise OSError when MAX_CALLS calls are under way."""
+        """Raise OSError when MAX_CALLS calls are under way, or the system has no thread left."""
         if not self._free.acquire(blocking=False):
             raise OSError(errno.EAGAIN, "too many calls hang")
         future: Future[T] = Future()
@@ -46,5 +46,9 @@ class DaemonThreads(ThreadPoolExecutor):
                 self._free.release()
 
         name = getattr(fn, "__name__", "call")
-        Thread(target=run, name=f"coconowork-{name}", daemon=True).start()
+        try:
+            Thread(target=run, name=f"coconowork-{name}", daemon=True).start()
+        except RuntimeError as exc:
+            self._free.release()
+            raise OSError(errno.EAGAIN, str(exc)) from None
         return future

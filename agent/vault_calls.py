@@ -99,7 +99,10 @@ class VaultCalls:
             if self._abandoned >= MAX_ABANDONED:
                 raise VaultError(Reason.VAULT_NO_ANSWER, "earlier calls still hang")
             loop = asyncio.get_running_loop()
-            call = loop.run_in_executor(self._threads, work)
+            try:
+                call = loop.run_in_executor(self._threads, work)
+            except OSError as exc:  # there is no thread for it
+                raise VaultError(Reason.VAULT_NO_ANSWER, str(exc)) from None
             limit_s = self._call_s
             await asyncio.wait({call}, timeout=limit_s)
             if not call.done() and self._vault.has_asked_user:

@@ -18,6 +18,7 @@ from agent.app import Adapters, App, Defect
 from agent.control import ControlChannel
 from agent.core import events as ev
 from agent.core.credentials import Credentials, Identity
+from agent.core.effects import SaveIdentity
 from agent.core.events import Event
 from agent.core.failure import Reason
 from agent.core.machine import Machine
@@ -40,6 +41,7 @@ from tests.support.fakes import (
 )
 from tests.support.loop_thread import LoopThread
 from tests.support.polling import eventually
+from tests.support.runtimes import runtime_in_memory
 from tests.support.vault_contract import TANAKA, record
 
 SETTINGS = Settings(server="ws://127.0.0.1:1/gateway", user="tanaka")
@@ -277,6 +279,22 @@ def test_unsaved_settings_are_taken_back_when_saved(run: Callable[..., Client]) 
             client.app._save_identity(TANAKA)
         seen.append(Topic.UNSAVED in toaster.open)
     assert seen == [True, True, False, True]
+
+
+def test_a_write_without_a_thread_is_tried_again() -> None:
+    """A system that has no thread left for a moment does not end the tries to save."""
+    saved = list[Identity]()
+    runtime = runtime_in_memory(TANAKA.server, password=PASSWORD, save_identity=saved.append)
+    runtime._unsaved[SaveIdentity] = effect = SaveIdentity(TANAKA)
+    before = threading.stack_size(2**46)  # more than any process may have
+    try:
+        failure = runtime._loop.run_until_complete(runtime._save_once(effect))
+    finally:
+        threading.stack_size(before)
+    assert failure is not None
+    assert runtime._loop.run_until_complete(runtime._save_once(effect)) is None
+    runtime._loop.close()
+    assert saved == [TANAKA]
 
 
 def test_policy_wins_over_the_command_line(run: Callable[..., Client]) -> None:

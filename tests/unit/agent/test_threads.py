@@ -53,3 +53,16 @@ def test_the_program_ends_while_a_call_hangs() -> None:
     """The interpreter joins no such thread."""
     code = "import time; from agent.threads import *; DaemonThreads().submit(time.sleep, 1000)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=20)
+
+
+def test_a_system_without_threads() -> None:
+    """Calls fail as long as no thread can be started, and none of them takes a place for ever."""
+    threads = DaemonThreads()
+    before = threading.stack_size(2**46)  # more than any process may have
+    try:
+        for _ in range(MAX_CALLS + 1):
+            with pytest.raises(OSError, match="can't start new thread"):
+                threads.submit(abs, -1)
+    finally:
+        threading.stack_size(before)
+    assert threads.submit(abs, -1).result(10) == 1

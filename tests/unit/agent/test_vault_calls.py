@@ -151,3 +151,14 @@ async def test_an_entry_moves_with_its_server() -> None:
     vault.write(TANAKA, stored)
     await calls.delete(SUZUKI)
     assert vault.entries == {}
+
+
+async def test_a_system_without_threads() -> None:
+    """A call fails as one without an answer, and the next one is made."""
+    calls = VaultCalls(FakeVault(), call_s=CALL_S)
+    before = threading.stack_size(2**46)  # more than any process may have
+    try:
+        assert await reason(calls.read(TANAKA)) is Reason.VAULT_NO_ANSWER
+    finally:
+        threading.stack_size(before)
+    assert await calls.read(TANAKA) is None
