@@ -23,6 +23,8 @@ _NOT_ENCRYPTED = N_(
 )
 _ASCII_OF_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _PROXY = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(?:(.*)@)?([^@/?#\\ ]+)/?")
+_MAX_SOCKS_BYTES = 255
+"""Of a user and of a password (RFC 1929)."""
 _DEFAULT_PORTS = {"wss": 443, "ws": 80}
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)+")
@@ -111,7 +113,7 @@ def read_proxy(text: str, *, default_port: int | None = None) -> str:
         parts = urlsplit(f"//{where}")
         default_port = 443 if default_port and scheme == "https" else default_port
         host, port = _host(parts.hostname or ""), _port(parts) or default_port
-        login = [unquote(part, errors="strict") for part in (login or "").partition(":")[::2]]
+        login = _login(login or "", socks=scheme.startswith("socks"))
     except (ValueError, LookupError):
         port = None
     if port is None:
@@ -124,6 +126,16 @@ def without_login(proxy: str) -> str:
     """Return the address that `read_proxy` has returned, or `system` or `none`, without login."""
     scheme, separator, rest = proxy.partition("://")
     return scheme + separator + rest.rpartition("@")[2]
+
+
+def _login(text: str, *, socks: bool) -> list[str]:
+    """Return user and password. Raise ValueError when they cannot be sent."""
+    login = [unquote(part, errors="strict") for part in text.partition(":")[::2]]
+    if not socks:  # HTTP has one text for both, in which the first colon ends the user
+        return list(":".join(login).partition(":")[::2])
+    if max(len(part.encode()) for part in login) > _MAX_SOCKS_BYTES:
+        raise ValueError
+    return login
 
 
 def _split(text: str) -> tuple[str, SplitResult]:

@@ -135,6 +135,8 @@ def test_console_urls() -> None:
         ("http://me:Te#ll/ta?le@proxy:8080", "http://me:Te%23ll%2Fta%3Fle@proxy:8080"),
         ("me:Tell@tale://x@proxy:8080", "http://me:Tell%40tale%3A%2F%2Fx@proxy:8080"),
         ("http://me:%C3%A9%20x@proxy:8080", "http://me:%C3%A9%20x@proxy:8080"),
+        ("http://OFFICE%3Ame:Telltale@proxy:8080", "http://OFFICE:me%3ATelltale@proxy:8080"),
+        ("socks5://OFFICE%3Ame:Telltale@proxy:1080", "socks5://OFFICE%3Ame:Telltale@proxy:1080"),
         ("http://プロキシ.jp:8080", "http://xn--nckua8gwd.jp:8080"),
     ],
 )
@@ -159,6 +161,8 @@ def test_proxies(typed: str, meant: str) -> None:
         "http://me:Telltale%ff@proxy:8080",
         "http://me:Tell\ntale@proxy:8080",
         "http://me:Telltale#@[::1",
+        f"socks5h://me:Telltale{'x' * 248}@proxy:1080",
+        f"socks5://{'é' * 128}:Telltale@proxy:1080",
     ],
 )
 def test_what_is_no_proxy(typed: str) -> None:
