@@ -21,7 +21,7 @@ from agent.core.credentials import Identity
 from agent.errors import UserError
 from agent.files import insist, replace_file
 from agent.paths import Paths, make_private
-from agent.settings_copy import copy_of, keep_copy
+from agent.settings_copy import MAX_BYTES, copy_of, keep_copy, read_file
 from protocol.names import is_name, normalise_name
 from protocol.text import N_, clean
 
@@ -268,7 +268,10 @@ def _read(paths: Paths, translate: Translate) -> tuple[str, dict[str, Any]]:
     """Return the user's file as text and as a table. Raise SettingsError."""
     title, file = translate("The settings cannot be read"), paths.config_file
     try:
-        data = insist(file.read_bytes)
+        data = insist(lambda: read_file(file))
+        if len(data) > MAX_BYTES:
+            sentence = translate("{file}: the file is too large.")
+            raise BrokenSettings(title, sentence.format(file=file))
         if not data and copy_of(paths).exists():
             # The client writes no empty file: it is what some disks leave after a power cut.
             raise BrokenSettings(title, translate("{file}: the file is empty.").format(file=file))

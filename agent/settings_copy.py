@@ -14,6 +14,15 @@ from agent.paths import Paths
 
 log = logging.getLogger(__name__)
 
+MAX_BYTES = 1_000_000
+"""Many times more than settings need; a damaged file can have any size."""
+
+
+def read_file(path: Path) -> bytes:
+    """Return the file's content, of a longer one MAX_BYTES and one more. Raise OSError."""
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
+
 
 def copy_of(paths: Paths) -> Path:
     """Return the path of the copy, beside the file."""
@@ -23,8 +32,8 @@ def copy_of(paths: Paths) -> Path:
 def keep_copy(paths: Paths) -> None:
     """Copy the file. Called after it was read or written without error. Never raises."""
     try:
-        good, copy = paths.config_file.read_bytes(), copy_of(paths)
-        if good and (not copy.exists() or copy.read_bytes() != good):
+        good, copy = read_file(paths.config_file), copy_of(paths)
+        if good and (not copy.exists() or read_file(copy) != good):
             replace_file(copy, good)
     except FileNotFoundError:
         pass  # nothing is set
@@ -35,11 +44,11 @@ def keep_copy(paths: Paths) -> None:
 def set_aside(paths: Paths) -> tuple[Path, bool]:
     """Rename the broken file; return its new path, and whether the copy has replaced it.
 
-    Raise OSError, and then the broken file is where it was.
+    A file that is too large is cut off. Raise OSError, and then the broken file is where it was.
     """
     file, good = paths.config_file.resolve(), _good_copy(paths)
     aside = file.with_name(f"{file.name}.broken")
-    replace_file(aside, file.read_bytes())
+    replace_file(aside, read_file(file))
     if good is None:
         file.unlink()
     else:
@@ -50,8 +59,8 @@ def set_aside(paths: Paths) -> tuple[Path, bool]:
 def _good_copy(paths: Paths) -> bytes | None:
     """Return the copy's content, None when it is missing or broken itself."""
     try:
-        data = copy_of(paths).read_bytes()
+        data = read_file(copy_of(paths))
         tomllib.loads(data.decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return None
-    return data or None
+    return data if 0 < len(data) <= MAX_BYTES else None

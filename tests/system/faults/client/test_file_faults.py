@@ -257,6 +257,20 @@ def test_a_copy_that_is_broken_too(tmp_path: Path) -> None:
     assert settings.load(paths, environ={}).identity is None
 
 
+def test_settings_that_grew_to_gigabytes(tmp_path: Path) -> None:
+    """A file of any size is set aside, cut off, and the good copy takes its place."""
+    paths = paths_in(tmp_path)
+    settings.save_identity(paths, TANAKA)
+    with paths.config_file.open("r+b") as file:
+        file.truncate(2**36)  # no memory takes it; the file system stores no zeros
+    with pytest.raises(BrokenSettings, match="too large"):
+        settings.load(paths, environ={})
+    aside, restored = settings_copy.set_aside(paths)
+    assert restored
+    assert aside.stat().st_size == settings_copy.MAX_BYTES + 1
+    assert settings.load(paths, environ={}).identity == TANAKA
+
+
 def test_damaged_catalogues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a broken translation the program starts in English."""
     monkeypatch.setattr(i18n, "LOCALE_DIR", tmp_path)
