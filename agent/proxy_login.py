@@ -23,7 +23,10 @@ MAX_REQUESTS = 4
 MAX_ANSWER_BYTES = 256 * 1024
 
 LogIn = Callable[[bytes], bytes]
-"""Return the token that answers the proxy's, an empty one when that fails. Start with b""."""
+"""Return the token that answers the proxy's, an empty one when that fails. Start with b"".
+
+It blocks while Windows asks a domain controller: call it off the loop.
+"""
 
 
 def windows_login(scheme: str, host: str) -> LogIn | None:
@@ -64,7 +67,7 @@ async def open_tunnel(
     host, address = urlsplit(proxy).hostname or "", urlsplit(at)
     offered = {offer.split(" ")[0].lower() for offer in offers}
     scheme = next((each for each in SCHEMES if each.lower() in offered), None)
-    log_in = new_login(scheme, host) if scheme else None
+    log_in = await asyncio.to_thread(new_login, scheme, host) if scheme else None
     if scheme is None or log_in is None:
         return None
     ip = address.hostname or ""
@@ -74,7 +77,7 @@ async def open_tunnel(
         await asyncio.get_running_loop().sock_connect(tunnel, (ip, address.port))
         challenge = ""
         for _ in range(MAX_REQUESTS):
-            if not (token := log_in(b64decode(challenge))):
+            if not (token := await asyncio.to_thread(log_in, b64decode(challenge))):
                 break
             status, headers = await _connect(
                 tunnel, target, f"{scheme} {b64encode(token).decode()}"

@@ -223,6 +223,25 @@ async def test_a_proxy_that_asks_for_the_windows_account(
     assert "Hidden-word-2" not in caplog.text
 
 
+async def test_a_login_with_the_windows_account_does_not_stop_the_loop() -> None:
+    """Windows may ask a domain controller that is slow or away."""
+    threads: list[threading.Thread] = []
+
+    def log_in(_: bytes) -> bytes:
+        threads.append(threading.current_thread())
+        return b""
+
+    def new_login(*_: str) -> LogIn:
+        log_in(b"")
+        return log_in
+
+    async with listening(says(b"")) as port:
+        at = f"http://127.0.0.1:{port}"
+        assert await open_tunnel(at, "gw:443", ["NTLM"], at=at, new_login=new_login) is None
+    assert len(threads) == 2
+    assert threading.current_thread() not in threads
+
+
 @pytest.mark.parametrize(
     "answer", [b"", b"HTTP/1.1 407 Sign", b"garbage\r\n\r\n", b"HTTP/1.1 407 x\r\nA: b\r\n\r\n"]
 )
