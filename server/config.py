@@ -55,14 +55,20 @@ def _path(text: str) -> Path:
     return Path(text).expanduser()
 
 
+def _host(text: str) -> str:
+    """Return a host. Raise ValueError for a name that no resolver takes, such as `a..b`."""
+    text.encode("idna")
+    return text
+
+
 def _url(text: str) -> str:
     if not text:
         return text
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
         raise ValueError
+    host = parts.hostname.encode("idna").decode()
     if not parts.hostname.isascii():  # as browsers do
-        host = parts.hostname.encode("idna").decode()
         parts = parts._replace(netloc=host if parts.port is None else f"{host}:{parts.port}")
     if parts.port == 0:  # asking for it raises ValueError for a malformed one
         raise ValueError
@@ -118,7 +124,7 @@ def split_address(address: str) -> tuple[str, int]:
     parts = urlsplit(f"//{address}")
     if not parts.hostname or parts.port is None or parts.netloc != address or parts.username:
         raise ValueError
-    return parts.hostname, parts.port
+    return _host(parts.hostname), parts.port
 
 
 def _setting(
@@ -149,7 +155,7 @@ class Config:
     `postgresql://user@host/name`, which several processes can share."""
     secret_key_file: Path | None = _setting(None, _Nonempty, "a file", _path)  # noqa: RUF009 - a field
     """The file of the secret key; it is made at the first start when it is missing."""
-    host: str = _setting("127.0.0.1", _Nonempty, "an address or host name to listen on")
+    host: str = _setting("127.0.0.1", _Nonempty, "an address or host name to listen on", _host)
     """The address of console and gateway; `::` listens on IPv6 and IPv4."""
     port: int = _number(8080, 0, 65_535)
     """The port of the console; 0 takes a free one."""
@@ -226,8 +232,13 @@ class Config:
 
     @property
     def database_path(self) -> Path:
-        """Return the SQLite file. It means nothing when `is_postgresql`."""
-        return Path(self.database) if self.database else self.data_dir / "coconowork.sqlite3"
+        """Return the SQLite file, not a link to it. It means nothing when `is_postgresql`.
+
+        The files beside it, such as the lock against a second server, are then the same ones
+        under every name that the file has.
+        """
+        named = Path(self.database) if self.database else self.data_dir / "coconowork.sqlite3"
+        return Path(os.path.realpath(named))
 
     @property
     def secret_key_path(self) -> Path:

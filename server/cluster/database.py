@@ -124,7 +124,7 @@ def check(settings: Config) -> None:
 def describe(settings: Config) -> str:
     """Return which database the settings name, without any secret."""
     if not settings.is_postgresql:
-        return f"database {settings.database_path.absolute()}"
+        return f"database {settings.database_path}"
     found = parameters(settings)
     return f"database {found['dbname']} of PostgreSQL on {found.get('host', 'this machine')}"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from server.commands.terminal import ask_password, find_account, on_database
+from protocol.text import clean
+from server.commands.terminal import MAX_CHARS, ask_password, find_account, on_database
 from server.config import StartError
 
 
@@ -18,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Make the administrator and return the exit code. Raise StartError."""
     with on_database():
-        _create(arguments.account.strip(), arguments.user.strip(), arguments.name.strip())
+        account = clean(arguments.account, MAX_CHARS)
+        _create(account, arguments.user.strip(), arguments.name.strip())
     return 0
 
 

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     with database.only_server(source):
         prepare(source)
         _move(target)
-    print(f"moved from {source.database_path.absolute()}, which stays as it was")
+    print(f"moved from {source.database_path}, which stays as it was")
     print("Next: let the setting `database` name the new one, and start the server.")
     if source.secret_key_path != target.secret_key_path:
         print(f"Set secret_key_file to {source.secret_key_path}, or all sessions end.")

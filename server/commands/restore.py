@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     Nothing is changed when the copy is incomplete or the database is in use.
     """
     backup, database = arguments.file, sqlite_path()
-    print(f"database {database.absolute()}", flush=True)
+    print(f"database {database}", flush=True)
     try:
         database.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as exc:

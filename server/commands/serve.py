@@ -213,6 +213,7 @@ def console(
             proxy_headers=False,  # the console reads them with the gateway's rule
             timeout_graceful_shutdown=STOP_SECONDS,
             backlog=BACKLOG,
+            h11_max_incomplete_event_size=http.MAX_HEAD_BYTES,
         )
     )
 

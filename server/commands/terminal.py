@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from server.console.models import Account, User
 
 
+MAX_CHARS = 200
+"""Kept and printed of a name. More than a name may have, so that a longer one is refused."""
+
+
 @contextmanager
 def on_database() -> Iterator[None]:
     """Use the settings' database, in the terminal's language; print its name. Raise StartError."""

@@ -9,14 +9,11 @@ import argparse
 from typing import TYPE_CHECKING
 
 from protocol.text import clean
-from server.commands.terminal import ask, find_account, find_user, on_database
+from server.commands.terminal import MAX_CHARS, ask, find_account, find_user, on_database
 from server.config import StartError
 
 if TYPE_CHECKING:
     from server.console.models import Account
-
-MAX_CHARS = 200
-"""Printed of a name. More than a name may have, so that a longer one is refused."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,8 +13,9 @@ MAX_CHARS = 300
 
 
 def fold(text: str) -> str:
-    """Return `text` as names are compared: without case, width, and blanks."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    """Return `text` as names are compared: without case, width, blanks, invisible characters."""
+    visible = "".join(char for char in text if unicodedata.category(char) != "Cf")
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", visible).casefold())
     return "".join(folded.split())
 
 

@@ -102,7 +102,7 @@ def disk(step: Step, facts: Facts) -> None:
     """Check the free space for what the server writes."""
     folder = facts.settings.data_dir
     if not facts.settings.is_postgresql:
-        folder = facts.settings.database_path.absolute().parent
+        folder = facts.settings.database_path.parent
     while not os.path.exists(folder):  # noqa: PTH110 - False where this user may not look
         folder = folder.parent
     free = shutil.disk_usage(folder).free

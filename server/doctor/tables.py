@@ -43,7 +43,7 @@ def examine(step: Step, facts: Facts) -> None:
 
 
 def _sqlite(step: Step, settings: Config) -> None:
-    path = settings.database_path.absolute()
+    path = settings.database_path
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as opened:
             [(state,), *_] = opened.execute("PRAGMA quick_check(1)").fetchall()

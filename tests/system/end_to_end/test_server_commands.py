@@ -101,6 +101,16 @@ def test_createadmin_refuses(
     assert installation.query("SELECT count(*) FROM console_user") == [(1,)]
 
 
+def test_createadmin_finds_the_account_by_its_visible_name(installation: Installation) -> None:
+    """Invisible characters of a pasted name make no second account that looks the same."""
+    for number, account in enumerate(("A\u202eCME", "ACME\x07\n", "\u3000ＡＣＭＥ")):
+        done = installation.run(
+            "createadmin", f"--account={account}", f"--user=more{number}", stdin=ADMIN_PASSWORD
+        )
+        assert done.returncode == 0, done.stderr
+    assert installation.query("SELECT name FROM console_account") == [("ACME",)]
+
+
 @pytest.mark.parametrize(("second", "code"), [(ADMIN_PASSWORD, 0), ("Different-1", 1)])
 def test_createadmin_asks_at_a_terminal(tmp_path: Path, second: str, code: int) -> None:
     """At a terminal the password is asked for twice, without echo."""

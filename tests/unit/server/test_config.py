@@ -24,6 +24,16 @@ def test_defaults(tmp_path: Path) -> None:
     assert config.secret_key_path.parent == config.data_dir
 
 
+def test_links_to_a_database(tmp_path: Path) -> None:
+    """The database is one file under all of its names."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    (tmp_path / "x.db").symlink_to(folder / "coconowork.sqlite3")
+    for database in (tmp_path / "x.db", tmp_path / "link" / "coconowork.sqlite3"):
+        assert load({}, database=database).database_path == folder / "coconowork.sqlite3"
+
+
 def test_order(tmp_path: Path) -> None:
     """Command line before environment before file before default."""
     file = tmp_path / "server.toml"
@@ -55,6 +65,9 @@ def test_order(tmp_path: Path) -> None:
         ("PUBLIC_URL", "https://console.example/path", "without a path"),
         ("PUBLIC_URL", "https://user:secret@console.example", "without a path"),
         ("PUBLIC_URL", "https://console.example:99999", "without a path"),
+        ("PUBLIC_URL", f"https://{'x' * 64}.example", "without a path"),
+        ("HOST", "console..example", "host name to listen on"),
+        ("HOST", "ä..example", "host name to listen on"),
         ("REFUSALS_PER_USER", "0", "3 to 100000"),
         ("TRUSTED_PROXIES", "10.0.0.1/8", "10.0.0.0/8"),
         ("MIN_CLIENT_VERSION", "new", "1.2"),
@@ -68,6 +81,7 @@ def test_order(tmp_path: Path) -> None:
         ("DATABASE", "mysql://user:secret@host/db", "SQLite"),
         ("ROLE", "neither", "both, gateway or console"),
         ("METRICS", "9100", "127.0.0.1:9100"),
+        ("METRICS", "a..b:9100", "127.0.0.1:9100"),
         ("METRICS", "127.0.0.1", "127.0.0.1:9100"),
         ("HOST", "", "an address"),
         ("GATEWAY_NAME", "x" * 65, "64"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from pathlib import Path
 
 from protocol import messages
 from tests.support.gateway_client import Client
@@ -70,12 +71,17 @@ def test_request_that_never_ends(installation: Installation) -> None:
         assert server.process.wait(STOP_S) == 0
 
 
-def test_a_second_server_on_one_file_does_not_start(installation: Installation) -> None:
+def test_a_second_server_on_one_file_does_not_start(
+    installation: Installation, tmp_path: Path
+) -> None:
     """A second server says why it does not start; when the first is killed, the next one starts."""
+    link = tmp_path / "link.db"
+    link.symlink_to(installation.file)
     with installation.serving() as first:
-        done = installation.run("serve", "--port=0", "--gateway-port=0")
-        assert done.returncode == 1
-        assert "another server runs on this database" in done.stderr
+        for name in (installation.file, link):
+            done = installation.run("serve", "--port=0", "--gateway-port=0", DATABASE=str(name))
+            assert done.returncode == 1
+            assert "another server runs on this database" in done.stderr
         first.browser(ADMIN, ADMIN_PASSWORD).close()
         first.process.kill()
         first.process.wait()

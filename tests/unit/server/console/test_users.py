@@ -334,6 +334,7 @@ def test_audit_filters(client: Client, administrator: User, make_user: MakeUser)
         "ＳＡＴＯ．Ｇ",
         "sato.g　ｶﾞｸ",
         "カ\u3099ク",
+        "ガ\u200bク",
         "\u00a0ガク\t",
     ],
 )
