@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -46,9 +47,11 @@ class HeadersMiddleware:
         location = response.headers.get("Location", "")
         if len(location) > MAX_LOCATION_CHARS:  # a page to go back to, of a very long address
             response.headers["Location"] = location.partition("?")[0]
+        # What was under way while a form was answered must not take away the form's new session.
         if is_poll(request):
-            # It may have been under way while a form was answered with a new session.
             response.cookies.clear()
+        elif request.method != "POST" and not _value(response, settings.SESSION_COOKIE_NAME):
+            response.cookies.pop(settings.SESSION_COOKIE_NAME, None)
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
@@ -61,6 +64,12 @@ class HeadersMiddleware:
             return None
         is_there = User.objects.filter(pk=request.user.pk or 0).exists()
         return None if is_there else redirect("login")
+
+
+def _value(response: HttpResponseBase, cookie: str) -> str:
+    """Return what a cookie is set to, empty when it is deleted or not set."""
+    found = response.cookies.get(cookie)
+    return found.value if found else ""
 
 
 def reachable_with_temporary_password(view: View) -> View:

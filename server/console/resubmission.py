@@ -10,7 +10,8 @@ After any other answer the row is deleted, so the user may correct the form and 
 
 An answer may hold a temporary password, or the session that a password change has begun. So it is
 sealed with a key that is made of the submission. The database does not have that key: a copy of it
-opens nothing.
+opens nothing. It is given to the user who has sent the form only, and only while logged in: after a
+logout, the browser's history shows no temporary password.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from datetime import timedelta
 from time import monotonic, sleep
 from typing import Any
 
+from django.contrib.auth import get_user
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from nacl.secret import SecretBox
@@ -58,7 +61,7 @@ class ResubmissionMiddleware:
         response = self.get_response(request)
         key: bytes | None = getattr(request, "submission", None)
         if key is not None:
-            _keep(key, request, response)
+            _keep(key, request, response, sender=request.sender)  # type: ignore[attr-defined]  # its pair
         return response
 
     def process_view(
@@ -75,7 +78,7 @@ class ResubmissionMiddleware:
         while not _begin(key):
             if (answer := _answer_of(key, request)) is not None:
                 return answer
-        request.submission = key  # type: ignore[attr-defined]  # for `__call__`
+        request.submission, request.sender = key, request.user.pk  # type: ignore[attr-defined]  # for `__call__`
         return None
 
 
@@ -108,7 +111,7 @@ def _begin(key: bytes) -> bool:
     return True
 
 
-def _keep(key: bytes, request: HttpRequest, response: HttpResponseBase) -> None:
+def _keep(key: bytes, request: HttpRequest, response: HttpResponseBase, *, sender: int) -> None:
     """Store the answer if it means that something was done; else forget the submission."""
     done = response.status_code == 302 or getattr(response, "repeatable", False)
     if not (done and isinstance(response, HttpResponse)):
@@ -117,6 +120,7 @@ def _keep(key: bytes, request: HttpRequest, response: HttpResponseBase) -> None:
     if request.session.modified and not request.session.is_empty():
         request.session.save()  # a second sending may go on with it from now on
     answer = {
+        "sender": sender,
         "session": request.session.session_key,
         "location": response.headers.get("Location"),
         "cookies": response.cookies.output(header="", sep="\n"),
@@ -126,7 +130,10 @@ def _keep(key: bytes, request: HttpRequest, response: HttpResponseBase) -> None:
 
 
 def _answer_of(key: bytes, request: HttpRequest) -> HttpResponse | None:
-    """Return the answer to the first sending, or None when it was forgotten. Raise Busy."""
+    """Return the answer to the first sending, or None when it was forgotten. Raise Busy.
+
+    Those who are not logged in as its sender get the login page, and from there the start page.
+    """
     end = monotonic() + LEASE_S
     while monotonic() < end:
         row = _rows(key).first()
@@ -134,7 +141,8 @@ def _answer_of(key: bytes, request: HttpRequest) -> HttpResponse | None:
             return None
         if row.sealed is not None:
             answer = json.loads(SecretBox(key).decrypt(bytes(row.sealed)))
-            _resume(answer["session"], request)
+            if _user_after(answer["session"], request) != answer["sender"]:
+                return redirect("app-login" if request.path.startswith("/app/") else "login")
             response = HttpResponse(answer["body"])
             if answer["location"] is not None:
                 response = HttpResponseRedirect(answer["location"])
@@ -147,10 +155,13 @@ def _answer_of(key: bytes, request: HttpRequest) -> HttpResponse | None:
     raise Busy
 
 
-def _resume(session_key: str | None, request: HttpRequest) -> None:
-    """Go on with the session after the first sending, unless it has ended since."""
+def _user_after(session_key: str | None, request: HttpRequest) -> int | None:
+    """Return who is logged in. Strangers go on with the session after the first sending."""
+    if request.user.is_authenticated:
+        return request.user.pk
     if session_key and session_key != request.session.session_key:
         session = SessionStore(session_key)
         if session.exists(session_key):
             session.modified = True
             request.session = session
+    return get_user(request).pk

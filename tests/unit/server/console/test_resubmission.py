@@ -115,6 +115,37 @@ def test_a_new_user_that_is_sent_again(browse: Browse, administrator: User) -> N
     assert other["username"] in page(client.post("/users/new/", other))
 
 
+@pytest.mark.parametrize("end", ["logout", "end of all sessions", "disabled"])
+def test_no_answer_after_the_session(browse: Browse, administrator: User, end: str) -> None:
+    """After the end of a session, "back" and "send again" show no temporary password."""
+    client = browse(administrator, csrf=True)
+    form = {"username": f"gone-{secrets.token_hex(4)}", "role": "general"}
+    form |= opened(client, "/users/new/")
+    assert "temporary" in page(client.post("/users/new/", form))
+    if end == "logout":
+        assert client.post("/logout/", opened(client, "/")).status_code == 302
+    else:
+        changes = {"session_epoch": 1} if end == "end of all sessions" else {"is_active": False}
+        User.objects.filter(pk=administrator.pk).update(**changes)
+    again = client.post("/users/new/", form)
+    assert (again.status_code, again.headers["Location"]) == (302, "/login/")
+
+
+def test_no_answer_for_another_user(
+    browse: Browse, administrator: User, make_user: Callable[..., User]
+) -> None:
+    """Another user who has the form, by whatever way, gets the start page."""
+    client = browse(administrator, csrf=True)
+    form = {"username": f"other-{secrets.token_hex(4)}", "role": "general"}
+    form |= opened(client, "/users/new/")
+    assert "temporary" in page(client.post("/users/new/", form))
+    other = browse(make_user(), csrf=True)
+    other.cookies["csrftoken"] = client.cookies["csrftoken"].value
+    again = other.post("/users/new/", form)
+    assert (again.status_code, again.headers["Location"]) == (302, "/login/")
+    assert other.get("/login/").headers["Location"] == "/"
+
+
 def test_an_import_that_is_sent_again(browse: Browse, administrator: User) -> None:
     """A second sending starts no second job, and its browser gets the key to the passwords."""
     client = browse(administrator, csrf=True)
@@ -185,6 +216,16 @@ def test_polls_carry_no_cookie(browse: Browse, user: User, path: str) -> None:
     assert answer.status_code == 401
     assert not answer.cookies
     assert not client.get(path).cookies
+    assert client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/login/", "/password/rules/", "/app/", "/no/such/page/"])
+def test_pages_take_no_session_away(browse: Browse, user: User, path: str) -> None:
+    """Another tab's page under way while the password is changed does not log the user out."""
+    client = browse(user)
+    old = as_before(client)
+    client.post("/password/", CHANGE)
+    client.cookies.update(old.get(path).cookies)
     assert client.get("/").status_code == 200
 
 
