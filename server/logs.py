@@ -132,6 +132,8 @@ def set_up(level: str) -> None:
     )
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLevelName(level.upper())))
+    # It says when it stops, as the gateway does, and of a malformed request not who has sent it.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     # What a stranger asks for wrongly (an unknown path, a wrong Host header, too many fields) is in
     # the proxy's log, with the address. Django logs it without, and some of it with a traceback.
     logging.getLogger("django.request").setLevel(logging.ERROR)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.http.request import split_domain_port
 from django.utils.translation import gettext_lazy as _
 
 from server import config
@@ -38,7 +39,8 @@ def _secret_key(path: Path) -> str:
 SECRET_KEY = _secret_key(_config.secret_key_path)
 DEBUG = False
 LOGGING_CONFIG = None  # the command line sets logging up
-ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", urlsplit(_config.console_url).hostname or ""]
+_host = split_domain_port(urlsplit(_config.console_url).netloc)[0]  # as Django reads `Host`
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", _host]
 CSRF_TRUSTED_ORIGINS = [_config.console_url]
 
 INSTALLED_APPS = [

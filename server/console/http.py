@@ -30,6 +30,12 @@ HEAD_SECONDS = 20.0
 """From the connection, or from the last answer, to the end of a request's head."""
 BODY_SECONDS = 60.0
 """From there to the end of its body."""
+MAX_HEAD_BYTES = 16 * 1024
+"""The largest head of a request. Headers of four bytes take a microsecond each."""
+SLICE_BYTES = 1024
+"""Bytes that h11 parses at once: it looks at its limits after all that it was given."""
+MAX_FORM_BYTES = 64 * 1024
+"""The largest form of someone who is not logged in; a thousand of them fit into the memory."""
 MAX_BODY_BYTES = 2 * 1024 * 1024
 """The largest form or file that is read."""
 PER_ADDRESS = 500
@@ -57,6 +63,7 @@ class GuardedProtocol(H11Protocol):
     _open: ClassVar[Counter[str]] = Counter()
     _address = ""
     _watched: object = None
+    _is_chunked = False
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -88,8 +95,18 @@ class GuardedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch()
+        for start in range(0, len(data), SLICE_BYTES):
+            if self._is_chunked or self.transport.is_closing():
+                return
+            super().data_received(data[start : start + SLICE_BYTES])
+            self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        log.info("console: malformed request from %s", self._address)
+        super().send_400_response(msg)
+
+    def _should_upgrade(self) -> bool:
+        return False  # uvicorn would look for a WebSocket library, and miss it in the log
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -102,6 +119,8 @@ class GuardedProtocol(H11Protocol):
             return
         self._watched = waits_for
         self._unset_deadline()
+        # A body in chunks of a byte takes seconds to parse. It is refused, so nothing of it is.
+        self._is_chunked = waits_for is h11.SEND_BODY and _is_chunked(self.headers)
         seconds = {h11.IDLE: HEAD_SECONDS, h11.SEND_BODY: BODY_SECONDS}.get(waits_for)
         if seconds is not None:
             self._deadline = self.loop.call_later(seconds, self.transport.abort)
@@ -123,8 +142,9 @@ def application(trusted: Sequence[Network]) -> AsgiApp:
     """Return the console as an ASGI application behind these proxies."""
     from django.core.asgi import get_asgi_application
 
-    pages = count(limit_time(get_asgi_application()))
-    return behind_proxies(limit_requests(answer_health(pages)), trusted)
+    pages = answer_health(count(limit_time(get_asgi_application())))
+    has_session = sync_to_async(_has_session, thread_sensitive=False)
+    return behind_proxies(limit_requests(pages, has_session), trusted)
 
 
 def behind_proxies(app: AsgiApp, trusted: Sequence[Network]) -> AsgiApp:
@@ -150,11 +170,20 @@ def behind_proxies(app: AsgiApp, trusted: Sequence[Network]) -> AsgiApp:
 
 
 _charset = re.compile(rb"charset\s*=\s*[\"']?([^\"';\s]*)", re.IGNORECASE)
+Answer = tuple[int, str, list[tuple[bytes, bytes]]]
+_CLOSE = (b"connection", b"close")
+_TOO_LARGE = (413, "413 Content Too Large / 送信されたデータが大きすぎます。\n", [_CLOSE])
 
 
-def _refusal(scope: Any) -> tuple[int, str, list[tuple[bytes, bytes]]] | None:
+def _is_chunked(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"transfer-encoding" for name, _ in headers)
+
+
+def _refusal(scope: Any) -> Answer | None:
     """Return the answer to a head that Django would answer with an error of ours, or None."""
     headers = dict(scope["headers"])
+    if _is_chunked(scope["headers"]):  # browsers and proxies state the length
+        return 411, "411 Length Required\n", [_CLOSE]
     if scope["method"].encode() not in METHODS:
         return 405, "405 Method Not Allowed\n", [(b"allow", b", ".join(METHODS))]
     if not scope["path"].startswith("/") or "\0" in scope["path"]:
@@ -162,27 +191,30 @@ def _refusal(scope: Any) -> tuple[int, str, list[tuple[bytes, bytes]]] | None:
     charset = _charset.search(headers.get(b"content-type", b""))
     if charset is not None and charset[1].lower() not in {b"utf-8", b"utf8"}:
         return 415, "415 Unsupported Media Type: send UTF-8\n", []
+    return None if 0 <= _length(headers) <= MAX_BODY_BYTES else _TOO_LARGE
+
+
+def _length(headers: dict[bytes, bytes]) -> int:
+    """Return the stated length of the body, or -1."""
     length = headers.get(b"content-length", b"0")
-    return None if length.isdigit() and int(length) <= MAX_BODY_BYTES else _TOO_LARGE
+    return int(length) if length.isdigit() else -1
 
 
-_TOO_LARGE = (
-    413,
-    "413 Content Too Large / 送信されたデータが大きすぎます。\n",
-    [(b"connection", b"close")],
-)
-
-
-def limit_requests(app: AsgiApp) -> AsgiApp:
+def limit_requests(app: AsgiApp, has_session: Callable[[str], Awaitable[bool]]) -> AsgiApp:
     """Wrap an ASGI application: refuse odd heads and long bodies, and let `MAX_REQUESTS` run.
 
     Only a request whose body has come takes one of these places. Django itself would read a whole
-    body, to disk if it is large, before it checks it.
+    body, to disk if it is large, before it checks it. Strangers are not let to fill the memory:
+    for a body above `MAX_FORM_BYTES`, `has_session` is asked with the `Cookie` header.
     """
     room = asyncio.Semaphore(MAX_REQUESTS)
 
     async def limited(scope: Any, receive: Receive, send: Send) -> None:
         refusal = _refusal(scope)
+        headers = dict(scope["headers"])
+        is_large = refusal is None and _length(headers) > MAX_FORM_BYTES
+        if is_large and not await has_session(headers.get(b"cookie", b"").decode("latin-1")):
+            refusal = 302, "", [(b"location", b"/login/"), _CLOSE]
         body, more = bytearray(), True
         while more and refusal is None:
             message = await receive()
@@ -190,8 +222,6 @@ def limit_requests(app: AsgiApp) -> AsgiApp:
                 return
             body += message.get("body", b"")
             more = message.get("more_body", False)
-            if len(body) > MAX_BODY_BYTES:
-                refusal = _TOO_LARGE
         if refusal is not None:
             await _answer(send, *refusal)
             return
@@ -210,6 +240,24 @@ def limit_requests(app: AsgiApp) -> AsgiApp:
             await app(scope, receive_whole, send)
 
     return limited
+
+
+def _has_session(cookies: str) -> bool:
+    """Return whether a request with these cookies comes from someone who is logged in."""
+    from django.conf import settings
+    from django.contrib.auth import SESSION_KEY
+    from django.db import DatabaseError, connection
+    from django.http import parse_cookie
+
+    from server.console.sessions import SessionStore
+
+    key = parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME)
+    try:
+        return bool(key) and SESSION_KEY in SessionStore(key)
+    except DatabaseError:
+        return False  # the login page says so
+    finally:
+        connection.close()
 
 
 def limit_time(app: AsgiApp, *, seconds: float = PAGE_SECONDS) -> AsgiApp:

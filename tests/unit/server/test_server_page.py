@@ -71,7 +71,9 @@ def test_limits_of_the_console_are_as_documented() -> None:
     assert f"| {http.MAX_CONNECTIONS:,}, and half of" in limits
     assert f"| {http.MAX_REQUESTS} | wait for one to end |" in limits
     assert f"| {http.HEAD_SECONDS:.0f} s | cut off |" in limits
+    assert f"| {http.MAX_HEAD_BYTES >> 10} KiB | 400 |" in limits
     assert f"| {http.BODY_SECONDS:.0f} s, {http.MAX_BODY_BYTES >> 20} MiB |" in limits
+    assert f"| {http.MAX_FORM_BYTES >> 10} KiB | sent to the login |" in limits
     assert f"| {http.PAGE_SECONDS:.0f} s | 503 with `Retry-After` |" in limits
     wrong = (lockout.LIMIT_USER_AND_ADDRESS, lockout.LIMIT_USER, lockout.LIMIT_ADDRESS)
     minutes = lockout.WINDOW.total_seconds() // 60

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import subprocess
@@ -15,7 +14,7 @@ import pytest
 from django.test import Client
 
 from server.console import passwords
-from server.console.http import MAX_BODY_BYTES, limit_requests
+from server.console.http import MAX_BODY_BYTES, MAX_FORM_BYTES, _has_session, limit_requests
 from server.console.middleware import CONTENT_SECURITY_POLICY
 from server.console.models import User
 from tests.support.console_client import Browse
@@ -167,12 +166,12 @@ def test_our_own_failure_tells_nothing(
         assert secret not in caplog.text
 
 
-def on_https(tmp_path: Path, *command: str) -> str:
-    """Run Python with the settings of an installation on https. Return what it prints."""
+def on_https(tmp_path: Path, *command: str, url: str = "https://console.example") -> str:
+    """Run Python with the settings of an installation on `url`. Return what it prints."""
     settings = {
         "DJANGO_SETTINGS_MODULE": "server.settings",
         "COCONOWORK_SERVER_DATA_DIR": str(tmp_path),
-        "COCONOWORK_SERVER_PUBLIC_URL": "https://console.example",
+        "COCONOWORK_SERVER_PUBLIC_URL": url,
     }
     done = subprocess.run(
         [sys.executable, *command],
@@ -184,6 +183,25 @@ def on_https(tmp_path: Path, *command: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://[2001:DB8::1]:8443", "[2001:db8::1]:8443"),
+        ("https://Console.example.", "console.example"),
+        ("https://console.example.", "console.example."),
+        ("https://コンソール。example", "xn--tckua2l4a9b.example"),
+    ],
+)
+def test_host_of_the_public_address(tmp_path: Path, url: str, host: str) -> None:
+    """The console takes the host of its address in every form that browsers send, and no other."""
+    ask = "Client().get('/password/rules/', headers={'host': %r}, secure=True).status_code"
+    code = f"""import django; django.setup()
+from django.core.management import call_command; call_command("migrate", verbosity=0)
+from django.test import Client
+print({ask % host}, {ask % "other.example"})"""
+    assert on_https(tmp_path, "-c", code, url=url) == "200 400\n"
 
 
 def test_checks_for_deployment(tmp_path: Path) -> None:
@@ -218,45 +236,61 @@ def test_over_https(tmp_path: Path) -> None:
     assert seen["other"] == 400
 
 
-async def _ask(headers: list[tuple[bytes, bytes]], chunks: list[bytes]) -> tuple[int, int]:
+async def _ask(length: bytes, chunks: list[bytes], *, cookie: bytes = b"") -> tuple[int, int]:
     """Run `limit_requests` around an application that reads it all; status, and bytes it got."""
     got = 0
 
     async def app(scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
         nonlocal got
-        more = True
-        while more:
-            message = await receive()
-            got += len(message["body"])
-            more = message["more_body"]
+        message = await receive()
+        got += len(message["body"])
+        assert not message["more_body"]
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
+
+    async def has_session(cookies: str) -> bool:
+        return cookies == "logged in"
 
     messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
     messages.append({"type": "http.request", "body": b"", "more_body": False})
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
-        await asyncio.sleep(0)
         return messages.pop(0)
 
     async def send(message: dict[str, Any]) -> None:
-        await asyncio.sleep(0)
         sent.append(message)
 
+    headers = [(b"content-length", length), (b"cookie", cookie)]
     scope = {"method": "POST", "path": "/", "headers": headers}
-    await limit_requests(app)(scope, receive, send)
+    await limit_requests(app, has_session)(scope, receive, send)
     return sent[0]["status"], got
 
 
 async def test_long_bodies_are_refused() -> None:
-    """A long body is refused by its stated and by its real length; the rest is not read."""
+    """A long body is refused by its stated length; nothing of it is read."""
     half = b"x" * (MAX_BODY_BYTES // 2)
-    assert await _ask([], [half, half]) == (200, MAX_BODY_BYTES)
-    assert await _ask([], [half, half, b"x", half, half]) == (413, 0)
-    declared = str(MAX_BODY_BYTES + 1).encode()
-    assert await _ask([(b"content-length", declared)], [half]) == (413, 0)
-    assert await _ask([(b"content-length", b"-5")], [half]) == (413, 0)
+    most = b"%d" % MAX_BODY_BYTES
+    assert await _ask(most, [half, half], cookie=b"logged in") == (200, MAX_BODY_BYTES)
+    for length in (b"%d" % (MAX_BODY_BYTES + 1), b"-5", b"x"):
+        assert await _ask(length, [half], cookie=b"logged in") == (413, 0)
+
+
+async def test_strangers_send_no_long_bodies() -> None:
+    """A long body is read from those who are logged in; others are sent to the login."""
+    form = b"x" * MAX_FORM_BYTES
+    assert await _ask(b"%d" % MAX_FORM_BYTES, [form]) == (200, MAX_FORM_BYTES)
+    assert await _ask(b"%d" % (MAX_FORM_BYTES + 1), [form, b"x"]) == (302, 0)
+
+
+def test_who_is_logged_in(browse: Browse, user: User) -> None:
+    """A session counts by the cookie of a browser that is logged in, until its end."""
+    client = browse(user)
+    cookies = client.cookies.output(attrs=[], header="", sep=";").strip()
+    assert _has_session(f"a=b; {cookies}")
+    client.post("/logout/")
+    for cookie in (cookies, "", "sessionid=", "sessionid=\0\xff; ;;=", "x" * 10_000):
+        assert not _has_session(cookie)
 
 
 def test_static_files_are_cached_and_safe(browse: Browse) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import Iterator
 from ipaddress import ip_network
 from typing import Any
 
+import h11
 import pytest
 import requests
 from django.conf import settings
@@ -16,7 +18,7 @@ from django.core.signing import TimestampSigner, b62_encode
 
 from server import config, reflection
 from server.commands import serve
-from server.console.http import behind_proxies
+from server.console.http import MAX_FORM_BYTES, MAX_HEAD_BYTES, SLICE_BYTES, behind_proxies
 from server.gateway.server import Gateway
 
 
@@ -47,6 +49,11 @@ def get(target: bytes, *more: bytes) -> bytes:
     [
         (b"CONNECT example.com:443 HTTP/1.1\r\nHost: localhost\r\n\r\n", {405}),
         (b"TRACE / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", {405}),
+        (post(b"", b"x" * MAX_FORM_BYTES), {403}),
+        (post(b"", b"x" * (MAX_FORM_BYTES + 1)), {302}),
+        (get(b"/login/", *[b"a:"] * 5_000), {400}),
+        (get(b"/login/", b"Connection: Upgrade", b"Upgrade: websocket"), {200}),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nHost: localhost\r\n\r\n1\r\na", {411}),
         (post(b"application/x-www-form-urlencoded; charset=shift_jis"), {415}),
         (post(b"application/x-www-form-urlencoded; charset=no-such-thing"), {415}),
         (post(b"application/x-www-form-urlencoded", b"&".join([b"a=1"] * 5_000)), {400, 403}),
@@ -73,6 +80,32 @@ def test_odd_requests(
         answer = connected.recv(65_536)
     assert int(answer.split()[1]) in statuses, answer[:300]
     assert "Traceback" not in caplog.text
+    assert "WebSocket" not in caplog.text
+
+
+@pytest.mark.parametrize("many", [b"1\r\na\r\n", b"1;a=b\r\na\r\n", b"a:\r\n"])
+def test_nothing_small_is_parsed_by_the_thousand(
+    port: int, many: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks or headers of a few bytes, which cost more time than they have bytes, end early."""
+    parsed = 0
+
+    def count(connection: h11.Connection, data: bytes) -> None:
+        nonlocal parsed
+        parsed += len(data)
+        receive_data(connection, data)
+
+    receive_data = h11.Connection.receive_data
+    monkeypatch.setattr(h11.Connection, "receive_data", count)
+    head = b"POST /login/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+    head += b"\r\n" if many.endswith(b"a\r\n") else b""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connected:
+        with contextlib.suppress(OSError):
+            connected.sendall(head + many * 100_000)
+        with contextlib.suppress(OSError):
+            while connected.recv(65_536):
+                pass
+    assert parsed <= MAX_HEAD_BYTES + SLICE_BYTES
 
 
 async def test_addresses_behind_proxies(database: None) -> None:
