@@ -198,9 +198,8 @@ class ProcessDialogs:
         )
 
     def _answer(
-        self, message: FromDialog, *, first: bool = False, codes: CodeAttempts | None = None
+        self, message: FromDialog, *, first: bool, codes: CodeAttempts
     ) -> FromClient | None:
-        codes = codes or self._codes()
         match message:
             case Submit():
                 return self._submit(message, first=first)

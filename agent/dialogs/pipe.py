@@ -19,6 +19,9 @@ from agent.dialogs.messages import (
     encode,
 )
 
+MAX_WAITING = 100
+"""Messages that may wait for the window. While it takes none, the pipe fills up, too."""
+
 
 class Pipe:
     """Send messages to the client, and keep those from the client until the window takes them."""
@@ -27,7 +30,7 @@ class Pipe:
         # Unbuffered: a thread that waits inside a buffered reader aborts the interpreter's end.
         self._reading = FileIO(reading.fileno(), closefd=False)
         self._writing = writing
-        self._arrived: queue.SimpleQueue[FromClient | None] = queue.SimpleQueue()
+        self._arrived: queue.Queue[FromClient | None] = queue.Queue(MAX_WAITING)
 
     def opening(self) -> Open | None:
         """Return the client's first message, None when there is none; start to read the others."""

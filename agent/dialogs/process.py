@@ -26,6 +26,8 @@ from agent.program import CREATION_FLAGS, program_dir
 log = logging.getLogger(__name__)
 
 CLOSE_S = 5.0
+MAX_WAITING = 100
+"""Messages that may wait for a window, many times more than one that works leaves."""
 
 _PASSED_ON = {
     "COCONOWORK_HOME", "COCONOWORK_LANGUAGE", "HOME", "PATH", "TZ", "LANG", "LANGUAGE",
@@ -63,7 +65,7 @@ class WindowProcess:
         self.name = name
         self._on_closed = on_closed
         self._answer = answer
-        self._outgoing: queue.SimpleQueue[FromClient | None] = queue.SimpleQueue()
+        self._outgoing: queue.Queue[FromClient | None] = queue.Queue(MAX_WAITING)
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             command,
             stdin=subprocess.PIPE,
@@ -87,11 +89,20 @@ class WindowProcess:
 
     def send(self, message: FromClient) -> None:
         """Queue a message, and return at once. Do nothing when the window is closed."""
-        self._outgoing.put(message)
+        if self.alive:
+            self._put(message)
 
     def hang_up(self) -> None:
         """Ask the window to close, and return at once."""
-        self._outgoing.put(None)
+        self._put(None)
+
+    def _put(self, message: FromClient | None) -> None:
+        """Queue a message; kill a window that does not read what it is sent."""
+        try:
+            self._outgoing.put_nowait(message)
+        except queue.Full:
+            log.error("the window %s hangs", self.name)  # noqa: TRY400 - the queue says no more
+            self._process.kill()
 
     def close(self) -> None:
         """Ask the window to close, and kill its process when it does not."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import subprocess
+import sys
 import threading
 import tkinter
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from agent.dialogs import code, elements, password, status
 from agent.dialogs import messages as msg
 from agent.dialogs.host import ProcessDialogs
 from agent.dialogs.pairing import CodeAttempts
-from agent.dialogs.pipe import Pipe
+from agent.dialogs.pipe import MAX_WAITING, Pipe
 from agent.dialogs.window import Window
 from agent.pairing import Code, PairingFailed
 from agent.settings import Settings
@@ -67,7 +68,7 @@ def display() -> Iterator[None]:
 class Client:
     """The client behind the dialogs; `answers` has the result of each password."""
 
-    def __init__(self, settings: Settings = SUGGESTED) -> None:
+    def __init__(self, settings: Settings = SUGGESTED, start: list[str] | None = None) -> None:
         self.view = OLD
         self.submitted: list[tuple[str, str, str]] = []
         self.answers: dict[str, Reason | None] = {}
@@ -82,7 +83,12 @@ class Client:
             assets=ASSETS,
             translations=ENGLISH,
             settings=settings,
+            start=start,
         )
+
+    def answer(self, message: msg.FromDialog, *, first: bool = False) -> msg.FromClient | None:
+        """Return what the client answers to a window, which is that of the first log-in or not."""
+        return self.dialogs._answer(message, first=first, codes=self.dialogs._codes())
 
     def log_in(self, server: str, user: str, password: str) -> Future[Reason | None]:
         self.submitted.append((server, user, password))
@@ -200,6 +206,41 @@ def test_window_goes_with_the_client(client: Client) -> None:
     assert shown._process.returncode == 0
 
 
+def test_window_that_reads_nothing_is_killed(caplog: pytest.LogCaptureFixture) -> None:
+    """What waits for a window is bounded; a closed one gets nothing."""
+    client = Client(start=[sys.executable, "-c", "import time; time.sleep(1000)"])
+    client.dialogs.show_status()
+    shown = client.dialogs._open
+    assert shown is not None
+    for _ in range(10_000):
+        client.dialogs.refresh(OLD)
+    eventually(lambda: not shown.alive)
+    assert "the window status hangs" in caplog.text
+    waiting = shown._outgoing.qsize()
+    client.dialogs.refresh(OLD)
+    assert shown._outgoing.qsize() <= waiting
+    client.dialogs.close()
+
+
+def test_window_takes_in_no_more_than_it_shows() -> None:
+    """A window that is busy leaves what the client sends in the pipe."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as ours, os.fdopen(writing, "wb", buffering=0) as theirs:
+        theirs.write(msg.encode(msg.Open(assets="")))
+        pipe = Pipe(ours, theirs)
+        assert pipe.opening() is not None
+        for _ in range(2 * MAX_WAITING):
+            theirs.write(msg.encode(msg.Front()))
+        eventually(pipe._arrived.full)
+        left = [2 * MAX_WAITING]
+
+        def all_taken() -> bool:
+            left[0] -= len(pipe.arrived())
+            return left[0] == 0
+
+        eventually(all_taken)
+
+
 # --- what the client answers
 
 
@@ -217,7 +258,7 @@ def test_what_cannot_be_right_is_said_at_its_field(
 ) -> None:
     """Each impossible entry is refused at its field, and nothing is sent."""
     client.view = LOGGED_OUT
-    answer = client.dialogs._answer(typed)
+    answer = client.answer(typed)
     assert isinstance(answer, msg.Refused)
     assert answer.field == field
     assert answer.text
@@ -231,7 +272,7 @@ def test_every_reason_is_said(client: Client, reason: Reason) -> None:
     A wrong server is reported with the warning to type no password.
     """
     client.answers["x"] = reason
-    answer = client.dialogs._answer(msg.Submit("", "", "x"))
+    answer = client.answer(msg.Submit("", "", "x"))
     assert isinstance(answer, msg.Refused)
     assert "Nothing was changed." in answer.text
     assert "keeps trying" not in answer.text
@@ -255,7 +296,7 @@ def test_what_a_dialog_can_choose(
     """Server and user that a dialog sends are ignored where the user may not choose them."""
     client = Client(settings)
     client.view, client.answers["x"] = view, None
-    client.dialogs._answer(msg.Submit("other.example.com", "eve", "x"), first=first)
+    client.answer(msg.Submit("other.example.com", "eve", "x"), first=first)
     other = ("wss://other.example.com/gateway", "eve", "x")
     assert client.submitted == [other if chosen else (SERVER, "tanaka", "x")]
 
@@ -364,18 +405,18 @@ def test_why_a_code_has_ended(client: Client, error: Exception | None, said: str
 def test_which_server_a_code_is_from(settings: Settings) -> None:
     """The typed one, unless policy names it; none for a window that offers no code."""
     client = Client(settings)
-    client.dialogs._answer(msg.AskCode("other.example.com"), first=True)
-    client.dialogs._answer(msg.AskCode("gw.example.com"))
+    client.answer(msg.AskCode("other.example.com"), first=True)
+    client.answer(msg.AskCode("gw.example.com"))
     chosen = SERVER if settings is ENFORCED else "wss://other.example.com/gateway"
     assert [each.server for each in client.pairings] == [chosen]
-    answer = client.dialogs._answer(msg.AskCode("ws://gw.example.com"), first=True)
+    answer = client.answer(msg.AskCode("ws://gw.example.com"), first=True)
     assert isinstance(answer, msg.Refused)
     assert answer.field == "server"
 
 
 def test_unknown_command_is_ignored(client: Client) -> None:
     """A dialog can start no command that the client does not know."""
-    assert client.dialogs._answer(msg.Picked("format_disk")) is None
+    assert client.answer(msg.Picked("format_disk")) is None
     assert client.picked == []
 
 
