@@ -1,64 +1,60 @@
 """The client's wiring: connects the adapters with the machine and passes users' commands on to it.
 
 Nothing is decided here. Texts for the user are made here, because only this module knows both the
-user's language and the adapters. Every call into an adapter is guarded, by `_guarded` or in the
-runtime: what an adapter raises is logged, and the client goes on without it.
+user's language and the adapters. Every call into an adapter is guarded, by `call_adapter`: what an
+adapter raises is logged, and the client goes on without it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from datetime import date
 from functools import partial
 from gettext import NullTranslations
-from typing import ParamSpec
 
-from agent.address import is_console_url, normalise_server
+from agent.address import is_console_url
+from agent.answers import Answers
 from agent.control import ControlChannel
+from agent.core import effects as do
 from agent.core import events as ev
 from agent.core import wording
 from agent.core.credentials import Identity
+from agent.core.effects import Effect
 from agent.core.events import Event, SignedIn, SignInKind
 from agent.core.failure import Reason
 from agent.core.machine import Machine
 from agent.core.saved_state import SavedState
 from agent.core.state import IN_USE, State
 from agent.core.view import Command, View
-from agent.errors import AgentError, UserError
+from agent.errors import AgentError
 from agent.host import host_info
 from agent.logs import WindowsEvent
 from agent.pairing import Code, log_in_by_code, receive_password
 from agent.ports import (
     Dialogs,
-    Notification,
     Request,
     SavedStateStore,
     SignInWatcher,
     Toaster,
-    ToastError,
     Topic,
     Tray,
     Vault,
+    call_adapter,
 )
-from agent.report import describe
 from agent.runtime import Hooks, Runtime
-from agent.settings import Settings, normalise_user
+from agent.settings import Settings
+from agent.toasts import Toasts
 from protocol.messages import WarningOutcome
 from protocol.names import normalise_password
 
 log = logging.getLogger(__name__)
 
-
 TRAY_AGAIN_S = 60.0
 """Seconds after which a lost tray is opened again."""
 CLAIM_S = 15.0
-_DEVICE_KEY = re.compile(r"[A-Za-z0-9+/]{43}=")
 
 
 class Defect(AgentError):
@@ -99,11 +95,10 @@ class App:
         self._pairing: Future[Reason | None] | None = None
         self._proxy = settings.proxy
         self._keep_awake = settings.keep_awake
-        self._toaster: Toaster | None = None
-        self._toaster_lock = threading.Lock()
-        self._enforced = {
+        self._enforced: dict[str, str] = {
             key: getattr(settings, key) for key in ("server", "user") if key in settings.enforced
         }
+        self.toasts = Toasts(adapters.open_toaster, self.command)
         identity = settings.identity
         saved_state = adapters.saved_state.load(identity) if identity else SavedState()
         self._runtime = Runtime(
@@ -114,16 +109,18 @@ class App:
             moved=settings.moved,
             hooks=Hooks(
                 show=self._show,
-                warn=self._warn,
-                withdraw_warning=self._withdraw_warning,
-                open_status=self._open_status,
-                ask_for_password=self._ask_for_password,
-                tell_received=self._tell_received,
+                tell=self._tell,
                 save_identity=self._save_identity,
                 quit=self._quit,
             ),
         )
-        self._runtime.add_background_task(self._serve)
+        self._answers = Answers(
+            self._runtime,
+            enforced=self._enforced,
+            look=lambda: adapters.with_settings(self._runtime.look()),
+            log_in=self.log_in,
+            on_command=self.command,
+        )
 
     # --- life
 
@@ -145,7 +142,7 @@ class App:
         try:
             if notices:
                 text = "\n".join(text for _, text in notices)
-                self.notify(Topic.SETTINGS, notices[0][0], text, Command.SHOW_LOG)
+                self.toasts.show(Topic.SETTINGS, notices[0][0], text, Command.SHOW_LOG)
             while not self._ended.is_set():
                 self._run_tray(open_tray)
                 self._ended.wait(TRAY_AGAIN_S)
@@ -176,6 +173,7 @@ class App:
         Raise ChannelBusy or ChannelError; then nothing was started.
         """
         self._runtime.start()
+        self._serving = self._runtime.begin(self._serve())
         try:
             self._claim.result(timeout=CLAIM_S)
         except BaseException:
@@ -205,51 +203,21 @@ class App:
             log.error("the client's loop does not end")
         adapters = self._adapters
         if adapters.watcher is not None:
-            _guarded(adapters.watcher.stop)
+            call_adapter(adapters.watcher.stop)
         if adapters.dialogs is not None:
-            _guarded(adapters.dialogs.close)
-        if self._toaster is not None:
-            _guarded(self._toaster.close)
+            call_adapter(adapters.dialogs.close)
+        self.toasts.close()
 
     def answer(self, request: Request) -> Request:
         """Return what the control channel would answer, for a client that runs for one request."""
-        return self._runtime.call(self._answer(request))
-
-    def notify(
-        self,
-        topic: Topic,
-        title: str,
-        text: str,
-        on_click: Command | Callable[[], None],
-        on_outcome: Callable[[WarningOutcome], None] = lambda _: None,
-    ) -> None:
-        """Show the user a toast. `on_click` is what a click does.
-
-        `on_outcome` is called for each thing that becomes known of the toast.
-        """
-
-        def on_toast(outcome: WarningOutcome) -> None:
-            if outcome is WarningOutcome.FAILED:
-                log.warning("no toast: %s. %s", title, text)
-            else:
-                log.info("toast %s: %s", outcome.value, title)
-            if outcome is WarningOutcome.CLICKED:
-                _guarded(click)
-            on_outcome(outcome)
-
-        click = partial(self.command, on_click) if isinstance(on_click, Command) else on_click
-        try:
-            self._open_toaster().show(Notification(topic, title, text), on_outcome=on_toast)
-        except Exception:
-            log.exception("there can be no toast")
-            on_toast(WarningOutcome.FAILED)
+        return self._runtime.begin(self._answers.answer(request)).result()
 
     def translate(self, translations: NullTranslations) -> None:
         """Use another language from now on."""
         self._translations = translations
         for adapter in (self._adapters.tray, self._adapters.dialogs):
             if adapter is not None:
-                _guarded(adapter.translate, translations)
+                call_adapter(adapter.translate, translations)
 
     def refresh(self) -> None:
         """Show the view again, because the settings in it have changed."""
@@ -316,7 +284,7 @@ class App:
 
     def command(self, command: Command) -> None:
         """Do what the user has picked from the tray. Any thread; never raises."""
-        _guarded(self._command, command)
+        call_adapter(self._command, command)
 
     def _command(self, command: Command) -> None:
         match command:
@@ -353,62 +321,18 @@ class App:
         self.command(Command.STATUS)
         if (reason := reply.result()) is not None:
             title, text = wording.trouble(reason, self._translations.gettext)
-            self.notify(Topic.ACTION, title, text, Command.SHOW_LOG)
+            self.toasts.show(Topic.ACTION, title, text, Command.SHOW_LOG)
 
     async def _serve(self) -> None:
         try:
             await self._adapters.channel.serve(
-                self._answer, claimed=lambda: self._claim.set_result(None)
+                self._answers.answer, claimed=lambda: self._claim.set_result(None)
             )
         except Exception as exc:
             if not self._claim.done():
                 self._claim.set_exception(exc)
             else:
                 log.exception("the control channel has ended")
-
-    async def _answer(self, request: Request) -> Request:
-        """Return the answer to one command: `ok` and, when that is false, `reason`."""
-        command, text = request.get("command"), _text_of(request)
-        match command:
-            case "status":
-                view = self._adapters.with_settings(self._runtime.look())
-                return {"ok": True, "status": describe(view)}
-            case "login":
-                try:
-                    server = normalise_server(text("server"))
-                    user = normalise_user(text("user"))
-                except UserError:
-                    return {"ok": False, "reason": "bad_address"}
-                asked = {"server": server, "user": user}
-                if asked | self._enforced != asked:
-                    return {"ok": False, "reason": "enforced"}
-                key = text("device_key")
-                if key and not _DEVICE_KEY.fullmatch(key):
-                    return {"ok": False, "reason": Reason.INTERNAL.value}
-                future = self.log_in(server, user, text("password"), key or None)
-                outcome = _outcome(await asyncio.wrap_future(future))
-                await self._runtime.files_written()
-                return {**outcome, "unsaved": True} if self._unsaved else outcome
-            case "update-password":
-                view = self._runtime.look()
-                if not view.user:
-                    return {"ok": False, "reason": "logged_out"}
-                future = self.log_in(view.server, view.user, text("password"))
-                return _outcome(await asyncio.wrap_future(future))
-            case "logout":
-                return _outcome(
-                    await asyncio.wrap_future(self._runtime.request(ev.LogoutRequested))
-                )
-            case "reconnect":
-                self._runtime.post(ev.ReconnectRequested())
-            case "show":
-                self.command(Command.STATUS)
-            case "quit":
-                quit_requested = ev.QuitRequested("update" if request.get("update") else "quit")
-                asyncio.get_running_loop().call_later(0.05, self.post, quit_requested)
-            case _:
-                return {"ok": False, "reason": "unknown_command"}
-        return {"ok": True}
 
     # --- what the machine wants; on the loop's thread
 
@@ -423,14 +347,14 @@ class App:
             self._adapters.dialogs and self._adapters.dialogs.refresh,
         ):
             if show:
-                _guarded(show, view)
+                call_adapter(show, view)
         if self._keep_awake and self._adapters.watcher is not None:
-            _guarded(self._adapters.watcher.keep_awake, view.state in IN_USE)
+            call_adapter(self._adapters.watcher.keep_awake, view.state in IN_USE)
 
     def _quit(self) -> None:
         self._ended.set()
         if (tray := self._adapters.tray) is not None:
-            _guarded(tray.stop)
+            call_adapter(tray.stop)
 
     def _save_identity(self, identity: Identity) -> None:
         """Notify the user of the first failure, and raise it; runs on a separate thread."""
@@ -440,71 +364,38 @@ class App:
             if not self._unsaved:
                 self._unsaved = True
                 title, text = wording.unsaved(self._translations.gettext)
-                self.notify(Topic.UNSAVED, title, text, Command.SHOW_LOG)
+                self.toasts.show(Topic.UNSAVED, title, text, Command.SHOW_LOG)
             raise
         if self._unsaved:
             self._unsaved = False
-            self._withdraw(Topic.UNSAVED)
+            self.toasts.withdraw(Topic.UNSAVED)
 
-    def _warn(self, days: int, last_day: date) -> None:
-        title, text = wording.warning(days, last_day, self._translations)
-        log.warning("the old password ends in %d days", days, extra=WindowsEvent.OLD_PASSWORD.extra)
-        self._notify_of_password(Topic.WARNING, title, text, days)
+    def _tell(self, effect: Effect) -> None:
+        """Show the user what the machine has to say."""
+        match effect:
+            case do.ShowWarning(days, last_day):
+                event = WindowsEvent.OLD_PASSWORD
+                log.warning("the old password ends in %d days", days, extra=event.extra)
+                texts = wording.warning(days, last_day, self._translations)
+                self._ask_for_password(Topic.WARNING, texts, days)
+            case do.AskForPassword(reason):
+                texts = wording.password_needed(reason, self._translations.gettext)
+                self._ask_for_password(Topic.PASSWORD, texts, None)
+            case do.WithdrawWarning():
+                for topic in (Topic.WARNING, Topic.PASSWORD):
+                    self.toasts.withdraw(topic)
+            case do.TellReceived():
+                event = WindowsEvent.PASSWORD_RECEIVED
+                log.info("the new password was received", extra=event.extra)
+                title, text = wording.received(self._translations.gettext)
+                self.toasts.show(Topic.RECEIVED, title, text, Command.STATUS)
+            case do.OpenStatus() if self._adapters.dialogs:
+                self._adapters.dialogs.show_status(quietly=True)
 
-    def _withdraw_warning(self) -> None:
-        for topic in (Topic.WARNING, Topic.PASSWORD):
-            self._withdraw(topic)
+    def _ask_for_password(self, topic: Topic, texts: tuple[str, str], days: int | None) -> None:
+        """Show a toast whose outcome the machine wants to know."""
 
-    def _open_status(self) -> None:
-        if self._adapters.dialogs is not None:
-            self._adapters.dialogs.show_status(quietly=True)
-
-    def _tell_received(self) -> None:
-        log.info("the new password was received", extra=WindowsEvent.PASSWORD_RECEIVED.extra)
-        title, text = wording.received(self._translations.gettext)
-        self.notify(Topic.RECEIVED, title, text, Command.STATUS)
-
-    def _ask_for_password(self, reason: Reason | None) -> None:
-        title, text = wording.password_needed(reason, self._translations.gettext)
-        self._notify_of_password(Topic.PASSWORD, title, text, None)
-
-    def _notify_of_password(self, topic: Topic, title: str, text: str, days: int | None) -> None:
         def on_outcome(outcome: WarningOutcome) -> None:
             self._runtime.post(ev.WarningAnswered(days, outcome))
 
-        self.notify(topic, title, text, Command.UPDATE_PASSWORD, on_outcome)
-
-    def _withdraw(self, topic: Topic) -> None:
-        if self._toaster is not None:
-            _guarded(self._toaster.withdraw, topic)
-
-    def _open_toaster(self) -> Toaster:
-        with self._toaster_lock:
-            if self._toaster is None:
-                if self._adapters.open_toaster is None:
-                    raise ToastError("this desktop has no toasts")
-                self._toaster = self._adapters.open_toaster()
-            return self._toaster
-
-
-P = ParamSpec("P")
-
-
-def _guarded(call: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
-    """Call into an adapter; log what it raises."""
-    try:
-        call(*arguments, **named)
-    except Exception:
-        log.exception("an adapter has failed")
-
-
-def _text_of(request: Request) -> Callable[[str], str]:
-    def text(key: str) -> str:
-        value = request.get(key)
-        return value if isinstance(value, str) else ""
-
-    return text
-
-
-def _outcome(failure: Reason | None) -> Request:
-    return {"ok": True} if failure is None else {"ok": False, "reason": failure.value}
+        self.toasts.show(topic, *texts, Command.UPDATE_PASSWORD, on_outcome)

@@ -35,6 +35,7 @@ class ControlChannel:
 
     def __init__(self, ends: ChannelEnds) -> None:
         self._ends = ends
+        self._accepts = True
         self._peers: set[asyncio.Task[None]] = set()
         self._answering: set[asyncio.Task[None]] = set()
 
@@ -46,22 +47,25 @@ class ControlChannel:
 
         def accept(reader: StreamReader, writer: StreamWriter) -> None:
             # Not a coroutine: asyncio would make a task of it that has no owner.
-            if len(self._peers) >= MAX_CONNECTIONS:
+            if len(self._peers) >= MAX_CONNECTIONS or not self._accepts:
                 writer.close()
                 return
             task = asyncio.create_task(self._serve_one(handle, reader, writer))
             self._peers.add(task)
             task.add_done_callback(self._peers.discard)
+            # Not by the task: one that is cancelled at once has done nothing.
+            task.add_done_callback(lambda _: writer.close())
 
         try:
             async with self._ends.listen(accept, limit=MAX_LINE_BYTES):
                 claimed()
                 await asyncio.get_running_loop().create_future()
         finally:
+            self._accepts = False
             if self._answering:
                 # The sender of "quit" gets its answer.
                 await asyncio.wait(self._answering, timeout=LAST_WORDS_S)
-            for peer in list(self._peers):
+            for peer in self._peers:
                 peer.cancel()
             await asyncio.gather(*self._peers, return_exceptions=True)
 
@@ -97,7 +101,6 @@ class ControlChannel:
             log.debug("control connection closed: %s", type(exc).__name__)
         finally:
             self._answering.discard(task)
-            writer.close()
 
 
 def encode_line(message: Request) -> bytes:

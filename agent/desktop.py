@@ -77,9 +77,9 @@ def run(
     harden()
     assets = assets_dir()
     adapters = _core_adapters(paths, vault)
+    adapters.open_toaster = lambda: open_toaster(assets)
     app = App(settings, adapters, translations)
     adapters.watcher = open_watcher()
-    adapters.open_toaster = lambda: open_toaster(assets)
     adapters.dialogs = ProcessDialogs(
         log_in=app.log_in,
         pair=app.pair,

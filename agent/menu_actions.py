@@ -99,12 +99,12 @@ class MenuActions:
         try:
             action()
         except UserError as exc:
-            self._app.notify(Topic.ACTION, exc.title, exc.message, Command.SHOW_LOG)
+            self._app.toasts.show(Topic.ACTION, exc.title, exc.message, Command.SHOW_LOG)
         except Exception as exc:
             log.exception("%s has failed", command.value)
             reason = (isinstance(exc, OSError) and exc.strerror) or str(exc)
             title = self._translations.gettext("That did not work")
-            self._app.notify(Topic.ACTION, title, reason, Command.SHOW_LOG)
+            self._app.toasts.show(Topic.ACTION, title, reason, Command.SHOW_LOG)
 
     def _switch_autostart(self) -> None:
         if (autostart := self._autostart) is None:
@@ -152,7 +152,7 @@ class MenuActions:
             for path in sorted(self._paths.log_dir.glob("client.log*")):
                 file.write(path, path.name)
         title = self._translations.gettext("Diagnostics were saved")
-        self._app.notify(Topic.ACTION, title, str(target), lambda: _open(folder))
+        self._app.toasts.show(Topic.ACTION, title, str(target), lambda: _open(folder))
 
     def _described_settings(self) -> dict[str, object]:
         settings = self._settings

@@ -6,13 +6,14 @@ is a defect: the caller logs it, and the client goes on.
 
 from __future__ import annotations
 
+import logging
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
 from gettext import NullTranslations
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol
 
 from agent.core.credentials import Credentials, Identity
 from agent.core.events import Event
@@ -21,6 +22,18 @@ from agent.core.saved_state import SavedState
 from agent.core.view import Command, View
 from agent.errors import AgentError
 from protocol.messages import WarningOutcome
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+
+
+def call_adapter(call: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
+    """Call into an adapter, and log what it raises."""
+    try:
+        call(*arguments, **named)
+    except Exception:
+        log.exception("an adapter has failed")
 
 
 class VaultError(AgentError):

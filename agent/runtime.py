@@ -3,8 +3,8 @@
 How it works: one event loop, on a thread of its own, takes one event after the other from a queue.
 The machine answers an event with effects, which are performed in order. What blocks runs on daemon
 threads (`threads.py`), and its outcome comes back as an event: calls to the vault one after the
-other (`vault_calls.py`), writes of files one after the other, key derivation. Vault and files never
-wait for each other.
+other (`vault_calls.py`), key derivation. Files are written one after the other (`saving.py`). Vault
+and files never wait for each other.
 
 What may fail: every hook is guarded. A hook that raises is logged and counts as failed, and the
 client goes on. A machine that raises is a defect of this program: nothing of that event is
@@ -24,7 +24,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from agent.connection import Connection
@@ -38,17 +38,16 @@ from agent.core.machine import Machine
 from agent.core.state import State
 from agent.core.view import View
 from agent.logs import WindowsEvent
-from agent.ports import SavedStateStore, Vault, VaultError
+from agent.ports import SavedStateStore, Vault, call_adapter
+from agent.saving import Saver
 from agent.threads import DaemonThreads
 from agent.vault_calls import VaultCalls
-from protocol.messages import WarningOutcome
 from protocol.scram import ClientLogin, ScramError
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SAVE_AGAIN_S, SAVE_AGAIN_MAX_S = 60.0, 3600.0
 LEAVE_S = 1.0
 """Seconds that leaving the server may take before Windows suspends the PC: it allows two."""
 WRITES_S = 5.0
@@ -89,11 +88,8 @@ class Hooks:
     """What the machine wants done outside of the loop. Called on the loop's thread; must return."""
 
     show: Callable[[View], None]
-    warn: Callable[[int, date], None]
-    withdraw_warning: Callable[[], None]
-    open_status: Callable[[], None]
-    ask_for_password: Callable[[Reason | None], None]
-    tell_received: Callable[[], None]
+    tell: Callable[[Effect], None]
+    """Perform an effect that is about a notification or a window."""
     save_identity: Callable[[Identity], None]
     """Called on another thread. Raise OSError or AgentError, which is logged."""
     quit: Callable[[], None]
@@ -120,7 +116,7 @@ class Runtime:
         self._machine = machine
         self._moved = moved
         self._vault_calls = VaultCalls(vault, moved=moved)
-        self._saved_state = saved_state
+        self._saver = Saver(hooks.save_identity, saved_state.save)
         self._hooks = hooks
         self._proxy = proxy
         self._view = machine.view(instant())
@@ -128,16 +124,15 @@ class Runtime:
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(DaemonThreads())
         self._thread = threading.Thread(target=self._run, name="coconowork-loop", daemon=True)
-        self._one_file_at_a_time = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: dict[int, tuple[Connection, asyncio.Task[None]]] = {}
         self._timers: dict[Timer, asyncio.TimerHandle] = {}
         self._requests: dict[int, Future[Reason | None]] = {}
         self._numbers = itertools.count(1)
-        self._unsaved: dict[type[Effect], do.SaveIdentity | do.SaveState] = {}
-        """The newest effect of each kind that is not on the disk yet."""
         self._quitting = False
-        self._background: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        self._ended = False
+        self._ending = threading.RLock()
+        """Held to set `_ended`, and while work is handed to the loop: none is handed over later."""
 
     # --- from any thread
 
@@ -145,10 +140,6 @@ class Runtime:
     def view(self) -> View:
         """The newest snapshot."""
         return self._view
-
-    def add_background_task(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run `work` on the loop until the end. Call it before `start`."""
-        self._background.append(work)
 
     def start(self) -> None:
         """Start the loop on a thread of its own."""
@@ -160,11 +151,9 @@ class Runtime:
 
     def post(self, event: Event) -> None:
         """Hand over an event; after the end it is dropped."""
-        if not self._loop.is_closed():
-            try:
+        with self._ending:
+            if not self._ended:
                 self._loop.call_soon_threadsafe(self._events.put_nowait, event)
-            except RuntimeError:  # the loop has closed between the two lines
-                log.debug("event after the end: %s", type(event).__name__)
 
     def request(self, make: Callable[[int], Event]) -> Future[Reason | None]:
         """Post a request of the user; the future has None when it was done, else the reason."""
@@ -174,36 +163,22 @@ class Runtime:
         self.post(make(number))
         return future
 
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run `work` on the loop and return its result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
     def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start `work` on the loop; the end of the client, or of the future, cancels it."""
+        """Start `work` on the loop; the end of the client, or of the future, cancels it.
 
-        async def kept() -> T:
-            task = asyncio.current_task()
-            assert task is not None  # noqa: S101 - it runs in one
-            self._tasks.add(task)
-            try:
-                return await work
-            finally:
-                self._tasks.discard(task)
+        The caller keeps the future, without which Python may drop the work.
+        """
+        with self._ending:
+            if not self._ended:
+                return asyncio.run_coroutine_threadsafe(work, self._loop)
+        work.close()
+        ended: Future[T] = Future()
+        ended.cancel()
+        return ended
 
-        started = kept()
-        try:
-            return asyncio.run_coroutine_threadsafe(started, self._loop)
-        except RuntimeError:  # the loop has closed
-            started.close()
-            work.close()
-            ended: Future[T] = Future()
-            ended.cancel()
-            return ended
-
-    async def files_written(self) -> None:
-        """Wait for the writes of files; try once more what has failed. Run it on the loop."""
-        for effect in list(self._unsaved.values()):
-            await self._save_once(effect)
+    async def settings_written(self) -> bool:
+        """Return whether the settings are on the disk, after another try. Run it on the loop."""
+        return await self._saver.all_written()
 
     def leave(self, event: Event) -> None:
         """Hand over an event after which the client leaves the server; return when it has left.
@@ -211,11 +186,7 @@ class Runtime:
         Windows may suspend or end this process once its messages are answered.
         """
         self.post(event)
-        work = self._has_left()
-        try:
-            wait([asyncio.run_coroutine_threadsafe(work, self._loop)], LEAVE_S)
-        except RuntimeError:  # the loop has closed
-            work.close()
+        wait([self.begin(self._has_left())], LEAVE_S)
 
     async def _has_left(self) -> None:
         await self._events.join()
@@ -244,13 +215,11 @@ class Runtime:
             for future in self._requests.values():
                 if not future.done():
                     future.set_result(Reason.INTERNAL)
-            self._call_hook(self._hooks.quit)
+            call_adapter(self._hooks.quit)
 
     async def _main(self) -> None:
         self._loop.set_exception_handler(_on_stray_error)
-        for work in self._background:
-            self._spawn(work())
-        self._call_hook(self._hooks.show, self._view)
+        call_adapter(self._hooks.show, self._view)
         try:
             while not self._quitting:
                 self._handle(await self._events.get())
@@ -260,11 +229,17 @@ class Runtime:
                 timer.cancel()
             with suppress(TimeoutError):
                 async with asyncio.timeout(WRITES_S):
-                    await asyncio.gather(self.files_written(), self._vault_calls.changes_made())
-            tasks = [*self._tasks, *(task for _, task in self._connections.values())]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+                    await asyncio.gather(
+                        self._saver.all_written(), self._vault_calls.changes_made()
+                    )
+            with self._ending:
+                self._ended = True
+            await asyncio.sleep(0)  # what was handed over until now becomes a task
+            await _cancel({task for _, task in self._connections.values()})
+            # Last, so that `leave` returns after the end of the connections.
+            await _cancel(asyncio.all_tasks() - {asyncio.current_task()})
+            for _ in range(3):  # transports that are closed release their sockets a turn later
+                await asyncio.sleep(0)
 
     def _handle(self, event: Event) -> None:
         follow_time_zone()
@@ -284,7 +259,7 @@ class Runtime:
         view = self._machine.view(now)
         if view != self._view:
             self._view = view
-            self._call_hook(self._hooks.show, view)
+            call_adapter(self._hooks.show, view)
 
     def _finish_move(self, former: Identity, identity: Identity) -> None:
         """Forget the server's former address, after a login at the new one."""
@@ -292,15 +267,6 @@ class Runtime:
         self._perform(do.DeleteFromVault(0, former))  # the machine ignores the answer to number 0
         if self._machine.client.account.identity == identity:
             self._perform(do.SaveIdentity(identity))
-
-    def _call_hook(self, hook: Callable[..., None], *arguments: Any) -> bool:
-        """Return whether `hook` has returned; what it raises is logged."""
-        try:
-            hook(*arguments)
-        except Exception:
-            log.exception("an adapter has failed")
-            return False
-        return True
 
     def _log_change(self, before: State, after: State, now: Instant) -> None:
         client = self._machine.client
@@ -323,7 +289,7 @@ class Runtime:
             case do.ReadVault() | do.WriteVault() | do.DeleteFromVault():
                 self._spawn(self._call_vault(effect))
             case do.SaveState() | do.SaveIdentity():
-                self._spawn(self._save(effect))
+                self._spawn(self._saver.save(effect))
             case do.Connect(number, server):
                 connection = Connection(
                     number, server, proxy_setting=self._proxy, emit=self._events.put_nowait
@@ -352,24 +318,14 @@ class Runtime:
                 )
             case do.StopTimer(timer):
                 self._stop_timer(timer)
-            case do.ShowWarning(days, last_day):
-                if not self._call_hook(self._hooks.warn, days, last_day):
-                    self._events.put_nowait(ev.WarningAnswered(days, WarningOutcome.FAILED))
-            case do.OpenStatus():
-                self._call_hook(self._hooks.open_status)
-            case do.WithdrawWarning():
-                self._call_hook(self._hooks.withdraw_warning)
-            case do.AskForPassword(reason):
-                if not self._call_hook(self._hooks.ask_for_password, reason):
-                    self._events.put_nowait(ev.WarningAnswered(None, WarningOutcome.FAILED))
-            case do.TellReceived():
-                self._call_hook(self._hooks.tell_received)
             case do.Reply(number, failure):
                 future = self._requests.pop(number, None)
                 if future is not None and not future.done():
                     future.set_result(failure)
             case do.Quit():
                 self._quitting = True
+            case _:
+                call_adapter(self._hooks.tell, effect)
 
     def _stop_timer(self, timer: Timer) -> None:
         if handle := self._timers.pop(timer, None):
@@ -406,67 +362,12 @@ class Runtime:
             event = ev.ProofRefused(number, failure)
         self._events.put_nowait(event)
 
-    # --- files
-
-    async def _save(self, effect: do.SaveIdentity | do.SaveState) -> None:
-        """Write settings or state, and try again while that fails.
-
-        The client goes on without, but the next start of the program uses what is on the disk.
-        """
-        self._unsaved[type(effect)] = effect
-        delay_s = SAVE_AGAIN_S
-        while failure := await self._save_once(effect):
-            log.warning("%s, next try in %d s", failure, delay_s)
-            await asyncio.sleep(delay_s)
-            delay_s = min(delay_s * 2, SAVE_AGAIN_MAX_S)
-
-    async def _save_once(self, effect: do.SaveIdentity | do.SaveState) -> str | None:
-        """Return what was wrong; None when it is written, or a newer one has taken its place."""
-        kind, failure = type(effect), None
-        async with self._one_file_at_a_time:
-            if self._unsaved.get(kind) is effect:
-                try:
-                    failure = await self._loop.run_in_executor(None, self._write_file, effect)
-                except OSError as exc:  # there is no thread for it
-                    failure = f"not saved: {exc.strerror}"
-                if failure is None and self._unsaved.get(kind) is effect:
-                    del self._unsaved[kind]
-        return failure
-
-    def _write_file(self, effect: do.SaveIdentity | do.SaveState) -> str | None:
-        """Run on a thread of its own."""
-        try:
-            if isinstance(effect, do.SaveIdentity):
-                self._hooks.save_identity(effect.identity)
-            else:
-                self._saved_state.save(effect.identity, effect.saved_state)
-        except Exception as exc:  # noqa: BLE001 - the caller logs it, and the client goes on
-            what = "settings" if isinstance(effect, do.SaveIdentity) else "state"
-            reason = exc.strerror if isinstance(exc, OSError) else str(exc)
-            return f"{what} not saved: {reason}"
-        return None
-
-    # --- the vault
-
     async def _call_vault(self, effect: do.ReadVault | do.WriteVault | do.DeleteFromVault) -> None:
-        """Make the call; answer with an event."""
-        answer: Event
-        try:
-            match effect:
-                case do.ReadVault(number, identity):
-                    answer = ev.VaultRead(number, await self._vault_calls.read(identity))
-                case do.WriteVault(number, identity, credentials):
-                    await self._vault_calls.write(identity, credentials)
-                    log.info("vault: the entry is stored (%s)", effect.reason.value)
-                    answer = ev.VaultWritten(number)
-                case do.DeleteFromVault(number, identity):
-                    await self._vault_calls.delete(identity)
-                    log.info("vault: the entry is deleted")
-                    answer = ev.VaultWritten(number)
-        except VaultError as exc:
-            log.warning("vault: %s: %s", exc.reason.value, exc)
-            answer = ev.VaultFailed(effect.number, exc.reason)
-        except Exception:
-            log.exception("vault: unexpected")
-            answer = ev.VaultFailed(effect.number, Reason.VAULT_BROKEN)
-        self._events.put_nowait(answer)
+        self._events.put_nowait(await self._vault_calls.perform(effect))
+
+
+async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel these tasks, and wait for their end."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Calls the vault from the event loop, each call with a deadline.
+"""Calls the vault for the machine, from the event loop, each call with a deadline.
 
 How it works: calls are made one after the other, in the order in which they were asked for, each on
 a daemon thread of its own. A call that does not return in time is reported as a VaultError with
@@ -17,7 +17,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
+from agent.core import effects as do
+from agent.core import events as ev
 from agent.core.credentials import Credentials, Identity
+from agent.core.events import Event
 from agent.core.failure import Reason
 from agent.ports import Vault, VaultError
 from agent.threads import DaemonThreads
@@ -59,8 +62,27 @@ class VaultCalls:
         """The newest write or deletion of each entry since a call was abandoned."""
         self._repeats: set[asyncio.Task[None]] = set()
 
+    async def perform(self, effect: do.ReadVault | do.WriteVault | do.DeleteFromVault) -> Event:
+        """Make the call that the machine wants. Return its outcome; never raise."""
+        try:
+            match effect:
+                case do.ReadVault(number, identity):
+                    return ev.VaultRead(number, await self.read(identity))
+                case do.WriteVault(_, identity, credentials, reason):
+                    await self.write(identity, credentials)
+                    log.info("vault: the entry is stored (%s)", reason.value)
+                case do.DeleteFromVault(_, identity):
+                    await self.delete(identity)
+                    log.info("vault: the entry is deleted")
+        except VaultError as exc:
+            log.warning("vault: %s: %s", exc.reason.value, exc)
+            return ev.VaultFailed(effect.number, exc.reason)
+        except Exception:
+            log.exception("vault: unexpected")
+            return ev.VaultFailed(effect.number, Reason.VAULT_BROKEN)
+        return ev.VaultWritten(effect.number)
+
     async def read(self, identity: Identity) -> Credentials | None:
-        """Return the entry, None when there is none."""
         found = await self._call(partial(self._vault.read, identity), identity)
         if found is None and (former := self._former.get(identity)):
             found = await self._call(partial(self._vault.read, former), former)
@@ -70,11 +92,9 @@ class VaultCalls:
         return found
 
     async def write(self, identity: Identity, record: Credentials) -> None:
-        """Replace the entry; durable on return."""
         await self._change(partial(self._vault.write, identity, record), identity)
 
     async def delete(self, identity: Identity) -> None:
-        """Leave no entry."""
         await self._change(partial(self._vault.delete, identity), identity)
         if former := self._former.pop(identity, None):
             await self.delete(former)

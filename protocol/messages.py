@@ -24,7 +24,8 @@ MAX_ITERATIONS = 5_000_000
 
 Scram = Annotated[str, Meta(min_length=1, max_length=2048)]
 Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
-PublicKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
+Bytes32 = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
+"""A key or a signature of 32 bytes, in base64."""
 Label = Annotated[str, Meta(max_length=128)]
 UtcTime = Annotated[datetime, Meta(tz=True)]
 Seconds = Annotated[int, Meta(ge=0, le=86_400)]
@@ -52,7 +53,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     """The PC that connects: texts by which its user recognises it, and its public key."""
 
     id: Hex32
-    public_key: PublicKey
+    public_key: Bytes32
     name: Label
     os: Label
     version: Label
@@ -149,7 +150,7 @@ class PasswordChanged(Message, frozen=True, tag="password_changed"):
     change_id: Hex32
     sealed: Annotated[str, Meta(min_length=64, max_length=8192)]
     valid_until: UtcTime
-    signature: PublicKey | None = None
+    signature: Bytes32 | None = None
     """Made by `sealing.push_signature`. A client accepts no push without it."""
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from protocol.messages import PasswordChanged
+from protocol.messages import Bytes32, PasswordChanged
 from protocol.sealing import open_sealed
 from protocol.text import utf16_units
 
@@ -51,7 +51,7 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """One entry of the vault. Its repr shows no secret."""
 
     password: Annotated[str, Meta(min_length=1)]
-    device_key: Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=\Z")]
+    device_key: Bytes32
     pending: Pending | None = None
     refused: Refusal | None = None
     """Why the server has refused `password`, which is never sent again automatically then."""

@@ -16,9 +16,9 @@ import pytest
 from agent import app as app_module
 from agent.app import Adapters, App, Defect
 from agent.control import ControlChannel
+from agent.core import effects as do
 from agent.core import events as ev
 from agent.core.credentials import Credentials, Identity
-from agent.core.effects import SaveIdentity
 from agent.core.events import Event
 from agent.core.failure import Reason
 from agent.core.machine import Machine
@@ -41,7 +41,6 @@ from tests.support.fakes import (
 )
 from tests.support.loop_thread import LoopThread
 from tests.support.polling import eventually
-from tests.support.runtimes import runtime_in_memory
 from tests.support.vault_contract import TANAKA, record
 
 SETTINGS = Settings(server="ws://127.0.0.1:1/gateway", user="tanaka")
@@ -101,6 +100,7 @@ def run() -> Iterator[Callable[..., Client]]:
     yield start
     for client in started:
         client.app.post(ev.QuitRequested())
+        client.ended.exception(20)
 
 
 def _raise(*_: object, **__: object) -> Any:
@@ -136,7 +136,7 @@ def test_adapters_that_raise_end_nothing(
     )
     for command in (Command.STATUS, Command.UPDATE_PASSWORD, Command.ABOUT):
         client.tray.pick(command)
-    client.app.notify(Topic.ACTION, "title", "text", Command.STATUS)
+    client.app.toasts.show(Topic.ACTION, "title", "text", Command.STATUS)
     client.app.translate(NullTranslations())
     assert client.is_alive()
     client.quit()
@@ -169,7 +169,7 @@ def test_a_toaster_that_cannot_be_made(run: Callable[..., Client]) -> None:
     """A notification that nothing can show is reported as failed."""
     client = run(open_toaster=_raise)
     outcomes: list[WarningOutcome] = []
-    client.app.notify(Topic.ACTION, "title", "text", Command.STATUS, outcomes.append)
+    client.app.toasts.show(Topic.ACTION, "title", "text", Command.STATUS, outcomes.append)
     assert outcomes == [WarningOutcome.FAILED]
 
 
@@ -217,9 +217,9 @@ def test_a_notification_lives_and_acts_by_its_topic(run: Callable[..., Client]) 
     """A logout takes back what asks for a password only; each click opens what belongs to it."""
     toaster, dialogs, picked = FakeToaster(), FakeDialogs(), list[Command]()
     client = run(open_toaster=lambda: toaster, dialogs=dialogs, on_menu_action=picked.append)
-    client.app._ask_for_password(None)
-    client.app._tell_received()
-    client.app.notify(Topic.SETTINGS, "The settings cannot be read", "", Command.SHOW_LOG)
+    client.app._tell(do.AskForPassword(None))
+    client.app._tell(do.TellReceived())
+    client.app.toasts.show(Topic.SETTINGS, "The settings cannot be read", "", Command.SHOW_LOG)
     for topic in (Topic.PASSWORD, Topic.RECEIVED, Topic.SETTINGS):
         toaster.open[topic](WarningOutcome.CLICKED)
     assert (dialogs.asked, dialogs.status_shown, picked) == (1, 1, [Command.SHOW_LOG])
@@ -253,8 +253,8 @@ def test_what_fleets_collect_is_marked(
         vault.write(identity, Credentials(password="wrong", device_key=new_device_key()))
         client = run(Settings(server=identity.server, user=USER), vault=vault)
         client.tray.wait_for(lambda view: view.state is State.NEEDS_PASSWORD)
-        client.app._tell_received()
-        client.app._warn(3, date(2026, 12, 23))
+        client.app._tell(do.TellReceived())
+        client.app._tell(do.ShowWarning(3, date(2026, 12, 23)))
         client.quit()
     marked = [getattr(each, "windows_event", None) for each in caplog.records]
     assert [each for each in marked if each is not None] == [
@@ -279,22 +279,6 @@ def test_unsaved_settings_are_taken_back_when_saved(run: Callable[..., Client]) 
             client.app._save_identity(TANAKA)
         seen.append(Topic.UNSAVED in toaster.open)
     assert seen == [True, True, False, True]
-
-
-def test_a_write_without_a_thread_is_tried_again() -> None:
-    """A system that has no thread left for a moment does not end the tries to save."""
-    saved = list[Identity]()
-    runtime = runtime_in_memory(TANAKA.server, password=PASSWORD, save_identity=saved.append)
-    runtime._unsaved[SaveIdentity] = effect = SaveIdentity(TANAKA)
-    before = threading.stack_size(2**46)  # more than any process may have
-    try:
-        failure = runtime._loop.run_until_complete(runtime._save_once(effect))
-    finally:
-        threading.stack_size(before)
-    assert failure is not None
-    assert runtime._loop.run_until_complete(runtime._save_once(effect)) is None
-    runtime._loop.close()
-    assert saved == [TANAKA]
 
 
 def test_policy_wins_over_the_command_line(run: Callable[..., Client]) -> None:

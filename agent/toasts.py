@@ -1,0 +1,73 @@
+"""Shows toasts by the desktop's toaster, which is opened for the first one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from agent.core.view import Command
+from agent.ports import Notification, Toaster, ToastError, Topic, call_adapter
+from protocol.messages import WarningOutcome
+
+log = logging.getLogger(__name__)
+
+
+class Toasts:
+    """The toasts of one client, from any thread. `on_command` gets the commands of clicks."""
+
+    def __init__(
+        self, open_toaster: Callable[[], Toaster] | None, on_command: Callable[[Command], None]
+    ) -> None:
+        self._open_toaster = open_toaster
+        self._on_command = on_command
+        self._toaster: Toaster | None = None
+        self._lock = threading.Lock()
+
+    def show(
+        self,
+        topic: Topic,
+        title: str,
+        text: str,
+        on_click: Command | Callable[[], None],
+        on_outcome: Callable[[WarningOutcome], None] = lambda _: None,
+    ) -> None:
+        """Show a toast. `on_click` is what a click does.
+
+        `on_outcome` is called for each thing that becomes known of the toast.
+        """
+
+        def on_toast(outcome: WarningOutcome) -> None:
+            if outcome is WarningOutcome.FAILED:
+                log.warning("no toast: %s. %s", title, text)
+            else:
+                log.info("toast %s: %s", outcome.value, title)
+            if outcome is WarningOutcome.CLICKED:
+                if isinstance(on_click, Command):
+                    self._on_command(on_click)
+                else:
+                    call_adapter(on_click)
+            on_outcome(outcome)
+
+        try:
+            self._open().show(Notification(topic, title, text), on_outcome=on_toast)
+        except Exception:
+            log.exception("there can be no toast")
+            on_toast(WarningOutcome.FAILED)
+
+    def withdraw(self, topic: Topic) -> None:
+        """Remove the toasts about `topic`."""
+        if self._toaster is not None:
+            call_adapter(self._toaster.withdraw, topic)
+
+    def close(self) -> None:
+        if self._toaster is not None:
+            call_adapter(self._toaster.close)
+
+    def _open(self) -> Toaster:
+        with self._lock:
+            if self._toaster is None:
+                if self._open_toaster is None:
+                    raise ToastError("this desktop has no toasts")
+                self._toaster = self._open_toaster()
+            return self._toaster
