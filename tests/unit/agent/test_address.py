@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from agent.address import (
     AddressError,
@@ -93,18 +91,6 @@ def test_everything_else_is_explained(typed: str, complaint: str) -> None:
     assert "hidden-word" not in str(caught.value)
 
 
-@given(st.text())
-def test_nothing_else_is_raised(text: str) -> None:
-    """Whatever is pasted; and what is accepted is a fixed point."""
-    try:
-        meant = normalise_server(text)
-    except AddressError:
-        return
-    assert meant.startswith(("wss://", "ws://"))
-    assert meant.isascii()
-    assert normalise_server(meant) == meant
-
-
 def test_loopback_is_known_without_asking() -> None:
     """Loopback is known by name and number only, because what a name resolves to can change."""
     assert all(map(is_loopback, ["localhost", "127.0.0.1", "127.9.9.9", "::1"]))
@@ -143,6 +129,8 @@ def test_console_urls() -> None:
 def test_proxies(typed: str, meant: str) -> None:
     """Proxies are read as curl reads them; the stored form has the login escaped."""
     assert read_proxy(typed) == read_proxy(meant) == meant
+    scheme, _, rest = meant.partition("//")
+    assert without_login(meant) == f"{scheme}//{rest.rpartition('@')[2]}"
 
 
 @pytest.mark.parametrize(
@@ -170,18 +158,6 @@ def test_what_is_no_proxy(typed: str) -> None:
     with pytest.raises(BadProxy) as caught:
         read_proxy(typed)
     assert "Telltale" not in repr((caught.value, caught.value.__cause__, caught.value.__context__))
-
-
-@given(st.text(), st.text())
-def test_any_login_of_a_proxy(user: str, password: str) -> None:
-    """Whatever is pasted as a login is read, or refused; it is never shown."""
-    try:
-        read = read_proxy(f"http://{user}:{password}@proxy.example.com:8080")
-    except BadProxy:
-        return
-    assert read.isascii()
-    assert read_proxy(read) == read
-    assert without_login(read) == "http://proxy.example.com:8080"
 
 
 async def test_no_connection_without_encryption() -> None:

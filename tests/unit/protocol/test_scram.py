@@ -18,7 +18,7 @@ from dataclasses import replace
 from unittest.mock import Mock
 
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scramp import ScramClient, ScramMechanism
 
@@ -211,13 +211,6 @@ def test_a_replayed_server_final_is_an_impostor() -> None:
         client.proof(challenge(nonce="another-nonce-of-ours" + SERVER_NONCE))
 
 
-finals = st.one_of(
-    st.text(max_size=80),
-    st.binary(min_size=32, max_size=32).map(lambda raw: f"v={b64encode(raw).decode()}"),
-    st.text(max_size=30).map(lambda text: f"{SERVER_FINAL},x={text}"),
-)
-
-
 @pytest.mark.parametrize(
     "final",
     [
@@ -233,46 +226,17 @@ def test_a_final_that_is_not_believed(final: str) -> None:
         client.verify(final)
 
 
-@given(finals)
-def test_no_other_final_is_believed(final: str) -> None:
-    """Anything but the one right signature raises ScramError and nothing else."""
-    client = handshake()
-    assert client.proof(SERVER_FIRST) == CLIENT_FINAL
-    right = final.partition(",")[0] == SERVER_FINAL  # extensions may follow
-    try:
-        client.verify(final)
-    except WrongServer:
-        pass
-    else:
-        assert right
-
-
-garbage = st.one_of(
-    st.builds(
-        "r={},s={},i={}".format,
-        st.text(max_size=20) | st.just(CLIENT_NONCE + SERVER_NONCE),
-        st.text(max_size=20) | st.just("AAECAwQFBgcICQoLDA0ODw==") | st.just("QUJD"),
-        st.integers() | st.text("0123456789,=i", max_size=8),
-    ),
-    st.lists(st.tuples(st.sampled_from("rsiemvxpc"), st.text(max_size=20)), max_size=6).map(
-        lambda pairs: ",".join(f"{key}={value}" for key, value in pairs) + ",i=600000"
-    ),
-)
-
-
-@given(garbage)
-@example("r=Y29jb25vd29yay1jbGllbnQx,s=é,i=600000")
-@example("e=other-error,i=600000")
-@example("e=other-error,x=a,i=600000")
-@example("r=\ud800,s=\ud800,i=600000")
-@example(SERVER_FIRST.replace("AAEC", "AQEC") + ",x=\ud800")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "r=Y29jb25vd29yay1jbGllbnQx,s=é,i=600000", "e=other-error,i=600000",
+        "e=other-error,x=a,i=600000", "r=\ud800,s=\ud800,i=600000", SERVER_FIRST + ",x=\ud800",
+    ],
+)  # fmt: skip
 def test_garbage_is_a_malformed_message(text: str) -> None:
-    """No challenge makes the client fail in another way, nor half a character in an extension."""
-    assume(not text.startswith(f"r={CLIENT_NONCE}{SERVER_NONCE},s=AAEC"))
-    errors = {"malformed challenge", "a challenge for another login", "unsafe iteration count"}
-    with pytest.raises(MalformedMessage) as caught:
+    """The error quotes nothing of it, also of half a character in an extension."""
+    with pytest.raises(MalformedMessage, match=r"^malformed challenge$"):
         handshake().proof(text)
-    assert str(caught.value) in errors, "errors go to logs, so they quote nothing"
 
 
 @pytest.mark.parametrize("text", ["", "é", "a\nb", "\ud800", "x" * 1025])
@@ -339,15 +303,6 @@ def test_text_that_is_no_client_first(first: str) -> None:
     """The error quotes nothing of it."""
     with pytest.raises(MalformedMessage, match=r"^malformed SCRAM client-first$"):
         ClientFirst.parse(first)
-
-
-@given(st.text(max_size=80))
-def test_any_client_first(first: str) -> None:
-    """Any text is parsed, or raises the one error for it."""
-    try:
-        ClientFirst.parse(first)
-    except MalformedMessage as exc:
-        assert str(exc) == "malformed SCRAM client-first"  # noqa: PT017 - either is right
 
 
 def final(**changes: str) -> str:

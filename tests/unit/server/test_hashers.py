@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.hashers import check_password, make_password
-from hypothesis import given
-from hypothesis import strategies as st
 from scramp import ScramClient, ScramMechanism
 
 from protocol.scram import Verifier
@@ -50,17 +48,9 @@ def test_rfc_7677_example() -> None:
     assert server.get_server_final() == "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
 
 
-@given(
-    st.builds(
-        Verifier,
-        st.integers(min_value=4096, max_value=10_000_000),
-        st.binary(min_size=12, max_size=32),
-        st.binary(min_size=32, max_size=32),
-        st.binary(min_size=32, max_size=32),
-    )
-)
-def test_format_and_parse(verifier: Verifier) -> None:
+def test_format_and_parse() -> None:
     """A formatted verifier parses to the same value, and fits the database column."""
+    verifier = Verifier(10_000_000, b"\xff" * 32, b"\xfe" * 32, b"\xfd" * 32)
     text = format_verifier(verifier)
     assert parse_verifier(text) == verifier
     assert len(text) <= 256

@@ -11,9 +11,7 @@ from agent.core.account_context import AccountContext
 from agent.core.credentials import NO_IDENTITY, Identity
 from agent.core.effects import EffectQueue
 from agent.core.events import Instant
-from agent.core.failure import Failure, Reason, failure_of
 from agent.core.saved_state import SavedState
-from protocol.scram import MalformedMessage, UnusableCredentials, WrongServer
 
 HOME = Identity(server="wss://gw.example.com/gateway", user="tanaka")
 NOW = Instant(datetime(2026, 11, 23, 3, tzinfo=UTC), 1000.0)
@@ -41,16 +39,3 @@ def test_what_changes_is_saved_once() -> None:
     ]
     AccountContext(NO_IDENTITY, SavedState(), local=UTC, emit=emit).remember(asked_session="s")
     assert emit.take() == []
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (UnusableCredentials("a"), Reason.CREDENTIALS),
-        (WrongServer("a"), Reason.IMPOSTOR),
-        (MalformedMessage("a"), Reason.PROTOCOL),
-    ],
-)
-def test_what_an_error_of_scram_means(error: Exception, reason: Reason) -> None:
-    """The text of the error quotes nothing, so it is the detail for the log."""
-    assert failure_of(error) == Failure(reason, detail="a")  # type: ignore[arg-type] # of SCRAM

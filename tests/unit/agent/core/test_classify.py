@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
@@ -40,9 +38,6 @@ from tests.support.listeners import (
     silent,
     unused_port,
 )
-
-printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
-
 
 # --- the way there
 
@@ -184,14 +179,12 @@ async def test_retry_after(
     assert (result.reason, result.retry_after_s) == (reason, seconds)
 
 
-@given(printable, printable)
-@example("Mon, 23 Nov 2026 07:00:00 +99999999999999", "Mon, 23 Nov 2026 07:00:00 GMT")
-@example("Mon, 23 Nov 2026 07:00:00 -0000", "Mon, 23 Nov 2026 07:00:00 GMT")
-def test_no_retry_after_makes_classifying_fail(value: str, date: str) -> None:
+@pytest.mark.parametrize("zone", ["+99999999999999", "-0000"])
+def test_retry_after_in_an_odd_zone(zone: str) -> None:
     """No value raises an exception, which would hide that the connection has ended."""
-    headers = Headers({"Retry-After": value, "Date": date})
-    wait = classify(InvalidStatus(Response(503, "", headers)), proxy=None).retry_after_s
-    assert wait is None or 0 <= wait <= 3600
+    date = "Mon, 23 Nov 2026 07:00:00"
+    headers = Headers({"Retry-After": f"{date} {zone}", "Date": f"{date} GMT"})
+    assert classify(InvalidStatus(Response(503, "", headers)), proxy=None).retry_after_s is None
 
 
 # --- TLS

@@ -69,15 +69,6 @@ def test_entries_come_back(record: Credentials) -> None:
     assert decode_credentials(encode_credentials(record)) == record
 
 
-@given(st.text(max_size=200))
-def test_foreign_entries_are_refused(text: str) -> None:
-    """The error for an entry of another program quotes nothing of it."""
-    with pytest.raises(CredentialsError) as caught:
-        decode_credentials(text)
-    assert caught.value.__cause__ is None
-    assert str(caught.value) == "not an entry of this program"
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -90,12 +81,14 @@ def test_foreign_entries_are_refused(text: str) -> None:
     ],
 )
 def test_damaged_entries_are_refused(change: dict[str, object]) -> None:
-    """Every field is checked when the vault is read."""
+    """Every field is checked when the vault is read; the error quotes nothing."""
     fields = json.loads(encode_credentials(Credentials(password="Passw0rd!", device_key=KEY)))
     assert decode_credentials(json.dumps(fields)).password == "Passw0rd!"
-    with pytest.raises(CredentialsError) as caught:
-        decode_credentials(json.dumps({**fields, **change}))
-    assert "Passw0rd!" not in repr(caught.value)
+    whole = json.dumps({**fields, **change})
+    for text in (whole, whole[:-1], "Passw0rd!", ""):
+        with pytest.raises(CredentialsError, match=r"^not an entry of this program$") as caught:
+            decode_credentials(text)
+        assert caught.value.__cause__ is None
 
 
 @pytest.mark.parametrize(("character", "units"), [("a", 1), ("あ", 1), ("😀", 2)])

@@ -356,16 +356,6 @@ def test_markup_in_a_file_stays_text(client: Client) -> None:
     assert "&lt;script&gt;alert" in text
 
 
-@given(st.binary(max_size=300))
-def test_any_bytes(data: bytes) -> None:
-    """Whatever the file holds, it is read or refused in words."""
-    try:
-        lines = csvfiles.read_users(b"username,role\n" + data)
-    except csvfiles.CsvError:
-        return
-    assert 0 < len(lines) <= csvfiles.MAX_USERS
-
-
 @given(st.lists(st.text(), min_size=1))
 def test_written_cells_are_no_formulas(cells: list[str]) -> None:
     """No cell of a file for spreadsheets begins like a formula."""

@@ -13,8 +13,6 @@ from ipaddress import ip_network
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from websockets.exceptions import InvalidStatus
 
 from protocol import messages
@@ -90,37 +88,6 @@ async def test_unknown_fields(gateway: Gateway) -> None:
     async with Client(gateway.port) as client:
         await client.socket.send(json.dumps(later))
         assert (await client.expect(messages.Challenge)).scram.startswith("r=nonce")
-
-
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(
-    junk=st.one_of(
-        st.text(max_size=300),
-        st.builds(
-            lambda kind, scram: json.dumps({"type": kind, "scram": scram, "device": DEVICE}),
-            st.sampled_from(["hello", "pair", "proof"]),
-            st.text(alphabet=st.characters(codec="utf-8", categories=None), min_size=1, max_size=80)
-            | st.from_regex(r"n,,n=[a-z=,]{0,8},r=[!-~]{0,9}(,[a-z]=.{0,9})?", fullmatch=True),
-        ),
-    )
-)
-async def test_any_text(junk: str, gateway: Gateway) -> None:
-    """Whatever text comes, the answer is one of the page or 1008; never an error of ours (1011)."""
-    async with Client(gateway.port) as client:
-        await client.socket.send(junk)
-        async with asyncio.timeout(10):
-            try:
-                answer = messages.decode_from_server(await client.socket.recv(decode=False))
-            except Exception:  # noqa: BLE001 - closed: the code is looked at
-                assert client.socket.close_code == 1008
-            else:
-                assert isinstance(
-                    answer, messages.Challenge | messages.PairingCode | messages.Rejected
-                )
 
 
 @pytest.mark.parametrize(
