@@ -2,8 +2,8 @@
 
 How it works: `tell` gives the machine an event and then calls `run`, which answers the effects one
 after the other, as the real runtime would, until nothing is left to answer. Kinds of work named in
-`hold` wait until `release`. `kill` ends the process: only what is durable is left. The server's
-half of SCRAM is scramp's, and boxes are really sealed. core_promises.py checks every event.
+`hold` wait until `release`. `kill` ends the process: only what is durable is left. Proofs
+and boxes are real. core_promises.py checks every event.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Play the server for the machine: accounts, SCRAM by scramp, one object for each connection."""
+"""Play the server for the machine: accounts, and one object for each connection."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from scramp import ScramException, ScramMechanism
-
 from agent.core import events as ev
 from agent.core.failure import Failure, Reason
 from protocol import messages as msg
+from protocol.scram import (
+    ClientFirst,
+    MalformedMessage,
+    ServerLogin,
+    Verifier,
+    derive_keys,
+    verifier_of,
+)
 from protocol.sealing import push_signature
 
 if TYPE_CHECKING:
@@ -20,13 +26,10 @@ if TYPE_CHECKING:
 
 SALTS = {"tanaka": b"salt of tanaka", "suzuki": b"salt of suzuki"}
 
-_mechanism = ScramMechanism("SCRAM-SHA-256")
-
 
 @functools.cache
-def _verifier(password: str, salt: bytes) -> tuple[bytes, bytes, bytes, int]:
-    made = _mechanism.make_auth_info(password, iteration_count=msg.MIN_ITERATIONS, salt=salt)
-    return (made[0], made[1], made[2], made[3])
+def _verifier(password: str, salt: bytes) -> Verifier:
+    return verifier_of(derive_keys(password, salt=salt, iterations=msg.MIN_ITERATIONS))
 
 
 @dataclass
@@ -64,8 +67,6 @@ class Session:
         self.has_proved_itself = False
         """Whether it has sent the right signature for a login."""
         self.pushed: set[str] = set()
-        self._first: tuple[str, Account | None, str] | None = None
-        self._device: msg.Device | None = None
         self.hello: msg.Hello | None = None
         self._refusals = 0
         self.closed = False
@@ -85,15 +86,13 @@ class Session:
         if self.closed:
             return
         match message:
-            case msg.Hello(scram=first, device=device):
-                self._device, self.hello = device, message
-                user = first.partition("n=")[2].partition(",")[0]
-                self._first = (first, self._world.accounts.get(user), f"s-{self.number}")
+            case msg.Hello():
+                self.hello = message
                 if self._world.throttle_s:
                     self.say(msg.Rejected(reason="throttled", retry_after_s=self._world.throttle_s))
                     self.close()
                 else:
-                    self.say(msg.Challenge(scram=self._serve("unknown!")[1]))
+                    self.say(msg.Challenge(scram=self._login()[2].challenge))
             case msg.Proof(scram=final):
                 self._prove(final)
             case msg.Pair() | msg.Notice() | msg.UpdateFailed() if self.account is None:
@@ -109,28 +108,29 @@ class Session:
                 if waits and message.reason != "vault":
                     del pushes[self.device.id]
 
-    def _serve(self, password: str) -> tuple[object, str]:
-        assert self._first is not None
-        first, account, nonce = self._first
-        salt = SALTS.get(account.name, b"made-up salt") if account else b"made-up salt"
-        server = _mechanism.make_server(lambda _: _verifier(password, salt), s_nonce=nonce)
-        server.set_client_first(first)
-        return server, str(server.get_server_first())
+    def _login(self) -> tuple[Account | None, list[str], ServerLogin]:
+        """Return the account of the last hello, its passwords, and the server's half of SCRAM."""
+        assert self.hello is not None
+        first = ClientFirst.parse(self.hello.scram)
+        account = self._world.accounts.get(first.user or "")
+        words = (
+            [account.password, *(old for old, _ in account.retired)] if account else ["unknown!"]
+        )
+        salt = SALTS.get(first.user or "", b"made-up salt")
+        verifiers = [_verifier(word, salt) for word in words]
+        return account, words, ServerLogin(first, verifiers, nonce=f"s-{self.number}")
 
     def _prove(self, final: str) -> None:
-        assert self._first is not None
-        account = self._first[1]
-        candidates = [account.password, *(old for old, _ in account.retired)] if account else []
-        for password in candidates:
-            server, _ = self._serve(password)
-            try:
-                server.set_client_final(final)  # type: ignore[attr-defined] # untyped library
-            except ScramException:
-                continue
-            assert account is not None
-            self._log_in(account, password, str(server.get_server_final()))  # type: ignore[attr-defined] # untyped library
-            return
-        self._refuse("credentials")
+        account, words, login = self._login()
+        try:
+            found = login.check(final)
+        except MalformedMessage:
+            self.close()
+        else:
+            if account is None or found is None:
+                self._refuse("credentials")
+            else:
+                self._log_in(account, words[found[0]], found[1])
 
     def _refuse(self, reason: Literal["credentials", "expired", "disabled", "blocked"]) -> None:
         self._refusals += 1
@@ -148,8 +148,8 @@ class Session:
             self._refuse(account.says)  # type: ignore[arg-type] # of two
             return
         self.account, self.password, self.told = account, password, (kind, until)
-        self.device = self._device
-        assert self.device is not None
+        assert self.hello is not None
+        self.device = self.hello.device
         self._refusals = 0
         self.pushed.clear()
         self._world.proven.add((account.name, password))
@@ -185,7 +185,7 @@ class Session:
     def signed(self, change: str, sealed: str, until: datetime) -> msg.PasswordChanged:
         """Return a push, signed for the accepted login."""
         assert self.account is not None
-        server_key = _verifier(self.password, SALTS[self.account.name])[2]
+        server_key = _verifier(self.password, SALTS[self.account.name]).server_key
         signature = push_signature(server_key, change_id=change, sealed=sealed)
         return msg.PasswordChanged(
             change_id=change, sealed=sealed, valid_until=until, signature=signature

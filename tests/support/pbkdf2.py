@@ -11,8 +11,16 @@ import pytest
 
 
 @contextmanager
-def derived_once() -> Iterator[None]:
-    """Cache what PBKDF2 returns, at full iterations, for client and server."""
+def derived_once(*, rounds: int | None = None) -> Iterator[None]:
+    """Cache what PBKDF2 returns, for client and server, at full iterations or only `rounds`."""
+    original = hashlib.pbkdf2_hmac
+
+    @functools.cache
+    def derive(
+        name: str, password: bytes, salt: bytes, iterations: int, dklen: int | None = None
+    ) -> bytes:
+        return original(name, password, salt, rounds or iterations, dklen)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hashlib, "pbkdf2_hmac", functools.cache(hashlib.pbkdf2_hmac))
+        patch.setattr(hashlib, "pbkdf2_hmac", derive)
         yield

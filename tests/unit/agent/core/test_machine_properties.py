@@ -12,7 +12,6 @@ import json
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
@@ -326,7 +325,3 @@ class Client(RuleBasedStateMachine):
 
 
 TestClient = Client.TestCase
-assert settings.default is not None
-TestClient.settings = settings(
-    max_examples=2 * settings.default.max_examples, stateful_step_count=50, deadline=None
-)
