@@ -15,13 +15,14 @@ from typing import TypeVar
 T = TypeVar("T")
 
 BUSY_S = 1.0
-"""Seconds that a scanner or a backup may hold a file."""
-_BUSY = {5, 32, 33}
-"""Windows' errors then: access denied, sharing violation, lock violation."""
+"""Seconds that a scanner or a backup may hold a file, or group policy may change a key."""
+_BUSY = {5, 32, 33, 259, 1018}
+"""Windows' errors then: access denied, sharing violation, lock violation; and of the registry: no
+more values, key marked for deletion."""
 
 
 def insist(work: Callable[[], T]) -> T:
-    """Return what `work` returns; on Windows try again while another program holds the file.
+    """Return what `work` returns; on Windows try again while another program uses the same.
 
     Raise OSError after about a second.
     """

@@ -7,12 +7,14 @@ registry, which the user cannot change, it is reported, and the next source coun
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from threading import Lock
 from typing import Any, Literal
 
@@ -24,6 +26,8 @@ from agent.paths import Paths, make_private
 from agent.settings_copy import MAX_BYTES, copy_of, keep_copy, read_file
 from protocol.names import is_name, normalise_name
 from protocol.text import N_, clean
+
+log = logging.getLogger(__name__)
 
 ENV_PREFIX = "COCONOWORK_"
 POLICY_KEY = r"Software\Policies\Coconowork\Client"
@@ -161,24 +165,34 @@ def normalise_user(text: str, translate: Translate = str) -> str:
 
 
 def read_registry(key: str) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Yield the values of `key` under HKLM, then HKCU; nothing on Linux."""
+    """Yield the values of `key` under HKLM, then HKCU; nothing on Linux.
+
+    A key that group policy is just writing is read again. One that cannot be read is left out.
+    """
     if sys.platform != "win32":
         return
     import winreg
 
-    for name, hive in (("HKLM", winreg.HKEY_LOCAL_MACHINE), ("HKCU", winreg.HKEY_CURRENT_USER)):
+    def values_in(hive: int) -> dict[str, object]:
         values: dict[str, object] = {}
+        with winreg.OpenKey(hive, key, 0, winreg.KEY_READ | winreg.KEY_WOW64_64KEY) as handle:
+            for index in range(winreg.QueryInfoKey(handle)[1]):
+                value_name, value, kind = winreg.EnumValue(handle, index)
+                if kind == winreg.REG_EXPAND_SZ:
+                    value = winreg.ExpandEnvironmentStrings(value)
+                if value_name:
+                    values[value_name] = value
+        return values
+
+    for name, hive in (("HKLM", winreg.HKEY_LOCAL_MACHINE), ("HKCU", winreg.HKEY_CURRENT_USER)):
         try:
-            with winreg.OpenKey(hive, key, 0, winreg.KEY_READ | winreg.KEY_WOW64_64KEY) as handle:
-                for index in range(winreg.QueryInfoKey(handle)[1]):
-                    value_name, value, kind = winreg.EnumValue(handle, index)
-                    if kind == winreg.REG_EXPAND_SZ:
-                        value = winreg.ExpandEnvironmentStrings(value)
-                    if value_name:
-                        values[value_name] = value
+            values = insist(partial(values_in, hive))
         except FileNotFoundError:
             continue
-        yield rf"{name}\{key}", values
+        except OSError as exc:
+            log.warning("%s\\%s cannot be read: %s", name, key, exc.strerror)
+        else:
+            yield rf"{name}\{key}", values
 
 
 class _Reader:

@@ -71,6 +71,28 @@ def test_policy_and_setup(tmp_path: Path) -> None:
     assert loaded.origins["server"].startswith("HKLM\\")
 
 
+def test_a_policy_that_is_being_written(tmp_path: Path) -> None:
+    """While group policy deletes and writes a key, it is read all the same."""
+    paths = find_paths({"COCONOWORK_HOME": str(tmp_path)})
+    done = threading.Event()
+
+    def refresh() -> None:
+        hive = winreg.HKEY_LOCAL_MACHINE
+        while not done.is_set():
+            for name in ("A", "B", "C"):
+                put(hive, POLICY_KEY, name, "x")
+            winreg.DeleteKeyEx(hive, POLICY_KEY, winreg.KEY_WOW64_64KEY, 0)
+
+    thread = threading.Thread(target=refresh)
+    thread.start()
+    try:
+        for _ in range(200):
+            load(paths, environ={})
+    finally:
+        done.set()
+        thread.join()
+
+
 def test_a_bad_policy_is_reported(tmp_path: Path) -> None:
     """A wrong policy is reported with hive, key, value and what is allowed."""
     put(winreg.HKEY_CURRENT_USER, POLICY_KEY, "Language", "fr")
