@@ -50,7 +50,7 @@ def find_proxy(
     if not address:
         place, default_port = "Internet Options", _WINDOWS_PORT
         address, exceptions = _internet_options(registry, scripted(f"https://{parts.netloc}/"))
-        exempt |= any(_covers(each, host, port) for each in re.split(r"[\s;]+", exceptions))
+        exempt |= any(_covers(each, host, port) for each in _listed(exceptions))
     if exempt or not address:
         return None
     try:
@@ -69,14 +69,14 @@ def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
 def _internet_options(registry: Registry, scripted: str | None) -> tuple[str, str]:
     """Return the proxy for TLS connections, empty for none, and the list of exceptions."""
     if scripted is not None:
-        return re.split(r"[\s;]+", scripted)[0], ""
+        return next(iter(_listed(scripted)), ""), ""
     per_machine = any(values.get("ProxySettingsPerUser") == 0 for _, values in registry(_POLICY))
     for key, values in registry(_OPTIONS):
         if key.startswith("HKLM") is not per_machine or not values.get("ProxyEnable"):
             continue
         # `host:port` for everything, or `https=host:port;socks=host:port`
         proxies: dict[str, str] = {}
-        for entry in re.split(r"[\s;]+", str(values.get("ProxyServer") or "")):
+        for entry in _listed(str(values.get("ProxyServer") or "")):
             kind, _, address = entry.rpartition("=")
             proxies.setdefault(kind.lower(), address)
         socks = proxies.get("socks", "")
@@ -85,6 +85,11 @@ def _internet_options(registry: Registry, scripted: str | None) -> tuple[str, st
         address = proxies.get("https") or proxies.get("") or socks
         return address, str(values.get("ProxyOverride") or "")
     return "", ""
+
+
+def _listed(text: str) -> list[str]:
+    """Return the entries of a list in Windows' form, separated by semicolons or blanks."""
+    return text.replace(";", " ").split()
 
 
 def _covers(entry: str, host: str, port: int, *, below: bool = False) -> bool:

@@ -70,6 +70,8 @@ def test_a_bad_variable_is_named(value: str) -> None:
     [
         ("proxy:8080", "http://proxy:8080"),
         ("proxy:8080;", "http://proxy:8080"),
+        (" proxy:8080", "http://proxy:8080"),
+        ("; ;proxy:8080", "http://proxy:8080"),
         ("proxy", "http://proxy:80"),
         ("http=a:1;https=b:2;socks=c:3", "http://b:2"),
         ("https=http://b:2", "http://b:2"),
@@ -89,6 +91,7 @@ def test_internet_options(server: object, proxy: str | None) -> None:
     ("environ", "said", "proxy"),
     [
         ({}, "first:3128;second:80", "http://first:3128"),
+        ({}, " ;second:80", "http://second:80"),
         ({}, "", None),
         ({}, None, "http://fixed:80"),
         ({"https_proxy": "http://environment:1"}, "first:3128", "http://environment:1"),
