@@ -5,9 +5,10 @@ The sentence of a rule is also its error, so the page cannot differ from what is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
-from string import ascii_lowercase, ascii_uppercase, digits, punctuation
+from string import ascii_letters, ascii_lowercase, ascii_uppercase, digits, punctuation
 from typing import NamedTuple
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -20,9 +21,13 @@ MAX_LENGTH = 64
 MIN_KINDS = 3
 MIN_NAME_INSIDE = 3
 """Characters of a user name from which on a password must not contain it."""
+MIN_PART_INSIDE = 4
+"""The same for a part of it, such as `tanaka` of `tanaka.taro@example.com`."""
+PRODUCT = "coconowork"
+LOCAL_WORDS = ("cocono", "nippon", "nihon", "japan", "tokyo", "kyoto", "osaka", "fujisan", "sakura")
 
 _KINDS = (ascii_uppercase, ascii_lowercase, digits, f"{punctuation} ")
-_LOOKALIKES = str.maketrans("@4310!$5", "aaeloiss")
+_LOOKALIKES = str.maketrans("@4310!$5l(|", "aaeioissici")
 
 
 class Rule(NamedTuple):
@@ -35,32 +40,44 @@ class Rule(NamedTuple):
 
 
 def _has_no_name(password: str, username: str) -> bool:
-    name = username.lower()
-    if len(name) < MIN_NAME_INSIDE:  # a name of one letter is in most passwords
-        return password.strip().lower() != name or not name
-    return name not in password.lower() and name not in _plain(password)
+    if len(username) < MIN_NAME_INSIDE:  # a name of one letter is in most passwords
+        return password.strip().lower() != username.lower() or not username
+    parts = [part for part in re.split(r"[._@-]", username) if len(part) >= MIN_PART_INSIDE]
+    return not any(_plain(name) in _plain(password) for name in (username, *parts))
 
 
 def _is_uncommon(password: str, _username: str) -> bool:
-    """Return whether the password is not common, and not nearly: `P@ssw0rd1`, `Summer2026!`.
+    """Return whether the password is not common, and not nearly: `P@ssw0rd1`, `Aa12345678`.
 
-    It is nearly common when a common word remains after digits and symbols are taken off its ends
-    and out of its letters. A longer rest, such as `Summer-83619-4`, passes.
+    It is nearly common when a common word remains after symbols, and digits or letters, are taken
+    off its ends; or such a word again and again. A longer rest, such as `Summer-83619-4`, passes.
     """
-    word = _plain(password.strip().strip(digits + punctuation))
-    is_most = 2 * len(word) >= len(password)
-    return password.strip().lower() not in _common() and not (is_most and word in _common())
+    if _plain(PRODUCT) in _plain(password):
+        return False
+    symbols = f" {punctuation}"
+    words = [password.strip(symbols + more) for more in ("", digits, ascii_letters)]
+    words = [password.strip(), *(word for word in words if 2 * len(word) >= len(password))]
+    return not any({_plain(word), _repeated(_plain(word))} & _common() for word in words)
 
 
 @cache
 def _common() -> frozenset[str]:
-    """Return the 20,000 most used passwords, as Django knows them, and our name."""
-    return frozenset({*CommonPasswordValidator().passwords, "coconowork"})
+    """Return the 20,000 most used passwords, as Django knows them, and some of Japan."""
+    known = {*CommonPasswordValidator().passwords, *LOCAL_WORDS}
+    return frozenset(map(_plain, known))
 
 
 def _plain(password: str) -> str:
-    """Return the password in lower case, with letters for the digits that look like them."""
+    """Return the password in lower case, with letters for the digits that look like them.
+
+    `l` becomes `i` as well, because `1` stands for both.
+    """
     return password.lower().translate(_LOOKALIKES)
+
+
+def _repeated(word: str) -> str:
+    """Return what `word` is a repetition of, or `word`."""
+    return word[: (word + word).find(word, 1)]
 
 
 RULES = (
@@ -87,7 +104,7 @@ RULES = (
     ),
     Rule(
         "password_is_user_name",
-        lambda: _("It does not contain the user name, in upper or lower case."),
+        lambda: _("It does not contain the user name or a part of it, in upper or lower case."),
         _has_no_name,
     ),
     Rule(

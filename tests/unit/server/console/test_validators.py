@@ -21,13 +21,16 @@ def broken(password: str, user: User | None = None) -> set[str]:
 PASSWORDS = {
     "": [
         "Axcdef1!", "axcdef1!", "AXCDEF1!", "Zyxwvut1", "Abc def gh", "A1" + "b" * 62,
-        "Summer-83619-4", "Adm1n-Adm1n",
+        "Summer-83619-4", "Adm1n-Adm1n", "Tan-83619-a", "Tokyo-Kyoto-83",
     ],
     "password_length": ["Axcde1!", "A1" + "b" * 63],
-    "password_kinds": ["zyxwvut1", "12345678!"],
+    "password_kinds": ["zyxwvut1", "83619274!"],
     "password_not_ascii": ["Ａbcdefg1!", "Zyxwvut1\t", "Abcdefg1\x7f"],
     "password_common": [
         "Passw0rd", "P@SSW0RD", "P@ssw0rd1", "Passw0rd!", "Coconowork1", "2026-Summer!",
+        "Adm1n2026!", "W1nter26!", "L3tm31n!", "1q2w3e4R!", "!QAZ2wsx", "Abcd1234!", "Test12345",
+        "12345678Aa", "Aa12345678", "PasswordPassword1", "Passw0rdPassw0rd", "Tokyo2026!",
+        "My-C0c0n0w0rk-83619",
     ],
     "password_is_user_name": ["Tanaka2026", "my-T4N4KA-7"],
     "password_is_user_name password_length password_kinds": ["TANAKA"],
@@ -41,6 +44,22 @@ PASSWORDS = {
 def test_rules(password: str, codes: str) -> None:
     """Each rule by its limits; Unicode digits and letters do not count as kinds."""
     assert broken(password) == set(codes.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [
+        ("alice", "Al1ce2026!"),
+        ("alice", "my-A|!CE-77"),
+        ("tanaka.taro@example.com", "Tanaka2026"),
+        ("tanaka.taro@example.com", "2026-T4r0-x"),
+        ("t-suzuki", "Suzuk1_26"),
+    ],
+)
+def test_user_names_and_their_parts(name: str, password: str) -> None:
+    """A name is found as people disguise it, and so is a part of it."""
+    assert "password_is_user_name" in broken(password, User(username=name))
+    assert "password_is_user_name" not in broken("Granite-.com@-83", User(username=name))
 
 
 def test_short_user_names_may_be_inside() -> None:
