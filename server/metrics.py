@@ -79,7 +79,7 @@ connections_refused = Counter(
 )
 connections_cut = Counter(
     "coconowork_connections_cut",
-    "Connections that the gateway ended: `slow_reader`, `silent`, `login_deadline`, `protocol` …",
+    "Connections that the gateway ended: `slow_reader`, `silent`, `gave_way`, `protocol` …",
     ["reason"],
 )
 database_errors = Counter(

@@ -41,6 +41,9 @@ OPEN_SECONDS = 10
 """From the connection to the end of its upgrade."""
 LOGIN_SECONDS = 20
 """From the upgrade to the first `welcome`, and from a later `hello` to its answer."""
+GIVE_WAY_SECONDS = 3
+"""After which one that has not logged in gives way to a new connection, if its address has as many
+as it may have. A login takes less."""
 PING_SECONDS, PONG_SECONDS = 30, 20
 """Silence after which a client is pinged, and how long it may then stay silent."""
 CLOSE_SECONDS = 5
@@ -159,6 +162,23 @@ class ClientConnection(asyncio.Protocol):
         """Cut the connection at once."""
         if self._transport is not None:
             self._transport.abort()
+
+    def keeps_waiting(self, now: float) -> bool:
+        """Return whether the gateway has waited for the client for too long, before its login."""
+        if self.stage == OPENING:
+            return now >= self.due - OPEN_SECONDS + GIVE_WAY_SECONDS
+        waits_for_client = self._task is None or self._expected is not None
+        is_late = now >= self.due - LOGIN_SECONDS + GIVE_WAY_SECONDS
+        return self.stage == LOGGING_IN and waits_for_client and is_late
+
+    def give_way(self) -> None:
+        """End the connection in favour of another one of its address; the client may come back."""
+        log.info("a connection from %s gives way: it does not log in", self.address or self.peer)
+        metrics.connections_cut.labels("gave_way").inc()
+        if self.stage == OPENING:
+            self.abort()
+        else:
+            self.send_away()
 
     def begin_login(self) -> None:
         """Start the deadline of a login, unless it is the connection's first, which has one."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 
 from server import metrics
 from server.addresses import counted_address
@@ -15,6 +15,9 @@ from server.gateway.queries import AcceptedLogin, WaitingDevice
 
 OPENING, UNPROVEN, PROVEN = "opening", "unproven", "proven"
 """What a connection counts as: no request has come yet, not logged in yet, or logged in before."""
+LOOKED_AT = 50
+"""The oldest connections of an address that may have to give way. Some show a code or wait for the
+database."""
 
 
 class Registry:
@@ -26,8 +29,8 @@ class Registry:
         """By user and device id."""
         self._logging_in: dict[int, set[ClientConnection]] = {}
         """By user: connections whose login is being written."""
-        self._counts: Counter[tuple[str, str]] = Counter()
-        """Connections by what they count as, and by address."""
+        self._counted: dict[tuple[str, str], dict[ClientConnection, None]] = {}
+        """Connections by what they count as, and by address; the oldest first."""
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
@@ -35,11 +38,24 @@ class Registry:
 
     def count(self, kind: str, address: str) -> int:
         """Return how many connections of an address are OPENING, UNPROVEN or PROVEN."""
-        return self._counts[kind, counted_address(address)]
+        return len(self._counted.get((kind, counted_address(address)), ()))
+
+    def make_room(self, kind: str, address: str, now: float) -> bool:
+        """Let a connection of an address give way that has kept the gateway waiting the longest.
+
+        Return whether there was one that has kept it waiting for too long.
+        """
+        counted = self._counted.get((kind, counted_address(address)), ())
+        for connection in islice(counted, LOOKED_AT):
+            if connection.keeps_waiting(now):
+                self._count_as(connection, None)
+                connection.give_way()
+                return True
+        return False
 
     def only_address(self) -> str | None:
         """Return the address that all upgraded connections come from, if it is one."""
-        addresses = {address for kind, address in self._counts if kind != OPENING}
+        addresses = {address for kind, address in self._counted if kind != OPENING}
         return addresses.pop() if len(addresses) == 1 else None
 
     def add(self, connection: ClientConnection) -> None:
@@ -68,12 +84,13 @@ class Registry:
 
     def _count_as(self, connection: ClientConnection, key: tuple[str, str] | None) -> None:
         if (before := connection.counted_as) is not None:
-            self._counts[before] -= 1
-            if not self._counts[before]:
-                del self._counts[before]
+            together = self._counted[before]
+            del together[connection]
+            if not together:
+                del self._counted[before]
         connection.counted_as = key
         if key is not None:
-            self._counts[key] += 1
+            self._counted.setdefault(key, {})[connection] = None
 
     async def wait_empty(self) -> None:
         """Wait until the last connection is gone."""

@@ -178,10 +178,12 @@ class Gateway:
             metrics.connections_refused.labels("full").inc()
             log.warning("connections are refused: all %d are in use", self._max_connections)
             return False
-        is_many = registry.count(OPENING, connection.peer) >= settings.unproven_per_address
-        if is_many and not is_trusted(connection.peer, settings.trusted_proxies):
+        peer, now = connection.peer, asyncio.get_running_loop().time()
+        is_many = registry.count(OPENING, peer) >= settings.unproven_per_address
+        is_many = is_many and not is_trusted(peer, settings.trusted_proxies)
+        if is_many and not registry.make_room(OPENING, peer, now):
             metrics.connections_refused.labels("too_many_opening").inc()
-            log.warning("connections from %s are refused: too many send nothing", connection.peer)
+            log.warning("connections from %s are refused: too many send nothing", peer)
             return False
         registry.add(connection)
         return True
@@ -210,7 +212,8 @@ class Gateway:
             full = "too_many"
         elif unproven >= settings.unproven_per_address:
             full = "too_many_unproven"
-        if full is not None:
+        now = asyncio.get_running_loop().time()
+        if full is not None and not self._registry.make_room(UNPROVEN, address, now):
             log.warning("connections from %s are refused: %s", address, full)
             raise _come_back(HTTPStatus.TOO_MANY_REQUESTS, "too many connections", counted=full)
         self._registry.upgrade(connection, address)

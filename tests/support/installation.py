@@ -23,7 +23,7 @@ from server.console.hashers import ITERATIONS, format_verifier, hash_password
 from tests.support.browser import Browser
 from tests.support.polling import eventually
 
-ADMIN, ADMIN_PASSWORD = "admin", "Keeper-83619"
+ADMIN, ADMIN_PASSWORD = "admin", "Keeper-8361-94"
 P1, P2, P3 = "Passw0rd!", "Second-2nd", "Third+3rd"
 SALT = b"a salt for tests"
 STOP_S = 30

@@ -76,7 +76,7 @@ def test_commands_say_it_in_one_line(postgres: Postgres, tmp_path: Path) -> None
         (not_ours, create, "own the database"),
     ):
         installation = Installation(tmp_path / "data", database=address)
-        done = installation.run(*command, stdin="Keeper-83619\n")
+        done = installation.run(*command, stdin="Keeper-8361-94\n")
         assert (done.returncode, done.stdout) == (1, "")
         assert said in done.stderr
         assert done.stderr.count("\n") == 1

@@ -19,7 +19,7 @@ from tests.support.documented import blocks, commands, lines
 from tests.support.places import ROOT
 from tests.support.postgres import SUPERUSER, Postgres, running_postgres
 
-PASSWORD = "Keeper-83619\n"
+PASSWORD = "Keeper-8361-94\n"
 SERVICE_USER = 54321
 AS_SERVICE_USER = [
     "setpriv", f"--reuid={SERVICE_USER}", f"--regid={SERVICE_USER}", "--clear-groups",

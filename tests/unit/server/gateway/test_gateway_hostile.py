@@ -13,7 +13,7 @@ from ipaddress import ip_network
 
 import msgspec
 import pytest
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import InvalidMessage, InvalidStatus
 
 from protocol import messages
 from server.addresses import Network
@@ -199,6 +199,46 @@ async def test_connections_per_address(limits: tuple[int, int]) -> None:
                     break
             except InvalidStatus:
                 assert asyncio.get_running_loop().time() < deadline
+
+
+async def test_who_keeps_waiting_gives_way(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new connection takes the place of the oldest one of its address that does not log in."""
+    async with Gateway(with_settings(logins_per_address=2)) as gateway, AsyncExitStack() as stack:
+        silent, slow = [await stack.enter_async_context(Client(gateway.port)) for _ in range(2)]
+        await slow.begin(user.username, P1)
+        with pytest.raises(InvalidStatus):  # neither has had its time
+            await Client(gateway.port).__aenter__()
+        monkeypatch.setattr(connection, "GIVE_WAY_SECONDS", 0)
+        newcomers = []
+        for leaves in (silent, slow):
+            newcomers.append(await stack.enter_async_context(Client(gateway.port)))
+            bye = await leaves.expect(messages.Bye)
+            assert (bye.reason, await leaves.closed()) == ("shutting_down", 1013)
+        for newcomer in newcomers:
+            await newcomer.log_in(user.username, P1)
+
+
+@pytest.mark.usefixtures("database")
+async def test_new_pcs_with_a_code_do_not_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PC that shows a code waits for its user."""
+    monkeypatch.setattr(connection, "GIVE_WAY_SECONDS", 0)
+    settings = with_settings(logins_per_address=1)
+    async with Gateway(settings) as gateway, Client(gateway.port) as shows_code:
+        await shows_code.pair()
+        with pytest.raises(InvalidStatus):
+            await Client(gateway.port).__aenter__()
+
+
+async def test_who_sends_no_request_gives_way(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for connections that send nothing at all."""
+    settings = with_settings(logins_per_address=1)
+    async with Gateway(settings) as gateway, raw(gateway.port) as (reader, _):
+        with pytest.raises((InvalidMessage, OSError)):
+            await Client(gateway.port).__aenter__()
+        monkeypatch.setattr(connection, "GIVE_WAY_SECONDS", 0)
+        async with Client(gateway.port) as newcomer:
+            await newcomer.log_in(user.username, P1)
+            assert await reader.read() == b""
 
 
 @pytest.mark.parametrize(
