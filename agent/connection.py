@@ -27,16 +27,7 @@ from agent.core import events as ev
 from agent.core.classify import classify
 from agent.core.failure import Failure, Reason
 from agent.proxies import find_proxy
-from protocol.messages import (
-    MAX_MESSAGE_BYTES,
-    SUBPROTOCOL,
-    ClientMessage,
-    Farewell,
-    MessageError,
-    UnknownMessage,
-    decode_from_server,
-    encode,
-)
+from protocol import messages as msg
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +77,9 @@ class _Head(Response):
 
 def tls_context() -> ssl.SSLContext:
     """Return a context for TLS 1.2 or later that trusts the operating system's certificates."""
-    SSLProtocol.max_size = MAX_MESSAGE_BYTES  # its buffer; the default takes 256 KiB a connection
+    SSLProtocol.max_size = (
+        msg.MAX_MESSAGE_BYTES
+    )  # its buffer; the default takes 256 KiB a connection
     context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
@@ -104,7 +97,7 @@ async def open_connection(server: str, *, proxy: str | None, **more: Any) -> Cli
         proxy = await _at_one_address(proxy)
     websockets.client.Response = _Head  # type: ignore[attr-defined] # it has no option
     options: dict[str, Any] = {
-        "subprotocols": [SUBPROTOCOL],
+        "subprotocols": [msg.SUBPROTOCOL],
         "compression": None,
         "user_agent_header": f"coconowork-client/{__version__}",
         "ssl": tls_context() if uri.secure else None,
@@ -112,7 +105,7 @@ async def open_connection(server: str, *, proxy: str | None, **more: Any) -> Cli
         "ping_interval": PING_S,
         "ping_timeout": PONG_S,
         "close_timeout": CLOSE_S,
-        "max_size": MAX_MESSAGE_BYTES,
+        "max_size": msg.MAX_MESSAGE_BYTES,
         "create_connection": _BoundedConnection,
         "happy_eyeballs_delay": NEXT_ADDRESS_S,
         **more,
@@ -165,7 +158,7 @@ class _RateLimit:
         gained = (now - self._counted_at) * MESSAGES_PER_S
         self._left, self._counted_at = min(self._left + gained, MESSAGE_BURST) - 1, now
         if self._left < 0:
-            raise MessageError("too many messages")
+            raise msg.MessageError("too many messages")
 
 
 class InsecureAddress(Exception):
@@ -181,7 +174,7 @@ class Connection:
         self._proxy_setting = proxy_setting
         self._emit = emit
         self._socket: ClientConnection | None = None
-        self.farewell: Farewell | None = None
+        self.farewell: msg.Farewell | None = None
         """Why this client closes the connection, for the server; None: it need not know."""
 
     async def run(self) -> None:
@@ -208,11 +201,11 @@ class Connection:
                     self._socket.transport.abort()
         self._emit(ev.Disconnected(self.number, failure))
 
-    async def send(self, message: ClientMessage) -> None:
+    async def send(self, message: msg.ClientMessage) -> None:
         """Send, or drop it when the connection is gone."""
         if self._socket is not None:
             with suppress(ConnectionClosed):
-                await self._socket.send(encode(message), text=True)
+                await self._socket.send(msg.encode(message), text=True)
 
     async def probe(self) -> None:
         """Cut the connection unless a pong comes within PROBE_S."""
@@ -228,7 +221,7 @@ class Connection:
             pass
 
     async def _receive(self, socket: ClientConnection) -> Failure:
-        if socket.subprotocol != SUBPROTOCOL:
+        if socket.subprotocol != msg.SUBPROTOCOL:
             await socket.close(1002)
             return Failure(Reason.NOT_A_GATEWAY, detail="another subprotocol")
         self._emit(ev.Connected(self.number))
@@ -240,10 +233,10 @@ class Connection:
                 if isinstance(data, bytes):
                     await socket.close(1003)
                     return Failure(Reason.PROTOCOL, detail="a binary frame")
-                message = decode_from_server(data.encode())
-            except UnknownMessage:
+                message = msg.decode_from_server(data.encode())
+            except msg.UnknownMessage:
                 log.debug("connection %d: ignored a message of an unknown type", self.number)
-            except MessageError as exc:
+            except msg.MessageError as exc:
                 await socket.close(1008)
                 return Failure(Reason.PROTOCOL, detail=str(exc))
             except ConnectionClosed as exc:

@@ -7,16 +7,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 
-from websockets.exceptions import (
-    ConnectionClosed,
-    InvalidHandshake,
-    InvalidMessage,
-    InvalidProxy,
-    InvalidProxyStatus,
-    InvalidStatus,
-    InvalidURI,
-    ProxyError,
-)
+from websockets import exceptions as ws
 from websockets.http11 import Response
 
 from agent.address import BadProxy
@@ -54,7 +45,7 @@ def classify(exc: BaseException, *, proxy: str | None) -> Failure:
     """
     detail = type(exc).__name__
     match exc:
-        case ConnectionClosed():
+        case ws.ConnectionClosed():
             return _closed(exc)
         case ScramError():
             return failure_of(exc)
@@ -62,22 +53,22 @@ def classify(exc: BaseException, *, proxy: str | None) -> Failure:
             return Failure(Reason.PROTOCOL, detail=str(exc))
         case BadProxy():
             return Failure(Reason.PROXY_SETTING, detail=str(exc))
-        case InvalidProxyStatus():
+        case ws.InvalidProxyStatus():
             status = exc.response.status_code
             reason = Reason.PROXY_LOGIN if status == 407 else Reason.PROXY_REFUSED
             if 502 <= status < 511:  # the proxy works, what is behind it does not
                 reason = Reason.UNAVAILABLE
             return Failure(reason, _retry_after(exc.response.headers), f"proxy: HTTP {status}")
-        case ProxyError() | InvalidProxy():
+        case ws.ProxyError() | ws.InvalidProxy():
             code = getattr(exc.__cause__, "error_code", None)
             behind = code in _SOCKS_BEHIND  # the proxy works, what is behind it does not
             detail += "" if code is None else f" {int(code)}"
             return Failure(Reason.UNAVAILABLE if behind else Reason.PROXY_REFUSED, detail=detail)
-        case InvalidStatus():
+        case ws.InvalidStatus():
             return _answered(exc.response)
-        case InvalidMessage() if isinstance(exc.__cause__, (EOFError, ConnectionError)):
+        case ws.InvalidMessage() if isinstance(exc.__cause__, (EOFError, ConnectionError)):
             return Failure(Reason.CONNECTION_LOST, detail="closed during the upgrade")
-        case InvalidHandshake() | InvalidURI():
+        case ws.InvalidHandshake() | ws.InvalidURI():
             return Failure(Reason.NOT_A_GATEWAY, detail=detail)
         case ssl.SSLCertVerificationError():
             return Failure(Reason.CERTIFICATE, detail=f"{detail} {exc.verify_code}")
@@ -127,7 +118,7 @@ def _tls(word: str) -> Reason:
     return Reason.CERTIFICATE if word.startswith(_CERTIFICATES) else Reason.TLS
 
 
-def _closed(exc: ConnectionClosed) -> Failure:
+def _closed(exc: ws.ConnectionClosed) -> Failure:
     """Classify the end of an open connection."""
     if exc.sent is not None and not exc.rcvd_then_sent:
         if exc.sent.code == 1011:  # our own keepalive gave up

@@ -13,17 +13,7 @@ from time import monotonic
 from tkinter import ttk
 
 from agent.core.wording import code_steps, code_validity
-from agent.dialogs.messages import (
-    Accepted,
-    AskCode,
-    CodeEnded,
-    Confirm,
-    DropCode,
-    FromClient,
-    Open,
-    Question,
-    ShowCode,
-)
+from agent.dialogs import messages as msg
 from agent.dialogs.window import Window
 from protocol.text import clean
 
@@ -37,13 +27,14 @@ class CodeView:
     def __init__(
         self,
         window: Window,
-        opening: Open,
+        opening: msg.Open,
         server: str,
         *,
         build_form: Callable[[], tk.Misc],
         confirm: Callable[[], None],
     ) -> None:
         self._window = window
+        self._ = window.translate
         self._opening = opening
         self._server = server
         self._build_form = build_form
@@ -54,18 +45,17 @@ class CodeView:
         window.on_message = self.take
         window.on_turn = self._count_down
 
-    def take(self, message: FromClient) -> None:
-        """Show what the client sends."""
+    def take(self, message: msg.FromClient) -> None:
         match message:
-            case ShowCode():
+            case msg.ShowCode():
                 self._draw(lambda: self._code(message))
-            case Question(user):
+            case msg.Question(user):
                 self._draw(lambda: self._question(user))
                 self._window.on_top()
-            case CodeEnded(text):
+            case msg.CodeEnded(text):
                 self._draw(lambda: self._ended(text))
                 self._window.root.bell()
-            case Accepted():
+            case msg.Accepted():
                 self._confirm()
 
     def _draw(self, draw: Callable[[], tk.Misc]) -> None:
@@ -75,9 +65,9 @@ class CodeView:
 
     # --- what is shown
 
-    def _code(self, code: ShowCode) -> tk.Misc:
-        window, _ = self._window, self._window.translate
-        self._heading(self._window.translate("Log in by a code"))
+    def _code(self, code: msg.ShowCode) -> tk.Misc:
+        window, _ = self._window, self._
+        self._heading(_("Log in by a code"))
         window.paragraph(code_steps(self._opening.console_url, _))
         if "user" in self._opening.fixed:
             text = _("Your administrator has set the user {user}: type the code as this user.")
@@ -99,7 +89,7 @@ class CodeView:
 
     def _question(self, user: str) -> tk.Misc:
         """Ask; the keyboard is on "Cancel", so that no key pressed by chance agrees."""
-        window, _ = self._window, self._window.translate
+        window, _ = self._window, self._
         question = _("Connect this PC as the user {user}?").format(user=clean(user, 64))
         self._heading(question)
         window.paragraph(
@@ -111,7 +101,7 @@ class CodeView:
         return cancel
 
     def _progress(self, text: str) -> tk.Misc:
-        window, _ = self._window, self._window.translate
+        window, _ = self._window, self._
         self._heading(_("Log in by a code"))
         window.paragraph(text)
         bar = ttk.Progressbar(window.body, mode="indeterminate")
@@ -121,11 +111,11 @@ class CodeView:
         return window.root
 
     def _ended(self, text: str) -> tk.Misc:
-        self._heading(self._window.translate("Log in by a code"))
+        self._heading(self._("Log in by a code"))
         for line in text.splitlines()[:5]:
             self._window.paragraph(clean(line, 300), style="Error.TLabel")
         self._window.on_enter = self._ask_again
-        return self._buttons((self._window.translate("Get a &new code"), self._ask_again))
+        return self._buttons((self._("Get a &new code"), self._ask_again))
 
     def _heading(self, text: str) -> None:
         self._window.root.title(f"{text} — coconowork client")
@@ -133,7 +123,7 @@ class CodeView:
 
     def _buttons(self, *first: tuple[str, Callable[[], None]]) -> tk.Misc:
         """Add these buttons and the two ways out; return the widget that gets the keyboard."""
-        window, _ = self._window, self._window.translate
+        window, _ = self._window, self._
         made = window.buttons(
             *first,
             (_("Enter the &password"), self._back),
@@ -145,14 +135,14 @@ class CodeView:
     # --- what the user does
 
     def _agree(self) -> None:
-        self._draw(lambda: self._progress(self._window.translate("Checking with the server…")))
-        self._window.send(Confirm())
+        self._draw(lambda: self._progress(self._("Checking with the server…")))
+        self._window.send(msg.Confirm())
 
     def _ask_again(self) -> None:
-        self._draw(lambda: self._progress(self._window.translate("Getting a code…")))
-        self._window.send(AskCode(self._server))
+        self._draw(lambda: self._progress(self._("Getting a code…")))
+        self._window.send(msg.AskCode(self._server))
 
     def _back(self) -> None:
-        self._window.send(DropCode())
+        self._window.send(msg.DropCode())
         self._window.on_turn = lambda: None
         self._window.redraw(self._build_form)

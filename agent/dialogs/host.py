@@ -21,24 +21,7 @@ from agent.core.deadline import local_time
 from agent.core.failure import Reason
 from agent.core.state import MAY_LOG_OUT, MAY_RECONNECT, State
 from agent.core.view import Command, Icon, Translate, View, picture
-from agent.dialogs.messages import (
-    Accepted,
-    AskCode,
-    Button,
-    Confirm,
-    DropCode,
-    Field,
-    FromClient,
-    FromDialog,
-    Front,
-    Name,
-    Open,
-    Picked,
-    Refused,
-    Snapshot,
-    Submit,
-    Update,
-)
+from agent.dialogs import messages as msg
 from agent.dialogs.pairing import CodeAttempts, Pair
 from agent.dialogs.process import WindowProcess
 from agent.errors import UserError
@@ -51,11 +34,10 @@ log = logging.getLogger(__name__)
 LogIn = Callable[[str, str, str], "Future[Reason | None]"]
 """Server, user and password to the reason why they were not stored, None when they were."""
 
-NO_SETTINGS = Settings()
 SUBMIT_S = 120.0
 """Seconds that a window waits for a login, with key derivation and keyring."""
 
-_FIELDS: dict[Reason, Field] = {
+_FIELDS: dict[Reason, msg.Field] = {
     Reason.UNREACHABLE: "server",
     Reason.NO_SUCH_HOST: "server",
     Reason.TIMED_OUT: "server",
@@ -87,7 +69,7 @@ class ProcessDialogs:
         on_command: Callable[[Command], None],
         assets: Path,
         translations: NullTranslations,
-        settings: Settings = NO_SETTINGS,
+        settings: Settings,
         start: Sequence[str] | None = None,
     ) -> None:
         self._log_in = log_in
@@ -107,7 +89,7 @@ class ProcessDialogs:
         first = change_account or view.state is State.LOGGED_OUT or not view.user
         _ = self._translations.gettext
         days = wording.days_left(view, self._translations)
-        opening = Open(
+        opening = msg.Open(
             assets=str(self._assets),
             server=shown_server(view.server or self._settings.server or ""),
             user=view.user or self._settings.user or "",
@@ -121,40 +103,37 @@ class ProcessDialogs:
 
     def show_status(self, *, quietly: bool = False) -> None:
         snapshot = self._snapshot(self._view())
-        self._show("status", Open(assets=str(self._assets), snapshot=snapshot, quiet=quietly))
+        self._show("status", msg.Open(assets=str(self._assets), snapshot=snapshot, quiet=quietly))
 
     def ask_log_out(self) -> None:
         _, view = self._translations.gettext, self._view()
-        snapshot = Snapshot(
+        snapshot = msg.Snapshot(
             picture=Icon.ATTENTION.value,
             headline=_("Log out"),
             lines=[_("The stored password is removed, and this PC can no longer be reached.")],
             rows=self._account(view),
-            buttons=[Button(_("Log &out"), Command.LOG_OUT_NOW.value)],
+            buttons=[msg.Button(_("Log &out"), Command.LOG_OUT_NOW.value)],
         )
-        self._show("log_out", Open(assets=str(self._assets), snapshot=snapshot))
+        self._show("log_out", msg.Open(assets=str(self._assets), snapshot=snapshot))
 
     def show_about(self) -> None:
-        """Bring up the program's name and version."""
         _, view = self._translations.gettext, self._view()
-        snapshot = Snapshot(
+        snapshot = msg.Snapshot(
             picture="app",
             headline="coconowork client",
             title=_("About coconowork client"),
             lines=[_("Keeps this PC reachable through coconowork.")],
             rows=[(_("Version"), __version__), *self._account(view)],
         )
-        self._show("about", Open(assets=str(self._assets), snapshot=snapshot))
+        self._show("about", msg.Open(assets=str(self._assets), snapshot=snapshot))
 
     def refresh(self, view: View) -> None:
-        """Show this in an open status window."""
         with self._lock:
             shown = self._open
         if shown is not None and shown.name == "status":
-            shown.send(Update(self._snapshot(view)))
+            shown.send(msg.Update(self._snapshot(view)))
 
     def translate(self, translations: NullTranslations) -> None:
-        """Use another language from the next window on."""
         self._translations = translations
 
     def close(self) -> None:
@@ -166,7 +145,7 @@ class ProcessDialogs:
 
     # --- one at a time
 
-    def _show(self, name: Name, opening: Open) -> None:
+    def _show(self, name: msg.Name, opening: msg.Open) -> None:
         """Bring up a window, in place of another one. The password window is never replaced."""
         with self._lock:
             shown = self._open
@@ -174,7 +153,7 @@ class ProcessDialogs:
                 return
             if shown is not None and shown.alive and shown.name in {name, "password"}:
                 if not opening.quiet:
-                    shown.send(Front())
+                    shown.send(msg.Front())
                 return
             codes = self._codes()
             answer = partial(self._answer, first=opening.first, codes=codes)
@@ -198,33 +177,33 @@ class ProcessDialogs:
         )
 
     def _answer(
-        self, message: FromDialog, *, first: bool, codes: CodeAttempts
-    ) -> FromClient | None:
+        self, message: msg.FromDialog, *, first: bool, codes: CodeAttempts
+    ) -> msg.FromClient | None:
         match message:
-            case Submit():
+            case msg.Submit():
                 return self._submit(message, first=first)
-            case AskCode(server) if first:
+            case msg.AskCode(server) if first:
                 try:
                     codes.begin(self._chosen_server(server))
                 except UserError as error:
-                    return Refused(error.message, "server")
-            case Confirm():
+                    return msg.Refused(error.message, "server")
+            case msg.Confirm():
                 codes.confirm()
-            case DropCode():
+            case msg.DropCode():
                 codes.end()
-            case Picked(command):
+            case msg.Picked(command):
                 with contextlib.suppress(ValueError):
                     self._on_command(Command(command))
             case _:
                 log.error("the window asks for what it does not offer")
         return None
 
-    def _submit(self, message: Submit, *, first: bool) -> FromClient:
+    def _submit(self, message: msg.Submit, *, first: bool) -> msg.FromClient:
         _, view = self._translations.gettext, self._view()
         server, user = view.server, view.user
         # The window to update the password cannot change user or server.
         if first or view.state is State.LOGGED_OUT or not user:
-            field: Field = "server"
+            field: msg.Field = "server"
             fixed, settings = self._settings.enforced, self._settings
             try:
                 server = self._chosen_server(message.server)
@@ -232,12 +211,12 @@ class ProcessDialogs:
                 user = normalise_user(message.user, _)
                 user = settings.user or user if "user" in fixed else user
             except UserError as error:
-                return Refused(error.message, field)
+                return msg.Refused(error.message, field)
         try:
             reason = self._log_in(server, user, message.password).result(SUBMIT_S)
         except (TimeoutError, CancelledError):  # the latter: the client is ending
             reason = Reason.TIMED_OUT
-        return Accepted() if reason is None else _refused(reason, _)
+        return msg.Accepted() if reason is None else _refused(reason, _)
 
     def _chosen_server(self, typed: str) -> str:
         """Return the server that was typed, or policy's. Raise AddressError."""
@@ -247,13 +226,11 @@ class ProcessDialogs:
     # --- in words
 
     def _account(self, view: View) -> list[tuple[str, str]]:
-        """Return the rows with server and user, none before the first log-in."""
         _ = self._translations.gettext
         rows = [(_("Server"), shown_server(view.server)), (_("User name"), view.user)]
         return rows if view.user else []
 
     def _until(self, view: View) -> list[tuple[str, str]]:
-        """Return the row with the end of the old password, while one is in use."""
         if view.days_left is None or view.valid_until is None:
             return []
         _, local = self._translations.gettext, local_time(view.valid_until)
@@ -263,7 +240,7 @@ class ProcessDialogs:
         until = _("works until {date} {time}").format(date=date, time=f"{local:%H:%M}")
         return [(_("Old password"), until)]
 
-    def _snapshot(self, view: View) -> Snapshot:
+    def _snapshot(self, view: View) -> msg.Snapshot:
         _ = self._translations.gettext
         days = wording.days_left(view, self._translations)
         reasons = [reason for reason in (view.reason, view.vault_problem) if reason is not None]
@@ -275,7 +252,7 @@ class ProcessDialogs:
         newer = wording.newer(view, _)
         logged_out = view.state is State.LOGGED_OUT
         update = _("&Log in…") if logged_out else _("&Update the stored password…")
-        return Snapshot(
+        return msg.Snapshot(
             picture=picture(view),
             headline=wording.status(view, _),
             notes=[days] if days else [],
@@ -285,19 +262,19 @@ class ProcessDialogs:
             ],
             rows=rows,
             buttons=[
-                Button(update, Command.UPDATE_PASSWORD.value),
-                Button(
+                msg.Button(update, Command.UPDATE_PASSWORD.value),
+                msg.Button(
                     _("&Change the user or server…"),
                     Command.CHANGE_ACCOUNT.value,
                     may_change_account(view),
                 ),
-                Button(_("Log &out…"), Command.LOG_OUT.value, view.state in MAY_LOG_OUT),
-                Button(_("&Reconnect"), Command.RECONNECT.value, view.state in MAY_RECONNECT),
+                msg.Button(_("Log &out…"), Command.LOG_OUT.value, view.state in MAY_LOG_OUT),
+                msg.Button(_("&Reconnect"), Command.RECONNECT.value, view.state in MAY_RECONNECT),
             ],
         )
 
 
-def _refused(reason: Reason, _: Translate) -> Refused:
+def _refused(reason: Reason, _: Translate) -> msg.Refused:
     """Return why a password was not stored, and the field that shows it."""
     matter, remedy = wording.trouble(reason, _)
     sentences = [matter, _("Nothing was changed.")]
@@ -305,7 +282,7 @@ def _refused(reason: Reason, _: Translate) -> Refused:
         sentences.append(_("Wait a moment and try again."))
     elif reason not in _SAYS_ALL:
         sentences.append(remedy)
-    return Refused("\n".join(sentences), _FIELDS.get(reason, "password"))
+    return msg.Refused("\n".join(sentences), _FIELDS.get(reason, "password"))
 
 
 def shown_server(address: str) -> str:

@@ -7,20 +7,9 @@ import tkinter as tk
 from tkinter import ttk
 
 from agent.core.wording import password_problem
+from agent.dialogs import messages as msg
 from agent.dialogs.code import CodeView
 from agent.dialogs.elements import SECRET
-from agent.dialogs.messages import (
-    MAX_TEXT,
-    Accepted,
-    AskCode,
-    CodeEnded,
-    Field,
-    FromClient,
-    Open,
-    Refused,
-    ShowCode,
-    Submit,
-)
 from agent.dialogs.window import Window
 from protocol.names import normalise_password
 from protocol.text import clean
@@ -33,7 +22,7 @@ HIDDEN = "●"
 class View:
     """Show the form, the progress while the client verifies the password, and the confirmation."""
 
-    def __init__(self, window: Window, opening: Open) -> None:
+    def __init__(self, window: Window, opening: msg.Open) -> None:
         self._window = window
         self._opening = opening
         self._values = {
@@ -93,7 +82,7 @@ class View:
         empty = [name for name in self._entries if not self._values[name].get()]
         return self._entries[empty[0]]
 
-    def _field(self, name: Field, label: str) -> ttk.Entry:
+    def _field(self, name: msg.Field, label: str) -> ttk.Entry:
         window = self._window
         row = window.new_row()
         ttk.Label(window.body, **window.marked(label)).grid(
@@ -140,7 +129,7 @@ class View:
         values = {name: variable.get() for name, variable in self._values.items()}
         for name in self._entries:
             problem = "" if values[name].strip() else missing.get(name, "")
-            if len(values[name]) > MAX_TEXT:
+            if len(values[name]) > msg.MAX_TEXT:
                 problem = _("This text is too long.")
             if name == "password":
                 problem = password_problem(values[name], _)
@@ -148,10 +137,9 @@ class View:
                 self._complain(name, problem)
                 return
         self._set_busy(_("Checking with the server…"))
-        self._window.send(Submit(values["server"], values["user"], values["password"]))
+        self._window.send(msg.Submit(values["server"], values["user"], values["password"]))
 
     def _ask_code(self) -> None:
-        """Get a code for this PC from the server in the form."""
         _, server = self._window.translate, self._values["server"].get()
         self._clear_errors()
         if not server.strip():
@@ -160,24 +148,24 @@ class View:
         self._values["password"].set("")
         self._set_busy(_("Getting a code…"))
         self._awaits_code = True
-        self._window.send(AskCode(server[:MAX_TEXT]))
+        self._window.send(msg.AskCode(server[: msg.MAX_TEXT]))
 
     # --- what the client answers
 
-    def _take(self, message: FromClient) -> None:
+    def _take(self, message: msg.FromClient) -> None:
         match message:
-            case Refused(text, field):
+            case msg.Refused(text, field):
                 self._set_busy("")
                 self._complain(field, text)
-            case CodeEnded(text) if self._awaits_code:
+            case msg.CodeEnded(text) if self._awaits_code:
                 self._set_busy("")
                 self._complain("server", text)
-            case ShowCode() if self._awaits_code:
+            case msg.ShowCode() if self._awaits_code:
                 self._show_code(message)
-            case Accepted():
+            case msg.Accepted():
                 self.confirm()
 
-    def _show_code(self, code: ShowCode) -> None:
+    def _show_code(self, code: msg.ShowCode) -> None:
         server = self._values["server"].get()
         self._set_busy("")
         view = CodeView(

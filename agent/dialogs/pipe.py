@@ -8,16 +8,7 @@ import threading
 from io import FileIO
 from typing import IO
 
-from agent.dialogs.messages import (
-    FROM_CLIENT,
-    MAX_LINE,
-    FromClient,
-    FromDialog,
-    Open,
-    PipeError,
-    decode,
-    encode,
-)
+from agent.dialogs import messages as msg
 
 MAX_WAITING = 100
 """Messages that may wait for the window. While it takes none, the pipe fills up, too."""
@@ -30,20 +21,20 @@ class Pipe:
         # Unbuffered: a thread that waits inside a buffered reader aborts the interpreter's end.
         self._reading = FileIO(reading.fileno(), closefd=False)
         self._writing = writing
-        self._arrived: queue.Queue[FromClient | None] = queue.Queue(MAX_WAITING)
+        self._arrived: queue.Queue[msg.FromClient | None] = queue.Queue(MAX_WAITING)
 
-    def opening(self) -> Open | None:
+    def opening(self) -> msg.Open | None:
         """Return the client's first message, None when there is none; start to read the others."""
         try:
-            message = decode(self._reading.readline(MAX_LINE), FROM_CLIENT)
-        except PipeError:
+            message = msg.decode(self._reading.readline(msg.MAX_LINE), msg.FROM_CLIENT)
+        except msg.PipeError:
             return None
-        if not isinstance(message, Open):
+        if not isinstance(message, msg.Open):
             return None
         threading.Thread(target=self._read, name="pipe", daemon=True).start()
         return message
 
-    def arrived(self) -> list[FromClient | None]:
+    def arrived(self) -> list[msg.FromClient | None]:
         """Return the messages since the last call; None among them: the client has ended."""
         messages = []
         with contextlib.suppress(queue.Empty):
@@ -51,17 +42,17 @@ class Pipe:
                 messages.append(self._arrived.get_nowait())
         return messages
 
-    def send(self, message: FromDialog) -> None:
+    def send(self, message: msg.FromDialog) -> None:
         """Send a message to the client; when it has ended, `arrived` reports it."""
         with contextlib.suppress(OSError):
-            self._writing.write(encode(message))
+            self._writing.write(msg.encode(message))
             self._writing.flush()
 
     def _read(self) -> None:
         try:
-            while line := self._reading.readline(MAX_LINE):
-                self._arrived.put(decode(line, FROM_CLIENT))
-        except (PipeError, OSError, ValueError):
+            while line := self._reading.readline(msg.MAX_LINE):
+                self._arrived.put(msg.decode(line, msg.FROM_CLIENT))
+        except (msg.PipeError, OSError, ValueError):
             pass
         finally:
             self._arrived.put(None)

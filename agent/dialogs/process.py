@@ -11,16 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 
-from agent.dialogs.messages import (
-    FROM_DIALOG,
-    MAX_LINE,
-    FromClient,
-    FromDialog,
-    Name,
-    PipeError,
-    decode,
-    encode,
-)
+from agent.dialogs import messages as msg
 from agent.program import CREATION_FLAGS, program_dir
 
 log = logging.getLogger(__name__)
@@ -56,16 +47,16 @@ class WindowProcess:
 
     def __init__(
         self,
-        name: Name,
+        name: msg.Name,
         command: list[str],
-        answer: Callable[[FromDialog], FromClient | None],
+        answer: Callable[[msg.FromDialog], msg.FromClient | None],
         *,
         on_closed: Callable[[], None],
     ) -> None:
         self.name = name
         self._on_closed = on_closed
         self._answer = answer
-        self._outgoing: queue.Queue[FromClient | None] = queue.Queue(MAX_WAITING)
+        self._outgoing: queue.Queue[msg.FromClient | None] = queue.Queue(MAX_WAITING)
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             command,
             stdin=subprocess.PIPE,
@@ -87,16 +78,15 @@ class WindowProcess:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def send(self, message: FromClient) -> None:
+    def send(self, message: msg.FromClient) -> None:
         """Queue a message, and return at once. Do nothing when the window is closed."""
         if self.alive:
             self._put(message)
 
     def hang_up(self) -> None:
-        """Ask the window to close, and return at once."""
         self._put(None)
 
-    def _put(self, message: FromClient | None) -> None:
+    def _put(self, message: msg.FromClient | None) -> None:
         """Queue a message; kill a window that does not read what it is sent."""
         try:
             self._outgoing.put_nowait(message)
@@ -117,7 +107,7 @@ class WindowProcess:
         assert self._process.stdin is not None  # noqa: S101 - it is a pipe
         with contextlib.suppress(OSError), self._process.stdin as writing:
             while (message := self._outgoing.get()) is not None:
-                writing.write(encode(message))
+                writing.write(msg.encode(message))
                 writing.flush()
 
     def _serve(self) -> None:
@@ -125,11 +115,11 @@ class WindowProcess:
         assert self._process.stdout is not None  # noqa: S101 - it is a pipe
         with self._process.stdout as reading:
             try:
-                while line := reading.readline(MAX_LINE):
-                    reply = self._answer(decode(line, FROM_DIALOG))
+                while line := reading.readline(msg.MAX_LINE):
+                    reply = self._answer(msg.decode(line, msg.FROM_DIALOG))
                     if reply is not None:
                         self.send(reply)
-            except PipeError as error:
+            except msg.PipeError as error:
                 log.error("the window %s: %s", self.name, error)  # noqa: TRY400 - it quotes nothing
             except Exception:
                 log.exception("the window %s", self.name)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from gettext import NullTranslations
 from pathlib import Path
 from tkinter import font, ttk
-from typing import TypedDict
+from typing import Any
 
 from agent.dialogs.messages import FromClient, FromDialog, Front, Open
 from agent.dialogs.palette import Appearance, Palette
@@ -24,13 +24,10 @@ BUTTONS_IN_A_ROW = 3
 """More make the window of Japanese texts wider than a screen at 300 %."""
 TEXT_POINTS = 9
 """The size of texts in windows of Windows 10 and 11."""
+TEXT_WIDTH = 420
+"""Pixels at 96 dpi at which texts over both columns are wrapped."""
 NARROWEST_SCREEN = (640, 520)
 """The pixels at 96 dpi that the largest window needs; texts grow no further than fits."""
-
-
-class _Marked(TypedDict):
-    text: str
-    underline: int
 
 
 class Window:
@@ -165,10 +162,9 @@ class Window:
     # --- look
 
     def px(self, pixels: float) -> int:
-        """Convert pixels at 96 dpi to pixels of this screen."""
         return round(pixels * self._scale)
 
-    def marked(self, text: str) -> _Marked:
+    def marked(self, text: str) -> dict[str, Any]:
         """Return the options of a widget with this text, in which `&` marks the letter for Alt."""
         shown, place = self.root.tk.call("tk::UnderlineAmpersand", text)
         return {"text": shown, "underline": place}
@@ -181,31 +177,29 @@ class Window:
             self._pictures[name] = drawn.zoom(max(1, self.px(32) // side))
         return self._pictures[name]
 
-    def heading(self, picture: str, text: str) -> tuple[ttk.Label, ttk.Label]:
-        """Add the first line of the window, over both columns; return picture and text."""
+    def heading(self, picture: str, text: str) -> None:
+        """Add the first line of the window, over both columns."""
         frame = ttk.Frame(self.body)
         frame.grid(row=self.new_row(), column=0, columnspan=2, sticky="w", pady=(0, self.px(10)))
         image = ttk.Label(frame, image=self.picture(picture))
         image.grid(row=0, column=0, padx=(0, self.px(12)))
-        label = ttk.Label(frame, text=text, style="Heading.TLabel", wraplength=self.px(420))
+        label = ttk.Label(frame, text=text, style="Heading.TLabel", wraplength=self.px(TEXT_WIDTH))
         label.grid(row=0, column=1)
-        return image, label
 
-    def paragraph(self, text: str, *, style: str = "TLabel", width: int = 420) -> ttk.Label:
-        """Add text over both columns, wrapped at `width` px of 96 dpi; return it."""
-        label = ttk.Label(self.body, text=text, wraplength=self.px(width), style=style)
+    def paragraph(self, text: str, *, style: str = "TLabel") -> ttk.Label:
+        """Add text over both columns; return it."""
+        label = ttk.Label(self.body, text=text, wraplength=self.px(TEXT_WIDTH), style=style)
         label.grid(row=self.new_row(), column=0, columnspan=2, sticky="w", pady=(0, self.px(8)))
         return label
 
-    def row(self, label: str, value: str) -> ttk.Label:
-        """Add a label and its value; return the value's widget."""
+    def row(self, label: str, value: str) -> None:
+        """Add a label and its value."""
         row = self.new_row()
         ttk.Label(self.body, text=label, style="Quiet.TLabel").grid(
             row=row, column=0, sticky="nw", padx=(0, self.px(14)), pady=self.px(3)
         )
         shown = ttk.Label(self.body, text=clean(value, 300), wraplength=self.px(300))
         shown.grid(row=row, column=1, sticky="w", pady=self.px(3))
-        return shown
 
     def new_row(self) -> int:
         """Return the number of a new row, which no widget has, not even a hidden one."""

@@ -29,16 +29,7 @@ import win32api
 import win32security
 from pystray._util import win32
 
-from agent.core.events import (
-    Event,
-    NetworkChanged,
-    QuitRequested,
-    SessionEnding,
-    SignedIn,
-    SignInKind,
-    Suspending,
-    UserLeft,
-)
+from agent.core import events as ev
 from agent.program import guard_file, is_updated
 from protocol.messages import Farewell
 
@@ -66,7 +57,7 @@ iphlpapi.NotifyUnicastIpAddressChange.argtypes = (
 )  # fmt: skip
 iphlpapi.CancelMibChangeNotify2.argtypes = (wintypes.HANDLE,)
 
-Emit = Callable[[Event], None]
+Emit = Callable[[ev.Event], None]
 
 WM_CLOSE = 0x0010
 WM_QUERYENDSESSION = 0x0011
@@ -75,10 +66,10 @@ WM_TIMER = 0x0113
 WM_WTSSESSION_CHANGE = 0x02B1
 WM_POWERBROADCAST = 0x0218
 WTS_KINDS = {
-    0x1: SignInKind.CONNECT,
-    0x3: SignInKind.CONNECT,
-    0x5: SignInKind.SIGN_IN,
-    0x8: SignInKind.UNLOCK,
+    0x1: ev.SignInKind.CONNECT,
+    0x3: ev.SignInKind.CONNECT,
+    0x5: ev.SignInKind.SIGN_IN,
+    0x8: ev.SignInKind.UNLOCK,
 }
 """Console connect, remote connect, logon, unlock."""
 WTS_LEFT = {0x2, 0x4, 0x7}
@@ -231,17 +222,17 @@ class WindowsSignInWatcher:
     def _on_session_change(self, what: int) -> int:
         kind = WTS_KINDS.get(what)
         if kind is not None:
-            self._emit(SignedIn(self.session(), kind))
-            self._emit(NetworkChanged())
+            self._emit(ev.SignedIn(self.session(), kind))
+            self._emit(ev.NetworkChanged())
         elif what in WTS_LEFT:
-            self._emit(UserLeft())
+            self._emit(ev.UserLeft())
         return 0
 
     def _on_power(self, what: int) -> int:
         if what == SUSPENDS:
-            self._emit(Suspending())
+            self._emit(ev.Suspending())
         elif what in RESUMED:
-            self._emit(NetworkChanged())
+            self._emit(ev.NetworkChanged())
         elif what == POWER_CHANGED:
             self._hold_awake()
         return 1
@@ -267,9 +258,9 @@ class WindowsSignInWatcher:
                 farewell = "sign_out"
             elif lparam & ENDSESSION_CLOSEAPP:
                 farewell = "update"
-            self._emit(SessionEnding(farewell))
+            self._emit(ev.SessionEnding(farewell))
             return 1
-        self._emit(QuitRequested() if wparam else SessionEnding(None))
+        self._emit(ev.QuitRequested() if wparam else ev.SessionEnding(None))
         return 0
 
     # --- the network
@@ -286,7 +277,7 @@ class WindowsSignInWatcher:
             return
         while self._addresses_changed.wait() and not self._stopped.wait(SETTLE_S):
             self._addresses_changed.clear()
-            self._emit(NetworkChanged())
+            self._emit(ev.NetworkChanged())
         iphlpapi.CancelMibChangeNotify2(handle)
 
     # --- updates
@@ -304,7 +295,7 @@ class WindowsSignInWatcher:
         while not is_updated():
             kernel32.WaitForSingleObject(int(changes), INFINITE)
             win32api.FindNextChangeNotification(changes)
-        self._emit(QuitRequested("update"))
+        self._emit(ev.QuitRequested("update"))
 
 
 def logon_session() -> str:

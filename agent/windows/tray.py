@@ -117,7 +117,6 @@ class WindowsTray:
         self._post(WM_APPLY)
 
     def translate(self, translation: gettext.NullTranslations) -> None:
-        """Use another language from now on."""
         self.translation = translation
         self._post(WM_APPLY)
 
@@ -219,7 +218,6 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
     # --- the icon
 
     def _apply(self) -> None:
-        """Draw the newest view."""
         if self._visible and self._message(win32.NIM_MODIFY, *self._look()):
             return
         self._show()

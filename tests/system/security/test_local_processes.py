@@ -19,6 +19,7 @@ from agent.core.view import View
 from agent.dialogs.host import ProcessDialogs
 from agent.dialogs.process import window_environment
 from agent.program import program
+from agent.settings import Settings
 from tests.support.places import ROOT
 from tests.support.polling import eventually
 from tests.support.strangers import BECOME, OTHER_USER, OWNER, needs_root, said_by
@@ -174,6 +175,7 @@ def _dialogs(start: list[str] | None) -> ProcessDialogs:
         on_command=lambda _: None,
         assets=ROOT / "agent" / "assets",
         translations=NullTranslations(),
+        settings=Settings(),
         start=start,
     )
 
