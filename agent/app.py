@@ -189,7 +189,6 @@ class App:
         self._runtime.post(ev.Started())
 
     def _on_watched(self, event: Event) -> None:
-        """Hand an event of the watcher to the machine."""
         if isinstance(event, ev.Suspending | ev.QuitRequested):
             self.end_pairing()
             self._runtime.leave(event)
@@ -213,7 +212,6 @@ class App:
         return self._runtime.begin(self._answers.answer(request)).result()
 
     def translate(self, translations: NullTranslations) -> None:
-        """Use another language from now on."""
         self._translations = translations
         for adapter in (self._adapters.tray, self._adapters.dialogs):
             if adapter is not None:
@@ -224,12 +222,10 @@ class App:
         self._show(self._runtime.view)
 
     def post(self, event: Event) -> None:
-        """Hand an event to the machine, from any thread."""
         self._runtime.post(event)
 
     @property
     def view(self) -> View:
-        """The newest snapshot."""
         return self._adapters.with_settings(self._runtime.view)
 
     # --- what users want

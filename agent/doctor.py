@@ -263,7 +263,6 @@ class _Doctor:
         return Check(Step.CERTIFICATE, Outcome.OK, "\n".join(lines))
 
     def gateway(self) -> Check:
-        """Return the server's address, and how far this PC's clock is off."""
         assert self._connection is not None  # noqa: S101 - the upgrade has succeeded
         assert self._connection.response is not None  # noqa: S101 - and so was answered
         lines = [self._server]

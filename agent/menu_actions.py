@@ -82,7 +82,6 @@ class MenuActions:
         )
 
     def command(self, command: Command) -> None:
-        """Start the action, on a thread of its own."""
         actions: dict[Command, Callable[[], None]] = {
             Command.AUTOSTART: self._switch_autostart,
             Command.SHOW_LOG: lambda: _open(self._paths.log_file),

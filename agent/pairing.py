@@ -45,7 +45,6 @@ class PairingFailed(Exception):
         self.failure = failure
 
     def sentences(self, translations: NullTranslations) -> tuple[str, str]:
-        """Return what is wrong and what the user can do."""
         return wording.code_trouble(self.failure, translations)
 
 
@@ -69,7 +68,6 @@ class Code:
     expires_in_s: int
 
     def words_in(self, translations: NullTranslations) -> list[str]:
-        """Return the words in the user's language."""
         japanese = translations.info().get("language") == "ja"
         return [word.ja if japanese else word.en for word in self.words]
 

@@ -138,11 +138,9 @@ class Runtime:
 
     @property
     def view(self) -> View:
-        """The newest snapshot."""
         return self._view
 
     def start(self) -> None:
-        """Start the loop on a thread of its own."""
         self._thread.start()
 
     def look(self) -> View:
@@ -196,7 +194,6 @@ class Runtime:
         )
 
     def join(self, timeout_s: float | None = None) -> bool:
-        """Wait for the end; return whether it has come."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 

@@ -78,7 +78,6 @@ class Settings:
 
     @property
     def identity(self) -> Identity | None:
-        """User and server, None unless both are known."""
         if self.server is None or self.user is None:
             return None
         return Identity(server=self.server, user=self.user)

@@ -37,7 +37,6 @@ class AccountContext:
         self.saved_state = saved_state
 
     def remember(self, **changes: object) -> None:
-        """Change fields of the saved state."""
         saved_state = replace(self.saved_state, **changes)
         if saved_state != self.saved_state and self.identity != NO_IDENTITY:
             self.saved_state = saved_state
@@ -49,7 +48,6 @@ class AccountContext:
         self._emit(do.SaveState(identity, self.saved_state))
 
     def set_server_time(self, server_time: datetime, now: Instant) -> None:
-        """Set the server's clock to what the server has just said."""
         self._clock = self._clock.set_to(server_time, now)
         self._doubts_clock = False
 
@@ -69,11 +67,9 @@ class AccountContext:
         self.remember(clock_offset_s=round(self._clock.offset_s), console_url=console_url)
 
     def server_now(self, now: Instant) -> datetime:
-        """Return the server's time, UTC."""
         return self._clock.at(now)
 
     def today(self, now: Instant) -> date:
-        """Return the local day by the server's clock."""
         return self.server_now(now).astimezone(self._local).date()
 
     def days_left(self, now: Instant) -> int | None:

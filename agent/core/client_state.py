@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from agent.core import backoff
 from agent.core import effects as do
 from agent.core.account_context import AccountContext
-from agent.core.connection_state import ConnectionState, Kind, LoginAttempt, Phase
+from agent.core.connection_state import AcceptedLogin, ConnectionState, Kind, LoginAttempt, Phase
 from agent.core.credential_cache import CredentialCache, Knowledge
 from agent.core.credentials import (
     NO_IDENTITY,
@@ -31,7 +31,7 @@ from agent.core.effects import EffectQueue, WriteReason
 from agent.core.events import Instant, Timer
 from agent.core.failure import Failure, Reason
 from agent.core.host_info import HostInfo
-from agent.core.password_change import PasswordChange, Progress
+from agent.core.password_change import PasswordChange, Progress, TypedPassword
 from agent.core.password_warnings import PasswordWarnings
 from agent.core.saved_state import SavedState
 from agent.core.state import TABLE, State
@@ -75,7 +75,6 @@ class ClientState:
 
     @property
     def newer(self) -> Release | None:
-        """Return the newest version, None when this one is no older."""
         newest = self.newest
         return newest if newest and is_older(self._host.version, newest.version) else None
 
@@ -101,7 +100,7 @@ class ClientState:
         elif (proposal := vault.proposal) is not None:
             if connection.phase is Phase.LOGGED_IN:
                 self.go("new password to prove")
-            self.change.begin_proof()
+            self.change.go("pending password to prove")
             self._log_in(Kind.PENDING, proposal)
         elif vault.refusal is not None:
             self._ask_for_password(vault.refusal)
@@ -209,14 +208,13 @@ class ClientState:
             self._try_in(backoff.prompt_s(self.failure, since_s=since_s, random=random))
 
     def retry_vault_later(self) -> None:
-        """Ask the vault again after a delay."""
         self.emit(do.StartTimer(Timer.VAULT_RETRY, backoff.vault_s(random=self._host.random())))
 
     def _try_in(self, delay_s: float) -> None:
         self.next_try_at = self.now.wall + timedelta(seconds=delay_s)
         self.emit(do.StartTimer(Timer.RETRY, delay_s))
 
-    # --- passwords: accepted, refused, pushed
+    # --- passwords: accepted, refused, typed, pushed
 
     def on_accepted(self, kind: Kind, welcome: msg.Welcome) -> None:
         """Go on after the server has proved itself and accepted a password."""
@@ -246,10 +244,11 @@ class ClientState:
     def set_accepted(self, status: msg.Welcome | msg.PasswordStatus | msg.PasswordChanged) -> None:
         """Keep what the server says about the password of the login in force."""
         if isinstance(status, msg.PasswordChanged):
-            self.connection.set_accepted("old", status.valid_until)
+            password: msg.PasswordKind = "old"
         else:
-            self.connection.set_accepted(status.password, status.valid_until)
+            password = status.password
             self.account.set_server_time(status.server_time, self.now)
+        self.connection.accepted = AcceptedLogin(password, status.valid_until)
         if not self.change.is_typed_proved:  # that login is another account's, perhaps
             self.account.set_old_password(status.valid_until, self.now)
 
@@ -275,6 +274,55 @@ class ClientState:
         """Forget a refused push: the server has proved itself, and does not want it."""
         self.vault.drop_pending()
         self.connection.send(msg.UpdateFailed(change_id=pending.change_id, reason="refused"))
+
+    def begin_typed(self) -> None:
+        """Begin with the password that the user has typed, when it is its turn."""
+        typed = self.change.take_request()
+        if typed is None:
+            return
+        same, vault = typed.identity == self.account.identity, self.vault
+        read_first = same and vault.credentials is None and vault.knowledge is not Knowledge.ABSENT
+        self.change.begin_typed(typed, read_first=read_first)
+        self.go("new password to prove")
+        if self.connection.phase is not Phase.LOGGED_IN or not same:
+            self.disconnect()
+        if read_first:
+            vault.read()
+        else:
+            self.log_in_with_typed()
+
+    def log_in_with_typed(self) -> None:
+        """Log in with the device key that the vault holds, or with the request's."""
+        typed, stored = self.change.typed, self.vault.credentials
+        if self.change.progress is Progress.READING:
+            self.change.go("vault read, or unreadable")
+        if typed and stored and typed.identity == self.account.identity:
+            typed.credentials = replace(typed.credentials, device_key=stored.device_key)
+        self.proceed()
+
+    def on_typed_stored(self, typed: TypedPassword) -> None:
+        """Switch to the identity of the typed password, which the vault has stored."""
+        before = self.account.identity
+        if before != typed.identity:
+            self.account.change_identity(typed.identity)
+            if before != NO_IDENTITY:
+                self.vault.delete(before)
+        self.emit(do.SaveIdentity(typed.identity))
+        self.vault.on_typed_stored(typed.credentials)
+        accepted = self.connection.accepted
+        self.account.set_old_password(accepted.valid_until if accepted else None, self.now)
+        self.account.remember(asked_session=None, logged_out=False)
+        self.account.remember_server(typed.console_url)
+        self.warnings.withdraw()
+        self.change.end_typed(None)
+        self.proceed()
+
+    def give_up_change(self) -> None:
+        """End the change; leave nothing of another account in the vault."""
+        typed = self.change.typed
+        if typed and self.change.is_typed_proved and typed.identity != self.account.identity:
+            self.vault.delete(typed.identity)
+        self.change.give_up()
 
     def on_push(self, push: msg.PasswordChanged) -> None:
         """Store a pushed password as pending, or keep the push until that can be done."""
@@ -323,6 +371,5 @@ class ClientState:
         self.send_notice()
 
     def send_notice(self) -> None:
-        """Send the notice that waits, when a login is in force."""
         if self.connection.accepted is not None and (notice := self.warnings.take_notice()):
             self.connection.send(notice)

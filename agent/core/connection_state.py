@@ -105,7 +105,6 @@ class ConnectionState:
 
     @property
     def is_up(self) -> bool:
-        """Return whether the upgrade has succeeded."""
         return self.phase not in {Phase.NONE, Phase.CONNECTING}
 
     @property
@@ -123,7 +122,6 @@ class ConnectionState:
         )
 
     def on_connected(self) -> None:
-        """Note that the upgrade has succeeded."""
         self._go("upgrade succeeded")
         self._emit(do.StopTimer(Timer.CONNECTION))
 
@@ -142,23 +140,19 @@ class ConnectionState:
         self.attempt = self.accepted = self._keys = None
 
     def send(self, message: msg.ClientMessage) -> None:
-        """Send a message."""
         self._emit(do.Send(self.number, message))
 
     def log_in(self, attempt: LoginAttempt, device: msg.Device) -> None:
-        """Begin a login on the open connection."""
         self._go("login begun")
         self.attempt = attempt
         self.send(msg.Hello(scram=attempt.handshake.first(), device=device))
         self._emit(do.StartTimer(Timer.CONNECTION, LOGIN_S))
 
     def on_challenge(self, attempt: LoginAttempt, challenge: str) -> None:
-        """Have the proof computed on another thread."""
         self._go("challenge received")
         self._emit(do.ComputeProof(self.number, attempt.handshake, challenge))
 
     def on_proof(self, proof: str) -> None:
-        """Send the proof that was computed."""
         self._go("proof sent")
         self.send(msg.Proof(scram=proof))
 
@@ -175,10 +169,6 @@ class ConnectionState:
         self._refusals += 1
         self._end_attempt()
         return self._refusals < MAX_REFUSALS
-
-    def set_accepted(self, password: msg.PasswordKind, valid_until: datetime | None) -> None:
-        """Keep what the server says about the password of the login in force."""
-        self.accepted = AcceptedLogin(password, valid_until)
 
     def has_signed(self, push: msg.PasswordChanged) -> bool:
         """Return whether the push is signed with the key of the login in force."""

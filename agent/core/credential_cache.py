@@ -113,7 +113,6 @@ class CredentialCache:
 
     @property
     def pending(self) -> Pending | None:
-        """Return the pushed password that no login has proved yet."""
         return self.credentials.pending if self.credentials else None
 
     @property
@@ -145,12 +144,10 @@ class CredentialCache:
     # --- refused passwords
 
     def refuse(self, identity: Identity, password: str, refusal: Refusal) -> None:
-        """Never send this password again automatically."""
         self._refusals[self._digest(identity, password)] = refusal
         self._mark_refused()
 
     def refuse_stored(self, refusal: Refusal) -> None:
-        """Never send the stored password again automatically."""
         if self.credentials is not None:
             self.refuse(self._account.identity, self.credentials.password, refusal)
 
@@ -159,7 +156,6 @@ class CredentialCache:
         self._refusals.pop(self._digest(identity, password), None)
 
     def _mark_refused(self) -> None:
-        """Mark the credentials with what is known of refused passwords."""
         marked, identity = self.credentials, self._account.identity
         if marked is None:
             return
@@ -181,7 +177,7 @@ class CredentialCache:
     def read(self) -> None:
         """Read the entry of the account in use, unless that is under way."""
         if self.knowledge is not Knowledge.READING:
-            self._go("read requested")
+            self.go("read requested")
             if self._late_read is not None:
                 self._await(self._late_read)
             else:
@@ -212,7 +208,6 @@ class CredentialCache:
         return self.may_write
 
     def drop_pending(self) -> None:
-        """Remove the pending password."""
         if self.credentials is not None:
             self.write(replace(self.credentials, pending=None), WriteReason.FORGET_PENDING)
 
@@ -243,7 +238,7 @@ class CredentialCache:
 
     def on_read(self, credentials: Credentials | None) -> None:
         """Take over what the vault holds, marked with what is known of refused passwords."""
-        self._go("no entry found" if credentials is None else "entry found")
+        self.go("no entry found" if credentials is None else "entry found")
         self._replace(credentials)
         if credentials is not None and credentials.is_copied_to(self._machine):
             self._take_new_key()
@@ -264,14 +259,6 @@ class CredentialCache:
             own = replace(self.credentials, device_key=key, machine=self._machine)
             self.write(own, WriteReason.NEW_KEY)
 
-    def on_read_failed(self) -> None:
-        """Note that the vault could not be read."""
-        self._go("read failed")
-
-    def on_silence(self) -> None:
-        """Note that a write was not answered: the vault may or may not carry it out later."""
-        self._go("no answer in time")
-
     def on_late(self) -> list[VaultRequest]:
         """Give up all requests, and return them."""
         late = list(self._requests.values())
@@ -281,8 +268,7 @@ class CredentialCache:
         return late
 
     def on_typed_stored(self, credentials: Credentials) -> None:
-        """Take over a typed password that is now stored."""
-        self._go("typed password stored")
+        self.go("typed password stored")
         self._replace(credentials)
 
     def withdraw_pending(self, change_id: str) -> bool:
@@ -295,7 +281,7 @@ class CredentialCache:
 
     def forget(self) -> None:
         """Forget the credentials, and drop every request but the user's deletions."""
-        self._go("logged out")
+        self.go("logged out")
         self._replace(None)
         self.problem = None
         self._requests = {
@@ -312,7 +298,6 @@ class CredentialCache:
         self._await(request)
 
     def _await(self, request: VaultRequest) -> None:
-        """Watch for the answer."""
         self._requests[request.effect.number] = request
         if len(self._requests) == 1:
             self._watch_oldest()
@@ -328,5 +313,5 @@ class CredentialCache:
         self.credentials = credentials
         self.cache_keys(self.keys)
 
-    def _go(self, cause: str) -> None:
+    def go(self, cause: str) -> None:
         self.knowledge = TABLE.next(self.knowledge, cause)

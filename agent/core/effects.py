@@ -173,6 +173,5 @@ class EffectQueue:
         self._effects.extend(effects)
 
     def take(self) -> list[Effect]:
-        """Return all effects, and empty the queue."""
         taken, self._effects = self._effects, []
         return taken

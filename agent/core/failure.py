@@ -85,7 +85,6 @@ class Failure:
 
     @property
     def patience(self) -> Patience:
-        """Return how soon to try again."""
         return Patience.SOON if self.reason in _SOON else Patience.LATER
 
     @property

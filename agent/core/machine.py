@@ -21,10 +21,6 @@ Calls go one way only: the runtime calls `Machine.handle`; Machine calls ClientS
 machines; ClientState calls the small machines; they call the effect queue, and two of them read the
 account context. None calls back. A method returns what its caller has to know.
 
-A refused password, for example: `_on_rejected` here ends the login; `ClientState.on_refused`
-answers the user and marks the password; `ClientState.proceed` finds another one to try, goes back
-to the login in force, or asks the user.
-
 Every state that waits for an answer has a deadline: a timer of the connection, of the vault, or of
 the warning. RETRYING has the retry timer. The other states wait for the user or for the server.
 
@@ -45,7 +41,7 @@ from agent.core.effects import Effect, WriteReason
 from agent.core.events import Event, Instant, Timer
 from agent.core.failure import Failure, Reason, failure_of
 from agent.core.host_info import HostInfo
-from agent.core.password_change import Progress, TypedPassword
+from agent.core.password_change import Progress
 from agent.core.saved_state import SavedState
 from agent.core.state import IN_USE, MAY_RECONNECT, State
 from agent.core.view import View
@@ -61,13 +57,11 @@ class Machine:
 
     def __init__(self, host: HostInfo, identity: Identity | None, saved_state: SavedState) -> None:
         self.client = ClientState(host, identity or NO_IDENTITY, saved_state)
-        self._dead = False
         self._session_ends: msg.Farewell | None = None
 
     @property
     def state(self) -> State:
-        """Return the state that the user sees."""
-        return State.STOPPED if self._dead else self.client.state
+        return self.client.state
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
         """Return what to do about `event`, in order. An exception means that the Machine is dead.
@@ -81,9 +75,9 @@ class Machine:
             return []
         try:
             self._dispatch(event)
-            self._begin_typed()
+            client.begin_typed()
         except Exception:
-            self._dead = True
+            client.state = State.STOPPED
             raise
         return client.emit.take()
 
@@ -158,12 +152,11 @@ class Machine:
                 self._on_leaving(event)
 
     def _on_leaving(self, event: Event) -> None:
-        """Leave the server with a reason: the program ends, or the PC goes to sleep."""
         client = self.client
         if isinstance(event, ev.SessionEnding):
             self._session_ends = event.farewell
         elif isinstance(event, ev.QuitRequested):
-            self._give_up_change()
+            client.give_up_change()
             client.disconnect(self._session_ends or event.farewell)
             client.warnings.withdraw()
             client.emit(do.Quit())
@@ -267,16 +260,16 @@ class Machine:
         client.vault.problem = None
         client.vault.on_read(credentials)
         if client.change.progress is Progress.READING:
-            self._log_in_with_typed()
+            client.log_in_with_typed()
         elif self.state is State.CONNECTING or client.connection.phase is Phase.LOGGED_IN:
             client.proceed()
 
     def _on_read_failed(self, reason: Reason) -> None:
         client = self.client
         client.vault.problem = reason
-        client.vault.on_read_failed()
+        client.vault.go("read failed")
         if client.change.progress is Progress.READING:
-            self._log_in_with_typed()
+            client.log_in_with_typed()
         elif self.state is State.CONNECTING and client.connection.phase is Phase.NONE:
             client.retry_later(Failure(reason))
         else:
@@ -288,7 +281,7 @@ class Machine:
         if request.user_request is not None:
             client.emit(do.Reply(request.user_request, None))
         elif request.reason is WriteReason.TYPED and client.change.typed is not None:
-            self._on_typed_stored(client.change.typed)
+            client.on_typed_stored(client.change.typed)
         elif request.reason is not None:
             if (request.reason, client.change.progress) == (WriteReason.COMMIT, Progress.PROVED):
                 client.emit(do.TellReceived())
@@ -301,7 +294,7 @@ class Machine:
             return
         silent = reason is Reason.VAULT_NO_ANSWER
         if silent:
-            client.vault.on_silence()
+            client.vault.go("no answer in time")
         if request.user_request is not None:
             client.emit(do.Reply(request.user_request, reason))
         elif request.reason is WriteReason.TYPED:
@@ -318,7 +311,6 @@ class Machine:
             self._after_write(request)
 
     def _after_write(self, request: VaultRequest) -> None:
-        """Go on when the vault has answered a write, well or not."""
         client, change = self.client, self.client.change
         writes = {Progress.PUSHED: WriteReason.PENDING, Progress.PROVED: WriteReason.COMMIT}
         awaited = writes.get(change.progress)
@@ -339,55 +331,10 @@ class Machine:
 
     # --- what the user wants
 
-    def _begin_typed(self) -> None:
-        """Begin with the password that the user has typed, when it is its turn."""
-        client, vault = self.client, self.client.vault
-        typed = client.change.take_request()
-        if typed is None:
-            return
-        same = typed.identity == client.account.identity
-        read_first = same and vault.credentials is None and vault.knowledge is not Knowledge.ABSENT
-        client.change.begin_typed(typed, read_first=read_first)
-        client.go("new password to prove")
-        if client.connection.phase is not Phase.LOGGED_IN or not same:
-            client.disconnect()
-        if read_first:
-            vault.read()
-        else:
-            self._log_in_with_typed()
-
-    def _log_in_with_typed(self) -> None:
-        """Log in with the device key that the vault holds, or with the request's."""
-        client, typed = self.client, self.client.change.typed
-        stored = client.vault.credentials
-        if client.change.progress is Progress.READING:
-            client.change.on_vault_read()
-        if typed and stored and typed.identity == client.account.identity:
-            typed.use_key(stored.device_key)
-        client.proceed()
-
-    def _on_typed_stored(self, typed: TypedPassword) -> None:
-        """Switch to the identity of the typed password, which the vault has stored."""
-        client, account = self.client, self.client.account
-        before = account.identity
-        if before != typed.identity:
-            account.change_identity(typed.identity)
-            if before != NO_IDENTITY:
-                client.vault.delete(before)
-        client.emit(do.SaveIdentity(typed.identity))
-        client.vault.on_typed_stored(typed.credentials)
-        accepted = client.connection.accepted
-        account.set_old_password(accepted.valid_until if accepted else None, client.now)
-        account.remember(asked_session=None, logged_out=False)
-        account.remember_server(typed.console_url)
-        client.warnings.withdraw()
-        client.change.end_typed(None)
-        client.proceed()
-
     def _on_logout(self, request: int) -> None:
         client, account = self.client, self.client.account
         client.disconnect()
-        self._give_up_change()
+        client.give_up_change()
         client.vault.forget()
         client.warnings.withdraw()
         client.emit(do.StopTimer(Timer.VAULT_RETRY))
@@ -398,13 +345,6 @@ class Machine:
         account.set_old_password(None, client.now)
         account.remember(asked_session=None, logged_out=True)
         client.go("logged out")
-
-    def _give_up_change(self) -> None:
-        """End the change; leave nothing of another account in the vault."""
-        client, typed = self.client, self.client.change.typed
-        if typed and client.change.is_typed_proved and typed.identity != client.account.identity:
-            client.vault.delete(typed.identity)
-        client.change.give_up()
 
     def _on_signed_in(self, event: ev.SignedIn) -> None:
         client = self.client

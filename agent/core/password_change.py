@@ -74,10 +74,6 @@ class TypedPassword:
     console_url: str | None = None
     """The console's address, from the server's welcome."""
 
-    def use_key(self, device_key: str) -> None:
-        """Log in with this PC's device key instead of a new one."""
-        self.credentials = replace(self.credentials, device_key=device_key)
-
 
 class PasswordChange:
     """The change in progress, and what waits for it."""
@@ -92,12 +88,10 @@ class PasswordChange:
 
     @property
     def waits_for_vault(self) -> bool:
-        """Return whether only the vault's answer takes the change on."""
         return self.progress in {Progress.READING, Progress.PUSHED, Progress.PROVED}
 
     @property
     def is_typed_proved(self) -> bool:
-        """Return whether the server has accepted a typed password, which is being stored."""
         return self.typed is not None and self.progress is Progress.PROVED
 
     # --- typed
@@ -132,19 +126,14 @@ class PasswordChange:
 
     def begin_typed(self, typed: TypedPassword, *, read_first: bool) -> None:
         """Begin to prove a typed password, after the vault was read when `read_first` says so."""
-        self._go("password typed, vault not read" if read_first else "password typed")
+        self.go("password typed, vault not read" if read_first else "password typed")
         self.typed = typed
 
-    def on_vault_read(self) -> None:
-        """Go on with a typed password: the vault was read, or is unreadable."""
-        self._go("vault read, or unreadable")
-
     def end_typed(self, failure: Reason | None) -> None:
-        """End the change, and answer the user's request."""
         if self.typed is not None:
             self._emit(do.Reply(self.typed.request, failure))
         self.typed = None
-        self._go("stored, refused or given up")
+        self.go("stored, refused or given up")
 
     # --- pushed
 
@@ -155,12 +144,8 @@ class PasswordChange:
         """
         pending = open_push(push, credentials.device_key)
         encode_credentials(replace(credentials, pending=pending))
-        self._go("password pushed")
+        self.go("password pushed")
         return pending
-
-    def begin_proof(self) -> None:
-        """Begin to prove the pending password."""
-        self._go("pending password to prove")
 
     def keep_push(self, push: msg.PasswordChanged, *, newest: bool = True) -> None:
         """Keep a push for later. One that is not the `newest` does not replace another."""
@@ -177,13 +162,13 @@ class PasswordChange:
     def end(self) -> None:
         """End the change to a pushed password. A typed one goes on."""
         if self.typed is None:
-            self._go("stored, refused or given up")
+            self.go("stored, refused or given up")
 
     # --- both
 
     def on_proved(self) -> None:
         """Note that the server has accepted the password. Drop a push from before a typed one."""
-        self._go("server accepted it")
+        self.go("server accepted it")
         if self.typed is not None:
             self._waiting_push = None
 
@@ -199,5 +184,5 @@ class PasswordChange:
         self._waiting_request = None
         self.end_typed(Reason.BUSY)
 
-    def _go(self, step: str) -> None:
+    def go(self, step: str) -> None:
         self.progress = TABLE.next(self.progress, step)

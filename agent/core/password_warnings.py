@@ -17,16 +17,16 @@ tried again by the same rules; the server gets no notice.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import Enum
 
 from agent.core import effects as do
 from agent.core.account_context import AccountContext
 from agent.core.credentials import Identity
 from agent.core.effects import EffectQueue
-from agent.core.events import Instant, SignedIn, Timer
+from agent.core.events import Instant, SignedIn, SignInKind, Timer
 from agent.core.failure import Reason
-from agent.core.reminders import LAST_DAYS, is_due
+from agent.core.saved_state import SavedState
 from agent.core.transitions import Table
 from protocol.messages import Notice, WarningOutcome
 
@@ -36,6 +36,10 @@ PUSH_S = 1.0
 """Seconds after a login in which no warning is shown; a push that waits comes right behind it."""
 TOAST_S = 60.0
 """Seconds after which a warning counts as unseen when the desktop has said nothing of it."""
+LAST_DAYS = 3
+"""With so many days left, or fewer, every unlock warns."""
+PAUSE_S = 60.0
+"""Seconds without another warning: one return to the desktop can be a connect and an unlock."""
 MAX_DAYS = 36_500
 """The most days that a notice can carry (docs/protocol.md)."""
 
@@ -93,7 +97,6 @@ class PasswordWarnings:
             self._waiting.append(event)
 
     def on_user_left(self) -> None:
-        """Note that the user cannot see a warning until the next SignedIn."""
         self._away = True
 
     def wait_for_server(self) -> None:
@@ -162,7 +165,6 @@ class PasswordWarnings:
         self.on_outcome(self._days, WarningOutcome.UNSEEN, now)
 
     def withdraw(self) -> None:
-        """Take the warning back, because it is no longer true."""
         self._go("resolved")
         self._needed = None
         self._waiting.clear()
@@ -179,7 +181,6 @@ class PasswordWarnings:
         self._emit(needed, do.StartTimer(Timer.TOAST, TOAST_S))
 
     def take_notice(self) -> Notice | None:
-        """Return the notice to send, if there is one for the identity in use."""
         unsent, self._unsent = self._unsent, None
         if unsent is None or unsent[0] != self._account.identity:
             return None
@@ -200,3 +201,27 @@ class PasswordWarnings:
 
     def _go(self, cause: str) -> None:
         self.state = TABLE.next(self.state, cause)
+
+
+def is_due(
+    sign_in: SignedIn,
+    *,
+    days_left: int,
+    saved_state: SavedState,
+    today: date,
+    since_last_s: float | None,
+) -> bool:
+    """Return whether this sign-in is to be warned about.
+
+    `today` is the local day by the server's clock. `since_last_s` has the seconds since the last
+    warning of this run; None means that there was none.
+    """
+    if since_last_s is not None and since_last_s < PAUSE_S:
+        return False
+    match sign_in.kind:
+        case SignInKind.SIGN_IN:
+            return saved_state.warned_session != sign_in.session
+        case SignInKind.CONNECT:
+            return True
+        case _:
+            return days_left <= LAST_DAYS or saved_state.warned_on != today

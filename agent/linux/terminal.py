@@ -63,14 +63,12 @@ class TerminalTray:
                 on_command(Command.QUIT)
 
     def show(self, view: View) -> None:
-        """Write a line, unless it is the same as the last one."""
         line = " — ".join(summary(view, self._translation))
         if line != self._line:
             self._line = line
             self._terminal.write(line)
 
     def translate(self, translation: gettext.NullTranslations) -> None:
-        """Use another language from now on."""
         self._translation = translation
 
     def stop(self) -> None:

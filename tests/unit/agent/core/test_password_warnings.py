@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from agent.core.events import SignedIn, SignInKind
-from agent.core.reminders import is_due
+from agent.core.password_warnings import is_due
 from agent.core.saved_state import SavedState
 
 TODAY, YESTERDAY = date(2026, 12, 1), date(2026, 11, 30)
