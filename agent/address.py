@@ -69,6 +69,8 @@ def _normalise(text: str) -> str:
     scheme = {"https": "wss", "http": "ws", "": "wss"}.get(scheme, scheme)
     if scheme == "ws" and not is_loopback(host):
         raise _Unusable(_NOT_ENCRYPTED)
+    if parts.path.startswith("//"):  # `https//host`, in which no scheme was found
+        raise _Unusable(_NO_HOST)
     if scheme not in _DEFAULT_PORTS:
         raise _Unusable(N_("The address has to begin with wss://."))
     if parts.path not in {"", "/"} and not _PATH.fullmatch(parts.path):

@@ -95,7 +95,7 @@ def _listed(text: str) -> list[str]:
 def _covers(entry: str, host: str, port: int, *, below: bool = False) -> bool:
     """Return whether an exception is about `host`; `below`: a name means its subdomains too."""
     entry = entry.lower()
-    entry = entry.partition("://")[2] or entry
+    entry = (entry.partition("://")[2] or entry).rstrip("/")
     name, separator, number = entry.rpartition(":")
     if separator and number.isdigit() and (":" not in name or name.endswith("]")):
         if int(number) != port:

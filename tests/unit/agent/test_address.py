@@ -69,6 +69,7 @@ COMPLAINTS = {
     "host name": [
         "gw.example.com:0", "gw.example.com:65536", "gw.example.com:port", "2001:db8::1",
         "wss:gw.example.com", "wss:/gw.example.com", "wss:", "//gw.example.com", "wss://",
+        "wss//gw.example.com", "https//gw.example.com",
         "a..b", "-a.b", "x" * 64, ".".join(["x" * 60] * 5), "127.1", "0x7f.0x1", "1.2.3.256",
         "wss://[::1%25eth0]",
     ],

@@ -166,7 +166,7 @@ def test_exceptions_of_the_internet_options(override: str, server: str, exempt: 
             ["orp.example", "gw.corp.example:8443", "", ",; ,", "."],
         ),
         ("corp.example", ["corp.example", ".corp.example"], []),
-        ("gw.corp.example:8443", ["gw.corp.example:8443"], []),
+        ("gw.corp.example:8443", ["gw.corp.example:8443", "https://gw.corp.example:8443/"], []),
         ("10.1.2.3", ["10.0.0.0/8", "10.200.0.1/8", "10.1.2.3"], ["11.0.0.0/8"]),
         ("10.example", [], ["10.0.0.0/8"]),
         (
