@@ -106,6 +106,8 @@ def run(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: app.command(Command.QUIT))
+    if sys.platform != "win32":
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the end of its terminal is not its own
     with guarded(settings):
         app.run(
             lambda: open_tray(assets, translations, actions.with_settings),

@@ -58,6 +58,18 @@ def test_a_paused_console(servers: LoopThread, new_pc: Callable[..., Pc], stream
     assert "coconowork client ends" in pc.log()
 
 
+def test_the_terminal_is_closed(servers: LoopThread, new_pc: Callable[..., Pc]) -> None:
+    """The kernel tells every program of a terminal that is gone; the client goes on."""
+    gateway = FakeGateway()
+    pc = new_pc(servers.host(gateway.running()))
+    pc.start()
+    pc.says("standby")
+    os.kill(pc.pid or 0, signal.SIGHUP)
+    pc.tell("reconnect")
+    eventually(lambda: len(gateway.hellos) == 2)
+    pc.says("standby")
+
+
 @pytest.mark.timeout(300)
 def test_everything_breaks_around_a_waiting_client(
     servers: LoopThread,
