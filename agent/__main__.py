@@ -298,6 +298,8 @@ def _send_login(call: Call, request: Request, password: str) -> int:
     answer = call.ask_or_be_the_client({**request, "password": password})
     if not answer.get("ok"):
         call.complain_about(answer)
+        if hint := wording.password_hint(password, call._):
+            call.complain(hint)
         return call.complain(call._("Nothing was changed."))
     call.say(call._("The password is right and has been stored."))
     return call.complain(*wording.unsaved(call._)) if answer.get("unsaved") else OK

@@ -223,6 +223,14 @@ def unsaved(_: Translate) -> tuple[str, str]:
     )
 
 
+def password_hint(typed: str, _: Translate) -> str:
+    """Return what may be wrong with `typed`, or an empty text. It quotes nothing."""
+    password = normalise_password(typed)
+    if password == password.strip():
+        return ""
+    return _("The password begins or ends with a blank.")
+
+
 def password_problem(typed: str, _: Translate) -> str:
     """Return why `typed` can be no password, or an empty text. It quotes nothing."""
     password = normalise_password(typed)

@@ -6,12 +6,11 @@ import sys
 import tkinter as tk
 from tkinter import ttk
 
-from agent.core.wording import password_problem
+from agent.core.wording import password_hint, password_problem
 from agent.dialogs import messages as msg
 from agent.dialogs.code import CodeView
 from agent.dialogs.elements import SECRET
 from agent.dialogs.window import Window
-from protocol.names import normalise_password
 from protocol.text import clean
 
 CAPS_LOCK = 0x2
@@ -112,9 +111,7 @@ class View:
         if not self._hint.winfo_exists():  # the form is not shown any more
             return
         _ = self._window.translate
-        password = normalise_password(self._values["password"].get())
-        blank = password != password.strip()
-        hint = _("The password begins or ends with a blank.") if blank else ""
+        hint = password_hint(self._values["password"].get(), _)
         self._hint.configure(text=_("Caps Lock is on.") if self._caps_lock else hint)
 
     def _submit(self) -> None:

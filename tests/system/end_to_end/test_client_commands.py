@@ -120,8 +120,9 @@ def test_update_password_checks_before_it_stores(pc: Pc) -> None:
     for running in (False, True):
         if running:
             waits(pc)
-        code, said = pc.command("update-password", answer="Wrong-wrong-1")
+        code, said = pc.command("update-password", answer="Wrong-wrong-1 ")
         assert code == 1, said
+        assert "The password begins or ends with a blank." in said
         assert "Nothing was changed" in said
         code, said = pc.command("update-password", answer=ADMIN_PASSWORD)
         assert code == 0, said
