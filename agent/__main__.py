@@ -261,7 +261,7 @@ def _login_by_code(call: Call, server: str) -> int:
     from agent.pairing_command import receive_at_terminal
 
     harden()
-    if "server" in call.settings.enforced and server != call.settings.server:
+    if server != (call.settings.only_server or server):
         return call.complain_about({"reason": "enforced"})
     if not prompts.at_terminal():
         return call.complain(

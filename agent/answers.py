@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 import msgspec
 
@@ -16,58 +17,47 @@ from agent.errors import UserError
 from agent.ports import Request
 from agent.report import describe
 from agent.runtime import Runtime
-from agent.settings import normalise_user
+from agent.settings import Settings, normalise_user
 from protocol.messages import Bytes32
 
 LAST_ANSWER_S = 0.05
 """Seconds from the command to quit until the client ends: its answer is sent in between."""
 
 
+@dataclass(frozen=True)
 class Answers:
-    """The commands of one client. They run on the runtime's loop.
+    """The commands of one client. They run on the runtime's loop."""
 
-    `enforced` has the server and the user that policy sets.
-    """
-
-    def __init__(
-        self,
-        runtime: Runtime,
-        *,
-        enforced: dict[str, str],
-        look: Callable[[], View],
-        log_in: Callable[..., Future[Reason | None]],
-        on_command: Callable[[Command], None],
-    ) -> None:
-        self._runtime = runtime
-        self._enforced = enforced
-        self._look = look
-        self._log_in = log_in
-        self._on_command = on_command
+    settings: Settings
+    runtime: Runtime
+    look: Callable[[], View]
+    log_in: Callable[..., Future[Reason | None]]
+    on_command: Callable[[Command], None]
 
     async def answer(self, request: Request) -> Request:
         """Return the answer to one command: `ok` and, when that is false, `reason`."""
         match request.get("command"):
             case "status":
-                return {"ok": True, "status": describe(self._look())}
+                return {"ok": True, "status": describe(self.look())}
             case "login":
                 return await self._on_login(request)
             case "update-password":
-                view = self._look()
+                view = self.look()
                 if not view.user:
                     return _refusal("logged_out")
                 return await _outcome(
-                    self._log_in(view.server, view.user, _text(request, "password"))
+                    self.log_in(view.server, view.user, _text(request, "password"))
                 )
             case "logout":
-                return await _outcome(self._runtime.request(ev.LogoutRequested))
+                return await _outcome(self.runtime.request(ev.LogoutRequested))
             case "reconnect":
-                self._runtime.post(ev.ReconnectRequested())
+                self.runtime.post(ev.ReconnectRequested())
             case "show":
-                self._on_command(Command.STATUS)
+                self.on_command(Command.STATUS)
             case "quit":
                 event = ev.QuitRequested("update" if request.get("update") else "quit")
                 loop = asyncio.get_running_loop()
-                loop.call_later(LAST_ANSWER_S, self._runtime.post, event)
+                loop.call_later(LAST_ANSWER_S, self.runtime.post, event)
             case _:
                 return _refusal("unknown_command")
         return {"ok": True}
@@ -78,15 +68,15 @@ class Answers:
             user = normalise_user(_text(request, "user"))
         except UserError:
             return _refusal("bad_address")
-        asked = {"server": server, "user": user}
-        if asked | self._enforced != asked:
+        allowed = self.settings.only_server or server, self.settings.only_user or user
+        if allowed != (server, user):
             return _refusal("enforced")
         try:
             key = msgspec.convert(_text(request, "device_key") or None, Bytes32 | None)
         except msgspec.ValidationError:
             return _refusal(Reason.INTERNAL.value)
-        outcome = await _outcome(self._log_in(server, user, _text(request, "password"), key))
-        return outcome if await self._runtime.settings_written() else {**outcome, "unsaved": True}
+        outcome = await _outcome(self.log_in(server, user, _text(request, "password"), key))
+        return outcome if await self.runtime.settings_written() else {**outcome, "unsaved": True}
 
 
 def _text(request: Request, key: str) -> str:

@@ -44,7 +44,7 @@ from agent.ports import (
     Vault,
     call_adapter,
 )
-from agent.runtime import Hooks, Runtime
+from agent.runtime import Runtime
 from agent.settings import Settings
 from agent.toasts import Toasts
 from protocol.messages import WarningOutcome
@@ -86,6 +86,7 @@ class App:
     def __init__(
         self, settings: Settings, adapters: Adapters, translations: NullTranslations
     ) -> None:
+        self._settings = settings
         self._adapters = adapters
         self._translations = translations
         self._claim: Future[None] = Future()
@@ -93,11 +94,6 @@ class App:
         self._unsaved = False
         self._asks_to_log_in = False
         self._pairing: Future[Reason | None] | None = None
-        self._proxy = settings.proxy
-        self._keep_awake = settings.keep_awake
-        self._enforced: dict[str, str] = {
-            key: getattr(settings, key) for key in ("server", "user") if key in settings.enforced
-        }
         self.toasts = Toasts(adapters.open_toaster, self.command)
         identity = settings.identity
         saved_state = adapters.saved_state.load(identity) if identity else SavedState()
@@ -105,18 +101,16 @@ class App:
             Machine(host_info(), identity, saved_state),
             vault=adapters.vault,
             saved_state=adapters.saved_state,
-            proxy=self._proxy,
+            proxy=settings.proxy,
             moved=settings.moved,
-            hooks=Hooks(
-                show=self._show,
-                tell=self._tell,
-                save_identity=self._save_identity,
-                quit=self._quit,
-            ),
+            show=self._show,
+            tell=self._tell,
+            save_identity=self._save_identity,
+            quit=self._quit,
         )
         self._answers = Answers(
+            settings,
             self._runtime,
-            enforced=self._enforced,
             look=lambda: adapters.with_settings(self._runtime.look()),
             log_in=self.log_in,
             on_command=self.command,
@@ -221,9 +215,6 @@ class App:
         """Show the view again, because the settings in it have changed."""
         self._show(self._runtime.view)
 
-    def post(self, event: Event) -> None:
-        self._runtime.post(event)
-
     @property
     def view(self) -> View:
         return self._adapters.with_settings(self._runtime.view)
@@ -254,9 +245,9 @@ class App:
             receive_password,
             server,
             host=host_info(),
-            proxy=self._proxy,
+            proxy=self._settings.proxy,
             show=show,
-            only_user=self._enforced.get("user"),
+            only_user=self._settings.only_user,
         )
         work = log_in_by_code(
             receive,
@@ -344,7 +335,7 @@ class App:
         ):
             if show:
                 call_adapter(show, view)
-        if self._keep_awake and self._adapters.watcher is not None:
+        if self._settings.keep_awake and self._adapters.watcher is not None:
             call_adapter(self._adapters.watcher.keep_awake, view.state in IN_USE)
 
     def _quit(self) -> None:

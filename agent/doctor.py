@@ -133,63 +133,64 @@ async def examine(
         await doctor.close()
 
 
+@dataclass
 class _Doctor:
-    def __init__(
-        self,
-        settings: Settings,
-        channel: ControlChannel,
-        vault: Vault,
-        translations: NullTranslations,
-    ) -> None:
-        self._settings = settings
-        self._channel = channel
-        self._translations = translations
-        self._ = translations.gettext
-        self._vault = vault
-        self._view: View | None = None
-        self._record: Credentials | None = None
-        self._proxy: str | None = None
-        self._connection: ClientConnection | None = None
-        self._server = settings.server or ""
+    """The steps, and what they have found out for those after them."""
+
+    settings: Settings
+    channel: ControlChannel
+    vault: Vault
+    translations: NullTranslations
+    view: View | None = None
+    record: Credentials | None = None
+    proxy: str | None = None
+    connection: ClientConnection | None = None
+
+    @property
+    def server(self) -> str:
+        return self.settings.server or ""
+
+    def _(self, text: str) -> str:
+        return self.translations.gettext(text)
 
     def settings_are_there(self) -> Check:
-        shown = replace(self._settings, proxy=without_login(self._settings.proxy))
+        shown = replace(self.settings, proxy=without_login(self.settings.proxy))
         lines = [
             f"{key} = {getattr(shown, key)}  ({origin})"
-            for key, origin in sorted(self._settings.origins.items())
+            for key, origin in sorted(self.settings.origins.items())
         ]
-        if not self._server:
+        if not self.server:
             lines.append(self._("No server is set. Use `login`, or ask your administrator."))
             raise _Found(Step.SETTINGS, "\n".join(lines))
         return Check(Step.SETTINGS, Outcome.OK, "\n".join(lines))
 
     async def ask_the_client(self) -> Check:
         try:
-            answer = await self._channel.ask({"command": "status"}, timeout_s=ANSWER_S)
-            self._view = view_of(answer.get("status"))
+            answer = await self.channel.ask({"command": "status"}, timeout_s=ANSWER_S)
+            self.view = view_of(answer.get("status"))
         except NotRunning:
             return Check(Step.CLIENT, Outcome.SKIPPED, self._("Not running."))
         except ChannelError:
             raise _Found(Step.CLIENT, "\n".join(wording.no_answer(self._))) from None
         except ValueError:  # a client of another version, or a defect
             raise _Found(Step.CLIENT, self._trouble(Reason.INTERNAL)) from None
-        return Check(Step.CLIENT, Outcome.OK, status_text(self._view, self._translations))
+        return Check(Step.CLIENT, Outcome.OK, status_text(self.view, self.translations))
 
     async def read_the_keyring(self) -> Check:
-        identity, moved = self._settings.identity, self._settings.moved
+        identity, moved = self.settings.identity, self.settings.moved
         if identity is None:
             return Check(Step.KEYRING, Outcome.SKIPPED, self._("No user is logged in."))
-        calls = VaultCalls(self._vault)
+        calls = VaultCalls(self.vault)
         try:
-            self._record = await calls.read(identity)
-            if self._record is None and moved:  # the client moves it at its next start
-                self._record = await calls.read(moved[0])
+            self.record = await calls.read(identity)
+            if self.record is None and moved:  # the client moves it at its next start
+                self.record = await calls.read(moved[0])
         except VaultError as exc:
             raise _Found(Step.KEYRING, f"{self._trouble(exc.reason)}\n{exc}") from None
-        if self._record is None:
+        if self.record is None:
             text = self._("No password is stored for {user}. Use `login`.")
             raise _Found(Step.KEYRING, text.format(user=identity.user))
-        if self._record.pending is not None:
+        if self.record.pending is not None:
             return Check(
                 Step.KEYRING, Outcome.OK, self._("A new password waits for its first login.")
             )
@@ -197,8 +198,8 @@ class _Doctor:
 
     async def resolve(self) -> Check:
         try:
-            proxy = asyncio.to_thread(find_proxy, self._server, self._settings.proxy)
-            self._proxy = await proxy
+            proxy = asyncio.to_thread(find_proxy, self.server, self.settings.proxy)
+            self.proxy = await proxy
         except BadProxy as exc:
             raise self._found(Step.SETTINGS, exc) from None
         host, port = self._first_hop()
@@ -208,8 +209,8 @@ class _Doctor:
                     host, port, type=socket.SOCK_STREAM
                 )
         except (OSError, UnicodeError) as exc:
-            reason = classify(exc, proxy=self._proxy).reason
-            if self._proxy and reason is Reason.NO_SUCH_HOST:  # the name is the proxy's
+            reason = classify(exc, proxy=self.proxy).reason
+            if self.proxy and reason is Reason.NO_SUCH_HOST:  # the name is the proxy's
                 reason = Reason.PROXY_UNREACHABLE
             raise _Found(Step.NAME, f"{host}\n{self._trouble(reason)}") from None
         addresses = ", ".join(dict.fromkeys(str(each[4][0]) for each in found))
@@ -217,7 +218,7 @@ class _Doctor:
 
     async def reach(self) -> Check:
         host, port = self._first_hop()
-        way = self._("by the proxy {proxy}") if self._proxy else self._("directly, without a proxy")
+        way = self._("by the proxy {proxy}") if self.proxy else self._("directly, without a proxy")
         way = way.format(proxy=f"{host}:{port}")
         try:
             async with asyncio.timeout(STEP_TIMEOUT_S):
@@ -226,7 +227,7 @@ class _Doctor:
                 )
             writer.close()
         except OSError as exc:
-            failure = classify(exc, proxy=self._proxy)
+            failure = classify(exc, proxy=self.proxy)
             text = f"{host}:{port} {exc.strerror or failure.detail}\n{way}"
             raise _Found(Step.NETWORK, f"{text}\n{self._trouble(failure.reason)}") from None
         return Check(Step.NETWORK, Outcome.OK, f"{host}:{port}\n{way}")
@@ -235,7 +236,7 @@ class _Doctor:
         """Connect through proxy, TLS and upgrade. Raise _Found with the step that failed."""
         await self.close()
         try:
-            connection = await open_connection(self._server, proxy=self._proxy)
+            connection = await open_connection(self.server, proxy=self.proxy)
         except ssl.SSLCertVerificationError as exc:
             lines = [self._certificate_trouble(exc), *await self._unverified_chain()]
             raise _Found(Step.CERTIFICATE, "\n".join(lines)) from None
@@ -243,18 +244,18 @@ class _Doctor:
             raise _Found(Step.SETTINGS, self._trouble(Reason.INSECURE_ADDRESS)) from None
         except Exception as exc:  # noqa: BLE001 - classify has an answer for everything
             raise self._found(Step.GATEWAY, exc) from None
-        self._connection = connection
+        self.connection = connection
         if connection.subprotocol != msg.SUBPROTOCOL:
             raise _Found(Step.GATEWAY, self._trouble(Reason.NOT_A_GATEWAY))
         return connection
 
     async def close(self) -> None:
-        if self._connection is not None:
-            await self._connection.close()
+        if self.connection is not None:
+            await self.connection.close()
 
     def certificate(self) -> Check:
-        assert self._connection is not None  # noqa: S101 - the upgrade has succeeded
-        tls = self._connection.transport.get_extra_info("ssl_object")
+        assert self.connection is not None  # noqa: S101 - the upgrade has succeeded
+        tls = self.connection.transport.get_extra_info("ssl_object")
         if tls is None:
             return Check(
                 Step.CERTIFICATE, Outcome.SKIPPED, self._("Not encrypted: the server is this PC.")
@@ -263,11 +264,11 @@ class _Doctor:
         return Check(Step.CERTIFICATE, Outcome.OK, "\n".join(lines))
 
     def gateway(self) -> Check:
-        assert self._connection is not None  # noqa: S101 - the upgrade has succeeded
-        assert self._connection.response is not None  # noqa: S101 - and so was answered
-        lines = [self._server]
+        assert self.connection is not None  # noqa: S101 - the upgrade has succeeded
+        assert self.connection.response is not None  # noqa: S101 - and so was answered
+        lines = [self.server]
         with suppress(KeyError, ValueError):
-            theirs = parsedate_to_datetime(self._connection.response.headers["Date"])
+            theirs = parsedate_to_datetime(self.connection.response.headers["Date"])
             off_s = abs((theirs - datetime.now(UTC)).total_seconds())
             if off_s > CLOCK_TOLERANCE_S:
                 text = self._("This PC's clock differs from the server's by {minutes} minutes.")
@@ -275,10 +276,10 @@ class _Doctor:
         return Check(Step.GATEWAY, Outcome.OK, "\n".join(lines))
 
     async def log_in(self) -> Check:
-        if self._view is not None:
+        if self.view is not None:
             text = self._("Left to the running client: a second login would end its own.")
             return Check(Step.LOGIN, Outcome.SKIPPED, text)
-        identity, record = self._settings.identity, self._record
+        identity, record = self.settings.identity, self.record
         if identity is None or record is None:
             return Check(Step.LOGIN, Outcome.SKIPPED, self._("No user is logged in."))
         try:
@@ -309,20 +310,20 @@ class _Doctor:
                         if number > 1:  # the first one is open
                             await self.upgrade()
                         events.append(ev.Connected(number))
-                    case do.Send(_, message) if self._connection is not None:
-                        await self._connection.send(msg.encode(message), text=True)
+                    case do.Send(_, message) if self.connection is not None:
+                        await self.connection.send(msg.encode(message), text=True)
                     case do.ComputeProof(number, handshake, challenge):
                         proof = await asyncio.to_thread(handshake.proof, challenge)
                         events.append(ev.ProofReady(number, proof))
         if machine.client.failure is not None:
             raise _Found(Step.LOGIN, self._trouble(machine.client.failure.reason))
-        days = wording.days_left(machine.view(instant()), self._translations)
+        days = wording.days_left(machine.view(instant()), self.translations)
         return Check(Step.LOGIN, Outcome.OK, days or "")
 
     async def _received(self, machine: Machine) -> Event:
-        assert self._connection is not None  # noqa: S101 - the machine is connected
+        assert self.connection is not None  # noqa: S101 - the machine is connected
         while True:
-            data = await self._connection.recv(decode=False)
+            data = await self.connection.recv(decode=False)
             with suppress(msg.UnknownMessage):
                 message = msg.decode_from_server(data)
                 return ev.Received(machine.client.connection.number, message)
@@ -359,16 +360,16 @@ class _Doctor:
 
         options = {"ssl": context, "create_connection": Look}
         with suppress(Exception):  # it answers as it likes; nothing secret is sent to it
-            await (await open_connection(self._server, proxy=self._proxy, **options)).close()
+            await (await open_connection(self.server, proxy=self.proxy, **options)).close()
         return lines
 
     def _first_hop(self) -> tuple[str, int]:
-        parts = urlsplit(self._proxy or self._server)
+        parts = urlsplit(self.proxy or self.server)
         port = parts.port or {"wss": 443, "ws": 80}[parts.scheme]
         return parts.hostname or "", port
 
     def _found(self, step: Step, exc: Exception) -> _Found:
-        failure = classify(exc, proxy=self._proxy)
+        failure = classify(exc, proxy=self.proxy)
         step = _STEPS.get(failure.reason, step)
         return _Found(step, f"{self._trouble(failure.reason)}\n{failure.detail}")
 

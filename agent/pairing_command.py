@@ -34,9 +34,12 @@ def receive_at_terminal(
 
     async def receive() -> Received:
         asyncio.get_running_loop().set_default_executor(DaemonThreads())
-        only_user = settings.user if "user" in settings.enforced else None
         return await receive_password(
-            server, host=host_info(), proxy=settings.proxy, show=show, only_user=only_user
+            server,
+            host=host_info(),
+            proxy=settings.proxy,
+            show=show,
+            only_user=settings.only_user,
         )
 
     received = asyncio.run(receive())

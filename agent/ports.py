@@ -44,10 +44,6 @@ class VaultError(AgentError):
         self.reason = reason
 
 
-class ToastError(AgentError):
-    """The desktop has not shown the toast."""
-
-
 class ChannelError(AgentError):
     """The running client does not answer, or the channel cannot be opened."""
 

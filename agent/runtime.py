@@ -6,9 +6,8 @@ threads (`threads.py`), and its outcome comes back as an event: calls to the vau
 other (`vault_calls.py`), key derivation. Files are written one after the other (`saving.py`). Vault
 and files never wait for each other.
 
-What may fail: every hook is guarded. A hook that raises is logged and counts as failed, and the
-client goes on. A machine that raises is a defect of this program: nothing of that event is
-performed, the loop ends, and `defect` is set.
+What may fail: what adapters raise is logged, and the client goes on. A machine that raises is a
+defect of this program: nothing of that event is performed, the loop ends, and `defect` is set.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -83,22 +81,12 @@ def instant() -> Instant:
     return Instant(datetime.now(UTC), _steady())
 
 
-@dataclass(frozen=True)
-class Hooks:
-    """What the machine wants done outside of the loop. Called on the loop's thread; must return."""
-
-    show: Callable[[View], None]
-    tell: Callable[[Effect], None]
-    """Perform an effect that is about a notification or a window."""
-    save_identity: Callable[[Identity], None]
-    """Called on another thread. Raise OSError or AgentError, which is logged."""
-    quit: Callable[[], None]
-
-
 class Runtime:
     """Run one machine: `start`, then `post` from any thread, then `join`.
 
-    The loop ends after a Quit effect, or at a defect.
+    The loop ends after a Quit effect, or at a defect; then it calls `quit`. `tell` performs an
+    effect about a notification or a window. The loop's thread calls all but `save_identity`, and
+    they must return.
     """
 
     def __init__(
@@ -107,7 +95,10 @@ class Runtime:
         *,
         vault: Vault,
         saved_state: SavedStateStore,
-        hooks: Hooks,
+        show: Callable[[View], None],
+        tell: Callable[[Effect], None],
+        save_identity: Callable[[Identity], None],
+        quit: Callable[[], None],  # noqa: A002 - the effect's name
         proxy: str = "system",
         moved: tuple[Identity, Identity] | None = None,
     ) -> None:
@@ -116,8 +107,8 @@ class Runtime:
         self._machine = machine
         self._moved = moved
         self._vault_calls = VaultCalls(vault, moved=moved)
-        self._saver = Saver(hooks.save_identity, saved_state.save)
-        self._hooks = hooks
+        self._saver = Saver(save_identity, saved_state.save)
+        self._show, self._tell, self._quit = show, tell, quit
         self._proxy = proxy
         self._view = machine.view(instant())
         self._events: asyncio.Queue[Event] = asyncio.Queue()
@@ -212,11 +203,11 @@ class Runtime:
             for future in self._requests.values():
                 if not future.done():
                     future.set_result(Reason.INTERNAL)
-            call_adapter(self._hooks.quit)
+            call_adapter(self._quit)
 
     async def _main(self) -> None:
         self._loop.set_exception_handler(_on_stray_error)
-        call_adapter(self._hooks.show, self._view)
+        call_adapter(self._show, self._view)
         try:
             while not self._quitting:
                 self._handle(await self._events.get())
@@ -256,7 +247,7 @@ class Runtime:
         view = self._machine.view(now)
         if view != self._view:
             self._view = view
-            call_adapter(self._hooks.show, view)
+            call_adapter(self._show, view)
 
     def _finish_move(self, former: Identity, identity: Identity) -> None:
         """Forget the server's former address, after a login at the new one."""
@@ -322,7 +313,7 @@ class Runtime:
             case do.Quit():
                 self._quitting = True
             case _:
-                call_adapter(self._hooks.tell, effect)
+                call_adapter(self._tell, effect)
 
     def _stop_timer(self, timer: Timer) -> None:
         if handle := self._timers.pop(timer, None):

@@ -83,10 +83,20 @@ class Settings:
         return Identity(server=self.server, user=self.user)
 
     @property
+    def only_server(self) -> str | None:
+        """Return the server that policy sets, which is then the only one; None without."""
+        return self.server if "server" in self.enforced else None
+
+    @property
+    def only_user(self) -> str | None:
+        """Return the user that policy sets, likewise."""
+        return self.user if "user" in self.enforced else None
+
+    @property
     def moved(self) -> tuple[Identity, Identity] | None:
         """Return the last login and its new identity, when policy has changed the server since."""
         last, now = self.last_login, self.identity
-        if last is None or now is None or "server" not in self.enforced:
+        if last is None or now is None or self.only_server is None:
             return None
         return (last, now) if last.user == now.user and last.server != now.server else None
 
@@ -117,45 +127,30 @@ def load(
     )
 
 
-def save(
-    paths: Paths, changes: Mapping[str, str | bool | None], translate: Translate = str
-) -> None:
-    """Write keys to the user's file and delete those that are None; keep the rest of the file.
+def save(paths: Paths, changes: Mapping[str, str | bool], translate: Translate = str) -> None:
+    """Write keys to the user's file, and keep the rest of the file.
 
     Raise OSError, or SettingsError when the file is not TOML. Keys and values are checked.
     """
     reader = _Reader(translate)
-    checked = {
-        key: None if value is None else reader.check(key, value, where=key)
-        for key, value in changes.items()
-    }
-    with _one_at_a_time:
-        _save(paths, checked, translate)
-
-
-def _save(paths: Paths, checked: Mapping[str, object], translate: Translate) -> None:
+    checked = {key: reader.check(key, value, where=key) for key, value in changes.items()}
     import tomlkit
 
-    target = paths.config_file.resolve()
-    text, _ = _read(paths, translate)
-    document = tomlkit.parse(text)
-    for key, value in checked.items():
-        if value is None:
-            document.pop(key, None)
-        elif document.get(key) != value:
-            document[key] = value
-    if (new := tomlkit.dumps(document)) != text:
-        make_private(paths.config_file.parent)
-        replace_file(target, new.encode())
-        keep_copy(paths)
+    with _one_at_a_time:
+        text, _ = _read(paths, translate)
+        document = tomlkit.parse(text)
+        for key, value in checked.items():
+            if document.get(key) != value:
+                document[key] = value
+        if (new := tomlkit.dumps(document)) != text:
+            make_private(paths.config_file.parent)
+            replace_file(paths.config_file.resolve(), new.encode())
+            keep_copy(paths)
 
 
-def save_identity(paths: Paths, identity: Identity | None, translate: Translate = str) -> None:
-    """Save user and server; None deletes the user and keeps the server. Raise as `save`."""
-    if identity is None:
-        save(paths, {"user": None}, translate)
-    else:
-        save(paths, {"server": identity.server, "user": identity.user}, translate)
+def save_identity(paths: Paths, identity: Identity) -> None:
+    """Save user and server. Raise as `save`."""
+    save(paths, {"server": identity.server, "user": identity.user})
 
 
 def normalise_user(text: str, translate: Translate = str) -> str:

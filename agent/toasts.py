@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from agent.core.view import Command
-from agent.ports import Notification, Toaster, ToastError, Topic, call_adapter
+from agent.ports import Notification, Toaster, Topic, call_adapter
 from protocol.messages import WarningOutcome
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,6 @@ class Toasts:
         with self._lock:
             if self._toaster is None:
                 if self._open_toaster is None:
-                    raise ToastError("this desktop has no toasts")
+                    raise LookupError("this desktop has no toasts")
                 self._toaster = self._open_toaster()
             return self._toaster

@@ -204,12 +204,10 @@ class ProcessDialogs:
         # The window to update the password cannot change user or server.
         if first or view.state is State.LOGGED_OUT or not user:
             field: msg.Field = "server"
-            fixed, settings = self._settings.enforced, self._settings
             try:
                 server = self._chosen_server(message.server)
                 field = "user"
-                user = normalise_user(message.user, _)
-                user = settings.user or user if "user" in fixed else user
+                user = self._settings.only_user or normalise_user(message.user, _)
             except UserError as error:
                 return msg.Refused(error.message, field)
         try:
@@ -220,8 +218,8 @@ class ProcessDialogs:
 
     def _chosen_server(self, typed: str) -> str:
         """Return the server that was typed, or policy's. Raise AddressError."""
-        server, settings = normalise_server(typed, self._translations.gettext), self._settings
-        return settings.server or server if "server" in settings.enforced else server
+        server = normalise_server(typed, self._translations.gettext)
+        return self._settings.only_server or server
 
     # --- in words
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
-from typing import Any
 
 from agent.core.credentials import Credentials, Identity
 from agent.core.machine import Machine
 from agent.core.saved_state import SavedState
+from agent.core.view import View
 from agent.host import host_info
 from agent.ports import SavedStateStore
-from agent.runtime import Hooks, Runtime
+from agent.runtime import Runtime
 from protocol.sealing import new_device_key
 from tests.support.fakes import FakeSavedStateStore, FakeVault
 
@@ -25,9 +24,9 @@ def runtime_in_memory(
     user: str = "tanaka",
     password: str,
     saved_state: SavedStateStore | None = None,
-    **hooks: Callable[..., Any],
+    show: Callable[[View], None] = _nothing,
 ) -> Runtime:
-    """Return a client that has stored its password and does not run; `hooks` are some of Hooks."""
+    """Return a client that has stored its password and does not run."""
     identity = Identity(server=server, user=user)
     vault = FakeVault()
     vault.write(identity, Credentials(password=password, device_key=new_device_key()))
@@ -35,5 +34,8 @@ def runtime_in_memory(
         Machine(host_info(), identity, SavedState()),
         vault=vault,
         saved_state=saved_state or FakeSavedStateStore(),
-        hooks=Hooks(**{**dict.fromkeys([each.name for each in fields(Hooks)], _nothing), **hooks}),
+        show=show,
+        tell=_nothing,
+        save_identity=_nothing,
+        quit=_nothing,
     )

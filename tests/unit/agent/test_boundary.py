@@ -82,7 +82,7 @@ class Client:
         return self.app.view.state is State.LOGGED_OUT
 
     def quit(self) -> None:
-        self.app.post(ev.QuitRequested())
+        self.app._runtime.post(ev.QuitRequested())
         self.ended.result(20)
 
 
@@ -99,7 +99,7 @@ def run() -> Iterator[Callable[..., Client]]:
 
     yield start
     for client in started:
-        client.app.post(ev.QuitRequested())
+        client.app._runtime.post(ev.QuitRequested())
         client.ended.exception(20)
 
 

@@ -205,10 +205,6 @@ def test_saving_keeps_what_the_user_wrote(paths: Paths) -> None:
     assert "# end" in text
     loaded = load(paths, environ={})
     assert loaded.identity == Identity(server=SERVER, user="tanaka")
-    settings.save_identity(paths, None)
-    assert load(paths, environ={}).identity is None
-    assert load(paths, environ={}).server == SERVER
-    assert "# mine" in paths.config_file.read_text()
 
 
 def test_saving_finds_the_top_level(paths: Paths) -> None:
