@@ -344,7 +344,7 @@ def ours() -> Counter[str]:
 
 async def test_nothing_is_left_for_the_garbage_collector(gateway: Gateway) -> None:
     """Connections come and go without a reference cycle: they are gone without a collection."""
-    assert await left_by_a_crowd(gateway, 500) == set()
+    assert await left_by_a_crowd(gateway, 100) == set()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
