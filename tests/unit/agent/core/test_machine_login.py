@@ -160,13 +160,6 @@ def test_another_network_does_not_repeat_a_login_at_a_proxy_at_once() -> None:
     assert world.is_in(State.CONNECTING)
 
 
-def test_the_servers_least_wait_is_kept() -> None:
-    """`retry_after_s` of a rejection is the least that the client waits."""
-    world = started(throttle_s=600)
-    assert world.view.reason is Reason.THROTTLED
-    assert until_retry(world) >= 600
-
-
 @pytest.mark.parametrize(
     ("bye", "reason", "least"),
     [
@@ -184,6 +177,13 @@ def test_a_bye_is_a_reason_to_wait(bye: msg.Bye, reason: Reason, least: float) -
     assert world.is_in(State.RETRYING, reason)
     assert until_retry(world) >= least
     assert world.vault[HOME].refused is None
+
+
+def test_the_servers_least_wait_is_kept() -> None:
+    """`retry_after_s` of a rejection is the least that the client waits."""
+    world = started(throttle_s=600)
+    assert world.view.reason is Reason.THROTTLED
+    assert until_retry(world) >= 600
 
 
 LOOSE = [

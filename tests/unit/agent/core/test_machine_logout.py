@@ -19,6 +19,9 @@ def test_logging_out() -> None:
     assert world.view.days_left is None
     world.restart()
     assert world.is_in(State.LOGGED_OUT)
+    nobody = World(stored=None, identity=None)
+    nobody.start()
+    assert nobody.replies[nobody.log_out()] is None
 
 
 def test_logging_out_when_the_vault_fails() -> None:
@@ -31,14 +34,6 @@ def test_logging_out_when_the_vault_fails() -> None:
     assert world.is_in(State.LOGGED_OUT)
     assert world.view.vault_problem is None
     assert Timer.VAULT_RETRY not in world.timers
-
-
-def test_logging_out_without_an_account() -> None:
-    """There is nothing to delete, and the request is answered."""
-    world = World(stored=None, identity=None)
-    world.start()
-    assert world.replies[world.log_out()] is None
-    assert world.is_in(State.LOGGED_OUT)
 
 
 def test_logging_out_while_another_user_logs_in() -> None:

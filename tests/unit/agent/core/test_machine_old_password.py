@@ -11,13 +11,13 @@ from agent.core import effects as do
 from agent.core import events as ev
 from agent.core.events import SignInKind, Timer
 from agent.core.failure import Failure, Reason
-from agent.core.password_warnings import PUSH_S, Warned
+from agent.core.password_warnings import PUSH_S
 from agent.core.state import State
 from protocol import messages as msg
 from protocol.messages import WarningOutcome as Outcome
 from tests.support.core_driver import BEGIN, OTHER, P1, P2, P3, World, on_old_password, standby
 
-SIGN_IN, CONNECT, UNLOCK = SignInKind.SIGN_IN, SignInKind.CONNECT, SignInKind.UNLOCK
+UNLOCK = SignInKind.UNLOCK
 DAY = timedelta(days=1)
 
 
@@ -47,11 +47,11 @@ def next_run(world: World, session: str) -> None:
 
 
 def test_a_sign_in_is_warned_about_and_the_server_told() -> None:
-    """The toast with the days left, and one notice that it was shown."""
+    """The toast with the days left and the last day, and one notice that it was shown."""
     world = on_old_password()
     world.come()
-    assert shown(world) == [30]
-    assert world.machine.client.warnings.state is Warned.SEEN
+    last_day = (BEGIN + 30 * DAY).astimezone().date()
+    assert world.seen(do.ShowWarning) == [do.ShowWarning(30, last_day)]
     assert Timer.TOAST not in world.timers
     world.advance(100)
     assert world.notices == [msg.Notice(warning=Outcome.SHOWN, days_left=30)]
@@ -70,31 +70,17 @@ def test_once_per_sign_in_also_after_a_restart() -> None:
     assert shown(world) == [30, 30]
 
 
-def test_remote_desktop_is_a_sign_in_each_time() -> None:
-    """Within a minute it is the same one."""
+def test_each_return_to_the_desktop_goes_by_the_rules() -> None:
+    """An unlock counts once a day until the last three; what follows within a minute does not."""
     world = on_old_password()
-    world.come("s1", SIGN_IN)
-    world.advance(30)
-    world.come("s1", CONNECT)
-    world.advance(60)
-    world.come("s1", CONNECT)
-    assert shown(world) == [30, 30]
-
-
-def test_unlocking_warns_once_a_day_until_the_last_three() -> None:
-    """The screen is unlocked often; near the end each time counts."""
-    world = on_old_password()
-    for _ in range(3):
-        world.advance(300)
-        world.come("s1", UNLOCK)
-    world.advance(DAY)
-    world.come("s1", UNLOCK)
-    assert shown(world) == [30, 29]
-    world.advance(26 * DAY)
-    for _ in range(3):
-        world.advance(300)
-        world.come("s1", UNLOCK)
-    assert shown(world) == [30, 29, 3, 3, 3]
+    world.come()
+    for kind, after in (
+        (SignInKind.CONNECT, timedelta(seconds=30)), (SignInKind.CONNECT, timedelta(seconds=60)),
+        (UNLOCK, DAY), (UNLOCK, timedelta(hours=1)), (UNLOCK, 26 * DAY), (UNLOCK, DAY / 24),
+    ):  # fmt: skip
+        world.advance(after)
+        world.come("s1", kind)
+    assert shown(world) == [30, 30, 29, 3, 3]
 
 
 def test_an_unlock_on_the_heels_of_a_sign_in_does_not_take_its_place() -> None:
@@ -104,7 +90,7 @@ def test_an_unlock_on_the_heels_of_a_sign_in_does_not_take_its_place() -> None:
     world.kill()
     world.online = False
     world.advance(120)
-    world.come("s1", SIGN_IN)
+    world.come("s1")
     world.start()
     world.come("s1", UNLOCK)
     world.advance(61)
@@ -139,13 +125,14 @@ def test_a_notice_of_one_user_is_not_sent_for_another() -> None:
 
 
 def test_offline_at_the_sign_in_and_the_change_not_known_yet() -> None:
-    """The warning comes when the server has told of it, however late."""
+    """One warning when the server has told of it, however late, and however often one came."""
     world = standby()
     world.kill()
     world.change(P2, push=False)
     world.online = False
     world.come("s1")
     world.start()
+    world.come("s1")
     world.advance(600)
     assert shown(world) == []
     world.online = True
@@ -156,8 +143,16 @@ def test_offline_at_the_sign_in_and_the_change_not_known_yet() -> None:
 def test_offline_and_past_its_end_only_the_server_knows() -> None:
     """No warning of a day that is over; when it is online again the user is asked."""
     world = on_old_password()
-    offline_from_here(world, 31 * DAY)
+    offline_from_here(world, timedelta())
+    world.sleep(30 * DAY - timedelta(minutes=1))
+    assert world.view.days_left == 0
+    world.advance(timedelta(minutes=2))
+    assert Timer.MIDNIGHT not in world.timers
+    world.performed.clear()
+    world.sleep(10 * DAY)
+    world.come("s2")
     world.advance(120)
+    assert (world.view.days_left, world.view.valid_until) == (None, BEGIN + 30 * DAY)
     assert shown(world) == []
     world.online = True
     world.advance(300)
@@ -311,14 +306,6 @@ def test_the_status_window_comes_in_place_of_a_warning_that_was_not_seen(
         assert len(world.seen(do.OpenStatus)) == 2 * opened
 
 
-def test_the_last_day_is_named() -> None:
-    """The day on which the old password ends, by the PC's calendar."""
-    world = on_old_password()
-    world.come()
-    (warning,) = world.seen(do.ShowWarning)
-    assert warning.last_day == (BEGIN + 30 * DAY).astimezone().date()
-
-
 def test_the_days_go_down_at_midnight() -> None:
     """The days left change at midnight in the PC's zone, without another event."""
     world = World(local=ZoneInfo("Asia/Tokyo"))
@@ -330,6 +317,9 @@ def test_the_days_go_down_at_midnight() -> None:
     assert world.view.days_left == 29
     world.advance(timedelta(days=29))
     assert world.view.days_left == 0
+    world.log_in(P2)
+    assert Timer.MIDNIGHT not in world.timers, "nothing wakes a client that has nothing to count"
+    assert world.tell(ev.TimerFired(Timer.MIDNIGHT)) == [do.StopTimer(Timer.MIDNIGHT)]
 
 
 @pytest.mark.parametrize("years", [-10, 10])
@@ -371,45 +361,6 @@ def test_an_absurd_end_is_no_reason_to_hang_up() -> None:
     assert [each.days_left for each in world.notices] == [36_500]
     for notice in world.notices:
         msg.decode_from_client(msg.encode(notice))
-
-
-def test_midnight_is_not_watched_without_need() -> None:
-    """No timer wakes a client that has nothing to count."""
-    world = on_old_password()
-    assert Timer.MIDNIGHT in world.timers
-    world.log_in(P2)
-    assert Timer.MIDNIGHT not in world.timers
-    assert world.tell(ev.TimerFired(Timer.MIDNIGHT)) == [do.StopTimer(Timer.MIDNIGHT)]
-
-
-def test_one_sign_in_reported_twice_is_warned_about_once() -> None:
-    """While the server is away a sign-in waits once, however often it is reported."""
-    world = on_old_password()
-    world.restart()
-    world.online = False
-    world.cut()
-    for _ in range(2):
-        world.come("s9")
-    world.online = True
-    world.advance(400)
-    assert len(shown(world)) == 1
-
-
-def test_past_is_past() -> None:
-    """Ten days after its end, offline and started again, no day is left and nothing warns."""
-    world = on_old_password()
-    offline_from_here(world, timedelta())
-    world.sleep(29 * DAY + timedelta(hours=23, minutes=59))
-    assert world.view.days_left == 0
-    world.advance(timedelta(minutes=2))
-    assert Timer.MIDNIGHT not in world.timers
-    world.performed.clear()
-    world.sleep(10 * DAY)
-    world.come("s2")
-    world.advance(61)
-    assert world.view.days_left is None
-    assert world.view.valid_until == BEGIN + timedelta(days=30)
-    assert shown(world) == []
 
 
 def test_no_more_days_than_the_server_said() -> None:
