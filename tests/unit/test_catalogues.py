@@ -1,0 +1,112 @@
+"""Both Japanese catalogues: whole, up to date, and with the manual's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from babel.messages.catalog import Catalog, Message
+from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
+from babel.messages.pofile import read_po
+from django.utils.translation.template import templatize
+
+from tests.support import catalogues
+from tests.support.places import ROOT
+
+CONSOLE = ROOT / "server/console/locale/ja/LC_MESSAGES/django.po"
+KEYWORDS = {
+    **DEFAULT_KEYWORDS,
+    "gettext_lazy": None,
+    "gettext_noop": None,
+    "pgettext_lazy": DEFAULT_KEYWORDS["pgettext"],
+}
+Texts = set[tuple[str | None, str]]
+"""Texts in English with their contexts."""
+
+
+def of_client() -> Texts:
+    return {(message.context, originals(message)[0]) for message in catalogues.collect()}
+
+
+def of_console() -> Texts:
+    """Return the texts of the server's code and templates, which Django makes Python of."""
+    found: Texts = {
+        (context, text[0] if isinstance(text, tuple) else text)
+        for _, _, text, _, context in extract_from_dir(
+            ROOT / "server", method_map=[("**.py", "python")], keywords=KEYWORDS, comment_tags=()
+        )
+    }
+    for template in (ROOT / "server/console/templates").rglob("*.html"):
+        for call in re.finditer(
+            r"""(?:\b_|\b(p)?gettext|\bn?gettext)\(u?(?P<q>['"])(.*?)(?P=q)(?:,\s*u?(['"])(.*?)\4)?""",
+            templatize(template.read_text()),
+            re.DOTALL,
+        ):
+            context, text = (call[3], call[5]) if call[1] else (None, call[3])
+            found.add((context, text.replace("\\'", "'").replace('\\"', '"')))
+    return found
+
+
+def read(file: Path) -> Catalog:
+    with file.open("rb") as opened:
+        return read_po(opened, abort_invalid=True)
+
+
+JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
+WITHOUT_JAPANESE = {"client": ["OK", "{user}({server})"], "console": ["、", "、", "PC", "OS"]}
+CATALOGUES = {"client": catalogues.CATALOGUE, "console": CONSOLE}
+each_catalogue = pytest.mark.parametrize(
+    "catalogue", [read(file) for file in CATALOGUES.values()], ids=list(CATALOGUES)
+)
+
+
+def originals(message: Message) -> list[str]:
+    return [message.id] if isinstance(message.id, str) else list(message.id)
+
+
+def translations(message: Message) -> list[str]:
+    string = message.string or ""
+    return [string] if isinstance(string, str) else [str(text) for text in string]
+
+
+@pytest.mark.parametrize(("name", "collect"), [("client", of_client), ("console", of_console)])
+def test_has_every_text_and_no_other(name: str, collect: Callable[[], Texts]) -> None:
+    """`make messages` brings a catalogue up to date; each text has its Japanese."""
+    messages = [message for message in read(CATALOGUES[name]) if message.id]
+    translated = [each for each in messages if all(translations(each)) and not each.fuzzy]
+    assert {(each.context, originals(each)[0]) for each in translated} == collect() - {(None, "")}
+    assert translated == messages
+    texts = [text for each in messages for text in translations(each)]
+    assert [text for text in texts if not JAPANESE.search(text)] == WITHOUT_JAPANESE[name]
+
+
+@each_catalogue
+def test_placeholders_and_letters_are_kept(catalogue: Catalog) -> None:
+    """A translation has its original's fields, and the same letter for Alt, so all are distinct."""
+    kept = re.compile(r"{\w+|%\(\w+\)[sd]|(?<!&)&\w(?!\w*;)")
+    for message in catalogue:
+        for text in filter(None, translations(message)) if message.id else ():
+            original = {each.upper() for each in kept.findall(originals(message)[-1])}
+            assert {each.upper() for each in kept.findall(text)} == original, text
+
+
+@each_catalogue
+def test_the_catalogue_compiles(catalogue: Catalog) -> None:
+    """Babel finds nothing wrong in it, and Japanese has one plural."""
+    assert not [list(message.check()) for message in catalogue if list(message.check())]
+    assert catalogue.num_plurals == 1
+
+
+LABELS = [
+    "管理機能", "パスワード変更", "変更", "「coconowork client」にパスワードの変更を反映する",
+    "ユーザ管理", "次回ログイン時にパスワードの変更が必要", "パスワードを変更", "仮パスワード",
+    "ココナワークのパスワードの条件", "パスワードが変更されました。", "一般ユーザ",
+    "アカウント管理者", "現在のパスワード", "新しいパスワード",
+]  # fmt: skip
+
+
+def test_labels_of_the_manual() -> None:
+    """People follow the manual by these words, so they are exactly the manual's."""
+    assert set(LABELS) <= {str(message.string) for message in read(CONSOLE)}
