@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
-from unittest import mock
 
-from agent import pairing
 from agent.core import effects as do
 from agent.core import events as ev
 from agent.core.credentials import Credentials, Identity
@@ -23,6 +18,7 @@ from agent.core.machine import Machine
 from agent.core.saved_state import SavedState
 from protocol import messages as msg
 from protocol.messages import WarningOutcome
+from protocol.sealing import open_sealed, public_key
 
 Step = dict[str, Any]
 SERVER = "wss://gw.example.com/gateway"
@@ -51,16 +47,15 @@ class Recorded:
         self._now = ev.Instant(datetime.fromisoformat(first["at"]), 0.0)
         self._number, self._is_broken = 0, False
         self._machine = Machine(self._host, self._identity, SavedState())
-        self._pairing: Future[pairing.Received] | None = None
-        self._emit: Callable[[ev.Event], object] = self._tell
+        self._received: list[str] = []
+        """User and password that came for a code."""
 
     @property
     def end(self) -> Step:
         """Return what the user sees, and which password is stored."""
         stored = self._vault
-        if self._pairing is not None:
-            received = self._pairing.result(timeout=DEADLINE_S)
-            return {"received": [received.user, received.password]}
+        if self._received:
+            return {"received": self._received}
         return {
             "state": self._machine.state.value,
             "stored": stored and [stored.password, stored.pending and stored.pending.password],
@@ -72,7 +67,10 @@ class Recorded:
             case "start":
                 self._tell(ev.Started())
             case "pair":
-                self._pair()
+                assert self._vault is not None
+                device = self._host.device(public_key(self._vault.device_key))
+                self.sent.append({"from": "client", "connect": True})
+                self._send(msg.Pair(device=device))
             case "sign_in":
                 self._tell(ev.SignedIn("s1", ev.SignInKind.SIGN_IN))
             case "type":
@@ -95,37 +93,15 @@ class Recorded:
             return
         with suppress(msg.UnknownMessage):
             message = msg.decode_from_server(json.dumps(step["message"]).encode())
-            self._emit(ev.Received(self._number, message))
-
-    def _pair(self) -> None:
-        """Let the real client receive a password by a code, on a thread, by a line in memory."""
-        received, has_asked = Future[pairing.Received](), threading.Event()
-        client = self
-
-        class Line:
-            def __init__(self, *_: object, emit: Callable[[ev.Event], None], **_more: object):
-                loop = asyncio.get_running_loop()
-                client._emit = lambda event: loop.call_soon_threadsafe(emit, event)
-
-            async def run(self) -> None:
-                client.sent.append({"from": "client", "connect": True})
-                client._emit(ev.Connected(0))
-                await asyncio.Event().wait()
-
-            async def send(self, message: msg.ClientMessage) -> None:
-                client._send(message)
-                has_asked.set()
-
-        def receive() -> None:
-            host, show = self._host, list[pairing.Code]().append
-            paired = pairing.receive_password(SERVER, host=host, proxy="none", show=show)
-            received.set_result(asyncio.run(paired))
-
-        key = self._vault and self._vault.device_key
-        with mock.patch.multiple(pairing, Connection=Line, new_device_key=lambda: key):
-            threading.Thread(target=receive, daemon=True).start()
-            assert has_asked.wait(DEADLINE_S)
-        self._pairing = received
+            match message:
+                case msg.PairingCode():
+                    pass
+                case msg.Paired(user=user):
+                    assert self._vault is not None
+                    opened = open_sealed(message, device_key=self._vault.device_key)
+                    self._received = [user, opened.password]
+                case _:
+                    self._tell(ev.Received(self._number, message))
 
     def _send(self, message: msg.ClientMessage) -> None:
         content = json.loads(msg.encode(message))
