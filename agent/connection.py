@@ -63,6 +63,11 @@ class _BoundedConnection(ClientConnection):
             self.protocol.fail(CloseCode.POLICY_VIOLATION)
             self.transport.abort()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        # A tunnel that ends during TLS was never a connection: websockets would fail here.
+        if hasattr(self, "transport"):
+            super().connection_lost(exc)
+
 
 class _Head(Response):
     """Read an HTTP answer as one of a proxy: without its page, and in HTTP/1.0 as well.
@@ -140,8 +145,11 @@ async def _at_one_address(proxy: str) -> str:
             )
     except socket.gaierror as exc:  # which `classify` takes for one about the server
         raise OSError(exc.errno, "the name of the proxy is not known") from None
-    host, port, *_ = writer.get_extra_info("peername")
+    peer = writer.get_extra_info("peername")
     writer.close()
+    if peer is None:
+        raise ConnectionResetError("the proxy has reset the connection")
+    host, port, *_ = peer
     login = parts.netloc.rpartition("@")
     return f"{parts.scheme}://{login[0]}{login[1]}{place(host, port)}"
 

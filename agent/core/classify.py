@@ -41,7 +41,8 @@ def classify(exc: BaseException, *, proxy: str | None) -> Failure:
     """Return why the connection could not be opened, or has ended.
 
     `proxy` is the address of the proxy, if there is one. It is the first hop: an OSError is about
-    it, not about the server. The detail has types and numbers only, never text from the peer.
+    it, not about the server, unless it ends a connection that was there. The detail has types and
+    numbers only, never text from the peer.
     """
     detail = type(exc).__name__
     match exc:
@@ -81,7 +82,7 @@ def classify(exc: BaseException, *, proxy: str | None) -> Failure:
         case socket.gaierror() if proxy is None or proxy.startswith("socks"):
             # python-socks has another exception for the name of the proxy.
             return Failure(Reason.NO_SUCH_HOST, detail=f"{detail} {exc.errno}")
-        case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError() if not proxy:
+        case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError():
             return Failure(Reason.CONNECTION_LOST, detail=f"{detail} {exc.errno or ''}".strip())
         case OSError():
             reason = Reason.PROXY_UNREACHABLE if proxy else Reason.UNREACHABLE

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+import threading
+from contextlib import suppress
 
 import pytest
 
@@ -31,6 +35,34 @@ async def test_http_proxies(talk: Talk, reason: Reason) -> None:
     async with listening(talk) as port:
         result = await failure(BEHIND, proxy=f"http://127.0.0.1:{port}")
     assert result.reason is reason
+
+
+async def test_a_tunnel_that_ends_at_once() -> None:
+    """The proxy was reached, so it is not to blame; nothing stray is left for the log."""
+    stray: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: stray.append(context))
+    async with listening(says(b"HTTP/1.1 200 OK\r\n\r\n")) as port:
+        result = await failure(BEHIND, proxy=f"http://127.0.0.1:{port}")
+    assert result.reason is Reason.CONNECTION_LOST
+    assert stray == []
+
+
+async def test_a_proxy_that_resets_each_connection() -> None:
+    """It is no defect of the client, at whatever moment the reset comes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def reset_all() -> None:
+            with suppress(OSError):
+                while True:
+                    one, _ = listener.accept()
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    one.close()
+
+        threading.Thread(target=reset_all, daemon=True).start()
+        proxy = f"socks5h://127.0.0.1:{listener.getsockname()[1]}"
+        results = await asyncio.gather(*(failure(BEHIND, proxy=proxy) for _ in range(20)))
+        listener.shutdown(socket.SHUT_RDWR)
+    assert Reason.INTERNAL not in {each.reason for each in results}
 
 
 @pytest.mark.parametrize("scheme", ["http", "socks5h", "socks5", "socks4a"])
