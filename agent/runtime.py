@@ -207,6 +207,7 @@ class Runtime:
 
     async def _main(self) -> None:
         self._loop.set_exception_handler(_on_stray_error)
+        not_ours = asyncio.all_tasks()
         call_adapter(self._show, self._view)
         try:
             while not self._quitting:
@@ -225,7 +226,7 @@ class Runtime:
             await asyncio.sleep(0)  # what was handed over until now becomes a task
             await _cancel({task for _, task in self._connections.values()})
             # Last, so that `leave` returns after the end of the connections.
-            await _cancel(asyncio.all_tasks() - {asyncio.current_task()})
+            await _cancel(asyncio.all_tasks() - not_ours)
             for _ in range(3):  # transports that are closed release their sockets a turn later
                 await asyncio.sleep(0)
 

@@ -29,7 +29,7 @@ from agent.dialogs import host as dialogs
 from agent.errors import UserError
 from agent.paths import find_paths
 from agent.report import describe, status_text, view_of
-from agent.settings import SettingsError, load, normalise_user, save
+from agent.settings import Settings, SettingsError, load, normalise_user, save
 from agent.state_file import StateFile
 from fuzz.target import SECRET, Target, as_text, says_only
 from protocol import text
@@ -86,6 +86,7 @@ _dialogs = dialogs.ProcessDialogs(
     on_command=lambda _: None,
     assets=Path(),
     translations=NullTranslations(),
+    settings=Settings(),
 )
 
 

@@ -61,7 +61,7 @@ def control_request(data: bytes) -> None:
             control.decode_line(data)
         return
     try:
-        answer = _loop.run_until_complete(control.answer(_app()._answer, data))
+        answer = _loop.run_until_complete(control.answer(_app()._answers.answer, data))
     except ChannelError as exc:
         says_only(str(exc), "not a JSON object|more than 16384 bytes")
     else:

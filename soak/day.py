@@ -19,13 +19,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, closing
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from agent import logs, runtime
 from agent.core import events as ev
+from agent.core.effects import Effect, ShowWarning
 from agent.core.state import State
 from agent.state_file import StateFile
 from protocol.messages import WarningOutcome
@@ -108,9 +109,10 @@ async def _live(loop: Loop, home: Path) -> list[Sample]:
         await server.aclose()
         await server.enter_async_context(gateway.running(port=gateway.port))
 
-    def warn(days: int, _last_day: date) -> None:
-        warned.append(days)
-        client.post(ev.WarningAnswered(days, WarningOutcome.SHOWN))
+    def tell(effect: Effect) -> None:
+        if isinstance(effect, ShowWarning):
+            warned.append(effect.days_left)
+            client.post(ev.WarningAnswered(effect.days_left, WarningOutcome.SHOWN))
 
     gateway.play(log_in)
     await restart()
@@ -120,7 +122,7 @@ async def _live(loop: Loop, home: Path) -> list[Sample]:
             password=PASSWORD,
             saved_state=StateFile(home / "state"),
             show=lambda view: seen.add(view.state.value),
-            warn=warn,
+            tell=tell,
         )
     running = asyncio.create_task(client._main())
     client.post(ev.SignedIn("session-1", ev.SignInKind.SIGN_IN))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent.core.credentials import Credentials, Identity
+from agent.core.effects import Effect
 from agent.core.machine import Machine
 from agent.core.saved_state import SavedState
 from agent.core.view import View
@@ -25,6 +26,7 @@ def runtime_in_memory(
     password: str,
     saved_state: SavedStateStore | None = None,
     show: Callable[[View], None] = _nothing,
+    tell: Callable[[Effect], None] = _nothing,
 ) -> Runtime:
     """Return a client that has stored its password and does not run."""
     identity = Identity(server=server, user=user)
@@ -35,7 +37,7 @@ def runtime_in_memory(
         vault=vault,
         saved_state=saved_state or FakeSavedStateStore(),
         show=show,
-        tell=_nothing,
+        tell=tell,
         save_identity=_nothing,
         quit=_nothing,
     )
