@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any, cast, get_args
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -32,7 +33,6 @@ from websockets.protocol import Protocol
 from protocol import messages
 from server import metrics
 from server.gateway import handshake
-from server.gateway.handshake import Answer
 from server.gateway.queries import AcceptedLogin, WaitingDevice
 
 log = logging.getLogger(__name__)
@@ -287,13 +287,11 @@ class ClientConnection(asyncio.Protocol):
             return
         end = len(head) if found < 0 else found + len(handshake.END_OF_HEAD)
         self._head = None
-        try:
-            accepted = handshake.upgrade(bytes(head[:end]), partial(self._callbacks.admit, self))
-        except Answer as answer:
-            self._write(answer.serialize(with_body=not head.startswith(b"HEAD ")))
+        response = handshake.respond(bytes(head[:end]), partial(self._callbacks.admit, self))
+        self._write(response.serialize())
+        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             self._finish()
             return
-        self._write(accepted)
         self._websocket = handshake.new_websocket()
         self.stage = LOGGING_IN
         self.due = self._loop.time() + LOGIN_SECONDS

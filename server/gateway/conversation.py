@@ -54,10 +54,6 @@ NEW_DEVICE_SECONDS = 3600
 _accepted = {kind: metrics.logins.labels(kind) for kind in get_args(PasswordKind)}
 
 
-class LoginError(Exception):
-    """The client broke the order of a login. The text quotes nothing of what it sent."""
-
-
 class Refused(Exception):
     """The login is refused, for the reason that is sent to the client."""
 
@@ -94,7 +90,7 @@ class Conversations:
         try:
             while (text := connection.next_text()) is not None:
                 await self._handle(connection, decode_from_client(text))
-        except (MessageError, ScramError, SealError, LoginError) as exc:
+        except (MessageError, ScramError, SealError) as exc:
             connection.fail(CloseCode.POLICY_VIOLATION, str(exc))
         except Unavailable:
             connection.send_away()
@@ -106,10 +102,10 @@ class Conversations:
 
     async def _handle(self, connection: ClientConnection, message: ClientMessage) -> None:
         if isinstance(message, Proof):
-            raise LoginError("proof without hello")
+            raise MessageError("proof without hello")
         if isinstance(message, Pair):
             if connection.device is not None or connection.refusals:
-                raise LoginError("pair after hello")
+                raise MessageError("pair after hello")
             await self.pairings.pair(connection, message.device)
             return
         if not isinstance(message, Hello):
@@ -184,7 +180,7 @@ class Conversations:
         """Wait for the proof; what a client that waits reports may come before it."""
         while not isinstance(message := await connection.receive(), Proof):
             if isinstance(message, Hello | Pair):
-                raise LoginError("hello or pair while a login is under way")
+                raise MessageError("hello or pair while a login is under way")
             await self._report(connection, message)
         return message
 

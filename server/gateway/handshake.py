@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from email.utils import formatdate
 from http import HTTPStatus
 
-from websockets.datastructures import Headers
 from websockets.exceptions import HeaderLineTooLong, RequestLineTooLong, TooManyHeaders
 from websockets.http11 import Request, Response
 from websockets.protocol import Protocol, Side
@@ -31,7 +29,6 @@ library_log = logging.getLogger(f"{__name__}.websockets")
 library_log.setLevel(logging.WARNING)
 
 _TOO_LARGE = (RequestLineTooLong, HeaderLineTooLong, TooManyHeaders)
-_TOLD = ("Allow", "Upgrade")
 _LISTS = ("Connection", "Upgrade", "Sec-WebSocket-Protocol")
 
 
@@ -39,51 +36,43 @@ class Answer(Exception):
     """Raised where a request ends with a plain response, after which the connection is closed."""
 
     def __init__(self, status: HTTPStatus, text: str, **headers: str) -> None:
-        self._status = status
-        self._body = text.encode()
-        self._headers = headers
-
-    def serialize(self, *, with_body: bool = True) -> bytes:
-        """Return the response's bytes; a HEAD request gets no body."""
-        headers = {
-            "Date": formatdate(usegmt=True),
-            "Connection": "close",
-            "Content-Length": str(len(self._body)),
-            "Content-Type": "text/plain; charset=utf-8",
-            **self._headers,
-        }
-        body = self._body if with_body else b""
-        status = self._status
-        return Response(status.value, status.phrase, Headers(headers), body).serialize()
+        self.status = status
+        self.text = text
+        self.headers = headers
 
 
-def upgrade(head: bytes, admit: Callable[[Request], None]) -> bytes:
-    """Return the response that makes the connection a WebSocket. Raise Answer for any other.
+def respond(head: bytes, admit: Callable[[Request], None]) -> Response:
+    """Return the response to a request. One of status 101 makes the connection a WebSocket.
 
-    `head` ends with the empty line unless it is too large. `admit` may raise Answer as well.
+    `head` ends with the empty line unless it is too large. `admit` may raise Answer.
     """
-    if len(head) > MAX_HEAD_BYTES:
-        raise Answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too large")
     protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], logger=library_log)
     try:
-        protocol.receive_data(head)
-        if isinstance(protocol.handshake_exc, _TOO_LARGE):
-            raise Answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too large")
-        events = protocol.events_received()
-        if not events or not isinstance(events[0], Request):
-            raise Answer(HTTPStatus.BAD_REQUEST, "malformed request")
-        request = events[0]
-        admit(request)
-        if any(sum(map(len, request.headers.get_all(name))) > MAX_LIST_CHARS for name in _LISTS):
-            raise Answer(HTTPStatus.BAD_REQUEST, "header too long")
-        response = protocol.accept(request)
+        response = protocol.accept(_admitted(protocol, head, admit))
+    except Answer as answer:
+        response = protocol.reject(answer.status, answer.text)
+        response.headers.update(answer.headers)
     finally:
         release(protocol)
-    if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-        status, text = HTTPStatus(response.status_code), bytes(response.body).decode()
-        told = response.headers
-        raise Answer(status, text, **{name: told[name] for name in _TOLD if name in told})
-    return response.serialize()
+    if head.startswith(b"HEAD "):
+        response.body = b""
+    return response
+
+
+def _admitted(protocol: ServerProtocol, head: bytes, admit: Callable[[Request], None]) -> Request:
+    """Return the request. Raise Answer."""
+    if len(head) <= MAX_HEAD_BYTES:
+        protocol.receive_data(head)
+    if len(head) > MAX_HEAD_BYTES or isinstance(protocol.handshake_exc, _TOO_LARGE):
+        raise Answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "too large")
+    events = protocol.events_received()
+    if not events or not isinstance(events[0], Request):
+        raise Answer(HTTPStatus.BAD_REQUEST, "malformed request")
+    request = events[0]
+    admit(request)
+    if any(sum(map(len, request.headers.get_all(name))) > MAX_LIST_CHARS for name in _LISTS):
+        raise Answer(HTTPStatus.BAD_REQUEST, "header too long")
+    return request
 
 
 def new_websocket() -> Protocol:
