@@ -13,6 +13,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db import IntegrityError
 from websockets.frames import CloseCode
 
 from protocol.messages import CODE_CHARS, Device, MessageError, Paired, PairingCode, Rejected
@@ -81,17 +82,14 @@ class Pairings:
         check_public_key(device.public_key)
         self._made.add(counted_as)
         expires_at = clock.now() + timedelta(seconds=CODE_SECONDS)
-        while (code := _new_code()) in self._open:
+        new = _OpenCode(connection, counted_as, expires_at)
+        while (code := await self._open_code(new, device)) is None:
             pass
-        self._open[code] = new = _OpenCode(connection, counted_as, expires_at)
         try:
-            await self._store.open_pairing(NewPairing(code, device, connection.address, expires_at))
-            try:
-                new.is_shown = True
-                await self._show(connection, code)
-            finally:
-                self._ended.add(code)
+            new.is_shown = True
+            await self._show(connection, code)
         finally:
+            self._ended.add(code)
             del self._open[code]
 
     async def poll_for_ever(self) -> None:
@@ -122,6 +120,21 @@ class Pairings:
     def sweep(self) -> None:
         """Forget what is past."""
         self._made.sweep()
+
+    async def _open_code(self, new: _OpenCode, device: Device) -> str | None:
+        """Write that a PC shows a new code, and return it; None when another PC shows it."""
+        if (code := _new_code()) in self._open:
+            return None
+        self._open[code] = new
+        row = NewPairing(code, device, new.connection.address, new.expires_at)
+        try:
+            await self._store.open_pairing(row)
+        except BaseException as exc:
+            del self._open[code]
+            if isinstance(exc, IntegrityError):  # on another gateway
+                return None
+            raise
+        return code
 
     def _wait_s(self, counted_as: str) -> int:
         """Return the seconds until another code may be made for an address; 0 is now."""

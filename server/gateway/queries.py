@@ -14,13 +14,11 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from django.db import connection
+from django.db import connection, transaction
 
 from protocol.messages import PasswordKind
 from server import clock
 from server.console.models import temporary_until
-
-_T = TypeVar("_T")
 
 MAX_OLD = 63
 """How many of a user's old passwords are read, the newest first."""
@@ -67,7 +65,7 @@ _CLEAR_WAITING = """
 
 
 class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A row of a statement, or rows in it; `number` is the place of what was asked for."""
+    """A row of a statement, or a row in it."""
 
 
 class OldVerifier(Row, frozen=True, gc=False):
@@ -77,10 +75,15 @@ class OldVerifier(Row, frozen=True, gc=False):
     since: datetime
 
 
-class FoundUser(Row, frozen=True, gc=False):
-    """A user and what a login of that user needs to begin."""
+class Found(Row, frozen=True, gc=False):
+    """What was asked for at this place."""
 
     number: int
+
+
+class FoundUser(Found, frozen=True, gc=False):
+    """A user and what a login of that user needs to begin."""
+
     pk: int
     password: str
     password_changed_at: datetime
@@ -88,6 +91,9 @@ class FoundUser(Row, frozen=True, gc=False):
     knows_device: int
     old: list[OldVerifier] | None
     """The newest first."""
+
+
+_Found = TypeVar("_Found", bound=Found)
 
 
 class OldPassword(Row, frozen=True, gc=False):
@@ -119,10 +125,9 @@ class AcceptedLogin(msgspec.Struct, frozen=True, gc=False):
         return self.ends_at if self.password == "old" else None
 
 
-class DeviceState(Row, frozen=True, gc=False):
+class DeviceState(Found, frozen=True, gc=False):
     """A user, and one of the user's devices if `device_pk` is not None."""
 
-    number: int
     is_active: int
     is_temporary: int
     password_changed_at: datetime
@@ -178,17 +183,14 @@ class WaitingRow(NamedTuple):
     login_valid_until: datetime | None
 
 
-_found = msgspec.json.Decoder(list[FoundUser])
+_users = msgspec.json.Decoder(list[FoundUser])
 _states = msgspec.json.Decoder(list[DeviceState])
 
 
 def find_users(asked: Sequence[tuple[str, str]]) -> list[FoundUser | None]:
     """Return the users by user name and device id, None for one that does not exist."""
-    rows = [(number, *each) for number, each in enumerate(asked)]
-    with connection.cursor() as cursor:
-        cursor.execute(_statement(_FIND), [_json(rows)])
-        found = {row.number: row for row in _decode(_found, cursor.fetchone())}
-    return [found.get(number) for number in range(len(asked))]
+    row = _execute(_FIND, ((number, *each) for number, each in enumerate(asked)))
+    return _in_order(_users, row, len(asked))
 
 
 def lock(devices: Iterable[tuple[int, str]]) -> None:
@@ -198,10 +200,9 @@ def lock(devices: Iterable[tuple[int, str]]) -> None:
     deadlocks. SQLite has one writer at a time and needs no locks.
     """
     if connection.features.has_select_for_update:
-        rows = [_json(devices)]
-        with connection.cursor() as cursor:
-            cursor.execute(_statement(_LOCK), rows)
-            cursor.execute(_statement(_LOCK_DEVICES), rows)
+        wanted = list(devices)
+        _execute(_LOCK, wanted)
+        _execute(_LOCK_DEVICES, wanted)
 
 
 def ask_states(asked: Sequence[tuple[int, str]]) -> tuple[str, list[str]]:
@@ -213,8 +214,7 @@ def ask_states(asked: Sequence[tuple[int, str]]) -> tuple[str, list[str]]:
 
 def read_states(row: tuple[str | None], count: int) -> list[DeviceState | None]:
     """Return the `count` states of that statement's one row, None for a user who does not exist."""
-    found = {state.number: state for state in _decode(_states, row)}
-    return [found.get(number) for number in range(count)]
+    return _in_order(_states, row, count)
 
 
 def device_states(asked: Sequence[tuple[int, str]]) -> list[DeviceState | None]:
@@ -226,29 +226,18 @@ def device_states(asked: Sequence[tuple[int, str]]) -> list[DeviceState | None]:
 
 def set_waiting(waiting: Iterable[WaitingRow]) -> None:
     """Write that these devices wait. Each may be given once."""
-    with connection.cursor() as cursor:
-        cursor.execute(_statement(_SET_WAITING), [_json(waiting)])
+    _execute(_SET_WAITING, waiting)
 
 
 def clear_waiting(released: Sequence[ReleasedDevice], *, gateway: str) -> None:
-    """Write that devices no longer wait on `gateway`, in a transaction.
-
-    A row that a newer login has written stays.
-    """
-    lock((each.device.user_id, each.device.device_id) for each in released)
-    rows = [
-        (
-            each.device.user_id,
-            each.device.device_id,
-            each.at,
-            each.device.waiting_since,
-            gateway,
-            each.farewell,
+    """Write that devices no longer wait on `gateway`; the row of a newer login stays."""
+    devices = [(each.device.user_id, each.device.device_id) for each in released]
+    left = [(each.at, each.device.waiting_since, gateway, each.farewell) for each in released]
+    with transaction.atomic():
+        lock(devices)
+        _execute(
+            _CLEAR_WAITING, ((*device, *row) for device, row in zip(devices, left, strict=True))
         )
-        for each in released
-    ]
-    with connection.cursor() as cursor:
-        cursor.execute(_statement(_CLEAR_WAITING), [_json(rows)])
 
 
 _DIALECTS: dict[str, dict[str, str]] = {
@@ -285,8 +274,19 @@ def _filled(vendor: str, template: str) -> str:
     return template.format(**_DIALECTS[vendor], limit=MAX_OLD)
 
 
-def _decode(decoder: msgspec.json.Decoder[list[_T]], row: tuple[str | None]) -> list[_T]:
-    return decoder.decode(row[0] or "[]")
+def _execute(template: str, rows: Iterable[Iterable[Any]]) -> Any:
+    """Run a statement, and return its first row if it has rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(_statement(template), [_json(rows)])
+        return cursor.fetchone() if cursor.description else None
+
+
+def _in_order(
+    decoder: msgspec.json.Decoder[list[_Found]], row: tuple[str | None], count: int
+) -> list[_Found | None]:
+    """Return what a statement's one row has found for each of `count`, None for nothing."""
+    found = {each.number: each for each in decoder.decode(row[0] or "[]")}
+    return [found.get(number) for number in range(count)]
 
 
 def _json(rows: Iterable[Iterable[Any]]) -> str:

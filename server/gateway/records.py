@@ -32,7 +32,6 @@ from server.gateway.queries import (
     DeviceState,
     FoundUser,
     PendingPush,
-    ReleasedDevice,
     WaitingDevice,
     WaitingRow,
 )
@@ -261,12 +260,6 @@ def restore_waiting(waits: Sequence[WaitingDevice], *, gateway: str) -> None:
     for each in waits:
         lost = Device.objects.filter(pk=each.device_pk, waiting_since=None, blocked_at=None)
         lost.update(waiting_since=each.waiting_since, gateway=gateway)
-
-
-def clear_waiting(released: Sequence[ReleasedDevice], *, gateway: str) -> None:
-    """Write that devices no longer wait on `gateway`; the row of a newer login stays."""
-    with transaction.atomic():
-        queries.clear_waiting(released, gateway=gateway)
 
 
 class NewPairing(msgspec.Struct, frozen=True, gc=False):

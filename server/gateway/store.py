@@ -26,7 +26,7 @@ from django.db import (
 
 from server import clock, metrics
 from server.cluster.database import one_line
-from server.gateway import records
+from server.gateway import queries, records
 from server.gateway.batcher import MAX_ITEMS, Batcher, Unavailable
 from server.gateway.queries import ReleasedDevice, WaitingDevice
 from server.gateway.records import (
@@ -119,7 +119,7 @@ class Store:
     async def _clear(self) -> None:
         while batch := list(self._released.values())[:MAX_ITEMS]:
             try:
-                await self.write(records.clear_waiting, batch, gateway=self._gateway)
+                await self.write(queries.clear_waiting, batch, gateway=self._gateway)
             except Unavailable:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue

@@ -244,16 +244,16 @@ async def test_one_query_for_all_codes(database: None, monkeypatch: pytest.Monke
 
 
 async def test_code_of_another_gateway(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A code that is shown elsewhere is not shown twice, and stays."""
-    made = iter(["BCDFGH22", "BCDFGH22", "BCDFGH33", "BCDFGH44"])
+    """A code that is shown elsewhere is not shown twice, and stays; the PC gets another one."""
+    made = iter(["BCDFGH22", "BCDFGH22", "BCDFGH33", "BCDFGH44", "BCDFGH55"])
     monkeypatch.setattr(pairings, "_new_code", lambda: next(made))
     async with Client(gateway.port) as one, Client(gateway.port) as two:
         assert [await one.pair(), await two.pair()] == ["BCDFGH22", "BCDFGH33"]
         elsewhere = Pairing(code="BCDFGH44", device_id="d", expires_at=clock.now())
         await in_thread(elsewhere.save)
         async with Client(gateway.port) as three:
-            await three.send(messages.Pair(device=three.device))
-            assert await three.closed() == 1011
+            assert await three.pair() == "BCDFGH55"
+        await until_deleted("BCDFGH55")
         await gateway._pairings.poll()
         await in_thread(elsewhere.refresh_from_db)
         await in_thread(elsewhere.delete)
