@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from protocol.text import clean
-from server.commands.terminal import MAX_CHARS, ask_password, find_account, on_database
+from server.commands.terminal import MAX_CHARS, ask_new_password, find_account, on_database
 from server.config import StartError
 
 
@@ -25,12 +25,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _create(account_name: str, username: str, display_name: str) -> None:
-    from django.contrib.auth.password_validation import validate_password
     from django.core.exceptions import ValidationError
     from django.db import transaction
     from django.utils.translation import gettext as _
 
-    from protocol.names import normalise_password
     from server.console import audit, new_users, passwords
     from server.console.forms import UserForm
     from server.console.models import Account, User
@@ -39,16 +37,12 @@ def _create(account_name: str, username: str, display_name: str) -> None:
     role = User.Role.ADMINISTRATOR
     form = UserForm({"username": username, "display_name": display_name, "role": role})
     if not form.is_valid():
-        raise StartError(" ".join(str(text) for texts in form.errors.values() for text in texts))
+        raise ValidationError(form.errors.as_data())
     user = form.user_of(account)
     if refusal := new_users.name_refusal(user, by=None, address=None):
         raise StartError(refusal)
-    try:
-        account.full_clean()
-        password = normalise_password(ask_password())
-        validate_password(password, user)
-    except ValidationError as exc:
-        raise StartError(" ".join(exc.messages)) from None
+    account.full_clean()
+    password = ask_new_password(user)
     passwords.set_initial(user, password, must_change=False)
     with transaction.atomic():
         account.save()

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from server.commands.terminal import ask, ask_password, find_user, on_database
-from server.config import StartError
+from server.commands.terminal import ask, ask_new_password, find_user, on_database
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,13 +24,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _reset(typed: str, *, is_sure: bool) -> None:
-    from django.contrib.auth.password_validation import validate_password
-    from django.core.exceptions import ValidationError
     from django.utils.translation import gettext as _
 
-    from protocol.names import normalise_password
     from server.console import passwords
-    from server.console.validators import reuse_rule_text
 
     found = find_user(typed)
     names = {"user": found.username, "account": found.account.name}
@@ -39,12 +34,6 @@ def _reset(typed: str, *, is_sure: bool) -> None:
     print(_("PCs go on with the old password for 30 days, until it is updated there."))
     if not is_sure:
         ask()
-    try:
-        password = normalise_password(ask_password())
-        validate_password(password, found)
-        passwords.force(found, by=None, new_password=password, must_change=False, address=None)
-    except ValidationError as exc:
-        raise StartError(" ".join(exc.messages)) from None
-    except passwords.ReusedPassword:
-        raise StartError(reuse_rule_text()) from None
+    password = ask_new_password(found)
+    passwords.force(found, by=None, new_password=password, must_change=False, address=None)
     print(_("The password was changed."))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from protocol.names import normalise_password
 from server import config
 from server.cluster.database import describe, release
 from server.commands.serve import prepare
@@ -24,17 +25,23 @@ MAX_CHARS = 200
 
 @contextmanager
 def on_database() -> Iterator[None]:
-    """Use the settings' database, in the terminal's language; print its name. Raise StartError."""
+    """Use the settings' database, in the terminal's language; print its name.
+
+    Raise StartError, also with the text of a ValidationError inside the block.
+    """
     settings = config.load()
     prepare(settings)
     print(describe(settings))
+    from django.core.exceptions import ValidationError
     from django.utils import translation
 
-    try:
-        with translation.override(_language()):
+    with translation.override(_language()):
+        try:
             yield
-    finally:
-        release()
+        except ValidationError as exc:
+            raise StartError(" ".join(exc.messages)) from None
+        finally:
+            release()
 
 
 def find_user(typed: str) -> User:
@@ -71,8 +78,12 @@ def ask() -> None:
     raise StartError(_("Nothing was done."))
 
 
-def ask_password() -> str:
-    """Ask twice at a terminal, else read one line of standard input. Raise StartError."""
+def ask_new_password(user: User) -> str:
+    """Return a password for `user`: asked for twice at a terminal, else a line of standard input.
+
+    Raise StartError, or ValidationError for one that breaks the rules.
+    """
+    from django.contrib.auth.password_validation import validate_password
     from django.utils.translation import gettext as _
 
     if sys.stdin is None or not sys.stdin.isatty():
@@ -83,6 +94,8 @@ def ask_password() -> str:
             raise StartError(_("The two passwords are not the same."))
     if not password:
         raise StartError(_("A password is needed: type it, or give it on standard input."))
+    password = normalise_password(password)
+    validate_password(password, user)
     return password
 
 

@@ -78,15 +78,12 @@ def _rename(arguments: argparse.Namespace) -> None:
         user = find_user(arguments.user)
         form = EditUserForm({"display_name": arguments.to, "role": user.role})
         if not form.is_valid():
-            raise StartError(" ".join(str(text) for each in form.errors.values() for text in each))
+            raise ValidationError(form.errors.as_data())
         people.edit(user, by=None, address=None, **form.cleaned_data)
     else:
         account = _account(arguments.account)
         account.name = clean(arguments.to, MAX_CHARS)
-        try:
-            account.full_clean()
-        except ValidationError as exc:
-            raise StartError(" ".join(exc.messages)) from None
+        account.full_clean()
         with transaction.atomic():
             account.save(update_fields=["name"])
             event, name = Action.ACCOUNT_RENAMED, account.name
@@ -118,12 +115,7 @@ def _switch(arguments: argparse.Namespace) -> None:
         print(
             _("Users who stay disabled, because they were so before: %(count)d") % {"count": left}
         )
-    for each in list(users):
-        try:
-            people.apply(change, each, by=None, address=None, whole_account=whole_account)
-        except people.LastAdministrator:
-            text = _("%(user)s is the last enabled administrator of the account.")
-            raise StartError(text % {"user": each.username}) from None
+    people.apply_to_all(change, users, whole_account=whole_account)
     print(_("Done."))
 
 

@@ -15,17 +15,20 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from math import ceil
 from threading import BoundedSemaphore, Lock
 from typing import Any
 from weakref import WeakValueDictionary
 
 from axes.handlers.base import AxesHandler
 from axes.models import AccessAttempt
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import F, Max, Q, QuerySet, Sum
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
+from django.utils.translation import ngettext
 
 from protocol.names import normalise_name
 from server import metrics
@@ -88,12 +91,17 @@ def unlock(user: User) -> None:
         bus.publish_unlock(user.username)
 
 
-class TooManyCodes(Exception):
-    """Too many wrong codes of this user or from this address; `wait` says how long."""
+class TooManyCodes(ValidationError):
+    """Too many wrong codes of this user or from this address; the text says how long to wait."""
 
     def __init__(self, wait: timedelta) -> None:
-        super().__init__()
-        self.wait = wait
+        minutes = ceil(wait.total_seconds() / 60)
+        text = ngettext(
+            "Too many wrong codes. Please wait %(minutes)d minute and try again.",
+            "Too many wrong codes. Please wait %(minutes)d minutes and try again.",
+            minutes,
+        )
+        super().__init__(text % {"minutes": minutes})
 
 
 def check_codes(user: User, address: str | None) -> None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Literal
 
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from protocol.messages import SealedPassword
 from protocol.pairing import CODE_SECONDS
@@ -23,8 +25,15 @@ from server.console.models import AuditEvent, Pairing, User
 from server.console.passwords import lock_as_checked
 
 
-class UnknownCode(Exception):
+class UnknownCode(ValidationError):
     """No PC shows this code, or it does not any more, or the code is used; nothing was done."""
+
+    def __init__(self) -> None:
+        text = _(
+            "No PC shows this code now: it is mistyped, used or has expired. Nothing was done. "
+            "Look at the PC, and let it show a new code if need be."
+        )
+        super().__init__(text)
 
 
 def find(user: User, code: str, *, address: str | None) -> Pairing:

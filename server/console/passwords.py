@@ -16,9 +16,10 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Model, Q, QuerySet
+from django.utils.translation import gettext as _
 
 from protocol.messages import SealedPassword
 from protocol.scram import Verifier
@@ -37,6 +38,7 @@ from server.console.models import (
     User,
     retired_still_valid,
 )
+from server.console.validators import reuse_rule_text
 
 Row = TypeVar("Row", bound=Model)
 
@@ -48,20 +50,29 @@ REMEMBERED = timedelta(days=365)
 """How long after its end a client gets `expired` rather than `credentials`."""
 
 
-class ConcurrentChange(Exception):
+class ConcurrentChange(ValidationError):
     """Another change of this password was committed first; nothing was done."""
 
+    def __init__(self) -> None:
+        super().__init__(_("This password has just been changed elsewhere. Nothing was done."))
 
-class NotPushed(Exception):
-    """Some PCs cannot take the password any more; nothing was done. `names` says which."""
+
+class NotPushed(ValidationError):
+    """Some PCs cannot take the password any more; nothing was done."""
 
     def __init__(self, names: list[str]) -> None:
-        super().__init__()
-        self.names = names
+        text = _(
+            "Not possible any more: %(pcs)s. A PC was disconnected, has the new password by now, "
+            "or its old password has ended. Nothing was done."
+        )
+        super().__init__(text % {"pcs": _(", ").join(names)})
 
 
-class ReusedPassword(ValueError):
+class ReusedPassword(ValidationError):
     """The new password is the current or a still valid old one; nothing was done."""
+
+    def __init__(self) -> None:
+        super().__init__(reuse_rule_text())
 
 
 def change_own(
@@ -228,7 +239,7 @@ def _change(
     """Inside a transaction: retire the current password, set the new one, wake the gateways."""
     row = lock_as_checked(user, must_be_active=by is not None and by.pk == user.pk)
     if _is_in_use(row, verifier):
-        raise ReusedPassword("this password is in use, or was a short while ago")
+        raise ReusedPassword
     now = clock.now()
     is_over = row.temporary_until is not None and row.temporary_until <= now
     until = now if is_over else now + GRACE

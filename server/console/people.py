@@ -10,17 +10,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
+from django.utils.translation import gettext as _
 
 from server.cluster import bus
 from server.console.audit import Action, record
 from server.console.models import Account, AuditEvent, Device, ImportJob, User
 
+AT_ONCE = 200
+"""Users of one transaction, which takes less than a second: logins of its users wait for it."""
 
-class LastAdministrator(Exception):
+
+class LastAdministrator(ValidationError):
     """The account would have no enabled administrator; nothing was done."""
+
+    def __init__(self, user: User) -> None:
+        text = _("%(user)s is the last enabled administrator of the account.")
+        super().__init__(text % {"user": user.username})
 
 
 class Change(NamedTuple):
@@ -67,10 +75,19 @@ def apply(
         if not User.objects.filter(change.of, pk=user.pk).update(**change.to):
             return
         if user.is_administrator and not whole_account and not administrators.exists():
-            raise LastAdministrator
+            raise LastAdministrator(user)
         how: dict[str, Any] = {"whole_account": True} if whole_account else {}
         record(change.event, actor=by, subject=user, address=address, **how)
         bus.publish(user.pk)
+
+
+def apply_to_all(change: Change, users: QuerySet[User], *, whole_account: bool) -> None:
+    """Make a change of users at the command line, `AT_ONCE` in each transaction."""
+    found = list(users.order_by("pk").select_related("account"))
+    for start in range(0, len(found), AT_ONCE):
+        with transaction.atomic():
+            for user in found[start : start + AT_ONCE]:
+                apply(change, user, by=None, address=None, whole_account=whole_account)
 
 
 def disabled_with_account(account: Account) -> QuerySet[User]:

@@ -8,7 +8,6 @@ showed, because the user may have typed another code in another window since.
 from __future__ import annotations
 
 from functools import partial
-from math import ceil
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -16,7 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
 from protocol.pairing import format_code, parse_code, words
@@ -27,7 +26,6 @@ from server.console.lockout import TooManyCodes
 from server.console.models import AuditEvent, Pairing
 from server.console.passwords import ConcurrentChange
 from server.console.views.common import client_address, live, posted, user_of
-from server.console.views.password import changed_elsewhere
 
 SHOWN = "new_pc"
 """What the session keeps: the code, the number of the row, and the words."""
@@ -67,17 +65,9 @@ def ask(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
         code = form.cleaned_data["code"]
         try:
             pc = pairings.find(user, code, address=client_address(request))
-        except pairings.UnknownCode:
-            form.add_error("code", _unknown())
-        except TooManyCodes as refused:
-            minutes = ceil(refused.wait.total_seconds() / 60)
-            text = ngettext(
-                "Too many wrong codes. Please wait %(minutes)d minute and try again.",
-                "Too many wrong codes. Please wait %(minutes)d minutes and try again.",
-                minutes,
-            )
-            form.add_error("code", text % {"minutes": minutes})
-            status = 429
+        except (pairings.UnknownCode, TooManyCodes) as exc:
+            form.add_error("code", exc)
+            status = 429 if isinstance(exc, TooManyCodes) else 200
         else:
             compared = hashing.run(partial(words, pc.code, pc.public_key))
             request.session[SHOWN] = {"code": pc.code, "pc": pc.change_id, "words": compared}
@@ -100,8 +90,8 @@ def check(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
         password, address = form.cleaned_data["current_password"], client_address(request)
         try:
             event = pairings.accept(user, pc, password=password, address=address)
-        except ConcurrentChange:
-            form.add_error(None, changed_elsewhere())
+        except ConcurrentChange as exc:
+            form.add_error(None, exc)
         except pairings.UnknownCode:
             return _not_any_more(request, shown["code"], app=app)
         else:
@@ -132,19 +122,12 @@ def _result(request: HttpRequest, pk: int) -> dict[str, object]:
 
 def _not_any_more(request: HttpRequest, code: str, *, app: bool) -> HttpResponse:
     form = CodeForm({"code": format_code(code)})
-    form.add_error("code", _unknown())
+    form.add_error("code", pairings.UnknownCode())
     return _ask(request, form, app=app)
 
 
 def _ask(request: HttpRequest, form: CodeForm, *, app: bool, status: int = 200) -> HttpResponse:
     return render(request, "console/new_pc.html", {"form": form, **_links(app=app)}, status=status)
-
-
-def _unknown() -> str:
-    return _(
-        "No PC shows this code now: it is mistyped, used or has expired. Nothing was done. Look "
-        "at the PC, and let it show a new code if need be."
-    )
 
 
 def _links(*, app: bool) -> dict[str, str]:

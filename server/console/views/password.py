@@ -18,7 +18,7 @@ from server.console import passwords, presence
 from server.console.forms import NewPasswordForm, OwnPasswordForm, PushLaterForm
 from server.console.middleware import reachable_with_temporary_password
 from server.console.models import PasswordChange
-from server.console.validators import reuse_rule_text, rule_texts
+from server.console.validators import rule_texts
 from server.console.views.common import (
     back_to,
     client_address,
@@ -59,16 +59,11 @@ def change_or_error(
     """Change the password, or add the reason why not to the form and return None."""
     try:
         return change(form.user, new_password=form.cleaned_data["new_password1"], **arguments)
-    except passwords.ConcurrentChange:
-        form.add_error(None, changed_elsewhere())
-    except passwords.ReusedPassword:
-        form.add_error("new_password1", reuse_rule_text())
+    except passwords.ConcurrentChange as exc:
+        form.add_error(None, exc)
+    except passwords.ReusedPassword as exc:
+        form.add_error("new_password1", exc)
     return None
-
-
-def changed_elsewhere() -> str:
-    """Return why nothing was done when the password was changed at the same moment."""
-    return _("This password has just been changed elsewhere. Nothing was done.")
 
 
 def _mention_other_pcs(request: HttpRequest, form: OwnPasswordForm) -> None:
@@ -109,14 +104,8 @@ def push_later(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
             change = passwords.push_later(
                 user, password=password, devices=form.chosen, address=address
             )
-        except passwords.ConcurrentChange:
-            form.add_error(None, changed_elsewhere())
-        except passwords.NotPushed as refused:
-            text = _(
-                "Not possible any more: %(pcs)s. A PC was disconnected, has the new password by "
-                "now, or its old password has ended. Nothing was done."
-            )
-            form.add_error(None, text % {"pcs": _(", ").join(refused.names)})
+        except (passwords.ConcurrentChange, passwords.NotPushed) as exc:
+            form.add_error(None, exc)
         else:
             return redirect("app") if app else redirect("password-changed", change_id=change.pk)
     context = {

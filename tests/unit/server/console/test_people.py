@@ -11,6 +11,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from server import clock, config
 from server.console import audit, csvfiles, lockout, passwords, people
@@ -242,3 +244,16 @@ def test_unlock(browse: Browse, user: User) -> None:
     lockout.unlock(user)
     assert client.post("/login/", right).status_code == 302
     assert last_event("login.unlocked", user.username).actor is None
+
+
+def test_whole_account(make_user: MakeUser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the command line many users of an account change together, each with an event."""
+    monkeypatch.setattr(people, "AT_ONCE", 3)
+    users = [make_user() for _ in range(5)]
+    account = users[0].account
+    with CaptureQueriesContext(connection) as queries:
+        people.apply_to_all(people.DISABLE, account.users.all(), whole_account=True)
+    assert sum(each["sql"].startswith("BEGIN") for each in queries) == 2
+    assert not account.users.filter(is_active=True).exists()
+    events = AuditEvent.objects.filter(account=account, detail__whole_account=True)
+    assert [event.subject for event in events.order_by("pk")] == users
