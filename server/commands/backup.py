@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="where to put the copy; must not exist yet")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> None:
     """Copy the database to a new file. Raise StartError.
 
     Changes may go on. The file appears only when it is complete and on the disk.
@@ -40,7 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
         draft.replace(target)
         flush_folder(target.parent)
     print(f"{target}: {target.stat().st_size} bytes")
-    return 0
 
 
 def sqlite_path() -> Path:

@@ -16,15 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", default="", help="the administrator's full name")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Make the administrator and return the exit code. Raise StartError."""
-    with on_database():
-        account = clean(arguments.account, MAX_CHARS)
-        _create(account, arguments.user.strip(), arguments.name.strip())
-    return 0
-
-
-def _create(account_name: str, username: str, display_name: str) -> None:
+@on_database()
+def run(arguments: argparse.Namespace) -> None:
+    """Make the administrator. Raise StartError."""
     from django.core.exceptions import ValidationError
     from django.db import transaction
     from django.utils.translation import gettext as _
@@ -33,9 +27,10 @@ def _create(account_name: str, username: str, display_name: str) -> None:
     from server.console.forms import UserForm
     from server.console.models import Account, User
 
-    account = find_account(account_name) or Account(name=account_name)
+    name = clean(arguments.account, MAX_CHARS)
+    account = find_account(name) or Account(name=name)
     role = User.Role.ADMINISTRATOR
-    form = UserForm({"username": username, "display_name": display_name, "role": role})
+    form = UserForm({"username": arguments.user, "display_name": arguments.name, "role": role})
     if not form.is_valid():
         raise ValidationError(form.errors.as_data())
     user = form.user_of(account)

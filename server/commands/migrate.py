@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add nothing; the settings name the database."""
 
 
-def run(_arguments: argparse.Namespace) -> int:
+def run(_arguments: argparse.Namespace) -> None:
     """Migrate, and say where the copy is. Raise StartError."""
     settings = config.load()
     print(database.describe(settings), flush=True)
@@ -34,7 +34,6 @@ def run(_arguments: argparse.Namespace) -> int:
         prepare(settings)
     finally:
         database.release()
-    return 0
 
 
 def _keep_old(settings: config.Config) -> None:

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> None:
     """Move, and say what was moved and what comes next. Raise StartError."""
     source, target = config.load(), config.load(database=arguments.address)
     if source.is_postgresql or not target.is_postgresql:
@@ -53,7 +53,6 @@ def run(arguments: argparse.Namespace) -> int:
     print("Next: let the setting `database` name the new one, and start the server.")
     if source.secret_key_path != target.secret_key_path:
         print(f"Set secret_key_file to {source.secret_key_path}, or all sessions end.")
-    return 0
 
 
 def _move(target: config.Config) -> None:

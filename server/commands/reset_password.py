@@ -16,23 +16,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask before the change")
 
 
-def run(arguments: argparse.Namespace) -> int:
+@on_database()
+def run(arguments: argparse.Namespace) -> None:
     """Set the password after asking. Raise StartError."""
-    with on_database():
-        _reset(arguments.user, is_sure=arguments.yes)
-    return 0
-
-
-def _reset(typed: str, *, is_sure: bool) -> None:
     from django.utils.translation import gettext as _
 
     from server.console import passwords
 
-    found = find_user(typed)
+    found = find_user(arguments.user)
     names = {"user": found.username, "account": found.account.name}
     print(_("This sets a new password for %(user)s of %(account)s.") % names)
     print(_("PCs go on with the old password for 30 days, until it is updated there."))
-    if not is_sure:
+    if not arguments.yes:
         ask()
     password = ask_new_password(found)
     passwords.force(found, by=None, new_password=password, must_change=False, address=None)

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="a copy that `backup` has made")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> None:
     """Replace the database in one step, and list what that undoes. Raise StartError.
 
     Nothing is changed when the copy is incomplete or the database is in use.
@@ -53,7 +53,6 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"It cannot be read, so what was done since the backup is not known: {exc}")
         else:
             print(f"Done since the backup, and undone by this: {len(undone)}", *undone, sep="\n  ")
-    return 0
 
 
 def _events_since(backup: Path, before: Path) -> list[str]:

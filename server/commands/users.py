@@ -38,12 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--yes", action="store_true", help="do not ask before it")
 
 
-def run(arguments: argparse.Namespace) -> int:
+@on_database()
+def run(arguments: argparse.Namespace) -> None:
     """Do what was asked for. Raise StartError."""
-    action = {"list": _list, "rename": _rename, "unlock": _unlock}.get(arguments.action, _switch)
-    with on_database():
-        action(arguments)
-    return 0
+    {"list": _list, "rename": _rename, "unlock": _unlock}.get(arguments.action, _switch)(arguments)
 
 
 def _list(arguments: argparse.Namespace) -> None:
