@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
     from django.db import transaction
     from django.utils.translation import gettext as _
 
-    from server.console import audit, new_users, passwords
+    from server.console import audit, passwords, people
     from server.console.forms import UserForm
     from server.console.models import Account, User
 
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not form.is_valid():
         raise ValidationError(form.errors.as_data())
     user = form.user_of(account)
-    if refusal := new_users.name_refusal(user, by=None, address=None):
+    if refusal := people.name_refusal(user, by=None, address=None):
         raise StartError(refusal)
     account.full_clean()
     password = ask_new_password(user)

@@ -52,13 +52,11 @@ class Line(NamedTuple):
     values: dict[str, str]
 
 
-def write(rows: Iterable[Sequence[str]]) -> bytes:
-    """Return a file for spreadsheets: UTF-8 with a byte order mark, and no cell is a formula."""
-    return b"".join(parts(rows))
-
-
 def parts(rows: Iterable[Sequence[str]]) -> Iterator[bytes]:
-    """Yield the same file in parts of `AT_ONCE` rows."""
+    """Yield a file for spreadsheets, in parts of `AT_ONCE` rows.
+
+    It is UTF-8 with a byte order mark, and no cell is a formula.
+    """
     rows, mark = iter(rows), codecs.BOM_UTF8
     while several := list(islice(rows, AT_ONCE)):
         text = io.StringIO(newline="")

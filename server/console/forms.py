@@ -293,7 +293,7 @@ class EditUserForm(forms.Form):
 
 
 class UserForm(EditUserForm):
-    """A new user, typed or from a line of a file; `new_users.py` asks whether the name is free."""
+    """A new user, typed or from a line of a file; `people.py` asks whether the name is free."""
 
     username = NameField(
         autocomplete="off",

@@ -29,7 +29,7 @@ from django.utils.translation import gettext as _
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
 from server import clock, metrics
-from server.console import csvfiles, hashing, new_users, passwords, people
+from server.console import csvfiles, hashing, passwords, people
 from server.console.audit import Action, record
 from server.console.forms import UserForm
 from server.console.models import ImportJob, ImportLine, User
@@ -160,11 +160,11 @@ def _go_on(job: ImportJob) -> None:
         role = line.role or User.Role.GENERAL
         fields = {"username": line.username, "display_name": line.display_name, "role": role}
         user = User(account=by.account, **fields)
-        if error := new_users.name_refusal(user, by=by, address=job.address):
+        if error := people.name_refusal(user, by=by, address=job.address):
             left.filter(pk=line.pk).update(done=True, error=error)
             metrics.import_lines.labels("refused").inc()
         else:
-            new.append((line, user, new_users.temporary_password()))
+            new.append((line, user, people.temporary_password()))
     hashing.give_back_connection()
     with ThreadPoolExecutor(hashing.IMPORT_THREADS) as pool:
         list(pool.map(lambda each: _hash(*each[1:]), new))
@@ -173,7 +173,7 @@ def _go_on(job: ImportJob) -> None:
         with transaction.atomic():
             # The mark comes first: a second process that works on the line waits here.
             if left.filter(pk=line.pk).update(done=True, sealed=box.encrypt(password.encode())):
-                error = new_users.save(user, by=by, address=job.address)
+                error = people.create(user, by=by, address=job.address)
                 if error:
                     job.lines.filter(pk=line.pk).update(error=error, sealed=None)
                 metrics.import_lines.labels("refused" if error else "created").inc()

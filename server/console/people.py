@@ -1,26 +1,40 @@
-"""Change, disable and delete users. An account always keeps an enabled administrator.
+"""Create, change, disable and delete users, and their PCs.
 
-Each action is one transaction that begins with the lock of the account's row. So two administrators
-who disable, demote or delete each other at the same moment do not both succeed.
+User names are unique in the whole installation, so "taken" tells an administrator that another
+account has such a user. Each such answer is an audit event, and an account gets at most
+`TAKEN_PER_DAY` of them: then no name is looked up for it, until the first of them is a day old.
+
+An account always keeps an enabled administrator. Each change is one transaction that begins with
+the lock of the account's row. So two administrators who disable, demote or delete each other at the
+same moment do not both succeed.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.utils.translation import gettext as _
 
+from server import clock
 from server.cluster import bus
 from server.console.audit import Action, record
 from server.console.models import Account, AuditEvent, Device, ImportJob, User
 
 AT_ONCE = 200
 """Users of one transaction, which takes less than a second: logins of its users wait for it."""
+
+TAKEN_PER_DAY = 100
+"""Answers that a name is taken, by account: an administrator can make more administrators."""
+
+_KINDS = ("ABCDEFGHJKLMNPQRSTUVWXYZ", "abcdefghijkmnpqrstuvwxyz", "23456789")
+"""Without 0 O o and 1 I l, which look alike on paper."""
 
 
 class LastAdministrator(ValidationError):
@@ -46,6 +60,47 @@ DISABLE = Change(
 )
 ENABLE = Change(Action.USER_ENABLED, of=Q(is_active=False), to={"is_active": True})
 END_SESSIONS = Change(Action.SESSIONS_ENDED, of=Q(), to={"session_epoch": F("session_epoch") + 1})
+
+
+def temporary_password() -> str:
+    """Return a password such as `kR7m-Xq4t-9hWd`: about 69 bits, within the password rules."""
+    while True:
+        characters = [secrets.choice("".join(_KINDS)) for _position in range(12)]
+        if all(set(kind) & set(characters) for kind in _KINDS):
+            return "-".join("".join(characters[start : start + 4]) for start in (0, 4, 8))
+
+
+def name_refusal(user: User, *, by: User | None, address: str | None) -> str:
+    """Return why `user` cannot have its name, or an empty text. `by` is None on the command line.
+
+    A name that differs from another one only in case is refused: people would mix them up.
+    """
+    if by is not None and _told_today(by) >= TAKEN_PER_DAY:
+        return _("Too many user names were taken today. Try again tomorrow.")
+    other = User.objects.filter(username__iexact=user.username).first()
+    if other is None:
+        return ""
+    if by is not None and other.account_id != by.account_id:
+        record(Action.NAME_TAKEN, actor=by, subject=None, address=address, name=user.username)
+    return _("This user name is taken.")
+
+
+def _told_today(by: User) -> int:
+    since = clock.now() - timedelta(days=1)
+    return AuditEvent.objects.filter(
+        account=by.account_id, at__gt=since, action=Action.NAME_TAKEN
+    ).count()
+
+
+def create(user: User, *, by: User, address: str | None) -> str:
+    """Save a new user with its audit event. Return why not, when the name has just been taken."""
+    try:
+        with transaction.atomic():
+            user.save()
+            record(Action.USER_CREATED, actor=by, subject=user, address=address, role=user.role)
+    except IntegrityError:
+        return _("This user name is taken.")
+    return ""
 
 
 @contextmanager
@@ -160,3 +215,15 @@ def remove_device(device: Device, *, by: User, address: str | None) -> bool:
             )
             bus.publish(device.user_id)
     return True
+
+
+def set_blocked(device: Device, *, blocked: bool, by: User, address: str | None) -> None:
+    """Disconnect a PC or allow it again; a second time changes and records nothing."""
+    with transaction.atomic():
+        User.objects.select_for_update(no_key=True).get(pk=device.user_id)
+        rows = Device.objects.filter(pk=device.pk, blocked_at__isnull=blocked)
+        if not rows.update(blocked_at=clock.now() if blocked else None):
+            return
+        action = Action.DEVICE_BLOCKED if blocked else Action.DEVICE_ALLOWED
+        record(action, actor=by, subject=device.user, address=address, device=device.name)
+        bus.publish(device.user_id)

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import is_dataclass
 from functools import wraps
+from itertools import chain
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from asgiref.sync import sync_to_async
@@ -36,6 +37,8 @@ P = ParamSpec("P")
 M = TypeVar("M", bound=Model)
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
+PAGE_SIZE = 50
+"""Rows of a list on one page."""
 AT_ONCE = 500
 """Keys of a list that one query fetches; for more, PostgreSQL would sort all that match."""
 AT_ONCE_IN_SEARCH = 5_000
@@ -120,7 +123,6 @@ def page_of(
     request: HttpRequest,
     rows: QuerySet[Any, Any],
     *,
-    size: int,
     key: str = "pk",
     shown: QuerySet[Any, Any] | None = None,
 ) -> Page[Any]:
@@ -134,7 +136,7 @@ def page_of(
     at_once = AT_ONCE_IN_SEARCH if request.GET.get("q") else AT_ONCE
     keys = rows.values_list(key, flat=True)
     first = list(keys[: at_once + 1])
-    pages = Paginator(keys, size)
+    pages = Paginator(keys, PAGE_SIZE)
     if len(first) <= at_once:
         pages.count = len(first)
     page = pages.get_page(request.GET.get("page"))
@@ -150,9 +152,11 @@ class CsvResponse(StreamingHttpResponse):
     Rows of the database come from `each_of`, in the view's thread, one part after the other.
     """
 
-    def __init__(self, name: str, rows: Iterable[Sequence[str]]) -> None:
+    def __init__(self, name: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """`name` is the file's, which gets the date of today."""
-        super().__init__(csvfiles.parts(rows), content_type="text/csv; charset=utf-8")
+        super().__init__(
+            csvfiles.parts(chain([header], rows)), content_type="text/csv; charset=utf-8"
+        )
         name = f"{name}-{timezone.localtime(clock.now()):%Y%m%d}.csv"
         self.headers["Content-Disposition"] = f'attachment; filename="{name}"'
 

@@ -27,7 +27,6 @@ from server.console.views.common import (
     user_of,
 )
 
-PAGE_SIZE = 50
 SHOWN_PASSWORDS = 200
 """Passwords on the page; the file has all."""
 
@@ -84,7 +83,7 @@ def _state(request: HttpRequest, pk: int) -> dict[str, Any]:
         "job": job,
         "counts": counts,
         "made": counts["done"] - counts["failed"],
-        "page": page_of(request, failed, size=PAGE_SIZE),
+        "page": page_of(request, failed),
     }
 
 
@@ -115,7 +114,7 @@ def import_passwords(request: HttpRequest, pk: int) -> HttpResponseBase:
         return redirect("import-job", pk=pk)
     if rows is None:
         return redirect("import-job", pk=pk)
-    file = csvfiles.write([[_("User name"), _("Temporary password")], *rows])
+    file = b"".join(csvfiles.parts([[_("User name"), _("Temporary password")], *rows]))
     context = {
         "job": job,
         "rows": rows[:SHOWN_PASSWORDS],

@@ -81,17 +81,9 @@ def _mention_other_pcs(request: HttpRequest, form: OwnPasswordForm) -> None:
 def live_push(request: HttpRequest) -> HttpResponse:
     """Send the PCs below the switch as they are now."""
     user = user_of(request)
-    pcs = presence.pcs_of(user)
-    waiting = [pc.device for pc in pcs if pc.waiting]
-    all_of_them = {device.pk for device in waiting}
-    return live(
-        request,
-        "console/_push.html",
-        waiting=waiting,
-        ticked=all_of_them,
-        preview=presence.preview(pcs, all_of_them),
-        temporary=user.must_change_password,
-    )
+    form = OwnPasswordForm(request=request, user=user)
+    context = {"temporary": user.must_change_password, **form.push_context()}
+    return live(request, "console/_push.html", **context)
 
 
 def push_later(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:

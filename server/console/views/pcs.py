@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.db import transaction
 from django.http import (
     Http404,
     HttpRequest,
@@ -16,10 +15,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from server import clock
-from server.cluster import bus
 from server.console import passwords, people, presence
-from server.console.audit import Action, record
 from server.console.models import Device, User
 from server.console.views import reports
 from server.console.views.common import (
@@ -66,7 +62,7 @@ def pc_action(
         raise Http404
     is_blocked = action == "disconnect"
     if request.method == "POST":
-        set_blocked(device, blocked=is_blocked, by=by, address=client_address(request))
+        people.set_blocked(device, blocked=is_blocked, by=by, address=client_address(request))
         text = _("%(pc)s was disconnected.") if is_blocked else _("%(pc)s may wait again.")
         messages.success(request, text % name)
         return redirect(back)
@@ -107,15 +103,3 @@ def _remove(request: HttpRequest, device: Device, *, by: User, back: str) -> Htt
         )
     title, button = _("Remove %(pc)s") % name, _("Remove")
     return confirm(request, title=title, texts=texts, button=button, cancel=back)
-
-
-def set_blocked(device: Device, *, blocked: bool, by: User, address: str | None) -> None:
-    """Disconnect a PC or allow it again; a second time changes and records nothing."""
-    with transaction.atomic():
-        User.objects.select_for_update(no_key=True).get(pk=device.user_id)
-        rows = Device.objects.filter(pk=device.pk, blocked_at__isnull=blocked)
-        if not rows.update(blocked_at=clock.now() if blocked else None):
-            return
-        action = Action.DEVICE_BLOCKED if blocked else Action.DEVICE_ALLOWED
-        record(action, actor=by, subject=device.user, address=address, device=device.name)
-        bus.publish(device.user_id)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from itertools import chain
 from typing import Literal
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.forms import Form
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
@@ -31,7 +31,6 @@ from server.console.views.common import (
     user_of,
 )
 
-PAGE_SIZE = 50
 UNSEEN_DAYS = 30
 FIRST_PCS = 5
 """PCs of each kind that the start page names."""
@@ -161,10 +160,7 @@ def _wanted(request: HttpRequest) -> tuple[OldPasswordFilterForm, QuerySet[Devic
 @require_safe
 def old_passwords(request: HttpRequest) -> HttpResponseBase:
     """Show PCs on an old password, with the days left and the outcome of the warning."""
-    form, devices = _wanted(request)
-    page = page_of(request, devices, size=PAGE_SIZE)
-    context = list_context(request, form, page) | {"pcs": _pcs(page)}
-    return render(request, "console/old_passwords.html", context)
+    return _pc_list(request, "console/old_passwords.html", *_wanted(request))
 
 
 @administrators_only
@@ -175,9 +171,14 @@ def unseen_pcs(request: HttpRequest) -> HttpResponseBase:
     devices: QuerySet[Device] = Device.objects.none()
     if form.is_valid():
         devices = unseen(user_of(request).account_id, form.cleaned_data["days"])
-    page = page_of(request, devices, size=PAGE_SIZE)
-    context = list_context(request, form, page) | {"pcs": _pcs(page)}
-    return render(request, "console/unseen.html", context)
+    return _pc_list(request, "console/unseen.html", form, devices)
+
+
+def _pc_list(
+    request: HttpRequest, template: str, form: Form, devices: QuerySet[Device]
+) -> HttpResponseBase:
+    page = page_of(request, devices)
+    return render(request, template, list_context(request, form, page) | {"pcs": _pcs(page)})
 
 
 @administrators_only
@@ -196,7 +197,7 @@ def old_passwords_csv(request: HttpRequest) -> HttpResponseBase:
         _("Last seen"),
     ]
     rows = (_csv_row(device) for device in each_of(_wanted(request)[1]))
-    return CsvResponse("old-passwords", chain([header], rows))
+    return CsvResponse("old-passwords", header, rows)
 
 
 def _csv_row(device: Device) -> list[str]:
@@ -246,7 +247,7 @@ def _events(request: HttpRequest) -> tuple[AuditFilterForm, QuerySet[AuditEvent]
 def audit_trail(request: HttpRequest) -> HttpResponseBase:
     """Show who did what to which user in this account, the latest first."""
     form, events = _events(request)
-    page = page_of(request, events, size=PAGE_SIZE)
+    page = page_of(request, events)
     context = list_context(request, form, page) | {"events": page}
     return render(request, "console/audit.html", context)
 
@@ -267,7 +268,7 @@ def audit_csv(request: HttpRequest) -> HttpResponseBase:
         ]
         for event in each_of(_events(request)[1])
     )
-    return CsvResponse("audit", chain([header], rows))
+    return CsvResponse("audit", header, rows)
 
 
 def _midnight(day: date) -> datetime:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
@@ -17,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext
 from django.views.decorators.http import require_safe
 
-from server.console import new_users, passwords, people, presence
+from server.console import passwords, people, presence
 from server.console.forms import EditUserForm, ForcePasswordForm, UserFilterForm, UserForm
 from server.console.models import AuditEvent, Device, PasswordChange, User
 from server.console.resubmission import repeatable
@@ -41,7 +40,6 @@ from server.console.views.password import change_or_error
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise as StrPromise
 
-PAGE_SIZE = 50
 RECENT_EVENTS = 10
 
 
@@ -92,7 +90,7 @@ def user_list(request: HttpRequest) -> HttpResponseBase:
     form = UserFilterForm(request.GET)
     users = _listed(user_of(request).account_id, form)
     shown = User.objects.all()
-    page = page_of(request, users, size=PAGE_SIZE, key="username", shown=shown)
+    page = page_of(request, users, key="username", shown=shown)
     context = list_context(request, form, page) | {"rows": _rows(list(page))}
     return render(request, "console/users.html", context)
 
@@ -108,7 +106,7 @@ def users_csv(request: HttpRequest) -> HttpResponseBase:
         [user.username, user.display_name, user.get_role_display(), states[user.is_active]]
         for user in users
     )
-    return CsvResponse("users", chain([header], rows))
+    return CsvResponse("users", header, rows)
 
 
 def user_detail(request: HttpRequest, pk: int) -> HttpResponseBase:
@@ -160,11 +158,11 @@ def user_new(request: HttpRequest) -> HttpResponseBase:
     form = UserForm(posted(request))
     if request.method == "POST" and form.is_valid():
         by, address = user_of(request), client_address(request)
-        user, password = form.user_of(by.account), new_users.temporary_password()
-        error = new_users.name_refusal(user, by=by, address=address)
+        user, password = form.user_of(by.account), people.temporary_password()
+        error = people.name_refusal(user, by=by, address=address)
         if not error:
             passwords.set_initial(user, password, must_change=True)
-            error = new_users.save(user, by=by, address=address)
+            error = people.create(user, by=by, address=address)
         if not error:
             context = {"person": user, "temporary_password": password}
             return repeatable(render(request, "console/user_created.html", context))

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server import clock
-from server.console import csvfiles, hashing, importing, new_users
+from server.console import csvfiles, hashing, importing, people
 from server.console.models import AuditEvent, ImportJob, User
 from tests.support.console_client import Browse, page
 from tests.support.pbkdf2 import derived_once
@@ -287,7 +287,7 @@ def test_names_of_other_accounts_are_not_told_without_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each is an audit event; after some no name is looked up, in a file as in the form."""
-    monkeypatch.setattr(new_users, "TAKEN_PER_DAY", 2)
+    monkeypatch.setattr(people, "TAKEN_PER_DAY", 2)
     name = stranger.username
     job = start(client, f"username\n{name}\n{head}-free\n".encode())
     finish(job)
@@ -368,7 +368,7 @@ def test_markup_in_a_file_stays_text(client: Client) -> None:
 @given(st.lists(st.text(), min_size=1))
 def test_written_cells_are_no_formulas(cells: list[str]) -> None:
     """No cell of a file for spreadsheets begins like a formula."""
-    written = csvfiles.write([cells]).decode("utf-8-sig", "surrogatepass")
+    written = b"".join(csvfiles.parts([cells])).decode("utf-8-sig", "surrogatepass")
     (row,) = csv.reader(io.StringIO(written, newline=""))
     assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in row)
     assert [cell.removeprefix("'") for cell in row] == [cell.removeprefix("'") for cell in cells]

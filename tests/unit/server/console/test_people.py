@@ -229,10 +229,10 @@ async def test_files_are_streamed() -> None:
             read.append(number)
             yield [str(number)]
 
-    parts = aiter(common.CsvResponse("x", rows()))
+    parts = aiter(common.CsvResponse("x", ["head"], rows()))
     assert (await anext(parts)).startswith(codecs.BOM_UTF8)
-    assert len(read) == csvfiles.AT_ONCE
-    assert [part async for part in parts] == [b"500\r\n"]
+    assert len(read) == csvfiles.AT_ONCE - 1
+    assert [part async for part in parts] == [b"499\r\n500\r\n"]
 
 
 def test_unlock(browse: Browse, user: User) -> None:

@@ -19,7 +19,6 @@ from server.console import passwords, people
 from server.console.hashing import Busy
 from server.console.lockout import LIMIT_USER_AND_ADDRESS
 from server.console.models import AuditEvent, Device, PushDelivery, User
-from server.console.views.pcs import set_blocked
 from tests.support.console_client import Browse, page
 from tests.support.server_fixtures import P1, P2, P3, on_own_connection
 
@@ -101,7 +100,7 @@ def test_wrong_passwords_count_as_at_a_login(browse: Browse, user: User, device:
 
 
 def blocked(device: Device) -> None:
-    set_blocked(device, blocked=True, by=device.user, address=None)
+    people.set_blocked(device, blocked=True, by=device.user, address=None)
 
 
 def updated(device: Device) -> None:
@@ -167,7 +166,7 @@ def test_what_happens_at_the_same_moment(
 
 
 def block(device: Device, administrator: User) -> None:
-    set_blocked(device, blocked=True, by=administrator, address=None)
+    people.set_blocked(device, blocked=True, by=administrator, address=None)
 
 
 def remove(device: Device, administrator: User) -> None:

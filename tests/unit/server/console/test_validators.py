@@ -7,7 +7,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 
 from server.console.models import User
-from server.console.new_users import temporary_password
+from server.console.people import temporary_password
 
 
 def broken(password: str, user: User | None = None) -> set[str]:
