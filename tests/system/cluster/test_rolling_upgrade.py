@@ -65,11 +65,11 @@ def next_version(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     console = folder / "server" / "console"
     last = max(path.stem for path in (console / "migrations").glob("0*.py"))
     (console / "migrations" / "9999_next.py").write_text(MIGRATION.format(last=last))
-    models = (console / "models.py").read_text()
+    models = (console / "models" / "pcs.py").read_text()
     for line, before in MODELS.items():
         assert models.count(line) == 1, line
         models = models.replace(line, before + line)
-    (console / "models.py").write_text(models)
+    (console / "models" / "pcs.py").write_text(models)
     run = "from server.__main__ import main; sys.exit(main())"
     return [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(folder)!r}); {run}"]
 
