@@ -255,6 +255,11 @@ class Config:
         return f"http://{host}:{self.port}"
 
     @property
+    def known_console_url(self) -> str | None:
+        """Return `console_url`, or None when only another process knows where the console is."""
+        return self.console_url if self.runs_console or self.public_url else None
+
+    @property
     def is_https(self) -> bool:
         """Return whether people reach the console by https."""
         return self.console_url.startswith("https://")

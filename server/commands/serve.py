@@ -81,10 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         if settings.metrics:
             host, port = config.split_address(settings.metrics)
-            try:
+            with _naming_port(host, port, option="the setting `metrics`"):
                 port = stack.enter_context(metrics.served(host, port))
-            except OSError as exc:
-                raise cannot_listen(host, port, exc, option="the setting `metrics`") from None
             print(f"metrics  http://{host}:{port}/metrics", flush=True)
         listener = None
         if settings.runs_console:
@@ -154,17 +152,20 @@ def check_exposure(settings: Config) -> None:
 
 def listen(host: str, port: int, *, option: str) -> socket.socket:
     """Return a bound socket. Raise StartError, naming `option`, when the port is not free."""
-    try:
+    with _naming_port(host, port, option=option):
         return bind(host, port)
+
+
+@contextmanager
+def _naming_port(host: str, port: int, *, option: str) -> Iterator[None]:
+    """Raise StartError for an OSError in the block: the port is not free."""
+    try:
+        yield
     except OSError as exc:
-        raise cannot_listen(host, port, exc, option=option) from None
-
-
-def cannot_listen(host: str, port: int, exc: OSError, *, option: str) -> StartError:
-    """Return what to say about a port that is not free."""
-    if exc.errno == errno.EADDRINUSE:
-        return StartError(f"port {port} is in use by another program; choose one with {option}")
-    return StartError(f"cannot listen on {host} port {port}: {exc.strerror or exc}")
+        text = f"cannot listen on {host} port {port}: {exc.strerror or exc}"
+        if exc.errno == errno.EADDRINUSE:
+            text = f"port {port} is in use by another program; choose one with {option}"
+        raise StartError(text) from None
 
 
 def prepare(settings: Config) -> None:
@@ -262,11 +263,8 @@ async def _serve(settings: Config, listener: socket.socket | None) -> int:
             files = allow_many_files()
             gateway = Gateway(settings, max_connections=files - _reserved_files(files))
             try:
-                await stack.enter_async_context(gateway)
-            except OSError as exc:
-                raise cannot_listen(
-                    settings.host, settings.gateway_port, exc, option="--gateway-port"
-                ) from None
+                with _naming_port(settings.host, settings.gateway_port, option="--gateway-port"):
+                    await stack.enter_async_context(gateway)
             except (DatabaseError, Unavailable) as exc:
                 raise StartError(database.explain(exc.__cause__ or exc, settings)) from None
             host = f"[{settings.host}]" if ":" in settings.host else settings.host

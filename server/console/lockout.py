@@ -107,14 +107,9 @@ class TooManyCodes(ValidationError):
 def check_codes(user: User, address: str | None) -> None:
     """Raise TooManyCodes while no code is taken from this user or this address, right or wrong."""
     now = timezone.now()
-    by, here = Q(username=key(user.username)), Q(ip_address=_counted(address))
-    recent = _failures(_CODES).filter(by | here, attempt_time__gt=now - CODE_WINDOW)
-    found = recent.aggregate(
-        user=Sum("failures_since_start", filter=by),
-        address=Sum("failures_since_start", filter=here),
-        last=Max("attempt_time"),
-    )
-    if (found["user"] or 0) >= LIMIT_CODES or (found["address"] or 0) >= LIMIT_ADDRESS:
+    name, counted = key(user.username), _counted(address)
+    found = _counts(_CODES, name, counted, since=now - CODE_WINDOW)
+    if found["user"] >= LIMIT_CODES or found["address"] >= LIMIT_ADDRESS:
         raise TooManyCodes(found["last"] + CODE_WINDOW - now)
 
 
@@ -136,6 +131,21 @@ def _failures(kind: str) -> QuerySet[Any, Any]:
     return attempts
 
 
+def _counts(kind: str, name: str, counted: str | None, *, since: datetime) -> dict[str, Any]:
+    """Return the failures of a user, of an address, and of both, and when the last one was."""
+    by, here = Q(username=name), Q(ip_address=counted)
+    return (
+        _failures(kind)
+        .filter(by | here, attempt_time__gt=since)
+        .aggregate(
+            user=Sum("failures_since_start", filter=by, default=0),
+            address=Sum("failures_since_start", filter=here, default=0),
+            both=Sum("failures_since_start", filter=by & here, default=0),
+            last=Max("attempt_time"),
+        )
+    )
+
+
 def _count(kind: str, name: str, counted: str | None, *, at: datetime) -> None:
     who = {"username": name, "ip_address": counted, "user_agent": kind}
     AccessAttempt.objects.get_or_create(**who, defaults={"failures_since_start": 0})
@@ -154,17 +164,12 @@ class Handler(AxesHandler):  # type: ignore[misc]  # axes has no types
 
     def is_locked(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> bool:
         """Return whether passwords for this user name, or from this address, are refused now."""
-        name, address = self._who(request, credentials)
-        recent = _failures(_PASSWORDS).filter(attempt_time__gte=timezone.now() - WINDOW)
-        sums = recent.filter(Q(username=name) | Q(ip_address=address)).aggregate(
-            both=Sum("failures_since_start", filter=Q(username=name, ip_address=address)),
-            user=Sum("failures_since_start", filter=Q(username=name)),
-            address=Sum("failures_since_start", filter=Q(ip_address=address)),
-        )
+        name, counted = self._who(request, credentials)
+        found = _counts(_PASSWORDS, name, counted, since=timezone.now() - WINDOW)
         return bool(
-            (sums["both"] or 0) >= LIMIT_USER_AND_ADDRESS
-            or (sums["user"] or 0) >= LIMIT_USER
-            or (sums["address"] or 0) >= LIMIT_ADDRESS
+            found["both"] >= LIMIT_USER_AND_ADDRESS
+            or found["user"] >= LIMIT_USER
+            or found["address"] >= LIMIT_ADDRESS
         )
 
     def user_login_failed(

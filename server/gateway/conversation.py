@@ -13,33 +13,18 @@ from typing import Literal, get_args
 
 from websockets.frames import CloseCode
 
-from protocol.messages import (
-    Bye,
-    Challenge,
-    ClientMessage,
-    Hello,
-    MessageError,
-    Notice,
-    Pair,
-    PasswordKind,
-    Proof,
-    Rejected,
-    Release,
-    UpdateFailed,
-    Welcome,
-    decode_from_client,
-)
+from protocol import messages
 from protocol.scram import ClientFirst, ScramError, ServerLogin
 from protocol.sealing import SealError, check_device_id, check_public_key
 from protocol.versions import is_older
 from server import clock, metrics
+from server.config import Config
 from server.gateway import records
 from server.gateway.batcher import Unavailable
 from server.gateway.change_notifier import ChangeNotifier, push
 from server.gateway.connection import CLOSING, ClientConnection, ConnectionEnded
 from server.gateway.pairings import Pairings
 from server.gateway.queries import WaitingDevice
-from server.gateway.records import RecordedLogin, VerifiedProof
 from server.gateway.registry import Registry
 from server.gateway.store import Store
 from server.gateway.throttle import Throttle
@@ -51,7 +36,7 @@ MAX_REFUSALS = 3
 NEW_DEVICE_SECONDS = 3600
 """How long a client waits that is one device too many for its user."""
 
-_accepted = {kind: metrics.logins.labels(kind) for kind in get_args(PasswordKind)}
+_accepted = {kind: metrics.logins.labels(kind) for kind in get_args(messages.PasswordKind)}
 
 
 class Refused(Exception):
@@ -62,10 +47,10 @@ class Refused(Exception):
         reason: Literal["credentials", "expired", "disabled", "blocked", "throttled", "version"],
         user_id: int | None,
         retry_after_s: int | None = None,
-        newest: Release | None = None,
+        newest: messages.Release | None = None,
     ) -> None:
         super().__init__(reason)
-        self.answer = Rejected(reason=reason, retry_after_s=retry_after_s, newest=newest)
+        self.answer = messages.Rejected(reason=reason, retry_after_s=retry_after_s, newest=newest)
         self.user_id = user_id
 
 
@@ -73,14 +58,12 @@ class Refused(Exception):
 class Conversations:
     """Handle the messages of all connections of a gateway."""
 
+    settings: Config
     store: Store
     registry: Registry
     notifier: ChangeNotifier
     pairings: Pairings
     throttle: Throttle
-    console_url: str | None
-    min_client_version: str
-    newest_client: Release | None
 
     async def converse(self, connection: ClientConnection) -> None:
         """Handle the messages that have come; close the connection when one breaks the protocol.
@@ -89,8 +72,8 @@ class Conversations:
         """
         try:
             while (text := connection.next_text()) is not None:
-                await self._handle(connection, decode_from_client(text))
-        except (MessageError, ScramError, SealError) as exc:
+                await self._handle(connection, messages.decode_from_client(text))
+        except (messages.MessageError, ScramError, SealError) as exc:
             connection.fail(CloseCode.POLICY_VIOLATION, str(exc))
         except Unavailable:
             connection.send_away()
@@ -100,15 +83,15 @@ class Conversations:
             log.exception("connection of %s is closed after an error", connection.address)
             connection.close(CloseCode.INTERNAL_ERROR, "")
 
-    async def _handle(self, connection: ClientConnection, message: ClientMessage) -> None:
-        if isinstance(message, Proof):
-            raise MessageError("proof without hello")
-        if isinstance(message, Pair):
+    async def _handle(self, connection: ClientConnection, message: messages.ClientMessage) -> None:
+        if isinstance(message, messages.Proof):
+            raise messages.MessageError("proof without hello")
+        if isinstance(message, messages.Pair):
             if connection.device is not None or connection.refusals:
-                raise MessageError("pair after hello")
+                raise messages.MessageError("pair after hello")
             await self.pairings.pair(connection, message.device)
             return
-        if not isinstance(message, Hello):
+        if not isinstance(message, messages.Hello):
             await self._report(connection, message)
             return
         connection.begin_login()
@@ -120,12 +103,12 @@ class Conversations:
             if connection.device is not None:
                 connection.enter_standby()
 
-    async def _log_in(self, connection: ClientConnection, hello: Hello) -> None:
+    async def _log_in(self, connection: ClientConnection, hello: messages.Hello) -> None:
         """Take one login from `hello` to `welcome`. Raise Refused."""
         started_at = asyncio.get_running_loop().time()
         device, address = hello.device, connection.address
-        if is_older(device.version, self.min_client_version):
-            raise Refused("version", None, newest=self.newest_client)
+        if is_older(device.version, self.settings.min_client_version):
+            raise Refused("version", None, newest=self.settings.newest_client)
         first = ClientFirst.parse(hello.scram)
         check_device_id(device_id=device.id, public_key=device.public_key)
 
@@ -141,7 +124,7 @@ class Conversations:
         # Let the client prove that it has one of them.
         verifiers = [verifier for _, verifier in found.candidates]
         login = ServerLogin(first, verifiers, nonce=secrets.token_urlsafe(24))
-        connection.send(Challenge(scram=login.challenge))
+        connection.send(messages.Challenge(scram=login.challenge))
         proof = await self._receive_proof(connection)
         # Again, because many connections may have got a challenge before the first refusal.
         if wait_s := guesses.wait_s():
@@ -159,9 +142,9 @@ class Conversations:
         if before is not None and (before.user_id, before.device_id) == (user_id, device.id):
             waiting_since = before.waiting_since
         with self.registry.noting_changes(connection, user_id):
-            login_proof = VerifiedProof(user_id, since, device, address, waiting_since)
+            login_proof = records.VerifiedProof(user_id, since, device, address, waiting_since)
             outcome = await self.store.log_in(login_proof)
-        if not isinstance(outcome, RecordedLogin):
+        if not isinstance(outcome, records.RecordedLogin):
             retry_after_s = NEW_DEVICE_SECONDS if outcome == "throttled" else None
             raise Refused(outcome, user_id, retry_after_s)
         waiting = WaitingDevice(user_id, device.id, outcome.device_pk, waiting_since)
@@ -176,11 +159,11 @@ class Conversations:
         if before is not None and before.device_pk != outcome.device_pk:
             self.store.release(before)
 
-    async def _receive_proof(self, connection: ClientConnection) -> Proof:
+    async def _receive_proof(self, connection: ClientConnection) -> messages.Proof:
         """Wait for the proof; what a client that waits reports may come before it."""
-        while not isinstance(message := await connection.receive(), Proof):
-            if isinstance(message, Hello | Pair):
-                raise MessageError("hello or pair while a login is under way")
+        while not isinstance(message := await connection.receive(), messages.Proof):
+            if isinstance(message, messages.Hello | messages.Pair):
+                raise messages.MessageError("hello or pair while a login is under way")
             await self._report(connection, message)
         return message
 
@@ -188,7 +171,7 @@ class Conversations:
         self,
         connection: ClientConnection,
         device: WaitingDevice,
-        outcome: RecordedLogin,
+        outcome: records.RecordedLogin,
         server_final: str,
     ) -> None:
         """Let the client wait; send `welcome`, and the pushes that are on their way to it."""
@@ -197,7 +180,7 @@ class Conversations:
         connection.refusals = 0
         connection.enter_standby()
         if older is not None and older is not connection:
-            older.end(Bye(reason="superseded"), CloseCode.NORMAL_CLOSURE)
+            older.end(messages.Bye(reason="superseded"), CloseCode.NORMAL_CLOSURE)
         _accepted[accepted.password].inc()
         log.debug(  # not at INFO: ten thousand come back at once
             "user %d logged in on device %d from %s with the %s password",
@@ -207,26 +190,28 @@ class Conversations:
             accepted.password,
         )
         connection.send(
-            Welcome(
+            messages.Welcome(
                 scram=server_final,
                 password=accepted.password,
                 valid_until=accepted.valid_until,
                 server_time=clock.now(),
-                console_url=self.console_url,
-                newest=self.newest_client,
+                console_url=self.settings.known_console_url,
+                newest=self.settings.newest_client,
             )
         )
         push(connection, outcome.pending)
         if connection.has_changed:
             self.notifier.wake(device.user_id)
 
-    async def _report(self, connection: ClientConnection, report: Notice | UpdateFailed) -> None:
+    async def _report(
+        self, connection: ClientConnection, report: messages.Notice | messages.UpdateFailed
+    ) -> None:
         """Write a client's report. It is lost, and the client stays, when the database is away."""
         device, address = connection.device, connection.address
         if device is None:
-            raise MessageError("message before a login")
+            raise messages.MessageError("message before a login")
         try:
-            if isinstance(report, Notice):
+            if isinstance(report, messages.Notice):
                 await self.store.write(records.notice, device.device_pk, report)
             else:
                 metrics.pushes_failed.labels(report.reason).inc()

@@ -26,7 +26,6 @@ from server.config import Config
 from server.gateway import records
 from server.gateway.batcher import Unavailable
 from server.gateway.connection import CLOSING, ClientConnection
-from server.gateway.records import NewPairing, OpenPairing
 from server.gateway.store import Store
 from server.gateway.throttle import Window
 
@@ -126,7 +125,7 @@ class Pairings:
         if (code := _new_code()) in self._open:
             return None
         self._open[code] = new
-        row = NewPairing(code, device, new.connection.address, new.expires_at)
+        row = records.NewPairing(code, device, new.connection.address, new.expires_at)
         try:
             await self._store.open_pairing(row)
         except BaseException as exc:
@@ -155,7 +154,7 @@ class Pairings:
         await connection.receive()
         raise MessageError("message while a code is shown")
 
-    async def _sync(self, codes: list[str]) -> dict[str, OpenPairing]:
+    async def _sync(self, codes: list[str]) -> dict[str, records.OpenPairing]:
         """Write what has ended, and return the rows of these codes."""
         delivered, ended = frozenset(self._delivered), frozenset(self._ended)
         if not (codes or delivered or ended):
@@ -167,7 +166,7 @@ class Pairings:
         self._ended -= ended
         return found
 
-    def _deliver(self, code: str, connection: ClientConnection, row: OpenPairing) -> None:
+    def _deliver(self, code: str, connection: ClientConnection, row: records.OpenPairing) -> None:
         """Send the PC its password, if there is one."""
         if row.username is None or connection.stage == CLOSING:
             return

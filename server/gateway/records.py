@@ -27,14 +27,6 @@ from server.console import audit, hashers
 from server.console.hashers import parse_verifier
 from server.console.models import Device, Pairing, PushDelivery, ServerSecret, temporary_until
 from server.gateway import queries
-from server.gateway.queries import (
-    AcceptedLogin,
-    DeviceState,
-    FoundUser,
-    PendingPush,
-    WaitingDevice,
-    WaitingRow,
-)
 
 LABEL_LENGTH = 128
 MAX_NEW_DEVICES, NEW_DEVICES_WITHIN = 100, timedelta(days=1)
@@ -67,8 +59,8 @@ class RecordedLogin(msgspec.Struct, frozen=True, gc=False):
     """A login that was accepted and written."""
 
     device_pk: int
-    accepted: AcceptedLogin
-    pending: tuple[PendingPush, ...]
+    accepted: queries.AcceptedLogin
+    pending: tuple[queries.PendingPush, ...]
     """The pushes that are still on their way to this device, the oldest first."""
 
 
@@ -86,7 +78,7 @@ def look_up(asked: Sequence[tuple[str, str]], secret: bytes) -> list[LoginLookup
     return [_lookup(name, user, secret) for (name, _), user in zip(asked, users, strict=True)]
 
 
-def _lookup(username: str, user: FoundUser | None, secret: bytes) -> LoginLookup:
+def _lookup(username: str, user: queries.FoundUser | None, secret: bytes) -> LoginLookup:
     if user is None or not is_password_usable(user.password):
         return LoginLookup(None, ((clock.now(), made_up(username, secret)),), known_device=False)
     current, since = parse_verifier(user.password), user.password_changed_at
@@ -127,9 +119,11 @@ class _LoginWriter:
         self._gateway = gateway
         self._now = clock.now()
         self._new: dict[tuple[int, str], int] = {}
-        self.waiting: dict[int, WaitingRow] = {}
+        self.waiting: dict[int, queries.WaitingRow] = {}
 
-    def write(self, proof: VerifiedProof, state: DeviceState | None) -> RecordedLogin | Refusal:
+    def write(
+        self, proof: VerifiedProof, state: queries.DeviceState | None
+    ) -> RecordedLogin | Refusal:
         """Write one login, or return why it is refused."""
         if state is None:
             return "credentials"
@@ -144,7 +138,7 @@ class _LoginWriter:
         if state.device_pk is None and self._has_too_many(proof):
             return "throttled"
         device_pk = state.device_pk or self._new_device(proof, name)
-        self.waiting[device_pk] = WaitingRow(
+        self.waiting[device_pk] = queries.WaitingRow(
             device_pk=device_pk,
             name=name,
             os=clean(proof.device.os, LABEL_LENGTH),
@@ -255,7 +249,7 @@ def notice(device_pk: int, shown: messages.Notice) -> None:
     )
 
 
-def restore_waiting(waits: Sequence[WaitingDevice], *, gateway: str) -> None:
+def restore_waiting(waits: Sequence[queries.WaitingDevice], *, gateway: str) -> None:
     """Write again that devices wait, after another gateway has cleared their rows."""
     for each in waits:
         lost = Device.objects.filter(pk=each.device_pk, waiting_since=None, blocked_at=None)

@@ -127,11 +127,6 @@ class Gateway:
         await self._registry.wait_empty()
         await self._stack.aclose()
 
-    @property
-    def connection_count(self) -> int:
-        """Return how many connections are open, upgraded or not."""
-        return len(self._registry.connections)
-
     def wake(self, user_id: int | None) -> None:
         """Tell a user's clients what has changed; None means that any user may have changed."""
         self._notifier.wake(user_id)
@@ -146,17 +141,13 @@ class Gateway:
 
     def _new_connection(self) -> Callable[[], ClientConnection]:
         """Return the function that makes the object for a connection."""
-        settings = self._settings
-        knows_console = settings.runs_console or settings.public_url
         conversations = Conversations(
+            settings=self._settings,
             store=self._store,
             registry=self._registry,
             notifier=self._notifier,
             pairings=self._pairings,
             throttle=self._throttle,
-            console_url=settings.console_url if knows_console else None,
-            min_client_version=settings.min_client_version,
-            newest_client=settings.newest_client,
         )
         callbacks = Callbacks(
             may_accept=self._may_accept,

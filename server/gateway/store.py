@@ -28,14 +28,6 @@ from server import clock, metrics
 from server.cluster.database import one_line
 from server.gateway import queries, records
 from server.gateway.batcher import MAX_ITEMS, Batcher, Unavailable
-from server.gateway.queries import ReleasedDevice, WaitingDevice
-from server.gateway.records import (
-    LoginLookup,
-    NewPairing,
-    RecordedLogin,
-    Refusal,
-    VerifiedProof,
-)
 
 log = logging.getLogger(__name__)
 
@@ -55,18 +47,21 @@ class Store:
         self._secret = b""
         self._reads = ThreadPoolExecutor(1, "gateway-reads")
         self._writes = ThreadPoolExecutor(1, "gateway-writes")
-        self._lookups: Batcher[tuple[str, str], LoginLookup] = Batcher(
+        self._lookups: Batcher[tuple[str, str], records.LoginLookup] = Batcher(
             self._reads,
             partial(_run_batch, "look_up", lambda asked: records.look_up(asked, self._secret)),
         )
-        self._logins: Batcher[VerifiedProof, RecordedLogin | Refusal] = Batcher(
-            self._writes, partial(_run_batch, "log_in", partial(records.log_in, gateway=gateway))
+        self._logins: Batcher[records.VerifiedProof, records.RecordedLogin | records.Refusal] = (
+            Batcher(
+                self._writes,
+                partial(_run_batch, "log_in", partial(records.log_in, gateway=gateway)),
+            )
         )
-        self._new_pairings: Batcher[NewPairing, None] = Batcher(
+        self._new_pairings: Batcher[records.NewPairing, None] = Batcher(
             self._writes,
             partial(_run_batch, "open_pairings", partial(records.open_pairings, gateway=gateway)),
         )
-        self._released: dict[int, ReleasedDevice] = {}
+        self._released: dict[int, queries.ReleasedDevice] = {}
         """Rows that have yet to be cleared, by the device's primary key."""
         self._clearing: asyncio.Task[None] | None = None
 
@@ -90,24 +85,26 @@ class Store:
             await loop.run_in_executor(executor, connections.close_all)
             executor.shutdown()
 
-    def look_up(self, username: str, device_id: str) -> asyncio.Future[LoginLookup]:
+    def look_up(self, username: str, device_id: str) -> asyncio.Future[records.LoginLookup]:
         """Return what a login needs to begin. An unknown user takes the same steps."""
         return self._lookups.submit((username, device_id))
 
-    def log_in(self, proof: VerifiedProof) -> asyncio.Future[RecordedLogin | Refusal]:
+    def log_in(
+        self, proof: records.VerifiedProof
+    ) -> asyncio.Future[records.RecordedLogin | records.Refusal]:
         """Write the login of a right proof; check again what may have changed."""
         return self._logins.submit(proof)
 
-    def open_pairing(self, new: NewPairing) -> asyncio.Future[None]:
+    def open_pairing(self, new: records.NewPairing) -> asyncio.Future[None]:
         """Write that a new PC shows a code."""
         return self._new_pairings.submit(new)
 
-    def release(self, device: WaitingDevice, farewell: str = "") -> None:
+    def release(self, device: queries.WaitingDevice, farewell: str = "") -> None:
         """Write that a device no longer waits, and why, as soon as the database can be reached.
 
         Nothing happens when the device has logged in again since.
         """
-        self._released[device.device_pk] = ReleasedDevice(device, farewell, clock.now())
+        self._released[device.device_pk] = queries.ReleasedDevice(device, farewell, clock.now())
         if self._clearing is None or self._clearing.done():
             self._clearing = asyncio.create_task(self._clear())
 

@@ -229,7 +229,7 @@ async def until_open(gateway: Gateway, number: int) -> None:
     """Wait until so many connections are open."""
 
     async def are_open() -> bool:
-        return gateway.connection_count == number
+        return len(gateway._registry.connections) == number
 
     await eventually_async(are_open)
 
@@ -321,7 +321,7 @@ async def left_by_a_crowd(gateway: Gateway, size: int) -> set[str]:
             await asyncio.gather(*(come_and_go(gateway.port, each) for each in numbers))
 
         async def alone() -> bool:
-            return gateway.connection_count == 0
+            return len(gateway._registry.connections) == 0
 
         await eventually_async(alone)
 
