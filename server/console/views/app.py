@@ -17,9 +17,8 @@ from django.views.decorators.http import require_safe
 
 from server.console import presence
 from server.console.middleware import reachable_with_temporary_password
-from server.console.models import User
 from server.console.views import new_pc, password
-from server.console.views.common import live, user_of
+from server.console.views.common import live_page, user_of
 from server.console.views.session import Login
 
 
@@ -33,22 +32,12 @@ class AppLogin(Login):
 logout = reachable_with_temporary_password(LogoutView.as_view(next_page="app-login"))
 
 
-def _pcs(user: User) -> list[presence.Pc]:
-    return [pc for pc in presence.pcs_of(user) if not pc.blocked]
-
-
 @login_required(login_url="app-login")
 @require_safe
 def app(request: HttpRequest) -> HttpResponse:
     """Show which of the user's own PCs wait."""
-    return render(request, "console/app.html", {"pcs": _pcs(user_of(request))})
-
-
-@login_required(login_url="app-login")
-@require_safe
-def live_app(request: HttpRequest) -> HttpResponse:
-    """Send the list of the page again, as it is now."""
-    return live(request, "console/_app_pcs.html", pcs=_pcs(user_of(request)))
+    pcs = [pc for pc in presence.pcs_of(user_of(request)) if not pc.blocked]
+    return live_page(request, "console/app.html", "console/_app_pcs.html", pcs=pcs)
 
 
 def _in_app(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
@@ -60,7 +49,6 @@ push_later = _in_app(password.push_later)
 new_pc_ask = _in_app(new_pc.ask)
 new_pc_check = _in_app(new_pc.check)
 new_pc_result = _in_app(new_pc.result)
-live_new_pc = _in_app(new_pc.live_result)
 
 
 @reachable_with_temporary_password

@@ -31,6 +31,7 @@ from django.utils.translation import get_language
 
 from server import clock
 from server.console import csvfiles
+from server.console.middleware import is_poll
 from server.console.models import User
 
 P = ParamSpec("P")
@@ -103,6 +104,13 @@ def live(request: HttpRequest, template: str, **context: Any) -> HttpResponse:
         return HttpResponse(status=304)
     html = render_to_string(template, context, request)
     return JsonResponse({"html": html, "version": version})
+
+
+def live_page(request: HttpRequest, template: str, part: str, **context: Any) -> HttpResponse:
+    """Send a page, or only its live part when the page's script asks for that."""
+    if is_poll(request):
+        return live(request, part, **context)
+    return render(request, template, context)
 
 
 def _plain(value: Any) -> object:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
@@ -21,7 +20,7 @@ from server.console.resubmission import repeatable
 from server.console.views.common import (
     administrators_only,
     client_address,
-    live,
+    live_page,
     page_of,
     posted,
     user_of,
@@ -70,7 +69,10 @@ def _own(request: HttpRequest) -> QuerySet[ImportJob]:
     return ImportJob.objects.filter(kept, started_by=user_of(request))
 
 
-def _state(request: HttpRequest, pk: int) -> dict[str, Any]:
+@administrators_only
+@require_safe
+def import_job(request: HttpRequest, pk: int) -> HttpResponseBase:
+    """Show how far an import is, the lines that were not done, and the way to the passwords."""
     job = get_object_or_404(_own(request), pk=pk)
     counts = job.lines.aggregate(
         all=Count("pk"),
@@ -79,26 +81,15 @@ def _state(request: HttpRequest, pk: int) -> dict[str, Any]:
         sealed=Count("pk", filter=Q(sealed__isnull=False)),
     )
     failed = job.lines.exclude(error="").order_by("number")
-    return {
-        "job": job,
-        "counts": counts,
-        "made": counts["done"] - counts["failed"],
-        "page": page_of(request, failed),
-    }
-
-
-@administrators_only
-@require_safe
-def import_job(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Show how far an import is, the lines that were not done, and the way to the passwords."""
-    return render(request, "console/import_job.html", _state(request, pk))
-
-
-@administrators_only
-@require_safe
-def live_import(request: HttpRequest, pk: int) -> HttpResponseBase:
-    """Send the state of an import as it is now."""
-    return live(request, "console/_import.html", **_state(request, pk))
+    return live_page(
+        request,
+        "console/import_job.html",
+        "console/_import.html",
+        job=job,
+        counts=counts,
+        made=counts["done"] - counts["failed"],
+        page=page_of(request, failed),
+    )
 
 
 @administrators_only

@@ -25,7 +25,7 @@ from server.console.forms import CurrentPasswordForm
 from server.console.lockout import TooManyCodes
 from server.console.models import AuditEvent, Pairing
 from server.console.passwords import ConcurrentChange
-from server.console.views.common import client_address, live, posted, user_of
+from server.console.views.common import client_address, live_page, posted, user_of
 
 SHOWN = "new_pc"
 """What the session keeps: the code, the number of the row, and the words."""
@@ -103,21 +103,17 @@ def check(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
 @require_safe
 def result(request: HttpRequest, pk: int, *, app: bool = False) -> HttpResponse:
     """Show what has become of the new PC."""
-    context = _result(request, pk) | {"pk": pk, **_links(app=app)}
-    context["live"] = _address("live-new-pc", pk, app=app)
-    return render(request, "console/new_pc_result.html", context)
-
-
-@require_safe
-def live_result(request: HttpRequest, pk: int, *, app: bool = False) -> HttpResponse:
-    """Send what has become of it until now."""
-    return live(request, "console/_new_pc.html", **_result(request, pk), **_links(app=app))
-
-
-def _result(request: HttpRequest, pk: int) -> dict[str, object]:
     user = user_of(request)
     event = get_object_or_404(AuditEvent, pk=pk, subject=user, action=Action.PAIRED)
-    return {"name": event.detail["device"], "state": pairings.state_of(user, event)}
+    return live_page(
+        request,
+        "console/new_pc_result.html",
+        "console/_new_pc.html",
+        name=event.detail["device"],
+        state=pairings.state_of(user, event),
+        live=_address("live-new-pc", pk, app=app),
+        **_links(app=app),
+    )
 
 
 def _not_any_more(request: HttpRequest, code: str, *, app: bool) -> HttpResponse:

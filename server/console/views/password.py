@@ -25,6 +25,7 @@ from server.console.views.common import (
     confirm,
     leading_back,
     live,
+    live_page,
     managed_user,
     posted,
     user_of,
@@ -110,23 +111,20 @@ def push_later(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
     return render(request, "console/push_later.html", context)
 
 
-def _outcome(request: HttpRequest, change_id: str) -> dict[str, object]:
-    change = get_object_or_404(PasswordChange, pk=change_id, user=user_of(request))
-    rows = presence.deliveries(change)
-    back = back_to(request, "")
-    return {"change": change, "rows": rows, "settled": presence.are_settled(rows), "back": back}
-
-
 @require_safe
 def changed(request: HttpRequest, change_id: str) -> HttpResponse:
     """Show 「パスワードが変更されました。」 and the outcome on each PC."""
-    return render(request, "console/changed.html", _outcome(request, change_id))
-
-
-@require_safe
-def live_changed(request: HttpRequest, change_id: str) -> HttpResponse:
-    """Send the outcomes as they are now."""
-    return live(request, "console/_deliveries.html", **_outcome(request, change_id))
+    change = get_object_or_404(PasswordChange, pk=change_id, user=user_of(request))
+    rows = presence.deliveries(change)
+    return live_page(
+        request,
+        "console/changed.html",
+        "console/_deliveries.html",
+        change=change,
+        rows=rows,
+        settled=presence.are_settled(rows),
+        back=back_to(request, ""),
+    )
 
 
 @reachable_with_temporary_password
