@@ -6,19 +6,22 @@ bus between them (`bus.py`).
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from server import config, metrics
 from server.config import Config, StartError, parse_database_url
 
 if TYPE_CHECKING:
     import psycopg
+
+_T = TypeVar("_T")
 
 SECRET_VARIABLE = "PGPASSWORD"
 """libpq reads it, and so does every user who may look at the environment of a process."""
@@ -162,6 +165,20 @@ def file_lock(path: Path, *, busy: str, timeout_s: float = 0) -> Iterator[None]:
             is_busy = exc.sqlite_errorcode == sqlite3.SQLITE_BUSY
             raise StartError(busy if is_busy else f"{path}: {exc}") from None
         yield
+
+
+async def on_thread(work: Callable[[], _T]) -> _T:
+    """Return what `work` returns on a thread, which then gives its connection back."""
+
+    def closing() -> _T:
+        from django.db import connection
+
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(closing)
 
 
 def one_line(exc: BaseException) -> str:

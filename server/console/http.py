@@ -17,11 +17,11 @@ from time import monotonic
 from typing import Any, ClassVar
 
 import h11
-from asgiref.sync import sync_to_async
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from server import metrics
 from server.addresses import Network, client_address, is_trusted
+from server.cluster.database import on_thread
 from server.reflection import reflect
 
 log = logging.getLogger(__name__)
@@ -340,7 +340,7 @@ def answer_health(app: AsgiApp) -> AsgiApp:
         elif scope["path"] == "/readyz":
             async with lock:
                 if monotonic() - asked_at > REMEMBERED_SECONDS:
-                    is_ready = await sync_to_async(_reaches_database, thread_sensitive=False)()
+                    is_ready = await on_thread(_reaches_database)
                     asked_at = monotonic()
             await _answer(send, *((200, "ready\n") if is_ready else (503, "not ready\n")))
         else:
@@ -358,8 +358,6 @@ def _reaches_database() -> bool:
             return cursor.fetchone() is not None
     except DatabaseError:
         return False
-    finally:
-        connection.close()
 
 
 async def _unavailable(send: Send) -> None:

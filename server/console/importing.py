@@ -22,13 +22,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Q
 from django.utils import translation
 from django.utils.translation import gettext as _
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
 from server import clock, metrics
+from server.cluster.database import on_thread
 from server.console import csvfiles, hashing, passwords, people
 from server.console.audit import Action, record
 from server.console.forms import UserForm
@@ -100,20 +101,13 @@ async def work_for_ever() -> None:
     is_away = False
     while True:
         try:
-            while await asyncio.to_thread(_work_on_a_thread):
+            while await on_thread(work):
                 is_away = False
         except DatabaseError as exc:
             if not is_away:
                 log.warning("imports wait for the database: %s", type(exc).__name__)
             is_away = True
         await asyncio.sleep(POLL_S)
-
-
-def _work_on_a_thread() -> bool:
-    try:
-        return work()
-    finally:
-        connection.close()
 
 
 def work() -> bool:

@@ -9,11 +9,12 @@ import asyncio
 import logging
 import secrets
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from websockets.frames import CloseCode
 
 from protocol import messages
+from protocol.messages import Rejected
 from protocol.scram import ClientFirst, ScramError, ServerLogin
 from protocol.sealing import SealError, check_device_id, check_public_key
 from protocol.versions import is_older
@@ -40,18 +41,11 @@ _accepted = {kind: metrics.logins.labels(kind) for kind in get_args(messages.Pas
 
 
 class Refused(Exception):
-    """The login is refused, for the reason that is sent to the client."""
+    """The login of `user_id` is refused with this answer."""
 
-    def __init__(
-        self,
-        reason: Literal["credentials", "expired", "disabled", "blocked", "throttled", "version"],
-        user_id: int | None,
-        retry_after_s: int | None = None,
-        newest: messages.Release | None = None,
-    ) -> None:
-        super().__init__(reason)
-        self.answer = messages.Rejected(reason=reason, retry_after_s=retry_after_s, newest=newest)
+    def __init__(self, user_id: int | None, answer: Rejected) -> None:
         self.user_id = user_id
+        self.answer = answer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +102,7 @@ class Conversations:
         started_at = asyncio.get_running_loop().time()
         device, address = hello.device, connection.address
         if is_older(device.version, self.settings.min_client_version):
-            raise Refused("version", None, newest=self.settings.newest_client)
+            raise Refused(None, Rejected(reason="version", newest=self.settings.newest_client))
         first = ClientFirst.parse(hello.scram)
         check_device_id(device_id=device.id, public_key=device.public_key)
 
@@ -117,7 +111,7 @@ class Conversations:
         known_device = device.id if found.known_device else None
         guesses = self.throttle.guesses(first.user, address, known_device=known_device)
         if wait_s := guesses.wait_s():
-            raise Refused("throttled", found.user_id, wait_s)
+            raise Refused(found.user_id, Rejected(reason="throttled", retry_after_s=wait_s))
         if known_device is None:
             check_public_key(device.public_key)
 
@@ -128,11 +122,11 @@ class Conversations:
         proof = await self._receive_proof(connection)
         # Again, because many connections may have got a challenge before the first refusal.
         if wait_s := guesses.wait_s():
-            raise Refused("throttled", found.user_id, wait_s)
+            raise Refused(found.user_id, Rejected(reason="throttled", retry_after_s=wait_s))
         proven = login.check(proof.scram)
         if proven is None or found.user_id is None:
             guesses.on_refused()
-            raise Refused("credentials", found.user_id)
+            raise Refused(found.user_id, Rejected(reason="credentials"))
         index, server_final = proven
         since, verifier = found.candidates[index]
 
@@ -146,7 +140,7 @@ class Conversations:
             outcome = await self.store.log_in(login_proof)
         if not isinstance(outcome, records.RecordedLogin):
             retry_after_s = NEW_DEVICE_SECONDS if outcome == "throttled" else None
-            raise Refused(outcome, user_id, retry_after_s)
+            raise Refused(user_id, Rejected(reason=outcome, retry_after_s=retry_after_s))
         waiting = WaitingDevice(user_id, device.id, outcome.device_pk, waiting_since)
         if connection.stage == CLOSING:
             self.store.release(waiting)

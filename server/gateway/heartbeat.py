@@ -15,20 +15,18 @@ import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from time import monotonic
-from typing import Self, TypeVar
+from typing import Self
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from server import metrics
-from server.cluster.database import one_line
+from server.cluster.database import on_thread, one_line
 from server.console.models import DEAD_AFTER, Device, Gateway, Pairing
 from server.supervised import Supervision, supervised
 
 log = logging.getLogger(__name__)
-
-_T = TypeVar("_T")
 
 BEAT_SECONDS = 10.0
 RETRY_SECONDS = 1.0
@@ -59,7 +57,7 @@ class GatewayHeartbeat:
         self._beaten_at = self._steady_since = monotonic()
 
     async def __aenter__(self) -> Self:
-        await _run(self._join)
+        await on_thread(self._join)
         self._beaten_at = self._steady_since = monotonic()
         self._supervision = await self._stack.enter_async_context(
             supervised("heartbeat", self._keep_beating)
@@ -70,7 +68,7 @@ class GatewayHeartbeat:
         """Remove the row, and mark its clients as not waiting."""
         await self._stack.aclose()
         try:
-            await _run(self._leave)
+            await on_thread(self._leave)
         except DatabaseError as exc:
             seconds, why = DEAD_AFTER.seconds, one_line(exc)
             log.warning("heartbeat not removed, other gateways do it after %d s: %s", seconds, why)
@@ -86,7 +84,7 @@ class GatewayHeartbeat:
         now = monotonic()
         # After an outage of the database every heartbeat is late: remove no gateway for a while.
         steady = now - self._steady_since > DEAD_AFTER.total_seconds()
-        evicted = await _run(self._touch)
+        evicted = await on_thread(self._touch)
         self._beaten_at = monotonic()
         if evicted:
             log.warning(
@@ -94,7 +92,7 @@ class GatewayHeartbeat:
             )
             self._on_evicted()
         if steady:
-            await _run(_remove_dead)
+            await on_thread(_remove_dead)
 
     async def _keep_beating(self) -> None:
         pause = BEAT_SECONDS
@@ -135,16 +133,6 @@ class GatewayHeartbeat:
     def _leave(self) -> None:
         Gateway.objects.filter(name=self._name, incarnation=self._incarnation).delete()
         _forget_clients(self._name)
-
-
-async def _run(work: Callable[[], _T]) -> _T:
-    def closing() -> _T:
-        try:
-            return work()
-        finally:
-            connection.close()
-
-    return await asyncio.to_thread(closing)
 
 
 def _remove_dead() -> None:

@@ -1,4 +1,4 @@
-"""Handle thousands of connections without delaying the loop: accept, call in turn, sweep deadlines.
+"""Handle thousands of connections without delaying the loop: call in turn, sweep deadlines.
 
 One sweep a second checks the deadlines of all connections, so that none has a timer.
 """
@@ -10,23 +10,12 @@ from collections import deque
 from collections.abc import Callable, Collection
 
 from server.gateway.connection import ClientConnection
-from server.loop import bind
 
 SWEEP_SECONDS = 1
 BATCH = 200
 """Connections that are handled before the loop goes on with other work."""
 BACKLOG = 4096
 """Clients that the kernel keeps waiting when they all come at once."""
-
-
-async def listen(
-    host: str, port: int, new_connection: Callable[[], ClientConnection]
-) -> tuple[asyncio.Server, int]:
-    """Accept connections until the server is closed; return it and its port. Raise OSError."""
-    bound = bind(host, port)
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(new_connection, sock=bound, backlog=BACKLOG)
-    return server, int(bound.getsockname()[1])
 
 
 class CallQueue:

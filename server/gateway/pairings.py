@@ -99,6 +99,7 @@ class Pairings:
 
     async def poll(self) -> None:
         """Deliver what the console has sealed, end codes that have expired, and delete rows."""
+        self._made.sweep()
         shown = {code: each for code, each in self._open.items() if each.is_shown}
         over = [each for each in shown.values() if each.expires_at <= clock.now()]
         try:
@@ -115,10 +116,6 @@ class Pairings:
             self._is_away = True
         for each in over:
             _end(each.connection, Rejected(reason="expired"))
-
-    def sweep(self) -> None:
-        """Forget what is past."""
-        self._made.sweep()
 
     async def _open_code(self, new: _OpenCode, device: Device) -> str | None:
         """Write that a PC shows a new code, and return it; None when another PC shows it."""

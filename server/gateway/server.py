@@ -37,12 +37,13 @@ from server.gateway.connection import Callbacks, ClientConnection
 from server.gateway.conversation import Conversations
 from server.gateway.handshake import Answer
 from server.gateway.heartbeat import GatewayHeartbeat, default_name
-from server.gateway.listener import CallQueue, listen, sweep_deadlines
+from server.gateway.listener import BACKLOG, CallQueue, sweep_deadlines
 from server.gateway.pairings import Pairings
 from server.gateway.registry import OPENING, PROVEN, UNPROVEN, Registry
 from server.gateway.state_reader import StateReader
 from server.gateway.store import Store
 from server.gateway.throttle import Throttle
+from server.loop import bind
 from server.reflection import reflect
 from server.supervised import Supervision, supervised
 
@@ -89,20 +90,23 @@ class Gateway:
         self._registry = Registry()
         self._throttle = Throttle(settings)
         self._store = Store(self._name)
+        self._states = StateReader()
+        self._notifier = ChangeNotifier(
+            self._registry, self._store, self._states, gateway=self._name
+        )
+        self.wake = self._notifier.wake
         self._pairings = Pairings(self._store, settings)
         self._supervisions: list[Supervision] = []
         self._server: asyncio.Server
-        self._notifier: ChangeNotifier
         self._stack: AsyncExitStack
-        self.heartbeat = GatewayHeartbeat(self._name, on_evicted=lambda: self.wake(None))
+        self.heartbeat = GatewayHeartbeat(self._name, on_evicted=partial(self.wake, None))
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._store.close)
             await self._store.open()
             stack.push_async_callback(self._pairings.poll)
-            states = await stack.enter_async_context(StateReader())
-            self._notifier = ChangeNotifier(self._registry, self._store, states, gateway=self._name)
+            await stack.enter_async_context(self._states)
             stack.push_async_callback(self._notifier.drain)
             await stack.enter_async_context(self.heartbeat)
             listening = bus.listening(self.wake, self._throttle.forget)
@@ -113,8 +117,12 @@ class Gateway:
                 ("pairings", self._pairings.poll_for_ever),
             ):
                 self._supervisions.append(await stack.enter_async_context(supervised(name, work)))
-            host = self._settings.host
-            self._server, self.port = await listen(host, self.port, self._new_connection())
+            host, loop = self._settings.host, asyncio.get_running_loop()
+            bound = bind(host, self.port)
+            self._server = await loop.create_server(
+                self._new_connection(), sock=bound, backlog=BACKLOG
+            )
+            self.port = int(bound.getsockname()[1])
             self._stack = stack.pop_all()
         log.info("the gateway listens on %s port %d", host, self.port)
         return self
@@ -127,14 +135,9 @@ class Gateway:
         await self._registry.wait_empty()
         await self._stack.aclose()
 
-    def wake(self, user_id: int | None) -> None:
-        """Tell a user's clients what has changed; None means that any user may have changed."""
-        self._notifier.wake(user_id)
-
     async def sweep(self) -> None:
         """Do what is due every SWEEP_SECONDS: passwords that have ended, old counts."""
         self._throttle.sweep()
-        self._pairings.sweep()
         self._warn_of_proxy()
         self._notifier.sweep()
         await self._store.write(passwords.tidy_up)
