@@ -115,7 +115,7 @@ def csv_import(data: bytes) -> None:
     else:
         assert 0 < len(lines) <= csvfiles.MAX_USERS
         assert all("\0" not in value for line in lines for value in line.values.values())
-        csvfiles.write([list(line.values.values()) for line in lines])
+        list(csvfiles.parts([list(line.values.values()) for line in lines]))
 
 
 def verifier(data: bytes) -> None:

@@ -13,6 +13,7 @@ import re
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any, ClassVar
 
@@ -143,7 +144,10 @@ def application(trusted: Sequence[Network]) -> AsgiApp:
     from django.core.asgi import get_asgi_application
 
     pages = answer_health(count(limit_time(get_asgi_application())))
-    has_session = sync_to_async(_has_session, thread_sensitive=False)
+
+    async def has_session(cookies: str) -> bool:
+        return await on_thread(partial(_has_session, cookies))
+
     return behind_proxies(limit_requests(pages, has_session), trusted)
 
 
@@ -246,7 +250,7 @@ def _has_session(cookies: str) -> bool:
     """Return whether a request with these cookies comes from someone who is logged in."""
     from django.conf import settings
     from django.contrib.auth import SESSION_KEY
-    from django.db import DatabaseError, connection
+    from django.db import DatabaseError
     from django.http import parse_cookie
 
     from server.console.sessions import SessionStore
@@ -256,8 +260,6 @@ def _has_session(cookies: str) -> bool:
         return bool(key) and SESSION_KEY in SessionStore(key)
     except DatabaseError:
         return False  # the login page says so
-    finally:
-        connection.close()
 
 
 def limit_time(app: AsgiApp, *, seconds: float = PAGE_SECONDS) -> AsgiApp:
