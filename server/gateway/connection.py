@@ -92,7 +92,7 @@ class ClientConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._websocket: Protocol | None = None
         self._head: bytearray | None = bytearray()
-        self._parts: bytearray | None = None
+        self._parts = b""
         self._inbox: deque[bytes] | None = None
         self._expected: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
@@ -280,14 +280,12 @@ class ClientConnection(asyncio.Protocol):
     # --- HTTP
 
     def _read_head(self, head: bytearray, data: bytes) -> None:
-        searched = max(len(head) - len(handshake.END_OF_HEAD), 0)
-        head += data
-        found = head.find(handshake.END_OF_HEAD, searched)
-        if found < 0 and len(head) <= handshake.MAX_HEAD_BYTES:
+        found = handshake.split_head(head, data)
+        if found is None:
             return
-        end = len(head) if found < 0 else found + len(handshake.END_OF_HEAD)
         self._head = None
-        response = handshake.respond(bytes(head[:end]), partial(self._callbacks.admit, self))
+        request, rest = found
+        response = handshake.respond(request, partial(self._callbacks.admit, self))
         self._write(response.serialize())
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             self._finish()
@@ -295,8 +293,8 @@ class ClientConnection(asyncio.Protocol):
         self._websocket = handshake.new_websocket()
         self.stage = LOGGING_IN
         self.due = self._loop.time() + LOGIN_SECONDS
-        if len(head) > end:
-            self.data_received(bytes(head[end:]))
+        if rest:
+            self.data_received(rest)
 
     # --- frames
 
@@ -326,14 +324,9 @@ class ClientConnection(asyncio.Protocol):
         if frame.opcode is Opcode.BINARY:
             self.fail(CloseCode.UNSUPPORTED_DATA, "binary message")
         elif frame.opcode is Opcode.TEXT or frame.opcode is Opcode.CONT:
-            text = bytes(frame.data)
-            if self._parts is not None:
-                self._parts += text
-                text = bytes(self._parts) if frame.fin else b""
-            elif not frame.fin:
-                self._parts = bytearray(text)
+            self._parts += frame.data
             if frame.fin:
-                self._parts = None
+                text, self._parts = self._parts, b""
                 self._on_text(text)
 
     def _on_text(self, text: bytes) -> None:

@@ -41,6 +41,17 @@ class Answer(Exception):
         self.headers = headers
 
 
+def split_head(head: bytearray, data: bytes) -> tuple[bytes, bytes] | None:
+    """Add `data` to `head`. Return the whole head and the rest, or None while it has no end."""
+    searched = max(len(head) - len(END_OF_HEAD), 0)
+    head += data
+    found = head.find(END_OF_HEAD, searched)
+    if found < 0 and len(head) <= MAX_HEAD_BYTES:
+        return None
+    end = len(head) if found < 0 else found + len(END_OF_HEAD)
+    return bytes(head[:end]), bytes(head[end:])
+
+
 def respond(head: bytes, admit: Callable[[Request], None]) -> Response:
     """Return the response to a request. One of status 101 makes the connection a WebSocket.
 
