@@ -50,10 +50,7 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[Ne
 
 
 def counted_address(address: str) -> str:
-    """Return what limits count an address by: itself for IPv4, its /64 network for IPv6.
-
-    Raise ValueError when `address` is no address.
-    """
+    """Return what limits count an address by: its /64 for IPv6, else itself. Raise ValueError."""
     parsed = _parse(address)
     if parsed.version == 4:
         return str(parsed)

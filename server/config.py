@@ -222,12 +222,10 @@ class Config:
 
     @property
     def runs_gateway(self) -> bool:
-        """Return whether this process runs the gateway."""
         return self.role != "console"
 
     @property
     def runs_console(self) -> bool:
-        """Return whether this process runs the console."""
         return self.role != "gateway"
 
     @property
@@ -242,7 +240,6 @@ class Config:
 
     @property
     def secret_key_path(self) -> Path:
-        """Return the file that holds the secret key."""
         beside = self.data_dir if self.is_postgresql else self.database_path.parent
         return self.secret_key_file or beside / "secret_key"
 
@@ -261,7 +258,6 @@ class Config:
 
     @property
     def is_https(self) -> bool:
-        """Return whether people reach the console by https."""
         return self.console_url.startswith("https://")
 
 
@@ -294,10 +290,7 @@ def parse_database_url(url: str) -> dict[str, str]:
 
 
 def load(environ: Mapping[str, str] = os.environ, /, **overrides: object) -> Config:
-    """Return the settings from environment and file; `overrides` (command line) override both.
-
-    Raise ConfigError for a setting that cannot be used; the text names it and what is allowed.
-    """
+    """Return the settings of environment and file; `overrides` override both. Raise ConfigError."""
     values: dict[str, Any] = {}
     if name := environ.get(PREFIX + "CONFIG"):
         for key, value in _from_file(Path(name)).items():

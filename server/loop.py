@@ -33,10 +33,7 @@ def tune() -> None:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket bound to the first address of `host`. Raise OSError.
-
-    `::` takes IPv4 connections as well.
-    """
+    """Return a socket bound to the first address of `host`; `::` takes IPv4, too. Raise OSError."""
     family, kind, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]

@@ -97,10 +97,7 @@ task_restarts = Counter(
 
 @contextmanager
 def served(host: str, port: int) -> Iterator[int]:
-    """Serve `http://host:port/metrics` from a thread; yield the port.
-
-    Raise OSError when it cannot listen there.
-    """
+    """Serve `http://host:port/metrics` from a thread; yield the port. Raise OSError."""
     server, thread = start_http_server(port, addr=host)
     try:
         yield int(server.server_port)

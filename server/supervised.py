@@ -52,10 +52,7 @@ class Supervision:
 async def supervised(
     name: str, work: Callable[[], Coroutine[Any, Any, None]]
 ) -> AsyncIterator[Supervision]:
-    """Run `work()` as a task until the context is left; start it again when it fails.
-
-    `name` is for log lines and for the metric.
-    """
+    """Run `work()` as a task until the context is left; start it again when it fails."""
     supervision = Supervision()
     task = asyncio.create_task(supervision.run(name, work), name=name)
     try:

@@ -134,10 +134,7 @@ def describe(settings: Config) -> str:
 
 @contextmanager
 def only_server(settings: Config) -> Iterator[None]:
-    """Keep a second server off an SQLite file: wake-ups reach one process only.
-
-    Raise StartError when another server has it.
-    """
+    """Keep a second server off an SQLite file: wake-ups reach one process. Raise StartError."""
     if settings.is_postgresql:
         yield
         return

@@ -53,10 +53,7 @@ class Line(NamedTuple):
 
 
 def parts(rows: Iterable[Sequence[str]]) -> Iterator[bytes]:
-    """Yield a file for spreadsheets, in parts of `AT_ONCE` rows.
-
-    It is UTF-8 with a byte order mark, and no cell is a formula.
-    """
+    """Yield a CSV file with a byte order mark, `AT_ONCE` rows at a time; no cell is a formula."""
     rows, mark = iter(rows), codecs.BOM_UTF8
     while several := list(islice(rows, AT_ONCE)):
         text = io.StringIO(newline="")

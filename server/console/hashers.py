@@ -44,10 +44,7 @@ def format_verifier(verifier: Verifier) -> str:
 
 
 def hash_password(password: str, *, salt: bytes, iterations: int) -> Verifier:
-    """Return the verifier of a typed password. Takes 0.3 s of CPU. Raise UnusablePassword.
-
-    The console calls `hash_in_turn` instead.
-    """
+    """Return the verifier of a typed password. Takes 0.3 s of CPU. Raise UnusablePassword."""
     return verifier_of(derive_keys(prepare(password), salt=salt, iterations=iterations))
 
 

@@ -34,5 +34,4 @@ class SearchField(models.CharField):  # type: ignore[type-arg]  # not subscripta
     """Holds `text_of` a user, set whenever the user is saved, also by `bulk_create`."""
 
     def pre_save(self, model_instance: models.Model, add: bool) -> str:  # noqa: FBT001, ARG002 - Django's
-        """Return what is stored."""
         return text_of(model_instance)

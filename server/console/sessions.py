@@ -58,17 +58,14 @@ class SessionStore(DatabaseSessions):
         return found
 
     def exists(self, session_key: str) -> bool:
-        """Return whether there is a session of this key."""
         return Session.objects.filter(session_key=digest(session_key)).exists()
 
     def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:
-        """Return the row of this session."""
         row = super().create_model_instance(data)
         row.session_key = digest(row.session_key)
         return row
 
     def delete(self, session_key: str | None = None) -> None:
-        """Remove this session, or the one of that key."""
         key = session_key or self.session_key
         if key is not None:
             Session.objects.filter(session_key=digest(key)).delete()

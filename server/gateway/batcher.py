@@ -31,10 +31,7 @@ class Unavailable(Exception):
 
 
 class Batcher(Generic[_Item, _Result]):
-    """Run `work` on a thread, with many items at once.
-
-    `work` returns for each item either its result or an exception to raise.
-    """
+    """Run `work` on a thread with many items; it returns a result or an exception for each."""
 
     def __init__(
         self, executor: Executor, work: Callable[[Sequence[_Item]], Sequence[_Result | Exception]]

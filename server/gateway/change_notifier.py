@@ -38,7 +38,6 @@ class ChangeNotifier:
     def __init__(
         self, registry: Registry, store: Store, states: StateReader, *, gateway: str
     ) -> None:
-        """`gateway` is this gateway's name."""
         self._registry = registry
         self._store = store
         self._states = states

@@ -159,7 +159,6 @@ class ClientConnection(asyncio.Protocol):
             self._flush()
 
     def abort(self) -> None:
-        """Cut the connection at once."""
         if self._transport is not None:
             self._transport.abort()
 

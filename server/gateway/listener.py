@@ -29,7 +29,6 @@ class CallQueue:
         self._is_scheduled = False
 
     def add(self, call: Callable[[], None]) -> None:
-        """Add a function to the queue."""
         self._calls.append(call)
         self._schedule()
 

@@ -71,7 +71,6 @@ class Registry:
         metrics.connections.inc()
 
     def remove(self, connection: ClientConnection) -> None:
-        """Forget a connection that is gone."""
         if connection not in self.connections:
             return
         self.connections.discard(connection)
@@ -93,7 +92,6 @@ class Registry:
             self._counted.setdefault(key, {})[connection] = None
 
     async def wait_empty(self) -> None:
-        """Wait until the last connection is gone."""
         await self._is_empty.wait()
 
     # --- logins
@@ -148,7 +146,6 @@ class Registry:
                 del self._waiting[device.user_id]
 
     def waiting(self, user_id: int) -> list[ClientConnection]:
-        """Return the connections that wait for a user."""
         return list(self._waiting.get(user_id, {}).values())
 
     def users(self) -> list[int]:

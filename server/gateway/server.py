@@ -253,10 +253,7 @@ class Gateway:
                 await asyncio.sleep(0)
 
     def _warn_of_proxy(self) -> None:
-        """Warn once when all clients come from one address that looks like a proxy's.
-
-        Limits by address then count all clients as one.
-        """
+        """Warn once when limits by address count all clients as one, because of a proxy."""
         address = self._registry.only_address()
         if self._has_warned_of_proxy or address is None or "/" in address:
             return

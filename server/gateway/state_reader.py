@@ -43,10 +43,7 @@ class StateReader:
         self._thread.shutdown()
 
     async def read(self, asked: Sequence[tuple[int, str]]) -> list[DeviceState | None]:
-        """Return the states, by user and device id; None for a user who does not exist.
-
-        Raise DatabaseError.
-        """
+        """Return the states, by user and device id; None for no such user. Raise DatabaseError."""
         if not config.current().is_postgresql:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._thread, queries.device_states, asked)

@@ -40,7 +40,6 @@ class Window:
         return max(0, math.ceil(times[0] + self.seconds - time.monotonic()))
 
     def add(self, key: str) -> None:
-        """Count an event."""
         times = self._times.pop(key, None) or deque(maxlen=self.amount)
         times.append(time.monotonic())
         self._times[key] = times
@@ -48,7 +47,6 @@ class Window:
             del self._times[next(iter(self._times))]
 
     def clear(self, key: str) -> None:
-        """Forget the events of a key."""
         self._times.pop(key, None)
 
     def clear_user(self, user: str) -> None:

@@ -38,10 +38,7 @@ def live_gateways() -> models.QuerySet[Gateway, str]:
 
 
 class DeviceQuerySet(models.QuerySet["Device"]):
-    """Find devices by what the console says of them.
-
-    One waits when it has a connection to a gateway that is alive.
-    """
+    """Find devices. One waits when it has a connection to a gateway that is alive."""
 
     @staticmethod
     def waits() -> Q:

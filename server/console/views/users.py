@@ -64,10 +64,7 @@ def _listed(account_id: int, form: UserFilterForm) -> QuerySet[User]:
 
 
 def _rows(users: Collection[User]) -> list[dict[str, Any]]:
-    """Return these users, each with a summary of all of the user's PCs.
-
-    `valid_until` is the first end of an old password that a PC has.
-    """
+    """Return these users, each with a summary of its PCs and the first end of an old password."""
     pcs = (
         Device.objects.filter(user__in=users, blocked_at__isnull=True)
         .order_by()
