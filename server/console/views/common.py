@@ -25,6 +25,7 @@ from django.http import (
 )
 from django.shortcuts import get_object_or_404, render
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 from django.utils.translation import get_language
@@ -74,6 +75,18 @@ def managed_user(request: HttpRequest, pk: int) -> User:
     if not by.is_administrator:
         raise PermissionDenied
     return get_object_or_404(User, pk=pk, account=by.account_id)
+
+
+def whose(request: HttpRequest, pk: int | None) -> tuple[User, str]:
+    """Return the user of a page, the own one or the managed one, and where the page leads back."""
+    user = user_of(request) if pk is None else managed_user(request, pk)
+    return user, back_to(request, reverse("home") if pk is None else reverse("user", args=[pk]))
+
+
+def frame(*, app: bool) -> dict[str, str]:
+    """Return what a page extends, in the console or on the smartphone, and where it leads back."""
+    base = "console/app_base.html" if app else "console/base.html"
+    return {"base": base, "back": reverse("app" if app else "home")}
 
 
 def back_to(request: HttpRequest, default: str) -> str:

@@ -34,7 +34,7 @@ SHOWN_PASSWORDS = 200
 def user_import(request: HttpRequest) -> HttpResponseBase:
     """Show the form and the administrator's imports of the last day, or start an import."""
     form = ImportForm(posted(request), request.FILES if request.method == "POST" else None)
-    if request.method == "POST" and form.is_valid():
+    if form.is_valid():
         account, lines = user_of(request).account_id, form.cleaned_data["file"]
         if not ImportJob.objects.filter(started_by__account=account, finished_at=None).exists():
             return _start(request, lines)

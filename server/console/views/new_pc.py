@@ -25,7 +25,7 @@ from server.console.forms import CurrentPasswordForm
 from server.console.lockout import TooManyCodes
 from server.console.models import AuditEvent, Pairing
 from server.console.passwords import ConcurrentChange
-from server.console.views.common import client_address, live_page, posted, user_of
+from server.console.views.common import client_address, frame, live_page, posted, user_of
 
 SHOWN = "new_pc"
 """What the session keeps: the code, the number of the row, and the words."""
@@ -61,7 +61,7 @@ class CodeForm(forms.Form):
 def ask(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
     """Serve 「新しいPCを追加」, in the console or on the smartphone page: ask for the code."""
     user, form, status = user_of(request), CodeForm(posted(request)), 200
-    if request.method == "POST" and form.is_valid():
+    if form.is_valid():
         code = form.cleaned_data["code"]
         try:
             pc = pairings.find(user, code, address=client_address(request))
@@ -86,7 +86,7 @@ def check(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
         return _not_any_more(request, shown["code"], app=app)
     user, form = user_of(request), CurrentPasswordForm(posted(request))
     form.user, form.request = user, request
-    if request.method == "POST" and form.is_valid():
+    if form.is_valid():
         password, address = form.cleaned_data["current_password"], client_address(request)
         try:
             event = pairings.accept(user, pc, password=password, address=address)
@@ -127,11 +127,7 @@ def _ask(request: HttpRequest, form: CodeForm, *, app: bool, status: int = 200) 
 
 
 def _links(*, app: bool) -> dict[str, str]:
-    return {
-        "base": "console/app_base.html" if app else "console/base.html",
-        "back": reverse("app" if app else "home"),
-        "start": _address("new-pc", app=app),
-    }
+    return {"start": _address("new-pc", app=app), **frame(app=app)}
 
 
 def _address(name: str, *args: object, app: bool) -> str:

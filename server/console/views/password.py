@@ -23,12 +23,13 @@ from server.console.views.common import (
     back_to,
     client_address,
     confirm,
+    frame,
     leading_back,
     live,
     live_page,
-    managed_user,
     posted,
     user_of,
+    whose,
 )
 
 
@@ -37,7 +38,7 @@ def change(request: HttpRequest) -> HttpResponseBase:
     """Serve 「パスワード変更」; a temporary password is not asked for again."""
     user = user_of(request)
     form = OwnPasswordForm(posted(request), request=request, user=user)
-    if request.method == "POST" and form.is_valid():
+    if form.is_valid():
         done = change_or_error(
             form,
             passwords.change_own,
@@ -91,7 +92,7 @@ def push_later(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
     """Serve 「このPCに新しいパスワードを反映する」, in the console or on the smartphone page."""
     user = user_of(request)
     form = PushLaterForm(posted(request), request=request, user=user)
-    if request.method == "POST" and form.is_valid():
+    if form.is_valid():
         password, address = form.cleaned_data["current_password"], client_address(request)
         try:
             change = passwords.push_later(
@@ -105,8 +106,7 @@ def push_later(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
         "form": form,
         "pcs": [pc for pc in presence.pcs_of(user) if pc.can_push],
         "ticked": request.POST.getlist("device") or request.GET.getlist("pc"),
-        "base": "console/app_base.html" if app else "console/base.html",
-        "back": reverse("app" if app else "home"),
+        **frame(app=app),
     }
     return render(request, "console/push_later.html", context)
 
@@ -137,8 +137,7 @@ def password_rules(request: HttpRequest) -> HttpResponse:
 
 def end_old(request: HttpRequest, pk: int | None = None) -> HttpResponseBase:
     """End old passwords before their time: the own ones, or those of an administrator's user."""
-    user = user_of(request) if pk is None else managed_user(request, pk)
-    back = back_to(request, reverse("home") if pk is None else reverse("user", args=[pk]))
+    user, back = whose(request, pk)
     if request.method == "POST":
         by, address = user_of(request), client_address(request)
         if passwords.end_old_passwords(user, by=by, address=address):

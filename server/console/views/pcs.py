@@ -11,7 +11,6 @@ from django.http import (
     HttpResponseNotAllowed,
 )
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
@@ -19,12 +18,11 @@ from server.console import passwords, people, presence
 from server.console.models import Device, User
 from server.console.views import reports
 from server.console.views.common import (
-    back_to,
     client_address,
     confirm,
     live,
-    managed_user,
     user_of,
+    whose,
 )
 
 
@@ -51,10 +49,8 @@ def pc_action(
     request: HttpRequest, device_pk: int, action: str, pk: int | None = None
 ) -> HttpResponseBase:
     """Disconnect, allow or remove a PC: an own one (not removed), or an administrator's user's."""
-    by = user_of(request)
-    user = by if pk is None else managed_user(request, pk)
+    by, (user, back) = user_of(request), whose(request, pk)
     device = get_object_or_404(Device, pk=device_pk, user=user)
-    back = back_to(request, reverse("home") if pk is None else reverse("user", args=[pk]))
     name = {"pc": device.name}
     if action == "remove" and pk is not None:
         return _remove(request, device, by=by, back=back)

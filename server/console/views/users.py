@@ -113,7 +113,7 @@ def user_detail(request: HttpRequest, pk: int) -> HttpResponseBase:
     form = ForcePasswordForm(posted(request), user=user)
     if request.method == "POST" and own:
         return redirect("password")
-    if request.method == "POST" and form.is_valid():
+    if form.is_valid():
         must_change, address = form.cleaned_data["must_change"], client_address(request)
         change = change_or_error(
             form, passwords.force, by=by, must_change=must_change, address=address
@@ -153,7 +153,7 @@ def user_changed(request: HttpRequest, pk: int, change_id: str) -> HttpResponseB
 def user_new(request: HttpRequest) -> HttpResponseBase:
     """Create a user with a temporary password, which only the answer to the form shows."""
     form = UserForm(posted(request))
-    if request.method == "POST" and form.is_valid():
+    if form.is_valid():
         by, address = user_of(request), client_address(request)
         user, password = form.user_of(by.account), people.temporary_password()
         error = people.name_refusal(user, by=by, address=address)
@@ -230,7 +230,7 @@ def user_edit(request: HttpRequest, pk: int) -> HttpResponseBase:
     now = {"display_name": user.display_name, "role": user.role}
     form = EditUserForm(posted(request), initial=now)
     form.fields["role"].disabled = user.pk == by.pk
-    if request.method == "POST" and form.is_valid():
+    if form.is_valid():
         people.edit(user, by=by, address=client_address(request), **form.cleaned_data)
         messages.success(request, _("The user was changed."))
         return redirect("user", pk=pk)
