@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import msgspec
+from django.conf import settings
 from django.core.signing import BadSignature, TimestampSigner
 
 from server import config
@@ -54,8 +55,6 @@ def reflect(
     token = dict(fields).get(HEADER.lower())
     if token is None:
         return None
-    from django.conf import settings
-
     try:
         _signer(settings.SECRET_KEY).unsign(token, max_age=MAX_AGE_S)
     except BadSignature:

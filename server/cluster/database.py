@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.db import connection, connections
+
 from server import config, metrics
 from server.config import Config, StartError, parse_database_url
 
@@ -168,8 +170,6 @@ async def on_thread(work: Callable[[], _T]) -> _T:
     """Return what `work` returns on a thread, which then gives its connection back."""
 
     def closing() -> _T:
-        from django.db import connection
-
         try:
             return work()
         finally:
@@ -216,8 +216,6 @@ def one_at_a_time(settings: Config) -> Iterator[None]:
     On PostgreSQL, migrations have no limit of time for a statement, but one for a lock: a migration
     that cannot lock its table fails, instead of blocking every request behind it.
     """
-    from django.db import connection
-
     if not settings.is_postgresql:
         path = settings.database_path.with_suffix(".migration")
         busy = f"{settings.database_path}: another program migrates it for long; try again"
@@ -239,8 +237,6 @@ def one_at_a_time(settings: Config) -> Iterator[None]:
 
 def observe_pool() -> None:
     """Let the metrics show the connections of this process to PostgreSQL."""
-    from django.db import connection
-
     if connection.vendor != "postgresql":
         return
     pool = connection.pool  # type: ignore[attr-defined]  # of that engine only
@@ -257,8 +253,6 @@ def observe_pool() -> None:
 
 def release() -> None:
     """Close this thread's connection and the pool at the end of a program."""
-    from django.db import connection, connections
-
     connections.close_all()
     if connection.vendor == "postgresql":
         connection.close_pool()  # type: ignore[attr-defined]  # of that engine only

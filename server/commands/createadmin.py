@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils.translation import gettext as _
+
 from protocol.text import clean
 from server.commands.terminal import MAX_CHARS, ask_new_password, find_account, on_database
 from server.config import StartError
@@ -19,10 +23,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @on_database()
 def run(arguments: argparse.Namespace) -> None:
     """Make the administrator. Raise StartError."""
-    from django.core.exceptions import ValidationError
-    from django.db import transaction
-    from django.utils.translation import gettext as _
-
     from server.console import audit, passwords, people
     from server.console.forms import UserForm
     from server.console.models import Account, User

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import django
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
 
 from server import config
 from server.cluster import database
@@ -38,9 +40,6 @@ def run(_arguments: argparse.Namespace) -> None:
 
 def _keep_old(settings: config.Config) -> None:
     """Copy the SQLite file when a migration will change it."""
-    from django.db import DatabaseError, connection
-    from django.db.migrations.executor import MigrationExecutor
-
     config.use(settings)
     os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
     django.setup()

@@ -13,6 +13,11 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
+from django.core.management import call_command
+from django.core.management.color import no_style
+from django.db import DatabaseError, connection, connections, transaction
+
 from server import config
 from server.cluster import database
 from server.commands.serve import prepare
@@ -56,11 +61,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _move(target: config.Config) -> None:
-    from django.apps import apps
-    from django.core.management import call_command
-    from django.core.management.color import no_style
-    from django.db import DatabaseError, connections, transaction
-
     connections.databases[TARGET] = {
         **connections.databases["default"],
         **database.django_settings(target),
@@ -102,8 +102,6 @@ def _move(target: config.Config) -> None:
 
 def _copy(model: type[Model], target: Any) -> None:
     """Copy a table as SQLite holds it: PostgreSQL reads the text of each value."""
-    from django.db import connection
-
     columns = ", ".join(f'"{field.column}"' for field in model._meta.local_concrete_fields)
     table = f'"{model._meta.db_table}"'
     with connection.cursor() as rows, target.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:

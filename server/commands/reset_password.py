@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 
+from django.utils.translation import gettext as _
+
 from server.commands.terminal import ask, ask_new_password, find_user, on_database
 
 
@@ -19,8 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 @on_database()
 def run(arguments: argparse.Namespace) -> None:
     """Set the password after asking. Raise StartError."""
-    from django.utils.translation import gettext as _
-
     from server.console import passwords
 
     found = find_user(arguments.user)

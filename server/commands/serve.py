@@ -24,6 +24,7 @@ from functools import partial
 import django
 import uvicorn
 from django.core.management import call_command
+from django.db import DatabaseError, connections
 
 from protocol.messages import PATH
 from server import config, logs, loop, metrics
@@ -101,7 +102,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _compare_secret_key() -> None:
     """Log a warning when the last console on this database had another secret key."""
     from django.conf import settings
-    from django.db import connections
 
     from server.console.models import ServerSecret
 
@@ -174,8 +174,6 @@ def prepare(settings: Config) -> None:
     config.use(settings)
     os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
     logs.set_up(settings.log_level)
-    from django.db import DatabaseError
-
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         if not settings.is_postgresql:
@@ -243,8 +241,6 @@ def console(
 
 
 async def _serve(settings: Config, listener: socket.socket | None) -> int:
-    from django.db import DatabaseError
-
     from server.console import importing
     from server.gateway.batcher import Unavailable
     from server.gateway.server import Gateway

@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.utils import translation
+from django.utils.translation import gettext as _
+
 from protocol.names import normalise_password
 from server import config
 from server.cluster.database import describe, release
@@ -32,9 +37,6 @@ def on_database() -> Iterator[None]:
     settings = config.load()
     prepare(settings)
     print(describe(settings))
-    from django.core.exceptions import ValidationError
-    from django.utils import translation
-
     with translation.override(_language()):
         try:
             yield
@@ -46,8 +48,6 @@ def on_database() -> Iterator[None]:
 
 def find_user(typed: str) -> User:
     """Return the user of a typed name. Raise StartError."""
-    from django.utils.translation import gettext as _
-
     from server.console.models import User
 
     try:
@@ -68,8 +68,6 @@ def find_account(typed: str) -> Account | None:
 
 def ask() -> None:
     """Ask whether to go on. Raise StartError unless the answer is yes."""
-    from django.utils.translation import gettext as _
-
     from server.console.search import fold
 
     with suppress(EOFError, RuntimeError):  # nothing was typed, or there is no standard input
@@ -83,9 +81,6 @@ def ask_new_password(user: User) -> str:
 
     Raise StartError, or ValidationError for one that breaks the rules.
     """
-    from django.contrib.auth.password_validation import validate_password
-    from django.utils.translation import gettext as _
-
     if sys.stdin is None or not sys.stdin.isatty():
         password = sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""
     else:

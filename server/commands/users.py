@@ -8,6 +8,11 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Count, Q
+from django.utils.translation import gettext as _
+
 from protocol.text import clean
 from server.commands.terminal import MAX_CHARS, ask, find_account, find_user, on_database
 from server.config import StartError
@@ -45,9 +50,6 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    from django.db.models import Count, Q
-    from django.utils.translation import gettext as _
-
     from server.console.models import Account
 
     if arguments.account is not None:
@@ -64,10 +66,6 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _rename(arguments: argparse.Namespace) -> None:
-    from django.core.exceptions import ValidationError
-    from django.db import transaction
-    from django.utils.translation import gettext as _
-
     from server.console import people
     from server.console.audit import Action, record
     from server.console.forms import EditUserForm
@@ -90,8 +88,6 @@ def _rename(arguments: argparse.Namespace) -> None:
 
 
 def _switch(arguments: argparse.Namespace) -> None:
-    from django.utils.translation import gettext as _
-
     from server.console import people
 
     change = people.DISABLE if arguments.action == "disable" else people.ENABLE
@@ -118,8 +114,6 @@ def _switch(arguments: argparse.Namespace) -> None:
 
 
 def _unlock(arguments: argparse.Namespace) -> None:
-    from django.utils.translation import gettext as _
-
     from server.console import lockout
 
     lockout.unlock(find_user(arguments.user))
@@ -127,8 +121,6 @@ def _unlock(arguments: argparse.Namespace) -> None:
 
 
 def _account(name: str) -> Account:
-    from django.utils.translation import gettext as _
-
     found = find_account(name)
     if found is None:
         raise StartError(_("There is no account %(account)s.") % {"account": name})

@@ -18,6 +18,10 @@ from time import monotonic
 from typing import Any, ClassVar
 
 import h11
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.db import DatabaseError, connection
+from django.http import parse_cookie
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from server import metrics
@@ -141,8 +145,6 @@ def protocol(trusted: Sequence[Network], most: int = MAX_CONNECTIONS) -> type[Gu
 
 def application(trusted: Sequence[Network]) -> AsgiApp:
     """Return the console as an ASGI application behind these proxies."""
-    from django.core.asgi import get_asgi_application
-
     pages = answer_health(count(limit_time(get_asgi_application())))
 
     async def has_session(cookies: str) -> bool:
@@ -248,10 +250,7 @@ def limit_requests(app: AsgiApp, has_session: Callable[[str], Awaitable[bool]]) 
 
 def _has_session(cookies: str) -> bool:
     """Return whether a request with these cookies comes from someone who is logged in."""
-    from django.conf import settings
     from django.contrib.auth import SESSION_KEY
-    from django.db import DatabaseError
-    from django.http import parse_cookie
 
     from server.console.sessions import SessionStore
 
@@ -352,8 +351,6 @@ def answer_health(app: AsgiApp) -> AsgiApp:
 
 
 def _reaches_database() -> bool:
-    from django.db import DatabaseError, connection
-
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1 FROM django_migrations LIMIT 1")
