@@ -23,6 +23,7 @@ from protocol.versions import is_older
 from server import clock, metrics
 from server.addresses import counted_address
 from server.config import Config
+from server.console.models import Pairing
 from server.gateway import records
 from server.gateway.batcher import Unavailable
 from server.gateway.connection import CLOSING, ClientConnection
@@ -122,7 +123,14 @@ class Pairings:
         if (code := _new_code()) in self._open:
             return None
         self._open[code] = new
-        row = records.NewPairing(code, device, new.connection.address, new.expires_at)
+        row = Pairing(
+            code=code,
+            device_id=device.id,
+            public_key=device.public_key,
+            address=new.connection.address,
+            expires_at=new.expires_at,
+            **records.labels_of(device),
+        )
         try:
             await self._store.open_pairing(row)
         except BaseException as exc:

@@ -134,15 +134,13 @@ class _LoginWriter:
             return "disabled"
         if state.is_blocked:
             return "blocked"
-        name = clean(proof.device.name, LABEL_LENGTH)
+        labels = labels_of(proof.device)
         if state.device_pk is None and self._has_too_many(proof):
             return "throttled"
-        device_pk = state.device_pk or self._new_device(proof, name)
+        device_pk = state.device_pk or self._new_device(proof, labels["name"])
         self.waiting[device_pk] = queries.WaitingRow(
             device_pk=device_pk,
-            name=name,
-            os=clean(proof.device.os, LABEL_LENGTH),
-            version=clean(proof.device.version, LABEL_LENGTH),
+            **labels,
             address=proof.address,
             seen_at=self._now,
             waiting_since=proof.waiting_since,
@@ -184,6 +182,12 @@ class _LoginWriter:
             )
             self._new[key] = row.pk
         return self._new[key]
+
+
+def labels_of(device: messages.Device) -> dict[str, str]:
+    """Return what a client says of its PC for people to read, without control characters."""
+    labels = {"name": device.name, "os": device.os, "version": device.version}
+    return {field: clean(text, LABEL_LENGTH) for field, text in labels.items()}
 
 
 def _pending(device_pk: int) -> QuerySet[PushDelivery]:
@@ -256,15 +260,6 @@ def restore_waiting(waits: Sequence[queries.WaitingDevice], *, gateway: str) -> 
         lost.update(waiting_since=each.waiting_since, gateway=gateway)
 
 
-class NewPairing(msgspec.Struct, frozen=True, gc=False):
-    """A new PC that is to show this code."""
-
-    code: str
-    device: messages.Device
-    address: str
-    expires_at: datetime
-
-
 class OpenPairing(NamedTuple):
     """What a user has sealed for a PC that shows a code; `sealed` is empty before that."""
 
@@ -274,23 +269,9 @@ class OpenPairing(NamedTuple):
     username: str | None
 
 
-def open_pairings(new: Sequence[NewPairing], *, gateway: str) -> list[None]:
+def open_pairings(new: Sequence[Pairing]) -> Sequence[Pairing]:
     """Write that new PCs show codes."""
-    Pairing.objects.bulk_create(
-        Pairing(
-            code=each.code,
-            device_id=each.device.id,
-            public_key=each.device.public_key,
-            name=clean(each.device.name, LABEL_LENGTH),
-            os=clean(each.device.os, LABEL_LENGTH),
-            version=clean(each.device.version, LABEL_LENGTH),
-            address=each.address,
-            expires_at=each.expires_at,
-            gateway=gateway,
-        )
-        for each in new
-    )
-    return [None] * len(new)
+    return Pairing.objects.bulk_create(new)
 
 
 def sync_pairings(

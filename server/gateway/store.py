@@ -26,6 +26,7 @@ from django.db import (
 
 from server import clock, metrics
 from server.cluster.database import one_line
+from server.console.models import Pairing
 from server.gateway import queries, records
 from server.gateway.batcher import MAX_ITEMS, Batcher, Unavailable
 
@@ -57,9 +58,8 @@ class Store:
                 partial(_run_batch, "log_in", partial(records.log_in, gateway=gateway)),
             )
         )
-        self._new_pairings: Batcher[records.NewPairing, None] = Batcher(
-            self._writes,
-            partial(_run_batch, "open_pairings", partial(records.open_pairings, gateway=gateway)),
+        self._new_pairings: Batcher[Pairing, Pairing] = Batcher(
+            self._writes, partial(_run_batch, "open_pairings", records.open_pairings)
         )
         self._released: dict[int, queries.ReleasedDevice] = {}
         """Rows that have yet to be cleared, by the device's primary key."""
@@ -95,8 +95,9 @@ class Store:
         """Write the login of a right proof; check again what may have changed."""
         return self._logins.submit(proof)
 
-    def open_pairing(self, new: records.NewPairing) -> asyncio.Future[None]:
+    def open_pairing(self, new: Pairing) -> asyncio.Future[Pairing]:
         """Write that a new PC shows a code."""
+        new.gateway = self._gateway
         return self._new_pairings.submit(new)
 
     def release(self, device: queries.WaitingDevice, farewell: str = "") -> None:

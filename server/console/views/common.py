@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
 from functools import wraps
 from itertools import chain
@@ -37,6 +37,7 @@ from server.console.models import User
 
 P = ParamSpec("P")
 M = TypeVar("M", bound=Model)
+T = TypeVar("T")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 PAGE_SIZE = 50
@@ -168,16 +169,18 @@ def page_of(
 
 
 class CsvResponse(StreamingHttpResponse):
-    """A file of `rows` of cells for spreadsheets, sent in parts while it is made.
+    """A file for spreadsheets, with a line for each of `rows`, sent in parts while it is made.
 
     Rows of the database come from `each_of`, in the view's thread, one part after the other.
     """
 
-    def __init__(self, name: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """`name` is the file's, which gets the date of today."""
-        super().__init__(
-            csvfiles.parts(chain([header], rows)), content_type="text/csv; charset=utf-8"
-        )
+    def __init__(
+        self, name: str, columns: Mapping[str, Callable[[T], str]], rows: Iterable[T]
+    ) -> None:
+        """`name` is the file's, which gets the date of today. `columns` give a row's cells."""
+        lines = ([cell(row) for cell in columns.values()] for row in rows)
+        content = csvfiles.parts(chain([list(columns)], lines))
+        super().__init__(content, content_type="text/csv; charset=utf-8")
         name = f"{name}-{timezone.localtime(clock.now()):%Y%m%d}.csv"
         self.headers["Content-Disposition"] = f'attachment; filename="{name}"'
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Literal
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.forms import Form
@@ -34,6 +33,16 @@ from server.console.views.common import (
 UNSEEN_DAYS = 30
 FIRST_PCS = 5
 """PCs of each kind that the start page names."""
+
+_TONES = {
+    "ended": "bad",
+    "week": "warn",
+    "fortnight": "warn",
+    "later": "off",
+    "failed": "bad",
+    "unseen": "off",
+}
+"""The bars of the start page's chart, in their order."""
 
 
 def _counted(account_id: int) -> DeviceQuerySet:
@@ -84,7 +93,7 @@ class Bar:
     """A bar of the start page's chart: how many PCs are in a group, and where they are listed."""
 
     label: str
-    tone: Literal["bad", "warn", "off"]
+    tone: str
     address: str
     count: int
     percent: int
@@ -119,14 +128,6 @@ def overview(account_id: int) -> dict[str, object]:
 def _bars(counts: Mapping[str, int]) -> list[Bar]:
     """Return a bar for each group; `counts` has the number of PCs in each."""
     lists = reverse("old-passwords") + "?left="
-    tones: dict[str, Literal["bad", "warn", "off"]] = {
-        "ended": "bad",
-        "week": "warn",
-        "fortnight": "warn",
-        "later": "off",
-        "failed": "bad",
-        "unseen": "off",
-    }
     labels = {name: _("Old password: %s") % label for name, label in OldPasswordFilterForm.GROUPS}
     labels |= {"failed": str(OldPasswordFilterForm.FAILED[1]), "unseen": _("Not seen for a time")}
     most = max(counts.values())
@@ -138,7 +139,7 @@ def _bars(counts: Mapping[str, int]) -> list[Bar]:
             counts[name],
             max(1, round(100 * counts[name] / most)) if counts[name] else 0,
         )
-        for name, tone in tones.items()
+        for name, tone in _TONES.items()
     ]
 
 
@@ -185,35 +186,23 @@ def _pc_list(
 @require_safe
 def old_passwords_csv(request: HttpRequest) -> HttpResponseBase:
     """Send the whole list, filtered like the page, as a file."""
-    header = [
-        _("User name"),
-        _("Name"),
-        _("PC"),
-        _("Waiting"),
-        _("Valid until"),
-        _("Days left"),
-        _("Warning"),
-        _("Warned at"),
-        _("Last seen"),
-    ]
-    rows = (_csv_row(device) for device in each_of(_wanted(request)[1]))
-    return CsvResponse("old-passwords", header, rows)
+    columns: dict[str, Callable[[Device], str]] = {
+        _("User name"): lambda pc: pc.user.username,
+        _("Name"): lambda pc: pc.user.display_name,
+        _("PC"): lambda pc: pc.name,
+        _("Waiting"): lambda pc: _("yes") if pc.is_waiting else _("no"),
+        _("Valid until"): lambda pc: _moment(pc.login_valid_until),
+        _("Days left"): _days_left,
+        _("Warning"): lambda pc: str(pc.get_warned_display()) if pc.warned else _("not yet"),
+        _("Warned at"): lambda pc: _moment(pc.warned_at),
+        _("Last seen"): lambda pc: _moment(pc.last_seen_at),
+    }
+    return CsvResponse("old-passwords", columns, each_of(_wanted(request)[1]))
 
 
-def _csv_row(device: Device) -> list[str]:
+def _days_left(device: Device) -> str:
     until = device.login_valid_until
-    days = presence.days_left(until) if until and until > clock.now() else None
-    return [
-        device.user.username,
-        device.user.display_name,
-        device.name,
-        _("yes") if device.is_waiting else _("no"),
-        _moment(until),
-        "" if days is None else str(days),
-        str(device.get_warned_display()) if device.warned else _("not yet"),
-        _moment(device.warned_at),
-        _moment(device.last_seen_at),
-    ]
+    return str(presence.days_left(until)) if until and until > clock.now() else ""
 
 
 def _moment(at: datetime | None) -> str:
@@ -256,19 +245,15 @@ def audit_trail(request: HttpRequest) -> HttpResponseBase:
 @require_safe
 def audit_csv(request: HttpRequest) -> HttpResponseBase:
     """Send the whole trail, filtered like the page, as a file."""
-    header = [_("When"), _("Who"), _("What"), _("Details"), _("Whose"), _("From address")]
-    rows = (
-        [
-            _moment(event.at),
-            event.actor_name,
-            action_text(event),
-            detail_text(event),
-            event.subject_name,
-            event.address or "",
-        ]
-        for event in each_of(_events(request)[1])
-    )
-    return CsvResponse("audit", header, rows)
+    columns: dict[str, Callable[[AuditEvent], str]] = {
+        _("When"): lambda event: _moment(event.at),
+        _("Who"): lambda event: event.actor_name,
+        _("What"): action_text,
+        _("Details"): detail_text,
+        _("Whose"): lambda event: event.subject_name,
+        _("From address"): lambda event: event.address or "",
+    }
+    return CsvResponse("audit", columns, each_of(_events(request)[1]))
 
 
 def _midnight(day: date) -> datetime:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -96,14 +96,14 @@ def user_list(request: HttpRequest) -> HttpResponseBase:
 @require_safe
 def users_csv(request: HttpRequest) -> HttpResponseBase:
     """Send the list, filtered like the page, as a file that can be imported again."""
-    header = [_("User name"), pgettext("of a person", "Name"), _("Role"), _("State")]
     users = each_of(_listed(user_of(request).account_id, UserFilterForm(request.GET)))
-    states = {True: _("Enabled"), False: _("Disabled")}
-    rows = (
-        [user.username, user.display_name, user.get_role_display(), states[user.is_active]]
-        for user in users
-    )
-    return CsvResponse("users", header, rows)
+    columns: dict[str, Callable[[User], str]] = {
+        _("User name"): lambda user: user.username,
+        pgettext("of a person", "Name"): lambda user: user.display_name,
+        _("Role"): lambda user: user.get_role_display(),
+        _("State"): lambda user: _("Enabled") if user.is_active else _("Disabled"),
+    }
+    return CsvResponse("users", columns, users)
 
 
 def user_detail(request: HttpRequest, pk: int) -> HttpResponseBase:

@@ -224,12 +224,12 @@ async def test_files_are_streamed() -> None:
     """A part is sent before the rows of the next one are read."""
     read: list[int] = []
 
-    def rows() -> Iterator[list[str]]:
+    def rows() -> Iterator[int]:
         for number in range(csvfiles.AT_ONCE + 1):
             read.append(number)
-            yield [str(number)]
+            yield number
 
-    parts = aiter(common.CsvResponse("x", ["head"], rows()))
+    parts = aiter(common.CsvResponse("x", {"number": str}, rows()))
     assert (await anext(parts)).startswith(codecs.BOM_UTF8)
     assert len(read) == csvfiles.AT_ONCE - 1
     assert [part async for part in parts] == [b"499\r\n500\r\n"]
