@@ -7,9 +7,11 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.contrib.auth.views import redirect_to_login
 from django.db import IntegrityError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect
+from django.urls import reverse
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.responders import StaticFile
 
@@ -83,6 +85,11 @@ def is_poll(request: HttpRequest) -> bool:
     return request.path.startswith(("/live/", "/app/live/"))
 
 
+def in_app(request: HttpRequest) -> bool:
+    """Return whether a page is one for the smartphone."""
+    return request.path.startswith("/app/")
+
+
 class LoginMiddleware(LoginRequiredMiddleware):
     """Ask for a login as Django does, then for the change of a temporary password.
 
@@ -102,6 +109,11 @@ class LoginMiddleware(LoginRequiredMiddleware):
         if is_temporary and not getattr(view, "reachable_with_temporary_password", False):
             return redirect("password")
         return refused
+
+    def handle_no_permission(self, request: HttpRequest, view_func: View) -> HttpResponseRedirect:  # noqa: ARG002 - Django's
+        """Lead to the login page of the console, or of the smartphone."""
+        page = reverse("app-login" if in_app(request) else "login")
+        return redirect_to_login(request.get_full_path(), page)
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # it has no types

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
-from django.contrib.auth.decorators import login_not_required, login_required
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import LogoutView
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.templatetags.static import static
 from django.urls import reverse
@@ -17,7 +14,6 @@ from django.views.decorators.http import require_safe
 
 from server.console import presence
 from server.console.middleware import reachable_with_temporary_password
-from server.console.views import new_pc, password
 from server.console.views.common import live_page, user_of
 from server.console.views.session import Login
 
@@ -32,23 +28,11 @@ class AppLogin(Login):
 logout = reachable_with_temporary_password(LogoutView.as_view(next_page="app-login"))
 
 
-@login_required(login_url="app-login")
 @require_safe
 def app(request: HttpRequest) -> HttpResponse:
     """Show which of the user's own PCs wait."""
     pcs = [pc for pc in presence.pcs_of(user_of(request)) if not pc.blocked]
     return live_page(request, "console/app.html", "console/_app_pcs.html", pcs=pcs)
-
-
-def _in_app(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Return a view of the console for the smartphone page."""
-    return login_required(login_url="app-login")(partial(view, app=True))
-
-
-push_later = _in_app(password.push_later)
-new_pc_ask = _in_app(new_pc.ask)
-new_pc_check = _in_app(new_pc.check)
-new_pc_result = _in_app(new_pc.result)
 
 
 @reachable_with_temporary_password

@@ -32,7 +32,7 @@ from django.utils.translation import get_language
 
 from server import clock
 from server.console import csvfiles
-from server.console.middleware import is_poll
+from server.console.middleware import in_app, is_poll
 from server.console.models import User
 
 P = ParamSpec("P")
@@ -84,10 +84,11 @@ def whose(request: HttpRequest, pk: int | None) -> tuple[User, str]:
     return user, back_to(request, reverse("home") if pk is None else reverse("user", args=[pk]))
 
 
-def frame(*, app: bool) -> dict[str, str]:
+def frame(request: HttpRequest) -> dict[str, str]:
     """Return what a page extends, in the console or on the smartphone, and where it leads back."""
-    base = "console/app_base.html" if app else "console/base.html"
-    return {"base": base, "back": reverse("app" if app else "home")}
+    if in_app(request):
+        return {"base": "console/app_base.html", "back": reverse("app")}
+    return {"base": "console/base.html", "back": reverse("home")}
 
 
 def back_to(request: HttpRequest, default: str) -> str:

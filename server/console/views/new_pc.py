@@ -23,6 +23,7 @@ from server.console import hashing, pairings
 from server.console.audit import Action
 from server.console.forms import CurrentPasswordForm
 from server.console.lockout import TooManyCodes
+from server.console.middleware import in_app
 from server.console.models import AuditEvent, Pairing
 from server.console.passwords import ConcurrentChange
 from server.console.views.common import client_address, frame, live_page, posted, user_of
@@ -58,7 +59,7 @@ class CodeForm(forms.Form):
         return code
 
 
-def ask(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
+def ask(request: HttpRequest) -> HttpResponseBase:
     """Serve 「新しいPCを追加」, in the console or on the smartphone page: ask for the code."""
     user, form, status = user_of(request), CodeForm(posted(request)), 200
     if form.is_valid():
@@ -71,19 +72,19 @@ def ask(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
         else:
             compared = hashing.run(partial(words, pc.code, pc.public_key))
             request.session[SHOWN] = {"code": pc.code, "pc": pc.change_id, "words": compared}
-            return redirect(_address("new-pc-check", app=app))
-    return _ask(request, form, app=app, status=status)
+            return redirect(_address(request, "new-pc-check"))
+    return _ask(request, form, status=status)
 
 
-def check(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
+def check(request: HttpRequest) -> HttpResponseBase:
     """Show name and words of the PC, and seal the password that the user types for it."""
     shown = request.session.get(SHOWN)
     if shown is None:
-        return redirect(_address("new-pc", app=app))
+        return redirect(_address(request, "new-pc"))
     pc = Pairing.open(shown["code"]).filter(change_id=shown["pc"]).first()
     is_other = request.method == "POST" and request.POST.get("pc") != shown["pc"]
     if pc is None or is_other:
-        return _not_any_more(request, shown["code"], app=app)
+        return _not_any_more(request, shown["code"])
     user, form = user_of(request), CurrentPasswordForm(posted(request))
     form.user, form.request = user, request
     if form.is_valid():
@@ -93,15 +94,15 @@ def check(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
         except ConcurrentChange as exc:
             form.add_error(None, exc)
         except pairings.UnknownCode:
-            return _not_any_more(request, shown["code"], app=app)
+            return _not_any_more(request, shown["code"])
         else:
-            return redirect(_address("new-pc-result", event.pk, app=app))
-    context = {"form": form, "pc": pc, "words": shown["words"], **_links(app=app)}
+            return redirect(_address(request, "new-pc-result", event.pk))
+    context = {"form": form, "pc": pc, "words": shown["words"], **_links(request)}
     return render(request, "console/new_pc_check.html", context)
 
 
 @require_safe
-def result(request: HttpRequest, pk: int, *, app: bool = False) -> HttpResponse:
+def result(request: HttpRequest, pk: int) -> HttpResponse:
     """Show what has become of the new PC."""
     user = user_of(request)
     event = get_object_or_404(AuditEvent, pk=pk, subject=user, action=Action.PAIRED)
@@ -111,24 +112,24 @@ def result(request: HttpRequest, pk: int, *, app: bool = False) -> HttpResponse:
         "console/_new_pc.html",
         name=event.detail["device"],
         state=pairings.state_of(user, event),
-        live=_address("live-new-pc", pk, app=app),
-        **_links(app=app),
+        live=_address(request, "live-new-pc", pk),
+        **_links(request),
     )
 
 
-def _not_any_more(request: HttpRequest, code: str, *, app: bool) -> HttpResponse:
+def _not_any_more(request: HttpRequest, code: str) -> HttpResponse:
     form = CodeForm({"code": format_code(code)})
     form.add_error("code", pairings.UnknownCode())
-    return _ask(request, form, app=app)
+    return _ask(request, form)
 
 
-def _ask(request: HttpRequest, form: CodeForm, *, app: bool, status: int = 200) -> HttpResponse:
-    return render(request, "console/new_pc.html", {"form": form, **_links(app=app)}, status=status)
+def _ask(request: HttpRequest, form: CodeForm, *, status: int = 200) -> HttpResponse:
+    return render(request, "console/new_pc.html", {"form": form, **_links(request)}, status=status)
 
 
-def _links(*, app: bool) -> dict[str, str]:
-    return {"start": _address("new-pc", app=app), **frame(app=app)}
+def _links(request: HttpRequest) -> dict[str, str]:
+    return {"start": _address(request, "new-pc"), **frame(request)}
 
 
-def _address(name: str, *args: object, app: bool) -> str:
-    return reverse(f"app-{name}" if app else name, args=args)
+def _address(request: HttpRequest, name: str, *args: object) -> str:
+    return reverse(f"app-{name}" if in_app(request) else name, args=args)

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 
 from server.console import passwords, presence
 from server.console.forms import NewPasswordForm, OwnPasswordForm, PushLaterForm
-from server.console.middleware import reachable_with_temporary_password
+from server.console.middleware import in_app, reachable_with_temporary_password
 from server.console.models import PasswordChange
 from server.console.validators import rule_texts
 from server.console.views.common import (
@@ -88,7 +88,7 @@ def live_push(request: HttpRequest) -> HttpResponse:
     return live(request, "console/_push.html", **context)
 
 
-def push_later(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
+def push_later(request: HttpRequest) -> HttpResponseBase:
     """Serve 「このPCに新しいパスワードを反映する」, in the console or on the smartphone page."""
     user = user_of(request)
     form = PushLaterForm(posted(request), request=request, user=user)
@@ -101,12 +101,14 @@ def push_later(request: HttpRequest, *, app: bool = False) -> HttpResponseBase:
         except (passwords.ConcurrentChange, passwords.NotPushed) as exc:
             form.add_error(None, exc)
         else:
-            return redirect("app") if app else redirect("password-changed", change_id=change.pk)
+            if in_app(request):
+                return redirect("app")
+            return redirect("password-changed", change_id=change.pk)
     context = {
         "form": form,
         "pcs": [pc for pc in presence.pcs_of(user) if pc.can_push],
         "ticked": request.POST.getlist("device") or request.GET.getlist("pc"),
-        **frame(app=app),
+        **frame(request),
     }
     return render(request, "console/push_later.html", context)
 
