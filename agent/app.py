@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from gettext import NullTranslations
 
+from agent import ports
 from agent.address import is_console_url
 from agent.answers import Answers
 from agent.control import ControlChannel
@@ -33,17 +34,7 @@ from agent.errors import AgentError
 from agent.host import host_info
 from agent.logs import WindowsEvent
 from agent.pairing import Code, log_in_by_code, receive_password
-from agent.ports import (
-    Dialogs,
-    Request,
-    SavedStateStore,
-    SignInWatcher,
-    Toaster,
-    Topic,
-    Tray,
-    Vault,
-    call_adapter,
-)
+from agent.ports import Topic, call_adapter
 from agent.runtime import Runtime
 from agent.settings import Settings
 from agent.toasts import Toasts
@@ -65,15 +56,15 @@ class Defect(AgentError):
 class Adapters:
     """What one client needs of its PC, each behind its port."""
 
-    vault: Vault
-    saved_state: SavedStateStore
+    vault: ports.Vault
+    saved_state: ports.SavedStateStore
     channel: ControlChannel
     save_identity: Callable[[Identity], None]
-    tray: Tray | None = None
-    open_toaster: Callable[[], Toaster] | None = None
+    tray: ports.Tray | None = None
+    open_toaster: Callable[[], ports.Toaster] | None = None
     """Called for the first toast; on most days there is none."""
-    watcher: SignInWatcher | None = None
-    dialogs: Dialogs | None = None
+    watcher: ports.SignInWatcher | None = None
+    dialogs: ports.Dialogs | None = None
     on_menu_action: Callable[[Command], None] | None = None
     """Called for the tray's commands that are about this PC, not about the client's state."""
     with_settings: Callable[[View], View] = lambda view: view
@@ -120,7 +111,7 @@ class App:
 
     def run(
         self,
-        open_tray: Callable[[], Tray],
+        open_tray: Callable[[], ports.Tray],
         notices: Sequence[tuple[str, str]] = (),
         *,
         ask_to_log_in: bool = False,
@@ -147,7 +138,7 @@ class App:
         if self._runtime.defect:
             raise Defect("the machine has raised; see the log")
 
-    def _run_tray(self, open_tray: Callable[[], Tray]) -> None:
+    def _run_tray(self, open_tray: Callable[[], ports.Tray]) -> None:
         """Return when the client ends, or when the tray is lost."""
         try:
             tray = open_tray()
@@ -201,7 +192,7 @@ class App:
             call_adapter(adapters.dialogs.close)
         self.toasts.close()
 
-    def answer(self, request: Request) -> Request:
+    def answer(self, request: ports.Request) -> ports.Request:
         """Return what the control channel would answer, for a client that runs for one request."""
         return self._runtime.begin(self._answers.answer(request)).result()
 

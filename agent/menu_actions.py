@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from gettext import NullTranslations
 from pathlib import Path
@@ -46,45 +46,41 @@ def apply_autostart(autostart: Autostart | None, settings: Settings) -> None:
         log.warning("start at sign-in could not be set: %s", exc)
 
 
+@dataclass
 class MenuActions:
     """Run the actions, and tell `app` their outcome. `examine` returns what `doctor` says."""
 
-    def __init__(
-        self,
-        app: App,
-        settings: Settings,
-        paths: Paths,
-        autostart: Autostart | None,
-        examine: Callable[[Settings, NullTranslations], str],
-    ) -> None:
-        self._app = app
-        self._settings = settings
-        self._paths = paths
-        self._autostart = autostart
-        self._examine = examine
-        self._translations = translation(settings.language)
+    app: App
+    settings: Settings
+    paths: Paths
+    autostart: Autostart | None
+    examine: Callable[[Settings, NullTranslations], str]
+
+    @property
+    def translations(self) -> NullTranslations:
+        return translation(self.settings.language)
 
     def with_settings(self, view: View) -> View:
         """Return `view` with what the settings say added; the registry is read each time."""
-        settings, fixed = self._settings, self._settings.enforced
-        starts = self._autostart.enabled() if self._autostart else False
+        settings, fixed = self.settings, self.settings.enforced
+        starts = self.autostart.enabled() if self.autostart else False
         if "autostart" in fixed:
             starts = bool(settings.autostart)
-        elif self._autostart is None or starts is None:  # None: switched on for all users
+        elif self.autostart is None or starts is None:  # None: switched on for all users
             fixed |= {"autostart"}
         return replace(
             view,
             autostart=starts is not False,
             fixed=fixed,
             language=settings.language,
-            allow_quit=self._settings.allow_quit,
-            console_url=self._settings.console_url or view.console_url,
+            allow_quit=self.settings.allow_quit,
+            console_url=self.settings.console_url or view.console_url,
         )
 
     def command(self, command: Command) -> None:
         actions: dict[Command, Callable[[], None]] = {
             Command.AUTOSTART: self._switch_autostart,
-            Command.SHOW_LOG: lambda: _open(self._paths.log_file),
+            Command.SHOW_LOG: lambda: _open(self.paths.log_file),
             Command.SAVE_DIAGNOSTICS: self._save_diagnostics,
         }
         if command in _LANGUAGES:
@@ -98,25 +94,24 @@ class MenuActions:
         try:
             action()
         except UserError as exc:
-            self._app.toasts.show(Topic.ACTION, exc.title, exc.message, Command.SHOW_LOG)
+            self.app.toasts.show(Topic.ACTION, exc.title, exc.message, Command.SHOW_LOG)
         except Exception as exc:
             log.exception("%s has failed", command.value)
             reason = (isinstance(exc, OSError) and exc.strerror) or str(exc)
-            title = self._translations.gettext("That did not work")
-            self._app.toasts.show(Topic.ACTION, title, reason, Command.SHOW_LOG)
+            title = self.translations.gettext("That did not work")
+            self.app.toasts.show(Topic.ACTION, title, reason, Command.SHOW_LOG)
 
     def _switch_autostart(self) -> None:
-        if (autostart := self._autostart) is None:
+        if (autostart := self.autostart) is None:
             return
         (autostart.disable if autostart.enabled() else autostart.enable)()
-        self._app.refresh()
+        self.app.refresh()
 
     def _choose_language(self, language: Language) -> None:
-        save(self._paths, {"language": language}, self._translations.gettext)
-        self._settings = replace(self._settings, language=language)
-        self._translations = translation(language)
-        self._app.translate(self._translations)
-        self._app.refresh()
+        save(self.paths, {"language": language}, self.translations.gettext)
+        self.settings = replace(self.settings, language=language)
+        self.app.translate(self.translations)
+        self.app.refresh()
 
     def _save_diagnostics(self) -> None:
         """Write logs, settings, state and what `doctor` says to a file on the desktop.
@@ -141,20 +136,20 @@ class MenuActions:
             zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as file,
         ):
             said = {
-                "state.json": json.dumps(describe(self._app.view), indent=2),
+                "state.json": json.dumps(describe(self.app.view), indent=2),
                 "settings.json": json.dumps(self._described_settings(), indent=2, default=str),
-                "doctor.txt": self._examine(self._settings, self._translations),
+                "doctor.txt": self.examine(self.settings, self.translations),
             }
             for name, text in said.items():
                 when = max(time.localtime()[:6], (1980, 1, 1, 0, 0, 0))
                 file.writestr(zipfile.ZipInfo(name, when), text, zipfile.ZIP_DEFLATED)
-            for path in sorted(self._paths.log_dir.glob("client.log*")):
+            for path in sorted(self.paths.log_dir.glob("client.log*")):
                 file.write(path, path.name)
-        title = self._translations.gettext("Diagnostics were saved")
-        self._app.toasts.show(Topic.ACTION, title, str(target), lambda: _open(folder))
+        title = self.translations.gettext("Diagnostics were saved")
+        self.app.toasts.show(Topic.ACTION, title, str(target), lambda: _open(folder))
 
     def _described_settings(self) -> dict[str, object]:
-        settings = self._settings
+        settings = self.settings
         return {
             "version": __version__,
             "python": platform.python_version(),

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
 from functools import partial
 from gettext import NullTranslations
 from pathlib import Path
@@ -54,47 +55,36 @@ _SAYS_ALL = {Reason.CREDENTIALS, Reason.EXPIRED}
 """Reasons whose remedy is not shown, because the window itself asks for it."""
 
 
+@dataclass(kw_only=True)
 class ProcessDialogs:
-    """Implement `agent.ports.Dialogs`; every method may be called on any thread.
+    """Implement `agent.ports.Dialogs`; every method may be called on any thread."""
 
-    `view` returns the newest snapshot. `settings` say what the first log-in suggests, or fixes.
-    """
-
-    def __init__(
-        self,
-        *,
-        log_in: LogIn,
-        pair: Pair,
-        view: Callable[[], View],
-        on_command: Callable[[Command], None],
-        assets: Path,
-        translations: NullTranslations,
-        settings: Settings,
-        start: Sequence[str] | None = None,
-    ) -> None:
-        self._log_in = log_in
-        self._pair = pair
-        self._view = view
-        self._on_command = on_command
-        self._assets = assets
-        self._translations = translations
-        self._settings = settings
-        self._start = list(start) if start is not None else program()
-        self._lock = threading.Lock()
-        self._open: WindowProcess | None = None
-        self._closed = False
+    log_in: LogIn
+    pair: Pair
+    view: Callable[[], View]
+    """Returns the newest snapshot."""
+    on_command: Callable[[Command], None]
+    assets: Path
+    translations: NullTranslations
+    settings: Settings
+    """What the first log-in suggests, or fixes."""
+    start: list[str] | None = None
+    """The command that starts the client; None: this program's."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _open: WindowProcess | None = field(default=None, init=False)
+    _closed: bool = field(default=False, init=False)
 
     def ask_password(self, *, change_account: bool = False) -> None:
-        view = self._view()
+        view = self.view()
         first = change_account or view.state is State.LOGGED_OUT or not view.user
-        _ = self._translations.gettext
-        days = wording.days_left(view, self._translations)
+        _ = self.translations.gettext
+        days = wording.days_left(view, self.translations)
         opening = msg.Open(
-            assets=str(self._assets),
-            server=shown_server(view.server or self._settings.server or ""),
-            user=view.user or self._settings.user or "",
+            assets=str(self.assets),
+            server=shown_server(view.server or self.settings.server or ""),
+            user=view.user or self.settings.user or "",
             first=first,
-            fixed=sorted(self._settings.enforced),
+            fixed=sorted(self.settings.enforced),
             notes=[days] if days else [],
             console_url=view.console_url,
             rows=[] if first else [*self._account(view), *self._until(view)],
@@ -102,11 +92,11 @@ class ProcessDialogs:
         self._show("password", opening)
 
     def show_status(self, *, quietly: bool = False) -> None:
-        snapshot = self._snapshot(self._view())
-        self._show("status", msg.Open(assets=str(self._assets), snapshot=snapshot, quiet=quietly))
+        snapshot = self._snapshot(self.view())
+        self._show("status", msg.Open(assets=str(self.assets), snapshot=snapshot, quiet=quietly))
 
     def ask_log_out(self) -> None:
-        _, view = self._translations.gettext, self._view()
+        _, view = self.translations.gettext, self.view()
         snapshot = msg.Snapshot(
             picture=Icon.ATTENTION.value,
             headline=_("Log out"),
@@ -114,10 +104,10 @@ class ProcessDialogs:
             rows=self._account(view),
             buttons=[msg.Button(_("Log &out"), Command.LOG_OUT_NOW.value)],
         )
-        self._show("log_out", msg.Open(assets=str(self._assets), snapshot=snapshot))
+        self._show("log_out", msg.Open(assets=str(self.assets), snapshot=snapshot))
 
     def show_about(self) -> None:
-        _, view = self._translations.gettext, self._view()
+        _, view = self.translations.gettext, self.view()
         snapshot = msg.Snapshot(
             picture="app",
             headline="coconowork client",
@@ -125,7 +115,7 @@ class ProcessDialogs:
             lines=[_("Keeps this PC reachable through coconowork.")],
             rows=[(_("Version"), __version__), *self._account(view)],
         )
-        self._show("about", msg.Open(assets=str(self._assets), snapshot=snapshot))
+        self._show("about", msg.Open(assets=str(self.assets), snapshot=snapshot))
 
     def refresh(self, view: View) -> None:
         with self._lock:
@@ -134,7 +124,7 @@ class ProcessDialogs:
             shown.send(msg.Update(self._snapshot(view)))
 
     def translate(self, translations: NullTranslations) -> None:
-        self._translations = translations
+        self.translations = translations
 
     def close(self) -> None:
         with self._lock:
@@ -158,7 +148,7 @@ class ProcessDialogs:
             codes = self._codes()
             answer = partial(self._answer, first=opening.first, codes=codes)
             try:
-                command = [*self._start, "dialog", name]
+                command = [*(self.start or program()), "dialog", name]
                 self._open = WindowProcess(name, command, answer, on_closed=codes.end)
             except OSError:
                 log.exception("the window %s cannot be opened", name)
@@ -169,11 +159,11 @@ class ProcessDialogs:
             shown.hang_up()
 
     def _codes(self) -> CodeAttempts:
-        _ = self._translations.gettext
+        _ = self.translations.gettext
         return CodeAttempts(
-            self._pair,
+            self.pair,
             refused=lambda reason: _refused(reason, _).text,
-            translations=self._translations,
+            translations=self.translations,
         )
 
     def _answer(
@@ -193,45 +183,45 @@ class ProcessDialogs:
                 codes.end()
             case msg.Picked(command):
                 with contextlib.suppress(ValueError):
-                    self._on_command(Command(command))
+                    self.on_command(Command(command))
             case _:
                 log.error("the window asks for what it does not offer")
         return None
 
     def _submit(self, message: msg.Submit, *, first: bool) -> msg.FromClient:
-        _, view = self._translations.gettext, self._view()
+        _, view = self.translations.gettext, self.view()
         server, user = view.server, view.user
         # The window to update the password cannot change user or server.
         if first or view.state is State.LOGGED_OUT or not user:
-            field: msg.Field = "server"
+            at: msg.Field = "server"
             try:
                 server = self._chosen_server(message.server)
-                field = "user"
-                user = self._settings.only_user or normalise_user(message.user, _)
+                at = "user"
+                user = self.settings.only_user or normalise_user(message.user, _)
             except UserError as error:
-                return msg.Refused(error.message, field)
+                return msg.Refused(error.message, at)
         try:
-            reason = self._log_in(server, user, message.password).result(SUBMIT_S)
+            reason = self.log_in(server, user, message.password).result(SUBMIT_S)
         except (TimeoutError, CancelledError):  # the latter: the client is ending
             reason = Reason.TIMED_OUT
         return msg.Accepted() if reason is None else _refused(reason, _)
 
     def _chosen_server(self, typed: str) -> str:
         """Return the server that was typed, or policy's. Raise AddressError."""
-        server = normalise_server(typed, self._translations.gettext)
-        return self._settings.only_server or server
+        server = normalise_server(typed, self.translations.gettext)
+        return self.settings.only_server or server
 
     # --- in words
 
     def _account(self, view: View) -> list[tuple[str, str]]:
-        _ = self._translations.gettext
+        _ = self.translations.gettext
         rows = [(_("Server"), shown_server(view.server)), (_("User name"), view.user)]
         return rows if view.user else []
 
     def _until(self, view: View) -> list[tuple[str, str]]:
         if view.days_left is None or view.valid_until is None:
             return []
-        _, local = self._translations.gettext, local_time(view.valid_until)
+        _, local = self.translations.gettext, local_time(view.valid_until)
         date = _("{year}-{month:02}-{day:02}").format(
             year=local.year, month=local.month, day=local.day
         )
@@ -239,8 +229,8 @@ class ProcessDialogs:
         return [(_("Old password"), until)]
 
     def _snapshot(self, view: View) -> msg.Snapshot:
-        _ = self._translations.gettext
-        days = wording.days_left(view, self._translations)
+        _ = self.translations.gettext
+        days = wording.days_left(view, self.translations)
         reasons = [reason for reason in (view.reason, view.vault_problem) if reason is not None]
         rows = [*self._account(view), *self._until(view)]
         if view.next_try_at is not None:

@@ -38,47 +38,46 @@ class CodeAttempts:
         self._pair = pair
         self._refused = refused
         self._translations = translations
-        self._attempt: object | None = None
         self._work: Future[Reason | None] | None = None
-        self._agreed: Future[None] = Future()
+        self._agreed: Future[None] | None = None
+        """Done when the person at the PC agrees; the one of this attempt and of no other."""
 
     def begin(self, server: str) -> None:
         """Get a code from this server, in place of an earlier one."""
         self.end()
-        self._attempt = attempt = object()
-        agreed = self._agreed = Future[None]()
-        show, ask = partial(self._show, attempt), partial(self._ask, attempt, agreed)
-        self._work = work = self._pair(server, show, ask)
-        work.add_done_callback(partial(self._on_done, attempt))
+        self._agreed = agreed = Future[None]()
+        work = self._pair(server, partial(self._show, agreed), partial(self._ask, agreed))
+        self._work = work
+        work.add_done_callback(partial(self._on_done, agreed))
 
     def confirm(self) -> None:
         """Go on: the person at the PC has agreed."""
-        if self._agreed.set_running_or_notify_cancel():
+        if self._agreed is not None and self._agreed.set_running_or_notify_cancel():
             self._agreed.set_result(None)
 
     def end(self) -> None:
         """Forget the code, and what it has led to."""
-        self._attempt = None
+        self._agreed = None
         if (work := self._work) is not None:
             self._work = None
             work.cancel()
 
     # --- on the loop's thread
 
-    def _show(self, attempt: object, code: Code) -> None:
-        if attempt is self._attempt:
+    def _show(self, agreed: Future[None], code: Code) -> None:
+        if agreed is self._agreed:
             words = code.words_in(self._translations)
             self.send(ShowCode(code.text, words, code.expires_in_s))
 
-    def _ask(self, attempt: object, agreed: Future[None], user: str) -> Future[None]:
-        if attempt is self._attempt:
+    def _ask(self, agreed: Future[None], user: str) -> Future[None]:
+        if agreed is self._agreed:
             self.send(Question(user))
         return agreed
 
-    def _on_done(self, attempt: object, work: Future[Reason | None]) -> None:
+    def _on_done(self, agreed: Future[None], work: Future[Reason | None]) -> None:
         """Tell the window about the end, unless the window itself has ended the attempt."""
-        if attempt is self._attempt:
-            self._attempt = self._work = None
+        if agreed is self._agreed:
+            self._agreed = self._work = None
             self.send(self._outcome(work))
 
     def _outcome(self, work: Future[Reason | None]) -> FromClient:

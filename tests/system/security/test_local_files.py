@@ -112,9 +112,8 @@ def test_saved_diagnostics(home: Path, paths: Paths) -> None:
     make_private(paths.log_dir)
     paths.log_file.write_text("2026-11-23 something\n")
     told: list[str] = []
-    app: Any = SimpleNamespace(
-        view=View(State.RETRYING), notify=lambda _, __, text, *___: told.append(text)
-    )
+    toasts = SimpleNamespace(show=lambda _, __, text, *___: told.append(text))
+    app: Any = SimpleNamespace(view=View(State.RETRYING), toasts=toasts)
     actions = MenuActions(app, Settings(), paths, None, lambda *_: "Settings: ok")
     actions._save_diagnostics()
     saved = Path(told[0])
