@@ -31,6 +31,7 @@ import win32con
 import win32file
 import win32security
 
+from agent.files import insist
 from agent.paths import Paths, make_private
 from agent.ports import Accept, ChannelBusy, ChannelError, NotRunning
 
@@ -59,8 +60,8 @@ class PipeEnds:
             return StreamReaderProtocol(StreamReader(limit), accept)
 
         with self._claimed() as name:
-            with suppress(NotRunning):  # no client has the name
-                _, writer = await self.connect(limit=limit)
+            with suppress(FileNotFoundError):  # no client has the name
+                _, writer = await _open(name, limit=limit)
                 writer.close()
                 raise ChannelBusy("another client of this user is running")
             [server] = await loop.start_serving_pipe(protocol, name)
@@ -71,28 +72,21 @@ class PipeEnds:
                 server.close()
 
     async def connect(self, *, limit: int) -> tuple[StreamReader, StreamWriter]:
-        reader = StreamReader(limit)
-        loop: Any = asyncio.get_running_loop()
-        try:
-            transport, protocol = await loop.create_pipe_connection(
-                lambda: StreamReaderProtocol(reader), self.name
-            )
-        except FileNotFoundError:
-            raise NotRunning("no client is running") from None
-        # Another user may have made a pipe of this name after the client's end.
-        if _owner(transport.get_extra_info("pipe").handle) != _this_user():
-            transport.close()
-            raise ChannelError("the channel belongs to another user")
-        return reader, StreamWriter(transport, protocol, reader, loop)
+        for name in self.names():
+            with suppress(FileNotFoundError):
+                return await _open(name, limit=limit)
+        raise NotRunning("no client is running")
 
-    @property
-    def name(self) -> str:
-        """Return the name in the lock file while a client has locked it, else the fixed name."""
-        with suppress(OSError), self._lock_file.open("rb") as file:
+    def names(self) -> list[str]:
+        """Return the names that a client may have: the one in the lock file, and the fixed one.
+
+        The lock is not tried: to hold it for only a moment would keep a client from starting.
+        """
+        with suppress(OSError), insist(lambda: self._lock_file.open("rb")) as file:
             name = file.read(len(PREFIX) + 2 * NAME_BYTES).decode("ascii", "replace")
-            if not _lock(file.fileno()):
-                return name
-        return self._fixed_name
+            if name.startswith(PREFIX):
+                return [name, self._fixed_name]
+        return [self._fixed_name]
 
     @contextmanager
     def _claimed(self) -> Iterator[str]:
@@ -100,7 +94,7 @@ class PipeEnds:
         try:
             make_private(self._lock_file.parent)
             flags = os.O_RDWR | os.O_CREAT | os.O_BINARY | os.O_NOINHERIT
-            handle = os.open(self._lock_file, flags, 0o600)
+            handle = insist(lambda: os.open(self._lock_file, flags, 0o600))
         except OSError as exc:
             log.warning("no lock file (%s); the pipe is the lock", exc.strerror)
             yield self._fixed_name
@@ -114,6 +108,20 @@ class PipeEnds:
             yield name
         finally:
             os.close(handle)
+
+
+async def _open(name: str, *, limit: int) -> tuple[StreamReader, StreamWriter]:
+    """Connect to the pipe. Raise FileNotFoundError, or ChannelError for another user's."""
+    reader = StreamReader(limit)
+    loop: Any = asyncio.get_running_loop()
+    transport, protocol = await loop.create_pipe_connection(
+        lambda: StreamReaderProtocol(reader), name
+    )
+    # Another user may have made a pipe of this name after the client's end.
+    if _owner(transport.get_extra_info("pipe").handle) != _this_user():
+        transport.close()
+        raise ChannelError("the channel belongs to another user")
+    return reader, StreamWriter(transport, protocol, reader, loop)
 
 
 def _lock(handle: int) -> bool:

@@ -7,9 +7,12 @@ import sys
 if sys.platform != "win32":
     raise ImportError("for Windows")
 
+import threading
 from typing import Any
 
 import pytest
+import win32con
+import win32file
 import win32pipe
 import win32security
 
@@ -49,16 +52,46 @@ class TestPipeChannel(ChannelContract):
         """Another program has the names that a client used before, and is not asked."""
         ends = PipeEnds(paths)
         async with serving(open_channel(paths)):
-            before = ends.name
-        assert ends.name == ends._fixed_name != before
-        taken = [squat(name) for name in (before, ends._fixed_name)]
+            before = ends.names()
+        assert ends.names() == before
+        taken = [squat(name) for name in before]
         try:
             async with serving(open_channel(paths)):
-                assert ends.name not in {before, ends._fixed_name}
+                assert ends.names()[0] not in before
                 assert await ask(paths, {}) == {"echo": {}}
         finally:
             for pipe in taken:
                 pipe.Close()
+
+    async def test_a_question_keeps_no_client_out(self, paths: Paths) -> None:
+        """A command that asks for the client at the moment of its start does not stop it."""
+        ends, done = PipeEnds(paths), threading.Event()
+
+        def ask_on() -> None:
+            while not done.is_set():
+                ends.names()
+
+        asking = threading.Thread(target=ask_on)
+        asking.start()
+        try:
+            for _ in range(200):
+                with ends._claimed():
+                    pass
+        finally:
+            done.set()
+            asking.join()
+
+    async def test_a_scanner_that_holds_the_lock_file(self, paths: Paths) -> None:
+        """A client that starts meanwhile has the lock all the same, and stays the only one."""
+        async with serving(open_channel(paths)):
+            pass
+        read, existing = win32con.GENERIC_READ, win32con.OPEN_EXISTING
+        held = win32file.CreateFile(str(paths.lock_file), read, 0, None, existing, 0, None)
+        threading.Timer(0.2, held.Close).start()
+        async with serving(open_channel(paths)):
+            assert await ask(paths, {}) == {"echo": {}}
+            with pytest.raises(ChannelBusy):
+                await open_channel(paths).serve(echo, claimed=lambda: pytest.fail("claimed"))
 
     async def test_without_a_lock_file(self, paths: Paths) -> None:
         """In a folder that refuses files there is still one client, which answers."""
