@@ -139,6 +139,8 @@ class PasswordWarnings:
         """Note what the desktop says of a warning, now or later; no days: a password is needed."""
         if (days is None) != (self._needed is not None):
             return  # of one that is no longer true
+        if outcome is WarningOutcome.SHOWN and self._away:
+            outcome = WarningOutcome.UNSEEN  # it was drawn behind the lock
         if outcome not in {WarningOutcome.UNSEEN, WarningOutcome.FAILED}:
             if self.state in {Warned.DUE, Warned.ASKED_FOR}:
                 self._go("user saw it")

@@ -234,6 +234,20 @@ def test_a_user_who_is_away_is_warned_on_the_way_back() -> None:
     assert outcomes(world)[2:] == ["shown"]
 
 
+def test_a_warning_drawn_behind_the_lock_was_not_seen() -> None:
+    """A user who locks the PC just before the toast is there is warned on the way back."""
+    world = on_old_password()
+    world.hold = {"toast"}
+    world.come("s1")
+    world.tell(ev.UserLeft())
+    world.release("toast")
+    assert outcomes(world) == ["unseen"]
+    world.come("s1", UNLOCK)
+    world.release("toast")
+    assert shown(world) == [30, 30]
+    assert outcomes(world) == ["unseen", "shown"]
+
+
 def test_a_desktop_that_would_not_show_it() -> None:
     """The server gets that, and the desktop is asked again when the user comes back."""
     world = on_old_password()
