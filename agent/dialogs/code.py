@@ -91,7 +91,7 @@ class CodeView:
         """Ask; the keyboard is on "Cancel", so that no key pressed by chance agrees."""
         window, _ = self._window, self._
         question = _("Connect this PC as the user {user}?").format(user=clean(user, 64))
-        self._heading(question)
+        self._heading(question, title=_("Connect this PC?"))  # the title is cut off behind a name
         window.paragraph(
             _("This user has typed the code. If this is not your user name, choose Cancel.")
         )
@@ -117,8 +117,8 @@ class CodeView:
         self._window.on_enter = self._ask_again
         return self._buttons((self._("Get a &new code"), self._ask_again))
 
-    def _heading(self, text: str) -> None:
-        self._window.root.title(f"{text} — coconowork client")
+    def _heading(self, text: str, *, title: str = "") -> None:
+        self._window.root.title(f"{title or text} — coconowork client")
         self._window.heading("app", text)
 
     def _buttons(self, *first: tuple[str, Callable[[], None]]) -> tk.Misc:

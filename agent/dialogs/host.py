@@ -245,7 +245,7 @@ class ProcessDialogs:
             headline=wording.status(view, _),
             notes=[days] if days else [],
             lines=[
-                *(" ".join(wording.trouble(reason, _)) for reason in reasons),
+                *("\n".join(wording.trouble(reason, _)) for reason in reasons),
                 *([newer] if newer else []),
             ],
             rows=rows,

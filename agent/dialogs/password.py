@@ -16,6 +16,8 @@ from protocol.text import clean
 CAPS_LOCK = 0x2
 """The bit in the state of a key event."""
 HIDDEN = "●"
+MESSAGE_LINES = 3
+"""Lines that are kept free for an error: what is wrong, that nothing was changed, what to do."""
 
 
 class View:
@@ -30,7 +32,6 @@ class View:
             "password": tk.StringVar(window.root),
         }
         self._entries: dict[str, ttk.Entry] = {}
-        self._errors: dict[str, ttk.Label] = {}
         self._visible = tk.BooleanVar(window.root, value=False)
         self._busy = self._awaits_code = self._caps_lock = False
         window.first = self.build()
@@ -65,11 +66,7 @@ class View:
             variable=self._visible,
             command=self._show_or_hide,
         ).grid(row=window.new_row(), column=1, sticky="w", pady=(window.px(2), 0))
-        self._hint = ttk.Label(window.body, style="Hint.TLabel")
-        self._hint.grid(row=window.new_row(), column=1, sticky="w", pady=(window.px(4), 0))
-        self._progress = ttk.Progressbar(window.body, mode="indeterminate")
-        self._progress.grid(row=window.new_row(), column=1, sticky="ew", pady=(window.px(4), 0))
-        self._progress.grid_remove()
+        self._build_messages()
         offers = [(_("Use a &code instead"), self._ask_code)] if first else []
         *self._others, self._ok, self._cancel = window.buttons(
             *offers,
@@ -92,11 +89,27 @@ class View:
         entry.bind("<Control-a>", _select_all)
         if name in self._opening.fixed:
             entry.state(["disabled"])
-        error = ttk.Label(window.body, style="Error.TLabel", wraplength=window.px(320))
-        error.grid(row=window.new_row(), column=1, sticky="w")
-        error.grid_remove()
-        self._entries[name], self._errors[name] = entry, error
+        self._entries[name] = entry
         return entry
+
+    def _build_messages(self) -> None:
+        """Add the place of error, hint and progress. It is kept free, or the window would jump."""
+        window = self._window
+        place = ttk.Frame(window.body)
+        place.grid(
+            row=window.new_row(), column=0, columnspan=2, sticky="ew", pady=(window.px(6), 0)
+        )
+        place.columnconfigure(0, weight=1)
+        self._error = ttk.Label(place, style="Error.TLabel", text="\n" * (MESSAGE_LINES - 1))
+        self._hint = ttk.Label(place, style="Hint.TLabel")
+        self._progress = ttk.Progressbar(place, mode="indeterminate")
+        messages = (self._error, self._hint, self._progress)
+        room = ttk.Frame(place, height=self._error.winfo_reqheight())
+        room.grid(row=0, column=1, rowspan=len(messages) + 1)
+        place.rowconfigure(len(messages), weight=1)
+        for row, widget in enumerate(messages):
+            widget.grid(row=row, column=0, sticky="ew")
+            widget.grid_remove()
 
     # --- what the user does
 
@@ -112,7 +125,7 @@ class View:
             return
         _ = self._window.translate
         hint = password_hint(self._values["password"].get(), _)
-        self._hint.configure(text=_("Caps Lock is on.") if self._caps_lock else hint)
+        self._say(self._hint, _("Caps Lock is on.") if self._caps_lock else hint)
 
     def _submit(self) -> None:
         if self._busy:
@@ -173,16 +186,27 @@ class View:
     def _complain(self, name: str, text: str) -> None:
         name = name if name in self._entries else "password"
         lines = [clean(line, 300) for line in text.splitlines()[:5]]
-        self._errors[name].configure(text="\n".join(lines))
-        self._errors[name].grid()
+        self._say(self._error, "\n".join(lines))
         entry = self._entries[name]
+        entry.state(["invalid"])
         entry.focus_set()
         entry.selection_range(0, "end")
         self._window.root.bell()
 
     def _clear_errors(self) -> None:
-        for error in self._errors.values():
-            error.grid_remove()
+        self._say(self._error, "")
+        for entry in self._entries.values():
+            entry.state(["!invalid"])
+
+    def _say(self, label: ttk.Label, text: str) -> None:
+        """Show `text`, no wider than the window is already, or nothing."""
+        padding = int(str(self._window.body.cget("padding")[0]))
+        width = self._window.body.winfo_width() - 2 * padding
+        label.configure(text=text, wraplength=width)
+        if text:
+            label.grid()
+        else:
+            label.grid_remove()
 
     def _set_busy(self, what: str) -> None:
         """Say `what` the client does, and let nothing be changed; until an empty text."""
@@ -191,7 +215,7 @@ class View:
         changeable = [e for name, e in self._entries.items() if name not in self._opening.fixed]
         for widget in (*changeable, *self._others, self._ok):
             widget.state(["disabled" if busy else "!disabled"])
-        self._hint.configure(text=what)
+        self._say(self._hint, what)
         if busy:
             self._progress.grid()
             self._progress.start()

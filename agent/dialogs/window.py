@@ -209,22 +209,26 @@ class Window:
     def buttons(
         self, *texts_and_commands: tuple[str, Callable[[], None]], default: int = 0
     ) -> list[ttk.Button]:
-        """Add buttons at the lower right, at most three in a row; return them.
+        """Add buttons at the lower right, more than three in two columns; return them.
 
-        Enter presses number `default`.
+        Enter presses number `default`. The last one closes the window.
         """
         frame = ttk.Frame(self.body)
         frame.grid(row=self.new_row(), column=0, columnspan=2, sticky="e", pady=(self.px(14), 0))
         made = []
-        gap = self.px(8)
-        first = -len(texts_and_commands) % BUTTONS_IN_A_ROW  # so that the last row is full
+        gap, count = self.px(8), len(texts_and_commands)
+        columns = count if count <= BUTTONS_IN_A_ROW else 2
         for position, (text, command) in enumerate(texts_and_commands):
             button = ttk.Button(frame, **self.marked(text), command=command)
             if position == default:
                 button.configure(default="active", style="Default.TButton")
-            row, column = divmod(first + position, BUTTONS_IN_A_ROW)
+            row, column = divmod(position, columns)
+            if position == count - 1:
+                column = columns - 1
             button.grid(row=row, column=column, sticky="ew", padx=(gap, 0), pady=(row and gap, 0))
             made.append(button)
+        if columns < count:
+            frame.columnconfigure((0, 1), uniform="buttons")
         return made
 
     def _centre(self) -> None:
@@ -279,7 +283,7 @@ class Window:
         field, button = palette.field, palette.button
         for name, ground in (("TEntry", field), ("TButton", button)):
             style.configure(name, lightcolor=ground, darkcolor=ground)
-            edges = [("focus", palette.accent)]
+            edges = [("invalid", palette.error), ("focus", palette.accent)]
             style.map(name, bordercolor=edges, lightcolor=edges, darkcolor=edges)
         style.configure(
             "TEntry",

@@ -113,7 +113,10 @@ class Accessible:
         if all(State.INVISIBLE in element.state for element in found.values()):
             return  # Tk has not shown the window, or its new content, yet
         before = self._shown
-        dialog = Element(Role.DIALOG, self._root.title(), state=State.FOCUSABLE)
+        state = State.FOCUSABLE
+        if self._root.focus_get() is self._root:  # no widget has the keyboard, as beside a code
+            state |= State.FOCUSED
+        dialog = Element(Role.DIALOG, self._root.title(), state=state)
         self._shown = {self._root: dialog, **found}
         for widget in before.keys() - self._shown.keys():
             self._detach(widget)

@@ -1,7 +1,8 @@
 """Show one dialog: `dialog.py ASSETS LANGUAGE NAME VIEW NOTES [PROGRAM]`. End with the dialog.
 
 VIEW is JSON. PROGRAM is a script that runs as the client's program. The password `New-Pass1` is
-right, every other one wrong. The user tanaka types the code soon.
+right, every other one wrong. Beside NOTES, a file with the ending `.typed` says that the user
+tanaka has typed the code, one with `.expired` that no user has in time.
 """
 
 from __future__ import annotations
@@ -15,16 +16,13 @@ from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 
-from agent.core.failure import Reason
+from agent.core.failure import Failure, Reason
 from agent.dialogs.host import ProcessDialogs
 from agent.i18n import translation
-from agent.pairing import Code
+from agent.pairing import Code, PairingFailed
 from agent.settings import Settings
 from protocol.pairing import words
 from tests.support.inside.look import notes, view_of
-
-CODE_S = 10.0
-"""Seconds until a user has typed the code."""
 
 
 def main() -> None:
@@ -51,9 +49,18 @@ def main() -> None:
             write("agreed")
             future.set_result(None)
 
-        asked = threading.Timer(CODE_S, lambda: ask("tanaka").add_done_callback(log_in_by_code))
-        asked.daemon = True
-        asked.start()
+        def wait_for_user() -> None:
+            typed, expired = Path(f"{file}.typed"), Path(f"{file}.expired")
+            while not typed.exists() and not expired.exists():
+                time.sleep(0.05)
+            if expired.exists():
+                expired.unlink()
+                future.set_exception(PairingFailed(Failure(Reason.EXPIRED)))
+            else:
+                typed.unlink()
+                ask("tanaka").add_done_callback(log_in_by_code)
+
+        threading.Thread(target=wait_for_user, daemon=True).start()
         return future
 
     dialogs = ProcessDialogs(

@@ -25,6 +25,7 @@ EVENTS = {
     0x8019: "news",
 }  # fmt: skip
 OBJID_CLIENT = 0xFFFFFFFC
+VT_I4, VT_DISPATCH = 3, 9
 user32, oleacc = ctypes.WinDLL("user32"), ctypes.OleDLL("oleacc")
 ctypes.OleDLL("ole32").CoInitializeEx(None, 2)
 
@@ -81,12 +82,16 @@ def as_accessible(dispatch: c_void_p) -> c_void_p:
 def element(window: int) -> dict[str, Any]:
     """Return what a screen reader knows of this handle."""
     found = accessible_of(window)
-    focus = Variant()
+    focus, name = Variant(), text(found, 10)
     call(found, 18, byref(focus))
+    focused = {
+        VT_DISPATCH: lambda: text(as_accessible(c_void_p(focus.value)), 10),
+        VT_I4: lambda: name,
+    }
     return {
-        "name": text(found, 10), "value": text(found, 11), "action": text(found, 20),
+        "name": name, "value": text(found, 11), "action": text(found, 20),
         "role": number(found, 13), "state": number(found, 14),
-        "focus": text(as_accessible(c_void_p(focus.value)), 10) if focus.kind == 9 else "",
+        "focus": focused.get(focus.kind, str)(),
     }  # fmt: skip
 
 

@@ -338,7 +338,7 @@ def test_a_password_by_a_code(client: Client) -> None:
     ready("Log in by a code")
     press("Return")  # does nothing
     agreed = first.ask("tanaka")
-    ready("Connect this PC as the user tanaka?")
+    ready("Connect this PC?")
     press("shift+Tab", "space")  # from "Cancel" to "Connect"
     eventually(agreed.done)
     first.done.set_result(Reason.CREDENTIALS)
@@ -637,6 +637,24 @@ def test_refusal_is_said_at_the_password(form: Shown, field: Literal["password",
     assert "Checking with the server…" not in form.texts()
 
 
+def test_an_error_leaves_the_window_as_large_as_it_was(show: Callable[..., Shown]) -> None:
+    """There is room for an error and a hint; the field in question is marked until the next try."""
+    form = show(replace(OPENING, first=True), password.View)
+    size = form.root.winfo_width(), form.root.winfo_height()
+    form.submit("wrong ")
+    form.says("Checking with the server…")
+    assert (form.root.winfo_width(), form.root.winfo_height()) == size
+    sentences = "The server's name is not known.\nNothing was changed.\nCheck the server's address."
+    form.send(msg.Refused(sentences, "server"))
+    form.says("Nothing was changed.")
+    assert (form.root.winfo_width(), form.root.winfo_height()) == size
+    assert form.entry("server").instate(["invalid"])
+    assert not form.entry().instate(["invalid"])
+    form.window.on_enter()
+    assert not form.entry("server").instate(["invalid"])
+    assert "Nothing was changed." not in form.texts()
+
+
 def test_success_is_confirmed_and_the_password_forgotten(form: Shown) -> None:
     """After success the window has no password any more."""
     form.submit("New-Pass1")
@@ -656,6 +674,15 @@ def test_status_follows_the_client(show: Callable[..., Shown]) -> None:
     shown.send(msg.Update(msg.Snapshot(picture="standby", headline="Waiting", lines=["a b"])))
     shown.turn_until(lambda: {"Waiting", "a b"} <= set(shown.texts()))
     assert "Connecting…" not in shown.texts()
+
+
+def test_many_buttons_stand_in_two_columns(show: Callable[..., Shown]) -> None:
+    """All are equally wide, and the one that closes the window is at the lower right."""
+    snapshot = Client().dialogs._snapshot(OLD)
+    buttons = show(msg.Open(assets=str(ASSETS), snapshot=snapshot), status.View).buttons()
+    places = [(each.grid_info()["row"], each.grid_info()["column"]) for each in buttons]
+    assert places == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 1)]
+    assert len({each.winfo_width() for each in buttons}) == 1
 
 
 FIRST = replace(OPENING, first=True, console_url="https://console.example.com/")

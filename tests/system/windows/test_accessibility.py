@@ -23,7 +23,9 @@ OLD = {
 USABLE, OFF = State.FOCUSABLE, State.FOCUSABLE | State.UNAVAILABLE
 DEFAULT = USABLE | State.DEFAULT
 SECRET = USABLE | State.PROTECTED
-UPDATE = "Update the stored password"
+NEW_PC: dict[str, object] = {"state": "logged_out", "console_url": "https://console.example.com/"}
+UPDATE, BY_CODE = "Update the stored password", "Log in by a code — coconowork client"
+QUESTION = "Connect this PC as the user tanaka?"
 WRONG = "The user name or the password is wrong. Nothing was changed."
 WINDOWS: dict[str, tuple[dict[str, object], str, str, set[tuple[Role, str, str, State]], str]] = {
     # the window: what it shows, its title, a text in it, its controls, and which has the keyboard
@@ -48,7 +50,18 @@ WINDOWS: dict[str, tuple[dict[str, object], str, str, set[tuple[Role, str, str, 
         (Role.BUTTON, "Log out", "", USABLE), (Role.BUTTON, "Close", "", DEFAULT)}, "Close"),
     "about": (OLD, "About coconowork client", "tanaka", {
         (Role.BUTTON, "Close", "", DEFAULT)}, "Close"),
+    "code": (NEW_PC, BY_CODE, "BCDF-2345", {
+        (Role.BUTTON, "Enter the password", "", USABLE), (Role.BUTTON, "Cancel", "", USABLE)},
+        BY_CODE),
+    "code typed": (NEW_PC, "Connect this PC? — coconowork client", QUESTION, {
+        (Role.BUTTON, "Connect", "", USABLE), (Role.BUTTON, "Cancel", "", DEFAULT)}, "Cancel"),
+    "code expired": (NEW_PC, BY_CODE, "The code has expired.", {
+        (Role.BUTTON, "Get a new code", "", DEFAULT),
+        (Role.BUTTON, "Enter the password", "", USABLE), (Role.BUTTON, "Cancel", "", USABLE)},
+        "Get a new code"),
 }  # fmt: skip
+KINDS = {"status", "log out", "about"}
+"""Windows that are opened by their own name; the others begin as the window for a password."""
 
 
 class ScreenReader:
@@ -66,16 +79,27 @@ class ScreenReader:
 
     def open(self, name: str) -> None:
         view, title, *_, focused = WINDOWS[name]
-        kind = "password" if name == "log in" else name
+        kind = name if name in KINDS else "password"
         assets = windows_path(ROOT / "agent" / "assets")
         self._notes.write_text("")
         self._events.write_text("")
         self._start("dialog", assets, "en", kind, json.dumps(view), windows_path(self._notes))
+        if name.startswith("code"):
+            self.receives(f"focus {Role.TEXT:d} User name")
+            self.press("Use a code instead")
+            self.receives(f"focus {Role.DIALOG:d} {BY_CODE}")
+            if event := name.removeprefix("code").strip():
+                self.user_does(event)
         self.receives(f"focus {self._role(name, focused):d} {focused}")
         assert self.elements()[0]["name"] == title
 
+    def user_does(self, what: str) -> None:
+        """Let the code be `typed` elsewhere, or let it be `expired`."""
+        self._notes.with_name(f"{self._notes.name}.{what}").touch()
+
     def _role(self, name: str, control: str) -> Role:
-        return next(role for role, text, *_ in WINDOWS[name][3] if text == control)
+        controls = WINDOWS[name][3]
+        return next((role for role, text, *_ in controls if text == control), Role.DIALOG)
 
     def elements(self) -> list[dict[str, Any]]:
         """Return what Windows tells of each handle of the window, the window itself first."""
@@ -119,9 +143,24 @@ def test_every_control_has_name_role_state(reader: ScreenReader, name: str) -> N
         if each["role"] in {Role.TEXT, Role.BUTTON, Role.CHECK_BUTTON}
     }
     assert found == controls
-    assert [e["name"] for e in elements if e["state"] & State.FOCUSED and e["name"]] == [focused]
-    assert (Role.STATIC_TEXT, text) in {(each["role"], each["name"]) for each in elements}
+    named = [each for each in (window, *elements) if each["name"]]
+    assert [each["name"] for each in named if each["state"] & State.FOCUSED] == [focused]
+    kind = Role.ALERT if name == "code expired" else Role.STATIC_TEXT
+    assert (kind, text) in {(each["role"], each["name"]) for each in elements}
     reader.press("Cancel" if "Cancel" in str(controls) else "Close")
+    reader.has_closed()
+
+
+def test_code_is_read_out(reader: ScreenReader) -> None:
+    """The code with its words is announced, then the question, then the success."""
+    reader.open("code")
+    reader.receives(f"news {Role.STATIC_TEXT:d} BCDF-2345")
+    reader.user_does("typed")
+    reader.receives(f"news {Role.STATIC_TEXT:d} {QUESTION}")
+    reader.press("Connect")
+    reader.receives(f"news {Role.STATIC_TEXT:d} You are logged in")
+    reader.receives(f"focus {Role.BUTTON:d} Close")
+    reader.press("Close")
     reader.has_closed()
 
 

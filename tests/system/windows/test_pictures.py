@@ -40,8 +40,8 @@ WORDS: dict[str, dict[Language, str]] = {
     },
     "code": {"ja": "コードでログイン", "en": "Log in by a code"},
     "question": {
-        "ja": "このPCをユーザ「tanaka」として接続しますか?",
-        "en": "Connect this PC as the user tanaka?",
+        "ja": "このPCを接続しますか?",
+        "en": "Connect this PC?",
     },
     "status": {"ja": "coconowork client", "en": "coconowork client"},
     "about": {"ja": "coconowork client について", "en": "About coconowork client"},
@@ -85,6 +85,16 @@ class Person:
     def open_dialog(self, name: str, view: dict[str, object], title: str) -> None:
         self.start("dialog", self.language, name, json.dumps(view), windows_path(self.notes))
         self.seen("dialog", self.words[title])
+
+    def user_does(self, what: str) -> None:
+        """Let the code be `typed` elsewhere, or be `expired`; wait until the window says so."""
+
+        def shown() -> int:
+            return self.notes.read_text().count("\ndialog ")
+
+        before = shown()
+        self.notes.with_name(f"{self.notes.name}.{what}").touch()
+        eventually(lambda: shown() > before, or_say=what)
 
     def keep(self, name: str) -> None:
         """Keep a picture of the dialog, once it has been drawn."""
@@ -173,9 +183,13 @@ DIALOGS: dict[str, tuple[str, dict[str, object], str, list[tuple[str, ...]]]] = 
         ("key", "Return"), ("noted", RIGHT), ("keep", "dialog-log-in-done"), ("key", "Escape")]),
     "a code": ("password", {"state": "logged_out", "console_url": OLD["console_url"]}, "log in", [
         ("key", *["Tab"] * 3, "space"), ("noted", "wss://gw.example.com/gateway code"),
-        ("title", "code"), ("keep", "dialog-code"), ("title", "question"),
+        ("title", "code"), ("keep", "dialog-code"), ("user", "typed"), ("title", "question"),
         ("keep", "dialog-code-question"), ("key", "shift+Tab", "space"), ("noted", "agreed"),
         ("key", "Escape")]),
+    "a code that expires": ("password", {"state": "logged_out"}, "log in", [
+        ("key", *["Tab"] * 3, "space"), ("title", "code"), ("user", "expired"),
+        ("keep", "dialog-code-expired"), ("key", "Return"), ("title", "code"), ("user", "typed"),
+        ("title", "question"), ("key", "Escape")]),
     "trouble": ("status", TROUBLE, "status", [
         ("keep", "dialog-status-trouble"), ("key", "Escape")]),
     "standby": ("status", STANDBY, "status", [
@@ -198,6 +212,7 @@ def test_dialog_by_keyboard(person: Person, case: str) -> None:
         "type": desktop.type,
         "key": desktop.key,
         "noted": person.noted,
+        "user": person.user_does,
         "title": lambda name: person.seen("dialog", person.words[name]),
     }
     for what, *values in steps:

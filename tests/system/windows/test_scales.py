@@ -20,11 +20,25 @@ SCREEN = (2560, 1600)
 ASSETS = windows_path(ROOT / "agent" / "assets")
 VIEW = {
     "state": "standby_old_password",
+    "console_url": "https://console.example.com/",
     "server": "wss://gw.example.com/gateway",
     "user": "tanaka",
     "days_left": 3,
     "valid_until": "2026-12-23T03:00:00+00:00",
 }
+BY_CODE = ("key", "alt+c", "dialog")
+WINDOWS: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
+    # which window, what changes it before it is photographed, and the line that this gives
+    "status": ("status", []),
+    "password": ("password", []),
+    "password-wrong": ("password", [("type", "wrong\n", "wss:")]),
+    "log-in": ("log in", []),
+    "log-out": ("log out", []),
+    "about": ("about", []),
+    "code": ("log in", [BY_CODE]),
+    "code-typed": ("log in", [BY_CODE, ("user", "typed", "dialog")]),
+    "code-expired": ("log in", [BY_CODE, ("user", "expired", "dialog")]),
+}  # fmt: skip
 PERSONALIZE = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Themes\Personalize"
 ACCESSIBILITY = r"HKCU\Software\Microsoft\Accessibility"
 DWORD = ("/f", "/t", "REG_DWORD")
@@ -54,25 +68,33 @@ def scale(desktop: Desktop, percent: int) -> None:
 
 
 def photograph(desktop: Desktop, name: str, picture: str, *program: str) -> tuple[Path, int]:
-    """Open a dialog, keep a picture of it, and close it. Return the picture and its width."""
+    """Open a window, keep a picture of it, and close it. Return the picture and its width."""
     notes = desktop.prefix / "notes"
+    kind, steps = WINDOWS[name]
 
-    def noted(kind: str) -> list[str]:
-        """Wait until the dialog has noted a line of this kind; return the words of the last."""
+    def lines(kind: str) -> list[str]:
+        noted = notes.read_text("utf-8").splitlines()
+        return [line for line in noted if line.startswith(kind)]
 
-        def look() -> list[str]:
-            lines = notes.read_text("utf-8").splitlines()
-            return [line for line in lines if line.startswith(kind)]
-
-        return eventually(look, or_say=kind, within_s=60)[-1].split()
+    def noted(kind: str, *, more_than: int = 0) -> None:
+        """Wait until the dialog has noted more lines of this kind."""
+        eventually(lambda: len(lines(kind)) > more_than, or_say=kind, within_s=60)
 
     notes.write_text("")
     view = [json.dumps(VIEW), windows_path(notes)]
     python, script = desktop._winpy / "pythonw.exe", INSIDE / "dialog.py"
-    desktop.launch(*map(windows_path, (python, script)), ASSETS, "ja", name, *view, *program)
+    desktop.launch(*map(windows_path, (python, script)), ASSETS, "ja", kind, *view, *program)
     noted("dialog")
+    for action, value, line in steps:
+        desktop.xdotool("sleep", "1")
+        before = len(lines(line))
+        if action == "user":
+            notes.with_name(f"{notes.name}.{value}").touch()
+        else:
+            getattr(desktop, action)(value)
+        noted(line, more_than=before)
     desktop.xdotool("sleep", "1.5")
-    left, top, right, bottom = map(int, noted("dialog")[1:5])
+    left, top, right, bottom = map(int, lines("dialog")[-1].split()[1:5])
     kept = desktop.screenshot(picture, box=(left, top, right, bottom))
     assert 0 <= left < right <= SCREEN[0]
     assert 0 <= top < bottom <= SCREEN[1]
@@ -89,7 +111,7 @@ def test_every_window_grows_with_the_scale(desktop: Desktop, winpy: Path) -> Non
     for percent in (100, 150, 200, 300):
         scale(desktop, percent)
         desktop.launch(python, tray, ASSETS, "ja", json.dumps(VIEW), notes)
-        for name in ("status", "password", "about"):
+        for name in WINDOWS:
             _, width = photograph(desktop, name, f"scale-{percent}-{name}")
             widths.setdefault(name, []).append(width * 100 / percent)
         corner = (SCREEN[0] - 200, SCREEN[1] - 80, *SCREEN)
@@ -115,7 +137,7 @@ def test_every_window_is_dark_or_in_contrast_colours(desktop: Desktop) -> None:
             "/d",
             str(int(look != "dark")),
         )
-        for name in ("status", "password", "about"):
+        for name in WINDOWS:
             kept, width = photograph(desktop, name, f"{look}-{name}", *program)
             with Image.open(kept) as picture:
                 found = picture.convert("RGB").getpixel((width // 2, picture.height - 10))
