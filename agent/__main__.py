@@ -161,7 +161,7 @@ def _load_settings(call: Call) -> Settings:
             if restored
             else call._("The file was renamed to {aside}. Log in again.")
         )
-        call.notices.append((exc.title, f"{exc.message} {what.format(aside=aside.name)}"))
+        call.notices.append((exc.title, f"{exc.message}\n{what.format(aside=aside.name)}"))
         found = settings.load(call.paths, translate=call._)
     title = call._("A setting cannot be used")
     call.notices += [(title, problem) for problem in found.problems]

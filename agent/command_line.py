@@ -45,7 +45,7 @@ def parse(arguments: list[str], _: Callable[[str], str]) -> argparse.Namespace:
         command.set_defaults(command=name)
         return command
 
-    run = add("run", _("be the client, in the tray (the default)"))
+    run = add("run", _("be the client, in the notification area (the default)"))
     run.add_argument("--autostart", action="store_true", help=argparse.SUPPRESS)
     status = add("status", _("say what the running client does"))
     status.add_argument("--json", action="store_true", help=_("for programs"))

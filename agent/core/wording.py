@@ -207,7 +207,7 @@ def password_needed(reason: Reason | None, _: Translate) -> tuple[str, str]:
     """Return title and text of the notice that asks for a password. None: none is stored."""
     if reason is None:
         return _("Password needed"), _("No password is stored. Log in, so that this PC can wait.")
-    return _("Password needed"), " ".join(trouble(reason, _))
+    return _("Password needed"), "\n".join(trouble(reason, _))
 
 
 def received(_: Translate) -> tuple[str, str]:

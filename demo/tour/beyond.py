@@ -23,7 +23,7 @@ def push_later(guide: Guide) -> None:
     guide.do("外出先で、スマートフォンのページを開く")
     phone = guide.person()
     phone.log_in("/app/login/", guide.username, guide.password)
-    guide.see("残り日数が表示される", phone.text(), expected="残り 30 日" in phone.text())
+    guide.see("残り日数が表示される", phone.text(), expected="残り30日" in phone.text())
     push_from_the_page(guide, phone)
     guide.see_state("PCを操作せずに、新しいパスワードで待ち受ける", "standby")
     phone.reload()
@@ -92,7 +92,7 @@ def rehearsal(guide: Guide) -> None:
         shown.show(BUTTONS[text])
         status = guide.client.status() or {}
         left = None if text == "31" else int(text)
-        page = {"0": "本日まで", "31": "古いパスワード(無効)"}.get(text, f"残り {text} 日")
+        page = {"0": "本日まで", "31": "古いパスワード(無効)"}.get(text, f"残り{text}日")
         person.open("/")
         phone.open("/app/")
         seen = [status.get("days_left"), page in person.text(), page in phone.text()]
@@ -197,7 +197,7 @@ def delete_user(guide: Guide) -> None:
     admin.follow("ユーザ管理")
     admin.follow(guide.username)
     admin.follow("このユーザを削除する")
-    said = all(word in admin.text() for word in ("2 台", "監査記録", "元に戻すことはできません"))
+    said = all(word in admin.text() for word in ("2台", "監査記録", "元に戻すことはできません"))
     guide.see("PC、監査記録がどうなるかが先に表示される", admin.text(), expected=said)
     admin.press("削除")
     done = f"{guide.username} を削除しました" in admin.text()

@@ -210,7 +210,7 @@ def expect_changed(guide: Guide, person: Person) -> None:
 def expect_days_left(guide: Guide, manual: str) -> None:
     """Check that the client waits with the old password, which has 30 days left."""
     days = guide.client.wait_for("standby_old_password")["days_left"]
-    guide.see(manual, f"残り {days} 日", expected=days == 30)
+    guide.see(manual, f"残り{days}日", expected=days == 30)
 
 
 def expect_warning(guide: Guide, days: int) -> None:

@@ -34,7 +34,7 @@ class Labels:
         self.applied = text("反映済み", "Applied")
         self.not_applied = text("反映していません", "Not applied")
         self.old_password = text("古いパスワード", "Old password")
-        self.days_left_30 = text("残り 30 日", "30 days left")
+        self.days_left_30 = text("残り30日", "30 days left")
         self.refused = text(
             "ユーザ名またはパスワードが正しくありません。",
             "The user name or the password is wrong.",

@@ -55,6 +55,12 @@ def read(file: Path) -> Catalog:
 
 
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
+NUMBER = r"(?:(?<![A-Za-z0-9_.\-:/%])\d[\d,~]*|%\(\w+\)d)"
+STRAY_BLANK = re.compile(
+    rf"[。、] +{JAPANESE.pattern}|{NUMBER} +{JAPANESE.pattern}"
+    rf"|{JAPANESE.pattern} +{NUMBER}(?![\d.]* ?[A-Za-z])"
+)
+"""A blank that Japanese does not have: between sentences, and beside a number."""
 WITHOUT_JAPANESE = {"client": ["OK", "{user}({server})"], "console": ["、", "、", "PC", "OS"]}
 CATALOGUES = {"client": catalogues.CATALOGUE, "console": CONSOLE}
 each_catalogue = pytest.mark.parametrize(
@@ -90,6 +96,14 @@ def test_placeholders_and_letters_are_kept(catalogue: Catalog) -> None:
         for text in filter(None, translations(message)) if message.id else ():
             original = {each.upper() for each in kept.findall(originals(message)[-1])}
             assert {each.upper() for each in kept.findall(text)} == original, text
+
+
+@each_catalogue
+def test_numbers_and_sentences_have_no_blanks_beside_them(catalogue: Catalog) -> None:
+    """As in the manual; the list of the months is split at its blanks."""
+    texts = [text for message in catalogue if message.id for text in translations(message)]
+    found = [text for text in texts if STRAY_BLANK.search(text) and "1月 2月" not in text]
+    assert found == []
 
 
 @each_catalogue

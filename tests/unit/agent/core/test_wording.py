@@ -27,7 +27,7 @@ def test_every_state_and_reason_has_words() -> None:
         matter, remedy = wording.trouble(reason, ENGLISH.gettext)
         assert translated.issuperset({matter, remedy})
         title, text = wording.password_needed(reason, ENGLISH.gettext)
-        assert (title, text) == ("Password needed", f"{matter} {remedy}")
+        assert (title, text) == ("Password needed", f"{matter}\n{remedy}")
 
 
 @pytest.mark.parametrize(

@@ -278,4 +278,4 @@ def test_the_page_of_rules_is_the_rules(browse: Browse) -> None:
     for language in ("en", "ja"):
         text = page(browse(language=language).get("/password/rules/"))
         assert text.count("<li>") == len(rule_texts()) == 6
-    assert "8 文字以上 64 文字以内" in text
+    assert "8文字以上64文字以内" in text
