@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from gettext import NullTranslations
+from time import monotonic, sleep
 from types import SimpleNamespace as Namespace
 
 from agent import prompts
@@ -116,7 +117,13 @@ class Call:
 
         try:
             return desktop.run_once(request, self.settings, self.paths, self.translations)
-        except ChannelBusy as exc:  # it has just started, or its channel is lost
+        except ChannelBusy as exc:
+            # A client has just started, and will listen in a moment, or its channel is lost.
+            end = monotonic() + ANSWER_S
+            while monotonic() < end:
+                if (answer := self.ask(request, LOGIN_S)) is not None:
+                    return answer
+                sleep(0.1)
             raise NoAnswer(str(exc)) from None
 
 

@@ -45,7 +45,8 @@ log = logging.getLogger(__name__)
 
 TRAY_AGAIN_S = 60.0
 """Seconds after which a lost tray is opened again."""
-CLAIM_S = 15.0
+CLAIM_S = 120.0
+"""Seconds to claim the control channel, which a command may have for as long as a login takes."""
 
 
 class Defect(AgentError):
@@ -69,6 +70,11 @@ class Adapters:
     """Called for the tray's commands that are about this PC, not about the client's state."""
     with_settings: Callable[[View], View] = lambda view: view
     """Returns a view with what the settings say added."""
+
+    @property
+    def is_for_one_command(self) -> bool:
+        """Whether a command is the client for a moment, because none runs."""
+        return self.watcher is None
 
 
 class App:
@@ -302,15 +308,20 @@ class App:
             self.toasts.show(Topic.ACTION, title, text, Command.SHOW_LOG)
 
     async def _serve(self) -> None:
+        channel = self._adapters.channel
+        serve = channel.serve if self._adapters.is_for_one_command else channel.serve_in_turn
         try:
-            await self._adapters.channel.serve(
-                self._answers.answer, claimed=lambda: self._claim.set_result(None)
-            )
+            await serve(self._answer, claimed=lambda: self._claim.set_result(None))
         except Exception as exc:
             if not self._claim.done():
                 self._claim.set_exception(exc)
             else:
                 log.exception("the control channel has ended")
+
+    async def _answer(self, request: ports.Request) -> ports.Request:
+        """Return the answer to a command, marked where this client itself is for one command."""
+        answer = await self._answers.answer(request)
+        return {**answer, "one_command": True} if self._adapters.is_for_one_command else answer
 
     # --- what the machine wants; on the loop's thread
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from agent.ports import ChannelEnds, ChannelError, Request
+from agent.ports import ChannelBusy, ChannelEnds, ChannelError, NotRunning, Request
 
 log = getLogger(__name__)
 
@@ -26,6 +26,11 @@ LINE_TIMEOUT_S = 10.0
 LAST_WORDS_S = 1.0
 """Seconds that the end of the client waits for answers under way."""
 MAX_CONNECTIONS = 16
+TURN_S = 0.5
+"""Seconds between two attempts to claim a channel that will be free soon."""
+STATUS_S = 2.0
+GONE_TIMES = 10
+"""How often in a row a channel may be taken without a client that can be asked."""
 
 Handler = Callable[[Request], Awaitable[Request]]
 
@@ -56,6 +61,7 @@ class ControlChannel:
             # Not by the task: one that is cancelled at once has done nothing.
             task.add_done_callback(lambda _: writer.close())
 
+        self._accepts = True
         try:
             async with self._ends.listen(accept, limit=MAX_LINE_BYTES):
                 claimed()
@@ -68,6 +74,32 @@ class ControlChannel:
             for peer in self._peers:
                 peer.cancel()
             await asyncio.gather(*self._peers, return_exceptions=True)
+
+    async def serve_in_turn(self, handle: Handler, *, claimed: Callable[[], None]) -> None:
+        """Do as `serve`, but wait while a command has the channel that is the client for a moment.
+
+        Such a client adds `one_command` to its status.
+        """
+        gone = 0
+        while True:
+            try:
+                await self.serve(handle, claimed=claimed)
+            except ChannelBusy:
+                holder = await self._holder()
+                gone = gone + 1 if holder is None else 0
+                if (holder is not None and not holder.get("one_command")) or gone == GONE_TIMES:
+                    raise
+            log.info("a command has the channel; trying again")
+            await asyncio.sleep(TURN_S)
+
+    async def _holder(self) -> Request | None:
+        """Return the status of the client that has the channel, None when it is gone."""
+        try:
+            return await self.ask({"command": "status"}, timeout_s=STATUS_S)
+        except NotRunning:  # it has just ended, or is about to listen
+            return None
+        except ChannelError:
+            return {}
 
     async def ask(self, request: Request, *, timeout_s: float) -> Request:
         """Return the running client's answer. Raise NotRunning, or ChannelError in time."""

@@ -108,6 +108,25 @@ class ChannelContract:
         async with serving(open_channel(paths)):
             assert await ask(paths, {"a": 2}) == {"echo": {"a": 2}}
 
+    async def test_a_client_waits_for_a_command(self, paths: Paths) -> None:
+        """The channel of a command that is the client for a moment is claimed after its end."""
+
+        async def command(_: Request) -> Request:
+            return {"ok": True, "one_command": True}
+
+        claimed = asyncio.Event()
+        async with serving(open_channel(paths), command):
+            channel = open_channel(paths)
+            client = asyncio.create_task(channel.serve_in_turn(echo, claimed=claimed.set))
+            await asyncio.sleep(2 * control.TURN_S)
+            assert not claimed.is_set()
+        await asyncio.wait_for(claimed.wait(), 10)
+        assert await ask(paths, {}) == {"echo": {}}
+        with pytest.raises(ChannelBusy):
+            await open_channel(paths).serve_in_turn(echo, claimed=lambda: pytest.fail("claimed"))
+        client.cancel()
+        await asyncio.wait({client})
+
     async def test_profiles_are_apart(self, paths: Paths, tmp_path: Path) -> None:
         """Each COCONOWORK_HOME has a client of its own."""
         other = find_paths({"COCONOWORK_HOME": str(tmp_path / "other")})

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,19 @@ def test_a_second_start_talks_to_the_first(pc: Pc) -> None:
     assert pc.pid == pid
     assert pc.command("quit")[0] == 0
     assert pc.command("quit")[0] in {0, 3}
+
+
+def test_a_client_that_starts_beside_a_command_stays(pc: Pc) -> None:
+    """A command is the client while none runs; the one that starts then waits for its end."""
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as threads:
+        use_server(pc, f"ws://127.0.0.1:{silent.getsockname()[1]}/gateway")
+        update = threads.submit(pc.command, "update-password", answer="Whatever-1")
+        eventually(lambda: pc.command("status")[0] == 11)
+        pc.start()
+        eventually(lambda: "a command has the channel" in pc.log())
+        assert update.result()[0] == 1
+        eventually(lambda: pc.status() is not None)
+        assert pc.running
 
 
 @pytest.mark.parametrize(("options", "farewell"), [([], "quit"), (["--update"], "update")])
