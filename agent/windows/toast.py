@@ -39,6 +39,8 @@ STAY_S, BRIEF_STAY_S = 3600.0, 30.0
 """Seconds after which the icon, and with it the toast, is removed at the latest."""
 BRIEF = {Topic.RECEIVED, Topic.ACTION}
 """Topics whose toasts may go unread."""
+COUNTED = {Topic.WARNING, Topic.PASSWORD}
+"""Topics whose toasts count once they were seen, and are sent again until then."""
 TITLE_UNITS, TEXT_UNITS = 63, 255
 TRY_AGAIN_S = 2.0
 """At sign-in the task bar may not be ready yet."""
@@ -135,13 +137,15 @@ class _Toast:
         self._shown_at: float | None = None
         self._over = False
         self._handle = 0
+        self._sent: list[tuple[int, Any]] = []
+        """What the task bar was told: the icon, and then its balloon."""
 
     def withdraw(self) -> None:
         win32event.SetEvent(self._withdrawn)
 
     def _run(self) -> None:
         _current.toast = self
-        if self._topic is Topic.WARNING and not accepts_notifications():
+        if self._topic in COUNTED and not accepts_notifications():
             self._tell(WarningOutcome.UNSEEN)
             return
         milliseconds = round(TRY_AGAIN_S * 1000)
@@ -179,11 +183,17 @@ class _Toast:
             win32gui.SetWindowLong(
                 hwnd,
                 win32con.GWL_WNDPROC,
-                {CALLBACK: self._on_event, win32con.WM_DESTROY: self._on_destroy},
+                {
+                    CALLBACK: self._on_event,
+                    win32con.WM_DESTROY: self._on_destroy,
+                    win32gui.RegisterWindowMessage("TaskbarCreated"): self._on_new_task_bar,
+                },
             )
-        if balloon and self._topic is Topic.WARNING:
+            self._sent.clear()
+        if balloon and self._topic in COUNTED:
             balloon.append(NIIF_WARNING | NIIF_RESPECT_QUIET_TIME)
         changed: Any = (hwnd, number, flags, callback, self._handle, TOOLTIP, *balloon)
+        self._sent.append((code, changed))
         try:
             win32gui.Shell_NotifyIcon(code, changed)
         except win32gui.error as error:
@@ -223,6 +233,13 @@ class _Toast:
                 self._over = self._topic in BRIEF
             case Nin.BALLOONHIDE if self._outcome is None:
                 self._end(WarningOutcome.UNSEEN)
+        return 0
+
+    def _on_new_task_bar(self, _hwnd: int, _message: int, _wparam: int, _lparam: int) -> int:
+        """Give the icon to a restarted task bar, and the balloon where it was not seen."""
+        for code, data in self._sent[: 2 if self._outcome is None else 1]:
+            with suppress(win32gui.error):
+                win32gui.Shell_NotifyIcon(code, data)
         return 0
 
     @staticmethod

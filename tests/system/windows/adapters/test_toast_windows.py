@@ -161,9 +161,14 @@ def test_the_end_of_its_time_is_no_dismissal(
     assert len([data for _, data in told if len(data) > 6]) == 1
 
 
+@pytest.mark.parametrize("topic", [Topic.WARNING, Topic.PASSWORD])
 @pytest.mark.parametrize("state", [1, 2, 3, 4, 6])
 def test_is_not_sent_while_the_user_cannot_see_it(
-    shown: Shown, told: list[tuple[int, Any]], monkeypatch: pytest.MonkeyPatch, state: int
+    shown: Shown,
+    told: list[tuple[int, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    state: int,
+    topic: Topic,
 ) -> None:
     """Away, in a presentation or in quiet time, a warning waits; what answers the user does not."""
 
@@ -172,7 +177,7 @@ def test_is_not_sent_while_the_user_cannot_see_it(
         return 0
 
     monkeypatch.setattr(toast_windows, "query_notification_state", query)
-    shown.show()
+    shown.show(topic=topic)
     eventually(lambda: shown.outcomes == ["text unseen"])
     assert told == []
     shown.show(topic=Topic.ACTION)
@@ -187,6 +192,24 @@ def test_respects_quiet_time(shown: Shown, told: list[tuple[int, Any]]) -> None:
     (_, icon), (_, balloon) = told
     assert icon[5] == balloon[5] == "coconowork client"
     assert balloon[9] & toast_windows.NIIF_RESPECT_QUIET_TIME
+
+
+@pytest.mark.parametrize("topic", [Topic.WARNING, Topic.PASSWORD])
+@pytest.mark.parametrize(("seen", "balloons_sent"), [(False, 2), (True, 1)])
+def test_is_given_to_a_restarted_task_bar(
+    shown: Shown, told: list[tuple[int, Any]], *, topic: Topic, seen: bool, balloons_sent: int
+) -> None:
+    """The icon is there again, and the balloon only where the user has not seen it."""
+    shown.show(topic=topic)
+    (window,) = eventually(windows)
+    eventually(lambda: len(told) == 2)
+    if seen:
+        shown.tell(Nin.BALLOONSHOW)
+    win32gui.PostMessage(window, win32gui.RegisterWindowMessage("TaskbarCreated"), 0, 0)
+    shown.tell(Nin.BALLOONUSERCLICK)
+    eventually(lambda: not windows())
+    assert [code for code, _ in told].count(win32gui.NIM_ADD) == 2
+    assert len([data for _, data in told if len(data) > 6]) == balloons_sent
 
 
 def test_goes_after_its_time(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
