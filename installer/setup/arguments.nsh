@@ -1,14 +1,17 @@
-; Read the command line of the setup program. Windows splits it into words, as for every program.
+; Read the command line of the setup program, and of the uninstaller. Windows splits it into words,
+; as for every program.
 ;
-; NSIS itself reads two options, and only in these spellings: /S, and /D=FOLDER without quotation
-; marks at the end of the line. It ignores other spellings, so they are refused here.
+; NSIS itself reads /S, and at the end of the line, without quotation marks, /D=FOLDER or (in the
+; uninstaller) _?=FOLDER. It ignores other spellings, so they are refused here.
 
 Var Words     ; the array of CommandLineToArgvW
 Var WordCount
 Var WordIndex
 Var Word
 
-Function ReadArguments
+; Call ${un}ReadArgument for each word, up to the option LAST with a folder.
+!macro ReadArguments un LAST
+Function ${un}ReadArguments
   System::Call "kernel32::GetCommandLineW() p .s"
   System::Call "shell32::CommandLineToArgvW(p s, *i .s) p .s"
   Pop $Words
@@ -20,15 +23,17 @@ Function ReadArguments
     System::Call "*$Number(w .s)"
     Pop $Word
     StrCpy $Number $Word 3
-    ${If} $Number S== "/D="
+    ${If} $Number S== "${LAST}"
     ${AndIf} $INSTDIR != ""
       ${ExitWhile} ; the folder, which may hold blanks, goes to the end of the line
     ${EndIf}
-    Call ReadArgument
+    Call ${un}ReadArgument
     IntOp $WordIndex $WordIndex + 1
   ${EndWhile}
   System::Call "kernel32::LocalFree(p $Words)"
 FunctionEnd
+!macroend
+!insertmacro ReadArguments "" "/D="
 
 ; Act on $Word, or refuse it.
 Function ReadArgument

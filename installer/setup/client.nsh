@@ -118,21 +118,11 @@ Function RemoveOwnCopy
   ${EndIf}
 FunctionEnd
 
-; Out: 1 when the stored password and the settings are to go too.
+; Ask whether the stored password and the settings are to go, too; answer in $Forget.
 Function un.AskForget
-  Push $0
-  Push $1
-  StrCpy $0 0
-  ${GetParameters} $1
-  ClearErrors
-  ${GetOptions} $1 "/FORGET" $1
-  ${IfNot} ${Errors}
-    StrCpy $0 1
-  ${Else}
+  ${If} $Forget <> 1
     MessageBox MB_YESNO|MB_ICONQUESTION|MB_DEFBUTTON2 "$(T_FORGET)" /SD IDNO IDNO keep
-    StrCpy $0 1
+    StrCpy $Forget 1
     keep:
   ${EndIf}
-  Pop $1
-  Exch $0
 FunctionEnd

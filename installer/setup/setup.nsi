@@ -71,6 +71,7 @@ Var Server       ; the address for the registry; empty when none was given
 Var NoAutostart  ; 1: no entry under Run
 Var Force        ; 1: an older version may replace a newer one
 Var Start        ; 1: start the client when all is done
+Var Forget       ; 1: the stored password and the settings go, too
 Var WasRunning   ; 1: it ran before, and is started again
 Var ExitCode     ; of an installation that failed
 Var Before       ; the version that is there already; empty when none
@@ -355,15 +356,25 @@ Section
   ${Next}
 SectionEnd
 
+; Act on $Word, or refuse it.
+Function un.ReadArgument
+  ${If} $Word == "/S"
+    SetSilent silent ; NSIS itself does not know /s
+  ${ElseIf} $Word == "/FORGET"
+    StrCpy $Forget 1
+  ${ElseIf} $Word == "/LANG=ja"
+    StrCpy $LANGUAGE ${LANG_JAPANESE}
+  ${ElseIf} $Word == "/LANG=en"
+    StrCpy $LANGUAGE ${LANG_ENGLISH}
+  ${ElseIf} $Word S!= "/NCRC"
+    ${Refuse} ${EXIT_ARGUMENT} "$(T_ARGUMENT)"
+  ${EndIf}
+FunctionEnd
+!insertmacro ReadArguments "un." "_?="
+
 Function un.onInit
   SetRegView 64
-  ${GetParameters} $0
-  ${GetOptions} $0 "/LANG=" $1
-  ${If} $1 == "ja"
-    StrCpy $LANGUAGE ${LANG_JAPANESE}
-  ${ElseIf} $1 == "en"
-    StrCpy $LANGUAGE ${LANG_ENGLISH}
-  ${EndIf}
+  Call un.ReadArguments
   ReadRegStr $0 HKLM "${UNINSTALL_KEY}" "InstallLocation"
   ${If} $0 == $INSTDIR
     StrCpy $AllUsers 1
@@ -392,8 +403,7 @@ Section Uninstall
     Abort
   ${EndIf}
   Call un.AskForget
-  Pop $0
-  ${If} $0 = 1
+  ${If} $Forget = 1
     nsExec::Exec /TIMEOUT=30000 '"$INSTDIR\${EXE}" logout'
     Pop $0
     SetShellVarContext current

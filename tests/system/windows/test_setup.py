@@ -21,6 +21,7 @@ from tests.support.setup_program import (
     traces,
     uninstall,
     unix_path,
+    wait_for_uninstaller,
 )
 from tests.support.windows_product import Built
 from tests.support.wine import Desktop
@@ -100,6 +101,19 @@ def test_forced_downgrade_and_the_users_switch(
     assert listed["DisplayVersion"] == product.product.version
     assert "Coconowork Client" not in registry(pc, rf"HKCU\{RUN}")
     uninstall(pc, folder)
+
+
+def test_options_of_the_uninstaller(desktop: Desktop, product: Built) -> None:
+    """One that it does not know removes nothing; `/s` in small letters opens no window."""
+    pc, folder = desktop, r"C:\place"
+    assert install(pc, product.product.setup, "/NOAUTOSTART", rf"/D={folder}") == 0
+    before = traces(pc)
+    for wrong in ("/FORGTE", "/ALLUSERS", "password"):
+        assert exit_code(pc, rf"{folder}\uninstall.exe", "/S", wrong, f"_?={folder}") == 87
+        assert traces(pc) == before
+    exit_code(pc, rf"{folder}\uninstall.exe", "/s", "/forget")
+    wait_for_uninstaller(pc, folder)
+    eventually(lambda: not traces(pc), or_say="nothing left")
 
 
 def test_for_all_users(desktop: Desktop, product: Built, folder: str) -> None:
