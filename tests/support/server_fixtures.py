@@ -27,7 +27,7 @@ from server import clock, config
 from server.cluster.database import release
 
 if TYPE_CHECKING:
-    from server.console.models import Account, Device, User
+    from server.console.models import Account, Device, Pairing, User
     from server.gateway.server import Gateway
 
 __all__ = ["_clock_back", "account", "administrator", "database", "gateway", "make_device",
@@ -35,6 +35,10 @@ __all__ = ["_clock_back", "account", "administrator", "database", "gateway", "ma
 """The fixtures, for `from … import *` in the conftest.py of a folder."""
 
 _T = TypeVar("_T")
+MakeUser = Callable[..., "User"]
+MakeDevice = Callable[..., "Device"]
+MakePairing = Callable[..., "Pairing"]
+"""The types of fixtures that save a row."""
 
 if not apps.ready:
     # At import, because test modules import models.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from server.console.models import (
     User,
 )
 from server.console.passwords import ConcurrentChange
-from tests.support.server_fixtures import P1, P2, P3
+from tests.support.server_fixtures import P1, P2, P3, MakeDevice, MakeUser
 
 
 def own(user: User, new_password: str, *push_to: Device) -> PasswordChange:
@@ -102,7 +102,7 @@ def test_own_change(user: User, wakes: Wakes) -> None:
 
 
 def test_push_only_where_it_may_go(
-    user: User, make_user: Callable[..., User], make_device: Callable[..., Device]
+    user: User, make_user: MakeUser, make_device: MakeDevice
 ) -> None:
     """Of the chosen devices, those that are the user's own, wait, and are not blocked."""
     waits = make_device(user)
@@ -119,9 +119,7 @@ def test_push_only_where_it_may_go(
         assert device.login_valid_until == made.old_valid_until
 
 
-def test_later_change_voids_the_earlier_push(
-    user: User, make_device: Callable[..., Device]
-) -> None:
+def test_later_change_voids_the_earlier_push(user: User, make_device: MakeDevice) -> None:
     """Only the newest password is ever on its way."""
     device = make_device(user)
     first = own(user, P2, device)
@@ -159,7 +157,7 @@ def test_changes_at_the_same_time(user: User) -> None:
 
 def test_nothing_half_done(
     user: User,
-    make_device: Callable[..., Device],
+    make_device: MakeDevice,
     monkeypatch: pytest.MonkeyPatch,
     wakes: Wakes,
 ) -> None:
@@ -181,7 +179,7 @@ def test_nothing_half_done(
     assert wakes.heard() == []
 
 
-def test_forced(user: User, administrator: User, make_device: Callable[..., Device]) -> None:
+def test_forced(user: User, administrator: User, make_device: MakeDevice) -> None:
     """The administrator's change retires the old password alike, and pushes nothing."""
     make_device(user)
     made = passwords.force(
@@ -202,7 +200,7 @@ def test_forced(user: User, administrator: User, make_device: Callable[..., Devi
     )
 
 
-def test_who_may_force(user: User, administrator: User, make_user: Callable[..., User]) -> None:
+def test_who_may_force(user: User, administrator: User, make_user: MakeUser) -> None:
     """Only an enabled administrator of the same account; a disabled user changes nothing."""
     elsewhere = Account.objects.create(name=f"other {user.pk}")
     for by in (
@@ -232,7 +230,7 @@ def test_first_password_retires_nothing(account: Account) -> None:
     assert [passwords.old_valid_until(user) for user in users] == [None, None]
 
 
-def test_end_old_passwords(user: User, wakes: Wakes, make_device: Callable[..., Device]) -> None:
+def test_end_old_passwords(user: User, wakes: Wakes, make_device: MakeDevice) -> None:
     """All of them end now, with what was on its way; a second time there is nothing to end."""
     device = make_device(user)
     own(user, P2)
@@ -264,9 +262,7 @@ def everything() -> bytes:
     return b"".join(path.read_bytes() for path in folder.glob("coconowork.sqlite3*"))
 
 
-def test_no_secret_in_rows(
-    user: User, administrator: User, make_device: Callable[..., Device]
-) -> None:
+def test_no_secret_in_rows(user: User, administrator: User, make_device: MakeDevice) -> None:
     """The database, audit trail included, holds no password and no open box."""
     own(user, P2, make_device(user))
     passwords.force(user, by=administrator, new_password=P3, must_change=True, address=None)

@@ -1,15 +1,22 @@
-"""The fixtures of the console's tests: browsers, and a user of another account."""
+"""The fixtures of the console's tests: browsers, a user of another account, new PCs."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from axes.models import AccessAttempt
 from django.test import Client
 
-from server.console.models import User
+from protocol.messages import CODE_CHARS
+from protocol.sealing import device_id, new_device_key, public_key
+from server import clock
+from server.console.models import Account, Pairing, User
 from tests.support.console_client import Browse, new_client
+from tests.support.server_fixtures import MakePairing
 
 
 @pytest.fixture
@@ -40,8 +47,27 @@ def _no_lockout(database: None) -> Iterator[None]:
 @pytest.fixture
 def stranger(database: None) -> User:
     """Return a general user of another account."""
-    from server.console.models import Account
-
     account, _ = Account.objects.get_or_create(name="another account")
     number = User.objects.filter(account=account).count()
     return User.objects.create(account=account, username=f"stranger{number}", password="!")
+
+
+@pytest.fixture
+def make_pairing(database: None) -> MakePairing:
+    """`make_pairing(key=…, **fields)` saves the row of a new PC, as the gateway does."""
+
+    def make(key: str | None = None, **fields: Any) -> Pairing:
+        public = public_key(key or new_device_key())
+        row = {
+            "code": "".join(secrets.choice(CODE_CHARS) for _ in range(8)),
+            "device_id": device_id(public),
+            "public_key": public,
+            "name": "NEW & <PC>",
+            "os": "Windows 11 Pro",
+            "version": "1.2.3",
+            "address": "192.0.2.77",
+            "expires_at": clock.now() + timedelta(minutes=10),
+        }
+        return Pairing.objects.create(**row | fields)
+
+    return make

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -22,7 +21,7 @@ from server import clock, config
 from server.console import hashing, lockout, passwords, sessions
 from server.console.models import AuditEvent, User
 from tests.support.console_client import Browse, new_client, page
-from tests.support.server_fixtures import P1, P2
+from tests.support.server_fixtures import P1, P2, MakeUser
 
 
 def log_in(username: str, password: str, **options: object) -> HttpResponse:
@@ -43,7 +42,7 @@ def test_old_password_is_refused(user: User) -> None:
     assert answer.headers["Location"] == "/app/"
 
 
-def test_strangers_learn_nothing(make_user: Callable[..., User]) -> None:
+def test_strangers_learn_nothing(make_user: MakeUser) -> None:
     """A wrong password, an unknown user and a disabled one get the same page, at the same cost."""
     known, disabled = make_user(), make_user(is_active=False)
     answers = {}
@@ -153,7 +152,7 @@ def test_guessing_many_users_ends(user: User, monkeypatch: pytest.MonkeyPatch) -
     assert log_in(user.username, P1).status_code == 302
 
 
-def test_a_success_clears_only_its_own_failures(make_user: Callable[..., User]) -> None:
+def test_a_success_clears_only_its_own_failures(make_user: MakeUser) -> None:
     """Logging in with one's own password wins no guesses at another's."""
     victim, guesser = make_user(), make_user()
     for _ in range(lockout.LIMIT_USER_AND_ADDRESS - 1):
@@ -188,7 +187,7 @@ def test_a_full_queue_says_busy(user: User, monkeypatch: pytest.MonkeyPatch) -> 
     assert log_in(user.username, P1).status_code == 302
 
 
-def test_a_temporary_password_ends(make_user: Callable[..., User]) -> None:
+def test_a_temporary_password_ends(make_user: MakeUser) -> None:
     """Until its end it opens the console; later the page says that it has ended."""
     user = make_user(must_change_password=True)
     clock.move(timedelta(days=config.current().temporary_password_days, seconds=-5))
@@ -265,16 +264,18 @@ OPEN_WITH_TEMPORARY_PASSWORD = {
 
 @pytest.mark.parametrize("path", _patterns())
 def test_a_temporary_password_opens_only_its_change(
-    browse: Browse, make_user: Callable[..., User], path: str
+    browse: Browse, make_user: MakeUser, path: str
 ) -> None:
     """Whatever is opened with a temporary password leads to its change."""
     user = make_user(must_change_password=True, role=User.Role.ADMINISTRATOR)
-    answer = browse(user).get(path)
+    client = browse(user)
+    answer = client.get(path)
     if path in OPEN_WITH_TEMPORARY_PASSWORD:
         assert answer.status_code in {200, 302, 405}
         assert answer.headers.get("Location") != "/password/"
     else:
         assert answer.headers["Location"] == "/password/"
+        assert client.post(path, {"code": "BCDF2345"}).headers["Location"] == "/password/"
 
 
 def test_a_session_ends_without_use(

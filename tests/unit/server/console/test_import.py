@@ -8,7 +8,7 @@ import hashlib
 import io
 import re
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +24,7 @@ from server.console import csvfiles, hashing, importing, people
 from server.console.models import AuditEvent, ImportJob, User
 from tests.support.console_client import Browse, page
 from tests.support.pbkdf2 import derived_once
+from tests.support.server_fixtures import MakeUser
 
 
 def upload(client: Client, data: bytes) -> Any:
@@ -104,7 +105,7 @@ def test_good_and_bad_lines(client: Client, administrator: User, head: str) -> N
 
 
 def test_users_whom_there_are(
-    client: Client, make_user: Callable[..., User], stranger: User, head: str
+    client: Client, make_user: MakeUser, stranger: User, head: str
 ) -> None:
     """Name and role change where the file has them, never the password; others' users are taken."""
     names = {"display_name": "before", "role": "administrator"}
@@ -128,7 +129,7 @@ def test_users_whom_there_are(
 
 
 def test_the_exported_list_can_be_imported(
-    client: Client, browse: Browse, administrator: User, make_user: Callable[..., User]
+    client: Client, browse: Browse, administrator: User, make_user: MakeUser
 ) -> None:
     """In both languages, with a name that looks like a formula: nothing changes."""
     user = make_user(display_name="=1+1", role=User.Role.ADMINISTRATOR)
@@ -182,7 +183,7 @@ def test_the_database_alone_opens_no_password(client: Client, browse: Browse, he
 
 
 def test_only_the_administrator_who_started_it(
-    client: Client, browse: Browse, make_user: Callable[..., User], head: str
+    client: Client, browse: Browse, make_user: MakeUser, head: str
 ) -> None:
     """Another administrator of the account cannot open the passwords, even with the key."""
     job = start(client, f"username\n{head}-x\n".encode())

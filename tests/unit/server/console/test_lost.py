@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -13,11 +12,9 @@ from django.utils import timezone
 
 from server import clock
 from server.console import passwords
-from server.console.models import AuditEvent, Device, PushDelivery, User
+from server.console.models import AuditEvent, PushDelivery, User
 from tests.support.console_client import Browse, page
-from tests.support.server_fixtures import P1, P2
-
-MakeDevice = Callable[..., Device]
+from tests.support.server_fixtures import P1, P2, MakeDevice
 
 DISCONNECT, PASSWORD, OLD, SESSIONS = range(4)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,10 +12,7 @@ from server.console import passwords
 from server.console.models import Device, PasswordChange, PushDelivery, User
 from server.console.validators import rule_texts
 from tests.support.console_client import Browse, page
-from tests.support.server_fixtures import P1, P2, P3
-
-MakeUser = Callable[..., User]
-MakeDevice = Callable[..., Device]
+from tests.support.server_fixtures import P1, P2, P3, MakeDevice, MakeUser
 
 
 def form(new: str = P2, *, current: str = P1, **more: object) -> dict[str, object]:

@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -19,10 +19,7 @@ from server.console import audit, csvfiles, lockout, passwords, people
 from server.console.models import AuditEvent, Device, PasswordChange, PushDelivery, User
 from server.console.views import common
 from tests.support.console_client import Browse, page
-from tests.support.server_fixtures import P1, P2, with_settings
-
-MakeDevice = Callable[..., Device]
-MakeUser = Callable[..., User]
+from tests.support.server_fixtures import P1, P2, MakeDevice, MakeUser, with_settings
 
 
 def last_event(action: str, subject_name: str) -> AuditEvent:

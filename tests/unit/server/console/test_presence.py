@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -14,9 +13,9 @@ from django.utils import translation
 from protocol.messages import Release
 from server import clock, config
 from server.console import passwords, presence
-from server.console.models import Device, User
+from server.console.models import User
 from server.console.templatetags.console import day, moment
-from tests.support.server_fixtures import P2, P3
+from tests.support.server_fixtures import P2, P3, MakeDevice
 
 NOON = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 """12:00 in Japan."""
@@ -49,7 +48,7 @@ def test_times_on_pages() -> None:
         assert moment(None) == day(None) == "–"
 
 
-def test_each_pc_has_its_own_end(user: User, make_device: Callable[..., Device]) -> None:
+def test_each_pc_has_its_own_end(user: User, make_device: MakeDevice) -> None:
     """A second change does not lengthen the life of the first old password."""
     device = make_device(user)
     passwords.change_own(user, new_password=P2, push_to=[], address=None)
@@ -67,7 +66,7 @@ def test_each_pc_has_its_own_end(user: User, make_device: Callable[..., Device])
 @pytest.mark.parametrize(("version", "newer"), [("1.9", True), ("1.10.0", False), ("", True)])
 def test_newer_versions(
     user: User,
-    make_device: Callable[..., Device],
+    make_device: MakeDevice,
     monkeypatch: pytest.MonkeyPatch,
     version: str,
     newer: bool,
@@ -80,7 +79,7 @@ def test_newer_versions(
     assert presence.pcs_of(user)[0].newer == (release if newer else None)
 
 
-def test_order_of_pcs(user: User, make_device: Callable[..., Device]) -> None:
+def test_order_of_pcs(user: User, make_device: MakeDevice) -> None:
     """Those that wait first, disconnected ones last; a disconnected one does not wait."""
     make_device(user, name="A", blocked_at=clock.now())
     make_device(user, name="B", waiting=False)
@@ -105,7 +104,7 @@ def test_order_of_pcs(user: User, make_device: Callable[..., Device]) -> None:
 )
 def test_why_a_pc_does_not_wait(
     user: User,
-    make_device: Callable[..., Device],
+    make_device: MakeDevice,
     monkeypatch: pytest.MonkeyPatch,
     farewell: str,
     text: str,

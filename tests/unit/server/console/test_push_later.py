@@ -10,9 +10,7 @@ from datetime import timedelta
 
 import pytest
 from axes.models import AccessAttempt
-from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 
 from server import clock
 from server.console import passwords, people
@@ -20,10 +18,8 @@ from server.console.hashing import Busy
 from server.console.lockout import LIMIT_USER_AND_ADDRESS
 from server.console.models import AuditEvent, Device, PushDelivery, User
 from tests.support.console_client import Browse, page
-from tests.support.server_fixtures import P1, P2, P3, on_own_connection
+from tests.support.server_fixtures import P1, P2, P3, MakeDevice, MakeUser, on_own_connection
 
-MakeUser = Callable[..., User]
-MakeDevice = Callable[..., Device]
 Change = Callable[[Device], object]
 
 PATH = "/password/push/"
@@ -360,19 +356,3 @@ def test_preview(browse: Browse, user: User, make_device: MakeDevice) -> None:
         assert disconnected == ["OFF"]
         assert "(30 days left)" in groups[1]
         assert "(9 days left)" in groups[1]
-
-
-@pytest.mark.parametrize("path", ["/", "/app/", PATH, "/password/"])
-def test_queries_do_not_grow(
-    browse: Browse, user: User, make_device: MakeDevice, path: str
-) -> None:
-    """Ten PCs with pushes take as many queries as one."""
-    counts = []
-    for _ in range(2):
-        for _ in range(9):
-            make_device(user, first_seen_at=clock.now())
-        client = browse(user)
-        with CaptureQueriesContext(connection) as captured:
-            page(client.get(path))
-        counts.append(len(captured))
-    assert counts[0] == counts[1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import secrets
 import socket
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from urllib.parse import urlencode
@@ -22,7 +21,7 @@ from server.console import importing, passwords, resubmission
 from server.console.models import Device, FormResult, ImportJob, PasswordChange, User
 from tests.support.console_client import Browse, page
 from tests.support.polling import eventually
-from tests.support.server_fixtures import P1, P2
+from tests.support.server_fixtures import P1, P2, MakeDevice, MakeUser
 
 CHANGE = {"current_password": P1, "new_password1": P2, "new_password2": P2}
 
@@ -132,7 +131,7 @@ def test_no_answer_after_the_session(browse: Browse, administrator: User, end: s
 
 
 def test_no_answer_for_another_user(
-    browse: Browse, administrator: User, make_user: Callable[..., User]
+    browse: Browse, administrator: User, make_user: MakeUser
 ) -> None:
     """Another user who has the form, by whatever way, gets the start page."""
     client = browse(administrator, csrf=True)
@@ -229,9 +228,7 @@ def test_pages_take_no_session_away(browse: Browse, user: User, path: str) -> No
     assert client.get("/").status_code == 200
 
 
-def test_a_poll_that_finds_nothing_new(
-    browse: Browse, user: User, make_device: Callable[..., Device]
-) -> None:
+def test_a_poll_that_finds_nothing_new(browse: Browse, user: User, make_device: MakeDevice) -> None:
     """A poll gets 304 until a row of the live part changes."""
     client, device = browse(user), make_device(user)
     version = client.get("/live/pcs/").json()["version"]

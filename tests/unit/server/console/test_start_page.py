@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import timedelta
 
 from django.test import Client
@@ -11,8 +10,8 @@ from django.test import Client
 from server import clock
 from server.console.models import Device, PasswordChange, PushDelivery, User
 from tests.support.console_client import Browse, page
+from tests.support.server_fixtures import MakeDevice
 
-MakeDevice = Callable[..., Device]
 Outcome = PushDelivery.Outcome
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -26,7 +26,7 @@ from server.gateway.server import Gateway
 from server.gateway.store import Store
 from tests.support.gateway_client import Client, describe, new_key
 from tests.support.polling import eventually_async
-from tests.support.server_fixtures import P1, P2, P3, in_thread
+from tests.support.server_fixtures import P1, P2, P3, MakeUser, in_thread
 
 
 class Work:
@@ -77,7 +77,7 @@ async def opened_store(database: None) -> AsyncIterator[Store]:
 
 
 async def test_members_of_a_batch_get_what_they_would_get_alone(
-    opened_store: Store, make_user: Callable[..., User]
+    opened_store: Store, make_user: MakeUser
 ) -> None:
     """Every outcome in one batch, and the same again one by one; one device twice in it."""
     made = [await in_thread(make_user) for _ in range(6)]
@@ -120,7 +120,7 @@ async def test_members_of_a_batch_get_what_they_would_get_alone(
     assert await in_thread(added.count) == 2
 
 
-async def test_lookups_of_a_batch(opened_store: Store, make_user: Callable[..., User]) -> None:
+async def test_lookups_of_a_batch(opened_store: Store, make_user: MakeUser) -> None:
     """Verifiers, the newest first, for each name; an unknown one gets a made-up salt."""
     user, other = await in_thread(make_user), await in_thread(make_user)
 

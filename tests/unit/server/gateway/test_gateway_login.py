@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Literal
 
@@ -17,7 +16,7 @@ from server.gateway import connection
 from server.gateway.server import Gateway
 from tests.support.gateway_client import Client
 from tests.support.polling import eventually_async
-from tests.support.server_fixtures import P1, P2, P3, in_thread, with_settings
+from tests.support.server_fixtures import P1, P2, P3, MakeUser, in_thread, with_settings
 
 CREDENTIALS = messages.Rejected(reason="credentials")
 
@@ -112,9 +111,7 @@ async def test_unknown_user(gateway: Gateway) -> None:
     assert salt_and_count(first)[1] == "i=600000"
 
 
-async def test_temporary_password_that_has_ended(
-    gateway: Gateway, make_user: Callable[..., User]
-) -> None:
+async def test_temporary_password_that_has_ended(gateway: Gateway, make_user: MakeUser) -> None:
     """It logs in until its end; then a client that waits loses it, and it is a wrong password."""
     user = await in_thread(lambda: make_user(must_change_password=True))
     days = timedelta(days=config.current().temporary_password_days)

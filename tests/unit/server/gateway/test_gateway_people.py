@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -19,7 +18,7 @@ from server.gateway import records
 from server.gateway.server import Gateway
 from tests.support.gateway_client import Client
 from tests.support.polling import eventually
-from tests.support.server_fixtures import P1, P2, in_thread, on_own_connection
+from tests.support.server_fixtures import P1, P2, MakeDevice, in_thread, on_own_connection
 
 
 async def test_deleted_user(gateway: Gateway, user: User, administrator: User) -> None:
@@ -51,7 +50,7 @@ async def test_removed_pc(gateway: Gateway, user: User) -> None:
 
 @pytest.mark.database("postgresql")  # SQLite has one writer at a time
 def test_deleted_while_a_client_reports(
-    user: User, administrator: User, make_device: Callable[..., Device]
+    user: User, administrator: User, make_device: MakeDevice
 ) -> None:
     """A report on a push, not yet committed, and the deletion of its user: no deadlock."""
     device = make_device(user)

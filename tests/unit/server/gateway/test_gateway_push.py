@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -27,7 +27,7 @@ from server.console.models import (
 from server.gateway.server import Gateway
 from tests.support.gateway_client import Client
 from tests.support.polling import eventually_async
-from tests.support.server_fixtures import P1, P2, P3, in_thread
+from tests.support.server_fixtures import P1, P2, P3, MakeUser, in_thread
 
 _T = TypeVar("_T")
 
@@ -138,7 +138,7 @@ async def test_a_locked_keyring_is_no_end_of_the_push(client: Client, user: User
 
 
 async def test_foreign_update_failed(
-    gateway: Gateway, client: Client, user: User, make_user: Callable[..., User]
+    gateway: Gateway, client: Client, user: User, make_user: MakeUser
 ) -> None:
     """A device cannot end the push to a device of another user."""
     other = await in_thread(make_user)
@@ -213,7 +213,7 @@ async def test_presence(client: Client, user: User) -> None:
 
 
 async def test_other_user_on_the_same_connection(
-    client: Client, user: User, make_user: Callable[..., User]
+    client: Client, user: User, make_user: MakeUser
 ) -> None:
     """A login replaces the one before it, also one of another user: a key is two devices then."""
     other = await in_thread(make_user)

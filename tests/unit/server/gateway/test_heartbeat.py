@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import http.client
-from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from time import monotonic
@@ -20,7 +19,7 @@ from server.gateway import heartbeat
 from server.gateway.server import Gateway as Running
 from tests.support.gateway_client import Client
 from tests.support.polling import eventually_async
-from tests.support.server_fixtures import P1, in_thread, with_settings
+from tests.support.server_fixtures import P1, MakeDevice, in_thread, with_settings
 
 
 def age(name: str) -> None:
@@ -54,7 +53,7 @@ async def test_presence_counts_on_live_gateways_only(gateway: Running, user: Use
 async def test_dead_gateway_is_removed_by_another(
     gateway: Running,
     user: User,
-    make_device: Callable[..., Device],
+    make_device: MakeDevice,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its row goes, but only once the one that removes it has itself been steady for as long."""
@@ -108,7 +107,7 @@ async def test_moved_while_nobody_looked(gateway: Running, user: User) -> None:
     assert (await in_thread(lambda: row(client))).gateway == "elsewhere"
 
 
-async def test_restart_under_the_same_name(user: User, make_device: Callable[..., Device]) -> None:
+async def test_restart_under_the_same_name(user: User, make_device: MakeDevice) -> None:
     """A restarted gateway clears the clients that waited on it before the crash, and codes."""
     device = await in_thread(lambda: make_device(user, gateway="north"))
     code = {"device_id": "d", "expires_at": clock.now(), "gateway": "north"}
