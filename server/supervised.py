@@ -38,7 +38,10 @@ class Supervision:
             try:
                 await work()
                 log.error("task %s has ended unexpectedly; it is restarted", name)
-            except Exception:
+            except (Exception, asyncio.CancelledError):
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise  # this task itself is to end, not something that it waited for
                 log.exception("task %s has failed; it is restarted", name)
             metrics.task_restarts.labels(name).inc()
             self._failed_at = monotonic()

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from threading import Condition
@@ -42,14 +43,33 @@ class Busy(Exception):
     """Too many passwords wait to be hashed. Nothing was done; the user may try again."""
 
 
-def available_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """Return the cores that this process may use: its CPU affinity and its container's quota."""
+def available_cores(
+    mounted: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> int:
+    """Return the cores that this process may use: its CPU affinity and the quota of its cgroups."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        share, period = quota.read_text().split()
-        return max(1, min(cores or 1, math.ceil(int(share) / int(period))))
-    except (OSError, ValueError):  # no such file, or `max` instead of a number
-        return cores or 1
+    return max(1, math.ceil(min([cores or 1, *_quotas(mounted, own)])))
+
+
+def _quotas(mounted: Path, own: Path) -> Iterator[float]:
+    """Yield the cores of each quota: of a container, a unit, or what it is in, in both versions."""
+    for line in own.read_text().splitlines() if own.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = mounted / "cpu" if controllers else mounted
+        files = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
+        folder = top / path.lstrip("/")
+        while True:
+            # A container sees its own files at the top, and may know another path for them.
+            with suppress(OSError, ValueError):  # no such file, or `max` instead of a number
+                words = [word for name in files for word in (folder / name).read_text().split()]
+                quota, period = map(int, words)
+                if quota > 0:
+                    yield quota / period
+            if folder == top:
+                break
+            folder = folder.parent
 
 
 _cores = available_cores()

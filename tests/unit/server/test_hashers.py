@@ -143,11 +143,28 @@ def test_raising_the_rounds_does_not_undo_a_change(user: User, more_rounds: int)
     assert User.objects.get(pk=user.pk).password == user.password
 
 
-def test_cores_within_a_containers_quota(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("own", "files"),
+    [
+        ("0::/", {"cpu.max": "%d 100000\n"}),  # a container
+        ("0::/a.slice/b.service", {"a.slice/b.service/cpu.max": "%d 100000"}),  # CPUQuota=
+        ("0::/a.slice/b.service", {"a.slice/cpu.max": "%d 100000", "cpu.max": "max 100000"}),
+        (
+            "4:memory:/x\n1:cpu,cpuacct:/docker/1\n0::/",  # version 1
+            {"cpu/cpu.cfs_quota_us": "%d\n", "cpu/cpu.cfs_period_us": "100000\n"},
+        ),
+    ],
+)
+def test_cores_within_a_quota(tmp_path: Path, own: str, files: dict[str, str]) -> None:
     """A quota of one core and a half counts as two, at most as many as the machine has."""
-    quota = tmp_path / "cpu.max"
-    of_machine = available_cores(quota)
-    for text, cores in (("50000 100000\n", 1), ("150000 100000", 2), ("max 100000", of_machine)):
-        quota.write_text(text)
-        assert available_cores(quota) == min(cores, of_machine)
+    line = tmp_path / "own"
+    line.write_text(f"{own}\n")
+    of_machine = available_cores(tmp_path / "nothing", line)
+    for quota, cores in ((50_000, 1), (150_000, 2), (-1, of_machine)):
+        for name, text in files.items():
+            file = tmp_path / "mounted" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text % quota if "%" in text else text)
+        assert available_cores(tmp_path / "mounted", line) == min(cores, of_machine)
+    assert available_cores(tmp_path, tmp_path / "none") == of_machine
     assert hashing._executor._max_workers == available_cores(), "no more hash at once"

@@ -11,9 +11,9 @@ from server import supervised
 from server.supervised import Supervision
 
 
-@pytest.mark.parametrize("raises", [True, False])
+@pytest.mark.parametrize("raises", [ValueError("unexpected"), asyncio.CancelledError(), None])
 async def test_task_that_ends_is_restarted(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, *, raises: bool
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, raises: BaseException | None
 ) -> None:
     """An unexpected exception, or end, is logged; the task runs again and is unhealthy for now."""
     monkeypatch.setattr(supervised, "RESTART_SECONDS", (0.0, 0.0))
@@ -23,8 +23,8 @@ async def test_task_that_ends_is_restarted(
     async def work() -> None:
         runs.append(supervision)
         if len(runs) < 3:
-            if raises:
-                raise ValueError("unexpected")
+            if raises is not None:
+                raise raises
             return
         ran_again.set()
         await asyncio.Event().wait()
