@@ -25,7 +25,7 @@ from django.http import parse_cookie
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from server import metrics
-from server.addresses import Network, client_address, is_trusted
+from server.addresses import Network, client_address, counted_address, is_trusted
 from server.cluster.database import on_thread
 from server.reflection import reflect
 
@@ -67,6 +67,8 @@ class GuardedProtocol(H11Protocol):
     most: ClassVar[int] = MAX_CONNECTIONS
     _open: ClassVar[Counter[str]] = Counter()
     _address = ""
+    """Of the other end; limits count by `_counted`, which is a /64 for IPv6."""
+    _counted = ""
     _watched: object = None
     _is_chunked = False
     _deadline: asyncio.TimerHandle | None = None
@@ -78,7 +80,8 @@ class GuardedProtocol(H11Protocol):
         connected: socket.socket = transport.get_extra_info("socket")
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._address = self.client[0] if self.client else ""
-        self._open[self._address] += 1
+        self._counted = counted_address(self._address) if self._address else ""
+        self._open[self._counted] += 1
         if self._is_one_too_many():
             transport.abort()
         else:
@@ -90,12 +93,12 @@ class GuardedProtocol(H11Protocol):
         if is_trusted(self._address, self.trusted):
             return open_now > self.most
         most = self.most // 2 if self.trusted else self.most
-        return open_now > most or self._open[self._address] > PER_ADDRESS
+        return open_now > most or self._open[self._counted] > PER_ADDRESS
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._open[self._address] -= 1
-        if not self._open[self._address]:
-            del self._open[self._address]
+        self._open[self._counted] -= 1
+        if not self._open[self._counted]:
+            del self._open[self._counted]
         self._unset_deadline()
         super().connection_lost(exc)
 

@@ -7,6 +7,8 @@ import socket
 from http.client import HTTPConnection
 
 import pytest
+import uvicorn
+from uvicorn.server import ServerState
 
 from server import config
 from server.commands.serve import console, listen
@@ -42,6 +44,47 @@ def test_console_on_both_families() -> None:
             connection.request("GET", "/healthz")
             assert connection.getresponse().status == 200
             connection.close()
+
+
+class From(socket.socket):
+    """A socket that is connected from any address, which loopback does not have."""
+
+    address = ""
+
+    def getpeername(self) -> tuple[str, int, int, int]:
+        return self.address, 1, 0, 0
+
+
+class Cut(asyncio.Transport):
+    """Notes whether the connection is cut."""
+
+    is_cut = False
+
+    def abort(self) -> None:
+        self.is_cut = True
+
+    def is_closing(self) -> bool:
+        return self.is_cut
+
+
+async def test_console_counts_ipv6_by_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All addresses of one /64 share one limit of connections."""
+    monkeypatch.setattr(http, "PER_ADDRESS", 2)
+
+    async def unused(_scope: object, _receive: Receive, _send: Send) -> None:
+        raise AssertionError("no request is sent")
+
+    settings = uvicorn.Config(unused, lifespan="off", log_config=None)
+    kind, cut = http.protocol(()), []
+    with From() as connected:
+        for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "2001:db8::3"):
+            opened = kind(settings, ServerState(), {})
+            connected.address = address
+            transport = Cut({"socket": connected})
+            opened.connection_made(transport)
+            cut.append(transport.is_cut)
+            opened._unset_deadline()
+    assert cut == [False, False, False, True]
 
 
 async def test_requests_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
