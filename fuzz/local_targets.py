@@ -12,7 +12,7 @@ from gettext import NullTranslations
 from typing import Any
 
 from agent import control
-from agent.app import Adapters, App
+from agent.app import App
 from agent.core.failure import Reason
 from agent.core.state import State
 from agent.core.view import View
@@ -22,7 +22,7 @@ from agent.report import describe, status_text, view_of
 from agent.settings import Settings
 from fuzz.target import SECRET, Target, says_only
 from tests.support.core_driver import HOME
-from tests.support.fakes import FakeEnds, FakeSavedStateStore, FakeVault
+from tests.support.fakes import fake_adapters
 
 MOMENT = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 HARMLESS = (b"logout", b"quit", b"reconnect", b"show", b"\\u")
@@ -45,13 +45,7 @@ _loop = asyncio.new_event_loop()
 
 @functools.cache
 def _app() -> App:
-    adapters = Adapters(
-        vault=FakeVault(),
-        saved_state=FakeSavedStateStore(),
-        channel=control.ControlChannel(FakeEnds()),
-        save_identity=lambda _: None,
-    )
-    return _Quiet(Settings(server=HOME.server, user=HOME.user), adapters, NullTranslations())
+    return _Quiet(Settings(server=HOME.server, user=HOME.user), fake_adapters(), NullTranslations())
 
 
 def control_request(data: bytes) -> None:

@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from gettext import NullTranslations
 from threading import Condition, Event
+from typing import Any
 
+from agent.app import Adapters
+from agent.control import ControlChannel
 from agent.core import events as ev
 from agent.core.credentials import (
     Credentials,
@@ -223,3 +226,14 @@ class FakeDialogs:
 
     def close(self) -> None:
         self.closed += 1
+
+
+def fake_adapters(**others: Any) -> Adapters:
+    """Return adapters in memory for a client, some of them replaced by `others`."""
+    adapters: dict[str, Any] = {
+        "vault": FakeVault(),
+        "saved_state": FakeSavedStateStore(),
+        "channel": ControlChannel(FakeEnds()),
+        "save_identity": lambda _: None,
+    }
+    return Adapters(**adapters | others)

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from agent import app as app_module
-from agent.app import Adapters, App, Defect
-from agent.control import ControlChannel
+from agent.app import App, Defect
 from agent.core import effects as do
 from agent.core import events as ev
 from agent.core.credentials import Credentials, Identity
@@ -32,12 +31,12 @@ from protocol.sealing import new_device_key
 from tests.support.fake_gateway import PASSWORD, USER, FakeGateway, honest
 from tests.support.fakes import (
     FakeDialogs,
-    FakeEnds,
     FakeSavedStateStore,
     FakeSignInWatcher,
     FakeToaster,
     FakeTray,
     FakeVault,
+    fake_adapters,
 )
 from tests.support.loop_thread import LoopThread
 from tests.support.polling import eventually
@@ -51,15 +50,7 @@ class Client:
 
     def __init__(self, settings: Settings = SETTINGS, **adapters: Any) -> None:
         self.tray = FakeTray()
-        self.adapters = Adapters(
-            vault=FakeVault(),
-            saved_state=FakeSavedStateStore(),
-            channel=ControlChannel(FakeEnds()),
-            save_identity=lambda _: None,
-        )
-        for name, adapter in adapters.items():
-            setattr(self.adapters, name, adapter)
-        self.app = App(settings, self.adapters, NullTranslations())
+        self.app = App(settings, fake_adapters(**adapters), NullTranslations())
         self.ended: Future[None] = Future()
 
     def start(self, **more: Any) -> None:
@@ -101,6 +92,22 @@ def run() -> Iterator[Callable[..., Client]]:
     for client in started:
         client.app._runtime.post(ev.QuitRequested())
         client.ended.exception(20)
+
+
+@pytest.fixture
+def gateway() -> Iterator[FakeGateway]:
+    """Yield a gateway on a loop of its own."""
+    with LoopThread() as servers:
+        servers.host((made := FakeGateway(honest())).running())
+        yield made
+
+
+def account(server: str, password: str = PASSWORD, **more: Any) -> tuple[Settings, FakeVault]:
+    """Return the settings of a user at a server, and a vault with the password."""
+    vault = FakeVault()
+    entry = Credentials(password=password, device_key=new_device_key())
+    vault.write(Identity(server=server, user=USER), entry)
+    return Settings(server=server, user=USER, **more), vault
 
 
 def _raise(*_: object, **__: object) -> Any:
@@ -243,19 +250,16 @@ def test_logging_out_from_a_window(run: Callable[..., Client]) -> None:
 
 
 def test_what_fleets_collect_is_marked(
-    run: Callable[..., Client], caplog: pytest.LogCaptureFixture
+    run: Callable[..., Client], gateway: FakeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Received and refused passwords and warnings are marked for Windows' event log, once each."""
     caplog.set_level(logging.INFO)
-    with LoopThread() as servers:
-        servers.host((gateway := FakeGateway(honest())).running())
-        identity, vault = Identity(server=gateway.address, user=USER), FakeVault()
-        vault.write(identity, Credentials(password="wrong", device_key=new_device_key()))
-        client = run(Settings(server=identity.server, user=USER), vault=vault)
-        client.tray.wait_for(lambda view: view.state is State.NEEDS_PASSWORD)
-        client.app._tell(do.TellReceived())
-        client.app._tell(do.ShowWarning(3, date(2026, 12, 23)))
-        client.quit()
+    settings, vault = account(gateway.address, "wrong")
+    client = run(settings, vault=vault)
+    client.tray.wait_for(lambda view: view.state is State.NEEDS_PASSWORD)
+    client.app._tell(do.TellReceived())
+    client.app._tell(do.ShowWarning(3, date(2026, 12, 23)))
+    client.quit()
     marked = [getattr(each, "windows_event", None) for each in caplog.records]
     assert [each for each in marked if each is not None] == [
         WindowsEvent.PASSWORD_REFUSED,
@@ -307,21 +311,18 @@ def test_the_first_interactive_start_opens_the_log_in_window(*, interactive: boo
     client.quit()
 
 
-def test_a_server_moved_by_policy_takes_the_password_along(run: Callable[..., Client]) -> None:
+def test_a_server_moved_by_policy_takes_the_password_along(
+    run: Callable[..., Client], gateway: FakeGateway
+) -> None:
     """The client logs in at the new address, forgets the old one, and saves the new one."""
-    with LoopThread() as servers:
-        servers.host((gateway := FakeGateway(honest())).running())
-        old = Identity(server="ws://127.0.0.1:1/gateway", user=USER)
-        new = Identity(server=gateway.address, user=USER)
-        vault, saved = FakeVault(), list[Identity]()
-        vault.write(old, Credentials(password=PASSWORD, device_key=new_device_key()))
-        settings = Settings(
-            server=new.server, user=USER, enforced=frozenset({"server"}), last_login=old
-        )
-        client = run(settings, vault=vault, save_identity=saved.append)
-        client.tray.wait_for(lambda view: view.state is State.STANDBY)
-        eventually(lambda: set(vault.entries) == {new} and saved == [new])
-        client.quit()
+    (old, vault), saved = account("ws://127.0.0.1:1/gateway"), list[Identity]()
+    new = Identity(server=gateway.address, user=USER)
+    enforced = frozenset({"server"})
+    settings = Settings(server=new.server, user=USER, enforced=enforced, last_login=old.identity)
+    client = run(settings, vault=vault, save_identity=saved.append)
+    client.tray.wait_for(lambda view: view.state is State.STANDBY)
+    eventually(lambda: set(vault.entries) == {new} and saved == [new])
+    client.quit()
 
 
 @pytest.mark.parametrize(("setting", "awake"), [(True, [True, False]), (False, [])])
@@ -332,9 +333,7 @@ def test_pc_is_kept_awake_until_the_logout(
     watcher = FakeSignInWatcher()
     with LoopThread() as servers:
         servers.host((gateway := FakeGateway(honest())).running())
-        identity, vault = Identity(server=gateway.address, user=USER), FakeVault()
-        vault.write(identity, Credentials(password=PASSWORD, device_key=new_device_key()))
-        settings = Settings(server=gateway.address, user=USER, keep_awake=setting)
+        settings, vault = account(gateway.address, keep_awake=setting)
         client = run(settings, vault=vault, watcher=watcher)
         client.tray.wait_for(lambda view: view.state is State.STANDBY)
     client.tray.wait_for(lambda view: view.state is State.RETRYING)
@@ -347,18 +346,13 @@ def test_pc_is_kept_awake_until_the_logout(
     ("event", "farewell"), [(ev.Suspending(), "sleep"), (ev.QuitRequested("update"), "update")]
 )
 def test_watcher_returns_when_the_client_has_left(
-    run: Callable[..., Client], event: Event, farewell: str
+    run: Callable[..., Client], gateway: FakeGateway, event: Event, farewell: str
 ) -> None:
     """Windows suspends or ends the client once the watcher's window has answered."""
-    with LoopThread() as servers:
-        servers.host((gateway := FakeGateway(honest())).running())
-        identity, vault = Identity(server=gateway.address, user=USER), FakeVault()
-        vault.write(identity, Credentials(password=PASSWORD, device_key=new_device_key()))
-        watcher = FakeSignInWatcher()
-        settings = Settings(server=gateway.address, user=USER)
-        client = run(settings, vault=vault, watcher=watcher)
-        client.tray.wait_for(lambda view: view.state is State.STANDBY)
-        watcher.report(event)
-        assert not client.app._runtime._connections
-        eventually(gateway.first_has_ended)
-        assert (gateway.visits[0].farewell, gateway.visits[0].close_code) == (farewell, 1000)
+    (settings, vault), watcher = account(gateway.address), FakeSignInWatcher()
+    client = run(settings, vault=vault, watcher=watcher)
+    client.tray.wait_for(lambda view: view.state is State.STANDBY)
+    watcher.report(event)
+    assert not client.app._runtime._connections
+    eventually(gateway.first_has_ended)
+    assert (gateway.visits[0].farewell, gateway.visits[0].close_code) == (farewell, 1000)

@@ -10,26 +10,20 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from gettext import NullTranslations
 from pathlib import Path
 from time import monotonic
 
 import pytest
 from websockets.exceptions import InvalidProxyStatus
 
-from agent import connection, doctor, proxy_login
+from agent import connection, proxy_login
 from agent.address import BadProxy
 from agent.connection import Connection, open_connection
 from agent.core import events as ev
 from agent.core.failure import Failure, Reason
-from agent.desktop import open_channel
-from agent.doctor import Outcome, Step
-from agent.paths import find_paths
 from agent.proxy_login import LogIn, open_tunnel
-from agent.settings import Settings
 from tests.support.certificates import Authority
 from tests.support.fake_gateway import FakeGateway, Peer, at
-from tests.support.fakes import FakeVault
 from tests.support.forward_proxies import Proxy
 from tests.support.listeners import listening, says
 from tests.support.office_client import account
@@ -88,22 +82,6 @@ async def test_a_dead_address_of_a_proxy(gateway: FakeGateway, scheme: str) -> N
             assert monotonic() - began < 2
             await opened.close()
     assert proxy.served == [f"{NAME}:443"]
-
-
-async def test_a_dead_address_in_the_doctor(gateway: FakeGateway, tmp_path: Path) -> None:
-    """The doctor finds the same way as the client."""
-    settings = Settings(server=f"wss://{NAME}:{gateway.port}/gateway")
-    paths = find_paths({"COCONOWORK_HOME": str(tmp_path / "home")})
-    began = monotonic()
-    checks = [
-        check
-        async for check in doctor.examine(
-            settings, open_channel(paths), FakeVault(), NullTranslations()
-        )
-    ]
-    assert monotonic() - began < 4
-    outcomes = {check.step: check.outcome for check in checks}
-    assert outcomes[Step.NETWORK] is outcomes[Step.GATEWAY] is Outcome.OK
 
 
 async def run(server: str) -> list[ev.Event]:

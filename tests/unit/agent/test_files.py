@@ -48,17 +48,6 @@ def test_a_full_disk_changes_nothing(small_disk: Path) -> None:
     assert list(small_disk.iterdir()) == [path]
 
 
-@needs_root
-def test_a_disk_that_cannot_be_written_changes_nothing(small_disk: Path) -> None:
-    """Mounted read-only: an error, and the old file."""
-    path = small_disk / "file"
-    replace_file(path, b"old")
-    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    with pytest.raises(OSError, match="Read-only"):
-        replace_file(path, b"new")
-    assert path.read_bytes() == b"old"
-
-
 def test_a_folder_that_refuses_new_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder that refuses new files gives an error at once, and the old file stays."""
     path = tmp_path / "file"

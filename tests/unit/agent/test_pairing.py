@@ -16,8 +16,7 @@ from msgspec.structs import asdict
 from websockets.frames import Opcode
 
 from agent import pairing
-from agent.app import Adapters, App
-from agent.control import ControlChannel
+from agent.app import App
 from agent.core import events as ev
 from agent.core.failure import Failure, Reason
 from agent.core.state import State
@@ -28,7 +27,7 @@ from protocol.pairing import words
 from protocol.sealing import device_id, new_device_key, public_key
 from tests.support.fake_gateway import CODE, PASSWORD, USER, FakeGateway, Json, Peer, Script, http
 from tests.support.fake_gateway import pairing as paired
-from tests.support.fakes import FakeEnds, FakeSavedStateStore, FakeSignInWatcher, FakeVault
+from tests.support.fakes import FakeSignInWatcher, FakeVault, fake_adapters
 from tests.support.loop_thread import LoopThread
 from tests.support.polling import eventually
 
@@ -238,13 +237,7 @@ class Client:
         self.shown: list[Code] = []
         self.asked: list[str] = []
         self.agreed: Future[None] = Future()
-        adapters = Adapters(
-            vault=self.vault,
-            saved_state=FakeSavedStateStore(),
-            channel=ControlChannel(FakeEnds()),
-            save_identity=lambda _: None,
-            watcher=self.watcher,
-        )
+        adapters = fake_adapters(vault=self.vault, watcher=self.watcher)
         self.app = App(Settings(**settings), adapters, NullTranslations())
 
     def pair(self, gateway: FakeGateway) -> Future[Reason | None]:

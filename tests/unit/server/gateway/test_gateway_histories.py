@@ -370,6 +370,6 @@ def test_histories(database: None) -> None:
     run_state_machine_as_test(
         Server,
         settings=settings(
-            max_examples=8, stateful_step_count=25, suppress_health_check=list(HealthCheck)
+            max_examples=5, stateful_step_count=25, suppress_health_check=list(HealthCheck)
         ),
     )

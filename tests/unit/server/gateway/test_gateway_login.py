@@ -223,7 +223,7 @@ async def test_success_clears_the_count(gateway: Gateway, user: User) -> None:
 
 
 async def test_time_to_log_in(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a login in time a client is closed, also after `hello`; with one it may be silent."""
+    """Without a login in time a client is closed, also at its second; with one it may be silent."""
     monkeypatch.setattr(connection, "LOGIN_SECONDS", 0.5)
     async with (
         Gateway() as gateway,
@@ -236,3 +236,5 @@ async def test_time_to_log_in(user: User, monkeypatch: pytest.MonkeyPatch) -> No
         await asyncio.sleep(0.3)
         await client.send(messages.Notice(warning=messages.WarningOutcome.SHOWN, days_left=3))
         await client.log_in(user.username, P1)
+        await client.begin(user.username, P1)
+        assert await client.closed() == 1008

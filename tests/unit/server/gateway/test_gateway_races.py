@@ -11,7 +11,6 @@ from protocol import messages
 from server.cluster import bus
 from server.console import passwords
 from server.console.models import User
-from server.gateway import connection
 from server.gateway.queries import DeviceState
 from server.gateway.records import RecordedLogin, Refusal, VerifiedProof
 from server.gateway.server import Gateway
@@ -100,15 +99,6 @@ async def test_password_that_ends_while_the_next_is_being_proven(
         await gateway.sweep()
         await client.prove(scram, challenge)
         assert (await client.expect(messages.Welcome)).password == "current"
-
-
-async def test_login_that_never_ends(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that waits and begins another login has as long for it as for the first."""
-    monkeypatch.setattr(connection, "LOGIN_SECONDS", 1)
-    async with Gateway() as gateway, Client(gateway.port) as client:
-        await client.log_in(user.username, P1)
-        await client.begin(user.username, P1)
-        assert await client.closed() == 1008
 
 
 async def test_database_trouble_in_a_refresh_is_made_up_for(
