@@ -193,7 +193,7 @@ class Runtime:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._main())
+            self._loop.run_until_complete(self._main(set()))
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
         except Exception:
             log.critical("a defect of the client ends it", exc_info=True)
@@ -205,9 +205,12 @@ class Runtime:
                     future.set_result(Reason.INTERNAL)
             call_adapter(self._quit)
 
-    async def _main(self) -> None:
+    async def _main(self, not_ours: set[asyncio.Task[Any]]) -> None:
+        """Run until the end. Then cancel the loop's tasks but those that are `not_ours`.
+
+        What `begin` was given can be a task before this one runs.
+        """
         self._loop.set_exception_handler(_on_stray_error)
-        not_ours = asyncio.all_tasks()
         call_adapter(self._show, self._view)
         try:
             while not self._quitting:
@@ -226,7 +229,7 @@ class Runtime:
             await asyncio.sleep(0)  # what was handed over until now becomes a task
             await _cancel({task for _, task in self._connections.values()})
             # Last, so that `leave` returns after the end of the connections.
-            await _cancel(asyncio.all_tasks() - not_ours)
+            await _cancel(asyncio.all_tasks() - not_ours - {asyncio.current_task()})
             for _ in range(3):  # transports that are closed release their sockets a turn later
                 await asyncio.sleep(0)
 

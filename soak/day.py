@@ -124,7 +124,7 @@ async def _live(loop: Loop, home: Path) -> list[Sample]:
             show=lambda view: seen.add(view.state.value),
             tell=tell,
         )
-    running = asyncio.create_task(client._main())
+    running = asyncio.create_task(client._main(asyncio.all_tasks()))
     client.post(ev.SignedIn("session-1", ev.SignInKind.SIGN_IN))
     client.post(ev.Started())
     for hour in (1, 2, 3, *range(7, 25)):  # each until its end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ from tests.support.fakes import (
 )
 from tests.support.loop_thread import LoopThread
 from tests.support.polling import eventually
+from tests.support.runtimes import runtime_in_memory
 from tests.support.vault_contract import TANAKA, record
 
 SETTINGS = Settings(server="ws://127.0.0.1:1/gateway", user="tanaka")
@@ -283,6 +285,26 @@ def test_unsaved_settings_are_taken_back_when_saved(run: Callable[..., Client]) 
             client.app._save_identity(TANAKA)
         seen.append(Topic.UNSAVED in toaster.open)
     assert seen == [True, True, False, True]
+
+
+def test_work_from_before_the_loop_ends_with_it() -> None:
+    """The control channel's work can come before the loop runs; it is cancelled in order."""
+    ended = threading.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(600)
+        finally:
+            await asyncio.sleep(0)
+            ended.set()
+
+    runtime = runtime_in_memory(TANAKA.server, password=PASSWORD)
+    begun = runtime.begin(work())
+    runtime.start()
+    runtime.post(ev.QuitRequested())
+    assert runtime.join(20)
+    assert ended.is_set()
+    assert begun.cancelled()
 
 
 def test_policy_wins_over_the_command_line(run: Callable[..., Client]) -> None:

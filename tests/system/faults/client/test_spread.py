@@ -45,7 +45,11 @@ async def test_clients_of_a_dead_server_come_back_spread_out() -> None:
     await server.enter_async_context(gateway.running())
     with mock.patch.object(asyncio, "new_event_loop", return_value=loop):
         members = [Member(gateway.address) for _ in range(CLIENTS)]
-    clients = [asyncio.create_task(member.runtime._main()) for member in members]
+
+    async def live(member: Member) -> None:
+        await member.runtime._main(asyncio.all_tasks())
+
+    clients = [asyncio.create_task(live(member)) for member in members]
 
     async def all_wait() -> bool:
         return all(member.state is State.STANDBY for member in members)
