@@ -148,7 +148,9 @@ def main(arguments: list[str] | None = None) -> int:
         call.give_up(*wording.no_answer(call._))
         return NO_ANSWER
     except (AgentError, OSError) as exc:
-        return call.give_up(call._("coconowork client has stopped"), str(exc))
+        stopped = call.options.command == "run"
+        what = call._("coconowork client has stopped") if stopped else call._("That did not work")
+        return call.give_up(what, str(exc))
     except KeyboardInterrupt:
         return FAILED
 
@@ -201,7 +203,7 @@ def _run(call: Call) -> int:
     if starts_tray_program():
         return OK
     share_one_heap()
-    from agent import desktop
+    from agent import desktop, logs
     from agent.app import Defect
 
     try:
@@ -212,7 +214,8 @@ def _run(call: Call) -> int:
             notices=call.notices,
             at_sign_in=call.options.autostart,
         )
-    except ChannelBusy:
+    except ChannelBusy as exc:
+        logs.log.info("the client ends: %s", exc)
         if not call.options.autostart:
             call.ask({"command": "show"})
             call.say(call._("The client is running already."))

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -93,12 +95,24 @@ def test_a_frozen_client_does_not_answer(pc: Pc) -> None:
     pc.wait_for("standby")
 
 
+def test_output_that_finds_no_room(pc: Pc) -> None:
+    """A command whose output is lost fails, and does not say that the client has stopped."""
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "agent", "status"],
+            check=False, env=pc.environ, stdout=full, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "That did not work" in done.stderr
+
+
 def test_a_second_start_talks_to_the_first(pc: Pc) -> None:
     """A second start says that a client runs, and exits with 0; `quit` ends the client."""
     pid = waits(pc)
     code, said = pc.command("run")
     assert code == 0
     assert "already" in said
+    assert "the client ends: another client of this user is running" in pc.log()
     assert pc.pid == pid
     assert pc.command("quit")[0] == 0
     assert pc.command("quit")[0] in {0, 3}
