@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.http import Http404, HttpRequest, HttpResponse
@@ -21,29 +20,6 @@ from server.console.views.common import managed_user, user_of
 
 RECORDED, MAX_EVENTS = timedelta(days=30), 200
 """How far the record goes back: as long as an old password can be valid."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """An action on the lost PC or its user, and what it means to leave it out."""
-
-    title: str
-    is_done: bool
-    text: str
-    left_out: str
-    address: str
-    button: str
-
-
-@dataclass(frozen=True)
-class Knowledge:
-    """The password that a PC had at its last login, as far as the server knows."""
-
-    pc: presence.Pc
-    since: datetime | None
-    """When that password was set; None when several old ones were ended at once."""
-    until: datetime | None
-    """When clients could or can use it for the last time; None when it is the current one."""
 
 
 @require_safe
@@ -82,7 +58,9 @@ def _steps(
     events: list[AuditEvent],
     *,
     own: bool,
-) -> list[Step]:
+) -> list[dict[str, object]]:
+    """Return the actions on the lost PC or its user, and what it means to leave each out."""
+
     def to(name: str, *arguments: object) -> str:
         """Return the address of an action's page, which leads back here."""
         return f"{reverse(name, args=arguments)}?{urlencode({'next': request.path})}"
@@ -104,53 +82,67 @@ def _steps(
             "should take the new password first."
         ) % {"pcs": _(", ").join(others)}
     return [
-        Step(
-            _("Disconnect the PC"),
-            blocked_at is not None,
-            _("Its client is cut off at once and cannot log in any more, until it is allowed."),
-            _("its client goes on waiting, and takes passwords that are applied to it."),
-            to("pc", pc.device.pk, "disconnect")
+        {
+            "title": _("Disconnect the PC"),
+            "is_done": blocked_at is not None,
+            "text": _(
+                "Its client is cut off at once and cannot log in any more, until it is allowed."
+            ),
+            "left_out": _(
+                "its client goes on waiting, and takes passwords that are applied to it."
+            ),
+            "address": to("pc", pc.device.pk, "disconnect")
             if own
             else to("user-pc", user.pk, pc.device.pk, "disconnect"),
-            _("Disconnect"),
-        ),
-        Step(
-            _("Change the password") if own else _("Set a temporary or new password"),
-            pc.password != "current",
-            password_text,
-            _("who can open the PC's password store has the current password, for everything."),
-            to("password") if own else to("user", user.pk),
-            _("Change the password"),
-        ),
-        Step(
-            _("End the old passwords"),
-            pc.password != "current" and old_until is None,
-            end_text,
-            _("a client on another PC can log in with a password from this PC for up to 30 days."),
-            to("end-old") if own else to("user-end-old", user.pk),
-            _("End old passwords"),
-        ),
-        Step(
-            _("End all sessions"),
-            blocked_at is not None and any(at >= blocked_at for at in ends),
-            _("Browsers and smartphones are logged out of the console and the app."),
-            _("a browser on the PC that is logged in stays so for up to 12 hours."),
-            to("end-sessions") if own else to("user-action", user.pk, "end-sessions"),
-            _("End sessions"),
-        ),
+            "button": _("Disconnect"),
+        },
+        {
+            "title": _("Change the password") if own else _("Set a temporary or new password"),
+            "is_done": pc.password != "current",
+            "text": password_text,
+            "left_out": _(
+                "who can open the PC's password store has the current password, for everything."
+            ),
+            "address": to("password") if own else to("user", user.pk),
+            "button": _("Change the password"),
+        },
+        {
+            "title": _("End the old passwords"),
+            "is_done": pc.password != "current" and old_until is None,
+            "text": end_text,
+            "left_out": _(
+                "a client on another PC can log in with a password from this PC for up to 30 days."
+            ),
+            "address": to("end-old") if own else to("user-end-old", user.pk),
+            "button": _("End old passwords"),
+        },
+        {
+            "title": _("End all sessions"),
+            "is_done": blocked_at is not None and any(at >= blocked_at for at in ends),
+            "text": _("Browsers and smartphones are logged out of the console and the app."),
+            "left_out": _("a browser on the PC that is logged in stays so for up to 12 hours."),
+            "address": to("end-sessions") if own else to("user-action", user.pk, "end-sessions"),
+            "button": _("End sessions"),
+        },
     ]
 
 
-def _known(user: User, pcs: list[presence.Pc]) -> list[Knowledge]:
-    """Return which password each PC had at its last login, and until when that is accepted."""
+def _known(user: User, pcs: list[presence.Pc]) -> list[dict[str, object]]:
+    """Return which password each PC had at its last login, and until when that is accepted.
+
+    `since`, when it was set, is None when several old ones were ended at once; `until` is None for
+    the current one.
+    """
     ended: defaultdict[datetime | None, list[datetime]] = defaultdict(list)
     for retired in user.retired_passwords.all():
         ended[retired.valid_until].append(retired.since)
-    known = []
+    known: list[dict[str, object]] = []
+    since: datetime | None
     for pc in pcs:
         if pc.password == "current":
-            known.append(Knowledge(pc, user.password_changed_at, user.temporary_until))
+            since, until = user.password_changed_at, user.temporary_until
         else:
-            since = ended[pc.valid_until]
-            known.append(Knowledge(pc, since[0] if len(since) == 1 else None, pc.valid_until))
+            several, until = ended[pc.valid_until], pc.valid_until
+            since = several[0] if len(several) == 1 else None
+        known.append({"pc": pc, "since": since, "until": until})
     return known

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
@@ -88,18 +87,6 @@ def unseen(account_id: int, days: int = UNSEEN_DAYS) -> QuerySet[Device]:
     return lost.order_by("last_seen_at", "pk")
 
 
-@dataclass(frozen=True)
-class Bar:
-    """A bar of the start page's chart: how many PCs are in a group, and where they are listed."""
-
-    label: str
-    tone: str
-    address: str
-    count: int
-    percent: int
-    """The bar's length; one PC is visible beside 10,000."""
-
-
 def overview(account_id: int) -> dict[str, object]:
     """Return the figures of the account, what needs action as a chart, and its first PCs.
 
@@ -125,20 +112,21 @@ def overview(account_id: int) -> dict[str, object]:
     }
 
 
-def _bars(counts: Mapping[str, int]) -> list[Bar]:
+def _bars(counts: Mapping[str, int]) -> list[dict[str, object]]:
     """Return a bar for each group; `counts` has the number of PCs in each."""
     lists = reverse("old-passwords") + "?left="
     labels = {name: _("Old password: %s") % label for name, label in OldPasswordFilterForm.GROUPS}
     labels |= {"failed": str(OldPasswordFilterForm.FAILED[1]), "unseen": _("Not seen for a time")}
     most = max(counts.values())
     return [
-        Bar(
-            labels[name],
-            tone,
-            reverse("unseen-pcs") if name == "unseen" else lists + name,
-            counts[name],
-            max(1, round(100 * counts[name] / most)) if counts[name] else 0,
-        )
+        {
+            "label": labels[name],
+            "tone": tone,
+            "address": reverse("unseen-pcs") if name == "unseen" else lists + name,
+            "count": counts[name],
+            # The bar's length; one PC is visible beside 10,000.
+            "percent": max(1, round(100 * counts[name] / most)) if counts[name] else 0,
+        }
         for name, tone in _TONES.items()
     ]
 
