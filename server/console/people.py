@@ -75,21 +75,17 @@ def name_refusal(user: User, *, by: User | None, address: str | None) -> str:
 
     A name that differs from another one only in case is refused: people would mix them up.
     """
-    if by is not None and _told_today(by) >= TAKEN_PER_DAY:
-        return _("Too many user names were taken today. Try again tomorrow.")
+    if by is not None:
+        today = Q(account=by.account_id, at__gt=clock.now() - timedelta(days=1))
+        told = AuditEvent.objects.filter(today, action=Action.NAME_TAKEN)
+        if told.count() >= TAKEN_PER_DAY:
+            return _("Too many user names were taken today. Try again tomorrow.")
     other = User.objects.filter(username__iexact=user.username).first()
     if other is None:
         return ""
     if by is not None and other.account_id != by.account_id:
         record(Action.NAME_TAKEN, actor=by, subject=None, address=address, name=user.username)
     return _("This user name is taken.")
-
-
-def _told_today(by: User) -> int:
-    since = clock.now() - timedelta(days=1)
-    return AuditEvent.objects.filter(
-        account=by.account_id, at__gt=since, action=Action.NAME_TAKEN
-    ).count()
 
 
 def create(user: User, *, by: User, address: str | None) -> str:

@@ -209,7 +209,7 @@ def ask_states(asked: Sequence[tuple[int, str]]) -> tuple[str, list[str]]:
     """Return the statement for the states of devices, by user and device id, and its parameters."""
     now = clock.now()
     rows = ((*each, number, now) for number, each in enumerate(asked))
-    return _statement(_STATES), [_json(rows)]
+    return _statement(connection.vendor, _STATES), [_json(rows)]
 
 
 def read_states(row: tuple[str | None], count: int) -> list[DeviceState | None]:
@@ -264,20 +264,16 @@ _DIALECTS: dict[str, dict[str, str]] = {
 }
 
 
-def _statement(template: str) -> str:
-    """Return the statement for this database."""
-    return _filled(connection.vendor, template)
-
-
 @cache
-def _filled(vendor: str, template: str) -> str:
+def _statement(vendor: str, template: str) -> str:
+    """Return the statement for a kind of database."""
     return template.format(**_DIALECTS[vendor], limit=MAX_OLD)
 
 
 def _execute(template: str, rows: Iterable[Iterable[Any]]) -> Any:
     """Run a statement, and return its first row if it has rows."""
     with connection.cursor() as cursor:
-        cursor.execute(_statement(template), [_json(rows)])
+        cursor.execute(_statement(connection.vendor, template), [_json(rows)])
         return cursor.fetchone() if cursor.description else None
 
 
