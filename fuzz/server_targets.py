@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import ipaddress
-import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,7 +21,6 @@ from server import config
 
 if not apps.ready:
     config.use(config.load({}, data_dir=Path(tempfile.mkdtemp(prefix="fuzz-"))))
-    os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
     django.setup(set_prefix=False)
 
 from protocol.versions import is_older

@@ -362,6 +362,7 @@ def current() -> Config:
 
 
 def use(config: Config) -> None:
-    """Set the settings of this process. Call it before Django is set up."""
+    """Set the settings of this process, and Django's by them. Call it before Django is set up."""
     global _current  # noqa: PLW0603 - see above
     _current = config
+    os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"

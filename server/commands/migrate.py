@@ -7,7 +7,6 @@ migration back.
 from __future__ import annotations
 
 import argparse
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,7 +40,6 @@ def run(_arguments: argparse.Namespace) -> None:
 def _keep_old(settings: config.Config) -> None:
     """Copy the SQLite file when a migration will change it."""
     config.use(settings)
-    os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
     django.setup()
     try:
         executor = MigrationExecutor(connection)

@@ -172,7 +172,6 @@ def prepare(settings: Config) -> None:
     """Set up logging, Django and the database. Raise StartError."""
     os.umask(0o077)  # database and secret key are for this user only
     config.use(settings)
-    os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
     logs.set_up(settings.log_level)
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)

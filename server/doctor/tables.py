@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -135,7 +134,6 @@ def _migrations(settings: Config) -> tuple[set[Migration], dict[Migration, set[M
 
     with TemporaryDirectory() as folder:  # so that no secret key is made, or needed
         config.use(replace(settings, secret_key_file=Path(folder) / "secret_key"))
-        os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
         django.setup()
     found = MigrationLoader(None)
     replaced = {name: set(each.replaces) for name, each in found.replacements.items()}

@@ -5,7 +5,6 @@ The process of the tests may have Django set up for another database.
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import sys
@@ -155,7 +154,6 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 def main() -> None:
     config.use(config.load())
-    os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
     django.setup(set_prefix=False)
     for line in "\n".join(sys.argv[1:]).splitlines():
         if words := shlex.split(line):

@@ -54,7 +54,6 @@ if not apps.ready:
     config.use(
         config.load({}, data_dir=_folder, database=_url, gateway_port=0, gateway_name="gateway")
     )
-    os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"
     django.setup(set_prefix=False)
 
 P1, P2, P3 = "Passw0rd!", "Second-2nd", "Third+3rd"
