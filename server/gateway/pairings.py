@@ -26,7 +26,7 @@ from server.config import Config
 from server.console.models import Pairing
 from server.gateway import records
 from server.gateway.batcher import Unavailable
-from server.gateway.connection import CLOSING, ClientConnection
+from server.gateway.connection import CLOSING, ClientConnection, ConnectionEnded
 from server.gateway.store import Store
 from server.gateway.throttle import Window
 
@@ -84,7 +84,8 @@ class Pairings:
         expires_at = clock.now() + timedelta(seconds=CODE_SECONDS)
         new = _OpenCode(connection, counted_as, expires_at)
         while (code := await self._open_code(new, device)) is None:
-            pass
+            if connection.stage == CLOSING:
+                raise ConnectionEnded
         try:
             new.is_shown = True
             await self._show(connection, code)
