@@ -9,13 +9,10 @@ and boxes are real. core_promises.py checks every event.
 from __future__ import annotations
 
 import itertools
-from base64 import b64decode, b64encode
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal, TypeVar
-
-from nacl.public import PublicKey, SealedBox
 
 from agent.core import effects as do
 from agent.core import events as ev
@@ -31,7 +28,7 @@ from agent.core.view import View
 from protocol import messages as msg
 from protocol.messages import WarningOutcome
 from protocol.scram import ScramError
-from protocol.sealing import new_device_key
+from protocol.sealing import new_device_key, seal
 from tests.support import core_promises as promises
 from tests.support.core_gateway import Account, Session
 
@@ -45,8 +42,6 @@ BEGIN = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 
 Kind = Literal["vault", "proof", "connect", "server", "toast"]
 KINDS: tuple[Kind, ...] = ("vault", "proof", "connect", "toast", "server")
-
-
 E = TypeVar("E", bound=Effect)
 
 
@@ -67,8 +62,7 @@ class World:
     ) -> None:
         self.accounts = {name: Account(name, P1) for name in ("tanaka", "suzuki")}
         self.home = self.accounts["tanaka"]
-        self.server_now, self.steady = BEGIN, 1000.0
-        self.pc_error = timedelta(0)
+        self.server_now, self.steady, self.pc_error = BEGIN, 1000.0, timedelta(0)
         self.online, self.impostor, self.throttle_s = True, False, 0
         self.newest: msg.Release | None = None
         self.toast = WarningOutcome.SHOWN
@@ -79,17 +73,13 @@ class World:
         self.vault_reason: Reason | None = None
         """Why the vault fails; None while it works."""
         self.memory: dict[Identity, SavedState] = {}
-        self.settings = identity
-        self.machine_id = "machine-1"
+        self.settings, self.machine_id = identity, "machine-1"
         if identity is not None and stored is not None:
             push = Pending(change_id=CHANGE, password=pending) if pending else None
+            key, machine = new_device_key(), self.machine_id
             self.vault[identity] = Credentials(
-                password=stored,
-                device_key=new_device_key(),
-                pending=push,
-                machine=self.machine_id,
+                password=stored, device_key=key, pending=push, machine=machine
             )
-
         self.hold: set[Kind] = set()
         self.performed: list[Effect] = []
         self.notices: list[msg.Notice] = []
@@ -105,9 +95,7 @@ class World:
         self.replies: dict[int, Reason | None] = {}
         self.kill_at: int | None = None
         self.actions = 0
-        self._requests = itertools.count(1)
-        self._nonces = itertools.count(1)
-        self._changes = itertools.count(1)
+        self._requests, self._nonces, self._changes = (itertools.count(1) for _ in range(3))
         self._local = local
         self._proofs: dict[int, str] = {}
         self._fresh()
@@ -139,14 +127,7 @@ class World:
     def kill(self) -> None:
         """End the process at once, and prepare the next one. What is durable stays."""
         self.kill_at = None
-        self.answering.clear()
-        # A refusal that was not stored yet is forgotten, so that password may be sent once more.
-        self.refused = {
-            (identity.user, word)
-            for identity, entry in self.vault.items()
-            for word in (entry.password, entry.pending.password if entry.pending else "")
-            if word not in entry.usable() and (identity.user, word) in self.refused
-        }
+        promises.on_kill(self)
         self._fresh()
 
     def start(self) -> list[Effect]:
@@ -242,7 +223,9 @@ class World:
             case "toast" if self.toast_jobs:
                 self._show(self.toast_jobs.popleft())
             case "server" if self.inbox:
-                self._deliver(self.inbox.popleft())
+                event = self.inbox.popleft()
+                promises.on_delivery(self, event)
+                self.handle(event)
             case _:
                 return False
         return True
@@ -300,8 +283,7 @@ class World:
     @staticmethod
     def seal(password: str, change_id: str, device: msg.Device) -> str:
         plain = msg.SealedPassword(change_id=change_id, device_id=device.id, password=password)
-        box = SealedBox(PublicKey(b64decode(device.public_key)))
-        return b64encode(box.encrypt(msg.encode(plain))).decode()
+        return seal(plain, public_key=device.public_key)
 
     def advance(self, duration: timedelta | float) -> None:
         """Let time pass. Timers fire when they are due, and old passwords end."""
@@ -355,7 +337,7 @@ class World:
                     self.sessions[number].closed = True
             case do.Send(number, message):
                 if isinstance(message, msg.Proof):
-                    self._note_proof(number)
+                    promises.on_proof(self, number, self._proofs[number])
                 if number in self.sessions:
                     self.sessions[number].hear(message)
             case do.ComputeProof():
@@ -395,15 +377,6 @@ class World:
                 return ev.VaultWritten(number)
         raise AssertionError(job)
 
-    def _note_proof(self, number: int) -> None:
-        session = self.sessions.get(number)
-        if session is None or session.closed or session.hello is None:
-            return
-        user = session.hello.scram.partition("n=")[2].partition(",")[0]
-        self.tried.append(self._proofs[number])
-        self.answering[number] = (user, self._proofs[number])
-        assert self.answering[number] not in self.refused, "a refused password is sent again"
-
     def _derive(self, job: do.ComputeProof) -> Event:
         try:
             proof = job.handshake.proof(job.challenge)
@@ -425,69 +398,3 @@ class World:
         if self.toast is WarningOutcome.SHOWN:
             self.warning = days
         self.handle(ev.WarningAnswered(days, self.toast))
-
-    def _deliver(self, event: Event) -> None:
-        match event:
-            case ev.Received(number, msg.Rejected(reason="credentials" | "expired")):
-                # An ended connection does not count; `expired` can be about the login in force.
-                counts = number == self.machine.client.connection.number
-                if counts and number in self.answering and self.sessions[number].account is None:
-                    self.refused.add(self.answering[number])
-            case ev.Received(number, msg.Challenge()):
-                self.answering.pop(number, None)
-        self.handle(event)
-
-
-def standby() -> World:
-    """Return a client in standby with P1."""
-    world = World()
-    world.start()
-    assert world.state is State.STANDBY
-    world.performed.clear()
-    return world
-
-
-def started(*held: Kind, **attributes: object) -> World:
-    """Return a started client, with `attributes` of its world, and the answers `held` withheld."""
-    world = World()
-    world.hold = set(held)
-    for name, value in attributes.items():
-        setattr(world, name, value)
-    world.start()
-    return world
-
-
-def pushed(*held: Kind) -> World:
-    """Return a client in standby after a push of P2, with the answers `held` withheld."""
-    world = standby()
-    world.hold = set(held)
-    world.change(P2)
-    return world
-
-
-def on_old_password() -> World:
-    """Return a client in standby with P1, which the console has replaced by P2 without a push."""
-    world = standby()
-    world.change(P2, push=False)
-    assert world.state is State.STANDBY_OLD_PASSWORD
-    world.performed.clear()
-    return world
-
-
-def killed_at_each_action(
-    begin: Callable[[], World], act: Callable[[World], object]
-) -> Iterator[World]:
-    """Yield a killed world for each action of `act`; then let `act` end, which it has to."""
-    for kill_at in range(500):
-        world = begin()
-        world.actions, world.kill_at = 0, kill_at
-        try:
-            act(world)
-        except Killed:
-            world.hold = set()
-            world.kill()
-            yield world
-        else:
-            assert kill_at > 10, "too few actions to show anything"
-            return
-    raise AssertionError("never finished")

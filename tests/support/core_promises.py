@@ -6,9 +6,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.core import effects as do
+from agent.core import events as ev
 from agent.core.credentials import Credentials, Identity
 from agent.core.effects import Effect
 from agent.core.events import Event
+from protocol import messages as msg
 
 if TYPE_CHECKING:
     from tests.support.core_driver import World
@@ -45,3 +47,37 @@ def works(world: World, identity: Identity, record: Credentials | None) -> bool:
             world.accounts[identity.user].standing(word, world.server_now)
             return True
     return False
+
+
+def on_proof(world: World, number: int, password: str) -> None:
+    """Note the password that a proof is sent for. Assert that it was not refused before."""
+    session = world.sessions.get(number)
+    if session is None or session.closed or session.hello is None:
+        return
+    user = session.hello.scram.partition("n=")[2].partition(",")[0]
+    world.tried.append(password)
+    world.answering[number] = (user, password)
+    assert world.answering[number] not in world.refused, "a refused password is sent again"
+
+
+def on_delivery(world: World, event: Event) -> None:
+    """Note a refusal that the client gets to know of."""
+    match event:
+        case ev.Received(number, msg.Rejected(reason="credentials" | "expired")):
+            # An ended connection does not count; `expired` can be about the login in force.
+            counts = number == world.machine.client.connection.number
+            if counts and number in world.answering and world.sessions[number].account is None:
+                world.refused.add(world.answering[number])
+        case ev.Received(number, msg.Challenge()):
+            world.answering.pop(number, None)
+
+
+def on_kill(world: World) -> None:
+    """Forget refusals that were not stored yet: their passwords may be sent once more."""
+    world.answering.clear()
+    world.refused = {
+        (identity.user, word)
+        for identity, entry in world.vault.items()
+        for word in (entry.password, entry.pending.password if entry.pending else "")
+        if word not in entry.usable() and (identity.user, word) in world.refused
+    }

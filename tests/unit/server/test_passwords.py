@@ -235,7 +235,9 @@ def test_end_old_passwords(user: User, wakes: Wakes, make_device: MakeDevice) ->
     device = make_device(user)
     own(user, P2)
     own(user, P3, device)
+    woken = len(wakes.heard())
     assert passwords.end_old_passwords(user, by=user, address=None) == 2
+    assert wakes.heard()[woken:] == [user.pk]
     assert passwords.old_valid_until(user) is None
     assert [each.outcome for each in device.deliveries.all()] == ["expired"]
     device.refresh_from_db()
@@ -243,7 +245,6 @@ def test_end_old_passwords(user: User, wakes: Wakes, make_device: MakeDevice) ->
     assert device.login_valid_until <= clock.now()
     assert passwords.end_old_passwords(user, by=user, address=None) == 0
     assert AuditEvent.objects.filter(subject=user, action="password.old_ended").count() == 1
-    assert user.pk in wakes.heard()
 
 
 def everything() -> bytes:

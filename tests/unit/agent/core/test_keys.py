@@ -10,7 +10,8 @@ import pytest
 from agent.core import events as ev
 from agent.core.state import State
 from protocol.scram import ClientLogin, Keys
-from tests.support.core_driver import OTHER, P1, P2, WRONG, World, standby, started
+from tests.support.core_driver import OTHER, P1, P2, WRONG, World
+from tests.support.core_scenes import standby, started
 
 NONCE = "a-nonce-of-the-client"
 

@@ -15,21 +15,8 @@ from agent.core.password_warnings import TOAST_S
 from agent.core.state import State
 from agent.core.transitions import IllegalTransition
 from protocol import messages as msg
-from tests.support.core_driver import (
-    HOME,
-    KINDS,
-    OTHER,
-    P1,
-    P2,
-    P3,
-    WRONG,
-    Kind,
-    World,
-    on_old_password,
-    pushed,
-    standby,
-    started,
-)
+from tests.support.core_driver import HOME, KINDS, OTHER, P1, P2, P3, WRONG, Kind, World
+from tests.support.core_scenes import on_old_password, pushed, standby, started
 
 SILENT = Reason.VAULT_NO_ANSWER
 

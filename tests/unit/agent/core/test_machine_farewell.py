@@ -8,7 +8,7 @@ from agent.core import effects as do
 from agent.core.events import Event, NetworkChanged, QuitRequested, SessionEnding, Suspending
 from agent.core.state import State
 from protocol.messages import Farewell
-from tests.support.core_driver import standby, started
+from tests.support.core_scenes import standby, started
 
 
 @pytest.mark.parametrize(

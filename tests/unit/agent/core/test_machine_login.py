@@ -13,7 +13,8 @@ from agent.core.failure import Failure, Reason
 from agent.core.state import State
 from protocol import messages as msg
 from protocol.sealing import device_id, public_key
-from tests.support.core_driver import BEGIN, HOME, P1, P2, World, standby, started
+from tests.support.core_driver import BEGIN, HOME, P1, P2, World
+from tests.support.core_scenes import standby, started
 
 
 def until_retry(world: World) -> float:

@@ -7,7 +7,8 @@ from agent.core import events as ev
 from agent.core.events import SignInKind, Timer
 from agent.core.failure import Reason
 from agent.core.state import State
-from tests.support.core_driver import HOME, OTHER, P1, P2, P3, WRONG, World, on_old_password, pushed
+from tests.support.core_driver import HOME, OTHER, P1, P2, P3, WRONG, World
+from tests.support.core_scenes import on_old_password, pushed
 
 
 def test_logging_out() -> None:

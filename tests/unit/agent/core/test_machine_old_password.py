@@ -15,7 +15,8 @@ from agent.core.password_warnings import PUSH_S
 from agent.core.state import State
 from protocol import messages as msg
 from protocol.messages import WarningOutcome as Outcome
-from tests.support.core_driver import BEGIN, OTHER, P1, P2, P3, World, on_old_password, standby
+from tests.support.core_driver import BEGIN, OTHER, P1, P2, P3, World
+from tests.support.core_scenes import on_old_password, standby
 
 UNLOCK = SignInKind.UNLOCK
 DAY = timedelta(days=1)

@@ -12,20 +12,8 @@ from agent.core.effects import WriteReason
 from agent.core.failure import Reason
 from agent.core.state import State
 from protocol import messages as msg
-from tests.support.core_driver import (
-    BEGIN,
-    CHANGE,
-    HOME,
-    P1,
-    P2,
-    P3,
-    Kind,
-    World,
-    killed_at_each_action,
-    on_old_password,
-    pushed,
-    standby,
-)
+from tests.support.core_driver import BEGIN, CHANGE, HOME, P1, P2, P3, Kind, World
+from tests.support.core_scenes import killed_at_each_action, on_old_password, pushed, standby
 
 UNTIL = BEGIN + timedelta(days=30)
 

@@ -13,16 +13,8 @@ from agent.core.events import SignInKind
 from agent.core.failure import Reason
 from agent.core.state import State
 from protocol.messages import WarningOutcome
-from tests.support.core_driver import (
-    HOME,
-    OTHER,
-    P1,
-    P2,
-    P3,
-    World,
-    on_old_password,
-    standby,
-)
+from tests.support.core_driver import HOME, OTHER, P1, P2, P3, World
+from tests.support.core_scenes import on_old_password, standby
 
 
 def asked(world: World) -> list[Reason | None]:

@@ -13,15 +13,8 @@ from agent.core.failure import Reason
 from agent.core.state import State
 from protocol import messages as msg
 from protocol.sealing import new_device_key, public_key
-from tests.support.core_driver import (
-    HOME,
-    OTHER,
-    P1,
-    P2,
-    P3,
-    WRONG,
-    Kind,
-    World,
+from tests.support.core_driver import HOME, OTHER, P1, P2, P3, WRONG, Kind, World
+from tests.support.core_scenes import (
     killed_at_each_action,
     on_old_password,
     pushed,

@@ -1,0 +1,63 @@
+"""Clients of core_driver.py where tests begin: in standby, after a push, on an old password."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from agent.core.state import State
+from tests.support.core_driver import P2, Killed, Kind, World
+
+
+def standby() -> World:
+    """Return a client in standby with P1."""
+    world = World()
+    world.start()
+    assert world.state is State.STANDBY
+    world.performed.clear()
+    return world
+
+
+def started(*held: Kind, **attributes: object) -> World:
+    """Return a started client, with `attributes` of its world, and the answers `held` withheld."""
+    world = World()
+    world.hold = set(held)
+    for name, value in attributes.items():
+        setattr(world, name, value)
+    world.start()
+    return world
+
+
+def pushed(*held: Kind) -> World:
+    """Return a client in standby after a push of P2, with the answers `held` withheld."""
+    world = standby()
+    world.hold = set(held)
+    world.change(P2)
+    return world
+
+
+def on_old_password() -> World:
+    """Return a client in standby with P1, which the console has replaced by P2 without a push."""
+    world = standby()
+    world.change(P2, push=False)
+    assert world.state is State.STANDBY_OLD_PASSWORD
+    world.performed.clear()
+    return world
+
+
+def killed_at_each_action(
+    begin: Callable[[], World], act: Callable[[World], object]
+) -> Iterator[World]:
+    """Yield a killed world for each action of `act`; then let `act` end, which it has to."""
+    for kill_at in range(500):
+        world = begin()
+        world.actions, world.kill_at = 0, kill_at
+        try:
+            act(world)
+        except Killed:
+            world.hold = set()
+            world.kill()
+            yield world
+        else:
+            assert kill_at > 10, "too few actions to show anything"
+            return
+    raise AssertionError("never finished")
