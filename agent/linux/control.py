@@ -50,6 +50,10 @@ class SocketEnds:
             # Not serve_forever, which from Python 3.12 on waits for idle peers when cancelled.
             yield
         finally:
+            # asyncio loses the socket of a peer that it is accepting while the server closes.
+            asyncio.get_running_loop().remove_reader(server.sockets[0].fileno())
+            for _ in range(3):
+                await asyncio.sleep(0)
             server.close()
 
     async def connect(self, *, limit: int) -> tuple[StreamReader, StreamWriter]:

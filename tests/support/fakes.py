@@ -124,7 +124,7 @@ class FakeTray:
     def stop(self) -> None:
         self._stopped.set()
 
-    def pick(self, command: Command, *, timeout_s: float = 10) -> None:
+    def pick(self, command: Command, *, timeout_s: float = 30) -> None:
         """Pick a command, as a click does. Raise TimeoutError when `run` is not called in time."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._on_command is not None, timeout_s):
@@ -132,7 +132,7 @@ class FakeTray:
         assert self._on_command is not None
         self._on_command(command)
 
-    def wait_for(self, wanted: Callable[[View], bool], *, timeout_s: float = 10) -> View:
+    def wait_for(self, wanted: Callable[[View], bool], *, timeout_s: float = 30) -> View:
         """Return the newest view, once it is wanted. Raise TimeoutError when it does not come."""
         with self._changed:
             if not self._changed.wait_for(

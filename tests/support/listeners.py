@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -28,21 +28,24 @@ async def listening(
     running: set[asyncio.Task[None]] = set()
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        running.add(task)
-        try:
+        with suppress(OSError, EOFError):
             await talk(reader, writer)
-        except (OSError, EOFError):
-            pass
-        finally:
-            running.discard(task)
-            writer.close()
 
-    server = await asyncio.start_server(once, "127.0.0.1", port, ssl=tls)
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Not a coroutine: a task that is cancelled before it begins would close nothing.
+        task = asyncio.create_task(once(reader, writer))
+        running.add(task)
+        task.add_done_callback(running.discard)
+        task.add_done_callback(lambda _: writer.close())
+
+    server = await asyncio.start_server(accept, "127.0.0.1", port, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
+        # asyncio loses the socket of a connection that it is accepting while the server closes.
+        asyncio.get_running_loop().remove_reader(server.sockets[0].fileno())
+        for _ in range(3):
+            await asyncio.sleep(0)
         server.close()
         for task in running:
             task.cancel()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
+import socket
 import subprocess
 import sys
 
@@ -33,6 +35,16 @@ class TestSocketChannel(ChannelContract):
                 subprocess.run, command, capture_output=True, text=True, timeout=30, check=False
             )
         assert done.stdout == "b''\n" or "ConnectionReset" in done.stderr or "Broken" in done.stderr
+
+    @pytest.mark.parametrize("turns", range(5))
+    async def test_a_peer_that_is_accepted_at_the_end(self, paths: Paths, turns: int) -> None:
+        """Its socket is closed, whatever the loop has done with it so far."""
+        with socket.socket(socket.AF_UNIX) as peer:
+            async with serving(open_channel(paths)):
+                peer.connect(SocketEnds(paths)._name)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+            gc.collect()  # would warn of a socket that is open
 
     @needs_root
     async def test_a_false_server_is_sent_nothing(self, paths: Paths) -> None:
