@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -95,14 +94,3 @@ class Browser:
 
     def _text(self) -> str:
         return str(self._browser.page.get_text(" ", strip=True))
-
-
-def push_password(
-    console: str, username: str, current: str, new: str, *, then: Callable[[], object] = str
-) -> None:
-    """Change a user's password, call `then`, and wait until a PC has applied the change."""
-    with Browser(console) as browser:
-        assert browser.log_in(username, current)
-        browser.change_password(current, new)
-        then()
-        browser.wait_for_text("Applied")

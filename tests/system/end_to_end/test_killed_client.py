@@ -20,13 +20,13 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from agent.ports import ChannelError
-from tests.support.browser import push_password
+from tests.support.browser import Browser
 from tests.support.installation import P1, Server
 from tests.support.pc import Pc
 from tests.support.places import ROOT
 
 pytestmark = pytest.mark.keyring
-KILLS = int(os.environ.get("COCONOWORK_KILLS", "6"))
+KILLS = int(os.environ.get("COCONOWORK_KILLS", "2"))
 
 
 def test_killed_at_every_step(server: Server, new_pc: Callable[..., Pc]) -> None:
@@ -34,37 +34,45 @@ def test_killed_at_every_step(server: Server, new_pc: Callable[..., Pc]) -> None
     server.installation.add_user("killed-steps")
     pc = new_pc(server.address, user="killed-steps", password=P1)
     password, killed_at = P1, list[str]()
-    for moment in itertools.count():
-        command = [sys.executable, "-m", "tests.support.killable", str(moment)]
-        quiet, pipe = subprocess.DEVNULL, subprocess.PIPE
-        with (
-            subprocess.Popen(
-                command, env=pc.environ, cwd=ROOT, stdout=pipe, stderr=quiet, text=True
-            ) as process,
-            ended_on_failure(process),
-        ):
-            pc.says("standby")
-            restarted = threading.Thread(target=start_when_killed, args=(process, pc))
-            new = f"Vkxw-{moment}-zq7"
-            push_password(server.console, "killed-steps", password, new, then=restarted.start)
-            password = new
-            if process.poll() is None:
-                with suppress(ChannelError):  # this is the moment at which it is killed
-                    pc.tell("quit")
-            restarted.join(timeout=60)
-            assert process.stdout is not None
-            told = [line for line in process.stdout if line.startswith("killed at")]
-        if process.returncode == 0:
-            break
-        assert process.returncode == -signal.SIGKILL
-        killed_at.append(told[0].strip())
-        pc.has_only(password)
-        pc.kill()
+    with server.browser("killed-steps", P1) as browser:
+        for moment in itertools.count():
+            command = [sys.executable, "-m", "tests.support.killable", str(moment)]
+            quiet, pipe = subprocess.DEVNULL, subprocess.PIPE
+            with (
+                subprocess.Popen(
+                    command, env=pc.environ, cwd=ROOT, stdout=pipe, stderr=quiet, text=True
+                ) as process,
+                ended_on_failure(process),
+            ):
+                pc.says("standby")
+                restarted = threading.Thread(target=start_when_killed, args=(process, pc))
+                new = f"Vkxw-{moment}-zq7"
+                push(browser, password, new, then=restarted.start)
+                password = new
+                if process.poll() is None:
+                    with suppress(ChannelError):  # this is the moment at which it is killed
+                        pc.tell("quit")
+                restarted.join(timeout=60)
+                assert process.stdout is not None
+                told = [line for line in process.stdout if line.startswith("killed at")]
+            if process.returncode == 0:
+                break
+            assert process.returncode == -signal.SIGKILL
+            killed_at.append(told[0].strip())
+            pc.has_only(password)
+            pc.kill()
     print("\n".join(killed_at))
     steps = " ".join(killed_at)
     assert len(killed_at) >= 8, killed_at
     for step in ("before WriteVault", "after the keyring's write", "ComputeProof", "before Send"):
         assert step in steps
+
+
+def push(browser: Browser, current: str, new: str, *, then: Callable[[], object]) -> None:
+    """Change the password, call `then`, and wait until a PC has applied the change."""
+    browser.change_password(current, new)
+    then()
+    browser.wait_for_text("Applied")
 
 
 @contextmanager
@@ -89,21 +97,22 @@ def test_killed_at_random_moments(server: Server, new_pc: Callable[..., Pc]) -> 
     server.installation.add_user("killed-random")
     pc = new_pc(server.address, user="killed-random", password=P1)
     password = P1
-    for number in range(KILLS):
-        pc.start()
-        pc.says("standby")
-        delay_s = random.uniform(0.0, 1.5)
-
-        def kill_and_restart(delay_s: float = delay_s) -> None:
-            time.sleep(delay_s)
-            pc.kill()
+    with server.browser("killed-random", P1) as browser:
+        for number in range(KILLS):
             pc.start()
+            pc.says("standby")
+            delay_s = random.uniform(0.0, 1.5)
 
-        killer = threading.Thread(target=kill_and_restart)
-        new = f"Vkxw-{number}-zq7"
-        push_password(server.console, "killed-random", password, new, then=killer.start)
-        killer.join()
-        password = new
-        print(f"killed after {delay_s:.3f} s")
-        pc.has_only(password)
-        pc.kill()
+            def kill_and_restart(delay_s: float = delay_s) -> None:
+                time.sleep(delay_s)
+                pc.kill()
+                pc.start()
+
+            killer = threading.Thread(target=kill_and_restart)
+            new = f"Vkxw-{number}-zq7"
+            push(browser, password, new, then=killer.start)
+            killer.join()
+            password = new
+            print(f"killed after {delay_s:.3f} s")
+            pc.has_only(password)
+            pc.kill()

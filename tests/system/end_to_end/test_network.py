@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.browser import push_password
 from tests.support.installation import ADMIN, ADMIN_PASSWORD, P1, P2, Installation, Server
 from tests.support.loop_thread import LoopThread
 from tests.support.pc import Pc
@@ -45,7 +44,9 @@ def test_a_push_in_bad_weather(new_pc: Callable[..., Pc], server: Server, wire: 
     wire.weather = Weather(delay_s=0.5, loss=0.05)
     pc.start()
     pc.says("standby", within_s=60)
-    push_password(server.console, "weather", P1, P2)
+    with server.browser("weather", P1) as browser:
+        browser.change_password(P1, P2)
+        browser.wait_for_text("Applied")
     pc.has_only(P2)
 
 
