@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -197,10 +200,18 @@ class Installation:
         password: str = ADMIN_PASSWORD,
         name: str = "",
     ) -> None:
-        """Make the database with an account and its administrator, by the command line."""
-        arguments = [f"--account={account}", f"--user={user}"]
-        arguments += [f"--name={name}"] if name else []
-        made = self.run("createadmin", *arguments, stdin=f"{password}\n")
+        """Make the database with an account and its administrator, by the command line.
+
+        SQLite's is made once a run, and copied.
+        """
+        wanted = (f"--account={account}", f"--user={user}", f"--name={name}")
+        if not self.database and not self.directory.exists():
+            shutil.copytree(_made_once(wanted, password), self.directory)
+        else:
+            self.create_admin(wanted, password)
+
+    def create_admin(self, wanted: Sequence[str], password: str) -> None:
+        made = self.run("createadmin", *wanted, stdin=f"{password}\n")
         assert made.returncode == 0, made.stderr
 
     @contextmanager
@@ -238,6 +249,16 @@ class Installation:
         )
         [(pk,)] = self.query("SELECT id FROM console_user WHERE username = %s", name)
         return int(pk)
+
+
+@functools.cache
+def _made_once(wanted: tuple[str, ...], password: str) -> Path:
+    """Return the data folder of an installation that nothing else uses."""
+    folder = Path(tempfile.mkdtemp(prefix="coconowork-tests-"))
+    atexit.register(shutil.rmtree, folder)
+    made = Installation(folder / "data")
+    made.create_admin(wanted, password)
+    return made.directory
 
 
 def _for_sqlite(value: object) -> object:

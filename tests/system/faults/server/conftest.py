@@ -13,14 +13,6 @@ from tests.support.postgres import Postgres, running_postgres
 
 
 @pytest.fixture(scope="session")
-def model_installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
-    """Return the installation that the others on SQLite are copies of."""
-    installation = Installation(tmp_path_factory.mktemp("model") / "data")
-    installation.create()
-    return installation
-
-
-@pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """One that may be stopped and killed, as long as it runs again afterwards."""
     with running_postgres(fsync=True) as server:
@@ -28,29 +20,30 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the name of the database that the others on PostgreSQL are copies of."""
-    url = postgres.new_database()
-    Installation(tmp_path_factory.mktemp("template") / "data", database=url).create()
-    return url.rpartition("/")[2]
+def template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    """Return the installation that the others on PostgreSQL are copies of."""
+    folder = tmp_path_factory.mktemp("template")
+    made = Installation(folder / "data", database=postgres.new_database())
+    made.create()
+    return made
 
 
 @pytest.fixture
-def installation(model_installation: Installation, tmp_path: Path) -> Installation:
+def installation(tmp_path: Path) -> Installation:
     """On SQLite, with an account and its administrator."""
-    shutil.copytree(model_installation.directory, tmp_path / "data")
-    return Installation(tmp_path / "data")
+    made = Installation(tmp_path / "data")
+    made.create()
+    return made
 
 
 @pytest.fixture
 def installation_on_postgres(
-    postgres: Postgres, template: str, model_installation: Installation, tmp_path: Path
+    postgres: Postgres, template: Installation, tmp_path: Path
 ) -> Iterator[Installation]:
     """Return a new installation on PostgreSQL."""
     directory = tmp_path / "data"
-    directory.mkdir()
-    shutil.copy(model_installation.directory / "secret_key", directory)
-    url = postgres.new_database(template=template)
+    shutil.copytree(template.directory, directory)
+    url = postgres.new_database(template=template.database.rpartition("/")[2])
     # Without it, a crash takes the copy's sequences back to where the template's were.
     postgres.execute("CHECKPOINT")
     yield Installation(directory, database=url)
