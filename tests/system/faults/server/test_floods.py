@@ -12,7 +12,6 @@ from contextlib import (
     AsyncExitStack,
     ExitStack,
     asynccontextmanager,
-    closing,
     contextmanager,
     suppress,
 )
@@ -187,11 +186,11 @@ async def test_gateway_is_flooded(installation: Installation) -> None:
 
 
 async def test_flood_of_new_pcs(installation: Installation) -> None:
-    """10,000 PCs of one address ask for a code: 30 get one, and no row is left."""
+    """2,000 PCs of one address ask for a code: 30 get one, and no row is left."""
     pair = messages.encode(messages.Pair(device=Client(0).device))
     frame = Frame(Opcode.TEXT, pair).serialize(mask=True)
     async with attacked(installation, METRICS="127.0.0.1:0") as server:
-        for _ in range(10_000 // 400):
+        for _ in range(2_000 // 400):
             with flood(server.gateway, 400, UPGRADE + frame) as sockets:
                 await asyncio.to_thread(first_lines, sockets)
         await a_newcomer_gets_in(server)
@@ -211,20 +210,6 @@ async def test_names_that_no_user_can_have(installation: Installation) -> None:
         with flood(server.gateway, 400, UPGRADE + frame) as sockets:
             answers = await asyncio.to_thread(first_lines, sockets)
         assert set(answers) == {b"HTTP/1.1 101"}
-
-
-async def test_gateway_is_fed_byte_by_byte(installation: Installation) -> None:
-    """An upgrade sent byte by byte gets no more time, and is cut off at its deadline."""
-    async with attacked(installation) as server:
-        with flood(server.gateway, 50, b"") as sockets:
-            for number in range(len(UPGRADE)):
-                for each in sockets:
-                    with suppress(OSError):
-                        each.sendall(UPGRADE[number : number + 1])
-                if all(map(is_closed, sockets)):
-                    break
-                await asyncio.sleep(0.3)  # the attacker's pace
-            assert 0 < number < 130, "not cut off within 40 s"
 
 
 async def test_console_is_flooded(installation: Installation) -> None:
@@ -331,19 +316,3 @@ async def test_one_port_leaves_the_other_its_descriptors(
                 stack.enter_context(flood(server.port(flooded), 400, b"GET ", address))
             other = {"gateway": the_console_answers, "console": a_newcomer_gets_in}[flooded]
             await other(server)
-
-
-async def test_slow_reader(installation: Installation) -> None:
-    """A client that never reads what it is sent holds up none of the others."""
-    async with attacked(installation) as server:
-        with closing(socket.create_connection(("127.0.0.1", server.gateway))) as deaf:
-            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-            deaf.sendall(UPGRADE)
-            ping = b"\x89\xfd" + bytes(4) + b"p" * 125
-            deaf.setblocking(False)
-            with suppress(BlockingIOError, ConnectionError):
-                for _ in range(40_000):  # each is answered with as much
-                    deaf.sendall(ping)
-            await a_newcomer_gets_in(server)
-        assert psutil.Process(server.process.pid).memory_info().rss < 400 * 2**20
-    assert "Traceback" not in server.logged()

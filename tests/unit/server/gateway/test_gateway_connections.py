@@ -196,6 +196,22 @@ async def test_who_does_not_upgrade_is_cut_off(
             assert await reader.read() == b""
 
 
+async def test_bytes_now_and_then_buy_no_time(
+    database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that is sent byte by byte is cut off at its deadline, too."""
+    monkeypatch.setattr(connection, "OPEN_SECONDS", 0.5)
+    async with Gateway(sweep_interval_s=0.1) as gateway, raw(gateway.port) as (reader, writer):
+        writer.write(b"GET /gateway HTTP/1.1\r\nX: ")
+        closed = asyncio.create_task(reader.read())
+        async with asyncio.timeout(DEADLINE_S):
+            while not closed.done():
+                writer.write(b"x")
+                await asyncio.sleep(0.05)  # the attacker's pace
+        with contextlib.suppress(ConnectionError):
+            assert await closed == b""
+
+
 async def test_silent_connections_from_one_address(database: None) -> None:
     """Above the limit the next is cut off; a proxy's are not; there is room after a close."""
     limited = with_settings(logins_per_address=3)
