@@ -9,7 +9,7 @@ import pytest
 from tests.support.pbkdf2 import derived_once
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _one_round() -> Iterator[None]:
     with derived_once(rounds=1):
         yield

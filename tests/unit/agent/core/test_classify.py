@@ -25,7 +25,7 @@ from agent.address import BadProxy
 from agent.core.classify import classify
 from agent.core.failure import Failure, Patience, Reason
 from protocol.messages import MessageError
-from protocol.scram import WrongServer
+from protocol.scram import UnusableCredentials, WrongServer
 from tests.support.certificates import Authority
 from tests.support.listeners import (
     SECRET,
@@ -359,6 +359,7 @@ def test_close_codes(
         (InvalidURI("x", "y"), None, Reason.NOT_A_GATEWAY, "InvalidURI"),
         (RuntimeError(SECRET), None, Reason.INTERNAL, "RuntimeError"),
         (WrongServer("ours"), None, Reason.IMPOSTOR, "ours"),
+        (UnusableCredentials("ours"), None, Reason.CREDENTIALS, "ours"),
         (MessageError("ours"), None, Reason.PROTOCOL, "ours"),
         (BadProxy("ours"), "http://proxy:1", Reason.PROXY_SETTING, "ours"),
     ],
