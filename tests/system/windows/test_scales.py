@@ -28,10 +28,10 @@ VIEW = {
 }
 BY_CODE = ("key", "alt+c", "dialog")
 WINDOWS: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
-    # which window, what changes it before it is photographed, and the line that this gives
+    # which window, what changes it before it is photographed, and the line that this gives, if any
     "status": ("status", []),
     "password": ("password", []),
-    "password-wrong": ("password", [("type", "wrong\n", "wss:")]),
+    "password-wrong": ("password", [("type", "wrong", ""), ("key", "Return", "wss:")]),
     "log-in": ("log in", []),
     "log-out": ("log out", []),
     "about": ("about", []),
@@ -92,7 +92,8 @@ def photograph(desktop: Desktop, name: str, picture: str, *program: str) -> tupl
             notes.with_name(f"{notes.name}.{value}").touch()
         else:
             getattr(desktop, action)(value)
-        noted(line, more_than=before)
+        if line:
+            noted(line, more_than=before)
     desktop.xdotool("sleep", "1.5")
     left, top, right, bottom = map(int, lines("dialog")[-1].split()[1:5])
     kept = desktop.screenshot(picture, box=(left, top, right, bottom))
