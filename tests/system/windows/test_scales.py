@@ -39,6 +39,7 @@ WINDOWS: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
     "code-typed": ("log in", [BY_CODE, ("user", "typed", "dialog")]),
     "code-expired": ("log in", [BY_CODE, ("user", "expired", "dialog")]),
 }  # fmt: skip
+SCALED = ("status", "password", "about", "code", "code-typed", "code-expired")
 PERSONALIZE = r"HKCU\Software\Microsoft\Windows\CurrentVersion\Themes\Personalize"
 ACCESSIBILITY = r"HKCU\Software\Microsoft\Accessibility"
 DWORD = ("/f", "/t", "REG_DWORD")
@@ -104,46 +105,53 @@ def photograph(desktop: Desktop, name: str, picture: str, *program: str) -> tupl
     return kept, right - left
 
 
-def test_every_window_grows_with_the_scale(desktop: Desktop, winpy: Path) -> None:
-    """At 100, 150, 200 and 300 % the windows fit on the screen and keep their proportions."""
+@pytest.fixture(scope="module")
+def widths() -> dict[str, list[float]]:
+    """Return the widths of each window, brought to 100 %, at the scales so far."""
+    return {name: [] for name in SCALED}
+
+
+@pytest.mark.parametrize("percent", [100, 150, 200, 300])
+def test_every_window_grows_with_the_scale(
+    desktop: Desktop, winpy: Path, widths: dict[str, list[float]], percent: int
+) -> None:
+    """The windows fit on the screen at each scale of Windows, and keep their proportions."""
+    scale(desktop, percent)
     python, tray = windows_path(winpy / "pythonw.exe"), windows_path(INSIDE / "tray.py")
     notes = windows_path(desktop.prefix / "notes-tray")
-    widths: dict[str, list[float]] = {}
-    for percent in (100, 150, 200, 300):
-        scale(desktop, percent)
-        desktop.launch(python, tray, ASSETS, "ja", json.dumps(VIEW), notes)
-        for name in WINDOWS:
-            _, width = photograph(desktop, name, f"scale-{percent}-{name}")
-            widths.setdefault(name, []).append(width * 100 / percent)
-        corner = (SCREEN[0] - 200, SCREEN[1] - 80, *SCREEN)
-        desktop.screenshot(f"scale-{percent}-tray", box=corner)
+    desktop.launch(python, tray, ASSETS, "ja", json.dumps(VIEW), notes)
     for name, found in widths.items():
+        _, width = photograph(desktop, name, f"scale-{percent}-{name}")
+        found.append(width * 100 / percent)
         assert max(found) < 1.1 * min(found), (name, found)
+    corner = (SCREEN[0] - 200, SCREEN[1] - 80, *SCREEN)
+    desktop.screenshot(f"scale-{percent}-tray", box=corner)
 
 
-def test_every_window_is_dark_or_in_contrast_colours(desktop: Desktop) -> None:
-    """Windows take the user's choice, and the text scale that is on top of the screen's."""
+@pytest.fixture(scope="module")
+def unscaled(desktop: Desktop) -> Desktop:
+    """Return the desktop at 100 %."""
     scale(desktop, 100)
-    contrast = windows_path(INSIDE / "contrast.py")
-    for look, program, ground in (
-        ("light", [], LIGHT.paper), ("dark", [], DARK.paper), ("contrast", [contrast], "#000000"),
-    ):  # fmt: skip
-        desktop.quiet(
-            "reg",
-            "add",
-            PERSONALIZE,
-            *DWORD,
-            "/v",
-            "AppsUseLightTheme",
-            "/d",
-            str(int(look != "dark")),
-        )
-        for name in WINDOWS:
-            kept, width = photograph(desktop, name, f"{look}-{name}", *program)
-            with Image.open(kept) as picture:
-                found = picture.convert("RGB").getpixel((width // 2, picture.height - 10))
-            assert found == ImageColor.getrgb(ground), (look, name)
-    _, small = photograph(desktop, "status", "text-100-status")
-    desktop.quiet("reg", "add", ACCESSIBILITY, *DWORD, "/v", "TextScaleFactor", "/d", "200")
-    _, large = photograph(desktop, "status", "text-200-status")
+    return desktop
+
+
+@pytest.mark.parametrize("look", ["light", "dark", "contrast"])
+def test_every_window_is_dark_or_in_contrast_colours(unscaled: Desktop, look: str) -> None:
+    """Windows take the user's choice."""
+    ground = {"light": LIGHT.paper, "dark": DARK.paper, "contrast": "#000000"}[look]
+    program = [windows_path(INSIDE / "contrast.py")] if look == "contrast" else []
+    light = ("/v", "AppsUseLightTheme", "/d", str(int(look != "dark")))
+    unscaled.quiet("reg", "add", PERSONALIZE, *DWORD, *light)
+    for name in WINDOWS:
+        kept, width = photograph(unscaled, name, f"{look}-{name}", *program)
+        with Image.open(kept) as picture:
+            found = picture.convert("RGB").getpixel((width // 2, picture.height - 10))
+        assert found == ImageColor.getrgb(ground), name
+
+
+def test_texts_grow_on_top_of_the_scale(unscaled: Desktop) -> None:
+    """Windows take the user's size of texts."""
+    _, small = photograph(unscaled, "status", "text-100-status")
+    unscaled.quiet("reg", "add", ACCESSIBILITY, *DWORD, "/v", "TextScaleFactor", "/d", "200")
+    _, large = photograph(unscaled, "status", "text-200-status")
     assert 1.8 < large / small < 2.2
