@@ -187,7 +187,7 @@ DIALOGS: dict[str, tuple[str, dict[str, object], str, list[tuple[str, ...]]]] = 
         ("keep", "dialog-code-question"), ("key", "shift+Tab", "space"), ("noted", "agreed"),
         ("key", "Escape")]),
     "a code that expires": ("password", {"state": "logged_out"}, "log in", [
-        ("key", *["Tab"] * 3, "space"), ("title", "code"), ("user", "expired"),
+        ("keep", "dialog-log-in-new-pc"), ("key", "alt+c"), ("title", "code"), ("user", "expired"),
         ("keep", "dialog-code-expired"), ("key", "Return"), ("title", "code"), ("user", "typed"),
         ("title", "question"), ("key", "Escape")]),
     "trouble": ("status", TROUBLE, "status", [
