@@ -82,7 +82,7 @@ class TestPipeChannel(ChannelContract):
             asking.join()
 
     async def test_a_scanner_that_holds_the_lock_file(self, paths: Paths) -> None:
-        """A client that starts meanwhile has the lock all the same, and stays the only one."""
+        """A client that starts then gets the lock all the same, and stays the only one."""
         async with serving(open_channel(paths)):
             pass
         read, existing = win32con.GENERIC_READ, win32con.OPEN_EXISTING
