@@ -7,25 +7,13 @@ import itertools
 import pytest
 
 from agent.dialogs.palette import DARK, LIGHT, Palette, of_contrast_theme
+from tests.support.contrast import contrast
 
 SYSTEM = {
     "window": "#000000", "window_text": "#ffffff", "highlight": "#1aebff",
     "highlight_text": "#000001", "button": "#000002", "button_text": "#fffffe",
     "grey_text": "#3ff23f",
 }  # fmt: skip
-
-
-def luminance(colour: str) -> float:
-    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def contrast(one: str, other: str) -> float:
-    darker, lighter = sorted((luminance(one), luminance(other)))
-    return (lighter + 0.05) / (darker + 0.05)
 
 
 def test_contrast_is_that_of_wcag() -> None:

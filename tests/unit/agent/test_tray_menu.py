@@ -15,6 +15,7 @@ from agent.core.view import NUMBERED_DAYS, Command, Icon, View
 from agent.tray_menu import Entry, default_command, menu, summary
 from installer import pictures
 from protocol.messages import Release
+from tests.support.contrast import contrast
 from tests.support.places import ROOT
 
 ASSETS = ROOT / "agent" / "assets"
@@ -118,19 +119,6 @@ def test_trouble_is_named() -> None:
 # --- the pictures
 
 
-def luminance(colour: tuple[int, ...]) -> float:
-    """WCAG's relative luminance."""
-    parts = [value / 255 for value in colour]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(one: tuple[int, ...], other: tuple[int, ...]) -> float:
-    """WCAG's contrast ratio."""
-    dark, light = sorted((luminance(one), luminance(other)))
-    return (light + 0.05) / (dark + 0.05)
-
-
 NAMES = [*(icon.value for icon in Icon), *(f"days-{days}" for days in range(NUMBERED_DAYS + 1))]
 
 
@@ -140,9 +128,8 @@ def test_picture_is_seen_on_light_and_dark_task_bars(name: str) -> None:
     colours = pictures.render(name, 64).getcolors(64 * 64) or []
     opaque = [(n, c[:3]) for n, c in colours if isinstance(c, tuple) and c[3] == 255]
     _, main = max((n, c) for n, c in opaque if c != (255, 255, 255))
-    for background in ((0xF3, 0xF3, 0xF3), (0x1C, 0x1C, 0x1C), (0x10, 0x10, 0x10)):
-        assert contrast(main, background) >= 3
-    assert contrast(main, (255, 255, 255)) >= 3
+    for beside in ("#f3f3f3", "#1c1c1c", "#101010", "#ffffff"):
+        assert contrast(f"#{bytes(main).hex()}", beside) >= 3
 
 
 def strokes(name: str) -> bytes:
