@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +14,7 @@ from agent import prompts
 from agent.core import wording
 from agent.core.failure import Reason
 from agent.core.state import State
-from agent.errors import AgentError, UserError
+from agent.errors import AgentError, Defect, UserError
 from agent.i18n import translation
 from agent.paths import Paths, find_paths
 from agent.ports import ChannelBusy, ChannelError, NotRunning, Request
@@ -95,6 +94,8 @@ class Call:
 
     def ask(self, request: Request, timeout_s: float = ANSWER_S) -> Request | None:
         """Return the running client's answer, None when none runs. Raise NoAnswer."""
+        import asyncio
+
         from agent.desktop import open_channel
 
         try:
@@ -204,7 +205,6 @@ def _run(call: Call) -> int:
         return OK
     share_one_heap()
     from agent import desktop, logs
-    from agent.app import Defect
 
     try:
         desktop.run(
@@ -330,6 +330,8 @@ def _quit(call: Call) -> int:
 
 
 def _doctor(call: Call) -> int:
+    import asyncio
+
     from agent import desktop, doctor
     from agent.hardening import harden
 

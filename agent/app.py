@@ -30,7 +30,7 @@ from agent.core.machine import Machine
 from agent.core.saved_state import SavedState
 from agent.core.state import IN_USE, State
 from agent.core.view import Command, View
-from agent.errors import AgentError
+from agent.errors import AgentError, Defect
 from agent.host import host_info
 from agent.logs import WindowsEvent
 from agent.pairing import Code, log_in_by_code, receive_password
@@ -47,10 +47,6 @@ TRAY_AGAIN_S = 60.0
 """Seconds after which a lost tray is opened again."""
 CLAIM_S = 120.0
 """Seconds to claim the control channel, which a command may have for as long as a login takes."""
-
-
-class Defect(AgentError):
-    """The machine has raised: the client has ended at a defect of its own."""
 
 
 @dataclass
@@ -170,6 +166,7 @@ class App:
         except BaseException:
             self.stop()
             raise
+        self._runtime.post(ev.Started())  # the keyring is read while the watcher makes its window
         watcher = self._adapters.watcher
         if watcher is not None:
             try:
@@ -177,7 +174,6 @@ class App:
                 watcher.start(self._on_watched)
             except Exception:
                 log.exception("later sign-ins will not be noticed")
-        self._runtime.post(ev.Started())
 
     def _on_watched(self, event: Event) -> None:
         if isinstance(event, ev.Suspending | ev.QuitRequested):

@@ -5,16 +5,15 @@ Importing it is cheap, because short commands such as `status` need little of it
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from gettext import NullTranslations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent import __version__, logs
 from agent.paths import Paths
@@ -54,18 +53,58 @@ def run(
     starts it, and not the user. Raise ChannelBusy when another client runs, and Defect when the
     client has ended at a defect of its own.
     """
+    from agent.hardening import harden
+
+    logs.set_up(paths.log_file, settings.log_level)
+    log.info("coconowork client %s starts on %s", __version__, os_name())
+    harden()
+    stays = not at_sign_in or settings.autostart is not False
+    with _early_icon(paths, translations) if stays else nullcontext() as icon:
+        _run(settings, paths, translations, vault, notices, icon=icon, at_sign_in=at_sign_in)
+
+
+@contextmanager
+def _early_icon(paths: Paths, translations: NullTranslations) -> Iterator[Any]:
+    """Yield Windows' tray, with the icon shown before the rest of the client is even imported.
+
+    Yield None on Linux, and where another client runs: a second icon must not flash.
+    """
+    tray = None
+    if sys.platform == "win32":
+        from agent.windows.lock import is_locked
+        from agent.windows.tray import WindowsTray
+
+        if not is_locked(paths.lock_file):
+            tray = WindowsTray(assets_dir(), translations)
+            tray.start()
+    try:
+        yield tray
+    finally:
+        if tray is not None:
+            tray.close()
+
+
+def _run(
+    settings: Settings,
+    paths: Paths,
+    translations: NullTranslations,
+    vault: Vault | None,
+    notices: Sequence[tuple[str, str]],
+    *,
+    icon: Any,
+    at_sign_in: bool,
+) -> None:
+    import asyncio
+
     from agent.app import App
     from agent.core.view import Command
     from agent.dialogs.host import ProcessDialogs
-    from agent.hardening import harden
     from agent.menu_actions import MenuActions, apply_autostart
 
-    logs.set_up(paths.log_file, settings.log_level)
     if sys.platform == "win32":
         from agent.windows.event_log import EventLogHandler
 
         logs.add(EventLogHandler())
-    log.info("coconowork client %s starts on %s", __version__, os_name())
     for title, text in [*notices, *(("setting ignored", each) for each in settings.unknown)]:
         log.warning("%s: %s", title, text)
     autostart = open_autostart()
@@ -74,7 +113,6 @@ def run(
         log.info("not started at sign-in: %s", settings.origins.get("autostart"))
         with guarded(settings):  # a guard that has started this client ends with it
             return
-    harden()
     assets = assets_dir()
     adapters = _core_adapters(paths, vault)
     adapters.open_toaster = lambda: open_toaster(assets)
@@ -108,9 +146,14 @@ def run(
         signal.signal(number, lambda *_: app.command(Command.QUIT))
     if sys.platform != "win32":
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the end of its terminal is not its own
+    if icon is not None:
+        icon.with_settings = actions.with_settings
+    trays = [icon] if icon is not None else []
     with guarded(settings):
         app.run(
-            lambda: open_tray(assets, translations, actions.with_settings),
+            lambda: (
+                trays.pop() if trays else open_tray(assets, translations, actions.with_settings)
+            ),
             notices,
             ask_to_log_in=not at_sign_in and (sys.platform == "win32" or "DISPLAY" in os.environ),
         )

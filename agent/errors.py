@@ -7,6 +7,10 @@ class AgentError(Exception):
     """The base class; the text is for the log and holds no secret."""
 
 
+class Defect(AgentError):
+    """The machine has raised: the client has ended at a defect of its own."""
+
+
 class UserError(AgentError):
     """An error that the user can act on: `title` says what happened, `message` what to do."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import sys
 import time
 from collections.abc import Callable
@@ -51,7 +50,7 @@ def replace_file(path: Path, data: bytes) -> None:
             insist(leftover.unlink)
     # Not tempfile.mkstemp: it takes a refusal on Windows for a name that is in use, and tries
     # 2,147,483,647 times in a folder that refuses new files.
-    new = path.with_name(f"{prefix}{secrets.token_hex(8)}{suffix}")
+    new = path.with_name(f"{prefix}{os.urandom(8).hex()}{suffix}")
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     handle = os.open(new, flags, 0o600)
     try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import shutil
 import sys
 import threading
@@ -17,14 +16,16 @@ from datetime import UTC, datetime
 from enum import Enum
 from io import TextIOWrapper
 from itertools import pairwise
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from agent.files import insist
 from agent.paths import make_private
 from protocol.text import clean
+
+if TYPE_CHECKING:
+    import queue
 
 MAX_BYTES = 1_000_000
 BACKUPS = 5
@@ -85,17 +86,27 @@ class Formatter(logging.Formatter):
         return "\n".join(lines)
 
 
-class PrivateFileHandler(RotatingFileHandler):
+class PrivateFileHandler(logging.FileHandler):
     """Write to files of MAX_BYTES each, readable by this user only.
 
-    A record that cannot be written is lost, and nothing else happens.
+    A record that cannot be written is lost, and nothing else happens. Not logging's own rotating
+    handler, whose module has sockets and pickle loaded before the icon is shown.
     """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # A log that cannot be written is no reason to end, or to write elsewhere.
+        with suppress(Exception):
+            if self.stream is None:
+                self.stream = self._open()
+            if self.stream.seek(0, os.SEEK_END) + len(self.format(record)) >= MAX_BYTES:
+                self._roll_over()
+            super().emit(record)
 
     def _open(self) -> TextIOWrapper:
         handle = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         return os.fdopen(handle, "a", encoding=self.encoding, errors=self.errors)
 
-    def doRollover(self) -> None:  # noqa: N802 - logging's own name
+    def _roll_over(self) -> None:
         """Rename the files, the oldest first. Copy one that another program holds open."""
         if self.stream is not None:
             self.stream.close()
@@ -106,7 +117,7 @@ class PrivateFileHandler(RotatingFileHandler):
         self.stream = self._open()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        """Do nothing: a log that cannot be written is no reason to end, or to write elsewhere."""
+        """Do nothing: see `emit`."""
 
 
 class ConsoleHandler(logging.Handler):
@@ -119,6 +130,8 @@ class ConsoleHandler(logging.Handler):
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
         self._stream = stream
+        import queue
+
         self._lines: queue.Queue[str | None] = queue.Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._write, name="console", daemon=True)
         self._thread.start()
@@ -133,6 +146,8 @@ class ConsoleHandler(logging.Handler):
         super().close()
 
     def _put(self, line: str | None) -> None:
+        import queue
+
         with suppress(queue.Full):
             self._lines.put_nowait(line)
 
@@ -177,15 +192,7 @@ def set_up(log_file: Path, level: str = "info", *, to_stderr: bool = True) -> No
         add(ConsoleHandler(sys.stderr))
     try:
         make_private(log_file.parent)
-        add(
-            PrivateFileHandler(
-                log_file,
-                maxBytes=MAX_BYTES,
-                backupCount=BACKUPS,
-                encoding="utf-8",
-                errors="backslashreplace",
-            )
-        )
+        add(PrivateFileHandler(log_file, encoding="utf-8", errors="backslashreplace"))
     except OSError as exc:
         log.warning("no log file at %s: %s", log_file, exc.strerror)
     _hooks.append((sys.excepthook, threading.excepthook))

@@ -7,21 +7,24 @@ is a defect: the caller logs it, and the client goes on.
 from __future__ import annotations
 
 import logging
-from asyncio import StreamReader, StreamWriter
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
 from gettext import NullTranslations
-from typing import Any, ParamSpec, Protocol
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
 
-from agent.core.credentials import Credentials, Identity
-from agent.core.events import Event
-from agent.core.failure import Reason
-from agent.core.saved_state import SavedState
-from agent.core.view import Command, View
 from agent.errors import AgentError
-from protocol.messages import WarningOutcome
+
+if TYPE_CHECKING:  # the tray's icon needs none of them
+    from asyncio import StreamReader, StreamWriter
+
+    from agent.core.credentials import Credentials, Identity
+    from agent.core.events import Event
+    from agent.core.failure import Reason
+    from agent.core.saved_state import SavedState
+    from agent.core.view import Command, View
+    from protocol.messages import WarningOutcome
 
 log = logging.getLogger(__name__)
 
@@ -210,8 +213,7 @@ class Dialogs(Protocol):
 Request = dict[str, Any]
 """A command on the control channel: `{"command": …}` and its arguments; the answer likewise."""
 
-
-Accept = Callable[[StreamReader, StreamWriter], None]
+Accept = Callable[["StreamReader", "StreamWriter"], None]
 
 
 class ChannelEnds(Protocol):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from protocol.scram import ScramError, UnusableCredentials, WrongServer
+if TYPE_CHECKING:
+    from protocol.scram import ScramError
 
 
 class Reason(Enum):
@@ -95,6 +97,8 @@ class Failure:
 
 def failure_of(error: ScramError) -> Failure:
     """Return why a login cannot go on, from an error of its SCRAM exchange."""
+    from protocol.scram import UnusableCredentials, WrongServer
+
     match error:
         case UnusableCredentials():
             return Failure(Reason.CREDENTIALS, detail=str(error))

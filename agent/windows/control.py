@@ -17,7 +17,6 @@ if sys.platform != "win32":
 
 import asyncio
 import hashlib
-import msvcrt
 import os
 import secrets
 from asyncio import StreamReader, StreamReaderProtocol, StreamWriter
@@ -34,11 +33,10 @@ import win32security
 from agent.files import insist
 from agent.paths import Paths, make_private
 from agent.ports import Accept, ChannelBusy, ChannelError, NotRunning
+from agent.windows.lock import lock
 
 log = getLogger(__name__)
 
-LOCKED_BYTE = 1_000_000
-"""Far behind the content, which all may read."""
 PREFIX = r"\\.\pipe\coconowork-client-"
 NAME_BYTES = 16
 
@@ -100,7 +98,7 @@ class PipeEnds:
             yield self._fixed_name
             return
         try:
-            if not _lock(handle):
+            if not lock(handle):
                 raise ChannelBusy("another client of this user is running")
             name = PREFIX + secrets.token_hex(NAME_BYTES)
             os.lseek(handle, 0, os.SEEK_SET)
@@ -122,16 +120,6 @@ async def _open(name: str, *, limit: int) -> tuple[StreamReader, StreamWriter]:
         transport.close()
         raise ChannelError("the channel belongs to another user")
     return reader, StreamWriter(transport, protocol, reader, loop)
-
-
-def _lock(handle: int) -> bool:
-    """Lock the file until it is closed; return whether that was possible."""
-    os.lseek(handle, LOCKED_BYTE, os.SEEK_SET)
-    try:
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-    except OSError:
-        return False
-    return True
 
 
 def _keep_others_out(name: str) -> None:

@@ -93,20 +93,39 @@ class WindowsTray:
         self.view = View(State.CONNECTING)
         self._icon: _Icon | None = None
         self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="tray", daemon=True)
+        self._failure: BaseException | None = None
+        self.on_command: Callable[[Command], None] | None = None
+
+    def start(self) -> None:
+        """Show the icon from now on, on a thread of its own. Until `run`, clicks do nothing."""
+        self._thread.start()
 
     def run(self, on_command: Callable[[Command], None]) -> None:
         """Block until `stop`. Raise TrayError when the message loop cannot be set up or dies."""
-        icon = self._icon = _Icon(self, on_command)
+        self.on_command = on_command
+        if not self._thread.ident:
+            self.start()
+        self._thread.join()
+        if self._failure is not None:
+            raise TrayError("the icon's message loop") from self._failure
+
+    def close(self) -> None:
+        """Remove the icon, also when there was no `run`."""
+        self.stop()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        icon = self._icon = _Icon(self)
         try:
             # The set-up thread of pystray has nothing to do: this thread makes the icon.
             icon.run(setup=lambda _: None)
-        except OSError as error:
-            raise TrayError(f"the icon's window: {error}") from error
+            self._failure = icon.failure
+        except Exception as error:  # noqa: BLE001 - run() raises it
+            self._failure = error
         finally:
             self._icon = None
             icon.release()
-        if icon.failure:
-            raise TrayError("the icon's message loop") from icon.failure
 
     @property
     def stopping(self) -> bool:
@@ -134,10 +153,9 @@ class WindowsTray:
 class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
     """One run of the message loop."""
 
-    def __init__(self, tray: WindowsTray, on_command: Callable[[Command], None]) -> None:
+    def __init__(self, tray: WindowsTray) -> None:
         super().__init__("coconowork")
         self._tray = tray
-        self._on_command = on_command
         self._menu_handle = None
         self._handles: dict[tuple[str, int], int] = {}
         self._retry_ms = FIRST_RETRY_MS
@@ -201,8 +219,10 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         return handler
 
     def _command(self, command: Command) -> None:
+        if self._tray.on_command is None:
+            return
         try:
-            self._on_command(command)
+            self._tray.on_command(command)
         except Exception:
             log.exception("command %s", command.value)
 
@@ -292,6 +312,8 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
 
     def _on_notify(self, wparam: int, lparam: int) -> None:
         """Handle an event as NOTIFYICON_VERSION_4 tells it: `wparam` is the place on the screen."""
+        if self._tray.on_command is None:
+            return
         event = lparam & 0xFFFF
         if event in {NIN_SELECT, NIN_KEYSELECT}:
             self._command(default_command(self._tray.view))

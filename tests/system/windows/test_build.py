@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,10 +19,14 @@ from installer.deployment import PACKAGE
 from installer.sbom import BUILD_ONLY, requirements
 from installer.sign import TEST_DIR
 from installer.wine import windows_path
+from tests.support.installation import P1
+from tests.support.polling import eventually
 from tests.support.windows_product import Built
 from tests.support.wine import Desktop
 
 MEGABYTE = 1_000_000
+LOGGED_OUT = 13
+"""Exit code of `status`."""
 
 
 def exe_of(product: Built) -> Path:
@@ -58,6 +63,20 @@ def test_runs(desktop: Desktop, product: Built) -> None:
     """The frozen program runs, and prints its version to a pipe."""
     done = desktop.run(windows_path(exe_of(product)), "--version")
     assert (done.code, done.output.strip()) == (0, product.product.version)
+
+
+def test_runs_on_while_an_update_replaces_its_modules(desktop: Desktop, product: Built) -> None:
+    """A running client needs the file with its modules no more, for what it has not used yet."""
+    for name in ("old", "new"):
+        shutil.copytree(product.product.onedir, desktop.drive_c / name)
+    desktop.launch(rf"C:\old\{NAME}.exe", "run", "--autostart")
+    client = rf"C:\new\{NAME}.com"
+    eventually(lambda: desktop.run(client, "status").code == LOGGED_OUT, within_s=60)
+    (desktop.drive_c / "old" / f"{NAME}.pkg").unlink()
+    done = desktop.run(client, "login", "--server", "localhost:9", "--user", "a", stdin=f"{P1}\n")
+    status = desktop.run(client, "status")
+    assert (done.code, status.code) == (1, LOGGED_OUT), done.output
+    assert desktop.run(client, "quit").code == 0
 
 
 @pytest.mark.parametrize("what", [*PROGRAMS, "setup", "msi"])

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from agent import app as app_module
-from agent.app import App, Defect
+from agent.app import App
 from agent.core import effects as do
 from agent.core import events as ev
 from agent.core.credentials import Credentials, Identity
@@ -24,6 +24,7 @@ from agent.core.failure import Reason
 from agent.core.machine import Machine
 from agent.core.state import State
 from agent.core.view import Command
+from agent.errors import Defect
 from agent.logs import WindowsEvent
 from agent.ports import Topic
 from agent.settings import Settings

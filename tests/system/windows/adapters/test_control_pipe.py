@@ -20,6 +20,7 @@ from agent.desktop import open_channel
 from agent.paths import Paths
 from agent.ports import ChannelBusy
 from agent.windows.control import PipeEnds, _this_user
+from agent.windows.lock import is_locked
 from tests.support.channel_contract import ChannelContract, ask, connect, echo, serving
 
 
@@ -92,6 +93,14 @@ class TestPipeChannel(ChannelContract):
             assert await ask(paths, {}) == {"echo": {}}
             with pytest.raises(ChannelBusy):
                 await open_channel(paths).serve(echo, claimed=lambda: pytest.fail("claimed"))
+
+    async def test_a_start_sees_that_another_client_runs(self, paths: Paths) -> None:
+        """A client that starts can look at the lock before it has the channel."""
+        assert not is_locked(paths.lock_file)
+        async with serving(open_channel(paths)):
+            assert is_locked(paths.lock_file)
+            assert await ask(paths, {}) == {"echo": {}}
+        assert not is_locked(paths.lock_file)
 
     async def test_without_a_lock_file(self, paths: Paths) -> None:
         """In a folder that refuses files there is still one client, which answers."""

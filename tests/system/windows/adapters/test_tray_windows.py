@@ -267,12 +267,11 @@ def test_later_defect_ends_the_program(running: Running) -> None:
 
 def test_failing_command_does_not_end_the_loop(running: Running) -> None:
     """A click that goes wrong is logged; the icon stays."""
-    icon: Any = running.tray._icon
 
     def fail(_: Command) -> None:
         raise ValueError
 
-    icon._on_command = fail
+    running.tray.on_command = fail
     running.tell(tray_windows.NIN_SELECT)
     assert is_shown(running.window)
 
@@ -284,6 +283,33 @@ def test_stop_before_run_is_not_lost() -> None:
     made._thread.start()
     made.join()
     assert made.error is None
+
+
+def test_the_icon_is_there_before_the_client_runs() -> None:
+    """Started early, the icon is shown and takes no click; `close` removes it without a `run`."""
+    early = Running()
+    early.tray.start()
+    eventually(lambda: early.window and is_shown(early.window))
+    early.tell(tray_windows.NIN_SELECT)
+    early.tell(tray_windows.WM_CONTEXTMENU)
+    window = early.window
+    early.tray.close()
+    assert not is_shown(window)
+    assert early.picked == []
+
+
+def test_the_client_takes_over_the_early_icon() -> None:
+    """`run` goes on with the icon that is there, and with its clicks."""
+    early = Running()
+    early.tray.start()
+    eventually(lambda: early.window and is_shown(early.window))
+    window = early.window
+    early.start()
+    eventually(lambda: early.tray.on_command)
+    early.tell(tray_windows.NIN_SELECT)
+    assert (early.window, early.picked) == (window, [Command.STATUS])
+    early.end()
+    assert not is_shown(window)
 
 
 @pytest.mark.parametrize("size", [16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64])
