@@ -1,6 +1,7 @@
 """Ways to the server that fail or work: what the user sees, the log, and the next try.
 
-The clients are real processes, which all run at once. Each has a server of its own.
+The clients are real processes, which all run at once. Each has a server of its own. There is a case
+of each kind of failure and delay; `tests/unit/agent/core` has all failures.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from tests.support import forward_proxies as proxies
 from tests.support.certificates import Authority
 from tests.support.fake_gateway import FakeGateway
 from tests.support.forward_proxies import Proxy
-from tests.support.listeners import Talk, http, says, silent, unused_port
+from tests.support.listeners import Talk, silent, unused_port
 from tests.support.loop_thread import LoopThread
 from tests.support.pc import Pc, as_seen, quit_all
 from tests.support.polling import eventually
@@ -54,17 +55,15 @@ class Ways:
         self.proxies: list[Proxy] = []
         self._authorities = 0
 
-    def tls(
-        self, *, name: str = "localhost", days: tuple[int, int] = (-1, 30), trusted: bool = True
-    ) -> Place:
+    def tls(self, *, name: str = "localhost", days: tuple[int, int] = (-1, 30)) -> Place:
         self._authorities += 1
         authority = Authority(self.directory / f"authority-{self._authorities}")
         tls = authority.context(name, days=days)
         address = self.servers.host(FakeGateway().running(tls=tls))
-        trust = {"SSL_CERT_FILE": str(authority.file)} if trusted else {}
+        trust = {"SSL_CERT_FILE": str(authority.file)}
         return Place(address.replace("127.0.0.1", "localhost"), trust)
 
-    def behind(self, scheme: str, login: str = "", *, asks: bool, name: str = NAME) -> Place:
+    def behind(self, scheme: str, login: str = "", *, asks: bool) -> Place:
         """Return the way to a gateway over a proxy."""
         place = self.tls(name=NAME)
         port = int(re.findall(r":(\d+)/", place.server)[0])
@@ -72,7 +71,7 @@ class Ways:
         self.proxies.append(proxy)
         at = self.servers.serve(proxy.http if scheme == "http" else proxy.socks5)
         place.variables["COCONOWORK_PROXY"] = f"{scheme}://{login}127.0.0.1:{at}"
-        return Place(f"wss://{name}/gateway", place.variables)
+        return Place(f"wss://{NAME}/gateway", place.variables)
 
     def office(self, scheme: str, password: str) -> Place:
         """Return the way over a proxy that asks for a Windows account, with this password."""
@@ -98,8 +97,8 @@ def tls(**options: Any) -> Maker:
     return lambda ways: ways.tls(**options)
 
 
-def behind(scheme: str, login: str = "", *, asks: bool, name: str = NAME) -> Maker:
-    return lambda ways: ways.behind(scheme, login, asks=asks, name=name)
+def behind(scheme: str, login: str = "", *, asks: bool) -> Maker:
+    return lambda ways: ways.behind(scheme, login, asks=asks)
 
 
 def office(scheme: str, password: str) -> Maker:
@@ -112,18 +111,6 @@ def proxy(talk: Talk) -> Maker:
         f"wss://{NAME}/gateway",
         {"COCONOWORK_PROXY": f"http://127.0.0.1:{ways.servers.serve(talk)}"},
     )
-
-
-def unused_proxy(scheme: str) -> Maker:
-    """Return the way over a proxy that is not there."""
-    return lambda ways: Place(
-        f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": f"{scheme}://127.0.0.1:{ways.unused()}"}
-    )
-
-
-def at(talk: Talk, scheme: str = "ws", host: str = "127.0.0.1") -> Maker:
-    """Return the way to something that listens."""
-    return lambda ways: Place(f"{scheme}://{host}:{ways.servers.serve(talk)}/gateway")
 
 
 HANDSHAKE_FAILURE = bytes([21, 3, 3, 0, 2, 2, 40])
@@ -153,53 +140,26 @@ GOOD: dict[str, Maker] = {
 UNREADABLE = f"http://{proxies.USER}:{proxies.PASSWORD}#?/@proxy:99999"
 BAD: dict[str, tuple[Maker, str, str, tuple[float, float]]] = {
     # name: place, reason, what the log has in brackets, seconds to the next try
-    "nothing but silence": (at(silent), "timed_out", "TimeoutError", SOON),
     "a silent proxy": (proxy(silent), "timed_out", "TimeoutError", SOON),
     "connection refused": (
         lambda ways: Place(f"ws://127.0.0.1:{ways.unused()}/gateway"),
         "unreachable", "ConnectionRefusedError 111", SOON),
-    "no such name": (
-        lambda _: Place("wss://no-such-host.invalid/gateway"),
-        "no_such_host", r"gaierror -\d+", SOON),
     "a TLS alert": (
-        at(refuse_tls, "wss", "localhost"), "tls", r"SSLError \w+HANDSHAKE_FAILURE", SOON),
-    "the route is away": (at(http("404 Not Found")), "no_gateway", "HTTP 404", SOON),
-    "an HTTP/1.0 proxy answers": (
-        at(says(b"HTTP/1.0 503 Away\r\n\r\n")), "unavailable", "HTTP 503", SOON),
+        lambda ways: Place(f"wss://localhost:{ways.servers.serve(refuse_tls)}/gateway"),
+        "tls", r"SSLError \w+HANDSHAKE_FAILURE", SOON),
     "a proxy's address with a wrong port": (
         lambda _: Place(
             f"wss://{NAME}/gateway", {"COCONOWORK_PROXY": "system", "https_proxy": UNREADABLE}),
         "proxy_setting", "https_proxy", LATER),
-    "the SOCKS proxy leaves names to this PC": (
-        behind("socks5", asks=False, name="no-such-host.invalid"),
-        "no_such_host", r"gaierror -\d+", SOON),
-    "expired": (tls(days=(-30, -1)), "certificate", "SSLCertVerificationError 10", LATER),
     "not valid yet": (tls(days=(2, 30)), "certificate", "SSLCertVerificationError 9", LATER),
-    "another's name": (
-        tls(name="elsewhere.example"), "certificate", "SSLCertVerificationError 62", LATER),
-    "a root that is not trusted": (
-        tls(trusted=False), "certificate", "SSLCertVerificationError 20", LATER),
-    "no proxy there": (
-        unused_proxy("http"), "proxy_unreachable", "ConnectionRefusedError 111", SOON),
-    "no SOCKS proxy there": (
-        unused_proxy("socks5h"), "proxy_unreachable", r"\w+( \d+)?", SOON),
     "the proxy wants a password": (
         behind("http", asks=True), "proxy_login", "proxy: HTTP 407", RARELY),
     "the proxy wants another password": (
         behind("http", WRONG_LOGIN, asks=True), "proxy_login", "proxy: HTTP 407", RARELY),
     "the proxy refuses the Windows account": (
         office("NTLM", WRONG_PASSWORD), "proxy_login", "proxy: HTTP 407", RARELY),
-    "the proxy forbids": (
-        proxy(http("403 Forbidden")), "proxy_refused", "proxy: HTTP 403", LATER),
-    "the proxy cannot get further": (
-        behind("http", asks=False, name="other.test"), "unavailable", "proxy: HTTP 502", SOON),
-    "the proxy is a portal": (
-        proxy(http("302 Found", "Location: http://p/")), "proxy_refused", "proxy: HTTP 302", LATER),
-    "the proxy hangs up": (proxy(says(b"")), "proxy_refused", "InvalidProxyMessage", LATER),
     "the SOCKS proxy wants a password": (
         behind("socks5h", asks=True), "proxy_refused", "ProxyError.*", LATER),
-    "the SOCKS proxy cannot get further": (
-        behind("socks5h", asks=False, name="other.test"), "unavailable", "ProxyError 4", SOON),
 }  # fmt: skip
 
 
