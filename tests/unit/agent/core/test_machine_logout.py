@@ -20,9 +20,9 @@ def test_logging_out() -> None:
     assert world.view.days_left is None
     world.restart()
     assert world.is_in(State.LOGGED_OUT)
-    nobody = World(stored=None, identity=None)
-    nobody.start()
-    assert nobody.replies[nobody.log_out()] is None
+    without = World(stored=None, identity=None)
+    without.start()
+    assert without.replies[without.log_out()] is None
 
 
 def test_logging_out_when_the_vault_fails() -> None:

@@ -72,25 +72,10 @@ def test_how_long_a_code_is_valid() -> None:
     ]
 
 
-def test_what_the_user_has_to_mend() -> None:
-    """The first sentence names the matter, the second one the remedy."""
+def test_settings_that_cannot_be_saved() -> None:
+    """The title names the matter, the text the remedy."""
     title, text = wording.unsaved(ENGLISH.gettext)
     assert ("settings" in title, "disk" in text) == (True, True)
-    matter, remedy = wording.no_answer(ENGLISH.gettext)
-    assert ("does not answer" in matter, "task manager" in remedy) == (True, True)
-
-
-@pytest.mark.parametrize(
-    ("typed", "hint"),
-    [
-        ("Passw0rd!", ""),
-        *((each, "begins or ends with a blank") for each in (" x", "x ", "x\u3000")),
-    ],
-)
-def test_a_blank_at_either_end_is_pointed_out(typed: str, hint: str) -> None:
-    """It may be a slip; the text quotes nothing."""
-    assert hint in wording.password_hint(typed, ENGLISH.gettext)
-    assert bool(hint) is bool(wording.password_hint(typed, ENGLISH.gettext))
 
 
 def test_notices_of_passwords() -> None:
