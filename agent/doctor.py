@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
 
+from agent import certificates
 from agent.address import BadProxy, without_login
 from agent.connection import NEXT_ADDRESS_S, InsecureAddress, open_connection
 from agent.control import ControlChannel
@@ -27,7 +28,6 @@ from agent.core import events as ev
 from agent.core import wording
 from agent.core.classify import classify
 from agent.core.credentials import Credentials, Identity
-from agent.core.deadline import local_time
 from agent.core.events import Event
 from agent.core.failure import Reason
 from agent.core.machine import Machine
@@ -42,7 +42,7 @@ from agent.runtime import instant
 from agent.settings import Settings
 from agent.vault_calls import VaultCalls
 from protocol import messages as msg
-from protocol.text import N_, clean
+from protocol.text import N_
 
 STEP_TIMEOUT_S = 20.0
 ANSWER_S = 5.0
@@ -80,12 +80,16 @@ class Check:
     text: str = ""
 
 
+class _Skipped(Exception):
+    """There is nothing to examine in this step, for this reason."""
+
+
 class _Found(Exception):
     """A step failed, which ends the examination."""
 
     def __init__(self, step: Step, text: str) -> None:
-        super().__init__(step.value)
-        self.check = Check(step, Outcome.FAILED, text)
+        super().__init__(step, text)
+        self.step, self.text = step, text
 
 
 async def run(
@@ -117,18 +121,24 @@ async def examine(
 ) -> AsyncGenerator[Check, None]:
     """Yield the steps in order; the one that fails is the last."""
     doctor = _Doctor(settings, channel, vault, translations)
+    steps = {
+        Step.SETTINGS: doctor.settings_are_there,
+        Step.CLIENT: doctor.ask_the_client,
+        Step.KEYRING: doctor.read_the_keyring,
+        Step.NAME: doctor.resolve,
+        Step.NETWORK: doctor.reach,
+        Step.CERTIFICATE: doctor.certificate,
+        Step.GATEWAY: doctor.gateway,
+        Step.LOGIN: doctor.log_in,
+    }
     try:
-        yield doctor.settings_are_there()
-        yield await doctor.ask_the_client()
-        yield await doctor.read_the_keyring()
-        yield await doctor.resolve()
-        yield await doctor.reach()
-        await doctor.upgrade()
-        yield doctor.certificate()
-        yield doctor.gateway()
-        yield await doctor.log_in()
+        for step, take in steps.items():
+            try:
+                yield Check(step, Outcome.OK, await take())
+            except _Skipped as exc:
+                yield Check(step, Outcome.SKIPPED, str(exc))
     except _Found as exc:
-        yield exc.check
+        yield Check(exc.step, Outcome.FAILED, exc.text)
     finally:
         await doctor.close()
 
@@ -153,7 +163,7 @@ class _Doctor:
     def _(self, text: str) -> str:
         return self.translations.gettext(text)
 
-    def settings_are_there(self) -> Check:
+    async def settings_are_there(self) -> str:
         shown = replace(self.settings, proxy=without_login(self.settings.proxy))
         lines = [
             f"{key} = {getattr(shown, key)}  ({origin})"
@@ -162,24 +172,24 @@ class _Doctor:
         if not self.server:
             lines.append(self._("No server is set. Use `login`, or ask your administrator."))
             raise _Found(Step.SETTINGS, "\n".join(lines))
-        return Check(Step.SETTINGS, Outcome.OK, "\n".join(lines))
+        return "\n".join(lines)
 
-    async def ask_the_client(self) -> Check:
+    async def ask_the_client(self) -> str:
         try:
             answer = await self.channel.ask({"command": "status"}, timeout_s=ANSWER_S)
             self.view = view_of(answer.get("status"))
         except NotRunning:
-            return Check(Step.CLIENT, Outcome.SKIPPED, self._("Not running."))
+            raise _Skipped(self._("Not running.")) from None
         except ChannelError:
             raise _Found(Step.CLIENT, "\n".join(wording.no_answer(self._))) from None
         except ValueError:  # a client of another version, or a defect
             raise _Found(Step.CLIENT, self._trouble(Reason.INTERNAL)) from None
-        return Check(Step.CLIENT, Outcome.OK, status_text(self.view, self.translations))
+        return status_text(self.view, self.translations)
 
-    async def read_the_keyring(self) -> Check:
+    async def read_the_keyring(self) -> str:
         identity, moved = self.settings.identity, self.settings.moved
         if identity is None:
-            return Check(Step.KEYRING, Outcome.SKIPPED, self._("No user is logged in."))
+            raise _Skipped(self._("No user is logged in."))
         calls = VaultCalls(self.vault)
         try:
             self.record = await calls.read(identity)
@@ -191,12 +201,10 @@ class _Doctor:
             text = self._("No password is stored for {user}. Use `login`.")
             raise _Found(Step.KEYRING, text.format(user=identity.user))
         if self.record.pending is not None:
-            return Check(
-                Step.KEYRING, Outcome.OK, self._("A new password waits for its first login.")
-            )
-        return Check(Step.KEYRING, Outcome.OK)
+            return self._("A new password waits for its first login.")
+        return ""
 
-    async def resolve(self) -> Check:
+    async def resolve(self) -> str:
         try:
             proxy = asyncio.to_thread(find_proxy, self.server, self.settings.proxy)
             self.proxy = await proxy
@@ -214,9 +222,9 @@ class _Doctor:
                 reason = Reason.PROXY_UNREACHABLE
             raise _Found(Step.NAME, f"{host}\n{self._trouble(reason)}") from None
         addresses = ", ".join(dict.fromkeys(str(each[4][0]) for each in found))
-        return Check(Step.NAME, Outcome.OK, f"{host}: {addresses}")
+        return f"{host}: {addresses}"
 
-    async def reach(self) -> Check:
+    async def reach(self) -> str:
         host, port = self._first_hop()
         way = self._("by the proxy {proxy}") if self.proxy else self._("directly, without a proxy")
         way = way.format(proxy=f"{host}:{port}")
@@ -230,7 +238,7 @@ class _Doctor:
             failure = classify(exc, proxy=self.proxy)
             text = f"{host}:{port} {exc.strerror or failure.detail}\n{way}"
             raise _Found(Step.NETWORK, f"{text}\n{self._trouble(failure.reason)}") from None
-        return Check(Step.NETWORK, Outcome.OK, f"{host}:{port}\n{way}")
+        return f"{host}:{port}\n{way}"
 
     async def upgrade(self) -> ClientConnection:
         """Connect through proxy, TLS and upgrade. Raise _Found with the step that failed."""
@@ -238,7 +246,7 @@ class _Doctor:
         try:
             connection = await open_connection(self.server, proxy=self.proxy)
         except ssl.SSLCertVerificationError as exc:
-            lines = [self._certificate_trouble(exc), *await self._unverified_chain()]
+            lines = [certificates.trouble(exc, self._), *await self._unverified_chain()]
             raise _Found(Step.CERTIFICATE, "\n".join(lines)) from None
         except InsecureAddress:
             raise _Found(Step.SETTINGS, self._trouble(Reason.INSECURE_ADDRESS)) from None
@@ -253,17 +261,13 @@ class _Doctor:
         if self.connection is not None:
             await self.connection.close()
 
-    def certificate(self) -> Check:
-        assert self.connection is not None  # noqa: S101 - the upgrade has succeeded
-        tls = self.connection.transport.get_extra_info("ssl_object")
+    async def certificate(self) -> str:
+        tls = (await self.upgrade()).transport.get_extra_info("ssl_object")
         if tls is None:
-            return Check(
-                Step.CERTIFICATE, Outcome.SKIPPED, self._("Not encrypted: the server is this PC.")
-            )
-        lines = [str(tls.version()), *self._chain(tls)]
-        return Check(Step.CERTIFICATE, Outcome.OK, "\n".join(lines))
+            raise _Skipped(self._("Not encrypted: the server is this PC."))
+        return "\n".join([str(tls.version()), *certificates.chain(tls, self._)])
 
-    def gateway(self) -> Check:
+    async def gateway(self) -> str:
         assert self.connection is not None  # noqa: S101 - the upgrade has succeeded
         assert self.connection.response is not None  # noqa: S101 - and so was answered
         lines = [self.server]
@@ -273,15 +277,14 @@ class _Doctor:
             if off_s > CLOCK_TOLERANCE_S:
                 text = self._("This PC's clock differs from the server's by {minutes} minutes.")
                 lines.append(text.format(minutes=round(off_s / 60)))
-        return Check(Step.GATEWAY, Outcome.OK, "\n".join(lines))
+        return "\n".join(lines)
 
-    async def log_in(self) -> Check:
+    async def log_in(self) -> str:
         if self.view is not None:
-            text = self._("Left to the running client: a second login would end its own.")
-            return Check(Step.LOGIN, Outcome.SKIPPED, text)
+            raise _Skipped(self._("Left to the running client: a second login would end its own."))
         identity, record = self.settings.identity, self.record
         if identity is None or record is None:
-            return Check(Step.LOGIN, Outcome.SKIPPED, self._("No user is logged in."))
+            raise _Skipped(self._("No user is logged in."))
         try:
             async with asyncio.timeout(STEP_TIMEOUT_S):
                 return await self._be_the_client(identity, record)
@@ -290,7 +293,7 @@ class _Doctor:
         except Exception as exc:  # noqa: BLE001 - classify has an answer for everything
             raise self._found(Step.LOGIN, exc) from None
 
-    async def _be_the_client(self, identity: Identity, record: Credentials) -> Check:
+    async def _be_the_client(self, identity: Identity, record: Credentials) -> str:
         """Log in as the client's machine does, which decides what is sent and in which order.
 
         Its vault says that everything is written, and writes nothing. It stops at the login, so
@@ -317,8 +320,7 @@ class _Doctor:
                         events.append(ev.ProofReady(number, proof))
         if machine.client.failure is not None:
             raise _Found(Step.LOGIN, self._trouble(machine.client.failure.reason))
-        days = wording.days_left(machine.view(instant()), self.translations)
-        return Check(Step.LOGIN, Outcome.OK, days or "")
+        return wording.days_left(machine.view(instant()), self.translations) or ""
 
     async def _received(self, machine: Machine) -> Event:
         assert self.connection is not None  # noqa: S101 - the machine is connected
@@ -328,35 +330,17 @@ class _Doctor:
                 message = msg.decode_from_server(data)
                 return ev.Received(machine.client.connection.number, message)
 
-    def _chain(self, tls: ssl.SSLObject) -> list[str]:
-        """Return a line for each certificate that the server has sent, its own first."""
-        lines = []
-        chain = tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined] # noqa: SLF001 - public from Python 3.13 on
-        with suppress(OSError, ValueError):  # a certificate that cannot be read
-            for info in [each.get_info() for each in chain or []]:
-                subject, issuer = (
-                    ", ".join(value for part in info[who] for _, value in part)
-                    for who in ("subject", "issuer")
-                )
-                names = ", ".join(name for _, name in info.get("subjectAltName", ()))
-                ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(info["notAfter"]), UTC)
-                text = self._("{subject}, issued by {issuer}, valid until {date}").format(
-                    subject=names or subject, issuer=issuer, date=local_time(ends).date()
-                )
-                lines.append(clean(text, 300))
-        return lines
-
     async def _unverified_chain(self) -> list[str]:
-        """Return what `_chain` does for a certificate that is refused, by the proxy if any."""
+        """Return the lines for a certificate that is refused, by the proxy if any."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         lines: list[str] = []
-        see = self._chain
+        translate = self._
 
         class Look(ClientConnection):
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 super().connection_made(transport)
-                lines.extend(see(transport.get_extra_info("ssl_object")))
+                lines.extend(certificates.chain(transport.get_extra_info("ssl_object"), translate))
 
         options = {"ssl": context, "create_connection": Look}
         with suppress(Exception):  # it answers as it likes; nothing secret is sent to it
@@ -373,11 +357,6 @@ class _Doctor:
         step = _STEPS.get(failure.reason, step)
         return _Found(step, f"{self._trouble(failure.reason)}\n{failure.detail}")
 
-    def _certificate_trouble(self, exc: ssl.SSLCertVerificationError) -> str:
-        matter, remedy = wording.trouble(Reason.CERTIFICATE, self._)
-        known = _CERTIFICATE_TROUBLES.get(getattr(exc, "verify_code", 0) & 0xFFFF_FFFF)
-        return f"{self._(known) if known else matter}\n{remedy}"
-
     def _trouble(self, reason: Reason) -> str:
         return "\n".join(wording.trouble(reason, self._))
 
@@ -391,14 +370,3 @@ _STEPS = {
     Reason.CERTIFICATE: Step.CERTIFICATE,
 }
 """Reasons that show which step fails, whichever was tried."""
-_EXPIRED = N_("The certificate has expired, or this PC's clock is wrong.")
-_TOO_EARLY = N_("The certificate is not valid yet, or this PC's clock is wrong.")
-_OTHER_NAME = N_("The certificate is for another server's name.")
-_UNKNOWN_ROOT = N_("The certificate's authority is not trusted by this PC.")
-_CERTIFICATE_TROUBLES = {
-    # OpenSSL's X509_V_ERR_…, and Windows' CERT_E_…
-    9: _TOO_EARLY,
-    **dict.fromkeys((10, 0x800B0101), _EXPIRED),
-    **dict.fromkeys((18, 19, 20, 21, 0x800B0109, 0x800B010A), _UNKNOWN_ROOT),
-    **dict.fromkeys((62, 64, 0x800B010F), _OTHER_NAME),
-}
