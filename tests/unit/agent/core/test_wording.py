@@ -128,3 +128,18 @@ def test_how_a_code_is_used(console_url: str | None) -> None:
 def test_text_that_can_be_no_password(typed: str, problem: str) -> None:
     """The first character that no password has is named by its place, and not quoted."""
     assert wording.password_problem(typed, ENGLISH.gettext) == problem
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [("Passw0rd!", ""), (" Passw0rd!", "The password begins or ends with a blank.")],
+)
+def test_text_that_may_be_no_password(typed: str, hint: str) -> None:
+    """A blank at an end is allowed, and is seldom meant."""
+    assert wording.password_hint(typed, ENGLISH.gettext) == hint
+
+
+def test_a_client_that_does_not_answer() -> None:
+    """The user learns how to end it."""
+    matter, remedy = wording.no_answer(ENGLISH.gettext)
+    assert ("does not answer" in matter, "task manager" in remedy) == (True, True)
