@@ -26,7 +26,7 @@ from agent.address import is_loopback, place
 from agent.core import events as ev
 from agent.core.classify import classify
 from agent.core.failure import Failure, Reason
-from agent.proxies import find_proxy
+from agent.proxies import find_proxies
 from protocol import messages as msg
 
 log = logging.getLogger(__name__)
@@ -132,6 +132,21 @@ async def open_connection(server: str, *, proxy: str | None, **more: Any) -> Cli
     return await _NoRedirects(server, proxy=None, sock=tunnel, **options)
 
 
+async def reachable(proxies: list[str | None]) -> str | None:
+    """Return the first entry of `find_proxies` that accepts a connection, as browsers do.
+
+    None, the way without a proxy, is not tried, nor is the last entry: it is what remains. A dead
+    proxy takes its share of OPEN_S at most.
+    """
+    for proxy in proxies[:-1]:
+        with suppress(OSError, UnicodeError):
+            async with asyncio.timeout(OPEN_S / len(proxies)):
+                if proxy is not None:
+                    await _at_one_address(proxy)
+            return proxy
+    return proxies[-1]
+
+
 async def _at_one_address(proxy: str) -> str:
     """Return the proxy's address with an IP address that answers, in place of its name.
 
@@ -189,7 +204,8 @@ class Connection:
         """Emit Connected, Received… and, exactly once and last, Disconnected."""
         proxy = None
         try:
-            proxy = await asyncio.to_thread(find_proxy, self._server, self._proxy_setting)
+            found = await asyncio.to_thread(find_proxies, self._server, self._proxy_setting)
+            proxy = await reachable(found)
             log.debug("connection %d: opening%s", self.number, " by proxy" if proxy else "")
             self._socket = await open_connection(self._server, proxy=proxy)
             failure = await self._receive(self._socket)

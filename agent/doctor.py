@@ -21,7 +21,7 @@ from websockets.asyncio.client import ClientConnection
 
 from agent import certificates
 from agent.address import BadProxy, without_login
-from agent.connection import NEXT_ADDRESS_S, InsecureAddress, open_connection
+from agent.connection import NEXT_ADDRESS_S, InsecureAddress, open_connection, reachable
 from agent.control import ControlChannel
 from agent.core import effects as do
 from agent.core import events as ev
@@ -36,7 +36,7 @@ from agent.core.state import State
 from agent.core.view import View
 from agent.host import host_info
 from agent.ports import ChannelError, NotRunning, Vault, VaultError
-from agent.proxies import find_proxy
+from agent.proxies import find_proxies
 from agent.report import status_text, view_of
 from agent.runtime import instant
 from agent.settings import Settings
@@ -206,8 +206,8 @@ class _Doctor:
 
     async def resolve(self) -> str:
         try:
-            proxy = asyncio.to_thread(find_proxy, self.server, self.settings.proxy)
-            self.proxy = await proxy
+            proxies = asyncio.to_thread(find_proxies, self.server, self.settings.proxy)
+            self.proxy = await reachable(await proxies)
         except BadProxy as exc:
             raise self._found(Step.SETTINGS, exc) from None
         host, port = self._first_hop()

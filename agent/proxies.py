@@ -1,4 +1,4 @@
-"""Finds the proxy: in the client's settings, the environment, or Windows' Internet Options.
+"""Finds the proxies: in the client's settings, the environment, or Windows' Internet Options.
 
 The environment counts as it does for curl. In Internet Options, automatic detection and a script
 (PAC file) come before the fixed proxy, as for browsers; Windows may take seconds to ask them.
@@ -25,38 +25,43 @@ _OPTIONS = r"Software\Microsoft\Windows\CurrentVersion\Internet Settings"
 _POLICY = r"Software\Policies\Microsoft\Windows\CurrentVersion\Internet Settings"
 
 
-def find_proxy(
+def find_proxies(
     server: str,
     setting: str,
     *,
     environ: Mapping[str, str] = os.environ,
     registry: Registry = read_registry,
     scripted: Callable[[str], str | None] = scripted_proxies,
-) -> str | None:
-    """Return the address of the proxy for `server`, or None. It blocks: call it off the loop.
+) -> list[str | None]:
+    """Return the proxies for `server`, in the order of trial. It blocks: call it off the loop.
 
-    `setting` is `system`, `none` or an address from `read_proxy`. Raise BadProxy with the place.
+    None among them is the way without a proxy; there is always one entry. `setting` is `system`,
+    `none` or an address from `read_proxy`. Raise BadProxy with the place.
     """
     parts = urlsplit(server)
     host, port = parts.hostname or "", parts.port or 443
     if setting == "none" or is_loopback(host):
-        return None
+        return [None]
     if setting != "system":
-        return setting
+        return [setting]
     place, address = _first(environ, *_VARIABLES)
     _, exceptions = _first(environ, "no_proxy")
     exempt = any(_covers(each, host, port, below=True) for each in re.split(r"[\s,;]+", exceptions))
-    default_port = _CURLS_PORT
+    addresses, default_port = [address], _CURLS_PORT
     if not address:
         place, default_port = "Internet Options", _WINDOWS_PORT
-        address, exceptions = _internet_options(registry, scripted(f"https://{parts.netloc}/"))
+        addresses, exceptions = _internet_options(registry, scripted(f"https://{parts.netloc}/"))
         exempt |= any(_covers(each, host, port) for each in _listed(exceptions))
-    if exempt or not address:
-        return None
-    try:
-        return read_proxy(address, default_port=default_port)
-    except BadProxy:
-        raise BadProxy(place) from None
+    if exempt or not addresses:
+        return [None]
+    proxies: list[str | None] = []
+    for each in addresses:
+        with suppress(BadProxy):  # as browsers do, when another can be used
+            direct = each.upper() == "DIRECT"
+            proxies.append(None if direct else read_proxy(each, default_port=default_port))
+    if not proxies:
+        raise BadProxy(place)
+    return proxies
 
 
 def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
@@ -66,25 +71,24 @@ def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
     return next((found for found in values if found[1]), ("", ""))
 
 
-def _internet_options(registry: Registry, scripted: str | None) -> tuple[str, str]:
-    """Return the proxy for TLS connections, empty for none, and the list of exceptions."""
+def _internet_options(registry: Registry, scripted: str | None) -> tuple[list[str], str]:
+    """Return the proxies for TLS connections, and the list of exceptions."""
     if scripted is not None:
-        return next(iter(_listed(scripted)), ""), ""
+        return _listed(scripted), ""
     per_machine = any(values.get("ProxySettingsPerUser") == 0 for _, values in registry(_POLICY))
     for key, values in registry(_OPTIONS):
         if key.startswith("HKLM") is not per_machine or not values.get("ProxyEnable"):
             continue
         # `host:port` for everything, or `https=host:port;socks=host:port`
-        proxies: dict[str, str] = {}
+        proxies: dict[str, list[str]] = {}
         for entry in _listed(str(values.get("ProxyServer") or "")):
             kind, _, address = entry.rpartition("=")
-            proxies.setdefault(kind.lower(), address)
-        socks = proxies.get("socks", "")
-        if socks and "://" not in socks:
-            socks = f"socks5h://{socks if ':' in socks else f'{socks}:{_CURLS_PORT}'}"
-        address = proxies.get("https") or proxies.get("") or socks
-        return address, str(values.get("ProxyOverride") or "")
-    return "", ""
+            if kind.lower() == "socks" and address and "://" not in address:
+                address = f"socks5h://{address if ':' in address else f'{address}:{_CURLS_PORT}'}"
+            proxies.setdefault(kind.lower(), []).extend([address] if address else [])
+        found = proxies.get("https") or proxies.get("") or proxies.get("socks") or []
+        return found, str(values.get("ProxyOverride") or "")
+    return [], ""
 
 
 def _listed(text: str) -> list[str]:

@@ -25,7 +25,7 @@ from agent.proxy_login import LogIn, open_tunnel
 from tests.support.certificates import Authority
 from tests.support.fake_gateway import FakeGateway, Peer, at
 from tests.support.forward_proxies import Proxy
-from tests.support.listeners import listening, says
+from tests.support.listeners import listening, says, unused_port
 from tests.support.office_client import account
 
 DEAD = "127.0.0.2"
@@ -84,6 +84,39 @@ async def test_a_dead_address_of_a_proxy(gateway: FakeGateway, scheme: str) -> N
     assert proxy.served == [f"{NAME}:443"]
 
 
+async def test_the_next_of_several_proxies_is_used(
+    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that refuses, that is unknown or that swallows packets gives way to the next one."""
+    monkeypatch.setattr(connection, "OPEN_S", 4.0)
+    proxy = Proxy(NAME, gateway.port)
+    async with listening(proxy.http) as port:
+        with swallowing(port):
+            proxies = [
+                f"http://127.0.0.1:{await unused_port()}",
+                "http://no-such-proxy.invalid:3128",
+                f"socks5h://{DEAD}:{port}",
+                f"http://127.0.0.1:{port}",
+                None,
+            ]
+            monkeypatch.setattr(connection, "find_proxies", lambda *_: proxies)
+            events = asyncio.Queue[ev.Event]()
+            server = f"wss://{NAME}/gateway"
+            opened = Connection(1, server, proxy_setting="system", emit=events.put_nowait)
+            task = asyncio.create_task(opened.run())
+            assert isinstance(await events.get(), ev.Connected)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+    assert proxy.served == [f"{NAME}:443"]
+
+
+@pytest.mark.parametrize("last", ["http://127.0.0.1:{port}", None])
+async def test_the_last_of_several_proxies_remains(last: str | None) -> None:
+    """It is what the failure is about when none answers; the way without a proxy may be it."""
+    last = last.format(port=await unused_port()) if last else None
+    assert await connection.reachable([f"http://127.0.0.1:{await unused_port()}", last]) == last
+
+
 async def run(server: str) -> list[ev.Event]:
     events: list[ev.Event] = []
     await Connection(1, server, proxy_setting="system", emit=events.append).run()
@@ -95,12 +128,12 @@ async def test_the_proxy_is_not_looked_up_on_the_loop(monkeypatch: pytest.Monkey
     goes_on, threads = asyncio.Event(), []
     loop = asyncio.get_running_loop()
 
-    def slow(_server: str, _setting: str) -> str:
+    def slow(*_: str) -> list[str | None]:
         threads.append(threading.current_thread())
         asyncio.run_coroutine_threadsafe(goes_on.wait(), loop).result(10)
         raise BadProxy("HTTPS_PROXY")
 
-    monkeypatch.setattr(connection, "find_proxy", slow)
+    monkeypatch.setattr(connection, "find_proxies", slow)
     loop.call_later(0.1, goes_on.set)
     (end,) = await run("wss://gw.example.com/gateway")
     assert threads != [threading.current_thread()]

@@ -365,6 +365,17 @@ async def test_a_proxy(
     assert said in check.text
 
 
+async def test_the_next_of_several_proxies(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The doctor goes the way of the client: by the first proxy that can be reached."""
+    async with listening(http_says("403 Forbidden")) as port:
+        proxies = [f"http://127.0.0.1:{await unused_port()}", f"http://127.0.0.1:{port}", None]
+        monkeypatch.setattr(doctor, "find_proxies", lambda *_: proxies)
+        check = await patient.fails(BEHIND)
+    assert (check.step, "refuses" in check.text) == (Step.NETWORK, True)
+
+
 async def test_a_proxy_setting_that_cannot_be_used(
     patient: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

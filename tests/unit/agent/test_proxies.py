@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from agent.address import BadProxy
-from agent.proxies import find_proxy
+from agent.proxies import find_proxies
 
 GW = "wss://gw.corp.example/gateway"
 OPTIONS = r"Software\Microsoft\Windows\CurrentVersion\Internet Settings"
@@ -18,14 +18,15 @@ def found(
     environ: Mapping[str, str] = {},
     windows: Mapping[str, object] | None = None,
 ) -> str | None:
-    """Return the proxy for these variables, and these values of the user's Internet Options."""
+    """Return the only proxy for these variables and these values of the user's Internet Options."""
 
     def registry(key: str) -> Iterator[tuple[str, Mapping[str, object]]]:
         if key == OPTIONS and windows is not None:
             yield rf"HKLM\{key}", {}
             yield rf"HKCU\{key}", windows
 
-    return find_proxy(server, "system", environ=environ, registry=registry)
+    (proxy,) = find_proxies(server, "system", environ=environ, registry=registry)
+    return proxy
 
 
 def options(server: object, **more: object) -> str | None:
@@ -62,7 +63,7 @@ def test_a_bad_variable_is_named(value: str) -> None:
     with pytest.raises(BadProxy) as caught:
         found(environ={"HTTPS_PROXY": value})
     assert str(caught.value) == "HTTPS_PROXY"
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None
 
 
 @pytest.mark.parametrize(
@@ -75,6 +76,7 @@ def test_a_bad_variable_is_named(value: str) -> None:
         ("proxy", "http://proxy:80"),
         ("http=a:1;https=b:2;socks=c:3", "http://b:2"),
         ("https=http://b:2", "http://b:2"),
+        ("https=;socks=;d:4", "http://d:4"),
         ("socks=host:1080", "socks5h://host:1080"),
         ("socks=host", "socks5h://host:1080"),
         ("http=a:1", None),
@@ -88,28 +90,30 @@ def test_internet_options(server: object, proxy: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "said", "proxy"),
+    ("environ", "said", "proxies"),
     [
-        ({}, "first:3128;second:80", "http://first:3128"),
-        ({}, " ;second:80", "http://second:80"),
-        ({}, "", None),
-        ({}, None, "http://fixed:80"),
-        ({"https_proxy": "http://environment:1"}, "first:3128", "http://environment:1"),
+        ({}, "first:3128;second DIRECT", ["http://first:3128", "http://second:80", None]),
+        ({}, "first:port;second:80", ["http://second:80"]),
+        ({}, " ;second:80", ["http://second:80"]),
+        ({}, "", [None]),
+        ({}, None, ["http://fixed:80", "http://other:81"]),
+        ({"https_proxy": "http://environment:1"}, "first:3128", ["http://environment:1"]),
     ],
 )
-def test_a_script_comes_before_the_fixed_proxy(
-    environ: dict[str, str], said: str | None, proxy: str | None
+def test_a_script_comes_before_the_fixed_proxies(
+    environ: dict[str, str], said: str | None, proxies: list[str | None]
 ) -> None:
-    """The first proxy that detection or a script names counts, or none; the environment wins."""
+    """What detection or a script names counts, in its order; the environment wins."""
     asked: list[str] = []
 
     def scripted(url: str) -> str | None:
         asked.append(url)
         return said
 
-    values: dict[str, object] = {"ProxyEnable": 1, "ProxyServer": "fixed:80"}
+    values: dict[str, object] = {"ProxyEnable": 1, "ProxyServer": "fixed:80;other:81"}
     registry = lambda key: iter([(rf"HKCU\{key}", values)])  # noqa: E731 - short
-    assert proxy == find_proxy(GW, "system", environ=environ, registry=registry, scripted=scripted)
+    found = find_proxies(GW, "system", environ=environ, registry=registry, scripted=scripted)
+    assert found == proxies
     assert asked == ([] if environ else ["https://gw.corp.example/"])
 
 
@@ -132,7 +136,7 @@ def test_internet_options_of_the_machine() -> None:
         yield rf"HKLM\{key}", {**values, "ProxyServer": "machine:1"}
         yield rf"HKCU\{key}", {"ProxyEnable": 1, "ProxyServer": "user:1"}
 
-    assert find_proxy(GW, "system", environ={}, registry=registry) == "http://machine:1"
+    assert find_proxies(GW, "system", environ={}, registry=registry) == ["http://machine:1"]
 
 
 @pytest.mark.parametrize(
@@ -193,5 +197,5 @@ def test_this_pc_needs_no_proxy(server: str) -> None:
 def test_the_clients_own_setting_wins() -> None:
     """With `none` or an address, neither environment nor registry is read."""
     environ = {"HTTPS_PROXY": "http://proxy:8080"}
-    assert find_proxy(GW, "none", environ=environ) is None
-    assert find_proxy(GW, "http://own:1", environ=environ) == "http://own:1"
+    assert find_proxies(GW, "none", environ=environ) == [None]
+    assert find_proxies(GW, "http://own:1", environ=environ) == ["http://own:1"]
