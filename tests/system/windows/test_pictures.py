@@ -98,7 +98,7 @@ class Person:
 
     def keep(self, name: str) -> None:
         """Keep a picture of the dialog, once it has been drawn."""
-        self.desktop.xdotool("sleep", "0.8")
+        self.desktop.xdotool("mousemove", "1", "1", "sleep", "0.8")  # no button is under it
         self.desktop.screenshot(f"{name}-{self.language}", box=self.seen("dialog"))
 
     @property
@@ -182,12 +182,13 @@ DIALOGS: dict[str, tuple[str, dict[str, object], str, list[tuple[str, ...]]]] = 
         ("keep", "dialog-log-in"), ("type", "tanaka"), ("key", "Tab"), ("type", "New-Pass1"),
         ("key", "Return"), ("noted", RIGHT), ("keep", "dialog-log-in-done"), ("key", "Escape")]),
     "a code": ("password", {"state": "logged_out", "console_url": OLD["console_url"]}, "log in", [
-        ("key", *["Tab"] * 3, "space"), ("noted", "wss://gw.example.com/gateway code"),
+        ("keep", "dialog-log-in-new-pc"), ("key", *["Tab"] * 3, "space"),
+        ("noted", "wss://gw.example.com/gateway code"),
         ("title", "code"), ("keep", "dialog-code"), ("user", "typed"), ("title", "question"),
         ("keep", "dialog-code-question"), ("key", "shift+Tab", "space"), ("noted", "agreed"),
         ("key", "Escape")]),
     "a code that expires": ("password", {"state": "logged_out"}, "log in", [
-        ("keep", "dialog-log-in-new-pc"), ("key", "alt+c"), ("title", "code"), ("user", "expired"),
+        ("keep", "dialog-log-in-again"), ("key", "alt+c"), ("title", "code"), ("user", "expired"),
         ("keep", "dialog-code-expired"), ("key", "Return"), ("title", "code"), ("user", "typed"),
         ("title", "question"), ("key", "Escape")]),
     "trouble": ("status", TROUBLE, "status", [
