@@ -123,7 +123,7 @@ def test_administrator_forces_a_password(
     server: Server, new_page: NewPage, new_pc: Callable[..., Pc], words: Labels
 ) -> None:
     """Forced with a temporary password; nothing is pushed; the user changes it, with the push."""
-    name = f"forced-{words.language}"
+    name = f"temporary-{words.language}"
     seed(server.installation, f'user {name} "佐藤 花子"')
     new_pc(server.address, user=name, password=PASSWORD).start()
     user = new_page(words.language)
