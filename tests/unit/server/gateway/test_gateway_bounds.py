@@ -82,12 +82,14 @@ def device(described: messages.Device) -> None:
     check_public_key(described.public_key)
 
 
+WEBSOCKET = handshake.new_websocket()
+
+
 def frames(pings: bytes) -> None:
     """Parse as many frames as fit between two checks of the limit of frames."""
-    websocket = handshake.new_websocket()
-    websocket.receive_data(pings)
-    websocket.events_received()
-    websocket.data_to_send()
+    WEBSOCKET.receive_data(pings)
+    WEBSOCKET.events_received()
+    WEBSOCKET.data_to_send()
 
 
 @pytest.mark.parametrize(
