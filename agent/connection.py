@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 import truststore
 import websockets.client
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidProxyStatus
+from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, ProxyError
 from websockets.frames import CloseCode
 from websockets.http11 import Response
-from websockets.uri import parse_uri
+from websockets.uri import WebSocketURI, parse_uri
 
 from agent import __version__
 from agent.address import is_loopback, place
@@ -47,11 +47,28 @@ CLOSE_S = 3.0
 Emit = Callable[[ev.Event], None]
 
 
-class _NoRedirects(connect):
-    """Treat a redirect like every other answer that is not a gateway's."""
+class _Opening(connect):
+    """Follow no redirect, and tell the proxy's TLS errors from the server's."""
 
     def process_redirect(self, exc: Exception) -> Exception:
+        """Treat it like every other answer that is not a gateway's."""
         return exc
+
+    async def open_tcp_connection(self) -> ClientConnection:
+        make, made = self.factory, False
+
+        def factory(uri: WebSocketURI) -> ClientConnection:
+            nonlocal made
+            made = True  # the way to the server is open
+            return make(uri)
+
+        self.factory = factory
+        try:
+            return await super().open_tcp_connection()
+        except ssl.SSLError as exc:
+            if made:
+                raise
+            raise ProxyError("TLS to the proxy has failed") from exc
 
 
 class _BoundedConnection(ClientConnection):
@@ -106,6 +123,7 @@ async def open_connection(server: str, *, proxy: str | None, **more: Any) -> Cli
         "compression": None,
         "user_agent_header": f"coconowork-client/{__version__}",
         "ssl": tls_context() if uri.secure else None,
+        **({"proxy_ssl": tls_context()} if proxy and proxy.startswith("https:") else {}),
         "open_timeout": OPEN_S,
         "ping_interval": PING_S,
         "ping_timeout": PONG_S,
@@ -116,7 +134,7 @@ async def open_connection(server: str, *, proxy: str | None, **more: Any) -> Cli
         **more,
     }
     try:
-        return await _NoRedirects(server, proxy=proxy, **options)
+        return await _Opening(server, proxy=proxy, **options)
     except InvalidProxyStatus as exc:
         if exc.response.status_code != 407 or not proxy or not proxy.startswith("http:"):
             raise
@@ -129,7 +147,7 @@ async def open_connection(server: str, *, proxy: str | None, **more: Any) -> Cli
             tunnel = await open_tunnel(proxy, target, offers, at=at)
         if tunnel is None:
             raise
-    return await _NoRedirects(server, proxy=None, sock=tunnel, **options)
+    return await _Opening(server, proxy=None, sock=tunnel, **options)
 
 
 async def reachable(proxies: list[str | None]) -> str | None:

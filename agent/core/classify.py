@@ -60,6 +60,8 @@ def classify(exc: BaseException, *, proxy: str | None) -> Failure:
             if 502 <= status < 511:  # the proxy works, what is behind it does not
                 reason = Reason.UNAVAILABLE
             return Failure(reason, _retry_after(exc.response.headers), f"proxy: HTTP {status}")
+        case ws.ProxyError(__cause__=ssl.SSLCertVerificationError(verify_code=verdict)):
+            return Failure(Reason.PROXY_CERTIFICATE, detail=f"{detail} {verdict}")
         case ws.ProxyError() | ws.InvalidProxy():
             code = getattr(exc.__cause__, "error_code", None)
             behind = code in _SOCKS_BEHIND  # the proxy works, what is behind it does not

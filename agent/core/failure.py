@@ -23,6 +23,7 @@ class Reason(Enum):
     TLS_VERSION = "tls_version"
     PROXY_SETTING = "proxy_setting"
     PROXY_UNREACHABLE = "proxy_unreachable"
+    PROXY_CERTIFICATE = "proxy_certificate"
     PROXY_REFUSED = "proxy_refused"
     PROXY_LOGIN = "proxy_login"
     HTTP_UNAUTHORIZED = "http_unauthorized"
@@ -71,8 +72,8 @@ _SOON = {
     _R.EXPIRED, _R.OLD_PASSWORD, _R.BUSY, _R.VAULT_LOCKED, _R.VAULT_MISSING, _R.VAULT_NO_ANSWER,
 }  # fmt: skip
 _OF_THE_NETWORK = {
-    _R.CERTIFICATE, _R.TLS_VERSION, _R.PROXY_SETTING, _R.PROXY_REFUSED, _R.PROXY_LOGIN,
-    _R.HTTP_UNAUTHORIZED, _R.HTTP_FORBIDDEN, _R.NOT_A_GATEWAY,
+    _R.CERTIFICATE, _R.TLS_VERSION, _R.PROXY_SETTING, _R.PROXY_CERTIFICATE, _R.PROXY_REFUSED,
+    _R.PROXY_LOGIN, _R.HTTP_UNAUTHORIZED, _R.HTTP_FORBIDDEN, _R.NOT_A_GATEWAY,
 }  # fmt: skip
 """What a hotel's portal or another network's proxy causes: it ends with that network."""
 

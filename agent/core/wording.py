@@ -42,6 +42,8 @@ _REASONS = {
     _R.PROXY_SETTING: (N_("The address in the proxy settings cannot be used."),
         N_("Correct the proxy's address, such as http://proxy.example.com:8080.")),
     _R.PROXY_UNREACHABLE: (N_("The proxy cannot be reached."), N_("Check the proxy settings.")),
+    _R.PROXY_CERTIFICATE: (N_("The proxy's certificate is not trusted."),
+        N_("Check this PC's date and time, and ask your administrator about the certificate.")),
     _R.PROXY_REFUSED: (N_("The proxy refuses the connection."),
         N_("Ask your administrator to allow the server's address in the proxy.")),
     _R.PROXY_LOGIN: (N_("The proxy asks for a user name and password."),

@@ -7,10 +7,13 @@ import socket
 import struct
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from agent.core.failure import Reason
+from tests.support.certificates import Authority
+from tests.support.forward_proxies import Proxy
 from tests.support.listeners import Talk, failure, http, listening, says, unused_port
 
 BEHIND = "wss://gw.example.com/gateway"
@@ -35,6 +38,27 @@ async def test_http_proxies(talk: Talk, reason: Reason) -> None:
     async with listening(talk) as port:
         result = await failure(BEHIND, proxy=f"http://127.0.0.1:{port}")
     assert result.reason is reason
+
+
+async def test_a_certificate_of_the_proxy(tmp_path: Path) -> None:
+    """An `https://` proxy that is not trusted, or has no TLS at all: the server is not to blame."""
+    async with listening(http("200 OK"), tls=Authority(tmp_path).context("localhost")) as port:
+        result = await failure(BEHIND, proxy=f"https://localhost:{port}")
+    assert (result.reason, result.detail[:11]) == (Reason.PROXY_CERTIFICATE, "ProxyError ")
+    async with listening(says(b"HTTP/1.1 400 No\r\n\r\n", after=b"\x03")) as port:
+        result = await failure(BEHIND, proxy=f"https://localhost:{port}")
+    assert result.reason is Reason.PROXY_REFUSED
+
+
+async def test_a_trusted_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An `https://` proxy with a certificate that the system trusts: the server answers."""
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    async with listening(http("503 Away"), tls=authority.context("gw.example.com")) as server:
+        proxy = Proxy("gw.example.com", server)
+        async with listening(proxy.http, tls=authority.context("localhost")) as port:
+            result = await failure(BEHIND, proxy=f"https://localhost:{port}")
+    assert (result.reason, result.detail) == (Reason.UNAVAILABLE, "HTTP 503")
 
 
 async def test_a_tunnel_that_ends_at_once() -> None:
