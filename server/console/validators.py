@@ -70,7 +70,7 @@ def _common() -> frozenset[str]:
 def _plain(password: str) -> str:
     """Return the password in lower case, with letters for the digits that look like them.
 
-    `l` becomes `i` as well, because `1` stands for both.
+    `l` becomes `i` as well, because `1` is read as both.
     """
     return password.lower().translate(_LOOKALIKES)
 
