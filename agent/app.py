@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -84,6 +85,8 @@ class App:
         self._translations = translations
         self._claim: Future[None] = Future()
         self._ended = threading.Event()
+        self._losses = Counter[type[Exception]]()
+        """How often the tray was lost, by the error."""
         self._unsaved = False
         self._asks_to_log_in = False
         self._pairing: Future[Reason | None] | None = None
@@ -149,8 +152,12 @@ class App:
             if self._ended.is_set():
                 tray.stop()
             tray.run(self.command)
-        except Exception:
-            log.exception("the tray is lost; next try in %d s", TRAY_AGAIN_S)
+        except Exception as exc:
+            self._losses[type(exc)] += 1
+            number = self._losses[type(exc)]
+            if number.bit_count() == 1:  # 1, 2, 4, 8…: a tray may be away for months
+                text = f"the tray is lost, time {number}; next try in {TRAY_AGAIN_S:.0f} s"
+                log.log(logging.ERROR, text, exc_info=number == 1)
         finally:
             self._adapters.tray = None
 

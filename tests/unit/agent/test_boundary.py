@@ -175,6 +175,25 @@ def test_a_lost_tray_is_opened_again(monkeypatch: pytest.MonkeyPatch, how: str) 
     client.quit()
 
 
+def test_a_tray_that_never_opens_does_not_fill_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has the error once, then the number of losses, at 1, 2, 4, 8 and so on."""
+    monkeypatch.setattr(app_module, "TRAY_AGAIN_S", 0.001)
+    client, trays = Client(), [_raise] * 20
+
+    def open_tray() -> Any:
+        return trays.pop()() if trays else client.tray
+
+    client.open_tray = open_tray  # type: ignore[method-assign] # for this one
+    client.start()
+    client.tray.wait_for(lambda _: True)
+    client.quit()
+    losses = [each for each in caplog.records if "the tray is lost" in each.message]
+    assert [bool(each.exc_info) for each in losses] == [True, False, False, False, False]
+    assert "time 16;" in losses[-1].message
+
+
 def test_a_toaster_that_cannot_be_made(run: Callable[..., Client]) -> None:
     """A notification that nothing can show is reported as failed."""
     client = run(open_toaster=_raise)
