@@ -17,7 +17,7 @@ from tests.support.pc import Pc
 pytestmark = pytest.mark.keyring
 SMARTPHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True}
 
-P1, P2, P3, FORCED = "First-Passw0rd", "Second-Passw0rd", "Third-Passw0rd", "Forced-Passw0rd"
+P1, P2, P3, FORCED = "First-Passw0rd", "Second-Passw0rd", "Third-Passw0rd", "Fourth-Passw0rd"
 
 
 @pytest.fixture(params=[JA, EN], ids=["ja", "en"])
