@@ -50,10 +50,12 @@ class Toasts:
             on_outcome(outcome)
 
         try:
-            self._open().show(Notification(topic, title, text), on_outcome=on_toast)
+            if toaster := self._open():
+                toaster.show(Notification(topic, title, text), on_outcome=on_toast)
+                return
         except Exception:
             log.exception("there can be no toast")
-            on_toast(WarningOutcome.FAILED)
+        on_toast(WarningOutcome.FAILED)
 
     def withdraw(self, topic: Topic) -> None:
         """Remove the toasts about `topic`."""
@@ -64,10 +66,9 @@ class Toasts:
         if self._toaster is not None:
             call_adapter(self._toaster.close)
 
-    def _open(self) -> Toaster:
+    def _open(self) -> Toaster | None:
+        """Return what shows toasts. None: this client, or this desktop, has nothing for it."""
         with self._lock:
-            if self._toaster is None:
-                if self._open_toaster is None:
-                    raise LookupError("this desktop has no toasts")
+            if self._toaster is None and self._open_toaster is not None:
                 self._toaster = self._open_toaster()
             return self._toaster

@@ -194,12 +194,16 @@ def test_a_tray_that_never_opens_does_not_fill_the_log(
     assert "time 16;" in losses[-1].message
 
 
-def test_a_toaster_that_cannot_be_made(run: Callable[..., Client]) -> None:
-    """A notification that nothing can show is reported as failed."""
-    client = run(open_toaster=_raise)
+@pytest.mark.parametrize("opened", [_raise, None])
+def test_no_toaster(
+    run: Callable[..., Client], opened: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A notification that nothing can show is reported as failed; having no toasts is no defect."""
+    client = run(open_toaster=opened)
     outcomes: list[WarningOutcome] = []
     client.app.toasts.show(Topic.ACTION, "title", "text", Command.STATUS, outcomes.append)
     assert outcomes == [WarningOutcome.FAILED]
+    assert any(each.exc_info for each in caplog.records) is (opened is _raise)
 
 
 def test_a_defect_of_the_machine_ends_the_client(
