@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import ssl
 from asyncio.sslproto import SSLProtocol
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import truststore
+import websockets.asyncio.client
 import websockets.client
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidProxyStatus, ProxyError
@@ -42,6 +44,8 @@ MAX_UNSENT_BYTES = 64 * 1024
 """Limit of unsent data, many times more than a client ever sends."""
 MESSAGE_BURST, MESSAGES_PER_S = 200, 20.0
 """Rate limit for the server's messages, because each may cost a write to the disk."""
+MAX_INTERIM = 8
+"""Answers of 100 to 199 before the real one. A server sends one or two of them."""
 CLOSE_S = 3.0
 
 Emit = Callable[[ev.Event], None]
@@ -89,12 +93,22 @@ class _BoundedConnection(ClientConnection):
 class _Head(Response):
     """Read an HTTP answer as one of a proxy: without its page, and in HTTP/1.0 as well.
 
-    Of whatever is in front of the gateway, a page may be cut off, encoded or endless.
+    Of whatever is in front of the gateway, a page may be cut off, encoded or endless. A proxy's
+    answer is read likewise. The status line may end after the code, without the blank that RFC 9112
+    wants, and answers of 100 to 199 may come before the real one.
     """
 
     @classmethod
-    def parse(cls, *readers: Any) -> Generator[None, None, Response]:
-        return super().parse(*readers, proxy=True)  # type: ignore[misc] # three readers
+    def parse(cls, read_line: Any, *readers: Any, **_: Any) -> Generator[None, None, Response]:
+        def read(*limits: Any) -> Generator[None, None, bytes]:
+            line = bytes((yield from read_line(*limits)))
+            return re.sub(rb"^(HTTP/1\.[01] \d{3})\r\n$", rb"\1 \r\n", line)
+
+        for _interim in range(MAX_INTERIM + 1):
+            response = yield from super().parse(read, *readers, proxy=True)  # type: ignore[misc] # two readers
+            if response.status_code >= 200 or response.status_code == 101:
+                break
+        return response
 
 
 def tls_context() -> ssl.SSLContext:
@@ -117,7 +131,8 @@ async def open_connection(server: str, *, proxy: str | None, **more: Any) -> Cli
         raise InsecureAddress
     if proxy and proxy.startswith("socks"):
         proxy = await _at_one_address(proxy)
-    websockets.client.Response = _Head  # type: ignore[attr-defined] # it has no option
+    for module in (websockets.client, websockets.asyncio.client):
+        module.Response = _Head  # type: ignore[attr-defined] # it has no option
     options: dict[str, Any] = {
         "subprotocols": [msg.SUBPROTOCOL],
         "compression": None,

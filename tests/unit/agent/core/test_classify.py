@@ -105,6 +105,26 @@ async def test_what_answers_for_a_gateway_that_is_away(
     assert result.retry_after_s == 90
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"HTTP/1.1 503\r\n\r\n", Reason.UNAVAILABLE),
+        (b"HTTP/1.0 404\r\nA: b\r\n\r\n", Reason.NO_GATEWAY),
+        (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 No\r\n\r\n", Reason.UNAVAILABLE),
+        (
+            b"HTTP/1.1 103 A\r\n\r\nHTTP/1.1 102\r\n\r\nHTTP/1.1 404\r\n\r\n",
+            Reason.NO_GATEWAY,
+        ),
+        (b"HTTP/1.1 100\r\n\r\n", Reason.CONNECTION_LOST),
+        (b"HTTP/1.1 100\r\n\r\n" * 50, Reason.NOT_A_GATEWAY),
+        (b"HTTP/1.1 5x3\r\n\r\n", Reason.NOT_A_GATEWAY),
+    ],
+)
+async def test_answers_without_a_phrase_or_after_others(answer: bytes, reason: Reason) -> None:
+    """The status of the real answer counts; a server that sends no real one is no gateway."""
+    assert (await answered(says(answer))).reason is reason
+
+
 async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer with a page that never ends: the client does not wait for it."""
     await reader.readuntil(b"\r\n\r\n")
