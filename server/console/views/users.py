@@ -239,10 +239,12 @@ def user_edit(request: HttpRequest, pk: int) -> HttpResponseBase:
 
 def user_delete(request: HttpRequest, pk: int) -> HttpResponseBase:
     """Delete a user, after saying what happens to PCs, sessions, pushes and the audit trail."""
-    user = managed_user(request, pk)
+    user, by = managed_user(request, pk), user_of(request)
+    if user.pk == by.pk:
+        raise PermissionDenied
     name = {"user": user.username}
     if request.method == "POST":
-        people.delete(user, by=user_of(request), address=client_address(request))
+        people.delete(user, by=by, address=client_address(request))
         messages.success(request, _("%(user)s was deleted.") % name)
         return redirect("users")
     texts = [

@@ -94,7 +94,9 @@ def test_what_a_deleted_administrator_has_done(
 
 def test_nobody_deletes_oneself(browse: Browse, administrator: User) -> None:
     """So that an account keeps an administrator."""
-    assert browse(administrator).post(f"/users/{administrator.pk}/delete/").status_code == 403
+    own = f"/users/{administrator.pk}/delete/"
+    assert browse(administrator).get(own).status_code == 403
+    assert browse(administrator).post(own).status_code == 403
     assert "/delete/" not in page(browse(administrator).get(f"/users/{administrator.pk}/"))
 
 
