@@ -197,14 +197,15 @@ def old_valid_until(user: User) -> datetime | None:
 
 
 def tidy_up() -> None:
-    """Give up pushes whose old password has ended; forget what ended long ago, and old events.
+    """Give up pushes to PCs whose old password has ended; forget what ended long ago.
 
     Rows that another transaction has locked are left to the next call, which avoids deadlocks.
     """
     now = clock.now()
     with transaction.atomic():
         pending = PushDelivery.objects.filter(outcome=PushDelivery.Outcome.PENDING)
-        expired = _unlocked(pending.filter(change__old_valid_until__lte=now))
+        # Each PC has its own end, which may be before or after that of the latest change.
+        expired = _unlocked(pending.filter(device__login_valid_until__lte=now))
         _finish(PushDelivery.Outcome.EXPIRED, pk__in=list(expired.values_list("pk", flat=True)))
         # What a gateway that was killed has left; a delivered one stays for the page of its result.
         left = Q(delivered_at=None, expires_at__lt=now - timedelta(minutes=1))

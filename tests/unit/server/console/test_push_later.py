@@ -12,7 +12,7 @@ import pytest
 from axes.models import AccessAttempt
 from django.test import Client
 
-from server import clock
+from server import clock, config
 from server.console import passwords, people
 from server.console.hashing import Busy
 from server.console.lockout import LIMIT_USER_AND_ADDRESS
@@ -356,3 +356,28 @@ def test_preview(browse: Browse, user: User, make_device: MakeDevice) -> None:
         assert disconnected == ["OFF"]
         assert "(30 days left)" in groups[1]
         assert "(9 days left)" in groups[1]
+
+
+def test_a_push_ends_with_the_old_password_of_its_pc(user: User, device: Device) -> None:
+    """That may be before the end of the password that the latest change replaced."""
+    clock.move(timedelta(days=20))
+    change(user, P3)
+    user.refresh_from_db()
+    passwords.push_later(user, password=P3, devices=[device], address=None)
+    passwords.tidy_up()
+    assert pushes(user) == ["pending"]
+    clock.move(timedelta(days=11))
+    passwords.tidy_up()
+    [push] = PushDelivery.objects.filter(device=device)
+    assert (push.outcome, push.sealed) == ("expired", "")
+
+
+def test_a_push_outlives_a_temporary_password(make_user: MakeUser, make_device: MakeDevice) -> None:
+    """The user may type the new password after the end of the temporary one."""
+    user = make_user()
+    device = make_device(user, waiting=False)
+    passwords.force(user, by=None, new_password=P2, must_change=True, address=None)
+    clock.move(timedelta(days=config.current().temporary_password_days))
+    passwords.change_own(user, new_password=P3, push_to=[], late=[device], address=None)
+    passwords.tidy_up()
+    assert pushes(user) == ["pending"]
