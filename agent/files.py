@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable
@@ -36,6 +37,18 @@ def insist(work: Callable[[], T]) -> T:
             if sys.platform != "win32" or not busy or time.monotonic() >= end:
                 raise
         time.sleep(0.02)
+
+
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """Return the file's content, of a longer one `max_bytes` and one more. Raise OSError.
+
+    A pipe or a device is refused: its reader could wait for ever.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "not a regular file")
+    with path.open("rb") as file:
+        return file.read(max_bytes + 1)
 
 
 def replace_file(path: Path, data: bytes) -> None:

@@ -103,7 +103,9 @@ class PrivateFileHandler(logging.FileHandler):
             super().emit(record)
 
     def _open(self) -> TextIOWrapper:
-        handle = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        no_wait = getattr(os, "O_NONBLOCK", 0)  # for the reader of a pipe
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | no_wait
+        handle = os.open(self.baseFilename, flags, 0o600)
         return os.fdopen(handle, "a", encoding=self.encoding, errors=self.errors)
 
     def _roll_over(self) -> None:

@@ -21,9 +21,9 @@ from typing import Any, Literal
 from agent.address import BadProxy, Translate, is_console_url, normalise_server, read_proxy
 from agent.core.credentials import Identity
 from agent.errors import UserError
-from agent.files import insist, replace_file
+from agent.files import insist, read_file, replace_file
 from agent.paths import Paths, make_private
-from agent.settings_copy import MAX_BYTES, copy_of, keep_copy, read_file
+from agent.settings_copy import MAX_BYTES, copy_of, keep_copy
 from protocol.names import is_name, normalise_name
 from protocol.text import N_, clean
 
@@ -276,7 +276,7 @@ def _read(paths: Paths, translate: Translate) -> tuple[str, dict[str, Any]]:
     """Return the user's file as text and as a table. Raise SettingsError."""
     title, file = translate("The settings cannot be read"), paths.config_file
     try:
-        data = insist(lambda: read_file(file))
+        data = insist(lambda: read_file(file, MAX_BYTES))
         if len(data) > MAX_BYTES:
             sentence = translate("{file}: the file is too large.")
             raise BrokenSettings(title, sentence.format(file=file))

@@ -9,19 +9,13 @@ import logging
 import tomllib
 from pathlib import Path
 
-from agent.files import replace_file
+from agent.files import read_file, replace_file
 from agent.paths import Paths
 
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 1_000_000
 """Many times more than settings need; a damaged file can have any size."""
-
-
-def read_file(path: Path) -> bytes:
-    """Return the file's content, of a longer one MAX_BYTES and one more. Raise OSError."""
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)
 
 
 def copy_of(paths: Paths) -> Path:
@@ -32,8 +26,8 @@ def copy_of(paths: Paths) -> Path:
 def keep_copy(paths: Paths) -> None:
     """Copy the file. Called after it was read or written without error. Never raises."""
     try:
-        good, copy = read_file(paths.config_file), copy_of(paths)
-        if good and (not copy.exists() or read_file(copy) != good):
+        good, copy = read_file(paths.config_file, MAX_BYTES), copy_of(paths)
+        if good and (not copy.exists() or read_file(copy, MAX_BYTES) != good):
             replace_file(copy, good)
     except FileNotFoundError:
         pass  # nothing is set
@@ -48,7 +42,7 @@ def set_aside(paths: Paths) -> tuple[Path, bool]:
     """
     file, good = paths.config_file.resolve(), _good_copy(paths)
     aside = file.with_name(f"{file.name}.broken")
-    replace_file(aside, read_file(file))
+    replace_file(aside, read_file(file, MAX_BYTES))
     if good is None:
         file.unlink()
     else:
@@ -59,7 +53,7 @@ def set_aside(paths: Paths) -> tuple[Path, bool]:
 def _good_copy(paths: Paths) -> bytes | None:
     """Return the copy's content, None when it is missing or broken itself."""
     try:
-        data = read_file(copy_of(paths))
+        data = read_file(copy_of(paths), MAX_BYTES)
         tomllib.loads(data.decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError):
         return None

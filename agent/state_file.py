@@ -11,7 +11,7 @@ import msgspec
 
 from agent.core.credentials import Identity
 from agent.core.saved_state import SavedState
-from agent.files import replace_file
+from agent.files import read_file, replace_file
 from agent.paths import make_private
 
 log = logging.getLogger(__name__)
@@ -28,8 +28,7 @@ class StateFile:
     def load(self, identity: Identity) -> SavedState:
         path = self._path(identity)
         try:
-            with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
+            data = read_file(path, MAX_BYTES)
         except FileNotFoundError:
             return SavedState()
         except OSError as exc:

@@ -49,6 +49,17 @@ def _raise(error: Exception) -> None:
     raise error
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes in folders are Unix's")
+def test_a_pipe_in_place_of_the_file(log_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines are lost, and nothing waits for a reader."""
+    log_file.parent.mkdir()
+    os.mkfifo(log_file)
+    logs.set_up(log_file, "info")
+    log.info("hello")
+    logs.tear_down()
+    assert "INFO agent.test hello" in capsys.readouterr().err
+
+
 def test_nobody_can_forge_a_line(log_file: Path) -> None:
     """Text from elsewhere stays on its record's lines, and moves no cursor."""
     logs.set_up(log_file, to_stderr=False)

@@ -293,3 +293,14 @@ def test_every_key_is_documented() -> None:
         assert f"| `{key}` | `COCONOWORK_{key.upper()}` | `{name}` |" in text
     assert POLICY_KEY in text
     assert SETUP_KEY in text
+
+
+@on_unix
+def test_a_pipe_in_place_of_the_file(paths: Paths) -> None:
+    """It is refused at once: a reader of it would wait for a writer."""
+    paths.config_file.parent.mkdir(parents=True)
+    os.mkfifo(paths.config_file)
+    with pytest.raises(SettingsError) as caught:
+        load(paths, environ={})
+    assert not isinstance(caught.value, settings.BrokenSettings)
+    assert "not a regular file" in caught.value.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -112,3 +113,16 @@ def test_a_file_that_cannot_be_read_is_done_without(tmp_path: Path) -> None:
     assert store.load(TANAKA) == SavedState()
     with pytest.raises(OSError):  # noqa: PT011 - each platform has its own
         store.save(TANAKA, FULL)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="named pipes in folders are Unix's")
+def test_a_pipe_in_place_of_the_file(tmp_path: Path) -> None:
+    """The client goes on without it, and the next write replaces it."""
+    store = StateFile(tmp_path)
+    store.save(TANAKA, FULL)
+    (file,) = tmp_path.iterdir()
+    file.unlink()
+    os.mkfifo(file)
+    assert store.load(TANAKA) == SavedState()
+    store.save(TANAKA, FULL)
+    assert store.load(TANAKA) == FULL
