@@ -31,6 +31,7 @@ def lost(request: HttpRequest, device_pk: int, pk: int | None = None) -> HttpRes
     pc = next((pc for pc in pcs if pc.device.pk == device_pk), None)
     if pc is None:
         raise Http404
+    sent_to = _sent_to(user)
     found = AuditEvent.objects.filter(subject=user, at__gt=clock.now() - RECORDED)
     events = list(found[:MAX_EVENTS])
     if not by.is_administrator:
@@ -40,8 +41,8 @@ def lost(request: HttpRequest, device_pk: int, pk: int | None = None) -> HttpRes
         "person": user,
         "own": pk is None,
         "pc": pc,
-        "steps": _steps(request, user, pc, pcs, events, own=pk is None),
-        "known": _known(user, pcs),
+        "steps": _steps(request, user, pc, pcs, events, sent_to=sent_to, own=pk is None),
+        "known": _known(user, pcs, sent_to),
         "events": events,
         "days": RECORDED.days,
         "now": clock.now(),
@@ -57,6 +58,7 @@ def _steps(
     pcs: list[presence.Pc],
     events: list[AuditEvent],
     *,
+    sent_to: set[int],
     own: bool,
 ) -> list[dict[str, object]]:
     """Return the actions on the lost PC or its user, and what it means to leave each out."""
@@ -68,6 +70,7 @@ def _steps(
     others = [each.device.name for each in pcs if each.password == "old" and each is not pc]
     old_until = passwords.old_valid_until(user)
     blocked_at = pc.device.blocked_at
+    may_know = pc.password == "current" or pc.device.pk in sent_to
     ends = [event.at for event in events if event.action == Action.SESSIONS_ENDED]
     password_text = _(
         "Set a temporary password, which the user changes at the next login, or a new one. The PC "
@@ -98,7 +101,7 @@ def _steps(
         },
         {
             "title": _("Change the password") if own else _("Set a temporary or new password"),
-            "is_done": pc.password != "current",
+            "is_done": not may_know,
             "text": password_text,
             "left_out": _(
                 "who can open the PC's password store has the current password, for everything."
@@ -108,7 +111,7 @@ def _steps(
         },
         {
             "title": _("End the old passwords"),
-            "is_done": pc.password != "current" and old_until is None,
+            "is_done": not may_know and old_until is None,
             "text": end_text,
             "left_out": _(
                 "a client on another PC can log in with a password from this PC for up to 30 days."
@@ -127,11 +130,20 @@ def _steps(
     ]
 
 
-def _known(user: User, pcs: list[presence.Pc]) -> list[dict[str, object]]:
+def _sent_to(user: User) -> set[int]:
+    """Return the PCs that the current password was pushed to.
+
+    One that has not proven it may have it: its connection may have ended between the two.
+    """
+    change = user.password_changes.first()  # the latest
+    return set(change.deliveries.values_list("device_id", flat=True)) if change else set()
+
+
+def _known(user: User, pcs: list[presence.Pc], sent_to: set[int]) -> list[dict[str, object]]:
     """Return which password each PC had at its last login, and until when that is accepted.
 
     `since`, when it was set, is None when several old ones were ended at once; `until` is None for
-    the current one.
+    the current one. `is_sent` is whether the PC may have the current one besides.
     """
     ended: defaultdict[datetime | None, list[datetime]] = defaultdict(list)
     for retired in user.retired_passwords.all():
@@ -144,5 +156,6 @@ def _known(user: User, pcs: list[presence.Pc]) -> list[dict[str, object]]:
         else:
             several, until = ended[pc.valid_until], pc.valid_until
             since = several[0] if len(several) == 1 else None
-        known.append({"pc": pc, "since": since, "until": until})
+        is_sent = pc.password != "current" and pc.device.pk in sent_to
+        known.append({"pc": pc, "since": since, "until": until, "is_sent": is_sent})
     return known

@@ -14,7 +14,7 @@ from server import clock
 from server.console import passwords
 from server.console.models import AuditEvent, PushDelivery, User
 from tests.support.console_client import Browse, page
-from tests.support.server_fixtures import P1, P2, MakeDevice
+from tests.support.server_fixtures import P1, P2, P3, MakeDevice
 
 DISCONNECT, PASSWORD, OLD, SESSIONS = range(4)
 
@@ -101,6 +101,25 @@ def test_the_record_says_which_pc_knew_what(
     assert rows["OLD"][-2:] == [shown(retired.since), shown(retired.valid_until)]
     assert rows["NEW"][-2:] == [shown(user.password_changed_at), shown(new.blocked_at)]
     assert "It is the current password." in table
+
+
+def test_a_pc_that_a_push_may_have_reached(
+    browse: Browse, user: User, make_device: MakeDevice
+) -> None:
+    """It may have the current password before it proves that, so the change is still to be done."""
+    device, sent = make_device(user), "The current password was sent to this PC"
+
+    def shown() -> str:
+        return page(browse(user).get(f"/pcs/{device.pk}/lost/"))
+
+    passwords.change_own(user, new_password=P2, push_to=[device], address=None)
+    assert sent in shown()
+    assert "Done" not in steps(shown())
+    passwords.end_old_passwords(user, by=user, address=None)
+    assert "Done" not in steps(shown())
+    passwords.change_own(user, new_password=P3, push_to=[], address=None)
+    assert sent not in shown()
+    assert steps(shown())[PASSWORD] == "Done"
 
 
 def test_the_record_of_several_ended_passwords(
