@@ -193,7 +193,7 @@ class _Doctor:
         calls = VaultCalls(self.vault)
         try:
             self.record = await calls.read(identity)
-            if self.record is None and moved:  # the client moves it at its next start
+            if self.record is None and moved:  # the client moves it after a login
                 self.record = await calls.read(moved[0])
         except VaultError as exc:
             raise _Found(Step.KEYRING, f"{self._trouble(exc.reason)}\n{exc}") from None

@@ -36,7 +36,7 @@ from agent.core.machine import Machine
 from agent.core.state import State
 from agent.core.view import View
 from agent.logs import WindowsEvent
-from agent.ports import SavedStateStore, Vault, call_adapter
+from agent.ports import SavedStateStore, Vault, VaultError, call_adapter
 from agent.saving import Saver
 from agent.threads import DaemonThreads
 from agent.vault_calls import VaultCalls
@@ -247,18 +247,25 @@ class Runtime:
             log.debug("%s -> %s", type(event).__name__, type(effect).__name__)
             self._perform(effect)
         if self._moved and after in {State.STANDBY, State.STANDBY_OLD_PASSWORD}:
-            self._finish_move(*self._moved)
+            self._spawn(self._finish_move(*self._moved))
+            self._moved = None
         view = self._machine.view(now)
         if view != self._view:
             self._view = view
             call_adapter(self._show, view)
 
-    def _finish_move(self, former: Identity, identity: Identity) -> None:
+    async def _finish_move(self, former: Identity, identity: Identity) -> None:
         """Forget the server's former address, after a login at the new one."""
-        self._moved = None
-        self._perform(do.DeleteFromVault(0, former))  # the machine ignores the answer to number 0
-        if self._machine.client.account.identity == identity:
-            self._perform(do.SaveIdentity(identity))
+        if self._machine.client.account.identity != identity:  # the user has logged in as another
+            self._perform(do.DeleteFromVault(0, former))  # the machine ignores the answer to 0
+            return
+        try:
+            await self._vault_calls.move(former, identity)
+        except VaultError as exc:  # the next start tries again
+            log.warning("vault: %s: %s", exc.reason.value, exc)
+        else:
+            if self._machine.client.account.identity == identity:
+                self._perform(do.SaveIdentity(identity))
 
     def _log_change(self, before: State, after: State, now: Instant) -> None:
         client = self._machine.client

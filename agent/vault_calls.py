@@ -39,8 +39,8 @@ MAX_ABANDONED = 3
 class VaultCalls:
     """Make the calls of `agent.ports.Vault` on the loop. Each raises VaultError.
 
-    `moved` has two identities when policy has changed the server's address. The second takes over
-    the entry of the first, which stays until it is deleted.
+    `moved` has two identities when policy has changed the server's address. The second is read from
+    the entry of the first until `move`, so that a wrong address leaves no copy behind.
     """
 
     def __init__(
@@ -86,10 +86,20 @@ class VaultCalls:
         found = await self._call(partial(self._vault.read, identity), identity)
         if found is None and (former := self._former.get(identity)):
             found = await self._call(partial(self._vault.read, former), former)
-            if found is not None:
-                log.info("the stored password moves from %s to %s", former.server, identity.server)
-                await self.write(identity, found)
         return found
+
+    async def move(self, former: Identity, identity: Identity) -> None:
+        """Keep the entry under the new identity only, after a login with it."""
+
+        def work() -> None:  # as one call, so that no other write comes in between
+            found = self._vault.read(former)
+            if found is not None and self._vault.read(identity) is None:
+                self._vault.write(identity, found)
+            self._vault.delete(former)
+
+        await self._change(work, identity)
+        self._former.clear()
+        log.info("the stored password has moved from %s to %s", former.server, identity.server)
 
     async def write(self, identity: Identity, record: Credentials) -> None:
         await self._change(partial(self._vault.write, identity, record), identity)

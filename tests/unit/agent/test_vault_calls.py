@@ -7,6 +7,7 @@ import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
+from msgspec.structs import replace
 
 from agent.core.credentials import Credentials, Identity
 from agent.core.failure import Reason
@@ -139,17 +140,37 @@ async def test_threads_that_hang_are_few() -> None:
 
 
 async def test_an_entry_moves_with_its_server() -> None:
-    """The new identity gets the entry of the former one, which stays until it is deleted."""
+    """The new identity reads the entry of the former one, and has its own after a login only."""
     vault = FakeVault()
     stored = record()
     vault.write(TANAKA, stored)
     calls = VaultCalls(vault, moved=(TANAKA, SUZUKI))
     assert await calls.read(SUZUKI) == stored
-    assert set(vault.entries) == {TANAKA, SUZUKI}
-    vault.delete(TANAKA)
+    assert set(vault.entries) == {TANAKA}  # a wrong address leaves nothing behind
+    await calls.move(TANAKA, SUZUKI)
+    assert set(vault.entries) == {SUZUKI}
     assert await calls.read(SUZUKI) == stored
-    vault.write(TANAKA, stored)
+
+
+async def test_a_move_keeps_what_was_written_since() -> None:
+    """The new identity may have a newer password by then."""
+    vault, newer = FakeVault(), replace(record(), password="newer")
+    vault.write(TANAKA, record())
+    calls = VaultCalls(vault, moved=(TANAKA, SUZUKI))
+    await calls.write(SUZUKI, newer)
+    await calls.move(TANAKA, SUZUKI)
+    assert set(vault.entries) == {SUZUKI}
+    assert await calls.read(SUZUKI) == newer
+
+
+async def test_a_logout_before_the_move_is_complete() -> None:
+    """Nothing is left under either identity, and a late move brings nothing back."""
+    vault = FakeVault()
+    vault.write(TANAKA, record())
+    calls = VaultCalls(vault, moved=(TANAKA, SUZUKI))
     await calls.delete(SUZUKI)
+    assert vault.entries == {}
+    await calls.move(TANAKA, SUZUKI)
     assert vault.entries == {}
 
 
