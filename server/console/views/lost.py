@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 from server import clock
 from server.console import passwords, presence
 from server.console.audit import Action
-from server.console.models import AuditEvent, User
+from server.console.models import AuditEvent, PushDelivery, User
 from server.console.views.common import managed_user, user_of
 
 RECORDED, MAX_EVENTS = timedelta(days=30), 200
@@ -135,8 +135,8 @@ def _sent_to(user: User) -> set[int]:
 
     One that has not proven it may have it: its connection may have ended between the two.
     """
-    change = user.password_changes.first()  # the latest
-    return set(change.deliveries.values_list("device_id", flat=True)) if change else set()
+    latest = user.password_changes.values("pk")[:1]
+    return set(PushDelivery.objects.filter(change=latest).values_list("device_id", flat=True))
 
 
 def _known(user: User, pcs: list[presence.Pc], sent_to: set[int]) -> list[dict[str, object]]:

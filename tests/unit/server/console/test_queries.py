@@ -68,7 +68,7 @@ def crowd(database: None) -> Iterator[User]:
         ("/users/{user}/", 6, "console_device_user_id"),
         ("/users/{user}/edit/", 3, "PRIMARY KEY"),
         ("/users/{user}/delete/", 4, "console_device_user_id"),
-        ("/users/{user}/pcs/{pc}/lost/", 7, "console_aud_subject"),
+        ("/users/{user}/pcs/{pc}/lost/", 8, "console_aud_subject"),
         ("/users/{user}/pcs/{pc}/remove/", 4, "PRIMARY KEY"),
         ("/users/{user}/end-old/", 3, "PRIMARY KEY"),
         ("/password/push/", 4, "console_device_user_id"),
