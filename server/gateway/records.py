@@ -185,9 +185,13 @@ class _LoginWriter:
 
 
 def labels_of(device: messages.Device) -> dict[str, str]:
-    """Return what a client says of its PC for people to read, without control characters."""
+    """Return what a client says of its PC for people to read, without control characters.
+
+    A PC without a name is called by the beginning of its id, so that pages can name it.
+    """
     labels = {"name": device.name, "os": device.os, "version": device.version}
-    return {field: clean(text, LABEL_LENGTH) for field, text in labels.items()}
+    cleaned = {field: clean(text, LABEL_LENGTH) for field, text in labels.items()}
+    return cleaned | {"name": cleaned["name"] or f"PC {device.id[:8]}"}
 
 
 def _pending(device_pk: int) -> QuerySet[PushDelivery]:

@@ -151,6 +151,16 @@ async def test_text_of_the_peer_is_cleaned(gateway: Gateway, user: User) -> None
     assert row.os == "[31mred"
 
 
+@pytest.mark.parametrize("name", ["", " \n", "\u202e\u200b"])
+async def test_pc_without_a_name(gateway: Gateway, user: User, name: str) -> None:
+    """It is called by its id: a page can ask whether to disconnect it, and an event can name it."""
+    async with Client(gateway.port) as client:
+        client.device = msgspec.structs.replace(client.device, name=name)
+        await client.log_in(user.username, P1)
+        row = await in_thread(lambda: Device.objects.get(device_id=client.device.id))
+    assert row.name == f"PC {client.device.id[:8]}"
+
+
 async def test_nothing_secret_is_logged(
     gateway: Gateway, user: User, caplog: pytest.LogCaptureFixture
 ) -> None:
