@@ -91,7 +91,7 @@ class VaultCalls:
     async def move(self, former: Identity, identity: Identity) -> None:
         """Keep the entry under the new identity only, after a login with it."""
 
-        def work() -> None:  # as one call, so that no other write comes in between
+        def work() -> None:  # as one call, so that no other write comes between
             found = self._vault.read(former)
             if found is not None and self._vault.read(identity) is None:
                 self._vault.write(identity, found)
