@@ -50,7 +50,7 @@ def test_real_client(
         type_password(browser)
         browser.wait_for_text("Waiting for the PC")
         assert told(pc, "question")["user"] == "by-code"
-        ready("Connect this PC as the user by-code?")
+        ready("Connect this PC?")
         press("shift+Tab", "space")  # from "Cancel" to "Connect"
         browser.wait_for_text("Connected")
         told(pc, "accepted")
