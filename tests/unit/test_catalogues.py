@@ -55,12 +55,12 @@ def read(file: Path) -> Catalog:
 
 
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
-NUMBER = r"(?:(?<![A-Za-z0-9_.\-:/%])\d[\d,~]*|%\(\w+\)d)"
+NUMBER = r"(?:(?<![A-Za-z0-9_.\-:/%])\d[\d,~]*|%\(\w+\)d|%\(date\)s|{date})"
 STRAY_BLANK = re.compile(
     rf"[。、] +{JAPANESE.pattern}|{NUMBER} +{JAPANESE.pattern}"
     rf"|{JAPANESE.pattern} +{NUMBER}(?![\d.]* ?[A-Za-z])"
 )
-"""A blank that Japanese does not have: between sentences, and beside a number."""
+"""A blank that Japanese does not have: between sentences, and beside a number or a date."""
 WITHOUT_JAPANESE = {"client": ["OK", "{user}({server})"], "console": ["、", "、", "PC", "OS"]}
 CATALOGUES = {"client": catalogues.CATALOGUE, "console": CONSOLE}
 each_catalogue = pytest.mark.parametrize(
