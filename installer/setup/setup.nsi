@@ -5,7 +5,7 @@
 ;   ICON      the .ico of all these programs
 ;   ART       folder with wizard.bmp, and files.nsh: all that PyInstaller made
 ;   SIGN      command that signs the file named after it
-; Command line and exit codes are in docs/admin.md; tests/system/windows/test_setup.py holds them to it.
+; Command line and exit codes are in docs/admin.md; tests/system/windows/product/test_setup.py holds them to it.
 
 Unicode true
 Target amd64-unicode

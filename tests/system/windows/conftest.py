@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 ON_WINDOWS = sys.platform == "win32"
 
-collect_ignore = ["inside"]
-collect_ignore_glob = ["test_*.py"] if ON_WINDOWS else ["adapters/*"]
+collect_ignore = ["product", "desktop"] if ON_WINDOWS else ["adapters"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

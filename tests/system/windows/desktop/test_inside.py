@@ -11,7 +11,7 @@ from tests.support.places import ROOT
 from tests.support.wine import Desktop
 
 SUITES = [
-    *sorted((Path(__file__).parent / "adapters").glob("test_*.py")),
+    *sorted((Path(__file__).parents[1] / "adapters").glob("test_*.py")),
     ROOT / "tests" / "system" / "faults" / "client" / "test_file_faults.py",
 ]
 
