@@ -24,8 +24,19 @@ Function ${un}QuitClient
   Pop $1
   ${If} $1 = 1
     StrCpy $WasRunning 1
-    nsExec::Exec /TIMEOUT=20000 '"$INSTDIR\${EXE}" quit ${OPTION}'
-    Pop $1
+    ${For} $0 1 10
+      nsExec::Exec /TIMEOUT=20000 '"$INSTDIR\${EXE}" quit ${OPTION}'
+      Pop $1
+      ${If} $1 != 3 ; a client that has just started does not listen yet
+        ${Break}
+      ${EndIf}
+      Sleep 500
+      Call ${un}IsRunning
+      Pop $1
+      ${If} $1 = 0
+        ${Break}
+      ${EndIf}
+    ${Next}
     ${If} $1 == 2 ; an older client, which does not know the option
       nsExec::Exec /TIMEOUT=20000 '"$INSTDIR\${EXE}" quit'
       Pop $1

@@ -30,7 +30,12 @@ def sources() -> list[Path]:
     files = [ROOT / "build.spec"]
     for folder, kinds in (("agent", "*.*"), ("protocol", "*.py"), ("installer", "*.*")):
         files += (ROOT / folder).rglob(kinds)
-    return sorted(path for path in files if path.is_file() and path.suffix not in {".mo", ".pyc"})
+    made = {".mo", ".pyc"}
+    return sorted(
+        path
+        for path in files
+        if path.is_file() and path.suffix not in made and ".ruff_cache" not in path.parts
+    )
 
 
 def built() -> Built:
