@@ -113,9 +113,8 @@ class _Head(Response):
 
 def tls_context() -> ssl.SSLContext:
     """Return a context for TLS 1.2 or later that trusts the operating system's certificates."""
-    SSLProtocol.max_size = (
-        msg.MAX_MESSAGE_BYTES
-    )  # its buffer; the default takes 256 KiB a connection
+    # asyncio's buffer; the default takes 256 KiB a connection.
+    SSLProtocol.max_size = msg.MAX_MESSAGE_BYTES
     context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

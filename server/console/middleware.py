@@ -17,6 +17,7 @@ from whitenoise.responders import StaticFile
 
 from server.console.hashing import Busy
 from server.console.models import User
+from server.console.paths import in_app, is_poll
 from server.console.problems import busy, not_found
 from server.console.sessions import note_use
 
@@ -78,16 +79,6 @@ def reachable_with_temporary_password(view: View) -> View:
     """Mark a view that a user may reach before the temporary password is changed."""
     view.reachable_with_temporary_password = True  # type: ignore[attr-defined]  # a mark
     return view
-
-
-def is_poll(request: HttpRequest) -> bool:
-    """Return whether the script of an open page asks for a part of it."""
-    return request.path.startswith(("/live/", "/app/live/"))
-
-
-def in_app(request: HttpRequest) -> bool:
-    """Return whether a page is one for the smartphone."""
-    return request.path.startswith("/app/")
 
 
 class LoginMiddleware(LoginRequiredMiddleware):

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from server.console.lockout import WINDOW
+from server.console.paths import in_app
 
 RETRY_AFTER_SECONDS = 30
 """When a browser or a program may ask again after the database was down."""
@@ -40,7 +41,7 @@ def locked_out(
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
     """Answer a form without a valid token; one of a login page that was sent twice is done."""
     if request.path.endswith("login/") and request.user.is_authenticated:
-        return redirect("app" if request.path.startswith("/app/") else "home")
+        return redirect("app" if in_app(request) else "home")
     text = _(
         "This form was no longer valid, so nothing was done. Go back, load the page again and "
         "repeat. Your browser must accept cookies from this site."

@@ -33,6 +33,7 @@ from nacl.secret import SecretBox
 
 from server.console.hashing import Busy, give_back_connection
 from server.console.models import FormResult
+from server.console.paths import in_app
 from server.console.sessions import SessionStore
 
 KEPT = timedelta(minutes=15)
@@ -142,7 +143,7 @@ def _answer_of(key: bytes, request: HttpRequest) -> HttpResponse | None:
         if row.sealed is not None:
             answer = json.loads(SecretBox(key).decrypt(bytes(row.sealed)))
             if _user_after(answer["session"], request) != answer["sender"]:
-                return redirect("app-login" if request.path.startswith("/app/") else "login")
+                return redirect("app-login" if in_app(request) else "login")
             response = HttpResponse(answer["body"])
             if answer["location"] is not None:
                 response = HttpResponseRedirect(answer["location"])

@@ -32,8 +32,8 @@ from django.utils.translation import get_language
 
 from server import clock
 from server.console import csvfiles
-from server.console.middleware import in_app, is_poll
 from server.console.models import User
+from server.console.paths import in_app, is_poll
 
 P = ParamSpec("P")
 M = TypeVar("M", bound=Model)

@@ -23,9 +23,9 @@ from server.console import hashing, pairings
 from server.console.audit import Action
 from server.console.forms import CurrentPasswordForm
 from server.console.lockout import TooManyCodes
-from server.console.middleware import in_app
 from server.console.models import AuditEvent, Pairing
 from server.console.passwords import ConcurrentChange
+from server.console.paths import in_app
 from server.console.views.common import client_address, frame, live_page, posted, user_of
 
 SHOWN = "new_pc"

@@ -16,8 +16,9 @@ from django.views.decorators.http import require_safe
 
 from server.console import passwords, presence
 from server.console.forms import NewPasswordForm, OwnPasswordForm, PushLaterForm
-from server.console.middleware import in_app, reachable_with_temporary_password
+from server.console.middleware import reachable_with_temporary_password
 from server.console.models import PasswordChange
+from server.console.paths import in_app
 from server.console.validators import rule_texts
 from server.console.views.common import (
     back_to,
