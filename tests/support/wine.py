@@ -25,6 +25,14 @@ SCREEN = (1280, 900)
 MARLETT = Path("/usr/share/wine/fonts/marlett.ttf")
 INSIDE = Path(__file__).parent / "inside"
 SHOTS = ROOT / ".artifacts" / "windows"
+OLD_VIEW: dict[str, object] = {
+    "state": "standby_old_password",
+    "server": "wss://gw.example.com/gateway",
+    "user": "tanaka",
+    "days_left": 30,
+    "valid_until": "2026-12-23T03:00:00+00:00",
+}
+"""What tray and windows show of a client on an old password, as `status --json` names it."""
 PYTHON = {
     "PYTHONUTF8": "1",
     "PYTHONDONTWRITEBYTECODE": "1",

@@ -11,15 +11,8 @@ from agent.dialogs.elements import Role, State
 from installer.wine import windows_path
 from installer.winpy.assemble import ROOT
 from tests.support.polling import eventually
-from tests.support.wine import INSIDE, PYTHON, Desktop
+from tests.support.wine import INSIDE, OLD_VIEW, PYTHON, Desktop
 
-OLD = {
-    "state": "standby_old_password",
-    "server": "wss://gw.example.com/gateway",
-    "user": "tanaka",
-    "days_left": 30,
-    "valid_until": "2026-12-23T03:00:00+00:00",
-}
 USABLE, OFF = State.FOCUSABLE, State.FOCUSABLE | State.UNAVAILABLE
 DEFAULT = USABLE | State.DEFAULT
 SECRET = USABLE | State.PROTECTED
@@ -29,7 +22,7 @@ QUESTION = "Connect this PC as the user tanaka?"
 WRONG = "The user name or the password is wrong. Nothing was changed."
 WINDOWS: dict[str, tuple[dict[str, object], str, str, set[tuple[Role, str, str, State]], str]] = {
     # the window: what it shows, its title, a text in it, its controls, and which has the keyboard
-    "password": (OLD, f"{UPDATE} — coconowork client", "The old password ends in 30 days", {
+    "password": (OLD_VIEW, f"{UPDATE} — coconowork client", "The old password ends in 30 days", {
         (Role.TEXT, "New password", "", SECRET),
         (Role.CHECK_BUTTON, "Show the password", "", USABLE),
         (Role.BUTTON, "Update", "", DEFAULT), (Role.BUTTON, "Cancel", "", USABLE)},
@@ -41,14 +34,14 @@ WINDOWS: dict[str, tuple[dict[str, object], str, str, set[tuple[Role, str, str, 
         (Role.BUTTON, "Use a code instead", "", USABLE),
         (Role.BUTTON, "Log in", "", DEFAULT), (Role.BUTTON, "Cancel", "", USABLE)},
         "User name"),
-    "status": (OLD | {"state": "connecting"}, "coconowork client", "Connecting…", {
+    "status": (OLD_VIEW | {"state": "connecting"}, "coconowork client", "Connecting…", {
         (Role.BUTTON, "Update the stored password…", "", USABLE),
         (Role.BUTTON, "Change the user or server…", "", USABLE),
         (Role.BUTTON, "Log out…", "", USABLE), (Role.BUTTON, "Reconnect", "", OFF),
         (Role.BUTTON, "Close", "", DEFAULT)}, "Close"),
-    "log out": (OLD, "coconowork client", "tanaka", {
+    "log out": (OLD_VIEW, "coconowork client", "tanaka", {
         (Role.BUTTON, "Log out", "", USABLE), (Role.BUTTON, "Close", "", DEFAULT)}, "Close"),
-    "about": (OLD, "About coconowork client", "tanaka", {
+    "about": (OLD_VIEW, "About coconowork client", "tanaka", {
         (Role.BUTTON, "Close", "", DEFAULT)}, "Close"),
     "code": (NEW_PC, BY_CODE, "BCDF-2345", {
         (Role.BUTTON, "Enter the password", "", USABLE), (Role.BUTTON, "Cancel", "", USABLE)},

@@ -12,18 +12,10 @@ import pytest
 from installer.wine import windows_path
 from installer.winpy.assemble import ROOT
 from tests.support.polling import eventually
-from tests.support.wine import INSIDE, SCREEN, Desktop, Language
+from tests.support.wine import INSIDE, OLD_VIEW, SCREEN, Desktop, Language
 
 ASSETS = windows_path(ROOT / "agent" / "assets")
-OLD = {
-    "state": "standby_old_password",
-    "server": "wss://gw.example.com/gateway",
-    "user": "tanaka",
-    "days_left": 30,
-    "valid_until": "2026-12-23T03:00:00+00:00",
-    "console_url": "https://console.example.com/",
-    "autostart": True,
-}
+OLD = OLD_VIEW | {"console_url": "https://console.example.com/", "autostart": True}
 STANDBY = {key: OLD[key] for key in ("server", "user", "console_url", "autostart")} | {
     "state": "standby"
 }

@@ -13,19 +13,12 @@ from agent.dialogs.palette import DARK, LIGHT
 from installer.wine import windows_path
 from installer.winpy.assemble import ROOT
 from tests.support.polling import eventually
-from tests.support.wine import INSIDE, Desktop
+from tests.support.wine import INSIDE, OLD_VIEW, Desktop
 from tests.support.x11 import screen
 
 SCREEN = (2560, 1600)
 ASSETS = windows_path(ROOT / "agent" / "assets")
-VIEW = {
-    "state": "standby_old_password",
-    "console_url": "https://console.example.com/",
-    "server": "wss://gw.example.com/gateway",
-    "user": "tanaka",
-    "days_left": 3,
-    "valid_until": "2026-12-23T03:00:00+00:00",
-}
+VIEW = OLD_VIEW | {"console_url": "https://console.example.com/", "days_left": 3}
 BY_CODE = ("key", "alt+c", "dialog")
 WINDOWS: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
     # which window, what changes it before it is photographed, and the line that this gives, if any
