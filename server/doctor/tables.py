@@ -103,14 +103,13 @@ def _compare_migrations(step: Step, settings: Config, query: Query) -> bool:
         step.warn("the database has no tables yet", "the first start of the server makes them")
         return False
     applied = {(app, name) for app, name in query("SELECT app, name FROM django_migrations")}
-    ours, replaced = _migrations(settings)
-    applied |= {name for name, parts in replaced.items() if parts <= applied}
+    ours = _migrations(settings)
     if missing := sorted(".".join(each) for each in ours - applied):
         step.fault(
             f"{len(missing)} migrations are pending: {', '.join(missing)}",
             "back up, then: coconowork-server migrate",
         )
-    if unknown := sorted(".".join(each) for each in applied.difference(ours, *replaced.values())):
+    if unknown := sorted(".".join(each) for each in applied - ours):
         step.warn(
             f"the database is of a newer version, which has also {', '.join(unknown)}",
             "right while several nodes are upgraded; else install that version here",
@@ -127,14 +126,12 @@ _TABLES = {
 }
 
 
-def _migrations(settings: Config) -> tuple[set[Migration], dict[Migration, set[Migration]]]:
-    """Return the migrations of this version, and which earlier ones some of them replace."""
+def _migrations(settings: Config) -> set[Migration]:
+    """Return the migrations of this version."""
     import django
     from django.db.migrations.loader import MigrationLoader
 
     with TemporaryDirectory() as folder:  # so that no secret key is made, or needed
         config.use(replace(settings, secret_key_file=Path(folder) / "secret_key"))
         django.setup()
-    found = MigrationLoader(None)
-    replaced = {name: set(each.replaces) for name, each in found.replacements.items()}
-    return set(found.disk_migrations), replaced
+    return set(MigrationLoader(None).disk_migrations)

@@ -8,6 +8,5 @@ order rows are locked.
 from __future__ import annotations
 
 from server.console.models.pcs import *  # noqa: F403 - Django wants all tables here
-from server.console.models.pcs import _new_change_id as _new_change_id  # for the migrations
 from server.console.models.people import *  # noqa: F403
 from server.console.models.records import *  # noqa: F403

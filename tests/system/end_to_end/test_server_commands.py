@@ -176,7 +176,7 @@ def test_migrate_keeps_the_old_database(tmp_path: Path) -> None:
     """`migrate` copies an SQLite file before it changes; programs that start at once take turns."""
     installation = Installation(tmp_path / "data")
     installation.create()
-    installation.django("migrate", "console", "0003", "--verbosity=0")
+    installation.django("migrate", "sessions", "zero", "--verbosity=0")
     with ThreadPoolExecutor(3) as threads:
         done = list(threads.map(lambda _: installation.run("migrate"), range(3)))
     assert [each.stderr for each in done] == [""] * 3
@@ -184,8 +184,8 @@ def test_migrate_keeps_the_old_database(tmp_path: Path) -> None:
     assert copies
     for file, has in ((copies[0], False), (installation.file, True)):
         with closing(sqlite3.connect(file)) as database:
-            columns = database.execute("SELECT name FROM pragma_table_info('console_user')")
-            assert (("search",) in columns.fetchall()) == has
+            tables = database.execute("SELECT name FROM sqlite_master").fetchall()
+            assert (("django_session",) in tables) == has
             assert database.execute("SELECT username FROM console_user").fetchall() == [(ADMIN,)]
     assert installation.run("migrate").returncode == 0
     assert sorted(installation.directory.glob("coconowork.sqlite3.*")) == copies

@@ -55,15 +55,3 @@ def any_installation(request: pytest.FixtureRequest) -> Installation:
     """On either engine."""
     installation: Installation = request.getfixturevalue(request.param)
     return installation
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty_installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
-    """With no schema yet, on either engine."""
-    if request.param == "sqlite":
-        yield Installation(tmp_path / "data")
-        return
-    server: Postgres = request.getfixturevalue("postgres")
-    url = server.new_database()
-    yield Installation(tmp_path / "data", database=url)
-    server.drop_database(url)
