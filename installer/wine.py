@@ -86,18 +86,18 @@ class Wine:
             process.wait()
             return -1
 
-    def launch(self, *command: str) -> subprocess.Popen[bytes]:
-        """Start a program and leave it running."""
-        process = self._start(*command)
+    def launch(self, *command: str, pipe: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        """Start a program and leave it running. `pipe` is for its standard input and output."""
+        process = self._start(*command, pipe=pipe)
         self._launched.append(process)
         return process
 
-    def _start(self, *command: str) -> subprocess.Popen[bytes]:
+    def _start(self, *command: str, pipe: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             ["wine", *command],
             env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdin=pipe,
+            stdout=pipe,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -117,7 +117,7 @@ class Wine:
         self._server("-k")
         self._server("-w")
         while self._launched:
-            self._launched.pop().wait()
+            self._launched.pop().communicate()
 
     def _server(self, option: str) -> None:
         subprocess.run(

@@ -66,7 +66,7 @@ def wait_for_uninstaller(pc: Desktop, folder: str) -> None:
 
 def registry(pc: Desktop, key: str) -> dict[str, str]:
     """Return the values of a registry key, none when there is no such key."""
-    values: dict[str, str] = pc.inside("registry", key)
+    values: dict[str, str] = pc.ask("registry", key)
     return values
 
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from installer.wine import Finished, Wine, windows_path
 from installer.winpy.assemble import BUILD, ROOT
 from tests.support.polling import eventually
 
+_T = TypeVar("_T")
 Language = Literal["ja", "en"]
 LOCALES: Mapping[Language, str] = {"ja": "ja_JP", "en": "en_US"}
 SCREEN = (1280, 900)
@@ -86,8 +88,24 @@ def locale_folder() -> Path:
     return folder
 
 
+def wait_for(check: Callable[[], _T | None], what: str | Callable[[], object]) -> _T:
+    """Return the first true answer of `check`, which is asked five times a second for a minute."""
+    return eventually(check, or_say=what, within_s=60, pause_s=0.2)
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a file of a prefix. Share the programs and libraries of Windows, which never change."""
+    if "/drive_c/windows/system32/" in source:
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
+
+
 class Desktop(Wine):
     """One Windows user's PC. `start` it, and `close` it in the end."""
+
+    _insider: subprocess.Popen[bytes]
+    """Runs `inside/serve.py` from sign-in to sign-out."""
 
     def __init__(self, prefix: Path, winpy: Path, *, display: str, language: Language) -> None:
         locale = f"{LOCALES[language]}.UTF-8"
@@ -118,6 +136,25 @@ class Desktop(Wine):
             raise AssertionError(f"{script} failed with {done.code}: {done.output}")
         return json.loads(done.output)
 
+    def ask(self, script: str, *arguments: str, timeout_s: float = 60) -> Any:
+        """Return what `inside` does, from the process that runs all the time: Wine starts slowly.
+
+        Not for scripts that leave something in their process.
+        """
+        assert self._insider.stdin is not None
+        self._insider.stdin.write(json.dumps([script, *arguments]).encode() + b"\n")
+        self._insider.stdin.flush()
+        return self._answer(script, timeout_s)
+
+    def _answer(self, script: str, timeout_s: float) -> Any:
+        output = self._insider.stdout
+        assert output is not None
+        if not select.select([output], [], [], timeout_s)[0]:
+            raise AssertionError(f"{script} did not answer within {timeout_s:g} s")
+        value, error = json.loads(output.readline())
+        assert not error, error
+        return value
+
     def quiet_python(self, script: str, *arguments: str, timeout_s: float = 60) -> int:
         """Run the script of that name in `inside/`, which may leave programs running."""
         exe, path = self._winpy / "python.exe", INSIDE / f"{script}.py"
@@ -134,8 +171,7 @@ class Desktop(Wine):
         """Make the prefix if it is new, and sign in."""
         self.prefix.parent.mkdir(parents=True, exist_ok=True)
         if not self.drive_c.exists():
-            template = self._template()
-            subprocess.run(["cp", "-a", str(template), str(self.prefix)], check=True)
+            shutil.copytree(self._template(), self.prefix, symlinks=True, copy_function=_copy)
             # The marks on the buttons of a title bar.
             shutil.copy(MARLETT, self.drive_c / "windows" / "Fonts")
         self.sign_in()
@@ -166,12 +202,10 @@ class Desktop(Wine):
         if messages:
             post, python = INSIDE / "post.py", self._winpy / "pythonw.exe"
             self.launch(windows_path(python), windows_path(post), *map(str, messages))
-        ready = self.prefix / "ready"
-        ready.unlink(missing_ok=True)
-        idle, pythonw = INSIDE / "idle.py", self._winpy / "pythonw.exe"
-        self.launch(*map(windows_path, (pythonw, idle, ready)))
+        serve = map(windows_path, (self._winpy / "python.exe", INSIDE / "serve.py"))
+        self._insider = self.launch(*serve, pipe=subprocess.PIPE)
         # Asking for windows while the desktop is being made can block for ever.
-        eventually(ready.exists, or_say="the task bar", within_s=60)
+        self._answer("the task bar", 60)
 
     def sign_out(self) -> None:
         """Ask every program to end (WM_QUERYENDSESSION, WM_ENDSESSION), then end the session."""
@@ -187,7 +221,7 @@ class Desktop(Wine):
                 **{**window, "box": tuple(window["box"])},
                 children=[Control(**{**c, "box": tuple(c["box"])}) for c in children],
             )
-            for window, children in self.inside("windows")
+            for window, children in self.ask("windows")
         ]
 
     def window(

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ctypes
-import faulthandler
 import json
 import sys
 from ctypes import wintypes
@@ -15,7 +14,6 @@ from typing import Any
 if sys.platform != "win32":
     raise SystemExit("runs on Windows")
 
-faulthandler.dump_traceback_later(20, exit=True)
 user32 = ctypes.WinDLL("user32")
 kernel32 = ctypes.WinDLL("kernel32")
 WM_GETTEXT, SMTO_ABORTIFHUNG, QUERY_LIMITED = 0x000D, 0x0002, 0x1000
