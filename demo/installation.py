@@ -30,8 +30,6 @@ from server.config import Config
 from server.supervised import supervised
 
 START_S = 30.0
-_ENVIRON = dict(os.environ)
-"""The environment before Django puts the console's time zone into it."""
 
 
 class StageError(Exception):
@@ -245,9 +243,12 @@ def _gateway_thread(settings: Config) -> Iterator[int]:
 
 @contextmanager
 def client_pc(directory: Path, name: str = "pc") -> Iterator[Client]:
-    """Yield a PC for the client, its profile and keyring in `directory`."""
+    """Yield a PC for the client, its profile and keyring in `directory`.
+
+    It is in the console's time zone, which Django has put into the environment.
+    """
     with ExitStack() as stack:
-        client = Client(directory / name, _ENVIRON)
+        client = Client(directory / name, dict(os.environ))
         if sys.platform == "linux":
             from demo.private_keyring import ENDS_WITH_US, private_keyring
 

@@ -55,15 +55,11 @@ PAGE = """{% extends "console/base.html" %}
 
 
 def moment(end: datetime, days_left: int) -> datetime:
-    """Return when an old password that is valid until `end` has `days_left` calendar days left.
-
-    The last day counts in both time zones: of the server, and of this PC, where the client runs.
-    """
+    """Return when an old password that is valid until `end` has `days_left` calendar days left."""
     if days_left != 0:
         return end - timedelta(days=days_left)
-    zones = (timezone.get_default_timezone(), None)
-    here = [end.astimezone(zone) for zone in zones]
-    today = min(at - datetime.combine(at, datetime.min.time(), at.tzinfo) for at in here)
+    here = timezone.localtime(end)
+    today = here - datetime.combine(here, datetime.min.time(), here.tzinfo)
     return end - min(timedelta(hours=1), today / 2)
 
 
