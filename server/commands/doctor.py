@@ -19,7 +19,7 @@ from server.addresses import is_trusted
 from server.commands.serve import check_exposure
 from server.config import Config, ConfigError, StartError
 from server.doctor import address, machine, tables
-from server.doctor.step import Facts, Outcome, Step, run_step
+from server.doctor.step import Facts, Step, run_step
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,10 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     faults, lines = [], list(_heading())
     print(*lines, sep="\n", flush=True)
     for step in _examine(arguments):
-        said = [f"{step.name}: {step.outcome.value}", *step.lines]
+        said = [f"{step.name}: {step.outcome}", *step.lines]
         print(*said, sep="\n", flush=True)
         lines += said
-        faults += [step.name] if step.outcome is Outcome.FAULT else []
+        faults += [step.name] if step.outcome == "FAULT" else []
     lines.append(f"Faults: {', '.join(faults)}" if faults else "No fault was found.")
     print(lines[-1])
     if arguments.output:

@@ -41,14 +41,12 @@ def certificate(step: Step, facts: Facts) -> None:
     """Look the name up, connect, and verify the certificate as a browser does."""
     if not facts.settings.is_https:
         step.skip(_NOT_HTTPS)
-        return
     host, port = _place(facts)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as exc:
         facts.reaches_public_url = False
-        step.fault(f"{host}: {exc.strerror}", "correct public_url, or the name in your DNS")
-        return
+        step.fail(f"{host}: {exc.strerror}", "correct public_url, or the name in your DNS")
     step.note(f"{host}: {', '.join(dict.fromkeys(str(each[4][0]) for each in found))}")
     try:
         with (
@@ -85,8 +83,7 @@ def _note_certificate(step: Step, tls: ssl.SSLSocket) -> None:
 
 def console(step: Step, facts: Facts) -> None:
     """Ask the console through the proxy how the request has arrived."""
-    if (seen := _reflection(step, facts, "console", "/")) is None:
-        return
+    seen = _reflection(step, facts, "console", "/")
     scheme, host = urlsplit(facts.settings.console_url).scheme, _place(facts)[0]
     if seen.forwarded_proto != scheme:
         step.fault(
@@ -103,8 +100,7 @@ def console(step: Step, facts: Facts) -> None:
 
 def gateway(step: Step, facts: Facts) -> None:
     """Ask the gateway through the proxy, then open a WebSocket as a client does."""
-    if _reflection(step, facts, "gateway", PATH) is None:
-        return
+    _reflection(step, facts, "gateway", PATH)
     from websockets.exceptions import InvalidHandshake, InvalidStatus
     from websockets.sync.client import connect
     from websockets.typing import Subprotocol
@@ -153,33 +149,29 @@ def _context(facts: Facts) -> ssl.SSLContext:
     return context
 
 
-def _reflection(step: Step, facts: Facts, part: str, path: str) -> Reflection | None:
+def _reflection(step: Step, facts: Facts, part: str, path: str) -> Reflection:
     """Return how a request to `path` arrived at the server; note what is wrong with it."""
     settings = facts.settings
     if not settings.is_https or not facts.reaches_public_url:
         step.skip("public_url is not reached" if settings.is_https else _NOT_HTTPS)
-        return None
     try:
         token = sign(settings.secret_key_path.read_text().strip())
     except OSError as exc:
         step.skip(f"it needs the secret key: {settings.secret_key_path}: {exc.strerror}")
-        return None
     host, port = _place(facts)
-    headers = {HEADER: token, "X-Forwarded-For": STRANGER}
+    asking = http.client.HTTPSConnection(
+        host, port, timeout=TIMEOUT_SECONDS, context=_context(facts)
+    )
     try:
-        with closing(
-            http.client.HTTPSConnection(
-                host, port, timeout=TIMEOUT_SECONDS, context=_context(facts)
-            )
-        ) as connection:
+        with closing(asking) as connection:
             before = time.time()
+            headers = {HEADER: token, "X-Forwarded-For": STRANGER}
             connection.request("GET", path, headers=headers)
             answer = connection.getresponse()
             after = time.time()
             body = answer.read(100_000)
     except (OSError, http.client.HTTPException) as exc:
-        step.fault(f"{host} does not answer: {type(exc).__name__}", "see the step of certificates")
-        return None
+        step.fail(f"{host} does not answer: {type(exc).__name__}", "see the step of certificates")
     with suppress(TypeError, ValueError):
         date = parsedate_to_datetime(answer.headers["Date"]).timestamp()
         # It is cut to whole seconds, and of some moment on the way.
@@ -187,29 +179,22 @@ def _reflection(step: Step, facts: Facts, part: str, path: str) -> Reflection | 
     try:
         seen = msgspec.json.decode(body, type=Reflection)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        _explain_answer(step, part, path, answer.status)
-        return None
+        if answer.status in {502, 503, 504}:
+            step.fail(
+                f"the proxy does not reach the {part}: {path} gives {answer.status}",
+                f"start the {part}, and compare its address and port with the proxy's settings",
+            )
+        step.fail(
+            f"no {part} with this secret key answers at {path} (status {answer.status})",
+            "does public_url lead to this server? Has every node the same secret key and version?",
+        )
     if seen.part != part:
-        step.fault(
+        step.fail(
             f"the proxy passes {path} to a {seen.part}",
             f"let it pass {PATH} to the gateway's port and everything else to the console's",
         )
-        return None
     _judge(step, facts, seen)
     return seen
-
-
-def _explain_answer(step: Step, part: str, path: str, status: int) -> None:
-    if status in {502, 503, 504}:
-        step.fault(
-            f"the proxy does not reach the {part}: {path} gives {status}",
-            f"start the {part}, and compare its address and port with the proxy's settings",
-        )
-    else:
-        step.fault(
-            f"no {part} with this secret key answers at {path} (status {status})",
-            "does public_url lead to this server? Has every node the same secret key and version?",
-        )
 
 
 def _judge(step: Step, facts: Facts, seen: Reflection) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from threading import Thread
+from typing import Literal, NoReturn
 
 from protocol.text import clean
 from server.config import Config
@@ -17,13 +18,8 @@ STEP_SECONDS = 40.0
 MAX_CHARS = 2_000
 
 
-class Outcome(Enum):
-    """The outcome of a step, as it is printed."""
-
-    OK = "ok"
-    SKIPPED = "skipped"
-    WARNING = "WARNING"
-    FAULT = "FAULT"
+class Ended(Exception):
+    """Raised by a step that cannot go on; it has said why."""
 
 
 class Step:
@@ -31,28 +27,34 @@ class Step:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.outcome = Outcome.OK
+        self.outcome: Literal["ok", "skipped", "WARNING", "FAULT"] = "ok"
         self.lines: list[str] = []
 
     def note(self, text: str) -> None:
         """Add what was seen."""
         self.lines.append(f"    {clean(text, MAX_CHARS)}")
 
-    def skip(self, why: str) -> None:
+    def skip(self, why: str) -> NoReturn:
         """End the step without a result."""
-        self.outcome = Outcome.SKIPPED
+        self.outcome = "skipped"
         self.note(why)
+        raise Ended
 
     def warn(self, text: str, remedy: str) -> None:
         """Add what may be wrong, and what to do then."""
-        if self.outcome is not Outcome.FAULT:
-            self.outcome = Outcome.WARNING
+        if self.outcome != "FAULT":
+            self.outcome = "WARNING"
         self._add(text, remedy)
 
     def fault(self, text: str, remedy: str) -> None:
         """Add what is wrong, and what to do."""
-        self.outcome = Outcome.FAULT
+        self.outcome = "FAULT"
         self._add(text, remedy)
+
+    def fail(self, text: str, remedy: str) -> NoReturn:
+        """Add a fault that ends the step."""
+        self.fault(text, remedy)
+        raise Ended
 
     def _add(self, text: str, remedy: str) -> None:
         self.lines += [f"  ! {clean(text, MAX_CHARS)}", f"    -> {clean(remedy, MAX_CHARS)}"]
@@ -75,7 +77,8 @@ def run_step(name: str, work: Callable[[Step, Facts], None], facts: Facts) -> St
 
     def guarded() -> None:
         try:
-            work(step, facts)
+            with suppress(Ended):
+                work(step, facts)
         except Exception as exc:  # noqa: BLE001 - the steps after it are of use all the more
             # No text of the exception, which may hold anything.
             at = traceback.extract_tb(exc.__traceback__)[-1]
@@ -85,9 +88,6 @@ def run_step(name: str, work: Callable[[Step, Facts], None], facts: Facts) -> St
     thread = Thread(target=guarded, daemon=True)
     thread.start()
     thread.join(STEP_SECONDS)
-    if not thread.is_alive():
-        return step
-    late = Step(name)
-    late.lines = list(step.lines)
-    late.fault(f"no result within {STEP_SECONDS:.0f} s", "does the last thing named above hang?")
-    return late
+    if thread.is_alive():
+        step.fault(f"no result within {STEP_SECONDS:.0f} s", "does the last thing above hang?")
+    return step

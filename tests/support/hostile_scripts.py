@@ -149,20 +149,10 @@ GROUPS: list[tuple[str, int | None, float, dict[str, Script]]] = [
         "other subprotocol": upgrade(Sec_WebSocket_Protocol="mqtt"),
         "compression": upgrade(Sec_WebSocket_Extensions="permessage-deflate"),
     }),
-    ("no_gateway", None, SOON_S, {"not found": http("404 Not Found")}),
     ("not_a_gateway", 1002, LATER_S, {"no subprotocol": upgrade(without="Sec-WebSocket-Protocol")}),
-    ("http_unauthorized", None, LATER_S, {"401": http("401 No\r\nWWW-Authenticate: Basic")}),
-    ("http_forbidden", None, LATER_S, {"403": http("403 Forbidden")}),
-    ("proxy_login", None, LATER_S, {"407": http("407 No\r\nProxy-Authenticate: Basic")}),
-    ("too_many_requests", None, 700, {"429": http("429 No\r\nRetry-After: 700")}),
     ("too_many_requests", None, 3600, {
         "429 for ever": http("429 No\r\nRetry-After: 99999999999"),
     }),
-    ("unavailable", None, SOON_S, {
-        "500": http("500 No"),
-        "503 with nonsense": http("503 No\r\nRetry-After: -1e99"),
-    }),
-    ("unavailable", None, 400, {"503": http("503 No\r\nRetry-After: 400")}),
     ("unavailable", None, 3600, {"503 with a date": http(f"503 No\r\n{MONDAY}")}),
     # --- no message of ours
     ("protocol", 1008, LATER_S, {

@@ -98,9 +98,10 @@ class Pc(Client):
             is_it = found is not None and (found["state"], found["reason"]) == (state, reason)
             return found if is_it else None
 
-        return eventually(
-            status, within_s=within_s, or_say=lambda: f"{self.status()}\n{self.told()}"
-        )
+        def now() -> str:
+            return f"{self.status()}\n{self.told()}"
+
+        return eventually(status, within_s=within_s, pause_s=0.1, or_say=now)
 
     def told(self) -> str:
         """Return all of its output."""

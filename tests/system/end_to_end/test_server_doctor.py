@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import socket
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from server.__main__ import main
 from tests.support.certificates import Authority
 from tests.support.installation import PROGRAM, Installation, Server
 from tests.support.places import ROOT
@@ -50,19 +53,25 @@ class Site:
             yield
 
     def examine(self, *options: str, **settings: str) -> tuple[int, dict[str, str]]:
-        """Run `doctor`. Return its exit code, and outcome and text of each step."""
         ports = f"--port={self.server.console_port}", f"--gateway-port={self.server.gateway}"
         return examine(self.installation, *ports, *options, **(self.settings | settings))
+
+
+def doctor(installation: Installation, *options: str, **settings: str) -> tuple[int, str]:
+    """Run `doctor` in this process. Return its exit code, and all that it says."""
+    said, environment = io.StringIO(), installation.environment(**settings)
+    with mock.patch.dict(os.environ, environment), redirect_stdout(said), redirect_stderr(said):
+        return main(["doctor", *options]), said.getvalue()
 
 
 def examine(
     installation: Installation, *options: str, **settings: str
 ) -> tuple[int, dict[str, str]]:
-    done = installation.run("doctor", *options, **settings)
-    assert done.stderr == ""
-    assert "unexpectedly" not in done.stdout
-    steps = re.split(r"^(\w[\w ]+): (?=ok|skipped|WARNING|FAULT)", done.stdout, flags=re.M)
-    return done.returncode, dict(zip(steps[1::2], steps[2::2], strict=True))
+    """Run `doctor`. Return its exit code, and outcome and text of each step."""
+    code, said = doctor(installation, *options, **settings)
+    assert "unexpectedly" not in said
+    steps = re.split(r"^(\w[\w ]+): (?=ok|skipped|WARNING|FAULT)", said, flags=re.M)
+    return code, dict(zip(steps[1::2], steps[2::2], strict=True))
 
 
 def faults(steps: dict[str, str]) -> set[str]:
@@ -93,7 +102,7 @@ def test_all_is_well(site: Site, tmp_path: Path) -> None:
     report = tmp_path / "report.txt"
     with site.behind_nginx(tmp_path, certificate=site.authority.issue()):
         code, steps = site.examine(f"--output={report}")
-        assert site.installation.run("doctor", f"--output={report}").returncode == 1
+        assert doctor(site.installation, f"--output={report}")[0] == 1
     assert {name: text.split()[0] for name, text in steps.items()} == dict.fromkeys(steps, "ok")
     assert code == 0
     assert "29 days left" in steps["Certificate"]
@@ -274,9 +283,8 @@ def test_no_secret_is_told(site: Site, tmp_path: Path) -> None:
             )
         ):
             report = tmp_path / f"report{number}.txt"
-            done = site.installation.run(
-                "doctor", f"--output={report}", **(site.settings | settings)
-            )
-            assert done.returncode == 1
+            options = f"--output={report}"
+            code, said = doctor(site.installation, options, **(site.settings | settings))
+            assert code == 1
             assert "FAULT" in report.read_text()
-            assert MARK not in (done.stdout + done.stderr + report.read_text())
+            assert MARK not in said + report.read_text()

@@ -35,6 +35,7 @@ def japanese_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["bogus"], 2),
         (["--bogus"], 2),
         (["login", "--server"], 2),
+        (["login", "--password", "x"], 2),
         (["login", "--code", "--user", "tanaka"], 2),
         (["login", "--serv", "gw.example.com"], 2),
         (["status", "--json=1"], 2),
