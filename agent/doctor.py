@@ -318,8 +318,8 @@ class _Doctor:
                     case do.ComputeProof(number, handshake, challenge):
                         proof = await asyncio.to_thread(handshake.proof, challenge)
                         events.append(ev.ProofReady(number, proof))
-        if machine.client.failure is not None:
-            raise _Found(Step.LOGIN, self._trouble(machine.client.failure.reason))
+        if machine.failure is not None:
+            raise _Found(Step.LOGIN, self._trouble(machine.failure.reason))
         return wording.days_left(machine.view(instant()), self.translations) or ""
 
     async def _received(self, machine: Machine) -> Event:
@@ -328,7 +328,7 @@ class _Doctor:
             data = await self.connection.recv(decode=False)
             with suppress(msg.UnknownMessage):
                 message = msg.decode_from_server(data)
-                return ev.Received(machine.client.connection.number, message)
+                return ev.Received(machine.connection.number, message)
 
     async def _unverified_chain(self) -> list[str]:
         """Return the lines for a certificate that is refused, by the proxy if any."""

@@ -256,7 +256,7 @@ class Runtime:
 
     async def _finish_move(self, former: Identity, identity: Identity) -> None:
         """Forget the server's former address, after a login at the new one."""
-        if self._machine.client.account.identity != identity:  # the user has logged in as another
+        if self._machine.account.identity != identity:  # the user has logged in as another
             self._perform(do.DeleteFromVault(0, former))  # the machine ignores the answer to 0
             return
         try:
@@ -264,19 +264,19 @@ class Runtime:
         except VaultError as exc:  # the next start tries again
             log.warning("vault: %s: %s", exc.reason.value, exc)
         else:
-            if self._machine.client.account.identity == identity:
+            if self._machine.account.identity == identity:
                 self._perform(do.SaveIdentity(identity))
 
     def _log_change(self, before: State, after: State, now: Instant) -> None:
-        client = self._machine.client
-        failure, reason = client.failure, client.why
+        machine = self._machine
+        failure, reason = machine.failure, machine.why
         if failure is not None:
             reason += f": {failure.reason.value}"
             reason += f" ({failure.detail})" if failure.detail else ""
-        if (next_try_at := client.next_try_at) is not None:
+        if (next_try_at := machine.next_try_at) is not None:
             reason += f"; next try in {(next_try_at - now.wall).total_seconds():.1f} s"
         # A server that stays away is worth one warning; each further try is logged at DEBUG.
-        trying = after in {State.RETRYING, State.CONNECTING} and client.tries > 1
+        trying = after in {State.RETRYING, State.CONNECTING} and machine.tries > 1
         level = logging.DEBUG if trying else logging.INFO
         if failure is not None and not trying:
             level = logging.WARNING

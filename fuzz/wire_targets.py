@@ -18,7 +18,6 @@ from websockets.http11 import Response
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from agent.core import credentials as record
 from agent.core.classify import classify
 from agent.core.failure import Failure, Reason
 from fuzz.target import SECRET, Pieces, Target, glue, says_only
@@ -90,7 +89,7 @@ def sealed(data: bytes) -> None:
         message = messages.PasswordChanged(change_id="ab" * 16, sealed=box, valid_until=VALID_UNTIL)
         paired = messages.Paired(change_id="ab" * 16, user="tanaka", sealed=box)
         try:
-            pending = record.open_push(message, KEY)
+            pending = sealing.open_sealed(message, device_key=KEY)
         except sealing.SealError as exc:
             says_only(str(exc), r"the sealed password (cannot be opened|belongs to another \w+)")
         else:

@@ -25,7 +25,7 @@ def put_probe(file: Path) -> None:
 
     def start_with_probe(self: Runtime) -> None:
         def report(*_: object) -> None:
-            connections = self._machine.client.connection.opened
+            connections = self._machine.connection.opened
             found = sample.take(connections, self._loop, log_dir)
             with file.open("a") as lines:
                 lines.write(json.dumps(asdict(found)) + "\n")

@@ -22,19 +22,12 @@ class AccountContext:
     """
 
     def __init__(
-        self,
-        identity: Identity,
-        saved_state: SavedState,
-        *,
-        local: tzinfo | None,
-        emit: EffectQueue,
+        self, identity: Identity, saved: SavedState, *, local: tzinfo | None, emit: EffectQueue
     ) -> None:
-        self._emit = emit
-        self._local = local
-        self._clock = ServerClock(offset_s=saved_state.clock_offset_s)
+        self._emit, self._local = emit, local
+        self._clock = ServerClock(offset_s=saved.clock_offset_s)
         self._doubts_clock = False
-        self.identity = identity
-        self.saved_state = saved_state
+        self.identity, self.saved_state = identity, saved
 
     def remember(self, **changes: object) -> None:
         saved_state = replace(self.saved_state, **changes)

@@ -36,10 +36,8 @@ from agent.core.password_warnings import PasswordWarnings
 from agent.core.saved_state import SavedState
 from agent.core.state import TABLE, State
 from protocol import messages as msg
-from protocol.messages import Release
 from protocol.scram import ClientLogin, ScramError
 from protocol.sealing import SealError, public_key
-from protocol.versions import is_older
 
 STEADY_S = 60.0
 """Seconds that a login must last before the delays begin again with the shortest. A server that
@@ -70,13 +68,8 @@ class ClientState:
         self.tries = 0
         """Failures in a row."""
         self._failed_at = 0.0
-        self.newest: Release | None = None
+        self.newest: msg.Release | None = None
         """The newest version of the client that the server knows."""
-
-    @property
-    def newer(self) -> Release | None:
-        newest = self.newest
-        return newest if newest and is_older(self._host.version, newest.version) else None
 
     def go(self, trigger: str) -> None:
         """Change the state. A failure is forgotten as soon as the state changes again."""
@@ -282,7 +275,7 @@ class ClientState:
             return
         same, vault = typed.identity == self.account.identity, self.vault
         read_first = same and vault.credentials is None and vault.knowledge is not Knowledge.ABSENT
-        self.change.begin_typed(typed, read_first=read_first)
+        self.change.go("password typed, vault not read" if read_first else "password typed")
         self.go("new password to prove")
         if self.connection.phase is not Phase.LOGGED_IN or not same:
             self.disconnect()
@@ -335,11 +328,13 @@ class ClientState:
             return
         try:
             pending = self.change.begin_push(push, credentials)
-        except SealError:
-            self.connection.send(msg.UpdateFailed(change_id=push.change_id, reason="unreadable"))
-            self.proceed()
-        except CredentialsError:
-            self.connection.send(msg.UpdateFailed(change_id=push.change_id, reason="vault"))
+        except (SealError, CredentialsError) as exc:
+            self.connection.send(
+                msg.UpdateFailed(
+                    change_id=push.change_id,
+                    reason="unreadable" if isinstance(exc, SealError) else "vault",
+                )
+            )
             self.proceed()
         else:
             self.go("new password to prove")

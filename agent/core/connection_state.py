@@ -46,7 +46,6 @@ class Phase(Enum):
 
 
 _P = Phase
-
 TABLE = Table(
     _P.NONE,
     {
@@ -117,9 +116,8 @@ class ConnectionState:
         self._go("connect")
         self.opened += 1
         self.number, self.identity = self.opened, identity
-        self._emit(
-            do.Connect(self.number, identity.server), do.StartTimer(Timer.CONNECTION, CONNECT_S)
-        )
+        self._emit(do.Connect(self.number, identity.server))
+        self._emit(do.StartTimer(Timer.CONNECTION, CONNECT_S))
 
     def on_connected(self) -> None:
         self._go("upgrade succeeded")
@@ -171,7 +169,6 @@ class ConnectionState:
         return self._refusals < MAX_REFUSALS
 
     def has_signed(self, push: msg.PasswordChanged) -> bool:
-        """Return whether the push is signed with the key of the login in force."""
         return self._keys is not None and is_signed(push, self._keys.server)
 
     def _end_attempt(self) -> None:

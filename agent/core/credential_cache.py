@@ -54,7 +54,6 @@ class Knowledge(Enum):
 
 
 _K = Knowledge
-
 TABLE = Table(
     _K.UNREAD,
     {
@@ -91,10 +90,8 @@ class CredentialCache:
     def __init__(
         self, account: AccountContext, emit: EffectQueue, *, salt: str, machine: str
     ) -> None:
-        self._emit = emit
-        self._account = account
-        self._salt = salt
-        self._machine = machine
+        self._emit, self._account = emit, account
+        self._salt, self._machine = salt, machine
         self._refusals: dict[bytes, Refusal] = {}
         self._superseded: list[float] = []
         """When, by the steady clock, another client has taken this one's place."""
@@ -119,9 +116,12 @@ class CredentialCache:
     def proposal(self) -> Credentials | None:
         """Return the pushed password as credentials to try; None until it is stored, or refused."""
         credentials, pending = self.credentials, self.pending
-        if not credentials or not pending or pending.refused:
-            return None
-        if self.is_writing(WriteReason.PENDING):
+        if (
+            not credentials
+            or not pending
+            or pending.refused
+            or self.is_writing(WriteReason.PENDING)
+        ):
             return None
         return replace(credentials, password=pending.password)
 
@@ -284,11 +284,9 @@ class CredentialCache:
         self.go("logged out")
         self._replace(None)
         self.problem = None
-        self._requests = {
-            number: request
-            for number, request in self._requests.items()
-            if request.user_request is not None
-        }
+        for number, request in list(self._requests.items()):
+            if request.user_request is None:
+                del self._requests[number]
         self._watch_oldest()
 
     def _request(self, request: VaultRequest) -> None:
@@ -304,10 +302,8 @@ class CredentialCache:
 
     def _watch_oldest(self) -> None:
         """Give the oldest request the full time: the vault answers one after the other."""
-        if self._requests:
-            self._emit(do.StartTimer(Timer.VAULT_ANSWER, ANSWER_S))
-        else:
-            self._emit(do.StopTimer(Timer.VAULT_ANSWER))
+        timer = Timer.VAULT_ANSWER
+        self._emit(do.StartTimer(timer, ANSWER_S) if self._requests else do.StopTimer(timer))
 
     def _replace(self, credentials: Credentials | None) -> None:
         self.credentials = credentials

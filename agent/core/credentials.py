@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from protocol.messages import Bytes32, PasswordChanged
+from protocol.messages import Bytes32
 from protocol.text import utf16_units
 
 MAX_UTF16_UNITS = 1280
@@ -88,11 +88,3 @@ def decode_credentials(text: str) -> Credentials:
         return msgspec.json.decode(text, type=Credentials)
     except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
         raise CredentialsError("not an entry of this program") from None
-
-
-def open_push(push: PasswordChanged, device_key: str) -> Pending:
-    """Return the new password in a push. Raise SealError when it is not for this device."""
-    from protocol.sealing import open_sealed  # with NaCl, which no other part of this module needs
-
-    sealed = open_sealed(push, device_key=device_key)
-    return Pending(change_id=sealed.change_id, password=sealed.password)

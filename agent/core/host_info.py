@@ -28,10 +28,5 @@ class HostInfo:
 
     def device(self, key: str) -> Device:
         """Return this PC as `hello` describes it, with the public half `key` of its key."""
-        return Device(
-            id=device_id(key),
-            public_key=key,
-            name=self.device_name,
-            os=self.os,
-            version=self.version,
-        )
+        texts = {"name": self.device_name, "os": self.os, "version": self.version}
+        return Device(id=device_id(key), public_key=key, **texts)

@@ -14,12 +14,12 @@ docs/architecture.md are made:
     account      AccountContext     identity, saved state, the server's clock (no table)
 
 `ClientState` owns the five. It has the state that the user sees (state.py), and `proceed`, which
-takes the next step that the states of the small machines ask for. `Machine` owns the ClientState:
-it takes the events, finds out what each means, and tells ClientState.
+takes the next step that the states of the small machines ask for. `Machine` is a ClientState that
+takes events: it finds out what each means, and calls the step that follows.
 
-Calls go one way only: the runtime calls `Machine.handle`; Machine calls ClientState and the small
-machines; ClientState calls the small machines; they call the effect queue, and two of them read the
-account context. None calls back. A method returns what its caller has to know.
+Calls go one way only: the runtime calls `Machine.handle`; Machine calls the steps of ClientState
+and the small machines; the steps call the small machines; they call the effect queue, and two of
+them read the account context. None calls back. A method returns what its caller has to know.
 
 Every state that waits for an answer has a deadline: a timer of the connection, of the vault, or of
 the warning. RETRYING has the retry timer. The other states wait for the user or for the server.
@@ -47,87 +47,74 @@ from agent.core.state import IN_USE, MAY_RECONNECT, State
 from agent.core.view import View
 from protocol import messages as msg
 from protocol.scram import ScramError
+from protocol.versions import is_older
 
 SLEEP_S = 60.0
 """Seconds until the next try if the PC goes to sleep and neither sleeps nor resumes."""
 
 
-class Machine:
+class Machine(ClientState):
     """One client. Not thread-safe: its owner calls `handle` from one thread."""
 
     def __init__(self, host: HostInfo, identity: Identity | None, saved_state: SavedState) -> None:
-        self.client = ClientState(host, identity or NO_IDENTITY, saved_state)
+        super().__init__(host, identity or NO_IDENTITY, saved_state)
         self._session_ends: msg.Farewell | None = None
-
-    @property
-    def state(self) -> State:
-        return self.client.state
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
         """Return what to do about `event`, in order. An exception means that the Machine is dead.
 
         Ignore the late events of earlier connections, and everything after the end.
         """
-        client = self.client
-        client.now = now
+        self.now = now
         number = getattr(event, "connection", None)
-        if self.state is State.STOPPED or number not in {None, client.connection.number}:
+        if self.state is State.STOPPED or number not in {None, self.connection.number}:
             return []
         try:
             self._dispatch(event)
-            client.begin_typed()
+            self.begin_typed()
         except Exception:
-            client.state = State.STOPPED
+            self.state = State.STOPPED
             raise
-        return client.emit.take()
+        return self.emit.take()
 
     def view(self, now: Instant) -> View:
         """Return what to show. It holds no secret."""
-        client, saved = self.client, self.client.account.saved_state
-        typed = client.change.typed
-        identity = typed.identity if typed else client.account.identity
-        in_use = self.state in IN_USE
+        identity = self.change.typed.identity if self.change.typed else self.account.identity
+        in_use, newest = self.state in IN_USE, self.newest
         return View(
             state=self.state,
-            reason=client.failure.reason if client.failure else None,
+            reason=self.failure.reason if self.failure else None,
             server=identity.server,
             user=identity.user,
-            days_left=client.account.days_left(now) if in_use else None,
-            valid_until=client.account.old_valid_until if in_use else None,
-            next_try_at=client.next_try_at,
-            vault_problem=client.vault.problem,
-            console_url=saved.console_url,
-            newer=client.newer,
+            days_left=self.account.days_left(now) if in_use else None,
+            valid_until=self.account.old_valid_until if in_use else None,
+            next_try_at=self.next_try_at,
+            vault_problem=self.vault.problem,
+            console_url=self.account.saved_state.console_url,
+            newer=newest if newest and is_older(self._host.version, newest.version) else None,
         )
 
     def _dispatch(self, event: Event) -> None:
-        client = self.client
         match event:
             case ev.Started():
-                client.account.watch_days(client.now)
+                self.account.watch_days(self.now)
                 if self.state is State.CONNECTING:
-                    client.proceed()
-            case ev.VaultRead(number, credentials):
-                if client.vault.take(number):
-                    self._on_vault_read(credentials)
-            case ev.VaultWritten(number):
-                if request := client.vault.take(number):
-                    self._on_vault_written(request)
-            case ev.VaultFailed(number, reason):
-                if request := client.vault.take(number):
-                    self._on_vault_failed(request, reason)
+                    self.proceed()
+            case ev.VaultRead() | ev.VaultWritten() | ev.VaultFailed():
+                if request := self.vault.take(event.number):
+                    self._on_vault_answer(request, event)
             case ev.Connected():
-                client.connection.on_connected()
-                client.proceed()
+                self.connection.on_connected()
+                self.proceed()
             case ev.Disconnected(_, failure):
-                client.connection.on_disconnected()
-                client.lost(failure)
+                self.connection.on_disconnected()
+                self.lost(failure)
             case ev.Received(_, message):
                 self._on_message(message)
             case ev.ProofReady(_, proof):
-                client.connection.on_proof(proof)
+                self.connection.on_proof(proof)
             case ev.ProofRefused(_, failure):
-                client.lost(failure)
+                self.lost(failure)
             case ev.TimerFired(timer):
                 self._on_timer(timer)
             case ev.SignedIn():
@@ -135,70 +122,57 @@ class Machine:
             case ev.NetworkChanged():
                 self._on_network_changed()
             case ev.UserLeft():
-                client.warnings.on_user_left()
+                self.warnings.on_user_left()
             case ev.WarningAnswered(days, outcome):
-                client.warnings.on_outcome(days, outcome, client.now)
-                client.send_notice()
+                self.warnings.on_outcome(days, outcome, self.now)
+                self.send_notice()
             case ev.LoginRequested():
-                client.vault.forgive(event.identity, event.password)
-                client.change.on_requested(event)
+                self.vault.forgive(event.identity, event.password)
+                self.change.on_requested(event)
             case ev.ReconnectRequested():
                 if self.state in MAY_RECONNECT:
-                    client.disconnect()
-                    client.proceed()
-            case ev.LogoutRequested():
-                self._on_logout(event.request)
-            case _:
-                self._on_leaving(event)
-
-    def _on_leaving(self, event: Event) -> None:
-        client = self.client
-        if isinstance(event, ev.SessionEnding):
-            self._session_ends = event.farewell
-        elif isinstance(event, ev.QuitRequested):
-            client.give_up_change()
-            client.disconnect(self._session_ends or event.farewell)
-            client.warnings.withdraw()
-            client.emit(do.Quit())
-            client.go("quit")
-        elif client.connection.is_up:  # Suspending; NetworkChanged says that the PC has resumed
-            client.disconnect("sleep")
-            client.lost(Failure(Reason.CONNECTION_LOST, SLEEP_S, "the PC goes to sleep"))
-
-    # --- the network, timers
+                    self.disconnect()
+                    self.proceed()
+            case ev.LogoutRequested(request):
+                self._on_logout(request)
+            case ev.Suspending() if self.connection.is_up:  # NetworkChanged comes at the resume
+                self.disconnect("sleep")
+                self.lost(Failure(Reason.CONNECTION_LOST, SLEEP_S, "the PC goes to sleep"))
+            case ev.SessionEnding(farewell):
+                self._session_ends = farewell
+            case ev.QuitRequested(farewell):
+                self._on_quit(self._session_ends or farewell)
 
     def _on_network_changed(self) -> None:
-        client = self.client
-        if client.connection.is_up:
-            client.emit(do.Probe(client.connection.number))
+        if self.connection.is_up:
+            self.emit(do.Probe(self.connection.number))
         elif self.state is State.RETRYING:
-            client.hurry()
+            self.hurry()
 
     def _on_timer(self, timer: Timer) -> None:
-        client = self.client
         match timer:
             case Timer.RETRY if self.state is State.RETRYING:
-                client.proceed()
-            case Timer.CONNECTION if client.connection.awaits_answer:
-                client.lost(Failure(Reason.TIMED_OUT, detail=client.connection.phase.value))
+                self.proceed()
+            case Timer.CONNECTION if self.connection.awaits_answer:
+                self.lost(Failure(Reason.TIMED_OUT, detail=self.connection.phase.value))
             case Timer.VAULT_ANSWER:
-                for request in client.vault.on_late():
+                for request in self.vault.on_late():
                     self._on_vault_failed(request, Reason.VAULT_NO_ANSWER)
             case Timer.VAULT_RETRY:
                 self._on_vault_retry()
             case Timer.WARNING:
-                client.warn()
+                self.warn()
             case Timer.TOAST:
-                client.warnings.on_late(client.now)
-                client.send_notice()
+                self.warnings.on_late(self.now)
+                self.send_notice()
             case Timer.MIDNIGHT:
-                client.account.watch_days(client.now)
+                self.account.watch_days(self.now)
 
     # --- the server's messages
 
     def _on_message(self, message: msg.ServerMessage) -> None:
         """Take a message where the protocol allows it; else leave the server."""
-        client, connection = self.client, self.client.connection
+        connection = self.connection
         attempt = connection.attempt
         match message:
             case msg.Challenge(scram=text) if attempt and connection.phase is Phase.CHALLENGE:
@@ -207,155 +181,157 @@ class Machine:
                 try:
                     attempt.handshake.verify(message.scram)
                 except ScramError as exc:
-                    client.lost(failure_of(exc))
+                    self.lost(failure_of(exc))
                 else:
-                    client.newest = message.newest
-                    client.vault.cache_keys(attempt.handshake.keys)
+                    self.newest = message.newest
+                    self.vault.cache_keys(attempt.handshake.keys)
                     connection.on_welcome(attempt)
-                    client.on_accepted(attempt.kind, message)
+                    self.on_accepted(attempt.kind, message)
             case msg.Rejected():
                 self._on_rejected(message)
             case msg.PasswordChanged() if connection.accepted and connection.has_signed(message):
-                client.set_accepted(message)
-                client.on_push(message)
+                self.set_accepted(message)
+                self.on_push(message)
             case msg.PasswordChanged() if connection.accepted:
-                client.lost(Failure(Reason.IMPOSTOR, detail="a push that is not signed"))
+                self.lost(Failure(Reason.IMPOSTOR, detail="a push that is not signed"))
             case msg.PasswordStatus() if connection.accepted:
-                client.set_accepted(message)
-                client.proceed()
+                self.set_accepted(message)
+                self.proceed()
             case msg.Bye(reason=reason, retry_after_s=retry_after_s):
                 if reason == "superseded" and connection.accepted:
-                    client.vault.on_superseded(client.now)
-                client.lost(Failure(Reason(reason), retry_after_s))
+                    self.vault.on_superseded(self.now)
+                self.lost(Failure(Reason(reason), retry_after_s))
             case _:
-                client.lost(Failure(Reason.PROTOCOL, detail="a message out of order"))
+                self.lost(Failure(Reason.PROTOCOL, detail="a message out of order"))
 
     def _on_rejected(self, message: msg.Rejected) -> None:
-        client, connection = self.client, self.client.connection
+        connection = self.connection
         attempt = connection.attempt
         match message.reason:
             case "expired" if connection.accepted is not None:
-                self._on_expired()
+                # The login in force has expired. One in progress is tried again.
+                if attempt is None and self.change.typed is None:
+                    self.vault.refuse_stored("expired")
+                self.disconnect()
+                self.proceed()
             case "credentials" | "expired" if attempt and connection.phase is Phase.WELCOME:
                 usable = connection.on_refused() and message.reason == "credentials"
-                client.on_refused(attempt.kind, attempt.password, message.reason, usable=usable)
+                self.on_refused(attempt.kind, attempt.password, message.reason, usable=usable)
             case "credentials" | "expired":
-                client.lost(Failure(Reason.PROTOCOL, detail="refused what was not tried"))
+                self.lost(Failure(Reason.PROTOCOL, detail="refused what was not tried"))
             case reason:
-                client.newest = message.newest or client.newest
-                client.lost(Failure(Reason(reason), message.retry_after_s))
-
-    def _on_expired(self) -> None:
-        """Go on after the login in force has expired, or the one in progress: try that again."""
-        client = self.client
-        if client.connection.attempt is None and client.change.typed is None:
-            client.vault.refuse_stored("expired")
-        client.disconnect()
-        client.proceed()
+                self.newest = message.newest or self.newest
+                self.lost(Failure(Reason(reason), message.retry_after_s))
 
     # --- the vault's answers
 
-    def _on_vault_read(self, credentials: Credentials | None) -> None:
-        client = self.client
-        client.vault.problem = None
-        client.vault.on_read(credentials)
-        if client.change.progress is Progress.READING:
-            client.log_in_with_typed()
-        elif self.state is State.CONNECTING or client.connection.phase is Phase.LOGGED_IN:
-            client.proceed()
-
-    def _on_read_failed(self, reason: Reason) -> None:
-        client = self.client
-        client.vault.problem = reason
-        client.vault.go("read failed")
-        if client.change.progress is Progress.READING:
-            client.log_in_with_typed()
-        elif self.state is State.CONNECTING and client.connection.phase is Phase.NONE:
-            client.retry_later(Failure(reason))
-        else:
-            client.retry_vault_later()
-
-    def _on_vault_written(self, request: VaultRequest) -> None:
-        client = self.client
-        client.vault.problem = None
-        if request.user_request is not None:
-            client.emit(do.Reply(request.user_request, None))
-        elif request.reason is WriteReason.TYPED and client.change.typed is not None:
-            client.on_typed_stored(client.change.typed)
+    def _on_vault_answer(
+        self, request: VaultRequest, answer: ev.VaultRead | ev.VaultWritten | ev.VaultFailed
+    ) -> None:
+        if isinstance(answer, ev.VaultFailed):
+            self._on_vault_failed(request, answer.reason)
+            return
+        self.vault.problem = None
+        if isinstance(answer, ev.VaultRead):
+            self._on_vault_read(answer.credentials)
+        elif request.user_request is not None:
+            self.emit(do.Reply(request.user_request, None))
+        elif request.reason is WriteReason.TYPED and self.change.typed is not None:
+            self.on_typed_stored(self.change.typed)
         elif request.reason is not None:
-            if (request.reason, client.change.progress) == (WriteReason.COMMIT, Progress.PROVED):
-                client.emit(do.TellReceived())
+            if (request.reason, self.change.progress) == (WriteReason.COMMIT, Progress.PROVED):
+                self.emit(do.TellReceived())
             self._after_write(request)
 
+    def _on_vault_read(self, credentials: Credentials | None) -> None:
+        self.vault.on_read(credentials)
+        if self.change.progress is Progress.READING:
+            self.log_in_with_typed()
+        elif self.state is State.CONNECTING or self.connection.phase is Phase.LOGGED_IN:
+            self.proceed()
+
+    def _on_read_failed(self, reason: Reason) -> None:
+        self.vault.problem = reason
+        self.vault.go("read failed")
+        if self.change.progress is Progress.READING:
+            self.log_in_with_typed()
+        elif self.state is State.CONNECTING and self.connection.phase is Phase.NONE:
+            self.retry_later(Failure(reason))
+        else:
+            self.retry_vault_later()
+
     def _on_vault_failed(self, request: VaultRequest, reason: Reason) -> None:
-        client = self.client
         if isinstance(request.effect, do.ReadVault):
             self._on_read_failed(reason)
             return
         silent = reason is Reason.VAULT_NO_ANSWER
         if silent:
-            client.vault.go("no answer in time")
+            self.vault.go("no answer in time")
         if request.user_request is not None:
-            client.emit(do.Reply(request.user_request, reason))
+            self.emit(do.Reply(request.user_request, reason))
         elif request.reason is WriteReason.TYPED:
-            if silent and request.effect.identity != client.account.identity:
-                client.vault.delete(request.effect.identity)  # it may still be written
-            client.change.end_typed(reason)
-            client.disconnect()
-            client.proceed()
-        if request.push is not None and client.vault.withdraw_pending(request.push.change_id):
-            client.postpone_push(request.push)
+            if silent and request.effect.identity != self.account.identity:
+                self.vault.delete(request.effect.identity)  # it may still be written
+            self.change.end_typed(reason)
+            self.disconnect()
+            self.proceed()
+        if request.push is not None and self.vault.withdraw_pending(request.push.change_id):
+            self.postpone_push(request.push)
         if silent or request.reason not in {None, WriteReason.TYPED}:
-            client.vault.problem = reason
-            client.retry_vault_later()
+            self.vault.problem = reason
+            self.retry_vault_later()
             self._after_write(request)
 
     def _after_write(self, request: VaultRequest) -> None:
-        client, change = self.client, self.client.change
+        change = self.change
         writes = {Progress.PUSHED: WriteReason.PENDING, Progress.PROVED: WriteReason.COMMIT}
         awaited = writes.get(change.progress)
-        if awaited and awaited is request.reason and not client.vault.is_writing(awaited):
+        if awaited and awaited is request.reason and not self.vault.is_writing(awaited):
             change.end()
-        if client.connection.is_up:
-            client.proceed()
+        if self.connection.is_up:
+            self.proceed()
 
     def _on_vault_retry(self) -> None:
         """Read what is not known, take the push that waits, or repeat the write that failed."""
-        client, vault = self.client, self.client.vault
+        vault = self.vault
         if vault.knowledge is Knowledge.UNREADABLE:
             vault.read()
-        elif client.change.progress is not Progress.NONE:
-            client.retry_vault_later()
-        elif not client.take_push() and vault.problem and vault.credentials:
+        elif self.change.progress is not Progress.NONE:
+            self.retry_vault_later()
+        elif not self.take_push() and vault.problem and vault.credentials:
             vault.write(vault.credentials, WriteReason.COMMIT)
 
-    # --- what the user wants
-
     def _on_logout(self, request: int) -> None:
-        client, account = self.client, self.client.account
-        client.disconnect()
-        client.give_up_change()
-        client.vault.forget()
-        client.warnings.withdraw()
-        client.emit(do.StopTimer(Timer.VAULT_RETRY))
+        account = self.account
+        self.disconnect()
+        self.give_up_change()
+        self.vault.forget()
+        self.warnings.withdraw()
+        self.emit(do.StopTimer(Timer.VAULT_RETRY))
         if account.identity == NO_IDENTITY:
-            client.emit(do.Reply(request, None))
+            self.emit(do.Reply(request, None))
         else:
-            client.vault.delete(account.identity, user_request=request)
-        account.set_old_password(None, client.now)
+            self.vault.delete(account.identity, user_request=request)
+        account.set_old_password(None, self.now)
         account.remember(asked_session=None, logged_out=True)
-        client.go("logged out")
+        self.go("logged out")
+
+    def _on_quit(self, farewell: msg.Farewell) -> None:
+        self.give_up_change()
+        self.disconnect(farewell)
+        self.warnings.withdraw()
+        self.emit(do.Quit())
+        self.go("quit")
 
     def _on_signed_in(self, event: ev.SignedIn) -> None:
-        client = self.client
-        client.warnings.on_signed_in(event)
+        self.warnings.on_signed_in(event)
         if self.state in {State.STANDBY, State.STANDBY_OLD_PASSWORD}:
-            client.warn()
-        elif self.state is State.NEEDS_PASSWORD and client.failure is not None:
-            client.warnings.ask(client.failure.reason)
+            self.warn()
+        elif self.state is State.NEEDS_PASSWORD and self.failure is not None:
+            self.warnings.ask(self.failure.reason)
         elif self.state is State.LOGGED_OUT:
-            client.ask_to_log_in()
+            self.ask_to_log_in()
         else:
-            client.warnings.wait_for_server()
+            self.warnings.wait_for_server()
         if event.kind is not ev.SignInKind.SIGN_IN:
             self._on_network_changed()

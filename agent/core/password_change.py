@@ -25,14 +25,13 @@ from agent.core.credentials import (
     Identity,
     Pending,
     encode_credentials,
-    open_push,
 )
 from agent.core.effects import EffectQueue
 from agent.core.events import LoginRequested
 from agent.core.failure import Reason
 from agent.core.transitions import Table
 from protocol import messages as msg
-from protocol.sealing import new_device_key
+from protocol.sealing import new_device_key, open_sealed
 
 
 class Progress(Enum):
@@ -47,7 +46,6 @@ class Progress(Enum):
 
 
 _P = Progress
-
 TABLE = Table(
     _P.NONE,
     {
@@ -81,7 +79,7 @@ class PasswordChange:
     def __init__(self, emit: EffectQueue, *, machine: str) -> None:
         self._emit = emit
         self._machine = machine
-        self._waiting_request: LoginRequested | None = None
+        self._waiting_request: TypedPassword | None = None
         self._waiting_push: msg.PasswordChanged | None = None
         self.progress = Progress.NONE
         self.typed: TypedPassword | None = None
@@ -97,21 +95,10 @@ class PasswordChange:
     # --- typed
 
     def on_requested(self, event: LoginRequested) -> None:
-        """Queue a user's request, or refuse it when there is one already."""
+        """Queue a user's request. Refuse it when there is one, or when no vault can hold it."""
         if self.typed is not None or self._waiting_request is not None:
             self._emit(do.Reply(event.request, Reason.BUSY))
-        else:
-            self._waiting_request = event
-
-    def take_request(self) -> TypedPassword | None:
-        """Return the request whose turn it is, with its device key or a new one; None without one.
-
-        Refuse a password that no vault can hold.
-        """
-        event = self._waiting_request
-        if event is None or self.progress is not Progress.NONE:
-            return None
-        self._waiting_request = None
+            return
         credentials = Credentials(
             password=event.password,
             device_key=event.device_key or new_device_key(),
@@ -121,13 +108,15 @@ class PasswordChange:
             encode_credentials(credentials)
         except CredentialsError:
             self._emit(do.Reply(event.request, Reason.CREDENTIALS))
-            return None
-        return TypedPassword(event.request, event.identity, credentials)
+        else:
+            self._waiting_request = TypedPassword(event.request, event.identity, credentials)
 
-    def begin_typed(self, typed: TypedPassword, *, read_first: bool) -> None:
-        """Begin to prove a typed password, after the vault was read when `read_first` says so."""
-        self.go("password typed, vault not read" if read_first else "password typed")
-        self.typed = typed
+    def take_request(self) -> TypedPassword | None:
+        """Return the request whose turn it is, if any. It is the change in progress from now on."""
+        if self.progress is Progress.NONE and self._waiting_request is not None:
+            self.typed, self._waiting_request = self._waiting_request, None
+            return self.typed
+        return None
 
     def end_typed(self, failure: Reason | None) -> None:
         if self.typed is not None:
@@ -142,7 +131,8 @@ class PasswordChange:
 
         Raise SealError when it is not for this device, CredentialsError when no vault can hold it.
         """
-        pending = open_push(push, credentials.device_key)
+        sealed = open_sealed(push, device_key=credentials.device_key)
+        pending = Pending(change_id=sealed.change_id, password=sealed.password)
         encode_credentials(replace(credentials, pending=pending))
         self.go("password pushed")
         return pending

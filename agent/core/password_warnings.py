@@ -54,7 +54,6 @@ class Warned(Enum):
 
 
 _W = Warned
-
 TABLE = Table(
     _W.NOT_DUE,
     {
@@ -73,8 +72,7 @@ class PasswordWarnings:
     """The sign-ins that wait for a warning, and the notices that wait for the server."""
 
     def __init__(self, account: AccountContext, emit: EffectQueue) -> None:
-        self._emit = emit
-        self._account = account
+        self._emit, self._account = emit, account
         self._session = ""
         self._waiting: list[SignedIn] = []
         """The sign-ins at which no warning was seen so far."""
@@ -184,9 +182,7 @@ class PasswordWarnings:
 
     def take_notice(self) -> Notice | None:
         unsent, self._unsent = self._unsent, None
-        if unsent is None or unsent[0] != self._account.identity:
-            return None
-        return unsent[1]
+        return unsent[1] if unsent and unsent[0] == self._account.identity else None
 
     def _escalate(self, days: int | None) -> None:
         """Open the status window in place of a warning that a user at the desktop did not see."""
@@ -220,10 +216,7 @@ def is_due(
     """
     if since_last_s is not None and since_last_s < PAUSE_S:
         return False
-    match sign_in.kind:
-        case SignInKind.SIGN_IN:
-            return saved_state.warned_session != sign_in.session
-        case SignInKind.CONNECT:
-            return True
-        case _:
-            return days_left <= LAST_DAYS or saved_state.warned_on != today
+    if sign_in.kind is SignInKind.SIGN_IN:
+        return saved_state.warned_session != sign_in.session
+    daily = days_left <= LAST_DAYS or saved_state.warned_on != today
+    return sign_in.kind is SignInKind.CONNECT or daily

@@ -65,7 +65,7 @@ def on_delivery(world: World, event: Event) -> None:
     match event:
         case ev.Received(number, msg.Rejected(reason="credentials" | "expired")):
             # An ended connection does not count; `expired` can be about the login in force.
-            counts = number == world.machine.client.connection.number
+            counts = number == world.machine.connection.number
             if counts and number in world.answering and world.sessions[number].account is None:
                 world.refused.add(world.answering[number])
         case ev.Received(number, msg.Challenge()):

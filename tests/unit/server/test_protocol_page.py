@@ -12,10 +12,9 @@ import msgspec
 import pytest
 
 from agent.core.connection_state import LOGIN_S, MAX_REFUSALS
-from agent.core.credentials import open_push
 from protocol import messages
 from protocol.scram import ClientLogin
-from protocol.sealing import device_id, public_key
+from protocol.sealing import device_id, open_sealed, public_key
 from server.gateway import connection, conversation
 from server.gateway import server as gateway_server
 from tests.support.places import ROOT
@@ -53,12 +52,7 @@ def test_the_push_of_the_example() -> None:
     server_key = hmac.digest(salted, b"Server Key", "sha256")
     signed = f"push,{message.change_id},{message.sealed}".encode()
     assert message.signature == b64encode(hmac.digest(server_key, signed, "sha256")).decode()
-    pending = open_push(message, DEVICE_KEY)
-    sealed = messages.SealedPassword(
-        change_id=pending.change_id,
-        device_id=device_id(public_key(DEVICE_KEY)),
-        password=pending.password,
-    )
+    sealed = open_sealed(message, device_key=DEVICE_KEY)
     assert messages.encode(sealed) == EXAMPLES[5]
 
 

@@ -32,7 +32,7 @@ def derived() -> Iterator[list[bytes]]:
 
 
 def kept(world: World) -> Keys | None:
-    return world.machine.client.vault.keys
+    return world.machine.vault.keys
 
 
 def test_a_reconnect_derives_nothing(derived: list[bytes]) -> None:

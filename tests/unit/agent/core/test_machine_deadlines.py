@@ -251,7 +251,7 @@ def test_a_connection_that_comes_to_nothing(held: Kind, seconds: float, phase: s
     assert Timer.RETRY not in world.timers
     world.advance(0.2)
     assert world.is_in(State.RETRYING, Reason.TIMED_OUT)
-    assert world.machine.client.failure == Failure(Reason.TIMED_OUT, detail=phase)
+    assert world.machine.failure == Failure(Reason.TIMED_OUT, detail=phase)
     assert world.seen(do.Disconnect)[0] == do.Disconnect(1, None)
 
 

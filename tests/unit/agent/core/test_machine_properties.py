@@ -249,7 +249,7 @@ class Client(RuleBasedStateMachine):
 
     def receive(self, raw: bytes) -> None:
         """Give the client a message, decoded as `agent/connection.py` does."""
-        number = self.world.machine.client.connection.number
+        number = self.world.machine.connection.number
         if number not in self.world.sessions or self.world.sessions[number].closed:
             return
         try:
@@ -266,7 +266,7 @@ class Client(RuleBasedStateMachine):
     @invariant()
     def nothing_is_believed_without_proof(self) -> None:
         if self.world.state in {State.STANDBY, State.STANDBY_OLD_PASSWORD}:
-            number = self.world.machine.client.connection.number
+            number = self.world.machine.connection.number
             assert self.world.sessions[number].has_proved_itself
         if not self.world.proven and not self.asked and not self.asked_before:
             assert replace(self.world.vault[HOME], refused=None) == self.first
@@ -286,7 +286,7 @@ class Client(RuleBasedStateMachine):
         view = self.world.view
         if self.world.state is State.STANDBY_OLD_PASSWORD:
             assert view.valid_until is not None
-            server_now = self.world.machine.client.account.server_now(self.world.now)
+            server_now = self.world.machine.account.server_now(self.world.now)
             # Past its end it has no days, until the server or the next login says what holds.
             assert (view.days_left is None) == (server_now >= view.valid_until)
             assert view.days_left is None or view.days_left >= 0
