@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from agent.core import backoff
 from agent.core import effects as do
 from agent.core.account_context import AccountContext
-from agent.core.connection_state import AcceptedLogin, ConnectionState, Kind, LoginAttempt, Phase
+from agent.core.connection_state import ConnectionState, Kind, LoginAttempt, PasswordNews, Phase
 from agent.core.credential_cache import CredentialCache, Knowledge
 from agent.core.credentials import (
     NO_IDENTITY,
@@ -138,7 +138,7 @@ class ClientState:
     def _enter_standby(self) -> None:
         """Show what the login in force is good for, and take the push that waits."""
         accepted = self.connection.accepted
-        if accepted is not None and accepted.password == "current":
+        if accepted is not None and accepted.valid_until is None:
             self.go("logged in with the current password")
             self.warnings.withdraw()
         else:
@@ -234,16 +234,13 @@ class ClientState:
             self._drop_pending(vault.pending)
         self.proceed()
 
-    def set_accepted(self, status: msg.Welcome | msg.PasswordStatus | msg.PasswordChanged) -> None:
+    def set_accepted(self, news: PasswordNews) -> None:
         """Keep what the server says about the password of the login in force."""
-        if isinstance(status, msg.PasswordChanged):
-            password: msg.PasswordKind = "old"
-        else:
-            password = status.password
-            self.account.set_server_time(status.server_time, self.now)
-        self.connection.accepted = AcceptedLogin(password, status.valid_until)
+        if not isinstance(news, msg.PasswordChanged):
+            self.account.set_server_time(news.server_time, self.now)
+        self.connection.accepted = news
         if not self.change.is_typed_proved:  # that login is another account's, perhaps
-            self.account.set_old_password(status.valid_until, self.now)
+            self.account.set_old_password(news.valid_until, self.now)
 
     def on_refused(self, kind: Kind, password: str, refusal: Refusal, *, usable: bool) -> None:
         """Go on after the server has refused a password.

@@ -13,7 +13,6 @@ connection.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import Enum
 
 from agent.core import effects as do
@@ -79,12 +78,7 @@ class LoginAttempt:
     handshake: ClientLogin = field(repr=False)
 
 
-@dataclass(frozen=True)
-class AcceptedLogin:
-    """What the server last said about the password of the login in force."""
-
-    password: msg.PasswordKind
-    valid_until: datetime | None
+PasswordNews = msg.Welcome | msg.PasswordStatus | msg.PasswordChanged
 
 
 class ConnectionState:
@@ -100,7 +94,8 @@ class ConnectionState:
         self.number = 0
         self.identity = NO_IDENTITY
         self.attempt: LoginAttempt | None = None
-        self.accepted: AcceptedLogin | None = None
+        self.accepted: PasswordNews | None = None
+        """What the server last said about the password of the login in force."""
 
     @property
     def is_up(self) -> bool:

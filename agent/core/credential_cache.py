@@ -72,7 +72,7 @@ TABLE = Table(
 class VaultRequest:
     """A request that the vault has not answered yet."""
 
-    effect: do.ReadVault | do.WriteVault | do.DeleteFromVault
+    effect: do.VaultEffect
     push: msg.PasswordChanged | None = None
     """The push that the write stores."""
     user_request: int | None = None
@@ -181,8 +181,7 @@ class CredentialCache:
             if self._late_read is not None:
                 self._await(self._late_read)
             else:
-                effect = do.ReadVault(next(self._numbers), self._account.identity)
-                self._request(VaultRequest(effect))
+                self._request(do.ReadVault(next(self._numbers), self._account.identity))
 
     def write(
         self,
@@ -195,8 +194,7 @@ class CredentialCache:
         self._replace(credentials)
         if self.may_write:
             number, identity = next(self._numbers), self._account.identity
-            effect = do.WriteVault(number, identity, credentials, reason)
-            self._request(VaultRequest(effect, push=push))
+            self._request(do.WriteVault(number, identity, credentials, reason), push=push)
 
     def commit_pending(self) -> bool:
         """Make the pending password the current one. Return whether the vault has to answer."""
@@ -214,12 +212,12 @@ class CredentialCache:
     def write_typed(self, identity: Identity, credentials: Credentials) -> None:
         """Store a typed password. The cache takes it over when the vault has written it."""
         number = next(self._numbers)
-        self._request(VaultRequest(do.WriteVault(number, identity, credentials, WriteReason.TYPED)))
+        self._request(do.WriteVault(number, identity, credentials, WriteReason.TYPED))
 
     def delete(self, identity: Identity, *, user_request: int | None = None) -> None:
         """Delete an entry, for a request of the user or to leave nothing behind."""
         effect = do.DeleteFromVault(next(self._numbers), identity)
-        self._request(VaultRequest(effect, user_request=user_request))
+        self._request(effect, user_request=user_request)
 
     def is_writing(self, reason: WriteReason) -> bool:
         """Return whether the vault has yet to answer a write for this reason."""
@@ -289,11 +287,16 @@ class CredentialCache:
                 del self._requests[number]
         self._watch_oldest()
 
-    def _request(self, request: VaultRequest) -> None:
+    def _request(
+        self,
+        effect: do.VaultEffect,
+        push: msg.PasswordChanged | None = None,
+        user_request: int | None = None,
+    ) -> None:
         """Ask the vault. The answer to an earlier read would be out of date from now on."""
         self._late_read = None
-        self._emit(request.effect)
-        self._await(request)
+        self._emit(effect)
+        self._await(VaultRequest(effect, push, user_request))
 
     def _await(self, request: VaultRequest) -> None:
         self._requests[request.effect.number] = request

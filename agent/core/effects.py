@@ -57,6 +57,9 @@ class DeleteFromVault(Effect, frozen=True):
     identity: Identity
 
 
+VaultEffect = ReadVault | WriteVault | DeleteFromVault
+
+
 class SaveState(Effect, frozen=True):
     """Save what is kept between runs. Not answered; the runtime logs a failure and repeats it."""
 
