@@ -9,10 +9,10 @@ and boxes are real. core_promises.py checks every event.
 from __future__ import annotations
 
 import itertools
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from agent.core import effects as do
 from agent.core import events as ev
@@ -40,8 +40,8 @@ P1, P2, P3, WRONG = "Passw0rd!", "Second-2nd", "Third+3rd", "Wrong-000"
 GRACE = timedelta(days=30)
 BEGIN = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 
-Kind = Literal["vault", "proof", "connect", "server", "toast"]
-KINDS: tuple[Kind, ...] = ("vault", "proof", "connect", "toast", "server")
+Kind = Literal["vault", "proof", "connect", "toast", "server"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 E = TypeVar("E", bound=Effect)
 
 
@@ -75,10 +75,11 @@ class World:
         self.memory: dict[Identity, SavedState] = {}
         self.settings, self.machine_id = identity, "machine-1"
         if identity is not None and stored is not None:
-            push = Pending(change_id=CHANGE, password=pending) if pending else None
-            key, machine = new_device_key(), self.machine_id
             self.vault[identity] = Credentials(
-                password=stored, device_key=key, pending=push, machine=machine
+                password=stored,
+                device_key=new_device_key(),
+                pending=Pending(change_id=CHANGE, password=pending) if pending else None,
+                machine=self.machine_id,
             )
         self.hold: set[Kind] = set()
         self.performed: list[Effect] = []
@@ -103,12 +104,8 @@ class World:
     # --- the process
 
     def _fresh(self) -> None:
-        self.vault_jobs: deque[do.ReadVault | do.WriteVault | do.DeleteFromVault | do.SaveState]
-        self.vault_jobs = deque()
-        self.proof_jobs: deque[do.ComputeProof] = deque()
-        self.connect_jobs: deque[do.Connect] = deque()
-        self.toast_jobs: deque[do.ShowWarning | do.AskForPassword] = deque()
-        self.inbox: deque[Event] = deque()
+        self.jobs: defaultdict[Kind, deque[Any]] = defaultdict(deque)
+        """Effects that wait for an answer, and what the server has sent."""
         self.sessions: dict[int, Session] = {}
         self.timers: dict[Timer, float] = {}
         self.warning: int | None = None
@@ -130,14 +127,15 @@ class World:
         promises.on_kill(self)
         self._fresh()
 
-    def start(self) -> list[Effect]:
-        """Start the program."""
-        return self.tell(ev.Started())
+    def start(self) -> None:
+        self.tell(ev.Started())
 
-    def restart(self) -> list[Effect]:
-        """Kill the program and start it again."""
+    def restart(self, *, session: str = "") -> None:
+        """Kill the program and start it again, at a sign-in when `session` names it."""
         self.kill()
-        return self.start()
+        if session:
+            self.come(session)
+        self.start()
 
     @property
     def now(self) -> Instant:
@@ -150,6 +148,10 @@ class World:
     @property
     def view(self) -> View:
         return self.machine.view(self.now)
+
+    @property
+    def inbox(self) -> deque[Any]:
+        return self.jobs["server"]
 
     @property
     def session(self) -> Session:
@@ -165,6 +167,11 @@ class World:
     def seen(self, kind: type[E]) -> list[E]:
         """Return the effects of one kind that the machine has asked for."""
         return [each for each in self.performed if isinstance(each, kind)]
+
+    @property
+    def asked(self) -> list[Reason | None]:
+        """Return why the user was asked for a password, each time."""
+        return [each.reason for each in self.seen(do.AskForPassword)]
 
     def is_in(self, state: State, reason: Reason | None = None) -> bool:
         """Return whether the user sees this state, for this reason."""
@@ -210,24 +217,24 @@ class World:
 
     def step(self, kind: Kind) -> bool:
         """Answer the oldest effect of a kind. Return whether there was one."""
+        if not self.jobs[kind]:
+            return False
+        job = self.jobs[kind].popleft()
         match kind:
-            case "vault" if self.vault_jobs:
+            case "vault":
                 self._count()
-                event = self._store(self.vault_jobs.popleft())
-                if event is not None:
-                    self.handle(event)
-            case "proof" if self.proof_jobs:
-                self.handle(self._derive(self.proof_jobs.popleft()))
-            case "connect" if self.connect_jobs:
-                self._connect(self.connect_jobs.popleft())
-            case "toast" if self.toast_jobs:
-                self._show(self.toast_jobs.popleft())
-            case "server" if self.inbox:
-                event = self.inbox.popleft()
+                event = self._store(job)
+            case "proof":
+                event = self._derive(job)
+            case "connect":
+                event = self._connect(job)
+            case "toast":
+                event = self._show(job)
+            case "server":
+                event = job
                 promises.on_delivery(self, event)
-                self.handle(event)
-            case _:
-                return False
+        if event is not None:
+            self.handle(event)
         return True
 
     def release(self, *kinds: Kind) -> None:
@@ -269,8 +276,7 @@ class World:
         account.password = password
         account.pushes.clear()
         for session in self.sessions.values():
-            if push and session.account is account and not session.closed:
-                assert session.device is not None
+            if push and session.account is account and session.device and not session.closed:
                 self.keep_push(password, change_id, session.device)
         self._refresh()
         self.run()
@@ -326,13 +332,14 @@ class World:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case do.ReadVault() | do.WriteVault() | do.DeleteFromVault() | do.SaveState():
-                self.vault_jobs.append(effect)
+                self.jobs["vault"].append(effect)
             case do.SaveIdentity(identity):
                 self.settings = identity
             case do.Connect():
-                self.connect_jobs.append(effect)
+                self.jobs["connect"].append(effect)
             case do.Disconnect(number, _):
-                self.connect_jobs = deque(j for j in self.connect_jobs if j.connection != number)
+                waiting = self.jobs["connect"]
+                self.jobs["connect"] = deque(j for j in waiting if j.connection != number)
                 if number in self.sessions:
                     self.sessions[number].closed = True
             case do.Send(number, message):
@@ -341,23 +348,21 @@ class World:
                 if number in self.sessions:
                     self.sessions[number].hear(message)
             case do.ComputeProof():
-                self.proof_jobs.append(effect)
+                self.jobs["proof"].append(effect)
             case do.StartTimer(timer, delay_s):
                 assert delay_s > 0
                 self.timers[timer] = self.steady + delay_s
             case do.StopTimer(timer):
                 self.timers.pop(timer, None)
             case do.ShowWarning() | do.AskForPassword():
-                self.toast_jobs.append(effect)
+                self.jobs["toast"].append(effect)
             case do.WithdrawWarning():
                 self.warning = None
             case do.Reply(request, failure):
                 assert request not in self.replies, "answered twice"
                 self.replies[request] = failure
 
-    def _store(
-        self, job: do.ReadVault | do.WriteVault | do.DeleteFromVault | do.SaveState
-    ) -> Event | None:
+    def _store(self, job: do.VaultEffect | do.SaveState) -> Event | None:
         match job:
             case do.SaveState(identity, saved_state):
                 self.memory[identity] = saved_state
@@ -375,7 +380,6 @@ class World:
             case do.DeleteFromVault(number, identity):
                 self.vault.pop(identity, None)
                 return ev.VaultWritten(number)
-        raise AssertionError(job)
 
     def _derive(self, job: do.ComputeProof) -> Event:
         try:
@@ -386,15 +390,14 @@ class World:
         self._proofs[job.connection] = job.handshake.keys.password
         return ev.ProofReady(job.connection, proof)
 
-    def _connect(self, job: do.Connect) -> None:
-        if self.online:
-            self.sessions[job.connection] = Session(self, job.connection)
-            self.handle(ev.Connected(job.connection))
-        else:
-            self.handle(ev.Disconnected(job.connection, Failure(Reason.UNREACHABLE)))
+    def _connect(self, job: do.Connect) -> Event:
+        if not self.online:
+            return ev.Disconnected(job.connection, Failure(Reason.UNREACHABLE))
+        self.sessions[job.connection] = Session(self, job.connection)
+        return ev.Connected(job.connection)
 
-    def _show(self, job: do.ShowWarning | do.AskForPassword) -> None:
+    def _show(self, job: do.ShowWarning | do.AskForPassword) -> Event:
         days = job.days_left if isinstance(job, do.ShowWarning) else None
         if self.toast is WarningOutcome.SHOWN:
             self.warning = days
-        self.handle(ev.WarningAnswered(days, self.toast))
+        return ev.WarningAnswered(days, self.toast)

@@ -24,11 +24,10 @@ from protocol.sealing import push_signature
 if TYPE_CHECKING:
     from tests.support.core_driver import World
 
-SALTS = {"tanaka": b"salt of tanaka", "suzuki": b"salt of suzuki"}
-
 
 @functools.cache
-def _verifier(password: str, salt: bytes) -> Verifier:
+def _verifier(user: str, password: str) -> Verifier:
+    salt = f"salt of {user}".encode()
     return verifier_of(derive_keys(password, salt=salt, iterations=msg.MIN_ITERATIONS))
 
 
@@ -41,8 +40,8 @@ class Account:
     retired: list[tuple[str, datetime]] = field(default_factory=list)
     pushes: dict[str, tuple[str, str]] = field(default_factory=dict)
     """By device id: change id and sealed box, until proven or given up."""
-    says: str | None = None
-    """`disabled` or `blocked`, told when the proof was right."""
+    says: Literal["disabled", "blocked"] | None = None
+    """What the server answers when the proof was right."""
 
     def standing(self, password: str, now: datetime) -> tuple[msg.PasswordKind, datetime | None]:
         """Return what `password` is good for. Raise KeyError when it is not valid."""
@@ -54,70 +53,67 @@ class Account:
         raise KeyError(password)
 
 
+@dataclass(eq=False)
 class Session:
     """The server's side of one connection."""
 
-    def __init__(self, world: World, number: int) -> None:
-        self._world = world
-        self.number = number
-        self.account: Account | None = None
-        self.password = ""
-        self.device: msg.Device | None = None
-        self.told: tuple[msg.PasswordKind, datetime | None] = ("current", None)
-        self.has_proved_itself = False
-        """Whether it has sent the right signature for a login."""
-        self.pushed: set[str] = set()
-        self.hello: msg.Hello | None = None
-        self._refusals = 0
-        self.closed = False
+    world: World
+    number: int
+    account: Account | None = None
+    """Whose password was proved; None before a login."""
+    password: str = ""
+    device: msg.Device | None = None
+    told: tuple[msg.PasswordKind, datetime | None] = ("current", None)
+    has_proved_itself: bool = False
+    """Whether it has sent the right signature for a login."""
+    pushed: set[str] = field(default_factory=set)
+    hello: msg.Hello | None = None
+    refusals: int = 0
+    closed: bool = False
 
     def say(self, message: msg.ServerMessage) -> None:
         if not self.closed:
-            self._world.inbox.append(ev.Received(self.number, message))
+            self.world.inbox.append(ev.Received(self.number, message))
 
     def close(self, failure: Failure | None = None) -> None:
         if not self.closed:
             self.closed = True
             failure = failure or Failure(Reason.PROTOCOL, detail="closed with 1008")
-            self._world.inbox.append(ev.Disconnected(self.number, failure))
+            self.world.inbox.append(ev.Disconnected(self.number, failure))
 
     def hear(self, message: msg.ClientMessage) -> None:
         """Answer as docs/protocol.md says."""
-        if self.closed:
-            return
         match message:
+            case _ if self.closed:
+                pass
+            case msg.Hello() if self.world.throttle_s:
+                self.say(msg.Rejected(reason="throttled", retry_after_s=self.world.throttle_s))
+                self.close()
             case msg.Hello():
                 self.hello = message
-                if self._world.throttle_s:
-                    self.say(msg.Rejected(reason="throttled", retry_after_s=self._world.throttle_s))
-                    self.close()
-                else:
-                    self.say(msg.Challenge(scram=self._login()[2].challenge))
+                self.say(msg.Challenge(scram=self._login()[2].challenge))
             case msg.Proof(scram=final):
                 self._prove(final)
-            case msg.Pair() | msg.Notice() | msg.UpdateFailed() if self.account is None:
-                self.close()  # nothing else may come before a login
-            case msg.Notice():
-                self._world.notices.append(message)
-            case msg.UpdateFailed():
-                self._world.failed.append(message)
-                assert self.device is not None
-                assert self.account is not None
+            case msg.Notice() if self.account:
+                self.world.notices.append(message)
+            case msg.UpdateFailed(change_id=change) if self.account and self.device:
+                self.world.failed.append(message)
                 pushes = self.account.pushes
-                waits = pushes.get(self.device.id, ("",))[0] == message.change_id
+                waits = pushes.get(self.device.id, ("",))[0] == change
                 if waits and message.reason != "vault":
                     del pushes[self.device.id]
+            case _:
+                self.close()  # nothing else may come before a login
 
     def _login(self) -> tuple[Account | None, list[str], ServerLogin]:
         """Return the account of the last hello, its passwords, and the server's half of SCRAM."""
         assert self.hello is not None
         first = ClientFirst.parse(self.hello.scram)
-        account = self._world.accounts.get(first.user or "")
-        words = (
-            [account.password, *(old for old, _ in account.retired)] if account else ["unknown!"]
-        )
-        salt = SALTS.get(first.user or "", b"made-up salt")
-        verifiers = [_verifier(word, salt) for word in words]
+        account = self.world.accounts.get(first.user or "")
+        words = ["unknown!"]
+        if account:
+            words = [account.password, *(old for old, _ in account.retired)]
+        verifiers = [_verifier(first.user or "", word) for word in words]
         return account, words, ServerLogin(first, verifiers, nonce=f"s-{self.number}")
 
     def _prove(self, final: str) -> None:
@@ -126,47 +122,44 @@ class Session:
             found = login.check(final)
         except MalformedMessage:
             self.close()
+            return
+        if account is None or found is None:
+            self._refuse("credentials")
+            return
+        try:
+            self.told = account.standing(words[found[0]], self.world.server_now)
+        except KeyError:
+            self._refuse("expired")
         else:
-            if account is None or found is None:
-                self._refuse("credentials")
+            if account.says is not None:
+                self._refuse(account.says)
             else:
                 self._log_in(account, words[found[0]], found[1])
 
     def _refuse(self, reason: Literal["credentials", "expired", "disabled", "blocked"]) -> None:
-        self._refusals += 1
+        self.refusals += 1
         self.say(msg.Rejected(reason=reason))
-        if reason != "credentials" or self._refusals >= 3:
+        if reason != "credentials" or self.refusals >= 3:
             self.close()
 
     def _log_in(self, account: Account, password: str, final: str) -> None:
-        try:
-            kind, until = account.standing(password, self._world.server_now)
-        except KeyError:
-            self._refuse("expired")
-            return
-        if account.says is not None:
-            self._refuse(account.says)  # type: ignore[arg-type] # of two
-            return
-        self.account, self.password, self.told = account, password, (kind, until)
         assert self.hello is not None
-        self.device = self.hello.device
-        self._refusals = 0
+        self.account, self.password, self.device = account, password, self.hello.device
+        self.refusals = 0
         self.pushed.clear()
-        self._world.proven.add((account.name, password))
-        self.has_proved_itself = not self._world.impostor
-        if self._world.impostor:
-            final = "v=" + b64encode(bytes(32)).decode()
+        self.world.proven.add((account.name, password))
+        self.has_proved_itself = not self.world.impostor
         self.say(
             msg.Welcome(
-                scram=final,
-                password=kind,
-                valid_until=until,
-                server_time=self._world.server_now,
+                scram="v=" + b64encode(bytes(32)).decode() if self.world.impostor else final,
+                password=self.told[0],
+                valid_until=self.told[1],
+                server_time=self.world.server_now,
                 console_url="https://console.example.com/",
-                newest=self._world.newest,
+                newest=self.world.newest,
             )
         )
-        if kind == "current":
+        if self.told[0] == "current":
             account.pushes.pop(self.device.id, None)
         else:
             self.push()
@@ -185,27 +178,25 @@ class Session:
     def signed(self, change: str, sealed: str, until: datetime) -> msg.PasswordChanged:
         """Return a push, signed for the accepted login."""
         assert self.account is not None
-        server_key = _verifier(self.password, SALTS[self.account.name]).server_key
-        signature = push_signature(server_key, change_id=change, sealed=sealed)
+        key = _verifier(self.account.name, self.password).server_key
         return msg.PasswordChanged(
-            change_id=change, sealed=sealed, valid_until=until, signature=signature
+            change_id=change,
+            sealed=sealed,
+            valid_until=until,
+            signature=push_signature(key, change_id=change, sealed=sealed),
         )
 
     def refresh(self) -> None:
         """Send a waiting client what has changed for its user."""
         if self.account is None or self.closed:
             return
-        before = self.told
+        before, now = self.told, self.world.server_now
         try:
-            self.told = self.account.standing(self.password, self._world.server_now)
+            self.told = self.account.standing(self.password, now)
         except KeyError:
             self.say(msg.Rejected(reason="expired"))
             self.close()
             return
         if not self.push() and self.told != before:
-            password, until = self.told
-            self.say(
-                msg.PasswordStatus(
-                    password=password, valid_until=until, server_time=self._world.server_now
-                )
-            )
+            kind, until = self.told
+            self.say(msg.PasswordStatus(password=kind, valid_until=until, server_time=now))

@@ -8,22 +8,20 @@ from agent.core.state import State
 from tests.support.core_driver import P2, Killed, Kind, World
 
 
-def standby() -> World:
-    """Return a client in standby with P1."""
-    world = World()
-    world.start()
-    assert world.state is State.STANDBY
-    world.performed.clear()
-    return world
-
-
 def started(*held: Kind, **attributes: object) -> World:
     """Return a started client, with `attributes` of its world, and the answers `held` withheld."""
     world = World()
     world.hold = set(held)
-    for name, value in attributes.items():
-        setattr(world, name, value)
+    vars(world).update(attributes)
     world.start()
+    return world
+
+
+def standby() -> World:
+    """Return a client in standby with P1."""
+    world = started()
+    assert world.state is State.STANDBY
+    world.performed.clear()
     return world
 
 

@@ -27,18 +27,15 @@ def at(text: str, zone: tzinfo) -> datetime:
 @pytest.mark.parametrize(
     ("end", "now", "zone", "expected"),
     [
-        pytest.param("2026-12-31T10:00", "2026-12-01T10:00", TOKYO, 30, id="30 days"),
-        pytest.param("2026-12-31T10:00", "2026-12-01T23:59", TOKYO, 30, id="late on the day"),
-        pytest.param("2026-12-31T10:00", "2026-12-02T00:00", TOKYO, 29, id="a minute later"),
-        pytest.param("2026-12-31T10:00", "2026-12-31T09:59", TOKYO, 0, id="today"),
-        pytest.param("2026-12-31T10:00", "2026-12-31T10:01", TOKYO, 0, id="just past it"),
-        pytest.param("2026-12-31T10:00", "2027-02-01T10:00", TOKYO, 0, id="never negative"),
-        pytest.param("2027-01-01T00:00", "2026-12-31T23:59", TOKYO, 1, id="over new year"),
-        pytest.param("2028-03-01T10:00", "2028-02-28T10:00", TOKYO, 2, id="over a leap day"),
-        pytest.param("2026-04-10T10:00", "2026-03-11T10:00", BERLIN, 30, id="spring forward"),
-        pytest.param("2026-11-10T00:30", "2026-10-11T00:30", BERLIN, 30, id="fall back"),
-        pytest.param("2026-11-01T23:30", "2026-11-01T00:30", NEW_YORK, 0, id="a day of 25 hours"),
-        pytest.param("2026-09-07T00:30", "2026-09-05T23:30", SANTIAGO, 2, id="no midnight"),
+        ("2026-12-31T10:00", "2026-12-01T23:59", TOKYO, 30),
+        ("2026-12-31T10:00", "2026-12-02T00:00", TOKYO, 29),
+        ("2026-12-31T10:00", "2026-12-31T09:59", TOKYO, 0),
+        ("2026-12-31T10:00", "2027-02-01T10:00", TOKYO, 0),  # never negative
+        ("2028-03-01T10:00", "2028-02-28T10:00", TOKYO, 2),  # over a leap day
+        ("2026-04-10T10:00", "2026-03-11T10:00", BERLIN, 30),  # spring forward
+        ("2026-11-10T00:30", "2026-10-11T00:30", BERLIN, 30),  # fall back
+        ("2026-11-01T23:30", "2026-11-01T00:30", NEW_YORK, 0),  # a day of 25 hours
+        ("2026-09-07T00:30", "2026-09-05T23:30", SANTIAGO, 2),  # no midnight
     ],
 )
 def test_days_are_calendar_days(end: str, now: str, zone: tzinfo, expected: int) -> None:
@@ -103,32 +100,19 @@ def test_a_wrong_pc_clock_does_not_mislead(
     assert abs(next_run.at(Instant(later + error, 5.0)) - later) < timedelta(seconds=1)
 
 
-def test_before_the_first_login_the_pc_is_believed() -> None:
-    """Without a word from a server there is nothing better than the PC's clock."""
-    now = datetime(2026, 12, 1, tzinfo=UTC)
-    assert ServerClock().at(Instant(now, 1.0)) == now
-
-
 EXTREMES = [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
 
 
 @pytest.mark.parametrize("server_time", EXTREMES)
-@pytest.mark.parametrize("end", EXTREMES)
-@pytest.mark.parametrize("zone", [*ZONES, None])
-def test_a_nonsensical_server_harms_nobody(
-    server_time: datetime, end: datetime, zone: tzinfo | None
-) -> None:
+@pytest.mark.parametrize("zone", [TOKYO, NEW_YORK, None])
+def test_a_nonsensical_server_harms_nobody(server_time: datetime, zone: tzinfo | None) -> None:
     """Times at either end of the calendar make an odd number of days, and no exception."""
     now = Instant(datetime(2026, 12, 1, tzinfo=UTC), 1.0)
+    assert ServerClock().at(now) == now.wall, "before the first login the PC is believed"
     clock = ServerClock().set_to(server_time, now)
     for moment in (clock.at(now), clock.at(Instant(now.wall, 1e6))):
-        assert days_left(end, moment, zone) >= 0
+        assert all(days_left(end, moment, zone) >= 0 for end in EXTREMES)
         assert seconds_to_midnight(moment, zone) >= 1
     assert ServerClock(offset_s=clock.offset_s).at(Instant(EXTREMES[1], 1.0)).tzinfo is UTC
-
-
-@pytest.mark.parametrize("zone", [TOKYO, NEW_YORK])
-def test_nonsense_is_shown_all_the_same(zone: tzinfo) -> None:
-    """The last and the first moment there are, which no clock of another zone can show."""
-    assert local_time(datetime.max.replace(tzinfo=UTC), zone).year in {2998, 2999}
-    assert local_time(datetime.min.replace(tzinfo=UTC), zone).year in {1970, 1971}
+    years = {1970, 1971} if server_time is EXTREMES[0] else {2998, 2999}
+    assert local_time(server_time, zone).year in years

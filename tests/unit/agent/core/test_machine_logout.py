@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from agent.core import effects as do
 from agent.core import events as ev
 from agent.core.events import SignInKind, Timer
 from agent.core.failure import Reason
@@ -77,10 +76,6 @@ def test_a_request_that_waits_is_answered() -> None:
     assert world.replies[proving] is Reason.BUSY
 
 
-def asked(world: World) -> list[Reason | None]:
-    return [each.reason for each in world.seen(do.AskForPassword)]
-
-
 def test_nothing_stored_asks_once_per_sign_in() -> None:
     """A known user without a stored password is asked at each sign-in, and not at an unlock."""
     world = World(stored=None)
@@ -88,28 +83,22 @@ def test_nothing_stored_asks_once_per_sign_in() -> None:
     world.start()
     assert world.is_in(State.LOGGED_OUT)
     world.come("s1", SignInKind.UNLOCK)
-    assert asked(world) == [None]
+    assert world.asked == [None]
     world.come("s2")
-    next_sign_in(world, "s2")
-    assert asked(world) == [None, None]
+    world.restart(session="s2")
+    assert world.asked == [None, None]
 
 
 def test_a_user_who_logged_out_or_never_logged_in_is_not_asked() -> None:
     """A logout is the user's wish, also at later sign-ins; a login ends that."""
     world = World(identity=None)
-    next_sign_in(world, "s1")
-    assert asked(world) == []
+    world.restart(session="s1")
+    assert world.asked == []
     world = on_old_password()
     world.log_out()
-    next_sign_in(world, "s2")
-    assert asked(world) == []
+    world.restart(session="s2")
+    assert world.asked == []
     world.log_in(P2)
     world.vault.clear()
-    next_sign_in(world, "s3")
-    assert asked(world) == [None]
-
-
-def next_sign_in(world: World, session: str) -> None:
-    world.kill()
-    world.come(session)
-    world.start()
+    world.restart(session="s3")
+    assert world.asked == [None]

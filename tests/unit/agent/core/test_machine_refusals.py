@@ -14,11 +14,7 @@ from agent.core.failure import Reason
 from agent.core.state import State
 from protocol.messages import WarningOutcome
 from tests.support.core_driver import HOME, OTHER, P1, P2, P3, World
-from tests.support.core_scenes import on_old_password, standby
-
-
-def asked(world: World) -> list[Reason | None]:
-    return [each.reason for each in world.seen(do.AskForPassword)]
+from tests.support.core_scenes import on_old_password, pushed, standby
 
 
 def refused() -> World:
@@ -39,11 +35,8 @@ def test_one_refusal_is_enough() -> None:
     world.tell(ev.NetworkChanged())
     world.tell(ev.ReconnectRequested())
     assert world.timers == {}
-    assert asked(world) == [Reason.CREDENTIALS]
-    world.sessions.clear()
-    world.kill()
-    world.come()
-    world.start()
+    assert world.asked == [Reason.CREDENTIALS]
+    world.restart(session="s1")
     assert world.is_in(State.NEEDS_PASSWORD, Reason.CREDENTIALS)
     assert (world.sessions, world.tried) == ({}, [P1])
 
@@ -51,16 +44,14 @@ def test_one_refusal_is_enough() -> None:
 def test_the_user_is_asked_once_per_sign_in() -> None:
     """The user is asked again at the next sign-in, not after a restart or an unlock."""
     world = refused()
-    world.kill()
-    world.come("s1")
-    world.start()
+    world.restart(session="s1")
     world.come("s1", SignInKind.UNLOCK)
     world.come("s1", SignInKind.CONNECT)
-    assert len(asked(world)) == 1
+    assert len(world.asked) == 1
     world.come("s2")
-    assert len(asked(world)) == 2
+    assert len(world.asked) == 2
     world.come("s2", SignInKind.UNLOCK)
-    assert len(asked(world)) == 2
+    assert len(world.asked) == 2
 
 
 def test_asking_counts_when_it_was_seen() -> None:
@@ -71,17 +62,17 @@ def test_asking_counts_when_it_was_seen() -> None:
     world.home.password = P2
     world.start()
     world.advance(timedelta(minutes=2.5))
-    assert len(asked(world)) == 3
+    assert len(world.asked) == 3
     assert HOME not in world.memory
     world.hold.add("toast")  # the desktop says nothing of the next one
     world.advance(timedelta(minutes=1))
     world.toast = WarningOutcome.SHOWN
-    world.toast_jobs.clear()
+    world.jobs["toast"].clear()
     world.release("toast")
     world.advance(timedelta(minutes=2))
     world.come("s1", SignInKind.UNLOCK)
     world.advance(timedelta(days=1))
-    assert len(asked(world)) == 5
+    assert len(world.asked) == 5
     assert (world.memory[HOME].asked_session, world.timers) == ("s1", {})
     assert world.notices == []
 
@@ -94,11 +85,11 @@ def test_a_user_who_is_away_or_without_toasts_is_asked_after_the_return() -> Non
     world.tell(ev.UserLeft())
     world.home.password = P2
     world.start()
-    assert asked(world) == []
+    assert world.asked == []
     for count in (1, 2):
         world.come("s1", SignInKind.UNLOCK)
         world.advance(timedelta(hours=1))
-        assert len(asked(world)) == count
+        assert len(world.asked) == count
 
 
 def test_a_click_on_a_warning_that_is_gone_is_not_one_on_the_question() -> None:
@@ -119,6 +110,9 @@ def test_a_click_on_a_warning_that_is_gone_is_not_one_on_the_question() -> None:
 def test_the_right_password_ends_it() -> None:
     """The mark goes with the password, and the user can be asked again."""
     world = refused()
+    assert world.replies[world.log_in(P3)] is Reason.CREDENTIALS
+    assert world.is_in(State.NEEDS_PASSWORD, Reason.CREDENTIALS)
+    assert world.tried == [P1, P3], "only the typed password is tried"
     assert world.replies[world.log_in(P2)] is None
     world.assert_updated()
     assert world.memory[HOME].asked_session is None
@@ -134,14 +128,6 @@ def test_an_ended_pending_password_gives_way_on_another_connection() -> None:
     world.assert_updated(P1)
 
 
-def test_a_wrong_password_leaves_it() -> None:
-    """Only the typed password is tried, not the stored one."""
-    world = refused()
-    assert world.replies[world.log_in(P3)] is Reason.CREDENTIALS
-    assert world.is_in(State.NEEDS_PASSWORD, Reason.CREDENTIALS)
-    assert world.tried == [P1, P3]
-
-
 def test_expired_while_waiting() -> None:
     """At its end the old password is given up, and the user is asked for the new one."""
     world = on_old_password()
@@ -153,15 +139,11 @@ def test_expired_while_waiting() -> None:
     assert world.view.days_left is None
     assert world.vault[HOME].refused == "expired"
     assert world.memory[HOME].old_valid_until is None
-    assert asked(world) == [Reason.EXPIRED]
+    assert world.asked == [Reason.EXPIRED]
     world.restart()
     assert world.tried == [P1]
     assert world.is_in(State.NEEDS_PASSWORD, Reason.EXPIRED)
-
-
-def test_expired_at_a_login() -> None:
-    """The PC was off when the old password ended."""
-    world = on_old_password()
+    world = on_old_password()  # and the PC is off at that time
     world.kill()
     world.server_now += timedelta(days=31)
     world.start()
@@ -173,7 +155,6 @@ def test_expired_at_a_login() -> None:
     ("reason", "writes"),
     [
         (Reason.VAULT_LOCKED, {WriteReason.REFUSED, WriteReason.COMMIT}),
-        (Reason.VAULT_BROKEN, {WriteReason.REFUSED, WriteReason.COMMIT}),
         (Reason.VAULT_NO_ANSWER, {WriteReason.REFUSED}),
     ],
 )
@@ -216,6 +197,21 @@ def test_a_refused_password_is_not_sent_when_the_vault_opens(*, held: bool) -> N
     assert world.state is State.NEEDS_PASSWORD
     assert world.tried == [P1]
     assert world.vault[HOME].refused == "credentials"
+
+
+def test_a_password_refused_while_the_vault_is_unknown() -> None:
+    """The refused password is not sent, and is marked once the vault was read again."""
+    world = pushed("proof")
+    world.vault_reason = Reason.VAULT_NO_ANSWER
+    world.release("proof")
+    world.home.password, world.home.retired = P3, []
+    world.tell(ev.ReconnectRequested())
+    assert world.is_in(State.NEEDS_PASSWORD, Reason.CREDENTIALS)
+    world.vault_reason = None
+    world.advance(200)
+    assert world.tried.count(P2) == 2
+    assert world.vault[HOME].refused is None, "P1 has not been tried"
+    assert world.is_in(State.NEEDS_PASSWORD, Reason.CREDENTIALS)
 
 
 def test_a_refused_password_may_be_typed_again() -> None:

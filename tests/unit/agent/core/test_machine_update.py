@@ -24,39 +24,41 @@ from tests.support.core_scenes import (
 
 
 def test_the_right_password_is_proved_and_stored() -> None:
-    """One login on the open connection and one write; the old password's warning goes."""
+    """One login on the open connection, and one write."""
     world = on_old_password()
-    world.come()
-    assert world.warning == 30
     assert world.replies[world.log_in(P2)] is None
     assert [each.reason for each in world.seen(do.WriteVault)] == [WriteReason.TYPED]
     world.assert_updated()
-    assert world.warning is None
     assert world.memory[HOME].old_valid_until is None
     assert list(world.sessions) == [1]
-    messages = {type(each.message) for each in world.seen(do.Send)}
-    assert messages == {msg.Notice, msg.Hello, msg.Proof}
+    messages = [type(each.message) for each in world.seen(do.Send)]
+    assert messages == [msg.Hello, msg.Proof]
 
 
 @pytest.mark.parametrize(
-    ("typed", "is_sent"),
+    ("identity", "typed", "answer", "tried"),
     [
-        (WRONG, True),
-        (P3, True),
-        ("a\u0007b", True),
-        ("", True),
-        ('"' * 700, False),
-        ("\ud800", False),
+        (HOME, WRONG, Reason.CREDENTIALS, [WRONG]),
+        (HOME, P1, Reason.OLD_PASSWORD, [P1, P1]),  # it is the one to replace
+        (HOME, "a\u0007b", Reason.CREDENTIALS, []),
+        (HOME, "", Reason.CREDENTIALS, []),
+        (HOME, '"' * 700, Reason.CREDENTIALS, []),  # no vault can keep it
+        (HOME, "\ud800", Reason.CREDENTIALS, []),
+        (OTHER, WRONG, Reason.CREDENTIALS, [WRONG, P1]),
+        (OTHER, P3, Reason.OLD_PASSWORD, [P3, P1]),
     ],
 )
-def test_a_wrong_password_changes_nothing(typed: str, *, is_sent: bool) -> None:
-    """The client waits as before; a password that no vault can keep is not sent to the server."""
+def test_a_password_that_is_not_taken_changes_nothing(
+    identity: Identity, typed: str, answer: Reason, tried: list[str]
+) -> None:
+    """The client waits as before, also when another user's login is refused."""
     world = on_old_password()
-    before = dict(world.vault), dict(world.memory), world.view
-    assert world.replies[world.log_in(typed)] is Reason.CREDENTIALS
-    assert (world.vault, world.memory, world.view) == before
-    assert list(world.sessions) == [1]
-    assert is_sent or world.seen(do.Send) == []
+    world.accounts[OTHER.user].retired = [(P3, world.server_now + timedelta(days=9))]
+    before = dict(world.vault), dict(world.memory), world.settings, world.view
+    assert world.replies[world.log_in(typed, identity)] is answer
+    assert (world.vault, world.memory, world.settings, world.view) == before
+    assert world.tried == [P1, *tried]
+    assert (list(world.sessions) == [1]) is (len(tried) < 2)
 
 
 def test_an_accepted_password_ends_the_count_of_refusals() -> None:
@@ -72,21 +74,12 @@ def test_an_accepted_password_ends_the_count_of_refusals() -> None:
     assert world.state is State.STANDBY
 
 
-def test_an_old_password_is_not_taken() -> None:
-    """The server accepts it, but it is the one to replace: nothing changes."""
-    world = on_old_password()
-    assert world.replies[world.log_in(P1)] is Reason.OLD_PASSWORD
-    assert world.vault[HOME].password == P1
-    assert world.is_in(State.STANDBY_OLD_PASSWORD)
-
-
 @pytest.mark.parametrize(
     ("reason", "trouble"),
     [
         (Reason.UNREACHABLE, {"online": False}),
         (Reason.IMPOSTOR, {"impostor": True}),
         (Reason.THROTTLED, {"throttle_s": 30}),
-        (Reason.DISABLED, {}),
         (Reason.BLOCKED, {}),
     ],
 )
@@ -95,7 +88,7 @@ def test_a_failure_on_the_way_is_the_answer(reason: Reason, trouble: dict[str, o
     world = started(online=False)
     world.online = True
     vars(world).update(trouble)
-    world.home.says = None if trouble else reason.value
+    world.home.says = None if trouble else "blocked"
     before = dict(world.vault)
     assert world.replies[world.log_in(P1)] is reason
     assert world.is_in(State.RETRYING, reason)
@@ -140,46 +133,23 @@ def test_a_pairing_brings_its_device_key(identity: Identity) -> None:
     password = P2 if identity is HOME else P1
     assert world.replies[world.log_in(password, identity, key)] is None
     assert world.vault[identity].device_key == (known if identity is HOME else key)
-    hello = [each.message for each in world.seen(do.Send) if isinstance(each.message, msg.Hello)]
-    assert hello[-1].device.public_key == public_key(world.vault[identity].device_key)
-
-
-@pytest.mark.parametrize(("typed", "answer"), [(WRONG, "credentials"), (P3, "old_password")])
-def test_another_user_who_does_not_get_in(typed: str, answer: str) -> None:
-    """A login that is refused, or with an old password, leaves the first user's as it is."""
-    world = on_old_password()
-    world.accounts[OTHER.user].retired = [(P3, world.server_now + timedelta(days=9))]
-    before = dict(world.vault), dict(world.memory), world.settings
-    assert world.replies[world.log_in(typed, OTHER)] is Reason(answer)
-    assert (world.vault, world.memory, world.settings) == before
-    assert world.is_in(State.STANDBY_OLD_PASSWORD)
-    assert world.view.user == HOME.user
+    assert world.this_device.public_key == public_key(world.vault[identity].device_key)
 
 
 @pytest.mark.parametrize("cut", [False, True])
 def test_a_request_during_a_push_is_answered_after_it(*, cut: bool) -> None:
-    """The push is finished first, or given up with its connection; then it is the user's turn."""
+    """The push is finished first, or given up; then it is the user's turn, one at a time."""
     world = pushed("proof")
-    request = world.log_in(P2)
-    assert world.replies == {}
+    request, second = world.log_in(P2), world.log_in(P3)
+    assert world.replies == {second: Reason.BUSY}
     if cut:
         world.hold = set()
-        world.proof_jobs.clear()
+        world.jobs["proof"].clear()
         world.cut()
     world.release("proof")
-    assert world.replies == {request: None}
+    assert world.replies == {request: None, second: Reason.BUSY}
     assert world.tried == ([P1, P2] if cut else [P1, P2, P2])
     world.assert_updated()
-
-
-def test_a_second_request_is_refused_as_busy() -> None:
-    """One runs at a time, and each is answered."""
-    world = on_old_password()
-    world.hold = {"proof"}
-    first, second = world.log_in(P2), world.log_in(P3)
-    assert world.replies == {second: Reason.BUSY}
-    world.release("proof")
-    assert world.replies == {first: None, second: Reason.BUSY}
 
 
 @pytest.mark.parametrize(("held", "answer"), [("proof", Reason.OLD_PASSWORD), ("vault", None)])
@@ -187,10 +157,11 @@ def test_a_push_during_a_request(held: Kind, answer: Reason | None) -> None:
     """The push waits while the typed password is proved or stored, and is not lost."""
     world = on_old_password()
     world.hold = {held}
-    request = world.log_in(P2)
+    request, second = world.log_in(P2), world.log_in(P3)
+    assert world.replies == {second: Reason.BUSY}
     world.change(P3)
     world.release("proof", "vault")
-    assert world.replies == {request: answer}
+    assert world.replies == {request: answer, second: Reason.BUSY}
     world.assert_updated(P3)
 
 
@@ -227,23 +198,14 @@ def test_a_change_right_after_the_users_own_login() -> None:
     assert world.view.valid_until == world.server_now + timedelta(days=30)
 
 
-def test_a_request_ends_another_login() -> None:
-    """The user's password is tried at once, on another connection; then the stored one."""
-    world = started("proof")
-    request = world.log_in(WRONG)
-    world.release("proof")
-    assert world.replies == {request: Reason.CREDENTIALS}
-    assert world.tried == [WRONG, P1]
-    assert list(world.sessions)[:2] == [1, 2]
-
-
-def test_a_request_before_the_vault_was_read() -> None:
-    """The request waits for the vault, and a wrong password leaves the stored one in use."""
-    world = started("vault")
+@pytest.mark.parametrize("held", ["proof", "vault"])
+def test_a_request_during_the_start(held: Kind) -> None:
+    """It ends another login, and waits for the vault; then the stored password is tried."""
+    world = started(held)
     request = world.log_in(WRONG)
     assert world.replies == {}
     assert world.is_in(State.UPDATING)
-    world.release("vault")
+    world.release(held)
     assert world.replies == {request: Reason.CREDENTIALS}
     assert world.tried == [WRONG, P1]
     world.assert_updated(P1)

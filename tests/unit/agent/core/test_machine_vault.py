@@ -1,4 +1,4 @@
-"""A vault that fails, at every step: the user sees a reason, and nothing is lost."""
+"""A vault that fails or says nothing, at every step: the user sees a reason, nothing is lost."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from datetime import timedelta
 import pytest
 
 from agent.core import effects as do
+from agent.core import events as ev
+from agent.core.connection_state import CONNECT_S, LOGIN_S
+from agent.core.credential_cache import ANSWER_S
 from agent.core.credentials import Identity
 from agent.core.effects import WriteReason
+from agent.core.events import Timer
 from agent.core.failure import Reason
 from agent.core.state import State
 from protocol import messages as msg
-from tests.support.core_driver import HOME, OTHER, P1, P2, P3, World
+from tests.support.core_driver import HOME, KINDS, OTHER, P1, P2, P3, WRONG, Kind, World
 from tests.support.core_scenes import (
     killed_at_each_action,
     on_old_password,
@@ -21,7 +25,7 @@ from tests.support.core_scenes import (
     started,
 )
 
-REASONS = [Reason.VAULT_LOCKED, Reason.VAULT_MISSING, Reason.VAULT_BROKEN]
+LOCKED, SILENT = Reason.VAULT_LOCKED, Reason.VAULT_NO_ANSWER
 
 
 def uncommitted() -> World:
@@ -35,46 +39,159 @@ def uncommitted() -> World:
     return world
 
 
-@pytest.mark.parametrize("reason", REASONS)
+def unstored(reason: Reason | None) -> World:
+    """Return a client in standby whose vault did not store a pushed P2; None: it hangs."""
+    if reason is None:
+        world = pushed("vault")
+        world.advance(ANSWER_S + 1)
+    else:
+        world = standby()
+        world.vault_reason = reason
+        world.change(P2)
+        world.vault_reason = None
+    assert world.is_in(State.STANDBY_OLD_PASSWORD)
+    assert world.view.vault_problem is (reason or SILENT)
+    return world
+
+
+# --- reading
+
+
 @pytest.mark.parametrize(
     ("typed", "works", "answer", "tried"),
     [
         pytest.param(None, True, None, [P1], id="asked again later"),
         pytest.param(P1, True, None, [P1], id="replaced by the right password"),
         pytest.param(P3, True, Reason.CREDENTIALS, [P3, P1], id="a wrong password leaves it"),
-        pytest.param(P1, False, None, [P1], id="stays locked, and does not hold up the answer"),
+        pytest.param(P1, False, LOCKED, [P1], id="stays locked, and does not hold up the answer"),
     ],
 )
 def test_a_vault_that_cannot_be_read(
-    reason: Reason, typed: str | None, works: bool, answer: Reason | None, tried: list[str]
+    typed: str | None, works: bool, answer: Reason | None, tried: list[str]
 ) -> None:
     """The user sees why; the client asks it again, also before it makes a new device key."""
-    world = started(vault_reason=reason)
-    assert world.is_in(State.RETRYING, reason)
-    assert world.view.vault_problem is reason
+    world = started(vault_reason=LOCKED)
+    assert world.is_in(State.RETRYING, LOCKED)
+    assert world.view.vault_problem is LOCKED
     entry = world.vault[HOME]
-    world.vault_reason = None if works else reason
+    world.vault_reason = None if works else LOCKED
     if typed is None:
         world.advance(7200)
     else:
-        assert world.replies[world.log_in(typed)] is (answer if works else reason)
+        assert world.replies[world.log_in(typed)] is answer
     assert world.tried == tried
     assert world.vault[HOME] == entry
     assert world.state is (State.STANDBY if works else State.RETRYING)
 
 
-def test_pending_cannot_be_written() -> None:
-    """The server is informed, the client waits with the old password, and tries again later."""
+def test_a_vault_that_does_not_answer_a_read() -> None:
+    """After 90 s it is a reason to retry; a late answer alone changes nothing, a new read does."""
+    world = started("vault")
+    world.advance(ANSWER_S - 0.1)
+    assert world.is_in(State.CONNECTING)
+    world.advance(0.2)
+    assert world.is_in(State.RETRYING, SILENT)
+    world.step("vault")
+    assert world.view.vault_problem is SILENT
+    world.release("vault")
+    world.tell(ev.ReconnectRequested())
+    world.assert_updated(P1)
+    world = started("vault")
+    world.advance(86_400)
+    assert len(world.jobs["vault"]) == 1, "the unanswered request serves every later try"
+    world.tell(ev.ReconnectRequested())
+    world.release("vault")
+    world.assert_updated(P1)
+
+
+def test_a_late_read_is_repeated_after_a_later_write() -> None:
+    """Its answer would be older than the write."""
+    world = started("vault")
+    world.advance(ANSWER_S + 1)
+    request = world.log_out()
+    world.advance(ANSWER_S + 1)
+    again = world.log_in(P1)
+    world.release("vault")
+    assert world.replies == {request: SILENT, again: None}
+    world.assert_updated(P1)
+
+
+def test_each_request_has_the_whole_time() -> None:
+    """The vault answers one after the other; the time of the second starts with its turn."""
     world = standby()
-    world.vault_reason = Reason.VAULT_LOCKED
-    change = world.change(P2)
-    assert world.failed == [msg.UpdateFailed(change_id=change, reason="vault")]
-    assert world.is_in(State.STANDBY_OLD_PASSWORD)
-    assert world.view.vault_problem is Reason.VAULT_LOCKED
-    assert world.view.days_left == 30
-    assert world.tried == [P1]
-    world.vault_reason = None
-    world.advance(100)
+    world.hold = {"vault"}
+    first = world.log_out()
+    world.advance(30)
+    second = world.log_in(P1)
+    world.advance(30)
+    assert world.timers[Timer.VAULT_ANSWER] - world.steady == ANSWER_S - 60
+    while not world.replies:
+        world.step("vault")
+    assert world.timers[Timer.VAULT_ANSWER] - world.steady == ANSWER_S
+    world.advance(ANSWER_S - 1)
+    assert world.replies == {first: None}
+    world.advance(2)
+    assert world.replies == {first: None, second: SILENT}
+
+
+@pytest.mark.parametrize("network", ["works", "fails", "connects"])
+def test_a_read_that_fails_again(network: str) -> None:
+    """The client keeps asking the vault, whatever the network does, and stores the push then."""
+    world = unstored(None)
+    world.online = network != "fails"
+    if network != "works":
+        world.cut()
+    if network == "connects":
+        world.advance(10)
+        world.hold.add("connect")
+        world.tell(ev.ReconnectRequested())
+    world.vault_reason = LOCKED
+    world.release("vault")
+    world.advance(55 if network == "connects" else 300)
+    states = {"works": State.STANDBY_OLD_PASSWORD, "fails": State.RETRYING}
+    assert world.state is states.get(network, State.CONNECTING)
+    assert world.view.vault_problem is LOCKED
+    world.vault_reason, world.online = None, True
+    world.release("connect")
+    world.advance(400)
+    world.assert_updated()
+
+
+@pytest.mark.parametrize("end", ["login expires", "user reconnects", "network fails"])
+def test_an_entry_that_disappears_while_the_client_waits(end: str) -> None:
+    """The login in force goes on; at its end the client is logged out."""
+    world = unstored(SILENT)
+    world.vault.clear()
+    if end == "network fails":
+        world.online = False
+        world.cut()
+        world.advance(400)
+    else:
+        world.advance(91)
+        assert world.is_in(State.STANDBY_OLD_PASSWORD)
+    if end == "user reconnects":
+        world.tell(ev.ReconnectRequested())
+    world.home.retired.clear()
+    world.advance(1)
+    assert world.is_in(State.LOGGED_OUT)
+
+
+# --- a pushed password
+
+
+@pytest.mark.parametrize("reason", [LOCKED, SILENT, None])
+def test_a_pushed_password_that_the_vault_does_not_store(reason: Reason | None) -> None:
+    """The server is informed; a vault that may still write is read before the next write."""
+    world = unstored(reason)
+    assert [each.reason for each in world.failed] == ["vault"]
+    assert (world.view.days_left, world.tried) == (30, [P1])
+    world.performed.clear()
+    world.hold = {"vault"}
+    world.advance(89)
+    if reason is not LOCKED:
+        assert len(world.seen(do.ReadVault)) == 1
+        assert world.seen(do.WriteVault) == []
+    world.release("vault")
     world.assert_updated()
 
 
@@ -84,7 +201,7 @@ def test_pending_cannot_be_written_and_the_connection_is_lost() -> None:
     world.cut()
     world.hold.add("proof")
     world.advance(5)
-    world.vault_reason = Reason.VAULT_LOCKED
+    world.vault_reason = LOCKED
     world.release("vault")
     assert world.failed == []
     assert not world.sessions[2].closed
@@ -98,7 +215,7 @@ def test_an_older_push_does_not_replace_a_newer_one() -> None:
     """The first cannot be stored while the second waits: only the second is kept."""
     world = pushed("vault")
     world.change(P3)
-    world.vault_reason = Reason.VAULT_LOCKED
+    world.vault_reason = LOCKED
     world.release("vault")
     world.vault_reason = None
     world.advance(91)
@@ -111,8 +228,7 @@ def test_the_commit_cannot_be_written(*, killed: bool) -> None:
     """A commit that the vault refuses is repeated until the vault works, also after a restart."""
     world = uncommitted()
     if killed:
-        world.kill()
-        world.start()
+        world.restart()
     world.advance(300)
     world.vault_reason = None
     world.advance(100)
@@ -120,8 +236,38 @@ def test_the_commit_cannot_be_written(*, killed: bool) -> None:
     assert world.tried == ([P1, P2, P2] if killed else [P1, P2])
 
 
-def test_a_failed_write_is_repeated_after_a_wrong_password() -> None:
-    """Its timer fires while the user's password is tried, and is set again."""
+def test_a_commit_without_an_answer() -> None:
+    """The password in memory still logs in, and the vault is read before it is written again."""
+    world = pushed("proof")
+    world.hold = {"vault"}
+    world.release("proof")
+    world.advance(ANSWER_S + 1)
+    world.cut()
+    world.advance(10)
+    assert world.is_in(State.STANDBY)
+    world.performed.clear()
+    world.advance(ANSWER_S + 100)
+    assert world.seen(do.WriteVault) == []
+    world.release("vault")
+    world.advance(ANSWER_S + 100)
+    world.assert_updated()
+
+
+def test_writes_are_repeated_neither_often_nor_in_the_middle_of_an_update() -> None:
+    """Every half minute or more, and not between proof and commit, nor while the user logs in."""
+    world = standby()
+    world.vault_reason = LOCKED
+    world.change(P2)
+    world.performed.clear()
+    world.advance(600)
+    assert 6 <= len(world.seen(do.WriteVault)) <= 20
+    world.hold = {"proof"}
+    world.vault_reason = None
+    world.advance(91)
+    assert WriteReason.COMMIT not in {each.reason for each in world.seen(do.WriteVault)}
+    world.release("proof")
+    world.advance(91)
+    world.assert_updated()
     world = uncommitted()
     world.vault_reason = None
     world.advance(50)
@@ -134,65 +280,7 @@ def test_a_failed_write_is_repeated_after_a_wrong_password() -> None:
     world.assert_updated()
 
 
-@pytest.mark.parametrize("identity", [HOME, OTHER])
-def test_a_typed_password_cannot_be_written(identity: Identity) -> None:
-    """The user is informed; everything is as before."""
-    world = on_old_password()
-    world.accounts[OTHER.user].password = P2
-    before = dict(world.vault)
-    world.vault_reason = Reason.VAULT_LOCKED
-    request = world.log_in(P2, identity)
-    assert world.replies == {request: Reason.VAULT_LOCKED}
-    assert (world.vault, world.settings) == (before, HOME)
-    assert world.is_in(State.STANDBY_OLD_PASSWORD)
-    assert world.view.days_left == 30
-
-
-def test_a_typed_password_is_written_while_the_connection_is_lost() -> None:
-    """A proved password is stored even when the connection is lost during the write."""
-    world = on_old_password()
-    world.hold = {"vault"}
-    request = world.log_in(P2)
-    assert world.is_in(State.UPDATING)
-    world.cut()
-    assert world.replies == {}
-    world.release("vault")
-    assert world.replies == {request: None}
-    assert world.tried == [P1, P2, P2]
-    world.assert_updated()
-
-
-def test_a_late_answer_about_a_push_is_no_answer_to_a_typed_password() -> None:
-    """Answers belong to requests by their numbers."""
-    world = pushed("vault")
-    world.cut()
-    request = world.log_in(P2)
-    world.step("vault")  # the saved state's
-    world.step("vault")
-    assert request not in world.replies
-    world.release("vault")
-    assert world.replies == {request: None}
-    world.assert_updated()
-
-
-def test_writes_are_repeated_neither_often_nor_in_the_middle_of_an_update() -> None:
-    """Every half minute or more, and not between proof and commit."""
-    world = standby()
-    world.vault_reason = Reason.VAULT_LOCKED
-    world.change(P2)
-    world.performed.clear()
-    world.advance(600)
-    assert 6 <= len(world.seen(do.WriteVault)) <= 20
-    world.hold = {"proof"}
-    world.vault_reason = None
-    world.advance(91)
-    assert WriteReason.COMMIT not in {each.reason for each in world.seen(do.WriteVault)}
-    world.release("proof")
-    world.advance(91)
-    world.assert_updated()
-
-
-@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("reason", [LOCKED, SILENT])
 def test_killed_at_any_moment_with_a_vault_that_comes_and_goes(reason: Reason) -> None:
     """After failing writes and a kill together, the update is finished or still known."""
 
@@ -211,3 +299,93 @@ def test_killed_at_any_moment_with_a_vault_that_comes_and_goes(reason: Reason) -
         world.start()
         world.advance(timedelta(hours=1))
         world.assert_updated(world.home.password)
+
+
+# --- a typed password
+
+
+@pytest.mark.parametrize("identity", [HOME, OTHER])
+@pytest.mark.parametrize("hangs", [True, False])
+def test_a_typed_password_that_the_vault_does_not_store(identity: Identity, *, hangs: bool) -> None:
+    """The user is informed; whatever the vault writes later, a password that works stays in use."""
+    world = on_old_password()
+    world.accounts[OTHER.user].password = P2
+    before = dict(world.vault)
+    world.hold = {"vault"}
+    request = world.log_in(P2, identity)
+    assert world.seen(do.SaveState) == [], "what is known of the stored password stays"
+    if hangs:
+        world.advance(ANSWER_S + 1)
+    else:
+        world.vault_reason = LOCKED
+        world.release("vault")
+    assert world.replies == {request: SILENT if hangs else LOCKED}
+    assert world.is_in(State.STANDBY_OLD_PASSWORD)
+    assert (world.view.days_left, world.view.vault_problem) == (30, SILENT if hangs else None)
+    world.vault_reason = None
+    world.release("vault")
+    assert hangs or world.vault == before
+    world.advance(ANSWER_S + 100)
+    assert (world.settings, list(world.vault)) == (HOME, [HOME])
+    world.restart()
+    assert world.state in {State.STANDBY, State.STANDBY_OLD_PASSWORD}
+
+
+def test_a_first_password_that_the_vault_stores_late() -> None:
+    """A first password stored late, after the user got an error, is found and used."""
+    world = World(stored=None)
+    world.start()
+    world.hold = {"vault"}
+    request = world.log_in(P1)
+    world.advance(ANSWER_S + 1)
+    assert world.replies == {request: SILENT}
+    assert world.is_in(State.CONNECTING)
+    world.release("vault")
+    assert world.is_in(State.STANDBY)
+
+
+@pytest.mark.parametrize("ends", ["network", "login"])
+def test_a_login_that_ends_while_a_typed_password_is_stored(ends: str) -> None:
+    """The vault decides; when it fails, the stored password is tried as before."""
+    world = on_old_password()
+    world.hold = {"vault"}
+    request = world.log_in(P2)
+    assert world.is_in(State.UPDATING)
+    if ends == "network":
+        world.cut()
+    else:
+        world.session.say(msg.Rejected(reason="expired"))
+        world.run()
+        world.vault_reason = LOCKED
+    assert world.replies == {}
+    world.release("vault")
+    if ends == "network":
+        assert (world.replies, world.tried) == ({request: None}, [P1, P2, P2])
+        world.assert_updated()
+    else:
+        assert (world.replies, world.tried) == ({request: LOCKED}, [P1, P2, P1])
+        assert world.is_in(State.STANDBY_OLD_PASSWORD)
+
+
+def test_a_late_answer_about_a_push_is_no_answer_to_a_typed_password() -> None:
+    """Answers belong to requests by their numbers."""
+    world = pushed("vault")
+    world.cut()
+    request = world.log_in(P2)
+    world.step("vault")  # the saved state's
+    world.step("vault")
+    assert request not in world.replies
+    world.release("vault")
+    assert world.replies == {request: None}
+    world.assert_updated()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_request_is_answered_whatever_hangs(kind: Kind) -> None:
+    """With one kind of answer withheld, no request and no state waits for ever."""
+    world = standby()
+    world.hold = {kind}
+    for number in (world.log_in(WRONG), world.log_in(P1, OTHER), world.log_out()):
+        world.advance(2 * ANSWER_S + CONNECT_S + LOGIN_S)
+        assert number in world.replies
+        assert world.state not in {State.CONNECTING, State.UPDATING}
