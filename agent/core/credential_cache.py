@@ -282,9 +282,7 @@ class CredentialCache:
         self.go("logged out")
         self._replace(None)
         self.problem = None
-        for number, request in list(self._requests.items()):
-            if request.user_request is None:
-                del self._requests[number]
+        self._requests = {n: r for n, r in self._requests.items() if r.user_request is not None}
         self._watch_oldest()
 
     def _request(

@@ -17,28 +17,29 @@ def started(*held: Kind, **attributes: object) -> World:
     return world
 
 
-def standby() -> World:
-    """Return a client in standby with P1."""
+def standby(*held: Kind) -> World:
+    """Return a client in standby with P1, from now on with the answers `held` withheld."""
     world = started()
     assert world.state is State.STANDBY
     world.performed.clear()
+    world.hold = set(held)
     return world
 
 
 def pushed(*held: Kind) -> World:
     """Return a client in standby after a push of P2, with the answers `held` withheld."""
-    world = standby()
-    world.hold = set(held)
+    world = standby(*held)
     world.change(P2)
     return world
 
 
-def on_old_password() -> World:
+def on_old_password(*held: Kind) -> World:
     """Return a client in standby with P1, which the console has replaced by P2 without a push."""
     world = standby()
     world.change(P2, push=False)
     assert world.state is State.STANDBY_OLD_PASSWORD
     world.performed.clear()
+    world.hold = set(held)
     return world
 
 

@@ -260,8 +260,7 @@ def test_late_events_do_nothing() -> None:
 
 def test_a_defect_kills_the_machine_and_leaves_nothing_half_done() -> None:
     """The error comes out, no effect with it, and every later event is ignored."""
-    world = standby()
-    world.hold = {"proof"}
+    world = standby("proof")
     world.tell(ev.ReconnectRequested())
     proof = ev.ProofReady(2, "c=biws,r=x,p=QUJD")
     world.machine.handle(proof, world.now)

@@ -38,8 +38,7 @@ def test_logging_out_when_the_vault_fails() -> None:
 
 def test_logging_out_while_another_user_logs_in() -> None:
     """The login is refused as busy, and nothing of either user stays behind."""
-    world = on_old_password()
-    world.hold = {"proof"}
+    world = on_old_password("proof")
     first = world.log_in(P1, OTHER)
     out = world.log_out()
     world.release("proof")
@@ -50,8 +49,7 @@ def test_logging_out_while_another_user_logs_in() -> None:
 
 def test_logging_out_while_another_user_is_being_stored() -> None:
     """The entry goes again, and its late answer is no answer to the next login."""
-    world = on_old_password()
-    world.hold = {"vault"}
+    world = on_old_password("vault")
     first = world.log_in(P1, OTHER)
     out = world.log_out()
     world.hold = {"vault", "connect"}
@@ -69,8 +67,7 @@ def test_a_request_that_waits_is_answered() -> None:
     waiting = world.log_in(P2)
     assert world.replies[world.log_out()] is None
     assert world.replies[waiting] is Reason.BUSY
-    world = on_old_password()
-    world.hold = {"proof"}
+    world = on_old_password("proof")
     proving = world.log_in(P2)
     world.tell(ev.QuitRequested())
     assert world.replies[proving] is Reason.BUSY

@@ -208,8 +208,7 @@ def test_an_unseen_warning_is_tried_again_each_minute() -> None:
 
 def test_a_desktop_that_does_not_answer() -> None:
     """A warning without an answer counts as unseen after a minute; a late answer counts, too."""
-    world = on_old_password()
-    world.hold = {"toast"}
+    world = on_old_password("toast")
     world.come()
     world.come("s1", UNLOCK)
     world.advance(TOAST_S - 0.1)

@@ -167,8 +167,7 @@ def test_a_push_during_a_request(held: Kind, answer: Reason | None) -> None:
 
 def test_an_older_push_does_not_replace_a_typed_password() -> None:
     """A push that has waited for the user's request is dropped, or never tried before it."""
-    world = standby()
-    world.hold = {"proof"}
+    world = standby("proof")
     request = world.log_in(P3)
     world.change(P2)
     world.change(P3, push=False)
@@ -188,8 +187,7 @@ def test_an_older_push_does_not_replace_a_typed_password() -> None:
 
 def test_a_change_right_after_the_users_own_login() -> None:
     """The days of the password just stored are what the server said last."""
-    world = on_old_password()
-    world.hold = {"vault"}
+    world = on_old_password("vault")
     world.log_in(P2)
     world.advance(5)
     world.change(P3, push=False)

@@ -118,8 +118,7 @@ def test_a_late_read_is_repeated_after_a_later_write() -> None:
 
 def test_each_request_has_the_whole_time() -> None:
     """The vault answers one after the other; the time of the second starts with its turn."""
-    world = standby()
-    world.hold = {"vault"}
+    world = standby("vault")
     first = world.log_out()
     world.advance(30)
     second = world.log_in(P1)
@@ -347,8 +346,7 @@ def test_a_first_password_that_the_vault_stores_late() -> None:
 @pytest.mark.parametrize("ends", ["network", "login"])
 def test_a_login_that_ends_while_a_typed_password_is_stored(ends: str) -> None:
     """The vault decides; when it fails, the stored password is tried as before."""
-    world = on_old_password()
-    world.hold = {"vault"}
+    world = on_old_password("vault")
     request = world.log_in(P2)
     assert world.is_in(State.UPDATING)
     if ends == "network":

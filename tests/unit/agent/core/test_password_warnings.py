@@ -18,47 +18,35 @@ SIGN_IN, CONNECT, UNLOCK = SignInKind.SIGN_IN, SignInKind.CONNECT, SignInKind.UN
 
 
 @pytest.mark.parametrize(
-    ("kind", "session", "days_left", "memory", "expected"),
+    ("kind", "session", "days_left", "memory", "since", "expected"),
     [
-        pytest.param(SIGN_IN, "s1", 30, NOT_YET, True, id="the first sign-in"),
-        pytest.param(SIGN_IN, "s1", 30, WARNED, False, id="the program restarted in it"),
-        pytest.param(SIGN_IN, "s2", 30, WARNED, True, id="the next sign-in"),
-        pytest.param(SIGN_IN, "s1", 0, WARNED, False, id="a restart on the last day"),
-        pytest.param(CONNECT, "s1", 30, WARNED, True, id="remote desktop"),
-        pytest.param(UNLOCK, "s1", 30, WARNED, False, id="a second unlock on a day"),
-        pytest.param(UNLOCK, "s1", 30, WARNED_YESTERDAY, True, id="the first unlock on a day"),
-        pytest.param(UNLOCK, "s1", 4, WARNED, False, id="four days left"),
-        pytest.param(UNLOCK, "s1", 3, WARNED, True, id="the last three days"),
-        pytest.param(UNLOCK, "s1", 0, WARNED, True, id="the last day"),
+        (SIGN_IN, "s1", 30, NOT_YET, None, True),
+        (SIGN_IN, "s1", 0, WARNED, None, False),  # the program restarted in it
+        (SIGN_IN, "s2", 30, WARNED, None, True),
+        (CONNECT, "s1", 30, WARNED, None, True),  # remote desktop
+        (UNLOCK, "s1", 30, WARNED, None, False),
+        (UNLOCK, "s1", 30, WARNED_YESTERDAY, None, True),
+        (UNLOCK, "s1", 4, WARNED, None, False),
+        (UNLOCK, "s1", 3, WARNED, None, True),
+        *((kind, "s2", 2, WARNED, 59.9, False) for kind in SignInKind),  # one return is one
+        *((kind, "s2", 2, WARNED, 60.0, True) for kind in SignInKind),
     ],
 )
 def test_rules(
-    kind: SignInKind, session: str, days_left: int, memory: SavedState, *, expected: bool
+    kind: SignInKind,
+    session: str,
+    days_left: int,
+    memory: SavedState,
+    *,
+    since: float | None,
+    expected: bool,
 ) -> None:
-    """A warning is due at each sign-in and connect, at unlocks daily or in the last 3 days."""
-    assert (
-        is_due(
-            SignedIn(session, kind),
-            days_left=days_left,
-            saved_state=memory,
-            today=TODAY,
-            since_last_s=None,
-        )
-        is expected
+    """Due at each sign-in and connect, at unlocks daily or in the last 3 days; once a minute."""
+    due = is_due(
+        SignedIn(session, kind),
+        days_left=days_left,
+        saved_state=memory,
+        today=TODAY,
+        since_last_s=since,
     )
-
-
-@pytest.mark.parametrize("kind", list(SignInKind))
-@pytest.mark.parametrize(("since", "expected"), [(59.9, False), (60.0, True)])
-def test_one_return_is_warned_about_once(kind: SignInKind, since: float, *, expected: bool) -> None:
-    """Connect and unlock, told within a minute, are one return to the desktop."""
-    assert (
-        is_due(
-            SignedIn("s2", kind),
-            days_left=2,
-            saved_state=WARNED,
-            today=TODAY,
-            since_last_s=since,
-        )
-        is expected
-    )
+    assert due is expected
