@@ -156,7 +156,9 @@ NOON = "Mon, 23 Nov 2026 12:00:00 GMT"
 )
 def test_retry_after(headers: list[str], seconds: float | None) -> None:
     """Seconds or a date, which counts by the server's own clock; anything else is ignored."""
-    response = Response(503, "", Headers(each.split(": ", 1) for each in headers))
+    response = Response(503, "", Headers())
+    for name, _, value in (each.partition(": ") for each in headers):
+        response.headers[name] = value
     assert classify(InvalidStatus(response), proxy=None).retry_after_s == seconds
 
 

@@ -136,7 +136,8 @@ def test_offline_and_past_its_end_only_the_server_knows() -> None:
     world.sleep(10 * DAY)
     world.come("s2")
     world.advance(120)
-    assert (world.view.days_left, world.view.valid_until) == (None, BEGIN + 30 * DAY)
+    view = world.view
+    assert (view.days_left, view.valid_until) == (None, BEGIN + 30 * DAY)
     world.online = True
     world.advance(300)
     assert world.is_in(State.NEEDS_PASSWORD, Reason.EXPIRED)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -134,7 +134,7 @@ class Client(RuleBasedStateMachine):
             self.world.change(fresh[0], push=push)
 
     @rule(says=st.sampled_from([None, None, "disabled", "blocked"]))
-    def is_disabled_or_enabled(self, says: str | None) -> None:
+    def is_disabled_or_enabled(self, says: Literal["disabled", "blocked"] | None) -> None:
         self.world.home.says = says
 
     # --- the network, the server, the vault

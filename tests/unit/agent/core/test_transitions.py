@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -30,11 +31,16 @@ TABLES: dict[str, Table[Any]] = {
 every_table = pytest.mark.parametrize("table", TABLES.values(), ids=list(TABLES))
 
 
+def states(table: Table[Any]) -> set[Enum]:
+    kind: type[Enum] = type(table.first)
+    return set(kind)
+
+
 @every_table
 def test_a_pair_is_in_the_table_or_raises(table: Table[Any]) -> None:
     """An illegal pair raises, and the error names both."""
     triggers = {trigger for _, trigger in table.rows}
-    for before, trigger in itertools.product(type(table.first), triggers):
+    for before, trigger in itertools.product(states(table), triggers):
         if (before, trigger) in table.rows:
             assert table.next(before, trigger) is table.rows[before, trigger]
         else:
@@ -49,7 +55,7 @@ def test_every_state_can_be_reached_and_left(table: Table[Any]) -> None:
     reached = {table.first}
     while more := {new for (old, _), new in table.rows.items() if old in reached} - reached:
         reached |= more
-    assert reached == set(type(table.first))
+    assert reached == states(table)
     assert {old for old, _ in table.rows} | {State.STOPPED} == reached | {State.STOPPED}
 
 
