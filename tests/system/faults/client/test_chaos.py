@@ -26,28 +26,27 @@ from tests.support.wire import Wire
 pytestmark = pytest.mark.keyring
 
 
-@pytest.mark.parametrize("stream", ["stdout", "stderr"])
-def test_a_paused_console(servers: LoopThread, new_pc: Callable[..., Pc], stream: str) -> None:
-    """A console whose user has paused it takes no more text; the client goes on and quits."""
+def test_a_console_that_is_paused_and_closed(
+    servers: LoopThread, new_pc: Callable[..., Pc]
+) -> None:
+    """A console takes no more text, then the kernel says that it is gone: the client goes on."""
     gateway = FakeGateway()
     pc = new_pc(servers.host(gateway.running()))
     reading, writing = os.pipe()
     os.write(writing, bytes(fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)))
-    command, quiet = [sys.executable, "-m", "agent", "run", "--autostart"], subprocess.DEVNULL
-    streams = {"stdout": quiet, "stderr": quiet} | {stream: writing}
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-m", "agent", "run", "--autostart"],
         env=pc.environ,
-        stdin=quiet,
-        stdout=streams["stdout"],
-        stderr=streams["stderr"],
+        stdin=subprocess.DEVNULL,
+        stdout=writing,
+        stderr=writing,
     )
     try:
         pc.says("standby")
-        for number in range(2, 4):
-            pc.tell("reconnect")
-            eventually(lambda: len(gateway.hellos) == number)  # noqa: B023 - waited for in this turn
-            pc.says("standby")
+        process.send_signal(signal.SIGHUP)
+        pc.tell("reconnect")
+        eventually(lambda: len(gateway.hellos) == 2)
+        pc.says("standby")
         pc.tell("quit")
         assert process.wait(20) == 0
     finally:
@@ -56,18 +55,6 @@ def test_a_paused_console(servers: LoopThread, new_pc: Callable[..., Pc], stream
         os.close(reading)
         os.close(writing)
     assert "coconowork client ends" in pc.log()
-
-
-def test_the_terminal_is_closed(servers: LoopThread, new_pc: Callable[..., Pc]) -> None:
-    """The kernel tells every program of a terminal that is gone; the client goes on."""
-    gateway = FakeGateway()
-    pc = new_pc(servers.host(gateway.running()))
-    pc.start()
-    pc.says("standby")
-    os.kill(pc.pid or 0, signal.SIGHUP)
-    pc.tell("reconnect")
-    eventually(lambda: len(gateway.hellos) == 2)
-    pc.says("standby")
 
 
 @pytest.mark.timeout(300)
@@ -102,11 +89,11 @@ def test_everything_breaks_around_a_waiting_client(
         keyring.start_bus()
         keyring.start_service()
 
-    def kill_with(number: signal.Signals) -> Callable[[], None]:
-        return lambda: os.kill(pid, number)
-
     faults: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
-        "the client is frozen": (kill_with(signal.SIGSTOP), kill_with(signal.SIGCONT)),
+        "the client is frozen": (
+            lambda: os.kill(pid, signal.SIGSTOP),
+            lambda: os.kill(pid, signal.SIGCONT),
+        ),
         "no state folder": (no_state, state_again),
         "no keyring": (no_keyring, keyring_again),
         "a silent network": (wire.pull, wire.plug_in),

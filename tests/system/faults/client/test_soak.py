@@ -23,9 +23,9 @@ def _without_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.keyring
 def test_reconnects_cost_nothing_that_stays() -> None:
-    """150 reconnects of the real client leave nothing behind."""
-    found = reconnects.run(150, samples=4)
-    assert [each.done for each in found] == [16, 61, 106, 151]
+    """100 reconnects of the real client leave nothing behind."""
+    found = reconnects.run(100, samples=2)
+    assert [each.done for each in found] == [11, 101]
     assert sample.growth(found) == [], sample.table(found)
 
 
