@@ -110,22 +110,19 @@ class Call:
 
         Raise NoAnswer, within ANSWER_S when the running client is frozen.
         """
-        if self.ask({"command": "status"}) is not None:
-            answer = self.ask(request, LOGIN_S)
-            if answer is not None:
-                return answer
         from agent import desktop
 
-        try:
-            return desktop.run_once(request, self.settings, self.paths, self.translations)
-        except ChannelBusy as exc:
-            # A client has just started, and will listen in a moment, or its channel is lost.
-            end = monotonic() + ANSWER_S
-            while monotonic() < end:
-                if (answer := self.ask(request, LOGIN_S)) is not None:
-                    return answer
-                sleep(0.1)
-            raise NoAnswer(str(exc)) from None
+        end = monotonic() + ANSWER_S
+        while True:
+            if self.ask({"command": "status"}) and (answer := self.ask(request, LOGIN_S)):
+                return answer
+            try:
+                return desktop.run_once(request, self.settings, self.paths, self.translations)
+            except ChannelBusy as exc:
+                # A client has just started, and will listen in a moment, or its channel is lost.
+                if monotonic() > end:
+                    raise NoAnswer(str(exc)) from None
+            sleep(0.1)
 
 
 def main(arguments: list[str] | None = None) -> int:

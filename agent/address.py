@@ -34,7 +34,7 @@ class AddressError(UserError):
     """The address cannot be used; `message` says what is allowed."""
 
 
-class BadProxy(Exception):
+class BadProxy(ValueError):
     """A proxy's address cannot be used. Its text is the place of the setting, never a value."""
 
 

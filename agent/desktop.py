@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from gettext import NullTranslations
 from pathlib import Path
@@ -17,14 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent import __version__, logs
 from agent.paths import Paths
-from agent.ports import (
-    Autostart,
-    Request,
-    SignInWatcher,
-    Toaster,
-    Tray,
-    Vault,
-)
+from agent.ports import Autostart, Request, SignInWatcher, Toaster, Tray, Vault
 from agent.program import os_name
 
 if TYPE_CHECKING:
@@ -32,7 +25,6 @@ if TYPE_CHECKING:
 
     from agent.app import Adapters
     from agent.control import ControlChannel
-    from agent.core.view import View
     from agent.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -42,7 +34,6 @@ def run(
     settings: Settings,
     paths: Paths,
     translations: NullTranslations,
-    vault: Vault | None = None,
     notices: Sequence[tuple[str, str]] = (),
     *,
     at_sign_in: bool = False,
@@ -60,7 +51,7 @@ def run(
     harden()
     stays = not at_sign_in or settings.autostart is not False
     with _early_icon(paths, translations) if stays else nullcontext() as icon:
-        _run(settings, paths, translations, vault, notices, icon=icon, at_sign_in=at_sign_in)
+        _run(settings, paths, translations, notices, icon=icon, at_sign_in=at_sign_in)
 
 
 @contextmanager
@@ -75,7 +66,7 @@ def _early_icon(paths: Paths, translations: NullTranslations) -> Iterator[Any]:
         from agent.windows.tray import WindowsTray
 
         if not is_locked(paths.lock_file):
-            tray = WindowsTray(assets_dir(), translations)
+            tray = WindowsTray(_ASSETS, translations)
             tray.start()
     try:
         yield tray
@@ -88,85 +79,74 @@ def _run(
     settings: Settings,
     paths: Paths,
     translations: NullTranslations,
-    vault: Vault | None,
     notices: Sequence[tuple[str, str]],
     *,
     icon: Any,
     at_sign_in: bool,
 ) -> None:
-    import asyncio
-
     from agent.app import App
     from agent.core.view import Command
     from agent.dialogs.host import ProcessDialogs
     from agent.menu_actions import MenuActions, apply_autostart
 
+    guard: AbstractContextManager[None] = nullcontext()
+    autostart: Autostart | None = None
     if sys.platform == "win32":
+        from agent.windows.autostart import RunKey
         from agent.windows.event_log import EventLogHandler
+        from agent.windows.guard import guarded
 
         logs.add(EventLogHandler())
+        autostart = RunKey()
+        guard = guarded(start=settings.autostart is not False)
+    else:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the end of its terminal is not its own
     for title, text in [*notices, *(("setting ignored", each) for each in settings.unknown)]:
         log.warning("%s: %s", title, text)
-    autostart = open_autostart()
     apply_autostart(autostart, settings)
     if at_sign_in and settings.autostart is False:
         log.info("not started at sign-in: %s", settings.origins.get("autostart"))
-        with guarded(settings):  # a guard that has started this client ends with it
+        with guard:  # one that has started this client ends with it
             return
-    assets = assets_dir()
-    adapters = _core_adapters(paths, vault)
-    adapters.open_toaster = lambda: open_toaster(assets)
+    adapters = _core_adapters(paths)
+    adapters.open_toaster = _open_toaster
     app = App(settings, adapters, translations)
-    adapters.watcher = open_watcher()
+    adapters.watcher = _open_watcher()
     adapters.dialogs = ProcessDialogs(
         log_in=app.log_in,
         pair=app.pair,
         view=lambda: app.view,
         on_command=app.command,
-        assets=assets,
+        assets=_ASSETS,
         translations=translations,
         settings=settings,
     )
-
-    def examine(settings: Settings, translations: NullTranslations) -> str:
-        from agent import doctor
-
-        said: list[str] = []
-        examination = doctor.run(
-            settings, adapters.channel, adapters.vault, translations, said.append
-        )
-        asyncio.run(examination)
-        return "\n".join(said)
-
-    actions = MenuActions(app, settings, paths, autostart, examine)
+    actions = MenuActions(app, settings, paths, autostart, adapters)
     adapters.with_settings = actions.with_settings
     adapters.on_menu_action = actions.command
+    trays = [] if icon is None else [icon]
+
+    def open_tray() -> Tray:
+        """Return the early icon, later a new one; on Linux lines of text."""
+        if sys.platform == "win32":
+            from agent.windows.tray import WindowsTray
+
+            tray = trays.pop() if trays else WindowsTray(_ASSETS, translations)
+            tray.with_settings = actions.with_settings
+            return tray
+        from agent.linux.terminal import Terminal, TerminalTray
+
+        return TerminalTray(Terminal(sys.stdout), translations)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: app.command(Command.QUIT))
-    if sys.platform != "win32":
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the end of its terminal is not its own
-    if icon is not None:
-        icon.with_settings = actions.with_settings
-    trays = [icon] if icon is not None else []
-    with guarded(settings):
+    with guard:
         app.run(
-            lambda: (
-                trays.pop() if trays else open_tray(assets, translations, actions.with_settings)
-            ),
+            open_tray,
             notices,
             ask_to_log_in=not at_sign_in and (sys.platform == "win32" or "DISPLAY" in os.environ),
         )
     log.info("coconowork client ends")
-
-
-def guarded(settings: Settings) -> AbstractContextManager[None]:
-    """Return a block in which the client is started again when it dies; on Linux it is not."""
-    if sys.platform == "win32":
-        from agent.windows.guard import guarded
-
-        return guarded(start=settings.autostart is not False)
-    return nullcontext()
 
 
 def run_once(
@@ -186,18 +166,17 @@ def run_once(
         app.stop()
 
 
-def assets_dir() -> Path:
-    """Return the folder of the pictures, in the checkout and in the frozen program alike."""
-    return Path(__file__).resolve().with_name("assets")
+_ASSETS = Path(__file__).resolve().with_name("assets")
+"""The folder of the pictures, in the checkout and in the frozen program alike."""
 
 
-def _core_adapters(paths: Paths, vault: Vault | None = None) -> Adapters:
+def _core_adapters(paths: Paths) -> Adapters:
     from agent.app import Adapters
     from agent.settings import save_identity
     from agent.state_file import StateFile
 
     return Adapters(
-        vault=vault or open_vault(),
+        vault=open_vault(),
         saved_state=StateFile(paths.state_dir),
         channel=open_channel(paths),
         save_identity=lambda identity: save_identity(paths, identity),
@@ -249,31 +228,18 @@ def open_keyring() -> KeyringBackend:
         raise NoKeyringError(f"{exc.name} is missing") from None
 
 
-def open_tray(
-    assets: Path, translations: NullTranslations, with_settings: Callable[[View], View]
-) -> Tray:
-    """Return the tray: an icon on Windows, lines of text on Linux."""
-    if sys.platform == "win32":
-        from agent.windows.tray import WindowsTray
-
-        return WindowsTray(assets, translations, with_settings)
-    from agent.linux.terminal import Terminal, TerminalTray
-
-    return TerminalTray(Terminal(sys.stdout), translations)
-
-
-def open_toaster(assets: Path) -> Toaster:
+def _open_toaster() -> Toaster:
     """Return what shows toasts: on Linux, lines in the terminal."""
     if sys.platform == "win32":
         from agent.windows.toast import WindowsToaster
 
-        return WindowsToaster(assets / "app.ico")
+        return WindowsToaster(_ASSETS / "app.ico")
     from agent.linux.terminal import Terminal, TerminalToaster
 
     return TerminalToaster(Terminal(sys.stdout))
 
 
-def open_watcher() -> SignInWatcher:
+def _open_watcher() -> SignInWatcher:
     """Return what notices sign-ins and network changes."""
     if sys.platform == "win32":
         from agent.windows.session_watcher import WindowsSignInWatcher
@@ -282,12 +248,3 @@ def open_watcher() -> SignInWatcher:
     from agent.linux.session import LinuxSession
 
     return LinuxSession()
-
-
-def open_autostart() -> Autostart | None:
-    """Return the switch 'start at sign-in', None on Linux."""
-    if sys.platform == "win32":
-        from agent.windows.autostart import RunKey
-
-        return RunKey()
-    return None

@@ -15,12 +15,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from functools import partial
 from gettext import NullTranslations
 from pathlib import Path
 
 from agent import __version__
 from agent.address import without_login
-from agent.app import App
+from agent.app import Adapters, App
 from agent.core.view import Command, View
 from agent.errors import UserError
 from agent.i18n import translation
@@ -32,8 +33,6 @@ from agent.settings import Language, Settings, save
 from agent.tray_menu import LANGUAGES
 
 log = logging.getLogger(__name__)
-
-_LANGUAGES: dict[Command, Language] = {command: setting for command, setting, _ in LANGUAGES}
 
 
 def apply_autostart(autostart: Autostart | None, settings: Settings) -> None:
@@ -48,13 +47,13 @@ def apply_autostart(autostart: Autostart | None, settings: Settings) -> None:
 
 @dataclass
 class MenuActions:
-    """Run the actions, and tell `app` their outcome. `examine` returns what `doctor` says."""
+    """Run the actions, and tell `app` their outcome."""
 
     app: App
     settings: Settings
     paths: Paths
     autostart: Autostart | None
-    examine: Callable[[Settings, NullTranslations], str]
+    adapters: Adapters
 
     @property
     def translations(self) -> NullTranslations:
@@ -83,12 +82,11 @@ class MenuActions:
             Command.SHOW_LOG: lambda: _open(self.paths.log_file),
             Command.SAVE_DIAGNOSTICS: self._save_diagnostics,
         }
-        if command in _LANGUAGES:
-            actions[command] = lambda: self._choose_language(_LANGUAGES[command])
-        if command in actions:
-            threading.Thread(
-                target=self._run, args=(command, actions[command]), name=command.value, daemon=True
-            ).start()
+        if command in LANGUAGES:
+            actions[command] = lambda: self._choose_language(LANGUAGES[command][0])
+        if action := actions.get(command):
+            work = partial(self._run, command, action)
+            threading.Thread(target=work, name=command.value, daemon=True).start()
 
     def _run(self, command: Command, action: Callable[[], None]) -> None:
         try:
@@ -118,11 +116,22 @@ class MenuActions:
 
         None of them holds a secret.
         """
+        import asyncio
         import json
         import zipfile
 
         import platformdirs
 
+        from agent import doctor
+
+        said = list[str]()
+        channel, vault = self.adapters.channel, self.adapters.vault
+        asyncio.run(doctor.run(self.settings, channel, vault, self.translations, said.append))
+        texts = {
+            "state.json": json.dumps(describe(self.app.view), indent=2),
+            "settings.json": json.dumps(self._described_settings(), indent=2, default=str),
+            "doctor.txt": "\n".join(said),
+        }
         folder = Path(platformdirs.user_desktop_path())
         if not folder.is_dir():
             folder = Path.home()
@@ -135,13 +144,8 @@ class MenuActions:
             # The ZIP format knows no time before 1980, and a PC's clock may be there.
             zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as file,
         ):
-            said = {
-                "state.json": json.dumps(describe(self.app.view), indent=2),
-                "settings.json": json.dumps(self._described_settings(), indent=2, default=str),
-                "doctor.txt": self.examine(self.settings, self.translations),
-            }
-            for name, text in said.items():
-                when = max(time.localtime()[:6], (1980, 1, 1, 0, 0, 0))
+            when = max(time.localtime()[:6], (1980, 1, 1, 0, 0, 0))
+            for name, text in texts.items():
                 file.writestr(zipfile.ZipInfo(name, when), text, zipfile.ZIP_DEFLATED)
             for path in sorted(self.paths.log_dir.glob("client.log*")):
                 file.write(path, path.name)

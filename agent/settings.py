@@ -18,7 +18,7 @@ from functools import partial
 from threading import Lock
 from typing import Any, Literal
 
-from agent.address import BadProxy, Translate, is_console_url, normalise_server, read_proxy
+from agent.address import Translate, is_console_url, normalise_server, read_proxy
 from agent.core.credentials import Identity
 from agent.errors import UserError
 from agent.files import insist, read_file, replace_file
@@ -204,69 +204,65 @@ class _Reader:
     def add_registry(
         self, key: str, values: Mapping[str, object], *, enforced: bool = False
     ) -> None:
-        names = {name.lower(): setting for setting, name in POLICY_NAMES.items()}
+        known = {name.lower(): setting for setting, name in POLICY_NAMES.items()}
         for name, value in values.items():
-            setting = names.get(name.lower())
             where = rf"{key}\{name}"
-            if setting is None:  # a newer version of the policy templates
+            if name.lower() not in known:  # a newer version of the policy templates
                 self.unknown.append(where)
                 continue
             try:
-                self._add(setting, value, where)
+                self._add(name.lower(), value, where, known)
             except SettingsError as exc:
                 self.problems.append(exc.message)
                 continue
             if enforced:
-                self.enforced.add(setting)
+                self.enforced.add(known[name.lower()])
 
     def add_environment(self, environ: Mapping[str, str]) -> None:
         known = {ENV_PREFIX + setting.upper(): setting for setting in _CHECKS}
-        for variable, text in environ.items():
+        for name, text in environ.items():
             # A server on the same machine has variables of its own.
-            if not variable.startswith(ENV_PREFIX) or variable.startswith(f"{ENV_PREFIX}SERVER_"):
-                continue
-            if variable in _OTHER_VARIABLES:
-                continue
-            if variable not in known:
-                raise self._unknown(variable, known)
-            if text:
-                self._add(known[variable], text, variable)
+            is_ours = name.startswith(ENV_PREFIX) and not name.startswith(f"{ENV_PREFIX}SERVER_")
+            if is_ours and name != f"{ENV_PREFIX}HOME" and (text or name not in known):
+                self._add(name, text, name, known)
 
     def add_file(self, paths: Paths) -> None:
-        _, table = _read(paths, self._translate)
-        own: dict[str, object] = {}
-        for key, value in table.items():
-            where = f"{paths.config_file}: {clean(key, 80)}"
-            if key not in _CHECKS:
-                raise self._unknown(where, _CHECKS)
-            own[key] = self._add(key, value, where)
+        known = dict(zip(_CHECKS, _CHECKS, strict=True))
+        own = {
+            key: self._add(key, value, f"{paths.config_file}: {clean(key, 80)}", known)
+            for key, value in _read(paths, self._translate)[1].items()
+        }
         if "server" in own and "user" in own:
             self.last_login = Identity(server=str(own["server"]), user=str(own["user"]))
 
     def check(self, key: str, value: object, *, where: str) -> object:
         """Return the value as Settings has it. Raise SettingsError."""
-        check, allowed = _CHECKS[key]
+        read, allowed = _CHECKS[key]
         try:
-            return check(value, self._translate)
+            if not isinstance(value, str) and read is not _flag:
+                raise ValueError  # noqa: TRY301 - every unusable value is treated alike
+            return read(str(value).strip(), self._translate)
         except UserError as exc:
             raise self._error(f"{where}: {exc.message}") from None
-        except ValueError:
+        except (ValueError, LookupError):
             sentence = self._translate("{where}: allowed is {allowed}.")
             allowed = self._translate(allowed)
             raise self._error(sentence.format(where=where, allowed=allowed)) from None
 
-    def _add(self, key: str, value: object, where: str) -> object:
-        """Return the value as Settings has it; it counts unless a stronger source has the key."""
+    def _add(self, name: str, value: object, where: str, known: Mapping[str, str]) -> object:
+        """Return the value as Settings has it; it counts unless a stronger source has the key.
+
+        `known` has the names of this source and their keys. Raise SettingsError.
+        """
+        if name not in known:
+            sentence = self._translate("{where}: there is no such setting; there are {names}.")
+            raise self._error(sentence.format(where=where, names=", ".join(sorted(known))))
+        key = known[name]
         checked = self.check(key, value, where=where)
         if key not in self.values:
             self.values[key] = checked
             self.origins[key] = where
         return checked
-
-    def _unknown(self, where: str, known: object) -> SettingsError:
-        names = ", ".join(sorted(known))  # type: ignore[call-overload] # any iterable of names
-        sentence = self._translate("{where}: there is no such setting; there are {names}.")
-        return self._error(sentence.format(where=where, names=names))
 
     def _error(self, message: str) -> SettingsError:
         return SettingsError(self._translate("A setting cannot be used"), message)
@@ -274,107 +270,72 @@ class _Reader:
 
 def _read(paths: Paths, translate: Translate) -> tuple[str, dict[str, Any]]:
     """Return the user's file as text and as a table. Raise SettingsError."""
-    title, file = translate("The settings cannot be read"), paths.config_file
+    title, file, text, line = translate("The settings cannot be read"), paths.config_file, "", 0
     try:
         data = insist(lambda: read_file(file, MAX_BYTES))
         if len(data) > MAX_BYTES:
-            sentence = translate("{file}: the file is too large.")
-            raise BrokenSettings(title, sentence.format(file=file))
-        if not data and copy_of(paths).exists():
+            problem = N_("{file}: the file is too large.")
+        elif not data and copy_of(paths).exists():
             # The client writes no empty file: it is what some disks leave after a power cut.
-            raise BrokenSettings(title, translate("{file}: the file is empty.").format(file=file))
-        # Windows' editors put a byte order mark in front of UTF-8.
-        text = data.decode("utf-8-sig")
-        return text, tomllib.loads(text)
+            problem = N_("{file}: the file is empty.")
+        else:
+            # Windows' editors put a byte order mark in front of UTF-8.
+            text = data.decode("utf-8-sig")
+            return text, tomllib.loads(text)
     except FileNotFoundError:
         return "", {}
     except OSError as exc:
         sentence = translate("{file}: the file cannot be read") + f" ({exc.strerror})."
         raise SettingsError(title, sentence.format(file=file)) from None
     except UnicodeDecodeError:
-        sentence = translate("{file}: the file is not in UTF-8.")
-        raise BrokenSettings(title, sentence.format(file=file)) from None
+        problem = N_("{file}: the file is not in UTF-8.")
     except (ValueError, RecursionError) as exc:  # a TOML error, whose text could quote a value
-        line = re.search(r"at line (\d+)", str(exc))
-        sentence = translate("{file}, line {line}: this is not TOML.")
-        where = int(line[1]) if line else text.count("\n") + 1
-        raise BrokenSettings(title, sentence.format(file=file, line=where)) from None
+        problem = N_("{file}, line {line}: this is not TOML.")
+        found = re.search(r"at line (\d+)", str(exc))
+        line = int(found[1]) if found else text.count("\n") + 1
+    raise BrokenSettings(title, translate(problem).format(file=file, line=line))
 
 
-def _check_server(value: object, translate: Translate) -> str:
-    return normalise_server(_text(value), translate)
+def _one_of(*words: str) -> Callable[[str, Translate], str]:
+    return lambda text, _: words[words.index(text.lower())]
 
 
-def _check_user(value: object, _: Translate) -> str:
-    text = normalise_name(_text(value))
-    if not is_name(text):
+def _user(text: str, _: Translate) -> str:
+    if not is_name(name := normalise_name(text)):
         raise ValueError
-    return text
+    return name
 
 
-def _check_proxy(value: object, _: Translate) -> str:
-    text = _text(value).strip()
-    if text.lower() in {"system", "none"}:
-        return text.lower()
-    try:
-        return read_proxy(text)
-    except BadProxy:
-        raise ValueError from None
+def _proxy(text: str, _: Translate) -> str:
+    return text.lower() if text.lower() in {"system", "none"} else read_proxy(text)
 
 
-def _check_console_url(value: object, _: Translate) -> str:
-    text = _text(value).strip()
+def _console_url(text: str, _: Translate) -> str:
     if not is_console_url(text):
         raise ValueError
     return text
 
 
-def _check_flag(value: object, _: Translate) -> bool:
-    if isinstance(value, bool):
-        return value
-    words = {"true": True, "1": True, "false": False, "0": False}
-    try:
-        return words[str(value).strip().lower()]
-    except KeyError:
-        raise ValueError from None
+def _flag(text: str, _: Translate) -> bool:
+    return {"true": True, "1": True, "false": False, "0": False}[text.lower()]
 
 
-def _one_of(*words: str) -> Callable[[object, Translate], str]:
-    def check(value: object, _: Translate) -> str:
-        text = _text(value).strip().lower()
-        if text not in words:
-            raise ValueError
-        return text
-
-    return check
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004 - the caller treats every other value alike
-    return value
-
-
-_FLAG = (_check_flag, N_("true or false"))
-_CHECKS: dict[str, tuple[Callable[[object, Translate], object], str]] = {
-    "server": (_check_server, N_("a text such as wss://gw.example.com")),
-    "user": (_check_user, N_("a user name of 1 to 64 characters")),
+_CHECKS: dict[str, tuple[Callable[[str, Translate], object], str]] = {
+    "server": (normalise_server, N_("a text such as wss://gw.example.com")),
+    "user": (_user, N_("a user name of 1 to 64 characters")),
     "language": (_one_of("auto", "ja", "en"), N_("auto, ja or en")),
     "proxy": (
-        _check_proxy,
+        _proxy,
         N_("system, none, or a URL with a port, such as http://proxy.example.com:8080"),
     ),
-    "console_url": (_check_console_url, N_("a URL that begins with https://")),
+    "console_url": (_console_url, N_("a URL that begins with https://")),
     "log_level": (
         _one_of("debug", "info", "warning", "error"),
         N_("debug, info, warning or error"),
     ),
-    "allow_quit": _FLAG,
-    "autostart": _FLAG,
-    "keep_awake": _FLAG,
+    **dict.fromkeys(("allow_quit", "autostart", "keep_awake"), (_flag, N_("true or false"))),
 }
-"""Settings, each with its check and what is allowed."""
-_OTHER_VARIABLES = {"COCONOWORK_HOME"}
+"""Settings, each with what reads its value, and what is allowed."""
 POLICY_NAMES = {setting: setting.title().replace("_", "") for setting in _CHECKS}
 """Settings, and the names of their values in the registry: `ConsoleUrl` for `console_url`."""
 assert set(_CHECKS) == {f.name for f in fields(Settings) if f.compare}  # noqa: S101 - as above

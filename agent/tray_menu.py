@@ -10,12 +10,12 @@ from agent.core import wording
 from agent.core.state import MAY_LOG_OUT, MAY_RECONNECT, State
 from agent.core.view import Command, View
 
-LANGUAGES: tuple[tuple[Command, Literal["auto", "ja", "en"], str | None], ...] = (
-    (Command.LANGUAGE_AUTO, "auto", None),
-    (Command.LANGUAGE_JA, "ja", "日本語"),
-    (Command.LANGUAGE_EN, "en", "English"),
-)
-"""Command, setting, and each language's name in that language."""
+LANGUAGES: dict[Command, tuple[Literal["auto", "ja", "en"], str | None]] = {
+    Command.LANGUAGE_AUTO: ("auto", None),
+    Command.LANGUAGE_JA: ("ja", "日本語"),
+    Command.LANGUAGE_EN: ("en", "English"),
+}
+"""Commands, each with its setting and the language's name in that language."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,6 @@ class Entry:
 SEPARATOR = Entry("")
 
 
-def needs_password(view: View) -> bool:
-    """Return whether only the user can help, by a password."""
-    return view.state in {State.LOGGED_OUT, State.NEEDS_PASSWORD}
-
-
 def may_change_account(view: View) -> bool:
     """Return whether the user may log in as another user or at another server."""
     return view.state in MAY_LOG_OUT and not {"server", "user"} <= view.fixed
@@ -46,7 +41,8 @@ def may_change_account(view: View) -> bool:
 
 def default_command(view: View) -> Command:
     """Return what a click on the icon does."""
-    return Command.UPDATE_PASSWORD if needs_password(view) else Command.STATUS
+    needs_password = view.state in {State.LOGGED_OUT, State.NEEDS_PASSWORD}
+    return Command.UPDATE_PASSWORD if needs_password else Command.STATUS
 
 
 def summary(view: View, translation: NullTranslations) -> list[str]:
@@ -84,11 +80,7 @@ def menu(view: View, translation: NullTranslations) -> tuple[Entry, ...]:
             enabled=may_change_account(view),
         ),
         Entry(_("Log out…"), Command.LOG_OUT, enabled=view.state in MAY_LOG_OUT),
-        Entry(
-            _("Reconnect"),
-            Command.RECONNECT,
-            enabled=view.state in MAY_RECONNECT,
-        ),
+        Entry(_("Reconnect"), Command.RECONNECT, enabled=view.state in MAY_RECONNECT),
         Entry(
             _("Open the management console"),
             Command.OPEN_CONSOLE,
@@ -111,7 +103,7 @@ def menu(view: View, translation: NullTranslations) -> tuple[Entry, ...]:
                     checked=view.language == setting,
                     radio=True,
                 )
-                for command, setting, name in LANGUAGES
+                for command, (setting, name) in LANGUAGES.items()
             ),
         ),
         Entry(_("Show the log"), Command.SHOW_LOG),

@@ -2,43 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from ctypes import c_void_p, wintypes
-from typing import Any
-
-
-class _UserConfig(ctypes.Structure):
-    """WINHTTP_CURRENT_USER_IE_PROXY_CONFIG."""
-
-    _fields_ = (
-        ("detects", wintypes.BOOL),
-        ("script", c_void_p),
-        ("proxy", c_void_p),
-        ("bypass", c_void_p),
-    )
-
-
-class _Options(ctypes.Structure):
-    """WINHTTP_AUTOPROXY_OPTIONS."""
-
-    _fields_ = (
-        ("flags", wintypes.DWORD),
-        ("detection", wintypes.DWORD),
-        ("script", wintypes.LPCWSTR),
-        ("reserved", c_void_p),
-        ("reserved_too", wintypes.DWORD),
-        ("may_log_on", wintypes.BOOL),
-    )
-
-
-class _ProxyInfo(ctypes.Structure):
-    """WINHTTP_PROXY_INFO."""
-
-    _fields_ = (("access", wintypes.DWORD), ("proxy", c_void_p), ("bypass", c_void_p))
-
 
 _DETECT, _SCRIPT, _BY_DHCP_AND_DNS = 1, 2, 3
 _NO_PROXY, _NAMED_PROXY = 1, 3
@@ -51,42 +15,28 @@ def scripted_proxies(url: str) -> str | None:
     """
     if sys.platform != "win32":
         return None
-    with _strings(_UserConfig()) as config:
-        found = ctypes.WinDLL("winhttp").WinHttpGetIEProxyConfigForCurrentUser(ctypes.byref(config))
-        script = ctypes.wstring_at(config.script) if config.script else None
-        return ask(url, detects=bool(config.detects), script=script) if found else None
+    import pywintypes
+    import win32inet
+
+    try:
+        detects, script, *_ = win32inet.WinHttpGetIEProxyConfigForCurrentUser()
+    except pywintypes.error:
+        return None
+    return ask(url, detects=bool(detects), script=script)
 
 
 def ask(url: str, *, detects: bool, script: str | None) -> str | None:
     """Return as `scripted_proxies`, for these settings."""
     if sys.platform != "win32" or not (detects or script):
         return None
-    winhttp = ctypes.WinDLL("winhttp")
-    winhttp.WinHttpOpen.restype = c_void_p
-    winhttp.WinHttpCloseHandle.argtypes = (c_void_p,)
-    winhttp.WinHttpGetProxyForUrl.argtypes = (c_void_p, wintypes.LPCWSTR, c_void_p, c_void_p)
+    import pywintypes
+    import win32inet
+
     flags = (_DETECT if detects else 0) | (_SCRIPT if script else 0)
-    options = _Options(flags, _BY_DHCP_AND_DNS if detects else 0, script, None, 0, True)
-    session = winhttp.WinHttpOpen(None, _NO_PROXY, None, None, 0)
+    options = (flags, _BY_DHCP_AND_DNS if detects else 0, script, None, 0, True)
     try:
-        with _strings(_ProxyInfo()) as info:
-            if not winhttp.WinHttpGetProxyForUrl(
-                session, url, ctypes.byref(options), ctypes.byref(info)
-            ):
-                return None
-            named = info.access == _NAMED_PROXY and info.proxy
-            return ctypes.wstring_at(info.proxy) if named else ""
-    finally:
-        winhttp.WinHttpCloseHandle(session)
-
-
-@contextmanager
-def _strings(structure: Any) -> Iterator[Any]:
-    """Yield the structure, and free the strings that Windows has put into it."""
-    free = ctypes.WinDLL("kernel32").GlobalFree  # type: ignore[attr-defined,unused-ignore] # on Windows
-    free.argtypes = (c_void_p,)
-    try:
-        yield structure
-    finally:
-        for name in ("script", "proxy", "bypass"):
-            free(getattr(structure, name, None))
+        session = win32inet.WinHttpOpen("coconowork-client", _NO_PROXY, None, None, 0)  # type: ignore[arg-type,unused-ignore] # without a proxy's name
+        access, proxies, _ = win32inet.WinHttpGetProxyForUrl(session, url, options)
+    except pywintypes.error:
+        return None
+    return proxies if access == _NAMED_PROXY and proxies else ""

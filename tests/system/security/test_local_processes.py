@@ -131,7 +131,6 @@ import ctypes, resource, sys
 from unittest import mock
 sys.path.insert(0, sys.argv[1])
 from agent import desktop
-from tests.support.fakes import FakeVault
 from agent.i18n import translation
 from agent.paths import find_paths
 from agent.settings import Settings
@@ -144,7 +143,7 @@ def look(*_):
     raise Enough
 with mock.patch.object(desktop, "_core_adapters", look):
     for start in (
-        lambda: desktop.run(Settings(), find_paths(), translation("en"), FakeVault()),
+        lambda: desktop.run(Settings(), find_paths(), translation("en")),
         lambda: desktop.run_once({}, Settings(), find_paths(), translation("en")),
     ):
         ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)

@@ -14,7 +14,7 @@ from agent.core.view import View
 from agent.menu_actions import MenuActions
 from agent.paths import find_paths
 from agent.settings import Settings
-from tests.support.fakes import FakeVault
+from tests.support.fakes import fake_adapters
 
 
 class Switch:
@@ -37,7 +37,7 @@ def shown(switch: Switch | None, settings: Settings, home: Path) -> View:
     """Return a view with what the settings and the switch say."""
     app: Any = None  # which receives outcomes only
     paths = find_paths({"COCONOWORK_HOME": str(home)})
-    actions = MenuActions(app, settings, paths, switch, lambda *_: "")
+    actions = MenuActions(app, settings, paths, switch, fake_adapters())
     if switch is not None and switch.on is not None:
         switch.on = not switch.on  # the user has been in the Task Manager in between
     return actions.with_settings(View(State.STANDBY))
@@ -72,7 +72,7 @@ def test_autostart_0_ends_what_windows_has_started(tmp_path: Path) -> None:
     paths = find_paths({"COCONOWORK_HOME": str(tmp_path)})
     settings = Settings(autostart=False, origins={"autostart": r"HKLM\…\Autostart"})
     try:
-        desktop.run(settings, paths, NullTranslations(), FakeVault(), at_sign_in=True)
+        desktop.run(settings, paths, NullTranslations(), at_sign_in=True)
     finally:
         logs.tear_down()
     assert r"not started at sign-in: HKLM\…\Autostart" in paths.log_file.read_text("utf-8")
