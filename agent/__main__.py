@@ -155,14 +155,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _load_settings(call: Call) -> Settings:
     """Return the settings. A client that starts renames a broken file; other commands raise."""
-    from agent import settings, settings_copy
+    from agent import settings
 
     try:
         found = settings.load(call.paths, translate=call._)
     except settings.BrokenSettings as exc:
         if call.options.command not in {"run", "login", "dialog"}:
             raise
-        aside, restored = settings_copy.set_aside(call.paths)
+        aside, restored = settings.set_aside(call.paths)
         what = (
             call._("The file was renamed to {aside}, and the last good settings are used.")
             if restored
@@ -173,7 +173,7 @@ def _load_settings(call: Call) -> Settings:
     title = call._("A setting cannot be used")
     call.notices += [(title, problem) for problem in found.problems]
     if call.options.command == "run":
-        settings_copy.keep_copy(call.paths)
+        settings.keep_copy(call.paths)
     return found
 
 
@@ -359,10 +359,7 @@ _COMMANDS: dict[str, Callable[[Call], int]] = {
 
 
 def _make_streams_safe() -> None:
-    """Substitute what a terminal cannot show, and write to pipes in the console's code page.
-
-    The program in the tray has no streams.
-    """
+    """Substitute what a terminal cannot show; write to pipes in the console's code page."""
     encoding = None
     if sys.platform == "win32":
         import ctypes

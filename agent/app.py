@@ -162,10 +162,7 @@ class App:
             self._adapters.tray = None
 
     def start(self) -> None:
-        """Claim the control channel and start the machine.
-
-        Raise ChannelBusy or ChannelError; then nothing was started.
-        """
+        """Claim the channel and start the machine. Raise ChannelBusy or ChannelError."""
         self._runtime.start()
         self._serving = self._runtime.begin(self._serve())
         try:

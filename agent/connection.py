@@ -55,7 +55,6 @@ class _Opening(connect):
     """Follow no redirect, and tell the proxy's TLS errors from the server's."""
 
     def process_redirect(self, exc: Exception) -> Exception:
-        """Treat it like every other answer that is not a gateway's."""
         return exc
 
     async def open_tcp_connection(self) -> ClientConnection:
@@ -121,10 +120,7 @@ def tls_context() -> ssl.SSLContext:
 
 
 async def open_connection(server: str, *, proxy: str | None, **more: Any) -> ClientConnection:
-    """Connect and upgrade. Raise what `classify` takes, and InsecureAddress.
-
-    InsecureAddress is raised for `ws://` to another machine. `more` are options of `connect`.
-    """
+    """Connect and upgrade, with `more` options. Raise what `classify` takes, or InsecureAddress."""
     uri = parse_uri(server)
     if not uri.secure and not is_loopback(uri.host):
         raise InsecureAddress
@@ -180,10 +176,7 @@ async def reachable(proxies: list[str | None]) -> str | None:
 
 
 async def _at_one_address(proxy: str) -> str:
-    """Return the proxy's address with an IP address that answers, in place of its name.
-
-    python-socks would try the name's first address only.
-    """
+    """Return the address with an IP address that answers; python-socks tries the first only."""
     parts = urlsplit(proxy)
     try:
         async with asyncio.timeout(OPEN_S):
@@ -199,21 +192,6 @@ async def _at_one_address(proxy: str) -> str:
     host, port, *_ = peer
     login = parts.netloc.rpartition("@")
     return f"{parts.scheme}://{login[0]}{login[1]}{place(host, port)}"
-
-
-class _RateLimit:
-    """A token bucket for the messages of one server."""
-
-    def __init__(self) -> None:
-        self._left, self._counted_at = float(MESSAGE_BURST), monotonic()
-
-    def spend(self) -> None:
-        """Count one message. Raise MessageError when there are too many."""
-        now = monotonic()
-        gained = (now - self._counted_at) * MESSAGES_PER_S
-        self._left, self._counted_at = min(self._left + gained, MESSAGE_BURST) - 1, now
-        if self._left < 0:
-            raise msg.MessageError("too many messages")
 
 
 class InsecureAddress(Exception):
@@ -240,22 +218,25 @@ class Connection:
             proxy = await reachable(found)
             log.debug("connection %d: opening%s", self.number, " by proxy" if proxy else "")
             self._socket = await open_connection(self._server, proxy=proxy)
-            failure = await self._receive(self._socket)
+            try:
+                failure = await self._receive(self._socket)
+            finally:
+                await self._close(self._socket)
         except InsecureAddress:
             failure = Failure(Reason.INSECURE_ADDRESS)
         except Exception as exc:
             failure = classify(exc, proxy=proxy)
             if failure.reason is Reason.INTERNAL:
                 log.exception("connection %d: unexpected", self.number)
-        finally:
-            if self._socket is not None:
-                try:
-                    with suppress(OSError):
-                        await self._socket.close(reason=self.farewell or "")
-                finally:
-                    # At the program's end the close is cancelled, and waits for no server.
-                    self._socket.transport.abort()
         self._emit(ev.Disconnected(self.number, failure))
+
+    async def _close(self, socket: ClientConnection) -> None:
+        try:
+            with suppress(OSError):
+                await socket.close(reason=self.farewell or "")
+        finally:
+            # At the program's end the close is cancelled, and waits for no server.
+            socket.transport.abort()
 
     async def send(self, message: msg.ClientMessage) -> None:
         """Send, or drop it when the connection is gone."""
@@ -281,11 +262,16 @@ class Connection:
             await socket.close(1002)
             return Failure(Reason.NOT_A_GATEWAY, detail="another subprotocol")
         self._emit(ev.Connected(self.number))
-        rate_limit = _RateLimit()
+        left, counted_at = float(MESSAGE_BURST), monotonic()  # a token bucket
         while True:
             try:
                 data = await socket.recv()
-                rate_limit.spend()
+                now = monotonic()
+                left = min(left + (now - counted_at) * MESSAGES_PER_S, MESSAGE_BURST) - 1
+                counted_at = now
+                if left < 0:
+                    await socket.close(1008)
+                    return Failure(Reason.PROTOCOL, detail="too many messages")
                 if isinstance(data, bytes):
                     await socket.close(1003)
                     return Failure(Reason.PROTOCOL, detail="a binary frame")

@@ -76,10 +76,7 @@ class ControlChannel:
             await asyncio.gather(*self._peers, return_exceptions=True)
 
     async def serve_in_turn(self, handle: Handler, *, claimed: Callable[[], None]) -> None:
-        """Do as `serve`, but wait while a command has the channel that is the client for a moment.
-
-        Such a client adds `one_command` to its status.
-        """
+        """Do as `serve`, but wait for a client that has `one_command` in its status."""
         gone = 0
         while True:
             try:

@@ -1,7 +1,4 @@
-"""The only module that knows which adapters there are: opens this platform's, and runs the client.
-
-Importing it is cheap, because short commands such as `status` need little of it.
-"""
+"""The only module that knows which adapters there are. Importing it is cheap, for `status`."""
 
 from __future__ import annotations
 

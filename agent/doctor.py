@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -63,23 +63,6 @@ class Step(Enum):
     LOGIN = N_("Login")
 
 
-class Outcome(Enum):
-    """The outcome of a step; the values are msgids."""
-
-    OK = N_("ok")
-    FAILED = N_("FAILED")
-    SKIPPED = N_("skipped")
-
-
-@dataclass(frozen=True)
-class Check:
-    """The result of one step: what was seen and, when it failed, what to do."""
-
-    step: Step
-    outcome: Outcome
-    text: str = ""
-
-
 class _Skipped(Exception):
     """There is nothing to examine in this step, for this reason."""
 
@@ -101,25 +84,12 @@ async def run(
 ) -> int:
     """Report every step as it ends; return the exit code, 0 when nothing failed."""
     _ = translations.gettext
-    failed: Step | None = None
-    async with aclosing(examine(settings, channel, vault, translations)) as checks:
-        async for check in checks:
-            say(f"{_(check.step.value)}: {_(check.outcome.value)}")
-            for line in check.text.splitlines():
-                say(f"    {line}")
-            if check.outcome is Outcome.FAILED:
-                failed = check.step
-    if failed is None:
-        say(_("Nothing is wrong."))
-        return 0
-    say(_("The step that fails: {step}").format(step=_(failed.value)))
-    return 1
 
+    def report(step: Step, outcome: str, text: str) -> None:
+        say(f"{_(step.value)}: {outcome}")
+        for line in text.splitlines():
+            say(f"    {line}")
 
-async def examine(
-    settings: Settings, channel: ControlChannel, vault: Vault, translations: NullTranslations
-) -> AsyncGenerator[Check, None]:
-    """Yield the steps in order; the one that fails is the last."""
     doctor = _Doctor(settings, channel, vault, translations)
     steps = {
         Step.SETTINGS: doctor.settings_are_there,
@@ -134,13 +104,17 @@ async def examine(
     try:
         for step, take in steps.items():
             try:
-                yield Check(step, Outcome.OK, await take())
+                report(step, _("ok"), await take())
             except _Skipped as exc:
-                yield Check(step, Outcome.SKIPPED, str(exc))
+                report(step, _("skipped"), str(exc))
     except _Found as exc:
-        yield Check(exc.step, Outcome.FAILED, exc.text)
+        report(exc.step, _("FAILED"), exc.text)
+        say(_("The step that fails: {step}").format(step=_(exc.step.value)))
+        return 1
     finally:
         await doctor.close()
+    say(_("Nothing is wrong."))
+    return 0
 
 
 @dataclass

@@ -22,10 +22,7 @@ more values, key marked for deletion."""
 
 
 def insist(work: Callable[[], T]) -> T:
-    """Return what `work` returns; on Windows try again while another program uses the same.
-
-    Raise OSError after about a second.
-    """
+    """Return what `work` returns; on Windows retry while another program uses the same file."""
     end = time.monotonic() + BUSY_S
     while True:
         try:

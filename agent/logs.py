@@ -18,14 +18,11 @@ from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from agent.files import insist
 from agent.paths import make_private
 from protocol.text import clean
-
-if TYPE_CHECKING:
-    import queue
 
 MAX_BYTES = 1_000_000
 BACKUPS = 5
@@ -65,10 +62,7 @@ class WindowsEvent(Enum):
 
 
 class Formatter(logging.Formatter):
-    """Write `2026-12-23T04:05:06.789Z INFO agent.runtime text`, with further lines indented.
-
-    The indentation keeps text from a peer from passing for a record of its own.
-    """
+    """Write `2026-12-23T04:05:06.789Z INFO agent.runtime text`; indent a record's further lines."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -96,11 +90,13 @@ class PrivateFileHandler(logging.FileHandler):
     def emit(self, record: logging.LogRecord) -> None:
         # A log that cannot be written is no reason to end, or to write elsewhere.
         with suppress(Exception):
+            line = self.format(record) + "\n"
             if self.stream is None:
                 self.stream = self._open()
-            if self.stream.seek(0, os.SEEK_END) + len(self.format(record)) >= MAX_BYTES:
+            if self.stream.seek(0, os.SEEK_END) + len(line) > MAX_BYTES:
                 self._roll_over()
-            super().emit(record)
+            self.stream.write(line)
+            self.stream.flush()
 
     def _open(self) -> TextIOWrapper:
         no_wait = getattr(os, "O_NONBLOCK", 0)  # for the reader of a pipe
@@ -118,9 +114,6 @@ class PrivateFileHandler(logging.FileHandler):
             _move(newer, older)
         self.stream = self._open()
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        """Do nothing: see `emit`."""
-
 
 class ConsoleHandler(logging.Handler):
     """Write to standard error on a thread of its own.
@@ -130,28 +123,23 @@ class ConsoleHandler(logging.Handler):
     """
 
     def __init__(self, stream: TextIO) -> None:
+        from queue import Queue
+
         super().__init__()
         self._stream = stream
-        import queue
-
-        self._lines: queue.Queue[str | None] = queue.Queue(MAX_WAITING)
+        self._lines: Queue[str | None] = Queue(MAX_WAITING)
         self._thread = threading.Thread(target=self._write, name="console", daemon=True)
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(Exception):  # a record that cannot be formatted: the caller has no use for it
-            self._put(self.format(record) + "\n")
+        with suppress(Exception):  # it cannot be formatted, or the queue is full
+            self._lines.put_nowait(self.format(record) + "\n")
 
     def close(self) -> None:
-        self._put(None)
+        with suppress(Exception):
+            self._lines.put_nowait(None)
         self._thread.join(CLOSE_S)
         super().close()
-
-    def _put(self, line: str | None) -> None:
-        import queue
-
-        with suppress(queue.Full):
-            self._lines.put_nowait(line)
 
     def _write(self) -> None:
         # Unbuffered: a thread that waits inside a buffered writer aborts the interpreter's end.

@@ -112,10 +112,7 @@ class MenuActions:
         self.app.refresh()
 
     def _save_diagnostics(self) -> None:
-        """Write logs, settings, state and what `doctor` says to a file on the desktop.
-
-        None of them holds a secret.
-        """
+        """Write logs, settings, state and what `doctor` says, without a secret, to the desktop."""
         import asyncio
         import json
         import zipfile

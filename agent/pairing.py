@@ -89,10 +89,7 @@ async def receive_password(
     show: Callable[[Code], None],
     only_user: str | None = None,
 ) -> Received:
-    """Have the code shown, and return what its user has sealed for this PC.
-
-    Policy may allow `only_user`. Raise PairingFailed.
-    """
+    """Have the code shown; return what its user has sealed for this PC. Raise PairingFailed."""
     key = new_device_key()
     events: asyncio.Queue[Event] = asyncio.Queue()
     connection = Connection(0, server, proxy_setting=proxy, emit=events.put_nowait)

@@ -18,10 +18,7 @@ from protocol.pairing import CODE_SECONDS
 def receive_at_terminal(
     server: str, settings: Settings, translations: NullTranslations
 ) -> Received | None:
-    """Return the password that a user has sealed for this PC; None unless the person here agrees.
-
-    Raise PairingFailed.
-    """
+    """Return a user's password; None unless the person here agrees. Raise PairingFailed."""
     _ = translations.gettext
 
     def show(code: Code) -> None:

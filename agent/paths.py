@@ -45,10 +45,7 @@ def find_paths(environ: Mapping[str, str] = os.environ) -> Paths:
 
 
 def make_private(directory: Path) -> None:
-    """Create `directory` and its missing parents, and keep other users out.
-
-    Raise OSError, also when it belongs to another user, who could read it at any time.
-    """
+    """Create `directory` for this user only. Raise OSError, also if it belongs to another user."""
     missing = [each for each in (directory, *directory.parents) if not each.exists()]
     for each in reversed(missing):
         each.mkdir(mode=0o700, exist_ok=True)

@@ -69,20 +69,14 @@ class Vault(Protocol):
 
     @property
     def has_asked_user(self) -> bool:
-        """Return whether the call under way has asked the user to unlock the keyring. Any thread.
-
-        Such a call may take longer.
-        """
+        """Return whether this call asks the user, and so may take longer. Any thread."""
 
 
 class SavedStateStore(Protocol):
     """The file beside the vault. Calls block; make them off the loop."""
 
     def load(self, identity: Identity) -> SavedState:
-        """Return the saved state, an empty one when there is none. Never raises.
-
-        A broken file is renamed and logged.
-        """
+        """Return the saved state, an empty one if the file is missing or broken. Never raises."""
 
     def save(self, identity: Identity, saved_state: SavedState) -> None:
         """Replace the file in one step. Raise OSError."""

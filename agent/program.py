@@ -28,10 +28,7 @@ def program() -> list[str]:
 
 
 def os_name() -> str:
-    """Return the operating system's name and version.
-
-    Not by `platform`, which runs `cmd /c ver` for it on Windows.
-    """
+    """Return the system's name and version; not by `platform`, which runs `cmd /c ver`."""
     if sys.platform == "win32":
         version = sys.getwindowsversion()
         if version.product_type != _WORKSTATION:
@@ -90,10 +87,7 @@ def guard_file() -> Path:
 
 
 def is_updated() -> bool:
-    """Return whether an installer has moved the guard's file to where the installers move it.
-
-    A virus scanner that removes the file is no update.
-    """
+    """Return whether an installer, and no virus scanner, has moved the guard's file away."""
     file, folder = guard_file(), program_dir()
     moved = [folder / "old" / file.name, *folder.glob("guard-*.old")]
     return not file.exists() and any(map(Path.exists, moved))

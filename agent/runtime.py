@@ -19,7 +19,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -40,7 +40,7 @@ from agent.ports import SavedStateStore, Vault, VaultError, call_adapter
 from agent.saving import Saver
 from agent.threads import DaemonThreads
 from agent.vault_calls import VaultCalls
-from protocol.scram import ClientLogin, ScramError
+from protocol.scram import ScramError
 
 log = logging.getLogger(__name__)
 
@@ -286,14 +286,14 @@ class Runtime:
     def _perform(self, effect: Effect) -> None:
         match effect:
             case do.ReadVault() | do.WriteVault() | do.DeleteFromVault():
-                self._spawn(self._call_vault(effect))
+                self._spawn(self._post_outcome(self._vault_calls.perform(effect)))
             case do.SaveState() | do.SaveIdentity():
                 self._spawn(self._saver.save(effect))
             case do.Connect(number, server):
                 connection = Connection(
                     number, server, proxy_setting=self._proxy, emit=self._events.put_nowait
                 )
-                task = self._loop.create_task(self._run_connection(connection))
+                task = self._loop.create_task(connection.run())
                 self._connections[number] = (connection, task)
                 task.add_done_callback(lambda _: self._connections.pop(number, None))
             case do.Disconnect(number, farewell):
@@ -308,8 +308,8 @@ class Runtime:
                 if number in self._connections:
                     log.debug("connection %d: send %s", number, type(message).__name__)
                     self._spawn(self._connections[number][0].send(message))
-            case do.ComputeProof(number, handshake, challenge):
-                self._spawn(self._compute_proof(number, handshake, challenge))
+            case do.ComputeProof():
+                self._spawn(self._post_outcome(self._compute_proof(effect)))
             case do.StartTimer(timer, delay_s):
                 self._stop_timer(timer)
                 self._timers[timer] = self._loop.call_later(
@@ -340,29 +340,19 @@ class Runtime:
         if not task.cancelled() and (exc := task.exception()) is not None:
             log.error("a task has failed", exc_info=exc)
 
-    async def _run_connection(self, connection: Connection) -> None:
-        try:
-            await connection.run()
-        except Exception as exc:
-            log.exception("connection %d: unexpected", connection.number)
-            failure = Failure(Reason.INTERNAL, detail=type(exc).__name__)
-            self._events.put_nowait(ev.Disconnected(connection.number, failure))
+    async def _post_outcome(self, work: Awaitable[Event]) -> None:
+        self._events.put_nowait(await work)
 
-    async def _compute_proof(self, number: int, handshake: ClientLogin, challenge: str) -> None:
-        event: Event
+    async def _compute_proof(self, effect: do.ComputeProof) -> Event:
         try:
-            proof = await self._loop.run_in_executor(None, handshake.proof, challenge)
-            event = ev.ProofReady(number, proof)
+            proof = await asyncio.to_thread(effect.handshake.proof, effect.challenge)
         except ScramError as exc:
-            event = ev.ProofRefused(number, failure_of(exc))
+            return ev.ProofRefused(effect.connection, failure_of(exc))
         except Exception as exc:
             log.exception("the key derivation has failed")
             failure = Failure(Reason.INTERNAL, detail=type(exc).__name__)
-            event = ev.ProofRefused(number, failure)
-        self._events.put_nowait(event)
-
-    async def _call_vault(self, effect: do.ReadVault | do.WriteVault | do.DeleteFromVault) -> None:
-        self._events.put_nowait(await self._vault_calls.perform(effect))
+            return ev.ProofRefused(effect.connection, failure)
+        return ev.ProofReady(effect.connection, proof)
 
 
 async def _cancel(tasks: set[asyncio.Task[Any]]) -> None:

@@ -34,10 +34,7 @@ class Saver:
         """The newest effect of each kind that is not on the disk yet."""
 
     async def save(self, effect: do.SaveIdentity | do.SaveState) -> None:
-        """Write settings or state, and try again while that fails.
-
-        The client goes on without, but the next start of the program uses what is on the disk.
-        """
+        """Write settings or state, for the next start of the program; retry while that fails."""
         self._unsaved[type(effect)] = effect
         delay_s = AGAIN_S
         while failure := await self._save_once(effect):
@@ -46,10 +43,7 @@ class Saver:
             delay_s = min(delay_s * 2, AGAIN_MAX_S)
 
     async def all_written(self) -> bool:
-        """Wait for the writes under way, and try once more what has failed.
-
-        Return whether the settings are on the disk.
-        """
+        """Wait for writes, retry failed ones; return whether the settings are on the disk."""
         for effect in list(self._unsaved.values()):
             await self._save_once(effect)
         return do.SaveIdentity not in self._unsaved

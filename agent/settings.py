@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
 
@@ -23,7 +24,6 @@ from agent.core.credentials import Identity
 from agent.errors import UserError
 from agent.files import insist, read_file, replace_file
 from agent.paths import Paths, make_private
-from agent.settings_copy import MAX_BYTES, copy_of, keep_copy
 from protocol.names import is_name, normalise_name
 from protocol.text import N_, clean
 
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 ENV_PREFIX = "COCONOWORK_"
 POLICY_KEY = r"Software\Policies\Coconowork\Client"
 SETUP_KEY = r"Software\Coconowork\Client"
+
+MAX_BYTES = 1_000_000
+"""Many times more than settings need; a damaged file can have any size."""
 
 Language = Literal["auto", "ja", "en"]
 Registry = Callable[[str], Iterator[tuple[str, Mapping[str, object]]]]
@@ -128,10 +131,7 @@ def load(
 
 
 def save(paths: Paths, changes: Mapping[str, str | bool], translate: Translate = str) -> None:
-    """Write keys to the user's file, and keep the rest of the file.
-
-    Raise OSError, or SettingsError when the file is not TOML. Keys and values are checked.
-    """
+    """Write keys to the user's file, and keep the rest. Raise OSError or SettingsError."""
     reader = _Reader(translate)
     checked = {key: reader.check(key, value, where=key) for key, value in changes.items()}
     import tomlkit
@@ -151,6 +151,48 @@ def save(paths: Paths, changes: Mapping[str, str | bool], translate: Translate =
 def save_identity(paths: Paths, identity: Identity) -> None:
     """Save user and server. Raise as `save`."""
     save(paths, {"server": identity.server, "user": identity.user})
+
+
+def copy_of(paths: Paths) -> Path:
+    """Return the path of the copy, beside the file."""
+    return paths.config_file.with_name(f"{paths.config_file.name}.last")
+
+
+def keep_copy(paths: Paths) -> None:
+    """Copy the file. Called after it was read or written without error. Never raises."""
+    try:
+        good, copy = read_file(paths.config_file, MAX_BYTES), copy_of(paths)
+        if good and (not copy.exists() or read_file(copy, MAX_BYTES) != good):
+            replace_file(copy, good)
+    except FileNotFoundError:
+        pass  # nothing is set
+    except OSError as exc:
+        log.warning("no copy of the settings was made: %s", exc.strerror)
+
+
+def set_aside(paths: Paths) -> tuple[Path, bool]:
+    """Rename the broken file; return its new path, and whether the copy has replaced it.
+
+    A file that is too large is cut off. Raise OSError, and then the broken file is where it was.
+    """
+    file, good = paths.config_file.resolve(), _good_copy(paths)
+    aside = file.with_name(f"{file.name}.broken")
+    replace_file(aside, read_file(file, MAX_BYTES))
+    if good is None:
+        file.unlink()
+    else:
+        replace_file(file, good)
+    return aside, good is not None
+
+
+def _good_copy(paths: Paths) -> bytes | None:
+    """Return the copy's content, None when it is missing or broken itself."""
+    try:
+        data = read_file(copy_of(paths), MAX_BYTES)
+        tomllib.loads(data.decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return data if 0 < len(data) <= MAX_BYTES else None
 
 
 def normalise_user(text: str, translate: Translate = str) -> str:

@@ -21,10 +21,7 @@ MAX_CALLS = 16
 
 
 class DaemonThreads(ThreadPoolExecutor):
-    """Start each call at once, on a thread of its own.
-
-    It is a ThreadPoolExecutor because asyncio takes no other kind as its default executor.
-    """
+    """Start each call at once, on a thread of its own. asyncio takes no other kind of executor."""
 
     def __init__(self) -> None:
         super().__init__(1)

@@ -32,10 +32,7 @@ class Toasts:
         on_click: Command | Callable[[], None],
         on_outcome: Callable[[WarningOutcome], None] = lambda _: None,
     ) -> None:
-        """Show a toast. `on_click` is what a click does.
-
-        `on_outcome` is called for each thing that becomes known of the toast.
-        """
+        """Show a toast. `on_outcome` is called for each thing that becomes known of it."""
 
         def on_toast(outcome: WarningOutcome) -> None:
             if outcome is WarningOutcome.FAILED:

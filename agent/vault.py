@@ -88,10 +88,7 @@ class KeyringVault:
             raise _vault_error(exc) from None
 
     def _remove_stale(self, backend: KeyringBackend, identity: Identity) -> None:
-        """Delete the copy of a replaced entry that WinVaultKeyring leaves at `user@service`.
-
-        The client itself keeps nothing there, so whatever is there is an older copy.
-        """
+        """Delete the copy of a replaced entry that WinVaultKeyring leaves at `user@service`."""
         if type(backend).__name__ == "WinVaultKeyring":
             service = service_name(identity)
             _delete(backend, f"{identity.user}@{service}", identity.user)
@@ -149,10 +146,7 @@ def _is_there(backend: KeyringBackend, service: str, user: str) -> bool:
 
 
 def _vault_error(exc: Exception) -> VaultError:
-    """Return the VaultError for a backend's exception.
-
-    Its text is made of names and numbers only: a backend's own text may quote a password.
-    """
+    """Return the VaultError for an exception, without its text, which may quote a password."""
     from keyring.errors import InitError, KeyringLocked, NoKeyringError
 
     name = type(exc).__name__

@@ -20,10 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class Terminal:
-    """Write lines to `stream`, or nothing where there is none.
-
-    A stream that is closed, as by `| head -1`, is logged, and the program goes on without it.
-    """
+    """Write lines to `stream`; nothing where there is none, or once it is closed (`| head -1`)."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream

@@ -12,8 +12,7 @@ import pytest
 from agent import settings
 from agent.core.credentials import Identity
 from agent.paths import Paths, find_paths
-from agent.settings import POLICY_KEY, SETUP_KEY, Settings, SettingsError, load
-from agent.settings_copy import copy_of
+from agent.settings import POLICY_KEY, SETUP_KEY, Settings, SettingsError, copy_of, load
 from tests.support.places import ROOT
 
 SERVER = "wss://gw.example.com/gateway"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import i18n, settings, settings_copy
+from agent import i18n, settings
 from agent.__main__ import main
 from agent.core.credentials import Credentials, Identity, encode_credentials
 from agent.core.failure import Reason
@@ -137,7 +137,7 @@ def test_damaged_settings(tmp_path: Path) -> None:
         try:
             settings.load(paths, environ={})
         except BrokenSettings:
-            aside, restored = settings_copy.set_aside(paths)
+            aside, restored = settings.set_aside(paths)
             assert restored
             assert aside.read_bytes() == data
             assert settings.load(paths, environ={}).identity == TANAKA
@@ -150,13 +150,13 @@ def test_damaged_settings(tmp_path: Path) -> None:
         file.truncate(2**36)  # no memory takes it; the file system stores no zeros
     with pytest.raises(BrokenSettings, match="too large"):
         settings.load(paths, environ={})
-    aside, restored = settings_copy.set_aside(paths)
+    aside, restored = settings.set_aside(paths)
     assert restored
-    assert aside.stat().st_size == settings_copy.MAX_BYTES + 1
+    assert aside.stat().st_size == settings.MAX_BYTES + 1
 
-    for each in (paths.config_file, settings_copy.copy_of(paths)):
+    for each in (paths.config_file, settings.copy_of(paths)):
         each.write_bytes(bytes(80))
-    assert settings_copy.set_aside(paths) == (aside, False)
+    assert settings.set_aside(paths) == (aside, False)
     assert settings.load(paths, environ={}).identity is None
 
 

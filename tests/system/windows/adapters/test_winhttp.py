@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from agent.proxies import ask, scripted_proxies
 from agent.proxy_login import windows_login
-from agent.winhttp import ask, scripted_proxies
 
 PAC = b"""function FindProxyForURL(url, host) {
     if (host == "gw.example.com") return "PROXY proxy.example.com:3128; PROXY second:80";
