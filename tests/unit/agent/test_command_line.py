@@ -1,13 +1,15 @@
-"""The command line, in the user's language with and without a terminal."""
+"""The command line, in the user's language, and a start that a bad setting refuses."""
 
 from __future__ import annotations
 
 import argparse
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
+from agent import dialogs, logs
 from agent.__main__ import main
 
 OURS = re.compile(
@@ -52,3 +54,20 @@ def test_speaks_the_users_language(
     assert end.value.code == code
     assert "使い方: coconowork-client" in said
     assert not re.findall(r"[A-Za-z]{2,}", OURS.sub("", said)), said
+
+
+@pytest.mark.parametrize(("arguments", "shown"), [(["run"], 1), (["run", "--autostart"], 0)])
+def test_a_refused_start_is_logged_and_shown_to_a_user_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], shown: int
+) -> None:
+    """The log names the setting; no window waits at a sign-in without a user."""
+    (tmp_path / "client.toml").write_text('language = "fr"\n')
+    told: list[tuple[str, str]] = []
+    monkeypatch.setattr(dialogs, "tell", lambda *texts: told.append(texts))
+    monkeypatch.setattr(sys, "stderr", None)
+    try:
+        assert main(arguments) == 1
+    finally:
+        logs.tear_down()
+    assert "client.toml: language: allowed is" in (tmp_path / "log" / "client.log").read_text()
+    assert len(told) == shown

@@ -17,6 +17,7 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 from agent import logs
+from tests.support.disks import needs_root, small_disk
 
 log = logging.getLogger("agent.test")
 
@@ -45,28 +46,29 @@ def test_a_line(log_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert log_file.parent.stat().st_mode & 0o777 == 0o700
 
 
-def _raise(error: Exception) -> None:
-    raise error
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="named pipes in folders are Unix's")
-def test_a_pipe_in_place_of_the_file(log_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Lines are lost, and nothing waits for a reader."""
-    log_file.parent.mkdir()
-    os.mkfifo(log_file)
-    logs.set_up(log_file, "info")
+@pytest.mark.parametrize("place", ["a pipe", "below a file"])
+def test_without_a_file(log_file: Path, capsys: pytest.CaptureFixture[str], place: str) -> None:
+    """Standard error has the lines, nothing waits for a reader, and what is wrong is said."""
+    if place == "a pipe":
+        log_file.parent.mkdir()
+        os.mkfifo(log_file)
+    else:
+        log_file.parent.touch()
+    logs.set_up(log_file)
     log.info("hello")
     logs.tear_down()
-    assert "INFO agent.test hello" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "INFO agent.test hello" in said
+    assert f"no log file at {log_file}" in said
 
 
-def test_nobody_can_forge_a_line(log_file: Path) -> None:
+def test_nobody_can_forge_a_line(log_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Text from elsewhere stays on its record's lines, and moves no cursor."""
-    logs.set_up(log_file, to_stderr=False)
+    monkeypatch.setattr("sys.stderr", None)  # as in a windowed program
+    logs.set_up(log_file)
     log.warning("said: %s", "x\n2026-01-01T00:00:00.000Z INFO agent all is well\x1b[2J")
-    error = ValueError("y\n2026-01-01T00:00:00.000Z INFO agent all is well")
     try:
-        list(map(_raise, [error]))
+        int("y\n2026-01-01T00:00:00.000Z INFO agent all is well")
     except ValueError:
         log.exception("oh")
     lines = log_file.read_text().splitlines()
@@ -75,9 +77,18 @@ def test_nobody_can_forge_a_line(log_file: Path) -> None:
     assert any(line.startswith('      File "') for line in lines)
 
 
-def test_rotates(log_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Six files at most, each private."""
+@pytest.mark.parametrize("is_open_elsewhere", [False, True])
+def test_rotates(
+    log_file: Path, monkeypatch: pytest.MonkeyPatch, *, is_open_elsewhere: bool
+) -> None:
+    """Six private files at most; one that Windows does not let be renamed is copied."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "in use")
+
     monkeypatch.setattr(logs, "MAX_BYTES", 2000)
+    if is_open_elsewhere:
+        monkeypatch.setattr(os, "replace", refuse)
     logs.set_up(log_file, to_stderr=False)
     for number in range(400):
         log.info("line %d %s", number, "x" * 50)
@@ -85,7 +96,8 @@ def test_rotates(log_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(files) == 6
     assert all(file.stat().st_size <= 2000 for file in files)
     assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
-    assert "line 399 " in log_file.read_text()
+    text = "".join(file.read_text() for file in files)
+    assert all(f"line {number} " in text for number in range(320, 400))
 
 
 async def test_no_frame_is_ever_logged(log_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,19 +120,6 @@ async def test_no_frame_is_ever_logged(log_file: Path, capsys: pytest.CaptureFix
     assert "hidden-word" not in written
 
 
-def test_a_directory_that_cannot_be_made(
-    tmp_path: Path, log_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Told on standard error, and done without."""
-    (tmp_path / "log").touch()
-    logs.set_up(log_file)
-    log.info("still here")
-    logs.tear_down()
-    told = capsys.readouterr().err
-    assert str(log_file) in told
-    assert "still here" in told
-
-
 def test_a_record_that_cannot_be_formatted(
     log_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,67 +131,26 @@ def test_a_record_that_cannot_be_formatted(
         for handler in ours:
             handler.handle(record)
     logs.tear_down()
-    assert [text.count(" days") for text in (log_file.read_text(), capsys.readouterr().err)] == [
-        1,
-        1,
-    ]
+    for text in (log_file.read_text(), capsys.readouterr().err):
+        assert text.count(" days") == 1
 
 
-def test_without_standard_error(log_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A windowed program has none."""
-    monkeypatch.setattr("sys.stderr", None)
-    logs.set_up(log_file)
-    log.info("quietly")
-    assert "quietly" in log_file.read_text()
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
-def test_a_full_disk_ends_nothing(
-    log_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@needs_root
+def test_a_full_disk_ends_nothing(log_file: Path) -> None:
     """Records are lost, the program goes on, and logs again when there is room."""
-    log_file.parent.mkdir()
-    disk = log_file.parent
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=True)
-    try:
+    with small_disk(log_file.parent, "64k") as disk:
         logs.set_up(log_file, to_stderr=False)
-        ballast = disk / "ballast"
         log.info("before")
         with pytest.raises(OSError, match="No space"):
-            ballast.write_bytes(b"x" * 100_000)
+            (disk / "ballast").write_bytes(b"x" * 100_000)
         for _ in range(200):
             log.info("lost %s", "x" * 100)
-        ballast.unlink()
+        (disk / "ballast").unlink()
         log.info("after")
         text = log_file.read_text()
         assert "before" in text
         assert "after" in text
         logs.tear_down()
-    finally:
-        subprocess.run(["umount", disk], check=True)
-    assert capsys.readouterr().err == ""
-
-
-def test_a_rotation_that_fails_ends_nothing(
-    log_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A log that is open in another program cannot be renamed on Windows: it is copied."""
-    monkeypatch.setattr(logs, "MAX_BYTES", 500)
-    logs.set_up(log_file, to_stderr=False)
-    refused = []
-
-    def refuse(*names: object) -> None:
-        refused.append(names)
-        raise PermissionError(13, "in use")
-
-    monkeypatch.setattr(os, "replace", refuse)
-    for number in range(20):
-        log.info("line %d %s", number, "x" * 50)
-    assert refused
-    files = sorted(log_file.parent.iterdir())
-    text = "".join(file.read_text() for file in files)
-    assert all(f"line {number} " in text for number in range(20))
-    assert all(file.stat().st_size <= 500 for file in files)
 
 
 def test_uncaught_exceptions_are_logged(tmp_path: Path) -> None:

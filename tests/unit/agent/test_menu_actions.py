@@ -1,4 +1,4 @@
-"""Start at sign-in and language: what the menu shows, and what policy takes from the user."""
+"""Start at sign-in: what the menu shows, and what policy takes from the user."""
 
 from __future__ import annotations
 
@@ -33,14 +33,8 @@ class Switch:
         self.on = False
 
 
-def shown(switch: Switch | None, settings: Settings, home: Path) -> View:
-    """Return a view with what the settings and the switch say."""
-    app: Any = None  # which receives outcomes only
-    paths = find_paths({"COCONOWORK_HOME": str(home)})
-    actions = MenuActions(app, settings, paths, switch, fake_adapters())
-    if switch is not None and switch.on is not None:
-        switch.on = not switch.on  # the user has been in the Task Manager in between
-    return actions.with_settings(View(State.STANDBY))
+def policy(*, autostart: bool) -> Settings:
+    return Settings(autostart=autostart, enforced=frozenset({"autostart"}))
 
 
 @pytest.mark.parametrize(
@@ -50,20 +44,20 @@ def shown(switch: Switch | None, settings: Settings, home: Path) -> View:
         (Switch(on=True), Settings(), False, False),
         (Switch(on=None), Settings(), True, True),
         (None, Settings(), False, True),
-        (
-            Switch(on=None),
-            Settings(autostart=False, enforced=frozenset({"autostart"})),
-            False,
-            True,
-        ),
-        (Switch(on=True), Settings(autostart=True, enforced=frozenset({"autostart"})), True, True),
+        (Switch(on=None), policy(autostart=False), False, True),
+        (Switch(on=True), policy(autostart=True), True, True),
     ],
 )
 def test_the_tick_is_read_fresh_and_policy_fixes_it(
     tmp_path: Path, switch: Switch | None, settings: Settings, *, ticked: bool, is_fixed: bool
 ) -> None:
     """The tick says what Windows will do at the next sign-in; grey if the user cannot change it."""
-    view = shown(switch, settings, tmp_path)
+    app: Any = None  # which receives outcomes only
+    paths = find_paths({"COCONOWORK_HOME": str(tmp_path)})
+    actions = MenuActions(app, settings, paths, switch, fake_adapters())
+    if switch is not None and switch.on is not None:
+        switch.on = not switch.on  # the user has been in the Task Manager in between
+    view = actions.with_settings(View(State.STANDBY))
     assert (view.autostart, "autostart" in view.fixed) == (ticked, is_fixed)
 
 

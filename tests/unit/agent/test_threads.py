@@ -9,18 +9,25 @@ import threading
 
 import pytest
 
+from agent.core.credentials import Identity
+from agent.core.effects import SaveIdentity
+from agent.core.failure import Reason
+from agent.ports import VaultError
+from agent.saving import Saver
 from agent.threads import MAX_CALLS, DaemonThreads
+from agent.vault_calls import VaultCalls
+from tests.support.fakes import FakeSavedStateStore, FakeVault
+from tests.support.vault_contract import TANAKA
 
 
-def test_a_call_and_its_result() -> None:
-    """The future has what the call returns or raises, and the thread ends with the call."""
-    threads = DaemonThreads()
-    assert threads.submit(int, "7").result(10) == 7
+async def test_calls_and_their_results() -> None:
+    """The future has what the call returns or raises; asyncio takes it as its default executor."""
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(DaemonThreads())
+    assert await asyncio.to_thread(lambda: threading.current_thread().daemon)
     with pytest.raises(ValueError, match="no number"):
-        threads.submit(int, "no number").result(10)
-    for thread in threading.enumerate():
-        if thread.name == "coconowork-int":
-            thread.join(10)
+        await asyncio.to_thread(int, "no number")
+    assert await loop.getaddrinfo("127.0.0.1", 80)
 
 
 def test_calls_that_hang_are_limited() -> None:
@@ -41,28 +48,32 @@ def test_calls_that_hang_are_limited() -> None:
     assert all(each.result(10) for each in [*hanging, last])
 
 
-async def test_asyncio_takes_it_as_its_default() -> None:
-    """Names are looked up there."""
-    loop = asyncio.get_running_loop()
-    loop.set_default_executor(DaemonThreads())
-    assert await asyncio.to_thread(lambda: threading.current_thread().daemon)
-    assert await loop.getaddrinfo("127.0.0.1", 80)
-
-
 def test_the_program_ends_while_a_call_hangs() -> None:
     """The interpreter joins no such thread."""
     code = "import time; from agent.threads import *; DaemonThreads().submit(time.sleep, 1000)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=20)
 
 
-def test_a_system_without_threads() -> None:
-    """Calls fail as long as no thread can be started, and none of them takes a place for ever."""
-    threads = DaemonThreads()
+async def test_a_system_without_threads() -> None:
+    """Calls fail without taking a place for ever; vault and files are tried again."""
+    threads, calls, saved = DaemonThreads(), VaultCalls(FakeVault()), list[Identity]()
+    asyncio.get_running_loop().set_default_executor(threads)
+    saver = Saver(saved.append, FakeSavedStateStore().save)
     before = threading.stack_size(2**46)  # more than any process may have
     try:
         for _ in range(MAX_CALLS + 1):
             with pytest.raises(OSError, match="can't start new thread"):
                 threads.submit(abs, -1)
+        with pytest.raises(VaultError) as caught:
+            await calls.read(TANAKA)
+        saving = asyncio.create_task(saver.save(SaveIdentity(TANAKA)))
+        await asyncio.sleep(0)
+        assert not await saver.all_written()
     finally:
         threading.stack_size(before)
-    assert threads.submit(abs, -1).result(10) == 1
+    assert caught.value.reason is Reason.VAULT_NO_ANSWER
+    assert await calls.read(TANAKA) is None
+    assert not saving.done()
+    assert await saver.all_written()
+    assert saved == [TANAKA]
+    saving.cancel()

@@ -1,0 +1,106 @@
+"""Icons and colours of the windows: they can be told apart, by contrast as WCAG 2 measures it."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+
+import pytest
+from PIL import Image
+from PIL.IcoImagePlugin import IcoImageFile
+
+from agent.core.view import NUMBERED_DAYS, Icon
+from agent.dialogs.palette import DARK, LIGHT, Palette, of_contrast_theme
+from installer import pictures
+from tests.support.places import ROOT
+
+ICONS = [icon.value for icon in Icon]
+NUMBERS = [f"days-{days}" for days in range(NUMBERED_DAYS + 1)]
+SYSTEM = {
+    "window": "#000000", "window_text": "#ffffff", "highlight": "#1aebff",
+    "highlight_text": "#000001", "button": "#000002", "button_text": "#fffffe",
+    "grey_text": "#3ff23f",
+}  # fmt: skip
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast ratio of two colours, each `#rrggbb`."""
+    darker, lighter = sorted(map(luminance, (one, other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+@pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
+def test_windows_can_be_read(palette: Palette) -> None:
+    """Every text can be read on its ground, and so can edges and the keyboard's ring."""
+    assert contrast("#ffffff", "#767676") == pytest.approx(4.54, abs=0.01)  # the known limit
+    p = palette
+    texts = [
+        *product((p.text, p.quiet, p.error, p.warning, p.disabled), (p.paper,)),
+        *product((p.text, p.disabled), (p.field, p.paper)),
+        *product((p.button_text, p.disabled), (p.button,)),
+        (p.button_text, p.hover),
+        (p.on_accent, p.accent),
+    ]
+    edges = product((p.border, p.accent), (p.paper, p.field, p.button))
+    assert {pair: contrast(*pair) for pair in texts if contrast(*pair) < 4.5} == {}
+    assert {pair: contrast(*pair) for pair in edges if contrast(*pair) < 3} == {}
+
+
+def test_a_contrast_theme_has_system_colours_only() -> None:
+    """Each colour is one of the user's, and texts are on the grounds that Windows gives them."""
+    palette = of_contrast_theme(**SYSTEM)
+    used = {getattr(palette, name) for name in Palette.__dataclass_fields__}
+    assert used == set(SYSTEM.values())
+    assert (palette.paper, palette.text) == (SYSTEM["window"], SYSTEM["window_text"])
+    assert (palette.accent, palette.on_accent) == (SYSTEM["highlight"], SYSTEM["highlight_text"])
+    assert (palette.button, palette.button_text) == (SYSTEM["button"], SYSTEM["button_text"])
+
+
+@pytest.mark.parametrize("name", ICONS + NUMBERS)
+def test_icon_is_seen_on_light_and_dark_task_bars(name: str) -> None:
+    """3:1 is what WCAG asks of graphics; white marks inside it included."""
+    colours = pictures.render(name, 64).getcolors(64 * 64) or []
+    opaque = [(n, c[:3]) for n, c in colours if isinstance(c, tuple) and c[3] == 255]
+    _, main = max((n, c) for n, c in opaque if c != (255, 255, 255))
+    for beside in ("#f3f3f3", "#1c1c1c", "#101010", "#ffffff"):
+        assert contrast(f"#{bytes(main).hex()}", beside) >= 3
+
+
+def outline(name: str) -> bytes:
+    picture = pictures.render(name, 64).resize((16, 16), Image.Resampling.BOX)
+    return picture.getchannel("A").tobytes()
+
+
+def strokes(name: str) -> bytes:
+    """Return a digit's white pixels at 16 px. Each pixel is white or not: it has no soft edge."""
+    red, _, blue, alpha = pictures.render(name, 16).crop((2, 2, 14, 14)).split()
+    assert set(alpha.tobytes()) == {255}
+    assert len(set(red.tobytes())) == 2
+    return blue.tobytes()
+
+
+def test_icons_differ_in_shape() -> None:
+    """Icons differ in shape at 16 px, also for users who cannot tell red from green."""
+    plain = {name: outline(name) for name in [*ICONS, NUMBERS[0]]}
+    digits = {name: strokes(name) for name in NUMBERS}
+    for shapes, least in ((plain, 30), (digits, 6)):
+        for one, other in combinations(shapes, 2):
+            pairs = zip(shapes[one], shapes[other], strict=True)
+            assert sum((a > 127) != (b > 127) for a, b in pairs) >= least, (one, other)
+
+
+@pytest.mark.parametrize("name", ICONS + NUMBERS)
+def test_icon_file_has_every_size_as_drawn(name: str) -> None:
+    """The files are what `installer/pictures.py` draws, one picture for each scale of Windows."""
+    with IcoImageFile(ROOT / "agent" / "assets" / f"{name}.ico") as file:
+        assert {size for size, _ in file.info["sizes"]} == set(pictures.ICO_SIZES)
+        for size in pictures.ICO_SIZES:
+            drawn = file.ico.getimage((size, size)).convert("RGBA")
+            assert drawn.tobytes() == pictures.render(name, size).tobytes()
