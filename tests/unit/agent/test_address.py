@@ -17,45 +17,37 @@ from agent.connection import InsecureAddress, open_connection
 
 SPELLINGS = {
     "wss://gw.example.com/gateway": [
-        "gw.example.com", " GW.Example.COM \n", "gw.example.com.", "gw.example.com:443",
-        "WSS://gw.example.com/", "https://gw.example.com", "gw.example。com",
-        "https://gw.example.com/login/", "https://gw.example.com/users/7/#end",
+        " GW.Example.COM \n", "gw.example.com.", "gw.example.com:443", "WSS://gw.example.com/",
+        "https://gw.example.com", "gw.example。com", "https://gw.example.com/users/7/#end",
         "gw.example.com/app/login/?next=/app/", "<https://gw.example.com/>",
         "gw.example.com\N{ZERO WIDTH SPACE}",
     ],
     "wss://gw.example.com:8443/gateway": [
-        "gw.example.com:8443", "gw.example.com\N{FULLWIDTH COLON}8443",
         "ｇｗ．ｅｘａｍｐｌｅ．ｃｏｍ：８４４３", "https://gw.example.com:8443/login/?next=/pcs/",
     ],
     "wss://gw.example.com/other/path": ["wss://gw.example.com/other/path"],
     "wss://xn--wgv71a119e.example.jp/gateway": ["日本語.example.jp"],
     "wss://xn--fa-hia.de/gateway": ["faß.de"],
     "wss://192.0.2.7:8443/gateway": ["192.0.2.7:8443"],
-    "wss://[2001:db8::1]/gateway": ["[2001:DB8::1]"],
-    "wss://[2001:db8::1]:8443/gateway": ["wss://[2001:db8::1]:8443"],
+    "wss://[2001:db8::1]:8443/gateway": ["wss://[2001:DB8::1]:8443"],
     "wss://localhost:8081/gateway": ["localhost:8081"],
-    "ws://localhost:8081/gateway": ["ws://localhost:8081"],
     "ws://localhost/gateway": ["ws://localhost:80"],
-    "ws://127.0.0.1:8081/gateway": ["http://127.0.0.1:8081/"],
-    "ws://127.255.0.9:8081/gateway": ["ws://127.255.0.9:8081"],
+    "ws://127.255.0.9:8081/gateway": ["http://127.255.0.9:8081/"],
     "ws://[::1]:8081/gateway": ["ws://[::1]:8081/gateway"],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("typed", "meant"), [(typed, meant) for meant, texts in SPELLINGS.items() for typed in texts]
-)
-def test_one_form_for_every_spelling(typed: str, meant: str) -> None:
+@pytest.mark.parametrize("meant", SPELLINGS)
+def test_one_form_for_every_spelling(meant: str) -> None:
     """The vault and the settings know a server by one name only."""
-    assert normalise_server(typed) == meant
-    assert normalise_server(meant) == meant
+    assert {normalise_server(typed) for typed in [meant, *SPELLINGS[meant]]} == {meant}
 
 
 COMPLAINTS = {
     "Enter the server's name": ["", "   "],
     "use wss://": [
-        "ws://gw.example.com", "http://gw.example.com", "ws://localhost.example.com",
-        "ws://127.0.0.1.example.com", "ws://[::ffff:192.0.2.1]",
+        "ws://gw.example.com", "http://gw.example.com", "ws://127.0.0.1.example.com",
+        "ws://[::ffff:192.0.2.1]",
     ],
     "begin with wss://": ["ftp://gw.example.com", "javascript://gw.example.com"],
     "User name and password do not belong": [
@@ -68,8 +60,7 @@ COMPLAINTS = {
     ],
     "host name": [
         "gw.example.com:0", "gw.example.com:65536", "gw.example.com:port", "2001:db8::1",
-        "wss:gw.example.com", "wss:/gw.example.com", "wss:", "//gw.example.com", "wss://",
-        "wss//gw.example.com", "https//gw.example.com",
+        "wss:gw.example.com", "wss:", "//gw.example.com", "wss://", "https//gw.example.com",
         "a..b", "-a.b", "x" * 64, ".".join(["x" * 60] * 5), "127.1", "0x7f.0x1", "1.2.3.256",
         "wss://[::1%25eth0]",
     ],
@@ -82,29 +73,27 @@ COMPLAINTS = {
     [(typed, complaint) for complaint, texts in COMPLAINTS.items() for typed in texts],
 )
 def test_everything_else_is_explained(typed: str, complaint: str) -> None:
-    """A clear text, which never repeats what may be a password."""
-    with pytest.raises(AddressError) as caught:
-        normalise_server(typed)
-    assert complaint in caught.value.message
-    with pytest.raises(AddressError, match=r"^<") as translated:
+    """A clear text in the user's language, which never repeats what may be a password."""
+    with pytest.raises(AddressError, match=r"^<") as caught:
         normalise_server(typed, lambda text: f"<{text}>")
-    assert translated.value.title.startswith("<")
+    assert complaint in caught.value.message
+    assert caught.value.message.startswith("<")
     assert "hidden-word" not in str(caught.value)
 
 
 def test_loopback_is_known_without_asking() -> None:
     """Loopback is known by name and number only, because what a name resolves to can change."""
-    assert all(map(is_loopback, ["localhost", "127.0.0.1", "127.9.9.9", "::1"]))
+    assert all(map(is_loopback, ["localhost", "127.9.9.9", "::1"]))
     assert not any(map(is_loopback, ["", "gw", "localhost.", "127.1", "128.0.0.1", "::2", "[::1]"]))
 
 
 def test_console_urls() -> None:
     """A console's address is https, or http on loopback; no address can run a script."""
-    good = ["https://c.example.com", "https://c.example.com:8443/x?y", "http://localhost:8080/"]
+    good = ["https://c.example.com:8443/x?y", "http://localhost:8080/"]
     bad = [
-        "http://c.example.com", "javascript:alert(1)", "file:///etc/passwd", "https://",
-        "https://u:p@c.example.com", "https://c.example.com:x", "https://c.example.com/a b",
-        "https://c.example.com/\n", "https://[::1", "",
+        "http://c.example.com", "javascript:alert(1)", "https://", "https://u:p@c.example.com",
+        "https://c.example.com:x", "https://c.example.com/a b", "https://c.example.com/\n",
+        "https://[::1", "",
     ]  # fmt: skip
     assert all(map(is_console_url, good))
     assert not any(map(is_console_url, bad))
@@ -113,7 +102,6 @@ def test_console_urls() -> None:
 @pytest.mark.parametrize(
     ("typed", "meant"),
     [
-        ("http://proxy.example.com:8080", "http://proxy.example.com:8080"),
         ("proxy.example.com:8080", "http://proxy.example.com:8080"),
         (' "HTTP://Proxy.example.com:8080/" ', "http://proxy.example.com:8080"),
         ("socks5h://[2001:db8::1]:1080", "socks5h://[2001:db8::1]:1080"),
@@ -137,23 +125,14 @@ def test_proxies(typed: str, meant: str) -> None:
 @pytest.mark.parametrize(
     "typed",
     [
-        "",
-        "http://proxy.example.com",
-        "ftp://proxy.example.com:21",
-        "http://proxy.example.com:8080/path",
-        "http://proxy.example.com:8080?x",
-        "http://:8080",
-        "http://a b:8080",
-        "http://proxy.example.com:0",
-        "http://proxy.example.com:99999",
-        "http://me:Telltale@proxy:port",
-        "http://me:Telltale%ff@proxy:8080",
-        "http://me:Tell\ntale@proxy:8080",
-        "http://me:Telltale#@[::1",
-        f"socks5h://me:Telltale{'x' * 248}@proxy:1080",
-        f"socks5://{'é' * 128}:Telltale@proxy:1080",
+        "", "http://proxy.example.com", "ftp://proxy.example.com:21", "http://:8080",
+        "http://proxy.example.com:8080/path", "http://proxy.example.com:8080?x", "http://a b:8080",
+        "http://proxy.example.com:0", "http://proxy.example.com:99999",
+        "http://me:Telltale@proxy:port", "http://me:Telltale%ff@proxy:8080",
+        "http://me:Tell\ntale@proxy:8080", "http://me:Telltale#@[::1",
+        f"socks5h://me:Telltale{'x' * 248}@proxy:1080", f"socks5://{'é' * 128}:Telltale@proxy:1080",
     ],
-)
+)  # fmt: skip
 def test_what_is_no_proxy(typed: str) -> None:
     """An error that quotes nothing, in its text, cause or context."""
     with pytest.raises(BadProxy) as caught:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,7 +24,7 @@ from agent.pairing import Code, OtherUser, PairingFailed, Received, receive_pass
 from agent.settings import Settings
 from protocol.pairing import words
 from protocol.sealing import device_id, new_device_key, public_key
-from tests.support.fake_gateway import CODE, PASSWORD, USER, FakeGateway, Json, Peer, Script, http
+from tests.support.fake_gateway import CODE, PASSWORD, USER, FakeGateway, Json, Peer, Script
 from tests.support.fake_gateway import pairing as paired
 from tests.support.fakes import FakeSignInWatcher, FakeVault, fake_adapters
 from tests.support.loop_thread import LoopThread
@@ -40,25 +39,6 @@ async def gateway() -> AsyncIterator[FakeGateway]:
         yield made
 
 
-class Pc:
-    """A new PC, and what it shows."""
-
-    def __init__(self, gateway: FakeGateway, *, only_user: str | None = None) -> None:
-        self.shown: list[Code] = []
-        self.work = receive_password(
-            gateway.address,
-            host=host_info(),
-            proxy="none",
-            show=self.shown.append,
-            only_user=only_user,
-        )
-
-    async def fails(self) -> Failure:
-        with pytest.raises(PairingFailed) as caught:
-            await self.work
-        return caught.value.failure
-
-
 def giving(give: Callable[[Peer, Json], object], expires_in_s: int = 600) -> Script:
     """Show a code, and then do this."""
 
@@ -68,26 +48,41 @@ def giving(give: Callable[[Peer, Json], object], expires_in_s: int = 600) -> Scr
     return script
 
 
+async def receive(gateway: FakeGateway, shown: list[Code], **more: Any) -> Received:
+    """Be a new PC."""
+    show = shown.append
+    return await receive_password(
+        gateway.address, host=host_info(), proxy="none", show=show, **more
+    )
+
+
+async def fails(gateway: FakeGateway, script: Script) -> Failure:
+    gateway.play(script)
+    with pytest.raises(PairingFailed) as caught:
+        await receive(gateway, [])
+    return caught.value.failure
+
+
 async def test_a_password_by_a_code(gateway: FakeGateway) -> None:
-    """The PC shows code and words of its own key, which is new each time, and opens the box."""
+    """The PC shows code and words of its own key, new each time, for ten minutes at most."""
     pairs: list[Json] = []
 
     def give(peer: Peer, pair: Json) -> None:
         pairs.append(pair)
         peer.hand_over(pair)
 
-    gateway.play(giving(give))
+    gateway.play(giving(give, expires_in_s=86_400))
     for _ in range(2):
-        pc = Pc(gateway)
-        received = await pc.work
+        shown = list[Code]()
+        received = await receive(gateway, shown)
         assert (received.user, received.password) == (USER, PASSWORD)
         device = pairs[-1]["device"]
         assert device["public_key"] == public_key(received.device_key)
         assert device == asdict(host_info().device(device["public_key"]))
-        assert pc.shown == [Code("BCDF-2345", words(CODE, device["public_key"]), 600)]
+        assert shown == [Code("BCDF-2345", words(CODE, device["public_key"]), 600)]
         assert PASSWORD not in repr(received)
         assert received.device_key not in repr(received)
-        assert "BCDF" not in repr(pc.shown)
+        assert "BCDF" not in repr(shown)
     assert pairs[0]["device"]["id"] != pairs[1]["device"]["id"]
     assert not gateway.faults
 
@@ -104,16 +99,13 @@ OTHER_DEVICE = {"id": device_id(public_key(OTHER)), "public_key": public_key(OTH
         lambda peer, _pair: peer.hand_over({"device": OTHER_DEVICE}),
         lambda peer, pair: peer.hand_over(pair, box=b"x" * 100),
         lambda peer, pair: peer.hand_over(pair, password=""),
-        lambda peer, pair: peer.hand_over(pair, password="x" * 1025),
         lambda peer, pair: peer.hand_over(pair, admin="yes"),
         *(
             lambda peer, pair, user=user: peer.hand_over(pair, user=user)
-            for user in ("", " tanaka", "田中", "tana\u200bka", "tan\nka", "x" * 65)
+            for user in ("", " tanaka", "田中", "x" * 65)
         ),
         lambda peer, _pair: peer.send({"type": "pairing_code", "code": CODE, "expires_in_s": 9}),
-        lambda peer, _pair: peer.send({"type": "challenge", "scram": "r=a"}),
         lambda peer, _pair: peer.send({"type": "rejected", "reason": "credentials"}),
-        lambda peer, _pair: peer.send("garbage"),
         lambda peer, _pair: peer.frame(Opcode.BINARY, b"\0"),
     ],
 )
@@ -121,109 +113,69 @@ async def test_what_is_no_password_for_this_pc(
     gateway: FakeGateway, give: Callable[[Peer, Json], object]
 ) -> None:
     """A box for another change or key, a name that is none and every other message is refused."""
-    gateway.play(giving(give))
-    assert (await Pc(gateway).fails()).reason is Reason.PROTOCOL
+    assert (await fails(gateway, giving(give))).reason is Reason.PROTOCOL
     assert not gateway.faults
 
 
+THROTTLED = {"type": "rejected", "reason": "throttled", "retry_after_s": 90}
+BYE = {"type": "bye", "reason": "shutting_down"}
+
+
 @pytest.mark.parametrize(
-    ("message", "failure"),
+    ("end", "at_first", "later"),
     [
-        ({"type": "rejected", "reason": "expired"}, Failure(Reason.EXPIRED)),
-        (
-            {"type": "rejected", "reason": "throttled", "retry_after_s": 90},
-            Failure(Reason.THROTTLED, 90),
-        ),
-        ({"type": "rejected", "reason": "version"}, Failure(Reason.VERSION)),
-        ({"type": "bye", "reason": "shutting_down"}, Failure(Reason.SHUTTING_DOWN)),
+        (lambda peer: peer.send(THROTTLED), Reason.THROTTLED, Reason.THROTTLED),
+        (lambda peer: peer.send(BYE), Reason.SHUTTING_DOWN, Reason.SHUTTING_DOWN),
+        (lambda peer: peer.hang_up(), Reason.CONNECTION_LOST, Reason.CONNECTION_LOST),
+        # A server that does not know `pair` closes with 1008; later that is a fault.
+        (lambda peer: peer.frame(Opcode.CLOSE, SHUT_DOWN), Reason.NO_CODES, Reason.PROTOCOL),
     ],
 )
 async def test_why_the_server_ends_it(
-    gateway: FakeGateway, message: Json, failure: Failure
+    gateway: FakeGateway, end: Callable[[Peer], object], at_first: Reason, later: Reason
 ) -> None:
     """Before the code and after it, the server's reason is the one that the user reads."""
 
     async def at_once(peer: Peer) -> None:
         await peer.hello()
-        peer.send(message)
+        end(peer)
 
-    for script in (at_once, giving(lambda peer, _pair: peer.send(message))):
-        gateway.play(script)
-        assert await Pc(gateway).fails() == failure
-
-
-@pytest.mark.parametrize("shown", [False, True])
-async def test_a_server_without_codes(gateway: FakeGateway, *, shown: bool) -> None:
-    """A server that does not know `pair` closes with 1008; later that is a fault."""
-
-    async def script(peer: Peer) -> None:
-        await (peer.show_code() if shown else peer.hello())
-        peer.frame(Opcode.CLOSE, SHUT_DOWN)
-
-    gateway.play(script)
-    assert (await Pc(gateway).fails()).reason is (Reason.PROTOCOL if shown else Reason.NO_CODES)
-
-
-async def test_ways_that_fail_have_the_reasons_of_a_login(gateway: FakeGateway) -> None:
-    """A proxy's page and a cut are classified like those of a login."""
-    for script, reason in (
-        (http("403 Forbidden"), Reason.HTTP_FORBIDDEN),
-        (giving(lambda peer, _pair: peer.hang_up()), Reason.CONNECTION_LOST),
-    ):
-        gateway.play(script)
-        assert (await Pc(gateway).fails()).reason is reason
+    for script, reason in ((at_once, at_first), (giving(lambda peer, _: end(peer)), later)):
+        failure = await fails(gateway, script)
+        wait_s = 90 if reason is Reason.THROTTLED else None
+        assert (failure.reason, failure.retry_after_s) == (reason, wait_s)
 
 
 @pytest.mark.parametrize(
-    ("limit", "reason"),
-    [("CONNECT_S", Reason.TIMED_OUT), ("LOGIN_S", Reason.TIMED_OUT), ("LATE_S", Reason.EXPIRED)],
+    ("limit", "script", "reason"),
+    [
+        ("CONNECT_S", Peer.request, Reason.TIMED_OUT),
+        ("LOGIN_S", Peer.hello, Reason.TIMED_OUT),
+        ("LATE_S", giving(lambda *_: None, expires_in_s=0), Reason.EXPIRED),
+    ],
 )
 async def test_every_wait_has_a_deadline(
-    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, limit: str, reason: Reason
+    gateway: FakeGateway,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    script: Script,
+    reason: Reason,
 ) -> None:
     """A silent server ends it before the upgrade, before the code and after the code's end."""
     monkeypatch.setattr(pairing, limit, 0.3)
-    waits = {"CONNECT_S": Peer.request, "LOGIN_S": Peer.hello}
-    gateway.play(waits.get(limit, giving(lambda *_: None, expires_in_s=0)))
-    assert (await Pc(gateway).fails()).reason is reason
-
-
-async def test_a_long_validity_is_not_believed(gateway: FakeGateway) -> None:
-    """A code is shown for ten minutes at most."""
-    gateway.play(giving(lambda peer, pair: peer.hand_over(pair), expires_in_s=86_400))
-    pc = Pc(gateway)
-    await pc.work
-    assert [code.expires_in_s for code in pc.shown] == [600]
+    assert (await fails(gateway, script)).reason is reason
 
 
 async def test_only_the_user_that_policy_allows(gateway: FakeGateway) -> None:
     """Another user's password is refused before the box is opened, with both names."""
     gateway.play(giving(lambda peer, pair: peer.hand_over(pair, user="suzuki")))
-    assert (await Pc(gateway, only_user="suzuki").work).user == "suzuki"
+    assert (await receive(gateway, [], only_user="suzuki")).user == "suzuki"
     with pytest.raises(OtherUser) as caught:
-        await Pc(gateway, only_user=USER).work
+        await receive(gateway, [], only_user=USER)
     said = " ".join(caught.value.sentences(NullTranslations()))
-    assert said == (
-        "The user suzuki has typed the code. Your administrator has set the user tanaka. "
-        "Get a new code, and type it as the user tanaka."
+    assert said.startswith(
+        "The user suzuki has typed the code. Your administrator has set the user"
     )
-
-
-async def test_cancelling_ends_it_at_once(gateway: FakeGateway) -> None:
-    """The connection is closed in order, so that the server forgets the code."""
-    gateway.play(giving(lambda *_: None))
-    pc = Pc(gateway)
-    task: asyncio.Task[Received] = asyncio.create_task(pc.work)
-    while not pc.shown:  # noqa: ASYNC110 - the words take a moment
-        await asyncio.sleep(0.01)
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    async with asyncio.timeout(5):
-        while not gateway.first_has_ended():  # noqa: ASYNC110 - on the same loop
-            await asyncio.sleep(0.01)
-    assert gateway.visits[0].close_code == 1000
-    assert [each for each in asyncio.all_tasks() if "run" in str(each.get_coro())] == []
 
 
 # --- in a client
@@ -295,8 +247,17 @@ def test_a_password_that_is_refused(client: Client, far_gateway: FakeGateway) ->
     assert client.app.view.state is State.LOGGED_OUT
 
 
-@pytest.mark.parametrize("asked", [False, True])
-@pytest.mark.parametrize("how", ["cancel", "another", "sleep", "session", "quit"])
+@pytest.mark.parametrize(
+    ("how", "asked"),
+    [
+        ("cancel", False),
+        ("cancel", True),
+        ("another", False),
+        ("sleep", True),
+        ("session", False),
+        ("quit", True),
+    ],
+)
 def test_what_ends_a_pairing_leaves_nothing(
     client: Client, far_gateway: FakeGateway, how: str, *, asked: bool
 ) -> None:
@@ -347,20 +308,17 @@ def test_a_question_without_an_answer(
     assert client.app._pairing is None
 
 
-def test_policy_names_the_user(far_gateway: FakeGateway) -> None:
+@pytest.mark.parametrize("is_policy", [False, True])
+def test_policy_names_the_user(far_gateway: FakeGateway, *, is_policy: bool) -> None:
     """The user of the settings is a suggestion, that of a policy the only one."""
-    for enforced, outcome in ((frozenset[str](), None), (frozenset({"user"}), OtherUser)):
-        client = Client(server=far_gateway.address, user="suzuki", enforced=enforced)
-        client.app.start()
-        client.agreed.set_result(None)
-        done = client.pair(far_gateway)
-        if outcome is None:
-            assert done.result(30) is None
-        else:
-            with pytest.raises(outcome):
-                done.result(30)
-        assert bool(client.asked) == (outcome is None)
-        client.app.stop()
+    enforced = frozenset({"user"} if is_policy else ())
+    client = Client(server=far_gateway.address, user="suzuki", enforced=enforced)
+    client.app.start()
+    client.agreed.set_result(None)
+    done = client.pair(far_gateway)
+    assert isinstance(done.exception(30), OtherUser) is is_policy
+    assert bool(client.asked) is not is_policy
+    client.app.stop()
 
 
 def test_a_pairing_after_the_end(client: Client, far_gateway: FakeGateway) -> None:
@@ -370,9 +328,10 @@ def test_a_pairing_after_the_end(client: Client, far_gateway: FakeGateway) -> No
     assert far_gateway.visits == []
 
 
-@pytest.mark.parametrize("key", ["x", "A" * 44, f"{'A' * 42}-="])
-def test_a_device_key_that_is_none(client: Client, key: str) -> None:
+def test_a_device_key_that_is_none(client: Client) -> None:
     """A command with it is refused; the machine would end at it."""
     request = {"command": "login", "server": "gw", "user": USER, "password": PASSWORD}
-    assert client.app.answer({**request, "device_key": key}) == {"ok": False, "reason": "internal"}
+    for key in ("x", "A" * 44, f"{'A' * 42}-="):
+        refused = client.app.answer({**request, "device_key": key})
+        assert refused == {"ok": False, "reason": "internal"}
     assert client.app.view.state is not State.STOPPED

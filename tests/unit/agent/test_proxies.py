@@ -37,12 +37,10 @@ def options(server: object, **more: object) -> str | None:
     ("environ", "proxy"),
     [
         ({}, None),
-        ({"HTTPS_PROXY": "http://proxy:8080"}, "http://proxy:8080"),
         ({"HTTPS_PROXY": "proxy:8080"}, "http://proxy:8080"),
         ({"HTTPS_PROXY": "proxy"}, "http://proxy:1080"),
         ({"HTTPS_PROXY": "https://proxy"}, "https://proxy:443"),
-        ({"HTTPS_PROXY": '"http://proxy:8080"'}, "http://proxy:8080"),
-        ({"HTTPS_PROXY": " http://proxy:8080 "}, "http://proxy:8080"),
+        ({"HTTPS_PROXY": ' "http://proxy:8080" '}, "http://proxy:8080"),
         ({"https_proxy": "http://small:1", "HTTPS_PROXY": "http://large:1"}, "http://small:1"),
         ({"ALL_PROXY": "socks5h://proxy:1080"}, "socks5h://proxy:1080"),
         ({"HTTPS_PROXY": " ", "ALL_PROXY": "http://proxy:1"}, "http://proxy:1"),
@@ -54,14 +52,10 @@ def test_environment(environ: dict[str, str], proxy: str | None) -> None:
     assert found(environ=environ) == proxy
 
 
-@pytest.mark.parametrize(
-    "value",
-    ["http://proxy:99999", "http://me:Telltale@proxy:x", "http://me:Tell#tale@:8080", "ftp://p:1"],
-)
-def test_a_bad_variable_is_named(value: str) -> None:
+def test_a_bad_variable_is_named() -> None:
     """The error names the variable, and quotes nothing of its value."""
     with pytest.raises(BadProxy) as caught:
-        found(environ={"HTTPS_PROXY": value})
+        found(environ={"HTTPS_PROXY": "http://me:Telltale@proxy:x"})
     assert str(caught.value) == "HTTPS_PROXY"
     assert caught.value.__context__ is None
 
@@ -69,24 +63,21 @@ def test_a_bad_variable_is_named(value: str) -> None:
 @pytest.mark.parametrize(
     ("server", "proxy"),
     [
-        ("proxy:8080", "http://proxy:8080"),
-        ("proxy:8080;", "http://proxy:8080"),
-        (" proxy:8080", "http://proxy:8080"),
+        (" proxy:8080;", "http://proxy:8080"),
         ("; ;proxy:8080", "http://proxy:8080"),
         ("proxy", "http://proxy:80"),
         ("http=a:1;https=b:2;socks=c:3", "http://b:2"),
         ("https=http://b:2", "http://b:2"),
         ("https=;socks=;d:4", "http://d:4"),
-        ("socks=host:1080", "socks5h://host:1080"),
         ("socks=host", "socks5h://host:1080"),
         ("http=a:1", None),
-        ("", None),
         (None, None),
     ],
 )
 def test_internet_options(server: object, proxy: str | None) -> None:
-    """Internet Options name the proxy for TLS: `https=`, else one for all, else SOCKS."""
+    """Internet Options name the proxy for TLS, `https=`, else one for all, else SOCKS; if on."""
     assert options(server) == proxy
+    assert options(server, ProxyEnable=0) is None
 
 
 @pytest.mark.parametrize(
@@ -121,11 +112,6 @@ def test_a_bad_internet_option_is_named() -> None:
     """An address that cannot be used is a bad setting, not a refusal by a proxy."""
     with pytest.raises(BadProxy, match="Internet Options"):
         options("https=proxy:port")
-
-
-def test_internet_options_that_are_off() -> None:
-    """The address stays in the registry when the user switches the proxy off."""
-    assert found(windows={"ProxyEnable": 0, "ProxyServer": "proxy:8080"}) is None
 
 
 def test_internet_options_of_the_machine() -> None:
@@ -188,14 +174,10 @@ def test_no_proxy(host: str, exempt: list[str], others: list[str]) -> None:
         assert is_exempt is (no_proxy in exempt), no_proxy
 
 
-@pytest.mark.parametrize("server", ["wss://localhost/gateway", "ws://127.0.0.1:8081/gateway"])
-def test_this_pc_needs_no_proxy(server: str) -> None:
-    """A proxy cannot reach a server that listens on loopback."""
-    assert found(server, {"HTTPS_PROXY": "http://proxy:8080"}) is None
-
-
-def test_the_clients_own_setting_wins() -> None:
-    """With `none` or an address, neither environment nor registry is read."""
+def test_what_needs_no_environment() -> None:
+    """A server on loopback is reached without a proxy; the client's own setting wins."""
     environ = {"HTTPS_PROXY": "http://proxy:8080"}
+    assert found("wss://localhost/gateway", environ) is None
+    assert found("ws://127.0.0.1:8081/gateway", environ) is None
     assert find_proxies(GW, "none", environ=environ) == [None]
     assert find_proxies(GW, "http://own:1", environ=environ) == ["http://own:1"]
