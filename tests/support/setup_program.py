@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,10 +9,8 @@ import psutil
 
 from installer import NAME
 from installer.wine import windows_path
-from tests.support.polling import eventually
-from tests.support.wine import Desktop
+from tests.support.wine import Desktop, wait_for
 
-USER = r"C:\users\root\AppData\Local\Programs\Coconowork Client"
 EVERYBODY = r"C:\Program Files\Coconowork Client"
 EXE = f"{NAME}.exe"
 SETTINGS = r"Software\Coconowork\Client"
@@ -32,13 +29,10 @@ def programs_folder(pc: Desktop) -> str:
     return rf"C:\users\{user}\AppData\Local\Programs\Coconowork Client"
 
 
-def exit_code(pc: Desktop, *command: str, timeout_s: float = 120) -> int:
+def exit_code(pc: Desktop, *command: str) -> int:
     """Run a program. Return all 32 bits of its exit status."""
-    answer = pc.prefix / "exit-code"
-    answer.unlink(missing_ok=True)
-    pc.quiet_python("start", windows_path(answer), *command, timeout_s=timeout_s)
-    assert answer.exists(), f"{command[0]} did not end within {timeout_s:g} s"
-    return int(answer.read_text(encoding="ascii"))
+    code: int = pc.ask("start", *command, timeout_s=120)
+    return code
 
 
 def install(pc: Desktop, setup: Path, *options: str) -> int:
@@ -47,20 +41,24 @@ def install(pc: Desktop, setup: Path, *options: str) -> int:
 
 
 def uninstall(pc: Desktop, folder: str, *options: str) -> None:
-    """Run the uninstaller silently, and wait for the copy of it that does the work.
-
-    The copy has the argument `_?=`. It removes uninstall.exe first, and then the registry keys.
-    """
-    exit_code(pc, rf"{folder}\uninstall.exe", "/S", *options)
+    """Run the uninstaller silently, with the user's data. Wait until nothing is left on the PC."""
+    exit_code(pc, rf"{folder}\uninstall.exe", *(options or ("/S", "/FORGET")))
     wait_for_uninstaller(pc, folder)
+    wait_for(lambda: not traces(pc), lambda: traces(pc))
 
 
 def wait_for_uninstaller(pc: Desktop, folder: str) -> None:
-    """Wait until an uninstaller that was started has removed its file, and has ended."""
+    """Wait until an uninstaller that was started has removed its file, and has ended.
+
+    A copy with the argument `_?=` does the work. It removes uninstall.exe first, and the registry
+    keys later.
+    """
     file = unix_path(pc, rf"{folder}\uninstall.exe")
-    eventually(
-        lambda: not file.exists() and not any("_?=" in line for _, line in _processes(pc)),
-        or_say="the uninstaller's end",
+    wait_for(
+        lambda: (
+            not file.exists() and not any("\0_?=" in line for line, _ in _programs(pc).values())
+        ),
+        "the uninstaller's end",
     )
 
 
@@ -70,18 +68,21 @@ def registry(pc: Desktop, key: str) -> dict[str, str]:
     return values
 
 
-def running(pc: Desktop) -> list[int]:
-    """Return the process ids of the client, as Linux numbers them."""
-    return [pid for pid, line in _processes(pc) if line.split("\0")[0].endswith(EXE)]
+def running(pc: Desktop, program: str = EXE) -> dict[int, str]:
+    """Return the processes of a program, as Linux numbers them, and the profile of each."""
+    found = _programs(pc).items()
+    return {pid: home for pid, (line, home) in found if line.partition("\0")[0].endswith(program)}
 
 
-def _processes(pc: Desktop) -> list[tuple[int, str]]:
-    """Return process id and command line, with NUL between arguments, of all Windows programs."""
-    found = []
+def _programs(pc: Desktop) -> dict[int, tuple[str, str]]:
+    """Return of each Windows program its command line, with NUL between words, and its profile."""
+    found = {}
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.environ().get("WINEPREFIX") == str(pc.prefix):
-                found.append((process.pid, "\0".join(process.cmdline())))
+            own = process.environ()
+            if own.get("WINEPREFIX") == str(pc.prefix):
+                line = "\0".join(process.cmdline())
+                found[process.pid] = line, own.get("COCONOWORK_HOME", "")
     return found
 
 
@@ -92,11 +93,5 @@ def traces(pc: Desktop) -> list[str]:
         for path in pc.drive_c.rglob("*")
         if "coconowork" in path.name.lower() and "Temp" not in path.parts
     ]
-    exported = pc.drive_c / "export.reg"
-    lines: list[str] = []
-    for hive in ("HKEY_CURRENT_USER", r"HKEY_LOCAL_MACHINE\Software"):
-        pc.quiet("regedit", "/E", r"C:\export.reg", hive)
-        text = exported.read_text(encoding="utf-16")
-        lines += [line for line in text.splitlines() if re.search("coconowork", line, re.I)]
-        exported.unlink()
+    lines: list[str] = pc.ask("mentions", "coconowork", r"C:\registry")
     return files + lines

@@ -20,9 +20,8 @@ from installer.sbom import BUILD_ONLY, requirements
 from installer.sign import TEST_DIR
 from installer.wine import windows_path
 from tests.support.installation import P1
-from tests.support.polling import eventually
 from tests.support.windows_product import Built
-from tests.support.wine import Desktop
+from tests.support.wine import Desktop, wait_for
 
 MEGABYTE = 1_000_000
 LOGGED_OUT = 13
@@ -46,9 +45,11 @@ GUI, CONSOLE = 2, 3
 
 @pytest.mark.parametrize(("suffix", "subsystem"), [(".exe", GUI), (".com", CONSOLE)])
 def test_what_windows_shows(desktop: Desktop, product: Built, suffix: str, subsystem: int) -> None:
-    """Both programs have one name in all languages, all icons, sharp fonts; one has a console."""
+    """Both programs run, and have one name in all languages, all icons, sharp fonts."""
     program = exe_of(product).with_suffix(suffix)
-    seen = desktop.inside("resources", windows_path(program))
+    done = desktop.run(windows_path(program), "--version")
+    assert (done.code, done.output.strip()) == (0, product.product.version)
+    seen = desktop.ask("resources", windows_path(program))
     assert seen["subsystem"] == subsystem
     (texts,) = seen["texts"].values()
     assert texts["FileDescription"] == texts["ProductName"] == "coconowork client"
@@ -59,24 +60,20 @@ def test_what_windows_shows(desktop: Desktop, product: Built, suffix: str, subsy
     assert seen["icons"] >= 8
 
 
-def test_runs(desktop: Desktop, product: Built) -> None:
-    """The frozen program runs, and prints its version to a pipe."""
-    done = desktop.run(windows_path(exe_of(product)), "--version")
-    assert (done.code, done.output.strip()) == (0, product.product.version)
-
-
 def test_runs_on_while_an_update_replaces_its_modules(desktop: Desktop, product: Built) -> None:
     """A running client needs the file with its modules no more, for what it has not used yet."""
     for name in ("old", "new"):
         shutil.copytree(product.product.onedir, desktop.drive_c / name)
     desktop.launch(rf"C:\old\{NAME}.exe", "run", "--autostart")
     client = rf"C:\new\{NAME}.com"
-    eventually(lambda: desktop.run(client, "status").code == LOGGED_OUT, within_s=60)
+    wait_for(lambda: desktop.run(client, "status").code == LOGGED_OUT, "the client's answer")
     (desktop.drive_c / "old" / f"{NAME}.pkg").unlink()
     done = desktop.run(client, "login", "--server", "localhost:9", "--user", "a", stdin=f"{P1}\n")
     status = desktop.run(client, "status")
     assert (done.code, status.code) == (1, LOGGED_OUT), done.output
     assert desktop.run(client, "quit").code == 0
+    for name in ("old", "new"):
+        shutil.rmtree(desktop.drive_c / name)
 
 
 @pytest.mark.parametrize("what", [*PROGRAMS, "setup", "msi"])
@@ -145,12 +142,7 @@ def test_deployment_files(product: Built) -> None:
     for path in (built.setup, built.msi):
         assert f"/{path.name}\n" in text
         assert hashlib.sha256(path.read_bytes()).hexdigest().upper() in text
-    table = subprocess.run(
-        ["msiinfo", "export", str(built.msi), "Property"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    table = subprocess.check_output(["msiinfo", "export", built.msi, "Property"], text=True)
     code = re.search(r"ProductCode\t(\S+)", table)
     assert code
     note = (built.folder / "deployment.md").read_text("utf-8")

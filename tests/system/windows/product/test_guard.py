@@ -1,72 +1,34 @@
-"""A client that was killed or updated runs again, one that has quit does not."""
+"""The guard: a client with a defect, and the clients of all users during an update."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
-import psutil
-import pytest
-
-from installer import NAME
 from installer.guard import NAME as GUARD
 from installer.wine import windows_path
-from tests.support.polling import eventually
 from tests.support.setup_program import (
     EVERYBODY,
     EXE,
+    RUN,
+    SETTINGS,
     exit_code,
     install,
-    programs_folder,
+    registry,
     running,
     traces,
-    uninstall,
     unix_path,
 )
 from tests.support.windows_product import Built
-from tests.support.wine import INSIDE, Desktop
+from tests.support.wine import INSIDE, Desktop, wait_for
 
-
-def homes(pc: Desktop, program: str = EXE) -> dict[str, int]:
-    """Return the process ids of a program by the profile that each one runs in."""
-    found = {}
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, IndexError):
-            own = process.environ()
-            if own.get("WINEPREFIX") == str(pc.prefix) and process.cmdline()[0].endswith(program):
-                found[own.get("COCONOWORK_HOME", "")] = process.pid
-    return found
-
-
-def test_killed_and_quit(desktop: Desktop, product: Built) -> None:
-    """A killed client is back, again and again; after `quit` there is none, and no guard."""
-    pc, folder = desktop, programs_folder(desktop)
-    assert install(pc, product.product.setup, "/NOAUTOSTART") == 0
-    pc.launch(rf"{folder}\{EXE}", "run", "--autostart")
-    eventually(lambda: homes(pc, GUARD), or_say="the guard")
-    guard = homes(pc, GUARD)
-    for _ in range(3):
-        kill_and_wait(pc)
-    assert homes(pc, GUARD) == guard, "one guard for all of them"
-    status = [rf"{folder}\{NAME}.com", "status"]
-    eventually(lambda: exit_code(pc, *status) == 13, or_say="the client's answer", within_s=60)
-    assert exit_code(pc, rf"{folder}\{NAME}.com", "quit") == 0
-    eventually(lambda: not homes(pc) and not homes(pc, GUARD), or_say="the end of both")
-    uninstall(pc, folder, "/FORGET")
-    eventually(lambda: not traces(pc), or_say="nothing left")
-
-
-def kill_and_wait(pc: Desktop) -> None:
-    """Kill the client, and wait until another one runs."""
-    (before,) = running(pc)
-    os.kill(before, signal.SIGKILL)
-    eventually(lambda: set(running(pc)) - {before}, or_say="another client", within_s=60)
+HOMES = (r"C:\home-a", r"C:\home-b")
+"""The profiles of two users."""
 
 
 def test_waits_longer_after_each_defect(desktop: Desktop, product: Built, tmp_path: Path) -> None:
@@ -88,51 +50,77 @@ def test_waits_longer_after_each_defect(desktop: Desktop, product: Built, tmp_pa
     assert pauses[1] >= 4
 
 
-@pytest.mark.parametrize("kind", ["setup", "msi"])
-def test_updated_for_all_users(desktop: Desktop, product: Built, kind: str) -> None:
-    """After a silent update each user's client runs again, as before; the removal ends all."""
-    pc, users = desktop, {r"C:\home-a", r"C:\home-b"}
-    folder = unix_path(pc, EVERYBODY)
-    assert put(pc, kind, product.product.setup, product.product.msi) == 0
-    started = [
-        subprocess.Popen(
-            ["wine", rf"{EVERYBODY}\{EXE}", "run", "--autostart"],
-            env={**pc.environment, "COCONOWORK_HOME": home},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        for home in users
-    ]
-    eventually(lambda: homes(pc, GUARD).keys() == users, or_say="the guards", within_s=60)
-    clients, guards = homes(pc), homes(pc, GUARD)
-    assert put(pc, kind, product.newer_setup, product.newer_msi) == 0
+@contextmanager
+def updated_clients(pc: Desktop) -> Iterator[None]:
+    """Start two users' clients. Wait until an update has renewed both, in order, and their guards.
 
-    def renewed() -> bool:
-        now = [*homes(pc).items(), *homes(pc, GUARD).items()]
-        return len(now) == 4 and not set(now) & {*clients.items(), *guards.items()}
+    In the end, wait for the end of all, which is the removal's work.
+    """
+    environment = dict(pc.environment)
+    for home in HOMES:
+        pc.environment["COCONOWORK_HOME"] = home
+        pc.launch(rf"{EVERYBODY}\{EXE}", "run", "--autostart")
+    pc.environment = environment
 
-    eventually(renewed, or_say="the new clients and guards", within_s=60)
-    for home in users:
+    def programs() -> dict[int, str]:
+        return running(pc) | running(pc, GUARD)
+
+    twice = sorted(HOMES * 2)
+    wait_for(lambda: sorted(programs().values()) == twice, programs)
+    before = programs().keys()
+    yield
+    wait_for(
+        lambda: sorted(programs().values()) == twice and not programs().keys() & before, programs
+    )
+    for home in HOMES:
         (log,) = unix_path(pc, home).rglob("client.log")
-        assert "coconowork client ends" in log.read_text(encoding="utf-8"), (
-            "in order, with a farewell"
-        )
-    assert homes(pc).keys() == homes(pc, GUARD).keys() == users
-    assert not (folder / "old").exists()
-    if kind == "msi":
-        assert exit_code(pc, "msiexec", "/x", windows_path(product.newer_msi), "/qn") == 0
-    else:
-        uninstall(pc, EVERYBODY)
-    eventually(lambda: not homes(pc) and not homes(pc, GUARD), or_say="the end of all")
-    eventually(lambda: not folder.exists(), or_say="an empty folder")
-    for process in started:
-        process.wait(timeout=30)
+        assert "coconowork client ends" in log.read_text("utf-8"), "in order, with a farewell"
+    assert not unix_path(pc, rf"{EVERYBODY}\old").exists()
 
 
-def put(pc: Desktop, kind: str, setup: Path, msi: Path) -> int:
-    """Install for all users silently, and return the exit code."""
-    if kind == "msi":
-        return exit_code(pc, "msiexec", "/i", windows_path(msi), "/qn", "AUTOSTART=0")
-    return install(pc, setup, "/ALLUSERS", "/NOAUTOSTART")
+def wait_for_removal(pc: Desktop) -> None:
+    """Wait until all clients have ended and nothing is left but the users' own files."""
+    wait_for(lambda: not running(pc) and not running(pc, GUARD), "the end of all")
+    wait_for(lambda: not unix_path(pc, EVERYBODY).exists(), "an empty folder")
+    for home in HOMES:
+        shutil.rmtree(unix_path(pc, home))
+    assert traces(pc) == []
+
+
+def test_setup_updates_all_users(desktop: Desktop, product: Built) -> None:
+    """After a silent update each user's client runs again, as before; the removal ends all."""
+    pc, address = desktop, "wss://gw.example.com:8443/a"
+    options = ["/ALLUSERS", f"/SERVER={address}", "/NOAUTOSTART"]
+    assert install(pc, product.product.setup, *options) == 0
+    with updated_clients(pc):
+        assert install(pc, product.newer_setup, "/ALLUSERS") == 0
+    assert registry(pc, rf"HKLM\{SETTINGS}")["Server"] == address
+    assert "Coconowork Client" not in registry(pc, rf"HKLM\{RUN}")
+    exit_code(pc, rf"{EVERYBODY}\uninstall.exe", "/S")
+    wait_for_removal(pc)
+
+
+def test_msi(desktop: Desktop, product: Built) -> None:
+    """The MSI installs, updates each user's client, refuses a downgrade, and leaves nothing.
+
+    It refuses some of the addresses that the client would refuse.
+    """
+    pc, first, newer = desktop, *map(windows_path, (product.product.msi, product.newer_msi))
+
+    def msiexec(*options: str) -> int:
+        return exit_code(pc, "msiexec", *options, "/qn")
+
+    for server in ("bad address", "http://gw.example.com", "u@gw.example.com"):
+        assert msiexec("/i", first, f"SERVER={server}") == 1603
+    assert traces(pc) == []
+    assert msiexec("/i", first, "SERVER=gw.example.com", "AUTOSTART=0") == 0
+    assert registry(pc, rf"HKLM\{SETTINGS}")["Server"] == "gw.example.com"
+    assert "Coconowork Client" not in registry(pc, rf"HKLM\{RUN}")
+    assert install(pc, product.product.setup) == 1625, "the MSI's owner decides"
+    with updated_clients(pc):
+        assert msiexec("/i", newer) == 0
+    assert registry(pc, rf"HKLM\{SETTINGS}")["Server"] == "gw.example.com"
+    assert registry(pc, rf"HKLM\{RUN}")["Coconowork Client"].startswith(f'"{EVERYBODY}')
+    assert msiexec("/i", first) == 1603
+    assert msiexec("/x", newer) == 0
+    wait_for_removal(pc)

@@ -12,17 +12,16 @@ import pytest
 
 from installer import NAME
 from installer.wine import windows_path
-from tests.support.polling import eventually
 from tests.support.setup_program import (
     EXE,
     exit_code,
     programs_folder,
     running,
-    unix_path,
+    traces,
     wait_for_uninstaller,
 )
 from tests.support.windows_product import Built
-from tests.support.wine import INSIDE, Desktop
+from tests.support.wine import INSIDE, Desktop, wait_for
 
 KNOWN = """
 advapi32 clbcatq combase comdlg32 coml2 difxapi gdi32 gdiplus imagehlp imm32 kernel32 kernelbase
@@ -35,27 +34,37 @@ BEFORE_THE_PROGRAM = {"version.dll", "uxtheme.dll", "winex11.drv", "zlib1.dll"}
 LIBRARY = r"[^\"\\]+\.(?:dll|drv|pyd|cpl|ocx)"
 
 
+PHANTOM = """
+api-ms-win-core-fibers-l1-1-2 api-ms-win-core-localization-l1-2-1 cryptbase nsexec ntmarta system
+"""
+"""Programs ask for these, which are in neither Wine's Windows nor the client's folder."""
+
+
 class Ground:
     """Two folders in which DLLs are planted, and a PC."""
 
-    def __init__(self, pc: Desktop, folder: Path) -> None:
+    def __init__(self, pc: Desktop, folder: Path, product: Built) -> None:
         self.pc, self.marks = pc, folder / "marks"
         self.beside, self.working = folder / "beside", folder / "working"
-        self.beside.mkdir()
-        self.working.mkdir()
+        compiler = ["x86_64-w64-mingw32-gcc", "-s", str(INSIDE / "planted.c"), "-o"]
+        dll, self.control = folder / "planted.dll", folder / "control.exe"
+        subprocess.run([*compiler, str(dll), "-shared"], check=True)
+        subprocess.run([*compiler, str(self.control), "-DCONTROL", "-municode"], check=True)
+        there = {
+            path.name.lower()
+            for place in (pc.drive_c / "windows" / "system32", product.product.onedir)
+            for path in place.rglob("*")
+            if re.fullmatch(LIBRARY, path.name, re.I)
+        }
+        self.planted = there | {f"{name}.dll" for name in PHANTOM.split()}
+        self.planted -= BEFORE_THE_PROGRAM | {f"{name}.dll" for name in KNOWN.split()}
+        for place in (self.beside, self.working):
+            place.mkdir()
+            for name in self.planted:
+                (place / name).hardlink_to(dll)
         self.asked: set[str] = set()
         self.loaded: set[str] = set()
         """What programs have asked for, and which of it came from the two folders."""
-        compiler = ["x86_64-w64-mingw32-gcc", "-s", str(INSIDE / "planted.c"), "-o"]
-        self._dll, self.control = folder / "planted.dll", folder / "control.exe"
-        subprocess.run([*compiler, str(self._dll), "-shared"], check=True)
-        subprocess.run([*compiler, str(self.control), "-DCONTROL", "-municode"], check=True)
-
-    def plant(self) -> None:
-        """Plant a DLL under each name that was asked for."""
-        for name in self.asked - {f"{known}.dll" for known in KNOWN.split()} - BEFORE_THE_PROGRAM:
-            for folder in (self.beside, self.working):
-                shutil.copy(self._dll, folder / name)
 
     def run(self, *command: str, until_quit: bool = False) -> None:
         """Run a program in the working folder, and note what it asks for and loads."""
@@ -76,7 +85,7 @@ class Ground:
         reader = Thread(target=lambda: output.append(process.communicate(timeout=200)[1]))
         reader.start()
         if until_quit:
-            eventually(lambda: self.pc.window(exe=EXE), or_say="the client's window", within_s=60)
+            wait_for(lambda: self.pc.window(exe=EXE), "the client's window")
             assert exit_code(self.pc, command[0].replace(".exe", ".com"), "quit") == 0
         reader.join()
         text = output[0].decode(errors="replace")
@@ -90,40 +99,37 @@ class Ground:
         self.loaded |= {name.lower() for place, name in loaded if place in planted}
 
 
-@pytest.fixture
-def ground(desktop: Desktop, tmp_path: Path) -> Ground:
-    """Return two folders in which DLLs can be planted."""
-    return Ground(desktop, tmp_path)
+@pytest.fixture(scope="module")
+def ground(desktop: Desktop, product: Built, tmp_path_factory: pytest.TempPathFactory) -> Ground:
+    """Return two folders in which a DLL is planted under all names."""
+    return Ground(desktop, tmp_path_factory.mktemp("ground"), product)
 
 
 def test_nothing_planted_is_loaded(ground: Ground, product: Built) -> None:
     """Setup program, client, its windows and uninstaller load only their own DLLs and Windows'."""
     pc, folder = ground.pc, programs_folder(ground.pc)
     setup = Path(shutil.copy(product.product.setup, ground.beside / "setup.exe"))
-    for _ in ("to learn the names", "with planted DLLs"):
-        ground.loaded.clear()
-        ground.run(windows_path(setup), "/S", "/SERVER=127.0.0.1:1", "/NOAUTOSTART")
-        assert unix_path(pc, folder).exists()
-        ground.run(rf"{folder}\{NAME}.com", "doctor")
-        ground.run(rf"{folder}\{EXE}", "run", until_quit=True)
-        eventually(lambda: not running(pc), or_say="the client's end")
-        ground.run(rf"{folder}\uninstall.exe", "/S")
-        wait_for_uninstaller(pc, folder)
-        ground.plant()
+    ground.run(windows_path(setup), "/S", "/SERVER=127.0.0.1:1", "/NOAUTOSTART")
+    ground.run(rf"{folder}\{NAME}.com", "doctor")
+    ground.run(rf"{folder}\{EXE}", "run", until_quit=True)
+    wait_for(lambda: not running(pc), "the client's end")
+    ground.run(rf"{folder}\uninstall.exe", "/S", "/FORGET")
+    wait_for_uninstaller(pc, folder)
+    assert traces(pc) == []
     assert {"userenv.dll", "crypt32.dll", "tk86t.dll"} <= ground.asked, "the trace was understood"
-    assert {path.name for path in ground.working.iterdir()} >= {"userenv.dll", "crypt32.dll"}
     assert ground.loaded <= BEFORE_THE_PROGRAM
     assert not ground.marks.exists()
+    known = {f"{name}.dll" for name in KNOWN.split()} | BEFORE_THE_PROGRAM
+    assert ground.asked - ground.planted - known == set(), "name them in PHANTOM"
 
 
 def test_the_trap_works(ground: Ground) -> None:
     """A program that lets Windows look everywhere does load planted DLLs, from both folders."""
-    ground.asked |= {"own.dll"}
-    ground.plant()
-    ground.run(windows_path(ground.control), "own.dll")
-    (ground.working / "own.dll").unlink()
+    ground.run(windows_path(ground.control), "cryptbase.dll")
+    (ground.working / "cryptbase.dll").unlink()
     beside = Path(shutil.copy(ground.control, ground.beside / "control.exe"))
-    ground.run(windows_path(beside), "own.dll")
+    ground.run(windows_path(beside), "cryptbase.dll")
     marks = ground.marks.read_text(encoding="utf-16-le").split()
-    assert marks == [windows_path(each / "own.dll") for each in (ground.working, ground.beside)]
-    assert ground.loaded == {"own.dll"}
+    places = (ground.working, ground.beside)
+    assert marks == [windows_path(each / "cryptbase.dll") for each in places]
+    assert "cryptbase.dll" in ground.loaded
