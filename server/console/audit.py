@@ -45,9 +45,9 @@ class Action(models.TextChoices):
 def record(
     action: str,
     *,
-    actor: User | None,
-    subject: User | None,
-    address: str | None,
+    actor: User | None = None,
+    subject: User | None = None,
+    address: str | None = None,
     account: Account | None = None,
     **detail: str | int | bool | list[str] | None,
 ) -> AuditEvent:

@@ -54,7 +54,7 @@ class WrongBrowser(Exception):
 
 
 def start(
-    lines: Sequence[csvfiles.Line], *, by: User, address: str | None
+    lines: Sequence[csvfiles.Line], *, by: User, address: str | None = None
 ) -> tuple[ImportJob, str]:
     """Store a job and return it with its private key, which is kept nowhere else."""
     key = PrivateKey.generate()
@@ -71,7 +71,7 @@ def start(
         for line in checked:
             line.job = job
         ImportLine.objects.bulk_create(checked, batch_size=500)
-        record(Action.IMPORT_STARTED, actor=by, subject=None, address=address, lines=len(lines))
+        record(Action.IMPORT_STARTED, actor=by, address=address, lines=len(lines))
     return job, b64encode(bytes(key)).decode()
 
 
@@ -198,7 +198,7 @@ def _hash(user: User, password: str) -> None:
     passwords.set_initial(user, password, must_change=True, when_idle=True)
 
 
-def fetch(job: ImportJob, key: str, *, address: str | None) -> list[tuple[str, str]] | None:
+def fetch(job: ImportJob, key: str, *, address: str | None = None) -> list[tuple[str, str]] | None:
     """Return the names and temporary passwords of an ended job, and forget the passwords.
 
     Return None when the job runs or they have been fetched. Raise WrongBrowser.
@@ -223,5 +223,5 @@ def fetch(job: ImportJob, key: str, *, address: str | None) -> list[tuple[str, s
         ]
         created.update(sealed=None)
         by = job.started_by
-        record(Action.IMPORT_FETCHED, actor=by, subject=None, address=address, users=len(rows))
+        record(Action.IMPORT_FETCHED, actor=by, address=address, users=len(rows))
     return rows

@@ -84,7 +84,7 @@ def unlock(user: User) -> None:
     """Forget the wrong passwords of a user, here and at the gateways."""
     with transaction.atomic():
         AccessAttempt.objects.filter(username=key(user.username)).delete()
-        record(Action.LOGIN_UNLOCKED, actor=None, subject=user, address=None)
+        record(Action.LOGIN_UNLOCKED, subject=user)
         bus.publish_unlock(user.username)
 
 
@@ -184,7 +184,7 @@ class Handler(AxesHandler):  # type: ignore[misc]  # axes has no types
             _failures(_PASSWORDS).filter(attempt_time__lt=now - WINDOW).delete()
             _count(_PASSWORDS, name, counted, at=now)
             if subject is not None:  # strangers must not fill the audit trail with made-up names
-                record(Action.LOGIN_REFUSED, actor=None, subject=subject, address=address)
+                record(Action.LOGIN_REFUSED, subject=subject, address=address)
         metrics.console_logins.labels("refused").inc()
         whose = f"user {subject.pk}" if subject else "an unknown user name"
         log.info("console login refused: wrong password for %s from %s", whose, address)
@@ -192,7 +192,7 @@ class Handler(AxesHandler):  # type: ignore[misc]  # axes has no types
             request.axes_locked_out = True
             log.warning("console login locked out: %s from %s", whose, address)
             # Also for a name that no user has, so that both take the same time.
-            record(Action.LOGIN_LOCKED, actor=None, subject=subject, address=address)
+            record(Action.LOGIN_LOCKED, subject=subject, address=address)
 
     def user_logged_in(self, _sender: object, request: Any, user: Any, **_more: object) -> None:
         """Forget the failures of this user at this address, and no others."""

@@ -36,7 +36,7 @@ class UnknownCode(ValidationError):
         super().__init__(text)
 
 
-def find(user: User, code: str, *, address: str | None) -> Pairing:
+def find(user: User, code: str, *, address: str | None = None) -> Pairing:
     """Return the new PC that shows `code`. Raise UnknownCode, or TooManyCodes.
 
     Lock the user's row, so that each guess of a salvo is counted, on all nodes.
@@ -53,7 +53,7 @@ def find(user: User, code: str, *, address: str | None) -> Pairing:
     return found
 
 
-def accept(user: User, shown: Pairing, *, password: str, address: str | None) -> AuditEvent:
+def accept(user: User, shown: Pairing, *, password: str, address: str | None = None) -> AuditEvent:
     """Seal `user`'s current `password` for the new PC that `shown` was about; return the event.
 
     `user` must be as it was when `password` was checked. Raise UnknownCode, ConcurrentChange, or

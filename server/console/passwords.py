@@ -79,9 +79,9 @@ def change_own(
     user: User,
     *,
     new_password: str,
-    push_to: Collection[Device],
+    push_to: Collection[Device] = (),
     late: Collection[Device] = (),
-    address: str | None,
+    address: str | None = None,
 ) -> PasswordChange:
     """Change `user`'s own password and push it to those of `push_to` that wait.
 
@@ -101,7 +101,7 @@ def change_own(
 
 
 def push_later(
-    user: User, *, password: str, devices: Collection[Device], address: str | None
+    user: User, *, password: str, devices: Collection[Device], address: str | None = None
 ) -> PasswordChange:
     """Push `user`'s current `password` to PCs that kept an old one; return the latest change.
 
@@ -140,7 +140,7 @@ def lock_as_checked(user: User, *, must_be_active: bool = True) -> User:
 
 
 def force(
-    user: User, *, by: User | None, new_password: str, must_change: bool, address: str | None
+    user: User, *, by: User | None, new_password: str, must_change: bool, address: str | None = None
 ) -> PasswordChange:
     """Set `user`'s password as an account administrator; nothing is pushed.
 
@@ -171,7 +171,7 @@ def set_initial(user: User, password: str, *, must_change: bool, when_idle: bool
     user.password_changed_at = clock.now()
 
 
-def end_old_passwords(user: User, *, by: User, address: str | None) -> int:
+def end_old_passwords(user: User, *, by: User, address: str | None = None) -> int:
     """End all of `user`'s old passwords now. Return how many there were.
 
     Raise PermissionDenied unless `by` is the user or an administrator of the user's account.

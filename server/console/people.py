@@ -70,7 +70,7 @@ def temporary_password() -> str:
             return "-".join("".join(characters[start : start + 4]) for start in (0, 4, 8))
 
 
-def name_refusal(user: User, *, by: User | None, address: str | None) -> str:
+def name_refusal(user: User, *, by: User | None, address: str | None = None) -> str:
     """Return why `user` cannot have its name, or an empty text. `by` is None on the command line.
 
     A name that differs from another one only in case is refused: people would mix them up.
@@ -84,11 +84,11 @@ def name_refusal(user: User, *, by: User | None, address: str | None) -> str:
     if other is None:
         return ""
     if by is not None and other.account_id != by.account_id:
-        record(Action.NAME_TAKEN, actor=by, subject=None, address=address, name=user.username)
+        record(Action.NAME_TAKEN, actor=by, address=address, name=user.username)
     return _("This user name is taken.")
 
 
-def create(user: User, *, by: User, address: str | None) -> str:
+def create(user: User, *, by: User, address: str | None = None) -> str:
     """Save a new user with its audit event. Return why not, when the name has just been taken."""
     try:
         with transaction.atomic():
@@ -116,7 +116,12 @@ def as_administrator(by: User | None, account_id: int) -> Iterator[QuerySet[User
 
 
 def apply(
-    change: Change, user: User, *, by: User | None, address: str | None, whole_account: bool = False
+    change: Change,
+    user: User,
+    *,
+    by: User | None,
+    address: str | None = None,
+    whole_account: bool = False,
 ) -> None:
     """Make a change of a user, which is recorded when it changes something.
 
@@ -138,7 +143,7 @@ def apply_to_all(change: Change, users: QuerySet[User], *, whole_account: bool) 
     for start in range(0, len(found), AT_ONCE):
         with transaction.atomic():
             for user in found[start : start + AT_ONCE]:
-                apply(change, user, by=None, address=None, whole_account=whole_account)
+                apply(change, user, by=None, whole_account=whole_account)
 
 
 def disabled_with_account(account: Account) -> QuerySet[User]:
@@ -151,7 +156,12 @@ def disabled_with_account(account: Account) -> QuerySet[User]:
 
 
 def edit(
-    user: User, *, display_name: str | None, role: str | None, by: User | None, address: str | None
+    user: User,
+    *,
+    display_name: str | None,
+    role: str | None,
+    by: User | None,
+    address: str | None = None,
 ) -> None:
     """Set a user's name and role, where not None; record what has changed.
 
@@ -174,7 +184,7 @@ def edit(
             record(Action.USER_EDITED, actor=by, subject=row, address=address, **new)
 
 
-def delete(user: User, *, by: User, address: str | None) -> None:
+def delete(user: User, *, by: User, address: str | None = None) -> None:
     """Delete a user with all PCs, passwords and pushes; the audit trail keeps the names.
 
     Raise PermissionDenied, also for `by`, or User.DoesNotExist.
@@ -194,7 +204,7 @@ def delete(user: User, *, by: User, address: str | None) -> None:
         bus.publish(user.pk)
 
 
-def remove_device(device: Device, *, by: User, address: str | None) -> bool:
+def remove_device(device: Device, *, by: User, address: str | None = None) -> bool:
     """Delete the row of a PC; return whether that was possible: not while its client waits."""
     with transaction.atomic():
         User.objects.select_for_update(no_key=True).get(pk=device.user_id)
@@ -213,7 +223,7 @@ def remove_device(device: Device, *, by: User, address: str | None) -> bool:
     return True
 
 
-def set_blocked(device: Device, *, blocked: bool, by: User, address: str | None) -> None:
+def set_blocked(device: Device, *, blocked: bool, by: User, address: str | None = None) -> None:
     """Disconnect a PC or allow it again; a second time changes and records nothing."""
     with transaction.atomic():
         User.objects.select_for_update(no_key=True).get(pk=device.user_id)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
+import pytest
 from django.test import Client
 
+from server.console import passwords
+from server.console.models import AuditEvent, PasswordChange, User
+from tests.support.server_fixtures import on_own_connection
+
+T = TypeVar("T")
 Browse = Callable[..., Client]
 """The type of the fixture `browse`."""
 
@@ -25,3 +33,41 @@ def page(answer: Any) -> str:
     """Return the page that the console has answered with."""
     assert answer.status_code == 200
     return str(answer.getvalue().decode())
+
+
+def form_token(client: Client, path: str) -> dict[str, str]:
+    """Open a page; return the token of its forms."""
+    found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page(client.get(path)))
+    assert found
+    return {"csrfmiddlewaretoken": found[1]}
+
+
+def run_before(
+    patch: pytest.MonkeyPatch, module: object, name: str, happens: Callable[..., object]
+) -> list[object]:
+    """Have `happens` run before each call of a function, with its arguments; return the results."""
+    original, results = getattr(module, name), list[object]()
+
+    def late(*args: Any, **more: Any) -> Any:
+        results.append(happens(*args, **more))
+        return original(*args, **more)
+
+    patch.setattr(module, name, late)
+    return results
+
+
+def at_once(works: Sequence[Callable[[], T]]) -> list[T]:
+    """Return what each returns, called on as many threads."""
+    with ThreadPoolExecutor(len(works)) as pool:
+        return list(pool.map(on_own_connection, works))
+
+
+def change(user: User, new: str, **more: Any) -> PasswordChange:
+    """Change the password of a user, who may have been changed since `user` was read."""
+    user.refresh_from_db()
+    return passwords.change_own(user, new_password=new, **more)
+
+
+def actions(subject: User) -> list[str]:
+    """Return what the audit trail has of a user, the latest first."""
+    return list(AuditEvent.objects.filter(subject=subject).values_list("action", flat=True))

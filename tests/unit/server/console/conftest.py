@@ -16,15 +16,23 @@ from protocol.sealing import device_id, new_device_key, public_key
 from server import clock
 from server.console.models import Account, Pairing, User
 from tests.support.console_client import Browse, new_client
+from tests.support.pbkdf2 import derived_once
 from tests.support.server_fixtures import MakePairing
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_round() -> Iterator[None]:
+    """Save the time of PBKDF2: `test_hashers.py` has the rounds."""
+    with derived_once(rounds=1):
+        yield
 
 
 @pytest.fixture
 def browse() -> Browse:
     """`browse(user)` returns a browser in English, in which the user has logged in."""
 
-    def make(user: User | None = None, **options: object) -> Client:
-        client = new_client(**options)  # type: ignore[arg-type]  # passed through as they are
+    def make(user: User | None = None, **options: Any) -> Client:
+        client = new_client(**options)
         if user is not None:
             client.force_login(user)
         return client
@@ -36,6 +44,12 @@ def browse() -> Browse:
 def client(browse: Browse, administrator: User) -> Client:
     """Return a browser in which the administrator has logged in."""
     return browse(administrator)
+
+
+@pytest.fixture
+def mine(browse: Browse, user: User) -> Client:
+    """Return a browser in which the user has logged in."""
+    return browse(user)
 
 
 @pytest.fixture(autouse=True)

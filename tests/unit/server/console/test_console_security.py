@@ -61,32 +61,6 @@ def test_templates_have_nothing_inline() -> None:
         assert "autoescape" not in text, template
 
 
-FORMS = (
-    "/login/", "/logout/", "/app/login/", "/app/logout/", "/language/", "/password/",
-    "/password/end-old/", "/password/push/", "/app/push/", "/sessions/end/",
-    "/pcs/1/disconnect/", "/pcs/1/allow/", "/users/new/", "/users/import/",
-    "/users/1/", "/users/1/end-old/", "/users/1/disable/", "/users/1/enable/",
-    "/users/1/end-sessions/", "/users/1/pcs/1/disconnect/",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("path", FORMS)
-def test_forged_forms_are_refused(browse: Browse, administrator: User, path: str) -> None:
-    """Without the token nothing is done, and the page says what to do."""
-    user = None if "login" in path else administrator
-    answer = browse(user, csrf=True).post(path, {"new_password1": P2})
-    assert answer.status_code == 403
-    assert "load the page again" in answer.content.decode()
-
-
-@pytest.mark.parametrize("path", [path for path in FORMS if not path.endswith(("login/", "new/"))])
-def test_links_change_nothing(client: Client, path: str) -> None:
-    """GET only asks."""
-    before = list(User.objects.values_list("pk", "password", "is_active", "session_epoch"))
-    client.get(path)
-    assert list(User.objects.values_list("pk", "password", "is_active", "session_epoch")) == before
-
-
 HOSTILE = (
     "\x00", "a\x00b", "\ud7ff\ue000\uffff", "\U0010ffff" * 50, "\u202e\u2066evil\u2069",
     "' OR 1=1 --", "{{ 7*7 }}{% load x %}", "<script>alert(1)</script>", "../../../etc/passwd",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from axes.models import AccessAttempt
-from django.db import connection
 from django.test import Client
 
 from protocol.messages import Paired
@@ -19,23 +18,26 @@ from protocol.sealing import SealError, new_device_key, open_sealed
 from server import clock
 from server.console import hashing, lockout, pairings, passwords
 from server.console.models import AuditEvent, Pairing, User
-from tests.support.console_client import Browse, new_client, page
-from tests.support.server_fixtures import P1, P2, P3, MakePairing, MakeUser
+from tests.support.console_client import (
+    Browse,
+    actions,
+    at_once,
+    change,
+    new_client,
+    page,
+    run_before,
+)
+from tests.support.server_fixtures import P1, P2, MakePairing, MakeUser
 
 PATHS = ("/pcs/new/", "/app/new/")
 UNKNOWN = "No PC shows this code now"
+ACCEPTED = "pairing.accepted"
 NAME = "NEW & <PC>"
 
 
 @pytest.fixture
 def pc(make_pairing: MakePairing) -> Pairing:
     return make_pairing()
-
-
-@pytest.fixture
-def mine(browse: Browse, user: User) -> Client:
-    """Return a browser in which the user has logged in."""
-    return browse(user)
 
 
 def type_code(client: Client, code: str, path: str = PATHS[0]) -> str:
@@ -48,12 +50,14 @@ def confirm(client: Client, pc: Pairing, password: str = P1, path: str = PATHS[0
     return client.post(f"{path}check/", {"pc": pc.change_id, "current_password": password})
 
 
-def accepted(user: User) -> list[AuditEvent]:
-    return list(AuditEvent.objects.filter(subject=user, action="pairing.accepted"))
+def guess(user: User, address: str = "127.0.0.1") -> str:
+    """Try a code that no PC shows. Return how it was refused."""
+    with pytest.raises((pairings.UnknownCode, lockout.TooManyCodes)) as refused:
+        pairings.find(user, "BBBBBBBB", address=address)
+    return refused.typename
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("role", ["user", "administrator"])
+@pytest.mark.parametrize(("path", "role"), [(PATHS[0], "administrator"), (PATHS[1], "user")])
 def test_from_the_code_to_the_result(
     browse: Browse,
     request: pytest.FixtureRequest,
@@ -80,7 +84,7 @@ def test_from_the_code_to_the_result(
     assert open_sealed(paired, device_key=key).password == P1
     with pytest.raises(SealError):
         open_sealed(paired, device_key=new_device_key())
-    [event] = accepted(by)
+    event = AuditEvent.objects.get(subject=by, action=ACCEPTED)
     assert (event.actor, event.address) == (by, "127.0.0.1")
     assert event.detail == {"device": NAME, "pc_address": "192.0.2.77", "device_id": pc.device_id}
     if role == "administrator":
@@ -94,31 +98,26 @@ def test_the_words_are_in_the_language_of_the_page(browse: Browse, user: User, p
     assert shown == [(word.ja, word.en) for word in words(pc.code, pc.public_key)]
 
 
-def gone(pc: Pairing) -> None:
+def gone(pc: Pairing, _: object = None) -> None:
     Pairing.objects.filter(pk=pc.pk).delete()
 
 
-def expired(pc: Pairing) -> None:
+def expired(pc: Pairing, _: object = None) -> None:
     Pairing.objects.filter(pk=pc.pk).update(expires_at=clock.now() - timedelta(seconds=1))
 
 
-def used(pc: Pairing, **more: Any) -> None:
-    Pairing.objects.filter(pk=pc.pk).update(user=User.objects.first(), **more)
+def used(pc: Pairing, _: object = None) -> None:
+    Pairing.objects.filter(pk=pc.pk).update(user=User.objects.first(), delivered_at=clock.now())
 
 
-def replayed(pc: Pairing) -> None:
-    used(pc, delivered_at=clock.now())
-
-
-@pytest.mark.parametrize("happened", [gone, expired, used, replayed])
+@pytest.mark.parametrize("happened", [gone, expired, used])
 def test_codes_that_lead_to_no_pc(
     mine: Client, pc: Pairing, monkeypatch: pytest.MonkeyPatch, happened: Callable[[Pairing], None]
 ) -> None:
     """One sentence for all of them, beside the field, and no words are computed."""
     happened(pc)
     monkeypatch.delattr("server.console.views.new_pc.words")
-    text = type_code(mine, pc.code)
-    assert UNKNOWN in text.partition('id="id_code_error"')[2]
+    assert UNKNOWN in type_code(mine, pc.code).partition('id="id_code_error"')[2]
     assert AccessAttempt.objects.get(user_agent="code").failures_since_start == 1
 
 
@@ -130,10 +129,9 @@ def test_what_is_no_code(mine: Client, typed: str) -> None:
 
 
 def test_guesses_end(browse: Browse, user: User, mine: Client, pc: Pairing) -> None:
-    """After ten of them no code is taken for an hour, not even a right one, nor after a login."""
-    for _ in range(2 * lockout.LIMIT_CODES):
-        with pytest.raises((pairings.UnknownCode, lockout.TooManyCodes)):
-            pairings.find(user, "BBBBBBBB", address="127.0.0.1")
+    """After ten, also at once, no code is taken for an hour: no right one, nor after a login."""
+    answers = at_once([lambda: guess(user)] * 40)
+    assert answers.count("UnknownCode") == lockout.LIMIT_CODES
     [counted] = AccessAttempt.objects.all()
     assert counted.failures_since_start == lockout.LIMIT_CODES
     assert browse().post("/login/", {"username": user.username, "password": P1}).status_code == 302
@@ -141,29 +139,9 @@ def test_guesses_end(browse: Browse, user: User, mine: Client, pc: Pairing) -> N
     assert answer.status_code == 429
     error = answer.content.decode().partition('id="id_code_error"')[2]
     assert re.search(r"Too many wrong codes. Please wait (59|60) minutes", error)
-    [event] = AuditEvent.objects.filter(subject=user, action="pairing.locked")
-    assert event.actor == user
-    an_hour_ago = counted.attempt_time - lockout.CODE_WINDOW
-    AccessAttempt.objects.update(attempt_time=an_hour_ago)
+    assert actions(user).count("pairing.locked") == 1
+    AccessAttempt.objects.update(attempt_time=counted.attempt_time - lockout.CODE_WINDOW)
     assert NAME.partition(" ")[0] in type_code(mine, pc.code)
-
-
-def test_a_salvo_is_counted(user: User) -> None:
-    """Guesses at the same time are no more than ten."""
-
-    def guess(_: int) -> str:
-        try:
-            pairings.find(user, "BBBBBBBB", address="192.0.2.1")
-        except (pairings.UnknownCode, lockout.TooManyCodes) as refused:
-            return type(refused).__name__
-        finally:
-            connection.close()
-        return "found"
-
-    with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(guess, range(40)))
-    assert answers.count("UnknownCode") == lockout.LIMIT_CODES
-    assert answers.count("TooManyCodes") == 40 - lockout.LIMIT_CODES
 
 
 def test_guesses_of_many_users_at_one_address(
@@ -171,70 +149,36 @@ def test_guesses_of_many_users_at_one_address(
 ) -> None:
     """An address has a limit, too, and an IPv6 /64 counts as one; logins there are not affected."""
     monkeypatch.setattr(lockout, "LIMIT_ADDRESS", 3)
-    users = [make_user() for _ in range(4)]
-    for number, guesser in enumerate(users[:3]):
-        with pytest.raises(pairings.UnknownCode):
-            pairings.find(guesser, "BBBBBBBB", address=f"2001:db8::{number}")
+    *guessers, user = (make_user() for _ in range(4))
+    for number, guesser in enumerate(guessers):
+        assert guess(guesser, f"2001:db8::{number}") == "UnknownCode"
     with pytest.raises(lockout.TooManyCodes):
-        pairings.find(users[3], pc.code, address="2001:db8::9")
-    assert pairings.find(users[3], pc.code, address="2001:db8:1::9") == pc
-    form = {"username": users[0].username, "password": P1}
+        pairings.find(user, pc.code, address="2001:db8::9")
+    assert pairings.find(user, pc.code, address="2001:db8:1::9") == pc
+    form = {"username": guessers[0].username, "password": P1}
     assert new_client(address="2001:db8::9").post("/login/", form).status_code == 302
-
-
-def test_wrong_passwords_count_as_at_a_login(mine: Client, user: User, pc: Pairing) -> None:
-    """The page shows the PC again; the lockout is the one of logins; nothing is sealed."""
-    type_code(mine, pc.code)
-    for _ in range(lockout.LIMIT_USER_AND_ADDRESS - 1):
-        text = page(confirm(mine, pc, P3))
-        error = text.partition('id="id_current_password_error"')[2]
-        assert "The current password is wrong." in error
-        assert "four words" in text
-    assert confirm(mine, pc, P3).status_code == 429
-    assert confirm(mine, pc).status_code == 429
-    pc.refresh_from_db()
-    assert (pc.user, pc.sealed, accepted(user)) == (None, "", [])
 
 
 def test_a_full_queue_says_busy(mine: Client, pc: Pairing, monkeypatch: pytest.MonkeyPatch) -> None:
     """The words wait in the queue of hashes; when it is full, the code may be typed again."""
     with monkeypatch.context() as patch:
         patch.setattr(hashing, "QUEUE_PER_CORE", -1)
-        answer = mine.post(PATHS[0], {"code": pc.code})
-    assert answer.status_code == 503
+        assert mine.post(PATHS[0], {"code": pc.code}).status_code == 503
     assert "four words" in type_code(mine, pc.code)
-
-
-def disabled(pc: Pairing, user: User) -> None:
-    User.objects.filter(pk=user.pk).update(is_active=False)
-
-
-def changed(pc: Pairing, user: User) -> None:
-    fresh = User.objects.get(pk=user.pk)
-    passwords.change_own(fresh, new_password=P2, push_to=[], address=None)
-
-
-def forced(pc: Pairing, user: User) -> None:
-    passwords.force(user, by=None, new_password=P2, must_change=True, address=None)
-
-
-def deleted(pc: Pairing, user: User) -> None:
-    User.objects.filter(pk=user.pk).delete()
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize(
     ("happens", "before", "after"),
     [
-        (lambda pc, _: gone(pc), UNKNOWN, UNKNOWN),
-        (lambda pc, _: expired(pc), UNKNOWN, UNKNOWN),
-        (lambda pc, _: used(pc), UNKNOWN, UNKNOWN),
-        (changed, "/login/", "just been changed elsewhere"),
-        (forced, "/login/", "just been changed elsewhere"),
-        (disabled, "/login/", "You may not open this page."),
-        (deleted, "/login/", "There is no such page."),
+        (gone, UNKNOWN, UNKNOWN),
+        (expired, UNKNOWN, UNKNOWN),
+        (used, UNKNOWN, UNKNOWN),
+        (lambda _, user: change(user, P2), "/login/", "just been changed elsewhere"),
+        (lambda _, rows: rows.update(is_active=False), "/login/", "You may not open this page."),
+        (lambda _, rows: rows.delete(), "/login/", "There is no such page."),
     ],
-    ids=["gone", "expired", "used", "changed", "forced", "disabled", "deleted"],
+    ids=["gone", "expired", "used", "changed", "disabled", "deleted"],
 )
 def test_what_happens_at_the_same_moment(
     mine: Client,
@@ -243,7 +187,7 @@ def test_what_happens_at_the_same_moment(
     pc: Pairing,
     monkeypatch: pytest.MonkeyPatch,
     *,
-    happens: Callable[[Pairing, User], None],
+    happens: Callable[[Pairing, Any], object],
     before: str,
     after: str,
     moment: str,
@@ -251,21 +195,16 @@ def test_what_happens_at_the_same_moment(
     """Before the password is sent, or after its check: nothing is sealed, and the page says why."""
     make_user()  # who has used the code
     type_code(mine, pc.code)
+    owner: Any = user if "changed" in after else User.objects.filter(pk=user.pk)
     if moment == "before":
-        happens(pc, user)
+        happens(pc, owner)
     else:
-        original = pairings.accept
-
-        def late(*args: Any, **arguments: Any) -> AuditEvent:
-            happens(pc, user)
-            return original(*args, **arguments)
-
-        monkeypatch.setattr(pairings, "accept", late)
+        run_before(monkeypatch, pairings, "accept", lambda *_, **__: happens(pc, owner))
     answer = confirm(mine, pc)
     said = answer.headers.get("Location", "") + answer.content.decode()
     assert (before if moment == "before" else after) in said
     assert not Pairing.objects.filter(pk=pc.pk).exclude(sealed="").exists()
-    assert accepted(user) == []
+    assert ACCEPTED not in actions(user)
 
 
 def test_another_window(mine: Client, user: User, pc: Pairing, make_pairing: MakePairing) -> None:
@@ -282,53 +221,31 @@ def test_another_window(mine: Client, user: User, pc: Pairing, make_pairing: Mak
 
 def test_two_users_type_one_code(make_user: MakeUser, make_pairing: MakePairing) -> None:
     """The first one gets the PC; for the other one the code is used."""
+
+    def accept(user: User, pc: Pairing) -> str:
+        try:
+            return pairings.accept(user, pc, password=P1).subject_name
+        except pairings.UnknownCode:
+            return ""
+
     for _ in range(5):
         pc, users = make_pairing(), [make_user() for _ in range(2)]
-
-        def run(user: User, pc: Pairing = pc) -> str:
-            try:
-                pairings.accept(user, pc, password=P1, address=None)
-            except pairings.UnknownCode:
-                return "unknown"
-            finally:
-                connection.close()
-            return "accepted"
-
-        with ThreadPoolExecutor(2) as pool:
-            outcomes = list(pool.map(run, users))
-        assert sorted(outcomes) == ["accepted", "unknown"]
+        outcomes = at_once([partial(accept, user, pc) for user in users])
         pc.refresh_from_db()
-        assert pc.user == users[outcomes.index("accepted")]
-        assert [bool(accepted(user)) for user in users] == [user == pc.user for user in users]
-
-
-def test_sent_twice(browse: Browse, user: User, pc: Pairing) -> None:
-    """Both forms: the second sending gets the first one's answer; one box in all."""
-    client = browse(user, csrf=True)
-    token = re.search(r'csrfmiddlewaretoken" value="(\w+)"', page(client.get(PATHS[0])))
-    assert token
-    once = {"csrfmiddlewaretoken": token[1]}
-    fields = {"pc": pc.change_id, "current_password": P1}
-    for path, form in ((PATHS[0], {"code": pc.code}), ("/pcs/new/check/", fields)):
-        first, second = client.post(path, form | once), client.post(path, form | once)
-        assert first.status_code == second.status_code == 302
-        assert first.headers["Location"] == second.headers["Location"]
-        pc.refresh_from_db()
-    [event] = accepted(user)
-    assert second.headers["Location"] == f"/pcs/new/{event.pk}/"
-    assert UNKNOWN in page(client.get("/pcs/new/check/"))  # the back button
+        assert outcomes == [user.username if user == pc.user else "" for user in users]
+        assert [ACCEPTED in actions(user) for user in users] == [user == pc.user for user in users]
+        assert pc.user in users
 
 
 @pytest.mark.parametrize(
     ("row", "minutes", "said", "final"),
     [
-        ({}, 0, "On its way", False),
-        ({}, 11, "its code has expired", False),
-        ({"delivered_at": timedelta()}, 9, "The PC asks whether it is to connect as", False),
-        ({"delivered_at": timedelta()}, 11, "its code has expired", False),
-        (None, 1, "The PC has gone", True),
-        (None, 11, "its code has expired", False),
-        ("device", 0, "The PC has logged in as you.", True),
+        ("open", 0, "On its way", False),
+        ("open", 11, "its code has expired", False),
+        ("delivered", 9, "The PC asks whether it is to connect as", False),
+        ("delivered", 11, "its code has expired", False),
+        ("gone", 1, "The PC has gone", True),
+        ("gone", 11, "its code has expired", False),
         ("device", 2000, "The PC has logged in as you.", True),
         ("known before", 0, "The PC has logged in as you.", True),
         ("waits already", 11, "its code has expired", False),
@@ -340,26 +257,25 @@ def test_states_of_the_result(
     pc: Pairing,
     make_device: Callable[..., object],
     *,
-    row: dict[str, timedelta] | str | None,
+    row: str,
     minutes: int,
     said: str,
     final: bool,
 ) -> None:
     """The page and its live part follow the row and the device; the same in both places."""
-    event = pairings.accept(user, pc, password=P1, address=None)
-    if row == "device" or row is None:
-        Pairing.objects.filter(pk=pc.pk).delete()
-    elif isinstance(row, dict):
-        Pairing.objects.filter(pk=pc.pk).update(
-            **{name: clock.now() + value for name, value in row.items()}
-        )
+    event, now = pairings.accept(user, pc, password=P1), clock.now()
+    rows = Pairing.objects.filter(pk=pc.pk)
     match row:
+        case "delivered":
+            rows.update(delivered_at=now)
+        case "gone":
+            rows.delete()
         case "device":
+            rows.delete()
             make_device(user, device_id=pc.device_id)
-        case "known before":
-            make_device(user, name=NAME, waiting_since=clock.now())
-        case "waits already":
-            make_device(user, name=NAME, waiting_since=event.at - timedelta(days=1))
+        case "known before" | "waits already":
+            days = timedelta(days=row == "waits already")
+            make_device(user, name=NAME, waiting_since=now - days)
     clock.move(timedelta(minutes=minutes))
     client = browse(user)
     for path, start in (("/pcs/new/", "/live/pcs/new/"), ("/app/new/", "/app/live/new/")):
@@ -371,17 +287,9 @@ def test_states_of_the_result(
         assert f'data-live="{start}{event.pk}/"' in whole
 
 
-@pytest.mark.parametrize("who", ["user", "stranger", "administrator"])
-def test_other_peoples_results(
-    browse: Browse, request: pytest.FixtureRequest, make_user: MakeUser, pc: Pairing, who: str
-) -> None:
-    """They do not exist, also for an administrator, nor do results of other events."""
-    owner = make_user()
-    event = pairings.accept(owner, pc, password=P1, address=None)
-    client = browse(request.getfixturevalue(who))
-    for path in (*PATHS, "/live/pcs/new/", "/app/live/new/"):
-        assert client.get(f"{path}{event.pk}/").status_code == 404
-    passwords.end_old_passwords(owner, by=owner, address=None)
-    passwords.force(owner, by=None, new_password=P2, must_change=False, address=None)
-    other = AuditEvent.objects.filter(subject=owner, action="password.forced").get()
-    assert browse(User.objects.get(pk=owner.pk)).get(f"/pcs/new/{other.pk}/").status_code == 404
+def test_results_of_other_events(browse: Browse, user: User) -> None:
+    """They do not exist."""
+    passwords.force(user, by=None, new_password=P2, must_change=False)
+    other = AuditEvent.objects.get(subject=user)
+    user.refresh_from_db()
+    assert browse(user).get(f"/pcs/new/{other.pk}/").status_code == 404

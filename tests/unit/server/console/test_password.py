@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from server import clock
 from server.console import passwords
 from server.console.models import Device, PasswordChange, PushDelivery, User
 from server.console.validators import rule_texts
-from tests.support.console_client import Browse, page
+from tests.support.console_client import Browse, change, page, run_before
 from tests.support.server_fixtures import P1, P2, P3, MakeDevice, MakeUser
 
 
@@ -19,20 +20,18 @@ def form(new: str = P2, *, current: str = P1, **more: object) -> dict[str, objec
     return {"current_password": current, "new_password1": new, "new_password2": new, **more}
 
 
-def reload(user: User) -> User:
-    return User.objects.get(pk=user.pk)
+def has(user: User, password: str) -> bool:
+    return User.objects.get(pk=user.pk).check_password(password)
 
 
 def test_other_sessions_end(browse: Browse, user: User) -> None:
     """The browser that made the change goes on; the user's others are logged out."""
     here, elsewhere = browse(user), browse(user)
     answer = here.post("/password/", form())
-    change = PasswordChange.objects.get(user=user)
-    assert answer.headers["Location"] == f"/password/changed/{change.pk}/"
-    assert reload(user).check_password(P2)
-    assert change.old_valid_until - change.changed_at == passwords.GRACE
-    assert here.get("/").status_code == 200
-    assert elsewhere.get("/").status_code == 302
+    made = PasswordChange.objects.get(user=user)
+    assert answer.headers["Location"] == f"/password/changed/{made.pk}/"
+    assert has(user, P2)
+    assert (here.get("/").status_code, elsewhere.get("/").status_code) == (200, 302)
 
 
 @pytest.mark.parametrize(
@@ -40,13 +39,9 @@ def test_other_sessions_end(browse: Browse, user: User) -> None:
     [
         ((P1, P2, P3), "not the same"),
         ((P2, P2, P2), "current password is wrong"),
-        ((P1, "Ab1!", "Ab1!"), "8 to 64"),
-        ((P1, "Ab1!" * 17, "Ab1!" * 17), "8 to 64"),
-        ((P1, "zyxwvut1", "zyxwvut1"), "at least 3"),
-        ((P1, "パスワードAb1!", "パスワードAb1!"), "ASCII"),
-        ((P1, "P@ssw0rd", "P@ssw0rd"), "commonly used"),
         ((P1, "my-NAME", "my-NAME"), "not contain the user name"),
         ((P1, P3, P3), "neither the current password nor an old one"),
+        ((P1, "パスワードAb1!", "パスワードAb1!"), "ASCII"),
         ((P1, "", ""), "required"),
         (("", P2, P2), "required"),
     ],
@@ -54,14 +49,14 @@ def test_other_sessions_end(browse: Browse, user: User) -> None:
 def test_refused(browse: Browse, make_user: MakeUser, typed: tuple[str, ...], said: str) -> None:
     """The broken rule is named, nothing is changed, and nothing typed comes back."""
     user = make_user(P3)
-    passwords.change_own(user, new_password=P1, push_to=[], address=None)
+    change(user, P1)
     names = ("current_password", "new_password1", "new_password2")
     typed = tuple(word.replace("NAME", user.username.upper()) for word in typed)
     text = page(browse(user).post("/password/", dict(zip(names, typed, strict=True))))
     assert said in text
     assert 'aria-invalid="true"' in text
     assert not any(password in text for password in typed if password)
-    assert reload(user).check_password(P1)
+    assert has(user, P1)
 
 
 def test_temporary_password(browse: Browse, make_user: MakeUser) -> None:
@@ -76,19 +71,17 @@ def test_temporary_password(browse: Browse, make_user: MakeUser) -> None:
 
 
 def test_the_switch_is_off_while_no_client_waits(
-    browse: Browse, user: User, make_device: MakeDevice
+    mine: Client, user: User, make_device: MakeDevice
 ) -> None:
     """Off, not changeable, with the reason beside it; a PC that does not wait does not count."""
     make_device(user, waiting=False)
     make_device(user, blocked_at=clock.now())
-    text = page(browse(user).get("/password/"))
+    text = page(mine.get("/password/"))
     assert 'name="push" disabled' in text
     assert "No client is connected" in text
 
 
 A, B = "PC-A", "PC-B"
-CURRENT = {"login_password": "current", "login_valid_until": None}
-ENDED = {"login_password": "old", "login_valid_until": clock.now() - timedelta(days=1)}
 
 
 @pytest.mark.parametrize(
@@ -99,26 +92,12 @@ ENDED = {"login_password": "old", "login_valid_until": clock.now() - timedelta(d
         pytest.param([A, B], [A, B], [A], "Not applied", [A], id="one of two is chosen"),
         pytest.param([A, B], [A, B], [], "Choose at least one PC", None, id="none is chosen"),
         pytest.param([], [A], [A], "just stopped waiting", None, id="the only one has gone"),
-        pytest.param(
-            [A],
-            [A, B],
-            [A, B],
-            "Stopped waiting before the change, so not applied there: PC-B",
-            [A],
-            id="one of two has gone",
-        ),
-        pytest.param(
-            [A],
-            [],
-            None,
-            "Began to wait after you opened the page, so not applied there: PC-A",
-            [],
-            id="one has come",
-        ),
+        pytest.param([A], [A, B], [A, B], "Stopped waiting before", [A], id="one of two has gone"),
+        pytest.param([A], [], None, "Began to wait after", [], id="one has come"),
     ],
 )
 def test_push(
-    browse: Browse,
+    mine: Client,
     user: User,
     make_device: MakeDevice,
     *,
@@ -134,16 +113,15 @@ def test_push(
     `pushed` is None when nothing is changed.
     """
     pks = {name: make_device(user, name=name, waiting=name in waiting).pk for name in (A, B)}
-    client = browse(user)
     switch = "checked" if waiting else "disabled"
-    assert f'name="push" {switch}' in page(client.get("/password/"))
+    assert f'name="push" {switch}' in page(mine.get("/password/"))
     more: dict[str, Any] = {"shown": [pks[name] for name in shown]}
     if ticked is not None:
         more |= {"push": "on", "device": [pks[name] for name in ticked]}
-    answer = client.post("/password/", form(**more))
-    text = page(answer if pushed is None else client.get(answer.headers["Location"]))
+    answer = mine.post("/password/", form(**more))
+    text = page(answer if pushed is None else mine.get(answer.headers["Location"]))
     assert said in text
-    assert reload(user).check_password(P1 if pushed is None else P2)
+    assert has(user, P1 if pushed is None else P2)
     deliveries = PushDelivery.objects.filter(change__user=user, outcome="pending")
     assert [each.device.name for each in deliveries] == (pushed or [])
     if ticked == []:  # the form asks again, and ticks nothing
@@ -151,50 +129,43 @@ def test_push(
         assert not any(f'value="{pk}" checked' in text for pk in pks.values())
 
 
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "One of the PCs is not yours."), ("ja", "ご自身のものではないPC")]
+)
 def test_other_peoples_pcs_take_no_push(
-    browse: Browse, make_user: MakeUser, make_device: MakeDevice
+    browse: Browse, user: User, stranger: User, make_device: MakeDevice, *, language: str, said: str
 ) -> None:
     """A forged device id is refused, at the switch and in the language of the page."""
-    user, other = make_user(), make_user()
-    device = make_device(other)
-    for language, said in (
-        ("en", "One of the PCs is not yours."),
-        ("ja", "ご自身のものではないPC"),
-    ):
-        client = browse(user, language=language)
-        for fields in ({"device": device.pk}, {"shown": device.pk}, {"device": "x"}):
-            text = page(client.post("/password/", form(push="on", **fields)))
-            assert said in text
-            assert "#id_push" in text
-            assert "#id_device" not in text
+    device, client = make_device(stranger), browse(user, language=language)
+    for fields in ({"device": device.pk}, {"shown": device.pk}, {"device": "x"}):
+        text = page(client.post("/password/", form(push="on", **fields)))
+        assert said in text
+        assert "#id_push" in text
+        assert "#id_device" not in text
     assert not PushDelivery.objects.filter(device=device).exists()
-    assert reload(user).check_password(P1)
+    assert has(user, P1)
 
 
 def test_administrators_have_no_switch(
-    browse: Browse, administrator: User, make_device: MakeDevice
+    client: Client, administrator: User, make_device: MakeDevice
 ) -> None:
     """As in the manual; what a forged form asks for is not done."""
     device = make_device(administrator)
-    client = browse(administrator)
     assert 'name="push"' not in page(client.get("/password/"))
     client.post("/password/", form(push="on", device=device.pk, shown=device.pk))
-    assert reload(administrator).check_password(P2)
+    assert has(administrator, P2)
     assert not PushDelivery.objects.filter(device=device).exists()
 
 
-def test_two_browsers_at_once(browse: Browse, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_browsers_at_once(mine: Client, user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second of two changes is refused with the reason, and nothing is half done."""
     original = passwords.change_own
-
-    def after_another(user: User, **arguments: object) -> PasswordChange:
-        original(reload(user), new_password=P3, push_to=[], address=None)
-        return original(user, **arguments)  # type: ignore[arg-type]  # passed through as they are
-
-    monkeypatch.setattr(passwords, "change_own", after_another)
-    text = page(browse(user).post("/password/", form()))
-    assert "just been changed elsewhere" in text
-    assert reload(user).check_password(P3)
+    run_before(
+        monkeypatch, passwords, "change_own",
+        lambda *_, **__: original(User.objects.get(pk=user.pk), new_password=P3),
+    )  # fmt: skip
+    assert "just been changed elsewhere" in page(mine.post("/password/", form()))
+    assert has(user, P3)
 
 
 @pytest.mark.parametrize(
@@ -207,17 +178,20 @@ def test_two_browsers_at_once(browse: Browse, user: User, monkeypatch: pytest.Mo
     ],
 )
 def test_outcomes(
-    browse: Browse, user: User, make_device: MakeDevice, outcome: str, said: str
+    mine: Client, user: User, make_device: MakeDevice, outcome: str, said: str
 ) -> None:
     """Each end of a push has its words, on the page and on the live part."""
-    device = make_device(user)
-    change = passwords.change_own(user, new_password=P2, push_to=[device], address=None)
+    made = change(user, P2, push_to=[make_device(user)])
     PushDelivery.objects.update(outcome=outcome, failure="vault")
-    client = browse(user)
-    text = page(client.get(f"/password/changed/{change.pk}/"))
+    mine.force_login(user)
+    text = page(mine.get(f"/password/changed/{made.pk}/"))
     assert said in text
     assert "data-settled" in text
-    assert said in client.get(f"/live/changed/{change.pk}/").json()["html"]
+    assert said in mine.get(f"/live/changed/{made.pk}/").json()["html"]
+
+
+CURRENT = {"login_password": "current", "login_valid_until": None}
+ENDED = {"login_password": "old", "login_valid_until": clock.now() - timedelta(days=1)}
 
 
 @pytest.mark.parametrize(
@@ -241,26 +215,17 @@ def test_what_the_result_says_of_a_pc(
 ) -> None:
     """It is true of the password that this PC has, and of what became known since."""
     device = make_device(user, **before)
-    push_to = [device] if push else []
-    change = passwords.change_own(user, new_password=P2, push_to=push_to, address=None)
+    made = change(user, P2, push_to=[device] if push else [])
     Device.objects.filter(pk=device.pk).update(**since)
-    text = page(browse(user).get(f"/password/changed/{change.pk}/"))
+    text = page(browse(user).get(f"/password/changed/{made.pk}/"))
     assert said in text
     assert ("data-settled" in text) is (said == "nothing left to do")
-
-
-def test_other_peoples_results(browse: Browse, make_user: MakeUser) -> None:
-    """There is no such page, also for another user of the same account."""
-    change = passwords.change_own(make_user(), new_password=P2, push_to=[], address=None)
-    client = browse(make_user())
-    assert client.get(f"/password/changed/{change.pk}/").status_code == 404
-    assert client.get(f"/live/changed/{change.pk}/").status_code == 404
 
 
 def test_end_old_passwords(browse: Browse, user: User, make_device: MakeDevice) -> None:
     """Asked first, with a warning; then no old password is valid any more."""
     make_device(user)
-    passwords.change_own(user, new_password=P2, push_to=[], address=None)
+    change(user, P2)
     client = browse(user)
     assert "cut off at once" in page(client.get("/password/end-old/"))
     assert passwords.old_valid_until(user) is not None

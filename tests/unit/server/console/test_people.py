@@ -8,17 +8,17 @@ import io
 import re
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from server import clock, config
 from server.console import audit, csvfiles, lockout, passwords, people
 from server.console.models import AuditEvent, Device, PasswordChange, PushDelivery, User
 from server.console.views import common
-from tests.support.console_client import Browse, page
+from tests.support.console_client import Browse, change, page, run_before
 from tests.support.server_fixtures import P1, P2, MakeDevice, MakeUser, with_settings
 
 
@@ -26,9 +26,9 @@ def last_event(action: str, subject_name: str) -> AuditEvent:
     return AuditEvent.objects.filter(action=action, subject_name=subject_name).latest("pk")
 
 
-def test_edit(browse: Browse, administrator: User, user: User) -> None:
+def test_edit(client: Client, user: User) -> None:
     """Name and role change with an event, are found by the search, and once is enough."""
-    client, path = browse(administrator), f"/users/{user.pk}/edit/"
+    path = f"/users/{user.pk}/edit/"
     assert 'name="role"' in page(client.get(path))
     for _ in range(2):
         client.post(path, {"display_name": "新田　花子", "role": "administrator"})
@@ -41,38 +41,38 @@ def test_edit(browse: Browse, administrator: User, user: User) -> None:
     assert page(wrong).count("_error") >= 2
 
 
-def test_edit_oneself(browse: Browse, administrator: User) -> None:
-    """An administrator changes the own name, and not the own role, even with a forged form."""
-    client, path = browse(administrator), f"/users/{administrator.pk}/edit/"
-    assert "Only another administrator" in page(client.get(path))
-    client.post(path, {"display_name": "Me", "role": "general"})
+def test_edit_and_delete_oneself(client: Client, administrator: User) -> None:
+    """An administrator changes the own name, but not the own role, and cannot delete oneself."""
+    path = f"/users/{administrator.pk}"
+    assert "Only another administrator" in page(client.get(f"{path}/edit/"))
+    client.post(f"{path}/edit/", {"display_name": "Me", "role": "general"})
     administrator.refresh_from_db()
     assert (administrator.display_name, administrator.role) == ("Me", "administrator")
+    assert client.get(f"{path}/delete/").status_code == 403
+    assert client.post(f"{path}/delete/").status_code == 403
+    assert "/delete/" not in page(client.get(f"{path}/"))
 
 
-def test_delete(browse: Browse, administrator: User, user: User, make_device: MakeDevice) -> None:
+def test_delete(
+    client: Client, mine: Client, administrator: User, user: User, make_device: MakeDevice
+) -> None:
     """Sessions, PCs and pushes are gone; the trail keeps the names; others' rows stay."""
-    device = make_device(user, name="PC-GONE")
-    passwords.change_own(user, new_password=P2, push_to=[device], address=None)
-    colleague = make_device(administrator)
-    theirs, client, path = browse(user), browse(administrator), f"/users/{user.pk}/delete/"
+    device, colleague = make_device(user, name="PC-GONE"), make_device(administrator)
+    change(user, P2, push_to=[device])
+    mine.force_login(user)
+    path = f"/users/{user.pk}/delete/"
     text = page(client.get(path))
     assert "1 PC is removed" in text
     assert "The audit trail keeps" in text
-    answer = client.post(path, follow=True)
-    assert f"{user.username} was deleted." in answer.content.decode()
+    assert f"{user.username} was deleted." in page(client.post(path, follow=True))
     assert not User.objects.filter(pk=user.pk).exists()
     assert not PushDelivery.objects.filter(device_id=device.pk).exists()
     assert not PasswordChange.objects.filter(user_id=user.pk).exists()
     assert Device.objects.filter(pk=colleague.pk).exists()
-    assert theirs.get("/").status_code == 302
+    assert mine.get("/").status_code == 302
     assert client.get(path).status_code == 404
-    event = last_event("user.deleted", user.username)
-    assert (event.actor, event.subject, event.account) == (
-        administrator,
-        None,
-        administrator.account,
-    )
+    event, by = last_event("user.deleted", user.username), administrator
+    assert (event.actor, event.subject, event.account) == (by, None, by.account)
     assert audit.detail_text(event) == "PC-GONE"
     text = page(client.get(f"/audit/?q={user.username}"))
     assert "password changed" in text
@@ -80,112 +80,90 @@ def test_delete(browse: Browse, administrator: User, user: User, make_device: Ma
 
 
 def test_what_a_deleted_administrator_has_done(
-    browse: Browse, administrator: User, make_user: MakeUser, user: User
+    client: Client, administrator: User, make_user: MakeUser, user: User
 ) -> None:
     """What a deleted administrator did to others stays, with the name."""
     other = make_user(role=User.Role.ADMINISTRATOR)
-    change = passwords.force(user, by=other, new_password=P2, must_change=True, address=None)
-    people.delete(other, by=administrator, address=None)
-    change.refresh_from_db()
-    assert change.changed_by is None
+    made = passwords.force(user, by=other, new_password=P2, must_change=True)
+    people.delete(other, by=administrator)
+    made.refresh_from_db()
+    assert made.changed_by is None
     assert last_event("password.forced", user.username).actor_name == other.username
-    assert page(browse(administrator).get(f"/users/{user.pk}/"))
+    assert page(client.get(f"/users/{user.pk}/"))
 
 
-def test_nobody_deletes_oneself(browse: Browse, administrator: User) -> None:
-    """So that an account keeps an administrator."""
-    own = f"/users/{administrator.pk}/delete/"
-    assert browse(administrator).get(own).status_code == 403
-    assert browse(administrator).post(own).status_code == 403
-    assert "/delete/" not in page(browse(administrator).get(f"/users/{administrator.pk}/"))
-
-
+@pytest.mark.parametrize("deleted", ["user", "actor"])
 def test_deleted_in_the_same_moment(
     browse: Browse,
     administrator: User,
     make_user: MakeUser,
     monkeypatch: pytest.MonkeyPatch,
+    deleted: str,
 ) -> None:
-    """An action on or of a user who has just been deleted: a clear answer, nothing half done."""
-    other = make_user(role=User.Role.ADMINISTRATOR)
-    original, reached = people.edit, []
+    """An action on or of a user who has just been deleted: a clear answer, nothing half done.
 
-    def late(user: User, *, by: User, **arguments: object) -> None:
-        people.delete(user if by == administrator else by, by=administrator, address=None)
-        reached.append(user)
-        original(user, by=by, **arguments)  # type: ignore[arg-type]  # as they are
+    A transaction that names the actor fails as a whole: the browser logs in.
+    """
+    other, user = make_user(role=User.Role.ADMINISTRATOR), make_user()
+    change(user, P2)
 
-    monkeypatch.setattr(people, "edit", late)
-    user, form = make_user(), {"display_name": "x", "role": "general"}
-    assert browse(administrator).post(f"/users/{user.pk}/edit/", form).status_code == 404
-    answer = browse(other).post(f"/users/{make_user().pk}/edit/", form)
-    assert answer.status_code == 403
-    assert len(reached) == 2
+    def happens(user: User, *, by: User, **_: object) -> None:
+        people.delete(user if deleted == "user" else by, by=administrator)
 
-
-def test_an_event_of_a_deleted_user(
-    browse: Browse, administrator: User, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A transaction that names a user who was deleted fails as a whole: the browser logs in."""
-    other, victim = make_user(role=User.Role.ADMINISTRATOR), make_user()
-    original = passwords.end_old_passwords
-
-    def late(user: User, *, by: User, address: str | None) -> int:
-        people.delete(by, by=administrator, address=None)
-        return original(user, by=by, address=address)
-
-    passwords.change_own(victim, new_password=P2, push_to=[], address=None)
-    monkeypatch.setattr(passwords, "end_old_passwords", late)
-    answer = browse(other).post(f"/users/{victim.pk}/end-old/")
-    assert answer.headers["Location"] == "/login/"
-    assert passwords.old_valid_until(victim) is not None
+    for module, name in ((people, "edit"), (passwords, "end_old_passwords")):
+        run_before(monkeypatch, module, name, happens)
+    client, path = browse(other), f"/users/{user.pk}"
+    if deleted == "user":
+        form = {"display_name": "x", "role": "general"}
+        assert client.post(f"{path}/edit/", form).status_code == 404
+        return
+    assert client.post(f"{path}/end-old/").headers["Location"] == "/login/"
+    assert passwords.old_valid_until(user) is not None
+    client = browse(make_user(role=User.Role.ADMINISTRATOR))
+    form = {"display_name": "x", "role": "general"}
+    assert client.post(f"{path}/edit/", form).status_code == 403
 
 
-def test_remove_a_pc(
-    browse: Browse, administrator: User, user: User, make_device: MakeDevice
-) -> None:
+def test_remove_a_pc(client: Client, mine: Client, user: User, make_device: MakeDevice) -> None:
     """A PC that does not wait is removed with its push and an event; one that waits is not."""
     gone, here = make_device(user, name="PC-GONE", waiting=False), make_device(user, name="PC-HERE")
     blocked = make_device(user, name="PC-BLOCKED", blocked_at=clock.now())
-    passwords.change_own(user, new_password=P2, push_to=[], late=[gone], address=None)
-    client = browse(administrator)
+    change(user, P2, late=[gone])
+    mine.force_login(user)
     text = page(client.get(f"/users/{user.pk}/"))
     for device, removable in ((gone, True), (here, False), (blocked, True)):
         path = f"/users/{user.pk}/pcs/{device.pk}/remove/"
         assert (path in text) is removable
         assert ("it could wait again" in page(client.get(path))) is (device == blocked)
-        assert browse(user).post(f"/pcs/{device.pk}/remove/").status_code == 404
-        answer = client.post(path, follow=True).content.decode()
+        assert mine.post(f"/pcs/{device.pk}/remove/").status_code == 404
+        answer = page(client.post(path, follow=True))
         assert ("waits now. Disconnect it" in answer) is not removable
         assert Device.objects.filter(pk=device.pk).exists() is not removable
     assert not PushDelivery.objects.filter(device_id=gone.pk).exists()
     assert audit.detail_text(last_event("device.removed", user.username)) == "PC-BLOCKED"
 
 
-def rows_of(answer: Any) -> list[list[str]]:
-    assert answer.streaming
-    return list(csv.reader(io.StringIO(answer.getvalue().decode("utf-8-sig"))))
-
-
 def test_export_of_the_trail(
-    browse: Browse, administrator: User, make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
+    browse: Browse, administrator: User, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All events that match, the latest first and in several parts, in Japanese, no formulas."""
     monkeypatch.setattr(common, "AT_ONCE", 2)
     monkeypatch.setattr(csvfiles, "AT_ONCE", 3)
-    user = make_user()
     for number in range(7):
-        device = f"={number}"
-        audit.record(
-            audit.Action.DEVICE_BLOCKED, actor=None, subject=user, address="::1", device=device
-        )
+        audit.record("device.blocked", subject=user, address="::1", device=f"={number}")
     client = browse(administrator, language="ja")
-    head, *rows = rows_of(client.get(f"/audit.csv?q={user.username}"))
+
+    def rows(query: str) -> list[list[str]]:
+        answer = client.get(f"/audit.csv?{query}")
+        assert answer.streaming
+        return list(csv.reader(io.StringIO(answer.getvalue().decode("utf-8-sig"))))
+
+    head, *found = rows(f"q={user.username}")
     assert head == ["日時", "実行者", "内容", "詳細", "対象", "接続元"]
-    assert [row[1:] for row in rows] == [
+    assert [row[1:] for row in found] == [
         ["", "PCの切断", f"'={number}", user.username, "::1"] for number in reversed(range(7))
     ]
-    assert rows_of(client.get("/audit.csv?action=nonsense")) == [head]
+    assert rows("action=nonsense") == [head]
 
 
 @pytest.mark.parametrize(("days", "kept"), [(0, 5), (30, 2)])
@@ -197,7 +175,7 @@ def test_the_trail_is_kept_for_a_time(
     monkeypatch.setattr(passwords, "FORGOTTEN_AT_ONCE", 2)
     AuditEvent.objects.all().delete()
     for age in (90, 60, 31, 29, 0):
-        event = audit.record("user.enabled", actor=None, subject=user, address=None)
+        event = audit.record("user.enabled", subject=user)
         AuditEvent.objects.filter(pk=event.pk).update(at=clock.now() - timedelta(days=age))
     for _ in range(3):
         passwords.tidy_up()
@@ -208,13 +186,13 @@ def test_the_trail_is_kept_for_a_time(
     ("query", "shown"), [("", 1), ("?days=7", 2), ("?days=100", 0), ("?days=0", 0), ("?days=x", 0)]
 )
 def test_not_seen_for_some_days(
-    browse: Browse, administrator: User, make_device: MakeDevice, query: str, shown: int
+    client: Client, administrator: User, make_device: MakeDevice, query: str, shown: int
 ) -> None:
     """PCs of the number of days that was typed; a wrong number is named and shows none."""
     for days in (1, 10, 40):
         seen = clock.now() - timedelta(days=days)
         make_device(administrator, waiting=False, name=f"PC{days}", last_seen_at=seen)
-    text = page(browse(administrator).get(f"/pcs/unseen/{query}"))
+    text = page(client.get(f"/pcs/unseen/{query}"))
     assert len(re.findall(r"PC\d+<small>", text)) == shown
     assert ("id_days_error" in text) is (query in {"?days=0", "?days=x"})
 

@@ -51,10 +51,10 @@ def test_times_on_pages() -> None:
 def test_each_pc_has_its_own_end(user: User, make_device: MakeDevice) -> None:
     """A second change does not lengthen the life of the first old password."""
     device = make_device(user)
-    passwords.change_own(user, new_password=P2, push_to=[], address=None)
+    passwords.change_own(user, new_password=P2)
     first = presence.pcs_of(user)[0]
     clock.move(timedelta(days=10))
-    passwords.change_own(user, new_password=P3, push_to=[], address=None)
+    passwords.change_own(user, new_password=P3)
     second = presence.pcs_of(user)[0]
     assert first.device == device
     assert (first.password, second.password) == ("old", "old")

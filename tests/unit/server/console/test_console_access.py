@@ -1,0 +1,154 @@
+"""Who may open which address, and what a form without its page's token comes to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+from django.urls import get_resolver
+
+from server import clock
+from server.console import audit, importing, pairings, passwords
+from server.console.models import Account, User
+from tests.support.console_client import Browse, new_client, page
+from tests.support.server_fixtures import P1, P2, MakeDevice, MakePairing, MakeUser
+
+PATTERNS = [str(each.pattern) for each in get_resolver().url_patterns]
+every_address = pytest.mark.parametrize("pattern", PATTERNS)
+OPEN = {"language/", "password/rules/", "app/manifest.webmanifest", "app/worker.js"}
+"""What anybody may open."""
+OPEN_TO_STRANGERS = OPEN | {"login/", "app/login/"}
+OPEN_WITH_TEMPORARY_PASSWORD = OPEN | {"password/", "live/push/", "logout/", "app/logout/"}
+ADMINISTRATORS = ("users", "audit", "old-passwords", "pcs/unseen", "live/import")
+
+
+@pytest.fixture
+def fill(
+    user: User, administrator: User, make_device: MakeDevice, make_pairing: MakePairing
+) -> Callable[[str], str]:
+    """`fill(pattern)` returns an address with rows of the user, or of the administrator."""
+    device = make_device(user)
+    event = pairings.accept(user, make_pairing(), password=P1)
+    forced = passwords.force(user, by=administrator, new_password=P2, must_change=False)
+    user.refresh_from_db()
+    job, _ = importing.start([], by=administrator)
+
+    def filled(pattern: str) -> str:
+        rows = {"pk": user.pk, "device_pk": device.pk, "change_id": forced.pk}
+        rows["action"] = "disconnect" if "pcs" in pattern else "disable"
+        if "new/" in pattern or "import/" in pattern:
+            rows["pk"] = event.pk if "new/" in pattern else job.pk
+        return "/" + re.sub(r"<\w+:(\w+)>", lambda name: str(rows[name[1]]), pattern)
+
+    return filled
+
+
+def statuses(client: Client, path: str) -> set[int]:
+    """Open an address, and send a form to it."""
+    form = {"new_password1": P1, "new_password2": P1, "code": "BCDF2345"}
+    return {client.get(path).status_code, client.post(path, form).status_code}
+
+
+@every_address
+def test_without_a_login(pattern: str, fill: Callable[[str], str]) -> None:
+    """Pages are closed unless listed here."""
+    answer = new_client().get(fill(pattern))
+    if pattern in OPEN_TO_STRANGERS:
+        assert answer.status_code in {200, 302, 405}
+        assert "login" not in answer.headers.get("Location", "")
+    elif "live/" in pattern:
+        assert answer.status_code == 401
+    else:
+        assert "/login/" in answer.headers["Location"]
+
+
+@every_address
+def test_a_temporary_password_opens_only_its_change(
+    browse: Browse, make_user: MakeUser, pattern: str, fill: Callable[[str], str]
+) -> None:
+    """Whatever is opened with a temporary password leads to its change."""
+    client = browse(make_user(must_change_password=True, role=User.Role.ADMINISTRATOR))
+    path = fill(pattern)
+    answer = client.get(path)
+    if pattern in OPEN_WITH_TEMPORARY_PASSWORD:
+        assert answer.status_code in {200, 302, 405}
+        assert answer.headers.get("Location") != "/password/"
+    else:
+        assert answer.headers["Location"] == "/password/"
+        assert client.post(path, {"code": "BCDF2345"}).headers["Location"] == "/password/"
+
+
+@every_address
+def test_other_people(
+    browse: Browse,
+    user: User,
+    administrator: User,
+    make_user: MakeUser,
+    *,
+    pattern: str,
+    fill: Callable[[str], str],
+) -> None:
+    """The administrators' pages are closed to general users; others' rows do not exist."""
+    path, is_administrators = fill(pattern), pattern.startswith(ADMINISTRATORS)
+    before = User.objects.filter(pk=user.pk).values().get()
+    other_account, _ = Account.objects.get_or_create(name="a third account")
+    roles = {"role": User.Role.ADMINISTRATOR}
+    others = [make_user(), make_user(account=other_account, **roles)]
+    if "import/" in pattern:
+        others.append(make_user(**roles))
+    for other in others:
+        answers = statuses(browse(other), path)
+        if is_administrators and not other.is_administrator:
+            assert 403 in answers
+            assert answers <= {403, 405}
+        elif "<" in pattern:
+            assert 404 in answers
+            assert answers <= {404, 405}
+    assert User.objects.filter(pk=user.pk).values().get() == before
+    assert not user.devices.exclude(blocked_at=None).exists()
+    by = browse(administrator if is_administrators else user)
+    assert by.get(path).status_code in {200, 302, 405}
+
+
+def test_a_pc_of_another_user(client: Client, make_user: MakeUser, make_device: MakeDevice) -> None:
+    """A PC is found only with its own user."""
+    device = make_device(make_user())
+    for action in ("lost", "disconnect", "allow", "remove"):
+        path = f"/users/{make_user().pk}/pcs/{device.pk}/{action}/"
+        assert statuses(client, path) <= {404, 405}
+    device.refresh_from_db()
+    assert device.blocked_at is None
+
+
+def test_lists_end_at_the_account(client: Client, stranger: User, make_device: MakeDevice) -> None:
+    """Users, PCs on old passwords and the audit trail of others are not shown."""
+    now = clock.now()
+    make_device(stranger, name="PC-X", login_password="old", login_valid_until=now)
+    audit.record("user.disabled", actor=stranger, subject=stranger)
+    for pattern in PATTERNS:
+        if pattern.startswith(ADMINISTRATORS) and "<" not in pattern:
+            text = page(client.get(f"/{pattern}"))
+            assert stranger.username not in text
+            assert "PC-X" not in text
+
+
+@every_address
+def test_forged_forms_are_refused(
+    browse: Browse, administrator: User, pattern: str, fill: Callable[[str], str]
+) -> None:
+    """Without the token nothing is done, and the page says what to do."""
+    client = browse(None if "login" in pattern else administrator, csrf=True)
+    answer = client.post(fill(pattern), {"new_password1": P2})
+    assert answer.status_code == 403
+    assert "load the page again" in answer.content.decode()
+
+
+@every_address
+def test_links_change_nothing(client: Client, pattern: str, fill: Callable[[str], str]) -> None:
+    """GET only asks."""
+    path, fields = fill(pattern), ("pk", "password", "is_active", "session_epoch")
+    before = list(User.objects.values_list(*fields))
+    client.get(path)
+    assert list(User.objects.values_list(*fields)) == before
