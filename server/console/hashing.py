@@ -52,24 +52,13 @@ def available_cores(
 
 
 def _quotas(mounted: Path, own: Path) -> Iterator[float]:
-    """Yield the cores of each quota: of a container, a unit, or what it is in, in both versions."""
-    for line in own.read_text().splitlines() if own.exists() else ():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        top = mounted / "cpu" if controllers else mounted
-        files = ("cpu.cfs_quota_us", "cpu.cfs_period_us") if controllers else ("cpu.max",)
-        folder = top / path.lstrip("/")
-        while True:
-            # A container sees its own files at the top, and may know another path for them.
-            with suppress(OSError, ValueError):  # no such file, or `max` instead of a number
-                words = [word for name in files for word in (folder / name).read_text().split()]
-                quota, period = map(int, words)
-                if quota > 0:
-                    yield quota / period
-            if folder == top:
-                break
-            folder = folder.parent
+    """Yield the cores of each quota (cgroup v2): of a container, a unit, or what it is in."""
+    path = own.read_text().rpartition("0::")[2].strip("/\n") if own.exists() else ""
+    # A container sees its own files at the top, and may know another path for them.
+    for folder in (mounted / path, *(mounted / path).parents):
+        with suppress(OSError, ValueError):  # no such file, or `max` instead of a number
+            quota, period = map(int, (folder / "cpu.max").read_text().split())
+            yield quota / period
 
 
 _cores = available_cores()

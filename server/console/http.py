@@ -149,11 +149,7 @@ def protocol(trusted: Sequence[Network], most: int = MAX_CONNECTIONS) -> type[Gu
 def application(trusted: Sequence[Network]) -> AsgiApp:
     """Return the console as an ASGI application behind these proxies."""
     pages = answer_health(count(limit_time(get_asgi_application())))
-
-    async def has_session(cookies: str) -> bool:
-        return await on_thread(partial(_has_session, cookies))
-
-    return behind_proxies(limit_requests(pages, has_session), trusted)
+    return behind_proxies(limit_requests(pages), trusted)
 
 
 def behind_proxies(app: AsgiApp, trusted: Sequence[Network]) -> AsgiApp:
@@ -181,6 +177,10 @@ def behind_proxies(app: AsgiApp, trusted: Sequence[Network]) -> AsgiApp:
 _charset = re.compile(rb"charset\s*=\s*[\"']?([^\"';\s]*)", re.IGNORECASE)
 Answer = tuple[int, str, list[tuple[bytes, bytes]]]
 _CLOSE = (b"connection", b"close")
+_UNAVAILABLE = (
+    "503 The server cannot use its database at the moment. Please try again in a minute.\n"
+    "サーバは現在データベースを使用できません。1分ほどしてからやり直してください。\n"
+)
 _TOO_LARGE = (413, "413 Content Too Large / 送信されたデータが大きすぎます。\n", [_CLOSE])
 
 
@@ -209,21 +209,22 @@ def _length(headers: dict[bytes, bytes]) -> int:
     return int(length) if length.isdigit() else -1
 
 
-def limit_requests(app: AsgiApp, has_session: Callable[[str], Awaitable[bool]]) -> AsgiApp:
+def limit_requests(app: AsgiApp) -> AsgiApp:
     """Wrap an ASGI application: refuse odd heads and long bodies, and let `MAX_REQUESTS` run.
 
     Only a request whose body has come takes one of these places. Django itself would read a whole
-    body, to disk if it is large, before it checks it. Strangers are not let to fill the memory:
-    for a body above `MAX_FORM_BYTES`, `has_session` is asked with the `Cookie` header.
+    body, to disk if it is large, before it checks it. So that strangers do not fill the memory, a
+    body above `MAX_FORM_BYTES` needs a session.
     """
     room = asyncio.Semaphore(MAX_REQUESTS)
 
     async def limited(scope: Any, receive: Receive, send: Send) -> None:
         refusal = _refusal(scope)
         headers = dict(scope["headers"])
-        is_large = refusal is None and _length(headers) > MAX_FORM_BYTES
-        if is_large and not await has_session(headers.get(b"cookie", b"").decode("latin-1")):
-            refusal = 302, "", [(b"location", b"/login/"), _CLOSE]
+        if refusal is None and _length(headers) > MAX_FORM_BYTES:
+            cookies = headers.get(b"cookie", b"").decode("latin-1")
+            if not await on_thread(partial(has_session, cookies)):
+                refusal = 302, "", [(b"location", b"/login/"), _CLOSE]
         body, more = bytearray(), True
         while more and refusal is None:
             message = await receive()
@@ -251,7 +252,7 @@ def limit_requests(app: AsgiApp, has_session: Callable[[str], Awaitable[bool]]) 
     return limited
 
 
-def _has_session(cookies: str) -> bool:
+def has_session(cookies: str) -> bool:
     """Return whether a request with these cookies comes from someone who is logged in."""
     from django.contrib.auth import SESSION_KEY
 
@@ -298,7 +299,7 @@ def limit_time(app: AsgiApp, *, seconds: float = PAGE_SECONDS) -> AsgiApp:
             given_up = True
             left.add(page)
             page.add_done_callback(forget)
-            await _unavailable(send)
+            await _answer(send, 503, _UNAVAILABLE, [(b"retry-after", b"30")])
         except asyncio.CancelledError:
             page.cancel()
             raise
@@ -360,14 +361,6 @@ def _reaches_database() -> bool:
             return cursor.fetchone() is not None
     except DatabaseError:
         return False
-
-
-async def _unavailable(send: Send) -> None:
-    text = (
-        "503 The server cannot use its database at the moment. Please try again in a minute.\n"
-        "サーバは現在データベースを使用できません。1分ほどしてからやり直してください。\n"
-    )
-    await _answer(send, 503, text, [(b"retry-after", b"30")])
 
 
 async def _answer(

@@ -239,24 +239,20 @@ def _change(
 ) -> PasswordChange:
     """Inside a transaction: retire the current password, set the new one, wake the gateways."""
     row = lock_as_checked(user, must_be_active=by is not None and by.pk == user.pk)
-    if _is_in_use(row, verifier):
-        raise ReusedPassword
     now = clock.now()
+    in_use = [row.password, *(old.verifier for old in retired_still_valid(row, at=now))]
+    if any(parse_verifier(each).same_password(verifier) for each in in_use):
+        raise ReusedPassword
     is_over = row.temporary_until is not None and row.temporary_until <= now
     until = now if is_over else now + GRACE
-    RetiredPassword.objects.create(
-        user=row,
-        verifier=row.password,
-        since=row.password_changed_at,
-        retired_at=now,
-        valid_until=until,
+    since, old = row.password_changed_at, {"login_password": "old", "login_valid_until": until}
+    row.retired_passwords.create(
+        verifier=row.password, since=since, retired_at=now, valid_until=until
     )
-    row.devices.filter(login_password="current").update(
-        login_password="old", login_valid_until=until
-    )
+    row.devices.filter(login_password="current").update(**old)
     _finish(PushDelivery.Outcome.SUPERSEDED, change__user=row)
-    change = PasswordChange.objects.create(
-        user=row, changed_by=by, kind=kind, changed_at=now, old_valid_until=until
+    change = row.password_changes.create(
+        changed_by=by, kind=kind, changed_at=now, old_valid_until=until
     )
     row.password = format_verifier(verifier)
     row.must_change_password = must_change
@@ -273,37 +269,22 @@ def _change(
     return change
 
 
-def _is_in_use(user: User, tried: Verifier) -> bool:
-    """Return whether it is the current password or an old one that clients may still use."""
-    retired = retired_still_valid(user, at=clock.now())
-    known = [user.password, *(old.verifier for old in retired)]
-    return any(parse_verifier(each).same_password(tried) for each in known)
-
-
 def _push(change: PasswordChange, devices: Collection[Device], password: str) -> list[str]:
     """Inside a transaction: put the password on its way to devices; return their names.
 
     What is on its way already stays as it is.
     """
     ordered = sorted(devices, key=lambda device: device.pk)
-    pending = Q(outcome=PushDelivery.Outcome.PENDING, failure="")
-    on_its_way = set(change.deliveries.filter(pending).values_list("device_id", flat=True))
+    fresh = {"outcome": PushDelivery.Outcome.PENDING, "failure": ""}
+    on_its_way = set(change.deliveries.filter(**fresh).values_list("device_id", flat=True))
     for device in ordered:
-        if device.pk not in on_its_way:
-            again = {
-                "sealed": _seal(change, device, password),
-                "pushed_at": clock.now(),
-                "outcome": PushDelivery.Outcome.PENDING,
-                "outcome_at": None,
-                "failure": "",
-            }
-            PushDelivery.objects.update_or_create(change=change, device=device, defaults=again)
+        if device.pk in on_its_way:
+            continue
+        message = SealedPassword(change_id=change.pk, device_id=device.device_id, password=password)
+        sealed = seal(message, public_key=device.public_key)
+        again = {**fresh, "sealed": sealed, "pushed_at": clock.now(), "outcome_at": None}
+        change.deliveries.update_or_create(device=device, defaults=again)
     return [device.name for device in ordered]
-
-
-def _seal(change: PasswordChange, device: Device, password: str) -> str:
-    message = SealedPassword(change_id=change.pk, device_id=device.device_id, password=password)
-    return seal(message, public_key=device.public_key)
 
 
 def _finish(outcome: PushDelivery.Outcome, **which: object) -> int:

@@ -116,12 +116,7 @@ def as_administrator(by: User | None, account_id: int) -> Iterator[QuerySet[User
 
 
 def apply(
-    change: Change,
-    user: User,
-    *,
-    by: User | None,
-    address: str | None = None,
-    whole_account: bool = False,
+    change: Change, user: User, *, by: User | None, address: str | None, whole_account: bool = False
 ) -> None:
     """Make a change of a user, which is recorded when it changes something.
 
@@ -143,7 +138,7 @@ def apply_to_all(change: Change, users: QuerySet[User], *, whole_account: bool) 
     for start in range(0, len(found), AT_ONCE):
         with transaction.atomic():
             for user in found[start : start + AT_ONCE]:
-                apply(change, user, by=None, whole_account=whole_account)
+                apply(change, user, by=None, address=None, whole_account=whole_account)
 
 
 def disabled_with_account(account: Account) -> QuerySet[User]:
@@ -156,12 +151,7 @@ def disabled_with_account(account: Account) -> QuerySet[User]:
 
 
 def edit(
-    user: User,
-    *,
-    display_name: str | None,
-    role: str | None,
-    by: User | None,
-    address: str | None = None,
+    user: User, *, display_name: str | None, role: str | None, by: User | None, address: str | None
 ) -> None:
     """Set a user's name and role, where not None; record what has changed.
 
@@ -212,13 +202,8 @@ def remove_device(device: Device, *, by: User, address: str | None = None) -> bo
         if rows.reachable().exists():
             return False
         if rows.delete()[0]:
-            record(
-                Action.DEVICE_REMOVED,
-                actor=by,
-                subject=device.user,
-                address=address,
-                device=device.name,
-            )
+            user, name = device.user, device.name
+            record(Action.DEVICE_REMOVED, actor=by, subject=user, address=address, device=name)
             bus.publish(device.user_id)
     return True
 

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
@@ -37,11 +36,21 @@ def lost(request: HttpRequest, device_pk: int, pk: int | None = None) -> HttpRes
     if not by.is_administrator:
         for event in events:  # an administrator's address is not the user's business
             event.address = event.address if event.actor_id in {None, by.pk} else None
+    others = [each.device.name for each in pcs if each.password == "old" and each is not pc]
+    old_until, blocked_at = passwords.old_valid_until(user), pc.device.blocked_at
+    may_know = pc.password == "current" or device_pk in sent_to
+    ends = [event.at for event in events if event.action == Action.SESSIONS_ENDED]
     context = {
         "person": user,
         "own": pk is None,
         "pc": pc,
-        "steps": _steps(request, user, pc, pcs, events, sent_to=sent_to, own=pk is None),
+        "is_done": {
+            "disconnect": blocked_at is not None,
+            "change": not may_know,
+            "end_old": not may_know and old_until is None,
+            "end_sessions": blocked_at is not None and any(at >= blocked_at for at in ends),
+        },
+        "cut_off": _(", ").join(others) if old_until is not None else "",
         "known": _known(user, pcs, sent_to),
         "events": events,
         "days": RECORDED.days,
@@ -49,85 +58,6 @@ def lost(request: HttpRequest, device_pk: int, pk: int | None = None) -> HttpRes
         "back": reverse("home") if pk is None else reverse("user", args=[pk]),
     }
     return render(request, "console/lost.html", context)
-
-
-def _steps(
-    request: HttpRequest,
-    user: User,
-    pc: presence.Pc,
-    pcs: list[presence.Pc],
-    events: list[AuditEvent],
-    *,
-    sent_to: set[int],
-    own: bool,
-) -> list[dict[str, object]]:
-    """Return the actions on the lost PC or its user, and what it means to leave each out."""
-
-    def to(name: str, *arguments: object) -> str:
-        """Return the address of an action's page, which leads back here."""
-        return f"{reverse(name, args=arguments)}?{urlencode({'next': request.path})}"
-
-    others = [each.device.name for each in pcs if each.password == "old" and each is not pc]
-    old_until = passwords.old_valid_until(user)
-    blocked_at = pc.device.blocked_at
-    may_know = pc.password == "current" or pc.device.pk in sent_to
-    ends = [event.at for event in events if event.action == Action.SESSIONS_ENDED]
-    password_text = _(
-        "Set a temporary password, which the user changes at the next login, or a new one. The PC "
-        "does not get it."
-    )
-    if own:
-        password_text = _("Change the password without applying the change to this PC.")
-    end_text = _("Afterwards no client can log in with a password from before the change.")
-    if others and old_until is not None:
-        end_text += " " + _(
-            "That cuts off these PCs, too, which are still on an old password: %(pcs)s. They "
-            "should take the new password first."
-        ) % {"pcs": _(", ").join(others)}
-    return [
-        {
-            "title": _("Disconnect the PC"),
-            "is_done": blocked_at is not None,
-            "text": _(
-                "Its client is cut off at once and cannot log in any more, until it is allowed."
-            ),
-            "left_out": _(
-                "its client goes on waiting, and takes passwords that are applied to it."
-            ),
-            "address": to("pc", pc.device.pk, "disconnect")
-            if own
-            else to("user-pc", user.pk, pc.device.pk, "disconnect"),
-            "button": _("Disconnect"),
-        },
-        {
-            "title": _("Change the password") if own else _("Set a temporary or new password"),
-            "is_done": not may_know,
-            "text": password_text,
-            "left_out": _(
-                "who can open the PC's password store has the current password, for everything."
-            ),
-            "address": to("password") if own else to("user", user.pk),
-            "button": _("Change the password"),
-        },
-        {
-            "title": _("End the old passwords"),
-            "is_done": not may_know and old_until is None,
-            "text": end_text,
-            "left_out": _(
-                "a client on another PC can log in with a password from this PC for up to 30 days."
-            ),
-            "address": to("end-old") if own else to("user-end-old", user.pk),
-            "button": _("End old passwords"),
-        },
-        {
-            "title": _("End all sessions"),
-            "is_done": blocked_at is not None and any(at >= blocked_at for at in ends),
-            "text": _("Browsers and smartphones are logged out of the console and the app."),
-            "left_out": _("a browser on the PC that is logged in stays so for up to 12 hours."),
-            "address": to("end-sessions") if own else to("user-action", user.pk, "end-sessions"),
-            "button": _("End sessions"),
-        },
-    ]
 
 
 def _sent_to(user: User) -> set[int]:

@@ -149,10 +149,6 @@ def test_raising_the_rounds_does_not_undo_a_change(user: User, more_rounds: int)
         ("0::/", {"cpu.max": "%d 100000\n"}),  # a container
         ("0::/a.slice/b.service", {"a.slice/b.service/cpu.max": "%d 100000"}),  # CPUQuota=
         ("0::/a.slice/b.service", {"a.slice/cpu.max": "%d 100000", "cpu.max": "max 100000"}),
-        (
-            "4:memory:/x\n1:cpu,cpuacct:/docker/1\n0::/",  # version 1
-            {"cpu/cpu.cfs_quota_us": "%d\n", "cpu/cpu.cfs_period_us": "100000\n"},
-        ),
     ],
 )
 def test_cores_within_a_quota(tmp_path: Path, own: str, files: dict[str, str]) -> None:
@@ -160,7 +156,7 @@ def test_cores_within_a_quota(tmp_path: Path, own: str, files: dict[str, str]) -
     line = tmp_path / "own"
     line.write_text(f"{own}\n")
     of_machine = available_cores(tmp_path / "nothing", line)
-    for quota, cores in ((50_000, 1), (150_000, 2), (-1, of_machine)):
+    for quota, cores in ((50_000, 1), (150_000, 2)):
         for name, text in files.items():
             file = tmp_path / "mounted" / name
             file.parent.mkdir(parents=True, exist_ok=True)

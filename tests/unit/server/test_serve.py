@@ -101,10 +101,7 @@ async def test_requests_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
         await may_end.wait()
         running -= 1
 
-    async def has_session(_cookies: str) -> bool:
-        return False
-
-    limited = http.limit_requests(app, has_session)
+    limited = http.limit_requests(app)
 
     async def request(*, is_whole: bool) -> None:
         coming = iter([{"type": "http.request", "more_body": not is_whole}])

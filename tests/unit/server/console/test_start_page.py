@@ -9,7 +9,7 @@ from django.test import Client
 
 from server import clock
 from server.console.models import Device, PasswordChange, PushDelivery, User
-from tests.support.console_client import Browse, page
+from tests.support.console_client import page
 from tests.support.server_fixtures import MakeDevice
 
 Outcome = PushDelivery.Outcome
@@ -36,12 +36,22 @@ def bars(text: str) -> dict[str, tuple[int, int]]:
     return {address: (int(count), int(percent)) for address, percent, count in found}
 
 
-def test_nothing_needs_action(client: Client, user: User, make_device: MakeDevice) -> None:
-    """Without old passwords and lost PCs there is neither chart nor list."""
+def test_nothing_needs_action(
+    client: Client, user: User, stranger: User, make_device: MakeDevice
+) -> None:
+    """Without old passwords and lost PCs there is neither chart nor list.
+
+    Another account's PCs do not count, and an odd filter shows no PC.
+    """
     make_device(user)
+    make_device(stranger, waiting=False, last_seen_at=clock.now() - timedelta(days=99), **old(-1))
     text = page(client.get("/"))
     assert "Nothing. No PC is on an old password" in text
     assert bars(text) == {}
+    assert "No PC is on an old password" in page(client.get("/old-passwords/"))
+    assert "Each PC has been seen lately" in page(client.get("/pcs/unseen/"))
+    for query in ("left=nonsense", "left=%00", "left=failed&page=x"):
+        assert "No PC matches" in page(client.get(f"/old-passwords/?{query}"))
 
 
 def test_chart_and_lists(client: Client, user: User, make_device: MakeDevice) -> None:
@@ -78,19 +88,6 @@ def test_chart_and_lists(client: Client, user: User, make_device: MakeDevice) ->
     assert len(saved.splitlines()) == 3
 
 
-def test_other_accounts_and_users_see_none_of_it(
-    browse: Browse, administrator: User, stranger: User, make_device: MakeDevice
-) -> None:
-    """Another account's PCs do not count, and general users have no such pages."""
-    make_device(stranger, waiting=False, last_seen_at=clock.now() - timedelta(days=99), **old(-1))
-    assert bars(page(browse(administrator).get("/"))) == {}
-    assert "No PC is on an old password" in page(browse(administrator).get("/old-passwords/"))
-    assert "Each PC has been seen lately" in page(browse(administrator).get("/pcs/unseen/"))
-    assert browse(stranger).get("/pcs/unseen/").status_code == 403
-    assert "What needs action" not in page(browse(stranger).get("/"))
-
-
-def test_a_group_that_does_not_exist(client: Client) -> None:
-    """An odd filter shows no PC and a way back."""
-    for query in ("left=nonsense", "left=%00", "left=failed&page=x"):
-        assert "No PC matches" in page(client.get(f"/old-passwords/?{query}"))
+def test_general_users_have_none_of_it(mine: Client) -> None:
+    """Their start page has no such part."""
+    assert "What needs action" not in page(mine.get("/"))
