@@ -25,7 +25,6 @@ BENCHES = (
     "console_pages",
     "client_idle",
     "client_start",
-    "client_size",
 )
 
 

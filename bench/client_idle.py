@@ -34,7 +34,4 @@ def run(size: Size) -> list[Figure]:
 def _watch(where: str, size: Size, bare: int, client: int) -> list[Figure]:
     desk.watch([client], size.pick(SETTLE_S, 1))  # what the start has left over
     floor, costs = desk.watch([bare, client], size.pick(300, 3))
-    return [
-        Figure(what=f"{where}: {what}", values=[value], baseline=[floor[what]])
-        for what, value in costs.items()
-    ]
+    return [Figure(f"{where}: {what}", [value], [floor[what]]) for what, value in costs.items()]

@@ -13,7 +13,6 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from itertools import pairwise
 
 from bench import desk
@@ -25,17 +24,16 @@ ROUNDS = 5
 
 
 def run(size: Size) -> list[Figure]:
-    times = range(size.pick(15, 1))
+    floor, standby = [], []
     with desk.linux_desk() as linux:
-        bare = [sys.executable, "-c", desk.IMPORTS]
-        floor = [
-            _ms(lambda: subprocess.run(bare, env=linux.client.environ, check=True)) for _ in times
-        ]
-        standby = []
-        for _ in times:
+        for _ in range(size.pick(15, 1)):
+            began = time.perf_counter()
+            bare = [sys.executable, "-c", desk.IMPORTS]
+            subprocess.run(bare, env=linux.client.environ, check=True)
+            floor.append(1000 * (time.perf_counter() - began))
             standby.append(1000 * linux.start())
             linux.client.stop()
-    figures = [Figure(what="Linux: to standby", unit="ms", values=standby, baseline=floor)]
+    figures = [Figure("Linux: to standby, ms", standby, floor)]
     if size.short:
         return figures
     with desk.windows_desk() as windows:
@@ -55,32 +53,16 @@ def _under_wine(windows: desk.WindowsDesk) -> list[Figure]:
     changes = [windows.change(*pair) for pair in pairwise(passwords)]
     windows.quit()
     floors = [statistics.median(values) for values in zip(*empty, strict=True)]
+    rows = (("icon", floors[0], 600), ("standby", floors[0], 1500), ("CPU", floors[1], None))
     return [
-        Figure(what="Wine: an empty program", unit="ms", values=[1000 * each for each, _ in empty]),
+        Figure("Wine: an empty program, ms", [1000 * each for each, _ in empty]),
         *(
             Figure(
-                what=f"Wine: {what} above that",
-                unit="ms",
-                values=[1000 * (step[what] - floor) for step in steps],
-                must=must,
+                f"Wine: {what} above that, ms",
+                [1000 * (step[what] - floor) for step in steps],
+                at_most=must,
             )
-            for what, floor, must in (
-                ("icon", floors[0], 600),
-                ("standby", floors[0], 1500),
-                ("CPU", floors[1], None),
-            )
+            for what, floor, must in rows
         ),
-        Figure(
-            what="Wine: from 変更 to proved",
-            unit="ms",
-            values=[1000 * each for each in changes],
-            must=1600,
-        ),
+        Figure("Wine: from 変更 to proved, ms", [1000 * each for each in changes], at_most=1600),
     ]
-
-
-def _ms(work: Callable[[], object]) -> float:
-    """Return the milliseconds that the work takes."""
-    began = time.perf_counter()
-    work()
-    return 1000 * (time.perf_counter() - began)

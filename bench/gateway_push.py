@@ -32,18 +32,17 @@ def run(size: Size) -> list[Figure]:
     with stage.bare() as server:
         bare = _measure(size, server, lambda number: server.ask("push", number=number))
     with (
-        stage.database("PostgreSQL", size) as database,
-        stage.server(database) as server,
-        stage.changer(database) as changer,
+        stage.database("PostgreSQL", size) as settings,
+        stage.server(settings) as server,
+        stage.changer(settings) as changer,
     ):
         own = _measure(size, server, lambda n: changer.ask("change", username=people.username(n)))
     return [
         Figure(
-            what=f"commit to client, p{percent}",
-            unit="ms",
-            values=[percentile(own, percent)],
-            baseline=[percentile(bare, percent)],
-            must=must,
+            f"commit to client, p{percent}, ms",
+            [percentile(own, percent)],
+            [percentile(bare, percent)],
+            at_most=must,
         )
         for percent, must in ((50, 2), (99, 10))
     ]
@@ -77,13 +76,8 @@ def _change(username: str) -> int:
     return committed_ns[-1]
 
 
-async def change(username: str) -> int:
-    """Carry out the command."""
-    return await asyncio.to_thread(_change, username)
-
-
 if __name__ == "__main__":
     with derived_once():
         people.keys()
         serve.prepare(config.load())
-        asyncio.run(obey(change=change))
+        asyncio.run(obey(change=lambda username: asyncio.to_thread(_change, username)))

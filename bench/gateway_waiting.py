@@ -13,8 +13,6 @@ PostgreSQL, the CPU of the database's processes is counted separately. The basel
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from bench import machine, stage
 from bench.load import PING_S
@@ -24,53 +22,33 @@ from bench.report import Figure, Size
 BASELINE = "bare websockets"
 STORMS = 3
 SETTLE_S = 3
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """What was measured of one server."""
-
-    memory_kib: float
-    logins_per_cpu_s: list[float]
-    keepalive_percent: float
+LOGINS = "logins per CPU second"
+LIMITS = {
+    "memory of a waiting client, KiB": {"at_most": 9.0},
+    LOGINS: {"at_least": 1500.0},
+    "keepalive, % of a core": {"at_most": 4.0},
+}
 
 
 def run(size: Size) -> list[Figure]:
     with stage.bare() as server:
         bare = _measure(size, server)
-    with stage.database("SQLite", size) as database, stage.server(database) as server:
+    with stage.database("SQLite", size) as settings, stage.server(settings) as server:
         own = _measure(size, server)
-    with stage.database("PostgreSQL", size) as database, stage.server(database) as server:
+    with stage.database("PostgreSQL", size) as settings, stage.server(settings) as server:
         before_s = machine.cpu_s(stage.postgres().pid, children=True)
-        with_postgres = _measure(size, server)
+        logins = _measure(size, server)[LOGINS]
         postgres_s = machine.cpu_s(stage.postgres().pid, children=True) - before_s
-    logins = size.clients * len(with_postgres.logins_per_cpu_s)
-    rate = "logins per CPU second"
-
-    def figure(
-        what: str, unit: str, of: Callable[[Waiting], list[float]], *, must: float | None = None
-    ) -> Figure:
-        more = what == rate
-        return Figure(
-            what=what, unit=unit, values=of(own), baseline=of(bare), must=must, more_is_better=more
-        )
-
+    own_cpu_ms = 1000 * postgres_s / (size.clients * len(logins))
     return [
-        figure("memory of a waiting client", "KiB", lambda each: [each.memory_kib], must=9),
-        figure(rate, "", lambda each: each.logins_per_cpu_s, must=1500),
-        figure("keepalive", "% of a core", lambda each: [each.keepalive_percent], must=4),
-        Figure(
-            what=f"{rate}, PostgreSQL",
-            values=with_postgres.logins_per_cpu_s,
-            baseline=bare.logins_per_cpu_s,
-        ),
-        Figure(
-            what="PostgreSQL's own CPU for a login", unit="ms", values=[1000 * postgres_s / logins]
-        ),
+        *(Figure(what, own[what], bare[what], **limit) for what, limit in LIMITS.items()),
+        Figure(f"{LOGINS}, PostgreSQL", logins, bare[LOGINS]),
+        Figure("PostgreSQL's own CPU for a login, ms", [own_cpu_ms]),
     ]
 
 
-def _measure(size: Size, server: Program) -> Waiting:
+def _measure(size: Size, server: Program) -> dict[str, list[float]]:
+    """Return what was measured of one server, by the names in LIMITS."""
     with stage.clients(server.port("gateway"), count=size.clients) as clients:
         clients.ask("state")  # returns once the process has started
         memory = machine.private_kib(server.pid)
@@ -84,14 +62,13 @@ def _measure(size: Size, server: Program) -> Waiting:
             clients.ask("drop")
             machine.wait_until_idle(server.pid)
             storms.append(_storm(clients, server))
-        waiting, endings = clients.ask("state")
-        if waiting != size.clients:
-            raise RuntimeError(f"{waiting} of {size.clients} wait; ended: {endings}")
-    return Waiting(
-        memory_kib=max(0, memory) / size.clients,
-        logins_per_cpu_s=[size.clients / cpu_s for cpu_s in storms],
-        keepalive_percent=100 * keepalive_s / seconds,
+        stage.check(clients, size.clients)
+    measured = (
+        [max(0, memory) / size.clients],
+        [size.clients / cpu_s for cpu_s in storms],
+        [100 * keepalive_s / seconds],
     )
+    return dict(zip(LIMITS, measured, strict=True))
 
 
 def _storm(clients: Program, server: Program) -> float:

@@ -55,7 +55,6 @@ class Fleet:
         self._readers: set[asyncio.Task[None]] = set()
         self._receipts: list[tuple[int, int]] = []
         """Client and moment (monotonic ns) of each message that followed a login."""
-        self._pongs_ms: list[float] = []
         self._endings: Counter[str] = Counter()
 
     async def log_in(self) -> None:
@@ -90,25 +89,13 @@ class Fleet:
         receipts, self._receipts = self._receipts, []
         return receipts
 
-    async def longest_pong(self) -> float:
-        """Return the longest time from ping to pong since the last call, in ms."""
-        pongs, self._pongs_ms = self._pongs_ms, []
-        return max(pongs, default=0.0)
-
-    async def ping_every(self, seconds: float) -> None:
-        """Ping this often from now on, each time by the next client."""
-        self._pinging = asyncio.create_task(self._ping(seconds))
-
-    async def _ping(self, pause: float) -> None:
+    async def ping(self) -> None:
+        """Ping for ever, each time by the next client, so that each pings every 20 s."""
         for number in itertools.cycle(self._numbers):
-            await asyncio.sleep(pause)
+            await asyncio.sleep(PING_S / len(self._numbers))
             if connection := self._waiting.get(number):
                 with suppress(ConnectionClosed):
-                    asyncio.ensure_future(await connection.ping()).add_done_callback(self._on_pong)
-
-    def _on_pong(self, pong: asyncio.Future[float]) -> None:
-        if not pong.cancelled() and pong.exception() is None:
-            self._pongs_ms.append(1000 * pong.result())
+                    await connection.ping()
 
     async def _log_in(self, number: int) -> None:
         address = f"127.{os.getpid() % 200 + 1}.{number % ADDRESSES}.1"
@@ -153,9 +140,9 @@ class Fleet:
 
 async def _main(port: int, count: int) -> None:
     fleet = Fleet(port, count)
-    await fleet.ping_every(PING_S / count)
-    commands = ("log_in", "drop", "state", "take", "longest_pong", "ping_every")
-    await obey(**{name: getattr(fleet, name) for name in commands})
+    pinging = asyncio.create_task(fleet.ping())
+    await obey(log_in=fleet.log_in, drop=fleet.drop, state=fleet.state, take=fleet.take)
+    pinging.cancel()
 
 
 if __name__ == "__main__":

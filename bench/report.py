@@ -1,8 +1,7 @@
-"""What a bench returns, and how it is printed: a Markdown table that reads well in a terminal."""
+"""What a bench returns, and how it is printed: a Markdown table."""
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,65 +23,48 @@ class Size:
         return self.pick(10_000, 200)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Figure:
     """One row of a table."""
 
     what: str
-    unit: str = ""
+    """With its unit."""
     values: Sequence[float]
     """One value for each time it was measured in the run; the table shows the median."""
     baseline: Sequence[float] = ()
     """The same, measured on the baseline in the same run."""
-    must: float | None = None
-    """The limit that has to be kept."""
-    more_is_better: bool = False
+    at_most: float | None = None
+    at_least: float | None = None
 
     @property
     def is_met(self) -> bool:
         """Return whether the limit is kept; true without a limit."""
         value = statistics.median(self.values)
-        return self.must is None or (
-            value >= self.must if self.more_is_better else value <= self.must
-        )
+        too_much = self.at_most is not None and value > self.at_most
+        return not too_much and (self.at_least is None or value >= self.at_least)
 
     def cells(self) -> list[str]:
         """Return the cells of this row; empty where there is nothing to say."""
-        value, low, high = statistics.median(self.values), min(self.values), max(self.values)
-        baseline = statistics.median(self.baseline) if self.baseline else 0.0
-        must = ""
-        if self.must is not None:
-            limit = f"{'≥' if self.more_is_better else '≤'} {number(self.must)}"
-            must = f"{limit}: {'met' if self.is_met else '**missed**'}"
+        value, limit = statistics.median(self.values), self.at_most or self.at_least
+        baseline = statistics.median(self.baseline) if self.baseline else None
+        must = f"{'≤' if self.at_most else '≥'} {number(limit)}" if limit else ""
         return [
-            f"{self.what}, {self.unit}" if self.unit else self.what,
+            self.what,
             number(value),
-            f"{number(low)} to {number(high)}" if len(self.values) > 1 else "",
-            number(baseline) if self.baseline else "",
+            f"{number(min(self.values))} to {number(max(self.values))}" if self.values[1:] else "",
+            "" if baseline is None else number(baseline),
             f"{number(value / baseline)} ×" if baseline else "",
-            must,
+            must and f"{must}: {'met' if self.is_met else '**missed**'}",
         ]
 
 
 def number(value: float) -> str:
-    """Return the number with three significant digits and a comma between thousands."""
-    if value == 0:
-        return "0"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    text = f"{round(value, digits):,.{digits}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    """Return the number with a comma between thousands, small ones with two decimals."""
+    return f"{value:,.{0 if abs(value) >= 100 else 2}f}"
 
 
 def table(figures: Sequence[Figure], *, baseline: str) -> str:
     """Return the table. `baseline` is the heading of the column to compare with."""
-    rows = [["", "measured", "range", baseline, "ratio", "must"], *(f.cells() for f in figures)]
-    columns = [column for column in zip(*rows, strict=True) if any(column[1:])]
-    widths = [max(map(len, column)) for column in columns]
-    rule = ["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])]
-    lines = [
-        f"| {row[0].ljust(widths[0])} | "
-        + " | ".join(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-        + " |"
-        for row in zip(*columns, strict=True)
-    ]
-    return "\n".join([lines[0], f"|{'|'.join(rule)}|", *lines[1:]])
+    head = ["", "measured", "range", baseline, "ratio", "must"]
+    rows = [head, ["---", *["--:"] * 5], *(figure.cells() for figure in figures)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

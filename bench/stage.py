@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -28,14 +27,6 @@ Engine = Literal["SQLite", "PostgreSQL"]
 
 _stack = ExitStack()
 atexit.register(_stack.close)
-
-
-@dataclass(frozen=True)
-class Database:
-    """The settings that lead a server to a database of its own."""
-
-    engine: Engine
-    settings: dict[str, str]
 
 
 @functools.cache
@@ -85,18 +76,18 @@ def _filled(engine: Engine, users: int, pcs: int) -> Path | str:
 
 
 @contextmanager
-def database(engine: Engine, size: Size) -> Iterator[Database]:
-    """Yield a filled database that only this block uses."""
+def database(engine: Engine, size: Size) -> Iterator[dict[str, str]]:
+    """Yield the settings that lead a server to a filled database that only this block uses."""
     filled = _filled(engine, size.pick(100_000, 600), size.pick(50_000, 500))
     home = Path(tempfile.mkdtemp(dir=folder()))
     settings = {"DATA_DIR": str(home)}
     try:
         if isinstance(filled, Path):
             shutil.copy(filled, home)
-            yield Database(engine, settings)
+            yield settings
         else:
             url = postgres().new_database(template=filled)
-            yield Database(engine, {**settings, "DATABASE": url})
+            yield {**settings, "DATABASE": url}
             postgres().drop_database(url)
     finally:
         shutil.rmtree(home)
@@ -108,22 +99,16 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {**clean, **{f"COCONOWORK_SERVER_{k}": v for k, v in settings.items()}}
 
 
-def server(
-    database: Database, *, core: int = machine.SERVER_CORE
-) -> AbstractContextManager[Program]:
+def server(settings: Mapping[str, str]) -> AbstractContextManager[Program]:
     """Run the server as in production, without limits for one address."""
-    settings = {
-        **database.settings,
-        "PORT": "0",
-        "GATEWAY_PORT": "0",
-        "CONNECTIONS_PER_ADDRESS": "1000000",
-    }
-    return running("server", "serve", environ=environment(settings), core=core, log=_log_file())
+    ports = {"PORT": "0", "GATEWAY_PORT": "0", "CONNECTIONS_PER_ADDRESS": "1000000"}
+    environ = environment({**settings, **ports})
+    return running("server", "serve", environ=environ, core=machine.SERVER_CORE, log=_log_file())
 
 
-def changer(database: Database) -> AbstractContextManager[Program]:
+def changer(settings: Mapping[str, str]) -> AbstractContextManager[Program]:
     """Run the console of `bench.gateway_push` on this database."""
-    return running("bench.gateway_push", environ=environment(database.settings), log=_log_file())
+    return running("bench.gateway_push", environ=environment(settings), log=_log_file())
 
 
 def bare() -> AbstractContextManager[Program]:
@@ -134,3 +119,10 @@ def bare() -> AbstractContextManager[Program]:
 def clients(port: int, *, count: int) -> AbstractContextManager[Program]:
     """Run `bench.load`: users 1 to `count`, not yet logged in."""
     return running("bench.load", str(port), str(count), log=_log_file())
+
+
+def check(clients: Program, count: int) -> None:
+    """Raise RuntimeError unless `count` clients wait."""
+    waiting, endings = clients.ask("state")
+    if waiting != count:
+        raise RuntimeError(f"{waiting} of {count} wait; ended: {endings}")

@@ -15,16 +15,13 @@ import argparse
 import gc
 import importlib
 import importlib.util
-import json
 import random
-import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 from fuzz.target import Target, mutated, prepare
@@ -32,16 +29,14 @@ from fuzz.target import Target, mutated, prepare
 MODULES = ("wire_targets", "file_targets", "local_targets", "server_targets")
 """Modules of this package, each with a list `TARGETS`."""
 SLOW_S = 10
-COLUMNS = ("target", "inputs", "seconds", "per second", "slowest ms", "objects kept", "edges")
-RESULT = "fuzz-result "
-"""Begins the line in which the process of a target reports its figures."""
+COLUMNS = ("target", "inputs", "seconds", "slowest ms", "objects kept")
 
 
 class Run:
-    """Sends inputs to one target, and measures what they cost."""
+    """Sends inputs to one target, measures what they cost, and prints that after the last one."""
 
-    def __init__(self, target: Target, inputs: int, on_end: Callable[[list[str]], None]) -> None:
-        self._target, self._inputs, self._on_end = target, inputs, on_end
+    def __init__(self, target: Target, inputs: int) -> None:
+        self._target, self._inputs = target, inputs
         self._began, self._slowest_s = time.monotonic(), 0.0
         self._count = self._warm_objects = 0
 
@@ -55,12 +50,10 @@ class Run:
         if self._count == self._inputs // 5:
             self._warm_objects = _objects()
         if self._count == self._inputs:
-            kept = _objects() - self._warm_objects
-            seconds = time.monotonic() - self._began
-            figures = [f"{self._inputs:,}", f"{seconds:.1f}", f"{self._inputs / seconds:,.0f}"]
-            figures += [f"{self._slowest_s * 1000:.1f}", f"{kept:+,}"]
+            kept, seconds = _objects() - self._warm_objects, time.monotonic() - self._began
             assert kept < self._target.max_growth, f"{kept} objects are left behind"
-            self._on_end(figures)
+            row = f"{self._inputs:,} | {seconds:.1f} | {self._slowest_s * 1000:.1f} | {kept:+,}"
+            print(f"| {self._target.name} | {row} |", flush=True)
 
 
 def _objects() -> int:
@@ -68,24 +61,22 @@ def _objects() -> int:
     return sys.getallocatedblocks()
 
 
-def targets() -> list[Target]:
-    """Return all targets."""
-    return [each for name in MODULES for each in importlib.import_module(f"fuzz.{name}").TARGETS]
+def targets() -> dict[str, Target]:
+    """Return all targets by name."""
+    modules = [importlib.import_module(f"fuzz.{name}") for name in MODULES]
+    return {each.name: each for module in modules for each in module.TARGETS}
 
 
-def run_plain(target: Target, inputs: int, seed: int) -> list[str]:
-    """Send the seeds, then random mutations of them; return the figures."""
-    figures: list[str] = []
-    run, dice = Run(target, inputs, figures.extend), random.Random(seed)
+def run_plain(target: Target, inputs: int, seed: int) -> None:
+    """Send the seeds, then random mutations of them."""
+    run, dice, seeds = Run(target, inputs), random.Random(seed), target.seeds
     for number in range(inputs):
-        seeds = target.seeds
         data = seeds[number] if number < len(seeds) else mutated(dice, seeds, target.max_bytes)
         try:
             run(data)
         except BaseException:
             print(f"{target.name} fails for {data[:2000]!r}", file=sys.stderr)
             raise
-    return figures
 
 
 def run_guided(name: str, inputs: int, seed: int) -> None:
@@ -95,7 +86,7 @@ def run_guided(name: str, inputs: int, seed: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     packages = ["agent", "protocol", "server"]
     with atheris.instrument_imports(include=packages, enable_loader_override=False):
-        (target,) = (each for each in targets() if each.name == name)
+        target = targets()[name]
     prepare()
     corpus = tempfile.mkdtemp(prefix="fuzz-corpus-")
     for number, data in enumerate(target.seeds):
@@ -103,26 +94,8 @@ def run_guided(name: str, inputs: int, seed: int) -> None:
     options = [f"-runs={inputs}", f"-seed={seed}", f"-max_len={target.max_bytes}"]
     options += [f"-timeout={SLOW_S}", "-rss_limit_mb=1024", "-len_control=0"]
     options += [f"-artifact_prefix={corpus}-{name}-", corpus]
-    run = Run(target, inputs, lambda figures: print(RESULT + json.dumps(figures), flush=True))
-    atheris.Setup([sys.argv[0], *options], run)
+    atheris.Setup([sys.argv[0], *options], Run(target, inputs))
     atheris.Fuzz()
-
-
-def _row(target: Target, inputs: int, seed: int, *, plain: bool) -> list[str]:
-    """Run one target; return its row. Raise RuntimeError when it fails."""
-    if plain:
-        try:
-            return [target.name, *run_plain(target, inputs, seed), ""]
-        except Exception:  # noqa: BLE001 - the other targets run all the same
-            raise RuntimeError(traceback.format_exc()) from None
-    command = [sys.executable, "-m", "fuzz", "--guided", f"--target={target.name}"]
-    command += [f"--runs={inputs}", f"--seed={seed}"]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    result = re.search(f"^{RESULT}(.*)", done.stdout, re.MULTILINE)
-    if done.returncode != 0 or not result:
-        raise RuntimeError(f"{done.stdout[-4000:]}\n{done.stderr[-1500:]}")
-    edges = re.findall(r"cov: (\d+) ft:", done.stderr)
-    return [target.name, *json.loads(result[1]), edges[-1] if edges else ""]
 
 
 def main() -> int:
@@ -136,7 +109,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.guided:
         run_guided(options.target[0], options.runs, options.seed)
-    known = {each.name: each for each in targets()}
+    known = targets()
     if unknown := set(options.target or []) - known.keys():
         parser.error(f"unknown targets: {unknown}; there are {', '.join(known)}")
     chosen = [known[name] for name in options.target or known]
@@ -148,15 +121,20 @@ def main() -> int:
     failed = []
     for target in chosen:
         inputs = max(len(target.seeds) + 10, options.runs * target.weight // whole)
+        again = ["-m", "fuzz", "--target", target.name, "--runs", str(inputs)]
+        again += ["--seed", str(options.seed)]
         try:
-            row = _row(target, inputs, options.seed, plain=plain)
-        except RuntimeError as exc:
+            if plain:
+                run_plain(target, inputs, options.seed)
+            else:
+                command = [sys.executable, *again, "--guided"]
+                subprocess.run(command, check=True, stderr=subprocess.PIPE)
+        except Exception as exc:  # noqa: BLE001 - the other targets run all the same
             failed.append(target.name)
-            print(f"{target.name}: {exc}\nrepeat it: python -m fuzz --target {target.name} "
-                  f"--runs {inputs} --seed {options.seed}{' --plain' if plain else ''}",
-                  file=sys.stderr, flush=True)  # fmt: skip
-        else:
-            print(f"| {' | '.join(row)} |", flush=True)
+            said = getattr(exc, "stderr", b"")[-4000:].decode(errors="replace")
+            print(f"{target.name}: {traceback.format_exc()}\n{said}", file=sys.stderr)
+            repeat = " ".join(["python", *again, *(["--plain"] if plain else [])])
+            print(f"repeat it: {repeat}", file=sys.stderr, flush=True)
     print(f"\nseed {options.seed}, failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
 

@@ -7,9 +7,8 @@ import os
 import tempfile
 import time
 import unicodedata
-from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from gettext import NullTranslations
 from pathlib import Path
@@ -57,26 +56,11 @@ def state_file(data: bytes) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(data)
     found = store.load(HOME)
-    for zone in ("Asia/Tokyo", "America/Los_Angeles"):
-        with local_time(zone):
-            show(found)
+    for os.environ["TZ"] in ("Asia/Tokyo", "America/Los_Angeles"):
+        time.tzset()
+        show(found)
     store.save(HOME, found)
     assert store.load(HOME) == found
-
-
-@contextmanager
-def local_time(zone: str) -> Iterator[None]:
-    """Move the process to this time zone during the block."""
-    before = os.environ.get("TZ")
-    os.environ["TZ"] = zone
-    time.tzset()
-    try:
-        yield
-    finally:
-        del os.environ["TZ"]
-        if before is not None:
-            os.environ["TZ"] = before
-        time.tzset()
 
 
 _dialogs = dialogs.ProcessDialogs(

@@ -134,9 +134,6 @@ class _Transport(asyncio.Transport):
         super().__init__()
         self.written = bytearray()
 
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
-
     def is_closing(self) -> bool:
         return False
 
@@ -146,13 +143,10 @@ class _Transport(asyncio.Transport):
     def write_eof(self) -> None:
         self.written += b"<end>"
 
-    def pause_reading(self) -> None:
+    def abort(self, *_: object, **__: object) -> None:
         pass
 
-    def abort(self) -> None:
-        pass
-
-    resume_reading = close = abort
+    set_write_buffer_limits = pause_reading = resume_reading = close = abort
 
 
 def connection(data: bytes) -> None:

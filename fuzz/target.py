@@ -55,8 +55,7 @@ class Pieces:
 
     def rest(self) -> bytes:
         """Return everything that is left."""
-        rest, self._parts = b"\0".join(self._parts), []
-        return rest
+        return b"\0".join(self._parts)
 
 
 def as_text(data: bytes) -> str:
