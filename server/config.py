@@ -144,64 +144,43 @@ def _number(default: int, lowest: int, highest: int) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """All settings of one server process. Each field is a key of the file."""
+    """All settings of one server process. docs/server.md says what each of them means."""
 
     data_dir: Path = _setting(_DATA_DIR, _Nonempty, "a folder", _path)  # noqa: RUF009 - a field
-    """The folder of the database and the secret key, unless these are set themselves."""
     database: str = _setting(
         "", _Text, "the path of an SQLite file, or postgresql://user@host/name", _database
     )
-    """The path of an SQLite file, empty for `coconowork.sqlite3` in `data_dir`; or
-    `postgresql://user@host/name`, which several processes can share."""
     secret_key_file: Path | None = _setting(None, _Nonempty, "a file", _path)  # noqa: RUF009 - a field
-    """The file of the secret key; it is made at the first start when it is missing."""
     host: str = _setting("127.0.0.1", _Nonempty, "an address or host name to listen on", _host)
-    """The address of console and gateway; `::` listens on IPv6 and IPv4."""
     port: int = _number(8080, 0, 65_535)
-    """The port of the console; 0 takes a free one."""
     gateway_port: int = _number(8081, 0, 65_535)
-    """The port of the gateway that clients wait on; 0 takes a free one."""
     gateway_name: str = _setting("", _Name, "a name of at most 64 characters")
-    """A name that differs between gateways on one database; empty for host name and port."""
     role: str = _setting("both", Literal["both", "gateway", "console"], "both, gateway or console")
-    """What this process runs: `gateway`, `console` or `both`."""
     metrics: str = _setting(
         "", _Text, "host:port, such as 127.0.0.1:9100, or nothing", _host_and_port
     )
-    """`host:port` where Prometheus finds `/metrics`; empty for no metrics."""
     public_url: str = _setting(
         "", _Text, "an address https://host[:port] (http:// on loopback) without a path", _url
     )
-    """The address that people reach the console at; empty for the one that it listens on."""
     trusted_proxies: tuple[Network, ...] = _setting(
         (), str | list[str], "a list of addresses or networks, such as 10.0.0.0/8", _networks
     )
-    """Networks of the proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
     connections_per_address: int = _number(5_000, 10, 1_000_000)
-    """Clients that may come from one address."""
     logins_per_address: int = _number(0, 0, 1_000_000)
-    """Those of them that have not logged in yet; 0 is a tenth of `connections_per_address`."""
     refusals_per_device: int = _number(10, 3, 1_000)
-    """Wrong passwords in 5 minutes: of one user on one known device, or from one address."""
     refusals_per_address: int = _number(200, 3, 1_000_000)
-    """Wrong passwords in 5 minutes from one address; known devices are not affected."""
     refusals_per_user: int = _number(50, 3, 100_000)
-    """Wrong passwords in 10 minutes for one user; known devices are not affected."""
     temporary_password_days: int = _number(14, 1, 365)
-    """Days after which a temporary password opens the console no more."""
     audit_days: int = _number(0, 0, 36_500)
-    """Days after which an event of the audit trail is deleted; 0 keeps all."""
     min_client_version: str = _setting(
         "", _Version, "a version of numbers and dots, such as 1.2, or nothing"
     )
-    """Clients older than this are told to update; empty accepts all."""
     newest_client: Release | None = _setting(  # noqa: RUF009 - a field
         None,
         _Text,
         "a version and the address of its download, such as 1.2.0 https://example.com/setup.exe",
         _release,
     )
-    """The newest client and where to download it; users of older ones see that there is one."""
     time_zone: str = _setting(
         "Asia/Tokyo", _Text, "the name of a time zone, such as Asia/Tokyo", _zone
     )

@@ -23,7 +23,6 @@ from server.gateway.batcher import Unavailable
 from server.gateway.connection import CLOSING, LOGGING_IN, ClientConnection
 from server.gateway.queries import DeviceState, PendingPush, WaitingDevice
 from server.gateway.registry import Registry
-from server.gateway.state_reader import StateReader
 from server.gateway.store import Store
 
 log = logging.getLogger(__name__)
@@ -35,13 +34,9 @@ MAX_USERS = 200
 class ChangeNotifier:
     """Read users that were woken, and tell their connections."""
 
-    def __init__(
-        self, registry: Registry, store: Store, states: StateReader, *, gateway: str
-    ) -> None:
+    def __init__(self, registry: Registry, store: Store) -> None:
         self._registry = registry
         self._store = store
-        self._states = states
-        self._gateway = gateway
         self._woken: dict[int, None] = {}
         """Users to read, in the order in which they changed."""
         self._later: dict[int, None] = {}
@@ -57,7 +52,8 @@ class ChangeNotifier:
             self._later.update(dict.fromkeys(self._registry.users()))
         elif self._registry.waiting(user_id):
             self._woken[user_id] = None
-        self._start()
+        if (self._woken or self._later) and self._task is None:
+            self._task = asyncio.create_task(self._notify_all())
 
     def sweep(self) -> None:
         """Wake users whose old password has ended, and those that could not be read."""
@@ -69,10 +65,6 @@ class ChangeNotifier:
         """Wait until all users that were woken are read."""
         while self._task is not None:
             await asyncio.wait([self._task])
-
-    def _start(self) -> None:
-        if (self._woken or self._later) and self._task is None:
-            self._task = asyncio.create_task(self._notify_all())
 
     async def _notify_all(self) -> None:
         """Read until no user is left. A user who is woken while being read is read again."""
@@ -104,13 +96,13 @@ class ChangeNotifier:
             if (device := connection.device) is not None
         ]
         asked = [(device.user_id, device.device_id) for _, _, device in before]
-        states = await self._states.read(asked)
+        states = await self._store.read_states(asked)
         cleared: list[WaitingDevice] = []
         for (connection, serial, device), state in zip(before, states, strict=True):
             if connection.serial == serial and connection.stage != CLOSING:
                 self._apply(connection, device, state, cleared)
         if cleared:
-            await self._store.write(records.restore_waiting, cleared, gateway=self._gateway)
+            await self._store.write(records.restore_waiting, cleared, gateway=self._store.name)
 
     def _apply(
         self,
@@ -127,7 +119,7 @@ class ChangeNotifier:
         if before is None:
             return
         accepted = state.accepts(before.since) if state else None
-        here = (self._gateway, device.waiting_since)
+        here = (self._store.name, device.waiting_since)
         if state is None or not state.is_active:
             self._end(connection, device, Bye(reason="disabled"))
         elif state.device_pk is None:  # removed in the console: the client logs in as a new PC

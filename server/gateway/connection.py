@@ -98,10 +98,10 @@ class ClientConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._is_lost = False
         self._heard_at = loop.time()
+        self._allowance = float(FRAME_BURST)
         self.stage = OPENING
         self.due = self._heard_at + OPEN_SECONDS
         """When, on the loop's clock, `check_deadline` has something to do."""
-        self._allowance = float(FRAME_BURST)
         self.peer = ""
         """The address at the other end of the socket: the client's or a proxy's."""
         self.address = ""
@@ -152,7 +152,7 @@ class ClientConnection(asyncio.Protocol):
         self.end(bye, CloseCode.TRY_AGAIN_LATER)
 
     def fail(self, code: CloseCode, reason: str) -> None:
-        """Close because the client broke the protocol; `reason` quotes nothing of what it sent."""
+        """Close because the client broke the protocol; `reason` quotes nothing that it sent."""
         if self._websocket is not None and self.stage != CLOSING:
             self._note_violation(reason)
             self._websocket.fail(code, reason)
@@ -162,8 +162,9 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def keeps_waiting(self, now: float) -> bool:
+    def keeps_waiting(self) -> bool:
         """Return whether the gateway has waited for the client for too long, before its login."""
+        now = self._loop.time()
         if self.stage == OPENING:
             return now >= self.due - OPEN_SECONDS + GIVE_WAY_SECONDS
         waits_for_client = self._task is None or self._expected is not None
@@ -222,9 +223,8 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._websocket is None:
-            if self._head is not None:
-                self._read_head(self._head, data)
+        if self._head is not None:
+            self._read_head(self._head, data)
             return
         now = self._loop.time()
         gained = (now - self._heard_at) * FRAMES_PER_S
@@ -292,8 +292,7 @@ class ClientConnection(asyncio.Protocol):
         self._websocket = handshake.new_websocket()
         self.stage = LOGGING_IN
         self.due = self._loop.time() + LOGIN_SECONDS
-        if rest:
-            self.data_received(rest)
+        self.data_received(rest)
 
     # --- frames
 
@@ -311,8 +310,8 @@ class ClientConnection(asyncio.Protocol):
             return
         if websocket.parser_exc is not None:
             self._note_violation(type(websocket.parser_exc).__name__)
-        if self.stage != CLOSING:
-            for frame in frames:
+        for frame in frames:
+            if self.stage != CLOSING:
                 self._on_frame(frame)  # type: ignore[arg-type]  # requests come before the upgrade
         self._flush()
 
@@ -335,8 +334,6 @@ class ClientConnection(asyncio.Protocol):
         except UnicodeDecodeError:
             self.fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
             return
-        if self.stage == CLOSING:
-            return
         if self._inbox is None:
             self._inbox = deque()
         self._inbox.append(text)
@@ -349,8 +346,6 @@ class ClientConnection(asyncio.Protocol):
     async def _converse(self) -> None:
         try:
             await self._callbacks.converse(self)
-        except ConnectionEnded:
-            pass
         finally:
             self._task = None
             if self._inbox:

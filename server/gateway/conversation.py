@@ -60,10 +60,7 @@ class Conversations:
     throttle: Throttle
 
     async def converse(self, connection: ClientConnection) -> None:
-        """Handle the messages that have come; close the connection when one breaks the protocol.
-
-        Raise ConnectionEnded when it ends during a login, or while it shows a code.
-        """
+        """Handle the messages that have come; close the connection when one breaks the protocol."""
         try:
             while (text := connection.next_text()) is not None:
                 await self._handle(connection, messages.decode_from_client(text))
@@ -72,7 +69,7 @@ class Conversations:
         except Unavailable:
             connection.send_away()
         except ConnectionEnded:
-            raise
+            pass  # during a login, or while it shows a code
         except Exception:
             log.exception("connection of %s is closed after an error", connection.address)
             connection.close(CloseCode.INTERNAL_ERROR, "")
@@ -107,7 +104,7 @@ class Conversations:
         check_device_id(device_id=device.id, public_key=device.public_key)
 
         # Find the user's passwords. An unknown user takes the same steps as a known one.
-        found = await self.store.look_up(first.user or "", device.id)
+        found = await self.store.look_up((first.user or "", device.id))
         known_device = device.id if found.known_device else None
         guesses = self.throttle.guesses(first.user, address, known_device=known_device)
         if wait_s := guesses.wait_s():

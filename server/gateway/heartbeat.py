@@ -13,9 +13,7 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from time import monotonic
-from typing import Self
 
 from django.db import DatabaseError, transaction
 from django.db.models import QuerySet
@@ -24,7 +22,6 @@ from django.db.models.functions import Now
 from server import metrics
 from server.cluster.database import on_thread, one_line
 from server.console.models import DEAD_AFTER, Device, Gateway, Pairing
-from server.supervised import Supervision, supervised
 
 log = logging.getLogger(__name__)
 
@@ -42,31 +39,25 @@ def default_name(port: int) -> str:
 
 
 class GatewayHeartbeat:
-    """`async with GatewayHeartbeat(name, on_evicted=…)`: keep the heartbeat of gateway `name`."""
+    """The heartbeat of the gateway `name`: `join`, `keep_beating` as a task, and `leave`."""
 
     def __init__(self, name: str, *, on_evicted: Callable[[], object]) -> None:
-        """Start nothing yet. `on_evicted` is called on the loop after others removed the row.
+        """`on_evicted` is called on the loop after others removed the row.
 
         The rows of its clients then say that they do not wait.
         """
         self._name = name
         self._on_evicted = on_evicted
         self._incarnation = secrets.token_hex(16)
-        self._stack = AsyncExitStack()
-        self._supervision: Supervision
         self._beaten_at = self._steady_since = monotonic()
 
-    async def __aenter__(self) -> Self:
+    async def join(self) -> None:
+        """Make the row, and mark clients of this name and of no gateway as not waiting."""
         await on_thread(self._join)
         self._beaten_at = self._steady_since = monotonic()
-        self._supervision = await self._stack.enter_async_context(
-            supervised("heartbeat", self._keep_beating)
-        )
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def leave(self) -> None:
         """Remove the row, and mark its clients as not waiting."""
-        await self._stack.aclose()
         try:
             await on_thread(self._leave)
         except DatabaseError as exc:
@@ -74,10 +65,9 @@ class GatewayHeartbeat:
             log.warning("heartbeat not removed, other gateways do it after %d s: %s", seconds, why)
 
     @property
-    def is_ready(self) -> bool:
-        """Return whether the last heartbeat that was written is recent, and its task is healthy."""
-        is_recent = monotonic() - self._beaten_at < READY_SECONDS
-        return is_recent and self._supervision.is_healthy
+    def is_recent(self) -> bool:
+        """Return whether the last heartbeat that was written is recent."""
+        return monotonic() - self._beaten_at < READY_SECONDS
 
     async def beat(self) -> None:
         """Write the heartbeat and remove dead gateways. Raise DatabaseError."""
@@ -94,7 +84,7 @@ class GatewayHeartbeat:
         if steady:
             await on_thread(_remove_dead)
 
-    async def _keep_beating(self) -> None:
+    async def keep_beating(self) -> None:
         pause = BEAT_SECONDS
         while True:
             await asyncio.sleep(pause)
@@ -113,7 +103,6 @@ class GatewayHeartbeat:
         return {"incarnation": self._incarnation, "started_at": Now(), "seen_at": Now()}
 
     def _join(self) -> None:
-        """Make the row, and mark clients of this name and of no gateway as not waiting."""
         _forget_clients(self._name)
         Gateway.objects.update_or_create(name=self._name, defaults=self._new_row)
         _mark_not_waiting(Device.objects.exclude(gateway__in=Gateway.objects.values("name")))

@@ -130,6 +130,7 @@ class Pairings:
             public_key=device.public_key,
             address=new.connection.address,
             expires_at=new.expires_at,
+            gateway=self._store.name,
             **records.labels_of(device),
         )
         try:

@@ -193,16 +193,15 @@ def find_users(asked: Sequence[tuple[str, str]]) -> list[FoundUser | None]:
     return _in_order(_users, row, len(asked))
 
 
-def lock(devices: Iterable[tuple[int, str]]) -> None:
+def lock(devices: Sequence[tuple[int, str]]) -> None:
     """Lock users and devices, by user and device id, until the transaction ends.
 
     Locks are taken in one order everywhere (users, then devices, each by primary key) to avoid
     deadlocks. SQLite has one writer at a time and needs no locks.
     """
     if connection.features.has_select_for_update:
-        wanted = list(devices)
-        _execute(_LOCK, wanted)
-        _execute(_LOCK_DEVICES, wanted)
+        _execute(_LOCK, devices)
+        _execute(_LOCK_DEVICES, devices)
 
 
 def ask_states(asked: Sequence[tuple[int, str]]) -> tuple[str, list[str]]:
@@ -231,13 +230,14 @@ def set_waiting(waiting: Iterable[WaitingRow]) -> None:
 
 def clear_waiting(released: Sequence[ReleasedDevice], *, gateway: str) -> None:
     """Write that devices no longer wait on `gateway`; the row of a newer login stays."""
-    devices = [(each.device.user_id, each.device.device_id) for each in released]
-    left = [(each.at, each.device.waiting_since, gateway, each.farewell) for each in released]
+    rows = [
+        (row.user_id, row.device_id, each.at, row.waiting_since, gateway, each.farewell)
+        for each in released
+        for row in [each.device]
+    ]
     with transaction.atomic():
-        lock(devices)
-        _execute(
-            _CLEAR_WAITING, ((*device, *row) for device, row in zip(devices, left, strict=True))
-        )
+        lock([row[:2] for row in rows])
+        _execute(_CLEAR_WAITING, rows)
 
 
 _DIALECTS: dict[str, dict[str, str]] = {

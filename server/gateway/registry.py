@@ -40,14 +40,14 @@ class Registry:
         """Return how many connections of an address are OPENING, UNPROVEN or PROVEN."""
         return len(self._counted.get((kind, counted_address(address)), ()))
 
-    def make_room(self, kind: str, address: str, now: float) -> bool:
+    def make_room(self, kind: str, address: str) -> bool:
         """Let a connection of an address give way that has kept the gateway waiting the longest.
 
         Return whether there was one that has kept it waiting for too long.
         """
         counted = self._counted.get((kind, counted_address(address)), ())
         for connection in islice(counted, LOOKED_AT):
-            if connection.keeps_waiting(now):
+            if connection.keeps_waiting():
                 self._count_as(connection, None)
                 connection.give_way()
                 return True

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from http import HTTPStatus
@@ -40,7 +39,6 @@ from server.gateway.heartbeat import GatewayHeartbeat, default_name
 from server.gateway.listener import BACKLOG, CallQueue, sweep_deadlines
 from server.gateway.pairings import Pairings
 from server.gateway.registry import OPENING, PROVEN, UNPROVEN, Registry
-from server.gateway.state_reader import StateReader
 from server.gateway.store import Store
 from server.gateway.throttle import Throttle
 from server.loop import bind
@@ -90,12 +88,24 @@ class Gateway:
         self._registry = Registry()
         self._throttle = Throttle(settings)
         self._store = Store(self._name)
-        self._states = StateReader()
-        self._notifier = ChangeNotifier(
-            self._registry, self._store, self._states, gateway=self._name
-        )
+        self._notifier = ChangeNotifier(self._registry, self._store)
         self.wake = self._notifier.wake
         self._pairings = Pairings(self._store, settings)
+        conversations = Conversations(
+            settings=settings,
+            store=self._store,
+            registry=self._registry,
+            notifier=self._notifier,
+            pairings=self._pairings,
+            throttle=self._throttle,
+        )
+        self._callbacks = Callbacks(
+            may_accept=self._may_accept,
+            admit=self._admit,
+            converse=conversations.converse,
+            on_closed=self._on_closed,
+            call_soon=CallQueue().add,
+        )
         self._supervisions: list[Supervision] = []
         self._server: asyncio.Server
         self._stack: AsyncExitStack
@@ -106,12 +116,13 @@ class Gateway:
             stack.push_async_callback(self._store.close)
             await self._store.open()
             stack.push_async_callback(self._pairings.poll)
-            await stack.enter_async_context(self._states)
             stack.push_async_callback(self._notifier.drain)
-            await stack.enter_async_context(self.heartbeat)
+            await self.heartbeat.join()
+            stack.push_async_callback(self.heartbeat.leave)
             listening = bus.listening(self.wake, self._throttle.forget)
             self._supervisions.append(await stack.enter_async_context(listening))
             for name, work in (
+                ("heartbeat", self.heartbeat.keep_beating),
                 ("deadlines", lambda: sweep_deadlines(self._registry.connections)),
                 ("sweeper", self._sweep_for_ever),
                 ("pairings", self._pairings.poll_for_ever),
@@ -119,9 +130,8 @@ class Gateway:
                 self._supervisions.append(await stack.enter_async_context(supervised(name, work)))
             host, loop = self._settings.host, asyncio.get_running_loop()
             bound = bind(host, self.port)
-            self._server = await loop.create_server(
-                self._new_connection(), sock=bound, backlog=BACKLOG
-            )
+            make = partial(ClientConnection, loop, self._callbacks)
+            self._server = await loop.create_server(make, sock=bound, backlog=BACKLOG)
             self.port = int(bound.getsockname()[1])
             self._stack = stack.pop_all()
         log.info("the gateway listens on %s port %d", host, self.port)
@@ -142,25 +152,6 @@ class Gateway:
         self._notifier.sweep()
         await self._store.write(passwords.tidy_up)
 
-    def _new_connection(self) -> Callable[[], ClientConnection]:
-        """Return the function that makes the object for a connection."""
-        conversations = Conversations(
-            settings=self._settings,
-            store=self._store,
-            registry=self._registry,
-            notifier=self._notifier,
-            pairings=self._pairings,
-            throttle=self._throttle,
-        )
-        callbacks = Callbacks(
-            may_accept=self._may_accept,
-            admit=self._admit,
-            converse=conversations.converse,
-            on_closed=self._on_closed,
-            call_soon=CallQueue().add,
-        )
-        return partial(ClientConnection, asyncio.get_running_loop(), callbacks)
-
     # --- called by connections
 
     def _may_accept(self, connection: ClientConnection) -> bool:
@@ -172,10 +163,10 @@ class Gateway:
             metrics.connections_refused.labels("full").inc()
             log.warning("connections are refused: all %d are in use", self._max_connections)
             return False
-        peer, now = connection.peer, asyncio.get_running_loop().time()
+        peer = connection.peer
         is_many = registry.count(OPENING, peer) >= settings.unproven_per_address
         is_many = is_many and not is_trusted(peer, settings.trusted_proxies)
-        if is_many and not registry.make_room(OPENING, peer, now):
+        if is_many and not registry.make_room(OPENING, peer):
             metrics.connections_refused.labels("too_many_opening").inc()
             log.warning("connections from %s are refused: too many send nothing", peer)
             return False
@@ -206,17 +197,15 @@ class Gateway:
             full = "too_many"
         elif unproven >= settings.unproven_per_address:
             full = "too_many_unproven"
-        now = asyncio.get_running_loop().time()
-        if full is not None and not self._registry.make_room(UNPROVEN, address, now):
+        if full is not None and not self._registry.make_room(UNPROVEN, address):
             log.warning("connections from %s are refused: %s", address, full)
             raise _come_back(HTTPStatus.TOO_MANY_REQUESTS, "too many connections", counted=full)
         self._registry.upgrade(connection, address)
 
     def _on_closed(self, connection: ClientConnection) -> None:
-        device = connection.device
         self._registry.remove(connection)
-        if device is not None and not self._is_stopping:
-            self._store.release(device, connection.farewell)
+        if connection.device is not None and not self._is_stopping:
+            self._store.release(connection.device, connection.farewell)
 
     # --- on the way
 
@@ -224,7 +213,7 @@ class Gateway:
     def _is_ready(self) -> bool:
         return (
             not self._is_stopping
-            and self.heartbeat.is_ready
+            and self.heartbeat.is_recent
             and all(each.is_healthy for each in self._supervisions)
         )
 
@@ -260,15 +249,14 @@ class Gateway:
         count = self._registry.count(UNPROVEN, address) + self._registry.count(PROVEN, address)
         if count < MANY_CLIENTS:
             return
-        trusted = is_trusted(address, self._settings.trusted_proxies)
-        if trusted or ip_address(address).is_private:
-            self._has_warned_of_proxy = True
-            hint = (
-                "let the proxy there send X-Forwarded-For"
-                if trusted
-                else "if a proxy runs there, name it in trusted_proxies"
-            )
-            log.warning("all %d clients come from %s: %s", count, address, hint)
+        if is_trusted(address, self._settings.trusted_proxies):
+            hint = "let the proxy there send X-Forwarded-For"
+        elif ip_address(address).is_private:
+            hint = "if a proxy runs there, name it in trusted_proxies"
+        else:
+            return
+        self._has_warned_of_proxy = True
+        log.warning("all %d clients come from %s: %s", count, address, hint)
 
 
 def _come_back(status: HTTPStatus, text: str, *, counted: str) -> Answer:

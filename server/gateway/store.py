@@ -3,6 +3,9 @@
 Reads and writes have a thread each, so that a read never waits for a transaction of the console.
 What is written here (which devices wait, what was shown) may be lost in a power cut; passwords may
 not, and the console writes those.
+
+Every push waits for `read_states`. On PostgreSQL it runs on the gateway's own loop, because a
+thread would wait for the interpreter lock while thousands log in.
 """
 
 from __future__ import annotations
@@ -10,9 +13,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from django.db import (
     DatabaseError,
@@ -24,16 +27,20 @@ from django.db import (
     connections,
 )
 
-from server import clock, metrics
-from server.cluster.database import one_line
-from server.console.models import Pairing
+from server import clock, config, metrics
+from server.cluster import database
 from server.gateway import queries, records
 from server.gateway.batcher import MAX_ITEMS, Batcher, Unavailable
+
+if TYPE_CHECKING:
+    import psycopg
 
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 """After which a disconnect that could not be written is tried again."""
+_GENERIC_PLANS = "SET plan_cache_mode = force_generic_plan"
+"""Planning `read_states` each time takes five times as long as the statement itself."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -41,33 +48,31 @@ _Item = TypeVar("_Item")
 
 
 class Store:
-    """Await its methods on the loop; they raise Unavailable."""
+    """The database of the gateway `name`. Await its methods on the loop; they raise Unavailable."""
 
-    def __init__(self, gateway: str) -> None:
-        self._gateway = gateway
+    def __init__(self, name: str) -> None:
+        self.name = name
         self._secret = b""
         self._reads = ThreadPoolExecutor(1, "gateway-reads")
         self._writes = ThreadPoolExecutor(1, "gateway-writes")
-        self._lookups: Batcher[tuple[str, str], records.LoginLookup] = Batcher(
-            self._reads,
-            partial(_run_batch, "look_up", lambda asked: records.look_up(asked, self._secret)),
-        )
-        self._logins: Batcher[records.VerifiedProof, records.RecordedLogin | records.Refusal] = (
-            Batcher(
-                self._writes,
-                partial(_run_batch, "log_in", partial(records.log_in, gateway=gateway)),
-            )
-        )
-        self._new_pairings: Batcher[Pairing, Pairing] = Batcher(
-            self._writes, partial(_run_batch, "open_pairings", records.open_pairings)
-        )
+        self._pushes = ThreadPoolExecutor(1, "gateway-pushes")
+        self._for_states: psycopg.AsyncConnection[Any] | None = None
+        self._reads_states = asyncio.Lock()
+        self._batchers: list[Batcher[Any, Any]] = []
+        self.look_up = self._batched(self._reads, "look_up", self._look_up)
+        """Return what the login of a user name on a device id needs to begin."""
+        self.log_in = self._batched(self._writes, "log_in", partial(records.log_in, gateway=name))
+        """Write the login of a right proof; check again what may have changed."""
+        self.open_pairing = self._batched(self._writes, "open_pairings", records.open_pairings)
+        """Write that a new PC shows a code. Raise IntegrityError for one that is shown already."""
         self._released: dict[int, queries.ReleasedDevice] = {}
         """Rows that have yet to be cleared, by the device's primary key."""
         self._clearing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Fetch the secret behind made-up salts."""
+        """Fetch the secret behind made-up salts, and connect. Raise DatabaseError, too."""
         self._secret = await self.write(records.server_secret)
+        await self.read_states([])
 
     async def close(self) -> None:
         """Wait for what is under way, and close each thread's database connection.
@@ -77,28 +82,13 @@ class Store:
         if self._clearing is not None:
             self._clearing.cancel()
             await asyncio.wait([self._clearing])
-        await self._lookups.close()
-        await self._logins.close()
-        await self._new_pairings.close()
+        for batcher in self._batchers:
+            await batcher.close()
+        await self._disconnect()
         loop = asyncio.get_running_loop()
-        for executor in (self._reads, self._writes):
+        for executor in (self._reads, self._writes, self._pushes):
             await loop.run_in_executor(executor, connections.close_all)
             executor.shutdown()
-
-    def look_up(self, username: str, device_id: str) -> asyncio.Future[records.LoginLookup]:
-        """Return what a login needs to begin. An unknown user takes the same steps."""
-        return self._lookups.submit((username, device_id))
-
-    def log_in(
-        self, proof: records.VerifiedProof
-    ) -> asyncio.Future[records.RecordedLogin | records.Refusal]:
-        """Write the login of a right proof; check again what may have changed."""
-        return self._logins.submit(proof)
-
-    def open_pairing(self, new: Pairing) -> asyncio.Future[Pairing]:
-        """Write that a new PC shows a code."""
-        new.gateway = self._gateway
-        return self._new_pairings.submit(new)
 
     def release(self, device: queries.WaitingDevice, farewell: str = "") -> None:
         """Write that a device no longer waits, and why, as soon as the database can be reached.
@@ -114,10 +104,54 @@ class Store:
         work = partial(_run, job.__name__, partial(job, *args, **kwargs))
         return await asyncio.get_running_loop().run_in_executor(self._writes, work)
 
+    async def read_states(
+        self, asked: Sequence[tuple[int, str]]
+    ) -> list[queries.DeviceState | None]:
+        """Return the states of devices, by user and device id; None for no such user.
+
+        Raise DatabaseError.
+        """
+        if not config.current().is_postgresql:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pushes, queries.device_states, asked)
+        import psycopg
+
+        async with self._reads_states:
+            while True:
+                was_open = self._for_states is not None
+                try:
+                    if self._for_states is None:
+                        self._for_states = await database.connect(
+                            _GENERIC_PLANS, prepare_threshold=0
+                        )
+                    cursor = await self._for_states.execute(*queries.ask_states(asked))
+                    [row] = await cursor.fetchall()
+                    return queries.read_states(row, len(asked))
+                except psycopg.Error as exc:
+                    await self._disconnect()
+                    if not was_open:  # else a restart of PostgreSQL may have broken it long ago
+                        raise DatabaseError(str(exc)) from exc
+
+    async def _disconnect(self) -> None:
+        opened, self._for_states = self._for_states, None
+        if opened is not None:
+            await opened.close()
+
+    def _batched(
+        self, executor: Executor, what: str, work: Callable[[Sequence[_Item]], Sequence[_T]]
+    ) -> Callable[[_Item], asyncio.Future[_T]]:
+        """Return the function that submits an item of `work`, which runs in batches."""
+        batcher: Batcher[_Item, _T] = Batcher(executor, partial(_run_batch, what, work))
+        self._batchers.append(batcher)
+        return batcher.submit
+
+    def _look_up(self, asked: Sequence[tuple[str, str]]) -> list[records.LoginLookup]:
+        return records.look_up(asked, self._secret)
+
     async def _clear(self) -> None:
         while batch := list(self._released.values())[:MAX_ITEMS]:
             try:
-                await self.write(queries.clear_waiting, batch, gateway=self._gateway)
+                await self.write(queries.clear_waiting, batch, gateway=self.name)
             except Unavailable:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
@@ -157,7 +191,7 @@ def _run(what: str, job: Callable[[], _T]) -> _T:
         except (DatabaseError, InterfaceError) as exc:
             connection.close()
             metrics.database_errors.labels(what).inc()
-            log.warning("%s: the database failed: %s", what, one_line(exc))
+            log.warning("%s: the database failed: %s", what, database.one_line(exc))
             if is_last or not had_connection or connection.vendor == "sqlite":
                 raise Unavailable from exc
     raise AssertionError

@@ -24,8 +24,7 @@ class Window:
     """Count events by key, at most `amount` in `seconds`."""
 
     def __init__(self, amount: int, seconds: int) -> None:
-        self.amount = amount
-        self.seconds = seconds
+        self.amount, self.seconds = amount, seconds
         self._times: dict[str, deque[float]] = {}
         """The latest events of each key; the key with the latest event comes last."""
 
@@ -50,7 +49,7 @@ class Window:
         self._times.pop(key, None)
 
     def clear_user(self, user: str) -> None:
-        """Forget the events of a user's keys: a device or an address, a blank, and the name."""
+        """Forget the events of a user's keys: where they come from, a blank, and the name."""
         for key in [key for key in self._times if key.partition(" ")[2] == user]:
             del self._times[key]
 
@@ -90,6 +89,7 @@ class Throttle:
         self._by_user_and_address = Window(settings.refusals_per_device, 300)
         self._by_address = Window(settings.refusals_per_address, 300)
         self._by_user = Window(settings.refusals_per_user, 600)
+        self._all = (self._by_device, self._by_user_and_address, self._by_address, self._by_user)
 
     def guesses(
         self, user: str | None, address: str, *, known_device: str | None = None
@@ -106,15 +106,13 @@ class Throttle:
         if user is None:
             return Guesses(by_address)
         by_both = (self._by_user_and_address, f"{counted} {user}")
-        return Guesses(by_both, by_address, (self._by_user, user))
+        return Guesses(by_both, by_address, (self._by_user, f"any {user}"))
 
     def forget(self, user: str) -> None:
         """Forget the refusals of a user, on all devices and from all addresses."""
-        for window in (self._by_device, self._by_user_and_address):
+        for window in self._all:
             window.clear_user(user)
-        self._by_user.clear(user)
 
     def sweep(self) -> None:
-        """Forget what is past."""
-        for window in (self._by_device, self._by_user_and_address, self._by_address, self._by_user):
+        for window in self._all:
             window.sweep()

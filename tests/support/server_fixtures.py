@@ -27,8 +27,9 @@ from server import clock, config
 from server.cluster.database import release
 
 if TYPE_CHECKING:
-    from server.console.models import Account, Device, Pairing, User
+    from server.console.models import Account, Device, Pairing, PasswordChange, User
     from server.gateway.server import Gateway
+    from tests.support.gateway_client import Client
 
 __all__ = ["_clock_back", "account", "administrator", "database", "gateway", "make_device",
            "make_user", "user"]  # fmt: skip
@@ -175,3 +176,17 @@ def on_own_connection(work: Callable[[], _T]) -> _T:
 async def in_thread(work: Callable[[], _T]) -> _T:
     """Run `work` on a thread without an event loop, as Django's database calls need."""
     return await asyncio.to_thread(on_own_connection, work)
+
+
+async def change(user: User, new_password: str, *clients: Client) -> PasswordChange:
+    """Change the password as the pages do it, pushed to these clients' devices."""
+    from server.console import passwords
+
+    def work() -> PasswordChange:
+        row = type(user).objects.get(pk=user.pk)
+        devices = row.devices.filter(device_id__in=[client.device.id for client in clients])
+        return passwords.change_own(
+            row, new_password=new_password, push_to=list(devices), address="192.0.2.1"
+        )
+
+    return await in_thread(work)

@@ -7,10 +7,9 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 
-import msgspec
 import pytest
 from django.db import connection, connections, transaction
 
@@ -21,12 +20,12 @@ from server.console.models import AuditEvent, Device, Pairing, User
 from server.gateway import batcher, queries, store
 from server.gateway.batcher import Batcher, Unavailable
 from server.gateway.connection import UNAVAILABLE_SECONDS
-from server.gateway.records import RecordedLogin, Refusal, VerifiedProof
+from server.gateway.records import RecordedLogin, VerifiedProof
 from server.gateway.server import Gateway
 from server.gateway.store import Store
 from tests.support.gateway_client import Client, describe, new_key
 from tests.support.polling import eventually_async
-from tests.support.server_fixtures import P1, P2, P3, MakeUser, in_thread
+from tests.support.server_fixtures import P1, P2, P3, MakeUser, change, in_thread
 
 
 class Work:
@@ -62,10 +61,9 @@ async def test_what_waits_makes_the_next_batch(monkeypatch: pytest.MonkeyPatch) 
         answers = await asyncio.gather(*futures, return_exceptions=True)
         await batches.close()
     assert work.seen == [[0], [1, 2, 3], [4, 5, 6], [7, 8]]
-    assert answers[:3] == [0, 10, 20]
-    assert (answers[4], answers[6]) == (40, 60)
-    errors = [type(answers[number]) for number in (3, 5, 7, 8)]
-    assert errors == [ValueError, asyncio.CancelledError, OSError, OSError]
+    kinds = [each if isinstance(each, int) else type(each) for each in answers]
+    cancelled = asyncio.CancelledError
+    assert kinds == [0, 10, 20, ValueError, 40, cancelled, 60, OSError, OSError]
 
 
 @pytest.fixture
@@ -76,46 +74,43 @@ async def opened_store(database: None) -> AsyncIterator[Store]:
     await opened.close()
 
 
+def right_proof(user: User, device: messages.Device) -> VerifiedProof:
+    """Return a proof by the password that the user had when the row was read."""
+    return VerifiedProof(user.pk, user.password_changed_at, device, "192.0.2.1", clock.now())
+
+
 async def test_members_of_a_batch_get_what_they_would_get_alone(
     opened_store: Store, make_user: MakeUser
 ) -> None:
     """Every outcome in one batch, and the same again one by one; one device twice in it."""
     made = [await in_thread(make_user) for _ in range(6)]
-    plain, disabled, blocked, expired, old, unknown = made
     devices = [describe(new_key()) for _ in made]
-    pks = [user.pk for user in made]
-    before = [user.password_changed_at for user in made]
+    proofs = [right_proof(*each) for each in zip(made, devices, strict=True)]
+    plain, disabled, blocked, expired, old, unknown = made
 
     def prepare() -> None:
         User.objects.filter(pk=disabled.pk).update(is_active=False)
         device = {"device_id": devices[2].id, "public_key": devices[2].public_key}
         Device.objects.create(user=blocked, name="x", blocked_at=clock.now(), **device)
         for user in (expired, old):
-            row = User.objects.get(pk=user.pk)
-            passwords.change_own(row, new_password=P2, push_to=[], address=None)
-        passwords.end_old_passwords(User.objects.get(pk=expired.pk), by=expired, address=None)
+            passwords.change_own(user, new_password=P2, push_to=[], address=None)
+        passwords.end_old_passwords(expired, by=expired, address=None)
         unknown.delete()
 
     await in_thread(prepare)
-
-    def ask(number: int, device: messages.Device) -> asyncio.Future[RecordedLogin | Refusal]:
-        proof = VerifiedProof(pks[number], before[number], device, "192.0.2.1", clock.now())
-        return opened_store.log_in(proof)
-
-    first = ask(0, describe(new_key()))  # the others wait for it
+    first = opened_store.log_in(right_proof(plain, describe(new_key())))  # the others wait for it
     await asyncio.sleep(0)
-    batch = [ask(number, device) for number, device in enumerate(devices)]
-    again = ask(0, devices[0])
+    batch = [opened_store.log_in(each) for each in [*proofs, proofs[0]]]
     await first
-    together = [await each for each in batch]
+    *together, again = [await each for each in batch]
     kinds = [each if isinstance(each, str) else each.accepted.password for each in together]
     assert kinds == ["current", "disabled", "blocked", "expired", "old", "credentials"]
     assert isinstance(together[4], RecordedLogin)
     until = together[4].accepted.valid_until
     assert until is not None
     assert until - clock.now() > timedelta(days=29)
-    assert await again == together[0]
-    assert [await ask(number, device) for number, device in enumerate(devices)] == together
+    assert again == together[0]
+    assert [await opened_store.log_in(each) for each in proofs] == together
     added = AuditEvent.objects.filter(subject=plain, action="device.added")
     assert await in_thread(added.count) == 2
 
@@ -123,15 +118,10 @@ async def test_members_of_a_batch_get_what_they_would_get_alone(
 async def test_lookups_of_a_batch(opened_store: Store, make_user: MakeUser) -> None:
     """Verifiers, the newest first, for each name; an unknown one gets a made-up salt."""
     user, other = await in_thread(make_user), await in_thread(make_user)
-
-    def change_twice() -> None:
-        for password in (P2, P3):
-            row = User.objects.get(pk=user.pk)
-            passwords.change_own(row, new_password=password, push_to=[], address=None)
-
-    await in_thread(change_twice)
+    for password in (P2, P3):
+        await change(user, password)
     names = [user.username, "unknown", other.username, 'quo"te\\', "日本", user.username]
-    found = await asyncio.gather(*(opened_store.look_up(name, "0" * 32) for name in names))
+    found = await asyncio.gather(*(opened_store.look_up((name, "0" * 32)) for name in names))
     assert [each.user_id for each in found] == [user.pk, None, other.pk, None, None, user.pk]
     assert [len(each.candidates) for each in found] == [3, 1, 1, 1, 1, 3]
     dates = [since for since, _ in found[0].candidates]
@@ -151,15 +141,12 @@ async def test_one_bad_member_fails_alone(
         set_waiting(waiting)
 
     monkeypatch.setattr(queries, "set_waiting", choke)
-    devices = [describe(new_key()) for _ in range(4)]
-    devices[2] = msgspec.structs.replace(devices[2], version="bad")
-    since, now = user.password_changed_at, clock.now()
-    proofs = [VerifiedProof(user.pk, since, device, "192.0.2.1", now) for device in devices]
+    devices = [describe(new_key(), version=each) for each in ("1", "1", "bad", "1")]
+    proofs = [right_proof(user, device) for device in devices]
     outcomes = await asyncio.gather(*map(opened_store.log_in, proofs), return_exceptions=True)
     kinds = [type(each) for each in outcomes]
     assert kinds == [RecordedLogin, RecordedLogin, ValueError, RecordedLogin]
-    written = Device.objects.filter(user=user, gateway="of the test")
-    assert await in_thread(written.count) == 3
+    assert await in_thread(user.devices.filter(gateway="of the test").count) == 3
 
 
 @contextmanager
@@ -193,34 +180,28 @@ async def test_database_away(user: User, monkeypatch: pytest.MonkeyPatch) -> Non
     async def waiting() -> int:
         return await in_thread(user.devices.waiting().count)
 
-    async with (
-        Gateway(sweep_interval_s=3600) as gateway,
-        Client(gateway.port) as staying,
-        Client(gateway.port) as newcomer,
-        Client(gateway.port) as other,
-    ):
-        leaving = await Client(gateway.port).__aenter__()
+    async with Gateway(sweep_interval_s=3600) as gateway, AsyncExitStack() as stack:
+        staying, leaving, shows_code, newcomer, other = [
+            await stack.enter_async_context(Client(gateway.port)) for _ in range(5)
+        ]
         await staying.log_in(user.username, P1)
         await leaving.log_in(user.username, P1)
-        shows_code = await Client(gateway.port).__aenter__()
         code = await shows_code.pair()
         assert await waiting() == 2
         locking = asyncio.create_task(in_thread(lock))
         await locked.wait()
         try:
-            await leaving.__aexit__(None, None, None)
-            await shows_code.__aexit__(None, None, None)
-            scram, challenge = await newcomer.begin(user.username, P1)
-            await newcomer.prove(scram, challenge)
+            await leaving.socket.close()
+            await shows_code.socket.close()
+            await newcomer.prove(*await newcomer.begin(user.username, P1))
             await other.send(messages.Pair(device=other.device))
             for each in (newcomer, other):
                 async with asyncio.timeout(30):
                     bye = messages.decode_from_server(await each.socket.recv(decode=False))
                 assert isinstance(bye, messages.Bye)
-                assert bye.reason == "shutting_down"
                 least, most = UNAVAILABLE_SECONDS
                 assert bye.retry_after_s in range(least, most + 1)
-                assert await each.closed() == 1013
+                assert (bye.reason, await each.closed()) == ("shutting_down", 1013)
             await staying.send(messages.Notice(warning=messages.WarningOutcome.SHOWN, days_left=3))
             assert await waiting() == 2
         finally:

@@ -8,10 +8,12 @@ import gc
 import socket
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
+from msgspec import structs
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
@@ -37,31 +39,18 @@ async def answer(port: int, request: str) -> str:
     return said
 
 
-def without(header: str) -> str:
-    lines = [line for line in UPGRADE.split("\r\n") if not line.lower().startswith(header)]
-    return "\r\n".join(lines)
-
-
+HEALTH = "GET /healthz HTTP/1.1\r\n\r\n"
 ANSWERS = {
-    200: ["GET /healthz HTTP/1.1\r\n\r\n", "GET /healthz?x=1 HTTP/1.0\r\n\r\n"],
+    200: [HEALTH, "GET /healthz?x=1 HTTP/1.0\r\n\r\n"],
     404: ["GET /elsewhere HTTP/1.1\r\n\r\n"],
     405: [UPGRADE.replace("GET", "POST")],
-    426: [without("upgrade:"), without("connection:")],
+    426: [UPGRADE.replace("Upgrade: websocket\r\n", "")],
     505: [UPGRADE.replace("HTTP/1.1", "HTTP/1.0")],
     400: [
-        UPGRADE.replace("HTTP/1.1", "HTTP/2.0"),
-        *(without(f"sec-websocket-{name}:") for name in ("key", "version", "protocol")),
         UPGRADE.replace("coconowork.v1", "other.v1"),
-        UPGRADE.replace("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZQ=="),
         UPGRADE.replace("Version: 13", "Version: 8"),
-        UPGRADE.replace("==", "=x"),
-        *(
-            UPGRADE.replace("Host: x", line)
-            for line in (
-                "Content-Length: 5", "Transfer-Encoding: chunked", "Host : x", "Host\x00: x",
-                "Host: \x01", "no colon",
-            )
-        ),
+        UPGRADE.replace("Host: x", "Transfer-Encoding: chunked"),
+        UPGRADE.replace("Host: x", "no colon"),
         "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
         "\r\n\r\n",
         UPGRADE.replace("Connection: Upgrade", "Connection: " + "x," * 200),
@@ -87,7 +76,7 @@ async def test_what_is_no_upgrade(gateway: Gateway, status: int, request_: str) 
 
 async def test_head_has_no_body(gateway: Gateway) -> None:
     """HEAD is answered as GET would be, but for the body."""
-    said = await answer(gateway.port, "HEAD /healthz HTTP/1.1\r\n\r\n")
+    said = await answer(gateway.port, HEALTH.replace("GET", "HEAD"))
     assert said.startswith("HTTP/1.1 200 ")
     assert "\r\nContent-Length: 2\r\n" in said
     assert said.endswith("\r\n\r\n")
@@ -118,36 +107,36 @@ async def test_upgrade_in_pieces_and_with_what_follows(gateway: Gateway) -> None
 async def test_message_in_parts(gateway: Gateway) -> None:
     """A message may come in several frames, with a ping between them."""
     async with Client(gateway.port) as client:
-        parts = [HELLO[:10], HELLO[10:11], b"", HELLO[11:]]
-        protocol = client.socket.protocol
-        protocol.send_text(parts[0], fin=False)
-        protocol.send_ping(b"between")
-        protocol.send_continuation(parts[1], fin=False)
-        protocol.send_continuation(parts[2], fin=False)
-        protocol.send_continuation(parts[3], fin=True)
-        for data in protocol.data_to_send():
-            client.socket.transport.write(data)
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield HELLO[:10]
+            await client.socket.ping()
+            for part in (HELLO[10:11], b"", HELLO[11:]):
+                yield part
+
+        await client.socket.send(parts(), text=True)
         await client.expect(messages.Challenge)
 
 
-@pytest.mark.parametrize("kind", ["ping", "part"])
-async def test_floods_of_frames_that_are_no_messages(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Pings and endless parts of a message are counted, too."""
+NOTICE = messages.Notice(warning=messages.WarningOutcome.SHOWN, days_left=1)
+TEXT, PART, PING = Opcode.TEXT, Opcode.CONT, Opcode.PING
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        [Frame(TEXT, messages.encode(NOTICE))] * 30,
+        [Frame(TEXT, b"", fin=False), *[Frame(PART, b"", fin=False)] * 30],
+        [Frame(PING, b"")] * 30,
+    ],
+)
+async def test_floods(user: User, flood: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that sends more frames than it may is closed; pings and parts count, too."""
     monkeypatch.setattr(connection, "FRAME_BURST", 20)
     monkeypatch.setattr(connection, "FRAMES_PER_S", 0.001)
     async with Gateway() as gateway, Client(gateway.port) as client:
-        protocol = client.socket.protocol
-        if kind == "part":
-            protocol.send_text(b"", fin=False)
-        for _ in range(30):
-            if kind == "ping":
-                protocol.send_ping(b"")
-            else:
-                protocol.send_continuation(b"", fin=False)
-        for data in protocol.data_to_send():
-            client.socket.transport.write(data)
+        await client.log_in(user.username, P1)
+        client.socket.transport.write(b"".join(each.serialize(mask=True) for each in flood))
         assert await client.closed() == 1008
 
 
@@ -156,9 +145,7 @@ async def test_messages_at_once_are_worked_on_in_order(gateway: Gateway, user: U
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         for number in range(3 * MAX_QUEUED):
-            await client.send(
-                messages.Notice(warning=messages.WarningOutcome.SHOWN, days_left=number)
-            )
+            await client.send(structs.replace(NOTICE, days_left=number))
         scram, challenge = await client.begin(user.username, P1)
         await client.prove(scram, challenge)
         await client.expect(messages.Welcome)
@@ -184,30 +171,18 @@ async def test_slow_reader_is_cut_off(database: None, monkeypatch: pytest.Monkey
         await other.begin("unknown", P1)
 
 
-@pytest.mark.parametrize("sent", [b"", UPGRADE[:40].encode()])
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize("sent", [b"", b"x"])
 async def test_who_does_not_upgrade_is_cut_off(
-    database: None, monkeypatch: pytest.MonkeyPatch, sent: bytes
+    monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    """A connection that is silent, or whose request never ends, is cut off."""
-    monkeypatch.setattr(connection, "OPEN_SECONDS", 0)
-    async with Gateway() as gateway, raw(gateway.port) as (reader, writer):
-        writer.write(sent)
-        with contextlib.suppress(ConnectionError):
-            assert await reader.read() == b""
-
-
-async def test_bytes_now_and_then_buy_no_time(
-    database: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A request that is sent byte by byte is cut off at its deadline, too."""
+    """A connection that is silent, or sends its request byte by byte, is cut off in time."""
     monkeypatch.setattr(connection, "OPEN_SECONDS", 0.5)
-    async with Gateway(sweep_interval_s=0.1) as gateway, raw(gateway.port) as (reader, writer):
-        writer.write(b"GET /gateway HTTP/1.1\r\nX: ")
+    async with Gateway() as gateway, raw(gateway.port) as (reader, writer):
         closed = asyncio.create_task(reader.read())
-        async with asyncio.timeout(DEADLINE_S):
-            while not closed.done():
-                writer.write(b"x")
-                await asyncio.sleep(0.05)  # the attacker's pace
+        while not closed.done():
+            writer.write(sent)
+            await asyncio.sleep(0.05)  # the attacker's pace
         with contextlib.suppress(ConnectionError):
             assert await closed == b""
 
@@ -222,11 +197,10 @@ async def test_silent_connections_from_one_address(database: None) -> None:
             await until_open(gateway, 3)
             if is_full:
                 with pytest.raises((ConnectionError, EOFError)):
-                    await answer(gateway.port, "GET /healthz HTTP/1.1\r\n\r\n")
+                    await answer(gateway.port, HEALTH)
                 silent[0][1].close()
                 await until_open(gateway, 2)
-            said = await answer(gateway.port, "GET /healthz HTTP/1.1\r\n\r\n")
-            assert said.startswith("HTTP/1.1 200 ")
+            assert (await answer(gateway.port, HEALTH)).startswith("HTTP/1.1 200 ")
 
 
 async def test_all_connections_together(database: None) -> None:
@@ -234,11 +208,9 @@ async def test_all_connections_together(database: None) -> None:
     async with Gateway(max_connections=1) as gateway:
         async with Client(gateway.port):
             with pytest.raises((ConnectionError, EOFError)):
-                await answer(gateway.port, "GET /healthz HTTP/1.1\r\n\r\n")
+                await answer(gateway.port, HEALTH)
         await until_open(gateway, 0)
-        assert (await answer(gateway.port, "GET /healthz HTTP/1.1\r\n\r\n")).startswith(
-            "HTTP/1.1 200"
-        )
+        assert (await answer(gateway.port, HEALTH)).startswith("HTTP/1.1 200 ")
 
 
 async def until_open(gateway: Gateway, number: int) -> None:
@@ -262,21 +234,21 @@ async def test_ipv6(user: User) -> None:
 
 async def test_ipv6_counts_by_network(database: None) -> None:
     """All addresses of one /64 share one limit."""
+    trusted = (ip_network("127.0.0.0/8"),)
     settings = with_settings(
-        connections_per_address=2,
-        logins_per_address=9,
-        trusted_proxies=(ip_network("127.0.0.0/8"),),
+        connections_per_address=2, logins_per_address=9, trusted_proxies=trusted
     )
     async with Gateway(settings) as gateway, contextlib.AsyncExitStack() as stack:
-        for number in (1, 2):
-            header = {"X-Forwarded-For": f"2001:db8::{number}"}
+
+        async def connect(address: str) -> None:
+            header = {"X-Forwarded-For": address}
             await stack.enter_async_context(Client(gateway.port, additional_headers=header))
+
+        await connect("2001:db8::1")
+        await connect("2001:db8::2")
         with pytest.raises(InvalidStatus):
-            await Client(
-                gateway.port, additional_headers={"X-Forwarded-For": "2001:db8::3"}
-            ).__aenter__()
-        other = {"X-Forwarded-For": "2001:db8:0:1::3"}
-        await stack.enter_async_context(Client(gateway.port, additional_headers=other))
+            await connect("2001:db8::3")
+        await connect("2001:db8:0:1::3")
 
 
 async def test_keepalive(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,11 +330,6 @@ def ours() -> Counter[str]:
     return Counter(kind for kind in kinds if kind.startswith(("server.", "websockets.")))
 
 
-async def test_nothing_is_left_for_the_garbage_collector(gateway: Gateway) -> None:
-    """Connections come and go without a reference cycle: they are gone without a collection."""
-    assert await left_by_a_crowd(gateway, 100) == set()
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
 def test_on_the_loop_that_serves(user: User) -> None:
     """On uvloop: logins, an answered ping, no garbage, and a goodbye at the stop."""
@@ -379,7 +346,8 @@ def test_on_the_loop_that_serves(user: User) -> None:
             assert await left_by_a_crowd(gateway, 100) == set()
             staying = await Client(gateway.port).__aenter__()
             await staying.log_in(user.username, P1)
-        assert (await staying.expect(messages.Bye)).reason == "shutting_down"
+        bye = await staying.expect(messages.Bye)
+        assert (bye.reason, bye.retry_after_s in range(1, 31)) == ("shutting_down", True)
         assert await staying.closed() == 1001
         await staying.__aexit__(None, None, None)
 

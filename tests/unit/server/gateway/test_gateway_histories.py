@@ -7,6 +7,7 @@ client's side of such histories is in test_machine_properties.py.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -14,7 +15,6 @@ from typing import Any, Literal, TypeVar
 
 from django.contrib.auth.backends import ModelBackend
 from django.core.exceptions import PermissionDenied
-from django.test import Client as Browser
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -28,7 +28,7 @@ from nacl.public import PrivateKey
 
 from protocol import messages
 from server import clock
-from server.console import passwords
+from server.console import passwords, people
 from server.console.audit import Action
 from server.console.hashers import ITERATIONS, format_verifier, hash_password
 from server.console.models import Account, AuditEvent, Device, PasswordChange, PushDelivery, User
@@ -40,6 +40,7 @@ from tests.support.server_fixtures import P1, P2, P3, SALT, with_settings
 WORDS, WRONG = (P1, P2, P3, "F0urth+4th"), "Wrong-000"
 Reason = Literal["credentials", "expired", "disabled", "blocked"]
 Standing = tuple[messages.PasswordKind, datetime | None]
+PENDING = PushDelivery.Outcome.PENDING
 DAY = timedelta(days=1)
 _T = TypeVar("_T")
 
@@ -59,7 +60,7 @@ class Person:
     retired: list[tuple[str, datetime]] = field(default_factory=list)
     """Old passwords with their ends, the newest first."""
     is_active: bool = True
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
     """Audit events that there should be."""
 
     def row(self) -> User:
@@ -84,10 +85,7 @@ class Person:
         """Note a change, until whose end the old password stays valid for clients."""
         self.retired.insert(0, (self.current, change.old_valid_until))
         self.current = password
-        self.count(action)
-
-    def count(self, action: Action) -> None:
-        self.counts[action] = self.counts.get(action, 0) + 1
+        self.counts[action] += 1
 
 
 @dataclass
@@ -121,18 +119,18 @@ class Server(RuleBasedStateMachine):
         super().__init__()
         self.runner, self.moved = asyncio.Runner(), timedelta()
         self.account = Account.objects.create(name=f"histories {id(self)}")
-        people = [Person(self.new_user(f"person{n}")) for n in range(2)]
-        self.pcs = [Pc(people[n % 2]) for n in range(4)]
-        self.people, self.browser = people, Browser(SERVER_NAME="localhost")
+        self.people = [Person(self.new_user(f"person{n}")) for n in range(2)]
+        self.pcs = [Pc(self.people[n % 2]) for n in range(4)]
         self.administrator = self.new_user("admin", role=User.Role.ADMINISTRATOR)
-        self.browser.force_login(self.administrator)
+        self.start()
+
+    def start(self) -> None:
         self.gateway = Gateway(with_settings(gateway_name="histories"), sweep_interval_s=3600)
         self.run(self.gateway.__aenter__())
 
     def teardown(self) -> None:
-        for pc in self.pcs:
-            if pc.client:
-                self.run(pc.client.socket.close())
+        for n in range(len(self.pcs)):
+            self.leave(n)
         self.run(self.gateway.__aexit__(None, None, None))
         self.runner.close()
         clock.move(-self.moved)
@@ -181,7 +179,7 @@ class Server(RuleBasedStateMachine):
         assert pc.told == pc.person.standing(password)
         if pc.told[0] == "current" and pc.push:
             pc.push = None
-            pc.person.count(Action.PUSH_APPLIED)
+            pc.person.counts[Action.PUSH_APPLIED] += 1
 
     async def _take_push(self, pc: Pc) -> None:
         """Expect the push that waits for a PC on an old password; odd PCs prove it at once."""
@@ -210,8 +208,7 @@ class Server(RuleBasedStateMachine):
                 assert self.run(pc.client.expect(messages.Bye)).reason == "shutting_down"
                 self.run(pc.client.closed())
                 pc.client = None
-        self.gateway = Gateway(with_settings(gateway_name="histories"), sweep_interval_s=3600)
-        self.run(self.gateway.__aenter__())
+        self.start()
 
     async def _tell(self) -> None:
         """Expect on each connection what has changed for its user, and nothing else."""
@@ -222,9 +219,10 @@ class Server(RuleBasedStateMachine):
                 continue
             standing = pc.person.standing(pc.password)
             end: messages.Bye | messages.Rejected | None = None
-            if not pc.person.is_active or pc.is_blocked:
-                reason: Any = "blocked" if pc.person.is_active else "disabled"
-                end = messages.Bye(reason=reason)
+            if not pc.person.is_active:
+                end = messages.Bye(reason="disabled")
+            elif pc.is_blocked:
+                end = messages.Bye(reason="blocked")
             elif standing is None:
                 end = messages.Rejected(reason="expired")
             elif pc.push and not pc.was_pushed:
@@ -260,9 +258,7 @@ class Server(RuleBasedStateMachine):
         assert person.standing(password) is None
         person.on_changed(password, change, Action.PASSWORD_CHANGED)
         waiting = [pc for pc in pcs if pc.person is person and pc.client]
-        for pc in self.pcs:
-            if pc.person is person:
-                pc.push, pc.was_pushed = None, False
+        self.void_pushes(person)
         for pc in waiting:
             pc.push = password, change.old_valid_until
         pushed_to = {delivery.device.device_id for delivery in change.deliveries.all()}
@@ -285,9 +281,7 @@ class Server(RuleBasedStateMachine):
             assert person.standing(password)
             return
         person.on_changed(password, change, Action.PASSWORD_FORCED)
-        for pc in self.pcs:
-            if pc.person is person:
-                pc.push = None
+        self.void_pushes(person)
         self.run(self._tell())
 
     @rule(n=nth)
@@ -296,30 +290,33 @@ class Server(RuleBasedStateMachine):
         ended = passwords.end_old_passwords(person.row(), by=self.administrator, address=None)
         assert ended == sum(until > now for _, until in person.retired)
         person.retired = [(old, min(until, now)) for old, until in person.retired]
+        self.void_pushes(person)
+        self.run(self._tell())
+
+    def void_pushes(self, person: Person) -> None:
         for pc in self.pcs:
             if pc.person is person:
-                pc.push = None
-        self.run(self._tell())
+                pc.push, pc.was_pushed = None, False
 
     @rule(n=nth)
     def disable_or_enable(self, n: int) -> None:
         person = self.pcs[n].person
         person.is_active = not person.is_active
-        self.confirm(f"/users/{person.user.pk}/{'enable' if person.is_active else 'disable'}/")
+        people.apply(
+            people.ENABLE if person.is_active else people.DISABLE,
+            person.row(),
+            by=self.administrator,
+            address=None,
+        )
+        self.run(self._tell())
 
     @rule(n=nth)
     def block_or_allow(self, n: int) -> None:
         pc = self.pcs[n]
         if (row := pc.row()) is not None:
             pc.is_blocked = not pc.is_blocked
-            action = "disconnect" if pc.is_blocked else "allow"
-            self.confirm(f"/users/{pc.person.user.pk}/pcs/{row.pk}/{action}/")
-
-    def confirm(self, path: str) -> None:
-        """Send a confirmation in the console, as the administrator."""
-        answer = self.browser.post(path)
-        assert answer.status_code == 302, (path, answer.status_code)
-        self.run(self._tell())
+            people.set_blocked(row, blocked=pc.is_blocked, by=self.administrator, address=None)
+            self.run(self._tell())
 
     @rule(duration=durations)
     def time_passes(self, duration: timedelta) -> None:
@@ -350,19 +347,17 @@ class Server(RuleBasedStateMachine):
 
     @invariant()
     def a_push_is_pending_until_it_is_proven_or_ends(self) -> None:
-        pending = PushDelivery.Outcome.PENDING
-        for row in PushDelivery.objects.filter(change__user__account=self.account):
-            assert bool(row.sealed) == (row.outcome == pending)
-        rows = PushDelivery.objects.filter(change__user__account=self.account, outcome=pending)
-        expected = {pc.device_id for pc in self.pcs if pc.push}
-        assert {row.device.device_id for row in rows} == expected
+        rows = PushDelivery.objects.filter(change__user__account=self.account)
+        assert all(bool(row.sealed) == (row.outcome == PENDING) for row in rows)
+        pending = {row.device.device_id for row in rows if row.outcome == PENDING}
+        assert pending == {pc.device_id for pc in self.pcs if pc.push}
 
     @invariant()
     def every_change_has_one_event(self) -> None:
         for person in self.people:
             events = AuditEvent.objects.filter(subject=person.user.pk)
             for action in (Action.PASSWORD_CHANGED, Action.PASSWORD_FORCED, Action.PUSH_APPLIED):
-                assert events.filter(action=action).count() == person.counts.get(action, 0), action
+                assert events.filter(action=action).count() == person.counts[action], action
 
 
 def test_histories(database: None) -> None:

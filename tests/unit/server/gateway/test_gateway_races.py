@@ -14,30 +14,30 @@ from server.console.models import User
 from server.gateway.queries import DeviceState
 from server.gateway.records import RecordedLogin, Refusal, VerifiedProof
 from server.gateway.server import Gateway
-from server.gateway.state_reader import StateReader
-from server.gateway.store import Store
 from tests.support.gateway_client import Client
 from tests.support.raw import raw
-from tests.support.server_fixtures import P1, P2, in_thread
+from tests.support.server_fixtures import P1, P2, change, in_thread
+
+Asked = Sequence[tuple[int, str]]
 
 
-def change(user: User, new_password: str) -> None:
-    fresh = User.objects.get(pk=user.pk)
-    passwords.change_own(fresh, new_password=new_password, push_to=[], address=None)
+async def end_old_passwords(user: User) -> None:
+    row = await in_thread(lambda: User.objects.get(pk=user.pk))
+    await in_thread(lambda: passwords.end_old_passwords(row, by=user, address=None))
 
 
 async def test_change_between_a_login_and_its_welcome(
     gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wake-up between the written login and its welcome is not lost."""
-    log_in = Store.log_in
+    log_in = gateway._store.log_in
 
-    async def then_change(store: Store, proof: VerifiedProof) -> RecordedLogin | Refusal:
-        outcome = await log_in(store, proof)
-        await in_thread(lambda: change(user, P2))
+    async def then_change(proof: VerifiedProof) -> RecordedLogin | Refusal:
+        outcome = await log_in(proof)
+        await change(user, P2)
         return outcome
 
-    monkeypatch.setattr(Store, "log_in", then_change)
+    monkeypatch.setattr(gateway._store, "log_in", then_change)
     async with Client(gateway.port) as client:
         assert (await client.log_in(user.username, P1)).password == "current"
         assert (await client.expect(messages.PasswordStatus)).password == "old"
@@ -47,41 +47,27 @@ async def test_login_between_reading_and_telling(
     gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A state that was read before a login is not applied after it; no wake-up is lost."""
-    read = StateReader.read
+    read = gateway._store.read_states
     has_read, may_go_on = asyncio.Event(), asyncio.Event()
 
-    async def hold(
-        reader: StateReader, asked: Sequence[tuple[int, str]]
-    ) -> list[DeviceState | None]:
-        state = await read(reader, asked)
+    async def hold(asked: Asked) -> list[DeviceState | None]:
+        state = await read(asked)
         has_read.set()
         await may_go_on.wait()
         return state
 
-    monkeypatch.setattr(StateReader, "read", hold)
+    monkeypatch.setattr(gateway._store, "read_states", hold)
     async with Client(gateway.port) as client, Client(gateway.port) as other:
         await client.log_in(user.username, P1)
         await other.log_in(user.username, P1)
         await in_thread(lambda: bus.publish(user.pk))
         await has_read.wait()
-        await in_thread(lambda: change(user, P2))
+        await change(user, P2)
         assert (await client.log_in(user.username, P2)).password == "current"
         may_go_on.set()
         # For what was read, the password that this client has just proven does not exist.
         assert (await other.expect(messages.PasswordStatus)).password == "old"
         assert (await client.log_in(user.username, P2)).password == "current"
-
-
-async def test_password_that_ends_during_the_login(gateway: Gateway, user: User) -> None:
-    """A password that ends between challenge and proof is refused as `expired`."""
-    await in_thread(lambda: change(user, P2))
-    async with Client(gateway.port) as client:
-        scram, challenge = await client.begin(user.username, P1)
-        await in_thread(
-            lambda: passwords.end_old_passwords(User.objects.get(pk=user.pk), by=user, address=None)
-        )
-        await client.prove(scram, challenge)
-        assert await client.receive() == messages.Rejected(reason="expired")
 
 
 async def test_password_that_ends_while_the_next_is_being_proven(
@@ -90,12 +76,10 @@ async def test_password_that_ends_while_the_next_is_being_proven(
     """A `rejected` about the standing password is not taken for the answer to a login."""
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
-        await in_thread(lambda: change(user, P2))
+        await change(user, P2)
         await client.expect(messages.PasswordStatus)
         scram, challenge = await client.begin(user.username, P2)
-        await in_thread(
-            lambda: passwords.end_old_passwords(User.objects.get(pk=user.pk), by=user, address=None)
-        )
+        await end_old_passwords(user)
         await gateway.sweep()
         await client.prove(scram, challenge)
         assert (await client.expect(messages.Welcome)).password == "current"
@@ -107,32 +91,27 @@ async def test_database_trouble_in_a_refresh_is_made_up_for(
     """A wake-up that could not be worked on is worked on at the next sweep."""
     failed = asyncio.Event()
 
-    async def fail(
-        reader: StateReader, asked: Sequence[tuple[int, str]]
-    ) -> list[DeviceState | None]:
+    async def fail(_asked: Asked) -> list[DeviceState | None]:
         failed.set()
         raise OSError
 
-    with monkeypatch.context() as broken:
-        broken.setattr(StateReader, "read", fail)
-        async with Client(gateway.port) as client:
-            await client.log_in(user.username, P1)
-            await in_thread(lambda: change(user, P2))
+    async with Client(gateway.port) as client:
+        await client.log_in(user.username, P1)
+        with monkeypatch.context() as broken:
+            broken.setattr(gateway._store, "read_states", fail)
+            await change(user, P2)
             await failed.wait()
-            broken.undo()
-            await gateway.sweep()
-            assert (await client.expect(messages.PasswordStatus)).password == "old"
+        await gateway.sweep()
+        assert (await client.expect(messages.PasswordStatus)).password == "old"
 
 
 async def test_failed_sweep_is_restarted(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unexpected error ends neither the sweeps nor the gateway, and `/readyz` says so."""
-    swept, fails = asyncio.Event(), True
+    swept, failures = asyncio.Event(), iter([ValueError("unexpected")])
 
     async def sweep(_gateway: Gateway) -> None:
-        nonlocal fails
-        if fails:
-            fails = False
-            raise ValueError("unexpected")
+        for failure in failures:
+            raise failure
         swept.set()
 
     monkeypatch.setattr(Gateway, "sweep", sweep)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import http.client
-from contextlib import closing
 from datetime import timedelta
 from time import monotonic
 
@@ -19,14 +16,14 @@ from server.gateway import heartbeat
 from server.gateway.server import Gateway as Running
 from tests.support.gateway_client import Client
 from tests.support.polling import eventually_async
+from tests.support.raw import raw
 from tests.support.server_fixtures import P1, MakeDevice, in_thread, with_settings
 
 
 def age(name: str) -> None:
     """Make the gateway's last heartbeat so old that it counts as dead."""
-    Gateway.objects.filter(name=name).update(
-        seen_at=F("seen_at") - DEAD_AFTER - timedelta(seconds=1)
-    )
+    before = F("seen_at") - DEAD_AFTER - timedelta(seconds=1)
+    Gateway.objects.filter(name=name).update(seen_at=before)
 
 
 def skip_s(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
@@ -34,91 +31,95 @@ def skip_s(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.setattr(heartbeat, "monotonic", lambda: monotonic() + seconds)
 
 
-def row(client: Client) -> Device:
-    return Device.objects.with_presence().get(device_id=client.device.id)
+async def row(user: User) -> Device:
+    """Return the user's device."""
+    return await in_thread(Device.objects.with_presence().filter(user=user).get)
+
+
+async def exists(name: str) -> bool:
+    return await in_thread(Gateway.objects.filter(name=name).exists)
 
 
 async def test_presence_counts_on_live_gateways_only(gateway: Running, user: User) -> None:
     """Pages and pushes count a PC as waiting only while its gateway's heartbeat is recent."""
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
-        assert (await in_thread(lambda: row(client))).is_waiting
+        assert (await row(user)).is_waiting
         await in_thread(lambda: age("gateway"))
-        assert not (await in_thread(lambda: row(client))).is_waiting
-        assert not await in_thread(lambda: Device.objects.waiting().filter(user=user).exists())
+        assert not (await row(user)).is_waiting
+        assert not await in_thread(user.devices.waiting().exists)
         await gateway.heartbeat.beat()
-        assert (await in_thread(lambda: row(client))).is_waiting
+        assert (await row(user)).is_waiting
 
 
 async def test_dead_gateway_is_removed_by_another(
-    gateway: Running,
-    user: User,
-    make_device: MakeDevice,
-    monkeypatch: pytest.MonkeyPatch,
+    gateway: Running, user: User, make_device: MakeDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its row goes, but only once the one that removes it has itself been steady for as long."""
-    dead = await in_thread(
-        lambda: Gateway.objects.create(name="dead", started_at=Now(), seen_at=Now())
-    )
-    device = await in_thread(lambda: make_device(user, gateway="dead"))
-    await in_thread(lambda: age(dead.name))
+
+    def prepare() -> None:
+        Gateway.objects.create(name="dead", started_at=Now(), seen_at=Now())
+        make_device(user, gateway="dead")
+        age("dead")
+
+    await in_thread(prepare)
     await gateway.heartbeat.beat()
-    assert await in_thread(lambda: Gateway.objects.filter(name="dead").exists())
+    assert await exists("dead")
     skip_s(monkeypatch, DEAD_AFTER.total_seconds())
     await gateway.heartbeat.beat()
-    assert not await in_thread(lambda: Gateway.objects.filter(name="dead").exists())
-    await in_thread(device.refresh_from_db)
+    assert not await exists("dead")
+    device = await row(user)
     assert (device.waiting_since, device.gateway) == (None, "")
 
 
 async def test_gateway_that_was_taken_for_dead(gateway: Running, user: User) -> None:
     """A gateway that was removed by mistake comes back, and its clients count as waiting again."""
+
+    async def waits() -> bool:
+        return (await row(user)).is_waiting
+
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
-        since = (await in_thread(lambda: row(client))).waiting_since
-
+        since = (await row(user)).waiting_since
         await in_thread(Gateway.objects.filter(name="gateway").delete)
-        await in_thread(
-            lambda: Device.objects.filter(user=user).update(waiting_since=None, gateway="")
-        )
-        assert (await in_thread(lambda: row(client))).waiting_since is None
+        await in_thread(lambda: user.devices.update(waiting_since=None, gateway=""))
+        assert not await waits()
         await gateway.heartbeat.beat()
+        await eventually_async(waits)
+        assert (await row(user)).waiting_since == since
 
-        async def waits() -> bool:
-            return (await in_thread(lambda: row(client))).is_waiting
-
-        assert await eventually_async(waits)
-        assert (await in_thread(lambda: row(client))).waiting_since == since
-
-    async def away() -> bool:
+    async def has_left() -> bool:
         return not await waits()
 
-    assert await eventually_async(away)
+    await eventually_async(has_left)
 
 
 async def test_moved_while_nobody_looked(gateway: Running, user: User) -> None:
     """A device whose row names another gateway, when that is noticed, has moved there."""
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
-        await in_thread(lambda: Device.objects.filter(user=user).update(gateway="elsewhere"))
+        await in_thread(lambda: user.devices.update(gateway="elsewhere"))
         gateway.wake(None)
         assert await client.expect(messages.Bye) == messages.Bye(reason="superseded")
         assert await client.closed() == 1000
-    assert (await in_thread(lambda: row(client))).gateway == "elsewhere"
+    assert (await row(user)).gateway == "elsewhere"
 
 
 async def test_restart_under_the_same_name(user: User, make_device: MakeDevice) -> None:
     """A restarted gateway clears the clients that waited on it before the crash, and codes."""
-    device = await in_thread(lambda: make_device(user, gateway="north"))
     code = {"device_id": "d", "expires_at": clock.now(), "gateway": "north"}
     sent = Pairing(code="BCDF2222", delivered_at=clock.now(), **code)
-    await in_thread(Pairing(code="BCDF3333", **code).save)
-    await in_thread(sent.save)
+
+    def prepare() -> None:
+        make_device(user, gateway="north")
+        Pairing(code="BCDF3333", **code).save()
+        sent.save()
+
+    await in_thread(prepare)
     async with Running(with_settings(gateway_name="north"), sweep_interval_s=3600):
-        await in_thread(device.refresh_from_db)
-        assert device.waiting_since is None
+        assert (await row(user)).waiting_since is None
         assert await in_thread(Pairing.objects.filter(gateway="north").get) == sent
-    assert not await in_thread(lambda: Gateway.objects.filter(name="north").exists())
+    assert not await exists("north")
 
 
 async def test_two_of_one_name(gateway: Running, caplog: pytest.LogCaptureFixture) -> None:
@@ -131,17 +132,16 @@ async def test_two_of_one_name(gateway: Running, caplog: pytest.LogCaptureFixtur
 async def test_ready(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gateway that has not reached the database for a while wants no new clients."""
 
-    def ask() -> int:
-        connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=10)
-        with closing(connection):
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status
+    async def status() -> bytes:
+        async with raw(gateway.port) as (reader, writer):
+            writer.write(b"GET /readyz HTTP/1.1\r\n\r\n")
+            return (await reader.read()).split()[1]
 
-    assert await asyncio.to_thread(ask) == 200
+    assert await status() == b"200"
     skip_s(monkeypatch, heartbeat.READY_SECONDS)
-    assert await asyncio.to_thread(ask) == 503
+    assert await status() == b"503"
     await gateway.heartbeat.beat()
-    assert await asyncio.to_thread(ask) == 200
+    assert await status() == b"200"
 
 
 def test_default_name() -> None:
