@@ -11,54 +11,59 @@ import pytest
 from agent import __version__
 from protocol import messages
 from tests.support import conversations
-from tests.support.conversations import FOLDER, SCRIPTS, follow_as_client, follow_as_gateway
-from tests.support.recorded_client import Step
+from tests.support.conversations import FOLDER, RealClient, Step, play, real_gateway
 
-RECORDINGS = sorted(FOLDER.glob("*/*.jsonl"))
 every_recording = pytest.mark.parametrize(
-    "file", RECORDINGS, ids=[f"{file.parent.name}-{file.stem}" for file in RECORDINGS]
+    "file", sorted(FOLDER.glob("*/*.jsonl")), ids=lambda file: f"{file.parent.name}-{file.stem}"
 )
 
 
-def with_new_fields(step: Step) -> Step:
+def with_new_fields(step: Step) -> list[Step]:
     """Return a message as the next minor version may send it."""
     new = deepcopy(step)
     for part in (new.get("message", {}), new.get("message", {}).get("device", {})):
         if part:
             part["of_the_next_version"] = {"more": [1, None]}
-    return new
+    return [new]
 
 
 def with_new_types(step: Step) -> list[Step]:
     """Return what a server of the next minor version may send in place of a message."""
     new = {"from": "server", "message": {"type": "of_the_next_version", "more": [1]}}
-    return [new, with_new_fields(step), new]
+    return [new, *with_new_fields(step), new]
 
 
 @every_recording
-def test_client_of_today(file: Path) -> None:
+async def test_client_of_today(file: Path) -> None:
     """It sends what was sent then; fields and types that it does not know change nothing."""
-    follow_as_client(conversations.read(file), with_new_types)
+    first, *steps, end = conversations.read(file)
+    client = RealClient(first)
+    await play(steps, client=client, change=with_new_types)
+    assert client.end == end
 
 
 @every_recording
 async def test_gateway_of_today(database: None, file: Path) -> None:
     """It says what was said then; fields that it does not know change nothing."""
-    await follow_as_gateway(conversations.read(file), with_new_fields)
+    first, *steps, _ = conversations.read(file)
+    async with real_gateway(first) as gateway:
+        await play(steps, server=gateway, change=with_new_fields)
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+THIS_VERSION = FOLDER / __version__.rpartition(".")[0]
+
+
+@pytest.mark.parametrize("name", ["old_version", "push_not_stored", "farewell"])
 async def test_recording(database: None, name: str, tmp_path: Path) -> None:
     """A recording can be made with today's programs, and be followed."""
-    steps = await conversations.record(SCRIPTS[name])
+    steps = await conversations.record(conversations.read(THIS_VERSION / f"{name}.jsonl"))
     conversations.write(tmp_path / "folder" / name, steps)
-    follow_as_client(conversations.read(tmp_path / "folder" / name))
+    await test_client_of_today(tmp_path / "folder" / name)
 
 
 def test_this_version_is_recorded() -> None:
     """A version is not released without its recording, which has each type of message."""
-    folder = FOLDER / __version__.rpartition(".")[0]
-    steps = [step for file in folder.iterdir() for step in conversations.read(file)]
-    seen = {step["message"]["type"] for step in steps if "message" in step}
+    files = THIS_VERSION.iterdir()
+    seen = {each for file in files for each in conversations.types(conversations.read(file))}
     both = (*get_args(messages.ClientMessage), *get_args(messages.ServerMessage))
     assert seen == {each.__struct_config__.tag for each in both}
