@@ -166,7 +166,7 @@ def test_a_push_during_a_request(held: Kind, answer: Reason | None) -> None:
 
 
 def test_an_older_push_does_not_replace_a_typed_password() -> None:
-    """A push that has waited for the user's request is dropped, or never tried before it."""
+    """A push that has waited for the user's request is dropped."""
     world = standby("proof")
     request = world.log_in(P3)
     world.change(P2)
@@ -175,25 +175,6 @@ def test_an_older_push_does_not_replace_a_typed_password() -> None:
     assert world.replies == {request: None}
     assert world.tried == [P1, P3]
     world.assert_updated(P3)
-    world = pushed("proof")
-    world.hold = {"vault"}
-    world.release("proof")
-    world.change(P3)
-    world.log_in(P3)
-    world.release("vault")
-    assert world.tried == [P1, P2, P3]
-    world.assert_updated(P3)
-
-
-def test_a_change_right_after_the_users_own_login() -> None:
-    """The days of the password just stored are what the server said last."""
-    world = on_old_password("vault")
-    world.log_in(P2)
-    world.advance(5)
-    world.change(P3, push=False)
-    world.release("vault")
-    assert world.is_in(State.STANDBY_OLD_PASSWORD)
-    assert world.view.valid_until == world.server_now + timedelta(days=30)
 
 
 @pytest.mark.parametrize("held", ["proof", "vault"])

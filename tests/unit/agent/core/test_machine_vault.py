@@ -365,19 +365,6 @@ def test_a_login_that_ends_while_a_typed_password_is_stored(ends: str) -> None:
         assert world.is_in(State.STANDBY_OLD_PASSWORD)
 
 
-def test_a_late_answer_about_a_push_is_no_answer_to_a_typed_password() -> None:
-    """Answers belong to requests by their numbers."""
-    world = pushed("vault")
-    world.cut()
-    request = world.log_in(P2)
-    world.step("vault")  # the saved state's
-    world.step("vault")
-    assert request not in world.replies
-    world.release("vault")
-    assert world.replies == {request: None}
-    world.assert_updated()
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_request_is_answered_whatever_hangs(kind: Kind) -> None:
     """With one kind of answer withheld, no request and no state waits for ever."""
