@@ -29,8 +29,8 @@ SOME_COOKIE = "sessionid=" + "x" * 32
 
 
 @asynccontextmanager
-async def crowd(installation: Installation) -> AsyncIterator[tuple[Server, Client]]:
-    """Yield a server where PCs of tanaka wait, and one PC that the test has to end.
+async def crowd(installation: Installation) -> AsyncIterator[tuple[Server, list[Client]]]:
+    """Yield a server where PCs of tanaka wait, and two PCs that the test has to end.
 
     Afterwards the others still wait, the console knows it, and a change reaches each of them.
     """
@@ -40,10 +40,10 @@ async def crowd(installation: Installation) -> AsyncIterator[tuple[Server, Clien
         for client in clients:
             await client.__aenter__()
         await asyncio.gather(*(client.log_in("tanaka", P1) for client in clients))
-        leaver, *others = clients
-        yield server, leaver
+        leavers, others = clients[:2], clients[2:]
+        yield server, leavers
         await asyncio.to_thread(
-            eventually, lambda: installation.query(WAITING) == [(PCS - 1,)], within_s=60
+            eventually, lambda: installation.query(WAITING) == [(PCS - 2,)], within_s=60
         )
         await asyncio.to_thread(server.wait_until_ready)
         with server.browser("tanaka", P1) as browser:
@@ -90,15 +90,20 @@ def paused(postgres: Postgres) -> Iterator[None]:
         postgres.resume()
 
 
-async def test_postgresql_is_stopped(
+async def test_postgresql_stands_still_and_is_stopped(
     installation_on_postgres: Installation, postgres: Postgres
 ) -> None:
-    """Connections are refused, so pages and clients get an answer at once."""
-    async with crowd(installation_on_postgres) as (server, leaver):
-        postgres.stop()
-        try:
-            await leaver.socket.close()
-            with Browser(server.console) as browser:
+    """Where nothing answers, a page gives up; where connections are refused, it does at once."""
+    async with crowd(installation_on_postgres) as (server, leavers):
+        with Browser(server.console) as browser:
+            with paused(postgres):
+                await leavers[0].socket.close()
+                answer = await asyncio.to_thread(browser.get, "/login/", Cookie=SOME_COOKIE)
+                check_unavailable(answer)
+            await asyncio.to_thread(server.wait_until_ready)
+            postgres.stop()
+            try:
+                await leavers[1].socket.close()
                 texts = {"en": "cannot use its database", "ja": "データベースを使用できません"}
                 pages = [
                     asyncio.to_thread(
@@ -111,19 +116,8 @@ async def test_postgresql_is_stopped(
                     check_unavailable(answer, said)
                 assert browser.get("/readyz").status_code == 503
                 assert browser.get("/healthz").status_code == 200
-        finally:
-            postgres.start()
-
-
-async def test_postgresql_stands_still(
-    installation_on_postgres: Installation, postgres: Postgres
-) -> None:
-    """Connections are open and nothing answers: a page gives up, clients go on waiting."""
-    async with crowd(installation_on_postgres) as (server, leaver):
-        with paused(postgres), Browser(server.console) as browser:
-            await leaver.socket.close()
-            answer = await asyncio.to_thread(browser.get, "/login/", Cookie=SOME_COOKIE)
-            check_unavailable(answer)
+            finally:
+                postgres.start()
 
 
 SOON = (
@@ -151,9 +145,12 @@ async def test_a_database_that_stands_still_does_not_keep_a_stop(
         assert "does not stop in time" in server.logged()
 
 
-async def test_disk_is_full(installation: Installation) -> None:
-    """SQLite can be read and not be written: who waits goes on waiting, a change is not done."""
-    async with crowd(installation) as (server, leaver):
+async def test_disk_is_full_and_sqlite_is_locked(installation: Installation) -> None:
+    """SQLite can be read and not be written: who waits goes on waiting, a change is not done.
+
+    Writers wait for a lock up to 20 s; pages that only read are shown; nothing is lost.
+    """
+    async with crowd(installation) as (server, leavers):
         process = psutil.Process(server.process.pid)
         before = process.rlimit(psutil.RLIMIT_FSIZE)
         with server.browser("tanaka", P1) as browser:
@@ -163,18 +160,14 @@ async def test_disk_is_full(installation: Installation) -> None:
             form: Any = {"current_password": P1, "new_password1": P2, "new_password2": P2}
             check_unavailable(await asyncio.to_thread(lambda: browser.submit(**form)))
             await says_when_to_come_again(server)
-            await leaver.socket.close()
+            await leavers[0].socket.close()
             process.rlimit(psutil.RLIMIT_FSIZE, before)
         assert installation.query("SELECT count(*) FROM console_passwordchange") == [(0,)]
 
-
-async def test_sqlite_is_locked(installation: Installation) -> None:
-    """Writers wait up to 20 s; pages that only read are shown; nothing is lost."""
-    async with crowd(installation) as (server, leaver):
         with Browser(server.console) as browser, Browser(server.console) as reader:
             with closing(sqlite3.connect(installation.file, isolation_level=None)) as other:
                 other.execute("BEGIN IMMEDIATE")
-                await leaver.socket.close()
+                await leavers[1].socket.close()
                 login = asyncio.create_task(
                     asyncio.to_thread(browser.log_in, ADMIN, ADMIN_PASSWORD)
                 )

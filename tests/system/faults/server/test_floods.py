@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import (
     AsyncExitStack,
     ExitStack,
@@ -37,13 +38,14 @@ from tests.support.raw import UPGRADE as UPGRADE_TEXT
 
 UPGRADE = UPGRADE_TEXT.encode()
 HALF_A_FORM = b"POST /login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\nusername="
-OPENINGS = {
-    "nothing at all": b"",
-    "half an upgrade": UPGRADE[:60],
-    "an upgrade and no login": UPGRADE,
-    "half a frame": UPGRADE + b"\x81\xfe\x10\x00half",
-    "half a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-}
+OPENINGS = [
+    b"",
+    UPGRADE[:60],
+    UPGRADE + b"\x81\xfe\x10\x00half",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+]
+"""Nothing, half an upgrade, half a frame, half a TLS hello."""
+FLOODER = "127.0.0.66"
 TOO_MANY = 620
 """More than one address may have before it logs in, and than the console takes from one."""
 PONG_S = 1.0
@@ -53,11 +55,13 @@ PAUSE_S = 0.6
 """Each sends a ping so often: two frames a second are allowed."""
 LOG_BYTES = 100_000
 """What a flood may write to the log."""
+Newcomer = Callable[..., Awaitable[None]]
+_numbers = itertools.count(1)
 
 
 @contextmanager
 def flood(
-    port: int, number: int, opening: bytes, address: str = "127.0.0.66"
+    port: int, number: int, opening: bytes, address: str = FLOODER
 ) -> Iterator[list[socket.socket]]:
     """Open so many connections from an address that begin like this, and then stop."""
     with ExitStack() as stack:
@@ -88,14 +92,14 @@ def is_closed(connection: socket.socket) -> bool:
 
 
 class Pingers:
-    """`with Pingers(server) as pingers`: clients that wait and ping, on a thread of their own.
+    """`with Pingers(server, user) as pingers`: clients that ping, on a thread of their own.
 
     `slowest_s` is the longest time to a pong, without the time in which the server's main thread,
     or the pingers' own, was ready to run and got no core: other tests share the machine.
     """
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self, server: Server, user: str) -> None:
+        self._server, self._user = server, user
         self._thread = threading.Thread(target=lambda: asyncio.run(self._ping_all()))
         self._are_ready, self._has_ended = threading.Event(), threading.Event()
         self.slowest_s = 0.0
@@ -114,7 +118,7 @@ class Pingers:
             clients = [Client(self._server.gateway) for _ in range(PINGERS)]
             for client in clients:
                 await stack.enter_async_context(client)
-                await client.log_in("tanaka", P1)
+                await client.log_in(self._user, P1)
             self._are_ready.set()
             while not self._has_ended.is_set():
                 for client in clients:
@@ -134,29 +138,45 @@ class Pingers:
         return sum(map(int, waits)) / 1e9
 
 
+@pytest.fixture(scope="module", params=[{"METRICS": "127.0.0.1:0"}])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Yield one server, with the options of the parameter, for all floods that have the same."""
+    installation = Installation(tmp_path_factory.mktemp("server") / "data")
+    installation.create()
+    with installation.serving(**request.param) as running:
+        yield running
+
+
+FEW = ["prlimit", "--nofile=1000", sys.executable, "-m", "server"]
+FEW_FILES = pytest.mark.parametrize("server", [{"program": FEW}], indirect=True)
+"""A server with 1,000 file descriptors in all."""
+
+
 @asynccontextmanager
-async def attacked(installation: Installation, **options: Any) -> AsyncIterator[Server]:
-    """Yield a server on which a client waits, before the flood.
+async def attacked(server: Server) -> AsyncIterator[Newcomer]:
+    """Have a client of a new user wait during a flood. Yield what logs in another of its PCs.
 
-    Its pongs come in time, the log is not filled, and afterwards the client is reached by a push.
+    The client's pongs come in time, the log is not filled, and afterwards a push reaches it.
     """
-    installation.add_user("tanaka")
-    with installation.serving(**options) as server:
-        async with Client(server.gateway) as waiting:
-            await waiting.log_in("tanaka", P1)
-            with Pingers(server) as pingers:
-                yield server
-            assert pingers.slowest_s < PONG_S
-            assert len(server.logged()) < LOG_BYTES
-            with server.browser("tanaka", P1) as browser:
-                browser.change_password(P1, P2)
-            await waiting.takes("tanaka", P2)
+    user = f"user{next(_numbers)}"
+    server.installation.add_user(user)
+    logged = len(server.logged())
 
+    async def newcomer(**options: Any) -> None:
+        async with Client(server.gateway, **options) as client:
+            assert (await client.log_in(user, P1)).password == "current"
 
-async def a_newcomer_gets_in(server: Server, **options: Any) -> None:
-    """Assert that another PC can log in at the gateway."""
-    async with Client(server.gateway, **options) as newcomer:
-        assert (await newcomer.log_in("tanaka", P1)).password == "current"
+    async with Client(server.gateway) as waiting:
+        await waiting.log_in(user, P1)
+        with Pingers(server, user) as pingers:
+            yield newcomer
+        assert pingers.slowest_s < PONG_S
+        assert len(server.logged()) - logged < LOG_BYTES
+        with server.browser(user, P1) as browser:
+            browser.change_password(P1, P2)
+        await waiting.takes(user, P2)
 
 
 async def the_console_answers(server: Server) -> None:
@@ -165,56 +185,45 @@ async def the_console_answers(server: Server) -> None:
         assert (await asyncio.to_thread(browser.get, "/login/")).status_code == 200
 
 
-async def test_gateway_is_flooded(installation: Installation) -> None:
-    """Half a TLS hello, half an upgrade, one that never logs in, half a frame: by the hundred."""
-    async with attacked(installation) as server:
-        for opening in OPENINGS.values():
+async def test_gateway_is_flooded(server: Server) -> None:
+    """Connections that stop at any point before a login, by the hundred, keep no PC out."""
+    async with attacked(server) as newcomer:
+        for opening in OPENINGS:
             with flood(server.gateway, TOO_MANY // len(OPENINGS), opening):
-                await a_newcomer_gets_in(server)
+                await newcomer()
         with flood(server.gateway, TOO_MANY, UPGRADE) as sockets:
             answers = await asyncio.to_thread(first_lines, sockets)
             assert answers.count(b"HTTP/1.1 101") >= 500  # more when this machine is slow
-            await a_newcomer_gets_in(server)
+            await newcomer()
 
             async def one_of_the_same_address_too() -> bool:
                 with suppress(InvalidStatus):
-                    await a_newcomer_gets_in(server, local_addr=("127.0.0.66", 0))
+                    await newcomer(local_addr=(FLOODER, 0))
                     return True
                 return False
 
             await eventually_async(one_of_the_same_address_too, within_s=15)  # floods have 20
 
 
-async def test_flood_of_new_pcs(installation: Installation) -> None:
+async def test_flood_of_new_pcs(server: Server) -> None:
     """2,000 PCs of one address ask for a code: 30 get one, and no row is left."""
     pair = messages.encode(messages.Pair(device=Client(0).device))
     frame = Frame(Opcode.TEXT, pair).serialize(mask=True)
-    async with attacked(installation, METRICS="127.0.0.1:0") as server:
+    async with attacked(server) as newcomer:
         for _ in range(2_000 // 400):
             with flood(server.gateway, 400, UPGRADE + frame) as sockets:
                 await asyncio.to_thread(first_lines, sockets)
-        await a_newcomer_gets_in(server)
+        await newcomer()
         url = f"http://127.0.0.1:{server.port('metrics')}/metrics"
         figures = await asyncio.to_thread(requests.get, url, timeout=9)
         assert 'coconowork_pairings_total{outcome="begun"} 30.0' in figures.text
         rows = "SELECT count(*) FROM console_pairing"
-        await asyncio.to_thread(eventually, lambda: installation.query(rows) == [(0,)])
+        await asyncio.to_thread(eventually, lambda: server.installation.query(rows) == [(0,)])
 
 
-async def test_names_that_no_user_can_have(installation: Installation) -> None:
-    """Names of thousands of characters that would expand to more cost the gateway nothing."""
-    scram = "n,,n=" + "\ufdfa" * 2_030 + ",r=x"
-    hello = messages.encode(messages.Hello(scram=scram, device=Client(0).device))
-    frame = Frame(Opcode.TEXT, hello).serialize(mask=True)
-    async with attacked(installation) as server:
-        with flood(server.gateway, 400, UPGRADE + frame) as sockets:
-            answers = await asyncio.to_thread(first_lines, sockets)
-        assert set(answers) == {b"HTTP/1.1 101"}
-
-
-async def test_console_is_flooded(installation: Installation) -> None:
+async def test_console_is_flooded(server: Server) -> None:
     """One address gets so many connections and no more; who sends half a request is cut off."""
-    async with attacked(installation) as server:
+    async with attacked(server):
         port = server.port("console")
         with flood(port, TOO_MANY, b"GET /login/ HT") as sockets:
 
@@ -227,18 +236,44 @@ async def test_console_is_flooded(installation: Installation) -> None:
             await the_console_answers(server)
 
 
+@FEW_FILES
+async def test_no_file_descriptor_is_left(server: Server) -> None:
+    """Without free file descriptors the server stays idle, keeps its clients, and recovers."""
+    async with attacked(server) as newcomer:
+        process = psutil.Process(server.process.pid)
+        before = process.rlimit(psutil.RLIMIT_NOFILE)
+        for what in ("gateway", "console"):
+            used = len(os.listdir(f"/proc/{process.pid}/fd"))  # noqa: PTH208 - a count
+            process.rlimit(psutil.RLIMIT_NOFILE, (used + 5, before[1]))
+            with flood(server.port(what), 60, b""):
+                begin = server.cpu_s()
+                await asyncio.sleep(3)  # how long it could spin, not what is waited for
+                assert server.cpu_s() - begin < 1.5
+            process.rlimit(psutil.RLIMIT_NOFILE, before)
+            await newcomer()
+
+
+@FEW_FILES
+async def test_one_port_leaves_the_other_its_descriptors(server: Server) -> None:
+    """A flood from many addresses on one port leaves the other port its descriptors."""
+    async with attacked(server) as newcomer:
+        for flooded in ("gateway", "console"):
+            with ExitStack() as stack:
+                for address in ("127.0.0.67", "127.0.0.68", "127.0.0.69"):
+                    stack.enter_context(flood(server.port(flooded), 400, b"GET ", address))
+                if flooded == "gateway":
+                    await the_console_answers(server)
+                else:
+                    await newcomer()
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET /login/ HTTP/1.1\r\nHost: lo", HALF_A_FORM])
 async def test_slow_request_to_the_console(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A head and a body each have their time; a byte now and then buys no more of it."""
     monkeypatch.setattr(http, "HEAD_SECONDS", 0.4)
     monkeypatch.setattr(http, "BODY_SECONDS", 0.4)
-
-    async def app(scope: object, receive: Callable[[], object], send: object) -> None:
-        while (await receive())["more_body"]:  # type: ignore[misc]  # ASGI's
-            pass
-
-    async with serving(app, http.protocol(())) as address:
-        reader, writer = await asyncio.open_connection(*address)
+    async with console_port(http.protocol(())) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(sent)
         async with asyncio.timeout(20):
             while not reader.at_eof() and reader.exception() is None:
@@ -254,28 +289,27 @@ async def test_slow_request_to_the_console(sent: bytes, monkeypatch: pytest.Monk
 
 async def test_strangers_leave_places_to_the_proxy() -> None:
     """Who floods the console past its proxy gets half of the places, so the proxy has the rest."""
-
-    async def app(scope: object, receive: object, send: object) -> None:
-        raise AssertionError("no request is sent")
-
     proxy = "127.0.0.2"
-    async with serving(app, http.protocol([ip_network(proxy)], most=10)) as address:
-        with flood(address[1], 9, b"") as of_strangers:
+    async with console_port(http.protocol([ip_network(proxy)], most=10)) as port:
+        with flood(port, 9, b"") as of_strangers:
 
             def half_are_left() -> bool:
                 return sum(not is_closed(each) for each in of_strangers) == 5
 
             await asyncio.to_thread(eventually, half_are_left)
-            with flood(address[1], 6, b"GET ", proxy) as of_proxy:
+            with flood(port, 6, b"GET ", proxy) as of_proxy:
                 await asyncio.to_thread(eventually, lambda: is_closed(of_proxy[5]))
                 assert not any(is_closed(each) for each in of_proxy[:5])
 
 
 @asynccontextmanager
-async def serving(
-    app: http.AsgiApp, protocol: type[asyncio.Protocol]
-) -> AsyncIterator[tuple[str, int]]:
-    """Serve `app` on a port of loopback, and yield its address."""
+async def console_port(protocol: type[asyncio.Protocol]) -> AsyncIterator[int]:
+    """Yield a port of loopback where the console's protocol reads requests and answers none."""
+
+    async def app(scope: object, receive: Callable[[], object], send: object) -> None:
+        while (await receive())["more_body"]:  # type: ignore[misc]  # ASGI's
+            pass
+
     config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None)
     config.load()
     server = uvicorn.Server(config)
@@ -283,36 +317,6 @@ async def serving(
     listener = socket.create_server(("127.0.0.1", 0))
     await server.startup([listener])
     try:
-        yield listener.getsockname()
+        yield listener.getsockname()[1]
     finally:
         await server.shutdown([listener])
-
-
-@pytest.mark.parametrize("what", ["gateway", "console"])
-async def test_no_file_descriptor_is_left(installation: Installation, what: str) -> None:
-    """Without free file descriptors the server stays idle, keeps its clients, and recovers."""
-    async with attacked(installation) as server:
-        process = psutil.Process(server.process.pid)
-        used = len(os.listdir(f"/proc/{process.pid}/fd"))  # noqa: PTH208 - a count
-        before = process.rlimit(psutil.RLIMIT_NOFILE)
-        process.rlimit(psutil.RLIMIT_NOFILE, (used + 5, before[1]))
-        with flood(server.port(what), 60, b""):
-            begin = server.cpu_s()
-            await asyncio.sleep(3)  # how long it could spin, not what is waited for
-            assert server.cpu_s() - begin < 1.5
-        process.rlimit(psutil.RLIMIT_NOFILE, before)
-        await a_newcomer_gets_in(server)
-
-
-@pytest.mark.parametrize("flooded", ["gateway", "console"])
-async def test_one_port_leaves_the_other_its_descriptors(
-    installation: Installation, flooded: str
-) -> None:
-    """With 1,000 descriptors in all, a flood from many addresses on one port leaves the other."""
-    few = ["prlimit", "--nofile=1000", sys.executable, "-m", "server"]
-    async with attacked(installation, program=few) as server:
-        with ExitStack() as stack:
-            for address in ("127.0.0.67", "127.0.0.68", "127.0.0.69"):
-                stack.enter_context(flood(server.port(flooded), 400, b"GET ", address))
-            other = {"gateway": the_console_answers, "console": a_newcomer_gets_in}[flooded]
-            await other(server)

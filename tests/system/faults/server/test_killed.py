@@ -126,30 +126,26 @@ class Change:
                 assert browser.log_in(self.name, word) == right, word
 
 
-async def test_server_is_killed_while_it_writes_a_change(any_installation: Installation) -> None:
-    """Kill the server at one of its first writes of the change to the database."""
+async def test_server_is_killed(any_installation: Installation) -> None:
+    """Kill the server at a write of a change, then at one of a login by what was pushed."""
     change = Change(any_installation)
     with any_installation.serving() as server:
         async with change.waiting(server) as (_, browser):
             with killed_at(server, random.randint(2, 6)):
                 await asyncio.to_thread(change.send, browser)
+
+    proof, welcomed = Change(any_installation, "suzuki"), False
     with any_installation.serving() as server:
         await change.comes_through(server)
-
-
-async def test_server_is_killed_while_it_writes_a_proof(any_installation: Installation) -> None:
-    """The PC is logging in by what was pushed."""
-    change, welcomed = Change(any_installation), False
-    with any_installation.serving() as server:
-        async with change.waiting(server) as (pc, browser):
-            await asyncio.to_thread(change.send, browser)
+        async with proof.waiting(server) as (pc, browser):
+            await asyncio.to_thread(proof.send, browser)
             await pc.expect(messages.PasswordChanged)
             with killed_at(server, random.randint(1, 3)), suppress(ConnectionClosed):
-                welcomed = (await pc.log_in(change.name, P2)).password == "current"
-    assert change.outcome() in {("pending", 0), ("applied", 1)}
-    assert change.outcome()[0] == "applied" or not welcomed, "welcomed, and forgotten"
+                welcomed = (await pc.log_in(proof.name, P2)).password == "current"
+    assert proof.outcome() in {("pending", 0), ("applied", 1)}
+    assert proof.outcome()[0] == "applied" or not welcomed, "welcomed, and forgotten"
     with any_installation.serving() as server:
-        await change.comes_through(server)
+        await proof.comes_through(server)
 
 
 async def test_postgresql_is_killed(
