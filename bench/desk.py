@@ -100,7 +100,8 @@ class LinuxDesk:
     def start(self) -> float:
         """Start the client; return the seconds until it was in standby."""
         self._standby_at, began = [], time.perf_counter()
-        self.client.start(on_line=self._on_line)
+        self.client.on_line = self._on_line
+        self.client.start()
         eventually(lambda: self._standby_at, pause_s=LOOK_S, or_say="standby")
         return self._standby_at[0] - began
 

@@ -63,20 +63,19 @@ def _demonstrate(directory: Path, *, port: int, gateway_port: int, day: int | No
         seed("ココナ商事", admin, [user])
         client.log_in_at(addresses.gateway, user)
         client.environ["COCONOWORK_LOG_LEVEL"] = "warning"
+        client.on_line = _say
         pause: Callable[[], object] = partial(sleep, 0.5)
-        more = TO_TRY
+        start, more = client.start, TO_TRY
         if day is not None:
             from demo.rehearsal import Rehearsal  # needs a server that has been set up
 
-            rehearsal = Rehearsal(client, addresses.gateway, user, on_line=_say)
-            pause, more, user = rehearsal.pause, REHEARSAL, rehearsal.user
+            rehearsal = Rehearsal(client, addresses.gateway, user)
+            start, pause = partial(rehearsal.show, day), rehearsal.pause
+            more, user = REHEARSAL, rehearsal.user
         texts = {"console": addresses.console, "user": user, "admin": admin}
         texts["update"] = f"{_home(client)} {sys.executable} -m agent update-password"
         print(INTRODUCTION.format(**texts, more=more.format(**texts)), flush=True)
-        if day is None:
-            client.start(on_line=_say)
-        else:
-            rehearsal.show(day)
+        start()
         _watch(client, pause)
 
 

@@ -13,9 +13,11 @@ import string
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -68,10 +70,12 @@ class Client:
         self.environ = {**environ, "COCONOWORK_HOME": str(home), "PYTHONUNBUFFERED": "1"}
         """The environment of its processes."""
         self.paths: Paths = find_paths(self.environ)
-        self._process: subprocess.Popen[str] | None = None
-        self._reader: threading.Thread | None = None
         self.output: list[str] = []
         """The lines that it has written."""
+        self.on_line: Callable[[str], object] | None = None
+        """Called with each line, on a thread."""
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
 
     def command(self, *arguments: str, answer: str | None = None) -> tuple[int, str]:
         """Run one command of the client; return exit code and output. `answer` is its input."""
@@ -95,16 +99,11 @@ class Client:
         if code != 0:
             raise StageError(f"the client could not log in: {said}")
 
-    def start(
-        self, *, session: str | None = None, on_line: Callable[[str], None] | None = None
-    ) -> None:
+    def start(self, *, session: str | None = None) -> None:
         """Start it as a sign-in to the desktop does. On Linux `session` names the session."""
-        environ = self.environ
-        if session is not None:
-            environ = {**environ, "XDG_SESSION_ID": session}
         self._process = subprocess.Popen(  # noqa: S603 - our own program
             [*self.wrapper, sys.executable, "-m", "agent", "run", "--autostart"],
-            env=environ,
+            env=self.environ if session is None else {**self.environ, "XDG_SESSION_ID": session},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -112,17 +111,15 @@ class Client:
             encoding="utf-8",
             start_new_session=True,  # Ctrl-C is for us; we end it
         )
-        self._reader = threading.Thread(
-            target=self._read, args=(self._process, on_line), name="client-output", daemon=True
-        )
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
 
-    def _read(self, process: subprocess.Popen[str], on_line: Callable[[str], None] | None) -> None:
+    def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         for line in process.stdout:
             self.output.append(line.rstrip("\n"))
-            if on_line is not None:
-                on_line(line.rstrip("\n"))
+            if self.on_line is not None:
+                self.on_line(self.output[-1])
 
     @property
     def running(self) -> bool:
@@ -142,55 +139,42 @@ class Client:
         status: dict[str, Any] = answer["status"]
         return status
 
-    def wait_for(self, state: str, *, within_s: float = 30.0) -> dict[str, Any]:
-        """Return its status once it is in `state`. Raise StageError when that takes too long."""
-        end = monotonic() + within_s
-        while monotonic() < end:
-            status = self.status()
-            if status is not None and status["state"] == state:
-                return status
-            sleep(0.1)
-        raise StageError(f"the client did not become {state}: {self.status()}")
-
-    def wait_until_calm(self) -> None:
-        """Wait until it has logged in or was refused, and may have warned. Raise StageError."""
-        calm = {"standby", "standby_old_password", "needs_password"}
+    def wait_for(self, *states: str) -> dict[str, Any]:
+        """Return its status once it is in one of `states`. Raise StageError when that is late."""
         end = monotonic() + START_S
         while monotonic() < end:
             status = self.status()
-            if status is not None and status["state"] in calm:
-                sleep(PUSH_S + 0.5)
-                return
+            if status is not None and status["state"] in states:
+                return status
             sleep(0.1)
-        raise StageError(f"the client does not come to rest: {self.status()}")
+        raise StageError(f"the client did not become {' or '.join(states)}: {self.status()}")
+
+    def wait_until_calm(self) -> None:
+        """Wait until it has logged in or was refused, and may have warned. Raise StageError."""
+        self.wait_for("standby", "standby_old_password", "needs_password")
+        sleep(PUSH_S + 0.5)
 
     def notifications(self, start: int = 0) -> list[str]:
         """Return those of its output lines from `start` on that are notifications."""
         return [line for line in self.output[start:] if line.startswith("[")]
 
-    def kill(self) -> None:
-        """Kill it, as a power cut does."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self.stop()
-
     def stop(self) -> None:
         """Ask it to quit, as the menu does; do nothing when it does not run."""
-        if self._process is None:
-            return
-        if self.running:
+        if self._process is not None and self.running:
             self.command("quit")
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=20)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        if self._reader is not None:
-            self._reader.join(timeout=5)
-        if self._process.stdout is not None:
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill it, as a power cut does, if it runs."""
+        if self._process is not None and self._process.stdout is not None:
+            self._process.kill()
+            self._process.wait()
+            if self._reader is not None:
+                self._reader.join(timeout=5)
             self._process.stdout.close()
-        self._process = None
+            self._process = None
 
 
 @contextmanager
@@ -216,29 +200,32 @@ def _gateway_thread(settings: Config) -> Iterator[int]:
     from server.console import importing
     from server.gateway.server import Gateway
 
-    gateway = Gateway(settings, sweep_interval_s=1)
-    running = AsyncExitStack()
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="gateway")
-    thread.start()
+    running: Future[tuple[int, Callable[[], object]]] = Future()
 
-    async def start() -> None:
-        await running.enter_async_context(gateway)
-        await running.enter_async_context(supervised("imports", importing.work_for_ever))
+    async def serve() -> None:
+        stop = asyncio.Event()
+        end = partial(asyncio.get_running_loop().call_soon_threadsafe, stop.set)
+        async with (
+            Gateway(settings, sweep_interval_s=1) as gateway,
+            supervised("imports", importing.work_for_ever),
+        ):
+            running.set_result((gateway.port, end))
+            await stop.wait()
 
-    def call(coroutine: Coroutine[Any, Any, object]) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, loop).result(START_S)
-
-    try:
-        call(start())
+    def run() -> None:
         try:
-            yield gateway.port
-        finally:
-            call(running.aclose())
+            asyncio.run(serve())
+        except Exception as exc:  # noqa: BLE001 - the main thread raises it
+            running.set_exception(exc)
+
+    thread = threading.Thread(target=run, name="gateway")
+    thread.start()
+    port, end = running.result(START_S)
+    try:
+        yield port
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        end()
         thread.join()
-        loop.close()
 
 
 @contextmanager

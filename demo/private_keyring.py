@@ -1,9 +1,8 @@
 """A keyring of its own for the demonstration and the tests: a private D-Bus with gnome-keyring.
 
 It is the real Secret Service: the client stores its passwords as on a desktop. It does not touch
-the user's own keyring, and needs no desktop. The key that opens it is a file beside it, so it suits
-sample passwords only. When the process that started it dies, however it dies, the kernel ends the
-bus, and gnome-keyring ends with its bus.
+the user's own keyring, and needs no desktop. When the process that started it dies, however that
+is, the kernel ends the bus, and gnome-keyring ends with its bus.
 """
 
 from __future__ import annotations
@@ -12,10 +11,10 @@ import os
 import secrets
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 from xml.sax.saxutils import escape
 
@@ -47,16 +46,11 @@ class DemoKeyringError(Exception):
     """The private keyring cannot run here; the text says what to do."""
 
 
-def missing_packages() -> list[str]:
-    """Return the Debian packages that have to be installed first."""
-    return [package for program, package in PACKAGES.items() if shutil.which(program) is None]
-
-
 @contextmanager
 def private_keyring(directory: Path) -> Iterator[dict[str, str]]:
     """Run a keyring that is kept in `directory`; yield the environment that leads to it.
 
-    The same directory has the same passwords the next time. Raise DemoKeyringError.
+    Raise DemoKeyringError.
     """
     keyring = PrivateKeyring(directory)
     try:
@@ -71,32 +65,28 @@ class PrivateKeyring:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._runtime: Path | None = None
+        # Not in `directory`: the path of a socket may have 107 bytes only.
+        self._runtime = TemporaryDirectory(prefix="coconowork-bus-")
+        self._socket = Path(self._runtime.name) / "bus"
+        self.environment = {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={self._socket}"}
+        """What a program needs to find this bus; a restart does not change it."""
+        self._key = secrets.token_urlsafe(16).encode()
         self._bus: subprocess.Popen[bytes] | None = None
         self._service: subprocess.Popen[bytes] | None = None
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """Return what a program needs to find this bus; a restart does not change it."""
-        return {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={self._socket}"}
-
     def start(self) -> None:
-        """Start both, and wait until the keyring is open."""
-        if missing := missing_packages():
+        """Start both, and wait until the keyring is open. Raise DemoKeyringError."""
+        if missing := [package for name, package in PACKAGES.items() if shutil.which(name) is None]:
             raise DemoKeyringError(f"programs are missing: apt-get install {' '.join(missing)}")
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # Not in `directory`: the path of a socket may have 107 bytes only.
-        self._runtime = Path(tempfile.mkdtemp(prefix="coconowork-bus-"))
         self.start_bus()
         self.start_service()
 
     def stop(self) -> None:
-        """End what runs of both; may be called twice."""
+        """End what runs of both."""
         self.stop_service()
         self.stop_bus()
-        if self._runtime is not None:
-            shutil.rmtree(self._runtime, ignore_errors=True)
-            self._runtime = None
+        self._runtime.cleanup()
 
     def start_bus(self) -> None:
         """Start the bus at its address."""
@@ -112,9 +102,7 @@ class PrivateKeyring:
     def stop_bus(self) -> None:
         """End the bus, and with it every connection on it."""
         _end(self._bus)
-        self._bus = None
-        if self._runtime is not None:
-            self._socket.unlink(missing_ok=True)
+        self._socket.unlink(missing_ok=True)
 
     def start_service(self) -> None:
         """Start the Secret Service, and wait until its default collection is open."""
@@ -130,26 +118,12 @@ class PrivateKeyring:
         )
         assert self._service.stdin is not None  # noqa: S101 - it is a pipe
         with self._service.stdin as stdin:
-            stdin.write(self._unlock_key())
+            stdin.write(self._key)
         self._wait_until_open(self._service)
 
     def stop_service(self) -> None:
         """End the Secret Service; the bus goes on."""
         _end(self._service)
-        self._service = None
-
-    @property
-    def _socket(self) -> Path:
-        if self._runtime is None:
-            raise DemoKeyringError("the private keyring is not started")
-        return self._runtime / "bus"
-
-    def _unlock_key(self) -> bytes:
-        path = self.directory / "unlock-key"
-        if not path.exists():
-            path.touch(mode=0o600)
-            path.write_text(secrets.token_urlsafe(16), encoding="ascii")
-        return path.read_bytes()
 
     def _wait_until_open(self, service: subprocess.Popen[bytes]) -> None:
         from jeepney import message_bus

@@ -7,7 +7,6 @@ smartphone page and client count their days by that clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
@@ -66,9 +65,7 @@ def moment(end: datetime, days_left: int) -> datetime:
 class Rehearsal:
     """A PC that has missed a change of the password, and the days after that change."""
 
-    def __init__(
-        self, client: Client, gateway: str, user: Sample, *, on_line: Callable[[str], None]
-    ) -> None:
+    def __init__(self, client: Client, gateway: str, user: Sample) -> None:
         """Change the password of `user`, with which the client has logged in."""
         row = User.objects.get(username=user.username)
         new, self._before, self._verifier = sample_password(), user, row.password
@@ -76,7 +73,7 @@ class Rehearsal:
         self.user = replace(user, password=new)
         """The user with the new password."""
         self._asked: SimpleQueue[tuple[int, Future[None]]] = SimpleQueue()
-        self._client, self._gateway, self._on_line = client, gateway, on_line
+        self._client, self._gateway = client, gateway
         self._end = change.old_valid_until
         self._day = self._sign_ins = self._output = 0
         urls.urlpatterns.append(path(PATH, self._page))
@@ -90,7 +87,7 @@ class Rehearsal:
             self._go_back_to_old_password()
         self._sign_ins += 1
         self._output = len(self._client.output)
-        self._client.start(session=f"day-{self._sign_ins}", on_line=self._on_line)
+        self._client.start(session=f"day-{self._sign_ins}")
         self._client.wait_until_calm()
 
     def pause(self) -> None:

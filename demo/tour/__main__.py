@@ -46,7 +46,8 @@ def main() -> int:
             for title, case in (cases.ALL | beyond.ALL).items():
                 guide.run(title, case)
         finally:
-            guide.close()
+            for pc in pcs:
+                pc.stop()
             if options.keep:
                 lines = [line for pc in pcs for line in pc.output]
                 (directory / "client-output.txt").write_text("\n".join(lines), "utf-8")

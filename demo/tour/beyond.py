@@ -6,24 +6,23 @@ import io
 
 from demo.installation import Sample
 from demo.terminal import at_terminal
-from demo.tour.cases import PUSH, change, expect_days_left, wait_for_text
+from demo.tour.cases import PUSH, change, see_old_password
 from demo.tour.guide import Guide
 from demo.tour.person import Person
 
 
 def push_later(guide: Guide) -> None:
     """Leave the PC out of a change, and push the password later from the smartphone."""
-    person = guide.user_logs_in()
-    person.follow("パスワード変更")
-    takes = "すぐに新しいパスワードを受け取る" in person.text()
-    guide.see("「変更」の前に、PCごとの結果が表示される", person.text()[-160:], expected=takes)
+    person = guide.user_at("パスワード変更")
+    takes = "すぐに新しいパスワードを受け取る"
+    guide.see_page("「変更」の前に、PCごとの結果が表示される", person, takes)
     person.switch(PUSH, on=False)
     change(guide, person)
-    expect_days_left(guide, "反映しなかったので、古いパスワードのまま待ち受ける")
+    see_old_password(guide, "反映しなかったので、古いパスワードのまま待ち受ける")
     guide.do("外出先で、スマートフォンのページを開く")
     phone = guide.person()
     phone.log_in("/app/login/", guide.username, guide.password)
-    guide.see("残り日数が表示される", phone.text(), expected="残り30日" in phone.text())
+    guide.see_page("残り日数が表示される", phone, "残り30日")
     push_from_the_page(guide, phone)
     guide.see_state("PCを操作せずに、新しいパスワードで待ち受ける", "standby")
     phone.reload()
@@ -34,30 +33,26 @@ def push_later(guide: Guide) -> None:
 def push_to_a_sleeping_pc(guide: Guide) -> None:
     """Change the password while the PC is off, and push it for its next login."""
     guide.client.stop()
-    person = guide.user_logs_in()
-    person.follow("パスワード変更")
+    person = guide.user_at("パスワード変更")
     change(guide, person)
     push_from_the_page(guide, person)
-    waits = "次回ログイン時に新しいパスワードを受け取ります" in person.text()
-    guide.see("次回ログイン時に届けられる", person.text()[:160], expected=waits)
+    waits = "次回ログイン時に新しいパスワードを受け取ります"
+    guide.see_page("次回ログイン時に届けられる", person, waits)
     shown = guide.sign_in()
     guide.see_state("起動すると、新しいパスワードを受け取って待ち受ける", "standby")
     told = ["受け取りました" in each for each in shown] == [True]
     guide.see("警告はなく、受け取ったことだけが通知される", shown, expected=told)
-    applied = wait_for_text(person, "反映済み")
-    guide.see("結果の画面に反映される", applied[:160], expected="反映済み" in applied)
+    guide.see_page("結果の画面に反映される", person, "反映済み", within_s=20)
 
 
 def lost_pc(guide: Guide) -> None:
     """Go through what to do about a lost PC, and read the record."""
-    person = guide.user_logs_in()
-    person.follow("PCを紛失した")
+    person = guide.user_at("PCを紛失した")
     opened = person.text().count("実施しない場合:")
     guide.see("4つの手順と、省略した場合の説明が表示される", opened, expected=opened == 4)
     person.follow("切断")
     person.press("切断")
-    stopped = guide.client.wait_for("retrying")["reason"]
-    guide.see("PCはただちに切断される", stopped, expected=stopped == "blocked")
+    guide.see_state("PCはただちに切断される", "retrying", reason="blocked")
     person.follow("パスワードを変更")
     change(guide, person)
     person.follow("戻る")
@@ -74,8 +69,7 @@ def lost_pc(guide: Guide) -> None:
     person.press("再び許可")
     guide.sign_in()
     guide.see_state("無効にしたパスワードでは待ち受けない", "needs_password")
-    again = "新しいパスワードで再び待ち受ける"
-    guide.see_command(again, "update-password", answer=guide.password)
+    guide.see_update()
 
 
 def rehearsal(guide: Guide) -> None:
@@ -83,35 +77,30 @@ def rehearsal(guide: Guide) -> None:
     from demo.rehearsal import BUTTONS, Rehearsal  # needs a server that has been set up
 
     before = Sample(guide.username, "", guide.password)
-    shown = Rehearsal(guide.client, guide.addresses.gateway, before, on_line=lambda _: None)
+    shown = Rehearsal(guide.client, guide.addresses.gateway, before)
     guide.password = shown.user.password
     guide.passwords.append(guide.password)
-    person, phone = guide.user_logs_in(), guide.person()
+    person, phone = guide.user_at(), guide.person()
     phone.log_in("/app/login/", guide.username, guide.password)
-    for text in ("7", "0", "31"):
+    for text, page in {"7": "残り7日", "0": "本日まで", "31": "古いパスワード(無効)"}.items():
         shown.show(BUTTONS[text])
-        status = guide.client.status() or {}
-        left = None if text == "31" else int(text)
-        page = {"0": "本日まで", "31": "古いパスワード(無効)"}.get(text, f"残り{text}日")
+        left = (guide.client.status() or {}).get("days_left")
         person.open("/")
         phone.open("/app/")
-        seen = [status.get("days_left"), page in person.text(), page in phone.text()]
+        seen = [left, page in person.text(), page in phone.text()]
         where = "管理機能・スマートフォン・クライアントで同じ日数になる"
-        guide.see(f"{text}: {where}", f"{page}: {seen}", expected=seen == [left, True, True])
+        expected = [None if text == "31" else int(text), True, True]
+        guide.see(f"{text}: {where}", f"{page}: {seen}", expected=seen == expected)
     guide.see_state("31日目には、パスワードの入力が必要になる", "needs_password")
-    again = "新しいパスワードで再び待ち受ける"
-    guide.see_command(again, "update-password", answer=guide.password)
+    guide.see_update()
 
 
 def users_change(guide: Guide) -> None:
     """Change a user's name, export the list, and import it with another change and a new user."""
-    admin = guide.administrator_logs_in()
-    admin.follow("ユーザ管理")
-    admin.follow(guide.username)
-    admin.follow("名前または役割の変更")
-    admin.fill("名前", "新田 花子")
+    admin = guide.administrator_at("ユーザ管理", guide.username, "名前または役割の変更")
+    admin.fill({"名前": "新田 花子"})
     admin.press("保存")
-    guide.see("名前が変更される", admin.text()[:40], expected="新田 花子" in admin.text())
+    guide.see_page("名前が変更される", admin, "新田 花子")
     admin.follow("ユーザ管理")
     lines = admin.download("CSV で保存")
     kept = guide.username in lines and "新田 花子" in lines
@@ -121,27 +110,21 @@ def users_change(guide: Guide) -> None:
     admin.follow("CSV から取り込む")
     file = io.BytesIO(text.encode())
     file.name = "users.csv"
-    admin.fill("CSV ファイル", file)
+    admin.fill({"CSV ファイル": file})
     admin.press("取り込む")
-    ended = wait_for_text(admin, "仮パスワードを開く")
-    guide.see("取り込みが終わる", ended[:60], expected="2 作成または変更" in ended)
+    ended = ("仮パスワードを開く", "2 作成または変更")
+    guide.see_page("取り込みが終わる", admin, *ended, within_s=20)
     admin.follow("ユーザ管理")
-    changed = all(name in admin.text() for name in ("田中 花子", "suzuki"))
-    guide.see("一覧に反映される", admin.text()[-120:], expected=changed)
+    guide.see_page("一覧に反映される", admin, "田中 花子", "suzuki")
 
 
 def remove_pc(guide: Guide) -> None:
     """Remove a PC from the list; its client comes back as a new PC."""
     guide.client.stop()
-    admin = guide.administrator_logs_in()
-    admin.follow("ユーザ管理")
-    admin.follow(guide.username)
-    admin.follow("削除")
-    said = "新しいPC" in admin.text()
-    guide.see("「削除」の前に、その後どうなるかが表示される", admin.text(), expected=said)
+    admin = guide.administrator_at("ユーザ管理", guide.username, "削除")
+    guide.see_page("「削除」の前に、その後どうなるかが表示される", admin, "新しいPC")
     admin.press("削除")
-    gone = "まだ接続していません" in admin.text()
-    guide.see("PCが一覧から消える", admin.text()[:60], expected=gone)
+    guide.see_page("PCが一覧から消える", admin, "まだ接続していません")
     guide.sign_in()
     guide.see_state("クライアントは新しいPCとして待ち受ける", "standby")
 
@@ -154,37 +137,32 @@ def new_pc_by_code(guide: Guide) -> None:
         code, words = terminal.code()
         shown = f"{code}: {' '.join(words)}"
         guide.see("新しいPCに、コードと4つの言葉が表示される", shown, expected=len(words) == 4)
-        person = guide.user_logs_in()
-        person.follow("新しいPCを追加")
-        warning = person.text().partition("表示されます。")[2].split()[0]
-        said = "伝えられたコードは入力しないでください" in warning
-        guide.see("伝えられたコードを入力しないように注意がある", warning, expected=said)
+        person = guide.user_at("新しいPCを追加")
+        warning = "伝えられたコードは入力しないでください"
+        guide.see_page("伝えられたコードを入力しないように注意がある", person, warning)
         wrong = code[:-1] + ("B" if code[-1] != "B" else "C")
         type_code(person, wrong)
-        refused = "このコードを表示しているPCはありません" in person.text()
-        guide.see(f"誤ったコード {wrong} は拒否される", person.text()[:120], expected=refused)
+        refused = "このコードを表示しているPCはありません"
+        guide.see_page(f"誤ったコード {wrong} は拒否される", person, refused)
         type_code(person, code)
         same = person.text().partition("表示されていますか?")[2].split()[: 2 * len(words) : 2]
         guide.see("管理機能にも、同じ4つの言葉が表示される", " ".join(same), expected=same == words)
         guide.do("現在のパスワードを入力し、「このPCを接続する」を選択する")
-        person.fill("現在のパスワード", guide.password)
+        person.fill({"現在のパスワード": guide.password})
         person.press("このPCを接続する")
         question = terminal.says(r"(\S+) \[y/N\] $")[1]
         asks = guide.username in question
         guide.see("新しいPCに、接続するユーザの確認が表示される", question, expected=asks)
-        waits = "PCの操作待ち" in wait_for_text(person, "PCの操作待ち")
-        guide.see("管理機能はPCの操作を待つ", person.text(), expected=waits)
+        guide.see_page("管理機能はPCの操作を待つ", person, "PCの操作待ち", within_s=20)
         nothing = not guide.new_pc.paths.config_file.exists()
         guide.see("確認の前には何も保存されない", f"設定なし={nothing}", expected=nothing)
         terminal.answer("y")
         stored = terminal.says(r"\] (.*保存しました。)")[1]
         done = terminal.process.wait(20) == 0
         guide.see("「y」と答えると、パスワードが保存される", stored, expected=done)
-    connected = "接続済み" in wait_for_text(person, "接続済み")
-    guide.see("結果の画面に反映される", person.text(), expected=connected)
+    guide.see_page("結果の画面に反映される", person, "接続済み", within_s=20)
     guide.new_pc.start()
-    state = guide.new_pc.wait_for("standby")["state"]
-    guide.see("新しいPCが待ち受け状態になる", state, expected=True)
+    guide.see("新しいPCが待ち受け状態になる", guide.new_pc.wait_for("standby")["state"])
     person.open("/")
     listed = person.text().count("待ち受け中")
     rows = person.text().partition("操作 ")[2].partition(" パスワード ")[0]
@@ -193,15 +171,11 @@ def new_pc_by_code(guide: Guide) -> None:
 
 def delete_user(guide: Guide) -> None:
     """Delete the user, and read the audit trail as a file."""
-    admin = guide.administrator_logs_in()
-    admin.follow("ユーザ管理")
-    admin.follow(guide.username)
-    admin.follow("このユーザを削除する")
-    said = all(word in admin.text() for word in ("2台", "監査記録", "元に戻すことはできません"))
-    guide.see("PC、監査記録がどうなるかが先に表示される", admin.text(), expected=said)
+    admin = guide.administrator_at("ユーザ管理", guide.username, "このユーザを削除する")
+    said = ("2台", "監査記録", "元に戻すことはできません")
+    guide.see_page("PC、監査記録がどうなるかが先に表示される", admin, *said)
     admin.press("削除")
-    done = f"{guide.username} を削除しました" in admin.text()
-    guide.see("ユーザが削除される", admin.text()[:60], expected=done)
+    guide.see_page("ユーザが削除される", admin, f"{guide.username} を削除しました")
     guide.sign_in()
     guide.see_state("PCは切断され、ログインできない", "needs_password")
     admin.follow("監査記録")
@@ -227,11 +201,11 @@ def push_from_the_page(guide: Guide, person: Person) -> None:
     """Push the current password to the PC from a page that has the button."""
     guide.do("「このPCに新しいパスワードを反映する」を選択し、現在のパスワードを入力する")
     person.follow("このPCに新しいパスワードを反映する")
-    person.fill("現在のパスワード", guide.password)
+    person.fill({"現在のパスワード": guide.password})
     person.press("反映する")
 
 
 def type_code(person: Person, code: str) -> None:
     """Type the code of a new PC in the console."""
-    person.fill("新しいPCの画面のコード", code)
+    person.fill({"新しいPCの画面のコード": code})
     person.press("次へ")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from time import monotonic, sleep
-
 from demo.tour.guide import Guide
 from demo.tour.person import Person
 
 PUSH = "「coconowork client」にパスワードの変更を反映する"
-MUST_CHANGE = "次回ログイン時にパスワードの変更が必要"
+CHANGED = "パスワードが変更されました。"
 
 
 def sign_in_at_the_pc(guide: Guide) -> None:
@@ -24,19 +22,14 @@ def sign_in_at_the_pc(guide: Guide) -> None:
 
 def own_password_with_push(guide: Guide) -> None:
     """Change the password with the push on."""
-    person = guide.user_logs_in()
     guide.do("「パスワード変更」を選択し、現在と新しいパスワードを入力して「変更」を選択する")
-    person.follow("パスワード変更")
-    on, changeable = person.switch_state(PUSH)
-    guide.see(f"「{PUSH}」は ON", f"on={on}, 変更可={changeable}", expected=on and changeable)
-    old = guide.password
+    person, old = guide.user_at("パスワード変更"), guide.password
+    see_switch(guide, person, f"「{PUSH}」は ON", expected=(True, True))
     change(guide, person)
-    expect_changed(guide, person)
-    applied = wait_for_text(person, "反映済み")
-    done = "反映済み" in applied
-    guide.see("新しいパスワードがクライアントプログラムへ自動反映される", applied, expected=done)
-    status = guide.client.wait_for("standby")
-    guide.see("待ち受け状態のまま", status["state"], expected=status["days_left"] is None)
+    guide.see_page(f"「{CHANGED}」", person, CHANGED)
+    delivered = "新しいパスワードがクライアントプログラムへ自動反映される"
+    guide.see_page(delivered, person, "反映済み", within_s=20)
+    guide.see_state("待ち受け状態のまま", "standby", days_left=None)
     shown = guide.sign_in()
     guide.see_state("次のサインインでも保存されている新しいパスワードで待ち受ける", "standby")
     guide.see_no_warning("警告はない", shown)
@@ -45,13 +38,11 @@ def own_password_with_push(guide: Guide) -> None:
 
 def own_password_without_push(guide: Guide) -> None:
     """Change the password with the push off."""
-    person = guide.user_logs_in()
-    person.follow("パスワード変更")
+    person, old = guide.user_at("パスワード変更"), guide.password
     guide.do(f"「{PUSH}」を OFF にして変更する")
     person.switch(PUSH, on=False)
-    old = guide.password
     change(guide, person)
-    expect_days_left(guide, "古いパスワードのまま正常に待ち受けできる(30日間)")
+    see_old_password(guide, "古いパスワードのまま正常に待ち受けできる(30日間)")
     expect_warning(guide, 30)
     guide.see_no_warning("同じサインインの間は繰り返さない", guide.restart())
     only_the_new_one_opens(guide, old)
@@ -77,42 +68,31 @@ def update_at_the_client(guide: Guide) -> None:
 def client_not_running(guide: Guide) -> None:
     """Change the password while the client does not run."""
     guide.client.stop()
-    person = guide.user_logs_in()
-    person.follow("パスワード変更")
-    on, changeable = person.switch_state(PUSH)
-    fixed, seen = not on and not changeable, f"on={on}, 変更可={changeable}"
-    guide.see(f"「{PUSH}」は OFF のまま変更できません", seen, expected=fixed)
+    person = guide.user_at("パスワード変更")
+    see_switch(guide, person, f"「{PUSH}」は OFF のまま変更できません", expected=(False, False))
     change(guide, person)
-    expect_changed(guide, person)
+    guide.see_page(f"「{CHANGED}」", person, CHANGED)
     expect_warning(guide, 30)
 
 
 def old_password_ends(guide: Guide) -> None:
     """Move the server's clock past the end of the old password."""
-    guide.old_password_ends()
-    status = guide.client.wait_for("needs_password")
-    expired = status["reason"] == "expired"
-    guide.see("待ち受けを終え、利用者に尋ねる", status["reason"], expected=expired)
+    guide.days_left_become(-1)
+    guide.see_state("待ち受けを終え、利用者に尋ねる", "needs_password", reason="expired")
     guide.see_no_warning("一度だけ知らせる", guide.restart())
     guide.see_state("無効なパスワードは自動では送らない", "needs_password")
-    again = "新しいパスワードで再び待ち受ける"
-    guide.see_command(again, "update-password", answer=guide.password)
-    guide.client.wait_for("standby")
+    guide.see_update()
 
 
 def forced_by_administrator(guide: Guide) -> None:
     """Have the administrator set a password that must be changed."""
     guide.do("「ユーザ管理」から一般ユーザを選択し、新しいパスワードを2カ所に入力する")
-    admin, old = force(guide, must_change=True), guide.password
-    guide.see(
-        "「一般ユーザに新しいパスワードを通知し、…パスワードの更新 を指示してください」",
-        admin.text()[:90],
-        expected="保存されているパスワード" in admin.text(),
-    )
-    guide.password = guide.passwords[-1]
-    expect_days_left(guide, "新しいパスワードは反映されず、30日間は古いパスワードで待ち受ける")
+    old = guide.password
+    told = "「一般ユーザに新しいパスワードを通知し、…パスワードの更新 を指示してください」"
+    guide.see_page(told, force(guide, must_change=True), "保存されているパスワード")
+    see_old_password(guide, "新しいパスワードは反映されず、30日間は古いパスワードで待ち受ける")
     expect_warning(guide, 30)
-    person = guide.user_logs_in()
+    person = guide.user_at()
     guide.see(
         "「仮パスワードのまま初めてログインした場合には、パスワードの変更を求められます」",
         person.text()[:60],
@@ -122,16 +102,16 @@ def forced_by_administrator(guide: Guide) -> None:
     asked = person.has("新しいパスワード")
     guide.see("変更するまで他の画面は開けない", person.text()[:40], expected=asked)
     change(guide, person, current=False)
-    wait_for_text(person, "反映済み")
-    guide.see_state("この変更はクライアントへ反映される", "standby")
+    guide.see_page("この変更はクライアントへ反映される", person, "反映済み", within_s=20)
+    guide.see_state("新しいパスワードで待ち受ける", "standby")
     only_the_new_one_opens(guide, old)
 
 
 def forced_without_must_change(guide: Guide) -> None:
     """Have the administrator set a password that may stay."""
+    old = guide.password
     force(guide, must_change=False)
-    old, guide.password = guide.password, guide.passwords[-1]
-    person = guide.user_logs_in()
+    person = guide.user_at()
     guide.see(
         "「ここで設定するパスワードのまま一般ユーザが利用することを許容します」",
         person.text()[:40],
@@ -145,19 +125,15 @@ def forced_without_must_change(guide: Guide) -> None:
 
 def administrators_own_password(guide: Guide) -> None:
     """Change the administrator's own password."""
-    admin = guide.administrator_logs_in()
-    admin.follow("パスワード変更")
+    admin, new = guide.administrator_at("パスワード変更"), guide.new_password()
     guide.see(f"「{PUSH}」はない", admin.text()[:40], expected=not admin.has(PUSH))
-    new = guide.new_password()
-    admin.fill("現在のパスワード", guide.admin_password)
-    admin.fill("新しいパスワード", new)
-    admin.fill("新しいパスワード(確認)", new)
+    admin.fill({"現在のパスワード": guide.admin_password, **twice(new)})
     admin.press("変更")
-    expect_changed(guide, admin)
+    guide.see_page(f"「{CHANGED}」", admin, CHANGED)
     refused = not guide.person().log_in("/login/", guide.administrator, guide.admin_password)
     guide.see("管理機能は新しいパスワードだけを受け付ける", f"拒否={refused}", expected=refused)
     guide.admin_password = new
-    guide.administrator_logs_in()
+    guide.administrator_at()
 
 
 ALL = {
@@ -178,51 +154,46 @@ ALL = {
 # --- what several cases do
 
 
+def twice(new: str) -> dict[str, str]:
+    """Return the two fields of a new password."""
+    return dict.fromkeys(("新しいパスワード", "新しいパスワード(確認)"), new)
+
+
 def change(guide: Guide, person: Person, *, current: bool = True) -> None:
     """Fill in the form of 「パスワード変更」 and press 「変更」."""
     new = guide.new_password()
-    if current:
-        person.fill("現在のパスワード", guide.password)
-    person.fill("新しいパスワード", new)
-    person.fill("新しいパスワード(確認)", new)
+    person.fill(({"現在のパスワード": guide.password} if current else {}) | twice(new))
     person.press("変更")
     guide.password = new
 
 
 def force(guide: Guide, *, must_change: bool) -> Person:
     """Change the user's password as the administrator; return the latter at the page after it."""
-    admin, new = guide.administrator_logs_in(), guide.new_password()
-    admin.follow("ユーザ管理")
-    admin.follow(guide.username)
-    admin.fill("新しいパスワード", new)
-    admin.fill("新しいパスワード(確認)", new)
-    admin.switch(MUST_CHANGE, on=must_change)
+    admin = guide.administrator_at("ユーザ管理", guide.username)
+    guide.password = guide.new_password()
+    admin.fill(twice(guide.password))
+    admin.switch("次回ログイン時にパスワードの変更が必要", on=must_change)
     admin.press("パスワードを変更")
     return admin
 
 
-def expect_changed(guide: Guide, person: Person) -> None:
-    """Check the page after a change."""
-    done = "パスワードが変更されました。"
-    guide.see(f"「{done}」", person.text()[:60], expected=done in person.text())
+def see_switch(guide: Guide, person: Person, manual: str, *, expected: tuple[bool, bool]) -> None:
+    """Check whether the switch of the push is on, and whether it can be changed."""
+    on, changeable = found = person.switch_state(PUSH)
+    guide.see(manual, f"on={on}, 変更可={changeable}", expected=found == expected)
 
 
-def expect_days_left(guide: Guide, manual: str) -> None:
+def see_old_password(guide: Guide, manual: str) -> None:
     """Check that the client waits with the old password, which has 30 days left."""
-    days = guide.client.wait_for("standby_old_password")["days_left"]
-    guide.see(manual, f"残り{days}日", expected=days == 30)
+    guide.see_state(manual, "standby_old_password", days_left=30)
 
 
 def expect_warning(guide: Guide, days: int) -> None:
     """Sign in to Windows, and compare the warning with the manual."""
     shown = guide.sign_in()
     when = "本日" if days == 0 else f"{days}日後"
-    text = " / ".join(shown)
-    guide.see(
-        f"サインインすると警告「{when}」が通知される",
-        text,
-        expected=when in text and len(shown) == 1,
-    )
+    warned = f"サインインすると警告「{when}」が通知される"
+    guide.see(warned, " / ".join(shown), expected=[when in each for each in shown] == [True])
 
 
 def only_the_new_one_opens(guide: Guide, old: str) -> None:
@@ -236,12 +207,3 @@ def only_the_new_one_opens(guide: Guide, old: str) -> None:
             f"古い: {'拒否' if refused else '許可'}, 新しい: {'許可' if accepted else '拒否'}",
             expected=refused and accepted,
         )
-
-
-def wait_for_text(person: Person, text: str, *, within_s: float = 20.0) -> str:
-    """Reload until the page has `text`; return what it has in the end."""
-    end = monotonic() + within_s
-    while text not in person.text() and monotonic() < end:
-        sleep(0.3)
-        person.reload()
-    return person.text()

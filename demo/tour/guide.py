@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
+from time import monotonic, sleep
 
 from demo.installation import Addresses, Client, Sample, sample_password
 from demo.tour.person import Person
@@ -31,7 +31,6 @@ class Guide:
         self._sessions = 0
         self._checks = 0
         self._failures: list[str] = []
-        self._people: list[Person] = []
 
     # --- what is printed
 
@@ -48,23 +47,40 @@ class Guide:
         """Print what is being done."""
         print(f"  ・{text}")
 
-    def see(self, manual: str, seen: object, *, expected: bool) -> None:
+    def see(self, manual: str, seen: object, *, expected: bool = True) -> None:
         """Compare what was seen with a sentence of the manual."""
         self._checks += 1
         print(f"    {'✓' if expected else '✗'} {manual}\n        → {seen}")
         if not expected:
             self._fail(f"{manual} → {seen}")
 
-    def see_state(self, manual: str, state: str) -> dict[str, Any]:
-        """Wait until the client is in this state; return its status."""
+    def see_page(self, manual: str, person: Person, *words: str, within_s: float = 0.0) -> None:
+        """Check that the page has all `words`, or has them after it was loaded again."""
+        end = monotonic() + within_s
+        while (missing := [each for each in words if each not in person.text()]) and (
+            monotonic() < end
+        ):
+            sleep(0.3)
+            person.reload()
+        self.see(manual, person.text()[:160], expected=not missing)
+
+    def see_state(self, manual: str, state: str, **expected: object) -> None:
+        """Wait until the client is in this state; compare fields of its status."""
         status = self.client.wait_for(state)
-        self.see(manual, status["state"], expected=True)
-        return status
+        seen = {name: status[name] for name in expected}
+        shown = [state, *(f"{name}={value}" for name, value in seen.items())]
+        self.see(manual, ", ".join(shown), expected=seen == expected)
 
     def see_command(self, manual: str, *command: str, answer: str, done: bool = True) -> None:
         """Run a command of the client, which is to succeed or, unless `done`, to fail."""
         code, said = self.client.command(*command, answer=answer)
         self.see(manual, " ".join(said.split()), expected=(code == 0) == done)
+
+    def see_update(self) -> None:
+        """Type the current password at the client."""
+        again = "新しいパスワードで再び待ち受ける"
+        self.see_command(again, "update-password", answer=self.password)
+        self.client.wait_for("standby")
 
     def see_no_warning(self, manual: str, shown: list[str]) -> None:
         """Check that the client showed no notification."""
@@ -85,22 +101,21 @@ class Guide:
 
     def person(self) -> Person:
         """Return a person at a browser without cookies."""
-        person = Person(self.addresses.console)
-        self._people.append(person)
-        return person
+        return Person(self.addresses.console)
 
-    def user_logs_in(self) -> Person:
-        """Return the user, logged in to the console."""
-        return self._logs_in(self.username, self.password)
+    def user_at(self, *links: str) -> Person:
+        """Return the user, logged in to the console, who has followed these links."""
+        return self._logged_in(self.username, self.password, links)
 
-    def administrator_logs_in(self) -> Person:
-        """Return the administrator, logged in to the console."""
-        return self._logs_in(self.administrator, self.admin_password)
+    def administrator_at(self, *links: str) -> Person:
+        """Return the administrator, likewise."""
+        return self._logged_in(self.administrator, self.admin_password, links)
 
-    def _logs_in(self, username: str, password: str) -> Person:
+    def _logged_in(self, username: str, password: str, links: Sequence[str]) -> Person:
         person = self.person()
         if not person.log_in("/login/", username, password):
             raise AssertionError(f"cannot log in: {person.text()}")
+        person.follow(*links)
         return person
 
     def new_password(self) -> str:
@@ -108,13 +123,6 @@ class Guide:
         password = sample_password()
         self.passwords.append(password)
         return password
-
-    def close(self) -> None:
-        """Close all browsers and the clients."""
-        for person in self._people:
-            person.close()
-        self.client.stop()
-        self.new_pc.stop()
 
     # --- the PC
 
@@ -134,21 +142,15 @@ class Guide:
     # --- time
 
     def days_left_become(self, days: int) -> None:
-        """Move the server's clock so that the client's old password has `days` days left."""
+        """Move the server's clock so that the client's old password has `days` days left.
+
+        -1 is the day after its end.
+        """
         from demo.rehearsal import moment  # needs a server that has been set up
 
-        self._move_to(moment(self._end_of_old_password(), days))
-
-    def old_password_ends(self) -> None:
-        """Move the server's clock past the end of the client's old password."""
-        self._move_to(self._end_of_old_password() + timedelta(seconds=1))
-
-    def _end_of_old_password(self) -> datetime:
         status = self.client.status()
         if status is None or status["valid_until"] is None:
             raise AssertionError("the client is not on an old password")
-        return datetime.fromisoformat(status["valid_until"])
-
-    def _move_to(self, when: datetime) -> None:
+        when = moment(datetime.fromisoformat(status["valid_until"]), days)
         clock.move(when - clock.now())
         print(f"  ・サーバの時計を {when.astimezone():%Y-%m-%d %H:%M} へ進める")

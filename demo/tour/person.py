@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import mechanicalsoup
@@ -26,23 +27,21 @@ class Person:
         """Open an address."""
         self._browser.open(self._console + path)
 
-    def close(self) -> None:
-        """Close the browser."""
-        self._browser.close()
-
-    def follow(self, text: str) -> None:
-        """Choose the link with this text."""
-        self._browser.open(self._address(text))
+    def follow(self, *texts: str) -> None:
+        """Choose the link with this text, on the page that opens the next one, and so on."""
+        for text in texts:
+            self._browser.open(self._address(text))
 
     def download(self, text: str) -> str:
         """Return the content of the file that the link with this text leads to."""
         answer = self._browser.session.get(self._address(text))
         return str(answer.content.decode("utf-8-sig"))
 
-    def fill(self, label: str, value: str | BinaryIO) -> None:
-        """Type into the field with this label, or choose a file there."""
-        field = self._field(label)
-        self._form_of(field)[str(field["name"])] = value
+    def fill(self, values: Mapping[str, str | BinaryIO]) -> None:
+        """Type into the fields with these labels, or choose a file there."""
+        for label, value in values.items():
+            field = self._field(label)
+            self._form_of(field)[str(field["name"])] = value
 
     def switch(self, label: str, *, on: bool) -> None:
         """Set the switch with this label."""
@@ -56,15 +55,11 @@ class Person:
 
     def has(self, label: str) -> bool:
         """Return whether the page has a field with this label."""
-        return self._find("label", label) is not None
+        return bool(self._named("label", label))
 
     def press(self, text: str) -> None:
         """Press the button with this text."""
-        button = next(
-            (b for b in self._page.find_all("button") if b.get_text(strip=True) == text), None
-        )
-        if button is None or button.find_parent("form") is None:
-            raise LostError(f"no button {text}: {self.text()[:300]}")
+        button = self._first("form button", text)
         self._form_of(button).choose_submit(button)
         self._browser.submit_selected()
         self._form = None
@@ -73,8 +68,7 @@ class Person:
         """Try to log in there; return whether it led to another page."""
         self.open(path)
         login_page = self._browser.url
-        self.fill("ユーザ名", username)
-        self.fill("パスワード", password)
+        self.fill({"ユーザ名": username, "パスワード": password})
         self.press("ログイン")
         return bool(self._browser.url != login_page)
 
@@ -95,24 +89,24 @@ class Person:
             raise LostError("not a page")
         return page
 
+    def _named(self, selector: str, text: str) -> list[Tag]:
+        """Return the page's elements that begin with this text."""
+        found = self._page.select(selector)
+        return [tag for tag in found if tag.get_text(strip=True).startswith(text)]
+
+    def _first(self, selector: str, text: str) -> Tag:
+        found = self._named(selector, text)
+        if not found:
+            raise LostError(f"no {selector} {text}: {self.text()[:300]}")
+        return found[0]
+
     def _address(self, text: str) -> str:
         """Return where the link with this text leads to."""
-        link = self._find("a", text)
-        if link is None:
-            raise LostError(f"no link {text}: {self.text()[:300]}")
-        return str(self._browser.absolute_url(str(link["href"])))
-
-    def _find(self, name: str, text: str) -> Tag | None:
-        for tag in self._page.find_all(name):
-            if isinstance(tag, Tag) and tag.get_text(strip=True).startswith(text):
-                return tag
-        return None
+        return str(self._browser.absolute_url(str(self._first("a", text)["href"])))
 
     def _field(self, label: str) -> Tag:
-        tag = self._find("label", label)
-        field = self._page.find(id=tag["for"]) if tag is not None and tag.has_attr("for") else None
-        if not isinstance(field, Tag):
-            raise LostError(f"no field {label}: {self.text()[:300]}")
+        number = self._first("label", label)["for"]
+        [field] = self._page.select(f"#{number}")
         return field
 
     def _form_of(self, tag: Tag) -> mechanicalsoup.Form:
