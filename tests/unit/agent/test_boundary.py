@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from agent import app as app_module
+from agent import runtime as runtime_module
 from agent.app import App
 from agent.core import effects as do
 from agent.core import events as ev
@@ -43,7 +44,7 @@ from tests.support.fakes import (
 from tests.support.loop_thread import LoopThread
 from tests.support.polling import eventually
 from tests.support.runtimes import runtime_in_memory
-from tests.support.vault_contract import TANAKA, record
+from tests.support.vault_contract import TANAKA
 
 SETTINGS = Settings(server="ws://127.0.0.1:1/gateway", user="tanaka")
 
@@ -153,41 +154,19 @@ def test_adapters_that_raise_end_nothing(
     assert caplog.text.count("broken adapter") > 6
 
 
-@pytest.mark.parametrize("how", ["cannot be opened", "cannot draw", "is lost"])
-def test_a_lost_tray_is_opened_again(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    """The client goes on without an icon, until there is one again."""
-    monkeypatch.setattr(app_module, "TRAY_AGAIN_S", 0.05)
+def test_a_lost_tray_is_opened_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client goes on without, until there is one again; the log has losses 1, 2, 4, 8, 16."""
+    monkeypatch.setattr(app_module, "TRAY_AGAIN_S", 0.001)
+    monkeypatch.setattr(lost := FakeTray(), "run", _raise)
     client = Client()
-    broken = BrokenTray() if how == "cannot draw" else FakeTray()
-    if how == "is lost":
-        broken.run = _raise  # type: ignore[method-assign] # for this one
-    trays: list[Any] = [broken, broken]
-
-    def open_tray() -> Any:
-        if not trays:
-            return client.tray
-        return _raise() if how == "cannot be opened" and trays.pop() else trays.pop()
-
-    client.open_tray = open_tray  # type: ignore[method-assign] # for this one
+    trays: list[Callable[[], FakeTray]] = [_raise, BrokenTray, lambda: lost] * 6
+    trays.insert(0, lambda: client.tray)
+    monkeypatch.setattr(client, "open_tray", lambda: trays.pop()())  # noqa: PLW0108 - one a call
     client.start()
     client.tray.wait_for(lambda _: True)
     assert client.is_alive()
-    client.quit()
-
-
-def test_a_tray_that_never_opens_does_not_fill_the_log(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The log has the error once, then the number of losses, at 1, 2, 4, 8 and so on."""
-    monkeypatch.setattr(app_module, "TRAY_AGAIN_S", 0.001)
-    client, trays = Client(), [_raise] * 20
-
-    def open_tray() -> Any:
-        return trays.pop()() if trays else client.tray
-
-    client.open_tray = open_tray  # type: ignore[method-assign] # for this one
-    client.start()
-    client.tray.wait_for(lambda _: True)
     client.quit()
     losses = [each for each in caplog.records if "the tray is lost" in each.message]
     assert [bool(each.exc_info) for each in losses] == [True, False, False, False, False]
@@ -226,24 +205,20 @@ def test_a_defect_of_the_machine_ends_the_client(
     assert any(each.levelno == logging.CRITICAL for each in caplog.records)
 
 
-def test_the_vault_does_not_wait_for_files(run: Callable[..., Client]) -> None:
+def test_the_vault_does_not_wait_for_files(
+    run: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A folder that hangs delays neither the vault nor the end for long."""
-    gate = threading.Event()
-    vault = FakeVault()
-    identity = Identity(server=SETTINGS.server or "", user=SETTINGS.user or "")
-    vault.write(identity, record())
-
-    class HangingStore(FakeSavedStateStore):
-        def save(self, *_: object) -> None:
-            gate.wait(60)
-
-    client = run(vault=vault, saved_state=HangingStore())
+    monkeypatch.setattr(runtime_module, "WRITES_S", 0.2)
+    gate, store = threading.Event(), FakeSavedStateStore()
+    monkeypatch.setattr(store, "save", lambda *_: gate.wait(60))
+    settings, vault = account("ws://127.0.0.1:1/gateway")
+    client = run(settings, vault=vault, saved_state=store)
     client.tray.wait_for(lambda view: view.state is not State.CONNECTING)
     assert client.is_alive()
     assert vault.entries == {}
     client.quit()
     gate.set()
-    assert TANAKA not in vault.entries
 
 
 def test_a_notification_lives_and_acts_by_its_topic(run: Callable[..., Client]) -> None:
@@ -262,9 +237,8 @@ def test_a_notification_lives_and_acts_by_its_topic(run: Callable[..., Client]) 
 
 def test_logging_out_from_a_window(run: Callable[..., Client]) -> None:
     """The stored password goes; when the keyring keeps it, the user sees that."""
-    vault, dialogs, toaster = FakeVault(), FakeDialogs(), FakeToaster()
-    vault.write(TANAKA, record())
-    settings = Settings(server=TANAKA.server, user=TANAKA.user)
+    dialogs, toaster = FakeDialogs(), FakeToaster()
+    settings, vault = account("ws://127.0.0.1:1/gateway")
     client = run(settings, vault=vault, dialogs=dialogs, open_toaster=lambda: toaster)
     client.app.command(Command.LOG_OUT_NOW)
     eventually(lambda: dialogs.status_shown == 1)
@@ -311,24 +285,25 @@ def test_unsaved_settings_are_taken_back_when_saved(run: Callable[..., Client]) 
     assert seen == [True, True, False, True]
 
 
-def test_work_from_before_the_loop_ends_with_it() -> None:
-    """The control channel's work can come before the loop runs; it is cancelled in order."""
-    ended = threading.Event()
+def test_work_ends_with_the_loop() -> None:
+    """Nothing waits for ever: not what came before the loop ran, while it ends, or after it."""
+    runtime = runtime_in_memory(TANAKA.server, password=PASSWORD)
+    began, late = threading.Event(), list[Future[None]]()
 
     async def work() -> None:
+        began.set()
         try:
             await asyncio.sleep(600)
         finally:
-            await asyncio.sleep(0)
-            ended.set()
+            late.append(runtime.begin(asyncio.sleep(600)))
 
-    runtime = runtime_in_memory(TANAKA.server, password=PASSWORD)
-    begun = runtime.begin(work())
+    early = runtime.begin(work())
     runtime.start()
+    assert began.wait(20)
     runtime.post(ev.QuitRequested())
     assert runtime.join(20)
-    assert ended.is_set()
-    assert begun.cancelled()
+    late.append(runtime.begin(asyncio.sleep(600)))
+    assert [each.cancelled() for each in (early, *late)] == [True, True, True]
 
 
 def test_policy_wins_over_the_command_line(run: Callable[..., Client]) -> None:
@@ -377,11 +352,8 @@ def test_pc_is_kept_awake_until_the_logout(
 ) -> None:
     """Where the setting says so: while the client waits, and while it tries to."""
     watcher = FakeSignInWatcher()
-    with LoopThread() as servers:
-        servers.host((gateway := FakeGateway(honest())).running())
-        settings, vault = account(gateway.address, keep_awake=setting)
-        client = run(settings, vault=vault, watcher=watcher)
-        client.tray.wait_for(lambda view: view.state is State.STANDBY)
+    settings, vault = account("ws://127.0.0.1:1/gateway", keep_awake=setting)
+    client = run(settings, vault=vault, watcher=watcher)
     client.tray.wait_for(lambda view: view.state is State.RETRYING)
     assert watcher.awake == awake[:1]
     assert client.app.answer({"command": "logout"}) == {"ok": True}
