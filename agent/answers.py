@@ -76,7 +76,7 @@ class Answers:
         except msgspec.ValidationError:
             return _refusal(Reason.INTERNAL.value)
         outcome = await _outcome(self.log_in(server, user, _text(request, "password"), key))
-        return outcome if await self.runtime.settings_written() else {**outcome, "unsaved": True}
+        return outcome if await self.runtime.saver.all_written() else {**outcome, "unsaved": True}
 
 
 def _text(request: Request, key: str) -> str:

@@ -81,22 +81,18 @@ class ControlChannel:
         while True:
             try:
                 await self.serve(handle, claimed=claimed)
-            except ChannelBusy:
-                holder = await self._holder()
-                gone = gone + 1 if holder is None else 0
-                if (holder is not None and not holder.get("one_command")) or gone == GONE_TIMES:
-                    raise
+            except ChannelBusy as busy:
+                try:
+                    status = await self.ask({"command": "status"}, timeout_s=STATUS_S)
+                    gone, is_free_soon = 0, bool(status.get("one_command"))
+                except NotRunning:  # it has just ended, or is about to listen
+                    gone, is_free_soon = gone + 1, gone + 1 < GONE_TIMES
+                except ChannelError:
+                    is_free_soon = False
+                if not is_free_soon:
+                    raise busy from None
             log.info("a command has the channel; trying again")
             await asyncio.sleep(TURN_S)
-
-    async def _holder(self) -> Request | None:
-        """Return the status of the client that has the channel, None when it is gone."""
-        try:
-            return await self.ask({"command": "status"}, timeout_s=STATUS_S)
-        except NotRunning:  # it has just ended, or is about to listen
-            return None
-        except ChannelError:
-            return {}
 
     async def ask(self, request: Request, *, timeout_s: float) -> Request:
         """Return the running client's answer. Raise NotRunning, or ChannelError in time."""

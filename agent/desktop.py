@@ -88,15 +88,20 @@ def _run(
 
     guard: AbstractContextManager[None] = nullcontext()
     autostart: Autostart | None = None
+    watcher: SignInWatcher
     if sys.platform == "win32":
         from agent.windows.autostart import RunKey
         from agent.windows.event_log import EventLogHandler
         from agent.windows.guard import guarded
+        from agent.windows.session_watcher import WindowsSignInWatcher
 
         logs.add(EventLogHandler())
-        autostart = RunKey()
+        autostart, watcher = RunKey(), WindowsSignInWatcher()
         guard = guarded(start=settings.autostart is not False)
     else:
+        from agent.linux.session import LinuxSession
+
+        watcher = LinuxSession()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the end of its terminal is not its own
     for title, text in [*notices, *(("setting ignored", each) for each in settings.unknown)]:
         log.warning("%s: %s", title, text)
@@ -106,9 +111,8 @@ def _run(
         with guard:  # one that has started this client ends with it
             return
     adapters = _core_adapters(paths)
-    adapters.open_toaster = _open_toaster
+    adapters.watcher, adapters.open_toaster = watcher, _open_toaster
     app = App(settings, adapters, translations)
-    adapters.watcher = _open_watcher()
     adapters.dialogs = ProcessDialogs(
         log_in=app.log_in,
         pair=app.pair,
@@ -234,14 +238,3 @@ def _open_toaster() -> Toaster:
     from agent.linux.terminal import Terminal, TerminalToaster
 
     return TerminalToaster(Terminal(sys.stdout))
-
-
-def _open_watcher() -> SignInWatcher:
-    """Return what notices sign-ins and network changes."""
-    if sys.platform == "win32":
-        from agent.windows.session_watcher import WindowsSignInWatcher
-
-        return WindowsSignInWatcher()
-    from agent.linux.session import LinuxSession
-
-    return LinuxSession()

@@ -56,17 +56,6 @@ def agrees(question: str, *, within_s: float) -> bool | None:
     What was typed before the question is no answer. A thread reads without a buffer, because the
     interpreter could not end with a buffer in use.
     """
-    _forget_typed()
-    print(question, end="", file=sys.stderr, flush=True)
-    answers: list[bytes] = []
-    descriptor = sys.stdin.fileno()
-    reader = Thread(target=lambda: answers.append(os.read(descriptor, 100)), daemon=True)
-    reader.start()
-    reader.join(within_s)
-    return answers[0].strip().lower() in YES if answers else None
-
-
-def _forget_typed() -> None:
     if sys.platform == "win32":
         import msvcrt
 
@@ -76,3 +65,10 @@ def _forget_typed() -> None:
         import termios
 
         termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+    print(question, end="", file=sys.stderr, flush=True)
+    answers: list[bytes] = []
+    descriptor = sys.stdin.fileno()
+    reader = Thread(target=lambda: answers.append(os.read(descriptor, 100)), daemon=True)
+    reader.start()
+    reader.join(within_s)
+    return answers[0].strip().lower() in YES if answers else None

@@ -107,7 +107,7 @@ class Runtime:
         self._machine = machine
         self._moved = moved
         self._vault_calls = VaultCalls(vault, moved=moved)
-        self._saver = Saver(save_identity, saved_state.save)
+        self.saver = Saver(save_identity, saved_state.save)
         self._show, self._tell, self._quit = show, tell, quit
         self._proxy = proxy
         self._view = machine.view(instant())
@@ -165,10 +165,6 @@ class Runtime:
         ended.cancel()
         return ended
 
-    async def settings_written(self) -> bool:
-        """Return whether the settings are on the disk, after another try. Run it on the loop."""
-        return await self._saver.all_written()
-
     def leave(self, event: Event) -> None:
         """Hand over an event after which the client leaves the server; return when it has left.
 
@@ -221,9 +217,7 @@ class Runtime:
                 timer.cancel()
             with suppress(TimeoutError):
                 async with asyncio.timeout(WRITES_S):
-                    await asyncio.gather(
-                        self._saver.all_written(), self._vault_calls.changes_made()
-                    )
+                    await asyncio.gather(self.saver.all_written(), self._vault_calls.changes_made())
             with self._ending:
                 self._ended = True
             await asyncio.sleep(0)  # what was handed over until now becomes a task
@@ -288,7 +282,7 @@ class Runtime:
             case do.ReadVault() | do.WriteVault() | do.DeleteFromVault():
                 self._spawn(self._post_outcome(self._vault_calls.perform(effect)))
             case do.SaveState() | do.SaveIdentity():
-                self._spawn(self._saver.save(effect))
+                self._spawn(self.saver.save(effect))
             case do.Connect(number, server):
                 connection = Connection(
                     number, server, proxy_setting=self._proxy, emit=self._events.put_nowait

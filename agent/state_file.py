@@ -29,21 +29,18 @@ class StateFile:
         path = self._path(identity)
         try:
             data = read_file(path, MAX_BYTES)
+            # Of a file that is too long, a part is no JSON.
+            return msgspec.json.decode(data[:MAX_BYTES], type=SavedState)
         except FileNotFoundError:
-            return SavedState()
+            pass
         except OSError as exc:
             log.warning("%s cannot be read (%s); going on without it", path, exc.strerror)
-            return SavedState()
-        try:
-            if len(data) > MAX_BYTES:
-                raise msgspec.DecodeError
-            return msgspec.json.decode(data, type=SavedState)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             aside = path.with_suffix(".broken")
             log.warning("%s is broken; set aside as %s", path, aside.name)
             with suppress(OSError):
                 path.replace(aside)
-            return SavedState()
+        return SavedState()
 
     def save(self, identity: Identity, saved_state: SavedState) -> None:
         make_private(self._directory)

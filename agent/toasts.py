@@ -47,8 +47,11 @@ class Toasts:
             on_outcome(outcome)
 
         try:
-            if toaster := self._open():
-                toaster.show(Notification(topic, title, text), on_outcome=on_toast)
+            with self._lock:
+                if self._toaster is None and self._open_toaster is not None:
+                    self._toaster = self._open_toaster()
+            if self._toaster is not None:
+                self._toaster.show(Notification(topic, title, text), on_outcome=on_toast)
                 return
         except Exception:
             log.exception("there can be no toast")
@@ -62,10 +65,3 @@ class Toasts:
     def close(self) -> None:
         if self._toaster is not None:
             call_adapter(self._toaster.close)
-
-    def _open(self) -> Toaster | None:
-        """Return what shows toasts. None: this client, or this desktop, has nothing for it."""
-        with self._lock:
-            if self._toaster is None and self._open_toaster is not None:
-                self._toaster = self._open_toaster()
-            return self._toaster

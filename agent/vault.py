@@ -130,19 +130,13 @@ def _delete(backend: KeyringBackend, service: str, user: str) -> None:
     from keyring.errors import PasswordDeleteError
 
     for _ in range(MAX_COPIES):
-        if not _is_there(backend, service, user):
-            return
+        with suppress(UnicodeDecodeError):  # there is one
+            if backend.get_password(service, user) is None:
+                return
         # Another program may have deleted it in between.
         with suppress(PasswordDeleteError):
             backend.delete_password(service, user)
     raise VaultError(Reason.VAULT_BROKEN, "the keyring does not delete the entry")
-
-
-def _is_there(backend: KeyringBackend, service: str, user: str) -> bool:
-    try:
-        return backend.get_password(service, user) is not None
-    except UnicodeDecodeError:
-        return True
 
 
 def _vault_error(exc: Exception) -> VaultError:

@@ -29,9 +29,7 @@ class Terminal:
     def write(self, line: str) -> bool:
         """Write a line, from any thread; return whether it was written."""
         with self._lock:
-            if self._stream is None:
-                return False
-            if not _takes_text(self._stream):
+            if self._stream is None or not _takes_text(self._stream):
                 return False
             try:
                 print(line, file=self._stream, flush=True)
