@@ -35,6 +35,10 @@ async def echo(request: Request) -> Request:
     return {"echo": request}
 
 
+async def empty(_: Request) -> Request:
+    return {}
+
+
 async def ask(paths: Paths, request: Request, *, timeout_s: float = 10) -> Request:
     """Return the answer of the client of `paths`."""
     return await open_channel(paths).ask(request, timeout_s=timeout_s)
@@ -83,30 +87,27 @@ class ChannelContract:
     def paths(self, tmp_path: Path) -> Paths:
         return find_paths({"COCONOWORK_HOME": str(tmp_path / "home")})
 
-    async def test_answers(self, paths: Paths) -> None:
-        """Requests and answers arrive as they were sent, in any script."""
+    async def test_answers(self, paths: Paths, tmp_path: Path) -> None:
+        """Requests and answers arrive as they were sent; each profile has a client of its own."""
+        other = find_paths({"COCONOWORK_HOME": str(tmp_path / "other")})
+        requests = [{"command": "login", "user": "田中", "n": [n, None, 2.5]} for n in range(12)]
         async with serving(open_channel(paths)):
-            request = {"command": "login", "user": "田中", "n": [1, None, 2.5]}
-            assert await ask(paths, request) == {"echo": request}
-            assert await ask(paths, {}) == {"echo": {}}
-
-    async def test_no_client(self, paths: Paths) -> None:
-        """Without a client, `ask` raises an error at once."""
-        with pytest.raises(NotRunning):
-            await ask(paths, {})
-        async with serving(open_channel(paths)):
-            await ask(paths, {})
-        with pytest.raises(NotRunning):
-            await ask(paths, {})
+            with pytest.raises(NotRunning):
+                await ask(other, {})
+            async with serving(open_channel(other), empty):
+                answers = await asyncio.gather(*(ask(paths, each) for each in requests))
+                assert await ask(other, {}) == {}
+        assert answers == [{"echo": each} for each in requests]
 
     async def test_only_one_claims_it(self, paths: Paths) -> None:
         """A second claim is refused and the first goes on; after its end another can claim."""
-        async with serving(open_channel(paths)):
-            with pytest.raises(ChannelBusy):
-                await open_channel(paths).serve(echo, claimed=lambda: pytest.fail("claimed"))
-            assert await ask(paths, {"a": 1}) == {"echo": {"a": 1}}
-        async with serving(open_channel(paths)):
-            assert await ask(paths, {"a": 2}) == {"echo": {"a": 2}}
+        for number in range(2):
+            with pytest.raises(NotRunning):
+                await ask(paths, {})
+            async with serving(open_channel(paths)):
+                with pytest.raises(ChannelBusy):
+                    await open_channel(paths).serve(echo, claimed=lambda: pytest.fail("claimed"))
+                assert await ask(paths, {"a": number}) == {"echo": {"a": number}}
 
     async def test_a_client_waits_for_a_command(self, paths: Paths) -> None:
         """The channel of a command that is the client for a moment is claimed after its end."""
@@ -127,12 +128,6 @@ class ChannelContract:
         client.cancel()
         await asyncio.wait({client})
 
-    async def test_profiles_are_apart(self, paths: Paths, tmp_path: Path) -> None:
-        """Each COCONOWORK_HOME has a client of its own."""
-        other = find_paths({"COCONOWORK_HOME": str(tmp_path / "other")})
-        async with serving(open_channel(paths)), serving(open_channel(other)):
-            assert await ask(other, {}) == {"echo": {}}
-
     async def test_a_killed_client_is_no_obstacle(self, paths: Paths) -> None:
         """The channel of a killed client can be claimed again."""
         home = str(paths.config_file.parent)
@@ -148,40 +143,28 @@ class ChannelContract:
         async with serving(open_channel(paths)):
             assert await ask(paths, {}) == {"echo": {}}
 
-    @pytest.mark.parametrize(
-        "data",
-        [b"garbage\n", b"[1]\n", b'"text"\n', b"\xff\xfe\n", b"{" * 9000 + b"\n", b"\n"],
-        ids=["text", "list", "string", "bytes", "depth", "empty"],
-    )
-    async def test_hangs_up_on_garbage(self, paths: Paths, data: bytes) -> None:
-        """A peer that sends garbage gets no answer, and others are served."""
+    async def test_peers_that_misbehave(
+        self, paths: Paths, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Silence, garbage, more than 16 KiB and half a line do no harm to other peers."""
+        monkeypatch.setattr(control, "LINE_TIMEOUT_S", 0.2)
         async with serving(open_channel(paths)):
-            assert await raw(paths, data) == b""
-            assert await ask(paths, {}) == {"echo": {}}
-
-    async def test_hangs_up_on_a_long_line(self, paths: Paths) -> None:
-        """A line of more than 16 KiB is refused."""
-        async with serving(open_channel(paths)):
-            assert await raw(paths, b"x" * (MAX_LINE_BYTES + 4096)) == b""
+            for data in (
+                b"",
+                b"[1]\n",
+                b"\xff\xfe\n",
+                b"{" * 9000 + b"\n",
+                b"x" * 2 * MAX_LINE_BYTES,
+            ):
+                assert await raw(paths, data) == b""
+            for half in [b"", b'{"half'] * 20:
+                _, writer = await connect(paths)
+                writer.write(half)
+                writer.close()
             with pytest.raises(ChannelError):
                 await ask(paths, {"x": "y" * MAX_LINE_BYTES})
             full = {"x": "y" * (MAX_LINE_BYTES - 40)}
             assert await ask(paths, full) == {"echo": full}
-
-    async def test_peers_that_come_and_go(self, paths: Paths) -> None:
-        """A peer that hangs up before it was served does the channel no harm."""
-        for _ in range(5):
-            async with serving(open_channel(paths)):
-                for _ in range(31):
-                    _, writer = await connect(paths)
-                    writer.close()
-                assert await ask(paths, {}) == {"echo": {}}
-
-    async def test_many_at_once(self, paths: Paths) -> None:
-        """Each of many peers at once gets its own answer."""
-        async with serving(open_channel(paths)):
-            answers = await asyncio.gather(*(ask(paths, {"n": n}, timeout_s=20) for n in range(12)))
-        assert answers == [{"echo": {"n": n}} for n in range(12)]
 
     async def test_a_slow_command_delays_no_other(self, paths: Paths) -> None:
         """A slow command delays no other, and its peer gives up in time."""
@@ -237,15 +220,6 @@ class ChannelContract:
                 assert await reader.read() == b""
             writer.close()
 
-    async def test_a_peer_that_says_nothing_is_hung_up_on(
-        self, paths: Paths, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """An idle connection ends; it does not take a place for ever."""
-        monkeypatch.setattr(control, "LINE_TIMEOUT_S", 0.2)
-        async with serving(open_channel(paths)):
-            assert await raw(paths, b"") == b""
-            assert await ask(paths, {}) == {"echo": {}}
-
     async def test_peers_beyond_the_limit_are_hung_up_on(self, paths: Paths) -> None:
         """Peers above the limit are closed; when others have left, a new one is served."""
         async with serving(open_channel(paths)):
@@ -255,14 +229,5 @@ class ChannelContract:
             for reader, writer in peers:
                 writer.write(b"\n")  # no message, so that the client hangs up
                 await reader.read()
-                writer.close()
-            assert await ask(paths, {}) == {"echo": {}}
-
-    async def test_half_a_line(self, paths: Paths) -> None:
-        """An asker that goes away in the middle of a line costs nothing."""
-        async with serving(open_channel(paths)):
-            for _ in range(40):
-                _, writer = await connect(paths)
-                writer.write(b'{"half')
                 writer.close()
             assert await ask(paths, {}) == {"echo": {}}
