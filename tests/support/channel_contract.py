@@ -149,13 +149,7 @@ class ChannelContract:
         """Silence, garbage, more than 16 KiB and half a line do no harm to other peers."""
         monkeypatch.setattr(control, "LINE_TIMEOUT_S", 0.2)
         async with serving(open_channel(paths)):
-            for data in (
-                b"",
-                b"[1]\n",
-                b"\xff\xfe\n",
-                b"{" * 9000 + b"\n",
-                b"x" * 2 * MAX_LINE_BYTES,
-            ):
+            for data in (b"", b"[1]\n", b"\xff\n", b"{" * 9000 + b"\n", b"x" * 2 * MAX_LINE_BYTES):
                 assert await raw(paths, data) == b""
             for half in [b"", b'{"half'] * 20:
                 _, writer = await connect(paths)

@@ -29,6 +29,7 @@ from agent.errors import Defect
 from agent.logs import WindowsEvent
 from agent.ports import Topic
 from agent.settings import Settings
+from agent.threads import DaemonThreads
 from protocol.messages import WarningOutcome
 from protocol.sealing import new_device_key
 from tests.support.fake_gateway import PASSWORD, USER, FakeGateway, honest
@@ -55,25 +56,16 @@ class Client:
     def __init__(self, settings: Settings = SETTINGS, **adapters: Any) -> None:
         self.tray = FakeTray()
         self.app = App(settings, fake_adapters(**adapters), NullTranslations())
-        self.ended: Future[None] = Future()
 
     def start(self, **more: Any) -> None:
-        threading.Thread(target=self._run, kwargs=more, daemon=True).start()
+        self.ended = DaemonThreads().submit(self.app.run, self.open_tray, **more)
 
     def open_tray(self) -> FakeTray:
         return self.tray
 
-    def _run(self, **more: Any) -> None:
-        try:
-            self.app.run(self.open_tray, **more)
-            self.ended.set_result(None)
-        except BaseException as exc:  # noqa: BLE001 - the test looks at it
-            self.ended.set_exception(exc)
-
     def is_alive(self) -> bool:
         """Whether the machine still answers a command."""
-        reply = self.app._runtime.request(ev.LogoutRequested)
-        reply.result(10)
+        self.app._runtime.request(ev.LogoutRequested).result(10)
         return self.app.view.state is State.LOGGED_OUT
 
     def quit(self) -> None:
@@ -83,19 +75,18 @@ class Client:
 
 @pytest.fixture
 def run() -> Iterator[Callable[..., Client]]:
-    """`run(settings, **adapters)` starts a client and waits until the tray shows its state."""
+    """`run(settings, **adapters)` starts a client that quits after the test, and shows its tray."""
     started: list[Client] = []
 
     def start(settings: Settings = SETTINGS, **adapters: Any) -> Client:
-        started.append(Client(settings, **adapters))
-        started[-1].start()
-        started[-1].tray.wait_for(lambda _: True)
-        return started[-1]
+        started.append(client := Client(settings, **adapters))
+        client.start()
+        client.tray.wait_for(lambda _: True)
+        return client
 
     yield start
     for client in started:
-        client.app._runtime.post(ev.QuitRequested())
-        client.ended.exception(20)
+        client.quit()
 
 
 @pytest.fixture
@@ -186,12 +177,11 @@ def test_no_toaster(
 
 
 def test_a_defect_of_the_machine_ends_the_client(
-    run: Callable[..., Client],
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Loudly, nothing half done: a line in the log, an exception, and waiting callers answered."""
-    client = run()
+    client = Client()
+    client.start()
     handle = Machine.handle
 
     def raise_at_reconnect(self: Machine, event: Event, now: Any) -> Any:
@@ -343,7 +333,6 @@ def test_a_server_moved_by_policy_takes_the_password_along(
     client = run(settings, vault=vault, save_identity=saved.append)
     client.tray.wait_for(lambda view: view.state is State.STANDBY)
     eventually(lambda: set(vault.entries) == {new} and saved == [new])
-    client.quit()
 
 
 @pytest.mark.parametrize(("setting", "awake"), [(True, [True, False]), (False, [])])

@@ -150,13 +150,35 @@ async def test_the_keyring(patient: Patient, monkeypatch: pytest.MonkeyPatch) ->
     assert (step, "does not answer" in said) == (Step.KEYRING, True)
 
 
-async def test_the_network(patient: Patient) -> None:
-    """A name that never exists (RFC 6761), and a port that is closed, are named."""
-    closed = f"ws://127.0.0.1:{await unused_port()}/gateway"
-    for server, failing in ((GONE, Step.NAME), (closed, Step.NETWORK)):
-        patient.store(server)
+@pytest.mark.parametrize(
+    ("proxy", "server", "talk", "failing", "expected"),
+    [
+        (None, GONE, None, Step.NAME, "no-such-host.invalid"),
+        (None, "ws://{closed}/gateway", None, Step.NETWORK, "127.0.0.1"),
+        (HTTP, BEHIND, http_says("407 Login"), Step.NETWORK, "user name and password"),
+        # It leaves names to this PC.
+        ("socks5://", GONE, says(b"\x05\x00", after=b"\x00"), Step.NAME, "name is not known"),
+        (HTTP, BEHIND, None, Step.NETWORK, "proxy cannot be reached"),
+    ],
+)
+async def test_the_network(
+    patient: Patient,
+    *,
+    proxy: str | None,
+    server: str,
+    talk: Talk | None,
+    failing: Step,
+    expected: str,
+) -> None:
+    """A name or a port that is not there, or a proxy that refuses; its login is not shown."""
+    closed = f"127.0.0.1:{await unused_port()}"
+    server = server.format(closed=closed)
+    patient.store(server)
+    async with listening(talk or says(b"")) as port:
+        if proxy:
+            patient.proxy = proxy + (f"127.0.0.1:{port}" if talk else closed)
         step, said = await patient.fails(server)
-        assert (step, (urlsplit(server).hostname or "") in said) == (failing, True)
+    assert (step, expected in said) == (failing, True)
 
 
 @pytest.mark.parametrize(
@@ -299,37 +321,6 @@ async def test_a_running_client_keeps_its_connection(
     else:
         assert list(patient.outcomes.items())[-1] == (Step.CLIENT, "FAILED")
         assert ("does not answer" in patient.said[Step.CLIENT]) is (answer == "none")
-
-
-@pytest.mark.parametrize(
-    ("proxy", "server", "talk", "failing", "expected"),
-    [
-        (HTTP, BEHIND, http_says("407 Login"), Step.NETWORK, "user name and password"),
-        # It leaves names to this PC.
-        ("socks5://", GONE, says(b"\x05\x00", after=b"\x00"), Step.NAME, "name is not known"),
-        (HTTP, BEHIND, None, Step.NETWORK, "proxy cannot be reached"),
-    ],
-)
-async def test_a_proxy(
-    patient: Patient, *, proxy: str, server: str, talk: Talk | None, failing: Step, expected: str
-) -> None:
-    """It refuses, cannot be reached, or leaves a name to this PC; its login is not shown."""
-    patient.store(server)
-    async with listening(talk or says(b"")) as port:
-        patient.proxy = f"{proxy}127.0.0.1:{port if talk else await unused_port()}"
-        step, said = await patient.fails(server)
-    assert (step, expected in said) == (failing, True)
-
-
-async def test_the_next_of_several_proxies(
-    patient: Patient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The doctor goes the way of the client: by the first proxy that can be reached."""
-    async with listening(http_says("403 Forbidden")) as port:
-        proxies = [f"http://127.0.0.1:{await unused_port()}", f"http://127.0.0.1:{port}", None]
-        monkeypatch.setattr(doctor, "find_proxies", lambda *_: proxies)
-        step, said = await patient.fails(BEHIND)
-    assert (step, "refuses" in said) == (Step.NETWORK, True)
 
 
 async def test_a_proxy_setting_that_cannot_be_used(
