@@ -116,19 +116,16 @@ def _compare_secret_key() -> None:
     connections.close_all()
 
 
-def allow_many_files() -> int:
-    """Raise the limit of file descriptors as far as allowed, and return it."""
-    if sys.platform == "win32":
-        return 1_000_000  # there is none
-    import resource
+def allow_many_files() -> tuple[int, int]:
+    """Raise the limit of file descriptors as far as allowed; return it, and what is reserved."""
+    most = 1_000_000  # where there is no limit
+    if sys.platform != "win32":
+        import resource
 
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return most if most != resource.RLIM_INFINITY else 1_000_000
-
-
-def _reserved_files(files: int) -> int:
-    return min(RESERVED_FILES, files // 2)
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        most = limit if limit != resource.RLIM_INFINITY else most
+    return most, min(RESERVED_FILES, most // 2)
 
 
 def check_exposure(settings: Config) -> None:
@@ -197,7 +194,7 @@ def console(
     `prepare` must have been called. `on_end` is called on the thread when it ends. Raise StartError
     when the pages cannot be served.
     """
-    most = min(http.MAX_CONNECTIONS, _reserved_files(allow_many_files()) // 2)
+    most = min(http.MAX_CONNECTIONS, allow_many_files()[1] // 2)
     server = uvicorn.Server(
         uvicorn.Config(
             http.application(settings.trusted_proxies),
@@ -244,19 +241,23 @@ async def _serve(settings: Config, listener: socket.socket | None) -> int:
     from server.gateway.batcher import Unavailable
     from server.gateway.server import Gateway
 
-    stop: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    _end_on_signals(stop)
+    running, exit_codes = asyncio.get_running_loop(), asyncio.Queue[int]()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            running.add_signal_handler(number, exit_codes.put_nowait, 0)
+        except NotImplementedError:  # Windows
+            signal.signal(number, lambda *_: running.call_soon_threadsafe(exit_codes.put_nowait, 0))
     async with AsyncExitStack() as stack:
         said = []
         if listener is not None:
-            end = partial(stop.get_loop().call_soon_threadsafe, _end, stop, 1)
-            stack.enter_context(console(listener, settings, end))
+            on_end = partial(running.call_soon_threadsafe, exit_codes.put_nowait, 1)
+            stack.enter_context(console(listener, settings, on_end))
             await stack.enter_async_context(supervised("imports", importing.work_for_ever))
             said.append(f"console  {settings.console_url}/")
         if settings.runs_gateway:
             # It stops first, so that ten thousand clients do not wait for a page's last request.
-            files = allow_many_files()
-            gateway = Gateway(settings, max_connections=files - _reserved_files(files))
+            files, reserved = allow_many_files()
+            gateway = Gateway(settings, max_connections=files - reserved)
             try:
                 with _naming_port(settings.host, settings.gateway_port, option="--gateway-port"):
                     await stack.enter_async_context(gateway)
@@ -266,32 +267,14 @@ async def _serve(settings: Config, listener: socket.socket | None) -> int:
             said.append(f"gateway  ws://{host}:{gateway.port}{PATH}")
         loop.tune()
         print(*said, sep="\n", flush=True)
-        code = await stop
-        _end_at_the_latest()
+        code = await exit_codes.get()
+        late = threading.Timer(STOP_AT_LATEST_SECONDS, _give_up)
+        late.daemon = True
+        late.start()
         return code
 
 
-def _end_at_the_latest() -> None:
-    """End the process after `STOP_AT_LATEST_SECONDS`, as a power cut would."""
-
-    def give_up() -> None:
-        log.error("the server does not stop in time, perhaps because of the database; it is killed")
-        os._exit(1)
-
-    timer = threading.Timer(STOP_AT_LATEST_SECONDS, give_up)
-    timer.daemon = True
-    timer.start()
-
-
-def _end_on_signals(stop: asyncio.Future[int]) -> None:
-    loop = stop.get_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        try:
-            loop.add_signal_handler(number, _end, stop, 0)
-        except NotImplementedError:  # Windows
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(_end, stop, 0))
-
-
-def _end(stop: asyncio.Future[int], code: int) -> None:
-    if not stop.done():
-        stop.set_result(code)
+def _give_up() -> None:
+    """End the process as a power cut would."""
+    log.error("the server does not stop in time, perhaps because of the database; it is killed")
+    os._exit(1)

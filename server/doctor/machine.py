@@ -51,24 +51,22 @@ def shown(name: str, value: object) -> str:
 def files(step: Step, facts: Facts) -> None:
     """Check who owns the files, and who may read and change them."""
     found = facts.settings
-    name = os.environ.get(config.PREFIX + "CONFIG")
-    if name:
+    if name := os.environ.get(config.PREFIX + "CONFIG"):
         _look_at(step, Path(name), "settings", forbidden=0o002)
     _look_at(step, found.data_dir, "data folder", forbidden=0o007, is_written=True)
     _look_at(step, found.secret_key_path, "secret key", forbidden=0o007)
-    if not found.is_postgresql:
-        folder = found.database_path.parent
-        if folder != found.data_dir:
-            _look_at(step, folder, "folder of the database", forbidden=0o002, is_written=True)
-        path = found.database_path
-        _look_at(step, path, "database", forbidden=0o007, is_written=True)
-        beside = [Path(f"{path}-wal"), Path(f"{path}-shm"), path.with_suffix(".lock")]
-        for each in filter(os.path.exists, beside):
-            _look_at(step, each, "beside it", forbidden=0o007, is_written=True)
-    else:
-        parameters = config.parse_database_url(found.database)
-        if "passfile" in parameters:  # libpq ignores a file that others may read
-            _look_at(step, Path(parameters["passfile"]), "PostgreSQL's password", forbidden=0o077)
+    if found.is_postgresql:
+        if name := config.parse_database_url(found.database).get("passfile"):
+            # libpq ignores a file that others may read.
+            _look_at(step, Path(name), "PostgreSQL's password", forbidden=0o077)
+        return
+    path = found.database_path
+    if path.parent != found.data_dir:
+        _look_at(step, path.parent, "folder of the database", forbidden=0o002, is_written=True)
+    _look_at(step, path, "database", forbidden=0o007, is_written=True)
+    beside = [Path(f"{path}-wal"), Path(f"{path}-shm"), path.with_suffix(".lock")]
+    for each in filter(os.path.exists, beside):
+        _look_at(step, each, "beside it", forbidden=0o007, is_written=True)
 
 
 def _look_at(
@@ -114,15 +112,11 @@ def disk(step: Step, facts: Facts) -> None:
 
 def services(step: Step, facts: Facts) -> None:
     """Ask the console, the gateway and the metrics of this machine."""
-    found = facts.settings
-    answers = {
-        what: _is_served(step, found, what, port)
-        for what, port, wanted in (
-            ("console", found.port, found.runs_console),
-            ("gateway", found.gateway_port, found.runs_gateway),
-        )
-        if wanted
-    }
+    found, answers = facts.settings, {}
+    if found.runs_console:
+        answers["console"] = _is_served(step, found, "console", found.port)
+    if found.runs_gateway:
+        answers["gateway"] = _is_served(step, found, "gateway", found.gateway_port)
     away = [what for what, answered in answers.items() if not answered]
     if away:
         missing = f"no {' and no '.join(away)} answers on this machine"
@@ -132,12 +126,10 @@ def services(step: Step, facts: Facts) -> None:
         else:
             step.fault(missing, remedy)
     if found.metrics:
-        host, port = config.split_address(found.metrics)
-        status, body = _get(host, port, "/metrics")
-        if status == 200 and "coconowork_" in body:
-            step.note(f"metrics: {found.metrics}")
-        else:
-            step.fault(f"metrics: nothing of this server at {found.metrics}", "start the server")
+        status, body = _get(*config.split_address(found.metrics), "/metrics")
+        if status != 200 or "coconowork_" not in body:
+            step.fail(f"metrics: nothing of this server at {found.metrics}", "start the server")
+        step.note(f"metrics: {found.metrics}")
 
 
 def _is_served(step: Step, settings: Config, what: str, port: int) -> bool:
@@ -147,22 +139,19 @@ def _is_served(step: Step, settings: Config, what: str, port: int) -> bool:
     status, body = _get(host, port, "/healthz")
     if not status:
         step.note(f"{what}: nothing answers at {host} port {port}")
-        return False
-    if body.strip() != "ok":
+    elif body.strip() != "ok":
         step.fault(
             f"{what}: another program answers at {host} port {port}",
             "end it, or choose another port for this server",
         )
-        return True
-    status, _ = _get(host, port, "/readyz")
-    if status == 200:
+    elif _get(host, port, "/readyz")[0] == 200:
         step.note(f"{what}: ready at {host} port {port}")
     else:
         step.fault(
             f"{what}: runs at {host} port {port} and is not ready",
             "it cannot use its database: see that step, and the log",
         )
-    return True
+    return bool(status)
 
 
 def _get(host: str, port: int, path: str) -> tuple[int, str]:
