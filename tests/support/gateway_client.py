@@ -91,6 +91,20 @@ class Client:
         final = await asyncio.to_thread(scram.get_client_final)
         await self.send(messages.Proof(scram=final))
 
+    async def hello(self, username: str) -> messages.ServerMessage:
+        """Begin a login without a password. Return the answer."""
+        await self.send(messages.Hello(scram=f"n,,n={username},r=x", device=self.device))
+        return await self.receive()
+
+    async def prove_wrongly(self, answer: messages.ServerMessage) -> messages.Rejected:
+        """Send a wrong proof if `answer` is a challenge. Return why the login is refused."""
+        if isinstance(answer, messages.Challenge):
+            nonce = answer.scram.split(",")[0]
+            await self.send(messages.Proof(scram=f"c=biws,{nonce},p=AAAA"))
+            answer = await self.receive()
+        assert isinstance(answer, messages.Rejected)
+        return answer
+
     async def try_log_in(
         self, username: str, password: str
     ) -> messages.Welcome | messages.Rejected:
@@ -100,8 +114,7 @@ class Client:
         answer = await self.receive()
         if isinstance(answer, messages.Welcome):
             scram.set_server_final(answer.scram)
-            return answer
-        assert isinstance(answer, messages.Rejected), answer
+        assert isinstance(answer, messages.Welcome | messages.Rejected), answer
         return answer
 
     async def log_in(self, username: str, password: str) -> messages.Welcome:

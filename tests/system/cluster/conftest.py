@@ -20,20 +20,22 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def cluster(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Start all nodes at once on an empty database, with one data folder and secret key."""
+    """Start all nodes at once on an empty database, with one data folder and secret key.
+
+    One has both roles, the other two have one each.
+    """
     installation = Installation(
         tmp_path_factory.mktemp("nodes") / "data", database=postgres.new_database()
     )
     roles = [
         {"ROLE": "gateway", "GATEWAY_NAME": "north"},
-        {"ROLE": "gateway", "GATEWAY_NAME": "south"},
         {"ROLE": "console"},
-        {"ROLE": "console"},
+        {"GATEWAY_NAME": "south"},
     ]
     with ExitStack() as stack, ThreadPoolExecutor(len(roles)) as threads:
         installation.directory.mkdir()
-        north, south, *consoles = threads.map(
+        north, console, south = threads.map(
             lambda settings: stack.enter_context(installation.serving(**settings)), roles
         )
         installation.create()
-        yield Cluster(installation, [north, south], consoles)
+        yield Cluster(installation, [north, south], [console, south])

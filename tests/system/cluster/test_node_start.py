@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,25 +70,15 @@ def test_commands_say_it_in_one_line(postgres: Postgres, tmp_path: Path) -> None
     """Commands report an error of the database in one line, with exit code 1."""
     url = postgres.new_database().replace("coconowork@", f"{postgres.new_role(SECRET)}@")
     not_ours = url + passfile(tmp_path, f"*:*:*:*:{SECRET}")
-    create = ("createadmin", "--account=ACME", "--user=admin")
     for address, command, said in (
         (postgres.url("nowhere"), ("serve",), "coconowork-server: PostgreSQL cannot be used: "),
-        (not_ours, create, "let role"),
-        (not_ours, create, "own the database"),
+        (not_ours, ("createadmin", "--account=ACME", "--user=admin"), "own the database"),
+        ("", ("serve", "--only=console"), "needs a database that several processes can share"),
     ):
         installation = Installation(tmp_path / "data", database=address)
         done = installation.run(*command, stdin="Keeper-8361-94\n")
-        assert (done.returncode, done.stdout) == (1, "")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
         assert said in done.stderr
-        assert done.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize("role", ["gateway", "console"])
-def test_one_role_on_a_file(tmp_path: Path, role: str) -> None:
-    """A single role on SQLite is refused, because several processes cannot share it."""
-    done = Installation(tmp_path / "data").run("serve", "--only", role)
-    assert done.returncode == 1
-    assert f"--only {role} needs a database that several processes can share" in done.stderr
 
 
 def asked(url: str) -> tuple[int, str]:
@@ -97,21 +88,20 @@ def asked(url: str) -> tuple[int, str]:
         return answer.status_code, answer.text
 
 
-def test_health(cluster: Cluster) -> None:
-    """Gateway and console answer health checks by address."""
-    for port in (cluster.gateways[0].gateway, cluster.consoles[0].port("console")):
-        for path, text in (("healthz", "ok"), ("readyz", "ready")):
-            status, body = asked(f"http://127.0.0.1:{port}/{path}")
-            assert (status, body.strip()) == (200, text)
+@pytest.fixture(scope="module")
+def odd(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Yield another node, with metrics, and a secret key of its own."""
+    folder = tmp_path_factory.mktemp("odd") / "data"
+    folder.mkdir()
+    installation = Installation(folder, database=cluster.installation.database)
+    with installation.serving(GATEWAY_NAME="counting", METRICS="127.0.0.1:0") as server:
+        yield server
 
 
-def test_another_secret_key(cluster: Cluster, tmp_path: Path) -> None:
+def test_another_secret_key(cluster: Cluster, odd: Server) -> None:
     """A console with another secret key than the others warns about it."""
     warning = "had another secret key"
-    installation = Installation(tmp_path / "data", database=cluster.installation.database)
-    installation.directory.mkdir()
-    with installation.serving(ROLE="console") as odd:
-        assert warning in odd.logged()
+    assert warning in odd.logged()
     assert warning not in cluster.consoles[0].logged()
 
 
@@ -124,13 +114,12 @@ def figures(server: Server) -> dict[str, float]:
     return {name: float(value) for name, value in lines}
 
 
-def test_metrics_of_a_console(cluster: Cluster) -> None:
+def test_metrics_of_a_console(odd: Server) -> None:
     """The metrics count requests, hashing, and connections to the database."""
-    with cluster.installation.serving(ROLE="console", METRICS="127.0.0.1:0") as server:
-        with Browser(server.console) as browser:
-            assert browser.get("/login/").status_code == 200
-            assert browser.get("/missing/").status_code == 404
-        seen = figures(server)
+    with Browser(odd.console) as browser:
+        assert browser.get("/login/").status_code == 200
+        assert browser.get("/missing/").status_code == 404
+    seen = figures(odd)
     name = "coconowork_console_request_seconds_count"
     assert seen[f'{name}{{status="2xx"}}'] == seen[f'{name}{{status="4xx"}}'] == 1
     assert seen["coconowork_console_requests"] == 0
@@ -141,19 +130,16 @@ def test_metrics_of_a_console(cluster: Cluster) -> None:
     assert sum(states) >= 1
 
 
-async def test_metrics(cluster: Cluster) -> None:
+async def test_metrics(odd: Server) -> None:
     """The metrics count waiting clients and the ends of logins, and name no user."""
-    cluster.installation.add_user("counted")
-    with cluster.installation.serving(
-        ROLE="gateway", GATEWAY_NAME="counting", METRICS="127.0.0.1:0"
-    ) as server:
-        assert (await asyncio.to_thread(figures, server))["coconowork_waiting_clients"] == 0
-        async with Client(server.gateway) as client:
-            await client.try_log_in("counted", "not-the-password")
-            await client.log_in("counted", P1)
-            seen = await asyncio.to_thread(figures, server)
-            assert seen["coconowork_waiting_clients"] == 1
-            assert seen['coconowork_logins_total{outcome="current"}'] == 1
-            assert seen['coconowork_logins_total{outcome="credentials"}'] == 1
-        status, _ = await asyncio.to_thread(asked, f"http://127.0.0.1:{server.gateway}/metrics")
-        assert status == 404
+    odd.installation.add_user("counted")
+    assert (await asyncio.to_thread(figures, odd))["coconowork_waiting_clients"] == 0
+    async with Client(odd.gateway) as client:
+        await client.try_log_in("counted", "not-the-password")
+        await client.log_in("counted", P1)
+        seen = await asyncio.to_thread(figures, odd)
+    assert seen["coconowork_waiting_clients"] == 1
+    assert seen['coconowork_logins_total{outcome="current"}'] == 1
+    assert seen['coconowork_logins_total{outcome="credentials"}'] == 1
+    status, _ = await asyncio.to_thread(asked, f"http://127.0.0.1:{odd.gateway}/metrics")
+    assert status == 404

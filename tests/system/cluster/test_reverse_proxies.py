@@ -1,22 +1,34 @@
-"""Real nodes behind nginx, haproxy and Caddy, with the configurations of docs/operations.md."""
+"""Two nodes behind nginx, haproxy and Caddy, with the configurations of docs/operations.md.
+
+Behind each proxy, the nodes are upgraded one after the other. There is no release yet: the new
+version is a copy of this server with one more migration. So this server is the old one, on a
+database that is newer than it knows.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from nacl.public import PrivateKey
+from websockets.exceptions import ConnectionClosed
 
 from protocol import messages
 from tests.support.browser import Browser
 from tests.support.certificates import Authority
-from tests.support.gateway_client import Client
-from tests.support.installation import P1, P2, Installation, Server
+from tests.support.gateway_client import Client, new_key
+from tests.support.installation import P1, P2, PROGRAM, Installation, Server
+from tests.support.places import ROOT
 from tests.support.polling import eventually
 from tests.support.ports import free_port
 from tests.support.postgres import Postgres
@@ -28,16 +40,48 @@ LIMITS = {
     "caddy": {},
 }
 """What differs from the page besides addresses: small limits, and 90 s are 2 s."""
+MIGRATION = """
+from django.db import migrations, models
+class Migration(migrations.Migration):
+    dependencies = [("console", "{last}")]
+    operations = [
+        migrations.AddField("device", "next", models.CharField(max_length=8, db_default="-")),
+        migrations.AddField("passwordchange", "next", models.CharField(max_length=8, null=True)),
+        migrations.CreateModel("OfNext", [("id", models.BigAutoField(primary_key=True))]),
+    ]
+"""
 
 
-@dataclass
+@pytest.fixture(scope="module")
+def next_version(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Return the command of the new version."""
+    folder = tmp_path_factory.mktemp("next")
+    for package in ("server", "protocol"):
+        made = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, folder / package, ignore=made)
+    migrations = folder / "server" / "console" / "migrations"
+    last = max(path.stem for path in migrations.glob("0*.py"))
+    (migrations / "9999_next.py").write_text(MIGRATION.format(last=last))
+    run = "from server.__main__ import main; sys.exit(main())"
+    return [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(folder)!r}); {run}"]
+
+
 class Site:
     """Two nodes, and the port on which a proxy is started."""
 
-    installation: Installation
-    nodes: Sequence[Server]
-    port: int
-    authority: Authority
+    def __init__(self, installation: Installation, folder: Path) -> None:
+        self.installation = installation
+        self.port = free_port()
+        self.authority = Authority(folder / "tls")
+        self.nodes = [self.node(name) for name in ("north", "south")]
+
+    def node(self, name: str, program: Sequence[str] = PROGRAM) -> Server:
+        """Return a node that is reached by the proxy. It is not started."""
+        settings = {"GATEWAY_NAME": name, "TRUSTED_PROXIES": "127.0.0.1"}
+        settings["PUBLIC_URL"] = f"https://127.0.0.1:{self.port}"
+        made = Server(self.installation, program=program, **settings)  # type: ignore[arg-type]
+        made._ports = {"console": str(free_port()), "gateway": str(free_port())}
+        return made
 
     def client(self, **options: Any) -> Client:
         return Client(self.port, scheme="wss", ssl=self.authority.trust(), **options)
@@ -46,32 +90,50 @@ class Site:
         return Browser(f"https://127.0.0.1:{self.port}", authority=self.authority.file)
 
     @contextmanager
-    def behind(self, program: str, folder: Path) -> Iterator[Path]:
-        """Run the proxy until the end of the context. Yield the file of its output."""
-
-        def answers() -> bool:
-            with suppress(requests.RequestException), self.browser() as browser:
-                return bool(browser.get("/login/").status_code == 200)
-            return False
-
+    def behind(self, program: str, folder: Path) -> Iterator[None]:
+        """Run the proxy until the end of the context."""
         with running_proxy(
             program,
             folder,
             port=self.port,
-            gateways=[each.gateway for each in self.nodes],
-            consoles=[each.console_port for each in self.nodes],
+            gateways=[int(each._ports["gateway"]) for each in self.nodes],
+            consoles=[int(each._ports["console"]) for each in self.nodes],
             certificate=self.authority.issue(),
             limits=LIMITS[program],
         ) as log:
-            eventually(answers, or_say=log.read_text)
-            yield log
+            eventually(lambda: self.page() == "200", or_say=log.read_text)
+            yield
 
-    @contextmanager
-    def node(self, name: str) -> Iterator[Server]:
-        """Run a node that is reached by the proxy."""
-        settings = {"PUBLIC_URL": f"https://127.0.0.1:{self.port}", "TRUSTED_PROXIES": "127.0.0.1"}
-        with self.installation.serving(GATEWAY_NAME=name, **settings) as server:
-            yield server
+    def page(self) -> str:
+        """Load a page. Return the status, or the name of the exception."""
+        with self.browser() as browser:
+            try:
+                return str(browser.get("/login/").status_code)
+            except requests.RequestException as exc:
+                return type(exc).__name__
+
+    async def load_pages(self, answers: set[str]) -> None:
+        """Load a page again and again, and note the answers."""
+        while True:
+            answers.add(await asyncio.to_thread(self.page))
+            await asyncio.sleep(0.05)
+
+    def change(self, username: str, current: str, new: str) -> None:
+        with self.browser() as browser:
+            assert browser.log_in(username, current)
+            assert browser.get("/password/").request.headers["Cookie"].count("__Host-")
+            browser.change_password(current, new)
+
+    def upgrade(self, number: int, program: Sequence[str]) -> None:
+        """Replace a node by one of the new version, on the same ports, as the page says."""
+        old = self.nodes[number]
+        new = self.nodes[number] = self.node(old._settings["GATEWAY_NAME"], program)
+        new._ports = old._ports
+        assert old.stop() == 0
+        new.start()
+        for port in new._ports.values():
+            address = f"http://127.0.0.1:{port}/readyz"
+            eventually(lambda address=address: requests.get(address, timeout=10).ok)
 
     def address(self, where: str, value: str) -> str:
         """Return the client's address in the database."""
@@ -84,15 +146,20 @@ def site(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     folder = tmp_path_factory.mktemp("site")
     installation = Installation(folder / "data", database=postgres.new_database())
     installation.create()
-    made = Site(installation, [], free_port(), Authority(folder / "tls"))
-    with made.node("north") as north, made.node("south") as south:
-        made.nodes = [north, south]
-        yield made
+    made = Site(installation, folder)
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(Server.start, made.nodes))
+    yield made
+    for node in made.nodes:
+        node.stop()
 
 
 @pytest.mark.parametrize("program", PROXIES)
-async def test_proxy(site: Site, tmp_path: Path, program: str) -> None:
-    """Login, push and a change in the browser work behind each proxy, with the right addresses."""
+async def test_proxy(site: Site, tmp_path: Path, program: str, next_version: list[str]) -> None:
+    """Login, push and a change in the browser work behind each proxy, with the right addresses.
+
+    An upgrade refuses no client and no page.
+    """
     site.installation.add_user(program)
     with site.behind(program, tmp_path):
         claim = {"X-Forwarded-For": "203.0.113.9"}
@@ -110,51 +177,86 @@ async def test_proxy(site: Site, tmp_path: Path, program: str) -> None:
             event = f"auditevent WHERE subject_name = %s AND {added}"
             assert site.address(event, program) == "127.0.0.5"
             await throttled_by_address(site, program)
-
-            def change() -> None:
-                with site.browser() as browser:
-                    assert browser.log_in(program, P1)
-                    assert browser.get("/password/").request.headers["Cookie"].count("__Host-")
-                    browser.change_password(P1, P2)
-
-            await asyncio.to_thread(change)
+            await asyncio.to_thread(site.change, program, P1, P2)
             await waits.takes(program, P2)
+        await upgraded(site, program, next_version)
 
 
 async def throttled_by_address(site: Site, username: str) -> None:
     """Assert that guesses with forged addresses are counted for the real one."""
-    reasons = [
-        await guess(site, username, "127.0.0.66", claim=f"198.51.100.{number}")
-        for number in range(21)  # each of two gateways takes 10
-    ]
+    reasons = []
+    for number in range(22):  # each of two gateways takes 10
+        address, header = "127.0.0.66", {"X-Forwarded-For": f"198.51.100.{number % 21}"}
+        if number == 21:
+            address = "127.0.0.67"
+        async with site.client(local_addr=(address, 0), additional_headers=header) as client:
+            reasons.append((await client.prove_wrongly(await client.hello(username))).reason)
     assert "throttled" in reasons
-    assert await guess(site, username, "127.0.0.67", claim="198.51.100.1") == "credentials"
+    assert reasons[-1] == "credentials"
 
 
-async def guess(site: Site, username: str, address: str, *, claim: str) -> str:
-    """Send one wrong proof from an address. Return why it was refused."""
-    header = {"X-Forwarded-For": claim}
-    async with site.client(local_addr=(address, 0), additional_headers=header) as client:
-        await client.send(messages.Hello(scram=f"n,,n={username},r=x", device=client.device))
-        answer = await client.receive()
-        if isinstance(answer, messages.Challenge):
-            nonce = answer.scram.split(",")[0]
-            await client.send(messages.Proof(scram=f"c=biws,{nonce},p=AAAA"))
-            answer = await client.receive()
-        assert isinstance(answer, messages.Rejected)
-        return answer.reason
+@dataclass
+class Pc:
+    """A client that stays connected through the proxy, as the product's does."""
+
+    site: Site
+    username: str
+    password: str = P1
+    key: PrivateKey = field(default_factory=new_key)
+    refused: list[str] = field(default_factory=list)
+    logins: int = 0
+
+    def has(self, password: str) -> bool:
+        return self.password == password
+
+    async def run(self) -> None:
+        while True:
+            try:
+                async with self.site.client(key=self.key, ping_interval=0.5) as client:
+                    await self._stay(client)
+            except ConnectionClosed:
+                pass
+            except Exception as exc:  # noqa: BLE001 - whatever it is, the user would see it
+                self.refused.append(f"{type(exc).__name__}: {exc}")
+            await asyncio.sleep(0.1)
+
+    async def _stay(self, client: Client) -> None:
+        await client.log_in(self.username, self.password)
+        self.logins += 1
+        while True:
+            with suppress(TimeoutError):
+                message = await client.receive()
+                if isinstance(message, messages.Bye):
+                    return
+                if isinstance(message, messages.PasswordChanged):
+                    pushed = client.open(message.sealed)["password"]
+                    await client.log_in(self.username, pushed)
+                    self.password = pushed
 
 
-async def test_balancer_asks_who_is_ready(site: Site, tmp_path: Path) -> None:
-    """A balancer leads all clients to the node that is left."""
-    site.installation.add_user("moves")
-    with site.node("leaves") as leaves:
-        pair = replace(site, nodes=[site.nodes[0], leaves])
-        with pair.behind("haproxy", tmp_path) as log:
-            leaves.process.kill()
-            await asyncio.to_thread(
-                eventually, lambda: "Server gateways/south is DOWN" in log.read_text()
-            )
-            for _ in range(4):
-                async with pair.client() as client:
-                    await client.log_in("moves", P1)
+async def upgraded(site: Site, program: str, next_version: list[str]) -> None:
+    """Upgrade both nodes: every change arrives that is made after one of them."""
+    pcs = [Pc(site, f"{program}-{number}") for number in range(2)]
+    for pc in pcs:
+        await asyncio.to_thread(site.installation.add_user, pc.username)
+    pages: set[str] = set()
+    tasks = [asyncio.create_task(work) for work in (site.load_pages(pages), *map(Pc.run, pcs))]
+    await asyncio.to_thread(eventually, lambda: all(pc.logins for pc in pcs))
+    for number in range(len(site.nodes)):
+        await asyncio.to_thread(site.upgrade, number, next_version)
+        for pc in pcs:
+            new = f"Wk{number}-qTz+x"
+            await asyncio.to_thread(site.change, pc.username, pc.password, new)
+            await asyncio.to_thread(eventually, partial(pc.has, new), or_say=pc.refused.copy)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert (pages, [pc.refused for pc in pcs]) == ({"200"}, [[], []])
+    assert all(pc.logins > 1 for pc in pcs)
+    outcomes = site.installation.query(
+        "SELECT p.outcome FROM console_pendingchange p JOIN console_device d ON d.id = p.device_id"
+        " JOIN console_user u ON u.id = d.user_id WHERE u.username LIKE %s",
+        f"{program}-%",
+    )
+    assert outcomes == [("applied",)] * 4
+    assert site.installation.query("SELECT count(*) FROM console_ofnext") == [(0,)]

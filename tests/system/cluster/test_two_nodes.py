@@ -126,17 +126,19 @@ async def test_gateway_that_is_killed(cluster: Cluster, username: str) -> None:
             assert browser.open("/").text.count(">Waiting<") == 1
 
 
-async def test_drained_gateway(cluster: Cluster, username: str) -> None:
-    """A gateway that is stopped tells its clients when to come back."""
-    with cluster.installation.serving(ROLE="gateway", GATEWAY_NAME="leaving") as leaving:
-        async with Client(leaving.gateway) as client:
-            await client.log_in(username, P1)
-            leaving.process.terminate()
-            bye = await client.expect(messages.Bye)
-            assert (bye.reason, bye.retry_after_s is not None) == ("shutting_down", True)
-        assert await asyncio.to_thread(leaving.process.wait, 30) == 0
-    assert places(cluster.installation, username) == {}
-    assert cluster.installation.query("SELECT 1 FROM console_gateway WHERE name = 'leaving'") == []
+def test_pages_share_connections(cluster: Cluster, username: str) -> None:
+    """Many pages at once share a few database sessions of the process."""
+    sessions = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid()"
+    )
+    with cluster.consoles[0].browser(username, P1) as browser:
+        [(before,)] = cluster.installation.query(sessions)
+        with ThreadPoolExecutor(30) as threads:
+            answers = threads.map(lambda _: browser.get("/password/").status_code, range(90))
+            assert set(answers) == {200}
+    [(after,)] = cluster.installation.query(sessions)
+    assert after <= before + MAX_CONNECTIONS
 
 
 async def test_wake_ups_that_were_missed(cluster: Cluster, username: str) -> None:
@@ -151,18 +153,3 @@ async def test_wake_ups_that_were_missed(cluster: Cluster, username: str) -> Non
         disable = "UPDATE console_user SET is_active = FALSE WHERE username = %s"
         cluster.installation.query(disable, username)
         assert await client.expect(messages.Bye) == messages.Bye(reason="disabled")
-
-
-def test_pages_share_connections(cluster: Cluster, username: str) -> None:
-    """Many pages at once share a few database sessions of the process."""
-    sessions = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-        " AND pid <> pg_backend_pid()"
-    )
-    with cluster.consoles[0].browser(username, P1) as browser:
-        [(before,)] = cluster.installation.query(sessions)
-        with ThreadPoolExecutor(30) as threads:
-            answers = threads.map(lambda _: browser.get("/password/").status_code, range(90))
-            assert set(answers) == {200}
-    [(after,)] = cluster.installation.query(sessions)
-    assert after <= before + MAX_CONNECTIONS

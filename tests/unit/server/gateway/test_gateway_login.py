@@ -103,24 +103,9 @@ async def test_old_client(database: None, *, is_new: bool) -> None:
         assert await client.closed() == 1008
 
 
-async def begin(client: Client, username: str) -> messages.ServerMessage:
-    await client.send(messages.Hello(scram=f"n,,n={username},r=x", device=client.device))
-    return await client.receive()
-
-
-async def prove_wrongly(client: Client, answer: messages.ServerMessage) -> messages.Rejected:
-    """Send a wrong proof if there is a challenge. Return why the login is refused."""
-    if isinstance(answer, messages.Challenge):
-        nonce = answer.scram.split(",")[0]
-        await client.send(messages.Proof(scram=f"c=biws,{nonce},p=AAAA"))
-        answer = await client.receive()
-    assert isinstance(answer, messages.Rejected)
-    return answer
-
-
 async def guess(gateway: Gateway, username: str) -> messages.Rejected:
     async with Client(gateway.port) as client:
-        return await prove_wrongly(client, await begin(client, username))
+        return await client.prove_wrongly(await client.hello(username))
 
 
 async def test_throttle(gateway: Gateway, user: User) -> None:
@@ -147,8 +132,9 @@ async def test_throttle_looks_at_the_proof_again(gateway: Gateway) -> None:
     """Challenges taken in advance, which all differ, get no more guesses than the limit."""
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(Client(gateway.port)) for _ in range(LIMIT + 1)]
-        challenges = [await begin(client, "unknown") for client in clients]
-        answers = [await prove_wrongly(*each) for each in zip(clients, challenges, strict=True)]
+        challenges = [await client.hello("unknown") for client in clients]
+        pairs = zip(clients, challenges, strict=True)
+        answers = [await client.prove_wrongly(challenge) for client, challenge in pairs]
     assert len({messages.encode(each) for each in challenges}) == LIMIT + 1
     assert [each.reason for each in answers] == ["credentials"] * LIMIT + ["throttled"]
 
