@@ -39,9 +39,10 @@ MIN_CHECKS = 4
 
 _HEADER = "n,,"
 _UNESCAPED_EQUALS = re.compile(r"=(?!2C|3D)")
+_VALUE = r"[^,\0\ud800-\udfff]+"  # without halves of surrogate pairs, which JSON can carry
 # RFC 5802, section 7. An extension is ignored, unless its name is one of the RFC's own.
-_EXTENSIONS = r"(?:,(?![anmrcsipve]=)[A-Za-z]=[^,\0]+)*"
-_client_first = re.compile(r"([ny],,)(n=([^,\0]+),r=([\x21-\x2b\x2d-\x7e]+)" + _EXTENSIONS + ")")
+_EXTENSIONS = f"(?:,(?![anmrcsipve]=)[A-Za-z]={_VALUE})*"
+_client_first = re.compile(f"([ny],,)(n=({_VALUE}),r=([\\x21-\\x2b\\x2d-\\x7e]+){_EXTENSIONS})")
 _client_final = re.compile(r"(c=([^,]+),r=([^,]+)" + _EXTENSIONS + r"),p=([A-Za-z0-9+/]+={0,2})")
 
 
@@ -201,11 +202,9 @@ class ClientFirst:
     def parse(cls, text: str) -> ClientFirst:
         """Raise MalformedMessage when `text` is not a client-first."""
         match = _client_first.fullmatch(text)
-        if match is None or not _is_text(text):
+        if match is None or _UNESCAPED_EQUALS.search(match[3]):
             raise MalformedMessage("malformed SCRAM client-first")
         header, bare, escaped, nonce = match.groups()
-        if _UNESCAPED_EQUALS.search(escaped):
-            raise MalformedMessage("malformed SCRAM client-first")
         name = escaped.replace("=2C", ",").replace("=3D", "=")
         return cls(name if is_name(name) else None, header, bare, nonce)
 
@@ -236,10 +235,10 @@ class ServerLogin:
         if match is None or (match[2], match[3]) != (self._binding, self._nonce):
             raise MalformedMessage("malformed SCRAM client-final")
         try:
-            auth = (self._until_final + match[1]).encode()
             proof = b64decode(match[4])
         except ValueError:
             raise MalformedMessage("malformed SCRAM client-final") from None
+        auth = (self._until_final + match[1]).encode()
         for index, verifier in enumerate(self._verifiers):
             if _fits(verifier, auth, proof):
                 return index, f"v={_base64(_hmac(verifier.server_key, auth))}"
@@ -272,15 +271,6 @@ def _attributes(text: str, names: str) -> list[str]:
     if not well_formed or not begins or "m" in seen or len(set(seen)) != len(seen):
         raise ValueError("malformed attributes")
     return [value for _, _, value in pairs[: len(names)]]
-
-
-def _is_text(text: str) -> bool:
-    """Return whether `text` has no half of a surrogate pair, which JSON can carry."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _hmac(key: bytes, text: bytes) -> bytes:

@@ -18,7 +18,4 @@ def is_older(version: str, than: str) -> bool:
 
 
 def _numbers(version: str) -> list[int]:
-    numbers = [int(part) for part in version.split(".")]
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return numbers
+    return [int(part) for part in re.sub(r"(\.0+)+$", "", version).split(".")]

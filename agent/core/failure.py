@@ -100,10 +100,5 @@ def failure_of(error: ScramError) -> Failure:
     """Return why a login cannot go on, from an error of its SCRAM exchange."""
     from protocol.scram import UnusableCredentials, WrongServer
 
-    match error:
-        case UnusableCredentials():
-            return Failure(Reason.CREDENTIALS, detail=str(error))
-        case WrongServer():
-            return Failure(Reason.IMPOSTOR, detail=str(error))
-        case _:
-            return Failure(Reason.PROTOCOL, detail=str(error))
+    reasons = {UnusableCredentials: Reason.CREDENTIALS, WrongServer: Reason.IMPOSTOR}
+    return Failure(reasons.get(type(error), Reason.PROTOCOL), detail=str(error))

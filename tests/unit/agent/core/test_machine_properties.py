@@ -38,6 +38,11 @@ LOOSE = [
     msg.Rejected(reason="throttled", retry_after_s=60),
     msg.Rejected(reason="version"),
 ]
+EVENTS = [
+    *map(ev.TimerFired, Timer),
+    *(ev.ReconnectRequested(), ev.UserLeft(), ev.Suspending()),
+    *(ev.SessionEnding("shutdown"), ev.SessionEnding(None)),
+]
 FIELDS = ["type", "scram", "password", "valid_until", "server_time", "reason", "retry_after_s",
           "sealed", "change_id", "console_url", "more"]  # fmt: skip
 VALUES = st.one_of(
@@ -85,9 +90,9 @@ class Client(RuleBasedStateMachine):
     def the_pc_sleeps(self, days: int) -> None:
         self.world.sleep(timedelta(days=days))
 
-    @rule(timer=st.sampled_from(Timer))
-    def a_timer_fires_late(self, timer: Timer) -> None:
-        self.world.tell(ev.TimerFired(timer))
+    @rule(event=st.sampled_from(EVENTS))
+    def something_happens(self, event: ev.Event) -> None:
+        self.world.tell(event)
 
     @rule()
     def killed(self) -> None:
@@ -119,10 +124,6 @@ class Client(RuleBasedStateMachine):
     @rule(session=st.sampled_from(["s1", "s2"]), kind=st.sampled_from(SignInKind))
     def comes_to_the_desktop(self, session: str, kind: SignInKind) -> None:
         self.world.come(session, kind)
-
-    @rule()
-    def reconnects(self) -> None:
-        self.world.tell(ev.ReconnectRequested())
 
     # --- the console
 
@@ -157,25 +158,14 @@ class Client(RuleBasedStateMachine):
     def server_says_something_odd(self, message: msg.ServerMessage) -> None:
         self.world.session.say(message)
 
-    @rule(reason=st.sampled_from([None, None, Reason.VAULT_LOCKED, Reason.VAULT_BROKEN]))
-    def vault_works_or_not(self, reason: Reason | None) -> None:
-        self.world.vault_reason = reason
-
-    @rule(outcome=st.sampled_from(msg.WarningOutcome))
-    def desktop_shows_or_not(self, outcome: msg.WarningOutcome) -> None:
-        self.world.toast = outcome
-
-    @rule()
-    def user_leaves(self) -> None:
-        self.world.tell(ev.UserLeft())
-
-    @rule()
-    def pc_goes_to_sleep(self) -> None:
-        self.world.tell(ev.Suspending())
-
-    @rule(farewell=st.sampled_from(["shutdown", "sign_out", None]))
-    def session_ends_perhaps(self, farewell: msg.Farewell | None) -> None:
-        self.world.tell(ev.SessionEnding(farewell))
+    @rule(
+        reason=st.sampled_from([None, None, Reason.VAULT_LOCKED, Reason.VAULT_BROKEN]),
+        outcome=st.sampled_from(msg.WarningOutcome),
+    )
+    def vault_and_desktop_work_or_not(
+        self, reason: Reason | None, outcome: msg.WarningOutcome
+    ) -> None:
+        self.world.vault_reason, self.world.toast = reason, outcome
 
     @rule(back=st.integers(1, 3), what=st.integers(0, 3))
     @precondition(lambda self: len(self.world.sessions) > 1)

@@ -149,15 +149,6 @@ def test_a_pending_password_proved_while_the_vault_is_unknown() -> None:
     world.assert_updated()
 
 
-@pytest.mark.parametrize("held", ["vault", "proof"])
-def test_a_second_change_behind_the_first(held: Kind) -> None:
-    """A second push waits until the first is done, and is not lost."""
-    world = pushed(held)
-    world.change(P3)
-    world.release("vault", "proof")
-    world.assert_updated(P3)
-
-
 def test_a_proved_password_that_has_become_old_is_committed() -> None:
     """A proved push that is old by now is committed, and the days shown are its own."""
     world = pushed("proof")

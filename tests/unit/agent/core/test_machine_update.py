@@ -113,27 +113,23 @@ def test_the_first_login() -> None:
     world.assert_updated(P1)
 
 
-def test_another_user_takes_over() -> None:
-    """There is a new device key; the first user's entry and saved state are gone."""
-    world = on_old_password()
-    key = world.vault[HOME].device_key
-    assert world.replies[world.log_in(P1, OTHER)] is None
-    assert (world.settings, list(world.vault)) == (OTHER, [OTHER])
-    assert world.vault[OTHER].device_key != key
-    assert world.memory[OTHER].old_valid_until is None
-    assert world.view.user == OTHER.user
-    assert world.is_in(State.STANDBY)
+@pytest.mark.parametrize(("identity", "password"), [(HOME, P2), (OTHER, P1)])
+@pytest.mark.parametrize("brought", [None, new_device_key()])
+def test_a_user_takes_over(identity: Identity, password: str, brought: str | None) -> None:
+    """Nothing is left of another user, and the device key is new, or brought by a pairing.
 
-
-@pytest.mark.parametrize("identity", [HOME, OTHER])
-def test_a_pairing_brings_its_device_key(identity: Identity) -> None:
-    """The PC logs in by it, and keeps it, unless the server knows this user's PC by another key."""
+    A PC of the same user keeps the key by which the server knows it.
+    """
     world = on_old_password()
-    known, key = world.vault[HOME].device_key, new_device_key()
-    password = P2 if identity is HOME else P1
-    assert world.replies[world.log_in(password, identity, key)] is None
-    assert world.vault[identity].device_key == (known if identity is HOME else key)
-    assert world.this_device.public_key == public_key(world.vault[identity].device_key)
+    known = world.vault[HOME].device_key
+    assert world.replies[world.log_in(password, identity, brought)] is None
+    assert (world.settings, list(world.vault)) == (identity, [identity])
+    key = world.vault[identity].device_key
+    assert key == (known if identity is HOME else brought or key)
+    assert (key == known) is (identity is HOME)
+    assert world.this_device.public_key == public_key(key)
+    assert world.memory[identity].old_valid_until is None
+    assert (world.state, world.view.user) == (State.STANDBY, identity.user)
 
 
 @pytest.mark.parametrize("cut", [False, True])
@@ -230,18 +226,14 @@ def test_the_old_password_ends_while_the_new_one_is_typed() -> None:
     world.assert_updated()
 
 
-def test_killed_after_any_effect_of_an_update() -> None:
-    """The client starts again with the password before or after the update, and either works."""
-    for world in killed_at_each_action(on_old_password, lambda world: world.log_in(P2)):
+@pytest.mark.parametrize(("identity", "password"), [(HOME, P2), (OTHER, P1)])
+def test_killed_after_any_effect_of_an_update(identity: Identity, password: str) -> None:
+    """The client starts again before or after the update: as the user of an entry that works."""
+    for world in killed_at_each_action(
+        on_old_password, lambda world: world.log_in(password, identity)
+    ):
         world.start()
-        state = (world.state, world.vault[HOME].password)
-        assert state in {(State.STANDBY_OLD_PASSWORD, P1), (State.STANDBY, P2)}
-        assert list(world.vault) == [HOME]
-
-
-def test_killed_while_another_user_takes_over() -> None:
-    """The user that the settings name has an entry that works."""
-    for world in killed_at_each_action(on_old_password, lambda world: world.log_in(P1, OTHER)):
-        world.start()
-        home = world.settings == HOME
-        assert world.is_in(State.STANDBY_OLD_PASSWORD if home else State.STANDBY)
+        assert world.settings is not None
+        after = (world.state, world.settings, world.vault[world.settings].password)
+        before = (State.STANDBY_OLD_PASSWORD, HOME, P1)
+        assert after in {before, (State.STANDBY, identity, password)}
