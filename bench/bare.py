@@ -18,7 +18,6 @@ from bench.program import obey
 from protocol.messages import SUBPROTOCOL, Challenge, PasswordChanged, Welcome, encode
 
 _NOW = datetime.now(UTC)
-_CHALLENGE = encode(Challenge(scram=f"r={'n' * 56},s=YSBzYWx0IGZvciBiZW5jaA==,i=600000"))
 _WELCOME = encode(Welcome(scram=f"v={'s' * 43}=", password="current", server_time=_NOW))
 _PUSH = encode(
     PasswordChanged(
@@ -33,7 +32,9 @@ async def _talk(connection: ServerConnection) -> None:
     number = -1
     try:
         hello = str(await connection.recv())
-        await connection.send(_CHALLENGE, text=True)
+        nonce = hello.partition(",r=")[2].partition('"')[0] + "n" * 32
+        challenge = Challenge(scram=f"r={nonce},s=YSBzYWx0IGZvciBiZW5jaA==,i=600000")
+        await connection.send(encode(challenge), text=True)
         await connection.recv()
         await connection.send(_WELCOME, text=True)
         number = int(hello.partition("n=user")[2][:6])

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
-import hmac
 import itertools
 import os
 import secrets
 import sys
 import time
-from base64 import b64encode
 from collections import Counter
 from contextlib import suppress
 
@@ -36,6 +33,7 @@ from protocol.messages import (
     decode_from_server,
     encode,
 )
+from protocol.scram import ClientLogin
 
 PING_S = 20
 LOGIN_S = 60
@@ -107,21 +105,20 @@ class Fleet:
             ping_interval=None,
             local_addr=(address, 0),
         )
-        bare = f"n={people.username(number)},r={secrets.token_urlsafe(18)}"
-        hello = Hello(scram=f"n,,{bare}", device=people.device(number))
+        login = ClientLogin(
+            user=people.username(number),
+            password=people.PASSWORD,
+            nonce=secrets.token_urlsafe(18),
+            known=people.keys(),
+        )
+        hello = Hello(scram=login.first(), device=people.device(number))
         await connection.send(encode(hello), text=True)
-        challenge = decode_from_server(await connection.recv(decode=False))
-        if isinstance(challenge, Challenge):
-            final, keys = f"c=biws,{challenge.scram.partition(',')[0]}", people.keys()
-            stored_key = hashlib.sha256(keys.client).digest()
-            signed = f"{bare},{challenge.scram},{final}".encode()
-            signature = hmac.digest(stored_key, signed, "sha256")
-            proof = bytes(a ^ b for a, b in zip(keys.client, signature, strict=True))
-            text = f"{final},p={b64encode(proof).decode()}"
-            await connection.send(encode(Proof(scram=text)), text=True)
-            challenge = decode_from_server(await connection.recv(decode=False))
-        if not isinstance(challenge, Welcome):
-            raise TypeError(f"not logged in: {challenge}")
+        answer = decode_from_server(await connection.recv(decode=False))
+        if isinstance(answer, Challenge):
+            await connection.send(encode(Proof(scram=login.proof(answer.scram))), text=True)
+            answer = decode_from_server(await connection.recv(decode=False))
+        if not isinstance(answer, Welcome):
+            raise TypeError(f"not logged in: {answer}")
         self._waiting[number] = connection
         reader = asyncio.create_task(self._read(number, connection))
         self._readers.add(reader)
