@@ -8,7 +8,6 @@ import pytest
 from msgspec.structs import replace
 
 from agent.core import effects as do
-from agent.core.connection_state import LOGIN_S
 from agent.core.effects import WriteReason
 from agent.core.failure import Reason
 from agent.core.state import State
@@ -103,17 +102,6 @@ def test_a_push_that_the_server_then_refuses() -> None:
     assert (world.vault[HOME].password, world.vault[HOME].pending) == (P1, None)
 
 
-def test_a_push_whose_proof_is_never_answered() -> None:
-    """The connection is given up, and the pending password tried first on the next one."""
-    world = pushed("proof")
-    world.advance(LOGIN_S + 0.1)
-    assert world.is_in(State.RETRYING, Reason.TIMED_OUT)
-    world.jobs["proof"].clear()
-    world.release("proof")
-    world.advance(10)
-    world.assert_updated()
-
-
 def test_a_pending_password_is_an_update_only_in_standby() -> None:
     """At the start the client connects; in standby the user sees that a password is updated."""
     world = pushed("proof")
@@ -124,14 +112,6 @@ def test_a_pending_password_is_an_update_only_in_standby() -> None:
     assert world.is_in(State.CONNECTING)
     world.release("proof")
     assert world.is_in(State.STANDBY)
-    world.hold = {"vault"}
-    world.change(P3)
-    world.cut()
-    world.advance(10)
-    assert world.is_in(State.STANDBY_OLD_PASSWORD)
-    world.hold = {"proof"}
-    world.run()
-    assert world.is_in(State.UPDATING)
 
 
 def test_a_pending_password_proved_while_the_vault_is_unknown() -> None:

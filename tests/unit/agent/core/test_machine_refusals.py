@@ -14,7 +14,7 @@ from agent.core.failure import Reason
 from agent.core.state import State
 from protocol.messages import WarningOutcome
 from tests.support.core_driver import HOME, OTHER, P1, P2, P3, World
-from tests.support.core_scenes import on_old_password, pushed, standby
+from tests.support.core_scenes import on_old_password, standby
 
 
 def refused() -> World:
@@ -197,21 +197,6 @@ def test_a_refused_password_is_not_sent_when_the_vault_opens(*, held: bool) -> N
     assert world.state is State.NEEDS_PASSWORD
     assert world.tried == [P1]
     assert world.vault[HOME].refused == "credentials"
-
-
-def test_a_password_refused_while_the_vault_is_unknown() -> None:
-    """The refused password is not sent, and is marked once the vault was read again."""
-    world = pushed("proof")
-    world.vault_reason = Reason.VAULT_NO_ANSWER
-    world.release("proof")
-    world.home.password, world.home.retired = P3, []
-    world.tell(ev.ReconnectRequested())
-    assert world.is_in(State.NEEDS_PASSWORD, Reason.CREDENTIALS)
-    world.vault_reason = None
-    world.advance(200)
-    assert world.tried.count(P2) == 2
-    assert world.vault[HOME].refused is None, "P1 has not been tried"
-    assert world.is_in(State.NEEDS_PASSWORD, Reason.CREDENTIALS)
 
 
 def test_a_refused_password_may_be_typed_again() -> None:

@@ -330,19 +330,6 @@ def test_a_typed_password_that_the_vault_does_not_store(identity: Identity, *, h
     assert world.state in {State.STANDBY, State.STANDBY_OLD_PASSWORD}
 
 
-def test_a_first_password_that_the_vault_stores_late() -> None:
-    """A first password stored late, after the user got an error, is found and used."""
-    world = World(stored=None)
-    world.start()
-    world.hold = {"vault"}
-    request = world.log_in(P1)
-    world.advance(ANSWER_S + 1)
-    assert world.replies == {request: SILENT}
-    assert world.is_in(State.CONNECTING)
-    world.release("vault")
-    assert world.is_in(State.STANDBY)
-
-
 @pytest.mark.parametrize("ends", ["network", "login"])
 def test_a_login_that_ends_while_a_typed_password_is_stored(ends: str) -> None:
     """The vault decides; when it fails, the stored password is tried as before."""
