@@ -30,12 +30,9 @@ _STATUS_CODES = {
     State.NEEDS_PASSWORD: 12,
     State.LOGGED_OUT: 13,
 }
-_NOT_CONNECTED = 11
-"""Exit code of `status` in every other state."""
-ANSWER_S = 5.0
-"""Seconds that a running client may take to answer at all."""
-LOGIN_S = 90.0
-"""Seconds that it may take for a login or logout, with key derivation and keyring."""
+_NOT_CONNECTED = 11  # exit code of `status` in every other state
+ANSWER_S = 5.0  # seconds that a running client may take to answer at all
+LOGIN_S = 90.0  # seconds that it may take for a login or logout, with key derivation and keyring
 
 _CHANNEL_REASONS = {
     "logged_out": N_("No user is logged in. Use `login` first."),
@@ -56,8 +53,7 @@ class Call:
     paths: Paths
     translations: NullTranslations
     settings: Settings = field(default_factory=Settings)
-    notices: list[tuple[str, str]] = field(default_factory=list)
-    """Titles and texts that the user must see."""
+    notices: list[tuple[str, str]] = field(default_factory=list)  # titles and texts for the user
 
     def _(self, text: str) -> str:
         return self.translations.gettext(text)

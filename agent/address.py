@@ -23,8 +23,7 @@ _NOT_ENCRYPTED = N_(
 )
 _ASCII_OF_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _PROXY = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?(?:(.*)@)?([^@/?#\\ ]+)/?")
-_MAX_SOCKS_BYTES = 255
-"""Of a user and of a password (RFC 1929)."""
+_MAX_SOCKS_BYTES = 255  # of a user and of a password (RFC 1929)
 _DEFAULT_PORTS = {"wss": 443, "ws": 80}
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)+")

@@ -20,8 +20,7 @@ from agent.runtime import Runtime
 from agent.settings import Settings, normalise_user
 from protocol.messages import Bytes32
 
-LAST_ANSWER_S = 0.05
-"""Seconds from the command to quit until the client ends: its answer is sent in between."""
+LAST_ANSWER_S = 0.05  # seconds from `quit` to the end: its answer is sent in between
 
 
 @dataclass(frozen=True)

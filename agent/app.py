@@ -44,10 +44,8 @@ from protocol.names import normalise_password
 
 log = logging.getLogger(__name__)
 
-TRAY_AGAIN_S = 60.0
-"""Seconds after which a lost tray is opened again."""
-CLAIM_S = 120.0
-"""Seconds to claim the control channel, which a command may have for as long as a login takes."""
+TRAY_AGAIN_S = 60.0  # seconds after which a lost tray is opened again
+CLAIM_S = 120.0  # seconds to claim the channel, which a command may have during a login
 
 
 @dataclass
@@ -59,14 +57,12 @@ class Adapters:
     channel: ControlChannel
     save_identity: Callable[[Identity], None]
     tray: ports.Tray | None = None
-    open_toaster: Callable[[], ports.Toaster] | None = None
-    """Called for the first toast; on most days there is none."""
+    open_toaster: Callable[[], ports.Toaster] | None = None  # called for the first toast
     watcher: ports.SignInWatcher | None = None
     dialogs: ports.Dialogs | None = None
     on_menu_action: Callable[[Command], None] | None = None
     """Called for the tray's commands that are about this PC, not about the client's state."""
-    with_settings: Callable[[View], View] = lambda view: view
-    """Returns a view with what the settings say added."""
+    with_settings: Callable[[View], View] = lambda view: view  # adds what the settings say
 
     @property
     def is_for_one_command(self) -> bool:
@@ -85,8 +81,7 @@ class App:
         self._translations = translations
         self._claim: Future[None] = Future()
         self._ended = threading.Event()
-        self._losses = Counter[type[Exception]]()
-        """How often the tray was lost, by the error."""
+        self._losses = Counter[type[Exception]]()  # how often the tray was lost, by the error
         self._unsaved = False
         self._asks_to_log_in = False
         self._pairing: Future[Reason | None] | None = None
@@ -123,9 +118,8 @@ class App:
     ) -> None:
         """Run the client until it quits, with the tray on this thread, the main thread.
 
-        `notices` are titles and texts, shown to the user in one toast. `ask_to_log_in` opens the
-        log-in window when no password is stored. Raise ChannelBusy, before any window is made,
-        when another client runs, and Defect when the machine has raised.
+        `notices` are shown in one toast. `ask_to_log_in` opens the log-in window when no password
+        is stored. Raise ChannelBusy, before any window is made, and Defect.
         """
         self._asks_to_log_in = ask_to_log_in
         self.start()
@@ -223,8 +217,7 @@ class App:
     ) -> Future[Reason | None]:
         """Log in with a typed password and store it; the future has None when that was done.
 
-        For the user who is logged in already, this updates the stored password. `device_key` is
-        the key of a pairing.
+        For the user who is logged in already, this updates it. `device_key` is a pairing's.
         """
         identity, typed = Identity(server=server, user=user), normalise_password(password)
         return self._runtime.request(lambda n: ev.LoginRequested(n, identity, typed, device_key))
@@ -289,8 +282,7 @@ class App:
             case Command.ABOUT if self._adapters.dialogs:
                 self._adapters.dialogs.show_about()
             case Command.OPEN_CONSOLE | Command.DOWNLOAD:
-                view = self.view
-                url = view.console_url
+                view, url = self.view, self.view.console_url
                 if command is Command.DOWNLOAD:
                     url = view.newer.url if view.newer else None
                 if url is not None and is_console_url(url):

@@ -33,19 +33,13 @@ from protocol import messages as msg
 
 log = logging.getLogger(__name__)
 
-OPEN_S = 20.0
-"""Seconds for name resolution, proxy, TLS and upgrade together."""
-NEXT_ADDRESS_S = 0.25
-"""Seconds until the name's next address is tried as well (Happy Eyeballs, RFC 8305)."""
-PING_S, PONG_S = 20.0, 15.0
-"""Seconds. A dead connection is noticed within their sum."""
+OPEN_S = 20.0  # seconds for name resolution, proxy, TLS and upgrade together
+NEXT_ADDRESS_S = 0.25  # until the next address is tried as well (Happy Eyeballs, RFC 8305)
+PING_S, PONG_S = 20.0, 15.0  # seconds. A dead connection is noticed within their sum.
 PROBE_S = 5.0
-MAX_UNSENT_BYTES = 64 * 1024
-"""Limit of unsent data, many times more than a client ever sends."""
-MESSAGE_BURST, MESSAGES_PER_S = 200, 20.0
-"""Rate limit for the server's messages, because each may cost a write to the disk."""
-MAX_INTERIM = 8
-"""Answers of 100 to 199 before the real one. A server sends one or two of them."""
+MAX_UNSENT_BYTES = 64 * 1024  # limit of unsent data, many times more than a client ever sends
+MESSAGE_BURST, MESSAGES_PER_S = 200, 20.0  # of the server: each may cost a write to the disk
+MAX_INTERIM = 8  # answers of 100 to 199 before the real one. A server sends one or two of them.
 CLOSE_S = 3.0
 
 Emit = Callable[[ev.Event], None]

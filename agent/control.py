@@ -21,16 +21,12 @@ from agent.ports import ChannelBusy, ChannelEnds, ChannelError, NotRunning, Requ
 log = getLogger(__name__)
 
 MAX_LINE_BYTES = 16 * 1024
-LINE_TIMEOUT_S = 10.0
-"""Seconds that a peer may take to send a line, or to take one."""
-LAST_WORDS_S = 1.0
-"""Seconds that the end of the client waits for answers under way."""
+LINE_TIMEOUT_S = 10.0  # seconds that a peer may take to send a line, or to take one
+LAST_WORDS_S = 1.0  # seconds that the end of the client waits for answers under way
 MAX_CONNECTIONS = 16
-TURN_S = 0.5
-"""Seconds between two attempts to claim a channel that will be free soon."""
+TURN_S = 0.5  # seconds between two attempts to claim a channel that will be free soon
 STATUS_S = 2.0
-GONE_TIMES = 10
-"""How often in a row a channel may be taken without a client that can be asked."""
+GONE_TIMES = 10  # how often in a row a channel may be taken without a client that can be asked
 
 Handler = Callable[[Request], Awaitable[Request]]
 

@@ -45,8 +45,7 @@ from protocol import messages as msg
 from protocol.text import N_
 
 STEP_TIMEOUT_S = 20.0
-ANSWER_S = 5.0
-"""Seconds that a running client may take to answer."""
+ANSWER_S = 5.0  # seconds that a running client may take to answer
 CLOCK_TOLERANCE_S = 300
 
 

@@ -14,8 +14,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-BUSY_S = 1.0
-"""Seconds that a scanner or a backup may hold a file, or group policy may change a key."""
+BUSY_S = 1.0  # seconds that a scanner or a backup may hold a file, or group policy may change a key
 _BUSY = {5, 32, 33, 259, 1018}
 """Windows' errors then: access denied, sharing violation, lock violation; and of the registry: no
 more values, key marked for deletion."""

@@ -13,11 +13,10 @@ _PR_SET_DUMPABLE = 4
 
 
 def harden() -> None:
-    """Harden this process. Called before it has a password; a failure is logged.
+    """Harden this process, before it has a password. A failure is logged.
 
-    There will be no core file and no heap in a crash report, and on Linux no other process can
-    attach. Windows: `WerSetFlags`, and `SetDefaultDllDirectories`, so that no library is loaded
-    from the working directory or the PATH. Linux: `RLIMIT_CORE` and `PR_SET_DUMPABLE`.
+    Windows loads no library from the working directory or the PATH, and puts no heap into a crash
+    report. Linux writes no core file, and lets no other process attach.
     """
     import ctypes
 

@@ -19,8 +19,7 @@ log = logging.getLogger(__name__)
 DOMAIN = "agent"
 LOCALE_DIR = Path(__file__).with_name("locale")
 
-_JAPANESE_PRIMARY_ID = 0x11
-"""The low ten bits of Windows' language ids."""
+_JAPANESE_PRIMARY_ID = 0x11  # the low ten bits of Windows' language ids
 
 
 def translation(language: str = "auto") -> gettext.NullTranslations:

@@ -27,10 +27,8 @@ from protocol.text import clean
 MAX_BYTES = 1_000_000
 BACKUPS = 5
 MAX_LINE = 4_000
-MAX_WAITING = 1_000
-"""Lines that may wait for the console."""
-CLOSE_S = 1.0
-"""Seconds that the last lines may take to the console at the end."""
+MAX_WAITING = 1_000  # lines that may wait for the console
+CLOSE_S = 1.0  # seconds that the last lines may take to the console at the end
 
 TALKATIVE = (
     "asyncio",
@@ -202,8 +200,7 @@ def tear_down() -> None:
         sys.excepthook, threading.excepthook = _hooks.pop()
 
 
-_hooks: list[tuple[Any, Any]] = []
-"""The hooks for uncaught exceptions that `set_up` has replaced."""
+_hooks: list[tuple[Any, Any]] = []  # the hooks for uncaught exceptions that `set_up` has replaced
 
 
 def _log_uncaught(

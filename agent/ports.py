@@ -105,18 +105,12 @@ class TrayError(AgentError):
 class Topic(Enum):
     """What a notification is about. Each topic is shown and withdrawn without the others."""
 
-    WARNING = "warning"
-    """The password is old: true until a login, or a logout. Shown again until it was seen."""
-    PASSWORD = "password"
-    """The user must enter a password: true until a login, or a logout. Shown again likewise."""
-    RECEIVED = "received"
-    """A pushed password was stored. It disturbs the user less than the others."""
-    SETTINGS = "settings"
-    """What was wrong with the settings at the start: true until the next start."""
-    UNSAVED = "unsaved"
-    """The settings cannot be saved: true until they are."""
-    ACTION = "action"
-    """The outcome of what the user has picked from the menu."""
+    WARNING = "warning"  # the password is old: true until a login or logout; shown until seen
+    PASSWORD = "password"  # the user must enter one: likewise
+    RECEIVED = "received"  # a pushed password was stored; disturbs the user less
+    SETTINGS = "settings"  # what was wrong at the start: true until the next start
+    UNSAVED = "unsaved"  # the settings cannot be saved: true until they are
+    ACTION = "action"  # the outcome of what the user has picked from the menu
 
 
 @dataclass(frozen=True)

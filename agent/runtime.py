@@ -46,17 +46,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LEAVE_S = 1.0
-"""Seconds that leaving the server may take before Windows suspends the PC: it allows two."""
-WRITES_S = 5.0
-"""Seconds at the end that writes under way may still take."""
-
-
-def _steady() -> float:
-    """Return seconds of a clock that counts while the PC sleeps, as `monotonic` does on Windows."""
-    if sys.platform == "linux":
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+LEAVE_S = 1.0  # seconds to leave the server before Windows, which allows two, suspends the PC
+WRITES_S = 5.0  # seconds at the end that writes under way may still take
 
 
 def follow_time_zone() -> None:
@@ -77,8 +68,12 @@ def _on_stray_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) ->
 
 
 def instant() -> Instant:
-    """Return the present time."""
-    return Instant(datetime.now(UTC), _steady())
+    """Return the present time, by a clock that counts while the PC sleeps, as Windows' does."""
+    if sys.platform == "linux":
+        steady = time.clock_gettime(time.CLOCK_BOOTTIME)
+    else:
+        steady = time.monotonic()
+    return Instant(datetime.now(UTC), steady)
 
 
 class Runtime:
@@ -102,8 +97,7 @@ class Runtime:
         proxy: str = "system",
         moved: tuple[Identity, Identity] | None = None,
     ) -> None:
-        self.defect = False
-        """Whether the machine has raised: the client has ended at a defect of its own."""
+        self.defect = False  # whether the machine has raised, which ends the client
         self._machine = machine
         self._moved = moved
         self._vault_calls = VaultCalls(vault, moved=moved)

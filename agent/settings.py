@@ -33,16 +33,14 @@ ENV_PREFIX = "COCONOWORK_"
 POLICY_KEY = r"Software\Policies\Coconowork\Client"
 SETUP_KEY = r"Software\Coconowork\Client"
 
-MAX_BYTES = 1_000_000
-"""Many times more than settings need; a damaged file can have any size."""
+MAX_BYTES = 1_000_000  # many times more than settings need; a damaged file can have any size
 
 Language = Literal["auto", "ja", "en"]
 Registry = Callable[[str], Iterator[tuple[str, Mapping[str, object]]]]
 """Key below HKLM and HKCU -> (name of the whole key, its values), the stronger first."""
 
 
-_one_at_a_time = Lock()
-"""Held while a file is read, changed and written, so that no change is lost."""
+_one_at_a_time = Lock()  # held while a file is read, changed and written, so that no change is lost
 
 
 class SettingsError(UserError):
@@ -60,15 +58,12 @@ class Settings:
     server: str | None = None
     user: str | None = None
     language: Language = "auto"
-    proxy: str = field(default="system", repr=False)
-    """`system`, `none`, or the proxy's URL, which may hold a login."""
+    proxy: str = field(default="system", repr=False)  # or `none`, or a URL, perhaps with a login
     console_url: str | None = None
     log_level: str = "info"
     allow_quit: bool = True
-    autostart: bool | None = None
-    """Start at sign-in; None keeps what the setup program and the user have chosen."""
-    keep_awake: bool = False
-    """Keep the PC from going to sleep, on mains power."""
+    autostart: bool | None = None  # None keeps what the setup program and the user chose
+    keep_awake: bool = False  # keep the PC from going to sleep, on mains power
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     enforced: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
     """Keys that policy sets: the user cannot change them."""

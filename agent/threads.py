@@ -16,8 +16,7 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MAX_CALLS = 16
-"""Calls at a time. The client makes about three; the others hang, and no more may pile up."""
+MAX_CALLS = 16  # at a time. The client makes about three; the others hang.
 
 
 class DaemonThreads(ThreadPoolExecutor):

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_COPIES = 8
-"""Deletions that are tried for one name. A Secret Service can hold several entries of a name."""
+MAX_COPIES = 8  # of one name: a Secret Service can hold several entries of it
 
 _LOCKED_ERRORS = {"LockedException", "PromptDismissedException"}
 _MISSING_ERRORS = {"SecretServiceNotAvailableException", "ItemNotFoundException"}

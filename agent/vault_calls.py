@@ -29,10 +29,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-CALL_S = 15.0
-"""Seconds for a call."""
-PROMPT_S = 75.0
-"""Seconds for a call that has the user asked to unlock the keyring."""
+CALL_S = 15.0  # seconds for a call
+PROMPT_S = 75.0  # seconds for a call that has the user asked to unlock the keyring
 MAX_ABANDONED = 3
 
 

@@ -12,16 +12,14 @@ from keyring.backends.SecretService import Keyring
 from keyring.errors import InitError, KeyringLocked
 from secretstorage.exceptions import ItemNotFoundException
 
-PROMPT_AGAIN_S = 600.0
-"""Seconds after an unanswered prompt before the user is asked again."""
+PROMPT_AGAIN_S = 600.0  # seconds after an unanswered prompt before the user is asked again
 
 
 class SecretServiceKeyring(Keyring):
     """Open a connection for each call, so that a restarted service is found."""
 
     appid = "coconowork client"
-    has_asked_user = False
-    """Whether the user was asked to unlock since the caller has last set this to False."""
+    has_asked_user = False  # whether it was, since the caller has set this to False
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # keyring's has no types
