@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,13 +11,6 @@ import pytest
 from soak import reconnects, sample
 from soak.sample import Sample
 from tests.support.places import ROOT
-
-
-@pytest.fixture(autouse=True)
-def _without_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Coverage keeps a tracer for each thread that there was, so it grows."""
-    for name in [name for name in os.environ if name.startswith("COVERAGE_")]:
-        monkeypatch.delenv(name)
 
 
 @pytest.mark.keyring

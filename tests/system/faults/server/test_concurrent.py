@@ -24,8 +24,6 @@ from tests.support.installation import (
     verifier,
 )
 
-NEW = ["Alpha-1-Alpha", "Bravo-2-Bravo", "Charlie-3-Ch"]
-
 
 def at_the_form(server: Server, username: str, password: str, path: str) -> Browser:
     """Return a browser that is logged in, with a form open."""
@@ -47,27 +45,6 @@ async def together(*actions: Callable[[], Any]) -> list[Any]:
 def count(installation: Installation, table: str, where: str, *values: object) -> int:
     [(number,)] = installation.query(f"SELECT count(*) FROM console_{table} WHERE {where}", *values)
     return int(number)
-
-
-async def test_two_browsers(server: Server) -> None:
-    """Of several changes at once one is done; the others are told that nothing was."""
-    installation = server.installation
-    pk = installation.add_user("tanaka")
-    forms = [at_the_form(server, "tanaka", P1, "/password/") for _ in NEW]
-    answers = await together(*map(change, forms, NEW))
-    ends = [str(each.headers.get("Location", each.status_code)) for each in answers]
-    [done] = [new for new, end in zip(NEW, ends, strict=True) if "/password/changed/" in end]
-    assert sum(end.startswith(("/login", "200")) for end in ends) == len(NEW) - 1, ends
-    for form in forms:
-        form.close()
-    [(current,)] = installation.query("SELECT password FROM console_user WHERE id = %s", pk)
-    assert current == verifier(done)
-    assert count(installation, "passwordchange", "user_id = %s", pk) == 1
-    assert count(installation, "retiredpassword", "user_id = %s", pk) == 1
-    event = "action = 'password.changed' AND subject_id = %s"
-    assert count(installation, "auditevent", event, pk) == 1
-    async with Client(server.gateway) as client:
-        assert (await client.log_in("tanaka", P1)).password == "old"
 
 
 async def test_administrator_during_a_push(server: Server) -> None:
