@@ -131,9 +131,8 @@ class Site:
         new._ports = old._ports
         assert old.stop() == 0
         new.start()
-        for port in new._ports.values():
-            address = f"http://127.0.0.1:{port}/readyz"
-            eventually(lambda address=address: requests.get(address, timeout=10).ok)
+        pages = [f"http://127.0.0.1:{port}/readyz" for port in new._ports.values()]
+        eventually(lambda: all(requests.get(page, timeout=10).ok for page in pages))
 
     def address(self, where: str, value: str) -> str:
         """Return the client's address in the database."""
