@@ -47,7 +47,6 @@ class Server:
         installation: Installation,
         *,
         program: Sequence[str] = PROGRAM,
-        own_group: bool = False,
         **settings: str,
     ) -> None:
         self.log = installation.directory.with_suffix(".log")
@@ -56,7 +55,6 @@ class Server:
         self.installation = installation
         self._program = program
         self._settings = settings
-        self._own_group = own_group
         self._ports = {"console": "0", "gateway": "0"}
 
     def start(self) -> None:
@@ -71,7 +69,6 @@ class Server:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
-                start_new_session=self._own_group,
             )
         last = "console " if self._settings.get("ROLE") == "console" else "gateway "
         assert self.process.stdout is not None
@@ -93,13 +90,12 @@ class Server:
         return self.process.returncode
 
     def port(self, what: str) -> int:
-        """Return the port of the `console` or the `gateway`."""
+        """Return the port of `console` or `gateway`, as the server has printed it."""
         [found] = re.findall(rf"^{what} .*:(\d+)/", "".join(self.output), re.MULTILINE)
         return int(found)
 
     @property
     def console(self) -> str:
-        """Return the address of the console."""
         return f"http://127.0.0.1:{self.port('console')}"
 
     @property
@@ -113,7 +109,6 @@ class Server:
 
     @property
     def gateway(self) -> int:
-        """Return the port of the gateway."""
         return self.port("gateway")
 
     @property
@@ -152,7 +147,6 @@ class Installation:
 
     @property
     def file(self) -> Path:
-        """Return the file of the SQLite database."""
         return self.directory / "coconowork.sqlite3"
 
     def environment(self, **more: str) -> dict[str, str]:

@@ -11,8 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from agent.core.credentials import Credentials, Identity
 from agent.desktop import open_channel, open_vault
 from agent.host import machine_id
@@ -83,10 +81,6 @@ class Pc(Client):
     def tell(self, command: str) -> None:
         """Send a command to the running client, as its menu does."""
         asyncio.run(open_channel(self.paths).ask({"command": command}, timeout_s=10))
-
-    def memory_mib(self) -> float:
-        """Return how much memory the client's process has."""
-        return float(psutil.Process(self.pid).memory_info().rss / 2**20)
 
     def says(
         self, state: str, reason: str | None = None, *, within_s: float = 30

@@ -22,27 +22,11 @@ MAKE = re.compile(r"make( [A-Z]+=\S+| [a-z]+)*")
 SHOWN = sorted({command for page in PAGES for command in commands(page)})
 
 
-def entries() -> list[str]:
-    """Return every command that has an entry."""
-    return [each for kind in ENTRIES.values() for commands in kind.values() for each in commands]
-
-
-def test_every_command_has_an_entry() -> None:
-    """A new command is run by a test or says why not; `make` is tried below."""
-    missing = [each for each in SHOWN if each not in entries() and not MAKE.fullmatch(each)]
-    assert missing == []
-
-
-def test_no_entry_is_left_over() -> None:
-    """An entry goes with the last page that shows its command, and has one place only."""
-    assert sorted(set(entries()) - set(SHOWN)) == []
-    assert len(entries()) == len(set(entries()))
-
-
-def test_the_named_tests_exist() -> None:
-    """A command that claims to be run names a file of tests."""
-    files = {ROOT / "tests" / name for name in ENTRIES["run_by"]}
-    assert sorted(str(file) for file in files if not file.is_file()) == []
+def test_every_command_has_one_entry() -> None:
+    """A command is run by a file of tests that exists, or says why not; `make` is tried below."""
+    entries = [each for kind in ENTRIES.values() for group in kind.values() for each in group]
+    assert sorted(entries) == [each for each in SHOWN if not MAKE.fullmatch(each)]
+    assert [each for each in ENTRIES["run_by"] if not (ROOT / "tests" / each).is_file()] == []
 
 
 if sys.platform != "win32":  # make is a tool of the Linux checkout

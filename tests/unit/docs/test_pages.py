@@ -34,8 +34,9 @@ def anchors(page: Path) -> set[str]:
 
 @each_page
 def test_links_lead_somewhere(page: Path) -> None:
-    """Every relative link names a file, and its anchor a heading there."""
-    wrong = []
+    """Every relative link names a file, and its anchor a heading there; named files exist."""
+    named = set(FILE.findall(page.read_text("utf-8"))) - MADE
+    wrong = sorted(name for name in named if not (ROOT / name).exists())
     for link in LINK.findall(prose(page)):
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
@@ -44,13 +45,6 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             wrong.append(link)
     assert wrong == []
-
-
-@each_page
-def test_named_files_exist(page: Path) -> None:
-    """A file of ours that a page names in code style is in the checkout."""
-    named = set(FILE.findall(page.read_text("utf-8"))) - MADE
-    assert sorted(name for name in named if not (ROOT / name).exists()) == []
 
 
 @each_page
