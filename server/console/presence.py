@@ -141,14 +141,14 @@ def deliveries(change: PasswordChange) -> list[Delivery]:
     later = change.user.password_changes.filter(changed_at__gt=change.changed_at)
     is_latest = not later.exists()
     rows = []
-    for device in devices:
+    for device in sorted(devices, key=lambda device: device.name.casefold()):
         push = pushed.get(device.pk)
         until = device.login_valid_until or change.old_valid_until
         state = _state(device, push, is_latest=is_latest)
         may = is_latest and state in {"not_pushed", "failed"}
         can_push = may and Pc.of(device).password == "old" and device.blocked_at is None
         rows.append(Delivery(device, state, until, push.failure if push else "", can_push))
-    return sorted(rows, key=lambda row: row.device.name.casefold())
+    return rows
 
 
 def _state(device: Device, push: PushDelivery | None, *, is_latest: bool) -> State:

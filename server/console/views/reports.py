@@ -33,14 +33,8 @@ UNSEEN_DAYS = 30
 FIRST_PCS = 5
 """PCs of each kind that the start page names."""
 
-_TONES = {
-    "ended": "bad",
-    "week": "warn",
-    "fortnight": "warn",
-    "later": "off",
-    "failed": "bad",
-    "unseen": "off",
-}
+_TONES = {"ended": "bad", "week": "warn", "fortnight": "warn", "later": "off"}
+_TONES |= {"failed": "bad", "unseen": "off"}
 """The bars of the start page's chart, in their order."""
 
 
@@ -140,9 +134,8 @@ def _wanted(request: HttpRequest) -> tuple[OldPasswordFilterForm, QuerySet[Devic
     account_id, form = user_of(request).account_id, OldPasswordFilterForm(request.GET)
     if not form.is_valid():
         return form, Device.objects.none()
-    name = form.cleaned_data["left"]
-    which = _push_failed() if name == "failed" else _groups().get(name)
-    return form, on_old_password(account_id, which)
+    groups = _groups() | {"failed": _push_failed()}
+    return form, on_old_password(account_id, groups.get(form.cleaned_data["left"]))
 
 
 @administrators_only
@@ -201,21 +194,19 @@ def _events(request: HttpRequest) -> tuple[AuditFilterForm, QuerySet[AuditEvent]
     """Return the filter of the request and the account's events that match it."""
     events = AuditEvent.objects.filter(account=user_of(request).account_id)
     form = AuditFilterForm(request.GET)
-    if form.is_valid():
-        wanted = form.cleaned_data
-        if wanted["user"]:
-            events = events.filter(Q(subject=wanted["user"]) | Q(actor=wanted["user"]))
-        if wanted["q"]:
-            name = fold(wanted["q"])
-            events = events.filter(Q(subject_name__icontains=name) | Q(actor_name__icontains=name))
-        if wanted["action"]:
-            events = events.filter(action=wanted["action"])
-        if wanted["since"]:
-            events = events.filter(at__gte=_midnight(wanted["since"]))
-        if wanted["until"]:
-            events = events.filter(at__lt=_midnight(wanted["until"]) + timedelta(days=1))
-    else:
-        events = events.none()
+    if not form.is_valid():
+        return form, events.none()
+    wanted = form.cleaned_data
+    if user := wanted["user"]:
+        events = events.filter(Q(subject=user) | Q(actor=user))
+    if name := fold(wanted["q"]):
+        events = events.filter(Q(subject_name__icontains=name) | Q(actor_name__icontains=name))
+    if action := wanted["action"]:
+        events = events.filter(action=action)
+    if since := wanted["since"]:
+        events = events.filter(at__gte=_midnight(since))
+    if until := wanted["until"]:
+        events = events.filter(at__lt=_midnight(until) + timedelta(days=1))
     return form, events
 
 

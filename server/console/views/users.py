@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Max, Min, QuerySet
+from django.db.models import Count, Max, Min, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -37,9 +36,6 @@ from server.console.views.common import (
 )
 from server.console.views.password import change_or_error
 
-if TYPE_CHECKING:
-    from django.utils.functional import _StrPromise as StrPromise
-
 RECENT_EVENTS = 10
 
 
@@ -48,19 +44,15 @@ def _listed(account_id: int, form: UserFilterForm) -> QuerySet[User]:
     users = User.objects.filter(account=account_id)
     if not form.is_valid():
         return users.none()
-    state = form.cleaned_data["state"]
-    users = users.filter(contains("search", form.cleaned_data["q"]))
     devices = Device.objects.filter(blocked_at__isnull=True)
-    # Not EXISTS, for which SQLite reads each user's PCs in turn.
-    if state == "waiting":
-        users = users.filter(pk__in=devices.waiting().values("user"))
-    elif state == "old":
-        users = users.filter(pk__in=devices.on_old_password().values("user"))
-    elif state == "temporary":
-        users = users.filter(must_change_password=True)
-    elif state == "disabled":
-        users = users.filter(is_active=False)
-    return users
+    states = {  # not EXISTS, for which SQLite reads each user's PCs in turn
+        "waiting": Q(pk__in=devices.waiting().values("user")),
+        "old": Q(pk__in=devices.on_old_password().values("user")),
+        "temporary": Q(must_change_password=True),
+        "disabled": Q(is_active=False),
+    }
+    state = states.get(form.cleaned_data["state"], Q())
+    return users.filter(contains("search", form.cleaned_data["q"]), state)
 
 
 def _rows(users: Collection[User]) -> list[dict[str, Any]]:
@@ -86,8 +78,7 @@ def user_list(request: HttpRequest) -> HttpResponseBase:
     """Show all users of the account, with search and paging."""
     form = UserFilterForm(request.GET)
     users = _listed(user_of(request).account_id, form)
-    shown = User.objects.all()
-    page = page_of(request, users, key="username", shown=shown)
+    page = page_of(request, users, key="username", shown=User.objects.all())
     context = list_context(request, form, page) | {"rows": _rows(list(page))}
     return render(request, "console/users.html", context)
 
@@ -140,13 +131,8 @@ def user_changed(request: HttpRequest, pk: int, change_id: str) -> HttpResponseB
     change = get_object_or_404(
         PasswordChange, pk=change_id, user=user, kind=PasswordChange.Kind.FORCED
     )
-    context = {
-        "person": user,
-        "change": change,
-        "pcs": presence.pcs_of(user),
-        "back": back_to(request, ""),
-    }
-    return render(request, "console/user_changed.html", context)
+    context = {"person": user, "change": change, "pcs": presence.pcs_of(user)}
+    return render(request, "console/user_changed.html", {**context, "back": back_to(request, "")})
 
 
 @administrators_only
@@ -167,60 +153,47 @@ def user_new(request: HttpRequest) -> HttpResponseBase:
     return render(request, "console/user_new.html", {"form": form})
 
 
-@dataclass(frozen=True)
-class UserAction:
-    """An action on a user, and what the pages say about it."""
-
-    change: people.Change
-    title: StrPromise
-    text: StrPromise
-    button: StrPromise
-    done: StrPromise
-
-
 _ACTIONS = {
-    "disable": UserAction(
+    "disable": (
         people.DISABLE,
-        title=gettext_lazy("Disable %(user)s"),
-        text=gettext_lazy(
-            "The user is logged out everywhere, and the user's PCs cannot wait any more."
-        ),
-        button=gettext_lazy("Disable"),
-        done=gettext_lazy("%(user)s was disabled."),
+        gettext_lazy("Disable %(user)s"),
+        gettext_lazy("The user is logged out everywhere, and the user's PCs cannot wait any more."),
+        gettext_lazy("Disable"),
+        gettext_lazy("%(user)s was disabled."),
     ),
-    "enable": UserAction(
+    "enable": (
         people.ENABLE,
-        title=gettext_lazy("Enable %(user)s"),
-        text=gettext_lazy("The user can log in again with the current password."),
-        button=gettext_lazy("Enable"),
-        done=gettext_lazy("%(user)s was enabled."),
+        gettext_lazy("Enable %(user)s"),
+        gettext_lazy("The user can log in again with the current password."),
+        gettext_lazy("Enable"),
+        gettext_lazy("%(user)s was enabled."),
     ),
-    "end-sessions": UserAction(
+    "end-sessions": (
         people.END_SESSIONS,
-        title=gettext_lazy("End all sessions of %(user)s"),
-        text=gettext_lazy(
+        gettext_lazy("End all sessions of %(user)s"),
+        gettext_lazy(
             "The user is logged out of the console and the smartphone app. PCs go on waiting."
         ),
-        button=gettext_lazy("End sessions"),
-        done=gettext_lazy("All sessions of %(user)s were ended."),
+        gettext_lazy("End sessions"),
+        gettext_lazy("All sessions of %(user)s were ended."),
     ),
 }
+"""The change of a user, and the page's title, text and button, and what it says afterwards."""
 
 
 def user_action(request: HttpRequest, pk: int, action: str) -> HttpResponseBase:
     """Disable a user, enable a user, or end all of a user's sessions, after asking."""
     user, by = managed_user(request, pk), user_of(request)
-    wanted, back = _ACTIONS.get(action), back_to(request, reverse("user", args=[user.pk]))
-    if wanted is None:
+    if action not in _ACTIONS:
         raise Http404
+    change, title, text, button, done = _ACTIONS[action]
     if action == "disable" and user.pk == by.pk:
         raise PermissionDenied
-    name = {"user": user.username}
+    name, back = {"user": user.username}, back_to(request, reverse("user", args=[user.pk]))
     if request.method != "POST":
-        title, texts, button = wanted.title % name, [wanted.text], wanted.button
-        return confirm(request, title=title, texts=texts, button=button, cancel=back)
-    people.apply(wanted.change, user, by=by, address=client_address(request))
-    messages.success(request, wanted.done % name)
+        return confirm(request, title=title % name, texts=[text], button=button, cancel=back)
+    people.apply(change, user, by=by, address=client_address(request))
+    messages.success(request, done % name)
     return redirect(back)
 
 

@@ -7,15 +7,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from django.test import Client
 
 from server.console import http, passwords
-from server.console.http import MAX_BODY_BYTES, MAX_FORM_BYTES
+from server.console.http import MAX_BODY_BYTES, MAX_FORM_BYTES, Receive, Send
 from server.console.middleware import CONTENT_SECURITY_POLICY
 from server.console.models import User
 from tests.support.console_client import Browse
@@ -188,31 +187,24 @@ async def test_long_bodies(
     monkeypatch: pytest.MonkeyPatch, length: bytes, cookie: str, status: int
 ) -> None:
     """They are refused by their stated length, and a stranger's sooner; nothing of them is read."""
-    body = b"x" * int(length if length.isdigit() else 5)
-    messages = [
-        {"type": "http.request", "body": body[: len(body) // 2], "more_body": True},
-        {"type": "http.request", "body": body[len(body) // 2 :], "more_body": False},
+    size = int(length) if length.isdigit() else 5
+    chunks = [
+        {"type": "http.request", "body": b"x" * (size // 2), "more_body": True},
+        {"type": "http.request", "body": b"x" * (size - size // 2), "more_body": False},
     ]
-    got, sent = list[Any](), list[Any]()
+    receive, send, got = AsyncMock(side_effect=chunks), AsyncMock(), list[int]()
 
-    async def app(scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
-        got.append(await receive())
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-
-    async def receive() -> Any:
-        return messages.pop(0)
-
-    async def send(message: Any) -> None:
-        sent.append(message)
+    async def app(scope: object, receive: Receive, send: Send) -> None:
+        got.append(len((await receive())["body"]))
+        await send({"status": 200})
 
     monkeypatch.setattr(http, "has_session", lambda cookies: cookies == "logged in")
     headers = [(b"content-length", length), (b"cookie", cookie.encode())]
     scope = {"method": "POST", "path": "/", "headers": headers}
     await http.limit_requests(app)(scope, receive, send)
-    assert sent[0]["status"] == status
-    whole = {"type": "http.request", "body": body, "more_body": False}
-    assert got == ([whole] if status == 200 else [])
-    assert len(messages) == (0 if status == 200 else 2)
+    assert send.await_args_list[0].args[0]["status"] == status
+    assert got == ([size] if status == 200 else [])
+    assert receive.await_count == (2 if status == 200 else 0)
 
 
 def test_who_is_logged_in(mine: Client) -> None:

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from server import clock
 from server.console import csvfiles, hashing, importing, people
 from server.console.models import AuditEvent, ImportJob, User
-from tests.support.console_client import Browse, page
+from tests.support.console_client import Browse, page, run_before
 from tests.support.server_fixtures import MakeUser
 
 
@@ -39,30 +39,31 @@ def start(client: Client, data: bytes | str) -> ImportJob:
     return job
 
 
-def done(client: Client, data: bytes | str) -> ImportJob:
-    """Upload a file; return its job when it has ended."""
-    job = start(client, data)
-    finish(job)
-    return job
-
-
 def names(head: str, count: int) -> str:
     return "username\n" + "".join(f"{head}-{number}\n" for number in range(count))
 
 
-def finish(job: ImportJob) -> None:
-    while ImportJob.objects.filter(pk=job.pk, finished_at=None):
-        assert importing.work()
+def done(client: Client, data: bytes | str) -> ImportJob:
+    """Upload a file; return its job when it has ended."""
+    job = start(client, data)
+    while importing.work():
+        pass
+    return job
 
 
-def opened(client: Client, job: ImportJob) -> list[list[str]]:
-    """Return the rows of the file of temporary passwords, without its head."""
+def opened(client: Client, job: ImportJob) -> dict[str, str]:
+    """Return the temporary passwords by the names of the users."""
     text = page(client.post(f"/users/import/{job.pk}/passwords/"))
     found = re.search(r'href="data:text/csv;charset=utf-8;base64,([^"]+)"', text)
     assert found
-    rows = list(csv.reader(io.StringIO(b64decode(found[1]).decode("utf-8-sig"))))[1:]
-    assert all(f"<code>{password}</code>" in text for _, password in rows)
-    return rows
+    _, *rows = csv.reader(io.StringIO(b64decode(found[1]).decode("utf-8-sig")))
+    passwords = dict(rows)
+    for name, password in passwords.items():
+        assert f"<code>{password}</code>" in text
+        user = User.objects.get(username=name)
+        assert user.check_password(password)
+        assert user.must_change_password
+    return passwords
 
 
 @pytest.fixture
@@ -98,7 +99,8 @@ def test_good_and_bad_lines(
         )
     assert not User.objects.filter(username__startswith=head)
     assert "0 of 8 lines" not in page(client.get(f"/users/import/{job.pk}/"))  # bad ones are done
-    finish(job)
+    while importing.work():
+        pass
     made = {user.username: user for user in User.objects.filter(username__startswith=head)}
     assert set(made) == {f"{head}-a", f"{head}-b", f"{head}-e"}
     assert all(user.account == administrator.account for user in made.values())
@@ -148,46 +150,42 @@ def test_the_exported_list_can_be_imported(
     assert not AuditEvent.objects.filter(subject__in=[user, administrator], action="user.edited")
 
 
-def test_the_passwords_can_be_opened_once(client: Client, head: str) -> None:
-    """Each opens the console as a temporary password; later they are neither shown nor stored."""
-    job = done(client, f"ユーザ名\n{head}-pw\n".encode("cp932"))
-    [[name, password]] = opened(client, job)
-    assert name == f"{head}-pw"
-    user = User.objects.get(username=name)
-    assert user.check_password(password)
-    assert user.must_change_password
-    assert not job.lines.filter(sealed__isnull=False)
-    path = f"/users/import/{job.pk}/"
-    assert client.post(f"{path}passwords/").headers["Location"] == path
-    text = page(client.get(path))
-    assert password not in text
-    assert "They cannot be shown again" in text
-
-
-def test_the_database_alone_opens_no_password(
+def test_passwords_of_an_import(
     client: Client, browse: Browse, make_user: MakeUser, head: str
 ) -> None:
-    """The private key is in no table, and of no use to another administrator of the account."""
-    job = done(client, names(head, 1))
-    key = client.cookies[f"import-{job.pk}"].value
+    """They are opened once, by the browser that started it; the private key is in no table.
+
+    The page says how far it is. It can be left, and the form takes no second file.
+    """
+    lines = hashing.IMPORT_THREADS + 1
+    job = start(client, names(head, lines).replace("username", "ユーザ名").encode("cp932"))
+    path, key = f"/users/import/{job.pk}/", client.cookies[f"import-{job.pk}"].value
+    importing.work()
+    live = client.get(f"/live/import/{job.pk}/").json()["html"]
+    assert f"{hashing.IMPORT_THREADS} of {lines} lines" in live
+    assert f'href="{path}"' in page(client.get("/users/import/"))
+    assert "under way" in page(upload(client, names(head, 1)))
+    assert client.post(f"{path}passwords/").headers["Location"] == path
+    while importing.work():
+        pass
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names():
             cursor.execute(f'SELECT * FROM "{table}"')
-            content = b"".join(
-                bytes(cell) if isinstance(cell, (bytes, memoryview)) else str(cell).encode()
-                for row in cursor.fetchall()
-                for cell in row
-            )
-            assert key.encode() not in content
-            assert b64decode(key) not in content
-    path = f"/users/import/{job.pk}/passwords/"
+            cells = [cell for row in cursor.fetchall() for cell in row]
+            binary = [bytes(cell) for cell in cells if isinstance(cell, bytes | memoryview)]
+            assert key not in str(cells)
+            assert b64decode(key) not in b"".join(binary)
     colleague = browse(make_user(role=User.Role.ADMINISTRATOR))
     colleague.cookies[f"import-{job.pk}"] = key
-    assert colleague.post(path).status_code == 404
-    answer = browse(job.started_by).post(path, follow=True)
-    assert "Only the browser that started the import" in answer.content.decode()
-    [[name, password]] = opened(client, job)
-    assert User.objects.get(username=name).check_password(password)
+    assert colleague.post(f"{path}passwords/").status_code == 404
+    refused = page(browse(job.started_by).post(f"{path}passwords/", follow=True))
+    assert "Only the browser that started the import" in refused
+    passwords = opened(client, job)
+    assert len(passwords) == lines
+    assert not job.lines.filter(sealed__isnull=False)
+    text = page(client.post(f"{path}passwords/", follow=True))
+    assert not any(password in text for password in passwords.values())
+    assert "They cannot be shown again" in text
 
 
 def test_the_passwords_end_after_a_day(client: Client, head: str) -> None:
@@ -199,55 +197,32 @@ def test_the_passwords_end_after_a_day(client: Client, head: str) -> None:
     assert not ImportJob.objects.filter(pk=job.pk)
 
 
-def test_progress_on_a_page_that_can_be_left(client: Client, head: str) -> None:
-    """The page says how far it is, and the form leads back to it and takes no second file."""
-    lines = hashing.IMPORT_THREADS + 1
-    job = start(client, names(head, lines))
-    importing.work()
-    live = client.get(f"/live/import/{job.pk}/").json()["html"]
-    assert f"{hashing.IMPORT_THREADS} of {lines} lines" in live
-    assert f'href="/users/import/{job.pk}/"' in page(client.get("/users/import/"))
-    assert "under way" in page(upload(client, names(head, 1)))
-    early = client.post(f"/users/import/{job.pk}/passwords/")
-    assert early.headers["Location"] == f"/users/import/{job.pk}/"
-    finish(job)
-    assert len(opened(client, job)) == lines
-
-
 def test_another_process_goes_on(
     client: Client, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job whose process has died is gone on with after its lease, and not before."""
+    """A job whose process has died is gone on with after its lease, and not before.
+
+    One that was only taken for dead makes no second user, and keeps no second password.
+    """
     lines = hashing.IMPORT_THREADS * 2
     job = start(client, names(head, lines))
     assert importing.work()
     monkeypatch.setattr(importing, "_worker", "another one")
     assert not importing.work()
-    clock.move(importing.LEASE + timedelta(seconds=1))
-    finish(job)
-    for name, password in opened(client, job):
-        assert User.objects.get(username=name).check_password(password)
-    assert User.objects.filter(username__startswith=head).count() == lines
 
+    def slow(*_: object) -> None:
+        monkeypatch.setattr(importing, "_hash", hash_)
+        monkeypatch.setattr(importing, "_worker", "a third one")
+        clock.move(importing.LEASE + timedelta(seconds=1))
+        importing.work()
 
-def test_two_processes_at_one_line(
-    client: Client, head: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process that was taken for dead makes no second user, and keeps no second password."""
-    job = start(client, names(head, 1))
     hash_ = importing._hash
-
-    def slow(user: User, password: str) -> None:
-        hash_(user, password)
-        if importing._worker != "another one":
-            monkeypatch.setattr(importing, "_worker", "another one")
-            clock.move(importing.LEASE + timedelta(seconds=1))
-            importing.work()
-
-    monkeypatch.setattr(importing, "_hash", slow)
-    finish(job)
-    [[name, password]] = opened(client, job)
-    assert User.objects.get(username=name).check_password(password)
+    run_before(monkeypatch, importing, "_hash", slow)
+    clock.move(importing.LEASE + timedelta(seconds=1))
+    while importing.work():
+        pass
+    assert len(opened(client, job)) == lines
+    assert User.objects.filter(username__startswith=head).count() == lines
     assert not job.lines.exclude(error="")
 
 
@@ -257,7 +232,8 @@ def test_an_administrator_who_is_disabled_meanwhile(
     """The rest of the file makes no user."""
     job = start(client, names(head, 1))
     User.objects.filter(pk=administrator.pk).update(is_active=False)
-    finish(job)
+    while importing.work():
+        pass
     assert not User.objects.filter(username__startswith=head)
     assert job.lines.get().error.startswith("Not done")
 

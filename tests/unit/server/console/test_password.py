@@ -70,17 +70,6 @@ def test_temporary_password(browse: Browse, make_user: MakeUser) -> None:
     assert client.get("/").status_code == 200
 
 
-def test_the_switch_is_off_while_no_client_waits(
-    mine: Client, user: User, make_device: MakeDevice
-) -> None:
-    """Off, not changeable, with the reason beside it; a PC that does not wait does not count."""
-    make_device(user, waiting=False)
-    make_device(user, blocked_at=clock.now())
-    text = page(mine.get("/password/"))
-    assert 'name="push" disabled' in text
-    assert "No client is connected" in text
-
-
 A, B = "PC-A", "PC-B"
 
 
@@ -112,9 +101,11 @@ def test_push(
     `shown` were waiting when the form was opened; `ticked` is None when the switch is off, and
     `pushed` is None when nothing is changed.
     """
+    make_device(user, blocked_at=clock.now())
     pks = {name: make_device(user, name=name, waiting=name in waiting).pk for name in (A, B)}
-    switch = "checked" if waiting else "disabled"
-    assert f'name="push" {switch}' in page(mine.get("/password/"))
+    form_page = page(mine.get("/password/"))
+    assert f'name="push" {"checked" if waiting else "disabled"}' in form_page
+    assert ("No client is connected" in form_page) is (not waiting)
     more: dict[str, Any] = {"shown": [pks[name] for name in shown]}
     if ticked is not None:
         more |= {"push": "on", "device": [pks[name] for name in ticked]}
@@ -168,39 +159,26 @@ def test_two_browsers_at_once(mine: Client, user: User, monkeypatch: pytest.Monk
     assert has(user, P3)
 
 
-@pytest.mark.parametrize(
-    ("outcome", "said"),
-    [
-        ("applied", "nothing left to do"),
-        ("failed", "the PC could not store it"),
-        ("superseded", "changed again"),
-        ("expired", "has ended before"),
-    ],
-)
-def test_outcomes(
-    mine: Client, user: User, make_device: MakeDevice, outcome: str, said: str
-) -> None:
-    """Each end of a push has its words, on the page and on the live part."""
-    made = change(user, P2, push_to=[make_device(user)])
-    PushDelivery.objects.update(outcome=outcome, failure="vault")
-    mine.force_login(user)
-    text = page(mine.get(f"/password/changed/{made.pk}/"))
-    assert said in text
-    assert "data-settled" in text
-    assert said in mine.get(f"/live/changed/{made.pk}/").json()["html"]
+def failed(outcome: str) -> dict[str, str]:
+    return {"outcome": outcome, "failure": "vault"}
 
 
-CURRENT = {"login_password": "current", "login_valid_until": None}
 ENDED = {"login_password": "old", "login_valid_until": clock.now() - timedelta(days=1)}
 
 
 @pytest.mark.parametrize(
-    ("before", "push", "since", "said"),
+    ("before", "push", "since", "said", "is_final"),
     [
-        pytest.param({}, True, {"waiting_since": None}, "Not reached yet", id="gone since"),
-        pytest.param({}, False, {}, "Not applied", id="not pushed to"),
-        pytest.param({}, False, CURRENT, "nothing left to do", id="updated by hand since"),
-        pytest.param(ENDED, False, {}, "The old password no longer works there.", id="older one"),
+        pytest.param({}, failed("applied"), {}, "nothing left to do", True, id="applied"),
+        pytest.param({}, failed("failed"), {}, "the PC could not store it", True, id="failed"),
+        pytest.param({}, failed("superseded"), {}, "changed again", True, id="superseded"),
+        pytest.param({}, failed("expired"), {}, "has ended before", True, id="expired"),
+        pytest.param({}, {}, {"waiting_since": None}, "Not reached yet", False, id="gone since"),
+        pytest.param({}, None, {}, "Not applied", False, id="not pushed to"),
+        pytest.param(
+            {}, None, {"login_password": "current"}, "nothing left to do", True, id="by hand since"
+        ),
+        pytest.param(ENDED, None, {}, "The old password no longer works", False, id="older one"),
     ],
 )
 def test_what_the_result_says_of_a_pc(
@@ -209,29 +187,24 @@ def test_what_the_result_says_of_a_pc(
     make_device: MakeDevice,
     *,
     before: dict[str, object],
-    push: bool,
+    push: dict[str, object] | None,
     since: dict[str, object],
     said: str,
+    is_final: bool,
 ) -> None:
-    """It is true of the password that this PC has, and of what became known since."""
+    """It is true of the password that this PC has, and of what became known since.
+
+    `push` is what has become of a push; None when there was none.
+    """
     device = make_device(user, **before)
-    made = change(user, P2, push_to=[device] if push else [])
+    made = change(user, P2, push_to=[] if push is None else [device])
+    PushDelivery.objects.filter(device=device).update(**push or {})
     Device.objects.filter(pk=device.pk).update(**since)
-    text = page(browse(user).get(f"/password/changed/{made.pk}/"))
-    assert said in text
-    assert ("data-settled" in text) is (said == "nothing left to do")
-
-
-def test_end_old_passwords(browse: Browse, user: User, make_device: MakeDevice) -> None:
-    """Asked first, with a warning; then no old password is valid any more."""
-    make_device(user)
-    change(user, P2)
     client = browse(user)
-    assert "cut off at once" in page(client.get("/password/end-old/"))
-    assert passwords.old_valid_until(user) is not None
-    client.post("/password/end-old/")
-    assert passwords.old_valid_until(user) is None
-    assert "no longer valid" in page(client.get("/"))
+    text = page(client.get(f"/password/changed/{made.pk}/"))
+    assert said in text
+    assert ("data-settled" in text) is is_final
+    assert said in client.get(f"/live/changed/{made.pk}/").json()["html"]
 
 
 def test_the_page_of_rules_is_the_rules(browse: Browse) -> None:

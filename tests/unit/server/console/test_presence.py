@@ -91,10 +91,6 @@ def test_order_of_pcs(user: User, make_device: MakeDevice) -> None:
     ("farewell", "text"),
     [
         ("sleep", "スリープ中(18:02 から)"),
-        ("shutdown", "シャットダウンまたは再起動(18:02 から)"),
-        ("sign_out", "Windowsからサインアウト(18:02 から)"),
-        ("update", "クライアントを更新中(18:02 から)"),
-        ("quit", "クライアントを終了(18:02 から)"),
         ("", "未接続(最終接続 18:02、理由の連絡なし)"),
         ("of a later version", "未接続(最終接続 18:02、理由の連絡なし)"),
     ],

@@ -208,3 +208,21 @@ def test_search_as_people_type(client: Client, make_user: MakeUser) -> None:
     ):  # fmt: skip
         found = page(client.get("/users/", {"q": typed}))
         assert re.findall(r'<a href="/users/(\d+)/">', found) == [str(user.pk)], typed
+
+
+@pytest.mark.parametrize(
+    ("path", "entry", "mark"),
+    [
+        ("/", "/", "page"),
+        ("/users/?q=x", "/users/", "page"),
+        ("/users/new/", "/users/", "true"),
+        ("/pcs/unseen/", "/", "true"),
+        ("/nowhere/", None, None),
+    ],
+)
+def test_the_menu_marks_where_the_user_is(
+    client: Client, path: str, entry: str | None, mark: str | None
+) -> None:
+    """The entry of the page is marked as such, and on the pages below it as its section."""
+    found = re.findall(r'<a href="([^"]+)" aria-current="(\w+)"', client.get(path).content.decode())
+    assert found == ([(entry, mark)] if entry else [])
