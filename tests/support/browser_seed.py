@@ -8,8 +8,8 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import django
 
@@ -61,95 +61,66 @@ def user(name: str, display_name: str = "", *flags: str) -> None:
     made.save()
 
 
+def _machine(name: str) -> dict[str, Any]:
+    from tests.support.gateway_client import describe, new_key
+
+    known = describe(new_key())
+    names = {"name": name, "os": "Windows 11 Pro 24H2", "version": "0.1.0"}
+    return names | {"device_id": known.id, "public_key": known.public_key}
+
+
 def device(owner: str, name: str, *states: str) -> None:
     """Make a PC of a user that never talked to the gateway."""
-    from server.console.models import Device, PasswordChange, PushDelivery, User
-    from tests.support.gateway_client import describe, new_key
+    from server.console.models import Device, User
     from tests.support.server_fixtures import live_gateway
 
-    now, known = clock.now(), describe(new_key())
-    made = Device(
-        user=User.objects.get(username=owner),
-        device_id=known.id,
-        public_key=known.public_key,
-        name=name,
-        os="Windows 11 Pro 24H2",
-        version="0.1.0",
-        last_seen_at=now - timedelta(minutes=7),
-    )
-    if "waiting" in states:
-        made.waiting_since, made.gateway, made.last_seen_at = now, live_gateway(), now
-    if "old" in states:
-        made.login_password, made.login_valid_until = "old", now + timedelta(days=12)
-        made.warned, made.warned_at, made.warned_days_left = Device.WarningOutcome.SHOWN, now, 12
-    if "ended" in states:
-        made.login_password, made.login_valid_until = "old", now - timedelta(days=2)
-    if "blocked" in states:
-        made.blocked_at = now
-    if "unseen" in states:
-        made.last_seen_at = now - timedelta(days=45)
+    now = clock.now()
+    until = now + timedelta(days=12)
+    fields: dict[str, dict[str, Any]] = {
+        "waiting": {"waiting_since": now, "gateway": live_gateway(), "last_seen_at": now},
+        "old": {
+            "login_password": "old",
+            "login_valid_until": until,
+            "warned": "shown",
+            "warned_at": now,
+            "warned_days_left": 12,
+        },
+        "ended": {"login_password": "old", "login_valid_until": now - timedelta(days=2)},
+        "blocked": {"blocked_at": now},
+        "unseen": {"last_seen_at": now - timedelta(days=45)},
+        "failed": {},
+    }
+    made = Device(user=User.objects.get(username=owner), **_machine(name))
+    made.last_seen_at = now - timedelta(minutes=7)
+    for state in states:
+        for field, value in fields[state].items():
+            setattr(made, field, value)
     made.save()
     if "failed" in states:
-        change = PasswordChange.objects.create(
-            user=made.user,
-            kind=PasswordChange.Kind.OWN,
-            old_valid_until=now + timedelta(days=12),
-        )
-        PushDelivery.objects.create(
-            change=change,
-            device=made,
-            outcome=PushDelivery.Outcome.FAILED,
-            outcome_at=now,
-            failure="refused",
-        )
+        change = made.user.password_changes.create(kind="own", old_valid_until=until)
+        change.deliveries.create(device=made, outcome="failed", outcome_at=now, failure="refused")
 
 
 def pairing(code: str, name: str) -> None:
     """Make a new PC that shows a code, on no gateway."""
     from server.console.models import Pairing
-    from tests.support.gateway_client import describe, new_key
 
-    known = describe(new_key())
-    Pairing.objects.create(
-        code=code,
-        device_id=known.id,
-        public_key=known.public_key,
-        name=name,
-        os="Windows 11 Pro 24H2",
-        version="0.1.0",
-        address="192.0.2.17",
-        expires_at=clock.now() + timedelta(minutes=10),
-    )
+    end = clock.now() + timedelta(minutes=10)
+    Pairing.objects.create(code=code, address="192.0.2.17", expires_at=end, **_machine(name))
 
 
 def events() -> None:
     """Record a change and a forced one of tanaka's password."""
-    from server.console import audit
+    from server.console.audit import Action, record
     from server.console.models import User
 
-    tanaka = User.objects.get(username="tanaka")
-    audit.record(
-        audit.Action.PASSWORD_CHANGED,
-        actor=tanaka,
-        subject=tanaka,
-        address="192.0.2.17",
-        pushed_to=["DESKTOP-8F3K2Q"],
-    )
-    audit.record(
-        audit.Action.PASSWORD_FORCED,
-        actor=User.objects.get(username=ADMINISTRATOR),
-        subject=tanaka,
-        address="192.0.2.9",
-        must_change=True,
-    )
+    tanaka, by = (User.objects.get(username=name) for name in ("tanaka", ADMINISTRATOR))
+    about: dict[str, Any] = {"subject": tanaka, "address": "192.0.2.17"}
+    record(Action.PASSWORD_CHANGED, actor=tanaka, pushed_to=["DESKTOP-8F3K2Q"], **about)
+    record(Action.PASSWORD_FORCED, actor=by, must_change=True, **about)
 
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "user": user,
-    "device": device,
-    "pairing": pairing,
-    "events": events,
-}
+COMMANDS: dict[str, Any] = {"user": user, "device": device, "pairing": pairing, "events": events}
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from tests.support.browser_seed import PASSWORD
 from tests.support.labels import Labels
 from tests.support.places import ROOT
 
@@ -55,8 +56,7 @@ def pages(browser: Browser, console: str) -> Iterator[NewPage]:
         page = context.new_page()
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on(
-            "console",
-            lambda message: problems.append(message.text) if "Policy" in message.text else None,
+            "console", lambda said: problems.append(said.text) if "Policy" in said.text else None
         )
         return page
 
@@ -65,6 +65,17 @@ def pages(browser: Browser, console: str) -> Iterator[NewPage]:
     for context in contexts:
         context.close()
     assert not problems
+
+
+def log_in(
+    page: Page, words: Labels, username: str, password: str = PASSWORD, *, path: str = "/login/"
+) -> None:
+    """Log in, or find out at the login page why not."""
+    page.goto(path)
+    page.get_by_label(words.username).fill(username)
+    page.get_by_label(words.password).fill(password)
+    with page.expect_navigation():
+        page.get_by_role("button", name=words.log_in).click()
 
 
 def fill_new(page: Page, words: Labels, new: str) -> None:

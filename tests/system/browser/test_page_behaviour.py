@@ -7,13 +7,12 @@ import json
 import re
 
 import pytest
-from playwright.sync_api import Error as PlaywrightError
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 
 from protocol.messages import Paired
 from protocol.pairing import format_code, words
 from tests.support.browser_seed import ADMINISTRATOR, PASSWORD, seed
-from tests.support.chromium import NewPage, fill_new
+from tests.support.chromium import NewPage, fill_new, log_in
 from tests.support.gateway_client import Client
 from tests.support.installation import Server
 from tests.support.labels import EN, JA
@@ -21,25 +20,20 @@ from tests.support.loop_thread import LoopThread
 from tests.support.polling import eventually
 
 
-def log_in(page: Page, username: str) -> None:
-    page.goto("/login/")
-    page.locator("[name=username]").fill(username)
-    page.locator("[name=password]").fill(PASSWORD)
-    page.keyboard.press("Enter")
-    page.wait_for_url(lambda url: "login" not in url)
-
-
 def at_the_form(server: Server, new_page: NewPage, name: str, *pcs: str, **options: object) -> Page:
     """Make a user with waiting PCs. Return the form of the password change, opened by the user."""
     seed(server.installation, f"user {name}", *(f"device {name} {pc} waiting" for pc in pcs))
     page = new_page("en", **options)
-    log_in(page, name)
+    log_in(page, EN, name)
     page.goto("/password/")
     return page
 
 
-def test_language_is_remembered(new_page: NewPage) -> None:
-    """The switch on every page; the choice outlasts the page and beats the browser's wish."""
+def test_language_and_shown_password(new_page: NewPage) -> None:
+    """The choice of language outlasts the page and beats the browser's wish.
+
+    The button's label, and nothing else, says what a click does to the password.
+    """
     page = new_page("ja")
     page.goto("/password/rules/")
     expect(page.get_by_role("heading", name=JA.rules)).to_be_visible()
@@ -48,12 +42,6 @@ def test_language_is_remembered(new_page: NewPage) -> None:
     page.goto("/login/")
     expect(page.get_by_role("button", name=EN.log_in)).to_be_visible()
     assert page.locator("html").get_attribute("lang") == "en"
-
-
-def test_show_and_hide(server: Server, new_page: NewPage) -> None:
-    """The button's label, and nothing else, says what a click does to the password."""
-    page = new_page("en")
-    page.goto("/login/")
     expect(page.locator("[name=username]")).to_be_focused()
     field = page.locator("[name=password]")
     field.fill("typed")
@@ -87,77 +75,52 @@ def test_keyboard_only(server: Server, new_page: NewPage) -> None:
 def test_the_choice_of_pcs_survives_the_live_update(server: Server, new_page: NewPage) -> None:
     """A PC that was unticked stays so, and a switch that was turned off, when another PC comes."""
     page = at_the_form(server, new_page, "chooser", "PC-A", "PC-B")
+    switch = page.get_by_label(EN.push)
+
+    def expect_ticked(*ticked: str, enabled: bool = True) -> None:
+        for name in ("PC-A", "PC-B", "PC-C"):
+            expect(page.get_by_label(name)).to_be_enabled(enabled=enabled)
+            expect(page.get_by_label(name)).to_be_checked(checked=name in ticked)
+
     page.get_by_label("PC-A").uncheck()
     seed(server.installation, "device chooser PC-C waiting")
-    expect(page.get_by_label("PC-C")).to_be_checked()
-    expect(page.get_by_label("PC-A")).not_to_be_checked()
-    expect(page.get_by_label("PC-B")).to_be_checked()
-    page.get_by_label(EN.push).uncheck()
+    expect_ticked("PC-B", "PC-C")
+    switch.uncheck()
     seed(server.installation, "device chooser PC-D waiting")
     expect(page.get_by_label("PC-D")).to_be_visible()
-    expect(page.get_by_label(EN.push)).not_to_be_checked()
-    for name in ("PC-A", "PC-B", "PC-C", "PC-D"):
-        expect(page.get_by_label(name)).to_be_disabled()
-        expect(page.get_by_label(name)).not_to_be_checked()
-    page.get_by_label(EN.push).check()
-    expect(page.get_by_label("PC-A")).not_to_be_checked()
+    expect(switch).not_to_be_checked()
+    expect(page.get_by_label("PC-D")).not_to_be_checked()
+    expect_ticked(enabled=False)
+    switch.check()
+    expect_ticked("PC-B", "PC-C")
     for name in ("PC-B", "PC-C", "PC-D"):
-        expect(page.get_by_label(name)).to_be_enabled()
-        expect(page.get_by_label(name)).to_be_checked()
         page.get_by_label(name).uncheck()
     # With no PC ticked, the switch ticks all of them.
-    page.get_by_label(EN.push).uncheck()
-    page.get_by_label(EN.push).check()
-    for name in ("PC-A", "PC-B", "PC-C", "PC-D"):
-        expect(page.get_by_label(name)).to_be_checked()
+    switch.uncheck()
+    switch.check()
+    expect_ticked("PC-A", "PC-B", "PC-C")
 
 
 def test_the_switch_keeps_its_knob_in_forced_colours(server: Server, new_page: NewPage) -> None:
     """On, off and disabled, the knob has another colour than the switch around it."""
     options = {"forced_colors": "active", "reduced_motion": "reduce"}
     page = at_the_form(server, new_page, "forced", **options)
-    expect(page.get_by_label(EN.push)).to_be_disabled()
-    _expect_knob(page)
+    switch = page.get_by_label(EN.push)
+
+    def expect_knob() -> None:
+        colours = page.evaluate(
+            """() => ["::before", null].map((part) =>
+                getComputedStyle(document.querySelector("#id_push"), part).backgroundColor)"""
+        )
+        assert colours[0] != colours[1], colours
+
+    expect(switch).to_be_disabled()
+    expect_knob()
     seed(server.installation, "device forced PC-A waiting")
-    expect(page.get_by_label(EN.push)).to_be_checked()
-    _expect_knob(page)
-    page.get_by_label(EN.push).uncheck()
-    _expect_knob(page)
-
-
-def _expect_knob(page: Page) -> None:
-    colours = page.evaluate(
-        """() => ["::before", null].map((part) =>
-            getComputedStyle(document.querySelector("#id_push"), part).backgroundColor)"""
-    )
-    assert colours[0] != colours[1], colours
-
-
-def test_the_menu_marks_where_the_user_is(server: Server, new_page: NewPage) -> None:
-    """The entry of the page is marked as such, and on the pages below it as its section."""
-    seed(server.installation, "user somewhere")
-    page = new_page("ja")
-    log_in(page, ADMINISTRATOR)
-    for path, entry, mark in (
-        ("/", JA.home, "page"),
-        ("/users/", JA.user_management, "page"),
-        ("/users/new/", JA.user_management, "true"),
-        ("/users/import/", JA.user_management, "true"),
-        ("/users/?q=somewhere", JA.user_management, "page"),
-    ):
-        page.goto(path)
-        _expect_marked(page, entry, mark)
-    page.get_by_role("link", name="somewhere").click()
-    page.wait_for_url(re.compile(r"/users/\d+/$"))
-    _expect_marked(page, JA.user_management, "true")
-    page.goto("/nowhere/")
-    expect(page.locator("nav [aria-current]")).to_have_count(0)
-
-
-def _expect_marked(page: Page, entry: str, mark: str) -> None:
-    marked = page.locator("nav [aria-current]")
-    expect(marked).to_have_text([entry])
-    expect(marked).to_have_attribute("aria-current", mark)
+    expect(switch).to_be_checked()
+    expect_knob()
+    switch.uncheck()
+    expect_knob()
 
 
 def test_a_dead_session_is_noticed(server: Server, new_page: NewPage) -> None:
@@ -169,10 +132,7 @@ def test_a_dead_session_is_noticed(server: Server, new_page: NewPage) -> None:
 
 def test_without_a_script(server: Server, new_page: NewPage) -> None:
     """The change works, and no button is there that would do nothing."""
-    seed(server.installation, "user plain")
-    page = new_page("en", java_script_enabled=False)
-    log_in(page, "plain")
-    page.get_by_role("link", name=EN.password_change).click()
+    page = at_the_form(server, new_page, "plain", java_script_enabled=False)
     expect(page.get_by_role("button", name="Show")).to_have_count(0)
     page.get_by_label(EN.current_password).fill(PASSWORD)
     fill_new(page, EN, "Brand-New7")
@@ -185,7 +145,7 @@ def test_import_and_save_the_passwords(server: Server, new_page: NewPage, script
     """The file of temporary passwords comes from the page itself, under our own policy."""
     name = f"imported-{scripts}"
     page = new_page("en", java_script_enabled=scripts == "on")
-    log_in(page, ADMINISTRATOR)
+    log_in(page, EN, ADMINISTRATOR)
     page.goto("/users/import/")
     content = f"username,display_name\n{name},Name\nbad name,\n".encode()
     page.get_by_label("CSV file").set_input_files(
@@ -214,8 +174,7 @@ def test_a_new_pc_by_keyboard(server: Server, new_page: NewPage) -> None:
     """The page shows the words that the PC has, and follows the PC until it has logged in."""
     seed(server.installation, "user owner")
     page = new_page("ja")
-    log_in(page, "owner")
-    page.goto("/app/")
+    log_in(page, JA, "owner", path="/app/login/")
     page.get_by_role("link", name="新しいPCを追加").click()
     with LoopThread() as loop:
         pc = loop.host(Client(server.gateway))
@@ -263,8 +222,7 @@ def test_the_app_without_a_connection(server: Server, new_page: NewPage) -> None
     pcs = ("device traveller PC-A waiting old", "device traveller PC-B")
     seed(server.installation, "user traveller", *pcs)
     page = new_page("en")
-    log_in(page, "traveller")
-    page.goto("/app/")
+    log_in(page, EN, "traveller", path="/app/login/")
     page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     text, headers = eventually(lambda: page.evaluate(STORED))
     assert headers == ["content-security-policy", "content-type"]
@@ -287,5 +245,5 @@ def test_the_app_without_a_connection(server: Server, new_page: NewPage) -> None
     page.wait_for_url("**/app/login/")
     eventually(lambda: page.evaluate(STORED) is None)
     page.context.set_offline(True)
-    with pytest.raises(PlaywrightError, match="ERR_"):
+    with pytest.raises(Error, match="ERR_"):
         page.goto("/app/")

@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Error, Locator, Page, expect
+from playwright.sync_api import Error, Page, expect
 
-from tests.support.browser_seed import ADMINISTRATOR, PASSWORD, seed
-from tests.support.chromium import PICTURES, NewPage, fill_new
+from tests.support.browser_seed import PASSWORD, seed
+from tests.support.chromium import PICTURES, NewPage, fill_new, log_in
 from tests.support.installation import Server
 from tests.support.labels import EN, JA, Labels
 from tests.support.pc import Pc
@@ -32,13 +32,6 @@ def picture(page: Page, name: str, words: Labels) -> None:
     page.screenshot(path=PICTURES / f"step-{name}-{words.language}.png", full_page=True)
 
 
-def log_in(page: Page, words: Labels, username: str, password: str, path: str = "/") -> None:
-    page.goto(path)
-    page.get_by_label(words.username).fill(username)
-    page.get_by_label(words.password).fill(password)
-    page.get_by_role("button", name=words.log_in).click()
-
-
 def fill_change(page: Page, words: Labels, current: str, new: str) -> None:
     page.get_by_label(words.current_password).fill(current)
     fill_new(page, words, new)
@@ -49,8 +42,11 @@ def press_change(page: Page, words: Labels) -> None:
     expect(page.get_by_role("heading", name=words.changed)).to_be_visible()
 
 
-def switch(page: Page, words: Labels) -> Locator:
-    return page.get_by_label(words.push)
+def expect_switch(page: Page, words: Labels, *, on: bool) -> None:
+    """Wait for the switch to follow the client: on and changeable, or off and not."""
+    switch = page.get_by_label(words.push)
+    expect(switch).to_be_enabled(enabled=on, timeout=30_000)
+    expect(switch).to_be_checked(checked=on)
 
 
 def leave_for(page: Page, path: str) -> None:
@@ -70,7 +66,7 @@ def test_general_user_changes_own_password(
     seed(server.installation, f'user {name} "田中 一郎" must_change_password')
     page = new_page(words.language)
 
-    log_in(page, words, name, PASSWORD)
+    log_in(page, words, name)
     expect(page.get_by_label(words.new_password)).to_have_count(2)
     expect(page.get_by_role("link", name=words.password_change)).to_have_count(0)
     page.goto("/app/")
@@ -80,19 +76,16 @@ def test_general_user_changes_own_password(
     press_change(page, words)
 
     page.get_by_role("link", name=words.password_change).click()
-    expect(switch(page, words)).to_be_disabled()
-    expect(switch(page, words)).not_to_be_checked()
+    expect_switch(page, words, on=False)
     picture(page, "switch-off", words)
     pc = new_pc(server.address, user=name, password=P1)
     pc.start()
-    expect(switch(page, words)).to_be_enabled(timeout=30_000)
-    expect(switch(page, words)).to_be_checked()
+    expect_switch(page, words, on=True)
     picture(page, "switch-on", words)
     pc.stop()
-    expect(switch(page, words)).to_be_disabled(timeout=30_000)
-    expect(switch(page, words)).not_to_be_checked()
+    expect_switch(page, words, on=False)
     pc.start()
-    expect(switch(page, words)).to_be_checked(timeout=30_000)
+    expect_switch(page, words, on=True)
 
     fill_change(page, words, P1, P2)
     press_change(page, words)
@@ -100,15 +93,15 @@ def test_general_user_changes_own_password(
     picture(page, "applied", words)
 
     phone = new_page(words.language, **SMARTPHONE)
-    log_in(phone, words, name, P1, "/app/")
+    log_in(phone, words, name, P1, path="/app/")
     expect(phone.get_by_text(words.refused)).to_be_visible()
-    log_in(phone, words, name, P2, "/app/")
+    log_in(phone, words, name, P2, path="/app/")
     expect(phone.get_by_text(words.waiting, exact=True)).to_be_visible()
     picture(phone, "smartphone", words)
 
     page.get_by_role("link", name=words.password_change).click()
     fill_change(page, words, P2, P3)
-    switch(page, words).uncheck()
+    page.get_by_label(words.push).uncheck()
     press_change(page, words)
     expect(page.get_by_text(words.not_applied, exact=True)).to_be_visible()
     picture(page, "not-applied", words)
@@ -119,19 +112,29 @@ def test_general_user_changes_own_password(
     expect(phone.get_by_role("button", name=words.log_in)).to_be_visible(timeout=30_000)
 
 
-def test_administrator_forces_a_password(
+def test_administrator_changes_passwords(
     server: Server, new_page: NewPage, new_pc: Callable[..., Pc], words: Labels
 ) -> None:
-    """Forced with a temporary password; nothing is pushed; the user changes it, with the push."""
-    name = f"temporary-{words.language}"
-    seed(server.installation, f'user {name} "佐藤 花子"')
+    """The own one without a switch for PCs, which ends other sessions only; then a user's.
+
+    A forced one is temporary, nothing is pushed, and the user changes it, with the push.
+    """
+    name, administrator = f"temporary-{words.language}", f"admin-{words.language}"
+    seed(server.installation, f'user {name} "佐藤 花子"', f'user {administrator} "" administrator')
     new_pc(server.address, user=name, password=PASSWORD).start()
-    user = new_page(words.language)
-    log_in(user, words, name, PASSWORD)
+    user, page, elsewhere = (new_page(words.language) for _ in range(3))
+    log_in(user, words, name)
     expect(user.get_by_text(words.waiting, exact=True)).to_be_visible(timeout=30_000)
 
-    page = new_page(words.language)
-    log_in(page, words, ADMINISTRATOR, PASSWORD)
+    log_in(page, words, administrator)
+    log_in(elsewhere, words, administrator)
+    page.get_by_role("link", name=words.password_change).click()
+    expect(page.get_by_label(words.push)).to_have_count(0)
+    fill_change(page, words, PASSWORD, P2)
+    press_change(page, words)
+    leave_for(elsewhere, "/users/")
+    expect(elsewhere.get_by_role("button", name=words.log_in)).to_be_visible()
+
     page.get_by_role("link", name=words.user_management).click()
     page.get_by_role("link", name=name).click()
     fill_new(page, words, FORCED)
@@ -141,34 +144,14 @@ def test_administrator_forces_a_password(
     expect(page.get_by_text(words.days_left_30)).to_be_visible()
     picture(page, "forced", words)
 
-    leave_for(user, "/")
-    log_in(user, words, name, PASSWORD)
+    leave_for(user, "/login/")
+    log_in(user, words, name)
     expect(user.get_by_text(words.refused)).to_be_visible()
     log_in(user, words, name, FORCED)
     fill_new(user, words, P2)
-    expect(switch(user, words)).to_be_checked()
+    expect(user.get_by_label(words.push)).to_be_checked()
     press_change(user, words)
     expect(user.get_by_text(words.applied, exact=True)).to_be_visible(timeout=30_000)
-
-
-def test_administrator_changes_own_password(
-    server: Server, new_page: NewPage, words: Labels
-) -> None:
-    """An administrator's page has no switch for PCs; a change ends the other sessions only."""
-    name = f"admin-{words.language}"
-    seed(server.installation, f'user {name} "" administrator')
-    page, elsewhere = new_page(words.language), new_page(words.language)
-    log_in(page, words, name, PASSWORD)
-    log_in(elsewhere, words, name, PASSWORD)
-    page.get_by_role("link", name=words.password_change).click()
-    expect(switch(page, words)).to_have_count(0)
-    fill_change(page, words, PASSWORD, P2)
-    press_change(page, words)
-    picture(page, "administrator-changed", words)
-    page.get_by_role("link", name=words.user_management).click()
-    expect(page.get_by_role("heading", name=words.user_management)).to_be_visible()
-    leave_for(elsewhere, "/users/")
-    expect(elsewhere.get_by_role("button", name=words.log_in)).to_be_visible()
 
 
 def test_second_click_and_late_poll(server: Server, new_page: NewPage) -> None:
@@ -176,13 +159,10 @@ def test_second_click_and_late_poll(server: Server, new_page: NewPage) -> None:
     words = JA
     seed(server.installation, "user twice")
     page = new_page("ja")
-    log_in(page, words, "twice", PASSWORD)
+    log_in(page, words, "twice")
     page.get_by_role("link", name=words.password_change).click()
     polls: list[int] = []
-    page.on(
-        "response",
-        lambda answer: polls.append(answer.status) if "/live/" in answer.url else None,
-    )
+    page.on("response", lambda said: polls.append(said.status) if "/live/" in said.url else None)
     fill_change(page, words, PASSWORD, "Second-2nd-2")
     page.evaluate(
         """() => {

@@ -15,7 +15,7 @@ from django.db.models import F
 from django.test import Client
 
 from server import clock, config
-from server.console import hashing, lockout, sessions
+from server.console import lockout, sessions
 from server.console.models import AuditEvent, User
 from tests.support.console_client import Browse, actions, at_once, change, new_client, page
 from tests.support.server_fixtures import P1, P2, MakeUser
@@ -152,18 +152,6 @@ def test_a_salvo_is_counted(user: User) -> None:
     """Twenty guesses at the same time are no more than five."""
     answers = at_once([partial(status, user.username, f"{WRONG}{number}") for number in range(20)])
     assert answers.count(200) == lockout.LIMIT_USER_AND_ADDRESS - 1
-
-
-def test_a_full_queue_says_busy(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full queue for hashing is reported as busy, and counts as no wrong password."""
-    with monkeypatch.context() as patch:
-        patch.setattr(hashing, "QUEUE_PER_CORE", -1)
-        answer = log_in(user.username, P1)
-        assert answer.status_code == 503
-        assert "The server is busy" in answer.content.decode()
-        assert answer.headers["Retry-After"]
-    assert not AccessAttempt.objects.exists()
-    assert status(user.username, P1) == 302
 
 
 def test_a_temporary_password_ends(make_user: MakeUser) -> None:

@@ -16,7 +16,7 @@ from protocol.messages import Paired
 from protocol.pairing import format_code, words
 from protocol.sealing import SealError, new_device_key, open_sealed
 from server import clock
-from server.console import hashing, lockout, pairings, passwords
+from server.console import hashing, lockout, pairings
 from server.console.models import AuditEvent, Pairing, User
 from tests.support.console_client import (
     Browse,
@@ -289,11 +289,3 @@ def test_states_of_the_result(
             assert ("data-settled" in text) is final
             assert (f'href="{path}"' in text) is ("Not connected" in text)
         assert f'data-live="{start}{event.pk}/"' in whole
-
-
-def test_results_of_other_events(browse: Browse, user: User) -> None:
-    """They do not exist."""
-    passwords.force(user, by=None, new_password=P2, must_change=False)
-    other = AuditEvent.objects.get(subject=user)
-    user.refresh_from_db()
-    assert browse(user).get(f"/pcs/new/{other.pk}/").status_code == 404

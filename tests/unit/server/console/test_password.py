@@ -59,17 +59,6 @@ def test_refused(browse: Browse, make_user: MakeUser, typed: tuple[str, ...], sa
     assert has(user, P1)
 
 
-def test_temporary_password(browse: Browse, make_user: MakeUser) -> None:
-    """The change is asked for without the current password, and then everything is open."""
-    client = browse(make_user(must_change_password=True))
-    text = page(client.get("/password/"))
-    assert "temporary password" in text
-    assert "current_password" not in text
-    assert "User management" not in text
-    client.post("/password/", {"new_password1": P2, "new_password2": P2})
-    assert client.get("/").status_code == 200
-
-
 A, B = "PC-A", "PC-B"
 
 
