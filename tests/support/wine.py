@@ -93,6 +93,20 @@ def wait_for(check: Callable[[], _T | None], what: str | Callable[[], object]) -
     return eventually(check, or_say=what, within_s=60, pause_s=0.2)
 
 
+def ask(process: subprocess.Popen[bytes], *request: object, timeout_s: float = 60) -> Any:
+    """Return the answer of a program of `inside/`, which is a value and an error, to a request."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    if request:
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()
+    if not select.select([process.stdout], [], [], timeout_s)[0]:
+        raise AssertionError(f"no answer to {request} within {timeout_s:g} s")
+    value, error = json.loads(process.stdout.readline())
+    assert not error, error
+    return value
+
+
 def _copy(source: str, target: str) -> None:
     """Copy a file of a prefix. Share the programs and libraries of Windows, which never change."""
     if "/drive_c/windows/system32/" in source:
@@ -141,19 +155,7 @@ class Desktop(Wine):
 
         Not for scripts that leave something in their process.
         """
-        assert self._insider.stdin is not None
-        self._insider.stdin.write(json.dumps([script, *arguments]).encode() + b"\n")
-        self._insider.stdin.flush()
-        return self._answer(script, timeout_s)
-
-    def _answer(self, script: str, timeout_s: float) -> Any:
-        output = self._insider.stdout
-        assert output is not None
-        if not select.select([output], [], [], timeout_s)[0]:
-            raise AssertionError(f"{script} did not answer within {timeout_s:g} s")
-        value, error = json.loads(output.readline())
-        assert not error, error
-        return value
+        return ask(self._insider, script, *arguments, timeout_s=timeout_s)
 
     def quiet_python(self, script: str, *arguments: str, timeout_s: float = 60) -> int:
         """Run the script of that name in `inside/`, which may leave programs running."""
@@ -205,7 +207,7 @@ class Desktop(Wine):
         serve = map(windows_path, (self._winpy / "python.exe", INSIDE / "serve.py"))
         self._insider = self.launch(*serve, pipe=subprocess.PIPE)
         # Asking for windows while the desktop is being made can block for ever.
-        self._answer("the task bar", 60)
+        ask(self._insider)
 
     def sign_out(self) -> None:
         """Ask every program to end (WM_QUERYENDSESSION, WM_ENDSESSION), then end the session."""

@@ -1,18 +1,12 @@
-"""Read what Windows tells screen readers: `reader.py NOTES`, or `reader.py` for one look.
-
-With NOTES, append a line `EVENT ROLE NAME` for each event of the client's windows. Without,
-print in JSON the elements of the windows that can be seen.
-"""
+"""Read what Windows tells screen readers (MSAA) about the client's windows, and press buttons."""
 
 from __future__ import annotations
 
 import ctypes
-import faulthandler
-import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from ctypes import POINTER, byref, c_long, c_longlong, c_ulong, c_ushort, c_void_p, cast, wintypes
-from pathlib import Path
 from typing import Any
 
 if sys.platform != "win32":
@@ -27,7 +21,8 @@ EVENTS = {
 OBJID_CLIENT = 0xFFFFFFFC
 VT_I4, VT_DISPATCH = 3, 9
 user32, oleacc = ctypes.WinDLL("user32"), ctypes.OleDLL("oleacc")
-ctypes.OleDLL("ole32").CoInitializeEx(None, 2)
+ole32 = ctypes.OleDLL("ole32")
+ole32.CoInitializeEx(None, 2)
 
 
 class Variant(ctypes.Structure):
@@ -109,45 +104,42 @@ def handles(enumerate_windows: Callable[[Any], object]) -> list[int]:
     return found
 
 
-def look() -> list[dict[str, Any]]:
-    """Return the elements of the client's windows."""
-    found = []
+def in_windows() -> Iterator[int]:
+    """Yield the handles of the client's windows, each before those inside it."""
     for top in filter(is_dialog, handles(lambda visit: user32.EnumWindows(visit, 0))):
-        inner = handles(lambda visit, top=top: user32.EnumChildWindows(top, visit, 0))
-        found += [element(window) for window in (top, *inner)]
+        yield top
+        yield from handles(lambda visit, top=top: user32.EnumChildWindows(top, visit, 0))
+
+
+def elements() -> list[dict[str, Any]]:
+    """Return what a screen reader knows of each handle, without those that have just gone."""
+    found = []
+    for window in in_windows():
+        with suppress(OSError):
+            found.append(element(window))
     return found
 
 
 def press(name: str) -> None:
     """Do the default action of the element with this name, as a screen reader does."""
-    for top in filter(is_dialog, handles(lambda visit: user32.EnumWindows(visit, 0))):
-        for window in handles(lambda visit, top=top: user32.EnumChildWindows(top, visit, 0)):
-            found = accessible_of(window)
-            if text(found, 10) == name and text(found, 20):
-                call(found, 25, SELF)
+    for window in in_windows():
+        found = accessible_of(window)
+        if text(found, 10) == name and text(found, 20):
+            call(found, 25, SELF)
+            return  # the window may close
 
 
-def watch(file: Path) -> None:
-    """Note events until the process is ended."""
+def watch(note: Callable[[str], None]) -> None:
+    """Note a line `EVENT ROLE NAME` for each event, without end."""
 
     def on_event(_hook: int, event: int, window: int, *_more: int) -> None:
         if event in EVENTS and is_dialog(user32.GetAncestor(window, 2)):
             found = accessible_of(window)
             line = f"{EVENTS[event]} {number(found, 13)} {text(found, 10)}"
-            with file.open("a", encoding="utf-8") as lines:
-                lines.write(" ".join(line.split()) + "\n")
+            note(" ".join(line.split()))
 
+    ole32.CoInitializeEx(None, 2)
     procedure, message = OnEvent(on_event), wintypes.MSG()
     user32.SetWinEventHook(1, 0x8FFF, None, procedure, 0, 0, 0)
-    file.write_text("watching\n")
     while user32.GetMessageW(byref(message), None, 0, 0):
         user32.DispatchMessageW(byref(message))
-
-
-if len(sys.argv) > 2:
-    press(sys.argv[2])
-elif sys.argv[1:]:
-    watch(Path(sys.argv[1]))
-else:
-    faulthandler.dump_traceback_later(20, exit=True)
-    print(json.dumps(look()))

@@ -9,28 +9,27 @@ if sys.platform != "win32":
 
 import logging
 import threading
+import time
 import winreg
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import win32con
-import win32file
 
 from agent import files, i18n, logs
 from agent.core.credentials import Identity
-from agent.files import replace_file
 from agent.host import machine_id
 from agent.paths import find_paths
+from agent.runtime import follow_time_zone
 from agent.settings import POLICY_KEY, SETUP_KEY, Registry, load, save_identity
 
 HIVES = (winreg.HKEY_LOCAL_MACHINE, winreg.HKEY_CURRENT_USER)
 
 
-def put(hive: int, key: str, name: str, value: str | int) -> None:
+def put(hive: int, key: str, name: str, value: str | int, kind: int | None = None) -> None:
     """Write a value to the registry."""
-    kind = winreg.REG_SZ if isinstance(value, str) else winreg.REG_DWORD
+    kind = kind or (winreg.REG_SZ if isinstance(value, str) else winreg.REG_DWORD)
     with winreg.CreateKeyEx(hive, key, 0, winreg.KEY_WRITE | winreg.KEY_WOW64_64KEY) as handle:
         winreg.SetValueEx(handle, name, 0, kind, value)
 
@@ -86,40 +85,36 @@ def test_a_policy_that_is_being_written(tmp_path: Path) -> None:
     thread = threading.Thread(target=refresh)
     thread.start()
     try:
-        for _ in range(200):
+        for _ in range(50):
             load(paths, environ={})
     finally:
         done.set()
         thread.join()
 
 
-def test_a_bad_policy_is_reported(tmp_path: Path) -> None:
-    """A wrong policy is reported with hive, key, value and what is allowed."""
+def test_values_of_a_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong one is reported with its place and what is allowed; variables are expanded."""
     put(winreg.HKEY_CURRENT_USER, POLICY_KEY, "Language", "fr")
+    monkeypatch.setenv("CCW_TEST_USER", "tanaka")
+    put(winreg.HKEY_LOCAL_MACHINE, POLICY_KEY, "User", "%CCW_TEST_USER%", winreg.REG_EXPAND_SZ)
     loaded = load(find_paths({"COCONOWORK_HOME": str(tmp_path)}), environ={})
+    assert loaded.user == "tanaka"
     (problem,) = loaded.problems
     assert rf"HKCU\{POLICY_KEY}\Language: allowed is auto, ja or en" in problem
 
 
-def test_variables_in_a_policy_are_expanded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Group policy writes `%USERNAME%` as REG_EXPAND_SZ."""
-    monkeypatch.setenv("CCW_TEST_USER", "tanaka")
-    key = winreg.CreateKeyEx(
-        winreg.HKEY_LOCAL_MACHINE, POLICY_KEY, 0, winreg.KEY_WRITE | winreg.KEY_WOW64_64KEY
-    )
-    with key:
-        winreg.SetValueEx(key, "User", 0, winreg.REG_EXPAND_SZ, "%CCW_TEST_USER%")
-    assert load(find_paths({"COCONOWORK_HOME": str(tmp_path)}), environ={}).user == "tanaka"
-
-
-def test_places() -> None:
-    """All folders are below the local application data, so that nothing roams."""
+def test_places_language_and_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All folders are local, so that nothing roams; a changed time zone is used at once."""
     paths = find_paths({})
     for path in (paths.config_file, paths.state_dir, paths.log_dir, paths.lock_file):
-        assert "Local" in path.parts
-        assert "coconowork" in path.parts
+        assert {"Local", "coconowork"} <= set(path.parts)
+    assert i18n.system_language({"LANG": "en_US"}) == "ja"
+    for zone, hour in (("JST-9", 9), ("EST5", 19)):
+        monkeypatch.setenv("TZ", zone)
+        follow_time_zone()
+        assert time.localtime(0).tm_hour == hour
+    monkeypatch.delenv("TZ")
+    follow_time_zone()
 
 
 def test_a_copied_pc_is_another_machine() -> None:
@@ -136,56 +131,18 @@ def test_a_copied_pc_is_another_machine() -> None:
     assert machine_id(registry=lambda _: iter(())) == ""
 
 
-def test_language_of_a_japanese_windows() -> None:
-    """The language is Windows' display language."""
-    assert i18n.system_language({"LANG": "en_US"}) == "ja"
-
-
-@pytest.fixture
-def held(tmp_path: Path) -> Iterator[Callable[[Path, float], None]]:
-    """Return a function that keeps a file from being renamed for some seconds, as a scanner."""
-    timers: list[threading.Timer] = []
-
-    def hold(path: Path, seconds: float) -> None:
-        share = win32con.FILE_SHARE_READ | win32con.FILE_SHARE_WRITE
-        handle = win32file.CreateFile(
-            str(path), win32con.GENERIC_READ, share, None, win32con.OPEN_EXISTING, 0, None
-        )
-        timers.append(threading.Timer(seconds, handle.Close))
-        timers[-1].start()
-
-    yield hold
-    for timer in timers:
-        timer.join()
-
-
-def test_a_file_that_a_scanner_holds(tmp_path: Path, held: Callable[[Path, float], None]) -> None:
-    """Saving waits for it up to a second, and then says that it failed."""
-    path = tmp_path / "file"
-    replace_file(path, b"one")
-    held(path, 0.3)
-    replace_file(path, b"two")
-    assert path.read_bytes() == b"two"
-    held(path, 3)
-    with pytest.raises(OSError, match="file"):
-        replace_file(path, b"three")
-    assert path.read_bytes() == b"two"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_log_that_a_user_has_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: Callable[[Path, float], None]
-) -> None:
+def test_a_log_that_a_user_has_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An open log is copied instead of renamed: nothing is lost, and no file grows too large."""
     monkeypatch.setattr(logs, "MAX_BYTES", 500)
     monkeypatch.setattr(files, "BUSY_S", 0.1)
     file = tmp_path / "client.log"
     try:
         logs.set_up(file, to_stderr=False)
-        held(file, 8)
-        for number in range(20):
-            logging.getLogger("agent.test").warning("行 %d %s", number, "x" * 50)
+        with file.open("rb"):  # which keeps it from being renamed
+            for number in range(20):
+                logging.getLogger("agent.test").warning("行 %d %s", number, "x" * 50)
         texts = {each: each.read_text(encoding="utf-8") for each in tmp_path.iterdir()}
+        assert len(texts) > 1
         assert all(f"行 {number} " in "".join(texts.values()) for number in range(20))
         assert all(each.stat().st_size <= 500 for each in texts)
     finally:

@@ -66,50 +66,35 @@ def send(message: int, wparam: int, lparam: int = 1) -> int:
     return answer
 
 
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [
-        (0x1, SignInKind.CONNECT),
-        (0x3, SignInKind.CONNECT),
-        (0x5, SignInKind.SIGN_IN),
-        (0x8, SignInKind.UNLOCK),
-    ],
-    ids=["console connect", "remote connect", "logon", "unlock"],
-)
-def test_a_user_comes_to_the_desktop(
-    watcher: WindowsSignInWatcher, events: list[Event], code: int, kind: SignInKind
-) -> None:
-    """Each is reported with its kind, and is a reason to try the network."""
-    send(WM_WTSSESSION_CHANGE, code)
-    assert events == [SignedIn(watcher.session(), kind), NetworkChanged()]
+CAME = {
+    0x1: SignInKind.CONNECT,
+    0x3: SignInKind.CONNECT,
+    0x5: SignInKind.SIGN_IN,
+    0x8: SignInKind.UNLOCK,
+}
+"""Console connect, remote connect, logon, unlock."""
+CHANGES: list[tuple[int, int, list[Event]]] = [
+    *((WM_WTSSESSION_CHANGE, code, [UserLeft()]) for code in (0x2, 0x4, 0x7)),
+    (WM_WTSSESSION_CHANGE, 0x6, []),
+    *((WM_POWERBROADCAST, code, [NetworkChanged()]) for code in (0x7, 0x12)),
+    (WM_POWERBROADCAST, 0x4, [Suspending()]),
+]
+"""Console disconnect, remote disconnect, lock; sign-out; two kinds of resume; suspend."""
 
 
-@pytest.mark.parametrize(
-    ("code", "expected"),
-    [(0x2, [UserLeft()]), (0x4, [UserLeft()]), (0x7, [UserLeft()]), (0x6, []), (0x9, [])],
-    ids=["console disconnect", "remote disconnect", "lock", "sign-out", "remote control"],
-)
-def test_a_user_leaves_the_desktop(
-    watcher: WindowsSignInWatcher, events: list[Event], code: int, expected: list[Event]
-) -> None:
-    """Disconnects and the lock are reported, so that no warning is shown behind them."""
-    send(WM_WTSSESSION_CHANGE, code)
-    assert events == expected
+def test_what_windows_tells(watcher: WindowsSignInWatcher, events: list[Event]) -> None:
+    """A user who comes is reported, and is a reason to try the network; so is a resume.
 
-
-@pytest.mark.parametrize("code", [0x7, 0x12])
-def test_resume_is_a_reason_to_try(
-    watcher: WindowsSignInWatcher, events: list[Event], code: int
-) -> None:
-    """A resume is reported as a change of the network."""
-    send(WM_POWERBROADCAST, code)
-    assert events == [NetworkChanged()]
-
-
-def test_sleep_is_reported(watcher: WindowsSignInWatcher, events: list[Event]) -> None:
-    """The client sees a suspend before the PC sleeps."""
-    send(WM_POWERBROADCAST, 0x4)
-    assert events == [Suspending()]
+    One who leaves is reported, so that no warning is shown behind a lock.
+    """
+    came: list[tuple[int, int, list[Event]]] = [
+        (WM_WTSSESSION_CHANGE, code, [SignedIn(watcher.session(), kind), NetworkChanged()])
+        for code, kind in CAME.items()
+    ]
+    for message, code, expected in (*came, *CHANGES):
+        events.clear()
+        send(message, code)
+        assert events == expected, (message, code)
 
 
 def test_sleep_is_asked_for_and_given_back(
@@ -196,30 +181,43 @@ def test_pc_is_kept_awake_on_mains_power_only(
     assert events == []
 
 
-@pytest.mark.parametrize(
-    ("why", "farewell"), [(0, "shutdown"), (0x80000000, "sign_out"), (0x1, "update")]
-)
-def test_end_of_the_session(
-    watcher: WindowsSignInWatcher, events: list[Event], why: int, farewell: Farewell
-) -> None:
+def test_end_of_the_session(watcher: WindowsSignInWatcher, events: list[Event]) -> None:
     """The window agrees to an end, reports its reason, and then whether it comes."""
-    assert send(win32con.WM_QUERYENDSESSION, 0, why) == 1
-    send(win32con.WM_ENDSESSION, 0, why)
-    send(win32con.WM_ENDSESSION, 1, why)
-    assert events == [SessionEnding(farewell), SessionEnding(None), QuitRequested()]
+    farewells: dict[int, Farewell] = {0: "shutdown", 0x80000000: "sign_out", 0x1: "update"}
+    for why, farewell in farewells.items():
+        events.clear()
+        assert send(win32con.WM_QUERYENDSESSION, 0, why) == 1
+        send(win32con.WM_ENDSESSION, 0, why)
+        send(win32con.WM_ENDSESSION, 1, why)
+        assert events == [SessionEnding(farewell), SessionEnding(None), QuitRequested()]
 
 
-def test_session_keeps_its_name_in_another_process(watcher: WindowsSignInWatcher) -> None:
-    """A restart or upgrade of the program is no sign-in, so there is no second warning."""
-    code = "from agent.windows.session_watcher import logon_session; print(logon_session())"
+NEW_PROCESS = """
+import subprocess
+def refuse(*_, **__): raise AssertionError("a program is started")
+subprocess.check_output = refuse
+from agent.program import os_name, spare_platform
+spare_platform()
+import uuid, agent.connection, agent.vault, keyring.backends.Windows
+from agent.windows.session_watcher import logon_session
+print(os_name(), logon_session())
+"""
+
+
+def test_what_a_new_process_finds_out(watcher: WindowsSignInWatcher) -> None:
+    """Its session has the same name: a restart of the program is no sign-in with a warning.
+
+    Neither the client nor its libraries start `cmd /c ver` for the version of Windows.
+    """
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", NEW_PROCESS],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         check=True,
         text=True,
     )
-    assert done.stdout.strip() == watcher.session() == logon_session()
+    assert done.stdout.strip() == f"Windows 10 {watcher.session()}"
+    assert watcher.session() == logon_session()
 
 
 def test_stops_at_once_and_can_start_again(events: list[Event]) -> None:

@@ -116,18 +116,13 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, Any]]:
     return calls
 
 
-def test_shows_and_leaves_no_ghost(running: Running) -> None:
-    """The icon goes with the program."""
-    window = running.window
-    running.end()
-    assert not is_shown(window)
-
-
 def test_new_view_changes_icon_and_tooltip(told: list[tuple[int, Any]], running: Running) -> None:
-    """A new view changes icon and tooltip."""
-    running.tray.show(View(State.STANDBY_OLD_PASSWORD, days_left=3))
-    eventually(lambda: any("3 days" in data.szTip for _, data in told))
-    assert len({data.hIcon for _, data in told if data.hIcon}) == 2
+    """A new view changes icon and tooltip; the last nine days are a number."""
+    for days, name in ((10, "old_password"), (9, "days-9"), (0, "days-0")):
+        running.tray.show(View(State.STANDBY_OLD_PASSWORD, days_left=days))
+        eventually(lambda name=name: name in {each for each, _ in running.tray._icon._handles})
+    eventually(lambda: "today" in told[-1][1].szTip)
+    assert len({data.hIcon for _, data in told if data.hIcon}) == 4
 
 
 def test_icon_refused_at_sign_in_is_added_later(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,60 +147,42 @@ def test_icon_refused_at_sign_in_is_added_later(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_comes_back_when_explorer_restarts(told: list[tuple[int, Any]], running: Running) -> None:
-    """The icon is added again when Explorer restarts."""
-    adds = len([code for code, _ in told if code == win32.NIM_ADD])
+    """The icon is added again, and speaks version 4, which Windows forgets with the icon.
+
+    The next change of state adds an icon that is missing on the task bar.
+    """
     running.send(win32.WM_TASKBARCREATED)
-    eventually(lambda: len([code for code, _ in told if code == win32.NIM_ADD]) == adds + 1)
+    eventually(lambda: [code for code, _ in told].count(win32.NIM_SETVERSION) == 2)
     assert is_shown(running.window)
-
-
-def test_icon_that_got_lost_is_added_again(running: Running) -> None:
-    """The next change of state adds an icon that is missing on the task bar."""
+    versions = [data.uVersion for code, data in told if code == win32.NIM_SETVERSION]
+    assert versions == [tray_windows.NOTIFYICON_VERSION_4] * 2
+    assert all(data.uFlags & win32.NIF_SHOWTIP for code, data in told if code == win32.NIM_ADD)
     running.tray._icon._message(win32.NIM_DELETE, 0)
     assert not is_shown(running.window)
     running.tray.show(View(State.CONNECTING))
     eventually(lambda: is_shown(running.window))
 
 
-def test_lets_the_user_sign_out(running: Running) -> None:
-    """The window agrees when Windows asks to end the session."""
+def test_the_end_of_the_session(running: Running) -> None:
+    """The window agrees when Windows asks; at the end the icon goes and the program quits."""
     assert running.send(WM_QUERYENDSESSION) == 1
     running.send(WM_ENDSESSION, 0)
     assert running.picked == []
     assert is_shown(running.window)
-
-
-def test_leaves_at_the_end_of_the_session(running: Running) -> None:
-    """At the end of the session the icon goes and the program quits."""
     running.send(WM_ENDSESSION, 1)
     assert running.picked == [Command.QUIT]
     assert not is_shown(running.window)
+    running.send(WM_CLOSE)  # as `taskkill` does
+    assert running.picked == [Command.QUIT] * 2
 
 
-def test_being_closed_means_quit(running: Running) -> None:
-    """The message that `taskkill` sends quits the program."""
-    running.send(WM_CLOSE)
-    assert running.picked == [Command.QUIT]
-
-
-@pytest.mark.parametrize("event", [tray_windows.NIN_SELECT, tray_windows.NIN_KEYSELECT])
-def test_click_shows_status_or_asks_for_the_password(running: Running, event: int) -> None:
+def test_click_shows_status_or_asks_for_the_password(running: Running) -> None:
     """A click, or Enter on the icon, shows the status, or asks for a password that is needed."""
-    running.tell(event)
-    running.tray.show(View(State.NEEDS_PASSWORD, reason=Reason.EXPIRED))
-    running.tell(event)
-    assert running.picked == [Command.STATUS, Command.UPDATE_PASSWORD]
-
-
-def test_speaks_version_4_and_shows_its_tooltip(
-    told: list[tuple[int, Any]], running: Running
-) -> None:
-    """Each time that it is added: Windows forgets the version with the icon."""
-    running.send(win32.WM_TASKBARCREATED)
-    eventually(lambda: [code for code, _ in told].count(win32.NIM_SETVERSION) == 2)
-    versions = [data.uVersion for code, data in told if code == win32.NIM_SETVERSION]
-    assert versions == [tray_windows.NOTIFYICON_VERSION_4] * 2
-    assert all(data.uFlags & win32.NIF_SHOWTIP for code, data in told if code == win32.NIM_ADD)
+    for view in (STANDBY, View(State.NEEDS_PASSWORD, reason=Reason.EXPIRED)):
+        running.tray.show(view)
+        for event in (tray_windows.NIN_SELECT, tray_windows.NIN_KEYSELECT):
+            running.tell(event)
+    assert running.picked == [Command.STATUS] * 2 + [Command.UPDATE_PASSWORD] * 2
 
 
 @pytest.mark.parametrize(("front", "returned"), [(True, 1), (False, 0)])
@@ -230,13 +207,6 @@ def test_the_menu_opens_at_the_icon_and_gives_the_keyboard_back(
     running.tell(tray_windows.WM_CONTEXTMENU, x=-300, y=1040)
     assert places == [(-300, 1040)]
     assert [code for code, _ in told].count(win32.NIM_SETFOCUS) == returned
-
-
-@pytest.mark.parametrize(("days", "name"), [(10, "old_password"), (9, "days-9"), (0, "days-0")])
-def test_the_last_days_are_a_number(running: Running, days: int, name: str) -> None:
-    """The icon is drawn with the days left, from nine days on."""
-    running.tray.show(View(State.STANDBY_OLD_PASSWORD, days_left=days))
-    eventually(lambda: name in {each for each, _ in running.tray._icon._handles})
 
 
 def test_long_texts_are_clipped(told: list[tuple[int, Any]], running: Running) -> None:
@@ -312,8 +282,7 @@ def test_the_client_takes_over_the_early_icon() -> None:
     assert not is_shown(window)
 
 
-@pytest.mark.parametrize("size", [16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64])
-def test_icon_is_drawn_for_every_scale(running: Running, size: int) -> None:
+def test_icon_is_drawn_for_every_scale(running: Running) -> None:
     """The icon has the exact size of each scale, so that Windows scales nothing."""
 
     class IconInfo(ctypes.Structure):
@@ -337,9 +306,11 @@ def test_icon_is_drawn_for_every_scale(running: Running, size: int) -> None:
         )
 
     info, bitmap = IconInfo(), Bitmap()
-    assert user32.GetIconInfo(running.tray._icon._handle("standby", size), ctypes.byref(info))
-    assert gdi32.GetObjectW(info.hbmColor, ctypes.sizeof(bitmap), ctypes.byref(bitmap))
-    assert (bitmap.bmWidth, bitmap.bmHeight, bitmap.bmBitsPixel) == (size, size, 32)
+    for size in (16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64):
+        icon = running.tray._icon._handle("standby", size)
+        assert user32.GetIconInfo(icon, ctypes.byref(info))
+        assert gdi32.GetObjectW(info.hbmColor, ctypes.sizeof(bitmap), ctypes.byref(bitmap))
+        assert (bitmap.bmWidth, bitmap.bmHeight, bitmap.bmBitsPixel) == (size, size, 32)
 
 
 def test_many_changes_leak_nothing(running: Running) -> None:
