@@ -1,10 +1,8 @@
-"""The dialogs' windows in this process, on a real X display and real pipes."""
+"""The dialogs' windows in this process, on a real X display."""
 
 from __future__ import annotations
 
 import gc
-import os
-import threading
 import tkinter
 from collections.abc import Callable, Iterator
 from time import monotonic
@@ -16,7 +14,6 @@ from msgspec.structs import replace
 
 from agent.dialogs import code, elements, password, status
 from agent.dialogs import messages as msg
-from agent.dialogs.pipe import Pipe
 from agent.dialogs.window import Window
 from tests.support.dialogs import ASSETS, ENGLISH, OLD, Client
 from tests.support.polling import eventually
@@ -25,32 +22,34 @@ pytestmark = [pytest.mark.display, pytest.mark.usefixtures("display")]
 
 
 class Shown:
-    """A window in this process, on real pipes, whose event loop the test runs."""
+    """A window in this process, whose event loop the test runs, and the other end of its pipe."""
 
-    def __init__(self, opening: msg.Open, kind: type[password.View] | type[status.View]) -> None:
-        read, self._to_dialog = os.pipe()
-        self._from_dialog, write_end = os.pipe()
-        self._files = [os.fdopen(read, "rb", 0), os.fdopen(write_end, "wb", 0)]
-        self.send(opening)
-        self._pipe = Pipe(self._files[0], self._files[1])
-        told = self._pipe.opening()
-        assert told is not None
-        self.window = Window(told, self._pipe, ENGLISH)
-        self.content: Any = kind(self.window, told)
+    def __init__(self, opening: msg.Open) -> None:
+        self._to_dialog: list[msg.FromClient | None] = []
+        self._from_dialog: list[msg.FromDialog] = []
+        pipe: Any = self
+        self.window = Window(opening, pipe, ENGLISH)
+        kind = password.View if opening.snapshot is None else status.View
+        self.content: Any = kind(self.window, opening)
         self.root = self.window.root
         self.root.deiconify()
         self.window.poll()
         self.turn_until(self.root.winfo_viewable)
 
-    def send(self, message: msg.FromClient) -> None:
-        os.write(self._to_dialog, msg.encode(message))
+    def send(self, message: msg.FromDialog) -> None:
+        self._from_dialog.append(message)
+
+    def arrived(self) -> list[msg.FromClient | None]:
+        taken, self._to_dialog = self._to_dialog, []
+        return taken
+
+    def tell(self, message: msg.FromClient | None) -> None:
+        self._to_dialog.append(message)
 
     def received(self) -> msg.FromDialog:
-        return msg.decode(os.read(self._from_dialog, 65536), msg.FROM_DIALOG)
+        return self._from_dialog.pop(0)
 
-    def turn_until(self, what: object) -> None:
-        assert callable(what)
-
+    def turn_until(self, what: Callable[[], object]) -> None:
         def look() -> object:
             self.root.update()
             return what()
@@ -77,13 +76,8 @@ class Shown:
     def close(self) -> None:
         if not self.gone():
             self.window.close()
-        os.close(self._to_dialog)
-        eventually(lambda: "pipe" not in {thread.name for thread in threading.enumerate()})
-        os.close(self._from_dialog)
-        for file in self._files:
-            file.close()
         # Tcl aborts when another thread's garbage collection finds its objects.
-        for name in ("root", "content", "window", "_pipe"):
+        for name in ("root", "content", "window"):
             delattr(self, name)
         gc.collect()
 
@@ -105,7 +99,7 @@ class Shown:
         self.content._ask_code()
         self.says("Getting a code…")
         assert self.received() == msg.AskCode("gw.example.com")
-        self.send(SHOWN)
+        self.tell(SHOWN)
         self.says("BCDF-2345")
 
     def gone(self) -> bool:
@@ -119,36 +113,38 @@ OPENING = msg.Open(assets=str(ASSETS), server="gw.example.com", user="tanaka")
 
 
 @pytest.fixture
-def show() -> Iterator[Callable[..., Shown]]:
-    """`show(opening, kind)` opens a window, and closes the one before."""
+def show() -> Iterator[Callable[[msg.Open], Shown]]:
+    """Yield what opens a window, after it has closed the one before."""
     made: list[Shown] = []
 
-    def new(opening: msg.Open, kind: type[password.View] | type[status.View]) -> Shown:
+    def close() -> None:
         while made:
             made.pop().close()
-        made.append(Shown(opening, kind))
-        return made[-1]
+
+    def new(opening: msg.Open) -> Shown:
+        close()
+        made.append(Shown(opening))
+        return made[0]
 
     yield new
-    for each in made:
-        each.close()
+    close()
 
 
 @pytest.fixture
-def form(show: Callable[..., Shown]) -> Shown:
+def form(show: Callable[[msg.Open], Shown]) -> Shown:
     """Return the window that updates the password."""
-    return show(OPENING, password.View)
+    return show(OPENING)
 
 
-def test_each_letter_for_alt_is_used_once(show: Callable[..., Shown]) -> None:
+def test_each_letter_for_alt_is_used_once(show: Callable[[msg.Open], Shown]) -> None:
     """Every control but "Cancel" and "Close", which Esc presses, has a letter of its own."""
     snapshot = Client().dialogs._snapshot(OLD)
-    for opening, kind, letters in (
-        (msg.Open(assets=str(ASSETS), first=True), password.View, "SUPHCL"),
-        (OPENING, password.View, "NHU"),
-        (msg.Open(assets=str(ASSETS), snapshot=snapshot), status.View, "UCOR"),
+    for opening, letters in (
+        (msg.Open(assets=str(ASSETS), first=True), "SUPHCL"),
+        (OPENING, "NHU"),
+        (msg.Open(assets=str(ASSETS), snapshot=snapshot), "UCOR"),
     ):
-        found = elements.elements(show(opening, kind).root).values()
+        found = elements.elements(show(opening).root).values()
         controls = [each for each in found if elements.State.FOCUSABLE in each.state]
         shortcuts = [each.shortcut for each in controls if each.name not in {"Cancel", "Close"}]
         assert shortcuts == [f"Alt+{letter}" for letter in letters]
@@ -172,117 +168,106 @@ def test_no_program_can_read_a_selected_password(form: Shown) -> None:
     assert root.clipboard_get() == password.HIDDEN * len("hidden-w0rd")
 
 
-def test_what_can_be_no_password_is_said(form: Shown) -> None:
+WRONG = [
+    # what is typed where, and what the window says
+    ("user", "", "Enter the user name."),
+    ("server", "x" * 3000, "This text is too long."),
+    ("server", "", "Enter the server's name"),
+    ("password", "", "Enter the password."),
+    ("password", "x" * 3000, "too long"),
+    ("password", "it\N{RIGHT SINGLE QUOTATION MARK}s-Passw0rd", "Character 3 "),
+    ("password", "Pass\tw0rd", "Character 5 "),
+    ("password", "\N{ZERO WIDTH SPACE}", "Enter the password."),
+]
+
+
+def test_what_cannot_be_right_is_said(show: Callable[[msg.Open], Shown]) -> None:
     """The window stays, says what is wrong without quoting it, and sends nothing.
 
     A password that begins or ends with a blank gets a hint while the user types it.
     """
-    for pasted, said in (
-        ("", "Enter the password."),
-        ("x" * 3000, "too long"),
-        ("it\N{RIGHT SINGLE QUOTATION MARK}s-Passw0rd", "Character 3 "),
-        ("Pass\tw0rd", "Character 5 "),
-        ("\N{ZERO WIDTH SPACE}", "Enter the password."),
-    ):
-        form.submit(pasted)
+    form = show(replace(OPENING, first=True))
+    for field, typed, said in WRONG:
+        values = {"server": "gw.example.com", "user": "tanaka", "password": "x", field: typed}
+        for name, value in values.items():
+            form.content._values[name].set(value)
+        form.submit("")
         form.says(said)
-        form.entry().delete(0, "end")
+    form.content._values["server"].set("gw.example.com")
     hint = "The password begins or ends with a blank."
-    form.entry().insert("end", "Passw0rd ")
+    form.content._values["password"].set("Passw0rd ")
     assert hint in form.texts()
-    form.entry().delete(8, "end")
+    form.content._values["password"].set("Passw0rd")
     assert hint not in form.texts()
-    form.entry().delete(0, "end")
+    form.content._values["password"].set("")
     form.submit("\tPassw0rd\r\n")
     assert form.received() == msg.Submit("gw.example.com", "tanaka", "\tPassw0rd\r\n")
 
 
-def test_first_set_up(show: Callable[..., Shown]) -> None:
-    """What cannot be an account is reported at its field, and the window stays."""
-    form = show(replace(OPENING, first=True), password.View)
-    for field, typed, said in (
-        ("user", "", "Enter the user name."),
-        ("server", "x" * 3000, "This text is too long."),
-    ):
-        form.entry(field).delete(0, "end")
-        form.entry(field).insert("end", typed)
-        form.submit("x")
-        form.says(said)
-        assert not form.gone()
-
-
 def test_a_password_is_refused_and_another_accepted(form: Shown) -> None:
-    """Enter twice is one login, during which nothing can be changed.
+    """Enter twice is one login, during which nothing can be changed, and the window never grows.
 
-    A refused text is selected; an update shows the refusal of its server at its only field. After
-    success the window has no password any more.
+    A refused text is selected and marked until the next try; an update shows the refusal of its
+    server at its only field. After success the window has no password any more.
     """
-    refused = "It is wrong. Nothing was changed."
+    size = form.root.winfo_width(), form.root.winfo_height()
+    refused = "The server's name is not known.\nNothing was changed.\nCheck the server's address."
     for field in ("password", "server"):
-        form.submit("wrong")
+        form.submit("wrong ")
         form.window.on_enter()
-        assert form.received() == msg.Submit("gw.example.com", "tanaka", "wrong")
-        assert form.entry().instate(["disabled"])
+        assert form.received() == msg.Submit("gw.example.com", "tanaka", "wrong ")
+        assert form.entry().instate(["disabled", "!invalid"])
         form.says("Checking with the server…")
-        form.send(msg.Refused(refused, field))
-        form.says(refused)
+        assert "Nothing was changed." not in " ".join(form.texts())
+        form.tell(msg.Refused(refused, field))
+        form.says("Nothing was changed.")
         assert form.entry().selection_present()
-        assert not form.entry().instate(["disabled"])
+        assert form.entry().instate(["!disabled", "invalid"])
         assert "Checking with the server…" not in form.texts()
+        assert (form.root.winfo_width(), form.root.winfo_height()) == size
         form.entry().delete(0, "end")
     form.submit("New-Pass1")
-    form.send(msg.Accepted())
+    form.tell(msg.Accepted())
     form.says("The stored password has been updated")
     assert form.content._values["password"].get() == ""
-    form.window.on_enter()
-    assert form.gone()
+    form.tell(None)  # the client has ended
+    form.turn_until(form.gone)
 
 
-def test_an_error_leaves_the_window_as_large_as_it_was(show: Callable[..., Shown]) -> None:
-    """There is room for an error and a hint; the field in question is marked until the next try."""
-    form = show(replace(OPENING, first=True), password.View)
-    size = form.root.winfo_width(), form.root.winfo_height()
-    form.submit("wrong ")
-    form.says("Checking with the server…")
-    assert (form.root.winfo_width(), form.root.winfo_height()) == size
-    sentences = "The server's name is not known.\nNothing was changed.\nCheck the server's address."
-    form.send(msg.Refused(sentences, "server"))
-    form.says("Nothing was changed.")
-    assert (form.root.winfo_width(), form.root.winfo_height()) == size
-    assert form.entry("server").instate(["invalid"])
-    assert not form.entry().instate(["invalid"])
-    form.window.on_enter()
-    assert not form.entry("server").instate(["invalid"])
-    assert "Nothing was changed." not in form.texts()
+def test_what_policy_sets_is_grey(show: Callable[[msg.Open], Shown]) -> None:
+    """Server and user by policy cannot be typed over, also after a refusal at the server."""
+    form = show(replace(OPENING, first=True, fixed=["server", "user"]))
+    form.submit("New-Pass1")
+    form.tell(msg.Refused("no", "server"))
+    form.turn_until(lambda: not form.content._busy)
+    assert form.entry("server").instate(["disabled", "invalid"])
+    assert form.entry("user").instate(["disabled", "!invalid"])
+    assert form.entry().instate(["!disabled", "!invalid"])
 
 
-def test_status_follows_the_client(show: Callable[..., Shown]) -> None:
-    """The status window shows each new state."""
-    buttons = [msg.Button("Update", "update_password"), msg.Button("Reconnect", "reconnect")]
-    first = msg.Snapshot(picture="busy", headline="Connecting…", buttons=buttons)
-    shown = show(msg.Open(assets=str(ASSETS), snapshot=first), status.View)
-    assert "Connecting…" in shown.texts()
-    shown.send(msg.Update(msg.Snapshot(picture="standby", headline="Waiting", lines=["a b"])))
-    shown.turn_until(lambda: {"Waiting", "a b"} <= set(shown.texts()))
-    assert "Connecting…" not in shown.texts()
-
-
-def test_many_buttons_stand_in_two_columns(show: Callable[..., Shown]) -> None:
-    """All are equally wide, and the one that closes the window is at the lower right."""
+def test_status_follows_the_client(show: Callable[[msg.Open], Shown]) -> None:
+    """Each new state is shown; many equally wide buttons stand in two columns, the last below."""
     snapshot = Client().dialogs._snapshot(OLD)
-    buttons = show(msg.Open(assets=str(ASSETS), snapshot=snapshot), status.View).buttons()
+    shown = show(msg.Open(assets=str(ASSETS), snapshot=snapshot))
+    assert snapshot.headline in shown.texts()
+    buttons = shown.buttons()
     places = [(each.grid_info()["row"], each.grid_info()["column"]) for each in buttons]
     assert places == [(0, 0), (0, 1), (1, 0), (1, 1), (2, 1)]
     assert len({each.winfo_width() for each in buttons}) == 1
+    shown.tell(msg.Update(msg.Snapshot(picture="standby", headline="Waiting", lines=["a b"])))
+    shown.turn_until(lambda: {"Waiting", "a b"} <= set(shown.texts()))
+    assert snapshot.headline not in shown.texts()
 
 
 FIRST = replace(OPENING, first=True, console_url="https://console.example.com/")
 SHOWN = msg.ShowCode("BCDF-2345", ["apple", "bear", "bell", "bird"], 600)
 
 
-def test_a_code_is_shown(show: Callable[..., Shown], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_code_is_shown(
+    show: Callable[[msg.Open], Shown], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Code, words, the way to use them, and the minutes that are left."""
-    form = show(replace(FIRST, fixed=["user"]), password.View)
+    form = show(replace(FIRST, fixed=["user"]))
     form.shows_code()
     said = " ".join(form.texts())
     for text in ("apple", "https://console.example.com/", "the user tanaka", "10 more minutes"):
@@ -292,39 +277,47 @@ def test_a_code_is_shown(show: Callable[..., Shown], monkeypatch: pytest.MonkeyP
     form.says("valid for 1 more minute.")
 
 
-def test_no_code_is_said_at_the_server(show: Callable[..., Shown]) -> None:
-    """Without a server nothing is sent; what the server refuses is shown at its field."""
-    form = show(FIRST, password.View)
+def test_from_the_code_back_to_the_password(show: Callable[[msg.Open], Shown]) -> None:
+    """A server without codes is said at its field; without any, nothing is sent.
+
+    From a code back, it is dropped, and the form has what was typed but for the password.
+    """
+    form = show(FIRST)
     form.entry("server").delete(0, "end")
     form.content._ask_code()
     form.says("Enter the server's name")
     form.entry("server").insert("end", "gw.example.com")
     form.content._ask_code()
     assert form.received() == msg.AskCode("gw.example.com")
-    form.send(msg.CodeEnded("No codes."))
+    form.tell(msg.CodeEnded("No codes."))
     form.says("No codes.")
-    assert not form.entry("server").instate(["disabled"])
-
-
-def test_from_the_code_back_to_the_password(show: Callable[..., Shown]) -> None:
-    """The code is dropped, and the form has what was typed but for the password."""
-    form = show(FIRST, password.View)
+    assert form.entry("server").instate(["!disabled", "invalid"])
     form.entry().insert("end", "typed")
     form.shows_code()
     (back,) = [each for each in form.buttons() if each.cget("text") == "Enter the password"]
     back.invoke()
     assert form.received() == msg.DropCode()
-    form.send(msg.CodeEnded("late"))
+    form.tell(msg.CodeEnded("late"))
     form.submit("Passw0rd")
     assert form.received() == msg.Submit("gw.example.com", "tanaka", "Passw0rd")
     assert "late" not in form.texts()
 
 
-def test_the_confirmed_user_is_logged_in(show: Callable[..., Shown]) -> None:
-    """The window asks for consent once, shows the progress, and says that the PC waits."""
-    form = show(FIRST, password.View)
+def test_the_confirmed_user_is_logged_in(show: Callable[[msg.Open], Shown]) -> None:
+    """The window asks for consent once, shows the progress, and says that the PC waits.
+
+    After an end, Enter asks for another code.
+    """
+    form = show(FIRST)
     form.shows_code()
-    form.send(msg.Question("tanaka"))
+    form.window.on_enter()  # does nothing
+    form.tell(msg.CodeEnded("The code has expired."))
+    form.says("The code has expired.")
+    form.window.on_enter()
+    assert form.received() == msg.AskCode("gw.example.com")
+    form.tell(SHOWN)
+    form.says("BCDF-2345")
+    form.tell(msg.Question("tanaka"))
     form.says("Connect this PC as the user tanaka?")
     assert "BCDF-2345" not in form.texts()
     connect, cancel = form.buttons()
@@ -332,21 +325,5 @@ def test_the_confirmed_user_is_logged_in(show: Callable[..., Shown]) -> None:
     connect.invoke()
     assert form.received() == msg.Confirm()
     form.says("Checking with the server…")
-    form.send(msg.Accepted())
+    form.tell(msg.Accepted())
     form.says("You are logged in")
-
-
-def test_garbage_from_the_client_ends_the_window(form: Shown) -> None:
-    """A message that cannot be decoded closes the window."""
-    os.write(form._to_dialog, b"garbage\n")
-    form.turn_until(form.gone)
-
-
-def test_what_policy_sets_is_grey(show: Callable[..., Shown]) -> None:
-    """Server and user by policy are shown and cannot be typed over, also after a refusal."""
-    form = show(replace(OPENING, first=True, fixed=["server", "user"]), password.View)
-    form.submit("New-Pass1")
-    form.send(msg.Refused("no"))
-    form.turn_until(lambda: not form.content._busy)
-    for name in ("server", "user"):
-        assert form.entry(name).instate(["disabled"])

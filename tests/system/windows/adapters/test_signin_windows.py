@@ -66,35 +66,29 @@ def send(message: int, wparam: int, lparam: int = 1) -> int:
     return answer
 
 
-CAME = {
-    0x1: SignInKind.CONNECT,
-    0x3: SignInKind.CONNECT,
-    0x5: SignInKind.SIGN_IN,
-    0x8: SignInKind.UNLOCK,
-}
-"""Console connect, remote connect, logon, unlock."""
-CHANGES: list[tuple[int, int, list[Event]]] = [
-    *((WM_WTSSESSION_CHANGE, code, [UserLeft()]) for code in (0x2, 0x4, 0x7)),
-    (WM_WTSSESSION_CHANGE, 0x6, []),
-    *((WM_POWERBROADCAST, code, [NetworkChanged()]) for code in (0x7, 0x12)),
-    (WM_POWERBROADCAST, 0x4, [Suspending()]),
-]
-"""Console disconnect, remote disconnect, lock; sign-out; two kinds of resume; suspend."""
-
-
 def test_what_windows_tells(watcher: WindowsSignInWatcher, events: list[Event]) -> None:
     """A user who comes is reported, and is a reason to try the network; so is a resume.
 
     One who leaves is reported, so that no warning is shown behind a lock.
     """
-    came: list[tuple[int, int, list[Event]]] = [
-        (WM_WTSSESSION_CHANGE, code, [SignedIn(watcher.session(), kind), NetworkChanged()])
-        for code, kind in CAME.items()
+
+    def came(kind: SignInKind) -> list[Event]:
+        return [SignedIn(watcher.session(), kind), NetworkChanged()]
+
+    changes: list[tuple[int, list[int], list[Event]]] = [
+        (WM_WTSSESSION_CHANGE, [0x1, 0x3], came(SignInKind.CONNECT)),
+        (WM_WTSSESSION_CHANGE, [0x5], came(SignInKind.SIGN_IN)),
+        (WM_WTSSESSION_CHANGE, [0x8], came(SignInKind.UNLOCK)),
+        (WM_WTSSESSION_CHANGE, [0x2, 0x4, 0x7], [UserLeft()]),  # two disconnects, lock
+        (WM_WTSSESSION_CHANGE, [0x6], []),  # sign-out
+        (WM_POWERBROADCAST, [0x7, 0x12], [NetworkChanged()]),  # two kinds of resume
+        (WM_POWERBROADCAST, [0x4], [Suspending()]),
     ]
-    for message, code, expected in (*came, *CHANGES):
-        events.clear()
-        send(message, code)
-        assert events == expected, (message, code)
+    for message, codes, expected in changes:
+        for code in codes:
+            events.clear()
+            send(message, code)
+            assert events == expected, (message, code)
 
 
 def test_sleep_is_asked_for_and_given_back(

@@ -120,7 +120,7 @@ def test_new_view_changes_icon_and_tooltip(told: list[tuple[int, Any]], running:
     """A new view changes icon and tooltip; the last nine days are a number."""
     for days, name in ((10, "old_password"), (9, "days-9"), (0, "days-0")):
         running.tray.show(View(State.STANDBY_OLD_PASSWORD, days_left=days))
-        eventually(lambda name=name: name in {each for each, _ in running.tray._icon._handles})
+        eventually(lambda: name in {each for each, _ in running.tray._icon._handles})  # noqa: B023
     eventually(lambda: "today" in told[-1][1].szTip)
     assert len({data.hIcon for _, data in told if data.hIcon}) == 4
 

@@ -101,10 +101,10 @@ PROCEDURES: dict[str, tuple[tuple[str, ...], str, dict[str, object], Steps]] = {
     "an old password": (BOTH, "status", OLD, [
         ("shows", "status-old"), ("connect",), ("shows", "status-connecting"),
         ("key", "alt+u"), ("noted", "update_password"), ("key", "Escape")]),
-    "a user's way out, by a screen reader": (["en"], "log out", OLD, [
+    "a user's way out, by a screen reader": (("en",), "log out", OLD, [
         ("shows", "log-out"), ("press", "Log out"), ("noted", "log_out_now"),
         ("press", "Close")]),
-    "about": (["en"], "about", OLD, [("shows", "about"), ("press", "Close")]),
+    "about": (("en",), "about", OLD, [("shows", "about"), ("press", "Close")]),
 }  # fmt: skip
 
 
