@@ -81,10 +81,11 @@ class ControlChannel:
                 try:
                     status = await self.ask({"command": "status"}, timeout_s=STATUS_S)
                     gone, is_free_soon = 0, bool(status.get("one_command"))
-                except NotRunning:  # it has just ended, or is about to listen
-                    gone, is_free_soon = gone + 1, gone + 1 < GONE_TIMES
-                except ChannelError:
-                    is_free_soon = False
+                except (NotRunning, ChannelError) as exc:
+                    # It has just ended, ends and hangs up, or is about to listen.
+                    gone += 1
+                    hangs = isinstance(exc.__context__, TimeoutError)
+                    is_free_soon = gone < GONE_TIMES and not hangs
                 if not is_free_soon:
                     raise busy from None
             log.info("a command has the channel; trying again")

@@ -34,9 +34,18 @@ class Window:
     """One dialog's window. `on_message` is called for what the client sends."""
 
     def __init__(self, opening: Open, pipe: Pipe, translations: NullTranslations) -> None:
-        _use_system_dpi()
+        self._look = Appearance()
+        self._tell_screen_readers: Callable[[], None] = lambda: None
+        if sys.platform == "win32":
+            from agent.dialogs.windows.accessible import Accessible
+            from agent.dialogs.windows.appearance import appearance, use_system_dpi
+
+            use_system_dpi()  # before Tk starts
+            self._look = appearance()
         self.root = tk.Tk(className="coconowork-client")
         self.root.withdraw()
+        if sys.platform == "win32":
+            self._tell_screen_readers = Accessible(self.root).refresh
         self.translations = translations
         self.on_message: Callable[[FromClient], None] = lambda _: None
         self.on_enter: Callable[[], None] = self.close
@@ -47,11 +56,9 @@ class Window:
         self._pipe = pipe
         self._rows = 0
         self._poll_job = self._topmost_job = ""
-        self._tell_screen_readers = _screen_readers(self.root)
         self._assets = Path(opening.assets)
         self._quiet = opening.quiet
         self._pictures: dict[str, tk.PhotoImage] = {}
-        self._look = _appearance()
         self._scale = self._set_scale()
         self._set_style()
         self.root.resizable(width=False, height=False)
@@ -347,33 +354,3 @@ class Window:
             y = bottom - abs(x - corner)
             image.put(palette.text, to=(x, y - stroke, x + 1, y))
         return image
-
-
-def _appearance() -> Appearance:
-    """Return how the user wants windows to look; Windows has settings for it."""
-    if sys.platform == "win32":
-        from agent.dialogs.windows.appearance import appearance
-
-        return appearance()
-    return Appearance()
-
-
-def _screen_readers(root: tk.Tk) -> Callable[[], None]:
-    """Return what tells screen readers of the window's changes; on Windows only."""
-    if sys.platform == "win32":
-        from agent.dialogs.windows.accessible import Accessible
-
-        return Accessible(root).refresh
-    return lambda: None
-
-
-def _use_system_dpi() -> None:
-    """Make Windows scale the window on a monitor whose scale differs from the system's.
-
-    Tk itself scales only once, at its start.
-    """
-    if sys.platform == "win32":
-        import ctypes
-
-        system_aware = ctypes.c_void_p(-2)
-        ctypes.windll.user32.SetThreadDpiAwarenessContext(system_aware)

@@ -22,6 +22,7 @@ import winreg
 from collections.abc import Callable
 from contextlib import suppress
 from ctypes import wintypes
+from functools import cache
 from typing import Any
 
 import pywintypes
@@ -108,7 +109,6 @@ class WindowsSignInWatcher:
 
     def __init__(self) -> None:
         self._emit: Emit = lambda _: None
-        self._session = ""
         self._hwnd = 0
         self._ready = threading.Event()
         self._stopped = threading.Event()
@@ -117,9 +117,7 @@ class WindowsSignInWatcher:
         self._threads: list[threading.Thread] = []
 
     def session(self) -> str:
-        if not self._session:
-            self._session = logon_session()
-        return self._session
+        return logon_session()
 
     def start(self, emit: Emit) -> None:
         """Start to watch. What Windows refuses is logged, and the client goes on without it."""
@@ -298,6 +296,7 @@ class WindowsSignInWatcher:
         self._emit(ev.QuitRequested("update"))
 
 
+@cache
 def logon_session() -> str:
     """Return a name for the logon session of this process.
 
@@ -323,22 +322,15 @@ def _volatile_name() -> str:
     """
     number = wintypes.DWORD()
     kernel32.ProcessIdToSessionId(os.getpid(), ctypes.byref(number))
-    session = number.value
-    advapi32 = ctypes.WinDLL("advapi32")
-    key = wintypes.HANDLE()
-    hkcu = ctypes.c_void_p(winreg.HKEY_CURRENT_USER)
-    volatile, access = 1, winreg.KEY_READ | winreg.KEY_WRITE
-    path = rf"{SESSION_KEY}\{session}"
-    error = advapi32.RegCreateKeyExW(
-        hkcu, path, 0, None, volatile, access, None, ctypes.byref(key), None
-    )
-    if error:
-        log.warning("the sign-in session cannot be named (error %d)", error)
-        return secrets.token_hex(16)
-    advapi32.RegCloseKey(key)
-    with winreg.OpenKey(winreg.HKEY_CURRENT_USER, path, 0, access) as opened:
-        with suppress(OSError):
-            return str(winreg.QueryValueEx(opened, "Name")[0])
-        name = secrets.token_hex(16)
-        winreg.SetValueEx(opened, "Name", 0, winreg.REG_SZ, name)
+    path = rf"{SESSION_KEY}\{number.value}"
+    user: Any = winreg.HKEY_CURRENT_USER
+    access, volatile = winreg.KEY_READ | winreg.KEY_WRITE, winreg.REG_OPTION_VOLATILE
+    name = secrets.token_hex(16)
+    try:
+        key: Any = win32api.RegCreateKeyEx(user, path, access, Options=volatile)[0]
+        with suppress(pywintypes.error):
+            return str(win32api.RegQueryValueEx(key, "Name")[0])
+        win32api.RegSetValueEx(key, "Name", 0, winreg.REG_SZ, name)
+    except pywintypes.error as exc:
+        log.warning("the sign-in session cannot be named: %s", exc.strerror)
     return name

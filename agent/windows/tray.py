@@ -72,11 +72,6 @@ def tray_icon_size() -> int:
     return size or 16
 
 
-def _signed(word: int) -> int:
-    """Return the low 16 bits of `word` as a signed number, as GET_X_LPARAM does."""
-    return ctypes.c_short(word).value
-
-
 class WindowsTray:
     """Implement `agent.ports.Tray`."""
 
@@ -92,7 +87,7 @@ class WindowsTray:
         self.translation = translation
         self.view = View(State.CONNECTING)
         self._icon: _Icon | None = None
-        self._stopping = threading.Event()
+        self.stopping = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="tray", daemon=True)
         self._failure: BaseException | None = None
         self.on_command: Callable[[Command], None] | None = None
@@ -127,10 +122,6 @@ class WindowsTray:
             self._icon = None
             icon.release()
 
-    @property
-    def stopping(self) -> bool:
-        return self._stopping.is_set()
-
     def show(self, view: View) -> None:
         self.view = view
         self._post(WM_APPLY)
@@ -141,7 +132,7 @@ class WindowsTray:
 
     def stop(self) -> None:
         # _Icon._mark_ready reads it after it has made its window, so no stop is lost.
-        self._stopping.set()
+        self.stopping.set()
         self._post(win32.WM_STOP)
 
     def _post(self, message: int) -> None:
@@ -164,8 +155,8 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         self._message_handlers |= {
             WM_APPLY: self._guarded(self._apply),
             WM_TIMER: self._guarded(self._on_timer),
-            WM_DPICHANGED: self._on_display_change,
-            WM_SETTINGCHANGE: self._on_display_change,
+            WM_DPICHANGED: self._guarded(self._apply),
+            WM_SETTINGCHANGE: self._guarded(self._apply),
             WM_CLOSE: lambda _w, _l: self._command(Command.QUIT),
             WM_QUERYENDSESSION: lambda _w, _l: 1,
             WM_ENDSESSION: self._on_end_session,
@@ -185,7 +176,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         except BaseException:
             self._running = False
             raise
-        if self._tray.stopping:
+        if self._tray.stopping.is_set():
             win32.PostMessage(self._hwnd, win32.WM_STOP, 0, 0)
 
     def _on_stop(self, wparam: int, lparam: int) -> None:
@@ -218,8 +209,8 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
 
         return handler
 
-    def _command(self, command: Command) -> None:
-        if self._tray.on_command is None:
+    def _command(self, command: Command | None) -> None:
+        if self._tray.on_command is None or command is None:
             return
         try:
             self._tray.on_command(command)
@@ -277,9 +268,6 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         self._visible = False
         self._guarded(self._show)(0, 0)
 
-    def _on_display_change(self, _wparam: int, _lparam: int) -> None:
-        self._guarded(self._apply)(0, 0)
-
     def _handle(self, picture: str, size: int) -> int:
         """Return the picture's handle, loaded once for each size."""
         if (picture, size) not in self._handles:
@@ -320,7 +308,8 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         elif event == WM_CONTEXTMENU and not self._in_menu:
             self._in_menu = True
             try:
-                self._open_menu(_signed(wparam), _signed(wparam >> 16))
+                # Signed, as GET_X_LPARAM reads them: a screen may be left of the first one.
+                self._open_menu(*(ctypes.c_short(word).value for word in (wparam, wparam >> 16)))
             finally:
                 self._in_menu = False
 
@@ -352,23 +341,14 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
     def _item(self, entry: Entry) -> Any:
         if entry is SEPARATOR:
             return pystray.Menu.SEPARATOR
-        action: Any = pystray.Menu(*map(self._item, entry.children))
-        if not entry.children:
-            action = self._picked(entry.command)
+        submenu = pystray.Menu(*map(self._item, entry.children)) if entry.children else None
         checked = None if entry.checked is None else lambda _: bool(entry.checked)
         return pystray.MenuItem(
             # An ampersand would underline the next letter.
             entry.text.replace("&", "&&"),
-            action,
+            submenu or (lambda: self._command(entry.command)),
             checked=checked,
             radio=entry.radio,
             default=entry.default,
             enabled=entry.enabled,
         )
-
-    def _picked(self, command: Command | None) -> Callable[[], None]:
-        def action() -> None:
-            if command is not None:
-                self._command(command)
-
-        return action

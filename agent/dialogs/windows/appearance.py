@@ -41,6 +41,15 @@ def appearance() -> Appearance:
     return Appearance(DARK if dark else LIGHT, dark, percent / 100)
 
 
+def use_system_dpi() -> None:
+    """Make Windows scale a window on a monitor whose scale differs from the system's.
+
+    Tk itself scales only once, at its start.
+    """
+    system_aware = ctypes.c_void_p(-2)
+    ctypes.windll.user32.SetThreadDpiAwarenessContext(system_aware)
+
+
 def darken_frame(window: int) -> None:
     """Make the title bar dark; before Windows 10 2004 it stays light."""
     on = wintypes.BOOL(True)

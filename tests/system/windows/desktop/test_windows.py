@@ -31,17 +31,12 @@ FORM = {
     (Role.TEXT, "New password", "", SECRET), (Role.BUTTON, "Update", "", DEFAULT),
     (Role.CHECK_BUTTON, "Show the password", "", USABLE), (Role.BUTTON, "Cancel", "", USABLE)
 }  # fmt: skip
-SHOWN = {
-    (role, name, value, state | State.CHECKED if role is Role.CHECK_BUTTON else state)
-    for role, name, value, state in FORM
-}
-"""A form without and with the password shown."""
 ONLY_CLOSE = {(Role.BUTTON, "Close", "", DEFAULT)}
 WINDOWS: dict[str, tuple[str, str, set[tuple[Role, str, str, State]], str]] = {
     # the window: its title, a text in it, its controls, and which of them has the keyboard
     "update": (f"{UPDATE} — coconowork client", "The old password ends in 30 days", FORM,
         "New password"),
-    "update-wrong": (f"{UPDATE} — coconowork client", WRONG, SHOWN, "New password"),
+    "update-wrong": (f"{UPDATE} — coconowork client", WRONG, FORM, "New password"),
     "update-done": (f"{UPDATE} — coconowork client", "The stored password has been updated",
         ONLY_CLOSE, "Close"),
     "log-in": ("Log in to coconowork — coconowork client",
@@ -79,24 +74,24 @@ ERRORS = {"update-wrong", "code-expired"}
 BOTH = ("ja", "en")
 Steps = list[tuple[str, ...]]
 PROCEDURES: dict[str, tuple[tuple[str, ...], str, dict[str, object], Steps]] = {
-    # the languages, the dialog, what it shows, and what its user sees, hears and does
+    # the languages, the dialog, what it shows, and what its user sees, is told and does
     "a wrong password, then the right one": (BOTH, "password", OLD, [
         ("shows", "update"), ("key", "alt+h"),
-        ("hears", f"state {Role.CHECK_BUTTON:d} Show the password"),
-        ("type", "Secret-42"), ("hides", "Secret-42"), ("key", "Return"),
-        ("hears", f"alert {Role.ALERT:d} {WRONG}"), ("shows", "update-wrong"),
+        ("is_told", f"state {Role.CHECK_BUTTON:d} Show the password"),
+        ("type", "Secret-42"), ("hides", "Secret-42"), ("key", "alt+h", "Return"),
+        ("is_told", f"alert {Role.ALERT:d} {WRONG}"), ("shows", "update-wrong"),
         ("type", "New-Pass1"), ("key", "Return"),
-        ("hears", f"news {Role.STATIC_TEXT:d} The stored password has been updated"),
-        ("hears", f"focus {Role.BUTTON:d} Close"), ("shows", "update-done"),
+        ("is_told", f"news {Role.STATIC_TEXT:d} The stored password has been updated"),
+        ("is_told", f"focus {Role.BUTTON:d} Close"), ("shows", "update-done"),
         ("hides", "New-Pass1"), ("hides", "Secret-42"), ("key", "Return")]),
     "a code that expires, and another one": (BOTH, "password", NEW_PC, [
         ("shows", "log-in"), ("key", *["Tab"] * 3, "space"), ("code", "shown"),
-        ("hears", f"news {Role.STATIC_TEXT:d} BCDF-2345"), ("shows", "code"),
+        ("is_told", f"news {Role.STATIC_TEXT:d} BCDF-2345"), ("shows", "code"),
         ("code", "expired"), ("shows", "code-expired"), ("key", "Return"), ("code", "shown"),
         ("shows", "code"), ("code", "typed"),
-        ("hears", f"news {Role.STATIC_TEXT:d} {QUESTION}"), ("shows", "code-question"),
+        ("is_told", f"news {Role.STATIC_TEXT:d} {QUESTION}"), ("shows", "code-question"),
         ("key", "shift+Tab", "space"),
-        ("hears", f"news {Role.STATIC_TEXT:d} You are logged in"), ("shows", "log-in-done"),
+        ("is_told", f"news {Role.STATIC_TEXT:d} You are logged in"), ("shows", "log-in-done"),
         ("key", "Escape")]),
     "an old password": (BOTH, "status", OLD, [
         ("shows", "status-old"), ("connect",), ("shows", "status-connecting"),
@@ -142,7 +137,8 @@ class Person(Stage):
         eventually(found, or_say=lambda: f"{name}: {self.ask('elements')}", within_s=20)
         self.keep(f"dialog-{name}")
 
-    def hears(self, line: str) -> None:
+    def is_told(self, line: str) -> None:
+        """Wait for an event for screen readers."""
         if self.language == "en":
             self.noted(line)
 
