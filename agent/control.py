@@ -81,7 +81,7 @@ class ControlChannel:
                 try:
                     status = await self.ask({"command": "status"}, timeout_s=STATUS_S)
                     gone, is_free_soon = 0, bool(status.get("one_command"))
-                except (NotRunning, ChannelError) as exc:
+                except ChannelError as exc:
                     # It has just ended, ends and hangs up, or is about to listen.
                     gone += 1
                     hangs = isinstance(exc.__context__, TimeoutError)

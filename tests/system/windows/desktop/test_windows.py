@@ -74,7 +74,7 @@ ERRORS = {"update-wrong", "code-expired"}
 BOTH = ("ja", "en")
 Steps = list[tuple[str, ...]]
 PROCEDURES: dict[str, tuple[tuple[str, ...], str, dict[str, object], Steps]] = {
-    # the languages, the dialog, what it shows, and what its user sees, is told and does
+    # the languages, the dialog, what it shows, and the steps of its user
     "a wrong password, then the right one": (BOTH, "password", OLD, [
         ("shows", "update"), ("key", "alt+h"),
         ("is_told", f"state {Role.CHECK_BUTTON:d} Show the password"),
