@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from agent.ports import ChannelBusy, ChannelEnds, ChannelError, NotRunning, Request
+from agent.ports import ChannelBusy, ChannelEnds, ChannelError, Request
 
 log = getLogger(__name__)
 
