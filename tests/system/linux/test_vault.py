@@ -73,31 +73,6 @@ class TestSecretService(VaultContract):
             return [item.get_secret().decode() for item in items]
 
 
-class StaleCopies(KeyringBackend):
-    """Keeps a copy of what it replaces, as WinVaultKeyring does."""
-
-    priority = 0
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call] # keyring's has no types
-        self.entries: dict[tuple[str, str], str] = {}
-
-    def get_password(self, service: str, username: str) -> str | None:
-        found = self.entries.get((service, username))
-        return found or self.entries.get((f"{username}@{service}", username))
-
-    def set_password(self, service: str, username: str, password: str) -> None:
-        if old := self.entries.get((service, username)):
-            self.entries[f"{username}@{service}", username] = old
-        self.entries[service, username] = password
-
-    def delete_password(self, service: str, username: str) -> None:
-        del self.entries[service, username]
-
-
-StaleCopies.__name__ = "WinVaultKeyring"
-
-
 def reason(vault: Vault, action: Callable[[], object] | None = None) -> Reason:
     """Return why `action` fails, else a read."""
     with pytest.raises(VaultError) as caught:
@@ -105,25 +80,28 @@ def reason(vault: Vault, action: Callable[[], object] | None = None) -> Reason:
     return caught.value.reason
 
 
-def password(vault: Vault) -> str | None:
-    """Return the stored password."""
-    found = vault.read(TANAKA)
-    return found.password if found else None
-
-
-def test_names_the_backend_itself() -> None:
-    """The keyring's backend is chosen by name, not by plug-ins or configuration."""
+def test_no_bus_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a session bus has no vault, and gets no other backend by a plug-in."""
     assert type(open_keyring()) is SecretServiceKeyring
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    assert reason(open_vault()) is Reason.VAULT_MISSING
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent")
+    assert reason(open_vault()) is Reason.VAULT_MISSING
 
 
 def test_a_service_that_comes_back_is_found(keyring: PrivateKeyring) -> None:
-    """A vault works again after its service, and then the bus, was away."""
-    vault, written = open_vault(), record()
-    vault.write(TANAKA, written)
-    keyring.stop_service()
-    assert reason(vault) is Reason.VAULT_MISSING
-    keyring.start_service()
-    assert vault.read(TANAKA) == written
+    """What `write` has returned for is durable: the service may be killed, and then the bus."""
+    vault = open_vault()
+    for number in range(3):
+        written = record(f"password-{number}")
+        vault.write(TANAKA, written)
+        process = keyring._service
+        assert process is not None
+        process.kill()
+        keyring.stop_service()
+        assert reason(vault) is Reason.VAULT_MISSING
+        keyring.start_service()
+        assert vault.read(TANAKA) == written
     keyring.stop_bus()
     assert reason(vault) is Reason.VAULT_MISSING
     keyring.start_bus()
@@ -133,36 +111,17 @@ def test_a_service_that_comes_back_is_found(keyring: PrivateKeyring) -> None:
     assert vault.read(TANAKA) == written
 
 
-def test_what_was_written_survives_a_crash(keyring: PrivateKeyring) -> None:
-    """An entry is durable when `write` returns: the keyring may be killed then."""
-    vault = open_vault()
-    for number in range(10):
-        written = record(f"password-{number}")
-        vault.write(TANAKA, written)
-        process = keyring._service
-        assert process is not None
-        process.kill()
-        keyring.stop_service()
-        keyring.start_service()
-        assert vault.read(TANAKA) == written
-
-
-def test_no_bus_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine without a session bus has no vault, which is a reason, not a traceback."""
-    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
-    assert reason(open_vault()) is Reason.VAULT_MISSING
-    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent")
-    assert reason(open_vault()) is Reason.VAULT_MISSING
-
-
 def test_a_locked_keyring_is_reported(keyring: PrivateKeyring) -> None:
     """A keyring that is not unlocked loses nothing, and works again afterwards."""
     vault, written = open_vault(), record()
     vault.write(TANAKA, written)
     lock_keyring()
-    assert reason(vault) is Reason.VAULT_LOCKED
-    assert reason(vault, lambda: vault.write(TANAKA, record("other"))) is Reason.VAULT_LOCKED
-    assert reason(vault, lambda: vault.delete(TANAKA)) is Reason.VAULT_LOCKED
+    for action in (
+        lambda: vault.read(TANAKA),
+        lambda: vault.write(TANAKA, record("other")),
+        lambda: vault.delete(TANAKA),
+    ):
+        assert reason(vault, action) is Reason.VAULT_LOCKED
     keyring.stop_service()
     keyring.start_service()
     assert vault.read(TANAKA) == written
@@ -266,57 +225,66 @@ def test_an_entry_of_bytes_is_broken(keyring: PrivateKeyring) -> None:
         (item,) = secretstorage.Collection(bus).get_all_items()
         item.set_secret(b"\xff\xfe\xfd")
     assert reason(vault) is Reason.VAULT_BROKEN
-    vault.write(TANAKA, record("new"))
-    assert password(vault) == "new"
+    vault.write(TANAKA, written := record("new"))
+    assert vault.read(TANAKA) == written
+
+
+class StaleCopies(KeyringBackend):
+    """Keeps a copy of what it replaces, as WinVaultKeyring does. `error` is raised by a read."""
+
+    priority = 0
+    error: Exception | None = None
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call] # keyring's has no types
+        self.entries: dict[tuple[str, str], str] = {}
+
+    def get_password(self, service: str, username: str) -> str | None:
+        if self.error:
+            raise self.error
+        found = self.entries.get((service, username))
+        return found or self.entries.get((f"{username}@{service}", username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        if old := self.entries.get((service, username)):
+            self.entries[f"{username}@{service}", username] = old
+        self.entries[service, username] = password
+
+    def delete_password(self, service: str, username: str) -> None:
+        del self.entries[service, username]
+
+
+StaleCopies.__name__ = "WinVaultKeyring"
 
 
 def test_older_copies_go_where_the_backend_leaves_them() -> None:
-    """The old copy of a password that Windows' backend keeps is removed."""
-    backend = StaleCopies()
+    """The old copy of a password that Windows' backend keeps is removed, also after a crash."""
+    backend, copy = StaleCopies(), (f"{TANAKA.user}@{service_name(TANAKA)}", TANAKA.user)
     vault = KeyringVault(lambda: backend)
     vault.write(TANAKA, record("one"))
-    vault.write(TANAKA, record("two"))
-    assert len(backend.entries) == 1
-    # A crash between the two writes leaves the copy; the next start removes it.
-    service = service_name(TANAKA)
-    backend.entries[f"{TANAKA.user}@{service}", TANAKA.user] = "copy of one"
-    assert password(vault) == "two"
-    assert len(backend.entries) == 1
-    # A crash in the middle of a delete: the copy alone is no entry.
-    backend.entries = {(f"{TANAKA.user}@{service}", TANAKA.user): "copy of one"}
+    vault.write(TANAKA, written := record("two"))
+    assert copy not in backend.entries
+    backend.entries[copy] = "copy of one"  # a crash between two writes
+    assert vault.read(TANAKA) == written
+    assert copy not in backend.entries
+    backend.entries = {copy: "copy of one"}  # a crash in a delete: the copy alone is no entry
     assert vault.read(TANAKA) is None
     assert backend.entries == {}
 
 
-class Forgetful(StaleCopies):
-    def set_password(self, service: str, username: str, password: str) -> None:
-        """Do nothing, without an error."""
-
-
-class Failing(StaleCopies):
-    error: Exception = RuntimeError()
-
-    def get_password(self, service: str, username: str) -> str | None:
-        raise self.error
-
-
-def test_a_write_is_read_back() -> None:
-    """A backend that keeps nothing is reported at once."""
-    vault = KeyringVault(Forgetful)
+def test_a_backend_that_does_not_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that keeps nothing is reported; no error quotes more than a type and a number."""
+    backend = StaleCopies()
+    vault = KeyringVault(lambda: backend)
+    monkeypatch.setattr(backend, "set_password", lambda *_: None)
     assert reason(vault, lambda: vault.write(TANAKA, record())) is Reason.VAULT_BROKEN
-
-
-def test_no_error_quotes_what_a_backend_says() -> None:
-    """An error of a backend becomes a VaultError with its type and number only."""
 
     class WindowsError(Exception):
         winerror = 1312
 
-    backend = Failing()
     backend.error = WindowsError("hidden-word")
-    with pytest.raises(VaultError) as caught:
-        KeyringVault(lambda: backend).read(TANAKA)
+    with pytest.raises(VaultError, match="1312") as caught:
+        vault.read(TANAKA)
     assert caught.value.reason is Reason.VAULT_BROKEN
-    assert "1312" in str(caught.value)
     assert "hidden-word" not in str(caught.value)
     assert caught.value.__suppress_context__
