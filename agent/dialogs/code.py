@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tkinter as tk
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from math import ceil
 from time import monotonic
 from tkinter import ttk
@@ -18,32 +19,24 @@ from agent.dialogs.window import Window
 from protocol.text import clean
 
 
+@dataclass
 class CodeView:
-    """Show a code of `server`.
+    """Show a code of `server`."""
 
-    `build_form` draws the form for a password, and `confirm` says that a password is stored.
-    """
+    window: Window
+    opening: msg.Open
+    server: str
+    build_form: Callable[[], tk.Misc]
+    """Draws the form for a password."""
+    confirm: Callable[[], None]
+    """Says that a password is stored."""
+    _left: ttk.Label | None = field(default=None, init=False)
+    """Says how long the code is valid."""
+    _ends_at: float = field(default=0.0, init=False)
 
-    def __init__(
-        self,
-        window: Window,
-        opening: msg.Open,
-        server: str,
-        *,
-        build_form: Callable[[], tk.Misc],
-        confirm: Callable[[], None],
-    ) -> None:
-        self._window = window
-        self._ = window.translate
-        self._opening = opening
-        self._server = server
-        self._build_form = build_form
-        self._confirm = confirm
-        self._left: ttk.Label | None = None
-        """Says how long the code is valid."""
-        self._ends_at = 0.0
-        window.on_message = self.take
-        window.on_turn = self._count_down
+    def __post_init__(self) -> None:
+        self._ = self.window.translate
+        self.window.on_message, self.window.on_turn = self.take, self._count_down
 
     def take(self, message: msg.FromClient) -> None:
         match message:
@@ -51,27 +44,27 @@ class CodeView:
                 self._draw(lambda: self._code(message))
             case msg.Question(user):
                 self._draw(lambda: self._question(user))
-                self._window.on_top()
+                self.window.on_top()
             case msg.CodeEnded(text):
                 self._draw(lambda: self._ended(text))
-                self._window.root.bell()
+                self.window.root.bell()
             case msg.Accepted():
-                self._confirm()
+                self.confirm()
 
     def _draw(self, draw: Callable[[], tk.Misc]) -> None:
         self._left = None
-        self._window.on_enter = lambda: None
-        self._window.redraw(draw)
+        self.window.on_enter = lambda: None
+        self.window.redraw(draw)
 
     # --- what is shown
 
     def _code(self, code: msg.ShowCode) -> tk.Misc:
-        window, _ = self._window, self._
+        window, _ = self.window, self._
         self._heading(_("Log in by a code"))
-        window.paragraph(code_steps(self._opening.console_url, _))
-        if "user" in self._opening.fixed:
+        window.paragraph(code_steps(self.opening.console_url, _))
+        if "user" in self.opening.fixed:
             text = _("Your administrator has set the user {user}: type the code as this user.")
-            window.paragraph(text.format(user=self._opening.user), style="Warning.TLabel")
+            window.paragraph(text.format(user=self.opening.user), style="Warning.TLabel")
         window.paragraph(code.code, style="Code.TLabel")
         window.paragraph("  ".join(code.words), style="Heading.TLabel")
         self._ends_at = monotonic() + code.expires_in_s
@@ -83,13 +76,13 @@ class CodeView:
         if self._left is None:
             return
         minutes = max(1, ceil((self._ends_at - monotonic()) / 60))
-        text = code_validity(minutes, self._window.translations)
+        text = code_validity(minutes, self.window.translations)
         if self._left.cget("text") != text:
             self._left.configure(text=text)
 
     def _question(self, user: str) -> tk.Misc:
         """Ask; the keyboard is on "Cancel", so that no key pressed by chance agrees."""
-        window, _ = self._window, self._
+        window, _ = self.window, self._
         question = _("Connect this PC as the user {user}?").format(user=clean(user, 64))
         self._heading(question, title=_("Connect this PC?"))  # the title is cut off behind a name
         window.paragraph(
@@ -101,7 +94,7 @@ class CodeView:
         return cancel
 
     def _progress(self, text: str) -> tk.Misc:
-        window, _ = self._window, self._
+        window, _ = self.window, self._
         self._heading(_("Log in by a code"))
         window.paragraph(text)
         bar = ttk.Progressbar(window.body, mode="indeterminate")
@@ -113,17 +106,17 @@ class CodeView:
     def _ended(self, text: str) -> tk.Misc:
         self._heading(self._("Log in by a code"))
         for line in text.splitlines()[:5]:
-            self._window.paragraph(clean(line, 300), style="Error.TLabel")
-        self._window.on_enter = self._ask_again
+            self.window.paragraph(clean(line, 300), style="Error.TLabel")
+        self.window.on_enter = self._ask_again
         return self._buttons((self._("Get a &new code"), self._ask_again))
 
     def _heading(self, text: str, *, title: str = "") -> None:
-        self._window.root.title(f"{title or text} — coconowork client")
-        self._window.heading("app", text)
+        self.window.root.title(f"{title or text} — coconowork client")
+        self.window.heading("app", text)
 
     def _buttons(self, *first: tuple[str, Callable[[], None]]) -> tk.Misc:
         """Add these buttons and the two ways out; return the widget that gets the keyboard."""
-        window, _ = self._window, self._
+        window, _ = self.window, self._
         made = window.buttons(
             *first,
             (_("Enter the &password"), self._back),
@@ -136,13 +129,13 @@ class CodeView:
 
     def _agree(self) -> None:
         self._draw(lambda: self._progress(self._("Checking with the server…")))
-        self._window.send(msg.Confirm())
+        self.window.send(msg.Confirm())
 
     def _ask_again(self) -> None:
         self._draw(lambda: self._progress(self._("Getting a code…")))
-        self._window.send(msg.AskCode(self._server))
+        self.window.send(msg.AskCode(self.server))
 
     def _back(self) -> None:
-        self._window.send(msg.DropCode())
-        self._window.on_turn = lambda: None
-        self._window.redraw(self._build_form)
+        self.window.send(msg.DropCode())
+        self.window.on_turn = lambda: None
+        self.window.redraw(self.build_form)

@@ -38,19 +38,11 @@ LogIn = Callable[[str, str, str], "Future[Reason | None]"]
 SUBMIT_S = 120.0
 """Seconds that a window waits for a login, with key derivation and keyring."""
 
-_FIELDS: dict[Reason, msg.Field] = {
-    Reason.UNREACHABLE: "server",
-    Reason.NO_SUCH_HOST: "server",
-    Reason.TIMED_OUT: "server",
-    Reason.CERTIFICATE: "server",
-    Reason.TLS: "server",
-    Reason.NO_GATEWAY: "server",
-    Reason.NOT_A_GATEWAY: "server",
-    Reason.INSECURE_ADDRESS: "server",
-    Reason.HTTP_FORBIDDEN: "server",
-    Reason.DISABLED: "user",
-}
-"""The field that shows a reason; all other reasons are shown at the password."""
+_ABOUT_SERVER = {
+    Reason.UNREACHABLE, Reason.NO_SUCH_HOST, Reason.TIMED_OUT, Reason.CERTIFICATE, Reason.TLS,
+    Reason.NO_GATEWAY, Reason.NOT_A_GATEWAY, Reason.INSECURE_ADDRESS, Reason.HTTP_FORBIDDEN,
+}  # fmt: skip
+"""Reasons that the field of the server shows."""
 _SAYS_ALL = {Reason.CREDENTIALS, Reason.EXPIRED}
 """Reasons whose remedy is not shown, because the window itself asks for it."""
 
@@ -159,11 +151,9 @@ class ProcessDialogs:
             shown.hang_up()
 
     def _codes(self) -> CodeAttempts:
-        _ = self.translations.gettext
+        said = self.translations.gettext
         return CodeAttempts(
-            self.pair,
-            refused=lambda reason: _refused(reason, _).text,
-            translations=self.translations,
+            self.pair, lambda reason: _refused(reason, said).text, self.translations
         )
 
     def _answer(
@@ -270,7 +260,8 @@ def _refused(reason: Reason, _: Translate) -> msg.Refused:
         sentences.append(_("Wait a moment and try again."))
     elif reason not in _SAYS_ALL:
         sentences.append(remedy)
-    return msg.Refused("\n".join(sentences), _FIELDS.get(reason, "password"))
+    at: msg.Field = "server" if reason in _ABOUT_SERVER else "password"
+    return msg.Refused("\n".join(sentences), "user" if reason is Reason.DISABLED else at)
 
 
 def shown_server(address: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
 from functools import partial
 from gettext import NullTranslations
 
@@ -24,29 +25,28 @@ Pair = Callable[
 """`App.pair`."""
 
 
+@dataclass
 class CodeAttempts:
     """The codes of one window, one after the other.
 
-    `send` reaches the window. `refused` returns what it says about a login that failed. The
-    window's thread calls the methods, the client's loop what they hand to `pair`.
+    The window's thread calls the methods, the client's loop what they hand to `pair`.
     """
 
-    def __init__(
-        self, pair: Pair, *, refused: Callable[[Reason], str], translations: NullTranslations
-    ) -> None:
-        self.send: Callable[[FromClient], None] = lambda _: None
-        self._pair = pair
-        self._refused = refused
-        self._translations = translations
-        self._work: Future[Reason | None] | None = None
-        self._agreed: Future[None] | None = None
-        """Done when the person at the PC agrees; the one of this attempt and of no other."""
+    pair: Pair
+    refused: Callable[[Reason], str]
+    """Returns what the window says about a login that failed."""
+    translations: NullTranslations
+    send: Callable[[FromClient], None] = field(default=lambda _: None, init=False)
+    """Reaches the window."""
+    _work: Future[Reason | None] | None = field(default=None, init=False)
+    _agreed: Future[None] | None = field(default=None, init=False)
+    """Done when the person at the PC agrees; the one of this attempt and of no other."""
 
     def begin(self, server: str) -> None:
         """Get a code from this server, in place of an earlier one."""
         self.end()
         self._agreed = agreed = Future[None]()
-        work = self._pair(server, partial(self._show, agreed), partial(self._ask, agreed))
+        work = self.pair(server, partial(self._show, agreed), partial(self._ask, agreed))
         self._work = work
         work.add_done_callback(partial(self._on_done, agreed))
 
@@ -66,7 +66,7 @@ class CodeAttempts:
 
     def _show(self, agreed: Future[None], code: Code) -> None:
         if agreed is self._agreed:
-            words = code.words_in(self._translations)
+            words = code.words_in(self.translations)
             self.send(ShowCode(code.text, words, code.expires_in_s))
 
     def _ask(self, agreed: Future[None], user: str) -> Future[None]:
@@ -92,5 +92,5 @@ class CodeAttempts:
             log.exception("pairing: unexpected")
             failed = PairingFailed(Failure(Reason.INTERNAL))
         else:
-            return Accepted() if reason is None else CodeEnded(self._refused(reason))
-        return CodeEnded("\n".join(failed.sentences(self._translations)))
+            return Accepted() if reason is None else CodeEnded(self.refused(reason))
+        return CodeEnded("\n".join(failed.sentences(self.translations)))

@@ -178,10 +178,7 @@ class View:
     def _show_code(self, code: msg.ShowCode) -> None:
         server = self._values["server"].get()
         self._set_busy("")
-        view = CodeView(
-            self._window, self._opening, server, build_form=self.build, confirm=self.confirm
-        )
-        view.take(code)
+        CodeView(self._window, self._opening, server, self.build, self.confirm).take(code)
 
     def _complain(self, name: str, text: str) -> None:
         name = name if name in self._entries else "password"

@@ -237,7 +237,7 @@ def test_a_closed_window_has_no_code(client: Client) -> None:
 def test_a_window_is_told_of_its_newest_code_only(client: Client) -> None:
     """What an earlier code still reports is dropped, and so is what comes after the end."""
     told: list[msg.FromClient] = []
-    codes = CodeAttempts(client.pair, refused=lambda reason: reason.value, translations=ENGLISH)
+    codes = CodeAttempts(client.pair, lambda reason: reason.value, ENGLISH)
     codes.send = told.append
     codes.begin("a")
     codes.begin("b")
@@ -265,7 +265,7 @@ def test_a_window_is_told_of_its_newest_code_only(client: Client) -> None:
 def test_why_a_code_has_ended(client: Client, error: Exception | None, said: str) -> None:
     """The window says what is wrong; a sleep of the PC ends the code."""
     told: list[msg.FromClient] = []
-    codes = CodeAttempts(client.pair, refused=lambda reason: reason.value, translations=ENGLISH)
+    codes = CodeAttempts(client.pair, lambda reason: reason.value, ENGLISH)
     codes.send = told.append
     codes.begin("a")
     if error is None:
