@@ -2,14 +2,12 @@
 
 A `FakeGateway` listens on loopback and calls its script with a `Peer` for each connection. The peer
 speaks WebSocket with the websockets library's state machine, and anything else as raw bytes. It
-shares no code with the real gateway.
+shares nothing with the real gateway but `protocol`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import json
 import socket
 import ssl
@@ -18,7 +16,6 @@ from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from inspect import isawaitable
@@ -31,6 +28,9 @@ from websockets.http11 import Request
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
+from protocol.messages import MIN_ITERATIONS, SUBPROTOCOL
+from protocol.scram import ClientFirst, ServerLogin, Verifier, derive_keys, verifier_of
+from protocol.sealing import push_signature
 from tests.support.listeners import listening
 
 USER = "tanaka"
@@ -39,41 +39,21 @@ KNOWN: Mapping[str, str] = {PASSWORD: "current"}
 """The passwords that an honest gateway knows, unless a test says otherwise."""
 CODE, CHANGE_ID = "BCDF2345", "c" * 32
 """Of a new PC by a code."""
-SALT = b"0123456789abcdef"
-ITERATIONS = 600_000
 PATIENCE_S = 60.0
 """Longer than any silence that a client tolerates."""
 
 Json = dict[str, Any]
 
 
-class Gone(Exception):
-    """The client has closed the connection."""
-
-
 @cache
-def salted(password: str) -> bytes:
-    return hashlib.pbkdf2_hmac("sha256", password.encode(), SALT, ITERATIONS)
-
-
-def server_final(password: str, hello: Json, challenge: str, proof: str) -> str | None:
-    """Return SCRAM's last message by the formulas of RFC 5802, or None for a wrong proof."""
-    without_proof, _, given = proof.rpartition(",p=")
-    auth = f"{hello['scram'].removeprefix('n,,')},{challenge},{without_proof}".encode()
-    client_key = hmac.digest(salted(password), b"Client Key", "sha256")
-    signature = hmac.digest(hashlib.sha256(client_key).digest(), auth, "sha256")
-    if bytes(a ^ b for a, b in zip(client_key, signature, strict=True)) != b64decode(given):
-        return None
-    server_key = hmac.digest(salted(password), b"Server Key", "sha256")
-    return f"v={b64encode(hmac.digest(server_key, auth, 'sha256')).decode()}"
+def verifier(password: str) -> Verifier:
+    keys = derive_keys(password, salt=b"0123456789abcdef", iterations=MIN_ITERATIONS)
+    return verifier_of(keys)
 
 
 def sign(password: str, change_id: str, sealed: str) -> str:
     """Return the signature of a push by a server that knows the verifier of `password`."""
-    server_key = hmac.digest(salted(password), b"Server Key", "sha256")
-    return b64encode(
-        hmac.digest(server_key, f"push,{change_id},{sealed}".encode(), "sha256")
-    ).decode()
+    return push_signature(verifier(password).server_key, change_id=change_id, sealed=sealed)
 
 
 def at(days: float = 0) -> str:
@@ -88,16 +68,18 @@ def seal(device: Json, plain: bytes) -> str:
 
 
 class Peer:
-    """One client's connection, as a script sees it. Reading raises Gone at its end."""
+    """One client's connection, as a script sees it. Reading raises EOFError at its end."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hellos: list[Json]
     ) -> None:
         self._reader, self._writer = reader, writer
         self._hellos = hellos
-        self._protocol = ServerProtocol(subprotocols=[Subprotocol("coconowork.v1")])
+        self._protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)])
         self._requests: deque[Request] = deque()
         self._messages: deque[Json] = deque()
+        self.began = time()
+        self.ended: float | None = None
         self.closes = True
         """Whether it closes the socket after the client's close frame, as RFC 6455 demands."""
 
@@ -115,7 +97,7 @@ class Peer:
         async with asyncio.timeout(PATIENCE_S):
             data = await self._reader.read(65536)
         if not data:
-            raise Gone
+            raise EOFError
         self._protocol.receive_data(data)
         for event in self._protocol.events_received():
             if isinstance(event, Request):
@@ -124,7 +106,7 @@ class Peer:
                 self._messages.append(json.loads(bytes(event.data)))
         self.write(b"".join(self._protocol.data_to_send()))
         if self._protocol.close_rcvd and self.closes:
-            raise Gone
+            raise EOFError
 
     def write(self, data: bytes) -> None:
         """Send bytes as they are."""
@@ -133,10 +115,7 @@ class Peer:
     async def more(self, data: bytes) -> None:
         """Send bytes once those before them are on their way, and read nothing in that time."""
         self._writer.write(data)
-        try:
-            await self._writer.drain()
-        except ConnectionError:
-            raise Gone from None
+        await self._writer.drain()
 
     def hang_up(self) -> None:
         """Cut the connection with an RST."""
@@ -154,10 +133,11 @@ class Peer:
     async def upgrade(self, *, without: str = "", **extra: str) -> None:
         """Accept the upgrade; `without` one header, with `extra` ones in place of its own."""
         response = self._protocol.accept(await self.request())
-        for name in (without, *(each.replace("_", "-") for each in extra)):
+        replaced = {name.replace("_", "-"): value for name, value in extra.items()}
+        for name in (without, *replaced):
             if name in response.headers:
                 del response.headers[name]
-        response.headers.update({name.replace("_", "-"): value for name, value in extra.items()})
+        response.headers.update(replaced)
         self._protocol.send_response(response)
         self.write(b"".join(self._protocol.data_to_send()))
 
@@ -184,12 +164,12 @@ class Peer:
         await self.upgrade()
         return await self.receive()
 
-    async def challenge(self, hello: Json) -> str:
-        """Send a challenge as the protocol asks for. Return its SCRAM message."""
-        nonce = hello["scram"].partition(",r=")[2]
-        text = f"r={nonce}{b64encode(SALT).decode()},s={b64encode(SALT).decode()},i={ITERATIONS}"
-        self.send({"type": "challenge", "scram": text})
-        return text
+    async def challenge(self, hello: Json, passwords: Mapping[str, str] = KNOWN) -> ServerLogin:
+        """Send a challenge as the protocol asks for."""
+        first, verifiers = ClientFirst.parse(hello["scram"]), [verifier(each) for each in passwords]
+        login = ServerLogin(first, verifiers, nonce="nonce-of-the-fake-gateway")
+        self.send({"type": "challenge", "scram": login.challenge})
+        return login
 
     async def log_in(
         self, passwords: Mapping[str, str] = KNOWN, hello: Json | None = None, **more: Any
@@ -200,15 +180,13 @@ class Peer:
         """
         while True:
             hello = hello or await self.hello()
-            challenge = await self.challenge(hello)
-            proof = (await self.receive())["scram"]
-            for password, kind in passwords.items():
-                final = server_final(password, hello, challenge, proof)
-                if final is not None:
-                    until = {"valid_until": at(30)} if kind == "old" else {}
-                    welcome = {"type": "welcome", "scram": final, "password": kind, **until}
-                    self.send({**welcome, "server_time": at(), **more})
-                    return hello
+            login = await self.challenge(hello, passwords)
+            if found := login.check((await self.receive())["scram"]):
+                kind = list(passwords.values())[found[0]]
+                until = {"valid_until": at(30)} if kind == "old" else {}
+                welcome = {"type": "welcome", "scram": found[1], "password": kind, **until}
+                self.send({**welcome, "server_time": at(), **more})
+                return hello
             self.send({"type": "rejected", "reason": "credentials"})
             hello = await self.receive()
 
@@ -243,9 +221,8 @@ def honest(passwords: Mapping[str, str] = KNOWN, **welcome: Any) -> Script:
         hello = None
         while True:
             await peer.log_in(passwords, hello, **welcome)
-            hello = await peer.receive()
-            while hello["type"] != "hello":
-                hello = await peer.receive()
+            while (hello := await peer.receive())["type"] != "hello":
+                pass
 
     return script
 
@@ -297,16 +274,6 @@ def http(answer: str, body: bytes = b"<html><body>Please accept our terms</body>
     return raw(f"{head}\r\nConnection: close\r\n\r\n".encode() + body)
 
 
-@dataclass
-class Visit:
-    """One connection of the client."""
-
-    began: float
-    ended: float | None = None
-    close_code: int | None = None
-    farewell: str = ""
-
-
 class FakeGateway:
     """A gateway on loopback that runs its script for each connection."""
 
@@ -316,7 +283,7 @@ class FakeGateway:
         self.port = 0
         self.hellos: list[Json] = []
         """Each `hello` that it was sent."""
-        self.visits: list[Visit] = []
+        self.visits: list[Peer] = []
         """Connections since the script was last changed."""
         self.faults: list[BaseException] = []
         """Exceptions that scripts have raised."""
@@ -340,17 +307,15 @@ class FakeGateway:
 
     async def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection to its end."""
-        visit = Visit(time())
         peer = Peer(reader, writer, self.hellos)
-        self.visits.append(visit)
+        self.visits.append(peer)
         try:
             await self._script(peer)
             await peer.closed()
-        except (Gone, ConnectionError):
+        except (EOFError, ConnectionError):
             pass
         except Exception as exc:  # noqa: BLE001 - the test looks at it
             self.faults.append(exc)
         finally:
             writer.close()
-            visit.close_code, visit.farewell = peer.close_code, peer.farewell
-            visit.ended = time()
+            peer.ended = time()

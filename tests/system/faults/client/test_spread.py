@@ -13,7 +13,7 @@ from agent.core.state import State
 from agent.core.view import View
 from agent.runtime import instant
 from bench import machine
-from tests.support.fake_gateway import PASSWORD, FakeGateway, salted
+from tests.support.fake_gateway import PASSWORD, FakeGateway
 from tests.support.polling import eventually_async
 from tests.support.runtimes import runtime_in_memory
 
@@ -40,7 +40,6 @@ class Member:
 async def test_clients_of_a_dead_server_come_back_spread_out() -> None:
     """No tenth of a round has twice its share of tries, and all clients come back."""
     machine.raise_file_limit()
-    salted(PASSWORD)  # derived once for all
     loop, gateway, server = asyncio.get_running_loop(), FakeGateway(), AsyncExitStack()
     await server.enter_async_context(gateway.running())
     with mock.patch.object(asyncio, "new_event_loop", return_value=loop):
