@@ -1,6 +1,6 @@
 """Proxies: HTTP `CONNECT` (RFC 9110) and SOCKS 5 (RFC 1928, 1929), with and without a login.
 
-They know one host name, and connect it to a port of this PC.
+They connect every host name to one port of this PC.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 
 import spnego
 
-Ends = tuple[StreamReader, StreamWriter]
-
 USER, PASSWORD = "proxy-user", "Proxy-pass-7"
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 @dataclass
 class Proxy:
-    """A proxy that connects `name` to `port`. `served` has the target of each tunnel."""
+    """A proxy that connects to `port`. `served` has the target of each tunnel."""
 
     name: str
+    """Its own name, for `windows`."""
     port: int
     asks_for_login: bool = False
     scheme: str = "NTLM"
@@ -42,13 +42,7 @@ class Proxy:
                 b'Proxy-Authenticate: Basic realm="office"\r\nContent-Length: 0\r\n\r\n'
             )
             return
-        target = head.split()[1]
-        if not target.startswith(f"{self.name}:"):
-            writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
-            return
-        far = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await self._tunnel(target, (reader, writer), far)
+        await self._tunnel(head.split()[1], reader, writer, ESTABLISHED)
 
     async def windows(self, reader: StreamReader, writer: StreamWriter) -> None:
         """Serve a connection with HTTP CONNECT for the accounts of the file NTLM_USER_FILE.
@@ -72,50 +66,43 @@ class Proxy:
                 + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
                 + b"1388\r\n%s\r\n0\r\n\r\n" % (b"<p>:-</p>\n" * 500)
             )
-        target = head.split()[1]
-        far = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await self._tunnel(target, (reader, writer), far)
+        await self._tunnel(head.split()[1], reader, writer, ESTABLISHED)
 
     async def socks5(self, reader: StreamReader, writer: StreamWriter) -> None:
         """Serve a connection with SOCKS 5, by host name."""
-        count = (await reader.readexactly(2))[1]
-        methods = await reader.readexactly(count)
-        wanted = 2 if self.asks_for_login else 0
-        if wanted not in methods:
+
+        async def counted() -> str:
+            return (await reader.readexactly((await reader.readexactly(1))[0])).decode("ascii")
+
+        await reader.readexactly(1)
+        methods, wanted = await counted(), 2 if self.asks_for_login else 0
+        if chr(wanted) not in methods:
             writer.write(b"\x05\xff")
             return
         writer.write(bytes([5, wanted]))
         if self.asks_for_login:
-            user = await reader.readexactly((await reader.readexactly(2))[1])
-            password = await reader.readexactly((await reader.readexactly(1))[0])
-            right = (user.decode(), password.decode()) == (USER, PASSWORD)
-            writer.write(bytes([1, 0 if right else 1]))
-            if not right:
+            await reader.readexactly(1)
+            is_right = (await counted(), await counted()) == (USER, PASSWORD)
+            writer.write(bytes([1, 0 if is_right else 1]))
+            if not is_right:
                 return
         _, _, _, kind = await reader.readexactly(4)
         assert kind == 3, "the client resolves a name that only the proxy knows"
-        name = (await reader.readexactly((await reader.readexactly(1))[0])).decode()
-        port = int.from_bytes(await reader.readexactly(2))
-        if name != self.name:
-            writer.write(bytes([5, 4, 0, 1, 0, 0, 0, 0, 0, 0]))
-            return
-        far = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(bytes([5, 0, 0, 1, 127, 0, 0, 1, 0, 0]))
-        await self._tunnel(f"{name}:{port}", (reader, writer), far)
+        name, port = await counted(), int.from_bytes(await reader.readexactly(2))
+        connected = bytes([5, 0, 0, 1, 127, 0, 0, 1, 0, 0])
+        await self._tunnel(f"{name}:{port}", reader, writer, connected)
 
     async def _tunnel(
-        self,
-        target: str,
-        near: tuple[StreamReader, StreamWriter],
-        far: tuple[StreamReader, StreamWriter],
+        self, target: str, reader: StreamReader, writer: StreamWriter, connected: bytes
     ) -> None:
+        """Connect, say so with the bytes `connected`, and pass on what comes from both ends."""
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(connected)
         self.served.append(target)
-        far_reader, far_writer = far
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_pass_on(near[0], far_writer))
-                group.create_task(_pass_on(far_reader, near[1]))
+                group.create_task(_pass_on(reader, far_writer))
+                group.create_task(_pass_on(far_reader, writer))
         finally:
             far_writer.close()
 

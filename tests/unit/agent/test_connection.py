@@ -14,6 +14,7 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
+import spnego
 from websockets.exceptions import InvalidProxyStatus
 
 from agent import connection, proxy_login
@@ -26,7 +27,6 @@ from tests.support.certificates import Authority
 from tests.support.fake_gateway import FakeGateway, Peer, at
 from tests.support.forward_proxies import Proxy
 from tests.support.listeners import listening, says, unused_port
-from tests.support.office_client import account
 
 DEAD = "127.0.0.2"
 NAME = "gateway.test"
@@ -185,6 +185,12 @@ async def test_the_allowance_of_messages_is_refilled(monkeypatch: pytest.MonkeyP
             1, Failure(Reason.PROTOCOL, detail="too many messages")
         )
         await task
+
+
+def account(user: str, password: str, scheme: str, host: str) -> LogIn:
+    """Return a login of this account by pyspnego; on Windows, SSPI makes the tokens."""
+    context = spnego.client(user, password, host, "HTTP", protocol=scheme.lower())
+    return lambda challenge: context.step(challenge or None) or b""
 
 
 @pytest.mark.parametrize(
