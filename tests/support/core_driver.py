@@ -42,6 +42,12 @@ BEGIN = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
 
 Kind = Literal["vault", "proof", "connect", "toast", "server"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+ANSWERED_BY: dict[type[Effect], Kind] = {
+    **dict.fromkeys([do.ReadVault, do.WriteVault, do.DeleteFromVault, do.SaveState], "vault"),
+    **dict.fromkeys([do.ShowWarning, do.AskForPassword], "toast"),
+    do.ComputeProof: "proof",
+    do.Connect: "connect",
+}
 E = TypeVar("E", bound=Effect)
 
 
@@ -219,20 +225,7 @@ class World:
         """Answer the oldest effect of a kind. Return whether there was one."""
         if not self.jobs[kind]:
             return False
-        job = self.jobs[kind].popleft()
-        match kind:
-            case "vault":
-                self._count()
-                event = self._store(job)
-            case "proof":
-                event = self._derive(job)
-            case "connect":
-                event = self._connect(job)
-            case "toast":
-                event = self._show(job)
-            case "server":
-                event = job
-                promises.on_delivery(self, event)
+        event = self._answer(self.jobs[kind].popleft())
         if event is not None:
             self.handle(event)
         return True
@@ -331,12 +324,8 @@ class World:
 
     def _perform(self, effect: Effect) -> None:
         match effect:
-            case do.ReadVault() | do.WriteVault() | do.DeleteFromVault() | do.SaveState():
-                self.jobs["vault"].append(effect)
             case do.SaveIdentity(identity):
                 self.settings = identity
-            case do.Connect():
-                self.jobs["connect"].append(effect)
             case do.Disconnect(number, _):
                 waiting = self.jobs["connect"]
                 self.jobs["connect"] = deque(j for j in waiting if j.connection != number)
@@ -347,57 +336,61 @@ class World:
                     promises.on_proof(self, number, self._proofs[number])
                 if number in self.sessions:
                     self.sessions[number].hear(message)
-            case do.ComputeProof():
-                self.jobs["proof"].append(effect)
             case do.StartTimer(timer, delay_s):
                 assert delay_s > 0
                 self.timers[timer] = self.steady + delay_s
             case do.StopTimer(timer):
                 self.timers.pop(timer, None)
-            case do.ShowWarning() | do.AskForPassword():
-                self.jobs["toast"].append(effect)
             case do.WithdrawWarning():
                 self.warning = None
             case do.Reply(request, failure):
                 assert request not in self.replies, "answered twice"
                 self.replies[request] = failure
+            case _ if kind := ANSWERED_BY.get(type(effect)):
+                self.jobs[kind].append(effect)
 
-    def _store(self, job: do.VaultEffect | do.SaveState) -> Event | None:
+    def _answer(self, job: Any) -> Event | None:
+        """Do what an effect asks for; return the answer. A message is its own answer."""
         match job:
             case do.SaveState(identity, saved_state):
+                self._count()
                 self.memory[identity] = saved_state
                 return None
-            case _ if self.vault_reason:
-                return ev.VaultFailed(job.number, self.vault_reason)
-            case do.ReadVault(number, identity):
-                return ev.VaultRead(number, self.vault.get(identity))
-            case do.WriteVault(number, identity, record):
-                worked = promises.works(self, identity, self.vault.get(identity))
-                self.vault[identity] = record
-                works = promises.works(self, identity, record)
-                assert works or not worked, "the last working password was replaced"
-                return ev.VaultWritten(number)
-            case do.DeleteFromVault(number, identity):
-                self.vault.pop(identity, None)
-                return ev.VaultWritten(number)
+            case do.ReadVault() | do.WriteVault() | do.DeleteFromVault():
+                self._count()
+                return self._store(job)
+            case do.ComputeProof(number, handshake, challenge):
+                try:
+                    proof = handshake.proof(challenge)
+                except ScramError as exc:
+                    return ev.ProofRefused(number, failure_of(exc))
+                assert handshake.keys is not None
+                self._proofs[number] = handshake.keys.password
+                return ev.ProofReady(number, proof)
+            case do.Connect(number, _):
+                if not self.online:
+                    return ev.Disconnected(number, Failure(Reason.UNREACHABLE))
+                self.sessions[number] = Session(self, number)
+                return ev.Connected(number)
+            case do.ShowWarning() | do.AskForPassword():
+                days = job.days_left if isinstance(job, do.ShowWarning) else None
+                if self.toast is WarningOutcome.SHOWN:
+                    self.warning = days
+                return ev.WarningAnswered(days, self.toast)
+            case event:
+                promises.on_delivery(self, event)
+                return event  # type: ignore[no-any-return] # of the inbox
 
-    def _derive(self, job: do.ComputeProof) -> Event:
-        try:
-            proof = job.handshake.proof(job.challenge)
-        except ScramError as exc:
-            return ev.ProofRefused(job.connection, failure_of(exc))
-        assert job.handshake.keys is not None
-        self._proofs[job.connection] = job.handshake.keys.password
-        return ev.ProofReady(job.connection, proof)
-
-    def _connect(self, job: do.Connect) -> Event:
-        if not self.online:
-            return ev.Disconnected(job.connection, Failure(Reason.UNREACHABLE))
-        self.sessions[job.connection] = Session(self, job.connection)
-        return ev.Connected(job.connection)
-
-    def _show(self, job: do.ShowWarning | do.AskForPassword) -> Event:
-        days = job.days_left if isinstance(job, do.ShowWarning) else None
-        if self.toast is WarningOutcome.SHOWN:
-            self.warning = days
-        return ev.WarningAnswered(days, self.toast)
+    def _store(self, job: do.VaultEffect) -> Event:
+        if self.vault_reason:
+            return ev.VaultFailed(job.number, self.vault_reason)
+        if isinstance(job, do.ReadVault):
+            return ev.VaultRead(job.number, self.vault.get(job.identity))
+        if isinstance(job, do.WriteVault):
+            worked = promises.works(self, job.identity, self.vault.get(job.identity))
+            self.vault[job.identity] = job.credentials
+            works = promises.works(self, job.identity, job.credentials)
+            assert works or not worked, "the last working password was replaced"
+        else:
+            self.vault.pop(job.identity, None)
+        return ev.VaultWritten(job.number)
