@@ -30,7 +30,6 @@ from server.gateway import connection as gateway_connection
 from server.gateway import handshake
 from server.gateway.connection import CLOSING, Callbacks, ClientConnection
 
-SALT, KEY = "MDEyMzQ1Njc4OWFiY2RlZg==", "A" * 43 + "="
 _loop = asyncio.new_event_loop()
 
 
@@ -55,27 +54,6 @@ def scram_login(data: bytes) -> None:
         assert attempt.check(final) is None
     except scram.MalformedMessage as exc:
         says_only(str(exc), r"malformed SCRAM client-(first|final)")
-
-
-def honest_login(data: bytes) -> None:
-    """Check that the right proof is accepted for any user name, and a damaged one is refused."""
-    parts = Pieces(data)
-    name, where = parts.text(), sum(parts.raw())
-    try:
-        client = scram.ClientLogin(user=name, password=SECRET, nonce="c" * 24)
-    except scram.UnusableCredentials:
-        return
-    first = scram.ClientFirst.parse(client.first())
-    attempt = scram.ServerLogin(first, _verifiers(), nonce="s" * 24)
-    final = client.proof(attempt.challenge)
-    proven = attempt.check(final)
-    assert proven is not None
-    client.verify(proven[1])
-    damaged = bytearray(final.encode())
-    damaged[-10 - where % 30] ^= 1
-    with suppress(scram.MalformedMessage):
-        again = scram.ServerLogin(first, _verifiers(), nonce="s" * 24)
-        assert again.check(damaged.decode("latin-1")) is None
 
 
 def device(data: bytes) -> None:
@@ -114,17 +92,6 @@ def csv_import(data: bytes) -> None:
         assert 0 < len(lines) <= csvfiles.MAX_USERS
         assert all("\0" not in value for line in lines for value in line.values.values())
         list(csvfiles.parts([list(line.values.values()) for line in lines]))
-
-
-def verifier(data: bytes) -> None:
-    """Check that parsing a verifier, and preparing a password, can be repeated."""
-    typed = as_text(data)
-    with suppress(ValueError):
-        found = hashers.parse_verifier(typed)
-        assert hashers.parse_verifier(hashers.format_verifier(found)) == found
-    with suppress(hashers.UnusablePassword):
-        prepared = hashers.prepare(typed)
-        assert hashers.prepare(prepared) == prepared
 
 
 class _Transport(asyncio.Transport):
@@ -235,18 +202,15 @@ _CSV = [
     "ユーザ名,名前,役割\n田中,太郎,一般ユーザ\n".encode("cp932"),
     b'\xef\xbb\xbfusername\n"a ""b"" c"\n=1+1\n',
 ]
-_VERIFIERS = [f"scram_sha256$600000${SALT}${KEY}${KEY}", "ｐａｓｓ\u00adword"]
 _SETTINGS = [
     b'port = 8080\nhost = "0.0.0.0"\ntrusted_proxies = ["10.0.0.0/8"]\n',
     b'public_url = "https://console.example.com"\nlog_level = "debug"\n',
 ]
 TARGETS = [
     Target("server-scram", scram_login, _LOGINS, weight=4),
-    Target("server-login", honest_login, [glue("tanaka", b"\x01"), glue("a,=", b"xyz")], weight=2),
     Target("server-device", device, [_HELLO, _PAIR], weight=4),
     Target("server-connection", connection, _FRAMES, weight=8, max_bytes=17_000),
     Target("forwarded-for", forwarded_for, _FORWARDED, weight=4),
     Target("csv-import", csv_import, _CSV, weight=4, max_bytes=20_000),
-    Target("verifier", verifier, [each.encode() for each in _VERIFIERS], weight=4),
     Target("server-settings", config_file, _SETTINGS, weight=2),
 ]
