@@ -135,9 +135,9 @@ def _run(
             tray = trays.pop() if trays else WindowsTray(_ASSETS, translations)
             tray.with_settings = actions.with_settings
             return tray
-        from agent.linux.terminal import Terminal, TerminalTray
+        from agent.linux.terminal import TerminalTray
 
-        return TerminalTray(Terminal(sys.stdout), translations)
+        return TerminalTray(logs.Console(sys.stdout), translations)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: app.command(Command.QUIT))
@@ -235,6 +235,6 @@ def _open_toaster() -> Toaster:
         from agent.windows.toast import WindowsToaster
 
         return WindowsToaster(_ASSETS / "app.ico")
-    from agent.linux.terminal import Terminal, TerminalToaster
+    from agent.linux.terminal import TerminalToaster
 
-    return TerminalToaster(Terminal(sys.stdout))
+    return TerminalToaster(logs.Console(sys.stdout))

@@ -27,8 +27,6 @@ from protocol.text import clean
 MAX_BYTES = 1_000_000
 BACKUPS = 5
 MAX_LINE = 4_000
-MAX_WAITING = 1_000  # lines that may wait for the console
-CLOSE_S = 1.0  # seconds that the last lines may take to the console at the end
 
 TALKATIVE = (
     "asyncio",
@@ -113,43 +111,49 @@ class PrivateFileHandler(logging.FileHandler):
         self.stream = self._open()
 
 
-class ConsoleHandler(logging.Handler):
-    """Write to standard error on a thread of its own.
+class Console:
+    """Write lines to a stream. A line is lost where there is none, or none that takes it.
 
-    A console that its user has paused takes no text, and would stop the client. Lines that find
-    no place are lost there; the file has them.
+    A terminal takes none while its user has paused it, or once it is closed (`| head -1`).
     """
 
-    def __init__(self, stream: TextIO) -> None:
-        from queue import Queue
-
-        super().__init__()
+    def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
-        self._lines: Queue[str | None] = Queue(MAX_WAITING)
-        self._thread = threading.Thread(target=self._write, name="console", daemon=True)
-        self._thread.start()
+        self._lock = threading.Lock()
+
+    def write(self, text: str) -> bool:
+        """Write `text`, from any thread; return whether all its lines were written."""
+        with self._lock:
+            return all(self._write(line) for line in text.split("\n"))
+
+    def _write(self, line: str) -> bool:
+        import select
+
+        if self._stream is None:
+            return False
+        with suppress(OSError, ValueError):  # it is no file, or closed: the write finds that out
+            if not select.select([], [self._stream], [], 0)[1]:
+                return False
+        try:
+            print(line, file=self._stream, flush=True)
+        except (OSError, ValueError):
+            # The interpreter flushes it at its end, and would fail.
+            with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+                os.dup2(nowhere.fileno(), self._stream.fileno())
+            self._stream = None
+        return self._stream is not None
+
+
+class ConsoleHandler(logging.Handler):
+    """Write to standard error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._console = Console(sys.stderr)
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(Exception):  # it cannot be formatted, or the queue is full
-            self._lines.put_nowait(self.format(record) + "\n")
-
-    def close(self) -> None:
-        with suppress(Exception):
-            self._lines.put_nowait(None)
-        self._thread.join(CLOSE_S)
-        super().close()
-
-    def _write(self) -> None:
-        # Unbuffered: a thread that waits inside a buffered writer aborts the interpreter's end.
-        raw = getattr(getattr(self._stream, "buffer", None), "raw", None)
-        with suppress(OSError, ValueError):  # the console is closed
-            while (line := self._lines.get()) is not None:
-                if raw is None:
-                    self._stream.write(line)
-                    continue
-                data = line.encode(self._stream.encoding, "backslashreplace")
-                while data:
-                    data = data[raw.write(data) :]
+        with suppress(Exception):  # it cannot be formatted
+            self._console.write(self.format(record))
 
 
 def _move(source: str, target: str) -> None:
@@ -177,7 +181,7 @@ def set_up(log_file: Path, level: str = "info", *, to_stderr: bool = True) -> No
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(max(logging.INFO, root.level))
     if to_stderr and sys.stderr is not None:  # None in a windowed program
-        add(ConsoleHandler(sys.stderr))
+        add(ConsoleHandler())
     try:
         make_private(log_file.parent)
         add(PrivateFileHandler(log_file, encoding="utf-8", errors="backslashreplace"))

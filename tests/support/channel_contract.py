@@ -112,17 +112,22 @@ class ChannelContract:
     async def test_a_client_waits_for_a_command(
         self, paths: Paths, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The channel of a command that is the client for a moment is claimed after its end."""
+        """A command is the client for a moment. Its channel is claimed after it has hung up."""
+        monkeypatch.setattr(control, "LAST_WORDS_S", 0.1)
         monkeypatch.setattr(control, "STATUS_S", 20.0)  # a busy machine is no other client
+        claimed, asked = asyncio.Event(), list[Request]()
 
-        async def command(_: Request) -> Request:
+        async def command(request: Request) -> Request:
+            asked.append(request)
+            await asyncio.sleep(60 if len(asked) > 1 else 0)
             return {"ok": True, "one_command": True}
 
-        claimed = asyncio.Event()
         async with serving(open_channel(paths), command):
             channel = open_channel(paths)
             client = asyncio.create_task(channel.serve_in_turn(echo, claimed=claimed.set))
-            await asyncio.sleep(2 * control.TURN_S)
+            async with asyncio.timeout(10):
+                while len(asked) < 2:  # noqa: ASYNC110 - on the same loop
+                    await asyncio.sleep(0.01)
             assert not claimed.is_set()
         await asyncio.wait_for(claimed.wait(), 10)
         assert await ask(paths, {}) == {"echo": {}}

@@ -1,4 +1,4 @@
-"""The control channel on a Unix socket."""
+"""The control channel, and its ends on a Unix socket."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
+from agent.control import ControlChannel
 from agent.desktop import open_channel
 from agent.linux.control import SocketEnds
 from agent.paths import Paths
-from agent.ports import ChannelError
+from agent.ports import Accept, ChannelError
 from tests.support.channel_contract import ChannelContract, ask, echo, serving
+from tests.support.fakes import FakeEnds
 from tests.support.places import ROOT
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
@@ -64,3 +68,26 @@ class TestSocketChannel(ChannelContract):
             with pytest.raises(ChannelError, match="another user"):
                 await open_channel(paths).serve(echo, claimed=lambda: pytest.fail("claimed"))
             false.kill()
+
+
+class Ends(FakeEnds):
+    """Ends at which the test lets peers in."""
+
+    @asynccontextmanager
+    async def listen(self, accept: Accept, *, limit: int) -> AsyncIterator[None]:
+        self.accept = accept
+        yield
+
+
+async def test_peers_that_come_at_the_end_are_hung_up_on() -> None:
+    """No connection is left open: not one that just begins, and none that comes later."""
+    ends = Ends()
+    async with serving(ControlChannel(ends)) as task:
+        for end in (task.cancel, lambda: None):
+            ours, theirs = socket.socketpair()
+            with theirs:
+                reader, writer = await asyncio.open_connection(sock=ours)
+                end()
+                ends.accept(reader, writer)
+                await asyncio.wait({task})
+                assert writer.is_closing()
