@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Sequence
 from http.client import HTTPConnection
+from ipaddress import ip_network
 
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
 from server import config
+from server.addresses import Network
 from server.commands.serve import console, listen
 from server.console import http
 from server.console.http import Receive, Send
@@ -67,24 +70,41 @@ class Cut(asyncio.Transport):
         return self.is_cut
 
 
-async def test_console_counts_ipv6_by_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All addresses of one /64 share one limit of connections."""
+async def _unused(_scope: object, _receive: Receive, _send: Send) -> None:
+    raise AssertionError("no request is sent")
+
+
+V6 = "2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "2001:db8::3"
+STRANGERS, PROXY = ("192.0.2.1", "192.0.2.2", "192.0.2.3"), "10.0.0.2"
+
+
+@pytest.mark.parametrize(
+    ("trusted", "addresses", "cut"),
+    [
+        ([], V6, [False, False, False, True]),
+        ([ip_network(PROXY)], [*STRANGERS, *[PROXY] * 3], [False, False, True] * 2),
+    ],
+)
+async def test_connections_of_the_console_are_limited(
+    trusted: list[Network],
+    addresses: Sequence[str],
+    cut: list[bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All of one /64 share a limit; strangers leave half of the places to the proxy."""
     monkeypatch.setattr(http, "PER_ADDRESS", 2)
-
-    async def unused(_scope: object, _receive: Receive, _send: Send) -> None:
-        raise AssertionError("no request is sent")
-
-    settings = uvicorn.Config(unused, lifespan="off", log_config=None)
-    kind, cut = http.protocol(()), []
+    settings = uvicorn.Config(_unused, lifespan="off", log_config=None)
+    kind, found = http.protocol(trusted, most=4), []
     with From() as connected:
-        for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "2001:db8::3"):
+        for connected.address in addresses:
             opened = kind(settings, ServerState(), {})
-            connected.address = address
             transport = Cut({"socket": connected})
             opened.connection_made(transport)
-            cut.append(transport.is_cut)
+            found.append(transport.is_cut)
             opened._unset_deadline()
-    assert cut == [False, False, False, True]
+            if transport.is_cut:
+                opened.connection_lost(ConnectionAbortedError())
+    assert found == cut
 
 
 async def test_requests_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,6 @@ from contextlib import (
     contextmanager,
     suppress,
 )
-from ipaddress import ip_network
 from pathlib import Path
 from time import monotonic
 from typing import Any, Self
@@ -24,7 +23,6 @@ from typing import Any, Self
 import psutil
 import pytest
 import requests
-import uvicorn
 from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 
@@ -265,58 +263,3 @@ async def test_one_port_leaves_the_other_its_descriptors(server: Server) -> None
                     await the_console_answers(server)
                 else:
                     await newcomer()
-
-
-@pytest.mark.parametrize("sent", [b"", b"GET /login/ HTTP/1.1\r\nHost: lo", HALF_A_FORM])
-async def test_slow_request_to_the_console(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A head and a body each have their time; a byte now and then buys no more of it."""
-    monkeypatch.setattr(http, "HEAD_SECONDS", 0.4)
-    monkeypatch.setattr(http, "BODY_SECONDS", 0.4)
-    async with console_port(http.protocol(())) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(sent)
-        async with asyncio.timeout(20):
-            while not reader.at_eof() and reader.exception() is None:
-                with suppress(ConnectionError):
-                    writer.write(b"x" if sent else b"")
-                    await writer.drain()
-                with suppress(TimeoutError, ConnectionError):
-                    await asyncio.wait_for(reader.read(10), 0.05)
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-
-
-async def test_strangers_leave_places_to_the_proxy() -> None:
-    """Who floods the console past its proxy gets half of the places, so the proxy has the rest."""
-    proxy = "127.0.0.2"
-    async with console_port(http.protocol([ip_network(proxy)], most=10)) as port:
-        with flood(port, 9, b"") as of_strangers:
-
-            def half_are_left() -> bool:
-                return sum(not is_closed(each) for each in of_strangers) == 5
-
-            await asyncio.to_thread(eventually, half_are_left)
-            with flood(port, 6, b"GET ", proxy) as of_proxy:
-                await asyncio.to_thread(eventually, lambda: is_closed(of_proxy[5]))
-                assert not any(is_closed(each) for each in of_proxy[:5])
-
-
-@asynccontextmanager
-async def console_port(protocol: type[asyncio.Protocol]) -> AsyncIterator[int]:
-    """Yield a port of loopback where the console's protocol reads requests and answers none."""
-
-    async def app(scope: object, receive: Callable[[], object], send: object) -> None:
-        while (await receive())["more_body"]:  # type: ignore[misc]  # ASGI's
-            pass
-
-    config = uvicorn.Config(app, http=protocol, lifespan="off", log_config=None)
-    config.load()
-    server = uvicorn.Server(config)
-    server.lifespan = config.lifespan_class(config)
-    listener = socket.create_server(("127.0.0.1", 0))
-    await server.startup([listener])
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        await server.shutdown([listener])

@@ -21,6 +21,7 @@ from django.core.signing import TimestampSigner, b62_encode
 
 from server import config, reflection
 from server.commands import serve
+from server.console import http
 from server.console.http import (
     MAX_FORM_BYTES,
     MAX_HEAD_BYTES,
@@ -111,6 +112,23 @@ def test_nothing_small_is_parsed_by_the_thousand(
             while connected.recv(65_536):
                 pass
     assert parsed <= MAX_HEAD_BYTES + SLICE_BYTES
+
+
+@pytest.mark.parametrize("sent", [b"", get(b"/login/")[:30], post(b"x", FORM)[:-5]])
+def test_a_slow_request_is_cut_off(port: int, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A head and a body each have their time; a byte now and then buys no more of it."""
+    monkeypatch.setattr(http, "HEAD_SECONDS", 0.4)
+    monkeypatch.setattr(http, "BODY_SECONDS", 0.4)
+    end = time.monotonic() + 20
+    with socket.create_connection(("127.0.0.1", port), timeout=0.15) as connected:
+        connected.sendall(sent)
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() < end:
+                connected.sendall(b"x" if sent else b"")
+                with contextlib.suppress(TimeoutError):
+                    if not connected.recv(10):
+                        break
+    assert time.monotonic() < end
 
 
 async def test_addresses_behind_proxies() -> None:
