@@ -153,8 +153,7 @@ class CurrentPasswordForm(forms.Form):
         return password
 
 
-def _not_yours() -> str:
-    return _("One of the PCs is not yours. Load the page again.")
+_NOT_YOURS = gettext_lazy("One of the PCs is not yours. Load the page again.")
 
 
 class PushLaterForm(CurrentPasswordForm):
@@ -163,7 +162,11 @@ class PushLaterForm(CurrentPasswordForm):
     device = forms.TypedMultipleChoiceField(
         label=gettext_lazy("PCs that take the new password"),
         coerce=int,
-        error_messages={"required": gettext_lazy("Choose at least one PC.")},
+        error_messages={
+            "required": gettext_lazy("Choose at least one PC."),
+            "invalid_choice": _NOT_YOURS,
+            "invalid": _NOT_YOURS,
+        },
     )
     field_order = ("device", "current_password")
 
@@ -171,10 +174,8 @@ class PushLaterForm(CurrentPasswordForm):
         super().__init__(*args)
         self.request, self.user = request, user
         self._own = {device.pk: device for device in user.devices.all()}
-        device = self.fields["device"]
-        device.choices = [(pk, "") for pk in self._own]  # type: ignore[attr-defined]  # has them
-        device.error_messages["invalid_choice"] = _not_yours()
-        device.error_messages["invalid"] = _not_yours()
+        own = [(pk, "") for pk in self._own]
+        self.fields["device"].choices = own  # type: ignore[attr-defined]  # has them
 
     @property
     def chosen(self) -> list[Device]:
@@ -262,7 +263,7 @@ class OwnPasswordForm(CurrentPasswordForm, NewPasswordForm):
         forged = [name for name in ("device", "shown", "late") if self.errors.pop(name, None)]
         cleaned = super().clean()
         if forged:
-            self.add_error("push" if "push" in self.fields else None, _not_yours())
+            self.add_error("push" if "push" in self.fields else None, _NOT_YOURS)
         if cleaned.get("push") and not self.errors and not self.push_to:
             if self.chosen:
                 message = _(

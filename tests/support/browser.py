@@ -30,10 +30,9 @@ class Browser:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._browser.close()
+        self.close()
 
     def close(self) -> None:
-        """Close the browser."""
         self._browser.close()
 
     def get(self, path: str, **headers: str) -> Any:
@@ -51,12 +50,6 @@ class Browser:
         opened = self.open(path)
         assert opened.status_code == 200, (path, opened.status_code)
         return self.submit(**fields)
-
-    def second_window(self) -> Browser:
-        """Return another window of this browser, with the same session."""
-        other = Browser(self.console)
-        other._browser.session.cookies.update(self._browser.session.cookies)
-        return other
 
     def set_cookie(self, name: str, value: str) -> None:
         """Send this cookie from now on."""

@@ -6,11 +6,11 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import is_dataclass
-from functools import wraps
 from itertools import chain
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from asgiref.sync import sync_to_async
+from django.contrib.auth.decorators import user_passes_test
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Page, Paginator
 from django.db.models import Model, QuerySet
@@ -18,7 +18,6 @@ from django.forms import Form
 from django.http import (
     HttpRequest,
     HttpResponse,
-    HttpResponseBase,
     JsonResponse,
     QueryDict,
     StreamingHttpResponse,
@@ -35,10 +34,8 @@ from server.console import csvfiles
 from server.console.models import User
 from server.console.paths import in_app, is_poll
 
-P = ParamSpec("P")
 M = TypeVar("M", bound=Model)
 T = TypeVar("T")
-View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 PAGE_SIZE = 50
 """Rows of a list on one page."""
@@ -58,23 +55,20 @@ def client_address(request: HttpRequest) -> str | None:
     return request.META.get("REMOTE_ADDR")
 
 
-def administrators_only(view: View[P]) -> View[P]:
-    """Wrap a view: refuse general users."""
+def _check_administrator(user: Any) -> bool:
+    if not user.is_administrator:
+        raise PermissionDenied
+    return True
 
-    @wraps(view)
-    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-        if not user_of(request).is_administrator:
-            raise PermissionDenied
-        return view(request, *args, **kwargs)
 
-    return guarded
+administrators_only = user_passes_test(_check_administrator)
+"""Wrap a view: refuse general users."""
 
 
 def managed_user(request: HttpRequest, pk: int) -> User:
     """Return a user of the administrator's own account. Raise Http404, or PermissionDenied."""
     by = user_of(request)
-    if not by.is_administrator:
-        raise PermissionDenied
+    _check_administrator(by)
     return get_object_or_404(User, pk=pk, account=by.account_id)
 
 

@@ -52,8 +52,12 @@ def test_language_and_shown_password(new_page: NewPage) -> None:
         expect(button).not_to_have_attribute("aria-pressed", re.compile(""))
 
 
-def test_keyboard_only(server: Server, new_page: NewPage) -> None:
-    """Log in and reach the form's button by Tab and Enter; the focus is always to be seen."""
+def test_the_form_of_a_change(server: Server, new_page: NewPage) -> None:
+    """Its button is reached by Tab, and the focus is always to be seen.
+
+    In forced colours the switch's knob has another colour than the switch around it: disabled, on
+    and off. Once the session has ended elsewhere, the live part leads to the login page.
+    """
     page = at_the_form(server, new_page, "keys")
     seen = []
     for _ in range(16):
@@ -70,6 +74,25 @@ def test_keyboard_only(server: Server, new_page: NewPage) -> None:
     first = seen.index("current_password")
     assert seen[first : first + 6] == order
     assert seen.index("Change") > first
+
+    def expect_knob() -> None:
+        colours = page.evaluate(
+            """() => ["::before", null].map((part) =>
+                getComputedStyle(document.querySelector("#id_push"), part).backgroundColor)"""
+        )
+        assert colours[0] != colours[1], colours
+
+    page.emulate_media(forced_colors="active", reduced_motion="reduce")
+    switch = page.get_by_label(EN.push)
+    expect(switch).to_be_disabled()
+    expect_knob()
+    seed(server.installation, "device keys PC-A waiting")
+    expect(switch).to_be_checked()
+    expect_knob()
+    switch.uncheck()
+    expect_knob()
+    page.context.clear_cookies()
+    expect(page.get_by_role("button", name=EN.log_in)).to_be_visible()
 
 
 def test_the_choice_of_pcs_survives_the_live_update(server: Server, new_page: NewPage) -> None:
@@ -99,35 +122,6 @@ def test_the_choice_of_pcs_survives_the_live_update(server: Server, new_page: Ne
     switch.uncheck()
     switch.check()
     expect_ticked("PC-A", "PC-B", "PC-C")
-
-
-def test_the_switch_keeps_its_knob_in_forced_colours(server: Server, new_page: NewPage) -> None:
-    """On, off and disabled, the knob has another colour than the switch around it."""
-    options = {"forced_colors": "active", "reduced_motion": "reduce"}
-    page = at_the_form(server, new_page, "forced", **options)
-    switch = page.get_by_label(EN.push)
-
-    def expect_knob() -> None:
-        colours = page.evaluate(
-            """() => ["::before", null].map((part) =>
-                getComputedStyle(document.querySelector("#id_push"), part).backgroundColor)"""
-        )
-        assert colours[0] != colours[1], colours
-
-    expect(switch).to_be_disabled()
-    expect_knob()
-    seed(server.installation, "device forced PC-A waiting")
-    expect(switch).to_be_checked()
-    expect_knob()
-    switch.uncheck()
-    expect_knob()
-
-
-def test_a_dead_session_is_noticed(server: Server, new_page: NewPage) -> None:
-    """The live part leads to the login page once the session has ended elsewhere."""
-    page = at_the_form(server, new_page, "ended")
-    page.context.clear_cookies()
-    expect(page.get_by_role("button", name=EN.log_in)).to_be_visible()
 
 
 def test_without_a_script(server: Server, new_page: NewPage) -> None:
@@ -198,19 +192,6 @@ def test_a_new_pc_by_keyboard(server: Server, new_page: NewPage) -> None:
         expect(page.get_by_text("This PC is ready for you.")).to_be_visible()
 
 
-def test_the_app_can_be_installed(server: Server, new_page: NewPage) -> None:
-    """Chromium reads the manifest without complaint, and the icons are what it says."""
-    page = new_page("ja")
-    page.goto("/app/")
-    session = page.context.new_cdp_session(page)
-    answer = session.send("Page.getAppManifest")
-    assert answer["errors"] == []
-    manifest = json.loads(answer["data"])
-    assert manifest["start_url"] == manifest["scope"] == "/app/"
-    problems = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
-    assert [one for one in problems if one["errorId"] != "in-incognito"] == []
-
-
 STORED = """async () => {
   const page = await (await caches.open("coconowork-app")).match("/app/");
   return page ? [await page.text(), [...page.headers.keys()].sort()] : null;
@@ -218,11 +199,21 @@ STORED = """async () => {
 
 
 def test_the_app_without_a_connection(server: Server, new_page: NewPage) -> None:
-    """It says what it last knew and when, from a copy without secrets; log-out deletes the copy."""
+    """Installed, it says what it last knew and when, from a copy without secrets.
+
+    Chromium reads the manifest without complaint; log-out deletes the copy.
+    """
     pcs = ("device traveller PC-A waiting old", "device traveller PC-B")
     seed(server.installation, "user traveller", *pcs)
     page = new_page("en")
     log_in(page, EN, "traveller", path="/app/login/")
+    session = page.context.new_cdp_session(page)
+    answer = session.send("Page.getAppManifest")
+    assert answer["errors"] == []
+    manifest = json.loads(answer["data"])
+    assert manifest["start_url"] == manifest["scope"] == "/app/"
+    problems = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
+    assert [one for one in problems if one["errorId"] != "in-incognito"] == []
     page.evaluate("navigator.serviceWorker.ready.then(() => true)")
     text, headers = eventually(lambda: page.evaluate(STORED))
     assert headers == ["content-security-policy", "content-type"]

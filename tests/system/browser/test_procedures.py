@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Error, Page, expect
 
 from tests.support.browser_seed import PASSWORD, seed
-from tests.support.chromium import PICTURES, NewPage, fill_new, log_in
+from tests.support.chromium import NewPage, fill_new, log_in
 from tests.support.installation import Server
 from tests.support.labels import EN, JA, Labels
 from tests.support.pc import Pc
@@ -25,11 +25,6 @@ def words(request: pytest.FixtureRequest) -> Labels:
     labels = request.param
     assert isinstance(labels, Labels)
     return labels
-
-
-def picture(page: Page, name: str, words: Labels) -> None:
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=PICTURES / f"step-{name}-{words.language}.png", full_page=True)
 
 
 def fill_change(page: Page, words: Labels, current: str, new: str) -> None:
@@ -71,17 +66,14 @@ def test_general_user_changes_own_password(
     expect(page.get_by_role("link", name=words.password_change)).to_have_count(0)
     page.goto("/app/")
     expect(page).to_have_url(re.compile(r"/password/$"))
-    picture(page, "temporary", words)
     fill_new(page, words, P1)
     press_change(page, words)
 
     page.get_by_role("link", name=words.password_change).click()
     expect_switch(page, words, on=False)
-    picture(page, "switch-off", words)
     pc = new_pc(server.address, user=name, password=P1)
     pc.start()
     expect_switch(page, words, on=True)
-    picture(page, "switch-on", words)
     pc.stop()
     expect_switch(page, words, on=False)
     pc.start()
@@ -90,21 +82,18 @@ def test_general_user_changes_own_password(
     fill_change(page, words, P1, P2)
     press_change(page, words)
     expect(page.get_by_text(words.applied, exact=True)).to_be_visible(timeout=30_000)
-    picture(page, "applied", words)
 
     phone = new_page(words.language, **SMARTPHONE)
     log_in(phone, words, name, P1, path="/app/")
     expect(phone.get_by_text(words.refused)).to_be_visible()
     log_in(phone, words, name, P2, path="/app/")
     expect(phone.get_by_text(words.waiting, exact=True)).to_be_visible()
-    picture(phone, "smartphone", words)
 
     page.get_by_role("link", name=words.password_change).click()
     fill_change(page, words, P2, P3)
     page.get_by_label(words.push).uncheck()
     press_change(page, words)
     expect(page.get_by_text(words.not_applied, exact=True)).to_be_visible()
-    picture(page, "not-applied", words)
     page.goto("/")
     expect(page.get_by_role("row").filter(has_text=words.days_left_30)).to_be_visible()
     expect(page.get_by_text(words.waiting, exact=True)).to_be_visible()
@@ -142,7 +131,6 @@ def test_administrator_changes_passwords(
     page.get_by_role("button", name=words.force).click()
     expect(page.get_by_role("heading", name=words.changed)).to_be_visible()
     expect(page.get_by_text(words.days_left_30)).to_be_visible()
-    picture(page, "forced", words)
 
     leave_for(user, "/login/")
     log_in(user, words, name)
