@@ -14,15 +14,7 @@ from time import sleep
 
 from agent.i18n import translation
 from agent.report import status_text, view_of
-from demo.installation import (
-    Client,
-    Sample,
-    StageError,
-    client_pc,
-    running_server,
-    sample_password,
-    seed,
-)
+from demo.installation import Client, StageError, client_pc, running_server, seed
 from server import clock
 from server.config import ConfigError, StartError
 
@@ -52,16 +44,12 @@ MOST_DAYS = 365
 
 
 def _demonstrate(directory: Path, *, port: int, gateway_port: int, day: int | None) -> None:
-    user = Sample("tanaka", "田中 花子", sample_password())
-    admin = Sample("kanri", "管理 太郎", sample_password())
     if day is not None:
         clock.move(timedelta(days=-day))
-    with (
-        running_server(directory / "server", port=port, gateway_port=gateway_port) as addresses,
-        client_pc(directory) as client,
-    ):
-        seed("ココナ商事", admin, [user])
-        client.log_in_at(addresses.gateway, user)
+    serving = running_server(directory / "server", port=port, gateway_port=gateway_port)
+    with serving as (console, gateway), client_pc(directory) as client:
+        user, admin = seed()
+        client.log_in_at(gateway, user)
         client.environ["COCONOWORK_LOG_LEVEL"] = "warning"
         client.on_line = _say
         pause: Callable[[], object] = partial(sleep, 0.5)
@@ -69,10 +57,10 @@ def _demonstrate(directory: Path, *, port: int, gateway_port: int, day: int | No
         if day is not None:
             from demo.rehearsal import Rehearsal  # needs a server that has been set up
 
-            rehearsal = Rehearsal(client, addresses.gateway, user)
+            rehearsal = Rehearsal(client, gateway, user)
             start, pause = partial(rehearsal.show, day), rehearsal.pause
             more, user = REHEARSAL, rehearsal.user
-        texts = {"console": addresses.console, "user": user, "admin": admin}
+        texts = {"console": console, "user": user, "admin": admin}
         texts["update"] = f"{_home(client)} {sys.executable} -m agent update-password"
         print(INTRODUCTION.format(**texts, more=more.format(**texts)), flush=True)
         start()

@@ -53,14 +53,6 @@ def sample_password() -> str:
     return f"{body}-{secrets.randbelow(900) + 100}A"
 
 
-@dataclass(frozen=True)
-class Addresses:
-    """The addresses of console and gateway."""
-
-    console: str
-    gateway: str
-
-
 class Client:
     """The client program on a PC of its own. `home` is its profile."""
 
@@ -178,20 +170,19 @@ class Client:
 
 
 @contextmanager
-def running_server(directory: Path, *, port: int = 0, gateway_port: int = 0) -> Iterator[Addresses]:
-    """Serve console and gateway on loopback in this process, the database in `directory`."""
-    settings = Config(data_dir=directory, log_level="warning")
+def running_server(
+    directory: Path, *, port: int = 0, gateway_port: int = 0
+) -> Iterator[tuple[str, str]]:
+    """Serve console and gateway on loopback in this process, the database in `directory`.
+
+    Yield the addresses of both.
+    """
+    settings = Config(data_dir=directory, gateway_port=gateway_port, log_level="warning")
     listener = listen(settings.host, port, option="--port")
-    settings = Config(
-        data_dir=directory, port=listener.getsockname()[1], log_level=settings.log_level
-    )
+    settings = replace(settings, port=listener.getsockname()[1])
     prepare(settings)
-    with ExitStack() as stack:
-        stack.enter_context(console(listener, settings))
-        port_of_gateway = stack.enter_context(
-            _gateway_thread(replace(settings, gateway_port=gateway_port))
-        )
-        yield Addresses(settings.console_url, f"ws://{settings.host}:{port_of_gateway}{PATH}")
+    with console(listener, settings), _gateway_thread(settings) as found:
+        yield settings.console_url, f"ws://{settings.host}:{found}{PATH}"
 
 
 @contextmanager
@@ -250,16 +241,20 @@ def client_pc(directory: Path, name: str = "pc") -> Iterator[Client]:
                 client.command("logout")  # the user's own keyring is left as it was
 
 
-def seed(account_name: str, administrator: Sample, users: list[Sample]) -> None:
-    """Make an account with an administrator and users. The server must be running."""
+def seed() -> tuple[Sample, Sample]:
+    """Make an account with a user and an administrator. The server must be running."""
     from server.console import passwords
     from server.console.models import Account, User
 
-    account = Account.objects.create(name=account_name)
-    for sample in [administrator, *users]:
-        role = User.Role.ADMINISTRATOR if sample is administrator else User.Role.GENERAL
+    account = Account.objects.create(name="ココナ商事")
+    made = (
+        Sample("tanaka", "田中 花子", sample_password()),
+        Sample("kanri", "管理 太郎", sample_password()),
+    )
+    for sample, role in zip(made, (User.Role.GENERAL, User.Role.ADMINISTRATOR), strict=True):
         user = User(
             account=account, username=sample.username, display_name=sample.display_name, role=role
         )
         passwords.set_initial(user, sample.password, must_change=False)
         user.save()
+    return made

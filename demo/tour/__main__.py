@@ -14,7 +14,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from demo.installation import Sample, client_pc, running_server, sample_password, seed
+from demo.installation import client_pc, running_server, seed
 from demo.tour import beyond, cases
 from demo.tour.guide import Guide
 
@@ -32,16 +32,13 @@ def main() -> int:
         directory = options.keep or Path(
             stack.enter_context(tempfile.TemporaryDirectory(prefix="coconowork-tour-"))
         )
-        user = Sample("tanaka", "田中 花子", sample_password())
-        admin = Sample("kanri", "管理 太郎", sample_password())
         addresses = stack.enter_context(running_server(directory / "server"))
         pcs = [stack.enter_context(client_pc(directory, name)) for name in ("pc", "new-pc")]
         for pc in pcs:
             pc.environ.pop("DISPLAY", None)  # warnings are read from the terminal
             pc.environ["COCONOWORK_LANGUAGE"] = "ja"
             pc.environ["COCONOWORK_LOG_LEVEL"] = options.log_level
-        seed("ココナ商事", admin, [user])
-        guide = Guide(addresses, pcs, user, admin)
+        guide = Guide(addresses, pcs, *seed())
         try:
             for title, case in (cases.ALL | beyond.ALL).items():
                 guide.run(title, case)

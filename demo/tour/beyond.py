@@ -77,7 +77,7 @@ def rehearsal(guide: Guide) -> None:
     from demo.rehearsal import BUTTONS, Rehearsal  # needs a server that has been set up
 
     before = Sample(guide.username, "", guide.password)
-    shown = Rehearsal(guide.client, guide.addresses.gateway, before)
+    shown = Rehearsal(guide.client, guide.gateway, before)
     guide.password = shown.user.password
     guide.passwords.append(guide.password)
     person, phone = guide.user_at(), guide.person()
@@ -131,7 +131,7 @@ def remove_pc(guide: Guide) -> None:
 
 def new_pc_by_code(guide: Guide) -> None:
     """Connect a new PC by the code that it shows, without a password typed there."""
-    command = ("login", "--code", "--server", guide.addresses.gateway)
+    command = ("login", "--code", "--server", guide.gateway)
     guide.do("新しいPCで「coconowork-client login --code」を実行する")
     with at_terminal(guide.new_pc, *command) as terminal:
         code, words = terminal.code()

@@ -11,7 +11,7 @@ CHANGED = "パスワードが変更されました。"
 
 def sign_in_at_the_pc(guide: Guide) -> None:
     """Log in at the PC, with a wrong password and with the right one."""
-    login = ("login", "--server", guide.addresses.gateway, "--user", guide.username)
+    login = ("login", "--server", guide.gateway, "--user", guide.username)
     wrong = guide.new_password()
     guide.see_command("誤ったパスワードでは保存されない", *login, answer=wrong, done=False)
     guide.see_command("正しいパスワードが保存される", *login, answer=guide.password)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from time import monotonic, sleep
 
-from demo.installation import Addresses, Client, Sample, sample_password
+from demo.installation import Client, Sample, sample_password
 from demo.tour.person import Person
 from server import clock
 
@@ -16,9 +16,13 @@ class Guide:
     """Runs the cases. `see` checks one sentence of the manual, and counts what is not so."""
 
     def __init__(
-        self, addresses: Addresses, pcs: Sequence[Client], user: Sample, administrator: Sample
+        self,
+        addresses: tuple[str, str],
+        pcs: Sequence[Client],
+        user: Sample,
+        administrator: Sample,
     ) -> None:
-        self.addresses = addresses
+        self._console, self.gateway = addresses
         self.client, self.new_pc = pcs
         """The PC of all cases, and one without a password."""
         self.username = user.username
@@ -101,7 +105,7 @@ class Guide:
 
     def person(self) -> Person:
         """Return a person at a browser without cookies."""
-        return Person(self.addresses.console)
+        return Person(self._console)
 
     def user_at(self, *links: str) -> Person:
         """Return the user, logged in to the console, who has followed these links."""
