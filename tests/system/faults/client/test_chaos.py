@@ -15,12 +15,15 @@ from time import sleep
 
 import pytest
 
+from agent.connection import PROBE_S
+from agent.core import events as ev
 from demo.private_keyring import PrivateKeyring
-from tests.support.fake_gateway import FakeGateway
+from tests.support.fake_gateway import PASSWORD, USER, FakeGateway
 from tests.support.installation import P1, P2, Server
 from tests.support.loop_thread import LoopThread
 from tests.support.pc import Pc
 from tests.support.polling import eventually
+from tests.support.runtimes import ClientInMemory
 from tests.support.wire import Wire
 
 pytestmark = pytest.mark.keyring
@@ -57,6 +60,30 @@ def test_a_console_that_is_paused_and_closed(
     assert "coconowork client ends" in pc.log()
 
 
+def test_a_resume(servers: LoopThread, caplog: pytest.LogCaptureFixture) -> None:
+    """The client probes its connection: a live one stays, a dead one is replaced at once."""
+    caplog.set_level("DEBUG", "agent.runtime")
+    servers.host((gateway := FakeGateway()).running())
+    wire = Wire(servers, gateway.port)
+    client = ClientInMemory(wire.address, user=USER, password=PASSWORD)
+    client.start()
+    client.says("standby")
+
+    client._runtime.post(ev.NetworkChanged())
+    eventually(lambda: "NetworkChanged -> Probe" in caplog.text)
+    sleep(PROBE_S + 0.5)  # as long as an answer could take
+    client.says("standby")
+    assert len(gateway.hellos) == 1
+
+    wire.pull()
+    wire.plug_in()  # the old connection stays dead
+    client._runtime.post(ev.NetworkChanged())
+    eventually(lambda: len(gateway.hellos) == 2)
+    client.says("standby")
+    assert "trouble: connection_lost" in caplog.text
+    client.end()
+
+
 @pytest.mark.timeout(300)
 def test_everything_breaks_around_a_waiting_client(
     servers: LoopThread,
@@ -89,11 +116,20 @@ def test_everything_breaks_around_a_waiting_client(
         keyring.start_bus()
         keyring.start_service()
 
+    def freeze() -> None:
+        os.kill(pid, signal.SIGSTOP)
+        wire.reset()
+
+    def go_on() -> None:
+        os.kill(pid, signal.SIGCONT)
+
+    freeze()
+    go_on()
+    eventually(pc.troubles, or_say=pc.log)  # noticed without being told to reconnect
+    assert pc.troubles()[0][:2] == ("connection_lost", "closed with 1006")
+    pc.says("standby")
     faults: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
-        "the client is frozen": (
-            lambda: os.kill(pid, signal.SIGSTOP),
-            lambda: os.kill(pid, signal.SIGCONT),
-        ),
+        "the client is frozen, and its connection ends": (freeze, go_on),
         "no state folder": (no_state, state_again),
         "no keyring": (no_keyring, keyring_again),
         "a silent network": (wire.pull, wire.plug_in),
