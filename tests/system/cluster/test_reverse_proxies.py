@@ -79,7 +79,7 @@ class Site:
         """Return a node that is reached by the proxy. It is not started."""
         settings = {"GATEWAY_NAME": name, "TRUSTED_PROXIES": "127.0.0.1"}
         settings["PUBLIC_URL"] = f"https://127.0.0.1:{self.port}"
-        made = Server(self.installation, program=program, **settings)  # type: ignore[arg-type]
+        made = Server(self.installation, program=program, **settings)
         made._ports = {"console": str(free_port()), "gateway": str(free_port())}
         return made
 
