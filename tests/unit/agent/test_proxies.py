@@ -114,15 +114,16 @@ def test_a_bad_internet_option_is_named() -> None:
         options("https=proxy:port")
 
 
-def test_internet_options_of_the_machine() -> None:
+@pytest.mark.parametrize(("per_user", "proxy"), [(0, "machine"), (1, "user")])
+def test_internet_options_of_the_machine(per_user: int, proxy: str) -> None:
     """A policy can make the machine's options count for each user."""
 
     def registry(key: str) -> Iterator[tuple[str, Mapping[str, object]]]:
-        values = {"ProxyEnable": 1, "ProxySettingsPerUser": 0}
+        values = {"ProxyEnable": 1, "ProxySettingsPerUser": per_user}
         yield rf"HKLM\{key}", {**values, "ProxyServer": "machine:1"}
         yield rf"HKCU\{key}", {"ProxyEnable": 1, "ProxyServer": "user:1"}
 
-    assert find_proxies(GW, "system", environ={}, registry=registry) == ["http://machine:1"]
+    assert find_proxies(GW, "system", environ={}, registry=registry) == [f"http://{proxy}:1"]
 
 
 @pytest.mark.parametrize(

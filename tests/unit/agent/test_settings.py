@@ -170,10 +170,13 @@ def test_what_cannot_be_used_is_named(paths: Paths, text: str, words: list[str])
         (b'\n\nserver = "hidden-word', "line 3"),
         (b"[" * 5000, "line 1"),
         ("user = '田中'".encode("cp932"), "UTF-8"),
+        (b"", "empty"),
+        (b"#" * 1_000_001, "too large"),
     ],
 )
 def test_a_broken_file_is_not_replaced(paths: Paths, data: bytes, said: str) -> None:
     """What is no TOML, or no text at all, is named, and stays when a setting is saved."""
+    settings.save(paths, {"user": "suzuki"})  # it has a copy, so an empty file is a broken one
     write(paths, data)
     for use in (lambda: load(paths, environ={}), lambda: settings.save(paths, {"user": "tanaka"})):
         with pytest.raises(settings.BrokenSettings) as caught:
