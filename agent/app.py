@@ -323,12 +323,10 @@ class App:
             self._asks_to_log_in = False
             if view.state is State.LOGGED_OUT:
                 self.command(Command.UPDATE_PASSWORD)
-        for show in (
-            self._adapters.tray and self._adapters.tray.show,
-            self._adapters.dialogs and self._adapters.dialogs.refresh,
-        ):
-            if show:
-                call_adapter(show, view)
+        if (tray := self._adapters.tray) is not None:
+            call_adapter(tray.show, view)
+        if (dialogs := self._adapters.dialogs) is not None:
+            call_adapter(dialogs.refresh, view)
         if self._settings.keep_awake and self._adapters.watcher is not None:
             call_adapter(self._adapters.watcher.keep_awake, view.state in IN_USE)
 

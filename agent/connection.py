@@ -201,8 +201,7 @@ class Connection:
         self._proxy_setting = proxy_setting
         self._emit = emit
         self._socket: ClientConnection | None = None
-        self.farewell: msg.Farewell | None = None
-        """Why this client closes the connection, for the server; None: it need not know."""
+        self.farewell: msg.Farewell | None = None  # why this client closes it, if it says
 
     async def run(self) -> None:
         """Emit Connected, Received… and, exactly once and last, Disconnected."""

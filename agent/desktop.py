@@ -167,8 +167,7 @@ def run_once(
         app.stop()
 
 
-_ASSETS = Path(__file__).resolve().with_name("assets")
-"""The folder of the pictures, in the checkout and in the frozen program alike."""
+_ASSETS = Path(__file__).resolve().with_name("assets")  # in the frozen program, too
 
 
 def _core_adapters(paths: Paths) -> Adapters:

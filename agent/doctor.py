@@ -160,14 +160,12 @@ class _Doctor:
         return status_text(self.view, self.translations)
 
     async def read_the_keyring(self) -> str:
-        identity, moved = self.settings.identity, self.settings.moved
+        identity = self.settings.identity
         if identity is None:
             raise _Skipped(self._("No user is logged in."))
-        calls = VaultCalls(self.vault)
         try:
+            calls = VaultCalls(self.vault, moved=self.settings.moved)
             self.record = await calls.read(identity)
-            if self.record is None and moved:  # the client moves it after a login
-                self.record = await calls.read(moved[0])
         except VaultError as exc:
             raise _Found(Step.KEYRING, f"{self._trouble(exc.reason)}\n{exc}") from None
         if self.record is None:

@@ -31,8 +31,7 @@ from protocol.sealing import SealError, new_device_key, open_sealed, public_key
 log = logging.getLogger(__name__)
 
 LATE_S = 5.0  # seconds after the end of a code that the server has to say so
-_NOT_KNOWN = Failure(Reason.PROTOCOL, detail="closed with 1008")
-"""How a server ends that does not know `pair`."""
+_NOT_KNOWN = Failure(Reason.PROTOCOL, detail="closed with 1008")  # by servers without `pair`
 _ENDS = {"expired", "throttled", "version"}
 
 

@@ -198,8 +198,7 @@ class Dialogs(Protocol):
         """Close every open dialog."""
 
 
-Request = dict[str, Any]
-"""A command on the control channel: `{"command": …}` and its arguments; the answer likewise."""
+Request = dict[str, Any]  # `{"command": …}` with its arguments; the answer likewise
 
 Accept = Callable[["StreamReader", "StreamWriter"], None]
 

@@ -116,8 +116,7 @@ class Runtime:
         self._numbers = itertools.count(1)
         self._quitting = False
         self._ended = False
-        self._ending = threading.RLock()
-        """Held to set `_ended`, and while work is handed to the loop: none is handed over later."""
+        self._ending = threading.RLock()  # to set `_ended`, and to hand over work before that
 
     # --- from any thread
 

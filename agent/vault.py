@@ -34,8 +34,7 @@ _LOCKED_ERRORS = {"LockedException", "PromptDismissedException"}
 _MISSING_ERRORS = {"SecretServiceNotAvailableException", "ItemNotFoundException"}
 _LOCKED_ON_DBUS = {"org.freedesktop.Secret.Error.IsLocked"}
 _MISSING_ON_DBUS = ("org.freedesktop.DBus.Error.", "org.freedesktop.Secret.Error.NoSession")
-_FAILED_ON_DBUS = "org.freedesktop.DBus.Error.Failed"
-"""The service runs, and could not do it, for example because its disk is full."""
+_FAILED_ON_DBUS = "org.freedesktop.DBus.Error.Failed"  # it runs, perhaps on a full disk
 
 
 class KeyringVault:
