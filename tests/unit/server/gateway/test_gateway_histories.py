@@ -7,7 +7,6 @@ client's side of such histories is in test_machine_properties.py.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -29,9 +28,8 @@ from nacl.public import PrivateKey
 from protocol import messages
 from server import clock
 from server.console import passwords, people
-from server.console.audit import Action
 from server.console.hashers import ITERATIONS, format_verifier, hash_password
-from server.console.models import Account, AuditEvent, Device, PasswordChange, PushDelivery, User
+from server.console.models import Account, AuditEvent, Device, PushDelivery, User
 from server.gateway.server import Gateway
 from tests.support.gateway_client import Client, new_key
 from tests.support.polling import eventually
@@ -60,8 +58,6 @@ class Person:
     retired: list[tuple[str, datetime]] = field(default_factory=list)
     """Old passwords with their ends, the newest first."""
     is_active: bool = True
-    counts: Counter[str] = field(default_factory=Counter)
-    """Audit events that there should be."""
 
     def row(self) -> User:
         return User.objects.get(pk=self.user.pk)
@@ -80,12 +76,6 @@ class Person:
         if not self.is_active:
             return "disabled"
         return "blocked" if blocked else None
-
-    def on_changed(self, password: str, change: PasswordChange, action: Action) -> None:
-        """Note a change, until whose end the old password stays valid for clients."""
-        self.retired.insert(0, (self.current, change.old_valid_until))
-        self.current = password
-        self.counts[action] += 1
 
 
 @dataclass
@@ -177,9 +167,8 @@ class Server(RuleBasedStateMachine):
     def _on_welcome(self, pc: Pc, password: str, welcome: messages.Welcome) -> None:
         pc.password, pc.told = password, (welcome.password, welcome.valid_until)
         assert pc.told == pc.person.standing(password)
-        if pc.told[0] == "current" and pc.push:
+        if pc.told[0] == "current":
             pc.push = None
-            pc.person.counts[Action.PUSH_APPLIED] += 1
 
     async def _take_push(self, pc: Pc) -> None:
         """Expect the push that waits for a PC on an old password; odd PCs prove it at once."""
@@ -256,32 +245,14 @@ class Server(RuleBasedStateMachine):
             return
         assert person.is_active
         assert person.standing(password) is None
-        person.on_changed(password, change, Action.PASSWORD_CHANGED)
+        person.retired.insert(0, (person.current, change.old_valid_until))
+        person.current = password
         waiting = [pc for pc in pcs if pc.person is person and pc.client]
         self.void_pushes(person)
         for pc in waiting:
             pc.push = password, change.old_valid_until
         pushed_to = {delivery.device.device_id for delivery in change.deliveries.all()}
         assert pushed_to == {pc.device_id for pc in waiting}
-        self.run(self._tell())
-
-    @rule(n=nth, password=words)
-    def force(self, n: int, password: str) -> None:
-        """Change a password as the administrator, which is pushed to no PC."""
-        person = self.pcs[n].person
-        try:
-            change = passwords.force(
-                person.row(),
-                by=self.administrator,
-                new_password=password,
-                must_change=False,
-                address=None,
-            )
-        except passwords.ReusedPassword:
-            assert person.standing(password)
-            return
-        person.on_changed(password, change, Action.PASSWORD_FORCED)
-        self.void_pushes(person)
         self.run(self._tell())
 
     @rule(n=nth)
@@ -351,13 +322,6 @@ class Server(RuleBasedStateMachine):
         assert all(bool(row.sealed) == (row.outcome == PENDING) for row in rows)
         pending = {row.device.device_id for row in rows if row.outcome == PENDING}
         assert pending == {pc.device_id for pc in self.pcs if pc.push}
-
-    @invariant()
-    def every_change_has_one_event(self) -> None:
-        for person in self.people:
-            events = AuditEvent.objects.filter(subject=person.user.pk)
-            for action in (Action.PASSWORD_CHANGED, Action.PASSWORD_FORCED, Action.PUSH_APPLIED):
-                assert events.filter(action=action).count() == person.counts[action], action
 
 
 def test_histories(database: None) -> None:
