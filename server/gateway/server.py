@@ -228,15 +228,12 @@ class Gateway:
     async def _send_all_away(self) -> None:
         connections = list(self._registry.connections)
         log.info("the gateway stops; %d clients are sent away", len(connections))
-        byes = [
-            Bye(reason="shutting_down", retry_after_s=seconds)
-            for seconds in range(1, SPREAD_SECONDS + 1)
-        ]
         for number, connection in enumerate(connections):
             if connection.stage == stages.OPENING:
                 connection.abort()
             else:
-                bye = random.choice(byes)  # noqa: S311 - it spreads, it hides nothing
+                seconds = random.randint(1, SPREAD_SECONDS)  # noqa: S311 - it spreads, hides nothing
+                bye = Bye(reason="shutting_down", retry_after_s=seconds)
                 connection.end(bye, CloseCode.GOING_AWAY)
             if number % SENT_AT_ONCE == SENT_AT_ONCE - 1:
                 await asyncio.sleep(0)

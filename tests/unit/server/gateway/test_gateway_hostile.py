@@ -130,22 +130,26 @@ async def test_nothing_secret_is_logged(
     assert user.password.split("$")[3] not in caplog.text
 
 
-async def refused(gateway: Gateway) -> Any:
+async def refused(client: Client) -> Any:
     """Try to connect. Return the response that refuses it."""
     with pytest.raises(InvalidStatus) as caught:
-        await Client(gateway.port).__aenter__()
+        await client.__aenter__()
     return caught.value.response
 
 
 @pytest.mark.usefixtures("database")
-@pytest.mark.parametrize("limits", [(2, 9), (9, 2)])
-async def test_connections_per_address(limits: tuple[int, int]) -> None:
-    """Above the limit there is 429 with a time to come back, and room again after a close."""
-    of_all, of_logins = limits
-    settings = with_settings(connections_per_address=of_all, logins_per_address=of_logins)
+@pytest.mark.parametrize(("of_all", "of_logins"), [(2, 9), (9, 2)])
+async def test_connections_per_address(of_all: int, of_logins: int) -> None:
+    """Above the limit of a /64 there is 429 with a time to come back, until another closes."""
+    limits = {"connections_per_address": of_all, "logins_per_address": of_logins}
+    settings = with_settings(trusted_proxies=(ip_network("127.0.0.0/8"),), **limits)
+
+    def pc(address: str) -> Client:
+        return Client(gateway.port, additional_headers={"X-Forwarded-For": address})
+
     async with Gateway(settings) as gateway:
-        async with Client(gateway.port), Client(gateway.port):
-            response = await refused(gateway)
+        async with pc("2001:db8::1"), pc("2001:db8::2"), pc("2001:db8:0:1::1"):
+            response = await refused(pc("2001:db8::3"))
             assert response.status_code == 429
             assert int(response.headers["Retry-After"]) > 0
 
@@ -153,7 +157,7 @@ async def test_connections_per_address(limits: tuple[int, int]) -> None:
             return not gateway._registry.connections
 
         await eventually_async(is_empty)
-        async with Client(gateway.port):
+        async with pc("2001:db8::3"):
             pass
 
 
@@ -165,7 +169,7 @@ async def test_who_keeps_waiting_gives_way(user: User, monkeypatch: pytest.Monke
     async with Gateway(with_settings(logins_per_address=2)) as gateway, AsyncExitStack() as stack:
         silent, slow = [await stack.enter_async_context(Client(gateway.port)) for _ in range(2)]
         await slow.begin(user.username, P1)
-        await refused(gateway)  # neither has had its time
+        await refused(Client(gateway.port))  # neither has had its time
         monkeypatch.setattr(connection, "GIVE_WAY_SECONDS", 0)
         newcomers = []
         for leaves in (silent, slow):
@@ -176,7 +180,7 @@ async def test_who_keeps_waiting_gives_way(user: User, monkeypatch: pytest.Monke
             await newcomer.log_in(user.username, P1)
         for _ in range(2):
             await (await stack.enter_async_context(Client(gateway.port))).pair()
-        await refused(gateway)
+        await refused(Client(gateway.port))
 
 
 async def test_who_sends_no_request_gives_way(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
