@@ -200,19 +200,6 @@ def test_a_message_out_of_order_ends_the_connection(
     assert (world.vault, world.memory, world.tried) == before
 
 
-def test_an_impostor_changes_nothing() -> None:
-    """A welcome with a wrong signature changes nothing, and the user is informed."""
-    world = World()
-    world.impostor = True
-    world.home.retired.append((P1, BEGIN + timedelta(days=5)))
-    world.home.password = P2
-    before = dict(world.vault)
-    world.start()
-    assert world.is_in(State.RETRYING, Reason.IMPOSTOR)
-    assert (world.view.days_left, world.view.console_url) == (None, None)
-    assert (world.vault, world.memory) == (before, {})
-
-
 @pytest.mark.parametrize(
     ("held", "seconds", "phase"),
     [

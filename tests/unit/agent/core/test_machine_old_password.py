@@ -311,6 +311,7 @@ def test_the_days_go_down_at_midnight() -> None:
     world = World(local=ZoneInfo("Asia/Tokyo"))
     world.start()
     world.change(P2, push=False)  # noon in Tokyo
+    assert world.timers[Timer.MIDNIGHT] - world.steady == 12 * 3600, "the view changes then"
     for after, days in (
         (timedelta(hours=11, minutes=59), 30), (timedelta(minutes=2), 29), (29 * DAY, 0),
     ):  # fmt: skip

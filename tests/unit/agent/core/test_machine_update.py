@@ -199,33 +199,6 @@ def test_a_request_before_the_start(identity: Identity) -> None:
     assert list(world.vault) == [identity]
 
 
-@pytest.mark.parametrize("pending", [None, P3])
-def test_a_stored_password_typed_again_and_refused(pending: str | None) -> None:
-    """The client never sends it again on its own, whether it is the current or the pushed one."""
-    word, world = pending or P1, World(pending=pending)
-    world.home.password = P1 if pending else P2
-    world.online = False
-    world.start()
-    world.online = True
-    assert world.replies[world.log_in(word)] is Reason.CREDENTIALS
-    assert world.tried == ([P3, P1] if pending else [P1])
-    assert world.state is (State.STANDBY if pending else State.NEEDS_PASSWORD)
-    world.restart()
-    assert world.tried.count(word) == 1
-
-
-def test_the_old_password_ends_while_the_new_one_is_typed() -> None:
-    """`expired` is about the login in force; the typed password is tried again and taken."""
-    world = on_old_password()
-    world.advance(timedelta(days=30, seconds=-5))
-    world.hold = {"proof"}
-    request = world.log_in(P2)
-    world.advance(6)
-    world.release("proof")
-    assert world.replies == {request: None}
-    world.assert_updated()
-
-
 @pytest.mark.parametrize(("identity", "password"), [(HOME, P2), (OTHER, P1)])
 def test_killed_after_any_effect_of_an_update(identity: Identity, password: str) -> None:
     """The client starts again before or after the update: as the user of an entry that works."""
