@@ -14,9 +14,9 @@ from django.contrib.sessions.models import Session
 from django.db.models import F
 
 from server import clock, config
-from server.console import lockout, sessions
+from server.console import hashing, lockout, sessions
 from server.console.models import AuditEvent, User
-from tests.support.console_client import actions, at_once, change, new_client, page
+from tests.support.console_client import actions, at_once, change, new_client, page, run_before
 from tests.support.server_fixtures import P1, P2, MakeUser
 
 WRONG = "Wrong-Pass1"
@@ -71,6 +71,9 @@ def test_guessing_ends(user: User) -> None:
     assert status(name, P1, address="192.0.2.1") == 302
     assert actions(user).count("login.locked") == 1
     AccessAttempt.objects.update(attempt_time=F("attempt_time") - lockout.WINDOW)
+    assert status(name, P1) == 302
+    assert [status(name) for _ in range(5)][-1] == 429
+    lockout.unlock(user)
     assert status(name, P1) == 302
 
 
@@ -147,10 +150,12 @@ def test_a_success_clears_only_its_own_failures(make_user: MakeUser) -> None:
     assert status(victim.username) == 429
 
 
-def test_a_salvo_is_counted(user: User) -> None:
-    """Twenty guesses at the same time are no more than five."""
+def test_a_salvo_is_counted(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of twenty guesses at the same time no more than five are checked."""
+    checked = run_before(monkeypatch, hashing, "run", lambda *_, **__: time.sleep(0.3))
     answers = at_once([partial(status, user.username, f"{WRONG}{number}") for number in range(20)])
     assert answers.count(200) == lockout.LIMIT_USER_AND_ADDRESS - 1
+    assert len(checked) == lockout.LIMIT_USER_AND_ADDRESS
 
 
 def test_a_temporary_password_ends(make_user: MakeUser) -> None:

@@ -15,11 +15,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from server import clock, config
-from server.console import audit, csvfiles, lockout, passwords, people
+from server.console import audit, csvfiles, passwords, people
 from server.console.models import AuditEvent, Device, PasswordChange, PushDelivery, User
 from server.console.views import common
 from tests.support.console_client import Browse, change, page, run_before
-from tests.support.server_fixtures import P1, P2, MakeDevice, MakeUser, with_settings
+from tests.support.server_fixtures import P2, MakeDevice, MakeUser, with_settings
 
 
 def last_event(action: str, subject_name: str) -> AuditEvent:
@@ -210,17 +210,6 @@ async def test_files_are_streamed() -> None:
     assert (await anext(parts)).startswith(codecs.BOM_UTF8)
     assert len(read) == csvfiles.AT_ONCE - 1
     assert [part async for part in parts] == [b"499\r\n500\r\n"]
-
-
-def test_unlock(browse: Browse, user: User) -> None:
-    """A user who is locked out logs in again at once, and the trail has it."""
-    client, right = browse(), {"username": user.username, "password": P1}
-    for _ in range(lockout.LIMIT_USER_AND_ADDRESS):
-        client.post("/login/", right | {"password": P2})
-    assert client.post("/login/", right).status_code == 429
-    lockout.unlock(user)
-    assert client.post("/login/", right).status_code == 302
-    assert last_event("login.unlocked", user.username).actor is None
 
 
 def test_whole_account(make_user: MakeUser, monkeypatch: pytest.MonkeyPatch) -> None:
