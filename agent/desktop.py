@@ -125,16 +125,18 @@ def _run(
     actions = MenuActions(app, settings, paths, autostart, adapters)
     adapters.with_settings = actions.with_settings
     adapters.on_menu_action = actions.command
-    trays = [] if icon is None else [icon]
+    trays = []
+    if icon is not None:
+        icon.with_settings = actions.with_settings
+        trays.append(icon)
 
     def open_tray() -> Tray:
         """Return the early icon, later a new one; on Linux lines of text."""
         if sys.platform == "win32":
             from agent.windows.tray import WindowsTray
 
-            tray = trays.pop() if trays else WindowsTray(_ASSETS, translations)
-            tray.with_settings = actions.with_settings
-            return tray
+            with_settings = actions.with_settings
+            return trays.pop() if trays else WindowsTray(_ASSETS, translations, with_settings)
         from agent.linux.terminal import TerminalTray
 
         return TerminalTray(logs.Console(sys.stdout), translations)
