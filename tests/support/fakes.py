@@ -19,7 +19,6 @@ from agent.core.credentials import (
     decode_credentials,
     encode_credentials,
 )
-from agent.core.events import SignedIn, SignInKind
 from agent.core.failure import Reason
 from agent.core.saved_state import SavedState
 from agent.core.view import Command, View
@@ -33,8 +32,6 @@ class FakeVault:
     def __init__(self) -> None:
         self.entries: dict[Identity, str] = {}
         self.failure: Reason | None = None
-        self.write_failures: list[Reason | None] = []
-        """What the next writes do, one each: None succeeds."""
         self.writes: list[tuple[Identity, Credentials]] = []
 
     def read(self, identity: Identity) -> Credentials | None:
@@ -53,8 +50,6 @@ class FakeVault:
         except CredentialsError as exc:
             raise VaultError(Reason.VAULT_BROKEN, str(exc)) from None
         self._check()
-        if self.write_failures and (reason := self.write_failures.pop(0)) is not None:
-            raise VaultError(reason, "as the test wants it")
         self.entries[identity] = text
         self.writes.append((identity, record))
 
@@ -72,18 +67,13 @@ class FakeVault:
 
 
 class FakeSavedStateStore:
-    """`failure` is raised by `save`."""
-
     def __init__(self) -> None:
         self.entries: dict[Identity, SavedState] = {}
-        self.failure: OSError | None = None
 
     def load(self, identity: Identity) -> SavedState:
         return self.entries.get(identity, SavedState())
 
     def save(self, identity: Identity, saved_state: SavedState) -> None:
-        if self.failure is not None:
-            raise self.failure
         self.entries[identity] = saved_state
 
 
@@ -118,8 +108,7 @@ class FakeTray:
             self.views.append(view)
             self._changed.notify_all()
 
-    def translate(self, translations: NullTranslations) -> None:
-        self.translations = translations
+    def translate(self, translations: NullTranslations) -> None: ...
 
     def stop(self) -> None:
         self._stopped.set()
@@ -146,13 +135,11 @@ class FakeToaster:
     """Shows at once, one toast for each topic. `open` has the function that takes outcomes."""
 
     def __init__(self) -> None:
-        self.shown: list[tuple[str, str]] = []
         self.open: dict[Topic, Callable[[WarningOutcome], None]] = {}
 
     def show(
         self, notification: Notification, *, on_outcome: Callable[[WarningOutcome], None]
     ) -> None:
-        self.shown.append((notification.title, notification.text))
         self.open[notification.topic] = on_outcome
         on_outcome(WarningOutcome.SHOWN)
 
@@ -164,46 +151,33 @@ class FakeToaster:
 
 
 class FakeSignInWatcher:
-    """Reports what the test says; `name` is the logon session."""
+    """Reports what the test says."""
 
-    def __init__(self, name: str = "session-1") -> None:
-        self.name = name
+    def __init__(self) -> None:
         self.awake: list[bool] = []
         """What was wanted of the PC, without repetitions."""
-        self._emit: Callable[[ev.Event], None] | None = None
+        self.report: Callable[[ev.Event], None] = lambda _: None
 
     def session(self) -> str:
-        return self.name
+        return "session-1"
 
     def start(self, emit: Callable[[ev.Event], None]) -> None:
-        self._emit = emit
+        self.report = emit
 
     def keep_awake(self, wanted: bool, /) -> None:
         if self.awake[-1:] != [wanted]:
             self.awake.append(wanted)
 
     def stop(self) -> None:
-        self._emit = None
-
-    def sign_in(self, name: str, kind: SignInKind = SignInKind.SIGN_IN) -> None:
-        """Report that a user has come to the desktop in the session `name`."""
-        self.name = name
-        self.report(SignedIn(name, kind))
-
-    def report(self, event: ev.Event) -> None:
-        if self._emit is not None:
-            self._emit(event)
+        self.report = lambda _: None
 
 
 class FakeDialogs:
     """Counts the windows that were shown."""
 
     def __init__(self) -> None:
-        self.asked = 0
-        self.status_shown = 0
-        self.about_shown = 0
+        self.asked = self.status_shown = 0
         self.views: list[View] = []
-        self.closed = 0
 
     def ask_password(self, *, change_account: bool = False) -> None:
         self.asked += 1
@@ -213,19 +187,15 @@ class FakeDialogs:
 
     def show_status(self, *, quietly: bool = False) -> None:
         self.status_shown += 1
-        self.quiet = quietly
 
-    def show_about(self) -> None:
-        self.about_shown += 1
+    def show_about(self) -> None: ...
 
     def refresh(self, view: View) -> None:
         self.views.append(view)
 
-    def translate(self, translations: NullTranslations) -> None:
-        self.translations = translations
+    def translate(self, translations: NullTranslations) -> None: ...
 
-    def close(self) -> None:
-        self.closed += 1
+    def close(self) -> None: ...
 
 
 def fake_adapters(**others: Any) -> Adapters:
