@@ -7,50 +7,36 @@ when anything was not as the manual says.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from demo.installation import client_pc, running_server, seed
 from demo.tour import beyond, cases
 from demo.tour.guide import Guide
 
 
-def main() -> int:
-    """Run all cases; return the exit code."""
-    parser = argparse.ArgumentParser(prog="make demo TOUR=1", description=__doc__)
-    parser.add_argument("--keep", type=Path, help="leave databases, logs and outputs here")
-    parser.add_argument("--secrets", type=Path, help="write the passwords that were used here")
-    parser.add_argument("--log-level", default="info", help="of the client (info)")
-    options = parser.parse_args()
+def tour(directory: Path, *, log_level: str = "info") -> Guide:
+    """Run all cases, with databases and logs in `directory`. `log_level` is the client's."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")
     with ExitStack() as stack:
-        directory = options.keep or Path(
-            stack.enter_context(tempfile.TemporaryDirectory(prefix="coconowork-tour-"))
-        )
         addresses = stack.enter_context(running_server(directory / "server"))
         pcs = [stack.enter_context(client_pc(directory, name)) for name in ("pc", "new-pc")]
         for pc in pcs:
             pc.environ.pop("DISPLAY", None)  # warnings are read from the terminal
-            pc.environ["COCONOWORK_LANGUAGE"] = "ja"
-            pc.environ["COCONOWORK_LOG_LEVEL"] = options.log_level
+            pc.environ |= {"COCONOWORK_LANGUAGE": "ja", "COCONOWORK_LOG_LEVEL": log_level}
         guide = Guide(addresses, pcs, *seed())
-        try:
-            for title, case in (cases.ALL | beyond.ALL).items():
-                guide.run(title, case)
-        finally:
-            for pc in pcs:
-                pc.stop()
-            if options.keep:
-                lines = [line for pc in pcs for line in pc.output]
-                (directory / "client-output.txt").write_text("\n".join(lines), "utf-8")
-            if options.secrets:
-                options.secrets.write_text(json.dumps(guide.passwords))
-    return guide.conclude()
+        for title, case in (cases.ALL | beyond.ALL).items():
+            guide.run(title, case)
+    return guide
+
+
+def main() -> int:
+    """Take the tour; return the exit code."""
+    with TemporaryDirectory(prefix="coconowork-tour-") as directory:
+        return tour(Path(directory)).conclude()
 
 
 if __name__ == "__main__":

@@ -195,11 +195,6 @@ HOSTILE_TEXT = (
 )
 
 
-async def drained(peer: Peer) -> None:
-    """Wait until all that was sent is on its way."""
-    await peer.more(b"")
-
-
 def test_text_of_the_server_is_not_repeated(client: Visitor, log: io.StringIO) -> None:
     """The server's texts, in a close frame, HTTP or JSON, are in no log and no window."""
     said = HOSTILE_TEXT.encode()[:120].decode("utf-8", "ignore")
@@ -209,7 +204,11 @@ def test_text_of_the_server_is_not_repeated(client: Visitor, log: io.StringIO) -
         closing(1008, said): "protocol",
         page: "not_a_gateway",
         text("bye", reason=HOSTILE_TEXT): "protocol",
-        steps(text({"type": HOSTILE_TEXT}), drained, Peer.hang_up): "connection_lost",
+        steps(
+            text({"type": HOSTILE_TEXT}),
+            lambda peer: peer.more(b""),  # until all that was sent is on its way
+            Peer.hang_up,
+        ): "connection_lost",
     }
     for script, reason in cases.items():
         client.meets(script)
