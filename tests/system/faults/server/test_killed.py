@@ -1,4 +1,4 @@
-"""The server, or PostgreSQL below it, dies in the middle of a password change or of a push.
+"""The server, or PostgreSQL below it, dies in the middle of a password change, push or import.
 
 After the start all of it holds or none, what was promised to a browser holds, the PC gets in, and
 the push arrives. Each run tries other moments: system calls of the server's writing, and times.
@@ -7,12 +7,18 @@ the push arrives. Each run tries other moments: system calls of the server's wri
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import random
+import re
 import subprocess
 import time
+from base64 import b64decode
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import requests
 from nacl.public import PrivateKey
@@ -21,7 +27,8 @@ from websockets.exceptions import ConnectionClosed
 from protocol import messages
 from tests.support.browser import Browser
 from tests.support.gateway_client import Client, new_key
-from tests.support.installation import P1, P2, Installation, Server, verifier
+from tests.support.installation import ADMIN, ADMIN_PASSWORD, P1, P2, Installation, Server, verifier
+from tests.support.polling import eventually
 from tests.support.postgres import Postgres
 
 DELIVERY = "console_pendingchange p JOIN console_device d ON d.id = p.device_id WHERE d.user_id = "
@@ -168,3 +175,42 @@ async def test_postgresql_is_killed(
         server.wait_until_ready()
         await change.comes_through(server)
         assert server.process.poll() is None
+
+
+def test_server_is_killed_during_an_import(
+    installation_on_postgres: Installation, tmp_path: Path
+) -> None:
+    """Each line makes one user, whose password the browser that started the import gets."""
+    installation, done = installation_on_postgres, "console_importline WHERE done"
+    names = [f"imported{number}" for number in range(6)]
+    file = tmp_path / "users.csv"
+    file.write_text("\n".join(["username", *names]), "utf-8")
+    with installation.serving() as server:
+        browser = server.browser(ADMIN, ADMIN_PASSWORD)
+        with file.open("rb") as content:
+            job = browser.send("/users/import/", file=content).url.removeprefix(server.console)
+        assert re.fullmatch(r"/users/import/\d+/", job)
+        eventually(lambda: installation.query(f"SELECT count(*) FROM {done}") >= [(2,)])
+        time.sleep(random.uniform(0, 0.5))
+        server.process.kill()
+    [(before,)] = installation.query(f"SELECT count(*) FROM {done}")
+    assert before < len(names)
+    with installation.serving() as server, browser:
+        browser.console = server.console
+        browser.open(job)
+        browser.wait_for_text("Open the temporary")
+        text = browser.submit().text
+        found = re.search(r'href="data:text/csv;charset=utf-8;base64,([^"]+)"', text)
+        assert found
+        rows = list(csv.reader(io.StringIO(b64decode(found[1]).decode("utf-8-sig"))))[1:]
+        assert [name for name, _ in rows] == names
+        made = installation.query("SELECT username FROM console_user")
+        assert Counter(name for (name,) in made) == Counter([ADMIN, *names])
+        events = installation.query(
+            "SELECT subject_name FROM console_auditevent WHERE action = 'user.created'"
+            " AND actor_name <> ''"
+        )
+        assert Counter(name for (name,) in events) == Counter(names)
+        for name, password in rows[before - 1 : before + 1]:
+            with server.browser(name, password) as user:
+                assert user.open("/").url.endswith("/password/")
