@@ -26,7 +26,7 @@ from pathlib import Path
 
 from fuzz.target import Target, mutated, prepare
 
-MODULES = ("wire_targets", "file_targets", "local_targets", "server_targets")
+MODULES = ("wire_targets", "client_targets", "server_targets")
 """Modules of this package, each with a list `TARGETS`."""
 SLOW_S = 10
 COLUMNS = ("target", "inputs", "seconds", "slowest ms", "objects kept")

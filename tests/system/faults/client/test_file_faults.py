@@ -1,6 +1,6 @@
 """The client's files under power cuts, kills and bad disks have the old content or the new one.
 
-The fuzzers damage files in many more ways; see `fuzz/file_targets.py`.
+The fuzzers damage files in many more ways; see `fuzz/client_targets.py`.
 """
 
 from __future__ import annotations
