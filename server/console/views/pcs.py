@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.http import (
-    Http404,
-    HttpRequest,
-    HttpResponse,
-    HttpResponseBase,
-    HttpResponseNotAllowed,
-)
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
@@ -17,13 +11,7 @@ from django.views.decorators.http import require_safe
 from server.console import passwords, people, presence
 from server.console.models import Device, User
 from server.console.views import reports
-from server.console.views.common import (
-    client_address,
-    confirm,
-    live,
-    user_of,
-    whose,
-)
+from server.console.views.common import client_address, confirm, live, user_of, whose
 
 
 @require_safe

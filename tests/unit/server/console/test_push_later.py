@@ -14,14 +14,7 @@ from django.test import Client
 from server import clock, config
 from server.console import passwords, people
 from server.console.models import AuditEvent, Device, PushDelivery, User
-from tests.support.console_client import (
-    Browse,
-    actions,
-    at_once,
-    change,
-    page,
-    run_before,
-)
+from tests.support.console_client import Browse, actions, at_once, change, page, run_before
 from tests.support.server_fixtures import P1, P2, P3, MakeDevice, MakeUser
 
 PATH = "/password/push/"
