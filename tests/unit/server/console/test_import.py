@@ -239,11 +239,7 @@ def test_an_administrator_who_is_disabled_meanwhile(
 
 
 def test_names_of_other_accounts_are_not_told_without_end(
-    client: Client,
-    administrator: User,
-    stranger: User,
-    head: str,
-    monkeypatch: pytest.MonkeyPatch,
+    client: Client, administrator: User, stranger: User, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each is an audit event; after some no name is looked up, in a file as in the form."""
     monkeypatch.setattr(people, "TAKEN_PER_DAY", 2)
