@@ -240,7 +240,7 @@ def windows_desk() -> Iterator[WindowsDesk]:
         desktop.environment["COCONOWORK_LOG_LEVEL"] = "debug"
         stack.callback(desktop.close)
         desktop.start()
-        desktop.inside("trust", windows_path(site.authority.der))
+        desktop.ask("trust", windows_path(site.authority.der))
         shutil.copytree(product.product.onedir, desktop.drive_c / "client")
         login = ["login", "--server", site.host, "--user", USER]
         done = desktop.run(WINDOWS_EXE, *login, stdin=P1 + "\n")

@@ -110,9 +110,10 @@ def ask(process: subprocess.Popen[bytes], *request: object, timeout_s: float = 6
 def _copy(source: str, target: str) -> None:
     """Copy a file of a prefix. Share the programs and libraries of Windows, which never change."""
     if "/drive_c/windows/system32/" in source:
-        os.link(source, target)
-    else:
-        shutil.copy2(source, target)
+        with contextlib.suppress(OSError):  # on another file system
+            os.link(source, target)
+            return
+    shutil.copy2(source, target)
 
 
 class Desktop(Wine):
@@ -138,34 +139,17 @@ class Desktop(Wine):
 
     # --- programs ---
 
-    def python(self, *arguments: str, timeout_s: float = 60, stdin: str | None = None) -> Finished:
+    def python(self, *arguments: str, timeout_s: float = 60) -> Finished:
         """Run the Windows Python on this checkout, UTF-8 in and out."""
         exe = windows_path(self._winpy / "python.exe")
-        return self.run(exe, *arguments, timeout_s=timeout_s, environment=PYTHON, stdin=stdin)
-
-    def inside(self, script: str, *arguments: str, timeout_s: float = 60) -> Any:
-        """Run the script of that name in `inside/`. Return the JSON value that it prints."""
-        done = self.python(windows_path(INSIDE / f"{script}.py"), *arguments, timeout_s=timeout_s)
-        if done.code != 0:
-            raise AssertionError(f"{script} failed with {done.code}: {done.output}")
-        return json.loads(done.output)
+        return self.run(exe, *arguments, timeout_s=timeout_s, environment=PYTHON)
 
     def ask(self, script: str, *arguments: str, timeout_s: float = 60) -> Any:
-        """Return what `inside` does, from the process that runs all the time: Wine starts slowly.
+        """Return what a script of `inside/` prints in the process that runs all the time.
 
         Not for scripts that leave something in their process.
         """
         return ask(self._insider, script, *arguments, timeout_s=timeout_s)
-
-    def quiet_python(self, script: str, *arguments: str, timeout_s: float = 60) -> int:
-        """Run the script of that name in `inside/`, which may leave programs running."""
-        exe, path = self._winpy / "python.exe", INSIDE / f"{script}.py"
-        return self.quiet(*map(windows_path, (exe, path)), *arguments, timeout_s=timeout_s)
-
-    def pytest(self, *arguments: str, timeout_s: float = 300) -> Finished:
-        """Run tests of this checkout under the Windows Python."""
-        options = ["-q", "-p", "no:cacheprovider", "--rootdir", windows_path(ROOT)]
-        return self.python("-m", "pytest", *options, *arguments, timeout_s=timeout_s)
 
     # --- signing in and out ---
 

@@ -13,6 +13,7 @@ if sys.platform != "win32":
     raise SystemExit("runs on Windows")
 
 from agent.dialogs.windows.accessible import IACCESSIBLE
+from tests.support.inside.windows import collect
 
 EVENTS = {
     0x0002: "alert", 0x8005: "focus", 0x800A: "state", 0x800C: "name", 0x800E: "value",
@@ -32,7 +33,6 @@ class Variant(ctypes.Structure):
 
 
 SELF = Variant(3)
-Visit = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.HWND, wintypes.LPARAM)
 OnEvent = ctypes.WINFUNCTYPE(
     None, c_void_p, wintypes.DWORD, wintypes.HWND, c_long, c_long, wintypes.DWORD, wintypes.DWORD
 )
@@ -97,18 +97,10 @@ def is_dialog(window: int) -> bool:
     return kind.value == "TkTopLevel" and bool(user32.IsWindowVisible(window))
 
 
-def handles(enumerate_windows: Callable[[Any], object]) -> list[int]:
-    """Return the handles that the function visits."""
-    found: list[int] = []
-    enumerate_windows(Visit(lambda window, _: found.append(window) or True))
-    return found
-
-
 def in_windows() -> Iterator[int]:
     """Yield the handles of the client's windows, each before those inside it."""
-    for top in filter(is_dialog, handles(lambda visit: user32.EnumWindows(visit, 0))):
-        yield top
-        yield from handles(lambda visit, top=top: user32.EnumChildWindows(top, visit, 0))
+    for top in filter(is_dialog, collect(None)):
+        yield from (top, *collect(top))
 
 
 def elements() -> list[dict[str, Any]]:

@@ -82,9 +82,11 @@ def collect(parent: int | None) -> list[int]:
     return found
 
 
-shown = [top for top in collect(None) if user32.IsWindowVisible(top)]
-report = [
-    [{**describe(top), "exe": program_of(top)}, list(map(describe, collect(top)))] for top in shown
-]
-user32.GetForegroundWindow.restype = wintypes.HWND
-print(json.dumps(user32.GetForegroundWindow() if sys.argv[1:] else report))
+if __name__ == "__main__":
+    shown = [top for top in collect(None) if user32.IsWindowVisible(top)]
+    report = [
+        [{**describe(top), "exe": program_of(top)}, list(map(describe, collect(top)))]
+        for top in shown
+    ]
+    user32.GetForegroundWindow.restype = wintypes.HWND
+    print(json.dumps(user32.GetForegroundWindow() if sys.argv[1:] else report))

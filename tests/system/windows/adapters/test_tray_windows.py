@@ -13,11 +13,11 @@ import ctypes
 import gettext
 import threading
 from collections.abc import Iterator
-from ctypes import wintypes
 from pathlib import Path
 from typing import Any
 
 import pytest
+import win32gui
 from pystray._util import win32
 
 from agent.core.failure import Reason
@@ -33,12 +33,6 @@ ASSETS = ROOT / "agent" / "assets"
 ENGLISH = gettext.NullTranslations()
 STANDBY = View(State.STANDBY, server="wss://gw.example.com/gateway", user="tanaka")
 WAIT_S = 20.0
-
-user32 = ctypes.WinDLL("user32")
-gdi32 = ctypes.WinDLL("gdi32")
-user32.SendMessageW.argtypes = (wintypes.HWND, wintypes.UINT, wintypes.WPARAM, wintypes.LPARAM)
-user32.GetIconInfo.argtypes = (wintypes.HICON, ctypes.c_void_p)
-gdi32.GetObjectW.argtypes = (wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p)
 
 
 def is_shown(window: int) -> bool:
@@ -76,7 +70,7 @@ class Running:
         return icon.window or 0 if icon else 0
 
     def send(self, message: int, wparam: int = 0, lparam: int = 0) -> int:
-        answer: int = user32.SendMessageW(self.window, message, wparam, lparam)
+        answer: int = win32gui.SendMessage(self.window, message, wparam, lparam)
         return answer
 
     def tell(self, event: int, x: int = 0, y: int = 0) -> None:
@@ -284,38 +278,16 @@ def test_the_client_takes_over_the_early_icon() -> None:
 
 def test_icon_is_drawn_for_every_scale(running: Running) -> None:
     """The icon has the exact size of each scale, so that Windows scales nothing."""
-
-    class IconInfo(ctypes.Structure):
-        _fields_ = (
-            ("fIcon", wintypes.BOOL),
-            ("xHotspot", wintypes.DWORD),
-            ("yHotspot", wintypes.DWORD),
-            ("hbmMask", wintypes.HANDLE),
-            ("hbmColor", wintypes.HANDLE),
-        )
-
-    class Bitmap(ctypes.Structure):
-        _fields_ = (
-            ("bmType", wintypes.LONG),
-            ("bmWidth", wintypes.LONG),
-            ("bmHeight", wintypes.LONG),
-            ("bmWidthBytes", wintypes.LONG),
-            ("bmPlanes", wintypes.WORD),
-            ("bmBitsPixel", wintypes.WORD),
-            ("bmBits", ctypes.c_void_p),
-        )
-
-    info, bitmap = IconInfo(), Bitmap()
     for size in (16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64):
-        icon = running.tray._icon._handle("standby", size)
-        assert user32.GetIconInfo(icon, ctypes.byref(info))
-        assert gdi32.GetObjectW(info.hbmColor, ctypes.sizeof(bitmap), ctypes.byref(bitmap))
+        info: Any = win32gui.GetIconInfo(running.tray._icon._handle("standby", size))
+        bitmap: Any = win32gui.GetObject(info[4])
         assert (bitmap.bmWidth, bitmap.bmHeight, bitmap.bmBitsPixel) == (size, size, 32)
 
 
 def test_many_changes_leak_nothing(running: Running) -> None:
     """200 changes of the icon leave no handle behind."""
     process = ctypes.windll.kernel32.GetCurrentProcess()
+    resources = ctypes.windll.user32.GetGuiResources
 
     def churn(count: int) -> None:
         for number in range(count):
@@ -323,6 +295,6 @@ def test_many_changes_leak_nothing(running: Running) -> None:
             running.send(tray_windows.WM_APPLY)
 
     churn(10)
-    before = [user32.GetGuiResources(process, kind) for kind in (0, 1)]
+    before = [resources(process, kind) for kind in (0, 1)]
     churn(200)
-    assert [user32.GetGuiResources(process, kind) for kind in (0, 1)] == before
+    assert [resources(process, kind) for kind in (0, 1)] == before
