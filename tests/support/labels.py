@@ -14,7 +14,6 @@ class Labels:
         self.username = text("ユーザ名", "User name")
         self.password = text("パスワード", "Password")
         self.log_in = text("ログイン", "Log in")
-        self.home = text("ホーム", "Home")
         self.password_change = text("パスワード変更", "Password change")
         self.current_password = text("現在のパスワード", "Current password")
         self.new_password = text("新しいパスワード", "New password")
@@ -33,7 +32,6 @@ class Labels:
         self.waiting = text("待ち受け中", "Waiting")
         self.applied = text("反映済み", "Applied")
         self.not_applied = text("反映していません", "Not applied")
-        self.old_password = text("古いパスワード", "Old password")
         self.days_left_30 = text("残り30日", "30 days left")
         self.refused = text(
             "ユーザ名またはパスワードが正しくありません。",

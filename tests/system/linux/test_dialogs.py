@@ -34,13 +34,15 @@ pytestmark = [pytest.mark.display, pytest.mark.usefixtures("display")]
 
 @pytest.fixture
 def client() -> Iterator[Client]:
+    """Yield a client; when it ends, it leaves no window behind that cannot work."""
     made = Client()
     yield made
-    opened = made.dialogs._open is not None
+    shown = made.dialogs._open
     made.dialogs.close()
     for future in made.unanswered:
         future.cancel()
-    if opened:
+    if shown is not None:
+        assert shown._process.returncode == 0
         eventually(lambda: not windows())
 
 
@@ -78,22 +80,10 @@ def test_right_password_is_confirmed(client: Client) -> None:
 
 
 def test_one_window_at_a_time(client: Client) -> None:
-    """A password that is being typed is not lost to a status window."""
-    client.dialogs.show_status()
-    ready("coconowork client")
-    client.dialogs.show_status()
-    client.dialogs.ask_password()
-    ready("Update the stored password")
-    write("typed")
-    client.dialogs.show_status()
-    client.dialogs.ask_password()
-    press("Return")
-    eventually(lambda: client.submitted == [(SERVER, "tanaka", "typed")])
-    assert len(windows()) == 1
+    """A password that is being typed is not lost to a status window.
 
-
-def test_quiet_status_leaves_the_keyboard(client: Client) -> None:
-    """A window that the user has not asked for takes no focus; asked for, it does."""
+    A window that the user has not asked for takes no focus; asked for, it does.
+    """
     client.dialogs.show_status(quietly=True)
     (window,) = eventually(windows)
     assert xdotool("getwindowfocus").strip() != window
@@ -101,21 +91,13 @@ def test_quiet_status_leaves_the_keyboard(client: Client) -> None:
     ready("coconowork client")
     client.dialogs.ask_password()
     ready("Update the stored password")
+    write("typed")
     client.dialogs.show_status(quietly=True)
-    press("x", "Escape")
-    eventually(lambda: not windows())
-
-
-def test_window_goes_with_the_client(client: Client) -> None:
-    """A client that ends leaves no window behind that cannot work."""
+    client.dialogs.show_status()
     client.dialogs.ask_password()
-    ready("Update the stored password")
-    shown = client.dialogs._open
-    assert shown is not None
-    shown.hang_up()
-    eventually(lambda: not windows())
-    eventually(lambda: not shown.alive)
-    assert shown._process.returncode == 0
+    press("Return")
+    eventually(lambda: client.submitted == [(SERVER, "tanaka", "typed")])
+    assert len(windows()) == 1
 
 
 def test_window_that_reads_nothing_is_killed(caplog: pytest.LogCaptureFixture) -> None:
@@ -234,12 +216,18 @@ def test_a_closed_window_has_no_code(client: Client) -> None:
     assert client.submitted == []
 
 
-def test_a_window_is_told_of_its_newest_code_only(client: Client) -> None:
-    """What an earlier code still reports is dropped, and so is what comes after the end."""
+def attempts(client: Client) -> tuple[CodeAttempts, list[msg.FromClient]]:
+    """Return the codes of a window, and what it is told."""
     told: list[msg.FromClient] = []
     codes = CodeAttempts(client.pair, lambda reason: reason.value, ENGLISH)
     codes.send = told.append
     codes.begin("a")
+    return codes, told
+
+
+def test_a_window_is_told_of_its_newest_code_only(client: Client) -> None:
+    """What an earlier code still reports is dropped, and so is what comes after the end."""
+    codes, told = attempts(client)
     codes.begin("b")
     old, new = client.pairings
     assert old.done.cancelled()
@@ -247,10 +235,10 @@ def test_a_window_is_told_of_its_newest_code_only(client: Client) -> None:
     assert not old.ask("tanaka").done()
     assert told == []
     new.show(CODE)
-    assert told == [msg.ShowCode("BCDF-2345", [each.en for each in CODE.words], 600)]
     codes.end()
+    new.show(CODE)
     assert new.done.cancelled()
-    assert len(told) == 1
+    assert told == [msg.ShowCode("BCDF-2345", [each.en for each in CODE.words], 600)]
 
 
 @pytest.mark.parametrize(
@@ -264,14 +252,9 @@ def test_a_window_is_told_of_its_newest_code_only(client: Client) -> None:
 )
 def test_why_a_code_has_ended(client: Client, error: Exception | None, said: str) -> None:
     """The window says what is wrong; a sleep of the PC ends the code."""
-    told: list[msg.FromClient] = []
-    codes = CodeAttempts(client.pair, lambda reason: reason.value, ENGLISH)
-    codes.send = told.append
-    codes.begin("a")
-    if error is None:
-        client.pairings[0].done.cancel()
-    else:
-        client.pairings[0].done.set_exception(error)
+    _, told = attempts(client)
+    (pairing,) = client.pairings
+    pairing.done.set_exception(error) if error else pairing.done.cancel()
     (ended,) = told
     assert isinstance(ended, msg.CodeEnded)
     assert said in ended.text
