@@ -11,7 +11,7 @@ import os
 import select
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -253,3 +253,13 @@ class Desktop(Wine):
     def key(self, *names: str) -> None:
         """Press keys, such as `Return` or `alt+n`."""
         self.xdotool("key", "--delay", "60", *names)
+
+
+@contextlib.contextmanager
+def signed_in(folder: Path, winpy: Path, display: str, language: Language) -> Iterator[Desktop]:
+    """Yield a fresh Windows of that language in `folder`, signed in."""
+    pc = Desktop(folder / "prefix", winpy, display=display, language=language)
+    pc.start()
+    yield pc
+    pc.close()
+    shutil.rmtree(pc.prefix)

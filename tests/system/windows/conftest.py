@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.support.windows_product import Built
-    from tests.support.wine import Desktop
 
 ON_WINDOWS = sys.platform == "win32"
 
@@ -63,18 +61,3 @@ if not ON_WINDOWS:
 
         with screen(SCREEN) as name:
             yield name
-
-    @pytest.fixture(scope="module")
-    def desktop(
-        winpy: Path, display: str, tmp_path_factory: pytest.TempPathFactory
-    ) -> Iterator[Desktop]:
-        """Yield a fresh Japanese Windows, signed in; one for each test module."""
-        from tests.support.wine import Desktop
-
-        pc = Desktop(
-            tmp_path_factory.mktemp("pc") / "prefix", winpy, display=display, language="ja"
-        )
-        pc.start()
-        yield pc
-        pc.close()
-        shutil.rmtree(pc.prefix)

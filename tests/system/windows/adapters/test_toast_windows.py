@@ -9,8 +9,6 @@ from tests.support.places import ROOT
 if sys.platform != "win32":
     raise ImportError("for Windows")
 
-import gettext
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,11 +19,9 @@ import win32gui
 from agent.ports import Notification, Topic
 from agent.windows import toast as toast_windows
 from agent.windows.toast import CALLBACK, WINDOW_CLASS, Nin, WindowsToaster
-from agent.windows.tray import WindowsTray
 from tests.support.polling import eventually
 
 ASSETS = ROOT / "agent" / "assets"
-WAIT_S = 20.0
 
 
 def windows() -> list[int]:
@@ -114,20 +110,29 @@ def test_what_the_task_bar_says_of_it(
         eventually(lambda: not windows())
 
 
-def test_the_end_of_its_time_is_no_dismissal(
+def test_the_end_of_its_time(
     shown: Shown, told: list[tuple[int, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It stays in the notification centre, and never pops up a second time."""
+    """It is no dismissal: a warning stays for an hour, and never pops up a second time.
+
+    A toast that may go unread goes with its balloon.
+    """
     monkeypatch.setattr(toast_windows, "_message_duration_s", lambda: 0.0)
     shown.show_and_wait()
     shown.tell(Nin.BALLOONSHOW, Nin.BALLOONTIMEOUT, Nin.BALLOONTIMEOUT)
     shown.tell(Nin.BALLOONUSERCLICK)
     eventually(lambda: shown.outcomes == ["text shown", "text clicked"])
     assert len([data for _, data in told if len(data) > 6]) == 1
+    eventually(lambda: not windows())
+    shown.show(topic=Topic.RECEIVED)
+    shown.tell(Nin.BALLOONTIMEOUT)
+    eventually(lambda: not windows())
+    monkeypatch.setattr(toast_windows, "STAY_S", 0.5)
+    shown.show_and_wait()
+    eventually(lambda: not windows())
 
 
-@pytest.mark.parametrize("topic", [Topic.WARNING, Topic.PASSWORD])
-@pytest.mark.parametrize("state", [1, 6])
+@pytest.mark.parametrize(("state", "topic"), [(1, Topic.WARNING), (6, Topic.PASSWORD)])
 def test_is_not_sent_while_the_user_cannot_see_it(
     shown: Shown,
     told: list[tuple[int, Any]],
@@ -175,16 +180,6 @@ def test_is_given_to_a_restarted_task_bar(
     eventually(lambda: not windows())
     assert [code for code, _ in told].count(win32gui.NIM_ADD) == 2
     assert len([data for _, data in told if len(data) > 6]) == balloons_sent
-
-
-def test_goes_after_its_time(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an hour at the latest; toasts that may go unread, with their balloon."""
-    shown.show(topic=Topic.RECEIVED)
-    shown.tell(Nin.BALLOONTIMEOUT)
-    eventually(lambda: not windows())
-    monkeypatch.setattr(toast_windows, "STAY_S", 0.5)
-    shown.show_and_wait()
-    eventually(lambda: not windows())
 
 
 def test_each_topic_has_its_own_toast(shown: Shown) -> None:
@@ -243,17 +238,3 @@ def test_a_defect_is_a_failure_and_the_next_toast_works(
     shown.show_and_wait()
     shown.tell(Nin.BALLOONSHOW)
     eventually(lambda: shown.outcomes[1:] == ["text shown"])
-
-
-def test_does_not_end_the_tray(shown: Shown) -> None:
-    """The WM_QUIT of win10toast does not end the tray's loop."""
-    tray = WindowsTray(ASSETS, gettext.NullTranslations())
-    thread = threading.Thread(target=tray.run, args=(lambda _: None,))
-    thread.start()
-    shown.show_and_wait()
-    shown.toaster.withdraw(Topic.WARNING)
-    eventually(lambda: not windows())
-    assert thread.is_alive()
-    tray.stop()
-    thread.join(WAIT_S)
-    assert not thread.is_alive()

@@ -171,12 +171,18 @@ def test_the_end_of_the_session(running: Running) -> None:
 
 
 def test_click_shows_status_or_asks_for_the_password(running: Running) -> None:
-    """A click, or Enter on the icon, shows the status, or asks for a password that is needed."""
+    """A click, or Enter on the icon, shows the status, or asks for a password that is needed.
+
+    One that goes wrong is logged; the icon stays.
+    """
     for view in (STANDBY, View(State.NEEDS_PASSWORD, reason=Reason.EXPIRED)):
         running.tray.show(view)
         for event in (tray_windows.NIN_SELECT, tray_windows.NIN_KEYSELECT):
             running.tell(event)
     assert running.picked == [Command.STATUS] * 2 + [Command.UPDATE_PASSWORD] * 2
+    running.tray.on_command = lambda _: 1 / 0
+    running.tell(tray_windows.NIN_SELECT)
+    assert is_shown(running.window)
 
 
 @pytest.mark.parametrize(("front", "returned"), [(True, 1), (False, 0)])
@@ -229,17 +235,6 @@ def test_later_defect_ends_the_program(running: Running) -> None:
     assert isinstance(running.error, TrayError)
 
 
-def test_failing_command_does_not_end_the_loop(running: Running) -> None:
-    """A click that goes wrong is logged; the icon stays."""
-
-    def fail(_: Command) -> None:
-        raise ValueError
-
-    running.tray.on_command = fail
-    running.tell(tray_windows.NIN_SELECT)
-    assert is_shown(running.window)
-
-
 def test_stop_before_run_is_not_lost() -> None:
     """`stop` before `run` ends `run` at once."""
     made = Running()
@@ -249,31 +244,25 @@ def test_stop_before_run_is_not_lost() -> None:
     assert made.error is None
 
 
-def test_the_icon_is_there_before_the_client_runs() -> None:
-    """Started early, the icon is shown and takes no click; `close` removes it without a `run`."""
+@pytest.mark.parametrize("runs", [False, True])
+def test_the_early_icon(*, runs: bool) -> None:
+    """It takes no click before `run`, which goes on with it; `close` needs no `run`."""
     early = Running()
     early.tray.start()
     eventually(lambda: early.window and is_shown(early.window))
+    window = early.window
     early.tell(tray_windows.NIN_SELECT)
     early.tell(tray_windows.WM_CONTEXTMENU)
-    window = early.window
-    early.tray.close()
+    if runs:
+        early.start()
+        eventually(lambda: early.tray.on_command)
+        early.tell(tray_windows.NIN_SELECT)
+        assert early.window == window
+        early.end()
+    else:
+        early.tray.close()
     assert not is_shown(window)
-    assert early.picked == []
-
-
-def test_the_client_takes_over_the_early_icon() -> None:
-    """`run` goes on with the icon that is there, and with its clicks."""
-    early = Running()
-    early.tray.start()
-    eventually(lambda: early.window and is_shown(early.window))
-    window = early.window
-    early.start()
-    eventually(lambda: early.tray.on_command)
-    early.tell(tray_windows.NIN_SELECT)
-    assert (early.window, early.picked) == (window, [Command.STATUS])
-    early.end()
-    assert not is_shown(window)
+    assert early.picked == [Command.STATUS] * runs
 
 
 def test_icon_is_drawn_for_every_scale(running: Running) -> None:

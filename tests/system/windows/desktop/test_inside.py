@@ -8,15 +8,16 @@ import pytest
 
 from installer.wine import windows_path
 from tests.support.places import ROOT
-from tests.support.wine import Desktop
+from tests.support.wine import signed_in
 
 ADAPTERS = Path(__file__).parents[1] / "adapters"
 
 
 @pytest.mark.timeout(600)
-def test_adapters(desktop: Desktop) -> None:
+def test_adapters(winpy: Path, display: str, tmp_path: Path) -> None:
     """All tests pass, in one process: to start Python with pytest takes Wine many seconds."""
     options = ["-q", "--durations=8", "-p", "no:cacheprovider", "--rootdir", windows_path(ROOT)]
-    done = desktop.python("-m", "pytest", *options, windows_path(ADAPTERS), timeout_s=500)
+    with signed_in(tmp_path, winpy, display, "ja") as desktop:
+        done = desktop.python("-m", "pytest", *options, windows_path(ADAPTERS), timeout_s=500)
     print(done.output)
     assert done.code == 0

@@ -11,7 +11,7 @@ from PIL import Image, ImageColor
 from agent.dialogs.palette import DARK, LIGHT
 from installer.wine import windows_path
 from tests.support.stage import Stage
-from tests.support.wine import INSIDE, OLD_VIEW, Desktop, Language
+from tests.support.wine import INSIDE, OLD_VIEW, Desktop, Language, signed_in
 from tests.support.x11 import screen
 
 SCREEN = (2560, 1600)
@@ -57,15 +57,12 @@ def photograph(stage: Stage, name: str, picture: str, *program: str) -> tuple[in
 @pytest.fixture(scope="module")
 def desktop(winpy: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desktop]:
     """Yield a Japanese Windows with a large screen."""
-    with screen(SCREEN) as display:
-        prefix = tmp_path_factory.mktemp("pc") / "prefix"
-        pc = Desktop(prefix, winpy, display=display, language="ja")
-        pc.start()
+    folder = tmp_path_factory.mktemp("pc")
+    with screen(SCREEN) as display, signed_in(folder, winpy, display, "ja") as pc:
         put(pc, DESKTOPS, "shell", "x".join(map(str, SCREEN)), "REG_SZ")
         pc.sign_out()
         pc.sign_in()
         yield pc
-        pc.close()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from agent.dialogs.elements import Role, State
 from tests.support.polling import eventually
 from tests.support.stage import Stage
-from tests.support.wine import OLD_VIEW, SCREEN, Desktop
+from tests.support.wine import OLD_VIEW, SCREEN, signed_in
 
 CONSOLE = "https://console.example.com/"
 OLD = OLD_VIEW | {"console_url": CONSOLE, "autostart": True}
@@ -160,11 +160,8 @@ def person(
     request: pytest.FixtureRequest,
 ) -> Iterator[Person]:
     """Yield a user of a fresh Windows of that language."""
-    prefix = tmp_path_factory.mktemp(f"pc-{request.param}") / "prefix"
-    desktop = Desktop(prefix, winpy, display=display, language=request.param)
-    desktop.start()
-    yield Person(desktop, request.param)
-    desktop.close()
+    with signed_in(tmp_path_factory.mktemp("pc"), winpy, display, request.param) as desktop:
+        yield Person(desktop, request.param)
 
 
 @pytest.mark.parametrize("what", PROCEDURES)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.wine import Desktop
+from tests.support.wine import Desktop, signed_in
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +15,5 @@ def desktop(
     winpy: Path, display: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Desktop]:
     """Yield a fresh Japanese Windows, signed in."""
-    pc = Desktop(tmp_path_factory.mktemp("pc") / "prefix", winpy, display=display, language="ja")
-    pc.start()
-    yield pc
-    pc.close()
+    with signed_in(tmp_path_factory.mktemp("pc"), winpy, display, "ja") as pc:
+        yield pc
