@@ -117,7 +117,7 @@ def test_window_that_reads_nothing_is_killed(caplog: pytest.LogCaptureFixture) -
 
 
 def test_window_takes_in_no_more_than_it_shows() -> None:
-    """A window that is busy leaves what the client sends in the pipe; garbage ends it."""
+    """A busy window leaves what the client sends in the pipe; what is no message ends it."""
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as ours, os.fdopen(writing, "wb", buffering=0) as theirs:
         theirs.write(msg.encode(msg.Open(assets="")))
@@ -126,7 +126,7 @@ def test_window_takes_in_no_more_than_it_shows() -> None:
         for _ in range(2 * MAX_WAITING):
             theirs.write(msg.encode(msg.Front()))
         eventually(pipe._arrived.full)
-        theirs.write(b"garbage\n")
+        pipe.send(msg.DropCode())  # which no client sends
         taken: list[msg.FromClient | None] = []
 
         def all_taken() -> bool:
@@ -241,20 +241,39 @@ def test_a_window_is_told_of_its_newest_code_only(client: Client) -> None:
     assert told == [msg.ShowCode("BCDF-2345", [each.en for each in CODE.words], 600)]
 
 
+def test_an_agreed_code_logs_in(client: Client) -> None:
+    """The login waits for the consent of the person at the PC, which is given once."""
+    codes, told = attempts(client)
+    (pairing,) = client.pairings
+    agreed = pairing.ask("tanaka")
+    assert not agreed.done()
+    codes.confirm()
+    assert agreed.done()
+    pairing.done.set_result(None)
+    codes.confirm()
+    assert told == [msg.Question("tanaka"), msg.Accepted()]
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
         (PairingFailed(Failure(Reason.NO_CODES)), "does not offer codes"),
         (PairingFailed(Failure(Reason.THROTTLED, 90)), "Try again in 2 minutes."),
         (None, "The code has expired."),
+        (Reason.CREDENTIALS, "credentials"),
         (OSError("secret"), "The program has a defect."),
     ],
 )
-def test_why_a_code_has_ended(client: Client, error: Exception | None, said: str) -> None:
+def test_why_a_code_has_ended(client: Client, error: Exception | Reason | None, said: str) -> None:
     """The window says what is wrong; a sleep of the PC ends the code."""
     _, told = attempts(client)
     (pairing,) = client.pairings
-    pairing.done.set_exception(error) if error else pairing.done.cancel()
+    if isinstance(error, Exception):
+        pairing.done.set_exception(error)
+    elif error is not None:
+        pairing.done.set_result(error)
+    else:
+        pairing.done.cancel()
     (ended,) = told
     assert isinstance(ended, msg.CodeEnded)
     assert said in ended.text
@@ -274,8 +293,9 @@ def test_which_server_a_code_is_from() -> None:
 
 
 def test_unknown_command_is_ignored(client: Client) -> None:
-    """A dialog can start no command that the client does not know."""
-    for command in ("log_out_now", "format_disk"):
-        assert client.answer(msg.Picked(command)) is None
+    """A dialog can start no command that the client does not know, and agree to no code."""
+    log_out, unknown = msg.Picked("log_out_now"), msg.Picked("format_disk")
+    for message in (log_out, unknown, msg.Confirm(), msg.DropCode()):
+        assert client.answer(message) is None
     assert client.picked == [Command.LOG_OUT_NOW]
     assert "s3cret" not in repr(msg.Submit("a", "b", "s3cret"))
