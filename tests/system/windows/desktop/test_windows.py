@@ -134,7 +134,7 @@ class Person(Stage):
                 and (role, text) in said
             )
 
-        eventually(found, or_say=lambda: f"{name}: {self.ask('elements')}", within_s=20)
+        eventually(found, or_say=lambda: f"{name}: {self.ask('elements')}", within_s=60)
         self.keep(f"dialog-{name}")
 
     def is_told(self, line: str) -> None:
