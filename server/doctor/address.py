@@ -44,11 +44,7 @@ def certificate(step: Step, facts: Facts) -> None:
     host, port = _place(facts)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as exc:
-        facts.reaches_public_url = False
-        step.fail(f"{host}: {exc.strerror}", "correct public_url, or the name in your DNS")
-    step.note(f"{host}: {', '.join(dict.fromkeys(str(each[4][0]) for each in found))}")
-    try:
+        step.note(f"{host}: {', '.join(dict.fromkeys(str(each[4][0]) for each in found))}")
         with (
             socket.create_connection((host, port), timeout=TIMEOUT_SECONDS) as connection,
             ssl.create_default_context().wrap_socket(connection, server_hostname=host) as tls,
@@ -60,6 +56,8 @@ def certificate(step: Step, facts: Facts) -> None:
         step.fault(f"the certificate of {host} is refused: {exc.verify_message}", remedy)
     except OSError as exc:
         facts.reaches_public_url = False
+        if isinstance(exc, socket.gaierror):
+            step.fail(f"{host}: {exc.strerror}", "correct public_url, or the name in your DNS")
         step.fault(
             f"{host} port {port}: {exc.strerror or exc}",
             "does the proxy run, and end TLS there? Does a firewall let this machine through?",

@@ -194,8 +194,10 @@ def test_nothing_runs_and_much_is_open(tmp_path: Path) -> None:
     installation.query("DELETE FROM django_migrations WHERE app = 'console'")
     installation.query("INSERT INTO django_migrations VALUES (999, 'console', '9999_next', '')")
     (tmp_path / "data" / "secret_key").chmod(0o644)
-    _, steps = examine(installation, TRUSTED_PROXIES="0.0.0.0/0")
-    assert faults(steps) == {"Settings", "Files", "Database", "Services"}
+    unknown = "https://no-such-host.invalid"
+    _, steps = examine(installation, TRUSTED_PROXIES="0.0.0.0/0", PUBLIC_URL=unknown)
+    assert faults(steps) == {"Settings", "Files", "Database", "Services", "Certificate"}
+    assert "the name in your DNS" in steps["Certificate"]
     assert "addresses of strangers" in steps["Settings"]
     assert "pending: console.0001_initial" in steps["Database"]
     assert "console.9999_next" in steps["Database"]
