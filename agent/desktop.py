@@ -6,8 +6,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from gettext import NullTranslations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,13 +51,11 @@ def run(
         _run(settings, paths, translations, notices, icon=icon, at_sign_in=at_sign_in)
 
 
-@contextmanager
-def _early_icon(paths: Paths, translations: NullTranslations) -> Iterator[Any]:
-    """Yield Windows' tray, with the icon shown before the rest of the client is even imported.
+def _early_icon(paths: Paths, translations: NullTranslations) -> AbstractContextManager[Any]:
+    """Show Windows' icon before the rest of the client is even imported, until the block ends.
 
-    Yield None on Linux, and where another client runs: a second icon must not flash.
+    The block gets None on Linux, and where another client runs: a second icon must not flash.
     """
-    tray = None
     if sys.platform == "win32":
         from agent.windows.lock import is_locked
         from agent.windows.tray import WindowsTray
@@ -65,11 +63,8 @@ def _early_icon(paths: Paths, translations: NullTranslations) -> Iterator[Any]:
         if not is_locked(paths.lock_file):
             tray = WindowsTray(_ASSETS, translations)
             tray.start()
-    try:
-        yield tray
-    finally:
-        if tray is not None:
-            tray.close()
+            return closing(tray)
+    return nullcontext()
 
 
 def _run(
