@@ -32,7 +32,6 @@ from tests.support.fake_gateway import (
     WRONG,
     FakeGateway,
     Peer,
-    Script,
     answering,
     at,
     honest,
@@ -163,7 +162,6 @@ async def test_the_keyring(patient: Patient, monkeypatch: pytest.MonkeyPatch) ->
 )
 async def test_the_network(
     patient: Patient,
-    *,
     proxy: str | None,
     server: str,
     talk: Talk | None,
@@ -239,11 +237,7 @@ IMPOSTOR = answering(
     ],
 )
 async def test_the_servers_answer(
-    patient: Patient,
-    monkeypatch: pytest.MonkeyPatch,
-    script: Script,
-    failing: Step,
-    expected: str,
+    patient: Patient, monkeypatch: pytest.MonkeyPatch, script: Any, failing: Step, expected: str
 ) -> None:
     """A firewall, a refusal, an impostor, silence, or a wrong password."""
     monkeypatch.setattr(doctor, "STEP_TIMEOUT_S", 0.5 if script is silent else 20)
