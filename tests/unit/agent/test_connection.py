@@ -19,14 +19,14 @@ from websockets.exceptions import InvalidProxyStatus
 
 from agent import connection, proxy_login
 from agent.address import BadProxy
-from agent.connection import Connection, open_connection
+from agent.connection import Connection, open_connection, reachable
 from agent.core import events as ev
 from agent.core.failure import Failure, Reason
 from agent.proxy_login import LogIn, open_tunnel
 from tests.support.certificates import Authority
 from tests.support.fake_gateway import FakeGateway, Peer, at
 from tests.support.forward_proxies import Proxy
-from tests.support.listeners import listening, says, unused_port
+from tests.support.listeners import http, listening, says, unused_port
 
 DEAD = "127.0.0.2"
 NAME = "gateway.test"
@@ -63,6 +63,12 @@ async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
             yield gateway
 
 
+async def run(server: str) -> list[ev.Event]:
+    events: list[ev.Event] = []
+    await Connection(1, server, proxy_setting="system", emit=events.append).run()
+    return events
+
+
 @pytest.mark.parametrize("scheme", [None, "http://", "socks5h://me:word@"])
 async def test_a_dead_address_costs_half_a_second(gateway: FakeGateway, scheme: str | None) -> None:
     """Of server or proxy, the next address is tried while one does not answer (RFC 8305)."""
@@ -78,43 +84,21 @@ async def test_a_dead_address_costs_half_a_second(gateway: FakeGateway, scheme: 
     assert proxy.served == ([f"{NAME}:443"] if scheme else [])
 
 
-async def test_the_next_of_several_proxies_is_used(
-    gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A proxy that refuses, that is unknown or that swallows packets gives way to the next one."""
+async def test_the_next_of_several_proxies_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that refuses, is unknown or swallows packets gives way to the next; the last remains."""
     monkeypatch.setattr(connection, "OPEN_S", 4.0)
-    proxy = Proxy(NAME, gateway.port)
-    async with listening(proxy.http) as port:
+    closed = f"http://127.0.0.1:{await unused_port()}"
+    async with listening(http("403 Forbidden")) as port:
         with swallowing(port):
-            proxies = [
-                f"http://127.0.0.1:{await unused_port()}",
-                "http://no-such-proxy.invalid:3128",
-                f"socks5h://{DEAD}:{port}",
-                f"http://127.0.0.1:{port}",
-                None,
-            ]
-            monkeypatch.setattr(connection, "find_proxies", lambda *_: proxies)
-            events = asyncio.Queue[ev.Event]()
-            server = f"wss://{NAME}/gateway"
-            opened = Connection(1, server, proxy_setting="system", emit=events.put_nowait)
-            task = asyncio.create_task(opened.run())
-            assert isinstance(await events.get(), ev.Connected)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-    assert proxy.served == [f"{NAME}:443"]
-
-
-@pytest.mark.parametrize("last", ["http://127.0.0.1:{port}", None])
-async def test_the_last_of_several_proxies_remains(last: str | None) -> None:
-    """It is what the failure is about when none answers; the way without a proxy may be it."""
-    last = last.format(port=await unused_port()) if last else None
-    assert await connection.reachable([f"http://127.0.0.1:{await unused_port()}", last]) == last
-
-
-async def run(server: str) -> list[ev.Event]:
-    events: list[ev.Event] = []
-    await Connection(1, server, proxy_setting="system", emit=events.append).run()
-    return events
+            dead = [closed, "http://no-such-proxy.invalid:3128", f"socks5h://{DEAD}:{port}"]
+            answers = f"http://127.0.0.1:{port}"
+            assert await reachable([*dead, answers, None]) == answers
+        monkeypatch.setattr(connection, "find_proxies", lambda *_: [closed, answers])
+        (end,) = await run(f"wss://{NAME}/gateway")
+        assert isinstance(end, ev.Disconnected)
+        assert end.failure.reason is Reason.PROXY_REFUSED
+    for last in (f"http://127.0.0.1:{await unused_port()}", None):
+        assert await reachable([closed, last]) == last
 
 
 async def test_the_proxy_is_not_looked_up_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,8 +39,8 @@ from tests.support.fake_gateway import (
 )
 from tests.support.fakes import FakeVault
 from tests.support.forward_proxies import Proxy
-from tests.support.listeners import Talk, listening, says, unused_port
 from tests.support.listeners import http as http_says
+from tests.support.listeners import listening, says, unused_port
 
 AWAY = "ws://127.0.0.1:1/gateway"
 BEHIND = "wss://gw.example.com/gateway"
@@ -161,12 +161,7 @@ async def test_the_keyring(patient: Patient, monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 async def test_the_network(
-    patient: Patient,
-    proxy: str | None,
-    server: str,
-    talk: Talk | None,
-    failing: Step,
-    expected: str,
+    patient: Patient, *, proxy: str | None, server: str, talk: Any, failing: Step, expected: str
 ) -> None:
     """A name or a port that is not there, or a proxy that refuses; its login is not shown."""
     closed = f"127.0.0.1:{await unused_port()}"
@@ -315,6 +310,17 @@ async def test_a_running_client_keeps_its_connection(
     else:
         assert list(patient.outcomes.items())[-1] == (Step.CLIENT, "FAILED")
         assert ("does not answer" in patient.said[Step.CLIENT]) is (answer == "none")
+
+
+async def test_the_next_of_several_proxies(
+    patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The doctor goes the way of the client: by the first proxy that can be reached."""
+    async with listening(http_says("403 Forbidden")) as port:
+        proxies = [f"http://127.0.0.1:{await unused_port()}", f"http://127.0.0.1:{port}", None]
+        monkeypatch.setattr(doctor, "find_proxies", lambda *_: proxies)
+        step, said = await patient.fails(BEHIND)
+    assert (step, "refuses" in said) == (Step.NETWORK, True)
 
 
 async def test_a_proxy_setting_that_cannot_be_used(
