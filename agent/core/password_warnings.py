@@ -78,7 +78,8 @@ class PasswordWarnings:
         """The sign-ins at which no warning was seen so far."""
         self._away = False
         """The user cannot see the desktop."""
-        self._seen_at: float | None = None
+        self._seen_at = float("-inf")
+        """When, by the steady clock, a warning of this run was seen last."""
         self._days: int | None = None
         """What the last warning said; None: that a password is needed."""
         self._needed: do.AskForPassword | None = None
@@ -115,11 +116,9 @@ class PasswordWarnings:
         if self.state is not Warned.DUE or (days is None and not online):
             return  # only the server knows what is valid now
         self._emit(do.StopTimer(Timer.WARNING))
-        today = self._account.today(now)
-        since = None if self._seen_at is None else now.steady - self._seen_at
-        if days is None or not any(
-            is_due(each, days_left=days, saved_state=saved, today=today, since_last_s=since)
-            for each in self._waiting
+        today, may_warn = self._account.today(now), now.steady - self._seen_at >= PAUSE_S
+        if days is None or not (
+            may_warn and any(is_due(each, days, saved, today) for each in self._waiting)
         ):
             self._go("password current, or warned before")
             self._waiting.clear()
@@ -201,21 +200,8 @@ class PasswordWarnings:
         self.state = TABLE.next(self.state, cause)
 
 
-def is_due(
-    sign_in: SignedIn,
-    *,
-    days_left: int,
-    saved_state: SavedState,
-    today: date,
-    since_last_s: float | None,
-) -> bool:
-    """Return whether this sign-in is to be warned about.
-
-    `today` is the local day by the server's clock. `since_last_s` has the seconds since the last
-    warning of this run; None means that there was none.
-    """
-    if since_last_s is not None and since_last_s < PAUSE_S:
-        return False
+def is_due(sign_in: SignedIn, days_left: int, saved_state: SavedState, today: date) -> bool:
+    """Return whether this sign-in is to be warned about, on a local day by the server's clock."""
     if sign_in.kind is SignInKind.SIGN_IN:
         return saved_state.warned_session != sign_in.session
     daily = days_left <= LAST_DAYS or saved_state.warned_on != today

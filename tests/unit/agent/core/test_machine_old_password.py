@@ -67,7 +67,7 @@ def test_each_return_to_the_desktop_goes_by_the_rules() -> None:
     world = on_old_password()
     world.come()
     for kind, after in (
-        (SignInKind.CONNECT, timedelta(seconds=30)), (SignInKind.CONNECT, timedelta(seconds=60)),
+        (SignInKind.CONNECT, timedelta(seconds=30)), (SignInKind.CONNECT, timedelta(seconds=30)),
         (UNLOCK, DAY), (UNLOCK, timedelta(hours=1)), (UNLOCK, 26 * DAY), (UNLOCK, DAY / 24),
     ):  # fmt: skip
         world.advance(after)
