@@ -43,7 +43,7 @@ def run(size: Size) -> list[Figure]:
 def _under_wine(windows: desk.WindowsDesk) -> list[Figure]:
     """Return what is above an empty frozen program, and the change of a password."""
     windows.start_empty()  # into the page cache
-    windows.start()
+    windows.start_steps()
     steps, empty = [], []
     for _ in range(ROUNDS):
         windows.quit()

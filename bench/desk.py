@@ -1,7 +1,7 @@
 """The PC of the client's benches: the real client on Linux, or on Windows under Wine.
 
 The server is the real one behind TLS, and the keyring is real. The baseline beside the client is an
-interpreter that has imported websockets and truststore, and under Wine pystray.
+interpreter that has imported websockets and truststore.
 """
 
 from __future__ import annotations
@@ -126,7 +126,6 @@ def linux_desk() -> Iterator[LinuxDesk]:
             "SSL_CERT_FILE": str(site.authority.file),
             "COCONOWORK_LOG_LEVEL": "info",
             "PYTHONPATH": str(hidden),
-            "PYSTRAY_BACKEND": "dummy",  # the baseline imports it, and there is no display
         }
         client = Client(directory / "pc", environ)
         stack.callback(client.stop)
@@ -154,27 +153,7 @@ class WindowsDesk:
     """The built program on a Windows desktop under Wine, the user logged in."""
 
     desktop: Any
-    python: str
     site: Organisation
-
-    def pid(self, argument: str) -> int:
-        """Return Linux' number of the Windows process with `argument` on its command line."""
-        prefix = str(self.desktop.prefix)
-
-        def look() -> int | None:
-            for process in psutil.process_iter(["environ", "cmdline"]):
-                # Wine's loader runs before the program, under its own name.
-                words = (process.info["cmdline"] or [])[:4]
-                ours = (process.info["environ"] or {}).get("WINEPREFIX") == prefix
-                if ours and any(argument in word for word in words):
-                    return process.pid
-            return None
-
-        return eventually(look, or_say=argument)
-
-    def start(self) -> float:
-        """Start the client; return the seconds until it was in standby."""
-        return self.start_steps()["standby"]
 
     def start_steps(self) -> dict[str, float]:
         """Start the client; return the seconds to icon and standby, and those of CPU until then."""
@@ -213,11 +192,6 @@ class WindowsDesk:
         self.desktop.run(WINDOWS_EXE, "quit")
         eventually(lambda: b"-> stopped" in self._log()[since:])
 
-    def launch_bare(self) -> int:
-        """Start the baseline; return its process id."""
-        self.desktop.launch(self.python, "-c", f"import pystray; {BARE}")
-        return self.pid(BARE)
-
     def _log(self) -> bytes:
         (user,) = [p for p in (self.desktop.drive_c / "users").iterdir() if p.name != "Public"]
         file = Path(user, "AppData", "Local", "coconowork", "Logs", "client.log")
@@ -247,7 +221,7 @@ def windows_desk() -> Iterator[WindowsDesk]:
         assert done.code == 0, done.output
         made = desktop.python("-c", EMPTY)
         assert made.code == 0, made.output
-        yield WindowsDesk(desktop, windows_path(winpy / "python.exe"), site)
+        yield WindowsDesk(desktop, site)
 
 
 def _organisation(stack: ExitStack, directory: Path) -> Organisation:

@@ -62,7 +62,9 @@ def _measure(size: Size, server: Program) -> dict[str, list[float]]:
             clients.ask("drop")
             machine.wait_until_idle(server.pid)
             storms.append(_storm(clients, server))
-        stage.check(clients, size.clients)
+        waiting, endings = clients.ask("state")
+        if waiting != size.clients:
+            raise RuntimeError(f"{waiting} of {size.clients} wait; ended: {endings}")
     measured = (
         [max(0, memory) / size.clients],
         [size.clients / cpu_s for cpu_s in storms],

@@ -119,10 +119,3 @@ def bare() -> AbstractContextManager[Program]:
 def clients(port: int, *, count: int) -> AbstractContextManager[Program]:
     """Run `bench.load`: users 1 to `count`, not yet logged in."""
     return running("bench.load", str(port), str(count), log=_log_file())
-
-
-def check(clients: Program, count: int) -> None:
-    """Raise RuntimeError unless `count` clients wait."""
-    waiting, endings = clients.ask("state")
-    if waiting != count:
-        raise RuntimeError(f"{waiting} of {count} wait; ended: {endings}")
