@@ -87,8 +87,7 @@ class ClientConnection(asyncio.Protocol):
     """One connection. Used on the gateway's loop only."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, callbacks: Callbacks) -> None:
-        self._loop = loop
-        self._callbacks = callbacks
+        self._loop, self._callbacks = loop, callbacks
         self._transport: asyncio.Transport | None = None
         self._websocket: Protocol | None = None
         self._head: bytearray | None = bytearray()
@@ -164,12 +163,10 @@ class ClientConnection(asyncio.Protocol):
 
     def keeps_waiting(self) -> bool:
         """Return whether the gateway has waited for the client for too long, before its login."""
-        now = self._loop.time()
-        if self.stage == OPENING:
-            return now >= self.due - OPEN_SECONDS + GIVE_WAY_SECONDS
-        waits_for_client = self._task is None or self._expected is not None
-        is_late = now >= self.due - LOGIN_SECONDS + GIVE_WAY_SECONDS
-        return self.stage == LOGGING_IN and waits_for_client and is_late
+        seconds = {OPENING: OPEN_SECONDS, LOGGING_IN: LOGIN_SECONDS}.get(self.stage)
+        if seconds is None or self._is_working:
+            return False
+        return self._loop.time() >= self.due - seconds + GIVE_WAY_SECONDS
 
     def give_way(self) -> None:
         """End the connection in favour of another one of its address; the client may come back."""
@@ -192,14 +189,19 @@ class ClientConnection(asyncio.Protocol):
             self.stage = WAITING
             self.due = self._loop.time() + PING_SECONDS
 
+    @property
+    def _is_working(self) -> bool:
+        """Return whether the task works on a message, instead of waiting for one."""
+        return self._task is not None and self._expected is None
+
     # --- what its task asks
 
     def next_text(self) -> bytes | None:
         """Return the next message that has come, or None when there is none or none counts."""
         if not self._inbox or self.stage == CLOSING:
             return None
-        if len(self._inbox) == MAX_QUEUED:
-            self._resume_reading()
+        if len(self._inbox) == MAX_QUEUED and self._transport is not None:
+            self._transport.resume_reading()
         return self._inbox.popleft()
 
     async def receive(self) -> messages.ClientMessage:
@@ -244,9 +246,8 @@ class ClientConnection(asyncio.Protocol):
         self.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - it is gone either way
-        self._begin_closing()
         self._transport = None
-        self._release_websocket()
+        self._finish()
         self._callbacks.call_soon(self._on_lost)
 
     # --- what the listener calls
@@ -266,7 +267,7 @@ class ClientConnection(asyncio.Protocol):
             self.due = self._heard_at + PING_SECONDS
         elif self.stage == LOGGING_IN:
             metrics.connections_cut.labels("login_deadline").inc()
-            if self._task is not None and self._expected is None:
+            if self._is_working:
                 self.send_away()  # it is not the client that is late
             else:
                 self.close(CloseCode.POLICY_VIOLATION, "login took too long")
@@ -294,7 +295,7 @@ class ClientConnection(asyncio.Protocol):
         self.due = self._loop.time() + LOGIN_SECONDS
         self.data_received(rest)
 
-    # --- frames
+    # --- frames, and the socket
 
     def _read_frames(self, data: bytes) -> None:
         websocket = self._websocket
@@ -334,8 +335,7 @@ class ClientConnection(asyncio.Protocol):
         except UnicodeDecodeError:
             self.fail(CloseCode.INVALID_DATA, "text that is not UTF-8")
             return
-        if self._inbox is None:
-            self._inbox = deque()
+        self._inbox = self._inbox or deque()
         self._inbox.append(text)
         self._wake_task()
         if self._task is None:
@@ -348,8 +348,8 @@ class ClientConnection(asyncio.Protocol):
             await self._callbacks.converse(self)
         finally:
             self._task = None
-            if self._inbox:
-                self._resume_reading()  # else the client's close frame is not read
+            if self._inbox and self._transport is not None:
+                self._transport.resume_reading()  # else the client's close frame is not read
             self._inbox = None
             if self._is_lost:
                 self._callbacks.on_closed(self)
@@ -357,6 +357,18 @@ class ClientConnection(asyncio.Protocol):
     def _wake_task(self) -> None:
         if self._expected is not None and not self._expected.done():
             self._expected.set_result(None)
+
+    def _flush(self) -> None:
+        """Write what the library has to send; an empty text at the end is the end of our half."""
+        writes = [] if self._websocket is None else self._websocket.data_to_send()
+        if writes:
+            self._write(b"".join(writes))
+            if not writes[-1]:
+                self._finish()
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
 
     # --- the end
 
@@ -376,36 +388,13 @@ class ClientConnection(asyncio.Protocol):
         Closing all of it with something unread would make the kernel drop what we sent last.
         """
         self._begin_closing()
-        self._release_websocket()
+        if self._websocket is not None:
+            handshake.release(self._websocket)
+            self._websocket = None
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write_eof()
-
-    def _release_websocket(self) -> None:
-        websocket, self._websocket = self._websocket, None
-        if websocket is not None:
-            handshake.release(websocket)
 
     def _on_lost(self) -> None:
         self._is_lost = True
         if self._task is None:
             self._callbacks.on_closed(self)
-
-    # --- the socket
-
-    def _flush(self) -> None:
-        """Write what the library has to send; an empty text at the end is the end of our half."""
-        if self._websocket is None:
-            return
-        writes = self._websocket.data_to_send()
-        if writes:
-            self._write(b"".join(writes))
-            if not writes[-1]:
-                self._finish()
-
-    def _write(self, data: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
-
-    def _resume_reading(self) -> None:
-        if self._transport is not None:
-            self._transport.resume_reading()
