@@ -11,8 +11,8 @@ import os
 import shutil
 import sys
 import threading
+import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from enum import Enum
 from io import TextIOWrapper
 from itertools import pairwise
@@ -60,12 +60,8 @@ class WindowsEvent(Enum):
 class Formatter(logging.Formatter):
     """Write `2026-12-23T04:05:06.789Z INFO agent.runtime text`; indent a record's further lines."""
 
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
-
-    def formatTime(self, record: logging.LogRecord, _: str | None = None) -> str:  # noqa: N802
-        time = datetime.fromtimestamp(record.created, UTC)
-        return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    converter = staticmethod(time.gmtime)
+    default_time_format, default_msec_format = "%Y-%m-%dT%H:%M:%S", "%s.%03dZ"
 
     def format(self, record: logging.LogRecord) -> str:
         first, *others = super().format(record).split("\n")
@@ -222,5 +218,5 @@ def _log_uncaught_in_thread(what: threading.ExceptHookArgs) -> None:
 
 def add(handler: logging.Handler) -> None:
     """Send all logging of this process to `handler` as well, until `tear_down`."""
-    handler.setFormatter(Formatter())
+    handler.setFormatter(Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.getLogger().addHandler(handler)

@@ -9,6 +9,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from msgspec.structs import astuple
+
 from agent.core import effects as do
 from agent.core.credentials import Identity
 from agent.core.effects import Effect
@@ -27,8 +29,10 @@ class Saver:
         save_identity: Callable[[Identity], None],
         save_state: Callable[[Identity, SavedState], None],
     ) -> None:
-        self._save_identity = save_identity
-        self._save_state = save_state
+        self._writes: dict[type[Effect], Callable[..., None]] = {
+            do.SaveIdentity: save_identity,
+            do.SaveState: save_state,
+        }
         self._one_at_a_time = asyncio.Lock()
         self._unsaved: dict[type[Effect], do.SaveIdentity | do.SaveState] = {}
         """The newest effect of each kind that is not on the disk yet."""
@@ -54,16 +58,10 @@ class Saver:
         async with self._one_at_a_time:
             if self._unsaved.get(kind) is effect:
                 try:
-                    await asyncio.to_thread(self._write, effect)
+                    await asyncio.to_thread(self._writes[kind], *astuple(effect))
                 except Exception as exc:  # noqa: BLE001 - it is logged, and the client goes on
                     what = "settings" if kind is do.SaveIdentity else "state"
                     return f"{what} not saved: {exc.strerror if isinstance(exc, OSError) else exc}"
                 if self._unsaved.get(kind) is effect:
                     del self._unsaved[kind]
         return None
-
-    def _write(self, effect: do.SaveIdentity | do.SaveState) -> None:
-        if isinstance(effect, do.SaveIdentity):
-            self._save_identity(effect.identity)
-        else:
-            self._save_state(effect.identity, effect.saved_state)
