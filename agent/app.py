@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
 from gettext import NullTranslations
 
 from agent import ports
@@ -34,7 +33,7 @@ from agent.core.view import Command, View
 from agent.errors import AgentError, Defect
 from agent.host import host_info
 from agent.logs import WindowsEvent
-from agent.pairing import Code, log_in_by_code, receive_password
+from agent.pairing import Code, log_in_by_code
 from agent.ports import Topic, call_adapter
 from agent.runtime import Runtime
 from agent.settings import Settings
@@ -231,19 +230,7 @@ class App:
         person at the PC has agreed. The returned future is as that of `log_in`, or has
         PairingFailed. Cancelling it leaves nothing behind.
         """
-        receive = partial(
-            receive_password,
-            server,
-            host=host_info(),
-            proxy=self._settings.proxy,
-            show=show,
-            only_user=self._settings.only_user,
-        )
-        work = log_in_by_code(
-            receive,
-            ask=ask,
-            log_in=lambda got: self.log_in(server, got.user, got.password, got.device_key),
-        )
+        work = log_in_by_code(server, self._settings, show, ask=ask, log_in=self.log_in)
         self.end_pairing()
         self._pairing = begun = self._runtime.begin(work)
         begun.add_done_callback(self._forget_pairing)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from gettext import NullTranslations
@@ -21,7 +21,8 @@ from agent.core import wording
 from agent.core.connection_state import CONNECT_S, LOGIN_S
 from agent.core.events import Event
 from agent.core.failure import Failure, Reason
-from agent.core.host_info import HostInfo
+from agent.host import host_info
+from agent.settings import Settings
 from protocol import messages as msg
 from protocol import pairing
 from protocol.names import is_name, normalise_name
@@ -80,23 +81,18 @@ class Received:
 
 
 async def receive_password(
-    server: str,
-    *,
-    host: HostInfo,
-    proxy: str,
-    show: Callable[[Code], None],
-    only_user: str | None = None,
+    server: str, settings: Settings, show: Callable[[Code], None]
 ) -> Received:
     """Have the code shown; return what its user has sealed for this PC. Raise PairingFailed."""
     key = new_device_key()
     events: asyncio.Queue[Event] = asyncio.Queue()
-    connection = Connection(0, server, proxy_setting=proxy, emit=events.put_nowait)
+    connection = Connection(0, server, proxy_setting=settings.proxy, emit=events.put_nowait)
     running = asyncio.create_task(connection.run())
     try:
         async with asyncio.timeout(CONNECT_S):
             await _next(events, ev.Connected)
         async with asyncio.timeout(LOGIN_S):
-            await connection.send(msg.Pair(device=host.device(public_key(key))))
+            await connection.send(msg.Pair(device=host_info().device(public_key(key))))
             code = await _code(events)
             words = await asyncio.to_thread(pairing.words, code.code, public_key(key))
         log.info("pairing: a code is shown")
@@ -114,8 +110,8 @@ async def receive_password(
         await asyncio.gather(running, return_exceptions=True)
     if not is_name(paired.user) or normalise_name(paired.user) != paired.user:
         raise PairingFailed(Failure(Reason.PROTOCOL, detail="a user name that is none"))
-    if only_user is not None and only_user != paired.user:
-        raise OtherUser(paired.user, only_user)
+    if settings.only_user not in {None, paired.user}:
+        raise OtherUser(paired.user, str(settings.only_user))
     try:
         sealed = open_sealed(paired, device_key=key)
     except SealError as exc:
@@ -124,24 +120,27 @@ async def receive_password(
 
 
 async def log_in_by_code(
-    receive: Callable[[], Awaitable[Received]],
+    server: str,
+    settings: Settings,
+    show: Callable[[Code], None],
     *,
     ask: Callable[[str], Future[None]],
-    log_in: Callable[[Received], Future[Reason | None]],
+    log_in: Callable[[str, str, str, str], Future[Reason | None]],
 ) -> Reason | None:
     """Receive a password, ask the person at the PC about its user, and log in with it.
 
     `ask` takes the user's name; its future is done when the person has agreed. Return why the
     password was not stored, None when it was. Raise PairingFailed.
     """
-    received = await receive()
+    received = await receive_password(server, settings, show)
     log.info("pairing: a password was received")
     try:
         async with asyncio.timeout(CODE_SECONDS):
             await asyncio.wrap_future(ask(received.user))
     except TimeoutError:
         raise PairingFailed(Failure(Reason.EXPIRED, detail="not confirmed")) from None
-    return await asyncio.wrap_future(log_in(received))
+    user, password, key = received.user, received.password, received.device_key
+    return await asyncio.wrap_future(log_in(server, user, password, key))
 
 
 T = TypeVar("T")

@@ -8,7 +8,6 @@ from gettext import NullTranslations
 from agent import prompts
 from agent.core import wording
 from agent.core.failure import Failure, Reason
-from agent.host import host_info
 from agent.pairing import Code, PairingFailed, Received, receive_password
 from agent.settings import Settings
 from agent.threads import DaemonThreads
@@ -31,13 +30,7 @@ def receive_at_terminal(
 
     async def receive() -> Received:
         asyncio.get_running_loop().set_default_executor(DaemonThreads())
-        return await receive_password(
-            server,
-            host=host_info(),
-            proxy=settings.proxy,
-            show=show,
-            only_user=settings.only_user,
-        )
+        return await receive_password(server, settings, show)
 
     received = asyncio.run(receive())
     question = _("Connect this PC as the user {user}?").format(user=received.user)

@@ -48,12 +48,10 @@ def giving(give: Callable[[Peer, Json], object], expires_in_s: int = 600) -> Scr
     return script
 
 
-async def receive(gateway: FakeGateway, shown: list[Code], **more: Any) -> Received:
+async def receive(gateway: FakeGateway, shown: list[Code], **policy: Any) -> Received:
     """Be a new PC."""
-    show = shown.append
-    return await receive_password(
-        gateway.address, host=host_info(), proxy="none", show=show, **more
-    )
+    settings = Settings(proxy="none", enforced=frozenset(policy), **policy)
+    return await receive_password(gateway.address, settings, shown.append)
 
 
 async def fails(gateway: FakeGateway, script: Script) -> Failure:
@@ -169,9 +167,9 @@ async def test_every_wait_has_a_deadline(
 async def test_only_the_user_that_policy_allows(gateway: FakeGateway) -> None:
     """Another user's password is refused before the box is opened, with both names."""
     gateway.play(giving(lambda peer, pair: peer.hand_over(pair, user="suzuki")))
-    assert (await receive(gateway, [], only_user="suzuki")).user == "suzuki"
+    assert (await receive(gateway, [], user="suzuki")).user == "suzuki"
     with pytest.raises(OtherUser) as caught:
-        await receive(gateway, [], only_user=USER)
+        await receive(gateway, [], user=USER)
     said = " ".join(caught.value.sentences(NullTranslations()))
     assert said.startswith(
         "The user suzuki has typed the code. Your administrator has set the user"
