@@ -146,7 +146,7 @@ class Client:
         self.wait_for("standby", "standby_old_password", "needs_password")
         sleep(PUSH_S + 0.5)
 
-    def notifications(self, start: int = 0) -> list[str]:
+    def notifications(self, start: int) -> list[str]:
         """Return those of its output lines from `start` on that are notifications."""
         return [line for line in self.output[start:] if line.startswith("[")]
 
