@@ -28,10 +28,7 @@ def delay_s(failure: Failure, *, tries: int, random: float) -> float:
 
 
 def prompt_s(failure: Failure, *, since_s: float, random: float) -> float:
-    """Return the seconds until a try after a resume, an unlock or a change of the network.
-
-    `since_s` are the seconds since the failure.
-    """
+    """Return the seconds until a try that another network prompts, `since_s` after a failure."""
     least = _RARELY_S - since_s if failure.reason in _RARELY else 0.0
     return max(least, 0.1 + random)
 

@@ -243,10 +243,7 @@ class ClientState:
             self.account.set_old_password(news.valid_until, self.now)
 
     def on_refused(self, kind: Kind, password: str, refusal: Refusal, *, usable: bool) -> None:
-        """Go on after the server has refused a password.
-
-        `usable` says whether the server takes another login on this connection.
-        """
+        """Go on after a refusal. `usable`: the server takes another login on this connection."""
         identity = self.connection.identity
         if kind is Kind.TYPED:
             self.change.end_typed(Reason(refusal))

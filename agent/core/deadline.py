@@ -45,10 +45,7 @@ def local_time(moment: datetime, zone: tzinfo | None = None) -> datetime:
 
 
 def days_left(valid_until: datetime, server_now: datetime, local: tzinfo | None = None) -> int:
-    """Return the number of midnights until `valid_until`, at least 0.
-
-    `local` is the time zone that days are counted in; None means the PC's own.
-    """
+    """Return the number of midnights until `valid_until`, in the PC's own zone for None."""
     end, now = local_time(valid_until, local), local_time(server_now, local)
     return max(0, (end.date() - now.date()).days)
 

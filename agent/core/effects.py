@@ -81,10 +81,7 @@ class Connect(Effect, frozen=True):
 
 
 class Disconnect(Effect, frozen=True):
-    """Close a connection, and tell the server why if it is to know.
-
-    The machine drops the connection's late events by their number.
-    """
+    """Close a connection, and tell the server why if it is to know. Its late events are dropped."""
 
     connection: int
     farewell: Farewell | None
@@ -125,10 +122,7 @@ class StopTimer(Effect, frozen=True):
 
 
 class ShowWarning(Effect, frozen=True):
-    """Show the warning about an old password, in place of an earlier one.
-
-    Answered by WarningAnswered. `last_day` is the local day on which the password ends.
-    """
+    """Show that the old password ends on that local day. Answered by WarningAnswered."""
 
     days_left: int
     last_day: date
@@ -143,10 +137,7 @@ class OpenStatus(Effect, frozen=True):
 
 
 class AskForPassword(Effect, frozen=True):
-    """Tell the user that the client needs a password. None: none is stored.
-
-    Answered by WarningAnswered without days.
-    """
+    """Ask the user for a password; None: none is stored. Answered by WarningAnswered, no days."""
 
     reason: Reason | None
 

@@ -134,10 +134,7 @@ class UserLeft(Event, frozen=True):
 
 
 class WarningAnswered(Event, frozen=True):
-    """The desktop says how a warning ended, perhaps not for the first time.
-
-    `days_left` is None for the warning that a password is needed.
-    """
+    """The desktop says, perhaps again, how a warning ended; no days: a password is needed."""
 
     days_left: int | None
     outcome: WarningOutcome

@@ -114,10 +114,7 @@ def status(view: View, _: Translate) -> str:
 
 
 def days_left(view: View, translations: NullTranslations) -> str | None:
-    """Return how long the old password is still valid.
-
-    None when the password is current, or nothing is known of the time.
-    """
+    """Return how long the old password is valid; None when it is current, or no time is known."""
     left = view.days_left
     if left is None:
         return translations.gettext("The old password has ended") if view.valid_until else None
