@@ -16,6 +16,7 @@ from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from inspect import isawaitable
@@ -75,37 +76,25 @@ class Peer:
     ) -> None:
         self._reader, self._writer = reader, writer
         self._hellos = hellos
-        self._protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)])
+        self.protocol = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)])
         self._requests: deque[Request] = deque()
         self._messages: deque[Json] = deque()
-        self.began = time()
-        self.ended: float | None = None
         self.closes = True
         """Whether it closes the socket after the client's close frame, as RFC 6455 demands."""
-
-    @property
-    def close_code(self) -> int | None:
-        """Return the code that the client has closed with."""
-        return self._protocol.close_rcvd.code if self._protocol.close_rcvd else None
-
-    @property
-    def farewell(self) -> str:
-        """Return the reason that the client has closed with."""
-        return self._protocol.close_rcvd.reason if self._protocol.close_rcvd else ""
 
     async def _read(self) -> None:
         async with asyncio.timeout(PATIENCE_S):
             data = await self._reader.read(65536)
         if not data:
             raise EOFError
-        self._protocol.receive_data(data)
-        for event in self._protocol.events_received():
+        self.protocol.receive_data(data)
+        for event in self.protocol.events_received():
             if isinstance(event, Request):
                 self._requests.append(event)
             elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
                 self._messages.append(json.loads(bytes(event.data)))
-        self.write(b"".join(self._protocol.data_to_send()))
-        if self._protocol.close_rcvd and self.closes:
+        self.write(b"".join(self.protocol.data_to_send()))
+        if self.protocol.close_rcvd and self.closes:
             raise EOFError
 
     def write(self, data: bytes) -> None:
@@ -132,14 +121,14 @@ class Peer:
 
     async def upgrade(self, *, without: str = "", **extra: str) -> None:
         """Accept the upgrade; `without` one header, with `extra` ones in place of its own."""
-        response = self._protocol.accept(await self.request())
+        response = self.protocol.accept(await self.request())
         replaced = {name.replace("_", "-"): value for name, value in extra.items()}
         for name in (without, *replaced):
             if name in response.headers:
                 del response.headers[name]
         response.headers.update(replaced)
-        self._protocol.send_response(response)
-        self.write(b"".join(self._protocol.data_to_send()))
+        self.protocol.send_response(response)
+        self.write(b"".join(self.protocol.data_to_send()))
 
     def send(self, message: Json | str) -> None:
         """Send a text message."""
@@ -274,6 +263,16 @@ def http(answer: str, body: bytes = b"<html><body>Please accept our terms</body>
     return raw(f"{head}\r\nConnection: close\r\n\r\n".encode() + body)
 
 
+@dataclass
+class Visit:
+    """One connection of the client, with the code and the reason that it has closed with."""
+
+    began: float
+    ended: float | None = None
+    close_code: int | None = None
+    farewell: str = ""
+
+
 class FakeGateway:
     """A gateway on loopback that runs its script for each connection."""
 
@@ -283,7 +282,7 @@ class FakeGateway:
         self.port = 0
         self.hellos: list[Json] = []
         """Each `hello` that it was sent."""
-        self.visits: list[Peer] = []
+        self.visits: list[Visit] = []
         """Connections since the script was last changed."""
         self.faults: list[BaseException] = []
         """Exceptions that scripts have raised."""
@@ -307,8 +306,8 @@ class FakeGateway:
 
     async def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection to its end."""
-        peer = Peer(reader, writer, self.hellos)
-        self.visits.append(peer)
+        peer, visit = Peer(reader, writer, self.hellos), Visit(time())
+        self.visits.append(visit)
         try:
             await self._script(peer)
             await peer.closed()
@@ -318,4 +317,6 @@ class FakeGateway:
             self.faults.append(exc)
         finally:
             writer.close()
-            peer.ended = time()
+            if close := peer.protocol.close_rcvd:
+                visit.close_code, visit.farewell = close.code, close.reason
+            visit.ended = time()
