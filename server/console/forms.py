@@ -252,6 +252,7 @@ class OwnPasswordForm(CurrentPasswordForm, NewPasswordForm):
         takes = ticked if is_on and "push" in self.fields else set()
         late = {pc.device.pk for pc in self.pcs if str(pc.device.pk) in data.getlist("late")}
         return {
+            "temporary": self.user.must_change_password,
             "waiting": self.waiting,
             "ticked": ticked,
             "push_on": is_on,

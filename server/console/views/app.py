@@ -40,9 +40,7 @@ def app(request: HttpRequest) -> HttpResponse:
 @require_safe
 def worker(request: HttpRequest) -> HttpResponse:
     """Send the script that shows the page without a connection, as it was known last."""
-    files = {"style": static("console/console.css"), "icon": static("console/icon.svg")}
-    context = {"page": reverse("app"), **files}
-    return render(request, "console/worker.js", context, content_type="text/javascript")
+    return render(request, "console/worker.js", content_type="text/javascript")
 
 
 @reachable_with_temporary_password

@@ -52,8 +52,7 @@ def change(request: HttpRequest) -> HttpResponseBase:
             _mention_other_pcs(request, form)
             shown = reverse("password-changed", args=[done.pk])
             return redirect(leading_back(request, shown))
-    context = {"form": form, "temporary": user.must_change_password, **form.push_context()}
-    return render(request, "console/password.html", context)
+    return render(request, "console/password.html", {"form": form, **form.push_context()})
 
 
 def change_or_error(
@@ -83,10 +82,8 @@ def _mention_other_pcs(request: HttpRequest, form: OwnPasswordForm) -> None:
 @require_safe
 def live_push(request: HttpRequest) -> HttpResponse:
     """Send the PCs below the switch as they are now."""
-    user = user_of(request)
-    form = OwnPasswordForm(request=request, user=user)
-    context = {"temporary": user.must_change_password, **form.push_context()}
-    return live(request, "console/_push.html", **context)
+    form = OwnPasswordForm(request=request, user=user_of(request))
+    return live(request, "console/_push.html", **form.push_context())
 
 
 def push_later(request: HttpRequest) -> HttpResponseBase:

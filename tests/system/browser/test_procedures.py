@@ -20,19 +20,16 @@ SMARTPHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_
 P1, P2, P3, FORCED = "First-Passw0rd", "Second-Passw0rd", "Third-Passw0rd", "Fourth-Passw0rd"
 
 
-@pytest.fixture(params=[JA, EN], ids=["ja", "en"])
-def words(request: pytest.FixtureRequest) -> Labels:
-    labels = request.param
-    assert isinstance(labels, Labels)
-    return labels
+each_language = pytest.mark.parametrize("words", [JA, EN], ids=["ja", "en"])
 
 
-def fill_change(page: Page, words: Labels, current: str, new: str) -> None:
-    page.get_by_label(words.current_password).fill(current)
+def change(page: Page, words: Labels, new: str, *, current: str = "", push: bool = True) -> None:
+    """Fill in the form of a change and send it."""
+    if current:
+        page.get_by_label(words.current_password).fill(current)
     fill_new(page, words, new)
-
-
-def press_change(page: Page, words: Labels) -> None:
+    if not push:
+        page.get_by_label(words.push).uncheck()
     page.get_by_role("button", name=words.change, exact=True).click()
     expect(page.get_by_role("heading", name=words.changed)).to_be_visible()
 
@@ -53,6 +50,7 @@ def leave_for(page: Page, path: str) -> None:
         page.goto(path)
 
 
+@each_language
 def test_general_user_changes_own_password(
     server: Server, new_page: NewPage, new_pc: Callable[..., Pc], words: Labels
 ) -> None:
@@ -66,8 +64,7 @@ def test_general_user_changes_own_password(
     expect(page.get_by_role("link", name=words.password_change)).to_have_count(0)
     page.goto("/app/")
     expect(page).to_have_url(re.compile(r"/password/$"))
-    fill_new(page, words, P1)
-    press_change(page, words)
+    change(page, words, P1)
 
     page.get_by_role("link", name=words.password_change).click()
     expect_switch(page, words, on=False)
@@ -79,8 +76,7 @@ def test_general_user_changes_own_password(
     pc.start()
     expect_switch(page, words, on=True)
 
-    fill_change(page, words, P1, P2)
-    press_change(page, words)
+    change(page, words, P2, current=P1)
     expect(page.get_by_text(words.applied, exact=True)).to_be_visible(timeout=30_000)
 
     phone = new_page(words.language, **SMARTPHONE)
@@ -90,9 +86,7 @@ def test_general_user_changes_own_password(
     expect(phone.get_by_text(words.waiting, exact=True)).to_be_visible()
 
     page.get_by_role("link", name=words.password_change).click()
-    fill_change(page, words, P2, P3)
-    page.get_by_label(words.push).uncheck()
-    press_change(page, words)
+    change(page, words, P3, current=P2, push=False)
     expect(page.get_by_text(words.not_applied, exact=True)).to_be_visible()
     page.goto("/")
     expect(page.get_by_role("row").filter(has_text=words.days_left_30)).to_be_visible()
@@ -101,6 +95,7 @@ def test_general_user_changes_own_password(
     expect(phone.get_by_role("button", name=words.log_in)).to_be_visible(timeout=30_000)
 
 
+@each_language
 def test_administrator_changes_passwords(
     server: Server, new_page: NewPage, new_pc: Callable[..., Pc], words: Labels
 ) -> None:
@@ -119,8 +114,7 @@ def test_administrator_changes_passwords(
     log_in(elsewhere, words, administrator)
     page.get_by_role("link", name=words.password_change).click()
     expect(page.get_by_label(words.push)).to_have_count(0)
-    fill_change(page, words, PASSWORD, P2)
-    press_change(page, words)
+    change(page, words, P2, current=PASSWORD)
     leave_for(elsewhere, "/users/")
     expect(elsewhere.get_by_role("button", name=words.log_in)).to_be_visible()
 
@@ -136,9 +130,8 @@ def test_administrator_changes_passwords(
     log_in(user, words, name)
     expect(user.get_by_text(words.refused)).to_be_visible()
     log_in(user, words, name, FORCED)
-    fill_new(user, words, P2)
     expect(user.get_by_label(words.push)).to_be_checked()
-    press_change(user, words)
+    change(user, words, P2)
     expect(user.get_by_text(words.applied, exact=True)).to_be_visible(timeout=30_000)
 
 
@@ -151,7 +144,8 @@ def test_second_click_and_late_poll(server: Server, new_page: NewPage) -> None:
     page.get_by_role("link", name=words.password_change).click()
     polls: list[int] = []
     page.on("response", lambda said: polls.append(said.status) if "/live/" in said.url else None)
-    fill_change(page, words, PASSWORD, "Second-2nd-2")
+    page.get_by_label(words.current_password).fill(PASSWORD)
+    fill_new(page, words, P2)
     page.evaluate(
         """() => {
             for (let n = 0; n < 20; n++) document.dispatchEvent(new Event("visibilitychange"));

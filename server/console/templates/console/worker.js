@@ -1,7 +1,7 @@
-// The smartphone page's service worker. Without a connection, it shows the page that console.js has
+{% load static %}// The smartphone page's service worker. Without a connection, it shows the page that console.js has
 // stored last, which says when that was.
 "use strict";
-const FILES = ["{{ style }}", "{{ icon }}"];
+const FILES = ["{% static 'console/console.css' %}", "{% static 'console/icon.svg' %}"];
 
 self.addEventListener("install", (event) => {
   event.waitUntil(caches.open("coconowork-files").then((files) => files.addAll(FILES)));
@@ -11,6 +11,6 @@ self.addEventListener("fetch", (event) => {
   const { request } = event;
   const isPage = request.mode === "navigate";
   if (request.method !== "GET" || !(isPage || FILES.includes(new URL(request.url).pathname))) return;
-  const known = async () => (await caches.match(isPage ? "{{ page }}" : request)) ?? Response.error();
+  const known = async () => (await caches.match(isPage ? "{% url 'app' %}" : request)) ?? Response.error();
   event.respondWith(fetch(request).catch(known));
 });

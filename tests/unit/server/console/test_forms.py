@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from server import clock, config
 from server.commands import serve
-from server.console import hashing, importing, passwords, resubmission
+from server.console import hashing, passwords, resubmission
 from server.console.lockout import LIMIT_USER_AND_ADDRESS
 from server.console.models import AuditEvent, Device, FormResult, PasswordChange, User
 from tests.support.console_client import Browse, at_once, change, form_token, page, run_before
@@ -227,20 +227,6 @@ def test_no_answer_after_the_session(
         User.objects.filter(pk=administrator.pk).update(**{end: end == "session_epoch"})
     again = client.post("/users/new/", form)
     assert (again.status_code, again.headers["Location"]) == (302, "/login/")
-
-
-def test_passwords_of_an_import_that_are_opened_again(client: Client, administrator: User) -> None:
-    """A second sending shows them again."""
-    client = as_before(client)
-    file = SimpleUploadedFile("a.csv", f"username\ntwice-{secrets.token_hex(4)}\n".encode())
-    token = form_token(client, "/users/import/")
-    path = client.post("/users/import/", token | {"file": file}).headers["Location"]
-    while importing.work():
-        pass
-    form = form_token(client, path)
-    shown = [page(client.post(f"{path}passwords/", form)) for _ in range(2)]
-    assert shown[0] == shown[1]
-    assert "data:text/csv" in shown[0]
 
 
 @pytest.mark.parametrize("first", ["is refused", "fails", "dies"])

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from server import clock
 from server.console import csvfiles, hashing, importing, people
 from server.console.models import AuditEvent, ImportJob, User
-from tests.support.console_client import Browse, page, run_before
+from tests.support.console_client import Browse, form_token, page, run_before
 from tests.support.server_fixtures import MakeUser
 
 
@@ -52,8 +52,10 @@ def done(client: Client, data: bytes | str) -> ImportJob:
 
 
 def opened(client: Client, job: ImportJob) -> dict[str, str]:
-    """Return the temporary passwords by the names of the users."""
-    text = page(client.post(f"/users/import/{job.pk}/passwords/"))
+    """Return the temporary passwords by the names of the users; the form may be sent twice."""
+    form = form_token(client, f"/users/import/{job.pk}/")
+    text, again = (page(client.post(f"/users/import/{job.pk}/passwords/", form)) for _ in range(2))
+    assert text == again
     found = re.search(r'href="data:text/csv;charset=utf-8;base64,([^"]+)"', text)
     assert found
     _, *rows = csv.reader(io.StringIO(b64decode(found[1]).decode("utf-8-sig")))

@@ -92,7 +92,7 @@ def test_order_of_pcs(user: User, make_device: MakeDevice) -> None:
     [
         ("sleep", "スリープ中(18:02 から)"),
         ("", "未接続(最終接続 18:02、理由の連絡なし)"),
-        ("of a later version", "未接続(最終接続 18:02、理由の連絡なし)"),
+        ("of a later one", "未接続(最終接続 18:02、理由の連絡なし)"),
     ],
 )
 def test_why_a_pc_does_not_wait(

@@ -37,11 +37,11 @@ def bars(text: str) -> dict[str, tuple[int, int]]:
 
 
 def test_nothing_needs_action(
-    client: Client, user: User, stranger: User, make_device: MakeDevice
+    client: Client, mine: Client, user: User, stranger: User, make_device: MakeDevice
 ) -> None:
     """Without old passwords and lost PCs there is neither chart nor list.
 
-    Another account's PCs do not count, and an odd filter shows no PC.
+    Another account's PCs do not count, an odd filter shows no PC, and users have no such part.
     """
     make_device(user)
     make_device(stranger, waiting=False, last_seen_at=clock.now() - timedelta(days=99), **old(-1))
@@ -50,6 +50,7 @@ def test_nothing_needs_action(
     assert bars(text) == {}
     assert "No PC is on an old password" in page(client.get("/old-passwords/"))
     assert "Each PC has been seen lately" in page(client.get("/pcs/unseen/"))
+    assert "What needs action" not in page(mine.get("/"))
     for query in ("left=nonsense", "left=%00", "left=failed&page=x"):
         assert "No PC matches" in page(client.get(f"/old-passwords/?{query}"))
 
@@ -86,8 +87,3 @@ def test_chart_and_lists(client: Client, user: User, make_device: MakeDevice) ->
     assert "PC-MENDED" not in text
     saved = client.get("/old-passwords.csv?left=failed").getvalue().decode("utf-8-sig")
     assert len(saved.splitlines()) == 3
-
-
-def test_general_users_have_none_of_it(mine: Client) -> None:
-    """Their start page has no such part."""
-    assert "What needs action" not in page(mine.get("/"))
