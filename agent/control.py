@@ -41,10 +41,7 @@ class ControlChannel:
         self._answering: set[asyncio.Task[None]] = set()
 
     async def serve(self, handle: Handler, *, claimed: Callable[[], None]) -> None:
-        """Claim the channel, call `claimed`, and answer until cancelled.
-
-        Raise ChannelBusy when another client has it, ChannelError when it cannot be opened.
-        """
+        """Claim it, call `claimed`, answer until cancelled. Raise ChannelBusy or ChannelError."""
 
         def accept(reader: StreamReader, writer: StreamWriter) -> None:
             # Not a coroutine: asyncio would make a task of it that has no owner.

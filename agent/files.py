@@ -36,10 +36,7 @@ def insist(work: Callable[[], T]) -> T:
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
-    """Return the file's content, of a longer one `max_bytes` and one more. Raise OSError.
-
-    A pipe or a device is refused: its reader could wait for ever.
-    """
+    """Return the content, of a longer file `max_bytes` and one more. Raise OSError for a pipe, too."""
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError(errno.EINVAL, "not a regular file")

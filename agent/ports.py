@@ -207,10 +207,7 @@ class ChannelEnds(Protocol):
     """The two ends of the control channel; `limit` is the longest line, in bytes."""
 
     def listen(self, accept: Accept, *, limit: int) -> AbstractAsyncContextManager[None]:
-        """Claim the channel, and call `accept` for each peer of this user.
-
-        Raise ChannelBusy when another client has it, ChannelError when it cannot be opened.
-        """
+        """Claim the channel, and call `accept` for each peer. Raise ChannelBusy or ChannelError."""
 
     async def connect(self, *, limit: int) -> tuple[StreamReader, StreamWriter]:
         """Connect to the running client. Raise NotRunning, or ChannelError for another user's."""

@@ -39,10 +39,7 @@ def os_name() -> str:
 
 
 def spare_platform() -> None:
-    """Tell `platform` the system's name, for which it would run `cmd /c ver`.
-
-    truststore, keyring and uuid ask for it when they are imported; call this before.
-    """
+    """Keep `platform`, which libraries ask when they are imported, from running `cmd /c ver`."""
     if sys.platform == "win32":
         import platform
 
@@ -94,10 +91,7 @@ def is_updated() -> bool:
 
 
 def starts_tray_program() -> bool:
-    """Start the tray's program and return True, when this is its console twin.
-
-    A client in the console would end with it.
-    """
+    """Start the tray's program and return True when this is its twin, which ends with the console."""
     if Path(sys.executable).suffix.lower() != ".com":  # a prompt adds what PATHEXT has: .COM
         return False
     nothing = subprocess.DEVNULL  # so that a reader of this output need not wait for that program

@@ -146,10 +146,7 @@ class Runtime:
         return future
 
     def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start `work` on the loop; the end of the client, or of the future, cancels it.
-
-        The caller keeps the future, without which Python may drop the work.
-        """
+        """Start `work`, which ends with the client or the future. The caller keeps the future."""
         with self._ending:
             if not self._ended:
                 return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -159,10 +156,7 @@ class Runtime:
         return ended
 
     def leave(self, event: Event) -> None:
-        """Hand over an event after which the client leaves the server; return when it has left.
-
-        Windows may suspend or end this process once its messages are answered.
-        """
+        """Hand over an event, and return when the client has left: Windows may then end this process."""
         self.post(event)
         wait([self.begin(self._has_left())], LEAVE_S)
 
@@ -195,10 +189,7 @@ class Runtime:
             call_adapter(self._quit)
 
     async def _main(self, not_ours: set[asyncio.Task[Any]]) -> None:
-        """Run until the end. Then cancel the loop's tasks but those that are `not_ours`.
-
-        What `begin` was given can be a task before this one runs.
-        """
+        """Run until the end; then cancel the loop's tasks, also older ones, but those in `not_ours`."""
         self._loop.set_exception_handler(_on_stray_error)
         call_adapter(self._show, self._view)
         try:

@@ -196,10 +196,7 @@ def normalise_user(text: str, translate: Translate = str) -> str:
 
 
 def read_registry(key: str) -> Iterator[tuple[str, Mapping[str, object]]]:
-    """Yield the values of `key` under HKLM, then HKCU; nothing on Linux.
-
-    A key that group policy is just writing is read again. One that cannot be read is left out.
-    """
+    """Yield the values of `key` under HKLM, then HKCU, that can be read; nothing on Linux."""
     if sys.platform != "win32":
         return
     import winreg
@@ -287,10 +284,7 @@ class _Reader:
             raise self._error(sentence.format(where=where, allowed=allowed)) from None
 
     def _add(self, name: str, value: object, where: str, known: Mapping[str, str]) -> object:
-        """Return the value as Settings has it; it counts unless a stronger source has the key.
-
-        `known` has the names of this source and their keys. Raise SettingsError.
-        """
+        """Check a value by its name in `known`. It counts unless a stronger source has the key."""
         if name not in known:
             sentence = self._translate("{where}: there is no such setting; there are {names}.")
             raise self._error(sentence.format(where=where, names=", ".join(sorted(known))))
