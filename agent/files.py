@@ -36,7 +36,7 @@ def insist(work: Callable[[], T]) -> T:
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
-    """Return the content, of a longer file `max_bytes` and one more. Raise OSError for a pipe, too."""
+    """Return at most one byte more than `max_bytes`. Raise OSError, for a pipe too."""
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError(errno.EINVAL, "not a regular file")

@@ -91,7 +91,7 @@ def is_updated() -> bool:
 
 
 def starts_tray_program() -> bool:
-    """Start the tray's program and return True when this is its twin, which ends with the console."""
+    """Start the tray's program, and return True, if this is its twin that ends with the console."""
     if Path(sys.executable).suffix.lower() != ".com":  # a prompt adds what PATHEXT has: .COM
         return False
     nothing = subprocess.DEVNULL  # so that a reader of this output need not wait for that program

@@ -156,7 +156,7 @@ class Runtime:
         return ended
 
     def leave(self, event: Event) -> None:
-        """Hand over an event, and return when the client has left: Windows may then end this process."""
+        """Hand over an event; return when the client has left, because Windows may end it then."""
         self.post(event)
         wait([self.begin(self._has_left())], LEAVE_S)
 
@@ -189,7 +189,7 @@ class Runtime:
             call_adapter(self._quit)
 
     async def _main(self, not_ours: set[asyncio.Task[Any]]) -> None:
-        """Run until the end; then cancel the loop's tasks, also older ones, but those in `not_ours`."""
+        """Run until the end; then cancel the loop's tasks, older ones too, but `not_ours`."""
         self._loop.set_exception_handler(_on_stray_error)
         call_adapter(self._show, self._view)
         try:
