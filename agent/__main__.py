@@ -260,8 +260,7 @@ def _login(call: Call) -> int:
 
 def _login_by_code(call: Call, server: str) -> int:
     from agent.hardening import harden
-    from agent.pairing import PairingFailed
-    from agent.pairing_command import receive_at_terminal
+    from agent.pairing import PairingFailed, receive_at_terminal
 
     harden()
     if server != (call.settings.only_server or server):

@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
 
-from agent import certificates
 from agent.address import BadProxy, without_login
 from agent.connection import NEXT_ADDRESS_S, InsecureAddress, open_connection, reachable
 from agent.control import ControlChannel
@@ -28,12 +27,13 @@ from agent.core import events as ev
 from agent.core import wording
 from agent.core.classify import classify
 from agent.core.credentials import Credentials, Identity
+from agent.core.deadline import local_time
 from agent.core.events import Event
 from agent.core.failure import Reason
 from agent.core.machine import Machine
 from agent.core.saved_state import SavedState
 from agent.core.state import State
-from agent.core.view import View
+from agent.core.view import Translate, View
 from agent.host import host_info
 from agent.ports import ChannelError, NotRunning, Vault, VaultError
 from agent.proxies import find_proxies
@@ -42,7 +42,7 @@ from agent.runtime import instant
 from agent.settings import Settings
 from agent.vault_calls import VaultCalls
 from protocol import messages as msg
-from protocol.text import N_
+from protocol.text import N_, clean
 
 STEP_TIMEOUT_S = 20.0
 ANSWER_S = 5.0  # seconds that a running client may take to answer
@@ -217,7 +217,7 @@ class _Doctor:
         try:
             connection = await open_connection(self.server, proxy=self.proxy)
         except ssl.SSLCertVerificationError as exc:
-            lines = [certificates.trouble(exc, self._), *await self._unverified_chain()]
+            lines = [_certificate_trouble(exc, self._), *await self._unverified_chain()]
             raise _Found(Step.CERTIFICATE, "\n".join(lines)) from None
         except InsecureAddress:
             raise _Found(Step.SETTINGS, self._trouble(Reason.INSECURE_ADDRESS)) from None
@@ -236,7 +236,7 @@ class _Doctor:
         tls = (await self.upgrade()).transport.get_extra_info("ssl_object")
         if tls is None:
             raise _Skipped(self._("Not encrypted: the server is this PC."))
-        return "\n".join([str(tls.version()), *certificates.chain(tls, self._)])
+        return "\n".join([str(tls.version()), *_chain(tls, self._)])
 
     async def gateway(self) -> str:
         assert self.connection is not None  # noqa: S101 - the upgrade has succeeded
@@ -311,7 +311,7 @@ class _Doctor:
         class Look(ClientConnection):
             def connection_made(self, transport: asyncio.BaseTransport) -> None:
                 super().connection_made(transport)
-                lines.extend(certificates.chain(transport.get_extra_info("ssl_object"), translate))
+                lines.extend(_chain(transport.get_extra_info("ssl_object"), translate))
 
         options = {"ssl": context, "create_connection": Look}
         with suppress(Exception):  # it answers as it likes; nothing secret is sent to it
@@ -342,3 +342,45 @@ _STEPS = {
     Reason.CERTIFICATE: Step.CERTIFICATE,
 }
 """Reasons that show which step fails, whichever was tried."""
+
+
+# --- certificates
+
+
+_EXPIRED = N_("The certificate has expired, or this PC's clock is wrong.")
+_TOO_EARLY = N_("The certificate is not valid yet, or this PC's clock is wrong.")
+_OTHER_NAME = N_("The certificate is for another server's name.")
+_UNKNOWN_ROOT = N_("The certificate's authority is not trusted by this PC.")
+_TROUBLES = {
+    # OpenSSL's X509_V_ERR_…, and Windows' CERT_E_…
+    9: _TOO_EARLY,
+    **dict.fromkeys((10, 0x800B0101), _EXPIRED),
+    **dict.fromkeys((18, 19, 20, 21, 0x800B0109, 0x800B010A), _UNKNOWN_ROOT),
+    **dict.fromkeys((62, 64, 0x800B010F), _OTHER_NAME),
+}
+
+
+def _certificate_trouble(exc: ssl.SSLCertVerificationError, _: Translate) -> str:
+    """Return what is wrong with a certificate that was refused, and what the user can do."""
+    matter, remedy = wording.trouble(Reason.CERTIFICATE, _)
+    known = _TROUBLES.get(getattr(exc, "verify_code", 0) & 0xFFFF_FFFF)
+    return f"{_(known) if known else matter}\n{remedy}"
+
+
+def _chain(tls: ssl.SSLObject, _: Translate) -> list[str]:
+    """Return a line for each certificate that the server has sent, its own first."""
+    lines = []
+    sent = tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined] # noqa: SLF001 - public from Python 3.13 on
+    with suppress(OSError, ValueError):  # a certificate that cannot be read
+        for info in [each.get_info() for each in sent or []]:
+            subject, issuer = (
+                ", ".join(value for part in info[who] for __, value in part)
+                for who in ("subject", "issuer")
+            )
+            names = ", ".join(name for __, name in info.get("subjectAltName", ()))
+            ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(info["notAfter"]), UTC)
+            text = _("{subject}, issued by {issuer}, valid until {date}").format(
+                subject=names or subject, issuer=issuer, date=local_time(ends).date()
+            )
+            lines.append(clean(text, 300))
+    return lines

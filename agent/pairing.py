@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from gettext import NullTranslations
 from typing import TypeVar
 
+from agent import prompts
 from agent.connection import Connection
 from agent.core import events as ev
 from agent.core import wording
@@ -23,6 +24,7 @@ from agent.core.events import Event
 from agent.core.failure import Failure, Reason
 from agent.host import host_info
 from agent.settings import Settings
+from agent.threads import DaemonThreads
 from protocol import messages as msg
 from protocol import pairing
 from protocol.names import is_name, normalise_name
@@ -117,6 +119,32 @@ async def receive_password(
     except SealError as exc:
         raise PairingFailed(Failure(Reason.PROTOCOL, detail=str(exc))) from None
     return Received(paired.user, sealed.password, key)
+
+
+def receive_at_terminal(
+    server: str, settings: Settings, translations: NullTranslations
+) -> Received | None:
+    """Return a user's password; None unless the person here agrees. Raise PairingFailed."""
+    _ = translations.gettext
+
+    def show(code: Code) -> None:
+        lines = [
+            wording.code_steps(settings.console_url, _),
+            f"\n    {code.text}    {'  '.join(code.words_in(translations))}\n",
+            wording.code_validity(code.expires_in_s // 60, translations),
+        ]
+        print("\n".join(lines), flush=True)
+
+    async def receive() -> Received:
+        asyncio.get_running_loop().set_default_executor(DaemonThreads())
+        return await receive_password(server, settings, show)
+
+    received = asyncio.run(receive())
+    question = _("Connect this PC as the user {user}?").format(user=received.user)
+    agrees = prompts.agrees(f"{question} [y/N] ", within_s=CODE_SECONDS)
+    if agrees is None:
+        raise PairingFailed(Failure(Reason.EXPIRED, detail="not confirmed"))
+    return received if agrees else None
 
 
 async def log_in_by_code(
