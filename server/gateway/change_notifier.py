@@ -121,11 +121,11 @@ class ChangeNotifier:
         accepted = state.accepts(before.since) if state else None
         here = (self._store.name, device.waiting_since)
         if state is None or not state.is_active:
-            self._end(connection, device, Bye(reason="disabled"))
+            _end(connection, device, Bye(reason="disabled"))
         elif state.device_pk is None:  # removed in the console: the client logs in as a new PC
-            self._end(connection, device, Bye(reason="shutting_down"))
+            _end(connection, device, Bye(reason="shutting_down"))
         elif state.is_blocked:
-            self._end(connection, device, Bye(reason="blocked"))
+            _end(connection, device, Bye(reason="blocked"))
         elif state.waiting_since and (state.gateway, state.waiting_since) != here:
             # The device has logged in again since, here or on another gateway.
             connection.end(Bye(reason="superseded"), CloseCode.NORMAL_CLOSURE)
@@ -133,7 +133,7 @@ class ChangeNotifier:
             # The client would take it for the answer to its login. The next sweep looks again.
             self._missed.add(device.user_id)
         elif accepted is None:
-            self._end(connection, device, Rejected(reason="expired"))
+            _end(connection, device, Rejected(reason="expired"))
         else:
             if state.waiting_since is None:
                 cleared.append(device)
@@ -152,16 +152,11 @@ class ChangeNotifier:
                     seconds = (clock.now() - each.pushed_at).total_seconds()
                     metrics.push_seconds.observe(max(seconds, 0.0))
 
-    def _end(
-        self, connection: ClientConnection, device: WaitingDevice, message: Bye | Rejected
-    ) -> None:
-        log.info(
-            "connection of user %d from %s is closed: %s",
-            device.user_id,
-            connection.address,
-            message.reason,
-        )
-        connection.end(message, CloseCode.POLICY_VIOLATION)
+
+def _end(connection: ClientConnection, device: WaitingDevice, message: Bye | Rejected) -> None:
+    user_id, address = device.user_id, connection.address
+    log.info("connection of user %d from %s is closed: %s", user_id, address, message.reason)
+    connection.end(message, CloseCode.POLICY_VIOLATION)
 
 
 def push(connection: ClientConnection, pending: Sequence[PendingPush]) -> list[PendingPush]:
@@ -173,15 +168,9 @@ def push(connection: ClientConnection, pending: Sequence[PendingPush]) -> list[P
     for each in unsent:
         connection.pushed |= {each.sealed}
         metrics.pushes_sent.inc()
-        signature = push_signature(
-            connection.server_key, change_id=each.change_id, sealed=each.sealed
-        )
+        content = {"change_id": each.change_id, "sealed": each.sealed}
+        signature = push_signature(connection.server_key, **content)
         connection.send(
-            PasswordChanged(
-                change_id=each.change_id,
-                sealed=each.sealed,
-                valid_until=accepted.valid_until,
-                signature=signature,
-            )
+            PasswordChanged(**content, valid_until=accepted.valid_until, signature=signature)
         )
     return unsent

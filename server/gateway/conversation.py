@@ -173,13 +173,9 @@ class Conversations:
         if older is not None and older is not connection:
             older.end(messages.Bye(reason="superseded"), CloseCode.NORMAL_CLOSURE)
         _accepted[accepted.password].inc()
-        log.debug(  # not at INFO: ten thousand come back at once
-            "user %d logged in on device %d from %s with the %s password",
-            device.user_id,
-            device.device_pk,
-            connection.address,
-            accepted.password,
-        )
+        said = "user %d logged in on device %d from %s with the %s password"
+        who = (device.user_id, device.device_pk, connection.address, accepted.password)
+        log.debug(said, *who)  # not at INFO: ten thousand come back at once
         connection.send(
             messages.Welcome(
                 scram=server_final,

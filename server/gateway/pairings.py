@@ -88,7 +88,12 @@ class Pairings:
                 raise ConnectionEnded
         try:
             new.is_shown = True
-            await self._show(connection, code)
+            metrics.pairings.labels("begun").inc()
+            log.info("a new PC at %s shows a code", connection.address)
+            connection.send(PairingCode(code=code, expires_in_s=CODE_SECONDS))
+            connection.enter_standby()
+            await connection.receive()
+            raise MessageError("message while a code is shown")
         finally:
             self._ended.add(code)
             del self._open[code]
@@ -152,14 +157,6 @@ class Pairings:
                 left = codes[0].expires_at - clock.now()
                 wait_s = max(wait_s, math.ceil(left.total_seconds()), POLL_SECONDS)
         return wait_s
-
-    async def _show(self, connection: ClientConnection, code: str) -> None:
-        metrics.pairings.labels("begun").inc()
-        log.info("a new PC at %s shows a code", connection.address)
-        connection.send(PairingCode(code=code, expires_in_s=CODE_SECONDS))
-        connection.enter_standby()
-        await connection.receive()
-        raise MessageError("message while a code is shown")
 
     async def _sync(self, codes: list[str]) -> dict[str, records.OpenPairing]:
         """Write what has ended, and return the rows of these codes."""

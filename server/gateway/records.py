@@ -168,10 +168,7 @@ class _LoginWriter:
         device, key = proof.device, (proof.user_id, proof.device.id)
         if key not in self._new:
             row = Device.objects.create(
-                user_id=proof.user_id,
-                device_id=device.id,
-                public_key=device.public_key,
-                name=name,
+                user_id=key[0], device_id=key[1], public_key=device.public_key, name=name
             )
             audit.record(
                 audit.Action.DEVICE_ADDED,
