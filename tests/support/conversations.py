@@ -323,9 +323,10 @@ def write(file: Path, steps: list[Step]) -> None:
 
 if __name__ == "__main__":
     call_command("migrate", verbosity=0)
-    new = Path(sys.argv[1])
-    latest = max(FOLDER.iterdir(), key=lambda each: tuple(map(int, each.name.split("."))))
+    new = Path(sys.argv[1]).resolve()
+    others = [each for each in FOLDER.iterdir() if each != new] or [new]
+    latest = max(others, key=lambda each: tuple(map(int, each.name.split("."))))
     for file in {each.name: each for each in (*latest.iterdir(), *new.glob("*"))}.values():
         steps = read(file)
-        if file.parent.resolve() != new.resolve() or "at" not in steps[0]:
+        if file.parent != new or "at" not in steps[0]:
             write(new / file.name, asyncio.run(record(steps)))
