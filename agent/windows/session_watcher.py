@@ -122,7 +122,7 @@ class WindowsSignInWatcher:
     def start(self, emit: Emit) -> None:
         """Start to watch. What Windows refuses is logged, and the client goes on without it."""
         self._emit = emit
-        self.session()
+        logon_session()  # found out once, before it is asked for
         self._threads = [
             threading.Thread(target=self._watch_session, name="sign-in", daemon=True),
             threading.Thread(target=self._watch_network, name="network", daemon=True),

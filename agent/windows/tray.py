@@ -218,12 +218,9 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
             log.exception("command %s", command.value)
 
     def _on_end_session(self, wparam: int, _lparam: int) -> None:
-        """Handle the end of the Windows session (`wparam` 1) or its cancellation (0).
-
-        Windows may end this process at any moment, so the icon is removed first.
-        """
+        """Handle the end of the Windows session (`wparam` 1) or its cancellation (0)."""
         if wparam:
-            self._hide()
+            self._hide()  # first, because Windows may end this process at any moment
             self._command(Command.QUIT)
 
     # --- the icon
