@@ -26,10 +26,11 @@ _OPTIONS = r"Software\Microsoft\Windows\CurrentVersion\Internet Settings"
 _POLICY = r"Software\Policies\Microsoft\Windows\CurrentVersion\Internet Settings"
 
 
-def scripted_proxies(url: str) -> str | None:
+def scripted_proxies(url: str, config: tuple[bool, str | None] | None = None) -> str | None:
     """Return the proxies for `url` as `host:port;host:port`, empty for none. It may take seconds.
 
-    None: the user has switched neither detection nor a script on, or they fail.
+    None: the user has switched neither detection nor a script on, or they fail. `config` says
+    whether to detect, and the script's URL, in place of the user.
     """
     if sys.platform != "win32":
         return None
@@ -37,22 +38,11 @@ def scripted_proxies(url: str) -> str | None:
     import win32inet
 
     try:
-        detects, script, *_ = win32inet.WinHttpGetIEProxyConfigForCurrentUser()
-    except pywintypes.error:
-        return None
-    return ask(url, detects=bool(detects), script=script)
-
-
-def ask(url: str, *, detects: bool, script: str | None) -> str | None:
-    """Return as `scripted_proxies`, for these settings."""
-    if sys.platform != "win32" or not (detects or script):
-        return None
-    import pywintypes
-    import win32inet
-
-    flags = (_DETECT if detects else 0) | (_SCRIPT if script else 0)
-    options = (flags, _BY_DHCP_AND_DNS if detects else 0, script, None, 0, True)
-    try:
+        detects, script, *_ = config or win32inet.WinHttpGetIEProxyConfigForCurrentUser()
+        if not (detects or script):
+            return None
+        flags = (_DETECT if detects else 0) | (_SCRIPT if script else 0)
+        options = (flags, _BY_DHCP_AND_DNS if detects else 0, script, None, 0, True)
         session = win32inet.WinHttpOpen("coconowork-client", _NO_PROXY, None, None, 0)  # type: ignore[arg-type,unused-ignore] # without a proxy's name
         access, proxies, _ = win32inet.WinHttpGetProxyForUrl(session, url, options)
     except pywintypes.error:

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from agent.proxies import ask, scripted_proxies
+from agent.proxies import scripted_proxies
 from agent.proxy_login import windows_login
 
 PAC = b"""function FindProxyForURL(url, host) {
@@ -45,11 +45,11 @@ def office() -> Iterator[str]:
 def test_a_script_names_the_proxy(office: str) -> None:
     """The first of its proxies, none, or nothing when it cannot be fetched."""
     script = f"{office}/proxy.pac"
-    named = ask("https://gw.example.com/", detects=False, script=script)
+    named = scripted_proxies("https://gw.example.com/", (False, script))
     assert (named or "").startswith("proxy.example.com:3128")
-    assert ask("https://other.example.com/", detects=False, script=script) == ""
-    assert ask("https://gw.example.com/", detects=False, script="http://127.0.0.1:9/x") is None
-    assert ask("https://gw.example.com/", detects=False, script=None) is None
+    assert scripted_proxies("https://other.example.com/", (False, script)) == ""
+    assert scripted_proxies("https://gw.example.com/", (False, "http://127.0.0.1:9/x")) is None
+    assert scripted_proxies("https://gw.example.com/", (False, None)) is None
 
 
 @pytest.mark.parametrize("scheme", ["Negotiate", "NTLM"])
