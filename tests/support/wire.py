@@ -50,8 +50,6 @@ class Wire:
         self._cut: set[StreamWriter] = set()
         """Ends that get nothing any more."""
         self.weather = Weather()
-        self.arrivals: list[float] = []
-        """When each connection was made, by `monotonic`."""
         self.port = servers.serve(self._relay)
 
     @property
@@ -80,7 +78,6 @@ class Wire:
             writer.transport.abort()
 
     async def _relay(self, reader: StreamReader, writer: StreamWriter) -> None:
-        self.arrivals.append(monotonic())
         if self._pulled:
             await self._swallow(reader)
             return

@@ -39,7 +39,6 @@ save_identity(paths, identity)
 StateFile(paths.state_dir).save(identity, SavedState(clock_offset_s=3.0))
 """
 """Saves settings, their copy, and the state, each with new content."""
-needs_strace = pytest.mark.skipif(sys.platform == "win32", reason="strace is a program of Linux")
 
 
 def paths_in(directory: Path) -> Paths:
@@ -59,7 +58,6 @@ def content(directory: Path) -> tuple[Identity | None, SavedState]:
     return settings.load(paths, environ={}).identity, StateFile(paths.state_dir).load(SUZUKI)
 
 
-@needs_strace
 def test_a_power_cut(tmp_path: Path) -> None:
     """After a power cut at any system call, a file has the old or the new content.
 
@@ -90,7 +88,6 @@ def test_a_power_cut(tmp_path: Path) -> None:
     assert content(directory) == (SUZUKI, NEW)
 
 
-@needs_strace
 @pytest.mark.parametrize("rename", [1, 3], ids=["settings", "state"])
 def test_killed_during_a_write(tmp_path: Path, rename: int) -> None:
     """After SIGKILL the next save works, and leaves no file of the killed one behind."""
