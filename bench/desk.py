@@ -215,7 +215,7 @@ def windows_desk() -> Iterator[WindowsDesk]:
         stack.callback(desktop.close)
         desktop.start()
         desktop.ask("trust", windows_path(site.authority.der))
-        shutil.copytree(product.product.onedir, desktop.drive_c / "client")
+        shutil.copytree(product.onedir, desktop.drive_c / "client")
         login = ["login", "--server", site.host, "--user", USER]
         done = desktop.run(WINDOWS_EXE, *login, stdin=P1 + "\n")
         assert done.code == 0, done.output

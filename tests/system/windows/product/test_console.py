@@ -47,7 +47,7 @@ EXPECTED = {
 @pytest.fixture(scope="module")
 def folder(desktop: Desktop, product: Built) -> Iterator[str]:
     """Yield the folder of the installed program, which is removed in the end."""
-    assert install(desktop, product.product.setup, "/NOAUTOSTART", "/SERVER=gw.invalid:8443") == 0
+    assert install(desktop, product.setup, "/NOAUTOSTART", "/SERVER=gw.invalid:8443") == 0
     yield programs_folder(desktop)
     uninstall(desktop, programs_folder(desktop))
 

@@ -33,7 +33,7 @@ HOMES = (r"C:\home-a", r"C:\home-b")
 
 def test_waits_longer_after_each_defect(desktop: Desktop, product: Built, tmp_path: Path) -> None:
     """A client with a defect at its start is started again after 1, 2 and 4 s; then it may quit."""
-    shutil.copy(product.product.onedir / GUARD, tmp_path)
+    shutil.copy(product.onedir / GUARD, tmp_path)
     compiler = ["x86_64-w64-mingw32-gcc", "-municode", "-mwindows", "-DLAST=3"]
     subprocess.run([*compiler, str(INSIDE / "defect.c"), "-o", str(tmp_path / EXE)], check=True)
     guard = subprocess.Popen(
@@ -91,7 +91,7 @@ def test_setup_updates_all_users(desktop: Desktop, product: Built) -> None:
     """After a silent update each user's client runs again, as before; the removal ends all."""
     pc, address = desktop, "wss://gw.example.com:8443/a"
     options = ["/ALLUSERS", f"/SERVER={address}", "/NOAUTOSTART"]
-    assert install(pc, product.product.setup, *options) == 0
+    assert install(pc, product.setup, *options) == 0
     with updated_clients(pc):
         assert install(pc, product.newer_setup, "/ALLUSERS") == 0
     assert registry(pc, rf"HKLM\{SETTINGS}")["Server"] == address
@@ -105,7 +105,7 @@ def test_msi(desktop: Desktop, product: Built) -> None:
 
     It refuses some of the addresses that the client would refuse.
     """
-    pc, first, newer = desktop, *map(windows_path, (product.product.msi, product.newer_msi))
+    pc, first, newer = desktop, *map(windows_path, (product.msi, product.newer_msi))
 
     def msiexec(*options: str) -> int:
         return exit_code(pc, "msiexec", *options, "/qn")
@@ -116,7 +116,7 @@ def test_msi(desktop: Desktop, product: Built) -> None:
     assert msiexec("/i", first, "SERVER=gw.example.com", "AUTOSTART=0") == 0
     assert registry(pc, rf"HKLM\{SETTINGS}")["Server"] == "gw.example.com"
     assert "Coconowork Client" not in registry(pc, rf"HKLM\{RUN}")
-    assert install(pc, product.product.setup) == 1625, "the MSI's owner decides"
+    assert install(pc, product.setup) == 1625, "the MSI's owner decides"
     with updated_clients(pc):
         assert msiexec("/i", newer) == 0
     assert registry(pc, rf"HKLM\{SETTINGS}")["Server"] == "gw.example.com"

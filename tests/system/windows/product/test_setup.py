@@ -24,7 +24,7 @@ from tests.support.wine import Desktop
 
 def test_from_installation_to_removal(desktop: Desktop, product: Built) -> None:
     """Each step leaves what the manual says, and at the end nothing is left."""
-    pc, setup, folder = desktop, product.product.setup, r"C:\place"
+    pc, setup, folder = desktop, product.setup, r"C:\place"
 
     def listed() -> dict[str, str]:
         return registry(pc, rf"HKCU\{UNINSTALL}")
@@ -34,7 +34,7 @@ def test_from_installation_to_removal(desktop: Desktop, product: Built) -> None:
     autostart = rf'"{folder}\{EXE}" run --autostart'
     assert registry(pc, rf"HKCU\{SETTINGS}") == settings
     assert registry(pc, rf"HKCU\{RUN}")["Coconowork Client"] == autostart
-    assert listed()["DisplayVersion"] == product.product.version
+    assert listed()["DisplayVersion"] == product.version
     assert listed()["DisplayName"] == "coconowork client"
     assert int(listed()["EstimatedSize"]) > 20_000
     assert not running(pc), "a silent first install starts nothing"
@@ -49,7 +49,7 @@ def test_from_installation_to_removal(desktop: Desktop, product: Built) -> None:
     # The user has switched off the start at sign-in: it stays off.
     exit_code(pc, "reg", "delete", rf"HKCU\{RUN}", "/v", "Coconowork Client", "/f")
     assert install(pc, setup, "/FORCE") == 0
-    assert listed()["DisplayVersion"] == product.product.version
+    assert listed()["DisplayVersion"] == product.version
     assert "Coconowork Client" not in registry(pc, rf"HKCU\{RUN}")
 
     before = traces(pc)
@@ -65,7 +65,7 @@ def test_from_installation_to_removal(desktop: Desktop, product: Built) -> None:
     assert registry(pc, rf"HKLM\{RUN}")["Coconowork Client"].startswith(f'"{EVERYBODY}')
 
     before = traces(pc)
-    msi, server = windows_path(product.product.msi), "/SERVER=gw.example.com"
+    msi, server = windows_path(product.msi), "/SERVER=gw.example.com"
     assert install(pc, setup) == 1625, "no second copy beside it"
     assert exit_code(pc, "msiexec", "/i", msi, "/qn") == 1603
     assert install(pc, setup, "/ALLUSERS", "/SERVER=http://gw.example.com") == 87
@@ -77,7 +77,7 @@ def test_from_installation_to_removal(desktop: Desktop, product: Built) -> None:
 def test_a_full_disk(desktop: Desktop, product: Built) -> None:
     """On a full disk the setup program ends with 1603 and leaves nothing."""
     with small_disk(desktop.drive_c / "full", "16m") as disk:
-        assert install(desktop, product.product.setup, r"/D=C:\full\client") == 1603
+        assert install(desktop, product.setup, r"/D=C:\full\client") == 1603
         assert list(disk.iterdir()) == []
     disk.rmdir()
     assert traces(desktop) == []

@@ -70,7 +70,7 @@ class Wizard:
 def test_every_page(desktop: Desktop, product: Built, language: Language) -> None:
     """The program can be installed and uninstalled by mouse, and a wrong address is refused."""
     pc, wizard = desktop, Wizard(desktop, language)
-    pc.launch(windows_path(product.product.setup), f"/LANG={language}")
+    pc.launch(windows_path(product.setup), f"/LANG={language}")
     wizard.press("welcome", "next")
     pc.click(next(c for c in wizard.page("server").children if c.kind == "Edit"))
     pc.type("no server")
