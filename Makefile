@@ -47,6 +47,7 @@ soak: catalogues ## run the client for a simulated day and 20,000 reconnects, an
 	$(BIN)/python -m soak
 
 dist: catalogues ## build the Windows program, its setup program and the MSI; FROZEN=… packs a program built on Windows
+	@PYTHON=$(PYTHON) sh .ci/packages windows
 	$(BIN)/python -m installer.build $(if $(FROZEN),--frozen $(FROZEN))
 
 deb: $(STAMP) ## build the Debian package of the server

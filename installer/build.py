@@ -29,7 +29,6 @@ from installer import NAME, BuildError
 from installer.deployment import write_deployment
 from installer.freeze import freeze, source_date
 from installer.guard import NAME as GUARD
-from installer.needs import MissingNeeds, require
 from installer.package import make_msi, make_setup, program_version
 from installer.sbom import bill_of_materials
 from installer.sign import sign
@@ -37,6 +36,9 @@ from installer.winpy.assemble import BUILD, ROOT, assemble, standard_library_not
 
 PROGRAMS = (f"{NAME}.exe", f"{NAME}.com", GUARD)
 POLICIES = ROOT / "installer" / "policies"
+_TOOLS = (
+    "wine", "x86_64-w64-mingw32-gcc", "makensis", "wixl", "msiinfo", "osslsigncode", "openssl",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,18 @@ class Product:
         }
 
 
+def require_tools(*more: str) -> None:
+    """Raise BuildError when a program that builds, or one of `more`, is not installed."""
+    if missing := [tool for tool in (*_TOOLS, *more) if shutil.which(tool) is None]:
+        raise BuildError(f"Not on this machine: {', '.join(missing)} (.ci/packages windows)")
+
+
 def build(folder: Path, work: Path, frozen: Path | None = None) -> Product:
-    """Build everything in `folder`, which is emptied first. Raise BuildError or MissingNeeds.
+    """Build everything in `folder`, which is emptied first. Raise BuildError.
 
     `frozen` is the folder of the program when it has been built before. Else it is built in `work`.
     """
-    require("build")
+    require_tools()
     product = Product(folder, program_version())
     frozen = frozen or freeze(work)
     shutil.rmtree(folder, ignore_errors=True)
@@ -128,7 +136,7 @@ def main() -> int:
             print("\n".join([f"not the same: {name}" for name in changed] or ["built the same"]))
             if changed:
                 return 1
-    except (BuildError, MissingNeeds) as error:
+    except BuildError as error:
         print(error, file=sys.stderr)
         return 1
     print(f"{time.monotonic() - started:.0f} s")

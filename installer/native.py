@@ -55,10 +55,8 @@ def _expect(status: int, *command: str) -> None:
 def main() -> int:
     """Run one of the two commands, and return exit status 1 when it failed."""
     parser = argparse.ArgumentParser(prog="python -m installer.native", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("build", help="freeze the program into dist/")
-    trying = commands.add_parser("try", help="install a setup program silently and remove it")
-    trying.add_argument("setup", type=Path, help="the setup program")
+    parser.add_argument("command", choices=["build", "try"])
+    parser.add_argument("setup", type=Path, nargs="?", help="the setup program to try")
     options = parser.parse_args()
     try:
         if options.command == "build":

@@ -142,7 +142,7 @@ def _list_files(onedir: Path, target: Path) -> None:
     target.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
-def make_setup(onedir: Path, version: str, out: Path, *, fast: bool = False) -> Path:
+def make_setup(onedir: Path, version: str, out: Path, *, fast: bool = False) -> None:
     """Make the setup program, signed, with a signed uninstaller in it. Raise BuildError.
 
     `fast` compresses less: the tests use it.
@@ -153,18 +153,12 @@ def make_setup(onedir: Path, version: str, out: Path, *, fast: bool = False) -> 
     _list_files(onedir, art / "files.nsh")
     signer = f"{sys.executable} -m installer.sign"
     definitions = {
-        "VERSION": version, "OUT": out, "HERE": SETUP, "ICON": ICON, "ART": art,
-        "SIGN": signer,
+        "VERSION": version, "OUT": out, "HERE": SETUP, "ICON": ICON, "ART": art, "SIGN": signer,
     }  # fmt: skip
-    arguments = [f"-D{name}={value}" for name, value in definitions.items()]
-    script = str(SETUP / "setup.nsi")
-    if fast:
-        arguments.append("-DFAST")
-    _run(
-        ["makensis", "-V2", "-WX", "-NOCD", "-INPUTCHARSET", "UTF8", *arguments, script],
-        PYTHONPATH=str(ROOT),
-    )
-    return out
+    command = ["makensis", "-V2", "-WX", "-NOCD", "-INPUTCHARSET", "UTF8"]
+    command += [f"-D{name}={value}" for name, value in definitions.items()]
+    command += ["-DFAST"] * fast
+    _run([*command, str(SETUP / "setup.nsi")], PYTHONPATH=str(ROOT))
 
 
 def _guid(name: str) -> str:
@@ -195,9 +189,7 @@ def _add_files(folder: Path, place: ET.Element, group: ET.Element, prefix: str =
 def _make_summary_repeat(path: Path) -> None:
     """Replace the time and the random package code, which wixl writes, by repeatable values."""
     content = path.read_bytes()
-    found = subprocess.run(
-        ["msiinfo", "suminfo", str(path)], capture_output=True, text=True, check=True
-    ).stdout
+    found = subprocess.check_output(["msiinfo", "suminfo", str(path)], text=True)
     code = re.search(r"\(UUID\): (\{[0-9A-F-]{36}\})", found)
     if code is None or content.count(code[1].encode()) != 1:
         raise BuildError("the MSI's package code was not found")
@@ -218,9 +210,8 @@ def _make_summary_repeat(path: Path) -> None:
     path.write_bytes(content.replace(zeros, of_content))
 
 
-def make_msi(onedir: Path, version: str, out: Path) -> Path:
+def make_msi(onedir: Path, version: str, out: Path) -> None:
     """Make the MSI for managed PCs, with the same files, signed. Raise BuildError."""
-    ET.register_namespace("", WIX)
     tree = ET.parse(SETUP / "product.wxs")  # noqa: S314 - our own file
     for element in tree.iter():
         element.tag = element.tag.rpartition("}")[2]
@@ -233,17 +224,12 @@ def make_msi(onedir: Path, version: str, out: Path) -> Path:
     root.set("xmlns", WIX)
     source = BUILD / f"{out.stem}.wxs"
     tree.write(source, encoding="utf-8", xml_declaration=True)
-    definitions = {
-        "VERSION": version,
-        "PRODUCT": product_code(version).strip("{}"),
-        "EXE": f"{NAME}.exe",
-    }
-    arguments = [text for item in definitions.items() for text in ("-D", "=".join(item))]
+    product = product_code(version).strip("{}")
+    wixl = ["wixl", "-a", "x64", "-D", "Win64=yes", "-D", f"VERSION={version}"]
+    wixl += ["-D", f"PRODUCT={product}", "-D", f"EXE={NAME}.exe", "-o", str(out), str(source)]
     out.unlink(missing_ok=True)
-    wixl = ["wixl", "-a", "x64", "-D", "Win64=yes", *arguments, "-o", str(out), str(source)]
     _run(wixl, cwd=onedir)  # wixl looks for files relative to its working directory
     for correction in MSI_CORRECTIONS:
         _run(["msibuild", str(out), "-q", correction])
     _make_summary_repeat(out)
     sign(out)
-    return out

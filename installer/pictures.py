@@ -62,13 +62,9 @@ class Pen:
         self, centre: Point, radius: float, span: tuple[float, float], width: float, colour: str
     ) -> None:
         """Draw an arc: `span` in degrees clockwise from 3 o'clock, `radius` to its middle."""
-        x, y = centre
-        box = self._scale(
-            [
-                (x - radius - width / 2, y - radius - width / 2),
-                (x + radius + width / 2, y + radius + width / 2),
-            ]
-        )
+        (x, y), half = centre, width / 2
+        top_left = (x - radius - half, y - radius - half)
+        box = self._scale([top_left, (x + radius + half, y + radius + half)])
         self._draw.arc(box, *span, fill=colour, width=round(width * self._unit))
 
     def box(self, top_left: Point, bottom_right: Point, radius: float, colour: str) -> None:
@@ -79,13 +75,16 @@ class Pen:
     def shape(self, points: list[Point], colour: str) -> None:
         self._draw.polygon(self._scale(points), fill=colour)
 
+    def bar(self, left: float, right: float, top: float, bottom: float, colour: str) -> None:
+        self.shape([(left, top), (right, top), (right, bottom), (left, bottom)], colour)
+
     def line(self, points: list[Point], width: float, colour: str) -> None:
         """Draw a line with round ends and corners."""
         scaled = self._scale(points)
         thick = round(width * self._unit)
         self._draw.line(scaled, fill=colour, width=thick)
+        half = thick / 2
         for x, y in scaled:
-            half = thick / 2
             self._draw.ellipse((x - half, y - half, x + half, y + half), fill=colour)
 
     def picture(self) -> Image.Image:
@@ -136,17 +135,9 @@ def busy(pen: Pen) -> None:
     radius, width = 6.1, pen.width(2.6)
     for turn in (0, 180):
         pen.arc((8, 8), radius, (turn + 20, turn + 128), width, BLUE)
-        angle = math.radians(turn + 128)
-        tip = math.radians(turn + 128 + 46)
-        inner, outer = radius - 3.4, radius + 3.2
-        pen.shape(
-            [
-                (8 + inner * math.cos(angle), 8 + inner * math.sin(angle)),
-                (8 + outer * math.cos(angle), 8 + outer * math.sin(angle)),
-                (8 + radius * math.cos(tip), 8 + radius * math.sin(tip)),
-            ],
-            BLUE,
-        )
+        head = [(radius - 3.4, 128), (radius + 3.2, 128), (radius, 128 + 46)]
+        corners = [(far, math.radians(turn + angle)) for far, angle in head]
+        pen.shape([(8 + far * math.cos(a), 8 + far * math.sin(a)) for far, a in corners], BLUE)
 
 
 def _monitor(pen: Pen, colour: str) -> None:
@@ -167,22 +158,13 @@ def attention(pen: Pen) -> None:
     """Draw a padlock: the user has to do something."""
     width = pen.width(2.2)
     pen.arc((8, 5.2), 3.9, (180, 360), width, RED)
-    for side in (-1, 1):
-        middle = 8 + side * 3.9
-        pen.shape(
-            [
-                (middle - width / 2, 5.1),
-                (middle + width / 2, 5.1),
-                (middle + width / 2, 8.5),
-                (middle - width / 2, 8.5),
-            ],
-            RED,
-        )
+    for middle in (8 - 3.9, 8 + 3.9):
+        pen.bar(middle - width / 2, middle + width / 2, 5.1, 8.5, RED)
     pen.box((1.5, 7), (14.5, 16), 1.4, RED)
     pen.disc(8, 10.5, 1.7, WHITE)
     stem = pen.width(1.5)
     left = 8 - stem / 2
-    pen.shape([(left, 10.5), (left + stem, 10.5), (left + stem, 14), (left, 14)], WHITE)
+    pen.bar(left, left + stem, 10.5, 14, WHITE)
 
 
 def app(pen: Pen) -> None:

@@ -88,6 +88,25 @@ def _digest(path: Path) -> list[dict[str, str]]:
     return [{"alg": "SHA-256", "content": hashlib.sha256(path.read_bytes()).hexdigest()}]
 
 
+def _library(name: str, version: str, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "library",
+        "bom-ref": f"{name}@{version}",
+        "name": name,
+        "version": version,
+        "scope": "required",
+        **more,
+    }
+
+
+def _from_pypi(name: str, package: Distribution, **more: Any) -> dict[str, Any]:
+    purl = f"pkg:pypi/{name}@{package.version}"
+    licenses = [{"license": {"name": license_of(package)}}]
+    return _library(
+        name, package.version, **{"bom-ref": purl, "purl": purl, "licenses": licenses, **more}
+    )
+
+
 def bill_of_materials(
     *, version: str, onedir: Path, site_packages: Path, source_date: int
 ) -> dict[str, Any]:
@@ -97,53 +116,21 @@ def bill_of_materials(
     """
     packages = installed(site_packages)
     components: list[dict[str, Any]] = []
-    for name, of_version, hashes in sorted(requirements()):
-        components.append(
-            {
-                "type": "library",
-                "bom-ref": f"pkg:pypi/{name}@{of_version}",
-                "name": name,
-                "version": of_version,
-                "scope": "excluded" if name in BUILD_ONLY else "required",
-                "licenses": [{"license": {"name": license_of(packages[name])}}],
-                "purl": f"pkg:pypi/{name}@{of_version}",
-                "hashes": [{"alg": "SHA-256", "content": one} for one in hashes],
-            }
-        )
+    for name, _, hashes in sorted(requirements()):
+        allowed = [{"alg": "SHA-256", "content": one} for one in hashes]
+        scope = "excluded" if name in BUILD_ONLY else "required"
+        components.append(_from_pypi(name, packages[name], scope=scope, hashes=allowed))
     for name, spdx, pattern in INTERPRETER:
         file = next((onedir / "_internal").glob(pattern))
-        of_version = stated_version(file)
-        components.append(
-            {
-                "type": "library",
-                "bom-ref": f"{name}@{of_version}",
-                "name": name,
-                "version": of_version,
-                "scope": "required",
-                "licenses": [{"license": {"id": spdx}}],
-                "hashes": _digest(file),
-            }
-        )
-    pyinstaller = packages["pyinstaller"]
+        licenses = [{"license": {"id": spdx}}]
+        about = {"licenses": licenses, "hashes": _digest(file)}
+        components.append(_library(name, stated_version(file), **about))
+    use = "the .exe begins with its bootloader"
+    components.append(_from_pypi("pyinstaller", packages["pyinstaller"], description=use))
+    modules = f"{NAME}.pkg"  # not signed: the modules of both programs
+    hashes_of_modules = _digest(onedir / modules)
     components.append(
-        {
-            "type": "library",
-            "bom-ref": f"pkg:pypi/pyinstaller@{pyinstaller.version}",
-            "name": "pyinstaller",
-            "version": pyinstaller.version,
-            "description": "the .exe begins with its bootloader",
-            "scope": "required",
-            "licenses": [{"license": {"name": license_of(pyinstaller)}}],
-            "purl": f"pkg:pypi/pyinstaller@{pyinstaller.version}",
-        }
-    )
-    components.append(  # not signed: the modules of both programs
-        {
-            "type": "file",
-            "bom-ref": f"{NAME}.pkg",
-            "name": f"{NAME}.pkg",
-            "hashes": _digest(onedir / f"{NAME}.pkg"),
-        }
+        {"type": "file", "bom-ref": modules, "name": modules, "hashes": hashes_of_modules}
     )
     content = json.dumps(components, sort_keys=True)
     return {
@@ -155,14 +142,12 @@ def bill_of_materials(
             "timestamp": datetime.fromtimestamp(source_date, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "component": {
                 "type": "application",
-                "bom-ref": "coconowork-client",
+                "bom-ref": NAME,
                 "name": "coconowork client",
                 "version": version,
                 "hashes": _digest(onedir / f"{NAME}.exe"),
             },
         },
         "components": components,
-        "dependencies": [
-            {"ref": "coconowork-client", "dependsOn": sorted(c["bom-ref"] for c in components)}
-        ],
+        "dependencies": [{"ref": NAME, "dependsOn": sorted(c["bom-ref"] for c in components)}],
     }

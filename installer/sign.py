@@ -23,7 +23,10 @@ from installer.freeze import source_date
 from installer.winpy.assemble import BUILD
 
 TEST_DIR = BUILD / "test-signing"
-_EXTENSIONS = """
+_OPENSSL = """
+[req]
+distinguished_name=none
+[none]
 [ca]
 basicConstraints=critical,CA:TRUE
 keyUsage=critical,keyCertSign,cRLSign
@@ -34,8 +37,11 @@ extendedKeyUsage=codeSigning
 """
 
 
-def _openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=TEST_DIR)
+def _certify(kind: str, subject: str, out: str, *issuer: str) -> None:
+    command = ["openssl", "req", "-x509", "-config", "openssl.cnf", "-extensions", kind, *issuer]
+    command += ["-newkey", "rsa:3072", "-nodes", "-days", "3650", "-subj", subject]
+    command += ["-keyout", f"{kind}.key", "-out", out]
+    subprocess.run(command, check=True, capture_output=True, cwd=TEST_DIR)
 
 
 def test_certificate() -> Path:
@@ -44,20 +50,10 @@ def test_certificate() -> Path:
     with (TEST_DIR / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (TEST_DIR / "signer.pem").exists():
-            (TEST_DIR / "extensions").write_text(_EXTENSIONS)
-            ca, signer = "/CN=Coconowork test CA", "/O=Coconowork/CN=Coconowork test signing"
-            new = ["-newkey", "rsa:3072", "-nodes"]
-            _openssl("req", *new, "-subj", ca, "-keyout", "ca.key", "-out", "ca.csr")
-            _openssl(
-                "x509", "-req", "-in", "ca.csr", "-signkey", "ca.key", "-days", "3650",
-                "-extfile", "extensions", "-extensions", "ca", "-out", "ca.pem",
-            )  # fmt: skip
-            _openssl("req", *new, "-subj", signer, "-keyout", "signer.key", "-out", "signer.csr")
-            _openssl(
-                "x509", "-req", "-in", "signer.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-                "-CAcreateserial", "-days", "3650", "-extfile", "extensions",
-                "-extensions", "signer", "-out", "signer.part",
-            )  # fmt: skip
+            (TEST_DIR / "openssl.cnf").write_text(_OPENSSL)
+            _certify("ca", "/CN=Coconowork test CA", "ca.pem")
+            by_ca = ["-CA", "ca.pem", "-CAkey", "ca.key"]
+            _certify("signer", "/O=Coconowork/CN=Coconowork test signing", "signer.part", *by_ca)
             (TEST_DIR / "signer.part").rename(TEST_DIR / "signer.pem")
     return TEST_DIR
 

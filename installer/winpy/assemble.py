@@ -145,15 +145,10 @@ def compile_stubs(target: Path) -> None:
 def make_stable_dll(target: Path) -> None:
     """Make python3.dll, which wheels of the stable ABI call: it forwards to python311.dll."""
     mingw = "x86_64-w64-mingw32-"
-    listing = subprocess.run(
-        [f"{mingw}objdump", "-p", str(target / "python311.dll")],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    names = re.findall(
-        r"^\s*\[\s*\d+\] (?:\+base\[\s*\d+\]\s+[0-9a-f]+ )?(_?Py\w+)$", listing, re.M
-    )
+    command = [f"{mingw}objdump", "-p", str(target / "python311.dll")]
+    listing = subprocess.check_output(command, text=True)
+    export = r"^\s*\[\s*\d+\] (?:\+base\[\s*\d+\]\s+[0-9a-f]+ )?(_?Py\w+)$"
+    names = re.findall(export, listing, re.M)
     if "PyModule_Create2" not in names:
         raise SystemExit("objdump does not list the exports of python311.dll")
     with tempfile.TemporaryDirectory() as folder:

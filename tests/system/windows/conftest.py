@@ -36,13 +36,13 @@ if not ON_WINDOWS:
     @pytest.fixture(scope="session")
     def winpy() -> Path:
         """Return the folder of the Windows Python."""
-        from installer.needs import MissingNeeds, require
+        from installer import BuildError
+        from installer.build import require_tools
         from installer.winpy.assemble import assemble
 
         try:
-            require("build")
-            require("desktop")
-        except MissingNeeds as exc:
+            require_tools("Xvfb", "xdotool", "import", "localedef")
+        except BuildError as exc:
             pytest.skip(str(exc))
         return assemble()
 
