@@ -16,13 +16,13 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
 import sys
 import time
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from installer import NAME, BuildError
@@ -64,11 +64,11 @@ class Product:
     def sbom(self) -> Path:
         return self.folder / f"{NAME}-{self.version}.cdx.json"
 
-    def hashes(self) -> dict[str, str]:
-        """Return the SHA-256 of every file, by its name in the folder."""
+    def hashes(self) -> set[tuple[str, str]]:
+        """Return of every file its name in the folder, and its SHA-256."""
         return {
-            path.relative_to(self.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(self.folder.rglob("*"))
+            (path.relative_to(self.folder).as_posix(), sha256(path.read_bytes()).hexdigest())
+            for path in self.folder.rglob("*")
             if path.is_file() and path.name != "SHA256SUMS"
         }
 
@@ -104,15 +104,9 @@ def build(folder: Path, work: Path, frozen: Path | None = None) -> Product:
     product.sbom.write_text(json.dumps(bill, indent=1) + "\n", encoding="utf-8")
     shutil.copytree(POLICIES, folder / "policies")
     write_deployment(folder, product.version, product.setup, product.msi)
-    sums = [f"{digest}  {name}\n" for name, digest in product.hashes().items()]
+    sums = [f"{digest}  {name}\n" for name, digest in sorted(product.hashes())]
     (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
     return product
-
-
-def differences(one: Product, other: Product) -> list[str]:
-    """Return the names of files that differ between two builds."""
-    first, second = one.hashes(), other.hashes()
-    return sorted(n for n in first.keys() | second.keys() if first.get(n) != second.get(n))
 
 
 def main() -> int:
@@ -132,7 +126,7 @@ def main() -> int:
         print(f"{size / 1e6:7.1f} MB  {product.onedir.relative_to(ROOT)}/")
         if options.twice:
             again = build(BUILD / "again", BUILD / "freeze-again", options.frozen)
-            changed = differences(product, again)
+            changed = sorted({name for name, _ in product.hashes() ^ again.hashes()})
             print("\n".join([f"not the same: {name}" for name in changed] or ["built the same"]))
             if changed:
                 return 1

@@ -45,18 +45,18 @@ def write_deployment(folder: Path, version: str, setup: Path, msi: Path) -> None
 
 def _manifests(version: str, url: str, setup: Path, msi: Path) -> dict[str, str]:
     """Return the manifests by the ends of their names, without what all have in common."""
+    for_all, code = "InstallerSwitches:\n    Custom: /ALLUSERS", product_code(version)
+    installers = [
+        _installer(url, setup, "nullsoft", "user"),
+        _installer(url, setup, "nullsoft", "machine", for_all),
+        _installer(url, msi, "msi", "machine", f"ProductCode: '{code}'"),
+    ]
     found = {
         "": "DefaultLocale: en-US\nManifestType: version\n",
         ".installer": (
             "Platform:\n- Windows.Desktop\nMinimumOSVersion: 10.0.0.0\n"
-            "UpgradeBehavior: install\nCommands:\n- coconowork-client\n"
-            "Installers:\n"
-            + _installer(url, setup, "nullsoft", "user")
-            + _installer(
-                url, setup, "nullsoft", "machine", "InstallerSwitches:\n    Custom: /ALLUSERS"
-            )
-            + _installer(url, msi, "msi", "machine", f"ProductCode: '{product_code(version)}'")
-            + "ManifestType: installer\n"
+            "UpgradeBehavior: install\nCommands:\n- coconowork-client\nInstallers:\n"
+            f"{''.join(installers)}ManifestType: installer\n"
         ),
     }
     for locale, description in _DESCRIPTIONS.items():
@@ -68,14 +68,13 @@ def _manifests(version: str, url: str, setup: Path, msi: Path) -> dict[str, str]
     return found
 
 
-def _installer(url: str, file: Path, kind: str, scope: str, extra: str = "") -> str:
-    digest = hashlib.sha256(file.read_bytes()).hexdigest().upper()
+def _installer(url: str, file: Path, kind: str, scope: str, *extra: str) -> str:
     fields = [
         "Architecture: x64",
         f"InstallerType: {kind}",
         f"Scope: {scope}",
         f"InstallerUrl: {url}/{file.name}",
-        f"InstallerSha256: {digest}",
-        *([extra] if extra else []),
+        f"InstallerSha256: {hashlib.sha256(file.read_bytes()).hexdigest().upper()}",
+        *extra,
     ]
     return "- " + "\n  ".join(fields) + "\n"

@@ -55,30 +55,26 @@ class Wine:
 
         Use `quiet` for a program that leaves others running: they would keep the output open.
         """
-        process = subprocess.Popen(
-            ["wine", *command],
-            env={**self.environment, **(environment or {})},
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            cwd=cwd,
-        )
         try:
-            data = None if stdin is None else stdin.encode()
-            output, _ = process.communicate(data, timeout=timeout_s)
+            done = subprocess.run(
+                ["wine", *command],
+                env={**self.environment, **(environment or {})},
+                input=(stdin or "").encode(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                timeout=timeout_s,
+                check=False,
+            )
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
             return Finished(-1, f"not finished after {timeout_s:g} s")
-        lines = output.decode("utf-8", "replace").replace("\r\n", "\n").splitlines(keepends=True)
-        text = "".join(line for line in lines if not line.startswith(NOTES))
-        return Finished(process.returncode, text)
+        output = done.stdout.decode("utf-8", "replace").replace("\r\n", "\n")
+        lines = output.splitlines(keepends=True)
+        return Finished(done.returncode, "".join(x for x in lines if not x.startswith(NOTES)))
 
     def quiet(self, *command: str, timeout_s: float = 120) -> int:
         """Run a program that may leave others running. Return its exit status, -1 when too slow."""
-        process = self._start(*command)
+        process = self._start("wine", *command)
         try:
             return process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -88,13 +84,13 @@ class Wine:
 
     def launch(self, *command: str, pipe: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Start a program and leave it running. `pipe` is for its standard input and output."""
-        process = self._start(*command, pipe=pipe)
+        process = self._start("wine", *command, pipe=pipe)
         self._launched.append(process)
         return process
 
     def _start(self, *command: str, pipe: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            ["wine", *command],
+            command,
             env=self.environment,
             stdin=pipe,
             stdout=pipe,
@@ -120,12 +116,4 @@ class Wine:
             self._launched.pop().communicate()
 
     def _server(self, option: str) -> None:
-        subprocess.run(
-            ["wineserver", option],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            check=False,
-        )
+        self._start("wineserver", option).wait()

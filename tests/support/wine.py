@@ -145,9 +145,9 @@ class Desktop(Wine):
         return self.run(exe, *arguments, timeout_s=timeout_s, environment=PYTHON)
 
     def ask(self, script: str, *arguments: str, timeout_s: float = 60) -> Any:
-        """Return what a script of `inside/` prints in the process that runs all the time.
+        """Run a script of `inside/`. Return the JSON value that it prints.
 
-        Not for scripts that leave something in their process.
+        One process runs all, because Wine starts slowly, so a script leaves nothing behind in it.
         """
         return ask(self._insider, script, *arguments, timeout_s=timeout_s)
 

@@ -1,8 +1,10 @@
-"""One Windows desktop for all tests of the product: each leaves nothing on it."""
+"""One Windows desktop for all tests of the product: each of them leaves nothing on it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,21 @@ from tests.support.wine import Desktop, signed_in
 
 
 @pytest.fixture(scope="session")
-def desktop(
+def desktop_after(
     winpy: Path, display: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desktop]:
-    """Yield a fresh Japanese Windows, signed in."""
-    with signed_in(tmp_path_factory.mktemp("pc"), winpy, display, "ja") as pc:
-        yield pc
+) -> Iterator[Callable[[int], Desktop]]:
+    """`desktop_after(failures)` returns the desktop; a fresh one after another failure."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def desktop_after(_failures: int) -> Desktop:
+            folder = tmp_path_factory.mktemp("pc")
+            return stack.enter_context(signed_in(folder, winpy, display, "ja"))
+
+        yield desktop_after
+
+
+@pytest.fixture(scope="module")
+def desktop(request: pytest.FixtureRequest, desktop_after: Callable[[int], Desktop]) -> Desktop:
+    """Return a Japanese Windows, signed in, without the product."""
+    return desktop_after(request.session.testsfailed)

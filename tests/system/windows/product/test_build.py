@@ -37,7 +37,7 @@ def test_is_small(product: Built) -> None:
     assert product.setup.stat().st_size < 11 * MEGABYTE
 
 
-@pytest.mark.parametrize(("suffix", "subsystem"), [(".exe", 2), (".com", 3)])
+@pytest.mark.parametrize(("suffix", "subsystem"), [(".exe", GUI), (".com", CONSOLE)])
 def test_what_windows_shows(desktop: Desktop, product: Built, suffix: str, subsystem: int) -> None:
     """Both programs run, and have one name in all languages, all icons, sharp fonts."""
     program = product.onedir / f"{NAME}{suffix}"

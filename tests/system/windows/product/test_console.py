@@ -12,34 +12,17 @@ from tests.support.setup_program import exit_code, install, programs_folder, run
 from tests.support.windows_product import Built
 from tests.support.wine import Desktop, wait_for
 
-SCRIPT = r"""
-@echo off
-cd /d "%LOCALAPPDATA%\Programs\Coconowork Client"
-chcp PAGE >nul
-set PATHEXT=.COM;.EXE
-call :try help --help
-call :try status status
-call :try json status --json
-call :try bogus bogus
-call :try doctor doctor
-call :try login login --server gw.invalid --user tanaka
-call :try run run
-exit
-:try
-set name=%1
-shift
-coconowork-client %1 %2 %3 %4 %5 < NUL > C:\%name%.txt 2>&1
-echo %errorlevel% > C:\%name%.code
-goto :eof
-"""
 EXPECTED = {
-    "help": (0, "使い方: coconowork-client"),
+    "--help": (0, "使い方: coconowork-client"),
     "status": (3, "クライアントプログラムは動作していません。"),
-    "json": (3, '{"state": "not_running"}'),
+    "status --json": (3, '{"state": "not_running"}'),
     "bogus": (2, "エラー: 引数 コマンド: 'bogus' は使用できません"),
     "doctor": (1, "gw.invalid:8443"),
+    "login --server gw.invalid --user tanaka": (
+        1,
+        "パスワードを入力してください。\n何も変更していません。",
+    ),
     "run": (0, ""),  # the client itself goes on without a console
-    "login": (1, "パスワードを入力してください。\n何も変更していません。"),
 }
 """For each command its exit code, and what it says."""
 
@@ -58,14 +41,17 @@ def test_at_a_prompt(desktop: Desktop, folder: str, page: str) -> None:
 
     `run` returns at once; `quit` ends the client and its guard.
     """
-    script = SCRIPT.replace("PAGE", page).replace("\n", "\r\n").encode("ascii")
-    (desktop.drive_c / "try.bat").write_bytes(script)
+    script = ["@echo off", f'cd /d "{folder}"', f"chcp {page} >nul", "set PATHEXT=.COM;.EXE"]
+    for number, command in enumerate(EXPECTED):
+        script.append(rf"coconowork-client {command} < NUL > C:\{number}.txt 2>&1")
+        script.append(rf"echo %errorlevel% > C:\{number}.code")
+    (desktop.drive_c / "try.bat").write_text("\n".join([*script, ""]), newline="\r\n")
     desktop.quiet("wineconsole", "cmd", "/c", r"C:\try.bat")
-    for name, (code, said) in EXPECTED.items():
-        data = (desktop.drive_c / f"{name}.txt").read_bytes()
+    for number, (command, (code, said)) in enumerate(EXPECTED.items()):
+        data = (desktop.drive_c / f"{number}.txt").read_bytes()
         text = data.decode("cp932" if page == "932" else "utf-8").replace("\r\n", "\n")
-        assert said in text, name
-        assert int((desktop.drive_c / f"{name}.code").read_text("ascii")) == code, name
+        assert said in text, command
+        assert int((desktop.drive_c / f"{number}.code").read_text("ascii")) == code, command
     program = rf"{folder}\{NAME}.com"
     wait_for(lambda: exit_code(desktop, program, "status") == 13, "the client's answer")
     assert running(desktop, GUARD)

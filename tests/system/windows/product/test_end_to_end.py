@@ -56,7 +56,10 @@ class Pc:
         self.wait_for_state("standby")
 
     def keeps(self, password: str) -> bool:
-        """Return whether the Credential Manager has this password, and no other one."""
+        """Return whether the Credential Manager has this password, and no other one.
+
+        Not while the client writes there: a look at entries that change can hang under Wine.
+        """
         entries = self.desktop.ask("credentials")
         (entry,) = [entry for entry in entries if "coconowork" in entry["target"]]
         assert entry["persist"] == 2, "CRED_PERSIST_LOCAL_MACHINE: it must not roam"
@@ -84,10 +87,10 @@ class Pc:
         self.desktop.key(key)
         wait_for(lambda: not self.desktop.window(exe=EXE, kind="TkTopLevel"), "the window's end")
 
-    def toast(self) -> Window | None:
-        """Return the notification on the screen, which is not the icon's own tooltip."""
+    def toast(self, text: str = "無効") -> Window | None:
+        """Return the notification on the screen with this text. Tooltips are of the same class."""
         tips = [w for w in self.desktop.windows() if w.kind == "tooltips_class32"]
-        return next((tip for tip in tips if "無効" in tip.text), None)
+        return next((tip for tip in tips if text in "".join(tip.texts)), None)
 
     def post(self, *message: object) -> None:
         """Post a message as Windows does; see `inside/post.py`."""
@@ -121,8 +124,9 @@ def test_the_manual(desktop: Desktop, site: Organisation, product: Built) -> Non
     set_up(pc)
     # Step 3 with the switch on: the client applies the new password on its own.
     pc.change_password(P1, P2, push=True)
-    wait_for(lambda: pc.keeps(P2), "the new password")
+    wait_for(lambda: pc.toast("このPCに保存しました"), "the notification")
     pc.wait_for_state("standby")
+    assert pc.keeps(P2)
     kill(pc)
     # Step 3 with the switch off: the client goes on with the old password.
     pc.change_password(P2, P3, push=False)

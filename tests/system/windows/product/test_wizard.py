@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from installer.wine import windows_path
@@ -40,28 +42,25 @@ class Wizard:
 
     def __init__(self, pc: Desktop, language: Language) -> None:
         self._pc, self._language = pc, language
-        self._pictures = 0
+        self._pictures = itertools.count(1)
 
     def page(self, name: str) -> Window:
         """Wait for the page, and return its window."""
-
-        def look() -> Window | None:
-            text = WORDS[name][self._language]
-            return next((w for w in self._pc.windows() if any(text in t for t in w.texts)), None)
-
-        return wait_for(look, f"a window with {name!r}")
+        text = WORDS[name][self._language]
+        return wait_for(
+            lambda: next((w for w in self._pc.windows() if text in "\n".join(w.texts)), None), text
+        )
 
     def press(self, page: str, button: str) -> None:
-        """Keep a picture of the page, and click its button once it can be clicked."""
+        """Click the page's button once it can be clicked, and keep a picture of the page."""
         name = WORDS[button][self._language]
 
         def look() -> Control | None:
             found = [c for c in self.page(page).children if c.text.startswith(name)]
             return next((c for c in found if c.kind == "Button" and c.enabled and c.visible), None)
 
-        control = wait_for(look, f"the button {name!r}")
-        self._pictures += 1
-        shot = f"setup-{self._language}-{self._pictures}-{page}"
+        control = wait_for(look, name)
+        shot = f"setup-{self._language}-{next(self._pictures)}-{page}"
         self._pc.screenshot(shot, box=self.page(page).box)
         self._pc.click(control)
 
