@@ -72,7 +72,7 @@ def _change(username: str) -> int:
     with transaction.atomic():
         transaction.on_commit(lambda: committed_ns.append(time.monotonic_ns()))
         devices = list(user.devices.all())
-        passwords.change_own(user, new_password="N3w-Passw0rd", push_to=devices, address=None)
+        passwords.change_own(user, new_password="N3w-Passw0rd", push_to=devices)
     return committed_ns[-1]
 
 

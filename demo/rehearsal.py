@@ -69,7 +69,7 @@ class Rehearsal:
         """Change the password of `user`, with which the client has logged in."""
         row = User.objects.get(username=user.username)
         new, self._before, self._verifier = sample_password(), user, row.password
-        change = passwords.change_own(row, new_password=new, push_to=(), address=None)
+        change = passwords.change_own(row, new_password=new, push_to=())
         self.user = replace(user, password=new)
         """The user with the new password."""
         self._asked: SimpleQueue[tuple[int, Future[None]]] = SimpleQueue()

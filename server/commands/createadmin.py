@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not form.is_valid():
         raise ValidationError(form.errors.as_data())
     user = form.user_of(account)
-    if refusal := people.name_refusal(user, by=None, address=None):
+    if refusal := people.name_refusal(user, by=None):
         raise StartError(refusal)
     account.full_clean()
     password = ask_new_password(user)
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
         account.save()
         user.account = account
         user.save()
-        audit.record(audit.Action.USER_CREATED, actor=None, subject=user, address=None)
+        audit.record(audit.Action.USER_CREATED, subject=user)
     print(
         _("Administrator %(user)s of %(account)s has been created.")
         % {"user": user.username, "account": account.name}

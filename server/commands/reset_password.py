@@ -30,5 +30,5 @@ def run(arguments: argparse.Namespace) -> None:
     if not arguments.yes:
         ask()
     password = ask_new_password(found)
-    passwords.force(found, by=None, new_password=password, must_change=False, address=None)
+    passwords.force(found, by=None, new_password=password, must_change=False)
     print(_("The password was changed."))

@@ -75,7 +75,7 @@ def _rename(arguments: argparse.Namespace) -> None:
         form = EditUserForm({"display_name": arguments.to, "role": user.role})
         if not form.is_valid():
             raise ValidationError(form.errors.as_data())
-        people.edit(user, by=None, address=None, **form.cleaned_data)
+        people.edit(user, by=None, **form.cleaned_data)
     else:
         account = _account(arguments.account)
         account.name = clean(arguments.to, MAX_CHARS)
@@ -83,7 +83,7 @@ def _rename(arguments: argparse.Namespace) -> None:
         with transaction.atomic():
             account.save(update_fields=["name"])
             event, name = Action.ACCOUNT_RENAMED, account.name
-            record(event, actor=None, subject=None, address=None, account=account, name=name)
+            record(event, account=account, name=name)
     print(_("The name was changed."))
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 from django.db import models
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -42,6 +46,20 @@ class Action(models.TextChoices):
     LOGIN_LOCKED = "login.locked", gettext_lazy("locked out after wrong passwords")
 
 
+came_from: ContextVar[str | None] = ContextVar("came_from", default=None)
+"""The address that the request or job under way comes from; None on the command line."""
+
+
+@contextmanager
+def coming_from(address: str | None) -> Iterator[None]:
+    """Give the events of a request or job this address."""
+    token = came_from.set(address)
+    try:
+        yield
+    finally:
+        came_from.reset(token)
+
+
 def record(
     action: str,
     *,
@@ -54,7 +72,8 @@ def record(
     """Write one event, inside the transaction of the action.
 
     `detail` must be short facts and never a password, verifier or sealed box. The event belongs
-    to `account`, else to that of the subject, else to that of the actor.
+    to `account`, else to that of the subject, else to that of the actor. `address` is for the
+    gateway, which has no requests.
     """
     owner = subject or actor
     return AuditEvent.objects.create(
@@ -64,7 +83,7 @@ def record(
         subject=subject,
         subject_name=subject.username if subject else "",
         action=action,
-        address=address or None,
+        address=address or came_from.get(),
         detail=detail,
     )
 

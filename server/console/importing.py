@@ -31,7 +31,7 @@ from nacl.public import PrivateKey, PublicKey, SealedBox
 from server import clock, metrics
 from server.cluster.database import on_thread
 from server.console import csvfiles, hashing, passwords, people
-from server.console.audit import Action, record
+from server.console.audit import Action, came_from, coming_from, record
 from server.console.forms import UserForm
 from server.console.models import ImportJob, ImportLine, User
 from server.console.search import fold
@@ -53,9 +53,7 @@ class WrongBrowser(Exception):
     """The private key is missing: another browser has started the job."""
 
 
-def start(
-    lines: Sequence[csvfiles.Line], *, by: User, address: str | None = None
-) -> tuple[ImportJob, str]:
+def start(lines: Sequence[csvfiles.Line], *, by: User) -> tuple[ImportJob, str]:
     """Store a job and return it with its private key, which is kept nowhere else."""
     key = PrivateKey.generate()
     seen: set[str] = set()
@@ -63,7 +61,7 @@ def start(
     with transaction.atomic():
         job = ImportJob.objects.create(
             started_by=by,
-            address=address,
+            address=came_from.get(),
             language=translation.get_language() or "",
             public_key=b64encode(bytes(key.public_key)).decode(),
             leased_until=clock.now(),
@@ -71,7 +69,7 @@ def start(
         for line in checked:
             line.job = job
         ImportLine.objects.bulk_create(checked, batch_size=500)
-        record(Action.IMPORT_STARTED, actor=by, address=address, lines=len(lines))
+        record(Action.IMPORT_STARTED, actor=by, lines=len(lines))
     return job, b64encode(bytes(key)).decode()
 
 
@@ -119,7 +117,7 @@ def work() -> bool:
             ended.delete()
         return False
     try:
-        with translation.override(job.language):
+        with translation.override(job.language), coming_from(job.address):
             _go_on(job)
     except (hashing.Busy, PermissionDenied, User.DoesNotExist):
         return False  # another action has changed the user in the same moment; the next run sees it
@@ -149,12 +147,12 @@ def _go_on(job: ImportJob) -> None:
         return
     new: list[tuple[ImportLine, User, str]] = []
     for line in lines:
-        if _change(line, by=by, address=job.address):
+        if _change(line, by=by):
             continue
         role = line.role or User.Role.GENERAL
         fields = {"username": line.username, "display_name": line.display_name, "role": role}
         user = User(account=by.account, **fields)
-        if error := people.name_refusal(user, by=by, address=job.address):
+        if error := people.name_refusal(user, by=by):
             left.filter(pk=line.pk).update(done=True, error=error)
             metrics.import_lines.labels("refused").inc()
         else:
@@ -167,13 +165,13 @@ def _go_on(job: ImportJob) -> None:
         with transaction.atomic():
             # The mark comes first: a second process that works on the line waits here.
             if left.filter(pk=line.pk).update(done=True, sealed=box.encrypt(password.encode())):
-                error = people.create(user, by=by, address=job.address)
+                error = people.create(user, by=by)
                 if error:
                     job.lines.filter(pk=line.pk).update(error=error, sealed=None)
                 metrics.import_lines.labels("refused" if error else "created").inc()
 
 
-def _change(line: ImportLine, *, by: User, address: str | None) -> bool:
+def _change(line: ImportLine, *, by: User) -> bool:
     """Set name and role, where not empty, of the account's user; return False if there is none.
 
     The account's lock comes first, as everywhere; the mark is in the same transaction.
@@ -189,7 +187,7 @@ def _change(line: ImportLine, *, by: User, address: str | None) -> bool:
     with people.as_administrator(by, by.account_id):
         if ImportLine.objects.filter(pk=line.pk, done=False).update(done=True):
             name, role = line.display_name or None, line.role or None
-            people.edit(user, display_name=name, role=role, by=by, address=address)
+            people.edit(user, display_name=name, role=role, by=by)
             metrics.import_lines.labels("changed").inc()
     return True
 
@@ -198,7 +196,7 @@ def _hash(user: User, password: str) -> None:
     passwords.set_initial(user, password, must_change=True, when_idle=True)
 
 
-def fetch(job: ImportJob, key: str, *, address: str | None = None) -> list[tuple[str, str]] | None:
+def fetch(job: ImportJob, key: str) -> list[tuple[str, str]] | None:
     """Return the names and temporary passwords of an ended job, and forget the passwords.
 
     Return None when the job runs or they have been fetched. Raise WrongBrowser.
@@ -223,5 +221,5 @@ def fetch(job: ImportJob, key: str, *, address: str | None = None) -> list[tuple
         ]
         created.update(sealed=None)
         by = job.started_by
-        record(Action.IMPORT_FETCHED, actor=by, address=address, users=len(rows))
+        record(Action.IMPORT_FETCHED, actor=by, users=len(rows))
     return rows

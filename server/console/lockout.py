@@ -120,7 +120,7 @@ def count_wrong_code(user: User, address: str | None) -> None:
         check_codes(user, address)
     except TooManyCodes:
         log.warning("console: too many wrong codes from user %d at %s", user.pk, address)
-        record(Action.CODES_LOCKED, actor=user, subject=user, address=address)
+        record(Action.CODES_LOCKED, actor=user, subject=user)
 
 
 def _failures(kind: str) -> QuerySet[Any, Any]:
@@ -184,7 +184,7 @@ class Handler(AxesHandler):  # type: ignore[misc]  # axes has no types
             _failures(_PASSWORDS).filter(attempt_time__lt=now - WINDOW).delete()
             _count(_PASSWORDS, name, counted, at=now)
             if subject is not None:  # strangers must not fill the audit trail with made-up names
-                record(Action.LOGIN_REFUSED, subject=subject, address=address)
+                record(Action.LOGIN_REFUSED, subject=subject)
         metrics.console_logins.labels("refused").inc()
         whose = f"user {subject.pk}" if subject else "an unknown user name"
         log.info("console login refused: wrong password for %s from %s", whose, address)
@@ -192,7 +192,7 @@ class Handler(AxesHandler):  # type: ignore[misc]  # axes has no types
             request.axes_locked_out = True
             log.warning("console login locked out: %s from %s", whose, address)
             # Also for a name that no user has, so that both take the same time.
-            record(Action.LOGIN_LOCKED, subject=subject, address=address)
+            record(Action.LOGIN_LOCKED, subject=subject)
 
     def user_logged_in(self, _sender: object, request: Any, user: Any, **_more: object) -> None:
         """Forget the failures of this user at this address, and no others."""

@@ -15,6 +15,7 @@ from django.urls import reverse
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.responders import StaticFile
 
+from server.console.audit import coming_from
 from server.console.hashing import Busy
 from server.console.models import User
 from server.console.paths import in_app, is_poll
@@ -34,13 +35,17 @@ View = Callable[..., HttpResponseBase]
 
 
 class HeadersMiddleware:
-    """Set the headers of every answer; browsers keep pages in no cache."""
+    """Set the headers of every answer, and the address of every audit event.
+
+    Browsers keep pages in no cache.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self.get_response(request)
+        with coming_from(request.META.get("REMOTE_ADDR")):
+            response = self.get_response(request)
         response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
         response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         response.headers.setdefault(

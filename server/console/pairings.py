@@ -53,7 +53,7 @@ def find(user: User, code: str, *, address: str | None = None) -> Pairing:
     return found
 
 
-def accept(user: User, shown: Pairing, *, password: str, address: str | None = None) -> AuditEvent:
+def accept(user: User, shown: Pairing, *, password: str) -> AuditEvent:
     """Seal `user`'s current `password` for the new PC that `shown` was about; return the event.
 
     `user` must be as it was when `password` was checked. Raise UnknownCode, ConcurrentChange, or
@@ -72,7 +72,6 @@ def accept(user: User, shown: Pairing, *, password: str, address: str | None = N
             Action.PAIRED,
             actor=row,
             subject=row,
-            address=address,
             device=pc.name,
             pc_address=pc.address,
             device_id=pc.device_id,

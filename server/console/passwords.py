@@ -81,7 +81,6 @@ def change_own(
     new_password: str,
     push_to: Collection[Device] = (),
     late: Collection[Device] = (),
-    address: str | None = None,
 ) -> PasswordChange:
     """Change `user`'s own password and push it to those of `push_to` that wait.
 
@@ -96,13 +95,11 @@ def change_own(
         chosen = user.devices.filter(pk__in=[device.pk for device in push_to]).reachable()
         late = user.devices.filter(pk__in=[device.pk for device in late]).may_take_push()
         names = _push(change, {*chosen, *late}, new_password)
-        record(Action.PASSWORD_CHANGED, actor=user, subject=user, address=address, pushed_to=names)
+        record(Action.PASSWORD_CHANGED, actor=user, subject=user, pushed_to=names)
     return change
 
 
-def push_later(
-    user: User, *, password: str, devices: Collection[Device], address: str | None = None
-) -> PasswordChange:
+def push_later(user: User, *, password: str, devices: Collection[Device]) -> PasswordChange:
     """Push `user`'s current `password` to PCs that kept an old one; return the latest change.
 
     A PC that waits gets it at once, another one at its next login, while its old password is
@@ -120,7 +117,7 @@ def push_later(
         if refused or not ready or change is None:
             raise NotPushed(refused)
         names = _push(change, ready, password)
-        record(Action.PUSHED_LATER, actor=row, subject=row, address=address, pushed_to=names)
+        record(Action.PUSHED_LATER, actor=row, subject=row, pushed_to=names)
         bus.publish(row.pk)
     return change
 
@@ -139,9 +136,7 @@ def lock_as_checked(user: User, *, must_be_active: bool = True) -> User:
     return row
 
 
-def force(
-    user: User, *, by: User | None, new_password: str, must_change: bool, address: str | None = None
-) -> PasswordChange:
+def force(user: User, *, by: User | None, new_password: str, must_change: bool) -> PasswordChange:
     """Set `user`'s password as an account administrator; nothing is pushed.
 
     `by` is None for the command line. Raise PermissionDenied when `by` is not an enabled
@@ -154,9 +149,7 @@ def force(
     with transaction.atomic():
         kind = PasswordChange.Kind.FORCED
         change = _change(user, verifier, kind=kind, by=by, must_change=must_change)
-        record(
-            Action.PASSWORD_FORCED, actor=by, subject=user, address=address, must_change=must_change
-        )
+        record(Action.PASSWORD_FORCED, actor=by, subject=user, must_change=must_change)
     return change
 
 
@@ -171,7 +164,7 @@ def set_initial(user: User, password: str, *, must_change: bool, when_idle: bool
     user.password_changed_at = clock.now()
 
 
-def end_old_passwords(user: User, *, by: User, address: str | None = None) -> int:
+def end_old_passwords(user: User, *, by: User) -> int:
     """End all of `user`'s old passwords now. Return how many there were.
 
     Raise PermissionDenied unless `by` is the user or an administrator of the user's account.
@@ -185,7 +178,7 @@ def end_old_passwords(user: User, *, by: User, address: str | None = None) -> in
         user.devices.filter(login_valid_until__gt=now).update(login_valid_until=now)
         _finish(PushDelivery.Outcome.EXPIRED, change__user=user)
         if ended:
-            record(Action.OLD_PASSWORDS_ENDED, actor=by, subject=user, address=address, count=ended)
+            record(Action.OLD_PASSWORDS_ENDED, actor=by, subject=user, count=ended)
         bus.publish(user.pk)
     return ended
 

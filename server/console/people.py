@@ -70,7 +70,7 @@ def temporary_password() -> str:
             return "-".join("".join(characters[start : start + 4]) for start in (0, 4, 8))
 
 
-def name_refusal(user: User, *, by: User | None, address: str | None = None) -> str:
+def name_refusal(user: User, *, by: User | None) -> str:
     """Return why `user` cannot have its name, or an empty text. `by` is None on the command line.
 
     A name that differs from another one only in case is refused: people would mix them up.
@@ -84,16 +84,16 @@ def name_refusal(user: User, *, by: User | None, address: str | None = None) -> 
     if other is None:
         return ""
     if by is not None and other.account_id != by.account_id:
-        record(Action.NAME_TAKEN, actor=by, address=address, name=user.username)
+        record(Action.NAME_TAKEN, actor=by, name=user.username)
     return _("This user name is taken.")
 
 
-def create(user: User, *, by: User, address: str | None = None) -> str:
+def create(user: User, *, by: User) -> str:
     """Save a new user with its audit event. Return why not, when the name has just been taken."""
     try:
         with transaction.atomic():
             user.save()
-            record(Action.USER_CREATED, actor=by, subject=user, address=address, role=user.role)
+            record(Action.USER_CREATED, actor=by, subject=user, role=user.role)
     except IntegrityError:
         return _("This user name is taken.")
     return ""
@@ -115,9 +115,7 @@ def as_administrator(by: User | None, account_id: int) -> Iterator[QuerySet[User
         yield administrators
 
 
-def apply(
-    change: Change, user: User, *, by: User | None, address: str | None, whole_account: bool = False
-) -> None:
+def apply(change: Change, user: User, *, by: User | None, whole_account: bool = False) -> None:
     """Make a change of a user, which is recorded when it changes something.
 
     Raise PermissionDenied, or LastAdministrator unless the `whole_account` is changed.
@@ -128,7 +126,7 @@ def apply(
         if user.is_administrator and not whole_account and not administrators.exists():
             raise LastAdministrator(user)
         how: dict[str, Any] = {"whole_account": True} if whole_account else {}
-        record(change.event, actor=by, subject=user, address=address, **how)
+        record(change.event, actor=by, subject=user, **how)
         bus.publish(user.pk)
 
 
@@ -138,7 +136,7 @@ def apply_to_all(change: Change, users: QuerySet[User], *, whole_account: bool) 
     for start in range(0, len(found), AT_ONCE):
         with transaction.atomic():
             for user in found[start : start + AT_ONCE]:
-                apply(change, user, by=None, address=None, whole_account=whole_account)
+                apply(change, user, by=None, whole_account=whole_account)
 
 
 def disabled_with_account(account: Account) -> QuerySet[User]:
@@ -150,9 +148,7 @@ def disabled_with_account(account: Account) -> QuerySet[User]:
     return users.filter(pk__in=found.values("subject"))
 
 
-def edit(
-    user: User, *, display_name: str | None, role: str | None, by: User | None, address: str | None
-) -> None:
+def edit(user: User, *, display_name: str | None, role: str | None, by: User | None) -> None:
     """Set a user's name and role, where not None; record what has changed.
 
     Raise PermissionDenied, also for another role of `by`, or User.DoesNotExist.
@@ -171,10 +167,10 @@ def edit(
             for field, value in new.items():
                 setattr(row, field, value)
             row.save(update_fields=[*new, "search"])
-            record(Action.USER_EDITED, actor=by, subject=row, address=address, **new)
+            record(Action.USER_EDITED, actor=by, subject=row, **new)
 
 
-def delete(user: User, *, by: User, address: str | None = None) -> None:
+def delete(user: User, *, by: User) -> None:
     """Delete a user with all PCs, passwords and pushes; the audit trail keeps the names.
 
     Raise PermissionDenied, also for `by`, or User.DoesNotExist.
@@ -185,7 +181,7 @@ def delete(user: User, *, by: User, address: str | None = None) -> None:
         row = User.objects.select_for_update(no_key=True).get(pk=user.pk)
         devices = list(row.devices.order_by("pk").select_for_update(no_key=True))
         names = [device.name for device in devices]
-        record(Action.USER_DELETED, actor=by, subject=row, address=address, pcs=names)
+        record(Action.USER_DELETED, actor=by, subject=row, pcs=names)
         ImportJob.objects.filter(started_by=row).delete()
         row.devices.all().delete()
         # Without `no_key`: a transaction that has written of this user waits at its commit, and
@@ -194,7 +190,7 @@ def delete(user: User, *, by: User, address: str | None = None) -> None:
         bus.publish(user.pk)
 
 
-def remove_device(device: Device, *, by: User, address: str | None = None) -> bool:
+def remove_device(device: Device, *, by: User) -> bool:
     """Delete the row of a PC; return whether that was possible: not while its client waits."""
     with transaction.atomic():
         User.objects.select_for_update(no_key=True).get(pk=device.user_id)
@@ -203,12 +199,12 @@ def remove_device(device: Device, *, by: User, address: str | None = None) -> bo
             return False
         if rows.delete()[0]:
             user, name = device.user, device.name
-            record(Action.DEVICE_REMOVED, actor=by, subject=user, address=address, device=name)
+            record(Action.DEVICE_REMOVED, actor=by, subject=user, device=name)
             bus.publish(device.user_id)
     return True
 
 
-def set_blocked(device: Device, *, blocked: bool, by: User, address: str | None = None) -> None:
+def set_blocked(device: Device, *, blocked: bool, by: User) -> None:
     """Disconnect a PC or allow it again; a second time changes and records nothing."""
     with transaction.atomic():
         User.objects.select_for_update(no_key=True).get(pk=device.user_id)
@@ -216,5 +212,5 @@ def set_blocked(device: Device, *, blocked: bool, by: User, address: str | None 
         if not rows.update(blocked_at=clock.now() if blocked else None):
             return
         action = Action.DEVICE_BLOCKED if blocked else Action.DEVICE_ALLOWED
-        record(action, actor=by, subject=device.user, address=address, device=device.name)
+        record(action, actor=by, subject=device.user, device=device.name)
         bus.publish(device.user_id)

@@ -182,14 +182,14 @@ class RealGateway:
         match name:
             case "change" | "change_and_push":
                 to = devices if name == "change_and_push" else []
-                passwords.change_own(user, new_password=P2, push_to=to, address=None)
+                passwords.change_own(user, new_password=P2, push_to=to)
             case "push_later":
-                passwords.push_later(user, password=P2, devices=devices, address=None)
+                passwords.push_later(user, password=P2, devices=devices)
             case "accept_code":
-                pc = pairings.find(user, self._said["code"], address=None)
-                pairings.accept(user, pc, password=P1, address=None)
+                pc = pairings.find(user, self._said["code"])
+                pairings.accept(user, pc, password=P1)
             case "disable":
-                people.apply(people.DISABLE, user, by=None, address=None, whole_account=True)
+                people.apply(people.DISABLE, user, by=None, whole_account=True)
             case _:
                 assert name == "block", name
                 user.devices.update(blocked_at=datetime.now(UTC))

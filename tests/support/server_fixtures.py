@@ -185,8 +185,6 @@ async def change(user: User, new_password: str, *clients: Client) -> PasswordCha
     def work() -> PasswordChange:
         row = type(user).objects.get(pk=user.pk)
         devices = row.devices.filter(device_id__in=[client.device.id for client in clients])
-        return passwords.change_own(
-            row, new_password=new_password, push_to=list(devices), address="192.0.2.1"
-        )
+        return passwords.change_own(row, new_password=new_password, push_to=list(devices))
 
     return await in_thread(work)

@@ -19,7 +19,6 @@ from server.console.models import ImportJob
 from server.console.resubmission import repeatable
 from server.console.views.common import (
     administrators_only,
-    client_address,
     live_page,
     page_of,
     posted,
@@ -45,7 +44,7 @@ def user_import(request: HttpRequest) -> HttpResponseBase:
 
 
 def _start(request: HttpRequest, lines: list[csvfiles.Line]) -> HttpResponse:
-    job, key = importing.start(lines, by=user_of(request), address=client_address(request))
+    job, key = importing.start(lines, by=user_of(request))
     response = redirect("import-job", pk=job.pk)
     response.set_cookie(
         _cookie(job),
@@ -99,7 +98,7 @@ def import_passwords(request: HttpRequest, pk: int) -> HttpResponseBase:
     job = get_object_or_404(_own(request), pk=pk)
     key = request.COOKIES.get(_cookie(job), "")
     try:
-        rows = importing.fetch(job, key, address=client_address(request))
+        rows = importing.fetch(job, key)
     except importing.WrongBrowser:
         messages.error(request, _("Only the browser that started the import can open them."))
         return redirect("import-job", pk=pk)

@@ -88,9 +88,8 @@ def check(request: HttpRequest) -> HttpResponseBase:
     user, form = user_of(request), CurrentPasswordForm(posted(request))
     form.user, form.request = user, request
     if form.is_valid():
-        password, address = form.cleaned_data["current_password"], client_address(request)
         try:
-            event = pairings.accept(user, pc, password=password, address=address)
+            event = pairings.accept(user, pc, password=form.cleaned_data["current_password"])
         except ConcurrentChange as exc:
             form.add_error(None, exc)
         except pairings.UnknownCode:

@@ -22,7 +22,6 @@ from server.console.paths import in_app
 from server.console.validators import rule_texts
 from server.console.views.common import (
     back_to,
-    client_address,
     confirm,
     frame,
     leading_back,
@@ -41,11 +40,7 @@ def change(request: HttpRequest) -> HttpResponseBase:
     form = OwnPasswordForm(posted(request), request=request, user=user)
     if form.is_valid():
         done = change_or_error(
-            form,
-            passwords.change_own,
-            push_to=form.push_to,
-            late=form.push_late,
-            address=client_address(request),
+            form, passwords.change_own, push_to=form.push_to, late=form.push_late
         )
         if done is not None:
             update_session_auth_hash(request, user)
@@ -91,11 +86,9 @@ def push_later(request: HttpRequest) -> HttpResponseBase:
     user = user_of(request)
     form = PushLaterForm(posted(request), request=request, user=user)
     if form.is_valid():
-        password, address = form.cleaned_data["current_password"], client_address(request)
+        password = form.cleaned_data["current_password"]
         try:
-            change = passwords.push_later(
-                user, password=password, devices=form.chosen, address=address
-            )
+            change = passwords.push_later(user, password=password, devices=form.chosen)
         except (passwords.ConcurrentChange, passwords.NotPushed) as exc:
             form.add_error(None, exc)
         else:
@@ -139,8 +132,7 @@ def end_old(request: HttpRequest, pk: int | None = None) -> HttpResponseBase:
     """End old passwords before their time: the own ones, or those of an administrator's user."""
     user, back = whose(request, pk)
     if request.method == "POST":
-        by, address = user_of(request), client_address(request)
-        if passwords.end_old_passwords(user, by=by, address=address):
+        if passwords.end_old_passwords(user, by=user_of(request)):
             messages.success(request, _("The old passwords are no longer valid."))
         else:
             messages.info(request, _("There was no old password that was still valid."))

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from server.console import passwords, people, presence
 from server.console.models import Device, User
 from server.console.views import reports
-from server.console.views.common import client_address, confirm, live, user_of, whose
+from server.console.views.common import confirm, live, user_of, whose
 
 
 @require_safe
@@ -46,7 +46,7 @@ def pc_action(
         raise Http404
     is_blocked = action == "disconnect"
     if request.method == "POST":
-        people.set_blocked(device, blocked=is_blocked, by=by, address=client_address(request))
+        people.set_blocked(device, blocked=is_blocked, by=by)
         text = _("%(pc)s was disconnected.") if is_blocked else _("%(pc)s may wait again.")
         messages.success(request, text % name)
         return redirect(back)
@@ -67,7 +67,7 @@ def _remove(request: HttpRequest, device: Device, *, by: User, back: str) -> Htt
     """Remove a PC that is gone for good, after asking."""
     name = {"pc": device.name}
     if request.method == "POST":
-        if people.remove_device(device, by=by, address=client_address(request)):
+        if people.remove_device(device, by=by):
             messages.success(request, _("%(pc)s was removed.") % name)
         else:
             messages.error(

@@ -39,7 +39,7 @@ class Login(LoginView):
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         """Log the user in, and record it."""
         user, address = form.get_user(), client_address(self.request)
-        record(Action.LOGIN_ACCEPTED, actor=user, subject=user, address=address)
+        record(Action.LOGIN_ACCEPTED, actor=user, subject=user)
         metrics.console_logins.labels("accepted").inc()
         log.info("console login accepted: user %d from %s", user.pk, address)
         return super().form_valid(form)
@@ -57,8 +57,7 @@ def end_others(request: HttpRequest) -> HttpResponseBase:
         return confirm(request, title=title, texts=texts, button=button, cancel=back)
     with transaction.atomic():
         User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
-        address = client_address(request)
-        record(Action.SESSIONS_ENDED, actor=user, subject=user, address=address)
+        record(Action.SESSIONS_ENDED, actor=user, subject=user)
     user.refresh_from_db(fields=["session_epoch"])
     update_session_auth_hash(request, user)
     messages.success(request, _("Your other sessions were ended."))

@@ -24,7 +24,6 @@ from server.console.views.common import (
     CsvResponse,
     administrators_only,
     back_to,
-    client_address,
     confirm,
     each_of,
     leading_back,
@@ -105,10 +104,8 @@ def user_detail(request: HttpRequest, pk: int) -> HttpResponseBase:
     if request.method == "POST" and own:
         return redirect("password")
     if form.is_valid():
-        must_change, address = form.cleaned_data["must_change"], client_address(request)
-        change = change_or_error(
-            form, passwords.force, by=by, must_change=must_change, address=address
-        )
+        must_change = form.cleaned_data["must_change"]
+        change = change_or_error(form, passwords.force, by=by, must_change=must_change)
         if change is not None:
             shown = reverse("user-changed", args=[user.pk, change.pk])
             return redirect(leading_back(request, shown))
@@ -140,12 +137,12 @@ def user_new(request: HttpRequest) -> HttpResponseBase:
     """Create a user with a temporary password, which only the answer to the form shows."""
     form = UserForm(posted(request))
     if form.is_valid():
-        by, address = user_of(request), client_address(request)
+        by = user_of(request)
         user, password = form.user_of(by.account), people.temporary_password()
-        error = people.name_refusal(user, by=by, address=address)
+        error = people.name_refusal(user, by=by)
         if not error:
             passwords.set_initial(user, password, must_change=True)
-            error = people.create(user, by=by, address=address)
+            error = people.create(user, by=by)
         if not error:
             context = {"person": user, "temporary_password": password}
             return repeatable(render(request, "console/user_created.html", context))
@@ -192,7 +189,7 @@ def user_action(request: HttpRequest, pk: int, action: str) -> HttpResponseBase:
     name, back = {"user": user.username}, back_to(request, reverse("user", args=[user.pk]))
     if request.method != "POST":
         return confirm(request, title=title % name, texts=[text], button=button, cancel=back)
-    people.apply(change, user, by=by, address=client_address(request))
+    people.apply(change, user, by=by)
     messages.success(request, done % name)
     return redirect(back)
 
@@ -204,7 +201,7 @@ def user_edit(request: HttpRequest, pk: int) -> HttpResponseBase:
     form = EditUserForm(posted(request), initial=now)
     form.fields["role"].disabled = user.pk == by.pk
     if form.is_valid():
-        people.edit(user, by=by, address=client_address(request), **form.cleaned_data)
+        people.edit(user, by=by, **form.cleaned_data)
         messages.success(request, _("The user was changed."))
         return redirect("user", pk=pk)
     return render(request, "console/user_edit.html", {"person": user, "form": form})
@@ -217,7 +214,7 @@ def user_delete(request: HttpRequest, pk: int) -> HttpResponseBase:
         raise PermissionDenied
     name = {"user": user.username}
     if request.method == "POST":
-        people.delete(user, by=by, address=client_address(request))
+        people.delete(user, by=by)
         messages.success(request, _("%(user)s was deleted.") % name)
         return redirect("users")
     texts = [

@@ -74,9 +74,7 @@ async def test_the_device_of_another_user(gateway: Gateway, make_user: Callable[
         assert sorted(row.user_id for row in rows) == sorted([victim.pk, attacker.pk])
         device = next(row for row in rows if row.user_id == victim.pk)
         assert device.waiting_since is not None
-        await in_thread(
-            lambda: passwords.change_own(victim, new_password=P2, push_to=rows, address=None)
-        )
+        await in_thread(lambda: passwords.change_own(victim, new_password=P2, push_to=rows))
         pushed = await pc.expect(messages.PasswordChanged)
         assert await in_thread(
             lambda: list(PushDelivery.objects.filter(change=pushed.change_id))

@@ -63,7 +63,7 @@ def test_unusable_passwords(password: str, user: User) -> None:
     with pytest.raises(UnusablePassword):
         passwords.set_initial(User(), password, must_change=False)
     with pytest.raises(UnusablePassword):
-        passwords.change_own(user, new_password=password, push_to=[], address=None)
+        passwords.change_own(user, new_password=password, push_to=[])
     assert not user.check_password(password)
 
 
@@ -96,7 +96,7 @@ def test_rounds_are_raised_when_nothing_old_is_valid(user: User, more_rounds: in
 def test_rounds_stay_while_an_old_password_is_valid(user: User, more_rounds: int) -> None:
     """All verifiers of a user share salt and count, so that one proof fits them all."""
     before = parse_verifier(user.password)
-    passwords.change_own(user, new_password=P2, push_to=[], address=None)
+    passwords.change_own(user, new_password=P2, push_to=[])
     assert user.check_password(P2)
     row = User.objects.get(pk=user.pk)
     assert parse_verifier(row.password).shares_salt(before)
@@ -109,7 +109,7 @@ def test_rounds_stay_while_an_old_password_is_valid(user: User, more_rounds: int
 def test_raising_the_rounds_does_not_undo_a_change(user: User, more_rounds: int) -> None:
     """A check that began before a change must not put the password before it back."""
     stale = User.objects.get(pk=user.pk)
-    passwords.change_own(user, new_password=P2, push_to=[], address=None)
+    passwords.change_own(user, new_password=P2, push_to=[])
     clock.move(passwords.GRACE)
     assert stale.check_password(P1)
     assert User.objects.get(pk=user.pk).password == user.password

@@ -31,9 +31,7 @@ from tests.support.server_fixtures import P1, P2, P3, MakeDevice, MakeUser, on_o
 
 
 def own(user: User, new_password: str, *push_to: Device) -> PasswordChange:
-    return passwords.change_own(
-        user, new_password=new_password, push_to=push_to, address="192.0.2.7"
-    )
+    return passwords.change_own(user, new_password=new_password, push_to=push_to)
 
 
 @pytest.fixture
@@ -148,9 +146,7 @@ def test_nothing_half_done(
 def test_forced(user: User, administrator: User, make_device: MakeDevice) -> None:
     """The administrator's change retires the old password alike, and pushes nothing."""
     make_device(user)
-    made = passwords.force(
-        user, by=administrator, new_password=P2, must_change=True, address="192.0.2.8"
-    )
+    made = passwords.force(user, by=administrator, new_password=P2, must_change=True)
     row = User.objects.get(pk=user.pk)
     assert row.check_password(P2)
     assert row.must_change_password
@@ -171,9 +167,9 @@ def test_who_may_force(user: User, administrator: User, make_user: MakeUser) -> 
         make_user(role=User.Role.ADMINISTRATOR, is_active=False),
     ):
         with pytest.raises(PermissionDenied):
-            passwords.force(user, by=by, new_password=P2, must_change=False, address=None)
+            passwords.force(user, by=by, new_password=P2, must_change=False)
         with pytest.raises(PermissionDenied):
-            passwords.end_old_passwords(user, by=by, address=None)
+            passwords.end_old_passwords(user, by=by)
     User.objects.filter(pk=user.pk).update(is_active=False)
     with pytest.raises(PermissionDenied):  # a session that outlived the user's disabling
         own(user, P2)
@@ -199,14 +195,14 @@ def test_end_old_passwords(user: User, woken: list[int], make_device: MakeDevice
     own(user, P2)
     own(user, P3, device)
     woken.clear()
-    assert passwords.end_old_passwords(user, by=user, address=None) == 2
+    assert passwords.end_old_passwords(user, by=user) == 2
     assert woken == [user.pk]
     assert passwords.old_valid_until(user) is None
     assert [each.outcome for each in device.deliveries.all()] == ["expired"]
     device.refresh_from_db()
     assert device.login_valid_until is not None
     assert device.login_valid_until <= clock.now()
-    assert passwords.end_old_passwords(user, by=user, address=None) == 0
+    assert passwords.end_old_passwords(user, by=user) == 0
     assert AuditEvent.objects.filter(subject=user, action="password.old_ended").count() == 1
 
 
@@ -238,7 +234,7 @@ def everything() -> bytes:
 def test_no_secret_in_rows(user: User, administrator: User, make_device: MakeDevice) -> None:
     """The database, audit trail included, holds no password and no open box."""
     own(user, P2, make_device(user))
-    passwords.force(user, by=administrator, new_password=P3, must_change=True, address=None)
+    passwords.force(user, by=administrator, new_password=P3, must_change=True)
     events = AuditEvent.objects.filter(subject=user)
     text = json.dumps([event.detail for event in events])
     assert "PC-1" in text

@@ -206,6 +206,7 @@ def test_a_form_whose_connection_drops(
         again = as_before(client).post("/password/", form)
     made = PasswordChange.objects.get(user=user)
     assert again.headers["Location"] == f"/password/changed/{made.pk}/"
+    assert AuditEvent.objects.get(subject=user, action="password.changed").address == "127.0.0.1"
 
 
 @pytest.mark.parametrize("end", ["logout", "session_epoch", "is_active", "another user"])

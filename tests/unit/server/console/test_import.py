@@ -254,6 +254,7 @@ def test_names_of_other_accounts_are_not_told_without_end(
     assert "taken" in create(name)
     events = AuditEvent.objects.filter(action="name.taken", actor=administrator)
     assert [event.detail for event in events] == [{"name": name}] * 2
+    assert {event.address for event in events} == {"127.0.0.1"}
     for tried in (name, f"{head}-also-free"):
         assert "Too many user names" in create(tried)
     job = done(client, f"username\n{head}-later\n{name}\n")

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from server import clock
 from server.console import passwords
+from server.console.audit import coming_from
 from server.console.models import PushDelivery, User
 from tests.support.console_client import Browse, actions, change, page
 from tests.support.server_fixtures import P1, P2, P3, MakeDevice
@@ -131,7 +132,8 @@ def test_whose_addresses_the_record_has(
 ) -> None:
     """A user does not see an administrator's address; the administrator does."""
     path, address = f"pcs/{make_device(user).pk}/lost/", "192.0.2.99"
-    passwords.force(user, by=administrator, new_password=P2, must_change=False, address=address)
+    with coming_from(address):
+        passwords.force(user, by=administrator, new_password=P2, must_change=False)
     assert address not in page(browse(user).get(f"/{path}"))
     assert address in page(client.get(f"/users/{user.pk}/{path}"))
 

@@ -93,8 +93,8 @@ async def test_members_of_a_batch_get_what_they_would_get_alone(
         device = {"device_id": devices[2].id, "public_key": devices[2].public_key}
         Device.objects.create(user=blocked, name="x", blocked_at=clock.now(), **device)
         for user in (expired, old):
-            passwords.change_own(user, new_password=P2, push_to=[], address=None)
-        passwords.end_old_passwords(expired, by=expired, address=None)
+            passwords.change_own(user, new_password=P2, push_to=[])
+        passwords.end_old_passwords(expired, by=expired)
         unknown.delete()
 
     await in_thread(prepare)

@@ -234,9 +234,7 @@ class Server(RuleBasedStateMachine):
         person, pcs = self.pcs[n].person, [self.pcs[m] for m in sorted(chosen)]
         rows = [row for row in map(Pc.row, pcs) if row is not None]
         try:
-            change = passwords.change_own(
-                person.row(), new_password=password, push_to=rows, address=None
-            )
+            change = passwords.change_own(person.row(), new_password=password, push_to=rows)
         except PermissionDenied:
             assert not person.is_active
             return
@@ -258,7 +256,7 @@ class Server(RuleBasedStateMachine):
     @rule(n=nth)
     def end_old(self, n: int) -> None:
         person, now = self.pcs[n].person, clock.now()
-        ended = passwords.end_old_passwords(person.row(), by=self.administrator, address=None)
+        ended = passwords.end_old_passwords(person.row(), by=self.administrator)
         assert ended == sum(until > now for _, until in person.retired)
         person.retired = [(old, min(until, now)) for old, until in person.retired]
         self.void_pushes(person)
@@ -277,7 +275,6 @@ class Server(RuleBasedStateMachine):
             people.ENABLE if person.is_active else people.DISABLE,
             person.row(),
             by=self.administrator,
-            address=None,
         )
         self.run(self._tell())
 
@@ -286,7 +283,7 @@ class Server(RuleBasedStateMachine):
         pc = self.pcs[n]
         if (row := pc.row()) is not None:
             pc.is_blocked = not pc.is_blocked
-            people.set_blocked(row, blocked=pc.is_blocked, by=self.administrator, address=None)
+            people.set_blocked(row, blocked=pc.is_blocked, by=self.administrator)
             self.run(self._tell())
 
     @rule(duration=durations)

@@ -220,7 +220,7 @@ async def push_later(user: User, password: str, client: Client) -> PasswordChang
     def push_now() -> PasswordChange:
         fresh = User.objects.get(pk=user.pk)
         devices = list(Device.objects.filter(device_id=client.device.id))
-        return passwords.push_later(fresh, password=password, devices=devices, address=None)
+        return passwords.push_later(fresh, password=password, devices=devices)
 
     return await in_thread(push_now)
 

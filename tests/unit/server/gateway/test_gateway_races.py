@@ -30,7 +30,7 @@ Asked = Sequence[tuple[int, str]]
 
 async def end_old_passwords(user: User) -> None:
     row = await in_thread(lambda: User.objects.get(pk=user.pk))
-    await in_thread(lambda: passwords.end_old_passwords(row, by=user, address=None))
+    await in_thread(lambda: passwords.end_old_passwords(row, by=user))
 
 
 async def test_change_between_a_login_and_its_welcome(
@@ -136,7 +136,7 @@ async def test_deleted_user(gateway: Gateway, user: User, administrator: User) -
     async with Client(gateway.port) as waiting, Client(gateway.port) as late:
         await waiting.log_in(user.username, P1)
         scram, challenge = await late.begin(user.username, P1)
-        await in_thread(lambda: people.delete(user, by=administrator, address=None))
+        await in_thread(lambda: people.delete(user, by=administrator))
         assert await waiting.receive() == messages.Bye(reason="disabled")
         assert await waiting.closed() == 1008
         await late.prove(scram, challenge)
@@ -164,7 +164,7 @@ def test_deleted_while_a_client_reports(
 ) -> None:
     """A report on a push, not yet committed, and the deletion of its user: no deadlock."""
     device = make_device(user)
-    made = passwords.change_own(user, new_password=P2, push_to=[device], address=None)
+    made = passwords.change_own(user, new_password=P2, push_to=[device])
     failed = messages.UpdateFailed(change_id=made.pk, reason="refused")
 
     def is_waiting_for_a_lock() -> bool:
@@ -175,7 +175,7 @@ def test_deleted_while_a_client_reports(
     with ThreadPoolExecutor(1) as pool:
         with transaction.atomic():
             records.update_failed(device.pk, failed, "192.0.2.1")
-            delete = partial(people.delete, user, by=administrator, address=None)
+            delete = partial(people.delete, user, by=administrator)
             deletion = pool.submit(on_own_connection, delete)
             eventually(is_waiting_for_a_lock)
         deletion.result()
