@@ -160,6 +160,7 @@ ENDED = {"login_password": "old", "login_valid_until": clock.now() - timedelta(d
     [
         pytest.param({}, failed("applied"), {}, "nothing left to do", True, id="applied"),
         pytest.param({}, failed("failed"), {}, "the PC could not store it", True, id="failed"),
+        pytest.param({}, failed("pending"), {}, "the PC could not store it", True, id="locked"),
         pytest.param({}, failed("superseded"), {}, "changed again", True, id="superseded"),
         pytest.param({}, failed("expired"), {}, "has ended before", True, id="expired"),
         pytest.param({}, {}, {"waiting_since": None}, "Not reached yet", False, id="gone since"),

@@ -115,12 +115,19 @@ async def test_code_ends_with_its_connection(
     assert counted("delivered") == before
 
 
-@pytest.mark.parametrize("sent", [messages.encode(messages.Pair(device=Client(0).device)), b"{"])
-async def test_no_other_message(showing: tuple[Client, str], sent: bytes) -> None:
-    """A connection that shows a code serves this only."""
-    client, code = showing
-    await client.socket.send(sent.decode())
-    assert await client.closed() == 1008
+@pytest.mark.parametrize("begin", ["pair", "hello", "refused", "logged in"])
+async def test_one_purpose(gateway: Gateway, user: User, begin: str) -> None:
+    """A connection that shows a code, or has begun to log in, shows no other code."""
+    code = ""
+    async with Client(gateway.port) as client:
+        if begin == "pair":
+            code = await client.pair()
+        elif begin == "hello":
+            await client.begin(user.username, P1)
+        else:
+            await client.try_log_in(user.username, P1 if begin == "logged in" else "wrong")
+        await client.send(messages.Pair(device=client.device))
+        assert await client.closed() == 1008
     await until_deleted(code)
 
 
@@ -269,15 +276,3 @@ async def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(pairings, "MAX_OPEN", 1)
             async with pc(3) as other:
                 assert 590 < await throttled(other) <= 600
-
-
-@pytest.mark.parametrize("begin", ["hello", "refused", "logged in"])
-async def test_pair_after_hello(gateway: Gateway, user: User, begin: str) -> None:
-    """A connection that has begun to log in shows no code."""
-    async with Client(gateway.port) as client:
-        if begin == "hello":
-            await client.begin(user.username, P1)
-        else:
-            await client.try_log_in(user.username, P1 if begin == "logged in" else "wrong")
-        await client.send(messages.Pair(device=client.device))
-        assert await client.closed() == 1008

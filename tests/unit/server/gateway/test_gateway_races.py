@@ -28,11 +28,6 @@ from tests.support.server_fixtures import P1, P2, MakeDevice, change, in_thread,
 Asked = Sequence[tuple[int, str]]
 
 
-async def end_old_passwords(user: User) -> None:
-    row = await in_thread(lambda: User.objects.get(pk=user.pk))
-    await in_thread(lambda: passwords.end_old_passwords(row, by=user))
-
-
 async def test_change_between_a_login_and_its_welcome(
     gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,7 +81,7 @@ async def test_password_that_ends_while_the_next_is_being_proven(
         await change(user, P2)
         await client.expect(messages.PasswordStatus)
         scram, challenge = await client.begin(user.username, P2)
-        await end_old_passwords(user)
+        await in_thread(lambda: passwords.end_old_passwords(user, by=user))
         await gateway.sweep()
         await client.prove(scram, challenge)
         assert (await client.expect(messages.Welcome)).password == "current"
