@@ -192,7 +192,7 @@ class App:
         self.toasts.close()
 
     def answer(self, request: ports.Request) -> ports.Request:
-        """Return what the control channel would answer, for a client that runs for one request."""
+        """Answer a command as the control channel does, in a client that serves only this one."""
         return self._runtime.begin(self._answers.answer(request)).result()
 
     def translate(self, translations: NullTranslations) -> None:

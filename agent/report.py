@@ -39,7 +39,7 @@ def view_of(status: object) -> View:
 
 
 def status_text(view: View, translations: NullTranslations) -> str:
-    """Return a few lines for a terminal or a small window, with times of the PC's zone."""
+    """Return a few lines for a terminal or a small window, with times in the PC's time zone."""
     _ = translations.gettext
     lines = [wording.status(view, _)]
     if view.user:

@@ -25,7 +25,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Figure:
-    """One row of a table."""
+    """One measured figure: a row of the table that a bench prints."""
 
     what: str
     """With its unit."""

@@ -49,7 +49,7 @@ def log() -> str:
 
 @functools.cache
 def postgres() -> Postgres:
-    """Return a running PostgreSQL, durable as in production, on the load's core."""
+    """Return a running PostgreSQL, durable as in production, on the processor core of the load."""
     with machine.kept_on(machine.LOAD_CORE):
         settings = ["shared_buffers=512MB", "max_wal_size=2GB"]
         return _stack.enter_context(running_postgres(fsync=True, settings=settings))
@@ -117,5 +117,5 @@ def bare() -> AbstractContextManager[Program]:
 
 
 def clients(port: int, *, count: int) -> AbstractContextManager[Program]:
-    """Run `bench.load`: users 1 to `count`, not yet logged in."""
+    """Run `bench.load` with a client for each user from 1 to `count`; none is logged in yet."""
     return running("bench.load", str(port), str(count), log=_log_file())

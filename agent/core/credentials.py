@@ -83,7 +83,7 @@ def encode_credentials(credentials: Credentials) -> str:
 
 
 def decode_credentials(text: str) -> Credentials:
-    """Return the entry. Raise CredentialsError, which quotes nothing, when the text is none."""
+    """Return the entry that `text` holds, else raise CredentialsError, which quotes nothing."""
     try:
         return msgspec.json.decode(text, type=Credentials)
     except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):

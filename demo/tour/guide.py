@@ -13,7 +13,7 @@ from server import clock
 
 
 class Guide:
-    """Runs the cases. `see` checks one sentence of the manual, and counts what is not so."""
+    """Runs the cases. `see` checks one sentence of the manual, and counts each that is not true."""
 
     def __init__(
         self,

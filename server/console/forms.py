@@ -121,7 +121,7 @@ class NewPasswordForm(forms.Form):
 
 
 class ForcePasswordForm(NewPasswordForm):
-    """What an account administrator sets for a user."""
+    """The form in which an account administrator sets a new password for a user."""
 
     must_change = forms.BooleanField(
         label=gettext_lazy("Password change required at next login"),

@@ -69,7 +69,7 @@ class ConnectionEnded(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Callbacks:
-    """What a connection asks of the gateway. All are called on the gateway's loop."""
+    """The functions of the gateway that a connection calls, all on the gateway's loop."""
 
     may_accept: Callable[[ClientConnection], bool]
     """Count a new connection by its `peer`, or return False."""

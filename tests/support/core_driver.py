@@ -184,7 +184,7 @@ class World:
         return (self.state, self.view.reason) == (state, reason)
 
     def assert_updated(self, password: str = P2) -> None:
-        """Check that the client waits with `password`, and that nothing is left to do about it."""
+        """Check that the client waits with `password` alone: no push and no problem is left."""
         assert self.state is State.STANDBY
         entry = self.vault[HOME]
         assert (entry.password, entry.pending, entry.refused) == (password, None, None)

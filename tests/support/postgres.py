@@ -146,7 +146,7 @@ class Postgres:
         return self.url(name)
 
     def drop_database(self, url: str) -> None:
-        """Cut its sessions and remove it."""
+        """End the sessions of a database, and drop the database."""
         self.execute(f'DROP DATABASE "{url.rpartition("/")[2]}" WITH (FORCE)')
 
     def new_role(self, password: str) -> str:

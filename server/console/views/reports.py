@@ -223,7 +223,7 @@ def audit_trail(request: HttpRequest) -> HttpResponseBase:
 @administrators_only
 @require_safe
 def audit_csv(request: HttpRequest) -> HttpResponseBase:
-    """Send the whole trail, filtered like the page, as a file."""
+    """Send the audit trail as a CSV file: all events that match the filter of the page."""
     columns: dict[str, Callable[[AuditEvent], str]] = {
         _("When"): lambda event: _moment(event.at),
         _("Who"): lambda event: event.actor_name,

@@ -91,7 +91,7 @@ def next_version(package: Path, folder: Path) -> Path:
 
 
 class Site:
-    """The server in the container, behind the Caddyfile of the page."""
+    """The server in the container, behind Caddy with the Caddyfile of docs/server.md."""
 
     def __init__(self, debian: BareDebian, folder: Path) -> None:
         self.debian = debian
@@ -241,9 +241,9 @@ def change(site: Site, current: str, new: str, *, asks_current: bool = True) -> 
 
 
 def test_several_nodes(debian: BareDebian, package: Path) -> None:
-    """docs/operations.md: the move to PostgreSQL, and services that have metrics each.
+    """The move to PostgreSQL and the services of docs/operations.md; each service has metrics.
 
-    systemd finds no fault in any unit, and says that the sandbox is closed.
+    `systemd-analyze` finds no error in any unit, and rates the sandbox of each as closed.
     """
     shutil.copy(package, debian.path("/root"))
     debian.run("apt install ./*.deb")

@@ -182,7 +182,7 @@ WRONG = [
 
 
 def test_what_cannot_be_right_is_said(show: Callable[[msg.Open], Shown]) -> None:
-    """The window stays, says what is wrong without quoting it, and sends nothing.
+    """With a wrong field, the window stays open, names the mistake without a quote, sends nothing.
 
     A password that begins or ends with a blank gets a hint while the user types it.
     """
@@ -205,10 +205,11 @@ def test_what_cannot_be_right_is_said(show: Callable[[msg.Open], Shown]) -> None
 
 
 def test_a_password_is_refused_and_another_accepted(form: Shown) -> None:
-    """Enter twice is one login, during which nothing can be changed, and the window never grows.
+    """Pressing Enter twice logs in once; until the answer no field can be changed.
 
-    A refused text is selected and marked until the next try; an update shows the refusal of its
-    server at its only field. After success the window has no password any more.
+    A refused text is selected and marked until the next try. An update has one field, which is
+    marked also when the server's name is wrong. The window keeps its size. After success, the
+    window no longer holds the password.
     """
     size = form.root.winfo_width(), form.root.winfo_height()
     refused = "The server's name is not known.\nNothing was changed.\nCheck the server's address."

@@ -132,7 +132,7 @@ async def test_restore_undoes(installation: Installation, tmp_path: Path) -> Non
 def test_restore_over_a_wreck_and_into_an_empty_place(
     installation: Installation, tmp_path: Path
 ) -> None:
-    """What cannot be read is kept; files are private, and stay the service's user's."""
+    """A database that cannot be read is kept. The new files are private, of the service's user."""
     user, wreck, copy = 65534, b"not a database any more" * 500, tmp_path / "copy"
     assert installation.run("backup", str(copy)).returncode == 0
     elsewhere = Installation(tmp_path / "new" / "place")

@@ -199,9 +199,9 @@ print(os_name(), logon_session())
 
 
 def test_what_a_new_process_finds_out(watcher: WindowsSignInWatcher) -> None:
-    """Its session has the same name: a restart of the program is no sign-in with a warning.
+    """A new process finds the same name of the session, so a restarted client warns no second time.
 
-    Neither the client nor its libraries start `cmd /c ver` for the version of Windows.
+    Neither the client nor its libraries start `cmd /c ver` to learn the version of Windows.
     """
     done = subprocess.run(
         [sys.executable, "-c", NEW_PROCESS],

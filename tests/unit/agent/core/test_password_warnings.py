@@ -1,4 +1,4 @@
-"""When a sign-in is warned about: the rules of the manual, one by one."""
+"""At which sign-ins a warning is due: the rules of the manual, one by one."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ CHANGE = {"current_password": P1, "new_password1": P2, "new_password2": P2}
 
 
 class Form(NamedTuple):
-    """A form that an administrator may send: its page, what to type, and the event of it."""
+    """A form of an administrator: its page, what to type, and the audit event that it makes."""
 
     path: str
     fields: dict[str, Any]

@@ -27,7 +27,7 @@ def last_event(action: str, subject_name: str) -> AuditEvent:
 
 
 def test_edit(client: Client, user: User) -> None:
-    """Name and role change with an event, are found by the search, and once is enough."""
+    """A new name and role make one event, also when sent twice; the search finds the new name."""
     path = f"/users/{user.pk}/edit/"
     assert 'name="role"' in page(client.get(path))
     for _ in range(2):

@@ -30,7 +30,7 @@ from tests.support.server_fixtures import P1, in_thread, with_settings
 
 
 async def answer(port: int, request: str) -> str:
-    """All that comes back, until the server closes. Raise EOFError when that is nothing."""
+    """Return all that the server sends until it closes. Raise EOFError when it sends nothing."""
     async with raw(port) as (reader, writer):
         writer.write(request.encode("latin-1"))
         said = (await reader.read()).decode()
