@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from gettext import NullTranslations
+from typing import TYPE_CHECKING
 
 from agent import ports
 from agent.address import is_console_url
@@ -37,9 +38,13 @@ from agent.pairing import Code, log_in_by_code
 from agent.ports import Topic, call_adapter
 from agent.runtime import Runtime
 from agent.settings import Settings
+from agent.state_file import StateFile
 from agent.toasts import Toasts
 from protocol.messages import WarningOutcome
 from protocol.names import normalise_password
+
+if TYPE_CHECKING:
+    from agent.dialogs.host import ProcessDialogs
 
 log = logging.getLogger(__name__)
 
@@ -52,13 +57,13 @@ class Adapters:
     """What one client needs of its PC, each behind its port."""
 
     vault: ports.Vault
-    saved_state: ports.SavedStateStore
+    saved_state: StateFile
     channel: ControlChannel
     save_identity: Callable[[Identity], None]
     tray: ports.Tray | None = None
     open_toaster: Callable[[], ports.Toaster] | None = None  # called for the first toast
     watcher: ports.SignInWatcher | None = None
-    dialogs: ports.Dialogs | None = None
+    dialogs: ProcessDialogs | None = None
     on_menu_action: Callable[[Command], None] | None = None
     """Called for the tray's commands that are about this PC, not about the client's state."""
     with_settings: Callable[[View], View] = lambda view: view  # adds what the settings say
@@ -90,7 +95,7 @@ class App:
         self._runtime = Runtime(
             Machine(host_info(), identity, saved_state),
             vault=adapters.vault,
-            saved_state=adapters.saved_state,
+            save_state=adapters.saved_state.save,
             proxy=settings.proxy,
             moved=settings.moved,
             show=self._show,

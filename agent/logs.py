@@ -28,17 +28,7 @@ MAX_BYTES = 1_000_000
 BACKUPS = 5
 MAX_LINE = 4_000
 
-TALKATIVE = (
-    "asyncio",
-    "hpack",
-    "httpcore",
-    "jeepney",
-    "keyring",
-    "PIL",
-    "python_socks",
-    "secretstorage",
-    "websockets",
-)
+TALKATIVE = ("asyncio", "jeepney", "keyring", "python_socks", "secretstorage", "websockets")
 """Loggers that are kept at INFO or above, whatever is set."""
 
 log = logging.getLogger(__name__)

@@ -121,12 +121,19 @@ class MenuActions:
 
         from agent import doctor
 
+        settings = {
+            "version": __version__,
+            "python": platform.python_version(),
+            "platform": os_name(),
+            **{each.name: getattr(self.settings, each.name) for each in fields(self.settings)},
+            "proxy": without_login(self.settings.proxy),
+        }
         said = list[str]()
         channel, vault = self.adapters.channel, self.adapters.vault
         asyncio.run(doctor.run(self.settings, channel, vault, self.translations, said.append))
         texts = {
             "state.json": json.dumps(describe(self.app.view), indent=2),
-            "settings.json": json.dumps(self._described_settings(), indent=2, default=str),
+            "settings.json": json.dumps(settings, indent=2, default=str),
             "doctor.txt": "\n".join(said),
         }
         folder = Path(platformdirs.user_desktop_path())
@@ -148,16 +155,6 @@ class MenuActions:
                 file.write(path, path.name)
         title = self.translations.gettext("Diagnostics were saved")
         self.app.toasts.show(Topic.ACTION, title, str(target), lambda: _open(folder))
-
-    def _described_settings(self) -> dict[str, object]:
-        settings = self.settings
-        return {
-            "version": __version__,
-            "python": platform.python_version(),
-            "platform": os_name(),
-            **{each.name: getattr(settings, each.name) for each in fields(settings)},
-            "proxy": without_login(settings.proxy),
-        }
 
 
 def _open(path: Path) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from enum import Enum
 from gettext import NullTranslations
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
@@ -22,7 +21,6 @@ if TYPE_CHECKING:  # the tray's icon needs none of them
     from agent.core.credentials import Credentials, Identity
     from agent.core.events import Event
     from agent.core.failure import Reason
-    from agent.core.saved_state import SavedState
     from agent.core.view import Command, View
     from protocol.messages import WarningOutcome
 
@@ -72,16 +70,6 @@ class Vault(Protocol):
         """Return whether this call asks the user, and so may take longer. Any thread."""
 
 
-class SavedStateStore(Protocol):
-    """The file beside the vault. Calls block; make them off the loop."""
-
-    def load(self, identity: Identity) -> SavedState:
-        """Return the saved state, an empty one if the file is missing or broken. Never raises."""
-
-    def save(self, identity: Identity, saved_state: SavedState) -> None:
-        """Replace the file in one step. Raise OSError."""
-
-
 class Tray(Protocol):
     """The icon in the notification area. `run` takes the main thread; the rest, any thread."""
 
@@ -113,20 +101,11 @@ class Topic(Enum):
     ACTION = "action"  # the outcome of what the user has picked from the menu
 
 
-@dataclass(frozen=True)
-class Notification:
-    """A text for the user."""
-
-    topic: Topic
-    title: str
-    text: str
-
-
 class Toaster(Protocol):
     """Desktop notifications. Calls return at once."""
 
     def show(
-        self, notification: Notification, *, on_outcome: Callable[[WarningOutcome], None]
+        self, topic: Topic, title: str, text: str, on_outcome: Callable[[WarningOutcome], None], /
     ) -> None:
         """Show a toast, in place of an earlier one about the same topic.
 
@@ -171,31 +150,6 @@ class Autostart(Protocol):
 
     def disable(self) -> None:
         """Switch it off. Raise OSError."""
-
-
-class Dialogs(Protocol):
-    """Windows that ask or tell, in short-lived processes of their own; one at a time."""
-
-    def ask_password(self, *, change_account: bool = False) -> None:
-        """Bring up 'update the stored password', or 'log in' when that is asked for or needed."""
-
-    def ask_log_out(self) -> None:
-        """Bring up the question whether to log out."""
-
-    def show_status(self, *, quietly: bool = False) -> None:
-        """Bring up the small status window; `quietly`: without taking the keyboard."""
-
-    def show_about(self) -> None:
-        """Bring up the program's name and version."""
-
-    def refresh(self, view: View) -> None:
-        """Show this in an open status window."""
-
-    def translate(self, translations: NullTranslations) -> None:
-        """Use another language from the next window on."""
-
-    def close(self) -> None:
-        """Close every open dialog."""
 
 
 Request = dict[str, Any]  # `{"command": …}` with its arguments; the answer likewise

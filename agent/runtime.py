@@ -33,10 +33,11 @@ from agent.core.effects import Effect
 from agent.core.events import Event, Instant, Timer
 from agent.core.failure import Failure, Reason, failure_of
 from agent.core.machine import Machine
+from agent.core.saved_state import SavedState
 from agent.core.state import State
 from agent.core.view import View
 from agent.logs import WindowsEvent
-from agent.ports import SavedStateStore, Vault, VaultError, call_adapter
+from agent.ports import Vault, VaultError, call_adapter
 from agent.saving import Saver
 from agent.threads import DaemonThreads
 from agent.vault_calls import VaultCalls
@@ -80,7 +81,7 @@ class Runtime:
     """Run one machine: `start`, then `post` from any thread, then `join`.
 
     The loop ends after a Quit effect, or at a defect; then it calls `quit`. `tell` performs an
-    effect about a notification or a window. The loop's thread calls all but `save_identity`, and
+    effect about a notification or a window. The loop's thread calls all but `save_…`, and
     they must return.
     """
 
@@ -89,10 +90,10 @@ class Runtime:
         machine: Machine,
         *,
         vault: Vault,
-        saved_state: SavedStateStore,
         show: Callable[[View], None],
         tell: Callable[[Effect], None],
         save_identity: Callable[[Identity], None],
+        save_state: Callable[[Identity, SavedState], None],
         quit: Callable[[], None],  # noqa: A002 - the effect's name
         proxy: str = "system",
         moved: tuple[Identity, Identity] | None = None,
@@ -101,7 +102,7 @@ class Runtime:
         self._machine = machine
         self._moved = moved
         self._vault_calls = VaultCalls(vault, moved=moved)
-        self.saver = Saver(save_identity, saved_state.save)
+        self.saver = Saver(save_identity, save_state)
         self._show, self._tell, self._quit = show, tell, quit
         self._proxy = proxy
         self._view = machine.view(instant())

@@ -20,12 +20,13 @@ MAX_BYTES = 64 * 1024
 
 
 class StateFile:
-    """Keep one JSON file for each identity in `directory`. Implement `ports.SavedStateStore`."""
+    """Keep one JSON file for each identity in `directory`. Calls block; make them off the loop."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def load(self, identity: Identity) -> SavedState:
+        """Return the saved state, an empty one if the file is missing or broken. Never raises."""
         path = self._path(identity)
         try:
             data = read_file(path, MAX_BYTES)
@@ -43,6 +44,7 @@ class StateFile:
         return SavedState()
 
     def save(self, identity: Identity, saved_state: SavedState) -> None:
+        """Replace the file in one step. Raise OSError."""
         make_private(self._directory)
         replace_file(self._path(identity), msgspec.json.encode(saved_state))
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from agent.core.view import Command
-from agent.ports import Notification, Toaster, Topic, call_adapter
+from agent.ports import Toaster, Topic, call_adapter
 from protocol.messages import WarningOutcome
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Toasts:
                 if self._toaster is None and self._open_toaster is not None:
                     self._toaster = self._open_toaster()
             if self._toaster is not None:
-                self._toaster.show(Notification(topic, title, text), on_outcome=on_toast)
+                self._toaster.show(topic, title, text, on_toast)
                 return
         except Exception:
             log.exception("there can be no toast")

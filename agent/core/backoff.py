@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from agent.core.failure import Failure, Patience, Reason
+from agent.core.failure import Failure, Reason
 
-_CURVES = {Patience.SOON: (3.0, 300.0), Patience.LATER: (60.0, 1800.0)}
-"""The span of the first delay and of the longest one, in seconds."""
+_SOON, _LATER = (3.0, 300.0), (60.0, 1800.0)
+"""The span of the first delay and of the longest one, in seconds. Of what a person has to repair,
+frequent tries would not help."""
 _RARELY = {Reason.SUPERSEDED, Reason.PROXY_LOGIN}
 """Two programs with one key must not fight; wrong logins at a proxy can lock a Windows account."""
 _RARELY_S = 300.0
-_FLOOR = 0.1
-"""A delay is at least this part of its span, so that no client comes back at once."""
+_FLOOR = 0.1  # a delay is at least this part of its span, so that no client comes back at once
 
 
 def delay_s(failure: Failure, *, tries: int, random: float) -> float:
@@ -19,7 +19,7 @@ def delay_s(failure: Failure, *, tries: int, random: float) -> float:
     `random` is from [0, 1). Clients that fail together come back spread over the whole span.
     Where the server has named the least wait, the spread comes on top of it.
     """
-    first, longest = _CURVES[failure.patience]
+    first, longest = _SOON if failure.may_end_soon else _LATER
     span = min(longest, first * 2.0 ** min(tries, 20))
     least = failure.retry_after_s or 0.0
     if failure.reason in _RARELY:

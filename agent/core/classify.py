@@ -32,8 +32,7 @@ _TLS_VERSIONS = ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "INSUFFICIENT_SECUR
 _CERTIFICATES = ("CERTIFICATE", "CA_", "EE_")
 """Beginnings of OpenSSL's words. An alert from the server has others, and came before any
 certificate."""
-_MAX_RETRY_AFTER_S = 3600.0
-"""An hour: before the login, any proxy on the way can name a wait."""
+_MAX_RETRY_AFTER_S = 3600.0  # an hour: before the login, any proxy on the way can name a wait
 _PROTOCOL_CODES = {1002, 1003, 1007, 1008, 1009, 1010}
 
 

@@ -60,13 +60,10 @@ class ClientState:
         self.change = PasswordChange(self.emit, machine=host.machine)
         self.warnings = PasswordWarnings(self.account, self.emit)
         self.state = TABLE.first
-        self.why = "start"
-        """The reason of the last change of the state, for the log."""
-        self.failure: Failure | None = None
-        """What is wrong, for the log."""
+        self.why = "start"  # the reason of the last change of the state, for the log
+        self.failure: Failure | None = None  # what is wrong, for the log
         self.next_try_at: datetime | None = None
-        self.tries = 0
-        """Failures in a row."""
+        self.tries = 0  # failures in a row
         self._failed_at = 0.0
         self.newest: msg.Release | None = None
         """The newest version of the client that the server knows."""

@@ -26,10 +26,8 @@ from protocol.sealing import is_signed
 
 CONNECT_S = 60.0
 """Seconds that opening may take. The adapter gives up after 20 s; this is for one that hangs."""
-LOGIN_S = 20.0
-"""Seconds that a login may take once the connection is open."""
-MAX_REFUSALS = 3
-"""Refused passwords after which a server closes the connection (docs/protocol.md)."""
+LOGIN_S = 20.0  # seconds that a login may take once the connection is open
+MAX_REFUSALS = 3  # refused passwords after which a server closes the connection (docs/protocol.md)
 
 
 class Phase(Enum):

@@ -73,10 +73,8 @@ class VaultRequest:
     """A request that the vault has not answered yet."""
 
     effect: do.VaultEffect
-    push: msg.PasswordChanged | None = None
-    """The push that the write stores."""
-    user_request: int | None = None
-    """The user's request that the deletion answers."""
+    push: msg.PasswordChanged | None = None  # the push that the write stores
+    user_request: int | None = None  # the user's request that the deletion answers
 
     @property
     def reason(self) -> WriteReason | None:
@@ -103,8 +101,7 @@ class CredentialCache:
         self.credentials: Credentials | None = None
         self.keys: Keys | None = None
         """Keys of a password that may be tried, from the last accepted login; never stored."""
-        self.problem: Reason | None = None
-        """What is wrong with the vault."""
+        self.problem: Reason | None = None  # what is wrong with the vault
 
     # --- what to log in with
 
@@ -116,12 +113,9 @@ class CredentialCache:
     def proposal(self) -> Credentials | None:
         """Return the pushed password as credentials to try; None until it is stored, or refused."""
         credentials, pending = self.credentials, self.pending
-        if (
-            not credentials
-            or not pending
-            or pending.refused
-            or self.is_writing(WriteReason.PENDING)
-        ):
+        if not credentials or not pending or pending.refused:
+            return None
+        if self.is_writing(WriteReason.PENDING):
             return None
         return replace(credentials, password=pending.password)
 

@@ -13,8 +13,7 @@ from msgspec import Meta
 from protocol.messages import Bytes32
 from protocol.text import utf16_units
 
-MAX_UTF16_UNITS = 1280
-"""Windows' Credential Manager keeps 2,560 bytes of UTF-16 in an entry."""
+MAX_UTF16_UNITS = 1280  # Windows' Credential Manager keeps 2,560 bytes of UTF-16 in an entry
 
 Refusal = Literal["credentials", "expired"]
 
@@ -30,8 +29,7 @@ class Identity(msgspec.Struct, frozen=True, order=True):
     user: str
 
 
-NO_IDENTITY = Identity(server="", user="")
-"""The account in use before the first login."""
+NO_IDENTITY = Identity(server="", user="")  # the account in use before the first login
 
 
 class Pending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,8 +37,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     change_id: str
     password: str
-    refused: bool = False
-    """The server has refused it, so it is never sent again automatically."""
+    refused: bool = False  # the server has refused it, so it is never sent again automatically
 
     def __repr__(self) -> str:
         return f"Pending(change_id={self.change_id!r})"

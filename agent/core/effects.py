@@ -16,18 +16,12 @@ from protocol.scram import ClientLogin
 class WriteReason(Enum):
     """Why the vault is written to."""
 
-    PENDING = "pending"
-    """To store a pushed password beside the current one."""
-    COMMIT = "commit"
-    """To make a proved password the current one, or to repeat a failed write."""
-    TYPED = "typed"
-    """To store a typed password that the server has accepted."""
-    REFUSED = "refused"
-    """To mark a password as refused."""
-    NEW_KEY = "new_key"
-    """To store a device key of its own on a copied PC."""
-    FORGET_PENDING = "forget_pending"
-    """To remove a pushed password that the server has refused."""
+    PENDING = "pending"  # to store a pushed password beside the current one
+    COMMIT = "commit"  # to make a proved password the current one, or to repeat a failed write
+    TYPED = "typed"  # to store a typed password that the server has accepted
+    REFUSED = "refused"  # to mark a password as refused
+    NEW_KEY = "new_key"  # to store a device key of its own on a copied PC
+    FORGET_PENDING = "forget_pending"  # to remove a pushed password that the server has refused
 
 
 class Effect(RedactedStruct, frozen=True):

@@ -56,15 +56,6 @@ class Reason(Enum):
     INTERNAL = "internal"
 
 
-class Patience(Enum):
-    """How soon to try again. Each has a curve of delays in `backoff.py`."""
-
-    SOON = "soon"
-    """A network may come back at any moment."""
-    LATER = "later"
-    """A person has to repair something, so that frequent tries do not help."""
-
-
 _R = Reason
 _SOON = {
     _R.UNREACHABLE, _R.NO_SUCH_HOST, _R.TIMED_OUT, _R.CONNECTION_LOST, _R.TLS,
@@ -87,13 +78,14 @@ class Failure:
     detail: str = ""
 
     @property
-    def patience(self) -> Patience:
-        return Patience.SOON if self.reason in _SOON else Patience.LATER
+    def may_end_soon(self) -> bool:
+        """Return whether it may end at any moment; else a person has to repair something."""
+        return self.reason in _SOON
 
     @property
     def may_end_with_network(self) -> bool:
         """Return whether another network, or the same one after a sleep, is a reason to try now."""
-        return self.patience is Patience.SOON or self.reason in _OF_THE_NETWORK
+        return self.may_end_soon or self.reason in _OF_THE_NETWORK
 
 
 def failure_of(error: ScramError) -> Failure:

@@ -17,14 +17,10 @@ class HostInfo:
     device_name: str
     os: str
     version: str
-    random: Callable[[], float]
-    """Return a number from [0, 1)."""
-    nonce: Callable[[], str]
-    """Return printable ASCII without a comma, with 128 random bits or more."""
-    machine: str = ""
-    """A text that no copy of this PC has; empty when none is known."""
-    local: tzinfo | None = None
-    """The time zone that days are counted in; None means the PC's own."""
+    random: Callable[[], float]  # return a number from [0, 1)
+    nonce: Callable[[], str]  # return printable ASCII without a comma, with 128 random bits or more
+    machine: str = ""  # a text that no copy of this PC has; empty when none is known
+    local: tzinfo | None = None  # the time zone that days are counted in; None means the PC's own
 
     def device(self, key: str) -> Device:
         """Return this PC as `hello` describes it, with the public half `key` of its key."""

@@ -49,8 +49,7 @@ from protocol import messages as msg
 from protocol.scram import ScramError
 from protocol.versions import is_older
 
-SLEEP_S = 60.0
-"""Seconds until the next try if the PC goes to sleep and neither sleeps nor resumes."""
+SLEEP_S = 60.0  # seconds until the next try if the PC goes to sleep and neither sleeps nor resumes
 
 
 class Machine(ClientState):

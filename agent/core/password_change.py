@@ -69,8 +69,7 @@ class TypedPassword:
     request: int
     identity: Identity
     credentials: Credentials
-    console_url: str | None = None
-    """The console's address, from the server's welcome."""
+    console_url: str | None = None  # the console's address, from the server's welcome
 
 
 class PasswordChange:

@@ -18,18 +18,14 @@ class Command(Enum):
     """The commands of the tray's menu."""
 
     UPDATE_PASSWORD = "update_password"
-    CHANGE_ACCOUNT = "change_account"
-    """Log in as another user, or at another server."""
-    LOG_OUT = "log_out"
-    """Ask whether to log out."""
+    CHANGE_ACCOUNT = "change_account"  # log in as another user, or at another server
+    LOG_OUT = "log_out"  # ask whether to log out
     LOG_OUT_NOW = "log_out_now"
     RECONNECT = "reconnect"
     OPEN_CONSOLE = "open_console"
-    DOWNLOAD = "download"
-    """Open the download of a newer version in the browser."""
+    DOWNLOAD = "download"  # open the download of a newer version in the browser
     STATUS = "status"
-    AUTOSTART = "autostart"
-    """Switch the start at sign-in on or off."""
+    AUTOSTART = "autostart"  # switch the start at sign-in on or off
     SHOW_LOG = "show_log"
     SAVE_DIAGNOSTICS = "save_diagnostics"
     LANGUAGE_AUTO = "language_auto"
@@ -37,16 +33,6 @@ class Command(Enum):
     LANGUAGE_EN = "language_en"
     ABOUT = "about"
     QUIT = "quit"
-
-
-class Icon(Enum):
-    """The shapes of the icon, named like the pictures in `agent/assets/`."""
-
-    STANDBY = "standby"
-    OLD_PASSWORD = "old_password"
-    BUSY = "busy"
-    OFFLINE = "offline"
-    ATTENTION = "attention"
 
 
 @dataclass(frozen=True)
@@ -67,32 +53,30 @@ class View:
     next_try_at: datetime | None = None
     vault_problem: Reason | None = None
     console_url: str | None = None
-    newer: Release | None = None
-    """A version of the client that is newer than this one."""
+    newer: Release | None = None  # a version of the client that is newer than this one
     autostart: bool = False
     language: str = "auto"
     allow_quit: bool = True
     fixed: frozenset[str] = frozenset()
 
 
-NUMBERED_DAYS = 9
-"""With so many days left, or fewer, the icon is a number."""
+NUMBERED_DAYS = 9  # with so many days left, or fewer, the icon is a number
 
-ICONS = {
-    State.LOGGED_OUT: Icon.ATTENTION,
-    State.CONNECTING: Icon.BUSY,
-    State.STANDBY: Icon.STANDBY,
-    State.STANDBY_OLD_PASSWORD: Icon.OLD_PASSWORD,
-    State.UPDATING: Icon.BUSY,
-    State.RETRYING: Icon.OFFLINE,
-    State.NEEDS_PASSWORD: Icon.ATTENTION,
-    State.STOPPED: Icon.OFFLINE,
+PICTURES = {
+    State.LOGGED_OUT: "attention",
+    State.CONNECTING: "busy",
+    State.STANDBY: "standby",
+    State.STANDBY_OLD_PASSWORD: "old_password",
+    State.UPDATING: "busy",
+    State.RETRYING: "offline",
+    State.NEEDS_PASSWORD: "attention",
+    State.STOPPED: "offline",
 }
 
 
 def picture(view: View) -> str:
     """Return the name of the icon's picture in `agent/assets/`."""
-    icon, days = ICONS[view.state], view.days_left
-    if icon is Icon.OLD_PASSWORD and days is not None and days <= NUMBERED_DAYS:
+    days = view.days_left
+    if view.state is State.STANDBY_OLD_PASSWORD and days is not None and days <= NUMBERED_DAYS:
         return f"days-{days}"
-    return icon.value
+    return PICTURES[view.state]

@@ -26,12 +26,9 @@ class CodeView:
     window: Window
     opening: msg.Open
     server: str
-    build_form: Callable[[], tk.Misc]
-    """Draws the form for a password."""
-    confirm: Callable[[], None]
-    """Says that a password is stored."""
-    _left: ttk.Label | None = field(default=None, init=False)
-    """Says how long the code is valid."""
+    build_form: Callable[[], tk.Misc]  # draws the form for a password
+    confirm: Callable[[], None]  # says that a password is stored
+    _left: ttk.Label | None = field(default=None, init=False)  # says how long the code is valid
     _ends_at: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:

@@ -21,7 +21,7 @@ from agent.core import wording
 from agent.core.deadline import local_time
 from agent.core.failure import Reason
 from agent.core.state import MAY_LOG_OUT, MAY_RECONNECT, State
-from agent.core.view import Command, Icon, Translate, View, picture
+from agent.core.view import Command, Translate, View, picture
 from agent.dialogs import messages as msg
 from agent.dialogs.pairing import CodeAttempts, Pair
 from agent.dialogs.process import WindowProcess
@@ -35,8 +35,7 @@ log = logging.getLogger(__name__)
 LogIn = Callable[[str, str, str], "Future[Reason | None]"]
 """Server, user and password to the reason why they were not stored, None when they were."""
 
-SUBMIT_S = 120.0
-"""Seconds that a window waits for a login, with key derivation and keyring."""
+SUBMIT_S = 120.0  # seconds that a window waits for a login, with key derivation and keyring
 
 _ABOUT_SERVER = {
     Reason.UNREACHABLE, Reason.NO_SUCH_HOST, Reason.TIMED_OUT, Reason.CERTIFICATE, Reason.TLS,
@@ -49,24 +48,22 @@ _SAYS_ALL = {Reason.CREDENTIALS, Reason.EXPIRED}
 
 @dataclass(kw_only=True)
 class ProcessDialogs:
-    """Implement `agent.ports.Dialogs`; every method may be called on any thread."""
+    """The windows, one at a time. Every method may be called on any thread."""
 
     log_in: LogIn
     pair: Pair
-    view: Callable[[], View]
-    """Returns the newest snapshot."""
+    view: Callable[[], View]  # returns the newest snapshot
     on_command: Callable[[Command], None]
     assets: Path
     translations: NullTranslations
-    settings: Settings
-    """What the first log-in suggests, or fixes."""
-    start: list[str] | None = None
-    """The command that starts the client; None: this program's."""
+    settings: Settings  # what the first log-in suggests, or fixes
+    start: list[str] | None = None  # the command that starts the client; None: this program's
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _open: WindowProcess | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
 
     def ask_password(self, *, change_account: bool = False) -> None:
+        """Bring up 'update the stored password', or 'log in' when that is asked for or needed."""
         view = self.view()
         first = change_account or view.state is State.LOGGED_OUT or not view.user
         _ = self.translations.gettext
@@ -84,13 +81,14 @@ class ProcessDialogs:
         self._show("password", opening)
 
     def show_status(self, *, quietly: bool = False) -> None:
+        """Bring up the small status window; `quietly`: without taking the keyboard."""
         snapshot = self._snapshot(self.view())
         self._show("status", msg.Open(assets=str(self.assets), snapshot=snapshot, quiet=quietly))
 
     def ask_log_out(self) -> None:
         _, view = self.translations.gettext, self.view()
         snapshot = msg.Snapshot(
-            picture=Icon.ATTENTION.value,
+            picture="attention",
             headline=_("Log out"),
             lines=[_("The stored password is removed, and this PC can no longer be reached.")],
             rows=self._account(view),
@@ -110,6 +108,7 @@ class ProcessDialogs:
         self._show("about", msg.Open(assets=str(self.assets), snapshot=snapshot))
 
     def refresh(self, view: View) -> None:
+        """Show this in an open status window."""
         with self._lock:
             shown = self._open
         if shown is not None and shown.name == "status":

@@ -13,8 +13,7 @@ from msgspec import Meta
 
 T = TypeVar("T")
 
-MAX_LINE = 65_536
-"""Bytes."""
+MAX_LINE = 65_536  # bytes
 
 Name = Literal["password", "status", "log_out", "about"]
 Field = Literal["server", "user", "password"]
@@ -36,12 +35,10 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     picture: str
     headline: str
     title: str = "coconowork client"
-    notes: list[str] = []
-    """In the colour of warnings."""
+    notes: list[str] = []  # in the colour of warnings
     lines: list[str] = []
     rows: list[tuple[str, str]] = []
-    buttons: list[Button] = []
-    """Those beside "Close"."""
+    buttons: list[Button] = []  # those beside "Close"
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True, tag="open"):

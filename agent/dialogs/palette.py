@@ -11,15 +11,13 @@ class Palette:
 
     paper: str
     text: str
-    quiet: str
-    """Of labels beside values, and of hints."""
+    quiet: str  # of labels beside values, and of hints
     error: str
     warning: str
     disabled: str
     field: str
     border: str
-    accent: str
-    """Of what has the keyboard, of selected text's ground, and of progress."""
+    accent: str  # of what has the keyboard, of selected text's ground, and of progress
     on_accent: str
     button: str
     button_text: str
@@ -37,25 +35,19 @@ DARK = Palette(
     button="#35363a", button_text="#e8eaed", hover="#46484d",
 )  # fmt: skip
 
+_WINDOW, _TEXT, _HIGHLIGHT, _HIGHLIGHT_TEXT, _BUTTON, _GREY, _BUTTON_TEXT = 5, 8, 13, 14, 15, 17, 18
+SYSTEM_COLOURS = {
+    "paper": _WINDOW, "text": _TEXT, "quiet": _TEXT, "error": _TEXT, "warning": _TEXT,
+    "disabled": _GREY, "field": _WINDOW, "border": _TEXT, "accent": _HIGHLIGHT,
+    "on_accent": _HIGHLIGHT_TEXT, "button": _BUTTON, "button_text": _BUTTON_TEXT, "hover": _BUTTON,
+}  # fmt: skip
+"""The palette of a contrast theme, in the numbers that Windows' GetSysColor takes."""
+
 
 @dataclass(frozen=True)
 class Appearance:
     """How the user wants windows to look."""
 
     palette: Palette = LIGHT
-    dark: bool = False
-    """Whether the title bar is dark, too."""
-    text_scale: float = 1.0
-    """How much larger texts are, on top of the screen's scale."""
-
-
-def of_contrast_theme(
-    *, window: str, window_text: str, highlight: str, highlight_text: str,
-    button: str, button_text: str, grey_text: str,
-) -> Palette:  # fmt: skip
-    """Return a palette of system colours only; the arguments have Windows' names."""
-    return Palette(
-        paper=window, text=window_text, quiet=window_text, error=window_text, warning=window_text,
-        disabled=grey_text, field=window, border=window_text, accent=highlight,
-        on_accent=highlight_text, button=button, button_text=button_text, hover=button,
-    )  # fmt: skip
+    dark: bool = False  # whether the title bar is dark, too
+    text_scale: float = 1.0  # how much larger texts are, on top of the screen's scale

@@ -13,8 +13,7 @@ from agent.dialogs.elements import SECRET
 from agent.dialogs.window import Window
 from protocol.text import clean
 
-CAPS_LOCK = 0x2
-"""The bit in the state of a key event."""
+CAPS_LOCK = 0x2  # the bit in the state of a key event
 HIDDEN = "●"
 MESSAGE_LINES = 3
 """Lines that are kept free for an error: what is wrong, that nothing was changed, what to do."""

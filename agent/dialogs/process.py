@@ -17,8 +17,7 @@ from agent.program import CREATION_FLAGS, program_dir
 log = logging.getLogger(__name__)
 
 CLOSE_S = 5.0
-MAX_WAITING = 100
-"""Messages that may wait for a window, many times more than one that works leaves."""
+MAX_WAITING = 100  # messages that may wait for a window, many times more than one that works leaves
 
 _PASSED_ON = {
     "COCONOWORK_HOME", "COCONOWORK_LANGUAGE", "HOME", "PATH", "TZ", "LANG", "LANGUAGE",

@@ -15,17 +15,12 @@ from agent.dialogs.palette import Appearance, Palette
 from agent.dialogs.pipe import Pipe
 from protocol.text import clean
 
-POLL_MS = 50
-"""Interval for polling the pipe: Tk cannot be woken safely from another thread."""
+POLL_MS = 50  # interval for polling the pipe: Tk cannot be woken safely from another thread
 TOPMOST_MS = 400
-PICTURE_SIZES = (32, 40, 48, 56, 64, 96)
-"""Sides of the pictures in `agent/assets/`, in pixels."""
-BUTTONS_IN_A_ROW = 3
-"""More make the window of Japanese texts wider than a screen at 300 %."""
-TEXT_POINTS = 9
-"""The size of texts in windows of Windows 10 and 11."""
-TEXT_WIDTH = 420
-"""Pixels at 96 dpi at which texts over both columns are wrapped."""
+PICTURE_SIZES = (32, 40, 48, 56, 64, 96)  # sides of the pictures in `agent/assets/`, in pixels
+BUTTONS_IN_A_ROW = 3  # more make the window of Japanese texts wider than a screen at 300 %
+TEXT_POINTS = 9  # the size of texts in windows of Windows 10 and 11
+TEXT_WIDTH = 420  # pixels at 96 dpi at which texts over both columns are wrapped
 NARROWEST_SCREEN = (640, 520)
 """The pixels at 96 dpi that the largest window needs; texts grow no further than fits."""
 
@@ -49,10 +44,8 @@ class Window:
         self.translations = translations
         self.on_message: Callable[[FromClient], None] = lambda _: None
         self.on_enter: Callable[[], None] = self.close
-        self.on_turn: Callable[[], None] = lambda: None
-        """Called every POLL_MS."""
-        self.first: tk.Misc = self.root
-        """The widget that has the keyboard when the window opens."""
+        self.on_turn: Callable[[], None] = lambda: None  # called every POLL_MS
+        self.first: tk.Misc = self.root  # the widget that has the keyboard when the window opens
         self._pipe = pipe
         self._rows = 0
         self._poll_job = self._topmost_job = ""

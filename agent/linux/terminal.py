@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from agent.core.view import Command, View
 from agent.logs import Console
-from agent.ports import Notification, Topic
+from agent.ports import Topic
 from agent.tray_menu import summary
 from protocol.messages import WarningOutcome
 
@@ -50,10 +50,9 @@ class TerminalToaster:
         self._console = console
 
     def show(
-        self, notification: Notification, *, on_outcome: Callable[[WarningOutcome], None]
+        self, _topic: Topic, title: str, text: str, on_outcome: Callable[[WarningOutcome], None]
     ) -> None:
-        text = " ".join(notification.text.split())
-        written = self._console.write(f"[{notification.title}] {text}")
+        written = self._console.write(f"[{title}] {' '.join(text.split())}")
         on_outcome(WarningOutcome.SHOWN if written else WarningOutcome.FAILED)
 
     def withdraw(self, topic: Topic) -> None:

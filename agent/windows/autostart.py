@@ -14,8 +14,7 @@ from contextlib import suppress
 
 from agent.program import program
 
-VALUE = "Coconowork Client"
-"""The name in the Run key; the setup program writes the same."""
+VALUE = "Coconowork Client"  # the name in the Run key; the setup program writes the same
 RUN_KEY = r"Software\Microsoft\Windows\CurrentVersion\Run"
 APPROVED_KEY = r"Software\Microsoft\Windows\CurrentVersion\Explorer\StartupApproved\Run"
 

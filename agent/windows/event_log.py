@@ -21,10 +21,8 @@ import win32evtlog
 from agent.logs import WindowsEvent
 
 SOURCE = "coconowork client"
-MAX_CHARS = 30_000
-"""Windows takes 31,839."""
-WRITE_S = 2.0
-"""Seconds that the service of the event log may take; then the client goes on."""
+MAX_CHARS = 30_000  # Windows takes 31,839
+WRITE_S = 2.0  # seconds that the service of the event log may take; then the client goes on
 
 
 class EventLogHandler(logging.Handler):

@@ -24,8 +24,7 @@ from agent.program import guard_file, is_updated, program_dir
 
 log = logging.getLogger(__name__)
 
-HANDLE = "_COCONOWORK_GUARD"
-"""The variable in which a guard gives the client its pipe."""
+HANDLE = "_COCONOWORK_GUARD"  # the variable in which a guard gives the client its pipe
 IN_ORDER, DEFECT, UPDATE = b"q", b"d", b"u"
 RESTART_NO_CRASH, RESTART_NO_HANG, RESTART_NO_REBOOT = 1, 2, 8
 

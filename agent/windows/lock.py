@@ -11,8 +11,7 @@ import msvcrt
 import os
 from pathlib import Path
 
-LOCKED_BYTE = 1_000_000
-"""Far behind the content, which all may read."""
+LOCKED_BYTE = 1_000_000  # far behind the content, which all may read
 
 
 def lock(handle: int) -> bool:

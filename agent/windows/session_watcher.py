@@ -67,33 +67,24 @@ WM_TIMER = 0x0113
 WM_WTSSESSION_CHANGE = 0x02B1
 WM_POWERBROADCAST = 0x0218
 WTS_KINDS = {
-    0x1: ev.SignInKind.CONNECT,
-    0x3: ev.SignInKind.CONNECT,
+    0x1: ev.SignInKind.CONNECT,  # to the console
+    0x3: ev.SignInKind.CONNECT,  # by remote desktop
     0x5: ev.SignInKind.SIGN_IN,
     0x8: ev.SignInKind.UNLOCK,
 }
-"""Console connect, remote connect, logon, unlock."""
-WTS_LEFT = {0x2, 0x4, 0x7}
-"""Console disconnect, remote disconnect, lock."""
-RESUMED = {0x7, 0x12}
-"""PBT_APMRESUMESUSPEND, PBT_APMRESUMEAUTOMATIC."""
-SUSPENDS = 0x4
-"""PBT_APMSUSPEND: sleep or hibernation, which Windows does not tell apart."""
-POWER_CHANGED = 0xA
-"""PBT_APMPOWERSTATUSCHANGE: from battery to mains power, or back."""
-WM_KEEP_AWAKE = 0x8000
-"""WM_APP, our own: it is to be decided again whether the PC is kept awake."""
+WTS_LEFT = {0x2, 0x4, 0x7}  # console disconnect, remote disconnect, lock
+RESUMED = {0x7, 0x12}  # PBT_APMRESUMESUSPEND, PBT_APMRESUMEAUTOMATIC
+SUSPENDS = 0x4  # PBT_APMSUSPEND: sleep or hibernation, which Windows does not tell apart
+POWER_CHANGED = 0xA  # PBT_APMPOWERSTATUSCHANGE: from battery to mains power, or back
+WM_KEEP_AWAKE = 0x8000  # WM_APP, our own: it is to be decided again whether the PC is kept awake
 ES_CONTINUOUS, ES_SYSTEM_REQUIRED = 0x80000000, 0x1
 ON_BATTERY = 0
-TO_WINDOW = 0
-"""DEVICE_NOTIFY_WINDOW_HANDLE."""
-IPV4_AND_IPV6 = 0
-"""AF_UNSPEC."""
+TO_WINDOW = 0  # DEVICE_NOTIFY_WINDOW_HANDLE
+IPV4_AND_IPV6 = 0  # AF_UNSPEC
 FILE_NOTIFY_CHANGE_FILE_NAME, INFINITE = 0x1, 0xFFFFFFFF
 ENDSESSION_CLOSEAPP, ENDSESSION_LOGOFF = 0x1, 0x80000000
 RETRY_TIMER, RETRY_MS = 1, 5000
-SETTLE_S = 1.0
-"""A network comes up in several steps, which are reported once."""
+SETTLE_S = 1.0  # a network comes up in several steps, which are reported once
 STOP_S = 5.0
 START_S = 10.0
 CLASS_NAME = "CoconoworkClientSignIn"

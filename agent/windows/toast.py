@@ -29,7 +29,7 @@ import win32con
 import win32event
 import win32gui
 
-from agent.ports import Notification, Topic
+from agent.ports import Topic
 from protocol.messages import WarningOutcome
 from protocol.text import clip_utf16
 
@@ -37,13 +37,11 @@ log = logging.getLogger(__name__)
 
 STAY_S, BRIEF_STAY_S = 3600.0, 30.0
 """Seconds after which the icon, and with it the toast, is removed at the latest."""
-BRIEF = {Topic.RECEIVED, Topic.ACTION}
-"""Topics whose toasts may go unread."""
+BRIEF = {Topic.RECEIVED, Topic.ACTION}  # topics whose toasts may go unread
 COUNTED = {Topic.WARNING, Topic.PASSWORD}
 """Topics whose toasts count once they were seen, and are sent again until then."""
 TITLE_UNITS, TEXT_UNITS = 63, 255
-TRY_AGAIN_S = 2.0
-"""At sign-in the task bar may not be ready yet."""
+TRY_AGAIN_S = 2.0  # at sign-in the task bar may not be ready yet
 LOOK_EACH_S, LOOK_FOR_S = 0.5, 60.0
 CLOSE_S = 10.0
 
@@ -62,8 +60,7 @@ user32.SendMessageTimeoutW.argtypes = (
     wintypes.UINT, wintypes.UINT, wintypes.LPVOID,
 )  # fmt: skip
 query_notification_state = ctypes.WinDLL("shell32").SHQueryUserNotificationState
-_current = threading.local()
-"""`toast` is the toast of this thread."""
+_current = threading.local()  # `toast` is the toast of this thread
 
 
 class Nin:
@@ -81,19 +78,18 @@ class WindowsToaster:
     def __init__(self, icon: Path) -> None:
         self._icon = icon
         self._lock = threading.Lock()
-        self._toasts: dict[Topic, _Toast] = {}
-        """The newest toast about each topic."""
+        self._toasts: dict[Topic, _Toast] = {}  # the newest toast about each topic
         self._closed = False
 
     def show(
-        self, notification: Notification, *, on_outcome: Callable[[WarningOutcome], None]
+        self, topic: Topic, title: str, text: str, on_outcome: Callable[[WarningOutcome], None]
     ) -> None:
-        toast = _Toast(notification, on_outcome, self._icon)
+        toast = _Toast(topic, title, text, on_outcome, icon=self._icon)
         with self._lock:
             if self._closed:
                 return
-            before = self._toasts.get(notification.topic)
-            self._toasts[notification.topic] = toast
+            before = self._toasts.get(topic)
+            self._toasts[topic] = toast
             toast.thread.start()
         if before is not None:
             before.withdraw()
@@ -124,14 +120,17 @@ class _Toast:
     """One toast, from the first try to its end."""
 
     def __init__(
-        self, what: Notification, on_outcome: Callable[[WarningOutcome], None], icon: Path
+        self,
+        topic: Topic,
+        title: str,
+        text: str,
+        on_outcome: Callable[[WarningOutcome], None],
+        *,
+        icon: Path,
     ) -> None:
         self.thread = threading.Thread(target=self._run, name="toast", daemon=True)
-        self._topic = what.topic
-        self._title = clip_utf16(what.title, TITLE_UNITS)
-        self._text = clip_utf16(what.text, TEXT_UNITS)
-        self._icon = icon
-        self._on_outcome = on_outcome
+        self._topic, self._icon, self._on_outcome = topic, icon, on_outcome
+        self._title, self._text = clip_utf16(title, TITLE_UNITS), clip_utf16(text, TEXT_UNITS)
         self._withdrawn = win32event.CreateEvent(None, True, False, None)
         self._outcome: WarningOutcome | None = None
         self._shown_at: float | None = None
@@ -297,13 +296,6 @@ def _win10toast() -> Any:
     vars(stand_in).update(Requirement=None, resource_filename=None)
     sys.modules.setdefault("pkg_resources", stand_in)
     win10toast: Any = importlib.import_module("win10toast")
-    win10toast.Shell_NotifyIcon, win10toast.sleep = _notify_icon, _sleep
+    win10toast.Shell_NotifyIcon = lambda *what: _current.toast.notify_icon(*what)  # noqa: PLW0108 - the calling thread's
+    win10toast.sleep = lambda _duration_s: _current.toast.wait()
     return win10toast
-
-
-def _notify_icon(code: int, data: tuple[Any, ...]) -> None:
-    _current.toast.notify_icon(code, data)
-
-
-def _sleep(_duration_s: float) -> None:
-    _current.toast.wait()

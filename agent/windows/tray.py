@@ -45,8 +45,7 @@ user32.GetDpiForWindow.argtypes = (wintypes.HWND,)
 user32.GetSystemMetricsForDpi.argtypes = (ctypes.c_int, wintypes.UINT)
 
 PROGRAM = "coconowork client"
-TIP_UNITS = 127
-"""UTF-16 units that fit into NOTIFYICONDATAW."""
+TIP_UNITS = 127  # UTF-16 units that fit into NOTIFYICONDATAW
 FIRST_RETRY_MS, LAST_RETRY_MS = 500, 30_000
 ICON_ID = 1
 
@@ -185,7 +184,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
 
     def _hide(self) -> None:
         self._visible = False
-        self._message(win32.NIM_DELETE, 0)
+        self._message(win32.NIM_DELETE)
 
     def release(self) -> None:
         """Release the pictures, after the loop has ended."""
@@ -226,14 +225,14 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
     # --- the icon
 
     def _apply(self) -> None:
-        if self._visible and self._message(win32.NIM_MODIFY, *self._look()):
-            return
-        self._show()
+        if not (self._visible and self._message(win32.NIM_MODIFY, **self._look())):
+            self._show()
 
-    def _look(self) -> tuple[int, dict[str, Any]]:
+    def _look(self) -> dict[str, Any]:
         view = self._tray.view
         lines = [PROGRAM, *summary(view, self._tray.translation)]
-        return win32.NIF_MESSAGE | win32.NIF_ICON | win32.NIF_TIP | win32.NIF_SHOWTIP, {
+        return {
+            "uFlags": win32.NIF_MESSAGE | win32.NIF_ICON | win32.NIF_TIP | win32.NIF_SHOWTIP,
             "uCallbackMessage": win32.WM_NOTIFY,
             "hIcon": self._handle(picture(view), tray_icon_size()),
             "szTip": clip_utf16("\n".join(lines), TIP_UNITS),
@@ -241,13 +240,11 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
 
     def _show(self) -> None:
         """Add the icon; try again while the task bar is not ready, as at sign-in."""
-        flags, look = self._look()
+        look = self._look()
         # A late answer of the task bar counts as failure although the icon was added.
-        self._visible = self._message(win32.NIM_ADD, flags, look) or self._message(
-            win32.NIM_MODIFY, flags, look
-        )
+        self._visible = any(self._message(way, **look) for way in (win32.NIM_ADD, win32.NIM_MODIFY))
         if self._visible:
-            self._message(win32.NIM_SETVERSION, 0, {"uVersion": NOTIFYICON_VERSION_4})
+            self._message(win32.NIM_SETVERSION, uVersion=NOTIFYICON_VERSION_4)
             self._retry_ms = FIRST_RETRY_MS
             log.debug("the icon is shown")
         else:
@@ -280,14 +277,9 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
             raise TrayError(f"no picture {picture} of {size} px")
         return self._handles[picture, size]
 
-    def _message(self, code: int, flags: int, look: dict[str, Any] | None = None) -> bool:
-        data = win32.NOTIFYICONDATAW(
-            cbSize=ctypes.sizeof(win32.NOTIFYICONDATAW),
-            hWnd=self._hwnd,
-            uID=ICON_ID,
-            uFlags=flags,
-            **(look or {}),
-        )
+    def _message(self, code: int, **fields: Any) -> bool:
+        size = ctypes.sizeof(win32.NOTIFYICONDATAW)
+        data = win32.NOTIFYICONDATAW(cbSize=size, hWnd=self._hwnd, uID=ICON_ID, **fields)
         return bool(win32.Shell_NotifyIcon(code, ctypes.byref(data)))
 
     # --- clicks
@@ -329,7 +321,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
             win32.PostMessage(self._menu_hwnd, 0, 0, 0)
             if not chosen and foreground_window() == self._menu_hwnd:
                 # Closed by Esc, and not by a click elsewhere.
-                self._message(win32.NIM_SETFOCUS, 0)
+                self._message(win32.NIM_SETFOCUS)
         finally:
             win32.DestroyMenu(handle)
         if chosen > 0:

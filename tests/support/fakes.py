@@ -22,7 +22,7 @@ from agent.core.credentials import (
 from agent.core.failure import Reason
 from agent.core.saved_state import SavedState
 from agent.core.view import Command, View
-from agent.ports import Accept, Notification, NotRunning, Topic, VaultError
+from agent.ports import Accept, NotRunning, Topic, VaultError
 from protocol.messages import WarningOutcome
 
 
@@ -138,9 +138,9 @@ class FakeToaster:
         self.open: dict[Topic, Callable[[WarningOutcome], None]] = {}
 
     def show(
-        self, notification: Notification, *, on_outcome: Callable[[WarningOutcome], None]
+        self, topic: Topic, title: str, text: str, on_outcome: Callable[[WarningOutcome], None]
     ) -> None:
-        self.open[notification.topic] = on_outcome
+        self.open[topic] = on_outcome
         on_outcome(WarningOutcome.SHOWN)
 
     def withdraw(self, topic: Topic) -> None:

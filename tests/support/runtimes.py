@@ -11,8 +11,8 @@ from agent.core.machine import Machine
 from agent.core.saved_state import SavedState
 from agent.core.view import View
 from agent.host import host_info
-from agent.ports import SavedStateStore
 from agent.runtime import Runtime
+from agent.state_file import StateFile
 from protocol.sealing import new_device_key
 from tests.support.fakes import FakeSavedStateStore, FakeTray, FakeVault
 
@@ -26,7 +26,7 @@ def runtime_in_memory(
     user: str = "tanaka",
     password: str,
     vault: FakeVault | None = None,
-    saved_state: SavedStateStore | None = None,
+    saved_state: FakeSavedStateStore | StateFile | None = None,
     show: Callable[[View], None] = _nothing,
     tell: Callable[[Effect], None] = _nothing,
 ) -> Runtime:
@@ -37,7 +37,7 @@ def runtime_in_memory(
     return Runtime(
         Machine(host_info(), identity, SavedState()),
         vault=vault,
-        saved_state=saved_state or FakeSavedStateStore(),
+        save_state=(saved_state or FakeSavedStateStore()).save,
         show=show,
         tell=tell,
         save_identity=_nothing,

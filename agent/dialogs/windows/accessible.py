@@ -19,6 +19,7 @@ if sys.platform != "win32":
 import ctypes
 import tkinter as tk
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from ctypes import POINTER, byref, c_long, c_ssize_t, c_void_p, cast, wintypes
 from tkinter import ttk
@@ -85,19 +86,18 @@ class Accessible:
         self._handles: dict[tk.Misc, int] = {}
         self._hooked: dict[int, tuple[c_void_p, int]] = {}
         """For each handle, its object and the window procedure of Tk."""
-        self._widgets: dict[int, tk.Misc] = {}
-        """The widget of each object's address."""
+        self._widgets: dict[int, tk.Misc] = {}  # the widget of each object's address
         self._asked_for: list[tuple[tk.Misc, bool]] = []
         """The widgets to press, or else to give the keyboard."""
         self._procedure = Wndproc(self._on_message)
         self._methods = {
-            10: Get(self._get_name),
-            11: Get(self._get_value),
-            13: Get(self._get_role),
-            14: Get(self._get_state),
-            17: Get(self._get_shortcut),
+            10: Get(self._getter(lambda element: element.name)),
+            11: Get(self._getter(lambda element: element.value)),
+            13: Get(self._getter(lambda element: element.role)),
+            14: Get(self._getter(lambda element: element.state)),
+            17: Get(self._getter(lambda element: element.shortcut)),
             18: GetFocus(self._get_focus),
-            20: Get(self._get_action),
+            20: Get(self._getter(lambda element: "Press" if element.role in PRESSED else "")),
             21: Select(self._select),
             25: Act(self._act),
         }
@@ -189,23 +189,14 @@ class Accessible:
             return int(oleacc.LresultFromObject(IACCESSIBLE, wparam, made))
         return int(user32.CallWindowProcW(before, handle, message, wparam, lparam))
 
-    def _get_name(self, this: int, _child: int, out: Out) -> int:
-        return _text(self._element(this).name, out)
+    def _getter(self, find: Callable[[Element], str | int]) -> Callable[[int, int, Out], int]:
+        """Return the method that tells what `find` returns: a text as such, a number as VARIANT."""
 
-    def _get_value(self, this: int, _child: int, out: Out) -> int:
-        return _text(self._element(this).value, out)
+        def get(this: int, _child: int, out: Out) -> int:
+            found = find(self._element(this))
+            return _text(found, out) if isinstance(found, str) else _variant(VT_I4, found, out)
 
-    def _get_shortcut(self, this: int, _child: int, out: Out) -> int:
-        return _text(self._element(this).shortcut, out)
-
-    def _get_action(self, this: int, _child: int, out: Out) -> int:
-        return _text("Press" if self._element(this).role in PRESSED else "", out)
-
-    def _get_role(self, this: int, _child: int, out: Out) -> int:
-        return _variant(VT_I4, self._element(this).role, out)
-
-    def _get_state(self, this: int, _child: int, out: Out) -> int:
-        return _variant(VT_I4, self._element(this).state, out)
+        return get
 
     def _get_focus(self, this: int, out: Out) -> int:
         """Tell the window which widget has the keyboard; Windows knows only that it has it."""

@@ -11,15 +11,10 @@ import ctypes
 import winreg
 from ctypes import byref, sizeof, wintypes
 
-from agent.dialogs.palette import DARK, LIGHT, Appearance, of_contrast_theme
+from agent.dialogs.palette import DARK, LIGHT, SYSTEM_COLOURS, Appearance, Palette
 
 SPI_GETHIGHCONTRAST, HCF_HIGHCONTRASTON = 0x42, 0x1
 DWMWA_USE_IMMERSIVE_DARK_MODE = 20
-COLOURS = {
-    "window": 5, "window_text": 8, "highlight": 13, "highlight_text": 14,
-    "button": 15, "button_text": 18, "grey_text": 17,
-}  # fmt: skip
-"""The numbers that GetSysColor takes."""
 PERSONALIZE = r"Software\Microsoft\Windows\CurrentVersion\Themes\Personalize"
 ACCESSIBILITY = r"Software\Microsoft\Accessibility"
 LARGEST_TEXT = 225
@@ -35,8 +30,8 @@ def appearance() -> Appearance:
     """Return what the user has set for programs of today."""
     percent = min(max(_setting(ACCESSIBILITY, "TextScaleFactor", 100), 100), LARGEST_TEXT)
     if high_contrast():
-        colours = {name: _system_colour(number) for name, number in COLOURS.items()}
-        return Appearance(of_contrast_theme(**colours), text_scale=percent / 100)
+        colours = {name: _system_colour(number) for name, number in SYSTEM_COLOURS.items()}
+        return Appearance(Palette(**colours), text_scale=percent / 100)
     dark = not _setting(PERSONALIZE, "AppsUseLightTheme", 1)
     return Appearance(DARK if dark else LIGHT, dark, percent / 100)
 

@@ -26,7 +26,7 @@ from agent.core.state import State
 from agent.core.view import Command, View
 from agent.i18n import translation
 from agent.pairing import PairingFailed
-from agent.ports import Notification, Topic
+from agent.ports import Topic
 from agent.windows.session_watcher import logon_session
 from agent.windows.toast import WindowsToaster
 from agent.windows.tray import WindowsTray
@@ -108,9 +108,9 @@ def toast(language: str, days: int) -> None:
     """Show the warning that the old password ends in so many days."""
     notes.clear()
     last_day = date(2026, 12, 5) + timedelta(days=days)
-    warning = Notification(Topic.WARNING, *wording.warning(days, last_day, translation(language)))
+    warning = wording.warning(days, last_day, translation(language))
     toaster = WindowsToaster(ASSETS / "app.ico")
-    toaster.show(warning, on_outcome=lambda outcome: notes.append(outcome.value))
+    toaster.show(Topic.WARNING, *warning, lambda outcome: notes.append(outcome.value))
 
 
 ASKED: dict[str, Any] = {

@@ -8,18 +8,13 @@ import pytest
 from PIL import Image
 from PIL.IcoImagePlugin import IcoImageFile
 
-from agent.core.view import NUMBERED_DAYS, Icon
-from agent.dialogs.palette import DARK, LIGHT, Palette, of_contrast_theme
+from agent.core.view import NUMBERED_DAYS, PICTURES
+from agent.dialogs.palette import DARK, LIGHT, SYSTEM_COLOURS, Palette
 from installer import pictures
 from tests.support.places import ROOT
 
-ICONS = [icon.value for icon in Icon]
+ICONS = sorted(set(PICTURES.values()))
 NUMBERS = [f"days-{days}" for days in range(NUMBERED_DAYS + 1)]
-SYSTEM = {
-    "window": "#000000", "window_text": "#ffffff", "highlight": "#1aebff",
-    "highlight_text": "#000001", "button": "#000002", "button_text": "#fffffe",
-    "grey_text": "#3ff23f",
-}  # fmt: skip
 
 
 def luminance(colour: str) -> float:
@@ -55,12 +50,11 @@ def test_windows_can_be_read(palette: Palette) -> None:
 
 def test_a_contrast_theme_has_system_colours_only() -> None:
     """Each colour is one of the user's, and texts are on the grounds that Windows gives them."""
-    palette = of_contrast_theme(**SYSTEM)
-    used = {getattr(palette, name) for name in Palette.__dataclass_fields__}
-    assert used == set(SYSTEM.values())
-    assert (palette.paper, palette.text) == (SYSTEM["window"], SYSTEM["window_text"])
-    assert (palette.accent, palette.on_accent) == (SYSTEM["highlight"], SYSTEM["highlight_text"])
-    assert (palette.button, palette.button_text) == (SYSTEM["button"], SYSTEM["button_text"])
+    number = SYSTEM_COLOURS
+    assert number.keys() == Palette.__dataclass_fields__.keys()
+    assert (number["paper"], number["text"]) == (5, 8)  # COLOR_WINDOW, COLOR_WINDOWTEXT
+    assert (number["accent"], number["on_accent"]) == (13, 14)  # COLOR_HIGHLIGHT, …TEXT
+    assert (number["button"], number["button_text"]) == (15, 18)  # COLOR_BTNFACE, COLOR_BTNTEXT
 
 
 @pytest.mark.parametrize("name", ICONS + NUMBERS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.core.failure import Failure, Patience, Reason
+from agent.core.failure import Failure, Reason
 from agent.core.wording import trouble
 from agent.i18n import translation
 from tests.support.places import ROOT
@@ -19,7 +19,7 @@ def row(reason: Reason) -> str:
         " ".join(trouble(reason, translation(language).gettext)) for language in ("en", "ja")
     )
     failure = Failure(reason)
-    when = "soon" if failure.patience is Patience.SOON else "later"
+    when = "soon" if failure.may_end_soon else "later"
     if reason in NOT_TRIED_AGAIN:
         when = "never automatically"
     elif failure.may_end_with_network:

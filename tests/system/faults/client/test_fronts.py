@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.failure import Patience, Reason
+from agent.core.failure import Reason
 from tests.support.certificates import Authority
 from tests.support.listeners import failure, unused_port
 from tests.support.ports import free_port
@@ -41,5 +41,5 @@ async def test_fronts(
         limits=LIMITS[program],
     ):
         result = await failure(f"wss://localhost:{front}/gateway")
-    assert (result.reason, result.patience) == (Reason.UNAVAILABLE, Patience.SOON)
+    assert (result.reason, result.may_end_soon) == (Reason.UNAVAILABLE, True)
     assert result.detail == answer

@@ -16,7 +16,7 @@ import pytest
 import win32con
 import win32gui
 
-from agent.ports import Notification, Topic
+from agent.ports import Topic
 from agent.windows import toast as toast_windows
 from agent.windows.toast import CALLBACK, WINDOW_CLASS, Nin, WindowsToaster
 from tests.support.polling import eventually
@@ -42,8 +42,7 @@ class Shown:
 
     def show(self, text: str = "text", title: str = "title", topic: Topic = Topic.WARNING) -> None:
         self.toaster.show(
-            Notification(topic, title, text),
-            on_outcome=lambda outcome: self.outcomes.append(f"{text} {outcome.value}"),
+            topic, title, text, lambda outcome: self.outcomes.append(f"{text} {outcome.value}")
         )
 
     def show_and_wait(self) -> int:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.backoff import delay_s, prompt_s, vault_s
-from agent.core.failure import Failure, Patience, Reason
+from agent.core.failure import Failure, Reason
 
 reasons = st.sampled_from(list(Reason))
 RARELY = {Reason.SUPERSEDED, Reason.PROXY_LOGIN}
@@ -24,8 +24,8 @@ def test_every_delay_is_between_floor_and_ceiling(
     failure = Failure(reason, least)
     delay = delay_s(failure, tries=tries, random=chance)
     named = max(least or 0.0, 300.0 if reason in RARELY else 0.0)
-    assert delay >= named + (0.3 if failure.patience is Patience.SOON else 6.0)
-    assert delay <= named + (300.0 if failure.patience is Patience.SOON else 1800.0)
+    assert delay >= named + (0.3 if failure.may_end_soon else 6.0)
+    assert delay <= named + (300.0 if failure.may_end_soon else 1800.0)
     assert delay_s(failure, tries=tries + 1, random=chance) >= delay
 
 

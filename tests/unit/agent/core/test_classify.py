@@ -23,7 +23,7 @@ from websockets.http11 import Response
 from agent import connection
 from agent.address import BadProxy
 from agent.core.classify import classify
-from agent.core.failure import Failure, Patience, Reason
+from agent.core.failure import Failure, Reason
 from protocol.messages import MessageError
 from protocol.scram import UnusableCredentials, WrongServer
 from tests.support.certificates import Authority
@@ -45,7 +45,7 @@ R = Reason
 async def test_no_server_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """No program listens there, no name server knows the name, or the server says nothing."""
     result = await failure(f"ws://127.0.0.1:{await unused_port()}/gateway")
-    assert (result.reason, result.patience) == (R.UNREACHABLE, Patience.SOON)
+    assert (result.reason, result.may_end_soon) == (R.UNREACHABLE, True)
     assert (await failure("wss://no-such-host.invalid/gateway")).reason is R.NO_SUCH_HOST
     monkeypatch.setattr(connection, "OPEN_S", 0.3)
     assert (await answered(silent)).reason is R.TIMED_OUT
@@ -70,8 +70,8 @@ SOON = {
 async def test_statuses(status: str) -> None:
     """Each status that a user can do something about has its own reason, and keeps its wait."""
     result = await answered(http(status, "Retry-After: 90"))
-    patience = Patience.LATER if status in LATER else Patience.SOON
-    assert (result.reason, result.patience) == ({**LATER, **SOON}[status], patience)
+    assert result.reason is {**LATER, **SOON}[status]
+    assert result.may_end_soon is (status in SOON)
     assert (result.detail, result.retry_after_s) == (f"HTTP {status[:3]}", 90)
 
 
@@ -202,17 +202,17 @@ def alert(number: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("answer", "reasons", "patience"),
+    ("answer", "reasons", "soon"),
     [
         # handshake failure, bad certificate (of the client), internal error, unrecognized name
-        *((alert(number), {R.TLS}, Patience.SOON) for number in (40, 42, 80, 112)),
+        *((alert(number), {R.TLS}, True) for number in (40, 42, 80, 112)),
         # protocol version, insufficient security
-        *((alert(number), {R.TLS_VERSION}, Patience.LATER) for number in (70, 71)),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", {R.NOT_A_GATEWAY}, Patience.LATER),
-        (b"", {R.CONNECTION_LOST, R.UNREACHABLE}, Patience.SOON),
+        *((alert(number), {R.TLS_VERSION}, False) for number in (70, 71)),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", {R.NOT_A_GATEWAY}, False),
+        (b"", {R.CONNECTION_LOST, R.UNREACHABLE}, True),
     ],
 )
-async def test_alerts_of_tls(answer: bytes, reasons: set[Reason], patience: Patience) -> None:
+async def test_alerts_of_tls(answer: bytes, reasons: set[Reason], *, soon: bool) -> None:
     """Before any certificate an alert says nothing about one; nor do HTTP and hanging up."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -228,7 +228,7 @@ async def test_alerts_of_tls(answer: bytes, reasons: set[Reason], patience: Pati
     async with listening(talk) as port:
         result = await failure(f"wss://localhost:{port}/gateway")
     assert result.reason in reasons
-    assert result.patience is patience
+    assert result.may_end_soon is soon
 
 
 # --- open connections

@@ -10,21 +10,20 @@ from agent.core.connection_state import Kind, Phase
 from agent.core.credential_cache import Knowledge
 from agent.core.effects import WriteReason
 from agent.core.events import SignInKind, Timer
-from agent.core.failure import Patience, Reason
+from agent.core.failure import Reason
 from agent.core.password_change import Progress
 from agent.core.password_warnings import Warned
 from agent.core.state import State
-from agent.core.view import ICONS, Command, Icon, View, picture
+from agent.core.view import PICTURES, Command, View, picture
 
 
 def test_every_state_has_a_picture() -> None:
     """The two standby states, on the way, offline and in need of the user look different."""
-    assert ICONS.keys() == set(State)
-    assert set(ICONS.values()) == set(Icon)
-    assert ICONS[State.STANDBY] is Icon.STANDBY
-    assert ICONS[State.STANDBY_OLD_PASSWORD] is Icon.OLD_PASSWORD
-    assert ICONS[State.RETRYING] is Icon.OFFLINE
-    assert ICONS[State.NEEDS_PASSWORD] is ICONS[State.LOGGED_OUT] is Icon.ATTENTION
+    assert PICTURES.keys() == set(State)
+    assert PICTURES[State.STANDBY] == "standby"
+    assert PICTURES[State.STANDBY_OLD_PASSWORD] == "old_password"
+    assert PICTURES[State.RETRYING] == "offline"
+    assert PICTURES[State.NEEDS_PASSWORD] == PICTURES[State.LOGGED_OUT] == "attention"
 
 
 @pytest.mark.parametrize(
@@ -43,12 +42,12 @@ def test_the_last_days_are_a_number(state: State, days: int | None, name: str) -
 
 
 WORDS = [
-    State, Reason, Patience, Timer, WriteReason, SignInKind, Kind, Command, Icon,
+    State, Reason, Timer, WriteReason, SignInKind, Kind, Command,
     Phase, Knowledge, Progress, Warned,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("words", WORDS)
 def test_words_are_spelled_out(words: type[Enum]) -> None:
-    """Logs, `status --json` and files of pictures carry them, so they are the names."""
+    """Logs, `status --json` and records carry them, so they are the names."""
     assert [each.value for each in words] == [each.name.lower() for each in words]

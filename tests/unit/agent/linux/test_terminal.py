@@ -16,7 +16,7 @@ from agent.core.state import State
 from agent.core.view import Command, View
 from agent.linux.terminal import TerminalToaster, TerminalTray
 from agent.logs import Console
-from agent.ports import Notification, Topic
+from agent.ports import Topic
 from protocol.messages import WarningOutcome
 
 
@@ -36,12 +36,12 @@ def test_writes_one_line_for_each_change() -> None:
 def test_a_notification_is_seen_when_its_line_was_written() -> None:
     """It counts as shown only when the terminal took it. A paused one is not waited for."""
     outcomes: list[WarningOutcome] = []
-    notification = Notification(Topic.WARNING, "The password ends", "in 3 days")
+    notification = Topic.WARNING, "The password ends", "in 3 days"
     reading, writing = os.pipe()
     os.write(writing, bytes(fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)))
     with os.fdopen(reading), os.fdopen(writing, "w") as paused:
         for stream in (shown := io.StringIO(), None, paused):
-            TerminalToaster(Console(stream)).show(notification, on_outcome=outcomes.append)
+            TerminalToaster(Console(stream)).show(*notification, outcomes.append)
     assert shown.getvalue() == "[The password ends] in 3 days\n"
     assert outcomes == [WarningOutcome.SHOWN, WarningOutcome.FAILED, WarningOutcome.FAILED]
 
