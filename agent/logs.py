@@ -27,6 +27,7 @@ from protocol.text import clean
 MAX_BYTES = 1_000_000
 BACKUPS = 5
 MAX_LINE = 4_000
+LINE_S = 0.5  # seconds that a terminal may take for a line before the caller goes on
 
 TALKATIVE = ("asyncio", "jeepney", "keyring", "python_socks", "secretstorage", "websockets")
 """Loggers that are kept at INFO or above, whatever is set."""
@@ -100,12 +101,14 @@ class PrivateFileHandler(logging.FileHandler):
 class Console:
     """Write lines to a stream. A line is lost where there is none, or none that takes it.
 
-    A terminal takes none while its user has paused it, or once it is closed (`| head -1`).
+    A terminal takes none while its user has paused it, or once it is closed (`| head -1`). One that
+    no one reads takes a part of a line at last: a thread waits there, and the caller goes on.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
         self._lock = threading.Lock()
+        self._writer = threading.Thread()
 
     def write(self, text: str) -> bool:
         """Write `text`, from any thread; return whether all its lines were written."""
@@ -115,19 +118,37 @@ class Console:
     def _write(self, line: str) -> bool:
         import select
 
-        if self._stream is None:
+        if self._writer.is_alive() or self._stream is None:
             return False
         with suppress(OSError, ValueError):  # it is no file, or closed: the write finds that out
             if not select.select([], [self._stream], [], 0)[1]:
                 return False
+        work, stream = self._print, self._stream
+        self._writer = threading.Thread(
+            target=work, args=(line, stream), name="console", daemon=True
+        )
         try:
-            print(line, file=self._stream, flush=True)
+            self._writer.start()
+        except RuntimeError:  # there is no thread for it
+            return False
+        self._writer.join(LINE_S)
+        return not self._writer.is_alive() and self._stream is not None
+
+    def _print(self, line: str, stream: TextIO) -> None:
+        # Unbuffered: a thread that waits inside a buffered writer aborts the interpreter's end.
+        raw = getattr(getattr(stream, "buffer", None), "raw", None)
+        try:
+            if raw is None:
+                print(line, file=stream, flush=True)
+                return
+            data = f"{line}\n".encode(stream.encoding, "backslashreplace")
+            while data:
+                data = data[raw.write(data) or len(data) :]
         except (OSError, ValueError):
             # The interpreter flushes it at its end, and would fail.
             with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-                os.dup2(nowhere.fileno(), self._stream.fileno())
+                os.dup2(nowhere.fileno(), stream.fileno())
             self._stream = None
-        return self._stream is not None
 
 
 class ConsoleHandler(logging.Handler):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import io
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -17,7 +18,9 @@ from agent.core.view import Command, View
 from agent.linux.terminal import TerminalToaster, TerminalTray
 from agent.logs import Console
 from agent.ports import Topic
+from agent.threads import DaemonThreads
 from protocol.messages import WarningOutcome
+from tests.support.polling import eventually
 
 
 def test_writes_one_line_for_each_change() -> None:
@@ -44,6 +47,17 @@ def test_a_notification_is_seen_when_its_line_was_written() -> None:
             TerminalToaster(Console(stream)).show(*notification, outcomes.append)
     assert shown.getvalue() == "[The password ends] in 3 days\n"
     assert outcomes == [WarningOutcome.SHOWN, WarningOutcome.FAILED, WarningOutcome.FAILED]
+
+
+def test_a_terminal_that_nobody_reads_stops_nothing() -> None:
+    """It takes a part of a line at last, as below a frozen emulator, and more when one reads."""
+    reading, writing = pty.openpty()
+    with os.fdopen(writing, "w") as frozen, os.fdopen(reading, "rb", buffering=0) as emulator:
+        console = Console(frozen)
+        work = DaemonThreads().submit(lambda: [console.write("x" * 1000) for _ in range(200)])
+        written = work.result(20)
+        assert (written[0], written[-1]) == (True, False)
+        eventually(lambda: bool(emulator.read(65536)) and console.write("again"))
 
 
 def test_ctrl_c_is_quit() -> None:
