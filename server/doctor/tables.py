@@ -33,16 +33,18 @@ def examine(step: Step, facts: Facts) -> None:
     path = settings.database_path
     try:
         size = path.stat().st_size
-        step.note(f"SQLite {sqlite3.sqlite_version}, {size / 1024**2:,.1f} MiB")
+    except FileNotFoundError:
+        step.warn("there is no database yet", "the first start of the server makes it")
+        return
+    except OSError as exc:
+        step.fail(f"{path}: {exc.strerror}", "run this as the server's user")
+    step.note(f"SQLite {sqlite3.sqlite_version}, {size / 1024**2:,.1f} MiB")
+    try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as opened:
             [(state,), *_] = opened.execute("PRAGMA quick_check(1)").fetchall()
             if state != "ok":
                 step.fault(f"the file is damaged: {state}", "restore a backup (docs/backup.md)")
             _compare_migrations(step, settings, lambda text: opened.execute(text).fetchall())
-    except FileNotFoundError:
-        step.warn("there is no database yet", "the first start of the server makes it")
-    except OSError as exc:
-        step.fault(f"{path}: {exc.strerror}", "run this as the server's user")
     except sqlite3.Error as exc:
         remedy = "is it a database of this server, which this user may read? Else restore a backup"
         step.fault(database.explain(exc, settings), remedy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
@@ -221,6 +222,17 @@ def test_odd_database_files(tmp_path: Path, content: bytes | None, said: str) ->
     _, steps = examine(installation)
     assert said in steps["Database"]
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_no_folder_for_temporary_files(tmp_path: Path) -> None:
+    """On a full or read-only machine, what the report cannot make is not taken for the database."""
+    installation = Installation(tmp_path)
+    installation.create()
+    missing = FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+    with mock.patch("server.doctor.tables.TemporaryDirectory", side_effect=missing):
+        _, said = doctor(installation)
+    assert "no database yet" not in said
+    assert "failed unexpectedly: FileNotFoundError" in said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
