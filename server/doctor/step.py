@@ -88,6 +88,9 @@ def run_step(name: str, work: Callable[[Step, Facts], None], facts: Facts) -> St
     thread = Thread(target=guarded, daemon=True)
     thread.start()
     thread.join(STEP_SECONDS)
-    if thread.is_alive():
-        step.fault(f"no result within {STEP_SECONDS:.0f} s", "does the last thing above hang?")
-    return step
+    if not thread.is_alive():
+        return step
+    late = Step(name)  # the thread may go on, and add to the other one
+    late.lines = list(step.lines)
+    late.fault(f"no result within {STEP_SECONDS:.0f} s", "does the last thing named above hang?")
+    return late

@@ -13,11 +13,14 @@ from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Event
 from unittest import mock
 
 import pytest
 
 from server.__main__ import main
+from server.config import Config
+from server.doctor import step
 from tests.support.certificates import Authority
 from tests.support.installation import PROGRAM, Installation, Server
 from tests.support.places import ROOT
@@ -222,6 +225,26 @@ def test_odd_database_files(tmp_path: Path, content: bytes | None, said: str) ->
     _, steps = examine(installation)
     assert said in steps["Database"]
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_step_that_ends_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it finds after its deadline does not change what is reported of it."""
+    monkeypatch.setattr(step, "STEP_SECONDS", 0.1)
+    is_over, has_ended = Event(), Event()
+
+    def work(slow: step.Step, _: step.Facts) -> None:
+        slow.note("asking")
+        is_over.wait(20)
+        try:
+            slow.skip("nothing there")
+        finally:
+            has_ended.set()
+
+    found = step.run_step("Clock", work, step.Facts(Config()))
+    is_over.set()
+    assert has_ended.wait(20)
+    assert (found.outcome, len(found.lines)) == ("FAULT", 3)
+    assert "last thing named above" in found.lines[-1]
 
 
 def test_no_folder_for_temporary_files(tmp_path: Path) -> None:
