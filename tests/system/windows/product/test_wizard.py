@@ -14,7 +14,7 @@ from tests.support.setup_program import (
     registry,
     running,
     traces,
-    unix_path,
+    wait_for_uninstaller,
 )
 from tests.support.windows_product import Built
 from tests.support.wine import Control, Desktop, Language, Window, wait_for
@@ -89,6 +89,6 @@ def test_every_page(desktop: Desktop, product: Built, language: Language) -> Non
     wizard.press("remove", "remove")
     wizard.press("forget", "yes")
     wizard.press("close", "close")
-    wait_for(lambda: not unix_path(pc, folder).exists(), "the uninstaller's end")
+    wait_for_uninstaller(pc, folder)
     assert not running(pc)
     wait_for(lambda: not traces(pc), lambda: traces(pc))
