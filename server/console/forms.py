@@ -7,7 +7,7 @@ what people type and paste (`protocol.names`).
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
 from django.contrib.auth import authenticate
@@ -132,13 +132,15 @@ class ForcePasswordForm(NewPasswordForm):
 
 
 class CurrentPasswordForm(forms.Form):
-    """A form of `user` that asks for the current password."""
+    """A form that asks the user who is logged in for the current password."""
 
     current_password = PasswordField(
         label=gettext_lazy("Current password"), autocomplete="current-password"
     )
-    request: HttpRequest
-    user: User
+
+    def __init__(self, request: HttpRequest, **kwargs: Any) -> None:
+        super().__init__(request.POST if request.method == "POST" else None, **kwargs)
+        self.request, self.user = request, cast("User", request.user)
 
     def clean_current_password(self) -> str:
         """Check the password as a login does, so that guesses count towards the lockout."""
@@ -170,10 +172,9 @@ class PushLaterForm(CurrentPasswordForm):
     )
     field_order = ("device", "current_password")
 
-    def __init__(self, *args: Any, request: HttpRequest, user: User) -> None:
-        super().__init__(*args)
-        self.request, self.user = request, user
-        self._own = {device.pk: device for device in user.devices.all()}
+    def __init__(self, request: HttpRequest) -> None:
+        super().__init__(request)
+        self._own = {device.pk: device for device in self.user.devices.all()}
         own = [(pk, "") for pk in self._own]
         self.fields["device"].choices = own  # type: ignore[attr-defined]  # has them
 
@@ -197,19 +198,18 @@ class OwnPasswordForm(CurrentPasswordForm, NewPasswordForm):
     late = forms.TypedMultipleChoiceField(coerce=int, required=False)
     field_order = ("current_password", "new_password1", "new_password2", "push")
 
-    def __init__(self, *args: Any, request: HttpRequest, user: User) -> None:
-        super().__init__(*args, user=user)
-        self.request = request
-        self.pcs = presence.pcs_of(user)
+    def __init__(self, request: HttpRequest) -> None:
+        super().__init__(request, user=request.user)
+        self.pcs = presence.pcs_of(self.user)
         self.waiting = [pc.device for pc in self.pcs if pc.waiting]
         own = [(pc.device.pk, "") for pc in self.pcs]
         for name in ("device", "shown", "late"):
             self.fields[name].choices = own  # type: ignore[attr-defined]  # as above
-        if user.must_change_password:  # the login with it was a moment ago
+        if self.user.must_change_password:  # the login with it was a moment ago
             del self.fields["current_password"]
         else:
             del self.fields["late"]
-        if user.is_administrator:  # as in the manual
+        if self.user.is_administrator:  # as in the manual
             for name in ("push", "device", "shown"):
                 del self.fields[name]
 
@@ -226,8 +226,8 @@ class OwnPasswordForm(CurrentPasswordForm, NewPasswordForm):
     @property
     def gone(self) -> list[Device]:
         """Chosen PCs that do not wait any more."""
-        waiting = {device.pk for device in self.waiting}
-        return list(Device.objects.filter(pk__in=self.chosen - waiting))
+        chosen = (pc for pc in self.pcs if pc.device.pk in self.chosen)
+        return [pc.device for pc in chosen if not pc.waiting]
 
     @property
     def come(self) -> list[Device]:

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
@@ -15,7 +14,7 @@ from server import clock
 from server.console import passwords, presence
 from server.console.audit import Action
 from server.console.models import AuditEvent, PushDelivery, User
-from server.console.views.common import managed_user, user_of
+from server.console.views.common import user_of, whose
 
 RECORDED, MAX_EVENTS = timedelta(days=30), 200
 """How far the record goes back: as long as an old password can be valid."""
@@ -24,8 +23,7 @@ RECORDED, MAX_EVENTS = timedelta(days=30), 200
 @require_safe
 def lost(request: HttpRequest, device_pk: int, pk: int | None = None) -> HttpResponse:
     """Show the steps and the record: for an own PC, or for that of an administrator's user."""
-    by = user_of(request)
-    user = by if pk is None else managed_user(request, pk)
+    by, (user, back) = user_of(request), whose(request, pk)
     pcs = presence.pcs_of(user)
     pc = next((pc for pc in pcs if pc.device.pk == device_pk), None)
     if pc is None:
@@ -55,7 +53,7 @@ def lost(request: HttpRequest, device_pk: int, pk: int | None = None) -> HttpRes
         "events": events,
         "days": RECORDED.days,
         "now": clock.now(),
-        "back": reverse("home") if pk is None else reverse("user", args=[pk]),
+        "back": back,
     }
     return render(request, "console/lost.html", context)
 

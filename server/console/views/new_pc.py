@@ -85,11 +85,10 @@ def check(request: HttpRequest) -> HttpResponseBase:
     is_other = request.method == "POST" and request.POST.get("pc") != shown["pc"]
     if pc is None or is_other:
         return _not_any_more(request, shown["code"])
-    user, form = user_of(request), CurrentPasswordForm(posted(request))
-    form.user, form.request = user, request
+    form = CurrentPasswordForm(request)
     if form.is_valid():
         try:
-            event = pairings.accept(user, pc, password=form.cleaned_data["current_password"])
+            event = pairings.accept(form.user, pc, password=form.cleaned_data["current_password"])
         except ConcurrentChange as exc:
             form.add_error(None, exc)
         except pairings.UnknownCode:

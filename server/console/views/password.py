@@ -27,7 +27,6 @@ from server.console.views.common import (
     leading_back,
     live,
     live_page,
-    posted,
     user_of,
     whose,
 )
@@ -36,14 +35,13 @@ from server.console.views.common import (
 @reachable_with_temporary_password
 def change(request: HttpRequest) -> HttpResponseBase:
     """Serve 「パスワード変更」; a temporary password is not asked for again."""
-    user = user_of(request)
-    form = OwnPasswordForm(posted(request), request=request, user=user)
+    form = OwnPasswordForm(request)
     if form.is_valid():
         done = change_or_error(
             form, passwords.change_own, push_to=form.push_to, late=form.push_late
         )
         if done is not None:
-            update_session_auth_hash(request, user)
+            update_session_auth_hash(request, form.user)
             _mention_other_pcs(request, form)
             shown = reverse("password-changed", args=[done.pk])
             return redirect(leading_back(request, shown))
@@ -77,18 +75,16 @@ def _mention_other_pcs(request: HttpRequest, form: OwnPasswordForm) -> None:
 @require_safe
 def live_push(request: HttpRequest) -> HttpResponse:
     """Send the PCs below the switch as they are now."""
-    form = OwnPasswordForm(request=request, user=user_of(request))
-    return live(request, "console/_push.html", **form.push_context())
+    return live(request, "console/_push.html", **OwnPasswordForm(request).push_context())
 
 
 def push_later(request: HttpRequest) -> HttpResponseBase:
     """Serve 「このPCに新しいパスワードを反映する」, in the console or on the smartphone page."""
-    user = user_of(request)
-    form = PushLaterForm(posted(request), request=request, user=user)
+    form = PushLaterForm(request)
     if form.is_valid():
         password = form.cleaned_data["current_password"]
         try:
-            change = passwords.push_later(user, password=password, devices=form.chosen)
+            change = passwords.push_later(form.user, password=password, devices=form.chosen)
         except (passwords.ConcurrentChange, passwords.NotPushed) as exc:
             form.add_error(None, exc)
         else:
@@ -97,7 +93,7 @@ def push_later(request: HttpRequest) -> HttpResponseBase:
             return redirect("password-changed", change_id=change.pk)
     context = {
         "form": form,
-        "pcs": [pc for pc in presence.pcs_of(user) if pc.can_push],
+        "pcs": [pc for pc in presence.pcs_of(form.user) if pc.can_push],
         "ticked": request.POST.getlist("device") or request.GET.getlist("pc"),
         **frame(request),
     }
