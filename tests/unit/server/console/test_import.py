@@ -157,7 +157,8 @@ def test_passwords_of_an_import(
 ) -> None:
     """They are opened once, by the browser that started it; the private key is in no table.
 
-    The page says how far it is. It can be left, and the form takes no second file.
+    The page says how far it is. It can be left, and the form takes no second file. After a day
+    the page refuses the passwords, and the next run deletes the job.
     """
     lines = hashing.IMPORT_THREADS + 1
     job = start(client, names(head, lines).replace("username", "ユーザ名").encode("cp932"))
@@ -188,13 +189,8 @@ def test_passwords_of_an_import(
     text = page(client.post(f"{path}passwords/", follow=True))
     assert not any(password in text for password in passwords.values())
     assert "They cannot be shown again" in text
-
-
-def test_the_passwords_end_after_a_day(client: Client, head: str) -> None:
-    """After a day the page refuses the passwords, and the next run deletes the job."""
-    job = done(client, names(head, 1))
     clock.move(importing.KEPT)
-    assert client.post(f"/users/import/{job.pk}/passwords/").status_code == 404
+    assert client.post(f"{path}passwords/").status_code == 404
     assert not importing.work()
     assert not ImportJob.objects.filter(pk=job.pk)
 

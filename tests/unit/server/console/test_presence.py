@@ -59,21 +59,17 @@ def test_each_pc_has_its_own_end(user: User, make_device: MakeDevice) -> None:
     assert presence.pcs_of(user)[0].password == "ended"
 
 
-@pytest.mark.parametrize(("version", "newer"), [("1.9", True), ("1.10.0", False), ("", True)])
 def test_newer_versions(
-    user: User,
-    make_device: MakeDevice,
-    monkeypatch: pytest.MonkeyPatch,
-    version: str,
-    *,
-    newer: bool,
+    user: User, make_device: MakeDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A PC with an older client than the newest one is marked, once that is known."""
-    make_device(user, version=version)
-    assert presence.pcs_of(user)[0].newer is None
+    for version in ("1.10.0", "1.9", ""):
+        make_device(user, name=f"PC {version}", version=version)
+    assert not any(pc.newer for pc in presence.pcs_of(user))
     release = Release(version="1.10", url="https://example.com/setup.exe")
     monkeypatch.setattr(config, "_current", with_settings(newest_client=release))
-    assert presence.pcs_of(user)[0].newer == (release if newer else None)
+    newer = {pc.device.version: pc.newer for pc in presence.pcs_of(user)}
+    assert newer == {"1.10.0": None, "1.9": release, "": release}
 
 
 def test_order_of_pcs(user: User, make_device: MakeDevice) -> None:
