@@ -17,9 +17,9 @@ SETTLE_S = 20
 
 
 def run(size: Size) -> list[Figure]:
-    with desk.linux_desk() as linux, desk.bare_process(linux.client.environ) as bare:
-        linux.start()
-        assert linux.client.pid is not None
-        desk.watch([linux.client.pid], size.pick(SETTLE_S, 1))  # what the start has left over
-        floor, costs = desk.watch([bare, linux.client.pid], size.pick(300, 3))
+    with desk.linux_desk() as client, desk.bare_process(client.environ) as bare:
+        desk.start(client)
+        assert client.pid is not None
+        desk.watch([client.pid], size.pick(SETTLE_S, 1))  # what the start has left over
+        floor, costs = desk.watch([bare, client.pid], size.pick(300, 3))
     return [Figure(what, [value], [floor[what]]) for what, value in costs.items()]

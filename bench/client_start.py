@@ -25,14 +25,14 @@ ROUNDS = 5
 
 def run(size: Size) -> list[Figure]:
     floor, standby = [], []
-    with desk.linux_desk() as linux:
+    with desk.linux_desk() as client:
         for _ in range(size.pick(15, 1)):
             began = time.perf_counter()
             bare = [sys.executable, "-c", desk.IMPORTS]
-            subprocess.run(bare, env=linux.client.environ, check=True)
+            subprocess.run(bare, env=client.environ, check=True)
             floor.append(1000 * (time.perf_counter() - began))
-            standby.append(1000 * linux.start())
-            linux.client.stop()
+            standby.append(1000 * desk.start(client))
+            client.stop()
     figures = [Figure("Linux: to standby, ms", standby, floor)]
     if size.short:
         return figures

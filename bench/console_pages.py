@@ -52,21 +52,18 @@ def _measure(engine: stage.Engine, size: Size) -> dict[str, list[float]]:
     rounds, on_old = range(size.pick(10, 2)), {"user": seed.FIRST_ID + ON_OLD, "pc": ON_OLD}
     with (
         machine.kept_on(machine.LOAD_CORE),
-        stage.database(engine, size) as settings,
-        stage.server(settings) as server,
+        stage.database(engine, size) as installation,
+        stage.server(installation) as server,
     ):
-        console = f"http://127.0.0.1:{server.port('console')}"
         for username, pages in (
             (people.ADMINISTRATOR, PAGES),
             (people.username(ON_OLD), OWN_PAGES),
         ):
-            with Browser(console) as browser:
-                assert browser.log_in(username, people.PASSWORD)
+            with server.browser(username, people.PASSWORD) as browser:
                 for name, path in pages.items():
                     address = path.format(**on_old)
                     found[name] = [_page_ms(browser, address) for _ in rounds]
-        with Browser(console) as browser:
-            assert browser.log_in(people.ADMINISTRATOR, people.PASSWORD)
+        with server.browser(people.ADMINISTRATOR, people.PASSWORD) as browser:
             forced = range(seed.FIRST_ID + 200, seed.FIRST_ID + 200 + len(rounds))
             found["a forced change"] = [_force_ms(browser, user) for user in forced]
     return found

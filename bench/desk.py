@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -90,48 +90,36 @@ def _counters(pid: int) -> tuple[int, float]:
     return wakes, cpu_ns / 1e9
 
 
-class LinuxDesk:
-    """A user who is logged in on a PC. Each bench starts the client."""
-
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        self._standby_at: list[float] = []
-
-    def start(self) -> float:
-        """Start the client; return the seconds until it was in standby."""
-        self._standby_at, began = [], time.perf_counter()
-        self.client.on_line = self._on_line
-        self.client.start()
-        eventually(lambda: self._standby_at, pause_s=LOOK_S, or_say="standby")
-        return self._standby_at[0] - began
-
-    def _on_line(self, line: str) -> None:
-        if "-> standby:" in line:
-            self._standby_at.append(time.perf_counter())
+def start(client: Client) -> float:
+    """Start a client; return the seconds until it was in standby."""
+    since, began = len(client.output), time.perf_counter()
+    client.start()
+    eventually(lambda: any("-> standby:" in line for line in client.output[since:]), pause_s=LOOK_S)
+    return time.perf_counter() - began
 
 
 @contextmanager
-def linux_desk() -> Iterator[LinuxDesk]:
-    """Yield a desk on Linux; remove everything at the end."""
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(TemporaryDirectory(prefix="coconowork-bench-")))
-        site = _organisation(stack, directory)
+def linux_desk() -> Iterator[Client]:
+    """Yield a client on Linux that has logged in and does not run."""
+    with _place() as (directory, site), private_keyring(directory / "keyring") as keyring:
         hidden = directory / "hidden"
         hidden.mkdir()
         # Only development tools install this library, which others then import.
         (hidden / "typing_extensions.py").write_text("raise ImportError\n")
         environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith("COCONOWORK_")},
-            **stack.enter_context(private_keyring(directory / "keyring")),
+            **keyring,
             "SSL_CERT_FILE": str(site.authority.file),
             "COCONOWORK_LOG_LEVEL": "info",
             "PYTHONPATH": str(hidden),
         }
         client = Client(directory / "pc", environ)
-        stack.callback(client.stop)
         code, said = client.command("login", "--server", site.host, "--user", USER, answer=P1)
         assert code == 0, said
-        yield LinuxDesk(client)
+        try:
+            yield client
+        finally:
+            client.stop()
 
 
 @contextmanager
@@ -206,14 +194,12 @@ def windows_desk() -> Iterator[WindowsDesk]:
     from tests.support.windows_product import built
 
     winpy, product = assemble(), built()
-    with ExitStack() as stack:
-        directory = Path(stack.enter_context(TemporaryDirectory(prefix="coconowork-bench-")))
-        site = _organisation(stack, directory)
-        display = stack.enter_context(x11.screen(wine.SCREEN))
-        desktop = wine.Desktop(directory / "prefix", winpy, display=display, language="ja")
+    with (
+        _place() as (directory, site),
+        x11.screen(wine.SCREEN) as display,
+        wine.signed_in(directory, winpy, display, "ja") as desktop,
+    ):
         desktop.environment["COCONOWORK_LOG_LEVEL"] = "debug"
-        stack.callback(desktop.close)
-        desktop.start()
         desktop.ask("trust", windows_path(site.authority.der))
         shutil.copytree(product.onedir, desktop.drive_c / "client")
         login = ["login", "--server", site.host, "--user", USER]
@@ -224,7 +210,12 @@ def windows_desk() -> Iterator[WindowsDesk]:
         yield WindowsDesk(desktop, site)
 
 
-def _organisation(stack: ExitStack, directory: Path) -> Organisation:
-    site = stack.enter_context(organisation(directory / "organisation"))
-    site.installation.add_user(USER)
-    return site
+@contextmanager
+def _place() -> Iterator[tuple[Path, Organisation]]:
+    """Yield a folder that is removed at the end, and a server whose files are in it."""
+    with (
+        TemporaryDirectory(prefix="coconowork-bench-") as name,
+        organisation(Path(name, "organisation")) as site,
+    ):
+        site.installation.add_user(USER)
+        yield Path(name), site

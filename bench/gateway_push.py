@@ -4,20 +4,17 @@
 changes the passwords of 100 of them, one after the other. Measured is the time from the end of
 the commit until the message is in the client's hands. The baseline sends a message of the same
 size to the same clients by command.
-
-`python -m bench.gateway_push` is that console: `change(username=…)` changes the user's password,
-pushes it to all of the user's PCs, and returns when it was committed (monotonic ns).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from bench import people, stage
 from bench.machine import percentile
-from bench.program import Program, obey
+from bench.program import running
 from bench.report import Figure, Size
 from server import config
 from server.commands import serve
@@ -29,14 +26,15 @@ WAIT_S = 30
 
 
 def run(size: Size) -> list[Figure]:
-    with stage.bare() as server:
-        bare = _measure(size, server, lambda number: server.ask("push", number=number))
+    with stage.bare() as baseline:
+        port, _ = baseline.ask("start")
+        bare = _measure(size, port, lambda number: baseline.ask("push", number))
     with (
-        stage.database("PostgreSQL", size) as settings,
-        stage.server(settings) as server,
-        stage.changer(settings) as changer,
+        stage.database("PostgreSQL", size) as installation,
+        stage.server(installation) as server,
+        running(Console, installation.environment()) as console,
     ):
-        own = _measure(size, server, lambda n: changer.ask("change", username=people.username(n)))
+        own = _measure(size, server.gateway, lambda number: console.ask("change", number))
     return [
         Figure(
             f"commit to client, p{percent}, ms",
@@ -48,18 +46,32 @@ def run(size: Size) -> list[Figure]:
     ]
 
 
-def _measure(size: Size, server: Program, push: Callable[[int], int]) -> list[float]:
+def _measure(size: Size, port: int, push: Callable[[int], int]) -> list[float]:
     """Return the latencies in ms. `push` returns when it pushed (monotonic ns)."""
-    with stage.clients(server.port("gateway"), count=size.clients) as clients:
+    with stage.clients(port, count=size.clients) as clients:
         clients.ask("log_in")
         sent = {}
         for number in range(1, size.pick(100, 10) + 1):
             sent[number] = push(number)
             time.sleep(PAUSE_S)  # each from rest
-        received = dict(clients.ask("take", count=len(sent), seconds=WAIT_S))
+        received = dict(clients.ask("take", len(sent), WAIT_S))
     if received.keys() != sent.keys():
         raise RuntimeError(f"only {len(received)} of {len(sent)} pushes arrived")
     return [max(0, received[number] - at) / 1e6 for number, at in sent.items()]
+
+
+class Console:
+    """A console on another machine, which derives no key twice."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._derived = derived_once()
+        self._derived.__enter__()
+        people.keys()
+        serve.prepare(config.load(environ))
+
+    async def change(self, number: int) -> int:
+        """Change a user's password, pushed to all PCs. Return when committed (monotonic ns)."""
+        return await asyncio.to_thread(_change, people.username(number))
 
 
 def _change(username: str) -> int:
@@ -74,10 +86,3 @@ def _change(username: str) -> int:
         devices = list(user.devices.all())
         passwords.change_own(user, new_password="N3w-Passw0rd", push_to=devices)
     return committed_ns[-1]
-
-
-if __name__ == "__main__":
-    with derived_once():
-        people.keys()
-        serve.prepare(config.load())
-        asyncio.run(obey(change=lambda username: asyncio.to_thread(_change, username)))

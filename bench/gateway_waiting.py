@@ -31,13 +31,13 @@ LIMITS = {
 
 
 def run(size: Size) -> list[Figure]:
-    with stage.bare() as server:
-        bare = _measure(size, server)
-    with stage.database("SQLite", size) as settings, stage.server(settings) as server:
-        own = _measure(size, server)
-    with stage.database("PostgreSQL", size) as settings, stage.server(settings) as server:
+    with stage.bare() as baseline:
+        bare = _measure(size, *baseline.ask("start"))
+    with stage.database("SQLite", size) as installation, stage.server(installation) as server:
+        own = _measure(size, server.gateway, server.process.pid)
+    with stage.database("PostgreSQL", size) as installation, stage.server(installation) as server:
         before_s = machine.cpu_s(stage.postgres().pid, children=True)
-        logins = _measure(size, server)[LOGINS]
+        logins = _measure(size, server.gateway, server.process.pid)[LOGINS]
         postgres_s = machine.cpu_s(stage.postgres().pid, children=True) - before_s
     own_cpu_ms = 1000 * postgres_s / (size.clients * len(logins))
     return [
@@ -47,21 +47,21 @@ def run(size: Size) -> list[Figure]:
     ]
 
 
-def _measure(size: Size, server: Program) -> dict[str, list[float]]:
+def _measure(size: Size, port: int, pid: int) -> dict[str, list[float]]:
     """Return what was measured of one server, by the names in LIMITS."""
-    with stage.clients(server.port("gateway"), count=size.clients) as clients:
+    with stage.clients(port, count=size.clients) as clients:
         clients.ask("state")  # returns once the process has started
-        memory = machine.private_kib(server.pid)
-        storms = [_storm(clients, server)]
+        memory = machine.private_kib(pid)
+        storms = [_storm(clients, pid)]
         time.sleep(size.pick(SETTLE_S, 0))  # the server's last writes
-        memory = machine.private_kib(server.pid) - memory
-        before_s, seconds = machine.cpu_s(server.pid), size.pick(PING_S, 1)
+        memory = machine.private_kib(pid) - memory
+        before_s, seconds = machine.cpu_s(pid), size.pick(PING_S, 1)
         time.sleep(seconds)  # the measurement: every client pings once
-        keepalive_s = machine.cpu_s(server.pid) - before_s
+        keepalive_s = machine.cpu_s(pid) - before_s
         while len(storms) < size.pick(STORMS, 2):
             clients.ask("drop")
-            machine.wait_until_idle(server.pid)
-            storms.append(_storm(clients, server))
+            machine.wait_until_idle(pid)
+            storms.append(_storm(clients, pid))
         waiting, endings = clients.ask("state")
         if waiting != size.clients:
             raise RuntimeError(f"{waiting} of {size.clients} wait; ended: {endings}")
@@ -73,8 +73,8 @@ def _measure(size: Size, server: Program) -> dict[str, list[float]]:
     return dict(zip(LIMITS, measured, strict=True))
 
 
-def _storm(clients: Program, server: Program) -> float:
+def _storm(clients: Program, pid: int) -> float:
     """Log in all clients; return the seconds of CPU that the server spent."""
-    before_s = machine.cpu_s(server.pid)
+    before_s = machine.cpu_s(pid)
     clients.ask("log_in")
-    return max(0.01, machine.cpu_s(server.pid) - before_s)
+    return max(0.01, machine.cpu_s(pid) - before_s)

@@ -1,4 +1,4 @@
-"""Run thousands of clients in one process for a bench: `python -m bench.load PORT N`.
+"""Run thousands of clients in one process for a bench.
 
 They log in by SCRAM and check no signature, since the baseline has none. Each sends a ping every
 20 s, as the real client does, spread evenly over that time.
@@ -11,18 +11,15 @@ import gc
 import itertools
 import os
 import secrets
-import sys
 import time
 from collections import Counter
 from contextlib import suppress
 
-import uvloop
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
-from bench import machine, people
-from bench.program import obey
+from bench import people
 from protocol.messages import (
     PATH,
     SUBPROTOCOL,
@@ -44,9 +41,11 @@ ADDRESSES = 32
 
 
 class Fleet:
-    """The clients; the public coroutines are the commands."""
+    """The clients, for a process of their own; its coroutines are the commands."""
 
     def __init__(self, port: int, count: int) -> None:
+        gc.disable()  # a collection of so many objects would look like a slow server
+        people.keys()
         self._port = port
         self._numbers = range(1, count + 1)
         self._waiting: dict[int, ClientConnection] = {}
@@ -54,9 +53,11 @@ class Fleet:
         self._receipts: list[tuple[int, int]] = []
         """Client and moment (monotonic ns) of each message that followed a login."""
         self._endings: Counter[str] = Counter()
+        self._pinging: asyncio.Task[None] | None = None
 
     async def log_in(self) -> None:
-        """Log in all clients that are not."""
+        """Log in all clients that are not, and let them ping from now on."""
+        self._pinging = self._pinging or asyncio.create_task(self._ping())
         absent = (number for number in self._numbers if number not in self._waiting)
 
         async def work() -> None:
@@ -87,7 +88,7 @@ class Fleet:
         receipts, self._receipts = self._receipts, []
         return receipts
 
-    async def ping(self) -> None:
+    async def _ping(self) -> None:
         """Ping for ever, each time by the next client, so that each pings every 20 s."""
         for number in itertools.cycle(self._numbers):
             await asyncio.sleep(PING_S / len(self._numbers))
@@ -133,17 +134,3 @@ class Fleet:
             if self._waiting.get(number) is connection:
                 del self._waiting[number]
                 self._endings[str(exc)] += 1
-
-
-async def _main(port: int, count: int) -> None:
-    fleet = Fleet(port, count)
-    pinging = asyncio.create_task(fleet.ping())
-    await obey(log_in=fleet.log_in, drop=fleet.drop, state=fleet.state, take=fleet.take)
-    pinging.cancel()
-
-
-if __name__ == "__main__":
-    machine.raise_file_limit()
-    people.keys()
-    gc.disable()  # a collection of so many objects would look like a slow server
-    uvloop.run(_main(*map(int, sys.argv[1:])))

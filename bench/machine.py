@@ -6,7 +6,7 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import psutil
 
 SERVER_CORE, LOAD_CORE = 0, -1
 """Which of the cores to use: the first for the measured server, the last for everything else."""
-_CORES = sorted(os.sched_getaffinity(0))
+CORES = sorted(os.sched_getaffinity(0))
 _OPEN_FILES = 60_000
 _IDLE_S = 60
 
@@ -24,7 +24,7 @@ def describe() -> str:
     model = Path("/proc/cpuinfo").read_text().partition("model name\t: ")[2].partition("\n")[0]
     memory = psutil.virtual_memory().total / 2**30
     return (
-        f"{len(_CORES)} cores of {model or platform.machine()}, {memory:.0f} GiB, "
+        f"{len(CORES)} cores of {model or platform.machine()}, {memory:.0f} GiB, "
         f"Python {platform.python_version()}, Linux {platform.release()}"
     )
 
@@ -38,16 +38,16 @@ def raise_file_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def pinned(core: int) -> Callable[[], None]:
-    """Return a `preexec_fn` that keeps the new process on this core."""
-    return lambda: os.sched_setaffinity(0, {_CORES[core]})
+def keep_on(core: int) -> None:
+    """Keep this thread, and what it starts, on this core."""
+    os.sched_setaffinity(0, {CORES[core]})
 
 
 @contextmanager
 def kept_on(core: int) -> Iterator[None]:
     """Keep this thread, and what it starts, on this core during the block."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {_CORES[core]})
+    keep_on(core)
     try:
         yield
     finally:

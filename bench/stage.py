@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import atexit
 import functools
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
 
+import uvloop
+
 from bench import machine
+from bench.bare import Bare
+from bench.load import Fleet
 from bench.program import Program, running
 from bench.report import Size
+from tests.support.installation import PROGRAM, Installation, Server
 from tests.support.places import ROOT
 from tests.support.postgres import Postgres, running_postgres
 
@@ -32,90 +36,56 @@ atexit.register(_stack.close)
 @functools.cache
 def folder() -> Path:
     """Return a folder that is removed with this process."""
-    path = Path(tempfile.mkdtemp(prefix="coconowork-bench-"))
-    _stack.callback(shutil.rmtree, path, ignore_errors=True)
-    return path
-
-
-def _log_file() -> Path:
-    return folder() / "log"
-
-
-def log() -> str:
-    """Return the end of what the programs wrote to standard error."""
-    _log_file().touch()
-    return _log_file().read_text(errors="replace")[-3000:]
+    return Path(_stack.enter_context(tempfile.TemporaryDirectory(prefix="coconowork-bench-")))
 
 
 @functools.cache
 def postgres() -> Postgres:
-    """Return a running PostgreSQL, durable as in production, on the processor core of the load."""
+    """Return a running PostgreSQL, durable as in production, on the load's core."""
     with machine.kept_on(machine.LOAD_CORE):
         settings = ["shared_buffers=512MB", "max_wal_size=2GB"]
         return _stack.enter_context(running_postgres(fsync=True, settings=settings))
 
 
 @functools.cache
-def _filled(engine: Engine, users: int, pcs: int) -> Path | str:
-    """Return the SQLite file, or the PostgreSQL database's name, that others are copies of."""
-    home = Path(tempfile.mkdtemp(dir=folder()))
-    settings = {"DATA_DIR": str(home)}
-    if engine == "PostgreSQL":
-        settings["DATABASE"] = postgres().new_database()
+def _filled(engine: Engine, users: int, pcs: int) -> Installation:
+    """Return the installation that others are copies of."""
+    database = postgres().new_database() if engine == "PostgreSQL" else ""
+    made = Installation(folder() / f"{engine}-{users}", database=database)
     subprocess.run(
         [sys.executable, "-m", "bench.seed", str(users), str(pcs)],
-        env=environment(settings),
+        env=made.environment(),
         cwd=ROOT,
         check=True,
     )
-    if engine == "SQLite":
-        return home / "coconowork.sqlite3"
-    name = settings["DATABASE"].rpartition("/")[2]
-    postgres().execute("VACUUM ANALYZE", database=name)
-    return name
+    if database:
+        postgres().execute("VACUUM ANALYZE", database=database.rpartition("/")[2])
+    return made
 
 
 @contextmanager
-def database(engine: Engine, size: Size) -> Iterator[dict[str, str]]:
-    """Yield the settings that lead a server to a filled database that only this block uses."""
+def database(engine: Engine, size: Size) -> Iterator[Installation]:
+    """Yield an installation with a filled database that only this block uses."""
     filled = _filled(engine, size.pick(100_000, 600), size.pick(50_000, 500))
-    home = Path(tempfile.mkdtemp(dir=folder()))
-    settings = {"DATA_DIR": str(home)}
+    directory = folder() / "copy"
     try:
-        if isinstance(filled, Path):
-            shutil.copy(filled, home)
-            yield settings
-        else:
-            url = postgres().new_database(template=filled)
-            yield {**settings, "DATABASE": url}
-            postgres().drop_database(url)
+        with filled.copied(directory, postgres() if filled.database else None) as copy:
+            yield copy
     finally:
-        shutil.rmtree(home)
+        shutil.rmtree(directory)
 
 
-def environment(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a server program: these settings and none of the developer's."""
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("COCONOWORK_")}
-    return {**clean, **{f"COCONOWORK_SERVER_{k}": v for k, v in settings.items()}}
-
-
-def server(settings: Mapping[str, str]) -> AbstractContextManager[Program]:
+def server(installation: Installation) -> AbstractContextManager[Server]:
     """Run the server as in production, without limits for one address."""
-    ports = {"PORT": "0", "GATEWAY_PORT": "0", "CONNECTIONS_PER_ADDRESS": "1000000"}
-    environ = environment({**settings, **ports})
-    return running("server", "serve", environ=environ, core=machine.SERVER_CORE, log=_log_file())
-
-
-def changer(settings: Mapping[str, str]) -> AbstractContextManager[Program]:
-    """Run the console of `bench.gateway_push` on this database."""
-    return running("bench.gateway_push", environ=environment(settings), log=_log_file())
+    program = ("taskset", "--cpu-list", str(machine.CORES[machine.SERVER_CORE]), *PROGRAM)
+    return installation.serving(program=program, CONNECTIONS_PER_ADDRESS="1000000")
 
 
 def bare() -> AbstractContextManager[Program]:
-    """Run the baseline, `bench.bare`."""
-    return running("bench.bare", core=machine.SERVER_CORE, log=_log_file())
+    """Run the baseline."""
+    return running(Bare, core=machine.SERVER_CORE)
 
 
 def clients(port: int, *, count: int) -> AbstractContextManager[Program]:
-    """Run `bench.load` with a client for each user from 1 to `count`; none is logged in yet."""
-    return running("bench.load", str(port), str(count), log=_log_file())
+    """Run users 1 to `count`, not yet logged in."""
+    return running(Fleet, port, count, new_loop=uvloop.new_event_loop)

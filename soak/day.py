@@ -32,7 +32,7 @@ from agent.state_file import StateFile
 from protocol.messages import WarningOutcome
 from soak import sample
 from soak.sample import Sample
-from tests.support.fake_gateway import PASSWORD, FakeGateway, Peer
+from tests.support.fake_gateway import PASSWORD, FakeGateway, Peer, at
 from tests.support.runtimes import runtime_in_memory
 
 HOUR_S = 3600.0
@@ -99,11 +99,9 @@ async def _live(loop: Loop, home: Path) -> list[Sample]:
 
     async def log_in(peer: Peer) -> None:
         now = loop.server_time()
-        more: dict[str, Any] = (
-            {"valid_until": _on_the_wire(now + timedelta(days=30))} if is_old else {}
-        )
+        more: dict[str, Any] = {"valid_until": at(30, now)} if is_old else {}
         kind = "old" if is_old else "current"
-        await peer.log_in({PASSWORD: kind}, server_time=_on_the_wire(now), **more)
+        await peer.log_in({PASSWORD: kind}, server_time=at(0, now), **more)
 
     async def restart() -> None:
         await server.aclose()
@@ -155,10 +153,6 @@ async def _live(loop: Loop, home: Path) -> list[Sample]:
     # At the first unlock with the old password, and on a new day.
     assert 1 <= len(warned) <= 3, warned
     return samples
-
-
-def _on_the_wire(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
 
 
 def run() -> list[Sample]:

@@ -57,9 +57,9 @@ def sign(password: str, change_id: str, sealed: str) -> str:
     return push_signature(verifier(password).server_key, change_id=change_id, sealed=sealed)
 
 
-def at(days: float = 0) -> str:
+def at(days: float = 0, now: datetime | None = None) -> str:
     """Return a time on the wire, so many days from now."""
-    return (datetime.now(UTC) + timedelta(days=days)).isoformat().replace("+00:00", "Z")
+    return ((now or datetime.now(UTC)) + timedelta(days=days)).isoformat().replace("+00:00", "Z")
 
 
 def seal(device: Json, plain: bytes) -> str:

@@ -25,6 +25,7 @@ import psycopg
 from server.console.hashers import ITERATIONS, format_verifier, hash_password
 from tests.support.browser import Browser
 from tests.support.polling import eventually
+from tests.support.postgres import Postgres
 
 ADMIN, ADMIN_PASSWORD = "admin", "Keeper-8361-94"
 P1, P2, P3 = "Passw0rd!", "Second-2nd", "Third+3rd"
@@ -217,6 +218,19 @@ class Installation:
             yield server
         finally:
             server.stop(signal.SIGKILL)
+
+    @contextmanager
+    def copied(self, directory: Path, postgres: Postgres | None = None) -> Iterator[Installation]:
+        """Yield a copy in `directory`, which is made; `postgres` runs the databases, if any."""
+        shutil.copytree(self.directory, directory)
+        if postgres is None:
+            yield Installation(directory)
+            return
+        url = postgres.new_database(template=self.database)
+        # Without it, a crash takes the copy's sequences back to where the template's were.
+        postgres.execute("CHECKPOINT")
+        yield Installation(directory, database=url)
+        postgres.drop_database(url)
 
     def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Run and commit one SQL statement, with `%s` for values, on either engine."""

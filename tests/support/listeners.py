@@ -86,11 +86,6 @@ async def failure(address: str, *, proxy: str | None = None) -> Failure:
     return result
 
 
-async def unused_port() -> int:
-    async with listening(says(b"")) as port:
-        return port
-
-
 async def answered(talk: Talk) -> Failure:
     async with listening(talk) as port:
         return await failure(f"ws://127.0.0.1:{port}/gateway")

@@ -139,10 +139,10 @@ class Postgres:
     def new_database(self, *, template: str = "template1") -> str:
         """Make a database. Return its address for the setting `database`.
 
-        `template` is the name of a database to copy, which must have no sessions.
+        `template` is the address of a database to copy, which must have no sessions.
         """
         name = f"test{os.getpid()}_{next(_numbers)}"
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template.rpartition("/")[2]}"')
         return self.url(name)
 
     def drop_database(self, url: str) -> None:

@@ -11,30 +11,12 @@ from trustme import KeyType
 
 from tests.support.browser import Browser
 from tests.support.certificates import Authority
-from tests.support.installation import Installation, Server
+from tests.support.installation import Installation
 from tests.support.ports import free_port
 from tests.support.reverse_proxies import running_proxy
 
 SMALL = {"200000": "1000", "worker_connections 50000": "worker_connections 400"}
 """Limits of nginx that differ from the page's."""
-
-
-@contextmanager
-def tls_front(
-    folder: Path, certificate: Path, server: Server, *, port: int | None = None
-) -> Iterator[int]:
-    """End TLS in front of the server's console and gateway. Yield the port."""
-    port = port or free_port()
-    with running_proxy(
-        "nginx",
-        folder,
-        port=port,
-        gateways=[server.gateway] * 2,
-        consoles=[server.console_port] * 2,
-        certificate=certificate,
-        limits=SMALL,
-    ):
-        yield port
 
 
 @dataclass(frozen=True)
@@ -69,6 +51,14 @@ def organisation(folder: Path) -> Iterator[Organisation]:
     settings = {"PUBLIC_URL": f"https://{host}", "TRUSTED_PROXIES": "127.0.0.1"}
     with (
         installation.serving(**settings) as server,
-        tls_front(folder, authority.issue("localhost"), server, port=port),
+        running_proxy(
+            "nginx",
+            folder,
+            port=port,
+            gateways=[server.gateway] * 2,
+            consoles=[server.console_port] * 2,
+            certificate=authority.issue("localhost"),
+            limits=SMALL,
+        ),
     ):
         yield Organisation(installation, authority, host)

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import msgspec
+
 from installer.wine import Finished, Wine, windows_path
 from installer.winpy.assemble import BUILD, ROOT
 from tests.support.polling import eventually
@@ -144,12 +146,9 @@ class Desktop(Wine):
         exe = windows_path(self._winpy / "python.exe")
         return self.run(exe, *arguments, timeout_s=timeout_s, environment=PYTHON)
 
-    def ask(self, script: str, *arguments: str, timeout_s: float = 60) -> Any:
-        """Run a script of `inside/`. Return the JSON value that it prints.
-
-        One process runs all, because Wine starts slowly, so a script leaves nothing behind in it.
-        """
-        return ask(self._insider, script, *arguments, timeout_s=timeout_s)
+    def ask(self, name: str, *arguments: str, timeout_s: float = 60) -> Any:
+        """Return what a function of `inside/serve.py` returns in the process that always runs."""
+        return ask(self._insider, name, *arguments, timeout_s=timeout_s)
 
     # --- signing in and out ---
 
@@ -182,14 +181,14 @@ class Desktop(Wine):
     def sign_in(self, *messages: object) -> None:
         """Start a logon session, with the Run keys, the Startup folder and the task bar.
 
-        `messages` are posted as soon as their windows are there; see `inside/post.py`.
+        `messages` are posted as soon as their windows are there; see `post` of `inside/serve.py`.
         """
         self.boot()
+        serve = windows_path(INSIDE / "serve.py")
         if messages:
-            post, python = INSIDE / "post.py", self._winpy / "pythonw.exe"
-            self.launch(windows_path(python), windows_path(post), *map(str, messages))
-        serve = map(windows_path, (self._winpy / "python.exe", INSIDE / "serve.py"))
-        self._insider = self.launch(*serve, pipe=subprocess.PIPE)
+            self.launch(windows_path(self._winpy / "pythonw.exe"), serve, *map(str, messages))
+        python = windows_path(self._winpy / "python.exe")
+        self._insider = self.launch(python, serve, pipe=subprocess.PIPE)
         # Asking for windows while the desktop is being made can block for ever.
         ask(self._insider)
 
@@ -202,13 +201,7 @@ class Desktop(Wine):
 
     def windows(self) -> list[Window]:
         """Return the visible top-level windows, from front to back."""
-        return [
-            Window(
-                **{**window, "box": tuple(window["box"])},
-                children=[Control(**{**c, "box": tuple(c["box"])}) for c in children],
-            )
-            for window, children in self.ask("windows")
-        ]
+        return msgspec.convert(self.ask("windows"), list[Window])
 
     def window(
         self, *, title: str | None = None, kind: str | None = None, exe: str | None = None
@@ -259,7 +252,9 @@ class Desktop(Wine):
 def signed_in(folder: Path, winpy: Path, display: str, language: Language) -> Iterator[Desktop]:
     """Yield a fresh Windows of that language in `folder`, signed in."""
     pc = Desktop(folder / "prefix", winpy, display=display, language=language)
-    pc.start()
-    yield pc
-    pc.close()
-    shutil.rmtree(pc.prefix)
+    try:
+        pc.start()
+        yield pc
+    finally:
+        pc.close()
+        shutil.rmtree(pc.prefix)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from babel.messages.catalog import Catalog, Message
 from babel.messages.extract import DEFAULT_KEYWORDS, extract_from_dir
-from babel.messages.pofile import read_po
 from django.utils.translation.template import templatize
 
-from tests.support import catalogues
+from tests.support.catalogues import CLIENT, CONSOLE, read
 from tests.support.places import ROOT
 
-CONSOLE = ROOT / "server/console/locale/ja/LC_MESSAGES/django.po"
 KEYWORDS = {
     **DEFAULT_KEYWORDS,
+    **dict.fromkeys(["translate", "_translate", "N_"]),
     "gettext_lazy": None,
     "gettext_noop": None,
     "pgettext_lazy": DEFAULT_KEYWORDS["pgettext"],
@@ -26,18 +24,22 @@ Texts = set[tuple[str | None, str]]
 """Texts in English with their contexts."""
 
 
+def in_code(folder: str) -> Texts:
+    return {
+        (context, text[0] if isinstance(text, tuple) else text)
+        for _, _, text, _, context in extract_from_dir(
+            ROOT / folder, method_map=[("**.py", "python")], keywords=KEYWORDS, comment_tags=()
+        )
+    }
+
+
 def of_client() -> Texts:
-    return {(message.context, originals(message)[0]) for message in catalogues.collect()}
+    return in_code("agent")
 
 
 def of_console() -> Texts:
     """Return the texts of the server's code and templates, which Django makes Python of."""
-    found: Texts = {
-        (context, text[0] if isinstance(text, tuple) else text)
-        for _, _, text, _, context in extract_from_dir(
-            ROOT / "server", method_map=[("**.py", "python")], keywords=KEYWORDS, comment_tags=()
-        )
-    }
+    found = in_code("server")
     for template in (ROOT / "server/console/templates").rglob("*.html"):
         for call in re.finditer(
             r"""(?:\b_|\b(p)?gettext|\bn?gettext)\(u?(?P<q>['"])(.*?)(?P=q)(?:,\s*u?(['"])(.*?)\4)?""",
@@ -49,11 +51,6 @@ def of_console() -> Texts:
     return found
 
 
-def read(file: Path) -> Catalog:
-    with file.open("rb") as opened:
-        return read_po(opened, abort_invalid=True)
-
-
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 NUMBER = r"(?:(?<![A-Za-z0-9_.\-:/%])\d[\d,~]*|%\(\w+\)d|%\(date\)s|{date})"
 STRAY_BLANK = re.compile(
@@ -62,7 +59,7 @@ STRAY_BLANK = re.compile(
 )
 """A blank that Japanese does not have: between sentences, and beside a number or a date."""
 WITHOUT_JAPANESE = {"client": ["OK", "{user}({server})"], "console": ["、", "、", "PC", "OS"]}
-CATALOGUES = {"client": catalogues.CATALOGUE, "console": CONSOLE}
+CATALOGUES = {"client": CLIENT, "console": CONSOLE}
 each_catalogue = pytest.mark.parametrize(
     "catalogue", [read(file) for file in CATALOGUES.values()], ids=list(CATALOGUES)
 )

@@ -1,17 +1,13 @@
 """Show parts of the client on a Windows desktop, and look at the screen, as a test asks for.
 
-Each line of the standard input is a JSON list: a function of `ASKED` and its arguments. Each line
-of the output has what it returns and the traceback of what it raises. One program does all, because
-Wine takes seconds to start another.
+One program does all, because Wine takes seconds to start another. See `answer` in `serve.py`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
-import traceback
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import partial
@@ -32,6 +28,7 @@ from agent.windows.toast import WindowsToaster
 from agent.windows.tray import WindowsTray
 from tests.support.dialogs import ASSETS, CODE, Client
 from tests.support.inside import reader
+from tests.support.inside.serve import answer
 from tests.support.polling import eventually
 
 client = Client()
@@ -120,12 +117,6 @@ ASKED: dict[str, Any] = {
 }  # fmt: skip
 
 threading.Thread(target=reader.watch, args=(notes.append,), daemon=True).start()
-for line in sys.stdin:
-    name, *arguments = json.loads(line)
-    try:
-        answer = ASKED[name](*arguments), ""
-    except Exception:  # noqa: BLE001 - the test shows it
-        answer = None, traceback.format_exc()
-    print(json.dumps(answer), flush=True)
+answer(ASKED)
 client.dialogs.close()
 os._exit(0)  # whatever still runs

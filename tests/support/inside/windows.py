@@ -1,12 +1,8 @@
-"""Print in JSON which windows are visible: their texts, places, programs and controls.
-
-`windows.py foreground` prints the handle of the window that has the keyboard.
-"""
+"""Find out which windows are visible: their texts, places, programs and controls."""
 
 from __future__ import annotations
 
 import ctypes
-import json
 import sys
 from ctypes import wintypes
 from typing import Any
@@ -27,6 +23,7 @@ kernel32.QueryFullProcessImageNameW.argtypes = [
     wintypes.HANDLE, wintypes.DWORD, wintypes.LPWSTR, ctypes.POINTER(wintypes.DWORD),
 ]  # fmt: skip
 kernel32.CloseHandle.argtypes = [wintypes.HANDLE]
+user32.GetForegroundWindow.restype = wintypes.HWND
 
 
 def text_of(window: int) -> str:
@@ -82,11 +79,16 @@ def collect(parent: int | None) -> list[int]:
     return found
 
 
-if __name__ == "__main__":
-    shown = [top for top in collect(None) if user32.IsWindowVisible(top)]
-    report = [
-        [{**describe(top), "exe": program_of(top)}, list(map(describe, collect(top)))]
-        for top in shown
+def windows() -> list[dict[str, Any]]:
+    """Return the visible top-level windows from front to back, each with its controls."""
+    return [
+        {**describe(top), "exe": program_of(top), "children": list(map(describe, collect(top)))}
+        for top in collect(None)
+        if user32.IsWindowVisible(top)
     ]
-    user32.GetForegroundWindow.restype = wintypes.HWND
-    print(json.dumps(user32.GetForegroundWindow() if sys.argv[1:] else report))
+
+
+def foreground() -> int | None:
+    """Return the handle of the window that has the keyboard."""
+    handle: int | None = user32.GetForegroundWindow()
+    return handle

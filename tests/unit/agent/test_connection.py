@@ -26,7 +26,8 @@ from agent.proxy_login import LogIn, open_tunnel
 from tests.support.certificates import Authority
 from tests.support.fake_gateway import FakeGateway, Peer, at
 from tests.support.forward_proxies import Proxy
-from tests.support.listeners import http, listening, says, unused_port
+from tests.support.listeners import http, listening, says
+from tests.support.ports import free_port
 
 DEAD = "127.0.0.2"
 NAME = "gateway.test"
@@ -87,7 +88,7 @@ async def test_a_dead_address_costs_half_a_second(gateway: FakeGateway, scheme: 
 async def test_the_next_of_several_proxies_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that refuses, is unknown or swallows packets gives way to the next; the last remains."""
     monkeypatch.setattr(connection, "OPEN_S", 4.0)
-    closed = f"http://127.0.0.1:{await unused_port()}"
+    closed = f"http://127.0.0.1:{free_port()}"
     async with listening(http("403 Forbidden")) as port:
         with swallowing(port):
             dead = [closed, "http://no-such-proxy.invalid:3128", f"socks5h://{DEAD}:{port}"]
@@ -97,7 +98,7 @@ async def test_the_next_of_several_proxies_is_used(monkeypatch: pytest.MonkeyPat
         (end,) = await run(f"wss://{NAME}/gateway")
         assert isinstance(end, ev.Disconnected)
         assert end.failure.reason is Reason.PROXY_REFUSED
-    for last in (f"http://127.0.0.1:{await unused_port()}", None):
+    for last in (f"http://127.0.0.1:{free_port()}", None):
         assert await reachable([closed, last]) == last
 
 

@@ -40,7 +40,8 @@ from tests.support.fake_gateway import (
 from tests.support.fakes import FakeVault
 from tests.support.forward_proxies import Proxy
 from tests.support.listeners import http as http_says
-from tests.support.listeners import listening, says, unused_port
+from tests.support.listeners import listening, says
+from tests.support.ports import free_port
 
 AWAY = "ws://127.0.0.1:1/gateway"
 BEHIND = "wss://gw.example.com/gateway"
@@ -164,7 +165,7 @@ async def test_the_network(
     patient: Patient, *, proxy: str | None, server: str, talk: Any, failing: Step, expected: str
 ) -> None:
     """A name or a port that is not there, or a proxy that refuses; its login is not shown."""
-    closed = f"127.0.0.1:{await unused_port()}"
+    closed = f"127.0.0.1:{free_port()}"
     server = server.format(closed=closed)
     patient.store(server)
     async with listening(talk or says(b"")) as port:
@@ -317,7 +318,7 @@ async def test_the_next_of_several_proxies(
 ) -> None:
     """The doctor goes the way of the client: by the first proxy that can be reached."""
     async with listening(http_says("403 Forbidden")) as port:
-        proxies = [f"http://127.0.0.1:{await unused_port()}", f"http://127.0.0.1:{port}", None]
+        proxies = [f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{port}", None]
         monkeypatch.setattr(doctor, "find_proxies", lambda *_: proxies)
         step, said = await patient.fails(BEHIND)
     assert (step, "refuses" in said) == (Step.NETWORK, True)

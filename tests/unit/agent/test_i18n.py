@@ -23,7 +23,7 @@ JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 def japanese() -> gettext.GNUTranslations:
     """Return the catalogue as the build compiles it."""
     compiled = BytesIO()
-    write_mo(compiled, catalogues.read())
+    write_mo(compiled, catalogues.read(catalogues.CLIENT))
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)
 

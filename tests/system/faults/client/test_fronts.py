@@ -8,7 +8,7 @@ import pytest
 
 from agent.core.failure import Reason
 from tests.support.certificates import Authority
-from tests.support.listeners import failure, unused_port
+from tests.support.listeners import failure
 from tests.support.ports import free_port
 from tests.support.reverse_proxies import running_proxy
 
@@ -30,7 +30,7 @@ async def test_fronts(
     """Each answer is `unavailable`, and tried again soon."""
     authority = Authority(tmp_path / "tls")
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-    gateway, front = await unused_port(), free_port()
+    gateway, front = free_port(), free_port()
     with running_proxy(
         program,
         tmp_path,

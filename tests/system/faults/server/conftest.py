@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,36 +27,18 @@ def template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> In
     return made
 
 
-def on_sqlite(directory: Path) -> Installation:
-    """Return a new installation with an account and its administrator."""
-    made = Installation(directory)
-    made.create()
-    return made
-
-
-@contextmanager
-def on_postgres(
-    postgres: Postgres, template: Installation, directory: Path
-) -> Iterator[Installation]:
-    """Yield such an installation on PostgreSQL."""
-    shutil.copytree(template.directory, directory)
-    url = postgres.new_database(template=template.database.rpartition("/")[2])
-    # Without it, a crash takes the copy's sequences back to where the template's were.
-    postgres.execute("CHECKPOINT")
-    yield Installation(directory, database=url)
-    postgres.drop_database(url)
-
-
 @pytest.fixture
 def installation(tmp_path: Path) -> Installation:
-    return on_sqlite(tmp_path / "data")
+    made = Installation(tmp_path / "data")
+    made.create()
+    return made
 
 
 @pytest.fixture
 def installation_on_postgres(
     postgres: Postgres, template: Installation, tmp_path: Path
 ) -> Iterator[Installation]:
-    with on_postgres(postgres, template, tmp_path / "data") as made:
+    with template.copied(tmp_path / "data", postgres) as made:
         yield made
 
 
@@ -76,11 +56,13 @@ def server(
     """Yield one server on either engine for the tests of a module, each with users of its own."""
     directory = tmp_path_factory.mktemp("server") / "data"
     if request.param == "sqlite":
-        with on_sqlite(directory).serving() as running:
+        made = Installation(directory)
+        made.create()
+        with made.serving() as running:
             yield running
         return
     postgres, template = (request.getfixturevalue(each) for each in ("postgres", "template"))
-    with on_postgres(postgres, template, directory) as made, made.serving() as running:
+    with template.copied(directory, postgres) as made, made.serving() as running:
         yield running
         assert "deadlock" not in postgres.log()
         assert "deadlock" not in running.logged()

@@ -222,13 +222,13 @@ def test_quiet_status_leaves_the_keyboard(person: Person) -> None:
     desktop.launch("notepad")
     editor = person.sees("Notepad")
     desktop.click(editor)
-    eventually(lambda: desktop.ask("windows", "foreground") == editor.handle)
+    eventually(lambda: desktop.ask("foreground") == editor.handle)
     person.open("quiet status", OLD)
     above = person.sees("TkTopLevel")
     person.keep("dialog-status-quiet")
     order = [each.kind for each in person.windows("TkTopLevel", "Notepad")]
     assert order == ["TkTopLevel", "Notepad"]
-    assert desktop.ask("windows", "foreground") == editor.handle
+    assert desktop.ask("foreground") == editor.handle
     desktop.click(above)
     desktop.key("Escape")
     person.has_closed()

@@ -36,15 +36,15 @@ from tests.support.listeners import (
     listening,
     says,
     silent,
-    unused_port,
 )
+from tests.support.ports import free_port
 
 R = Reason
 
 
 async def test_no_server_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """No program listens there, no name server knows the name, or the server says nothing."""
-    result = await failure(f"ws://127.0.0.1:{await unused_port()}/gateway")
+    result = await failure(f"ws://127.0.0.1:{free_port()}/gateway")
     assert (result.reason, result.may_end_soon) == (R.UNREACHABLE, True)
     assert (await failure("wss://no-such-host.invalid/gateway")).reason is R.NO_SUCH_HOST
     monkeypatch.setattr(connection, "OPEN_S", 0.3)

@@ -14,7 +14,8 @@ import pytest
 from agent.core.failure import Reason
 from tests.support.certificates import Authority
 from tests.support.forward_proxies import Proxy
-from tests.support.listeners import Talk, failure, http, listening, says, unused_port
+from tests.support.listeners import Talk, failure, http, listening, says
+from tests.support.ports import free_port
 
 BEHIND = "wss://gw.example.com/gateway"
 REFUSED, AWAY, LOGIN = Reason.PROXY_REFUSED, Reason.UNAVAILABLE, Reason.PROXY_LOGIN
@@ -115,6 +116,6 @@ async def test_a_proxy_that_resets_each_connection() -> None:
 @pytest.mark.parametrize("scheme", ["http", "socks5h", "socks5", "socks4a"])
 async def test_a_proxy_that_is_not_there(scheme: str) -> None:
     """It is down, or its name is unknown: the server is not to blame."""
-    for host in (f"127.0.0.1:{await unused_port()}", "no-such-proxy.invalid:3128"):
+    for host in (f"127.0.0.1:{free_port()}", "no-such-proxy.invalid:3128"):
         result = await failure("wss://127.0.0.1:9/gateway", proxy=f"{scheme}://{host}")
         assert result.reason is Reason.PROXY_UNREACHABLE

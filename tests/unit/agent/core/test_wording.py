@@ -23,7 +23,7 @@ def test_every_state_and_reason_has_words() -> None:
     """No two states say the same, and a reason says what is wrong and what to do."""
     states = [wording.status(View(state), _) for state in State]
     assert len(set(states)) == len(State)
-    translated = {message.id for message in catalogues.read()}
+    translated = {message.id for message in catalogues.read(catalogues.CLIENT)}
     assert translated.issuperset(states)
     for reason in Reason:
         matter, remedy = wording.trouble(reason, _)
