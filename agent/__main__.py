@@ -18,7 +18,7 @@ from agent.errors import AgentError, Defect, UserError
 from agent.i18n import translation
 from agent.paths import Paths, find_paths
 from agent.ports import ChannelBusy, ChannelError, NotRunning, Request
-from agent.program import spare_imports, spare_platform
+from agent.program import harden, share_one_heap, spare_imports, spare_platform, starts_tray_program
 from agent.settings import Settings
 from protocol.text import N_
 
@@ -192,8 +192,6 @@ def _parse(arguments: list[str], paths: Paths) -> Namespace:
 
 
 def _run(call: Call) -> int:
-    from agent.program import share_one_heap, starts_tray_program
-
     if starts_tray_program():
         return OK
     share_one_heap()
@@ -259,7 +257,6 @@ def _login(call: Call) -> int:
 
 
 def _login_by_code(call: Call, server: str) -> int:
-    from agent.hardening import harden
     from agent.pairing import PairingFailed, receive_at_terminal
 
     harden()
@@ -287,8 +284,6 @@ def _update_password(call: Call) -> int:
 
 
 def _log_in(call: Call, request: Request) -> int:
-    from agent.hardening import harden
-
     harden()
     password = prompts.password(call._("Password: "))
     if problem := wording.password_problem(password, call._):
@@ -325,7 +320,6 @@ def _doctor(call: Call) -> int:
     import asyncio
 
     from agent import desktop, doctor
-    from agent.hardening import harden
 
     harden()
     channel, vault = desktop.open_channel(call.paths), desktop.open_vault()

@@ -9,13 +9,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from gettext import NullTranslations
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent import __version__, logs
-from agent.paths import Paths
+from agent.paths import ASSETS, Paths
 from agent.ports import Autostart, Request, SignInWatcher, Toaster, Tray, Vault
-from agent.program import os_name
+from agent.program import harden, os_name
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
@@ -41,8 +40,6 @@ def run(
     starts it, and not the user. Raise ChannelBusy when another client runs, and Defect when the
     client has ended at a defect of its own.
     """
-    from agent.hardening import harden
-
     logs.set_up(paths.log_file, settings.log_level)
     log.info("coconowork client %s starts on %s", __version__, os_name())
     harden()
@@ -61,7 +58,7 @@ def _early_icon(paths: Paths, translations: NullTranslations) -> AbstractContext
         from agent.windows.tray import WindowsTray
 
         if not is_locked(paths.lock_file):
-            tray = WindowsTray(_ASSETS, translations)
+            tray = WindowsTray(ASSETS, translations)
             tray.start()
             return closing(tray)
     return nullcontext()
@@ -94,7 +91,7 @@ def _run(
         autostart, watcher = RunKey(), WindowsSignInWatcher()
         guard = guarded(start=settings.autostart is not False)
     else:
-        from agent.linux.session import LinuxSession
+        from agent.linux.terminal import LinuxSession
 
         watcher = LinuxSession()
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the end of its terminal is not its own
@@ -113,7 +110,6 @@ def _run(
         pair=app.pair,
         view=lambda: app.view,
         on_command=app.command,
-        assets=_ASSETS,
         translations=translations,
         settings=settings,
     )
@@ -131,7 +127,7 @@ def _run(
             from agent.windows.tray import WindowsTray
 
             with_settings = actions.with_settings
-            return trays.pop() if trays else WindowsTray(_ASSETS, translations, with_settings)
+            return trays.pop() if trays else WindowsTray(ASSETS, translations, with_settings)
         from agent.linux.terminal import TerminalTray
 
         return TerminalTray(logs.Console(sys.stdout), translations)
@@ -152,7 +148,6 @@ def run_once(
 ) -> Request:
     """Run the client for one request, without a tray. Raise ChannelBusy or ChannelError."""
     from agent.app import App
-    from agent.hardening import harden
 
     logs.set_up(paths.log_file, settings.log_level, to_stderr=False)
     harden()
@@ -162,9 +157,6 @@ def run_once(
         return app.answer(request)
     finally:
         app.stop()
-
-
-_ASSETS = Path(__file__).resolve().with_name("assets")  # in the frozen program, too
 
 
 def _core_adapters(paths: Paths) -> Adapters:
@@ -230,7 +222,7 @@ def _open_toaster() -> Toaster:
     if sys.platform == "win32":
         from agent.windows.toast import WindowsToaster
 
-        return WindowsToaster(_ASSETS / "app.ico")
+        return WindowsToaster(ASSETS / "app.ico")
     from agent.linux.terminal import TerminalToaster
 
     return TerminalToaster(logs.Console(sys.stdout))

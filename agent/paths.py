@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NAME = "coconowork"
+ASSETS = Path(__file__).resolve().with_name("assets")  # in the frozen program, too
 
 
 @dataclass(frozen=True)

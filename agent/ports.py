@@ -101,12 +101,13 @@ class Topic(Enum):
     ACTION = "action"  # the outcome of what the user has picked from the menu
 
 
+OnOutcome = Callable[["WarningOutcome"], None]
+
+
 class Toaster(Protocol):
     """Desktop notifications. Calls return at once."""
 
-    def show(
-        self, topic: Topic, title: str, text: str, on_outcome: Callable[[WarningOutcome], None], /
-    ) -> None:
+    def show(self, topic: Topic, title: str, text: str, on_outcome: OnOutcome, /) -> None:
         """Show a toast, in place of an earlier one about the same topic.
 
         Call `on_outcome`, on any thread, for each thing that becomes known: first SHOWN, UNSEEN

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from agent.core.view import Command
-from agent.ports import Toaster, Topic, call_adapter
+from agent.ports import OnOutcome, Toaster, Topic, call_adapter
 from protocol.messages import WarningOutcome
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class Toasts:
         title: str,
         text: str,
         on_click: Command | Callable[[], None],
-        on_outcome: Callable[[WarningOutcome], None] = lambda _: None,
+        on_outcome: OnOutcome = lambda _: None,
     ) -> None:
         """Show a toast. `on_outcome` is called for each thing that becomes known of it."""
 

@@ -76,7 +76,6 @@ _dialogs = dialogs.ProcessDialogs(
     pair=lambda *_: Future(),
     view=View,  # type: ignore[arg-type] # not asked for here
     on_command=lambda _: None,
-    assets=Path(),
     translations=NullTranslations(),
     settings=Settings(),
 )
@@ -256,7 +255,7 @@ _UPDATE = {"command": "update-password", "password": SECRET}
 _REQUESTS = [json.dumps(each).encode() for each in ({"command": "status"}, _LOGIN, _UPDATE)]
 _STATUSES = [json.dumps({"ok": True, "status": describe(_VIEW)}).encode(), b'{"error":"internal"}']
 _PIPED = (
-    pipe.Open(assets="/a", server="gw", user="田中", first=True, notes=["a"], rows=[("b", "c")]),
+    pipe.Open(server="gw", user="田中", first=True, notes=["a"], rows=[("b", "c")]),
     pipe.Update(pipe.Snapshot(picture="standby", headline="x", lines=["y"], rows=[("a", "b")])),
     pipe.Submit("gw", "tanaka", SECRET),
     pipe.Picked("quit"),

@@ -32,7 +32,7 @@ from agent.core.effects import EffectQueue, WriteReason
 from agent.core.events import Instant, Timer
 from agent.core.failure import Reason
 from agent.core.transitions import Table
-from protocol import messages as msg
+from protocol.messages import PasswordChanged
 from protocol.scram import Keys
 from protocol.sealing import new_device_key
 
@@ -73,7 +73,7 @@ class VaultRequest:
     """A request that the vault has not answered yet."""
 
     effect: do.VaultEffect
-    push: msg.PasswordChanged | None = None  # the push that the write stores
+    push: PasswordChanged | None = None  # the push that the write stores
     user_request: int | None = None  # the user's request that the deletion answers
 
     @property
@@ -175,20 +175,18 @@ class CredentialCache:
             if self._late_read is not None:
                 self._await(self._late_read)
             else:
-                self._request(do.ReadVault(next(self._numbers), self._account.identity))
+                effect = do.ReadVault(next(self._numbers), self._account.identity)
+                self._request(VaultRequest(effect))
 
     def write(
-        self,
-        credentials: Credentials,
-        reason: WriteReason,
-        *,
-        push: msg.PasswordChanged | None = None,
+        self, credentials: Credentials, reason: WriteReason, push: PasswordChanged | None = None
     ) -> None:
         """Replace the credentials here, and in the vault when it is known what it holds."""
         self._replace(credentials)
         if self.may_write:
             number, identity = next(self._numbers), self._account.identity
-            self._request(do.WriteVault(number, identity, credentials, reason), push=push)
+            effect = do.WriteVault(number, identity, credentials, reason)
+            self._request(VaultRequest(effect, push))
 
     def commit_pending(self) -> bool:
         """Make the pending password the current one. Return whether the vault has to answer."""
@@ -206,12 +204,13 @@ class CredentialCache:
     def write_typed(self, identity: Identity, credentials: Credentials) -> None:
         """Store a typed password. The cache takes it over when the vault has written it."""
         number = next(self._numbers)
-        self._request(do.WriteVault(number, identity, credentials, WriteReason.TYPED))
+        effect = do.WriteVault(number, identity, credentials, WriteReason.TYPED)
+        self._request(VaultRequest(effect))
 
     def delete(self, identity: Identity, *, user_request: int | None = None) -> None:
         """Delete an entry, for a request of the user or to leave nothing behind."""
         effect = do.DeleteFromVault(next(self._numbers), identity)
-        self._request(effect, user_request=user_request)
+        self._request(VaultRequest(effect, user_request=user_request))
 
     def is_writing(self, reason: WriteReason) -> bool:
         """Return whether the vault has yet to answer a write for this reason."""
@@ -279,16 +278,11 @@ class CredentialCache:
         self._requests = {n: r for n, r in self._requests.items() if r.user_request is not None}
         self._watch_oldest()
 
-    def _request(
-        self,
-        effect: do.VaultEffect,
-        push: msg.PasswordChanged | None = None,
-        user_request: int | None = None,
-    ) -> None:
+    def _request(self, request: VaultRequest) -> None:
         """Ask the vault. The answer to an earlier read would be out of date from now on."""
         self._late_read = None
-        self._emit(effect)
-        self._await(VaultRequest(effect, push, user_request))
+        self._emit(request.effect)
+        self._await(request)
 
     def _await(self, request: VaultRequest) -> None:
         self._requests[request.effect.number] = request

@@ -6,13 +6,13 @@ import sys
 from gettext import NullTranslations
 from typing import get_args
 
+from agent.program import harden
+
 OK, WRONG_USE = 0, 2
 
 
 def main(name: str, translations: NullTranslations) -> int:
     """Show one window, with pipes to the client as standard streams; return the exit code."""
-    from agent.hardening import harden
-
     harden()
     from agent.dialogs import password, status
     from agent.dialogs.messages import Name

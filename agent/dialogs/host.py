@@ -13,7 +13,6 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from functools import partial
 from gettext import NullTranslations
-from pathlib import Path
 
 from agent import __version__
 from agent.address import normalise_server
@@ -54,7 +53,6 @@ class ProcessDialogs:
     pair: Pair
     view: Callable[[], View]  # returns the newest snapshot
     on_command: Callable[[Command], None]
-    assets: Path
     translations: NullTranslations
     settings: Settings  # what the first log-in suggests, or fixes
     start: list[str] | None = None  # the command that starts the client; None: this program's
@@ -69,7 +67,6 @@ class ProcessDialogs:
         _ = self.translations.gettext
         days = wording.days_left(view, self.translations)
         opening = msg.Open(
-            assets=str(self.assets),
             server=shown_server(view.server or self.settings.server or ""),
             user=view.user or self.settings.user or "",
             first=first,
@@ -83,7 +80,7 @@ class ProcessDialogs:
     def show_status(self, *, quietly: bool = False) -> None:
         """Bring up the small status window; `quietly`: without taking the keyboard."""
         snapshot = self._snapshot(self.view())
-        self._show("status", msg.Open(assets=str(self.assets), snapshot=snapshot, quiet=quietly))
+        self._show("status", msg.Open(snapshot=snapshot, quiet=quietly))
 
     def ask_log_out(self) -> None:
         _, view = self.translations.gettext, self.view()
@@ -94,7 +91,7 @@ class ProcessDialogs:
             rows=self._account(view),
             buttons=[msg.Button(_("Log &out"), Command.LOG_OUT_NOW.value)],
         )
-        self._show("log_out", msg.Open(assets=str(self.assets), snapshot=snapshot))
+        self._show("log_out", msg.Open(snapshot=snapshot))
 
     def show_about(self) -> None:
         _, view = self.translations.gettext, self.view()
@@ -105,7 +102,7 @@ class ProcessDialogs:
             lines=[_("Keeps this PC reachable through coconowork.")],
             rows=[(_("Version"), __version__), *self._account(view)],
         )
-        self._show("about", msg.Open(assets=str(self.assets), snapshot=snapshot))
+        self._show("about", msg.Open(snapshot=snapshot))
 
     def refresh(self, view: View) -> None:
         """Show this in an open status window."""

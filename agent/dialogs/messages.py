@@ -49,7 +49,6 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, tag="open"):
     changed. A `quiet` window leaves the keyboard where it is.
     """
 
-    assets: str
     server: str = ""
     user: str = ""
     first: bool = False

@@ -6,13 +6,13 @@ import sys
 import tkinter as tk
 from collections.abc import Callable
 from gettext import NullTranslations
-from pathlib import Path
 from tkinter import font, ttk
 from typing import Any
 
 from agent.dialogs.messages import FromClient, FromDialog, Front, Open
 from agent.dialogs.palette import Appearance, Palette
 from agent.dialogs.pipe import Pipe
+from agent.paths import ASSETS
 from protocol.text import clean
 
 POLL_MS = 50  # interval for polling the pipe: Tk cannot be woken safely from another thread
@@ -49,7 +49,6 @@ class Window:
         self._pipe = pipe
         self._rows = 0
         self._poll_job = self._topmost_job = ""
-        self._assets = Path(opening.assets)
         self._quiet = opening.quiet
         self._pictures: dict[str, tk.PhotoImage] = {}
         self._scale = self._set_scale()
@@ -173,7 +172,7 @@ class Window:
         """Return a picture from `agent/assets/`, 32 px at 96 dpi."""
         if name not in self._pictures:
             side = max((size for size in PICTURE_SIZES if size <= self.px(32)), default=32)
-            drawn = tk.PhotoImage(master=self.root, file=self._assets / f"{name}-{side}.png")
+            drawn = tk.PhotoImage(master=self.root, file=ASSETS / f"{name}-{side}.png")
             self._pictures[name] = drawn.zoom(max(1, self.px(32) // side))
         return self._pictures[name]
 

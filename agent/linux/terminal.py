@@ -1,14 +1,22 @@
-"""Tray and notifications in a terminal: one line of text for each change."""
+"""The desktop of a client in a terminal: tray and notifications are lines of text."""
 
 from __future__ import annotations
 
 import gettext
+import os
+import sys
+
+if sys.platform != "linux":
+    raise ImportError("for Linux")
+
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
+from agent.core.events import Event
 from agent.core.view import Command, View
 from agent.logs import Console
-from agent.ports import Topic
+from agent.ports import OnOutcome, Topic
 from agent.tray_menu import summary
 from protocol.messages import WarningOutcome
 
@@ -49,9 +57,7 @@ class TerminalToaster:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def show(
-        self, _topic: Topic, title: str, text: str, on_outcome: Callable[[WarningOutcome], None]
-    ) -> None:
+    def show(self, _topic: Topic, title: str, text: str, on_outcome: OnOutcome) -> None:
         written = self._console.write(f"[{title}] {' '.join(text.split())}")
         on_outcome(WarningOutcome.SHOWN if written else WarningOutcome.FAILED)
 
@@ -59,4 +65,22 @@ class TerminalToaster:
         """Do nothing: a line stays."""
 
     def close(self) -> None:
+        """Do nothing."""
+
+
+class LinuxSession:
+    """Implement `agent.ports.SignInWatcher` for development: the start is the only sign-in."""
+
+    def session(self) -> str:
+        """Return a name of this boot and session, the same after a restart of the program."""
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}/{os.environ.get('XDG_SESSION_ID') or os.getsid(0)}"[:256]
+
+    def start(self, emit: Callable[[Event], None]) -> None:
+        """Do nothing: unlocks and network changes are watched on Windows only."""
+
+    def keep_awake(self, wanted: bool, /) -> None:  # noqa: FBT001 - the port's
+        """Do nothing: only an office PC on Windows is kept awake."""
+
+    def stop(self) -> None:
         """Do nothing."""

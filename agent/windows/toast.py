@@ -19,7 +19,6 @@ import logging
 import threading
 import time
 import types
-from collections.abc import Callable
 from contextlib import suppress
 from ctypes import wintypes
 from pathlib import Path
@@ -29,7 +28,7 @@ import win32con
 import win32event
 import win32gui
 
-from agent.ports import Topic
+from agent.ports import OnOutcome, Topic
 from protocol.messages import WarningOutcome
 from protocol.text import clip_utf16
 
@@ -81,10 +80,8 @@ class WindowsToaster:
         self._toasts: dict[Topic, _Toast] = {}  # the newest toast about each topic
         self._closed = False
 
-    def show(
-        self, topic: Topic, title: str, text: str, on_outcome: Callable[[WarningOutcome], None]
-    ) -> None:
-        toast = _Toast(topic, title, text, on_outcome, icon=self._icon)
+    def show(self, topic: Topic, title: str, text: str, on_outcome: OnOutcome) -> None:
+        toast = _Toast(topic, (title, text), on_outcome, self._icon)
         with self._lock:
             if self._closed:
                 return
@@ -120,17 +117,11 @@ class _Toast:
     """One toast, from the first try to its end."""
 
     def __init__(
-        self,
-        topic: Topic,
-        title: str,
-        text: str,
-        on_outcome: Callable[[WarningOutcome], None],
-        *,
-        icon: Path,
+        self, topic: Topic, texts: tuple[str, str], on_outcome: OnOutcome, icon: Path
     ) -> None:
         self.thread = threading.Thread(target=self._run, name="toast", daemon=True)
         self._topic, self._icon, self._on_outcome = topic, icon, on_outcome
-        self._title, self._text = clip_utf16(title, TITLE_UNITS), clip_utf16(text, TEXT_UNITS)
+        self._title, self._text = map(clip_utf16, texts, (TITLE_UNITS, TEXT_UNITS))
         self._withdrawn = win32event.CreateEvent(None, True, False, None)
         self._outcome: WarningOutcome | None = None
         self._shown_at: float | None = None

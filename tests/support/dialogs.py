@@ -48,7 +48,6 @@ class Client:
             pair=self.pair,
             view=lambda: self.view,
             on_command=self.picked.append,
-            assets=ASSETS,
             translations=ENGLISH,
             settings=settings,
             start=start,

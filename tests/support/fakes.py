@@ -22,7 +22,7 @@ from agent.core.credentials import (
 from agent.core.failure import Reason
 from agent.core.saved_state import SavedState
 from agent.core.view import Command, View
-from agent.ports import Accept, NotRunning, Topic, VaultError
+from agent.ports import Accept, NotRunning, OnOutcome, Topic, VaultError
 from protocol.messages import WarningOutcome
 
 
@@ -137,9 +137,7 @@ class FakeToaster:
     def __init__(self) -> None:
         self.open: dict[Topic, Callable[[WarningOutcome], None]] = {}
 
-    def show(
-        self, topic: Topic, title: str, text: str, on_outcome: Callable[[WarningOutcome], None]
-    ) -> None:
+    def show(self, topic: Topic, title: str, text: str, on_outcome: OnOutcome) -> None:
         self.open[topic] = on_outcome
         on_outcome(WarningOutcome.SHOWN)
 

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from agent.dialogs import code, elements, password, status
 from agent.dialogs import messages as msg
 from agent.dialogs.window import Window
-from tests.support.dialogs import ASSETS, ENGLISH, OLD, Client
+from tests.support.dialogs import ENGLISH, OLD, Client
 from tests.support.polling import eventually
 
 pytestmark = [pytest.mark.display, pytest.mark.usefixtures("display")]
@@ -109,7 +109,7 @@ class Shown:
             return True
 
 
-OPENING = msg.Open(assets=str(ASSETS), server="gw.example.com", user="tanaka")
+OPENING = msg.Open(server="gw.example.com", user="tanaka")
 
 
 @pytest.fixture
@@ -140,9 +140,9 @@ def test_each_letter_for_alt_is_used_once(show: Callable[[msg.Open], Shown]) -> 
     """Every control but "Cancel" and "Close", which Esc presses, has a letter of its own."""
     snapshot = Client().dialogs._snapshot(OLD)
     for opening, letters in (
-        (msg.Open(assets=str(ASSETS), first=True), "SUPHCL"),
+        (msg.Open(first=True), "SUPHCL"),
         (OPENING, "NHU"),
-        (msg.Open(assets=str(ASSETS), snapshot=snapshot), "UCOR"),
+        (msg.Open(snapshot=snapshot), "UCOR"),
     ):
         found = elements.elements(show(opening).root).values()
         controls = [each for each in found if elements.State.FOCUSABLE in each.state]
@@ -249,7 +249,7 @@ def test_what_policy_sets_is_grey(show: Callable[[msg.Open], Shown]) -> None:
 def test_status_follows_the_client(show: Callable[[msg.Open], Shown]) -> None:
     """Each new state is shown; many equally wide buttons stand in two columns, the last below."""
     snapshot = Client().dialogs._snapshot(OLD)
-    shown = show(msg.Open(assets=str(ASSETS), snapshot=snapshot))
+    shown = show(msg.Open(snapshot=snapshot))
     assert snapshot.headline in shown.texts()
     buttons = shown.buttons()
     places = [(each.grid_info()["row"], each.grid_info()["column"]) for each in buttons]

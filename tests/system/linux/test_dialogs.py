@@ -120,7 +120,7 @@ def test_window_takes_in_no_more_than_it_shows() -> None:
     """A busy window leaves what the client sends in the pipe; what is no message ends it."""
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb") as ours, os.fdopen(writing, "wb", buffering=0) as theirs:
-        theirs.write(msg.encode(msg.Open(assets="")))
+        theirs.write(msg.encode(msg.Open()))
         pipe = Pipe(ours, theirs)
         assert pipe.opening() is not None
         for _ in range(2 * MAX_WAITING):

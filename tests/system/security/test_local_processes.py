@@ -37,7 +37,7 @@ VICTIM = f"""
 import sys
 import faulthandler
 sys.path.insert(0, {str(ROOT)!r})
-import agent.__main__, agent.desktop, agent.hardening, agent.settings, agent.address
+import agent.__main__, agent.desktop, agent.program, agent.settings, agent.address
 import encodings.idna, agent.dialogs.window, agent.dialogs.status, agent.dialogs.pipe
 import agent.dialogs.password, agent.dialogs.status, resource, tomllib, tomlkit, agent.command_line
 import agent.app, agent.linux.control, agent.vault, agent.menu_actions, shutil, subprocess
@@ -127,7 +127,7 @@ def test_the_client_itself_is_hardened(tmp_path: Path, monkeypatch: pytest.Monke
 
     class HardenedError(Exception): ...
 
-    monkeypatch.setattr("agent.hardening.harden", Mock(side_effect=HardenedError))
+    monkeypatch.setattr(desktop, "harden", Mock(side_effect=HardenedError))
     monkeypatch.setattr(desktop, "_core_adapters", None)
     monkeypatch.setattr("agent.logs.set_up", Mock())
     paths = find_paths({"COCONOWORK_HOME": str(tmp_path)})
@@ -146,7 +146,6 @@ def _dialogs(start: list[str] | None) -> ProcessDialogs:
         pair=lambda *_: Future(),
         view=lambda: View(State.STANDBY, server="wss://gw.example.com/gateway", user="tanaka"),
         on_command=lambda _: None,
-        assets=ROOT / "agent" / "assets",
         translations=NullTranslations(),
         settings=Settings(),
         start=start,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import dialogs, hardening, logs, prompts
+from agent import dialogs, logs, prompts
 from agent.__main__ import main
 
 OURS = re.compile(
@@ -123,7 +123,7 @@ def test_what_can_be_no_password(
 ) -> None:
     """The program says so in one sentence, without a traceback, and asks no server."""
     monkeypatch.setenv("COCONOWORK_LANGUAGE", "en")
-    monkeypatch.setattr(hardening, "harden", lambda: None)  # it would last for other tests
+    monkeypatch.setattr("agent.__main__.harden", lambda: None)  # it would last for other tests
     (tmp_path / "input").write_bytes(data)
     with (tmp_path / "input").open() as stream:
         monkeypatch.setattr(sys, "stdin", stream)

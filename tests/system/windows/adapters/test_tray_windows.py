@@ -151,7 +151,7 @@ def test_comes_back_when_explorer_restarts(told: list[tuple[int, Any]], running:
     versions = [data.uVersion for code, data in told if code == win32.NIM_SETVERSION]
     assert versions == [tray_windows.NOTIFYICON_VERSION_4] * 2
     assert all(data.uFlags & win32.NIF_SHOWTIP for code, data in told if code == win32.NIM_ADD)
-    running.tray._icon._message(win32.NIM_DELETE, 0)
+    running.tray._icon._message(win32.NIM_DELETE)
     assert not is_shown(running.window)
     running.tray.show(View(State.CONNECTING))
     eventually(lambda: is_shown(running.window))
