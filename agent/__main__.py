@@ -344,7 +344,7 @@ _COMMANDS: dict[str, Callable[[Call], int]] = {
 }
 
 
-# --- helpers
+# --- what the commands share
 
 
 def _make_streams_safe() -> None:

@@ -107,7 +107,8 @@ class Rehearsal:
     def _go_back_to_old_password(self) -> None:
         """Log in with the old password after the client has given it up or replaced it.
 
-        A client takes only the current password from its user, so it is that for this moment.
+        A client stores a typed password only if it is the current one. So the server takes the old
+        password as the current one during this login.
         """
         [row] = found = User.objects.filter(username=self._before.username)
         found.update(password=self._verifier)

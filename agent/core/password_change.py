@@ -156,7 +156,7 @@ class PasswordChange:
     # --- both
 
     def on_proved(self) -> None:
-        """Note that the server has accepted the password. Drop a push from before a typed one."""
+        """Note that the server has accepted the password. A typed one replaces an earlier push."""
         self.go("server accepted it")
         if self.typed is not None:
             self._waiting_push = None

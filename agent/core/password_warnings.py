@@ -5,8 +5,8 @@ last known end of the old password has to do. After a login with an old password
 moment more, because the server may push the new one right after it. A warning is asked for once it
 is due. It counts only when the user has seen it, as the desktop says. Until then the sign-in goes
 on waiting: the warning is tried again each minute, and at once when the user comes back to the
-desktop. A desktop that can show none is asked again only then. In the last three days the status
-window is opened as well, once per sign-in.
+desktop. A desktop that can show none is asked again only then. In the last three days, the status
+window opens in place of a warning that the user did not see, once per sign-in.
 
 The server gets a notice about each warning; a notice that could not be sent waits for the next
 login.

@@ -1,7 +1,7 @@
 """The messages between a dialog and the client: JSON, one line each, over the dialog's pipes.
 
-The client sends Open first. A password travels in Submit only, from the dialog to the client: one
-that the user has typed elsewhere, for the code of this PC, never comes to a dialog.
+The client sends Open first. A password travels in Submit only, from the dialog to the client. A
+password that comes by a code (pairing) is never sent to a dialog.
 """
 
 from __future__ import annotations

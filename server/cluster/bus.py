@@ -131,7 +131,7 @@ def _events_after(last: int) -> list[tuple[int, int, str, str]]:
 
 @asynccontextmanager
 async def _remote(listener: Listener, on_unlock: OnUnlock) -> AsyncIterator[Supervision]:
-    """LISTEN on a separate connection, on this loop: a thread would wait for the interpreter."""
+    """LISTEN on a separate connection and on this loop: a thread waits for the interpreter lock."""
     import psycopg
 
     try:

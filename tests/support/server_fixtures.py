@@ -166,7 +166,7 @@ async def gateway(database: None) -> AsyncIterator[Gateway]:
 
 
 def on_own_connection(work: Callable[[], _T]) -> _T:
-    """Run `work` on another thread than the test's: close its connection to the database."""
+    """Run `work`, then close this thread's connection to the database. For threads of a test."""
     try:
         return work()
     finally:

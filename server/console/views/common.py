@@ -1,4 +1,4 @@
-"""Share helpers between the views: who asks, from where, forms, live parts, and paging."""
+"""Functions that the views share: who asks, from where, forms, live parts, and paging."""
 
 from __future__ import annotations
 

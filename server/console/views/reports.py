@@ -49,7 +49,7 @@ def _counted(account_id: int) -> DeviceQuerySet:
 
 
 def _groups() -> dict[str, Q]:
-    """Return the conditions of `OldPasswordFilterForm.GROUPS`, each PC in one of them."""
+    """Return the condition of each group of `OldPasswordFilterForm.GROUPS`; a PC is in one only."""
     now = clock.now()
     today = timezone.localtime(now).date()
     week, fortnight = (_midnight(today + timedelta(days=days)) for days in (8, 15))

@@ -19,9 +19,10 @@ pytestmark = pytest.mark.keyring
 
 
 def test_killed_at_every_step(server: Server, new_pc: Callable[..., Pc]) -> None:
-    """Each start is killed one step later than the one before, until one has the new password.
+    """The client is started again and again, and killed one step later each time.
 
-    A start that gets so far is sent the next password, and is killed while it takes that.
+    A start that reaches standby gets another password, and is killed while it takes that. The last
+    start stores a new password and lives.
     """
     server.installation.add_user("killed")
     pc = new_pc(server.address, user="killed", password=P1)

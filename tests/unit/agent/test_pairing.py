@@ -110,7 +110,7 @@ OTHER_DEVICE = {"id": device_id(public_key(OTHER)), "public_key": public_key(OTH
 async def test_what_is_no_password_for_this_pc(
     gateway: FakeGateway, give: Callable[[Peer, Json], object]
 ) -> None:
-    """A box for another change or key, a name that is none and every other message is refused."""
+    """A box for another change or key, an impossible user name or a wrong message is refused."""
     assert (await fails(gateway, giving(give))).reason is Reason.PROTOCOL
     assert not gateway.faults
 

@@ -259,7 +259,7 @@ def test_wrong_proofs_cost_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_client_first(first: str, user: str | None) -> None:
-    """A name that no user can have is None, as an unknown user."""
+    """A user name that no user can have is parsed as None."""
     parsed = ClientFirst.parse(first)
     assert (parsed.user, parsed.nonce) == (user, "x")
     assert first == parsed.header + parsed.bare

@@ -154,9 +154,10 @@ FEW_FILES = pytest.mark.parametrize("server", [{"program": FEW}], indirect=True)
 
 @asynccontextmanager
 async def attacked(server: Server) -> AsyncIterator[Newcomer]:
-    """Have a client of a new user wait during a flood. Yield what logs in another of its PCs.
+    """Let a client of a new user wait during a flood. Yield a function that logs in another PC.
 
-    The client's pongs come in time, the log is not filled, and afterwards a push reaches it.
+    Check that pings are answered in time, that the log stays small, and that the client gets a push
+    afterwards.
     """
     user = f"user{next(_numbers)}"
     server.installation.add_user(user)

@@ -62,5 +62,5 @@ def test_windows_makes_the_first_token(scheme: str) -> None:
 
 
 def test_the_users_settings_can_be_asked() -> None:
-    """A PC without detection and script, or with detection that finds nothing, names none."""
+    """Windows names no proxy on a PC without a script, with automatic detection off or in vain."""
     assert scripted_proxies("https://gw.example.com/") in {None, ""}

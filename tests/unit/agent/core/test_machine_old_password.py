@@ -191,7 +191,7 @@ def test_a_push_that_waits_comes_before_the_warning(kept_for_s: float, *, works:
 
 
 def test_an_unseen_warning_is_tried_again_each_minute() -> None:
-    """Quiet time: it counts when it was seen, and the server gets each outcome once."""
+    """A warning in quiet time counts once it was seen; the server gets each outcome once."""
     world = on_old_password()
     world.toast = Outcome.UNSEEN
     world.come()

@@ -201,7 +201,7 @@ def test_a_request_before_the_start(identity: Identity) -> None:
 
 @pytest.mark.parametrize(("identity", "password"), [(HOME, P2), (OTHER, P1)])
 def test_killed_after_any_effect_of_an_update(identity: Identity, password: str) -> None:
-    """The client starts again before or after the update: as the user of an entry that works."""
+    """A killed client starts again with the old user and password, or with both new ones."""
     for world in killed_at_each_action(
         on_old_password, lambda world: world.log_in(password, identity)
     ):

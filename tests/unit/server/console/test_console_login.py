@@ -133,7 +133,7 @@ def test_guessing_from_many_addresses_ends(user: User) -> None:
 
 
 def test_guessing_many_users_ends(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One address guesses so many times in all, whosever passwords; here fewer, to save time."""
+    """One address has `LIMIT_ADDRESS` wrong guesses for all users together; here 8."""
     monkeypatch.setattr(lockout, "LIMIT_ADDRESS", 8)
     for number in range(lockout.LIMIT_ADDRESS):
         last = status(f"name{number}", address="198.51.100.200")

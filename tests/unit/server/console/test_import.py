@@ -32,7 +32,7 @@ def upload(client: Client, data: bytes | str) -> Any:
 
 
 def start(client: Client, data: bytes | str) -> ImportJob:
-    """Upload a file that is accepted; return its job, which nothing works on."""
+    """Upload a file that is accepted. Return its job, which no worker has begun."""
     answer = upload(client, data)
     job = ImportJob.objects.latest("pk")
     assert answer.headers["Location"] == f"/users/import/{job.pk}/"

@@ -82,7 +82,7 @@ def test_delete(
 def test_what_a_deleted_administrator_has_done(
     client: Client, administrator: User, make_user: MakeUser, user: User
 ) -> None:
-    """What a deleted administrator did to others stays, with the name."""
+    """The audit trail keeps what a deleted administrator did, with the name."""
     other = make_user(role=User.Role.ADMINISTRATOR)
     made = passwords.force(user, by=other, new_password=P2, must_change=True)
     people.delete(other, by=administrator)
