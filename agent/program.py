@@ -78,7 +78,7 @@ def _at_first_use(name: str) -> ModuleType:
 
 
 def program_dir() -> Path:
-    """Return the folder to start it in: Python finds its modules there, Windows its libraries."""
+    """Return the folder to start the program in; its modules and libraries are found there."""
     if getattr(sys, "frozen", False):
         return Path(sys.executable).parent
     return Path(__file__).resolve().parents[1]
@@ -90,7 +90,7 @@ def guard_file() -> Path:
 
 
 def is_updated() -> bool:
-    """Return whether an installer, and no virus scanner, has moved the guard's file away."""
+    """Return whether an installer has moved the guard's file away, and not a virus scanner."""
     file, folder = guard_file(), program_dir()
     moved = [folder / "old" / file.name, *folder.glob("guard-*.old")]
     return not file.exists() and any(map(Path.exists, moved))

@@ -82,12 +82,12 @@ class Settings:
 
     @property
     def only_server(self) -> str | None:
-        """Return the server that policy sets, which is then the only one; None without."""
+        """Return the server that policy sets, which is then the only one; None without a policy."""
         return self.server if "server" in self.enforced else None
 
     @property
     def only_user(self) -> str | None:
-        """Return the user that policy sets, likewise."""
+        """Return the user that policy sets, who is then the only one; None without a policy."""
         return self.user if "user" in self.enforced else None
 
     @property

@@ -79,7 +79,7 @@ class Failure:
 
     @property
     def may_end_soon(self) -> bool:
-        """Return whether it may end at any moment; else a person has to repair something."""
+        """Return whether the failure may end at any moment, without a repair by a person."""
         return self.reason in _SOON
 
     @property

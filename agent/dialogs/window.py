@@ -278,7 +278,7 @@ class Window:
         style.configure("Warning.TLabel", foreground=palette.warning)
 
     def _set_style_of_controls(self, style: ttk.Style, palette: Palette) -> None:
-        """Set colours, and the frame around what has the keyboard."""
+        """Set the colours, and the frame around the field or button that has the keyboard focus."""
         field, button = palette.field, palette.button
         for name, ground in (("TEntry", field), ("TButton", button)):
             style.configure(name, lightcolor=ground, darkcolor=ground)

@@ -1,4 +1,4 @@
-"""The control channel's ends on Windows: a named pipe; the client that locks a file has it.
+"""The control channel's ends on Windows: a named pipe of the client that has locked a file.
 
 There is one client for each user, whatever the number of logon sessions, because vault, settings
 and device are the user's.

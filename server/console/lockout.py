@@ -68,7 +68,7 @@ def key(username: str) -> str:
 
 @contextmanager
 def in_turn(username: str) -> Iterator[None]:
-    """Check one password of a user at a time: each guess of a salvo is counted. Raise Busy."""
+    """Check one password of a user at a time, to count each of many guesses at once. Raise Busy."""
     with _turns_lock:
         turn = _turns.setdefault(key(username), BoundedSemaphore())
     hashing.give_back_connection()

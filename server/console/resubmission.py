@@ -133,7 +133,7 @@ def _keep(key: bytes, request: HttpRequest, response: HttpResponseBase, *, sende
 def _answer_of(key: bytes, request: HttpRequest) -> HttpResponse | None:
     """Return the answer to the first sending, or None when it was forgotten. Raise Busy.
 
-    Those who are not logged in as its sender get the login page, and from there the start page.
+    A user who is not logged in as the first sender gets the login page, then the start page.
     """
     end = monotonic() + LEASE_S
     while monotonic() < end:

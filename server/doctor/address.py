@@ -140,7 +140,7 @@ def _place(facts: Facts) -> tuple[str, int]:
 
 
 def _context(facts: Facts) -> ssl.SSLContext:
-    """Return a context that lets these steps go on after the one of the certificate has failed."""
+    """Return a TLS context. It checks no certificate after the step of the certificate failed."""
     context = ssl.create_default_context()
     if not facts.trusts_certificate:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

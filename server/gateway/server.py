@@ -174,7 +174,7 @@ class Gateway:
         return True
 
     def _admit(self, connection: ClientConnection, request: Request) -> None:
-        """Count a request for an upgrade by the client's address. Raise Answer for any other."""
+        """Count a request to upgrade by the client's address. Raise Answer for other requests."""
         trusted, headers = self._settings.trusted_proxies, request.headers
         seen = reflect("gateway", connection.peer, headers.raw_items(), trusted=trusted)
         if seen is not None:

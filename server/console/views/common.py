@@ -166,7 +166,7 @@ class CsvResponse(StreamingHttpResponse):
     def __init__(
         self, name: str, columns: Mapping[str, Callable[[T], str]], rows: Iterable[T]
     ) -> None:
-        """`name` is the file's, which gets the date of today. `columns` give a row's cells."""
+        """Name the file by `name` and today's date. `columns` maps titles to functions of cells."""
         lines = ([cell(row) for cell in columns.values()] for row in rows)
         content = csvfiles.parts(chain([list(columns)], lines))
         super().__init__(content, content_type="text/csv; charset=utf-8")

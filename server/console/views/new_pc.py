@@ -33,7 +33,7 @@ SHOWN = "new_pc"
 
 
 class CodeForm(forms.Form):
-    """The code, which becomes what the gateway has made."""
+    """The form for the code. Its cleaned value is spelled as the gateway spelled it."""
 
     code = forms.CharField(
         label=gettext_lazy("Code on the screen of the new PC"),
