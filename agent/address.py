@@ -29,10 +29,6 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)+")
 
 
-class AddressError(UserError):
-    """The address cannot be used; `message` says what is allowed."""
-
-
 class BadProxy(ValueError):
     """A proxy's address cannot be used. Its text is the place of the setting, never a value."""
 
@@ -41,14 +37,14 @@ def normalise_server(text: str, translate: Translate = str) -> str:
     """Return `host`, `host:port` or a `wss://` address as `wss://host[:port]/path`.
 
     Of a console page's address (`https://host/login/`), only host and port count. `ws://` is
-    allowed on loopback only. Raise AddressError in the language of `translate`.
+    allowed on loopback only. Raise UserError in the language of `translate`.
     """
     try:
         return _normalise(text)
     except ValueError as exc:
         known = exc.args[0] if isinstance(exc, _Unusable) else _NO_HOST
         title = translate("This server address cannot be used")
-        raise AddressError(title, translate(known)) from None
+        raise UserError(title, translate(known)) from None
 
 
 class _Unusable(ValueError):

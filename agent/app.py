@@ -64,8 +64,7 @@ class Adapters:
     open_toaster: Callable[[], ports.Toaster] | None = None  # called for the first toast
     watcher: ports.SignInWatcher | None = None
     dialogs: ProcessDialogs | None = None
-    on_menu_action: Callable[[Command], None] | None = None
-    """Called for the tray's commands that are about this PC, not about the client's state."""
+    on_menu_action: Callable[[Command], None] | None = None  # for commands about this PC
     with_settings: Callable[[View], View] = lambda view: view  # adds what the settings say
 
     @property

@@ -41,23 +41,15 @@ _ENDS = {"expired", "throttled", "version"}
 class PairingFailed(Exception):
     """There is no password."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: Failure, users: tuple[str, str] | None = None) -> None:
+        """`users`: the one who has typed the code, and the only one that policy allows."""
         super().__init__(f"{failure.reason.value} ({failure.detail})")
-        self.failure = failure
+        self.failure, self.users = failure, users
 
     def sentences(self, translations: NullTranslations) -> tuple[str, str]:
+        if self.users is not None:
+            return wording.other_user(*self.users, translations.gettext)
         return wording.code_trouble(self.failure, translations)
-
-
-class OtherUser(PairingFailed):
-    """Another user has typed the code than the one that policy allows."""
-
-    def __init__(self, user: str, only_user: str) -> None:
-        super().__init__(Failure(Reason.CREDENTIALS, detail="a user that policy does not allow"))
-        self._users = user, only_user
-
-    def sentences(self, translations: NullTranslations) -> tuple[str, str]:
-        return wording.other_user(*self._users, translations.gettext)
 
 
 @dataclass(frozen=True)
@@ -112,8 +104,9 @@ async def receive_password(
         await asyncio.gather(running, return_exceptions=True)
     if not is_name(paired.user) or normalise_name(paired.user) != paired.user:
         raise PairingFailed(Failure(Reason.PROTOCOL, detail="a user name that is none"))
-    if settings.only_user not in {None, paired.user}:
-        raise OtherUser(paired.user, str(settings.only_user))
+    if (only := settings.only_user) not in {None, paired.user}:
+        failure = Failure(Reason.CREDENTIALS, detail="a user that policy does not allow")
+        raise PairingFailed(failure, (paired.user, str(only)))
     try:
         sealed = open_sealed(paired, device_key=key)
     except SealError as exc:

@@ -65,8 +65,7 @@ class ClientState:
         self.next_try_at: datetime | None = None
         self.tries = 0  # failures in a row
         self._failed_at = 0.0
-        self.newest: msg.Release | None = None
-        """The newest version of the client that the server knows."""
+        self.newest: msg.Release | None = None  # newest version of the client that the server knows
 
     def go(self, trigger: str) -> None:
         """Change the state. A failure is forgotten as soon as the state changes again."""

@@ -24,8 +24,7 @@ from protocol import messages as msg
 from protocol.scram import ClientLogin, Keys
 from protocol.sealing import is_signed
 
-CONNECT_S = 60.0
-"""Seconds that opening may take. The adapter gives up after 20 s; this is for one that hangs."""
+CONNECT_S = 60.0  # seconds for opening. The adapter gives up after 20 s; this is if that hangs
 LOGIN_S = 20.0  # seconds that a login may take once the connection is open
 MAX_REFUSALS = 3  # refused passwords after which a server closes the connection (docs/protocol.md)
 
@@ -86,14 +85,12 @@ class ConnectionState:
         self._emit = emit
         self._refusals = 0
         self._keys: Keys | None = None
-        self.opened = 0
-        """How many connections were opened; a connection's number is its place among them."""
+        self.opened = 0  # how many were opened; a connection's number is its place among them
         self.phase = Phase.NONE
         self.number = 0
         self.identity = NO_IDENTITY
         self.attempt: LoginAttempt | None = None
-        self.accepted: PasswordNews | None = None
-        """What the server last said about the password of the login in force."""
+        self.accepted: PasswordNews | None = None  # what the server said last of the login in force
 
     @property
     def is_up(self) -> bool:

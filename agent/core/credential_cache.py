@@ -39,8 +39,7 @@ from protocol.sealing import new_device_key
 MAX_SUPERSEDED, SUPERSEDED_WITHIN_S = 3, 3600.0
 """Logins that another client with this device key has ended, and the time in which they count. This
 client closes a connection before it opens the next one, so that it never reads of itself."""
-ANSWER_S = 90.0
-"""Seconds that the vault may take. The adapter gives up after 75 s; this is for one that hangs."""
+ANSWER_S = 90.0  # seconds for the vault. The adapter gives up after 75 s; this is if that hangs
 
 
 class Knowledge(Enum):
@@ -91,8 +90,7 @@ class CredentialCache:
         self._emit, self._account = emit, account
         self._salt, self._machine = salt, machine
         self._refusals: dict[bytes, Refusal] = {}
-        self._superseded: list[float] = []
-        """When, by the steady clock, another client has taken this one's place."""
+        self._superseded: list[float] = []  # when, by the steady clock, another displaced this one
         self._numbers = itertools.count(1)
         self._requests: dict[int, VaultRequest] = {}
         self._late_read: VaultRequest | None = None

@@ -31,13 +31,10 @@ from agent.core.transitions import Table
 from protocol.messages import Notice, WarningOutcome
 
 DECIDE_S = 60.0  # seconds after which a sign-in that waits is decided about, online or not
-PUSH_S = 1.0
-"""Seconds after a login in which no warning is shown; a push that waits comes right behind it."""
-TOAST_S = 60.0
-"""Seconds after which a warning counts as unseen when the desktop has said nothing of it."""
+PUSH_S = 1.0  # seconds after a login without a warning; a push that waits comes right behind it
+TOAST_S = 60.0  # seconds without a word of the desktop after which a warning counts as unseen
 LAST_DAYS = 3  # with so many days left, or fewer, every unlock warns
-PAUSE_S = 60.0
-"""Seconds without another warning: one return to the desktop can be a connect and an unlock."""
+PAUSE_S = 60.0  # seconds between two warnings: one return can be a connect and an unlock
 MAX_DAYS = 36_500  # the most days that a notice can carry (docs/protocol.md)
 
 
@@ -73,8 +70,7 @@ class PasswordWarnings:
         self._session = ""
         self._waiting: list[SignedIn] = []  # the sign-ins at which no warning was seen so far
         self._away = False  # the user cannot see the desktop
-        self._seen_at = float("-inf")
-        """When, by the steady clock, a warning of this run was seen last."""
+        self._seen_at = float("-inf")  # when a warning of this run was seen last (steady clock)
         self._days: int | None = None  # what the last warning said; None: that a password is needed
         self._needed: do.AskForPassword | None = None
         self._noted: tuple[WarningOutcome, int] | None = None

@@ -10,22 +10,14 @@ from agent.core.transitions import Table
 class State(Enum):
     """What the client is doing."""
 
-    LOGGED_OUT = "logged_out"
-    """No password is stored: the user has to log in."""
-    CONNECTING = "connecting"
-    """Reading the stored password, opening a connection or logging in."""
-    STANDBY = "standby"
-    """待ち受け状態: logged in with the current password."""
-    STANDBY_OLD_PASSWORD = "standby_old_password"
-    """待ち受け状態: logged in with an old password, which will end."""
-    UPDATING = "updating"
-    """A new password, pushed or typed, is being proved and stored."""
-    RETRYING = "retrying"
-    """A failure keeps the client from the server; it tries again when a timer fires."""
-    NEEDS_PASSWORD = "needs_password"
-    """The server refused the stored password; only the user can help."""
-    STOPPED = "stopped"
-    """The program ends."""
+    LOGGED_OUT = "logged_out"  # no password is stored: the user has to log in
+    CONNECTING = "connecting"  # reading the stored password, opening a connection or logging in
+    STANDBY = "standby"  # 待ち受け状態: logged in with the current password
+    STANDBY_OLD_PASSWORD = "standby_old_password"  # likewise with an old password, which will end
+    UPDATING = "updating"  # a new password, pushed or typed, is being proved and stored
+    RETRYING = "retrying"  # a failure keeps the client from the server; a timer starts the next try
+    NEEDS_PASSWORD = "needs_password"  # the stored password was refused; only the user can help
+    STOPPED = "stopped"  # the program ends
 
 
 MAY_RECONNECT = {State.RETRYING, State.STANDBY, State.STANDBY_OLD_PASSWORD}

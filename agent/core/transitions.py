@@ -1,4 +1,4 @@
-"""Transition tables: the states of a machine, every way between them, and the diagram of both.
+"""Transition tables: the states of a machine, and every way between them.
 
 States are the members of an enumeration, triggers are words. A machine of the core keeps its state
 in one attribute and changes it through `Table.next` only.
@@ -35,7 +35,7 @@ class Table(Generic[S]):
         """
         self.first = first
         self.rows: dict[tuple[S, str], S] = {}
-        self._anywhere = anywhere
+        self.anywhere = anywhere
         everywhere = tuple(state for state in type(first) if state is not last)
         rows = {**rows, **{(everywhere, trigger): target for trigger, target in anywhere.items()}}
         for (states, trigger), target in rows.items():
@@ -48,13 +48,3 @@ class Table(Generic[S]):
             return self.rows[state, trigger]
         except KeyError:
             raise IllegalTransition(f"{state.value}: {trigger}") from None
-
-    def diagram(self) -> str:
-        """Return the table as a Mermaid state diagram, as docs/architecture.md carries it."""
-        lines = ["stateDiagram-v2", f"    [*] --> {self.first.name}"]
-        for (state, trigger), target in self.rows.items():
-            if trigger not in self._anywhere:
-                lines.append(f"    {state.name} --> {target.name}: {trigger}")
-        for trigger, target in self._anywhere.items():
-            lines.append(f"    note left of {target.name}: from any state by '{trigger}'")
-        return "\n".join(lines)

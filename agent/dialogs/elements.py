@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from tkinter import ttk
 
-SECRET = "Secret.TEntry"
-"""The style of a field whose text no screen reader gets, not even while it is shown."""
+SECRET = (
+    "Secret.TEntry"  # style of a field whose text no screen reader gets, even while it is shown
+)
 ERROR = "Error.TLabel"
 ANNOUNCED = {"Heading.TLabel", "Code.TLabel", "TLabel", "Warning.TLabel", "Hint.TLabel", ERROR}
 """Styles of labels whose new texts are read out."""

@@ -41,8 +41,7 @@ _ABOUT_SERVER = {
     Reason.NO_GATEWAY, Reason.NOT_A_GATEWAY, Reason.INSECURE_ADDRESS, Reason.HTTP_FORBIDDEN,
 }  # fmt: skip
 """Reasons that the field of the server shows."""
-_SAYS_ALL = {Reason.CREDENTIALS, Reason.EXPIRED}
-"""Reasons whose remedy is not shown, because the window itself asks for it."""
+_SAYS_ALL = {Reason.CREDENTIALS, Reason.EXPIRED}  # reasons whose remedy the window itself asks for
 
 
 @dataclass(kw_only=True)
@@ -193,7 +192,7 @@ class ProcessDialogs:
         return msg.Accepted() if reason is None else _refused(reason, _)
 
     def _chosen_server(self, typed: str) -> str:
-        """Return the server that was typed, or policy's. Raise AddressError."""
+        """Return the server that was typed, or policy's. Raise UserError."""
         server = normalise_server(typed, self.translations.gettext)
         return self.settings.only_server or server
 

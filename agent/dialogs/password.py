@@ -15,8 +15,7 @@ from protocol.text import clean
 
 CAPS_LOCK = 0x2  # the bit in the state of a key event
 HIDDEN = "●"
-MESSAGE_LINES = 3
-"""Lines that are kept free for an error: what is wrong, that nothing was changed, what to do."""
+MESSAGE_LINES = 3  # kept free for an error: what is wrong, that nothing was changed, what to do
 
 
 class View:

@@ -10,8 +10,7 @@ from typing import IO
 
 from agent.dialogs import messages as msg
 
-MAX_WAITING = 100
-"""Messages that may wait for the window. While it takes none, the pipe fills up, too."""
+MAX_WAITING = 100  # messages that may wait for the window. Behind them, the pipe fills up
 
 
 class Pipe:

@@ -34,8 +34,7 @@ from protocol.text import clip_utf16
 
 log = logging.getLogger(__name__)
 
-STAY_S, BRIEF_STAY_S = 3600.0, 30.0
-"""Seconds after which the icon, and with it the toast, is removed at the latest."""
+STAY_S, BRIEF_STAY_S = 3600.0, 30.0  # seconds until the icon, and with it the toast, is removed
 BRIEF = {Topic.RECEIVED, Topic.ACTION}  # topics whose toasts may go unread
 COUNTED = {Topic.WARNING, Topic.PASSWORD}
 """Topics whose toasts count once they were seen, and are sent again until then."""
@@ -127,8 +126,7 @@ class _Toast:
         self._shown_at: float | None = None
         self._over = False
         self._handle = 0
-        self._sent: list[tuple[int, Any]] = []
-        """What the task bar was told: the icon, and then its balloon."""
+        self._sent: list[tuple[int, Any]] = []  # what the task bar was told: icon, then balloon
 
     def withdraw(self) -> None:
         win32event.SetEvent(self._withdrawn)

@@ -87,8 +87,7 @@ class Accessible:
         self._hooked: dict[int, tuple[c_void_p, int]] = {}
         """For each handle, its object and the window procedure of Tk."""
         self._widgets: dict[int, tk.Misc] = {}  # the widget of each object's address
-        self._asked_for: list[tuple[tk.Misc, bool]] = []
-        """The widgets to press, or else to give the keyboard."""
+        self._asked_for: list[tuple[tk.Misc, bool]] = []  # widgets to press, or else to focus
         self._procedure = Wndproc(self._on_message)
         self._methods = {
             10: Get(self._getter(lambda element: element.name)),

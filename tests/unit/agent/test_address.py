@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from agent.address import (
-    AddressError,
     BadProxy,
     is_console_url,
     is_loopback,
@@ -14,6 +13,7 @@ from agent.address import (
     without_login,
 )
 from agent.connection import InsecureAddress, open_connection
+from agent.errors import UserError
 
 SPELLINGS = {
     "wss://gw.example.com/gateway": [
@@ -74,7 +74,7 @@ COMPLAINTS = {
 )
 def test_everything_else_is_explained(typed: str, complaint: str) -> None:
     """A clear text in the user's language, which never repeats what may be a password."""
-    with pytest.raises(AddressError, match=r"^<") as caught:
+    with pytest.raises(UserError, match=r"^<") as caught:
         normalise_server(typed, lambda text: f"<{text}>")
     assert complaint in caught.value.message
     assert caught.value.message.startswith("<")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.address import AddressError, normalise_server
+from agent.address import normalise_server
+from agent.errors import UserError
 from installer.package import SETUP
 from installer.wine import windows_path
 from tests.support.setup_program import exit_code
@@ -55,7 +56,7 @@ def client_takes(address: str) -> bool:
     """Return whether the client takes this address."""
     try:
         normalise_server(address)
-    except AddressError:
+    except UserError:
         return False
     return True
 

@@ -67,9 +67,19 @@ def test_only_a_login_leads_to_standby() -> None:
         assert (new is State.STANDBY_OLD_PASSWORD) == (trigger == old)
 
 
+def diagram(table: Table[Any]) -> str:
+    lines = ["stateDiagram-v2", f"    [*] --> {table.first.name}"]
+    for (source, trigger), target in table.rows.items():
+        if trigger not in table.anywhere:
+            lines.append(f"    {source.name} --> {target.name}: {trigger}")
+    for trigger, target in table.anywhere.items():
+        lines.append(f"    note left of {target.name}: from any state by '{trigger}'")
+    return "\n".join(lines)
+
+
 @pytest.mark.parametrize("title", list(TABLES))
 def test_the_documentation_shows_the_table(title: str) -> None:
-    """On a change, paste the output of `Table.diagram` below its heading."""
+    """On a change, paste the output of `diagram` below its heading."""
     _, rest = ARCHITECTURE.read_text("utf-8").split(f"### State diagram: {title}\n")
     shown = rest.split("```mermaid\n")[1].split("\n```")[0]
-    assert shown == TABLES[title].diagram()
+    assert shown == diagram(TABLES[title])
