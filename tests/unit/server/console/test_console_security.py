@@ -66,6 +66,7 @@ def test_hostile_input_everywhere(
     names = (
         ("/login/", ("username", "password", "next")),
         ("/password/", ("current_password", "new_password1", "new_password2", "push", "device")),
+        ("/password/push/", ("current_password", "device")),
         (f"/users/{administrator.pk}/", ("new_password1", "new_password2", "must_change")),
         ("/users/new/", ("username", "display_name", "role")),
         ("/language/", ("language", "next")),
