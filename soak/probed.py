@@ -34,7 +34,7 @@ def put_probe(file: Path) -> None:
         start(self)
 
     Runtime.start = start_with_probe  # type: ignore[method-assign] # that is the probe
-    mock.patch("agent.hardening.harden").start()
+    mock.patch("agent.desktop.harden").start()
 
 
 if __name__ == "__main__":
