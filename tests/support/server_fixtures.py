@@ -25,6 +25,7 @@ from django.db import connection
 
 from server import clock, config
 from server.cluster.database import release
+from tests.support.polling import eventually
 
 if TYPE_CHECKING:
     from server.console.models import Account, Device, Pairing, PasswordChange, User
@@ -176,6 +177,11 @@ def on_own_connection(work: Callable[[], _T]) -> _T:
 async def in_thread(work: Callable[[], _T]) -> _T:
     """Run `work` on a thread without an event loop, as Django's database calls need."""
     return await asyncio.to_thread(on_own_connection, work)
+
+
+async def until(check: Callable[[], object]) -> None:
+    """Wait until a check, which may ask the database, is true."""
+    await in_thread(lambda: eventually(check))
 
 
 async def change(user: User, new_password: str, *clients: Client) -> PasswordChange:

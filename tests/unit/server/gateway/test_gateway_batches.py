@@ -24,8 +24,7 @@ from server.gateway.records import RecordedLogin, VerifiedProof
 from server.gateway.server import Gateway
 from server.gateway.store import Store
 from tests.support.gateway_client import Client, describe, new_key
-from tests.support.polling import eventually_async
-from tests.support.server_fixtures import P1, P2, P3, MakeUser, change, in_thread
+from tests.support.server_fixtures import P1, P2, P3, MakeUser, change, in_thread, until
 
 
 class Work:
@@ -208,9 +207,6 @@ async def test_database_away(user: User, monkeypatch: pytest.MonkeyPatch) -> Non
             unlock.set()
             await locking
 
-        async def is_true_again() -> bool:
-            shown = await in_thread(Pairing.objects.filter(code=code).exists)
-            return await waiting() == 1 and not shown
-
-        await eventually_async(is_true_again)
+        await until(lambda: not Pairing.objects.filter(code=code).exists())
+        await until(lambda: user.devices.waiting().count() == 1)
         assert (await staying.log_in(user.username, P1)).password == "current"

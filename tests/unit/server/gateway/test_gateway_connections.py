@@ -24,9 +24,8 @@ from server.gateway import connection, listener
 from server.gateway.connection import MAX_QUEUED
 from server.gateway.server import Gateway
 from tests.support.gateway_client import DEADLINE_S, Client
-from tests.support.polling import eventually_async
 from tests.support.raw import HELLO, UPGRADE, raw
-from tests.support.server_fixtures import P1, in_thread, with_settings
+from tests.support.server_fixtures import P1, in_thread, until, with_settings
 
 
 async def answer(port: int, request: str) -> str:
@@ -211,11 +210,7 @@ async def test_all_connections_together(database: None) -> None:
 
 async def until_open(gateway: Gateway, number: int) -> None:
     """Wait until so many connections are open."""
-
-    async def are_open() -> bool:
-        return len(gateway._registry.connections) == number
-
-    await eventually_async(are_open)
+    await until(lambda: len(gateway._registry.connections) == number)
 
 
 async def test_ipv6(user: User) -> None:

@@ -23,9 +23,8 @@ from server.gateway import connection
 from server.gateway.records import labels_of
 from server.gateway.server import MANY_CLIENTS, Gateway
 from tests.support.gateway_client import Client
-from tests.support.polling import eventually_async
 from tests.support.raw import raw
-from tests.support.server_fixtures import P1, with_settings
+from tests.support.server_fixtures import P1, until, with_settings
 
 OWN = Client(0).device
 DEVICE = json.loads(messages.encode(messages.Hello(scram="x", device=OWN)))["device"]
@@ -153,10 +152,7 @@ async def test_connections_per_address(of_all: int, of_logins: int) -> None:
             assert response.status_code == 429
             assert int(response.headers["Retry-After"]) > 0
 
-        async def is_empty() -> bool:
-            return not gateway._registry.connections
-
-        await eventually_async(is_empty)
+        await until(lambda: not gateway._registry.connections)
         async with pc("2001:db8::3"):
             pass
 

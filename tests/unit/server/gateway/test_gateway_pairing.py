@@ -26,8 +26,7 @@ from server.console.models import Pairing, User
 from server.gateway import pairings, records
 from server.gateway.server import Gateway
 from tests.support.gateway_client import Client
-from tests.support.polling import eventually_async
-from tests.support.server_fixtures import P1, in_thread, with_settings
+from tests.support.server_fixtures import P1, in_thread, until, with_settings
 
 EXPIRED = messages.Rejected(reason="expired")
 
@@ -53,10 +52,7 @@ def seal_for(user: User, code: str) -> None:
 
 
 async def until_deleted(code: str) -> None:
-    async def is_deleted() -> bool:
-        return await in_thread(lambda: not Pairing.objects.filter(code=code).exists())
-
-    await eventually_async(is_deleted)
+    await until(lambda: not Pairing.objects.filter(code=code).exists())
 
 
 def counted(outcome: str) -> float:
@@ -84,14 +80,10 @@ async def test_password_for_a_code(
         assert await client.closed() == 1000
     assert (paired.change_id, paired.user) == (row.change_id, user.username)
     assert client.open(paired.sealed)["password"] == P1
-
-    async def is_written() -> bool:
-        after = await in_thread(lambda: Pairing.objects.get(code=code))
-        return after.delivered_at is not None and after.sealed == ""
-
-    await eventually_async(is_written)
+    written = Pairing.objects.filter(code=code, delivered_at__isnull=False, sealed="")
+    await until(written.exists)
     await gateway._pairings.poll()  # the connection is gone as well
-    assert await is_written()
+    assert await in_thread(written.exists)
     assert (counted("begun"), counted("delivered")) == (before[0] + 1, before[1] + 1)
     assert f"has got the password of user {user.pk}" in caplog.text
     for secret in (code, paired.sealed, P1, user.username):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from functools import partial
 
 import msgspec
 import pytest
@@ -16,8 +15,7 @@ from server.console import passwords
 from server.console.models import AuditEvent, Device, PasswordChange, PushDelivery, User
 from server.gateway.server import Gateway
 from tests.support.gateway_client import Client
-from tests.support.polling import eventually_async
-from tests.support.server_fixtures import P1, P2, MakeUser, change, in_thread
+from tests.support.server_fixtures import P1, P2, MakeUser, change, in_thread, until
 
 
 @pytest.fixture
@@ -144,12 +142,12 @@ async def test_other_user_on_the_same_connection(
     other = await in_thread(make_user)
     await client.log_in(other.username, P1)
 
-    async def moved() -> bool:
+    def moved() -> bool:
         devices = Device.objects.with_presence().filter(device_id=client.device.id)
-        found = {row.user_id: row.is_waiting for row in await in_thread(lambda: list(devices))}
+        found = {row.user_id: row.is_waiting for row in devices}
         return found == {user.pk: False, other.pk: True}
 
-    await eventually_async(moved)
+    await until(moved)
     await change(user, P2)
     await change(other, P2, client)
     await client.expect(messages.PasswordChanged)
@@ -177,11 +175,8 @@ async def test_why_a_client_left(gateway: Gateway, user: User, said: str, kept: 
         await leaving.log_in(user.username, P1)
         before = clock.now()
         await leaving.socket.close(reason=said)
-
-    async def has_left() -> bool:
-        return (await device_row(leaving)).waiting_since is None
-
-    await eventually_async(has_left)
+    left = Device.objects.filter(device_id=leaving.device.id, waiting_since=None)
+    await until(left.exists)
     row = await device_row(leaving)
     assert row.farewell == kept
     assert row.last_seen_at >= before
@@ -192,7 +187,7 @@ async def test_why_a_client_left(gateway: Gateway, user: User, said: str, kept: 
         gateway.wake(user.pk)
         assert await back.expect(messages.Bye) == messages.Bye(reason="disabled")
         await back.socket.close(reason="sleep")  # it has been sent away before
-    await eventually_async(has_left)
+    await until(left.exists)
     assert (await device_row(back)).farewell == ""
 
 
@@ -234,8 +229,7 @@ async def test_a_later_push_goes_out_again(client: Client, user: User) -> None:
     first = await client.expect(messages.PasswordChanged)
     for reason in ("refused", "vault"):
         await client.send(messages.UpdateFailed(change_id=made.pk, reason=reason))
-        failed = partial(PushDelivery.objects.filter(failure=reason, device__user=user).exists)
-        await eventually_async(partial(in_thread, failed))
+        await until(PushDelivery.objects.filter(failure=reason, device__user=user).exists)
         await push_later(user, P2, client)
         again = await client.expect(messages.PasswordChanged)
         assert (again.change_id, again.sealed == first.sealed) == (made.pk, False)

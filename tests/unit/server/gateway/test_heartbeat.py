@@ -15,9 +15,8 @@ from server.console.models import DEAD_AFTER, Device, Gateway, Pairing, User
 from server.gateway import heartbeat
 from server.gateway.server import Gateway as Running
 from tests.support.gateway_client import Client
-from tests.support.polling import eventually_async
 from tests.support.raw import raw
-from tests.support.server_fixtures import P1, MakeDevice, in_thread, with_settings
+from tests.support.server_fixtures import P1, MakeDevice, in_thread, until, with_settings
 
 
 def age(name: str) -> None:
@@ -74,24 +73,17 @@ async def test_dead_gateway_is_removed_by_another(
 
 async def test_gateway_that_was_taken_for_dead(gateway: Running, user: User) -> None:
     """A gateway that was removed by mistake comes back, and its clients count as waiting again."""
-
-    async def waits() -> bool:
-        return (await row(user)).is_waiting
-
+    waiting = user.devices.waiting()
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         since = (await row(user)).waiting_since
         await in_thread(Gateway.objects.filter(name="gateway").delete)
         await in_thread(lambda: user.devices.update(waiting_since=None, gateway=""))
-        assert not await waits()
+        assert not await in_thread(waiting.exists)
         await gateway.heartbeat.beat()
-        await eventually_async(waits)
+        await until(waiting.exists)
         assert (await row(user)).waiting_since == since
-
-    async def has_left() -> bool:
-        return not await waits()
-
-    await eventually_async(has_left)
+    await until(lambda: not waiting.exists())
 
 
 async def test_moved_while_nobody_looked(gateway: Running, user: User) -> None:
