@@ -139,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
     except UnicodeDecodeError:
         return call.complain(call._("Standard input is not text in UTF-8 or UTF-16."))
     except NoAnswer:
-        call.give_up(*wording.no_answer(call._))
+        call.give_up(*wording.both(wording.NO_ANSWER, call._))
         return NO_ANSWER
     except (AgentError, OSError) as exc:
         stopped = call.options.command == "run"
@@ -299,7 +299,8 @@ def _send_login(call: Call, request: Request, password: str) -> int:
             call.complain(hint)
         return call.complain(call._("Nothing was changed."))
     call.say(call._("The password is right and has been stored."))
-    return call.complain(*wording.unsaved(call._)) if answer.get("unsaved") else OK
+    unsaved = wording.both(wording.UNSAVED, call._)
+    return call.complain(*unsaved) if answer.get("unsaved") else OK
 
 
 def _logout(call: Call) -> int:

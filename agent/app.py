@@ -129,7 +129,7 @@ class App:
         try:
             if notices:
                 text = "\n".join(text for _, text in notices)
-                self.toasts.show(Topic.SETTINGS, notices[0][0], text, Command.SHOW_LOG)
+                self.toasts.show(Topic.SETTINGS, (notices[0][0], text), Command.SHOW_LOG)
             while not self._ended.is_set():
                 self._run_tray(open_tray)
                 self._ended.wait(TRAY_AGAIN_S)
@@ -230,9 +230,8 @@ class App:
     ) -> Future[Reason | None]:
         """Receive a password by a code, in place of an earlier code, and log in with it.
 
-        `show` is called with the code; `ask` with the user's name, and its future is done when the
-        person at the PC has agreed. The returned future is as that of `log_in`, or has
-        PairingFailed. Cancelling it leaves nothing behind.
+        `show` is called with the code; `ask` is that of `log_in_by_code`. The future is as that of
+        `log_in`, or has PairingFailed. Cancelling it leaves nothing behind.
         """
         work = log_in_by_code(server, self._settings, show, ask=ask, log_in=self.log_in)
         self.end_pairing()
@@ -287,8 +286,8 @@ class App:
         """Show the state after it, and what is left of the password when that went wrong."""
         self.command(Command.STATUS)
         if (reason := reply.result()) is not None:
-            title, text = wording.trouble(reason, self._translations.gettext)
-            self.toasts.show(Topic.ACTION, title, text, Command.SHOW_LOG)
+            texts = wording.trouble(reason, self._translations.gettext)
+            self.toasts.show(Topic.ACTION, texts, Command.SHOW_LOG)
 
     async def _serve(self) -> None:
         channel = self._adapters.channel
@@ -333,8 +332,8 @@ class App:
         except (OSError, AgentError):
             if not self._unsaved:
                 self._unsaved = True
-                title, text = wording.unsaved(self._translations.gettext)
-                self.toasts.show(Topic.UNSAVED, title, text, Command.SHOW_LOG)
+                texts = wording.both(wording.UNSAVED, self._translations.gettext)
+                self.toasts.show(Topic.UNSAVED, texts, Command.SHOW_LOG)
             raise
         if self._unsaved:
             self._unsaved = False
@@ -357,8 +356,8 @@ class App:
             case do.TellReceived():
                 event = WindowsEvent.PASSWORD_RECEIVED
                 log.info("the new password was received", extra=event.extra)
-                title, text = wording.received(self._translations.gettext)
-                self.toasts.show(Topic.RECEIVED, title, text, Command.STATUS)
+                texts = wording.both(wording.RECEIVED, self._translations.gettext)
+                self.toasts.show(Topic.RECEIVED, texts, Command.STATUS)
             case do.OpenStatus() if self._adapters.dialogs:
                 self._adapters.dialogs.show_status(quietly=True)
 
@@ -368,4 +367,4 @@ class App:
         def on_outcome(outcome: WarningOutcome) -> None:
             self._runtime.post(ev.WarningAnswered(days, outcome))
 
-        self.toasts.show(topic, *texts, Command.UPDATE_PASSWORD, on_outcome)
+        self.toasts.show(topic, texts, Command.UPDATE_PASSWORD, on_outcome)

@@ -154,7 +154,7 @@ class _Doctor:
         except NotRunning:
             raise _Skipped(self._("Not running.")) from None
         except ChannelError:
-            raise _Found(Step.CLIENT, "\n".join(wording.no_answer(self._))) from None
+            raise _Found(Step.CLIENT, "\n".join(wording.both(wording.NO_ANSWER, self._))) from None
         except ValueError:  # a client of another version, or a defect
             raise _Found(Step.CLIENT, self._trouble(Reason.INTERNAL)) from None
         return status_text(self.view, self.translations)

@@ -92,12 +92,12 @@ class MenuActions:
         try:
             action()
         except UserError as exc:
-            self.app.toasts.show(Topic.ACTION, exc.title, exc.message, Command.SHOW_LOG)
+            self.app.toasts.show(Topic.ACTION, (exc.title, exc.message), Command.SHOW_LOG)
         except Exception as exc:
             log.exception("%s has failed", command.value)
             reason = (isinstance(exc, OSError) and exc.strerror) or str(exc)
             title = self.translations.gettext("That did not work")
-            self.app.toasts.show(Topic.ACTION, title, reason, Command.SHOW_LOG)
+            self.app.toasts.show(Topic.ACTION, (title, reason), Command.SHOW_LOG)
 
     def _switch_autostart(self) -> None:
         if (autostart := self.autostart) is None:
@@ -154,7 +154,7 @@ class MenuActions:
             for path in sorted(self.paths.log_dir.glob("client.log*")):
                 file.write(path, path.name)
         title = self.translations.gettext("Diagnostics were saved")
-        self.app.toasts.show(Topic.ACTION, title, str(target), lambda: _open(folder))
+        self.app.toasts.show(Topic.ACTION, (title, str(target)), lambda: _open(folder))
 
 
 def _open(path: Path) -> None:

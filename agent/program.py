@@ -20,10 +20,7 @@ _PR_SET_DUMPABLE = 4
 _WORKSTATION, _WINDOWS_11 = 1, 22_000
 """VER_NT_WORKSTATION, and the first build of Windows 11, which says that it is version 10."""
 
-if sys.platform == "win32":
-    CREATION_FLAGS = subprocess.CREATE_NO_WINDOW
-else:
-    CREATION_FLAGS = 0
+CREATION_FLAGS: int = getattr(subprocess, "CREATE_NO_WINDOW", 0)
 
 
 def program() -> list[str]:

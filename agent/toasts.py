@@ -27,18 +27,17 @@ class Toasts:
     def show(
         self,
         topic: Topic,
-        title: str,
-        text: str,
+        texts: tuple[str, str],
         on_click: Command | Callable[[], None],
         on_outcome: OnOutcome = lambda _: None,
     ) -> None:
-        """Show a toast. `on_outcome` is called for each thing that becomes known of it."""
+        """Show title and text. `on_outcome` is called for each thing that becomes known of it."""
 
         def on_toast(outcome: WarningOutcome) -> None:
             if outcome is WarningOutcome.FAILED:
-                log.warning("no toast: %s. %s", title, text)
+                log.warning("no toast: %s. %s", *texts)
             else:
-                log.info("toast %s: %s", outcome.value, title)
+                log.info("toast %s: %s", outcome.value, texts[0])
             if outcome is WarningOutcome.CLICKED:
                 if isinstance(on_click, Command):
                     self._on_command(on_click)
@@ -51,7 +50,7 @@ class Toasts:
                 if self._toaster is None and self._open_toaster is not None:
                     self._toaster = self._open_toaster()
             if self._toaster is not None:
-                self._toaster.show(topic, title, text, on_toast)
+                self._toaster.show(topic, *texts, on_toast)
                 return
         except Exception:
             log.exception("there can be no toast")

@@ -29,8 +29,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-CALL_S = 15.0  # seconds for a call
-PROMPT_S = 75.0  # seconds for a call that has the user asked to unlock the keyring
 MAX_ABANDONED = 3
 
 
@@ -41,17 +39,12 @@ class VaultCalls:
     the entry of the first until `move`, so that a wrong address leaves no copy behind.
     """
 
-    def __init__(
-        self,
-        vault: Vault,
-        *,
-        moved: tuple[Identity, Identity] | None = None,
-        call_s: float = CALL_S,
-        prompt_s: float = PROMPT_S,
-    ) -> None:
+    call_s = 15.0  # seconds for a call
+    prompt_s = 75.0  # seconds for a call that has the user asked to unlock the keyring
+
+    def __init__(self, vault: Vault, *, moved: tuple[Identity, Identity] | None = None) -> None:
         self._vault = vault
         self._former = {moved[1]: moved[0]} if moved else {}
-        self._call_s, self._prompt_s = call_s, prompt_s
         self._threads = DaemonThreads()
         self._one_at_a_time = asyncio.Lock()
         self._abandoned = 0
@@ -131,11 +124,11 @@ class VaultCalls:
                 call = loop.run_in_executor(self._threads, work)
             except OSError as exc:  # there is no thread for it
                 raise VaultError(Reason.VAULT_NO_ANSWER, str(exc)) from None
-            limit_s = self._call_s
+            limit_s = self.call_s
             await asyncio.wait({call}, timeout=limit_s)
             if not call.done() and self._vault.has_asked_user:
-                limit_s = self._prompt_s
-                await asyncio.wait({call}, timeout=limit_s - self._call_s)
+                limit_s = self.prompt_s
+                await asyncio.wait({call}, timeout=limit_s - self.call_s)
             if not call.done():
                 self._abandon(call, identity)
                 raise VaultError(Reason.VAULT_NO_ANSWER, f"no answer within {limit_s:.0f} s")

@@ -103,6 +103,18 @@ FOR_A_WHILE = {
 """Reasons that pass: the client tries again, except for what the user has asked for once."""
 
 
+NO_ANSWER = (
+    N_("The client does not answer."),
+    N_("End the program in the task manager, or restart the PC."),
+)
+RECEIVED = N_("The new password was received"), N_("It is stored on this PC. You need do nothing.")
+UNSAVED = (
+    N_("The settings cannot be saved"),
+    N_(
+        "Make room on the disk, or allow the program to write to its folder. Until then you have "
+        "to log in again at each start."
+    ),
+)
 _MONTHS = N_(
     "January February March April May June July August September October November December"
 )
@@ -125,12 +137,6 @@ def days_left(view: View, translations: NullTranslations) -> str | None:
     ).format(days=left)
 
 
-def no_answer(_: Translate) -> tuple[str, str]:
-    """Return that a client is running and does not answer, and what the user can do."""
-    remedy = _("End the program in the task manager, or restart the PC.")
-    return _("The client does not answer."), remedy
-
-
 def newer(view: View, _: Translate) -> str | None:
     """Return that a newer version is available, None when none is known."""
     if view.newer is None:
@@ -138,10 +144,14 @@ def newer(view: View, _: Translate) -> str | None:
     return _("A newer version is available: {version}").format(version=view.newer.version)
 
 
+def both(texts: tuple[str, str], _: Translate) -> tuple[str, str]:
+    """Return title and text in the user's language."""
+    return _(texts[0]), _(texts[1])
+
+
 def trouble(reason: Reason, _: Translate) -> tuple[str, str]:
     """Return what is wrong and what the user can do."""
-    problem, remedy = _REASONS[reason]
-    return _(problem), _(remedy)
+    return both(_REASONS[reason], _)
 
 
 def code_trouble(failure: Failure, translations: NullTranslations) -> tuple[str, str]:
@@ -207,19 +217,6 @@ def password_needed(reason: Reason | None, _: Translate) -> tuple[str, str]:
     if reason is None:
         return _("Password needed"), _("No password is stored. Log in, so that this PC can wait.")
     return _("Password needed"), "\n".join(trouble(reason, _))
-
-
-def received(_: Translate) -> tuple[str, str]:
-    """Return title and text of the notice that a pushed password was stored."""
-    return _("The new password was received"), _("It is stored on this PC. You need do nothing.")
-
-
-def unsaved(_: Translate) -> tuple[str, str]:
-    """Return title and text of the notice that server and user could not be saved."""
-    return _("The settings cannot be saved"), _(
-        "Make room on the disk, or allow the program to write to its folder. Until then you have "
-        "to log in again at each start."
-    )
 
 
 def password_hint(typed: str, _: Translate) -> str:

@@ -36,11 +36,9 @@ class RunKey:
 
     def enable(self) -> None:
         with winreg.CreateKey(winreg.HKEY_CURRENT_USER, RUN_KEY) as key:
-            line = subprocess.list2cmdline(self._command)
+            first, *others = self._command
             # Always in quotes: Windows would try a path with a space word by word.
-            if not line.startswith('"'):
-                first, *others = self._command
-                line = f'"{first}" {subprocess.list2cmdline(others)}'.rstrip()
+            line = f'"{first}" {subprocess.list2cmdline(others)}'.rstrip()
             winreg.SetValueEx(key, VALUE, 0, winreg.REG_SZ, line)
         _delete(APPROVED_KEY)
 

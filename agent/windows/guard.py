@@ -70,11 +70,7 @@ def _start() -> int | None:
     nothing = subprocess.DEVNULL
     try:
         subprocess.Popen(  # noqa: S603 - our own program
-            [guard_file()],
-            stdin=reading,
-            stdout=nothing,
-            stderr=nothing,
-            cwd=program_dir(),
+            [guard_file()], stdin=reading, stdout=nothing, stderr=nothing, cwd=program_dir()
         )
     except OSError as exc:  # a checkout, or a policy against it
         log.warning("this client has no guard: %s", exc.strerror)

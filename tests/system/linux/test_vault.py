@@ -140,7 +140,9 @@ def reason_in_time(vault: Vault) -> Reason:
     """Return why the vault cannot be read within the deadlines of a client in a hurry."""
 
     async def read() -> None:
-        await VaultCalls(vault, call_s=0.5, prompt_s=1.0).read(TANAKA)
+        calls = VaultCalls(vault)
+        calls.call_s, calls.prompt_s = 0.5, 1.0
+        await calls.read(TANAKA)
 
     with pytest.raises(VaultError) as caught:
         asyncio.run(read())

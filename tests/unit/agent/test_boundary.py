@@ -138,7 +138,7 @@ def test_adapters_that_raise_end_nothing(
     )
     for command in (Command.STATUS, Command.UPDATE_PASSWORD, Command.ABOUT):
         client.tray.pick(command)
-    client.app.toasts.show(Topic.ACTION, "title", "text", Command.STATUS)
+    client.app.toasts.show(Topic.ACTION, ("title", "text"), Command.STATUS)
     client.app.translate(NullTranslations())
     assert client.is_alive()
     client.quit()
@@ -171,7 +171,7 @@ def test_no_toaster(
     """A notification that nothing can show is reported as failed; having no toasts is no defect."""
     client = run(open_toaster=opened)
     outcomes: list[WarningOutcome] = []
-    client.app.toasts.show(Topic.ACTION, "title", "text", Command.STATUS, outcomes.append)
+    client.app.toasts.show(Topic.ACTION, ("title", "text"), Command.STATUS, outcomes.append)
     assert outcomes == [WarningOutcome.FAILED]
     assert any(each.exc_info for each in caplog.records) is (opened is _raise)
 
@@ -217,7 +217,7 @@ def test_a_notification_lives_and_acts_by_its_topic(run: Callable[..., Client]) 
     client = run(open_toaster=lambda: toaster, dialogs=dialogs, on_menu_action=picked.append)
     client.app._tell(do.AskForPassword(None))
     client.app._tell(do.TellReceived())
-    client.app.toasts.show(Topic.SETTINGS, "The settings cannot be read", "", Command.SHOW_LOG)
+    client.app.toasts.show(Topic.SETTINGS, ("The settings cannot be read", ""), Command.SHOW_LOG)
     for topic in (Topic.PASSWORD, Topic.RECEIVED, Topic.SETTINGS):
         toaster.open[topic](WarningOutcome.CLICKED)
     assert (dialogs.asked, dialogs.status_shown, picked) == (1, 1, [Command.SHOW_LOG])

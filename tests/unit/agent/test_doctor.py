@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import dataclass, field
-from functools import partial
 from gettext import NullTranslations
 from pathlib import Path
 from typing import Any
@@ -144,7 +143,7 @@ async def test_the_keyring(patient: Patient, monkeypatch: pytest.MonkeyPatch) ->
     assert (step, "password store" in said) == (Step.KEYRING, True)
     released = threading.Event()
     monkeypatch.setattr(patient.vault, "read", lambda _: released.wait(30))
-    monkeypatch.setattr(doctor, "VaultCalls", partial(VaultCalls, call_s=0.2))
+    monkeypatch.setattr(VaultCalls, "call_s", 0.2)
     step, said = await patient.fails(AWAY)
     released.set()
     assert (step, "does not answer" in said) == (Step.KEYRING, True)

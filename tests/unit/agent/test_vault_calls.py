@@ -59,6 +59,12 @@ async def until(check: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+def impatient(vault: FakeVault, prompt_s: float = 20) -> VaultCalls:
+    calls = VaultCalls(vault)
+    calls.call_s, calls.prompt_s = CALL_S, prompt_s
+    return calls
+
+
 async def test_calls_are_made_one_after_the_other() -> None:
     """Calls run one after the other in the order of their requests."""
     vault = FakeVault()
@@ -73,11 +79,11 @@ async def test_a_call_that_asks_the_user_may_take_longer() -> None:
     vault = HangingVault()
     vault.asks = True
     gate = vault.hang()
-    calls = VaultCalls(vault, call_s=CALL_S, prompt_s=20)
+    calls = impatient(vault, prompt_s=20)
     asyncio.get_running_loop().call_later(3 * CALL_S, gate.set)
     assert await calls.read(TANAKA) is None
     gate = vault.hang()
-    calls = VaultCalls(vault, call_s=CALL_S, prompt_s=2 * CALL_S)
+    calls = impatient(vault, prompt_s=2 * CALL_S)
     assert await reason(calls.read(TANAKA)) is Reason.VAULT_NO_ANSWER
     gate.set()
 
@@ -86,7 +92,7 @@ async def test_a_late_write_does_not_replace_a_newer_one() -> None:
     """The next call is made, and the newest write again once the late one has taken place."""
     vault, old, new = HangingVault(), record("old"), record("new")
     gate = vault.hang()
-    calls = VaultCalls(vault, call_s=CALL_S)
+    calls = impatient(vault)
     assert await reason(calls.write(TANAKA, old)) is Reason.VAULT_NO_ANSWER
     await calls.write(TANAKA, record("between"))
     await calls.write(TANAKA, new)
@@ -101,7 +107,7 @@ async def test_a_late_write_does_not_bring_a_deleted_entry_back() -> None:
     """Logging out while an older write hangs leaves nothing."""
     vault = HangingVault()
     gate = vault.hang()
-    calls = VaultCalls(vault, call_s=CALL_S)
+    calls = impatient(vault)
     assert await reason(calls.write(TANAKA, record("old"))) is Reason.VAULT_NO_ANSWER
     await calls.delete(TANAKA)
     gate.set()
@@ -113,7 +119,7 @@ async def test_threads_that_hang_are_few() -> None:
     """After so many abandoned calls the next ones fail at once, until one has returned."""
     vault = HangingVault()
     gates = [vault.hang() for _ in range(MAX_ABANDONED)]
-    calls = VaultCalls(vault, call_s=CALL_S)
+    calls = impatient(vault)
     for _ in gates:
         assert await reason(calls.read(TANAKA)) is Reason.VAULT_NO_ANSWER
     before = threading.active_count()

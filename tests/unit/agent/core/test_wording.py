@@ -91,10 +91,10 @@ def test_single_texts(said: str | None, expected: str | None) -> None:
 @pytest.mark.parametrize(
     ("said", "matter", "remedy"),
     [
-        (wording.unsaved(_), "settings", "disk"),
+        (wording.UNSAVED, "settings", "disk"),
         (wording.password_needed(None, _), "Password needed", "Log in"),
-        (wording.received(_), "new password was received", "stored"),
-        (wording.no_answer(_), "does not answer", "task manager"),
+        (wording.RECEIVED, "new password was received", "stored"),
+        (wording.NO_ANSWER, "does not answer", "task manager"),
         (wording.other_user("suzuki", "tanaka", _), "suzuki", "tanaka"),
         (wording.other_user("suzuki", "tanaka", _), "tanaka", "tanaka"),
         *(
