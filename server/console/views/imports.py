@@ -17,13 +17,7 @@ from server.console import csvfiles, importing
 from server.console.forms import ImportForm
 from server.console.models import ImportJob
 from server.console.resubmission import repeatable
-from server.console.views.common import (
-    administrators_only,
-    live_page,
-    page_of,
-    posted,
-    user_of,
-)
+from server.console.views.common import administrators_only, live_page, page_of, posted, user_of
 
 SHOWN_PASSWORDS = 200
 """Passwords on the page; the file has all."""

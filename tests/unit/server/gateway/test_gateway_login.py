@@ -154,11 +154,7 @@ async def test_guesses_from_an_office(user: User) -> None:
 async def test_time_to_log_in(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a login in time a client is closed, also at its second; with one it may be silent."""
     monkeypatch.setattr(connection, "LOGIN_SECONDS", 0.5)
-    async with (
-        Gateway() as gateway,
-        Client(gateway.port) as slow,
-        Client(gateway.port) as client,
-    ):
+    async with Gateway() as gateway, Client(gateway.port) as slow, Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         await slow.begin(user.username, P1)
         assert await slow.closed() == 1008

@@ -54,8 +54,7 @@ def test_user_from_everywhere(counts: Throttle) -> None:
 
 
 @pytest.mark.parametrize(
-    ("unlocked", "other"),
-    [("tanaka", "suzuki"), ("tanaka", "ko tanaka"), ("ko tanaka", "tanaka")],
+    ("unlocked", "other"), [("tanaka", "suzuki"), ("tanaka", "ko tanaka"), ("ko tanaka", "tanaka")]
 )
 def test_forget(counts: Throttle, unlocked: str, other: str) -> None:
     """A user who is unlocked may try again everywhere; no other user, and no address."""
