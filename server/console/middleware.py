@@ -58,8 +58,10 @@ class HeadersMiddleware:
         # What was under way while a form was answered must not take away the form's new session.
         if is_poll(request):
             response.cookies.clear()
-        elif request.method != "POST" and not _value(response, settings.SESSION_COOKIE_NAME):
-            response.cookies.pop(settings.SESSION_COOKIE_NAME, None)
+        elif request.method != "POST":
+            session = response.cookies.get(settings.SESSION_COOKIE_NAME)
+            if session is not None and not session.value:
+                del response.cookies[settings.SESSION_COOKIE_NAME]
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
@@ -72,12 +74,6 @@ class HeadersMiddleware:
             return None
         is_there = User.objects.filter(pk=request.user.pk or 0).exists()
         return None if is_there else redirect("login")
-
-
-def _value(response: HttpResponseBase, cookie: str) -> str:
-    """Return what a cookie is set to, empty when it is deleted or not set."""
-    found = response.cookies.get(cookie)
-    return found.value if found else ""
 
 
 def reachable_with_temporary_password(view: View) -> View:
