@@ -36,7 +36,7 @@ class AccountContext:
             self._emit(do.SaveState(self.identity, saved_state))
 
     def change_identity(self, identity: Identity) -> None:
-        """Serve another identity from now on, with an empty saved state."""
+        """Switch to another identity, with an empty saved state."""
         self.identity, self.saved_state = identity, SavedState()
         self._emit(do.SaveState(identity, self.saved_state))
 
@@ -45,7 +45,7 @@ class AccountContext:
         self._doubts_clock = False
 
     def doubt_clock(self) -> None:
-        """Count no days until the server has said its time: its certificate fits no such date."""
+        """Count no days until the server sends its time: its certificate does not fit the date."""
         self._doubts_clock = self._clock.server_time is None
 
     def set_old_password(self, valid_until: datetime | None, now: Instant) -> None:
@@ -68,8 +68,8 @@ class AccountContext:
     def days_left(self, now: Instant) -> int | None:
         """Return the calendar days left to the old password in use.
 
-        None when it is current, has ended, or nothing is known of the time. Never more than the
-        server has said, because the PC's clock may be slow.
+        Return None when it is current or has ended, or when the clock is doubtful. Never return
+        more days than the server has said, because the PC's clock may be slow.
         """
         saved, server_now = self.saved_state, self.server_now(now)
         end = self.old_valid_until
@@ -84,7 +84,7 @@ class AccountContext:
         return None if self._doubts_clock else self.saved_state.old_valid_until
 
     def watch_days(self, now: Instant) -> None:
-        """Set the timer for midnight or the end of the old password, when the days left change."""
+        """Set the timer for the next change of the days left: midnight, or the password's end."""
         end, server_now = self.saved_state.old_valid_until, self.server_now(now)
         if end is None or server_now >= end:
             self._emit(do.StopTimer(Timer.MIDNIGHT))

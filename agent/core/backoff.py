@@ -5,8 +5,8 @@ from __future__ import annotations
 from agent.core.failure import Failure, Reason
 
 _SOON, _LATER = (3.0, 300.0), (60.0, 1800.0)
-"""The span of the first delay and of the longest one, in seconds. Of what a person has to repair,
-frequent tries would not help."""
+"""The first span of delays and the longest one, in seconds. `_LATER` is for failures that a person
+has to repair."""
 _RARELY = {Reason.SUPERSEDED, Reason.PROXY_LOGIN}
 """Two programs with one key must not fight; wrong logins at a proxy can lock a Windows account."""
 _RARELY_S = 300.0
@@ -17,7 +17,7 @@ def delay_s(failure: Failure, *, tries: int, random: float) -> float:
     """Return the seconds until the next try, after `tries` failures in a row before this one.
 
     `random` is from [0, 1). Clients that fail together come back spread over the whole span.
-    Where the server has named the least wait, the spread comes on top of it.
+    A minimum wait that the server has named is added.
     """
     first, longest = _SOON if failure.may_end_soon else _LATER
     span = min(longest, first * 2.0 ** min(tries, 20))
@@ -28,7 +28,7 @@ def delay_s(failure: Failure, *, tries: int, random: float) -> float:
 
 
 def prompt_s(failure: Failure, *, since_s: float, random: float) -> float:
-    """Return the seconds until a try that another network prompts, `since_s` after a failure."""
+    """Return the seconds until a try after a network change, `since_s` seconds after a failure."""
     least = _RARELY_S - since_s if failure.reason in _RARELY else 0.0
     return max(least, 0.1 + random)
 

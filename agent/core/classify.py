@@ -30,8 +30,8 @@ _NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}
 """OpenSSL's words for an answer that is not TLS at all."""
 _TLS_VERSIONS = ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL", "INSUFFICIENT_SECURITY")
 _CERTIFICATES = ("CERTIFICATE", "CA_", "EE_")
-"""Beginnings of OpenSSL's words. An alert from the server has others, and came before any
-certificate."""
+"""Beginnings of OpenSSL's words about a bad certificate. An alert from the server has other words;
+it came before any certificate."""
 _MAX_RETRY_AFTER_S = 3600.0  # an hour: before the login, any proxy on the way can name a wait
 _PROTOCOL_CODES = {1002, 1003, 1007, 1008, 1009, 1010}
 
@@ -39,9 +39,9 @@ _PROTOCOL_CODES = {1002, 1003, 1007, 1008, 1009, 1010}
 def classify(exc: BaseException, *, proxy: str | None) -> Failure:
     """Return why the connection could not be opened, or has ended.
 
-    `proxy` is the address of the proxy, if there is one. It is the first hop: an OSError is about
-    it, not about the server, unless it ends a connection that was there. The detail has types and
-    numbers only, never text from the peer.
+    `proxy` is the address of the proxy, if there is one. Then an OSError while the connection is
+    opened is about the proxy, not about the server. The detail has types and numbers only, never
+    text from the peer.
     """
     detail = type(exc).__name__
     match exc:
@@ -93,18 +93,18 @@ def classify(exc: BaseException, *, proxy: str | None) -> Failure:
 
 
 def _answered(response: Response) -> Failure:
-    """Classify an HTTP answer: the gateway's own, of what is in front of it, or of a stranger.
+    """Classify an HTTP answer from the gateway, from a proxy in front of it, or from a stranger.
 
     While the gateway is away, nginx, haproxy (with HTTP/1.0 in old versions), Caddy and AWS answer
     502 to 504, Cloudflare 520 to 530, Traefik and Azure also 404. A login page of a network comes
     with 200, a redirect or 511.
     """
     status = response.status_code
-    others = (Reason.NOT_A_GATEWAY, Reason.NO_GATEWAY, Reason.UNAVAILABLE)  # by hundreds
+    others = (Reason.NOT_A_GATEWAY, Reason.NO_GATEWAY, Reason.UNAVAILABLE)  # 3xx, 4xx, 5xx
     reason = _BY_STATUS.get(status, others[max(status // 100 - 3, 0)])
     location = "".join(response.headers.get_all("Location"))
     stopped = status == 403 and response.reason_phrase == "Site Disabled"  # an app of Azure
-    if stopped or (status < 400 and "Retry-After" in response.headers):  # no login page has it
+    if stopped or (status < 400 and "Retry-After" in response.headers):  # not a login page
         reason = Reason.UNAVAILABLE
     elif status < 400 and re.match("/[^/]", location):  # a web server's redirect, on its own host
         reason = Reason.NO_GATEWAY

@@ -40,8 +40,8 @@ from protocol.scram import ClientLogin, ScramError
 from protocol.sealing import SealError, public_key
 
 STEADY_S = 60.0
-"""Seconds that a login must last before the delays begin again with the shortest. A server that
-accepts logins and then fails would else get all of its clients at once, again and again."""
+"""Seconds that a login must last before the delays begin again with the shortest. Otherwise all
+clients would come back at once, again and again, to a server that accepts logins and then fails."""
 
 
 class ClientState:
@@ -61,14 +61,14 @@ class ClientState:
         self.warnings = PasswordWarnings(self.account, self.emit)
         self.state = TABLE.first
         self.why = "start"  # the reason of the last change of the state, for the log
-        self.failure: Failure | None = None  # what is wrong, for the log
+        self.failure: Failure | None = None  # what is wrong; None when nothing is
         self.next_try_at: datetime | None = None
         self.tries = 0  # failures in a row
         self._failed_at = 0.0
         self.newest: msg.Release | None = None  # newest version of the client that the server knows
 
     def go(self, trigger: str) -> None:
-        """Change the state. A failure is forgotten as soon as the state changes again."""
+        """Change the state by `trigger`, and forget the failure that led to the former state."""
         if self.state is State.RETRYING:
             self.emit(do.StopTimer(Timer.RETRY))
         self.state = TABLE.next(self.state, trigger)
@@ -97,10 +97,10 @@ class ClientState:
             self._enter_standby()
         elif vault.credentials is not None and vault.credentials.refused is None:
             self._log_in(Kind.STORED, vault.credentials)
-        # else the one password that is left is a pushed one, and the vault is still storing it
+        # else the only usable password is a pushed one, which the vault is still storing
 
     def _connect(self) -> None:
-        """Open a connection; or read the vault first; or say what is missing."""
+        """Open a connection; or read the vault first; or ask the user for a password."""
         vault = self.vault
         if self.change.typed is not None:
             self.connection.open(self.change.typed.identity)
@@ -125,14 +125,14 @@ class ClientState:
                 nonce=self._host.nonce(),
                 known=self.vault.keys,
             )
-        except ScramError:  # the name or the password is none that a server can have
+        except ScramError:  # no server can have this name or password
             self.on_refused(kind, password, "credentials", usable=True)
         else:
             device = self._host.device(public_key(credentials.device_key))
             self.connection.log_in(LoginAttempt(kind, password, handshake), device)
 
     def _enter_standby(self) -> None:
-        """Show what the login in force is good for, and take the push that waits."""
+        """Enter standby, with the current or an old password, and take the push that waits."""
         accepted = self.connection.accepted
         if accepted is not None and accepted.valid_until is None:
             self.go("logged in with the current password")
@@ -155,11 +155,11 @@ class ClientState:
         self.warnings.ask(self.failure.reason)
 
     def ask_to_log_in(self) -> None:
-        """Tell the user that no password is stored, unless the user is unknown or wants that."""
+        """Tell the user that no password is stored, unless none is known or the user logged out."""
         if self.account.identity != NO_IDENTITY and not self.account.saved_state.logged_out:
             self.warnings.ask(None)
 
-    # --- what keeps it from the next step
+    # --- disconnects and retries
 
     def disconnect(self, farewell: msg.Farewell | None = None) -> None:
         """Close the connection, if there is one, and tell the server why the client leaves."""
@@ -180,7 +180,7 @@ class ClientState:
             self.proceed()
 
     def retry_later(self, failure: Failure) -> None:
-        """Say what is wrong, and try again after a delay."""
+        """Enter RETRYING, with `failure` as its reason, and try again after a delay."""
         self.disconnect()
         if failure.reason is Reason.CERTIFICATE:
             self.account.doubt_clock()
@@ -191,7 +191,7 @@ class ClientState:
         self._try_in(delay)
 
     def hurry(self) -> None:
-        """Try again within about a second, where another network may help."""
+        """Try again soon, if a change of the network may end the failure."""
         if self.failure is not None and self.failure.may_end_with_network:
             since_s, random = self.now.steady - self._failed_at, self._host.random()
             self._try_in(backoff.prompt_s(self.failure, since_s=since_s, random=random))
@@ -222,7 +222,7 @@ class ClientState:
         self.set_accepted(welcome)
         self.account.remember_server(welcome.console_url)
         if kind is Kind.PENDING:
-            # It is newer than the current one in any case, even when it is old itself by now.
+            # The pending password is newer than the stored one, even if it is already old itself.
             self.change.on_proved()
             if not vault.commit_pending():
                 self.change.end()
@@ -235,7 +235,7 @@ class ClientState:
         if not isinstance(news, msg.PasswordChanged):
             self.account.set_server_time(news.server_time, self.now)
         self.connection.accepted = news
-        if not self.change.is_typed_proved:  # that login is another account's, perhaps
+        if not self.change.is_typed_proved:  # the login may be of another account
             self.account.set_old_password(news.valid_until, self.now)
 
     def on_refused(self, kind: Kind, password: str, refusal: Refusal, *, usable: bool) -> None:
@@ -254,12 +254,12 @@ class ClientState:
         self.proceed()
 
     def _drop_pending(self, pending: Pending) -> None:
-        """Forget a refused push: the server has proved itself, and does not want it."""
+        """Forget a pushed password that the server has refused, and tell the server."""
         self.vault.drop_pending()
         self.connection.send(msg.UpdateFailed(change_id=pending.change_id, reason="refused"))
 
     def begin_typed(self) -> None:
-        """Begin with the password that the user has typed, when it is its turn."""
+        """Start the change to a typed password that waits, unless another change runs."""
         typed = self.change.take_request()
         if typed is None:
             return
@@ -275,7 +275,7 @@ class ClientState:
             self.log_in_with_typed()
 
     def log_in_with_typed(self) -> None:
-        """Log in with the device key that the vault holds, or with the request's."""
+        """Log in with the typed password, and the vault's device key or else the request's."""
         typed, stored = self.change.typed, self.vault.credentials
         if self.change.progress is Progress.READING:
             self.change.go("vault read, or unreadable")
@@ -348,7 +348,7 @@ class ClientState:
     # --- warnings
 
     def warn(self) -> None:
-        """Decide about the sign-ins that wait for a warning; wait for the end of a change."""
+        """Decide about the sign-ins that wait for a warning; during a change, wait for its end."""
         if self.change.progress is not Progress.NONE:
             self.warnings.wait_for_server()
             return

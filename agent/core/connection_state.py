@@ -24,7 +24,7 @@ from protocol import messages as msg
 from protocol.scram import ClientLogin, Keys
 from protocol.sealing import is_signed
 
-CONNECT_S = 60.0  # seconds for opening. The adapter gives up after 20 s; this is if that hangs
+CONNECT_S = 60.0  # seconds for opening; more than the 20 s of agent/connection.py
 LOGIN_S = 20.0  # seconds that a login may take once the connection is open
 MAX_REFUSALS = 3  # refused passwords after which a server closes the connection (docs/protocol.md)
 
@@ -85,12 +85,12 @@ class ConnectionState:
         self._emit = emit
         self._refusals = 0
         self._keys: Keys | None = None
-        self.opened = 0  # how many were opened; a connection's number is its place among them
+        self.opened = 0  # connections opened so far: the number of the newest one
         self.phase = Phase.NONE
         self.number = 0
         self.identity = NO_IDENTITY
         self.attempt: LoginAttempt | None = None
-        self.accepted: PasswordNews | None = None  # what the server said last of the login in force
+        self.accepted: PasswordNews | None = None  # the server's last word on the login in force
 
     @property
     def is_up(self) -> bool:
@@ -98,7 +98,7 @@ class ConnectionState:
 
     @property
     def awaits_answer(self) -> bool:
-        """Return whether the timer guards this phase: an answer has to come."""
+        """Return whether this phase waits for an answer, and so has the timer."""
         return self.phase is Phase.CONNECTING or self.attempt is not None
 
     def open(self, identity: Identity) -> None:
@@ -145,7 +145,7 @@ class ConnectionState:
         self.send(msg.Proof(scram=proof))
 
     def on_welcome(self, attempt: LoginAttempt) -> None:
-        """Note that the server has accepted the login; its signature was checked."""
+        """Note that the server has accepted the login; the caller has checked its signature."""
         self._go("welcome received")
         self._keys = attempt.handshake.keys
         self._refusals = 0

@@ -3,17 +3,17 @@
 The cache holds the credentials of the account in use. A write counts in the cache at once, and in
 the vault when the vault has answered. Each request has a number, by which its answer is found; an
 answer to a request that was dropped is ignored. One timer guards the oldest request; when it fires,
-the cache gives up every request. After a write without an answer it is not known what the vault
-holds. So the cache goes to `UNREADABLE`, keeps what it has for logins, and writes nothing until it
-has read the vault again.
+the cache gives up every request. After a write without an answer, the content of the vault is not
+known. So the cache goes to `UNREADABLE`, keeps its credentials for logins, and writes nothing until
+it has read the vault again.
 
 This is also the one place that knows which passwords the server has refused. It remembers a salted
 digest of each, and marks the credentials with it as soon as they are known and can be written. So a
 refused password is not sent again automatically, even when the user typed it while the vault was
 locked. The digest is forgotten when the user types that password again, or the server pushes it.
 
-A copied PC gets a device key of its own, because with one key each copy would displace the other.
-The machine that the key was made on tells a copy, or else that it is displaced again and again.
+A copied PC gets a device key of its own, because two PCs with one key would displace each other.
+A PC is a copy if the entry names another machine, or if its logins are displaced again and again.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from protocol.scram import Keys
 from protocol.sealing import new_device_key
 
 MAX_SUPERSEDED, SUPERSEDED_WITHIN_S = 3, 3600.0
-"""Logins that another client with this device key has ended, and the time in which they count. This
-client closes a connection before it opens the next one, so that it never reads of itself."""
-ANSWER_S = 90.0  # seconds for the vault. The adapter gives up after 75 s; this is if that hangs
+"""How many logins another client with this device key must displace, and within how many seconds. A
+client cannot displace itself: it closes a connection before it opens the next one."""
+ANSWER_S = 90.0  # seconds that the vault has; more than the 75 s of vault_calls.py
 
 
 class Knowledge(Enum):
@@ -77,7 +77,7 @@ class VaultRequest:
 
     @property
     def reason(self) -> WriteReason | None:
-        """Return why it writes; None for a read or a deletion."""
+        """Return why the request writes; None for a read or a deletion."""
         return self.effect.reason if isinstance(self.effect, do.WriteVault) else None
 
 
@@ -90,11 +90,11 @@ class CredentialCache:
         self._emit, self._account = emit, account
         self._salt, self._machine = salt, machine
         self._refusals: dict[bytes, Refusal] = {}
-        self._superseded: list[float] = []  # when, by the steady clock, another displaced this one
+        self._superseded: list[float] = []  # when another client displaced this one
         self._numbers = itertools.count(1)
         self._requests: dict[int, VaultRequest] = {}
         self._late_read: VaultRequest | None = None
-        """A read that was given up, while its answer would still be the newest."""
+        """A read that was given up, and that no later request has made out of date."""
         self.knowledge = Knowledge.ABSENT if account.identity == NO_IDENTITY else Knowledge.UNREAD
         self.credentials: Credentials | None = None
         self.keys: Keys | None = None
@@ -125,7 +125,7 @@ class CredentialCache:
 
     @property
     def may_write(self) -> bool:
-        """Return whether the cache knows what a write replaces."""
+        """Return whether the vault's entry is known, so that a write may replace it."""
         return self.knowledge is Knowledge.KNOWN
 
     def cache_keys(self, keys: Keys | None) -> None:
@@ -167,7 +167,7 @@ class CredentialCache:
     # --- requests to the vault
 
     def read(self) -> None:
-        """Read the entry of the account in use, unless that is under way."""
+        """Read the entry of the account in use, unless a read is under way."""
         if self.knowledge is not Knowledge.READING:
             self.go("read requested")
             if self._late_read is not None:
@@ -179,7 +179,7 @@ class CredentialCache:
     def write(
         self, credentials: Credentials, reason: WriteReason, push: PasswordChanged | None = None
     ) -> None:
-        """Replace the credentials here, and in the vault when it is known what it holds."""
+        """Replace the credentials in the cache, and in the vault if its entry is known."""
         self._replace(credentials)
         if self.may_write:
             number, identity = next(self._numbers), self._account.identity
@@ -206,7 +206,7 @@ class CredentialCache:
         self._request(VaultRequest(effect))
 
     def delete(self, identity: Identity, *, user_request: int | None = None) -> None:
-        """Delete an entry, for a request of the user or to leave nothing behind."""
+        """Delete an entry from the vault. `user_request`: the user's request that this answers."""
         effect = do.DeleteFromVault(next(self._numbers), identity)
         self._request(VaultRequest(effect, user_request=user_request))
 
@@ -242,7 +242,7 @@ class CredentialCache:
             self._take_new_key()
 
     def _take_new_key(self) -> None:
-        """Become another device, which the console shows beside the first one."""
+        """Replace the device key, so that the console shows this PC as a device of its own."""
         if self.credentials is not None:
             key = new_device_key()
             own = replace(self.credentials, device_key=key, machine=self._machine)
@@ -261,7 +261,7 @@ class CredentialCache:
         self._replace(credentials)
 
     def withdraw_pending(self, change_id: str) -> bool:
-        """Drop a pushed password that could not be stored. Return whether it was the newest."""
+        """Drop a pushed password that could not be stored. Return False when another is cached."""
         credentials, pending = self.credentials, self.pending
         if credentials is None or pending is None or pending.change_id != change_id:
             return False
@@ -277,7 +277,7 @@ class CredentialCache:
         self._watch_oldest()
 
     def _request(self, request: VaultRequest) -> None:
-        """Ask the vault. The answer to an earlier read would be out of date from now on."""
+        """Send a request to the vault. A late answer to an earlier read is out of date then."""
         self._late_read = None
         self._emit(request.effect)
         self._await(request)
@@ -288,7 +288,7 @@ class CredentialCache:
             self._watch_oldest()
 
     def _watch_oldest(self) -> None:
-        """Give the oldest request the full time: the vault answers one after the other."""
+        """Start the timer for the oldest request: the vault answers them one after the other."""
         timer = Timer.VAULT_ANSWER
         self._emit(do.StartTimer(timer, ANSWER_S) if self._requests else do.StopTimer(timer))
 

@@ -1,6 +1,6 @@
 """What the vault holds for one identity: passwords and the device's private key.
 
-It is one value, which the vault replaces in one write. So a password is never half changed.
+The entry is one value, which the vault replaces in one write. So no change is ever half done.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     device_key: Bytes32
     pending: Pending | None = None
     refused: Refusal | None = None
-    """Why the server has refused `password`, which is never sent again automatically then."""
+    """Why the server has refused `password`; then it is never sent again automatically."""
     machine: Annotated[str, Meta(max_length=64)] = ""
-    """The `HostInfo.machine` that `device_key` was made on; empty when it had none."""
+    """The `HostInfo.machine` of the PC that made `device_key`; empty when that PC had none."""
     version: Literal[1] = 1
 
     def is_copied_to(self, machine: str) -> bool:

@@ -13,11 +13,11 @@ _EARLIEST, _LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(2999, 1, 1, tzin
 
 @dataclass(frozen=True)
 class ServerClock:
-    """The server's clock, so that a wrong clock of the PC does not count.
+    """The server's clock, so that a wrong clock of the PC does no harm.
 
-    Once the server has said its time (`server_time`, at `steady` of the PC's steady clock), the
-    steady clock carries it on. Before the first login of a run there is only the PC's wall clock,
-    corrected by the `offset_s` that it had at the last login.
+    After the server has sent `server_time`, received at `steady`, the PC's steady clock counts on
+    from it. Before the first login of a run, the server's time is the PC's wall clock plus
+    `offset_s` seconds, as at the last login.
     """
 
     offset_s: float = 0.0

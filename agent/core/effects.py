@@ -55,7 +55,7 @@ VaultEffect = ReadVault | WriteVault | DeleteFromVault
 
 
 class SaveState(Effect, frozen=True):
-    """Save what is kept between runs. Not answered; the runtime logs a failure and repeats it."""
+    """Save what is kept between runs. Not answered; the runtime logs a failure and tries again."""
 
     identity: Identity
     saved_state: SavedState
@@ -75,7 +75,7 @@ class Connect(Effect, frozen=True):
 
 
 class Disconnect(Effect, frozen=True):
-    """Close a connection, and tell the server why if it is to know. Its late events are dropped."""
+    """Close a connection; `farewell` tells the server why, if any. Its late events are dropped."""
 
     connection: int
     farewell: Farewell | None
@@ -103,7 +103,7 @@ class ComputeProof(Effect, frozen=True):
 
 
 class StartTimer(Effect, frozen=True):
-    """Fire once in `delay_s` seconds. A timer that runs is set again."""
+    """Fire once in `delay_s` seconds. A running timer is restarted."""
 
     timer: Timer
     delay_s: float
@@ -116,7 +116,7 @@ class StopTimer(Effect, frozen=True):
 
 
 class ShowWarning(Effect, frozen=True):
-    """Show that the old password ends on that local day. Answered by WarningAnswered."""
+    """Warn that the old password ends on `last_day`, a local day. Answered by WarningAnswered."""
 
     days_left: int
     last_day: date
@@ -127,11 +127,11 @@ class WithdrawWarning(Effect, frozen=True):
 
 
 class OpenStatus(Effect, frozen=True):
-    """Open the status window, and leave the keyboard where it is."""
+    """Open the status window without taking the keyboard focus."""
 
 
 class AskForPassword(Effect, frozen=True):
-    """Ask the user for a password; None: none is stored. Answered by WarningAnswered, no days."""
+    """Ask for a password; `reason` None: none is stored. Answered by WarningAnswered, no days."""
 
     reason: Reason | None
 

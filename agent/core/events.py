@@ -59,7 +59,7 @@ class Started(Event, frozen=True):
 
 
 class VaultRead(Event, frozen=True):
-    """The vault has answered a read; None when it has no entry."""
+    """The vault has answered a read; `credentials` is None when there is no entry."""
 
     number: int
     credentials: Credentials | None
@@ -130,11 +130,11 @@ class NetworkChanged(Event, frozen=True):
 
 
 class UserLeft(Event, frozen=True):
-    """The user has locked the desktop or disconnected from it; SignedIn says that it is back."""
+    """The user has locked the desktop or disconnected from it; SignedIn: the user is back."""
 
 
 class WarningAnswered(Event, frozen=True):
-    """The desktop says, perhaps again, how a warning ended; no days: a password is needed."""
+    """The desktop reports an outcome of a warning; no days: it said that a password is needed."""
 
     days_left: int | None
     outcome: WarningOutcome
@@ -146,8 +146,8 @@ class WarningAnswered(Event, frozen=True):
 class LoginRequested(Event, frozen=True):
     """The user has typed a password: log in with it, and store it when the server accepts it.
 
-    `request` is answered by Reply. `device_key` is the key that a password was sealed for which
-    the user has typed elsewhere (`agent/pairing.py`).
+    `request` is answered by Reply. `device_key` is the key that the password was sealed for, when
+    the user has typed it on another device (`agent/pairing.py`).
     """
 
     request: int
@@ -171,12 +171,12 @@ class Suspending(Event, frozen=True):
 
 
 class SessionEnding(Event, frozen=True):
-    """The user's Windows session is about to end, for this reason; None: it goes on after all."""
+    """The user's Windows session is about to end, for this reason; None: it does not end."""
 
     farewell: Farewell | None
 
 
 class QuitRequested(Event, frozen=True):
-    """The program shall end, because of an update or because the user wants it to."""
+    """The program is to end, because of an update or because the user wants it to."""
 
     farewell: Farewell = "quit"

@@ -66,12 +66,12 @@ _OF_THE_NETWORK = {
     _R.CERTIFICATE, _R.TLS_VERSION, _R.PROXY_SETTING, _R.PROXY_CERTIFICATE, _R.PROXY_REFUSED,
     _R.PROXY_LOGIN, _R.HTTP_UNAUTHORIZED, _R.HTTP_FORBIDDEN, _R.NOT_A_GATEWAY,
 }  # fmt: skip
-"""What a hotel's portal or another network's proxy causes: it ends with that network."""
+"""Reasons that a hotel's portal or a network's proxy causes: they may end with that network."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A reason, the least seconds to wait when the peer named them, and a line for the log."""
+    """A reason, the minimum wait in seconds if the peer named one, and a line for the log."""
 
     reason: Reason
     retry_after_s: float | None = None
@@ -84,7 +84,7 @@ class Failure:
 
     @property
     def may_end_with_network(self) -> bool:
-        """Return whether another network, or the same one after a sleep, is a reason to try now."""
+        """Return whether to try at once on another network, or on the same one after a sleep."""
         return self.may_end_soon or self.reason in _OF_THE_NETWORK
 
 

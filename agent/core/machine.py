@@ -3,8 +3,8 @@
 Theory of operation
 -------------------
 
-Four small machines and the account context have the client's state. Each owns one thing, and
-changes its state by a transition table (transitions.py), from which the diagrams in
+Four small machines and the account context hold the client's state. Each owns one thing, and
+changes it by a transition table (transitions.py), from which the diagrams in
 docs/architecture.md are made:
 
     connection   ConnectionState    the connection, the login on it, its deadline
@@ -19,14 +19,14 @@ takes events: it finds out what each means, and calls the step that follows.
 
 Calls go one way only: the runtime calls `Machine.handle`; Machine calls the steps of ClientState
 and the small machines; the steps call the small machines; they call the effect queue, and two of
-them read the account context. None calls back. A method returns what its caller has to know.
+them read the account context. None of them calls back: a method returns what its caller needs.
 
 Every state that waits for an answer has a deadline: a timer of the connection, of the vault, or of
 the warning. RETRYING has the retry timer. The other states wait for the user or for the server.
 
 An exception out of `handle` is a defect of the program. Then no effect of that event is performed
 and the Machine is dead: its state is STOPPED, and it ignores every event. Its owner ends the
-program with an exit code. The vault's content is whole at any moment, so the next start goes on.
+program with an exit code. The vault's entry is complete at any moment, so the next start works.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from protocol import messages as msg
 from protocol.scram import ScramError
 from protocol.versions import is_older
 
-SLEEP_S = 60.0  # seconds until the next try if the PC goes to sleep and neither sleeps nor resumes
+SLEEP_S = 60.0  # seconds to the next try when the PC has announced a sleep and then stays awake
 
 
 class Machine(ClientState):
@@ -60,9 +60,9 @@ class Machine(ClientState):
         self._session_ends: msg.Farewell | None = None
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
-        """Return what to do about `event`, in order. An exception means that the Machine is dead.
+        """Return the effects of `event`, in order. An exception means that the Machine is dead.
 
-        Ignore the late events of earlier connections, and everything after the end.
+        Ignore the late events of earlier connections, and every event after the state STOPPED.
         """
         self.now = now
         number = getattr(event, "connection", None)
@@ -170,7 +170,7 @@ class Machine(ClientState):
     # --- the server's messages
 
     def _on_message(self, message: msg.ServerMessage) -> None:
-        """Take a message where the protocol allows it; else leave the server."""
+        """Handle a message that the protocol allows now; else close the connection."""
         connection = self.connection
         attempt = connection.attempt
         match message:
@@ -208,7 +208,7 @@ class Machine(ClientState):
         attempt = connection.attempt
         match message.reason:
             case "expired" if connection.accepted is not None:
-                # The login in force has expired. One in progress is tried again.
+                # The login in force has expired. A login in progress is tried again.
                 if attempt is None and self.change.typed is None:
                     self.vault.refuse_stored("expired")
                 self.disconnect()
@@ -270,7 +270,7 @@ class Machine(ClientState):
             self.emit(do.Reply(request.user_request, reason))
         elif request.reason is WriteReason.TYPED:
             if silent and request.effect.identity != self.account.identity:
-                self.vault.delete(request.effect.identity)  # it may still be written
+                self.vault.delete(request.effect.identity)  # the write may still take place
             self.change.end_typed(reason)
             self.disconnect()
             self.proceed()
@@ -291,7 +291,7 @@ class Machine(ClientState):
             self.proceed()
 
     def _on_vault_retry(self) -> None:
-        """Read what is not known, take the push that waits, or repeat the write that failed."""
+        """Read an unreadable vault again, take the push that waits, or repeat a failed write."""
         vault = self.vault
         if vault.knowledge is Knowledge.UNREADABLE:
             vault.read()

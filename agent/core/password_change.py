@@ -3,12 +3,12 @@
 A pushed password is stored as pending first, then proved by a login, then committed: it takes the
 place of the current one. So it survives the end of the program, and the server knows by that login
 that the PC has it. A typed password is proved by a login first and stored then, and nothing else
-changes before it is stored. When the vault could not be read before, it is read again first: its
+changes before it is stored. When the vault's entry is not known, the vault is read first: the
 entry may hold the key by which the server knows this PC.
 
-One change runs at a time. A user's request waits for a change in progress, and so does a push; the
-newest push is the one to keep. A further request is refused as busy. Every step waits for the
-connection or for the vault, which have deadlines.
+One change runs at a time. A user's request waits for a change in progress, and so does a push; of
+several pushes only the newest is kept. A second request is refused as busy. Every step waits for
+the connection or for the vault, which have deadlines.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class TypedPassword:
 
 
 class PasswordChange:
-    """The change in progress, and what waits for it."""
+    """The change in progress, and the request and the push that wait for its end."""
 
     def __init__(self, emit: EffectQueue, *, machine: str) -> None:
         self._emit = emit
@@ -111,7 +111,7 @@ class PasswordChange:
             self._waiting_request = TypedPassword(event.request, event.identity, credentials)
 
     def take_request(self) -> TypedPassword | None:
-        """Return the request whose turn it is, if any. It is the change in progress from now on."""
+        """Start the change for the waiting request, if no change runs. Return it, or None."""
         if self.progress is Progress.NONE and self._waiting_request is not None:
             self.typed, self._waiting_request = self._waiting_request, None
             return self.typed
@@ -137,19 +137,19 @@ class PasswordChange:
         return pending
 
     def keep_push(self, push: msg.PasswordChanged, *, newest: bool = True) -> None:
-        """Keep a push for later. One that is not the `newest` does not replace another."""
+        """Keep a push for later. Unless it is the `newest`, it does not replace another push."""
         if newest or self._waiting_push is None:
             self._waiting_push = push
 
     def take_push(self) -> msg.PasswordChanged | None:
-        """Return the push that waits, unless a user's request is before it."""
+        """Return the push that waits; None when there is none, or when a user's request waits."""
         if self._waiting_request is not None:
             return None
         push, self._waiting_push = self._waiting_push, None
         return push
 
     def end(self) -> None:
-        """End the change to a pushed password. A typed one goes on."""
+        """End the change to a pushed password. A change to a typed password goes on."""
         if self.typed is None:
             self.go("stored, refused or given up")
 

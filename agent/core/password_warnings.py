@@ -1,12 +1,12 @@
 """Notifications at each sign-in to Windows: the password is old, or one is needed.
 
-A sign-in waits until the server has said whether the password is old, or for a minute: then the
-last known end of the old password has to do. After a login with an old password it waits for a
-moment more, because the server may push the new one right after it. A warning is asked for once it
-is due. It counts only when the user has seen it, as the desktop says. Until then the sign-in goes
-on waiting: the warning is tried again each minute, and at once when the user comes back to the
-desktop. A desktop that can show none is asked again only then. In the last three days, the status
-window opens in place of a warning that the user did not see, once per sign-in.
+A sign-in waits until the server has said whether the password is old, but at most a minute: then
+the last known end of the old password decides. After a login with an old password the sign-in waits
+a second more, because the server may push the new password in that second. A warning that is due
+counts only when the desktop reports that the user has seen it. Until then it is shown again each
+minute, and at once when the user comes back to the desktop. After a failure of the desktop it is
+shown again only when the user comes back. In the last three days, the status window opens in place
+of a warning that the user did not see, once per sign-in.
 
 The server gets a notice about each warning; a notice that could not be sent waits for the next
 login.
@@ -30,11 +30,11 @@ from agent.core.saved_state import SavedState
 from agent.core.transitions import Table
 from protocol.messages import Notice, WarningOutcome
 
-DECIDE_S = 60.0  # seconds after which a sign-in that waits is decided about, online or not
-PUSH_S = 1.0  # seconds after a login without a warning; a push that waits comes right behind it
-TOAST_S = 60.0  # seconds without a word of the desktop after which a warning counts as unseen
-LAST_DAYS = 3  # with so many days left, or fewer, every unlock warns
-PAUSE_S = 60.0  # seconds between two warnings: one return can be a connect and an unlock
+DECIDE_S = 60.0  # seconds that a sign-in waits for the server's word on the password
+PUSH_S = 1.0  # seconds that a sign-in waits for a push after a login with an old password
+TOAST_S = 60.0  # seconds without a report of the desktop after which a warning counts as unseen
+LAST_DAYS = 3  # with this number of days left, or fewer, every unlock warns
+PAUSE_S = 60.0  # minimum seconds between warnings: a return can be a connect and an unlock
 MAX_DAYS = 36_500  # the most days that a notice can carry (docs/protocol.md)
 
 
@@ -71,7 +71,7 @@ class PasswordWarnings:
         self._waiting: list[SignedIn] = []  # the sign-ins at which no warning was seen so far
         self._away = False  # the user cannot see the desktop
         self._seen_at = float("-inf")  # when a warning of this run was seen last (steady clock)
-        self._days: int | None = None  # what the last warning said; None: that a password is needed
+        self._days: int | None = None  # days in the last warning; None: a password is needed
         self._needed: do.AskForPassword | None = None
         self._noted: tuple[WarningOutcome, int] | None = None
         """Outcome and days of the last notice about the sign-ins that wait."""
@@ -79,7 +79,7 @@ class PasswordWarnings:
         self.state = Warned.NOT_DUE
 
     def on_signed_in(self, event: SignedIn) -> None:
-        """Note a sign-in. An unlock right after it waits beside it and does not replace it."""
+        """Note a sign-in. It does not replace an earlier sign-in that waits."""
         self._session, self._away, self._noted = event.session, False, None
         self._go("user signed in")
         if event not in self._waiting:
@@ -93,12 +93,12 @@ class PasswordWarnings:
         self._emit(do.StartTimer(Timer.WARNING, DECIDE_S))
 
     def wait_for_push(self) -> None:
-        """Give the server a moment to push the new password to a client with an old one."""
+        """Give the server PUSH_S seconds to push the new password to a client with an old one."""
         if self.state is Warned.DUE:
             self._emit(do.StartTimer(Timer.WARNING, PUSH_S))
 
     def decide(self, now: Instant, *, online: bool) -> None:
-        """Decide about the sign-ins that wait for a warning; offline, by the last known end."""
+        """Show a warning if one is due at a waiting sign-in; offline, by the last known end."""
         if self._needed is not None:
             self.ask(self._needed.reason)
             return
@@ -123,11 +123,11 @@ class PasswordWarnings:
             self._emit(do.ShowWarning(days, last_day), do.StartTimer(Timer.TOAST, TOAST_S))
 
     def on_outcome(self, days: int | None, outcome: WarningOutcome, now: Instant) -> None:
-        """Note what the desktop says of a warning, now or later; no days: a password is needed."""
+        """Note the outcome of a warning; `days` None: it said that a password is needed."""
         if (days is None) != (self._needed is not None):
-            return  # of one that is no longer true
+            return  # the warning is no longer true
         if outcome is WarningOutcome.SHOWN and self._away:
-            outcome = WarningOutcome.UNSEEN  # it was drawn behind the lock
+            outcome = WarningOutcome.UNSEEN  # it was drawn behind the lock screen
         if outcome not in {WarningOutcome.UNSEEN, WarningOutcome.FAILED}:
             if self.state in {Warned.DUE, Warned.ASKED_FOR}:
                 self._go("user saw it")
@@ -150,7 +150,7 @@ class PasswordWarnings:
         self._note(outcome, days)
 
     def on_late(self, now: Instant) -> None:
-        """Count a warning as unseen when the desktop has said nothing of it."""
+        """Count a warning as unseen: the desktop has not reported its outcome in time."""
         self.on_outcome(self._days, WarningOutcome.UNSEEN, now)
 
     def withdraw(self) -> None:
@@ -160,7 +160,7 @@ class PasswordWarnings:
         self._emit(do.WithdrawWarning(), do.StopTimer(Timer.TOAST), do.StopTimer(Timer.WARNING))
 
     def ask(self, reason: Reason | None) -> None:
-        """Tell the user that a password is needed, once per sign-in; None: none is stored."""
+        """Tell the user once per sign-in that a password is needed; None: none is stored."""
         needed, before = do.AskForPassword(reason), self._needed
         self._needed, self._days = needed, None
         done = self._account.saved_state.asked_session == self._session
@@ -191,7 +191,7 @@ class PasswordWarnings:
 
 
 def is_due(sign_in: SignedIn, days_left: int, saved_state: SavedState, today: date) -> bool:
-    """Return whether this sign-in is to be warned about, on a local day by the server's clock."""
+    """Return whether a warning is due at this sign-in. `today`: local, by the server's clock."""
     if sign_in.kind is SignInKind.SIGN_IN:
         return saved_state.warned_session != sign_in.session
     daily = days_left <= LAST_DAYS or saved_state.warned_on != today

@@ -17,7 +17,7 @@ class SavedState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     old_valid_until: UtcTime | None = None
     """The last known end of the old password in use; None when the password is current."""
     days_said: Annotated[int, Meta(ge=0)] | None = None
-    """The days left to it by the server's clock, when the server spoke of it last."""
+    """The days left when the server last sent the end of the old password, by its clock."""
     clock_offset_s: Annotated[float, Meta(ge=-1e11, le=1e11)] = 0.0
     """The server's clock minus the PC's, at the last login."""
     console_url: Annotated[str, Meta(max_length=512)] | None = None
@@ -30,4 +30,4 @@ class SavedState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     asked_session: Annotated[str, Meta(max_length=256)] | None = None
     """The sign-in at which the user was asked for a password."""
     logged_out: bool = False
-    """The user has logged out, and wants not to be asked for a password."""
+    """Whether the user has logged out, and so is not asked for a password."""

@@ -1,4 +1,4 @@
-"""The states of the client that the user sees, and every way from one to another."""
+"""The states of the client that the user sees, and the transitions between them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class State(Enum):
     LOGGED_OUT = "logged_out"  # no password is stored: the user has to log in
     CONNECTING = "connecting"  # reading the stored password, opening a connection or logging in
     STANDBY = "standby"  # 待ち受け状態: logged in with the current password
-    STANDBY_OLD_PASSWORD = "standby_old_password"  # likewise with an old password, which will end
+    STANDBY_OLD_PASSWORD = "standby_old_password"  # logged in with an old password, which will end
     UPDATING = "updating"  # a new password, pushed or typed, is being proved and stored
     RETRYING = "retrying"  # a failure keeps the client from the server; a timer starts the next try
     NEEDS_PASSWORD = "needs_password"  # the stored password was refused; only the user can help
@@ -21,12 +21,12 @@ class State(Enum):
 
 
 MAY_RECONNECT = {State.RETRYING, State.STANDBY, State.STANDBY_OLD_PASSWORD}
-"""The states in which the user may ask for another try: the others wait, or are trying."""
+"""The states in which the user may reconnect; in the others the client is trying, or cannot try."""
 
 MAY_LOG_OUT = set(State) - {State.LOGGED_OUT, State.STOPPED}
 
 IN_USE = set(State) - {State.LOGGED_OUT, State.NEEDS_PASSWORD, State.STOPPED}
-"""The states in which the client waits, or tries to without the user's help."""
+"""The states in which the client is in standby, or gets there without the user's help."""
 
 _S = State
 _CONNECTED = (_S.CONNECTING, _S.STANDBY, _S.STANDBY_OLD_PASSWORD, _S.UPDATING)

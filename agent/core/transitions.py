@@ -1,4 +1,4 @@
-"""Transition tables: the states of a machine, and every way between them.
+"""Transition tables: the states of a machine, and the ways between them.
 
 States are the members of an enumeration, triggers are words. A machine of the core keeps its state
 in one attribute and changes it through `Table.next` only.

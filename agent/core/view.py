@@ -39,9 +39,9 @@ class Command(Enum):
 class View:
     """A snapshot of the client, without anything secret.
 
-    `days_left` and `valid_until` are there while an old password is in use; `next_try_at` (by
-    the PC's clock) while waiting to try again; `reason` when something is wrong. `language` is the
-    setting: `auto`, `ja` or `en`. `fixed` has the settings that the user cannot change.
+    `days_left` and `valid_until` are set while an old password is in use; `next_try_at` (by the
+    PC's clock) while the client waits to try again; `reason` when something is wrong. `language` is
+    the setting: `auto`, `ja` or `en`. `fixed` has the settings that the user cannot change.
     """
 
     state: State
@@ -60,7 +60,7 @@ class View:
     fixed: frozenset[str] = frozenset()
 
 
-NUMBERED_DAYS = 9  # with so many days left, or fewer, the icon is a number
+NUMBERED_DAYS = 9  # with this number of days left, or fewer, the icon shows the number
 
 PICTURES = {
     State.LOGGED_OUT: "attention",

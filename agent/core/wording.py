@@ -100,7 +100,7 @@ FOR_A_WHILE = {
     _R.THROTTLED, _R.SUPERSEDED, _R.SHUTTING_DOWN,
     _R.VAULT_LOCKED, _R.VAULT_MISSING, _R.VAULT_NO_ANSWER,
 }  # fmt: skip
-"""Reasons that pass: the client tries again, except for what the user has asked for once."""
+"""Temporary reasons: the client tries again, but does not repeat what the user asked for once."""
 
 
 NO_ANSWER = (
@@ -220,7 +220,7 @@ def password_needed(reason: Reason | None, _: Translate) -> tuple[str, str]:
 
 
 def password_hint(typed: str, _: Translate) -> str:
-    """Return what may be wrong with `typed`, or an empty text. It quotes nothing."""
+    """Return what may be wrong with `typed`, or an empty text. Never quote `typed`."""
     password = normalise_password(typed)
     if password == password.strip():
         return ""
@@ -228,7 +228,7 @@ def password_hint(typed: str, _: Translate) -> str:
 
 
 def password_problem(typed: str, _: Translate) -> str:
-    """Return why `typed` can be no password, or an empty text. It quotes nothing."""
+    """Return why `typed` cannot be a password, or an empty text. Never quote `typed`."""
     password = normalise_password(typed)
     if not password.strip():
         return _("Enter the password.")
