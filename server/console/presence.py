@@ -111,21 +111,13 @@ def preview(pcs: list[Pc], takes: set[int]) -> dict[str, object]:
     }
 
 
-State = Literal["applied", "on_its_way", "unreachable", "failed", "not_pushed", "replaced", "ended"]
-_STATES: dict[str, State] = {
-    PushDelivery.Outcome.APPLIED: "applied",
-    PushDelivery.Outcome.FAILED: "failed",
-    PushDelivery.Outcome.SUPERSEDED: "replaced",
-    PushDelivery.Outcome.EXPIRED: "ended",
-}
-
-
 @dataclass(frozen=True)
 class Delivery:
     """The outcome of one change on one PC."""
 
     device: Device
-    state: State
+    state: str
+    """The outcome of the push, or `on_its_way`, `unreachable` or `not_pushed`."""
     old_valid_until: datetime
     """The end of the password that the PC had before."""
     failure: str
@@ -151,11 +143,11 @@ def deliveries(change: PasswordChange) -> list[Delivery]:
     return rows
 
 
-def _state(device: Device, push: PushDelivery | None, *, is_latest: bool) -> State:
+def _state(device: Device, push: PushDelivery | None, *, is_latest: bool) -> str:
     if push is None:  # the PC may have been updated by hand since
         return "applied" if is_latest and device.login_password == "current" else "not_pushed"
     if push.outcome != PushDelivery.Outcome.PENDING:
-        return _STATES[push.outcome]
+        return push.outcome
     if push.failure:  # the client tries again, but the user may have to unlock the keyring
         return "failed"
     return "on_its_way" if device.is_waiting else "unreachable"
