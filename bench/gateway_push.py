@@ -26,15 +26,15 @@ WAIT_S = 30
 
 
 def run(size: Size) -> list[Figure]:
-    with stage.bare() as baseline:
-        port, _ = baseline.ask("start")
-        bare = _measure(size, port, lambda number: baseline.ask("push", number))
+    with stage.bare() as ask_baseline:
+        port, _ = ask_baseline("start")
+        bare = _measure(size, port, lambda number: ask_baseline("push", number))
     with (
         stage.database("PostgreSQL", size) as installation,
         stage.server(installation) as server,
-        running(Console, installation.environment()) as console,
+        running(Console, installation.environment()) as ask_console,
     ):
-        own = _measure(size, server.gateway, lambda number: console.ask("change", number))
+        own = _measure(size, server.gateway, lambda number: ask_console("change", number))
     return [
         Figure(
             f"commit to client, p{percent}, ms",
@@ -48,13 +48,13 @@ def run(size: Size) -> list[Figure]:
 
 def _measure(size: Size, port: int, push: Callable[[int], int]) -> list[float]:
     """Return the latencies in ms. `push` returns when it pushed (monotonic ns)."""
-    with stage.clients(port, count=size.clients) as clients:
-        clients.ask("log_in")
+    with stage.clients(port, count=size.clients) as ask_clients:
+        ask_clients("log_in")
         sent = {}
         for number in range(1, size.pick(100, 10) + 1):
             sent[number] = push(number)
             time.sleep(PAUSE_S)  # each from rest
-        received = dict(clients.ask("take", len(sent), WAIT_S))
+        received = dict(ask_clients("take", len(sent), WAIT_S))
     if received.keys() != sent.keys():
         raise RuntimeError(f"only {len(received)} of {len(sent)} pushes arrived")
     return [max(0, received[number] - at) / 1e6 for number, at in sent.items()]

@@ -16,7 +16,7 @@ import time
 
 from bench import machine, stage
 from bench.load import PING_S
-from bench.program import Program
+from bench.program import Ask
 from bench.report import Figure, Size
 
 BASELINE = "bare websockets"
@@ -31,8 +31,8 @@ LIMITS = {
 
 
 def run(size: Size) -> list[Figure]:
-    with stage.bare() as baseline:
-        bare = _measure(size, *baseline.ask("start"))
+    with stage.bare() as ask_baseline:
+        bare = _measure(size, *ask_baseline("start"))
     with stage.database("SQLite", size) as installation, stage.server(installation) as server:
         own = _measure(size, server.gateway, server.process.pid)
     with stage.database("PostgreSQL", size) as installation, stage.server(installation) as server:
@@ -49,20 +49,20 @@ def run(size: Size) -> list[Figure]:
 
 def _measure(size: Size, port: int, pid: int) -> dict[str, list[float]]:
     """Return what was measured of one server, by the names in LIMITS."""
-    with stage.clients(port, count=size.clients) as clients:
-        clients.ask("state")  # returns once the process has started
+    with stage.clients(port, count=size.clients) as ask_clients:
+        ask_clients("state")  # returns once the process has started
         memory = machine.private_kib(pid)
-        storms = [_storm(clients, pid)]
+        storms = [_storm(ask_clients, pid)]
         time.sleep(size.pick(SETTLE_S, 0))  # the server's last writes
         memory = machine.private_kib(pid) - memory
         before_s, seconds = machine.cpu_s(pid), size.pick(PING_S, 1)
         time.sleep(seconds)  # the measurement: every client pings once
         keepalive_s = machine.cpu_s(pid) - before_s
         while len(storms) < size.pick(STORMS, 2):
-            clients.ask("drop")
+            ask_clients("drop")
             machine.wait_until_idle(pid)
-            storms.append(_storm(clients, pid))
-        waiting, endings = clients.ask("state")
+            storms.append(_storm(ask_clients, pid))
+        waiting, endings = ask_clients("state")
         if waiting != size.clients:
             raise RuntimeError(f"{waiting} of {size.clients} wait; ended: {endings}")
     measured = (
@@ -73,8 +73,8 @@ def _measure(size: Size, port: int, pid: int) -> dict[str, list[float]]:
     return dict(zip(LIMITS, measured, strict=True))
 
 
-def _storm(clients: Program, pid: int) -> float:
+def _storm(ask_clients: Ask, pid: int) -> float:
     """Log in all clients; return the seconds of CPU that the server spent."""
     before_s = machine.cpu_s(pid)
-    clients.ask("log_in")
+    ask_clients("log_in")
     return max(0.01, machine.cpu_s(pid) - before_s)

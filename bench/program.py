@@ -12,20 +12,10 @@ from typing import Any
 
 from bench import machine
 
+Ask = Callable[..., Any]
 _loop: asyncio.AbstractEventLoop
 _part: Any
 """Of the other process."""
-
-
-class Program:
-    """The part in its process, where the event loop also runs between the questions."""
-
-    def __init__(self, process: ProcessPoolExecutor) -> None:
-        self._process = process
-
-    def ask(self, name: str, *arguments: Any) -> Any:
-        """Run a coroutine of the part. Return its result, or raise what it raises."""
-        return self._process.submit(_answer, name, *arguments).result()
 
 
 @contextmanager
@@ -34,12 +24,15 @@ def running(
     *arguments: Any,
     core: int = machine.LOAD_CORE,
     new_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
-) -> Iterator[Program]:
-    """Make the part, by a call in its process, and run it until the end of the block."""
+) -> Iterator[Ask]:
+    """Make the part, by a call in its process, and run its event loop until the end of the block.
+
+    Yield a function that runs a coroutine of the part, by its name.
+    """
     begin = (core, new_loop, part, *arguments)
     with ProcessPoolExecutor(1, get_context("spawn"), _begin, begin) as process:
         try:
-            yield Program(process)
+            yield lambda *asked: process.submit(_answer, *asked).result()
         finally:
             process.submit(_end)
 

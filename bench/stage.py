@@ -21,7 +21,7 @@ import uvloop
 from bench import machine
 from bench.bare import Bare
 from bench.load import Fleet
-from bench.program import Program, running
+from bench.program import Ask, running
 from bench.report import Size
 from tests.support.installation import PROGRAM, Installation, Server
 from tests.support.places import ROOT
@@ -81,11 +81,11 @@ def server(installation: Installation) -> AbstractContextManager[Server]:
     return installation.serving(program=program, CONNECTIONS_PER_ADDRESS="1000000")
 
 
-def bare() -> AbstractContextManager[Program]:
+def bare() -> AbstractContextManager[Ask]:
     """Run the baseline."""
     return running(Bare, core=machine.SERVER_CORE)
 
 
-def clients(port: int, *, count: int) -> AbstractContextManager[Program]:
+def clients(port: int, *, count: int) -> AbstractContextManager[Ask]:
     """Run users 1 to `count`, not yet logged in."""
     return running(Fleet, port, count, new_loop=uvloop.new_event_loop)

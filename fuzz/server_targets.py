@@ -15,7 +15,7 @@ from unittest.mock import patch
 import django
 from django.apps import apps
 
-from fuzz.target import SECRET, Pieces, Target, as_text, glue, says_only
+from fuzz.target import SECRET, Target, glue, pieces, says_only, texts
 from protocol import messages, scram, sealing
 from server import config
 
@@ -43,8 +43,7 @@ def _verifiers() -> list[scram.Verifier]:
 
 def scram_login(data: bytes) -> None:
     """Check that any two SCRAM messages are refused, or raise an error that quotes nothing."""
-    parts = Pieces(data)
-    first, final = parts.text(), as_text(parts.rest())
+    first, final = texts(data, 2)
     try:
         parsed = scram.ClientFirst.parse(first)
         assert parsed.user is None or parsed.user.isprintable()
@@ -72,9 +71,8 @@ def device(data: bytes) -> None:
 
 def forwarded_for(data: bytes) -> None:
     """Check that the address is the peer's, or one that a trusted proxy has named."""
-    parts = Pieces(data)
     trusted = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8")]
-    values = [parts.text() for _ in range(3)]
+    values = texts(data, 3)
     assert client_address("192.0.2.7", values, trusted) == "192.0.2.7"
     assert client_address("10.0.0.1", values, ()) == "10.0.0.1"
     ipaddress.ip_address(client_address("10.0.0.1", values, trusted))
@@ -118,11 +116,11 @@ class _Transport(asyncio.Transport):
 
 def connection(data: bytes) -> None:
     """Check that bytes give the same messages however TCP cuts them, and close once."""
-    parts = Pieces(data)
-    cuts, sent = sorted(parts.raw()), parts.rest()
+    where, sent = pieces(data, 2)
     if not sent.startswith(b"GET"):
         sent = _UPGRADE + handshake.END_OF_HEAD + sent
-    assert _converse(sent, []) == _converse(sent, [each * len(sent) // 256 for each in cuts])
+    cuts = [each * len(sent) // 256 for each in sorted(where)]
+    assert _converse(sent, []) == _converse(sent, cuts)
 
 
 def _call_soon(function: Callable[[], None]) -> None:

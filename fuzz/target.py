@@ -39,25 +39,6 @@ class Target:
     """Objects that the last four fifths of the inputs may leave behind, such as caches."""
 
 
-class Pieces:
-    """Divides an input at its zero bytes, so that mutated seeds stay readable."""
-
-    def __init__(self, data: bytes) -> None:
-        self._parts = data.split(b"\0")
-
-    def raw(self) -> bytes:
-        """Return the next piece, empty when there are no more."""
-        return self._parts.pop(0) if self._parts else b""
-
-    def text(self) -> str:
-        """Return the next piece as text."""
-        return as_text(self.raw())
-
-    def rest(self) -> bytes:
-        """Return everything that is left."""
-        return b"\0".join(self._parts)
-
-
 def as_text(data: bytes) -> str:
     """Return any text, also with halves of surrogate pairs, as a terminal or JSON may bring."""
     try:
@@ -66,8 +47,18 @@ def as_text(data: bytes) -> str:
         return data.decode("utf-8", "replace")
 
 
+def pieces(data: bytes, count: int) -> list[bytes]:
+    """Divide an input at its first zero bytes, so that mutated seeds stay readable."""
+    return (data.split(b"\0", count - 1) + [b""] * count)[:count]
+
+
+def texts(data: bytes, count: int) -> list[str]:
+    """Divide an input into texts."""
+    return [as_text(piece) for piece in pieces(data, count)]
+
+
 def glue(*parts: str | bytes) -> bytes:
-    """Return the input that `Pieces` divides into these parts."""
+    """Return the input that `pieces` divides into these parts."""
     return b"\0".join(part if isinstance(part, bytes) else part.encode() for part in parts)
 
 

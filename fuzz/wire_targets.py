@@ -20,7 +20,7 @@ from websockets.uri import parse_uri
 
 from agent.core.classify import classify
 from agent.core.failure import Failure, Reason
-from fuzz.target import SECRET, Pieces, Target, glue, says_only
+from fuzz.target import SECRET, Target, glue, says_only, texts
 from protocol import messages, sealing
 from protocol import scram as handshake
 from tests.unit.agent.core.test_machine_properties import Client
@@ -58,8 +58,7 @@ def wire(data: bytes) -> None:
 
 def scram(data: bytes) -> None:
     """Check that a challenge is refused or answered as scramp does, and no signature fits."""
-    parts = Pieces(data)
-    challenge, final = parts.text(), parts.text()
+    challenge, final, _ = texts(data, 3)
     login = handshake.ClientLogin(user="tanaka", password=SECRET, nonce=NONCE)
     login.first()
     try:

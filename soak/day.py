@@ -33,7 +33,7 @@ from protocol.messages import WarningOutcome
 from soak import sample
 from soak.sample import Sample
 from tests.support.fake_gateway import PASSWORD, FakeGateway, Peer, at
-from tests.support.runtimes import runtime_in_memory
+from tests.support.runtimes import ClientInMemory
 
 HOUR_S = 3600.0
 BEGIN = datetime(2026, 11, 23, 0, 0, tzinfo=UTC)
@@ -115,10 +115,9 @@ async def _live(loop: Loop, home: Path) -> list[Sample]:
     gateway.play(log_in)
     await restart()
     with mock.patch.object(asyncio, "new_event_loop", return_value=loop):
-        client = runtime_in_memory(
+        client = ClientInMemory(
             gateway.address,
-            password=PASSWORD,
-            saved_state=StateFile(home / "state"),
+            save_state=StateFile(home / "state").save,
             show=lambda view: seen.add(view.state.value),
             tell=tell,
         )

@@ -6,16 +6,11 @@ The process of the tests may have Django set up for another database.
 from __future__ import annotations
 
 import shlex
-import subprocess
-import sys
 from datetime import timedelta
 from typing import Any
 
-import django
-
-from server import clock, config
+from server import clock
 from tests.support.installation import Installation
-from tests.support.places import ROOT
 
 ADMINISTRATOR = "kanri"
 PASSWORD = "Correct-Horse7"
@@ -41,12 +36,10 @@ events
 
 def seed(installation: Installation, *commands: str) -> None:
     """Run commands on the installation's database, such as `device OWNER NAME waiting old`."""
-    subprocess.run(
-        [sys.executable, "-m", "tests.support.browser_seed", *commands],
-        cwd=ROOT,
-        env=installation.environment(),
-        check=True,
-    )
+    words = (shlex.split(line) for line in "\n".join(commands).splitlines())
+    calls = "; ".join(f"{name}(*{arguments})" for name, *arguments in filter(None, words))
+    code = f"from tests.support.browser_seed import device, events, pairing, user; {calls}"
+    installation.django("shell", "--verbosity=0", "--command", code)
 
 
 def user(name: str, display_name: str = "", *flags: str) -> None:
@@ -118,18 +111,3 @@ def events() -> None:
     about: dict[str, Any] = {"subject": tanaka, "address": "192.0.2.17"}
     record(Action.PASSWORD_CHANGED, actor=tanaka, pushed_to=["DESKTOP-8F3K2Q"], **about)
     record(Action.PASSWORD_FORCED, actor=by, must_change=True, **about)
-
-
-COMMANDS: dict[str, Any] = {"user": user, "device": device, "pairing": pairing, "events": events}
-
-
-def main() -> None:
-    config.use(config.load())
-    django.setup(set_prefix=False)
-    for line in "\n".join(sys.argv[1:]).splitlines():
-        if words := shlex.split(line):
-            COMMANDS[words[0]](*words[1:])
-
-
-if __name__ == "__main__":
-    main()

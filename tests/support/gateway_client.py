@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import json
 from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
 
 from nacl.public import PrivateKey, SealedBox
@@ -148,3 +150,22 @@ class Client:
         opened = json.loads(SealedBox(self.key).decrypt(b64decode(sealed)))
         assert isinstance(opened, dict)
         return opened
+
+
+UPGRADE = (
+    f"GET {messages.PATH} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
+    f"Sec-WebSocket-Protocol: {messages.SUBPROTOCOL}\r\n\r\n"
+)
+HELLO = messages.encode(messages.Hello(scram="n,,n=unknown,r=nonce", device=describe(new_key())))
+
+
+@asynccontextmanager
+async def raw(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect below WebSockets, until the end of the context."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            yield reader, writer
+    finally:
+        writer.close()

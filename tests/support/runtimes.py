@@ -2,81 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 from agent.core import events as ev
 from agent.core.credentials import Credentials, Identity
-from agent.core.effects import Effect
 from agent.core.machine import Machine
 from agent.core.saved_state import SavedState
 from agent.core.view import View
 from agent.host import host_info
 from agent.runtime import Runtime
-from agent.state_file import StateFile
 from protocol.sealing import new_device_key
-from tests.support.fakes import FakeSavedStateStore, FakeTray, FakeVault
+from tests.support.fake_gateway import PASSWORD, USER
+from tests.support.fakes import FakeTray, FakeVault
 
 
 def _nothing(*_: object) -> None: ...
 
 
-def runtime_in_memory(
-    server: str,
-    *,
-    user: str = "tanaka",
-    password: str,
-    vault: FakeVault | None = None,
-    saved_state: FakeSavedStateStore | StateFile | None = None,
-    show: Callable[[View], None] = _nothing,
-    tell: Callable[[Effect], None] = _nothing,
-) -> Runtime:
-    """Return a client that has stored its password and does not run."""
-    identity = Identity(server=server, user=user)
-    vault = vault or FakeVault()
-    vault.write(identity, Credentials(password=password, device_key=new_device_key()))
-    return Runtime(
-        Machine(host_info(), identity, SavedState()),
-        vault=vault,
-        save_state=(saved_state or FakeSavedStateStore()).save,
-        show=show,
-        tell=tell,
-        save_identity=_nothing,
-        quit=_nothing,
-    )
+class ClientInMemory(Runtime):
+    """A client that has stored its password, and does not run yet."""
 
-
-class ClientInMemory:
-    """A client that has logged in at a server, and waits or tries to."""
-
-    def __init__(self, server: str, *, user: str, password: str) -> None:
+    def __init__(
+        self, server: str, *, user: str = USER, password: str = PASSWORD, **others: Any
+    ) -> None:
+        """`others` replace arguments of a Runtime."""
         self.identity = Identity(server=server, user=user)
-        self.vault, self.saved_state, self.tray = FakeVault(), FakeSavedStateStore(), FakeTray()
-        self._runtime = runtime_in_memory(
-            server,
-            user=user,
-            password=password,
-            vault=self.vault,
-            saved_state=self.saved_state,
-            show=self.tray.show,
-        )
+        self.vault, self.tray = FakeVault(), FakeTray()
+        self.saved_state: dict[Identity, SavedState] = {}
+        key = new_device_key()
+        self.vault.write(self.identity, Credentials(password=password, device_key=key))
+        own: dict[str, Any] = {
+            "show": self.tray.show,
+            "tell": _nothing,
+            "save_identity": _nothing,
+            "save_state": self.saved_state.__setitem__,
+            "quit": _nothing,
+        }
+        machine = Machine(host_info(), self.identity, SavedState())
+        super().__init__(machine, vault=self.vault, **own | others)
 
-    def start(self) -> None:
-        self._runtime.start()
-        self._runtime.post(ev.Started())
+    def sign_in(self) -> None:
+        """Start it, as a sign-in to the desktop does."""
+        self.start()
+        self.post(ev.Started())
 
     def end(self) -> None:
         """Quit, and assert that the client has found no defect in itself."""
-        self._runtime.post(ev.QuitRequested())
-        assert self._runtime.join(20)
-        assert not self._runtime.defect
+        self.post(ev.QuitRequested())
+        assert self.join(20)
+        assert not self.defect
 
     def reconnect(self) -> None:
-        self._runtime.post(ev.ReconnectRequested())
+        self.post(ev.ReconnectRequested())
 
     def log_in(self, password: str) -> None:
         """Type the password, which must be accepted."""
         identity = self.identity
-        answer = self._runtime.request(lambda number: ev.LoginRequested(number, identity, password))
+        answer = self.request(lambda number: ev.LoginRequested(number, identity, password))
         assert answer.result(30) is None
 
     def says(self, state: str, reason: str | None = None, *, within_s: float = 30) -> View:

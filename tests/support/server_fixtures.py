@@ -87,13 +87,8 @@ def make_user(account: Account) -> Callable[..., User]:
 
     def make(password: str = P1, **fields: object) -> User:
         verifier = hash_password(password, salt=SALT, iterations=ITERATIONS)
-        user = User(
-            account=account, username=f"user{next(_numbers)}", password=format_verifier(verifier)
-        )
-        for name, value in fields.items():
-            setattr(user, name, value)
-        user.save()
-        return user
+        own = {"username": f"user{next(_numbers)}", "password": format_verifier(verifier)}
+        return User.objects.create(**{"account": account} | own | fields)
 
     return make
 
@@ -129,16 +124,10 @@ def make_device() -> Callable[..., Device]:
     from tests.support.gateway_client import describe, new_key
 
     def make(user: User, *, waiting: bool = True, **fields: object) -> Device:
-        described = describe(new_key())
-        device = Device(
-            user=user, device_id=described.id, public_key=described.public_key, name="PC-1"
-        )
-        if waiting:
-            device.waiting_since, device.gateway = clock.now(), live_gateway()
-        for name, value in fields.items():
-            setattr(device, name, value)
-        device.save()
-        return device
+        known = describe(new_key())
+        row = {"device_id": known.id, "public_key": known.public_key, "name": "PC-1"}
+        waits = {"waiting_since": clock.now(), "gateway": live_gateway()} if waiting else {}
+        return Device.objects.create(user=user, **row | waits | fields)
 
     return make
 

@@ -12,12 +12,14 @@ from agent.__main__ import main
 from agent.dialogs.windows import appearance
 
 BLACK, WHITE, CYAN, GREEN = 0x000000, 0xFFFFFF, 0xFFEB1A, 0x3FF23F
+WINDOW, TEXT, HIGHLIGHT, HIGHLIGHT_TEXT, BUTTON, GREY, BUTTON_TEXT = 5, 8, 13, 14, 15, 17, 18
 THEME = {
-    "window": BLACK, "window_text": WHITE, "highlight": CYAN, "highlight_text": BLACK,
-    "button": BLACK, "button_text": WHITE, "grey_text": GREEN,
+    WINDOW: BLACK, TEXT: WHITE, HIGHLIGHT: CYAN, HIGHLIGHT_TEXT: BLACK,
+    BUTTON: BLACK, BUTTON_TEXT: WHITE, GREY: GREEN,
 }  # fmt: skip
+"""By the numbers that Windows' SetSysColors takes."""
 
-numbers = (ctypes.c_int * len(THEME))(*(appearance.COLOURS[name] for name in THEME))
+numbers = (ctypes.c_int * len(THEME))(*THEME)
 ctypes.windll.user32.SetSysColors(
     len(THEME), numbers, (ctypes.c_uint * len(THEME))(*THEME.values())
 )

@@ -9,9 +9,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import FilePayload, Page
 
 from tests.support.browser_seed import ADMINISTRATOR, PASSWORD, SHOW, seed
-from tests.support.chromium import PICTURES, NewPage, log_in
+from tests.support.chromium import EN, JA, PICTURES, Labels, NewPage, log_in
 from tests.support.installation import Server
-from tests.support.labels import EN, JA, Labels
 
 LOOKS: dict[str, tuple[int, Literal["light", "dark"]]] = {
     "en": (1440, "light"),

@@ -12,10 +12,9 @@ from playwright.sync_api import Error, Page, expect
 from protocol.messages import Paired
 from protocol.pairing import format_code, words
 from tests.support.browser_seed import ADMINISTRATOR, PASSWORD, seed
-from tests.support.chromium import NewPage, fill_new, log_in
+from tests.support.chromium import EN, JA, NewPage, fill_new, log_in
 from tests.support.gateway_client import Client
 from tests.support.installation import Server
-from tests.support.labels import EN, JA
 from tests.support.loop_thread import LoopThread
 from tests.support.polling import eventually
 

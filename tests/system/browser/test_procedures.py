@@ -9,9 +9,8 @@ import pytest
 from playwright.sync_api import Error, Page, expect
 
 from tests.support.browser_seed import PASSWORD, seed
-from tests.support.chromium import NewPage, fill_new, log_in
+from tests.support.chromium import EN, JA, Labels, NewPage, fill_new, log_in
 from tests.support.installation import Server
-from tests.support.labels import EN, JA, Labels
 from tests.support.pc import Pc
 
 pytestmark = pytest.mark.keyring

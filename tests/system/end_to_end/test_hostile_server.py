@@ -22,7 +22,6 @@ from msgspec.structs import replace
 from agent.core.credentials import Pending, encode_credentials
 from tests.support.fake_gateway import (
     PASSWORD,
-    USER,
     FakeGateway,
     Peer,
     Script,
@@ -61,8 +60,8 @@ class Visitor(ClientInMemory):
     def __init__(self, servers: LoopThread, script: Script) -> None:
         self.gateway = FakeGateway(script)
         servers.host(self.gateway.running())
-        super().__init__(self.gateway.address, user=USER, password=PASSWORD)
-        self.start()
+        super().__init__(self.gateway.address)
+        self.sign_in()
 
     def end(self) -> None:
         """Quit, and assert that no script has failed unexpectedly."""
@@ -85,7 +84,7 @@ class Visitor(ClientInMemory):
 
     def kept(self) -> tuple[object, ...]:
         """Return all that the client keeps: the keyring's entry and its state."""
-        return dict(self.vault.entries), dict(self.saved_state.entries)
+        return dict(self.vault.entries), dict(self.saved_state)
 
     def is_fine_with_an_honest_server(self) -> None:
         """Assert that the client recovers from everything before."""

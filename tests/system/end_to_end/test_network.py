@@ -27,7 +27,7 @@ def new_client() -> Iterator[NewClient]:
 
         def make(address: str, user: str = ADMIN, password: str = ADMIN_PASSWORD) -> ClientInMemory:
             one = ClientInMemory(address, user=user, password=password)
-            one.start()
+            one.sign_in()
             stack.callback(one.end)
             return one
 
@@ -94,7 +94,7 @@ def test_two_clients_with_one_key_become_two_pcs(server: Server, new_client: New
     second = ClientInMemory(server.address, user="copied", password=P1)
     second.vault.write(second.identity, first.stored())
     key = first.stored().device_key
-    second.start()
+    second.sign_in()
     waits, displaced = second, first
     for _ in range(5):
         waits.says("standby")

@@ -44,7 +44,7 @@ from tests.support.fakes import (
 )
 from tests.support.loop_thread import LoopThread
 from tests.support.polling import eventually
-from tests.support.runtimes import runtime_in_memory
+from tests.support.runtimes import ClientInMemory
 from tests.support.vault_contract import TANAKA
 
 SETTINGS = Settings(server="ws://127.0.0.1:1/gateway", user="tanaka")
@@ -277,7 +277,7 @@ def test_unsaved_settings_are_taken_back_when_saved(run: Callable[..., Client]) 
 
 def test_work_ends_with_the_loop() -> None:
     """Nothing waits for ever: not what came before the loop ran, while it ends, or after it."""
-    runtime = runtime_in_memory(TANAKA.server, password=PASSWORD)
+    runtime = ClientInMemory(TANAKA.server)
     began, late = threading.Event(), list[Future[None]]()
 
     async def work() -> None:

@@ -18,7 +18,7 @@ import pytest
 from agent.connection import PROBE_S
 from agent.core import events as ev
 from demo.private_keyring import PrivateKeyring
-from tests.support.fake_gateway import PASSWORD, USER, FakeGateway
+from tests.support.fake_gateway import FakeGateway
 from tests.support.installation import P1, P2, Server
 from tests.support.loop_thread import LoopThread
 from tests.support.pc import Pc
@@ -65,11 +65,11 @@ def test_a_resume(servers: LoopThread, caplog: pytest.LogCaptureFixture) -> None
     caplog.set_level("DEBUG", "agent.runtime")
     servers.host((gateway := FakeGateway()).running())
     wire = Wire(servers, gateway.port)
-    client = ClientInMemory(wire.address, user=USER, password=PASSWORD)
-    client.start()
+    client = ClientInMemory(wire.address)
+    client.sign_in()
     client.says("standby")
 
-    client._runtime.post(ev.NetworkChanged())
+    client.post(ev.NetworkChanged())
     eventually(lambda: "NetworkChanged -> Probe" in caplog.text)
     sleep(PROBE_S + 0.5)  # as long as an answer could take
     client.says("standby")
@@ -77,7 +77,7 @@ def test_a_resume(servers: LoopThread, caplog: pytest.LogCaptureFixture) -> None
 
     wire.pull()
     wire.plug_in()  # the old connection stays dead
-    client._runtime.post(ev.NetworkChanged())
+    client.post(ev.NetworkChanged())
     eventually(lambda: len(gateway.hellos) == 2)
     client.says("standby")
     assert "trouble: connection_lost" in caplog.text

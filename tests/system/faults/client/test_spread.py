@@ -13,9 +13,9 @@ from agent.core.state import State
 from agent.core.view import View
 from agent.runtime import instant
 from bench import machine
-from tests.support.fake_gateway import PASSWORD, FakeGateway
+from tests.support.fake_gateway import FakeGateway
 from tests.support.polling import eventually_async
-from tests.support.runtimes import runtime_in_memory
+from tests.support.runtimes import ClientInMemory
 
 CLIENTS = int(os.environ.get("COCONOWORK_CLIENTS", "200"))
 SPANS_S = (3.0, 6.0)
@@ -29,7 +29,7 @@ class Member:
         self.state = State.CONNECTING
         self.delays: list[float] = []
         """Seconds that it chose to wait, since it was last in standby."""
-        self.runtime = runtime_in_memory(address, password=PASSWORD, show=self._show)
+        self.runtime = ClientInMemory(address, show=self._show)
 
     def _show(self, view: View) -> None:
         self.state = view.state

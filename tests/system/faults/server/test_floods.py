@@ -29,10 +29,10 @@ from websockets.frames import Frame, Opcode
 from protocol import messages
 from server.console import http
 from tests.support.browser import Browser
+from tests.support.gateway_client import UPGRADE as UPGRADE_TEXT
 from tests.support.gateway_client import Client
 from tests.support.installation import P1, P2, Installation, Server
 from tests.support.polling import eventually, eventually_async
-from tests.support.raw import UPGRADE as UPGRADE_TEXT
 
 UPGRADE = UPGRADE_TEXT.encode()
 HALF_A_FORM = b"POST /login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\nusername="

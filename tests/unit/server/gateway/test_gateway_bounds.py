@@ -18,8 +18,7 @@ from protocol.versions import is_older
 from server.addresses import client_address
 from server.gateway import handshake
 from server.gateway.connection import SLICE_BYTES
-from tests.support.gateway_client import describe, new_key
-from tests.support.raw import UPGRADE
+from tests.support.gateway_client import UPGRADE, describe, new_key
 
 
 def cpu_ms(work: Callable[[], object]) -> float:

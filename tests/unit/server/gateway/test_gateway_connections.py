@@ -23,8 +23,7 @@ from server.console.models import Device, User
 from server.gateway import connection, listener
 from server.gateway.connection import MAX_QUEUED
 from server.gateway.server import Gateway
-from tests.support.gateway_client import DEADLINE_S, Client
-from tests.support.raw import HELLO, UPGRADE, raw
+from tests.support.gateway_client import DEADLINE_S, HELLO, UPGRADE, Client, raw
 from tests.support.server_fixtures import P1, in_thread, until, with_settings
 
 

@@ -22,8 +22,7 @@ from server.console.models import User
 from server.gateway import connection
 from server.gateway.records import labels_of
 from server.gateway.server import MANY_CLIENTS, Gateway
-from tests.support.gateway_client import Client
-from tests.support.raw import raw
+from tests.support.gateway_client import Client, raw
 from tests.support.server_fixtures import P1, until, with_settings
 
 OWN = Client(0).device

@@ -20,9 +20,8 @@ from server.gateway import records
 from server.gateway.queries import DeviceState
 from server.gateway.records import RecordedLogin, Refusal, VerifiedProof
 from server.gateway.server import Gateway
-from tests.support.gateway_client import Client
+from tests.support.gateway_client import Client, raw
 from tests.support.polling import eventually
-from tests.support.raw import raw
 from tests.support.server_fixtures import P1, P2, MakeDevice, change, in_thread, on_own_connection
 
 Asked = Sequence[tuple[int, str]]

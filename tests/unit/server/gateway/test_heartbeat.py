@@ -14,8 +14,7 @@ from server import clock
 from server.console.models import DEAD_AFTER, Device, Gateway, Pairing, User
 from server.gateway import heartbeat
 from server.gateway.server import Gateway as Running
-from tests.support.gateway_client import Client
-from tests.support.raw import raw
+from tests.support.gateway_client import Client, raw
 from tests.support.server_fixtures import P1, MakeDevice, in_thread, until, with_settings
 
 
