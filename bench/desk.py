@@ -26,7 +26,7 @@ from demo.private_keyring import private_keyring
 from installer.wine import windows_path
 from tests.support.installation import P1
 from tests.support.polling import eventually
-from tests.support.tls_front import Organisation, organisation
+from tests.support.reverse_proxies import Organisation, organisation
 
 BASELINE = "bare interpreter"
 IMPORTS = "import websockets.asyncio.client, truststore"

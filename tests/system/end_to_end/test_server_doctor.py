@@ -25,8 +25,7 @@ from tests.support.certificates import Authority
 from tests.support.installation import PROGRAM, Installation, Server
 from tests.support.places import ROOT
 from tests.support.ports import free_port
-from tests.support.reverse_proxies import running_proxy
-from tests.support.tls_front import SMALL
+from tests.support.reverse_proxies import SMALL, running_proxy
 
 MARK = "Telltale"
 

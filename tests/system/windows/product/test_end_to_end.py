@@ -19,8 +19,8 @@ from installer import NAME
 from installer.guard import NAME as GUARD
 from installer.wine import windows_path
 from tests.support.installation import P1, P2, P3
+from tests.support.reverse_proxies import Organisation, organisation
 from tests.support.setup_program import EXE, install, programs_folder, running, uninstall
-from tests.support.tls_front import Organisation, organisation
 from tests.support.windows_product import Built
 from tests.support.wine import Desktop, Window, wait_for
 
