@@ -59,7 +59,7 @@ def test_messages_come_back(decode: Callable[[bytes], Any], fields: dict[str, An
 
 
 def test_an_unknown_type_has_its_own_error() -> None:
-    """A client ignores types of a later version, so it has to tell them from garbage."""
+    """An unknown type raises its own error, because a client ignores types of later versions."""
     with pytest.raises(msg.UnknownMessage, match=r"^message of an unknown type$"):
         msg.decode_from_server(b'{"x":[1],"type":"later"}')
 
@@ -125,7 +125,7 @@ NO_IDS = ["0" * 31, "0" * 33, "A" * 32, "0" * 32 + "\n", SECRET]
 def test_every_field_is_checked(
     decode: Callable[[bytes], object], fields: dict[str, Any], wrong: dict[str, list[object]]
 ) -> None:
-    """Each has the form that docs/protocol.md gives; an error goes to logs and quotes nothing."""
+    """Each field has the form that docs/protocol.md gives; errors quote no value."""
     decode(json.dumps(fields).encode())
     for field, values in wrong.items():
         for value in values:
@@ -138,7 +138,7 @@ def test_every_field_is_checked(
 
 
 def test_an_error_names_the_field() -> None:
-    """By its path, so that the authors of other clients find it."""
+    """The error has the path of the wrong field, for authors of other clients."""
     hello = {**HELLO, "device": {**DEVICE, "os": None}}
     with pytest.raises(msg.MessageError, match=r"\Amalformed message at \$\.device\.os\Z"):
         msg.decode_from_client(json.dumps(hello).encode())
@@ -146,7 +146,7 @@ def test_an_error_names_the_field() -> None:
 
 @pytest.mark.parametrize(("fraction", "ms"), [("", 0), (".789", 789)])
 def test_times_may_have_a_fraction_or_none(fraction: str, ms: int) -> None:
-    """Both forms that docs/protocol.md allows are read."""
+    """Times are read with and without a fraction, as docs/protocol.md allows."""
     text = TIME.replace("Z", f"{fraction}Z")
     message = msg.decode_from_server(
         json.dumps({**OLD, "valid_until": text, "server_time": text}).encode()

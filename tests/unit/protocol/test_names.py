@@ -25,7 +25,7 @@ def test_the_limits_of_docs_protocol() -> None:
 
 @given(st.text(min_size=1, max_size=64))
 def test_only_printable_ascii_is_taken(text: str) -> None:
-    """Any other character makes it neither a name nor a password."""
+    """A text with any other character is neither a name nor a password."""
     right = set(text) <= set(PRINTABLE)
     assert is_name(text) is is_password(text) is right
 
@@ -45,7 +45,7 @@ TYPED = {
 
 
 def test_what_people_type_and_paste() -> None:
-    """Full-width letters, invisible characters and line ends go; a password keeps its blanks."""
+    """Full-width letters become ASCII, invisible characters go; a password keeps its blanks."""
     for password, texts in TYPED.items():
         for typed in texts:
             assert normalise_password(typed) == password
@@ -54,7 +54,7 @@ def test_what_people_type_and_paste() -> None:
 
 @given(st.text(max_size=100) | st.text(PRINTABLE, max_size=70))
 def test_normalising_twice_changes_nothing(text: str) -> None:
-    """Every place may normalise; of printable ASCII only a name's outer blanks go."""
+    """Normalising again changes nothing; printable ASCII loses only a name's outer blanks."""
     for normalise in (normalise_name, normalise_password):
         once = normalise(text)
         assert normalise(once) == once

@@ -20,7 +20,7 @@ WRONG = [
 
 @pytest.mark.parametrize("typed", RIGHT + WRONG)
 def test_typed_codes(typed: str) -> None:
-    """A code has eight characters of its own; case, width, blanks and hyphens do not matter."""
+    """A code has eight characters of its alphabet; case, width, blanks, hyphens do not matter."""
     assert parse_code(typed) == ("BCDF2345" if typed in RIGHT else None)
     assert format_code("BCDF2345") == "BCDF-2345"
 
@@ -34,7 +34,7 @@ def test_words_depend_on_code_and_key() -> None:
 
 
 def test_words_differ() -> None:
-    """64 words in each language; none is there twice."""
+    """Each language has 64 different words."""
     assert len(_WORDS) == len({word.en for word in _WORDS}) == len({word.ja for word in _WORDS})
     assert len(_WORDS) == 64
     assert len(set(CODE_CHARS)) == len(CODE_CHARS) == 28

@@ -80,7 +80,7 @@ def login(*verifiers: Verifier) -> ServerLogin:
 
 
 def test_the_worked_example() -> None:
-    """Both halves make its messages, and each takes the other's; docs/protocol.md points here."""
+    """Both halves make the example's messages and accept each other's."""
     client, server = handshake(), login()
     assert client.first() == CLIENT_FIRST
     assert server.challenge == SERVER_FIRST
@@ -102,7 +102,7 @@ def proof_and_signature(keys: Keys, auth: str) -> tuple[str, str]:
 
 
 def test_the_worked_example_by_the_rfc() -> None:
-    """The same values from RFC 5802's formulas."""
+    """RFC 5802's formulas give the values of the worked example."""
     salted = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), SALT, 600_000)
     client_key = hmac.digest(salted, b"Client Key", "sha256")
     server_key = hmac.digest(salted, b"Server Key", "sha256")
@@ -166,7 +166,7 @@ MALFORMED = [
     [
         # Too few would make the proof cheap to guess from, too many would stall the PC.
         *((challenge(iterations=count), "unsafe iteration count") for count in COUNTS),
-        # A challenge recorded from another login, or with a nonce of other characters (RFC 5802)
+        # A challenge recorded from another login, or characters that RFC 5802 forbids in a nonce
         *((challenge(nonce=nonce), "a challenge for another login") for nonce in OTHERS),
         *((challenge(nonce=nonce), "malformed challenge") for nonce in NO_NONCES),
         # With a shorter salt many users' passwords could be guessed at once.
@@ -175,7 +175,7 @@ MALFORMED = [
     ],
 )
 def test_challenges_that_get_no_proof(text: str, error: str) -> None:
-    """The error quotes nothing of the challenge."""
+    """An unusable challenge raises; the error quotes nothing of it."""
     with pytest.raises(MalformedMessage, match=rf"^{error}$"):
         handshake().proof(text)
 
@@ -200,7 +200,7 @@ def test_the_count_judged_is_the_count_used() -> None:
 
 
 def test_a_final_that_is_not_believed() -> None:
-    """Another signature, none, or two of them; another login's, or one before the proof."""
+    """A server-final is refused with a wrong, missing or doubled signature, or before the proof."""
     client = handshake()
     with pytest.raises(WrongServer):
         client.verify(SERVER_FINAL)
@@ -216,7 +216,7 @@ def test_a_final_that_is_not_believed() -> None:
 
 @pytest.mark.parametrize("text", ["", "é", "a\nb", "\ud800", "x" * 1025])
 def test_text_that_is_no_name_or_password(text: str) -> None:
-    """There is one error for it, before anything is derived; no repr shows a password."""
+    """Such text raises one error, before keys are derived; no repr shows a password."""
     with pytest.raises(UnusableCredentials, match=r"^password has characters"):
         derive_keys(text, salt=SALT, iterations=600_000)
     for user, password in ((USER, text), (text, PASSWORD)):
@@ -229,7 +229,7 @@ def test_text_that_is_no_name_or_password(text: str) -> None:
 
 
 def test_one_proof_is_checked_against_all_verifiers() -> None:
-    """The first that fits is found wherever it is; a proof of another length is merely wrong."""
+    """The first matching verifier is found at any place; a proof of another length is wrong."""
     one, other = verifier(), verifier("Second-2nd")
     assert login(other, other, one, one).check(CLIENT_FINAL) == (2, SERVER_FINAL)
     right = b64decode(CLIENT_FINAL.partition(",p=")[2])
@@ -238,7 +238,7 @@ def test_one_proof_is_checked_against_all_verifiers() -> None:
 
 
 def test_wrong_proofs_cost_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one verifier or three, a wrong proof is compared four times; with more, with each."""
+    """A wrong proof is compared at least four times, or once per verifier if there are more."""
     final = CLIENT_FINAL.replace("p=", "p=AAAA")
     for verifiers, expected in ((1, 4), (3, 4), (4, 4), (5, 5)):
         server = login(*[verifier()] * verifiers)
@@ -274,7 +274,7 @@ def test_client_first(first: str, user: str | None) -> None:
     ],
 )  # fmt: skip
 def test_text_that_is_no_client_first(first: str) -> None:
-    """The error quotes nothing of it."""
+    """Text that is no client-first raises an error that quotes nothing of it."""
     with pytest.raises(MalformedMessage, match=r"^malformed SCRAM client-first$"):
         ClientFirst.parse(first)
 
@@ -294,13 +294,13 @@ def final(**changes: str) -> str:
     ],
 )  # fmt: skip
 def test_text_that_is_no_client_final(text: str) -> None:
-    """Another binding or nonce, no proof, or something after it is an error."""
+    """A wrong binding or nonce, no proof, or text after the proof raises."""
     with pytest.raises(MalformedMessage, match=r"^malformed SCRAM client-final$"):
         login().check(text)
 
 
 def test_an_extension_before_the_proof_is_part_of_what_is_signed() -> None:
-    """A client may add attributes; the header `y,,` is bound as `eSws`."""
+    """An extension is signed with the rest; the header `y,,` is bound as `eSws`."""
     server = ServerLogin(ClientFirst.parse("y,,n=user,r=abc"), [verifier()], nonce="def")
     keys = derive_keys(PASSWORD, salt=SALT, iterations=600_000)
     auth = f"n=user,r=abc,{server.challenge},c=eSws,r=abcdef,x=1"

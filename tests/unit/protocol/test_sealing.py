@@ -40,7 +40,7 @@ BOX = (
 
 
 def boxed(plain: bytes) -> str:
-    """Return `plain` as another server seals it (crypto_box_seal), with the public key alone."""
+    """Return `plain`, sealed by crypto_box_seal with the public key alone."""
     return b64encode(SealedBox(PublicKey(b64decode(PUBLIC))).encrypt(plain)).decode()
 
 
@@ -54,20 +54,20 @@ PUSH = push()
 
 
 def test_the_public_half_and_the_id_of_the_documented_key() -> None:
-    """The values of docs/protocol.md's example."""
+    """Public key and id are the values of docs/protocol.md's example."""
     assert public_key(KEY) == PUBLIC
     assert device_id(PUBLIC) == ID
 
 
 def test_a_new_key_is_another_each_time() -> None:
-    """32 bytes in canonical base64, whose public half can be sealed for."""
+    """New keys differ: 32 bytes in canonical base64, and one can seal for them."""
     first, second = new_device_key(), new_device_key()
     assert first != second
     check_public_key(public_key(first))
 
 
 def test_a_device_id_belongs_to_its_key() -> None:
-    """Another id, and another spelling of the same key, are refused by name."""
+    """A wrong id, or another base64 spelling of the key, raises an error that names it."""
     check_device_id(device_id=ID, public_key=PUBLIC)
     with pytest.raises(SealError, match=r"^device id that does not belong to its key$"):
         check_device_id(device_id="0" * 32, public_key=PUBLIC)
@@ -77,14 +77,14 @@ def test_a_device_id_belongs_to_its_key() -> None:
 
 @pytest.mark.parametrize("key", [bytes(32), bytes([1, *bytes(31)])])
 def test_a_key_of_low_order_is_refused(key: bytes) -> None:
-    """Nothing can be sealed for it, so a change of the password would fail later."""
+    """A key of low order is refused at once, because sealing for it would fail later."""
     with pytest.raises(SealError, match=r"^public key that nothing can be sealed for$") as caught:
         check_public_key(b64encode(key).decode())
     assert caught.value.__cause__ is None
 
 
 def test_a_sealed_password_opens() -> None:
-    """So does a box from another run, and one that another server makes of plain JSON."""
+    """A sealed password opens, also from another run, or made by another server of plain JSON."""
     plain = {"change_id": CHANGE, "device_id": ID, "password": "Second-2nd"}
     for sealed in (PUSH.sealed, BOX, boxed(json.dumps(plain).encode())):
         assert open_sealed(replace(PUSH, sealed=sealed), device_key=KEY) == CONTENT
@@ -105,14 +105,14 @@ def test_a_sealed_password_opens() -> None:
     ],
 )
 def test_any_other_box_is_refused(changed: PasswordChanged, error: str) -> None:
-    """The error says what is wrong and quotes nothing."""
+    """Any other box raises an error that says what is wrong and quotes nothing."""
     with pytest.raises(SealError, match=rf"^the sealed password {error}$") as caught:
         open_sealed(changed, device_key=KEY)
     assert caught.value.__cause__ is None
 
 
 def test_a_push_is_signed_with_the_server_key() -> None:
-    """HMAC-SHA-256 over `push,` change id `,` sealed box, as docs/protocol.md says."""
+    """The signature is HMAC-SHA-256 of `push,` change id `,` sealed box (docs/protocol.md)."""
     unsigned = push()
     text = f"push,{CHANGE},{unsigned.sealed}".encode()
     right = b64encode(hmac.digest(SERVER_KEY, text, "sha256")).decode()

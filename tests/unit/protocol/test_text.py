@@ -1,4 +1,4 @@
-"""Text from elsewhere is shown on one line, without what could mislead."""
+"""Text of others is shown on one line, without characters that could mislead."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def test_examples() -> None:
 
 
 def test_marks_do_not_pile_up() -> None:
-    """Accents, voiced kana and variants of a kanji stay; heaps of marks and blank letters go."""
+    """Accents, voiced kana and kanji variants stay; piled-up marks and blank letters go."""
     for kept in ("e\u0301", "か\u3099", "葛\U000e0100", "ệ", "ㅎ"):
         assert clean(kept, 10) == kept
     assert clean("a" + "\u0301" * 50 + "b", 90) == "a" + "\u0301" * 4 + "b"
@@ -25,6 +25,6 @@ def test_marks_do_not_pile_up() -> None:
 
 
 def test_units_are_those_of_windows() -> None:
-    """A BMP character is one unit, an emoji two."""
+    """Lengths count UTF-16 units, as Windows does: an emoji is two."""
     assert [utf16_units(text) for text in ("", "aあ", "😀")] == [0, 2, 2]
     assert [clip_utf16("a😀b", units) for units in range(5)] == ["", "a", "a", "a😀", "a😀b"]

@@ -1,4 +1,4 @@
-"""Which of two versions of the client is older."""
+"""Comparing two versions of the client."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ from protocol.versions import is_older
     ],
 )
 def test_versions(than: str, fine: list[str], older: list[str]) -> None:
-    """Compared number by number; one without numbers is older than any."""
+    """Versions are compared number by number; a text without numbers is the oldest."""
     assert [each for each in fine + older if is_older(each, than)] == older

@@ -1,4 +1,4 @@
-"""server/addresses.py: one rule for who a request comes from."""
+"""server/addresses.py: one rule for the address that a request comes from."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WAYS_TO_WRITE = {
         "[2001:db8::9]:51234", "[2001:db8::9]", '"[2001:db8::9]:51234"', "2001:DB8:0:0:0:0:0:9",
     ],
     "fe80::9": ["fe80::9%eth0"],
-    # No address: the proxy that reported it.
+    # Not an address: the result is the proxy that reported it.
     PROXY: [
         "unknown", "203.0.113.9, unknown", "999.0.0.1", "203.0.113.9:port", "[2001:db8::9",
         "\u0661.2.3.4", "\0'\u3000", " , ",
@@ -43,13 +43,13 @@ TRUSTED = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
         (PROXY, ["10.0.0.3,10.0.0.2"], "10.0.0.3"),
         (PROXY, ["203.0.113.9", ""], "203.0.113.9"),
         (PROXY, ["203.0.113.9, unknown, 10.0.0.2"], "10.0.0.2"),
-        # what the client itself claims is not believed
+        # the client's own header is not trusted
         (PROXY, ["198.51.100.1", "203.0.113.9, 10.0.0.2"], "203.0.113.9"),
         *((PROXY, [each], address) for address, all_ in WAYS_TO_WRITE.items() for each in all_),
     ],
 )
 def test_client_address(peer: str, forwarded: list[str], expected: str) -> None:
-    """Every form of the header that real proxies write gives the right client."""
+    """Every form of X-Forwarded-For that real proxies write gives the right client."""
     assert client_address(peer, forwarded, TRUSTED) == expected
     assert client_address(peer, forwarded, ()) == client_address(peer, [], TRUSTED)
 
@@ -82,7 +82,7 @@ def test_counted_address(address: str, expected: str) -> None:
 
 
 def test_text_that_is_no_address_is_refused() -> None:
-    """A peer that is no address is the caller's error."""
+    """A peer that is not an IP address raises."""
     with pytest.raises(ValueError, match="does not appear"):
         client_address("", [], ())
     with pytest.raises(ValueError, match="does not appear"):

@@ -32,7 +32,7 @@ SNAPSHOT = ("username", "password", "is_active", "role", "display_name", "accoun
 
 @pytest.fixture(autouse=True)
 def process_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Have an English terminal; undo what a command changes of its process."""
+    """Set English; undo changes of the process by a command."""
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.setenv("COCONOWORK_SERVER_DATA_DIR", str(tmp_path))
     root, mask = logging.getLogger(), os.umask(0o022)
@@ -88,7 +88,7 @@ def command(
 def test_refusals(
     command: Command, make_user: MakeUser, arguments: str, stdin: str | None, said: str
 ) -> None:
-    """A clear answer, and nothing is changed or recorded."""
+    """A refused command gives a clear error, and changes and records nothing."""
     user = make_user(P2)
 
     def everything() -> list[object]:
@@ -105,7 +105,7 @@ def test_refusals(
 
 
 def test_each_action_on_users(command: Command, make_user: MakeUser, administrator: User) -> None:
-    """Each does what it says and is in the trail of the account."""
+    """Each action on users takes effect and is in the account's audit trail."""
     name = make_user(display_name="田中 一郎").username
     account, admin = administrator.account, administrator.username
 
@@ -146,7 +146,7 @@ def test_each_action_on_users(command: Command, make_user: MakeUser, administrat
 
 
 def test_createadmin(command: Command) -> None:
-    """An account is made once: invisible characters make no second one that looks the same."""
+    """`createadmin` makes an account once; invisible characters make no second, similar one."""
     for number, typed in enumerate(("ACME", "A\u202eCME", "ACME\x07\n", "\u3000ＡＣＭＥ")):
         name = f"keeper{number}"
         code, said, _ = command("createadmin", f"--account={typed}", f"--user={name}", stdin=P2)
@@ -159,7 +159,7 @@ def test_createadmin(command: Command) -> None:
 
 
 def test_reset_password(command: Command, administrator: User) -> None:
-    """The change is forced, without an author, and the new password may stay."""
+    """`reset-password` records a forced change without an actor; the password may be kept."""
     reset = ("reset-password", f"--user={administrator.username}")
     assert command(*reset, stdin=f"y\n{P2}\n")[0] == 0
     administrator.refresh_from_db()
@@ -175,7 +175,7 @@ def test_odd_terminals(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A closed output, one that has no Japanese, and an argument that is no text."""
+    """Commands bear a closed output, an output without Japanese, and bytes that are no text."""
     account = make_user(display_name="田中").account
     listing = ("users", "list", f"--account={account.name}")
     with pytest.raises(SystemExit, match="2"):
@@ -200,7 +200,7 @@ def test_serve_refuses(options: list[str], said: str, capsys: pytest.CaptureFixt
 def test_port_in_use(
     named: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A port that is in use is named, with its option or setting."""
+    """The error names the port in use and its option or setting."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         if named == "`metrics`":

@@ -1,4 +1,4 @@
-"""Settings of the server: where they come from, and what a wrong one says."""
+"""Settings of the server: their sources, their order, and errors of wrong ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from server.config import ConfigError, load
 
 
 def test_defaults() -> None:
-    """Without any setting the server is for this machine only."""
+    """Without any setting the server listens on this machine only."""
     config = load({})
     assert (config.host, config.port, config.gateway_port) == ("127.0.0.1", 8080, 8081)
     assert (config.console_url, config.is_https) == ("http://127.0.0.1:8080", False)
@@ -24,7 +24,7 @@ def test_defaults() -> None:
 
 
 def test_links_to_a_database(tmp_path: Path) -> None:
-    """The database is one file under all of its names."""
+    """A database path through links gives the real file."""
     folder = tmp_path / "data"
     folder.mkdir()
     (tmp_path / "link").symlink_to(folder)
@@ -34,7 +34,7 @@ def test_links_to_a_database(tmp_path: Path) -> None:
 
 
 def test_order(tmp_path: Path) -> None:
-    """Command line before environment before file, which Notepad may have saved, before default."""
+    """The order is command line, environment, file (also as Notepad saves it), default."""
     file = tmp_path / "server.toml"
     lines = ["port = 1", "gateway_port = 2", 'trusted_proxies = ["10.0.0.0/8"]', 'language = "en"']
     file.write_text("\r\n".join(lines), "utf-8-sig")
@@ -98,7 +98,7 @@ def test_bad_value(name: str, value: str, allowed: str) -> None:
     ],
 )
 def test_bad_file(tmp_path: Path, content: bytes, said: str) -> None:
-    """The error names the file, and a misspelt key is no silent default."""
+    """The error names the file; a misspelt key is an error, too."""
     file = tmp_path / "server.toml"
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=rf"server\.toml: .*{said}"):
@@ -106,7 +106,7 @@ def test_bad_file(tmp_path: Path, content: bytes, said: str) -> None:
 
 
 def test_postgresql() -> None:
-    """The address is taken apart as libpq does, and goes before our defaults."""
+    """A PostgreSQL URL is parsed as libpq does, and overrides our defaults."""
     url = "postgresql://coco@db.example:5433/work?sslmode=verify-full&connect_timeout=9"
     config = load({"COCONOWORK_SERVER_DATABASE": url})
     assert config.is_postgresql
@@ -134,14 +134,14 @@ def test_variables_of_kubernetes() -> None:
 
 
 def test_unicode_host() -> None:
-    """A host name in Japanese is kept as browsers send it."""
+    """A Japanese host name is stored in the form that browsers send."""
     for port in ("", ":8443"):
         url = load({}, public_url=f"https://コンソール.example{port}/").console_url
         assert url == f"https://xn--tckua2l4a9b.example{port}"
 
 
 def test_newest_client() -> None:
-    """The newest client is a version with an https address; nothing is none."""
+    """The newest client is a version and an https address; an empty setting is None."""
     found = load({}, newest_client="1.2.0  https://x.example/setup.exe").newest_client
     assert found == Release(version="1.2.0", url="https://x.example/setup.exe")
     assert load({}, newest_client=" ").newest_client is None

@@ -1,4 +1,4 @@
-"""Conversations that were recorded: today's client and today's gateway can still follow them."""
+"""Today's client and gateway can still hold the recorded conversations of each version."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def with_new_types(step: Step) -> list[Step]:
 
 @every_recording
 async def test_client_of_today(file: Path) -> None:
-    """It sends what was sent then; fields and types that it does not know change nothing."""
+    """The client sends what the recording has; unknown fields and types change nothing."""
     first, *steps, end = conversations.read(file)
     client = RealClient(first)
     await play(steps, client=client, change=with_new_types)
@@ -44,7 +44,7 @@ async def test_client_of_today(file: Path) -> None:
 
 @every_recording
 async def test_gateway_of_today(database: None, file: Path) -> None:
-    """It says what was said then; fields that it does not know change nothing."""
+    """The gateway sends what the recording has; unknown fields change nothing."""
     first, *steps, _ = conversations.read(file)
     async with real_gateway(first) as gateway:
         await play(steps, server=gateway, change=with_new_fields)
@@ -55,14 +55,14 @@ THIS_VERSION = FOLDER / __version__.rpartition(".")[0]
 
 @pytest.mark.parametrize("name", ["old_version", "push_not_stored", "farewell"])
 async def test_recording(database: None, name: str, tmp_path: Path) -> None:
-    """A recording can be made with today's programs, and be followed."""
+    """A conversation recorded with today's programs can be replayed."""
     steps = await conversations.record(conversations.read(THIS_VERSION / f"{name}.jsonl"))
     conversations.write(tmp_path / "folder" / name, steps)
     await test_client_of_today(tmp_path / "folder" / name)
 
 
 def test_this_version_is_recorded() -> None:
-    """A version is not released without its recording, which has each type of message."""
+    """The current version has a recording, with each type of message."""
     files = THIS_VERSION.iterdir()
     seen = {each for file in files for each in conversations.types(conversations.read(file))}
     both = (*get_args(messages.ClientMessage), *get_args(messages.ServerMessage))

@@ -37,7 +37,7 @@ def test_format_and_parse() -> None:
     ["scram_sha256$600000$AAAA$AAAA", "pbkdf2_sha256$1$a$b$c", "scram_sha256$x$AA==$AA==$AA=="],
 )
 def test_parse_refuses(text: str) -> None:
-    """Nothing else is taken for a verifier."""
+    """Text that is not exactly a verifier is refused."""
     with pytest.raises(ValueError):  # noqa: PT011 - binascii's as well
         parse_verifier(text)
 
@@ -69,7 +69,7 @@ def test_unusable_passwords(password: str, user: User) -> None:
 
 @pytest.fixture
 def more_rounds() -> Iterator[int]:
-    """Raise the number of rounds, as a later version may do."""
+    """Raise the number of rounds, as a later version may. Yield the number."""
     rounds = hashers.ITERATIONS + 1000
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(hashers, "ITERATIONS", rounds)
@@ -78,7 +78,7 @@ def more_rounds() -> Iterator[int]:
 
 
 def test_rounds_are_raised_when_nothing_old_is_valid(user: User, more_rounds: int) -> None:
-    """The next right password on the console makes a new verifier of the same password."""
+    """The next right password on the console makes a verifier with the raised rounds."""
     before = parse_verifier(user.password)
     since = user.password_changed_at
     assert not user.check_password(P2)
@@ -107,7 +107,7 @@ def test_rounds_stay_while_an_old_password_is_valid(user: User, more_rounds: int
 
 
 def test_raising_the_rounds_does_not_undo_a_change(user: User, more_rounds: int) -> None:
-    """A check that began before a change must not put the password before it back."""
+    """A check that began before a change does not restore the earlier password's verifier."""
     stale = User.objects.get(pk=user.pk)
     passwords.change_own(user, new_password=P2, push_to=[])
     clock.move(passwords.GRACE)
@@ -124,7 +124,7 @@ def test_raising_the_rounds_does_not_undo_a_change(user: User, more_rounds: int)
     ],
 )
 def test_cores_within_a_quota(tmp_path: Path, own: str, files: dict[str, str]) -> None:
-    """A quota of one core and a half counts as two, at most as many as the machine has."""
+    """A CPU quota of 1.5 cores counts as two, at most the cores of the machine."""
     line = tmp_path / "own"
     line.write_text(f"{own}\n")
     of_machine = available_cores(tmp_path / "nothing", line)

@@ -1,4 +1,4 @@
-"""Migrations only add, so that nodes of the version before go on with the newer database."""
+"""Migrations only add, so nodes of the previous version can use the newer database."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ CANNOT_BE_SEEN = operations.RunSQL
 
 @pytest.mark.usefixtures("database")
 def test_migrations_are_complete() -> None:
-    """The models say nothing that no migration does."""
+    """Every change of the models has its migration."""
     call_command("makemigrations", check_changes=True, dry_run=True)
 
 
 def test_migrations_only_add() -> None:
-    """No table or column goes, and an older node can insert rows without a column that is new."""
+    """No migration removes a table or column; new columns are optional for older nodes."""
     for (app, name), migration in MigrationLoader(connection).disk_migrations.items():
         if app != "console" or migration.initial:
             continue

@@ -1,4 +1,4 @@
-"""The rules of a change, on a real database file."""
+"""The rules of a change of password, on a real database."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_own_change(user: User, woken: list[int]) -> None:
 def test_push_only_where_it_may_go(
     user: User, make_user: MakeUser, make_device: MakeDevice
 ) -> None:
-    """Of the chosen devices, those that are the user's own, wait, and are not blocked."""
+    """A push goes only to chosen devices that are the user's, wait, and are not blocked."""
     waits = make_device(user)
     away = make_device(user, waiting=False)
     blocked = make_device(user, blocked_at=clock.now())
@@ -91,7 +91,7 @@ def test_push_only_where_it_may_go(
 
 
 def test_later_change_voids_the_earlier_push(user: User, make_device: MakeDevice) -> None:
-    """Only the newest password is ever on its way."""
+    """A later change replaces a pending push: only the newest password is pushed."""
     device = make_device(user)
     first = own(user, P2, device)
     own(user, P3)
@@ -101,7 +101,7 @@ def test_later_change_voids_the_earlier_push(user: User, make_device: MakeDevice
 
 
 def test_changes_at_the_same_time(user: User) -> None:
-    """Of several changes at the same time one is made; the others get ConcurrentChange."""
+    """Of several simultaneous changes one is made; the others raise ConcurrentChange."""
     barrier = threading.Barrier(4)
 
     def attempt(number: int) -> str:
@@ -125,7 +125,7 @@ def test_changes_at_the_same_time(user: User) -> None:
 def test_nothing_half_done(
     user: User, make_device: MakeDevice, monkeypatch: pytest.MonkeyPatch, woken: list[int]
 ) -> None:
-    """When the last step fails, no step was done and no gateway was woken."""
+    """When the last step fails, all steps are rolled back and no gateway is woken."""
     device = make_device(user)
 
     def fail(*arguments: object, **named: object) -> None:
@@ -144,7 +144,7 @@ def test_nothing_half_done(
 
 
 def test_forced(user: User, administrator: User, make_device: MakeDevice) -> None:
-    """The administrator's change retires the old password alike, and pushes nothing."""
+    """A forced change retires the old password as an own change does, and pushes nothing."""
     make_device(user)
     made = passwords.force(user, by=administrator, new_password=P2, must_change=True)
     row = User.objects.get(pk=user.pk)
@@ -171,13 +171,13 @@ def test_who_may_force(user: User, administrator: User, make_user: MakeUser) -> 
         with pytest.raises(PermissionDenied):
             passwords.end_old_passwords(user, by=by)
     User.objects.filter(pk=user.pk).update(is_active=False)
-    with pytest.raises(PermissionDenied):  # a session that outlived the user's disabling
+    with pytest.raises(PermissionDenied):  # from a session older than the disabling
         own(user, P2)
     assert User.objects.get(pk=user.pk).check_password(P1)
 
 
 def test_first_password_retires_nothing(account: Account) -> None:
-    """There is no old one, and the salt is its own."""
+    """A first password retires none, and gets a new salt."""
     users = [User(account=account, username=f"new{n}-{account.pk}") for n in range(2)]
     for user in users:
         passwords.set_initial(user, P1, must_change=True)
@@ -190,7 +190,7 @@ def test_first_password_retires_nothing(account: Account) -> None:
 
 @pytest.mark.database("sqlite")
 def test_end_old_passwords(user: User, woken: list[int], make_device: MakeDevice) -> None:
-    """All of them end now, with what was on its way; a second time there is nothing to end."""
+    """`end_old_passwords` ends all of them now, and pending pushes; a second call ends none."""
     device = make_device(user)
     own(user, P2)
     own(user, P3, device)
@@ -207,7 +207,7 @@ def test_end_old_passwords(user: User, woken: list[int], make_device: MakeDevice
 
 
 def test_long_ended_passwords_are_forgotten(user: User) -> None:
-    """Their verifiers are not kept for ever."""
+    """Verifiers of passwords that ended long ago are deleted."""
     own(user, P2)
     for moved, left in ((timedelta(days=31), 1), (passwords.REMEMBERED, 0)):
         clock.move(moved)
@@ -216,7 +216,7 @@ def test_long_ended_passwords_are_forgotten(user: User) -> None:
 
 
 def everything() -> bytes:
-    """Return what the database holds: SQLite's files, or all tables of PostgreSQL as text."""
+    """Return the database's content: SQLite's files, or all PostgreSQL tables as text."""
     tables = connection.introspection.table_names()
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":

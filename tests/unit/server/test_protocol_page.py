@@ -25,7 +25,7 @@ DEVICE_KEY = b64encode(bytes(range(32))).decode()
 
 
 def test_the_login_of_the_example() -> None:
-    """The client sends the page's bytes, and believes the page's server."""
+    """The client sends the bytes on the page, and accepts the server's answers there."""
     hello, challenge, proof, welcome = EXAMPLES[:4]
     first = messages.decode_from_client(hello)
     assert isinstance(first, messages.Hello)
@@ -45,7 +45,7 @@ def test_the_login_of_the_example() -> None:
 
 
 def test_the_push_of_the_example() -> None:
-    """The box opens, for the device of the example, to the text under it."""
+    """The example's device opens the box and gets the text on the page."""
     message = messages.decode_from_server(EXAMPLES[4])
     assert isinstance(message, messages.PasswordChanged)
     salted = hashlib.pbkdf2_hmac("sha256", b"Passw0rd!", bytes(range(16)), 600_000)
@@ -66,7 +66,7 @@ STRUCTS = (
 
 @pytest.mark.parametrize("struct", STRUCTS, ids=lambda struct: struct.__name__)
 def test_every_field_is_on_the_page(struct: type[msgspec.Struct]) -> None:
-    """A message, a field or a word that it may hold cannot be added without the page."""
+    """Every message, field and allowed word is on the page."""
     info: Any = msgspec.inspect.type_info(struct)
     words = [info.tag] if info.tag else []
     for field in info.fields:
@@ -78,7 +78,7 @@ def test_every_field_is_on_the_page(struct: type[msgspec.Struct]) -> None:
 
 
 def test_limits_are_as_on_the_page() -> None:
-    """The page has the limits that another client or server is built on."""
+    """The page states each limit as it is in the code."""
     for text in (
         f"**{messages.MAX_MESSAGE_BYTES:,} bytes**",
         f"path `{messages.PATH}`, subprotocol `{messages.SUBPROTOCOL}`",
@@ -99,6 +99,6 @@ def test_limits_are_as_on_the_page() -> None:
 
 
 def test_every_farewell_is_on_the_page() -> None:
-    """The reasons of a client's close frame are on the page, and no others."""
+    """The page has exactly the reasons of a client's close frame."""
     table = PAGE.partition("in the reason of its close frame")[2].partition("## ")[0]
     assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == get_args(messages.Farewell)

@@ -20,7 +20,7 @@ from server.console.http import Receive, Send
 
 
 async def test_an_answer_does_not_wait_for_an_acknowledgement() -> None:
-    """On a listener as the server makes it, asyncio's connections send at once (TCP_NODELAY)."""
+    """Connections of the server's listener have TCP_NODELAY, so that answers go out at once."""
     found: list[int] = []
 
     async def look(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -50,7 +50,7 @@ def test_console_on_both_families() -> None:
 
 
 class From(socket.socket):
-    """A socket that is connected from any address, which loopback does not have."""
+    """A socket whose peer has any address: loopback has only its own."""
 
     address = ""
 
@@ -59,7 +59,7 @@ class From(socket.socket):
 
 
 class Cut(asyncio.Transport):
-    """Notes whether the connection is cut."""
+    """A transport that remembers whether it was aborted."""
 
     is_cut = False
 
@@ -91,7 +91,7 @@ async def test_connections_of_the_console_are_limited(
     cut: list[bool],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """All of one /64 share a limit; strangers leave half of the places to the proxy."""
+    """Addresses of one /64 share a limit; strangers leave half of the places to the proxy."""
     monkeypatch.setattr(http, "PER_ADDRESS", 2)
     settings = uvicorn.Config(_unused, lifespan="off", log_config=None)
     kind, found = http.protocol(trusted, most=4), []
@@ -108,7 +108,7 @@ async def test_connections_of_the_console_are_limited(
 
 
 async def test_requests_at_once_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request runs once its body has come and another one has ended; slow bodies take no room."""
+    """At most `MAX_REQUESTS` run at once; a request whose body is still coming does not count."""
     monkeypatch.setattr(http, "MAX_REQUESTS", 2)
     running, most, may_end = 0, 0, asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""server/logs.py: lines that repeat are counted."""
+"""server/logs.py: repeated lines are counted, not written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from server.logs import MAX_ALIKE, WINDOW_SECONDS, CountingHandler
 
 
 class Log:
-    """A log with a clock that a test moves."""
+    """A log with a clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -48,7 +48,7 @@ def test_line_that_repeats_is_counted(log: Log) -> None:
 
 
 def test_lines_that_differ_in_values_are_limited(log: Log) -> None:
-    """An attack from many addresses is a screen of log, not a disk full of it."""
+    """Lines that differ only in values, such as addresses, are limited together."""
     for number in range(5_000):
         address = f"192.0.{number // 256}.{number % 256}"
         log.logger.info("login of %s from %s is refused", "user 7", address)
@@ -59,7 +59,7 @@ def test_lines_that_differ_in_values_are_limited(log: Log) -> None:
 
 
 def test_a_flood_hides_no_other_address(log: Log) -> None:
-    """The summary names the addresses with the most lines, those of one IPv6 /64 together."""
+    """The summary names the addresses with the most lines; an IPv6 /64 counts as one."""
     for number in range(1_000):
         log.logger.info("login of %s from %s is refused", f"user {number}", f"2001:db8::{number}")
         if number % 100 == 99:

@@ -1,4 +1,4 @@
-"""The page on running the server names what there is."""
+"""docs/server.md and docs/operations.md list all settings, limits and metrics."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ PAGE = (ROOT / "docs" / "server.md").read_text("utf-8")
 
 
 def test_every_setting_is_documented() -> None:
-    """A new key cannot be forgotten in the table."""
+    """Every setting is in the table."""
     settings = PAGE.partition("## Settings")[2].partition("## ")[0]
     assert [each.name for each in fields(Config) if f"`{each.name}`" not in settings] == []
 
 
 def test_limits_are_as_documented() -> None:
-    """A limit that is changed is changed on the page, too."""
+    """docs/server.md states each limit as it is in the code."""
     limits = Config()
     for number, minutes in (
         (limits.refusals_per_device, 5),
@@ -80,7 +80,7 @@ def test_limits_of_the_console_are_as_documented() -> None:
 
 
 def test_what_a_load_from_outside_meets_is_as_documented() -> None:
-    """A load generator meets exactly the limits on the page."""
+    """The page states exactly the limits that a load generator meets."""
     page = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
     meets, limits = page.partition("## Load generators")[2], Config()
     assert f"from the {limits.connections_per_address:,}th client" in meets

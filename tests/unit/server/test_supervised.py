@@ -15,9 +15,9 @@ from server.supervised import Supervision
 async def test_task_that_ends_is_restarted(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, raises: BaseException | None
 ) -> None:
-    """An unexpected exception, or end, is logged; the task runs again and is unhealthy for now.
+    """An unexpected exception or end is logged; the task is restarted, and unhealthy for a time.
 
-    The end of the context cancels it.
+    Leaving the context cancels the task.
     """
     monkeypatch.setattr(supervised, "RESTART_SECONDS", (0.0, 0.0))
     runs: list[Supervision] = []

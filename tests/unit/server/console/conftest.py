@@ -22,7 +22,7 @@ from tests.support.server_fixtures import MakePairing
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_round() -> Iterator[None]:
-    """Save the time of PBKDF2: `test_hashers.py` has the rounds."""
+    """Hash with one round of PBKDF2 to save time; `test_hashers.py` tests the real number."""
     with derived_once(rounds=1):
         yield
 

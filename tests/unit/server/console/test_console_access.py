@@ -1,4 +1,4 @@
-"""Who may open which address, and what a form without its page's token comes to."""
+"""Who may open which address; forms without a CSRF token are refused."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ADMINISTRATORS = ("users", "audit", "old-passwords", "pcs/unseen", "live/import"
 def paths(
     user: User, administrator: User, make_device: MakeDevice, make_pairing: MakePairing
 ) -> dict[str, str]:
-    """Return an address for each pattern, with rows of the user, or of the administrator."""
+    """Return a path for each URL pattern; its rows belong to the user or the administrator."""
     device = make_device(user)
     event = pairings.accept(user, make_pairing(), password=P1)
     forced = passwords.force(user, by=administrator, new_password=P2, must_change=False)
@@ -44,13 +44,13 @@ def paths(
 
 
 def statuses(client: Client, path: str) -> set[int]:
-    """Open an address, and send a form to it."""
+    """GET an address, then POST to it. Return both status codes."""
     form = {"new_password1": P1, "new_password2": P1, "code": "BCDF2345"}
     return {client.get(path).status_code, client.post(path, form).status_code}
 
 
 def test_without_a_login(paths: dict[str, str]) -> None:
-    """Pages are closed unless listed here."""
+    """Without a login only the addresses in `OPEN_TO_STRANGERS` open."""
     for pattern, path in paths.items():
         answer = new_client().get(path)
         if pattern in OPEN_TO_STRANGERS:
@@ -65,7 +65,7 @@ def test_without_a_login(paths: dict[str, str]) -> None:
 def test_a_temporary_password_opens_only_its_change(
     browse: Browse, make_user: MakeUser, paths: dict[str, str]
 ) -> None:
-    """Whatever is opened with a temporary password leads to its change."""
+    """With a temporary password, all other pages redirect to the change of the password."""
     client = browse(make_user(must_change_password=True, role=User.Role.ADMINISTRATOR))
     for pattern, path in paths.items():
         answer = client.get(path)
@@ -80,9 +80,9 @@ def test_a_temporary_password_opens_only_its_change(
 def test_other_people(
     browse: Browse, user: User, administrator: User, make_user: MakeUser, paths: dict[str, str]
 ) -> None:
-    """The administrators' pages are closed to general users; others' rows do not exist.
+    """General users get 403 on administrators' pages; another user's row gives 404.
 
-    GET only asks: the right user has changed nothing by opening the page.
+    A GET by the right user changes nothing.
     """
     fields = ("password", "role", "is_active", "session_epoch")
     before = User.objects.filter(pk=user.pk).values(*fields).get()
@@ -92,7 +92,7 @@ def test_other_people(
     for pattern, path in paths.items():
         is_administrators = pattern.startswith(ADMINISTRATORS)
         for other in [*others, colleague] if "import/" in pattern else others:
-            other.refresh_from_db()  # it may have ended its sessions
+            other.refresh_from_db()  # the POST before may have ended this user's sessions
             answers = statuses(browse(other), path)
             if is_administrators and not other.is_administrator:
                 assert 403 in answers, pattern
@@ -107,7 +107,7 @@ def test_other_people(
 
 
 def test_a_pc_of_another_user(client: Client, make_user: MakeUser, make_device: MakeDevice) -> None:
-    """A PC is found only with its own user."""
+    """A PC is found only under the address of its own user."""
     device = make_device(make_user())
     for action in ("lost", "disconnect", "allow", "remove"):
         path = f"/users/{make_user().pk}/pcs/{device.pk}/{action}/"
@@ -117,7 +117,7 @@ def test_a_pc_of_another_user(client: Client, make_user: MakeUser, make_device: 
 
 
 def test_lists_end_at_the_account(client: Client, stranger: User, make_device: MakeDevice) -> None:
-    """Users, PCs on old passwords and the audit trail of others are not shown."""
+    """Administrators' lists show no users, PCs or audit events of other accounts."""
     now = clock.now()
     make_device(stranger, name="PC-X", login_password="old", login_valid_until=now)
     audit.record("user.disabled", actor=stranger, subject=stranger)
@@ -131,7 +131,7 @@ def test_lists_end_at_the_account(client: Client, stranger: User, make_device: M
 def test_forged_forms_are_refused(
     browse: Browse, administrator: User, paths: dict[str, str]
 ) -> None:
-    """Without the token nothing is done, and the page says what to do."""
+    """A form without the CSRF token changes nothing; the page says what to do."""
     for pattern, path in paths.items():
         client = browse(None if "login" in pattern else administrator, csrf=True)
         answer = client.post(path, {"new_password1": P2})

@@ -1,4 +1,4 @@
-"""Logging in: who may, what strangers learn, and how guessing ends."""
+"""Logging in to the console: who may, what strangers learn, when guessing is locked out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def status(username: str, password: str = WRONG, **more: Any) -> int:
 
 
 def test_old_password_is_refused(user: User) -> None:
-    """An old password, still good for clients, opens neither the console nor the app."""
+    """Console and smartphone page refuse an old password, which clients may still use."""
     change(user, P2)
     for path in ("/login/", "/app/login/"):
         assert status(user.username, P1, path=path) == 200
@@ -60,11 +60,11 @@ def test_strangers_learn_nothing(make_user: MakeUser, monkeypatch: pytest.Monkey
         assert answer(username, password) == ([600_000], 1)
     of_known, of_unknown = answer(known, strange), answer("unknown-user", strange)
     assert of_known == of_unknown
-    assert of_known[0] in ([], [600_000])  # a NUL never comes as far as the hashing
+    assert of_known[0] in ([], [600_000])  # a password with a NUL is refused before hashing
 
 
 def test_guessing_ends(user: User) -> None:
-    """After five wrong passwords from an address, the right one does not help there either."""
+    """After five wrong passwords from one address, the right one is refused there, too."""
     name = user.username
     assert [status(name) for _ in range(5)] == [200, 200, 200, 200, 429]
     assert status(name, P1) == status(name.upper(), P1) == 429
@@ -79,7 +79,7 @@ def test_guessing_ends(user: User) -> None:
 
 @pytest.mark.parametrize("password", [WRONG, P1 + "\r\n"])
 def test_typed_names_find_their_user(user: User, password: str) -> None:
-    """Full width, invisible characters and line ends log in; the lockout knows upper case, too."""
+    """Names in full width or with invisible characters log in; the lockout ignores case, too."""
     name = user.username
     wide = "".join(chr(ord(character) + 0xFEE0) for character in name)
     typed = (wide, name.upper(), f"\u00ad{name}", f"{name}\u200b", f" {name}\r\n", f"\ufeff{name}")
@@ -97,7 +97,7 @@ def test_typed_names_find_their_user(user: User, password: str) -> None:
 
 @pytest.mark.parametrize("name", ["a\0b", "田中", "\u0e33" * 70_000])
 def test_impossible_names_cost_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An impossible name is answered as a wrong password, with no hashing, count or query."""
+    """An impossible name gets the answer for a wrong password, without hashing, count or query."""
     monkeypatch.delattr(hashlib, "pbkdf2_hmac")
     assert "The user name or the password is wrong." in page(log_in(name))
     assert not AccessAttempt.objects.exists()
@@ -116,7 +116,7 @@ def test_logins_are_recorded(user: User, caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_nothing_typed_is_kept() -> None:
-    """A lockout does not tell who exists; a password typed as user name is in none of its rows."""
+    """An unknown name is locked out, too; the lockout's rows do not hold the name as typed."""
     for _ in range(lockout.LIMIT_USER_AND_ADDRESS):
         last = status("My-Secret-Passw0rd", "My-Secret-Passw0rd")
     assert last == 429
@@ -126,7 +126,7 @@ def test_nothing_typed_is_kept() -> None:
 
 
 def test_guessing_from_many_addresses_ends(user: User) -> None:
-    """One user's password is guessed 30 times in all, wherever from."""
+    """At most 30 wrong passwords are checked for one user, from all addresses together."""
     for number in range(lockout.LIMIT_USER):
         last = status(user.username, address=f"198.51.100.{number}")
     assert last == status(user.username, P1, address="203.0.113.1") == 429
@@ -142,7 +142,7 @@ def test_guessing_many_users_ends(user: User, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_success_clears_only_its_own_failures(make_user: MakeUser) -> None:
-    """Logging in with one's own password wins no guesses at another's."""
+    """A successful login does not reset the count of wrong passwords for another user."""
     victim, guesser = make_user(), make_user()
     for _ in range(lockout.LIMIT_USER_AND_ADDRESS - 1):
         status(victim.username)
@@ -159,7 +159,7 @@ def test_a_salvo_is_counted(user: User, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_temporary_password_ends(make_user: MakeUser) -> None:
-    """Until its end it opens the console; later the page says that it has ended."""
+    """A temporary password opens the console until its end; then the page says that it ended."""
     user = make_user(must_change_password=True)
     clock.move(timedelta(days=config.current().temporary_password_days, seconds=-5))
     assert status(user.username, P1) == 302
@@ -171,20 +171,20 @@ def test_a_temporary_password_ends(make_user: MakeUser) -> None:
 
 @pytest.mark.parametrize("target", ["https://evil.example/", "//evil.example", "javascript:x"])
 def test_no_open_redirect(user: User, target: str) -> None:
-    """`next` leads nowhere else."""
+    """`next` never redirects to another site."""
     form = {"username": user.username, "password": P1, "next": target}
     assert new_client().post("/login/", form).headers["Location"] == "/"
 
 
 def test_a_session_ends(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two hours after the last page, polls not counted, and twelve after the login at the latest.
+    """A session ends 2 h after the last page, polls not counted, and 12 h after the login.
 
     Scripts and other sites do not get the cookie.
     """
     client, started = new_client(), time.time()
 
     def end_after(path: str, hours: float) -> float:
-        """Open a page so long after the login. Return the hours until the session ends."""
+        """Open `path` `hours` after the login. Return the hours until the session ends."""
         monkeypatch.setattr(sessions, "time", lambda: started + hours * 3600)
         assert client.get(path).status_code == 200
         key = sessions.digest(client.cookies["sessionid"].value)
@@ -194,7 +194,7 @@ def test_a_session_ends(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     cookie = client.cookies["sessionid"]
     assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
     assert int(cookie["max-age"]) == sessions.IDLE_S
-    assert end_after("/live/pcs/", 1) == pytest.approx(2, abs=0.05)  # as at the login
+    assert end_after("/live/pcs/", 1) == pytest.approx(2, abs=0.05)  # no later end: a poll
     for hours, left in ((1, 2), (11, 1)):
         end_after("/", hours)
         assert client.cookies["sessionid"]["max-age"] == pytest.approx(left * 3600, abs=60)

@@ -1,4 +1,4 @@
-"""What every answer carries, what is refused, and what hostile input comes to."""
+"""Security of the console: headers, refused requests, hostile input."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAGES = ("/", "/login/", "/password/", "/users/", "/audit/", "/app/", "/nowhere/
 
 @pytest.mark.parametrize("path", PAGES)
 def test_headers(client: Client, path: str) -> None:
-    """A strict policy, no framing, no sniffing, no cache; on errors and JSON too."""
+    """Every answer, also errors and JSON, has the security headers and forbids caching."""
     headers = client.get(path).headers
     assert headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
     assert headers["X-Frame-Options"] == "DENY"
@@ -37,13 +37,13 @@ def test_headers(client: Client, path: str) -> None:
 
 
 def test_a_long_address_to_go_back_to(browse: Browse) -> None:
-    """Leave it out of the redirect to the login: nginx answers 502 for a head of 4 KiB."""
+    """A long address is left out of the redirect to the login: nginx allows heads of 4 KiB."""
     answer = browse().get("/audit/?user=" + "x" * 3_000)
     assert answer.headers["Location"] == "/login/"
 
 
 def test_the_policy_allows_nothing_inline() -> None:
-    """No inline script, style or event handler, nothing of another site; no template has any."""
+    """The policy forbids inline code and other sites, and no template has inline code."""
     assert not re.search("unsafe|http", CONTENT_SECURITY_POLICY)
     assert "default-src 'none'" in CONTENT_SECURITY_POLICY
     for template in (ROOT / "server/console/templates").rglob("*.html"):
@@ -101,7 +101,7 @@ def test_hostile_input_everywhere(
     ],
 )  # fmt: skip
 def test_addresses_that_there_are_not(client: Client, administrator: User, path: str) -> None:
-    """404, in our own words."""
+    """An unknown address gets 404 with the console's own page."""
     answer = client.get(path.format(own=administrator.pk))
     assert answer.status_code == 404
     assert "There is no such page." in answer.content.decode()
@@ -110,7 +110,7 @@ def test_addresses_that_there_are_not(client: Client, administrator: User, path:
 def test_our_own_failure_tells_nothing(
     mine: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A page in our words; neither it nor the log has what was typed."""
+    """An error 500 has the console's own page; page and log hold nothing that was typed."""
 
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError("it broke")
@@ -153,9 +153,9 @@ print(json.dumps({
     ],
 )
 def test_over_https(tmp_path: Path, url: str, host: str) -> None:
-    """HSTS, no plain http, cookies bound to this very host; nothing to say for `check --deploy`.
+    """With https: HSTS, a redirect from http, `__Host-` cookies, and a clean `check --deploy`.
 
-    The console takes the host of its address in every form that browsers send, and no other.
+    The console accepts its own host in every form that browsers send, and no other host.
     """
     settings = {
         "DJANGO_SETTINGS_MODULE": "server.settings",
@@ -187,7 +187,7 @@ def test_over_https(tmp_path: Path, url: str, host: str) -> None:
 async def test_long_bodies(
     monkeypatch: pytest.MonkeyPatch, length: bytes, cookie: str, status: int
 ) -> None:
-    """They are refused by their stated length, and a stranger's sooner; nothing of them is read."""
+    """Long bodies are refused unread, by Content-Length; strangers have a lower limit."""
     size = int(length) if length.isdigit() else 5
     chunks = [
         {"type": "http.request", "body": b"x" * (size // 2), "more_body": True},
@@ -209,7 +209,7 @@ async def test_long_bodies(
 
 
 def test_who_is_logged_in(mine: Client) -> None:
-    """A session counts by the cookie of a browser that is logged in, until its end."""
+    """`has_session` accepts the cookie of a session that is logged in, until the session ends."""
     cookies = mine.cookies.output(attrs=[], header="", sep=";").strip()
     assert http.has_session(f"a=b; {cookies}")
     mine.post("/logout/")

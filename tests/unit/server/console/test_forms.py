@@ -1,6 +1,6 @@
 """Forms in general: guesses at the current password, a full queue, and forms that are sent twice.
 
-They are sent twice by a second click, a reload, or after a dropped connection.
+A second click, a reload, or a dropped connection sends a form twice.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def test_asking_for_the_current_password(
     monkeypatch: pytest.MonkeyPatch,
     path: str,
 ) -> None:
-    """A forgotten session is no place to guess at: the lockout is the one of logins.
+    """Wrong guesses at the current password, in an open session, count for the login lockout.
 
     Nothing is done or counted when too many passwords wait to be hashed.
     """
@@ -102,7 +102,7 @@ def test_asking_for_the_current_password(
 
 
 def as_before(client: Client) -> Client:
-    """Return a browser that has not seen the answer: it still has the old cookies."""
+    """Return a browser with copied cookies, which later answers to `client` do not change."""
     other = Client(enforce_csrf_checks=True, headers={"accept-language": "en"})
     other.defaults.update(client.defaults)
     other.cookies.load({name: morsel.value for name, morsel in client.cookies.items()})
@@ -117,9 +117,9 @@ def as_before(client: Client) -> Client:
     ],
 )  # fmt: skip
 def test_sent_again(browse: Browse, administrator: User, make_form: MakeForm, path: str) -> None:
-    """The second answer is the first one, with its cookies; what was asked for is done once.
+    """A form that is sent twice acts once; the second answer and its cookies equal the first.
 
-    The browser has not seen the first answer. The database has no temporary password in the open.
+    The browser has not seen the first answer. The database has no temporary password in clear.
     """
     client = browse(administrator, csrf=True)
     form = make_form(path, client)
@@ -145,7 +145,7 @@ def test_sent_again(browse: Browse, administrator: User, make_form: MakeForm, pa
     [kept] = FormResult.objects.all()
     for password in re.findall(r'<code id="temporary">([^<]+)</code>', first.content.decode()):
         assert password.encode() not in bytes(kept.sealed or b"")
-    if path == "/users/new/":  # the back button, another name
+    if path == "/users/new/":  # the user goes back and types another name
         other = fields | {"username": f"other-{secrets.token_hex(4)}"}
         assert other["username"] in page(client.post(path, other))
 
@@ -158,7 +158,7 @@ def _slow_change(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_slow_change")
 def test_two_clicks_at_once(browse: Browse, user: User) -> None:
-    """The second request waits for the first one's answer."""
+    """Of several clicks at once, one changes the password; all get that one's answer."""
     client = browse(user, csrf=True)
     form = CHANGE | form_token(client, "/password/")
     browsers = [as_before(client) for _ in range(4)]
@@ -172,7 +172,7 @@ def test_two_clicks_at_once(browse: Browse, user: User) -> None:
 def test_a_form_whose_connection_drops(
     browse: Browse, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server carries it out to its end, so the second sending gets its answer."""
+    """After a dropped connection the server finishes the form; sent again, it gets the answer."""
     monkeypatch.setattr(resubmission, "LEASE_S", 20.0)
     client = browse(user, csrf=True)
     form = CHANGE | form_token(client, "/password/")
@@ -223,7 +223,7 @@ def test_no_answer_after_the_session(
 def test_a_form_that_has_no_result_may_be_sent_again(
     browse: Browse, user: User, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
-    """After a refusal, an error of the server, or, once its lease is over, a dead process."""
+    """A form may be sent again after a refusal, a server error, or a dead process's lease."""
     client = browse(user, csrf=True)
     client.raise_request_exception = False
     form = CHANGE | form_token(client, "/password/")

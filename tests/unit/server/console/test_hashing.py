@@ -17,13 +17,13 @@ Hold = Callable[[Callable[..., object]], Event]
 
 @pytest.fixture
 def end() -> Event:
-    """Return what ends the hashes that are held."""
+    """Return the event that lets held hashes end."""
     return Event()
 
 
 @pytest.fixture
 def hold(monkeypatch: pytest.MonkeyPatch, end: Event) -> Iterator[Hold]:
-    """`hold(run)` has a caller hash, as on three cores; returns what says that it has begun."""
+    """`hold(run)` starts a hash on one of three threads; returns the event set at its begin."""
     monkeypatch.setattr(hashing, "_cores", 3)
     monkeypatch.setattr(hashing, "IMPORT_THREADS", 2)
 
@@ -44,7 +44,7 @@ def hold(monkeypatch: pytest.MonkeyPatch, end: Event) -> Iterator[Hold]:
 
 
 def test_imports_leave_one_thread_free(hold: Hold, end: Event) -> None:
-    """A third import waits, while a person's hash begins at once."""
+    """Of three threads, imports use two: a third one waits, a person's hash begins at once."""
     assert all(hold(run_when_idle).wait(10) for _ in range(2))
     third = hold(run_when_idle)
     assert hold(hashing.run).wait(10)
@@ -54,7 +54,7 @@ def test_imports_leave_one_thread_free(hold: Hold, end: Event) -> None:
 
 
 def test_imports_wait_for_people(hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As long as people need all threads no import begins; its job gets Busy."""
+    """While people use all threads, an import's hash waits, and then raises Busy."""
     monkeypatch.setattr(hashing, "IDLE_WAIT_S", 0.05)
     assert all(hold(hashing.run).wait(10) for _ in range(3))
     with pytest.raises(hashing.Busy):
@@ -62,7 +62,7 @@ def test_imports_wait_for_people(hold: Hold, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_full_queue(hold: Hold, end: Event, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The caller gets Busy at once, and there is room again after a hash."""
+    """A full queue raises Busy at once; there is room again once a hash has ended."""
     monkeypatch.setattr(hashing, "QUEUE_PER_CORE", 0)
     assert all(hold(hashing.run).wait(10) for _ in range(3))
     with pytest.raises(hashing.Busy):

@@ -1,4 +1,4 @@
-"""The console as it listens: requests that no browser sends, proxies, and pages that hang."""
+"""The console on a real socket: odd requests, slow clients, proxies, and pages that hang."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def get(target: bytes, *more: bytes) -> bytes:
 def test_odd_requests(
     port: int, request_: bytes, statuses: set[int], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Never an error of the server, and never a traceback for what a stranger sent."""
+    """An odd request never causes an error 500 or a traceback in the log."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connected:
         connected.sendall(request_)
         answer = connected.recv(65_536)
@@ -93,7 +93,7 @@ def test_odd_requests(
 def test_nothing_small_is_parsed_by_the_thousand(
     port: int, many: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Chunks or headers of a few bytes, which cost more time than they have bytes, end early."""
+    """A flood of tiny chunks or headers is cut off before much of it is parsed."""
     parsed = 0
 
     def count(connection: h11.Connection, data: bytes) -> None:
@@ -116,7 +116,7 @@ def test_nothing_small_is_parsed_by_the_thousand(
 
 @pytest.mark.parametrize("sent", [b"", get(b"/login/")[:30], post(b"x", FORM)[:-5]])
 def test_a_slow_request_is_cut_off(port: int, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A head and a body each have their time; a byte now and then buys no more of it."""
+    """Head and body each have a deadline, which a byte now and then does not extend."""
     monkeypatch.setattr(http, "HEAD_SECONDS", 0.4)
     monkeypatch.setattr(http, "BODY_SECONDS", 0.4)
     end = time.monotonic() + 20
@@ -132,7 +132,7 @@ def test_a_slow_request_is_cut_off(port: int, sent: bytes, monkeypatch: pytest.M
 
 
 async def test_addresses_behind_proxies() -> None:
-    """The console reads the headers with the gateway's rule, and of its own proxies only."""
+    """The console reads a proxy's headers as the gateway does, from trusted proxies only."""
     seen: list[Any] = []
 
     async def app(scope: Any, *_: object) -> None:
@@ -157,7 +157,7 @@ async def test_addresses_behind_proxies() -> None:
 async def test_only_doctor_sees_how_it_arrives(
     port: int, gateway: Gateway, age_s: int, key: str | None, is_shown: bool
 ) -> None:
-    """Console and gateway show addresses to one who has the secret key, and not for long."""
+    """Console and gateway show the client's address only to a fresh token of the secret key."""
     with pytest.MonkeyPatch.context() as patch:
         then = b62_encode(int(time.time()) - age_s)
         patch.setattr(TimestampSigner, "timestamp", lambda _: then)
@@ -170,7 +170,7 @@ async def test_only_doctor_sees_how_it_arrives(
 
 
 async def test_page_on_a_thread_that_stands_still() -> None:
-    """503 comes though the thread goes on; what it says later is dropped."""
+    """A page that takes too long gets 503; what its thread sends later is dropped."""
     stuck, ended, send = threading.Event(), threading.Event(), AsyncMock()
 
     async def app(_scope: Any, _receive: Any, send: Any) -> None:

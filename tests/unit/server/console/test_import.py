@@ -52,7 +52,7 @@ def done(client: Client, data: bytes | str) -> ImportJob:
 
 
 def opened(client: Client, job: ImportJob) -> dict[str, str]:
-    """Return the temporary passwords by the names of the users; the form may be sent twice."""
+    """Open the temporary passwords, twice with one answer. Return them by user name."""
     form = form_token(client, f"/users/import/{job.pk}/")
     text, again = (page(client.post(f"/users/import/{job.pk}/passwords/", form)) for _ in range(2))
     assert text == again
@@ -70,7 +70,7 @@ def opened(client: Client, job: ImportJob) -> dict[str, str]:
 
 @pytest.fixture
 def head(administrator: User) -> str:
-    """Return how the names of a test's users begin."""
+    """Return the prefix of this test's user names."""
     return f"i{administrator.pk}"
 
 
@@ -83,7 +83,7 @@ def _no_jobs(database: None) -> Iterator[None]:
 def test_good_and_bad_lines(
     client: Client, administrator: User, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Good lines make users of the own account, bad ones are named; the upload hashes nothing."""
+    """Good lines make users of this account, bad ones are listed; the upload hashes nothing."""
     with monkeypatch.context() as patch:
         patch.delattr(hashlib, "pbkdf2_hmac")
         job = start(
@@ -100,7 +100,7 @@ def test_good_and_bad_lines(
             f'{head}-e,"Line\nbreak",\n',
         )
     assert not User.objects.filter(username__startswith=head)
-    assert "0 of 8 lines" not in page(client.get(f"/users/import/{job.pk}/"))  # bad ones are done
+    assert "0 of 8 lines" not in page(client.get(f"/users/import/{job.pk}/"))  # bad lines count
     while importing.work():
         pass
     made = {user.username: user for user in User.objects.filter(username__startswith=head)}
@@ -119,7 +119,7 @@ def test_good_and_bad_lines(
 def test_users_whom_there_are(
     client: Client, make_user: MakeUser, stranger: User, head: str
 ) -> None:
-    """Name and role change where the file has them, never the password; others' users are taken."""
+    """A file changes an existing user's name and role, no password; others' names are taken."""
     before = {"display_name": "before", "role": "administrator"}
     both, neither = (make_user(username=f"{head}-{each}", **before) for each in ("both", "neither"))
     lines = (
@@ -142,7 +142,7 @@ def test_users_whom_there_are(
 def test_the_exported_list_can_be_imported(
     client: Client, browse: Browse, administrator: User, make_user: MakeUser
 ) -> None:
-    """In both languages, with a name that looks like a formula: nothing changes."""
+    """An exported list, in either language, can be imported and changes nothing."""
     user = make_user(display_name="=1+1", role=User.Role.ADMINISTRATOR)
     for language in ("ja", "en"):
         exported = browse(administrator, language=language).get("/users.csv").getvalue()
@@ -155,9 +155,9 @@ def test_the_exported_list_can_be_imported(
 def test_passwords_of_an_import(
     client: Client, browse: Browse, make_user: MakeUser, head: str
 ) -> None:
-    """They are opened once, by the browser that started it; the private key is in no table.
+    """Only the browser that started an import opens its passwords, once; no table has the key.
 
-    The page says how far it is. It can be left, and the form takes no second file. After a day
+    The page shows the progress. Until the import ends, no second file is taken. After a day
     the page refuses the passwords, and the next run deletes the job.
     """
     lines = hashing.IMPORT_THREADS + 1
@@ -198,9 +198,9 @@ def test_passwords_of_an_import(
 def test_another_process_goes_on(
     client: Client, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A job whose process has died is gone on with after its lease, and not before.
+    """Another process takes over the job of a dead process after its lease, not before.
 
-    One that was only taken for dead makes no second user, and keeps no second password.
+    A process wrongly taken for dead makes no second user, and stores no second password.
     """
     lines = hashing.IMPORT_THREADS * 2
     job = start(client, names(head, lines))
@@ -227,7 +227,7 @@ def test_another_process_goes_on(
 def test_an_administrator_who_is_disabled_meanwhile(
     client: Client, administrator: User, head: str
 ) -> None:
-    """The rest of the file makes no user."""
+    """Once the administrator is disabled, the rest of the file makes no user."""
     job = start(client, names(head, 1))
     User.objects.filter(pk=administrator.pk).update(is_active=False)
     while importing.work():
@@ -239,7 +239,7 @@ def test_an_administrator_who_is_disabled_meanwhile(
 def test_names_of_other_accounts_are_not_told_without_end(
     client: Client, administrator: User, stranger: User, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is an audit event; after some no name is looked up, in a file as in the form."""
+    """Each taken name is an audit event; above a daily limit, file and form look up no name."""
     monkeypatch.setattr(people, "TAKEN_PER_DAY", 2)
     name = stranger.username
 
@@ -299,7 +299,7 @@ def test_files_as_excel_saves_them(encoding: str, delimiter: str) -> None:
     ],
 )
 def test_unusable_files(client: Client, data: bytes | None, said: str) -> None:
-    """The file as a whole is refused, with the reason at the field, and no user is made."""
+    """An unusable file is refused as a whole, with the reason at its field; no user is made."""
     before = User.objects.count()
     assert 'id="id_file_error"' not in page(client.get("/users/import/"))
     text = page(client.post("/users/import/") if data is None else upload(client, data))
@@ -310,7 +310,7 @@ def test_unusable_files(client: Client, data: bytes | None, said: str) -> None:
 
 @given(st.lists(st.text(), min_size=1))
 def test_written_cells_are_no_formulas(cells: list[str]) -> None:
-    """No cell of a file for spreadsheets begins like a formula."""
+    """No cell of a written CSV file begins like a formula."""
     written = b"".join(csvfiles.parts([cells])).decode("utf-8-sig", "surrogatepass")
     (row,) = csv.reader(io.StringIO(written, newline=""))
     assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in row)

@@ -32,7 +32,7 @@ def steps(text: str) -> list[str]:
 
 
 def take(client: Client, address: str, **fields: Any) -> str:
-    """Open a step's page, send its form, go on to the end. Return the address and the page."""
+    """Open a step's page and send its form. Return the page of all steps."""
     page(client.get(address))
     answer = client.post(address, fields, follow=True)
     text = page(answer)
@@ -44,7 +44,7 @@ def take(client: Client, address: str, **fields: Any) -> str:
 def test_all_steps(
     browse: Browse, user: User, administrator: User, make_device: MakeDevice, whose: str
 ) -> None:
-    """Each leads to the page of its action and back; at last all are done, and recorded."""
+    """Each step leads to its action's page and back; at the end all are done and recorded."""
     lost, kept = make_device(user, name="LOST"), make_device(user, name="KEPT")
     own = whose == "own"
     by = user if own else administrator
@@ -81,9 +81,9 @@ def test_all_steps(
 def test_the_record_says_which_pc_knew_what(
     browse: Browse, user: User, make_device: MakeDevice
 ) -> None:
-    """For each PC: when its password was set, and until when clients may use it.
+    """The record has, for each PC, when its password was set and until when it is valid.
 
-    Where it is not known which of several ended ones a PC had, the record has no date for it.
+    When a PC may have had any of several ended passwords, the record has no date for that PC.
     """
     old = make_device(user, name="OLD")
     change(user, P2)
@@ -111,7 +111,7 @@ def test_the_record_says_which_pc_knew_what(
 def test_a_pc_that_a_push_may_have_reached(
     browse: Browse, user: User, make_device: MakeDevice
 ) -> None:
-    """It may have the current password before it proves that, so the change is still to be done."""
+    """A PC that was sent a push may have the current password, so the change is still to do."""
     device, sent = make_device(user), "The current password was sent to this PC"
 
     def shown() -> str:
@@ -130,7 +130,7 @@ def test_a_pc_that_a_push_may_have_reached(
 def test_whose_addresses_the_record_has(
     browse: Browse, client: Client, user: User, administrator: User, make_device: MakeDevice
 ) -> None:
-    """A user does not see an administrator's address; the administrator does."""
+    """The record shows an administrator's address to administrators, and not to the user."""
     path, address = f"pcs/{make_device(user).pk}/lost/", "192.0.2.99"
     with coming_from(address):
         passwords.force(user, by=administrator, new_password=P2, must_change=False)
@@ -149,7 +149,7 @@ def test_no_way_back_to_another_site(
 
 
 def test_own_sessions_end_but_this_one(browse: Browse, user: User) -> None:
-    """The browser that asked goes on; a copy of its cookie from before does not."""
+    """Ending one's own sessions keeps the browser that asked; a copy of its old cookie ends."""
     here, elsewhere = browse(user), browse(user)
     copy = browse()
     copy.cookies.load({name: morsel.value for name, morsel in here.cookies.items()})

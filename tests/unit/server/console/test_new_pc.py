@@ -51,7 +51,7 @@ def confirm(client: Client, pc: Pairing, password: str = P1, path: str = PATHS[0
 
 
 def guess(user: User, address: str = "127.0.0.1") -> str:
-    """Try a code that no PC shows. Return how it was refused."""
+    """Try a code that no PC shows. Return the name of the exception."""
     with pytest.raises((pairings.UnknownCode, lockout.TooManyCodes)) as refused:
         pairings.find(user, "BBBBBBBB", address=address)
     return refused.typename
@@ -118,7 +118,7 @@ def used(pc: Pairing, _: object = None) -> None:
 def test_codes_that_lead_to_no_pc(
     mine: Client, pc: Pairing, monkeypatch: pytest.MonkeyPatch, happened: Callable[[Pairing], None]
 ) -> None:
-    """One sentence for all of them, beside the field, and no words are computed."""
+    """All unusable codes get the same error at the field, and no words are computed."""
     happened(pc)
     monkeypatch.delattr("server.console.views.new_pc.words")
     assert UNKNOWN in type_code(mine, pc.code).partition('id="id_code_error"')[2]
@@ -127,13 +127,13 @@ def test_codes_that_lead_to_no_pc(
 
 @pytest.mark.parametrize("typed", ["", "BCDF234", "あ" * 8, "BCDF2345" * 9, "BCDF234\0"])
 def test_what_is_no_code(mine: Client, typed: str) -> None:
-    """The page says so at once; it is no guess."""
+    """Text that cannot be a code is refused at once, and does not count as a guess."""
     assert 'id="id_code_error"' in type_code(mine, typed)
     assert not AccessAttempt.objects.exists()
 
 
 def test_guesses_end(browse: Browse, user: User, mine: Client, pc: Pairing) -> None:
-    """After ten, also at once, no code is taken for an hour: no right one, nor after a login."""
+    """After ten wrong codes even a right one is refused for an hour, also after a login."""
     answers = at_once([lambda: guess(user)] * 40)
     assert answers.count("UnknownCode") == lockout.LIMIT_CODES
     [counted] = AccessAttempt.objects.all()
@@ -151,7 +151,7 @@ def test_guesses_end(browse: Browse, user: User, mine: Client, pc: Pairing) -> N
 def test_guesses_of_many_users_at_one_address(
     make_user: MakeUser, pc: Pairing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An address has a limit, too, and an IPv6 /64 counts as one; logins there are not affected."""
+    """Wrong codes are limited per address, too (IPv6: per /64); logins there are not affected."""
     monkeypatch.setattr(lockout, "LIMIT_ADDRESS", 3)
     *guessers, user = (make_user() for _ in range(4))
     for number, guesser in enumerate(guessers):
@@ -164,7 +164,7 @@ def test_guesses_of_many_users_at_one_address(
 
 
 def test_a_full_queue_says_busy(mine: Client, pc: Pairing, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The words wait in the queue of hashes; when it is full, the code may be typed again."""
+    """When the queue of hashes is full, the page says so, and the code may be typed again."""
     with monkeypatch.context() as patch:
         patch.setattr(hashing, "QUEUE_PER_CORE", -1)
         assert mine.post(PATHS[0], {"code": pc.code}).status_code == 503
@@ -196,8 +196,8 @@ def test_what_happens_at_the_same_moment(
     after: str,
     moment: str,
 ) -> None:
-    """Before the password is sent, or after its check: nothing is sealed, and the page says why."""
-    make_user()  # who has used the code
+    """An event before the form or after its check: nothing is sealed, and the page says why."""
+    make_user()  # the user who, in one case, has used the code
     type_code(mine, pc.code)
     owner: Any = user if "changed" in after else User.objects.filter(pk=user.pk)
     if moment == "before":
@@ -212,7 +212,7 @@ def test_what_happens_at_the_same_moment(
 
 
 def test_another_window(mine: Client, user: User, pc: Pairing, make_pairing: MakePairing) -> None:
-    """What is sealed is for the PC that the page has shown, or for none."""
+    """The password is sealed for the PC that the page has shown, or for none."""
     shown = make_pairing()
     assert mine.get("/pcs/new/check/").headers["Location"] == PATHS[0]
     for each in (pc, shown):
@@ -224,7 +224,7 @@ def test_another_window(mine: Client, user: User, pc: Pairing, make_pairing: Mak
 
 
 def test_two_users_type_one_code(make_user: MakeUser, make_pairing: MakePairing) -> None:
-    """The first one gets the PC; for the other one the code is used."""
+    """Only the first of two users gets the PC; the code is unknown to the second."""
 
     def accept(user: User, pc: Pairing) -> str:
         try:
@@ -266,7 +266,7 @@ def test_states_of_the_result(
     said: str,
     final: bool,
 ) -> None:
-    """The page and its live part follow the row and the device; the same in both places."""
+    """The result's page and its live part show the same state, in console and smartphone page."""
     event, now = pairings.accept(user, pc, password=P1), clock.now()
     rows = Pairing.objects.filter(pk=pc.pk)
     match row:

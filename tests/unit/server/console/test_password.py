@@ -1,4 +1,4 @@
-"""The own password's page: what it asks, what it changes, and what it says afterwards."""
+"""The page on which users change their own password: its form, its effect, its result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def has(user: User, password: str) -> bool:
 
 
 def test_other_sessions_end(browse: Browse, user: User) -> None:
-    """The browser that made the change goes on; the user's others are logged out."""
+    """A change logs out the user's other browsers, not the one that made it."""
     here, elsewhere = browse(user), browse(user)
     answer = here.post("/password/", form())
     made = PasswordChange.objects.get(user=user)
@@ -47,7 +47,7 @@ def test_other_sessions_end(browse: Browse, user: User) -> None:
     ],
 )
 def test_refused(browse: Browse, make_user: MakeUser, typed: tuple[str, ...], said: str) -> None:
-    """The broken rule is named, nothing is changed, and nothing typed comes back."""
+    """A refused form names the broken rule, changes nothing, and repeats nothing typed."""
     user = make_user(P3)
     change(user, P1)
     names = ("current_password", "new_password1", "new_password2")
@@ -85,7 +85,7 @@ def test_push(
     said: str,
     pushed: list[str] | None,
 ) -> None:
-    """Only the ticked PCs that wait take the password; without any of them nothing is changed.
+    """Only ticked PCs that wait get the push; if none of them waits, nothing is changed.
 
     `shown` were waiting when the form was opened; `ticked` is None when the switch is off, and
     `pushed` is None when nothing is changed.
@@ -129,7 +129,7 @@ def test_other_peoples_pcs_take_no_push(
 def test_administrators_have_no_switch(
     client: Client, administrator: User, make_device: MakeDevice
 ) -> None:
-    """As in the manual; what a forged form asks for is not done."""
+    """Administrators have no switch for a push, and a forged form makes no push."""
     device = make_device(administrator)
     assert 'name="push"' not in page(client.get("/password/"))
     client.post("/password/", form(push="on", device=device.pk, shown=device.pk))
@@ -182,9 +182,9 @@ def test_what_the_result_says_of_a_pc(
     said: str,
     is_final: bool,
 ) -> None:
-    """It is true of the password that this PC has, and of what became known since.
+    """The result says which password the PC has, with what became known after the change.
 
-    `push` is what has become of a push; None when there was none.
+    `push` has the fields of the push; None when there was none.
     """
     device = make_device(user, **before)
     made = change(user, P2, push_to=[] if push is None else [device])

@@ -42,7 +42,7 @@ def test_edit(client: Client, user: User) -> None:
 
 
 def test_edit_and_delete_oneself(client: Client, administrator: User) -> None:
-    """An administrator changes the own name, but not the own role, and cannot delete oneself."""
+    """Administrators may change their own name, but not their role, nor delete themselves."""
     path = f"/users/{administrator.pk}"
     assert "Only another administrator" in page(client.get(f"{path}/edit/"))
     client.post(f"{path}/edit/", {"display_name": "Me", "role": "general"})
@@ -56,7 +56,7 @@ def test_edit_and_delete_oneself(client: Client, administrator: User) -> None:
 def test_delete(
     client: Client, mine: Client, administrator: User, user: User, make_device: MakeDevice
 ) -> None:
-    """Sessions, PCs and pushes are gone; the trail keeps the names; others' rows stay."""
+    """Deleting a user deletes sessions, PCs and pushes; the audit trail keeps the names."""
     device, colleague = make_device(user, name="PC-GONE"), make_device(administrator)
     change(user, P2, push_to=[device])
     mine.force_login(user)
@@ -106,7 +106,7 @@ def test_deleted_in_the_same_moment(
     action: str,
     status: int,
 ) -> None:
-    """An action on or of a user who has just been deleted: a clear answer, nothing half done."""
+    """An action by or on a user who was just deleted gets a clear answer, nothing half done."""
     other, user = make_user(role=User.Role.ADMINISTRATOR), make_user()
     change(user, P2)
 
@@ -145,7 +145,7 @@ def test_remove_a_pc(client: Client, mine: Client, user: User, make_device: Make
 def test_export_of_the_trail(
     browse: Browse, administrator: User, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All events that match, the latest first and in several parts, in Japanese, no formulas."""
+    """The export has all matching events, the latest first, in Japanese, without formulas."""
     monkeypatch.setattr(common, "AT_ONCE", 2)
     monkeypatch.setattr(csvfiles, "AT_ONCE", 3)
     for number in range(7):
@@ -169,7 +169,7 @@ def test_export_of_the_trail(
 def test_the_trail_is_kept_for_a_time(
     user: User, monkeypatch: pytest.MonkeyPatch, days: int, kept: int
 ) -> None:
-    """Events older than the setting are deleted, some at a time; by default all are kept."""
+    """Events older than the setting are deleted in batches; by default all are kept."""
     monkeypatch.setattr(config, "_current", with_settings(audit_days=days))
     monkeypatch.setattr(passwords, "FORGOTTEN_AT_ONCE", 2)
     AuditEvent.objects.all().delete()
@@ -187,7 +187,7 @@ def test_the_trail_is_kept_for_a_time(
 def test_not_seen_for_some_days(
     client: Client, administrator: User, make_device: MakeDevice, query: str, shown: int
 ) -> None:
-    """PCs of the number of days that was typed; a wrong number is named and shows none."""
+    """The page lists PCs not seen for the typed number of days; a wrong number is an error."""
     for days in (1, 10, 40):
         seen = clock.now() - timedelta(days=days)
         make_device(administrator, waiting=False, name=f"PC{days}", last_seen_at=seen)
@@ -197,7 +197,7 @@ def test_not_seen_for_some_days(
 
 
 async def test_files_are_streamed() -> None:
-    """A part is sent before the rows of the next one are read."""
+    """A file is streamed: each part is sent before the next part's rows are read."""
     read: list[int] = []
 
     def rows() -> Iterator[int]:
@@ -212,7 +212,7 @@ async def test_files_are_streamed() -> None:
 
 
 def test_whole_account(make_user: MakeUser, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the command line many users of an account change together, each with an event."""
+    """The command line changes many users of an account in batches, each with an event."""
     monkeypatch.setattr(people, "AT_ONCE", 3)
     users = [make_user() for _ in range(5)]
     account = users[0].account

@@ -30,14 +30,14 @@ NOON = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)
     ],
 )
 def test_days_left(monkeypatch: pytest.MonkeyPatch, after: timedelta, text: str) -> None:
-    """Calendar days of the server's time zone, not spans of 24 hours."""
+    """Days left are calendar days in the server's time zone, not spans of 24 hours."""
     monkeypatch.setattr(clock, "now", lambda: NOON)
     with translation.override("en"):
         assert presence.days_left_text(NOON + after) == text
 
 
 def test_times_on_pages() -> None:
-    """In the server's time zone, for people and for programs."""
+    """Pages show times in the server's time zone, for people and for programs."""
     with translation.override("ja"):
         assert moment(NOON) == '<time datetime="2026-11-23T12:00+0900">2026年11月23日 12:00</time>'
         assert day(NOON) == '<time datetime="2026-11-23">2026年11月23日</time>'
@@ -73,7 +73,7 @@ def test_newer_versions(
 
 
 def test_order_of_pcs(user: User, make_device: MakeDevice) -> None:
-    """Those that wait first, disconnected ones last; a disconnected one does not wait."""
+    """Waiting PCs come first, disconnected ones last; a disconnected PC never waits."""
     make_device(user, name="A", blocked_at=clock.now())
     make_device(user, name="B", waiting=False)
     make_device(user, name="C")
@@ -100,7 +100,7 @@ def test_why_a_pc_does_not_wait(
     farewell: str,
     text: str,
 ) -> None:
-    """Home page and smartphone page say why, and since when, with the date unless it is today."""
+    """Both pages say why and since when a PC does not wait, without the date if it is today."""
     seen_at = datetime(2026, 11, 30, 9, 2, tzinfo=UTC)
     make_device(user, waiting=False, farewell=farewell, last_seen_at=seen_at)
     client = browse(user, language="ja")

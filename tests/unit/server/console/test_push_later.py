@@ -70,7 +70,7 @@ def test_from_the_button_to_the_result(mine: Client, user: User, device: Device)
 
 
 def test_on_the_smartphone(mine: Client, browse: Browse, device: Device) -> None:
-    """The smartphone page has the button and shows what becomes of it; a stranger logs in first."""
+    """The smartphone page has the button and shows the push's result; strangers log in first."""
     text = page(mine.get("/app/"))
     assert f'href="/app/push/?pc={device.pk}"' in text
     assert "30 days left" in text
@@ -105,7 +105,7 @@ def test_what_happens_at_the_same_moment(
     status: int,
     said: str,
 ) -> None:
-    """Between the password's check and the push: nothing is pushed, and the page says why."""
+    """An event between the password's check and the push: no push, and the page says why."""
     other = make_device(device.user, name="PC-2", **old(9))
     reached = run_before(monkeypatch, passwords, "push_later", lambda *_, **__: happens(device))
     answer = mine.post(PATH, {"device": [device.pk, other.pk], "current_password": P2})
@@ -144,7 +144,7 @@ def test_two_people_act_on_one_pc(
 def test_nobody_pushes_for_another_user(
     browse: Browse, device: Device, make_user: MakeUser
 ) -> None:
-    """Also an administrator, who sees no button, cannot; the PC counts as not one's own."""
+    """No user, not even an administrator, can push to another user's PC."""
     for by in (make_user(P2), make_user(P2, role=User.Role.ADMINISTRATOR)):
         client = browse(by)
         assert "One of the PCs is not yours." in send(client, device)
@@ -165,7 +165,7 @@ def test_nobody_pushes_for_another_user(
 def test_a_push_that_is_renewed(
     user: User, device: Device, outcome: str, failure: str, *, renewed: bool
 ) -> None:
-    """One that came to an end, or failed so far, begins again with a new box and a new time."""
+    """Only a push that has ended or failed so far is renewed, with a new box and a new time."""
     passwords.push_later(user, password=P2, devices=[device])
     PushDelivery.objects.update(outcome=outcome, failure=failure, outcome_at=clock.now())
     before = PushDelivery.objects.get(device=device)
@@ -179,7 +179,7 @@ def test_a_push_that_is_renewed(
 def test_a_pc_from_after_the_change_is_pointed_out(
     mine: Client, user: User, device: Device, make_device: MakeDevice
 ) -> None:
-    """A client that logged in first with an old password may be a thief's: it is not ticked."""
+    """A PC whose first login was with an old password may be a thief's, so it is not ticked."""
     update(device, login_password="current", login_valid_until=None)
     new = make_device(user, name="NEW", first_seen_at=clock.now(), **old(9))
     text = page(mine.get(PATH))
@@ -191,7 +191,7 @@ def test_a_pc_from_after_the_change_is_pointed_out(
 def test_late_delivery_at_a_temporary_password(
     browse: Browse, user: User, administrator: User, make_device: MakeDevice
 ) -> None:
-    """After a forced change a PC that sleeps is offered the password at its next login."""
+    """The form after a forced change offers to push to a sleeping PC at its next login."""
     sleeps, left_out = make_device(user, waiting=False), make_device(user, waiting=False)
     waits, off = make_device(user), make_device(user, waiting=False, blocked_at=clock.now())
     passwords.force(user, by=administrator, new_password=P2, must_change=True)
@@ -206,7 +206,7 @@ def test_late_delivery_at_a_temporary_password(
 
 
 def test_late_delivery_is_not_offered_otherwise(mine: Client, user: User, device: Device) -> None:
-    """The page of an ordinary change is the manual's; what a forged form asks for is not done."""
+    """An ordinary change offers no late push, and a forged form makes none."""
     assert 'name="late"' not in page(mine.get("/password/"))
     fields = {"current_password": P2, "new_password1": P3, "new_password2": P3}
     mine.post("/password/", fields | {"late": device.pk})
@@ -214,7 +214,7 @@ def test_late_delivery_is_not_offered_otherwise(mine: Client, user: User, device
 
 
 def test_preview(browse: Browse, make_user: MakeUser, make_device: MakeDevice) -> None:
-    """Three groups: takes the password now, keeps the old one until a day, disconnected."""
+    """The preview has three groups: push now, old password until a day, disconnected."""
     user = make_user()
     make_device(user, name="WAITS")
     make_device(user, name="SLEEPS", waiting=False)
@@ -231,7 +231,7 @@ def test_preview(browse: Browse, make_user: MakeUser, make_device: MakeDevice) -
 
 
 def test_a_push_ends_with_the_old_password_of_its_pc(user: User, device: Device) -> None:
-    """That may be before the end of the password that the latest change replaced."""
+    """A push ends with its PC's old password, even if that is older than the last one."""
     clock.move(timedelta(days=20))
     change(user, P3)
     passwords.push_later(user, password=P3, devices=[device])
@@ -244,7 +244,7 @@ def test_a_push_ends_with_the_old_password_of_its_pc(user: User, device: Device)
 
 
 def test_a_push_outlives_a_temporary_password(make_user: MakeUser, make_device: MakeDevice) -> None:
-    """The user may type the new password after the end of the temporary one."""
+    """A late push stays pending although the replaced temporary password has ended."""
     user = make_user(P1)
     device = make_device(user, waiting=False)
     passwords.force(user, by=None, new_password=P2, must_change=True)

@@ -48,7 +48,7 @@ def crowd(database: None) -> Iterator[User]:
         yield administrator
 
 
-@pytest.mark.database("sqlite")  # it reads query plans
+@pytest.mark.database("sqlite")  # reads SQLite's query plans
 @pytest.mark.parametrize(
     ("path", "queries", "indexes"),
     [
@@ -100,7 +100,7 @@ def test_pages_with_many_rows(
     counts = []
     for _ in range(2):
         pc, client = make_pairing(), browse(user)
-        client.get("/")  # notes that the session is in use
+        client.get("/")  # the first page also saves the session
         client.post("/pcs/new/", {"code": "BBBBBBBB"})
         with CaptureQueriesContext(connection) as captured:
             page(client.get(path))

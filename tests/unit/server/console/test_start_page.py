@@ -41,7 +41,7 @@ def test_nothing_needs_action(
 ) -> None:
     """Without old passwords and lost PCs there is neither chart nor list.
 
-    Another account's PCs do not count, an odd filter shows no PC, and users have no such part.
+    Other accounts' PCs do not count, odd filters show no PC, general users have no such part.
     """
     make_device(user)
     make_device(stranger, waiting=False, last_seen_at=clock.now() - timedelta(days=99), **old(-1))

@@ -1,4 +1,4 @@
-"""User management: what administrators see and do, and that it ends at their own account."""
+"""User management: what administrators see and do, only in their own account."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def forced(**more: object) -> dict[str, object]:
 
 @pytest.mark.parametrize("must_change", [True, False])
 def test_forced_password(client: Client, mine: Client, user: User, *, must_change: bool) -> None:
-    """The page says what to tell the user, whose sessions end at once."""
+    """After a forced change the page says what to tell the user; the user's sessions end."""
     answer = client.post(
         f"/users/{user.pk}/", forced(must_change="on") if must_change else forced()
     )
@@ -45,7 +45,7 @@ def test_forced_password(client: Client, mine: Client, user: User, *, must_chang
 
 
 def test_what_cannot_be_forced(client: Client, administrator: User, user: User) -> None:
-    """A password against the rules, and one's own password, without the current one."""
+    """A password against the rules, or one's own, cannot be forced."""
     change(user, P2)
     text = page(client.post(f"/users/{user.pk}/", forced()))
     assert "neither the current password" in text
@@ -56,10 +56,10 @@ def test_what_cannot_be_forced(client: Client, administrator: User, user: User) 
 
 
 def test_disconnect_and_allow(mine: Client, user: User, make_device: MakeDevice) -> None:
-    """A user's own PC: asked first, recorded, and undone by the same user."""
+    """Users disconnect their own PC after a question, and allow it again; both are recorded."""
     path = f"/pcs/{make_device(user).pk}"
     assert "still stored on that PC" in page(mine.get(f"{path}/disconnect/"))
-    for _ in range(2):  # the second time changes and records nothing
+    for _ in range(2):  # the second request changes and records nothing
         assert "Disconnected" in page(mine.post(f"{path}/disconnect/", follow=True))
     assert "Disconnected" not in page(mine.post(f"{path}/allow/", follow=True))
     assert actions(user) == ["device.allowed", "device.blocked"]
@@ -105,7 +105,7 @@ def test_administrators_act_on_each_other(
 
 
 def test_create(client: Client, administrator: User) -> None:
-    """The temporary password is on the answer, once, and has to be changed."""
+    """The answer shows the temporary password, only once, and the user must change it."""
     name = f"new.{secrets.token_hex(4)}"
     fields = {"username": name, "display_name": "新人", "role": "general"}
     text = page(client.post("/users/new/", fields))
@@ -120,7 +120,7 @@ def test_create(client: Client, administrator: User) -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "-a", "田中", "a" * 65, "a\0b", "＝a", None])
 def test_bad_user_names(client: Client, stranger: User, name: str | None) -> None:
-    """Or one that is taken, in any case and account: named at the field, and no user is made."""
+    """A bad name, or one taken in any case or account, is an error at the field, and no user."""
     before = User.objects.count()
     fields = {"username": stranger.username.upper() if name is None else name, "role": "general"}
     text = page(client.post("/users/new/", fields))
@@ -143,7 +143,7 @@ def test_names_are_text(client: Client, make_user: MakeUser) -> None:
 def test_old_passwords(
     client: Client, administrator: User, user: User, make_device: MakeDevice
 ) -> None:
-    """Soonest first, with days left and warning; also as CSV without formulas, and by user."""
+    """Old passwords are listed by their end, soonest first; also as CSV, and by user."""
     now = clock.now()
 
     def on_old(name: str, days: int, **more: object) -> str:
@@ -163,7 +163,7 @@ def test_old_passwords(
     _, *rows = csv.reader(io.StringIO(answer.getvalue().decode("utf-8-sig")))
     shown = [[row[2], *row[5:7]] for row in rows]
     assert shown == [["PC-SOON", "2", "shown"], ["'=HYPERLINK(1)", "9", "not yet"]]
-    # In the list of users it is the PC that has the least time, or none any more.
+    # The list of users shows the PC with the least time left, or whose time is over.
     for days, said in ((1, "1 day left"), (-1, "no longer valid")):
         text = on_old("PC", days)
         assert said in text
@@ -224,6 +224,6 @@ def test_search_as_people_type(client: Client, make_user: MakeUser) -> None:
 def test_the_menu_marks_where_the_user_is(
     client: Client, path: str, entry: str | None, mark: str | None
 ) -> None:
-    """The entry of the page is marked as such, and on the pages below it as its section."""
+    """The menu marks the entry of this page, or the section to which this page belongs."""
     found = re.findall(r'<a href="([^"]+)" aria-current="(\w+)"', client.get(path).content.decode())
     assert found == ([(entry, mark)] if entry else [])

@@ -40,7 +40,7 @@ PASSWORDS = {
     ("password", "codes"), [(each, codes) for codes, all_ in PASSWORDS.items() for each in all_]
 )
 def test_rules(password: str, codes: str) -> None:
-    """Each rule by its limits; Unicode digits and letters do not count as kinds."""
+    """Each rule at its limits; Unicode digits and letters do not count as kinds."""
     assert broken(password) == set(codes.split())
 
 
@@ -55,19 +55,19 @@ def test_rules(password: str, codes: str) -> None:
     ],
 )
 def test_user_names_and_their_parts(name: str, password: str) -> None:
-    """A name is found as people disguise it, and so is a part of it."""
+    """A user name, or a part of it, is found in a password even when disguised."""
     assert "password_is_user_name" in broken(password, User(username=name))
     assert "password_is_user_name" not in broken("Granite-.com@-83", User(username=name))
 
 
 def test_short_user_names_may_be_inside() -> None:
-    """A name of one or two letters is in most passwords."""
+    """A user name of one or two letters is allowed inside: most passwords contain it."""
     assert broken("Jxpiter-7", User(username="j")) == set()
     assert "password_is_user_name" in broken("j", User(username="j"))
 
 
 def test_temporary_passwords_keep_the_rules() -> None:
-    """Each is another one, and may be typed where passwords are."""
+    """Generated temporary passwords all differ and keep the rules."""
     made = {temporary_password() for _ in range(200)}
     assert len(made) == 200
     assert not any(broken(password) for password in made)

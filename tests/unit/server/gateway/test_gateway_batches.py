@@ -1,4 +1,4 @@
-"""Requests of many clients to the database at once, and without a database."""
+"""Database requests of many clients in one batch, and a database that does not answer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.server_fixtures import P1, P2, P3, MakeUser, change, in_threa
 
 
 class Work:
-    """Multiply by ten on a thread, once the test lets it; 3 is an error, 7 breaks its batch."""
+    """Multiply items by ten, when the test allows; 3 is that item's error, 7 fails its batch."""
 
     def __init__(self) -> None:
         self.begun, self.may_end = threading.Event(), threading.Event()
@@ -81,7 +81,7 @@ def right_proof(user: User, device: messages.Device) -> VerifiedProof:
 async def test_members_of_a_batch_get_what_they_would_get_alone(
     opened_store: Store, make_user: MakeUser
 ) -> None:
-    """Every outcome in one batch, and the same again one by one; one device twice in it."""
+    """Logins with every outcome get the same in one batch, with a device twice, as alone."""
     made = [await in_thread(make_user) for _ in range(6)]
     devices = [describe(new_key()) for _ in made]
     proofs = [right_proof(*each) for each in zip(made, devices, strict=True)]
@@ -97,7 +97,7 @@ async def test_members_of_a_batch_get_what_they_would_get_alone(
         unknown.delete()
 
     await in_thread(prepare)
-    first = opened_store.log_in(right_proof(plain, describe(new_key())))  # the others wait for it
+    first = opened_store.log_in(right_proof(plain, describe(new_key())))  # occupies the batcher
     await asyncio.sleep(0)
     batch = [opened_store.log_in(each) for each in [*proofs, proofs[0]]]
     await first
@@ -115,7 +115,7 @@ async def test_members_of_a_batch_get_what_they_would_get_alone(
 
 
 async def test_lookups_of_a_batch(opened_store: Store, make_user: MakeUser) -> None:
-    """Verifiers, the newest first, for each name; an unknown one gets a made-up salt."""
+    """Each name gets its verifiers, the newest first; an unknown name gets a made-up salt."""
     user, other = await in_thread(make_user), await in_thread(make_user)
     for password in (P2, P3):
         await change(user, password)
@@ -150,7 +150,7 @@ async def test_one_bad_member_fails_alone(
 
 @contextmanager
 def locked_database() -> Iterator[None]:
-    """Keep all others from writing."""
+    """Lock the database against all other writers."""
     if connection.vendor == "sqlite":
         other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -163,10 +163,10 @@ def locked_database() -> Iterator[None]:
 
 
 async def test_database_away(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Newcomers are sent back for a while, a client that waits stays, what ended is kept."""
+    """While writes fail, new logins get a retry time, waiting clients stay, no end is lost."""
     monkeypatch.setattr(store, "RETRY_SECONDS", 0.05)
     if connection.vendor == "sqlite":
-        # Else SQLite waits for 20 s before it gives up.
+        # Without this, SQLite waits 20 s before it raises.
         monkeypatch.setitem(connections["default"].settings_dict["OPTIONS"], "timeout", 0.1)
     locked, unlock = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""What a stranger sends costs little before a login: the worst of it takes less than 1 ms."""
+"""Before a login, the worst input of a stranger costs less than 1 ms of CPU time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.gateway_client import UPGRADE, describe, new_key
 
 
 def cpu_ms(work: Callable[[], object]) -> float:
-    """Return the thread's time for `work`, as the median of some tries."""
+    """Return the CPU time of `work` in ms: the median of 15 runs."""
     times = []
     for _ in range(15):
         begin = time.thread_time()
@@ -84,7 +84,7 @@ WEBSOCKET = handshake.new_websocket()
 
 
 def frames(pings: bytes) -> None:
-    """Parse as many frames as fit between two checks of the limit of frames."""
+    """Parse as many frames as the gateway does between two checks of their limit."""
     WEBSOCKET.receive_data(pings)
     WEBSOCKET.events_received()
     WEBSOCKET.data_to_send()
@@ -103,8 +103,8 @@ def frames(pings: bytes) -> None:
     ids=lambda value: getattr(value, "__name__", str(value)[:24]),
 )
 def test_the_worst_is_cheap(work: Callable[[object], None], sent: object) -> None:
-    """It costs less than a loop that takes 1 ms on a slow machine, measured beside it."""
-    for _ in range(3):  # another process can take the caches away for a while
+    """The worst input costs less than a loop, timed here, that takes 1 ms on a slow machine."""
+    for _ in range(3):  # other processes may slow a try down
         cost, limit = cpu_ms(lambda: work(sent)), cpu_ms(lambda: sum(range(80_000)))
         if cost < limit:
             return

@@ -28,7 +28,7 @@ from tests.support.server_fixtures import P1, in_thread, until, with_settings
 
 
 async def answer(port: int, request: str) -> str:
-    """Return all that the server sends until it closes. Raise EOFError when it sends nothing."""
+    """Send a request. Return all bytes of the answer; raise EOFError when there are none."""
     async with raw(port) as (reader, writer):
         writer.write(request.encode("latin-1"))
         said = (await reader.read()).decode()
@@ -65,9 +65,9 @@ ANSWERS = {
     ("status", "request_"), [(status, each) for status, all_ in ANSWERS.items() for each in all_]
 )
 async def test_what_is_no_upgrade(gateway: Gateway, status: int, request_: str) -> None:
-    """Each is answered with its status, without the name of a program, and closed.
+    """A request that is no upgrade gets its status, without a Server header, and a close.
 
-    HEAD is answered as GET would be, but for the body.
+    HEAD gets the same answer as GET, without the body.
     """
     said = await answer(gateway.port, request_)
     assert said.startswith(f"HTTP/1.1 {status} ")
@@ -77,7 +77,7 @@ async def test_what_is_no_upgrade(gateway: Gateway, status: int, request_: str) 
 
 
 async def test_upgrade_in_pieces_and_with_what_follows(gateway: Gateway) -> None:
-    """How TCP cuts the bytes makes no difference."""
+    """An upgrade works however TCP splits its bytes, also together with the first frame."""
     frame = Frame(Opcode.TEXT, HELLO).serialize(mask=True)
     extension = "Host: x\r\nSec-WebSocket-Extensions: permessage-deflate"  # is not accepted
     offered = UPGRADE.replace("Host: x", extension)
@@ -125,7 +125,7 @@ TEXT, PART, PING = Opcode.TEXT, Opcode.CONT, Opcode.PING
     ],
 )
 async def test_floods(user: User, flood: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that sends more frames than it may is closed; pings and parts count, too."""
+    """A client that sends too many frames is closed; pings and fragments count, too."""
     monkeypatch.setattr(connection, "FRAME_BURST", 20)
     monkeypatch.setattr(connection, "FRAMES_PER_S", 0.001)
     async with Gateway() as gateway, Client(gateway.port) as client:
@@ -135,7 +135,7 @@ async def test_floods(user: User, flood: list[Frame], monkeypatch: pytest.Monkey
 
 
 async def test_messages_at_once_are_worked_on_in_order(gateway: Gateway, user: User) -> None:
-    """More than may wait: nothing is lost or swapped, and the client is read again."""
+    """Messages above the queue's limit pause reading; none is lost or out of order."""
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         for number in range(3 * MAX_QUEUED):
@@ -148,7 +148,7 @@ async def test_messages_at_once_are_worked_on_in_order(gateway: Gateway, user: U
 
 
 async def test_slow_reader_is_cut_off(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that sends and does not read fills no memory, and delays no other client."""
+    """A client that sends and does not read is cut off, and delays no other client."""
     monkeypatch.setattr(connection, "UNREAD_BYTES", 1024)
     flood = Frame(Opcode.PING, b"x" * 125).serialize(mask=True) * 500
 
@@ -170,7 +170,7 @@ async def test_slow_reader_is_cut_off(database: None, monkeypatch: pytest.Monkey
 async def test_who_does_not_upgrade_is_cut_off(
     monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    """A connection that is silent, or sends its request byte by byte, is cut off in time."""
+    """A silent connection, or a request sent byte by byte, is cut off at the deadline."""
     monkeypatch.setattr(connection, "OPEN_SECONDS", 0.5)
     async with Gateway() as gateway, raw(gateway.port) as (reader, writer):
         closed = asyncio.create_task(reader.read())
@@ -182,7 +182,7 @@ async def test_who_does_not_upgrade_is_cut_off(
 
 
 async def test_silent_connections_from_one_address(database: None) -> None:
-    """Above the limit the next is cut off; a proxy's are not; there is room after a close."""
+    """Above the limit the next one is cut off, except from a proxy; a close makes room."""
     limited = with_settings(logins_per_address=3)
     trusting = replace(limited, trusted_proxies=(ip_network("127.0.0.0/8"),))
     for gateway, is_full in ((Gateway(limited), True), (Gateway(trusting), False)):
@@ -198,7 +198,7 @@ async def test_silent_connections_from_one_address(database: None) -> None:
 
 
 async def test_all_connections_together(database: None) -> None:
-    """Above the limit of all connections the next is cut off, whatever its address."""
+    """Above the limit of all connections the next one is cut off, from any address."""
     async with Gateway(max_connections=1) as gateway:
         async with Client(gateway.port):
             with pytest.raises((ConnectionError, EOFError)):
@@ -208,12 +208,12 @@ async def test_all_connections_together(database: None) -> None:
 
 
 async def until_open(gateway: Gateway, number: int) -> None:
-    """Wait until so many connections are open."""
+    """Wait until `number` connections are open."""
     await until(lambda: len(gateway._registry.connections) == number)
 
 
 async def test_ipv6(user: User) -> None:
-    """`::` listens on both families, and an address inside IPv6 is the IPv4 address."""
+    """`::` listens on IPv6 and IPv4; an IPv4-mapped address counts as the IPv4 address."""
     async with Gateway(with_settings(host="::")) as gateway:
         for host, address in (("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")):
             async with Client(gateway.port, host=host) as client:
@@ -223,7 +223,7 @@ async def test_ipv6(user: User) -> None:
 
 
 async def test_keepalive(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only silent clients are pinged; one that answers stays, one that does not is cut off."""
+    """Only silent clients get a ping; a client that does not answer it is cut off."""
     monkeypatch.setattr(connection, "PING_SECONDS", 0)
     monkeypatch.setattr(connection, "PONG_SECONDS", 0.1)
     monkeypatch.setattr(listener, "SWEEP_SECONDS", 0.02)
@@ -244,7 +244,7 @@ async def test_keepalive(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
             await client.log_in(user.username, P1)
             while not seen.empty():
                 seen.get_nowait()
-            for _ in range(20):  # a second, in which it is silent for 0.5 s never
+            for _ in range(20):  # 1 s, never silent for 0.5 s
                 await (await client.socket.ping())
                 await asyncio.sleep(0.05)
             assert {seen.get_nowait() for _ in range(seen.qsize())} == {Opcode.PONG}
@@ -255,7 +255,7 @@ async def test_keepalive(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def come_and_go(port: int, number: int) -> None:
-    """Say hello, goodbye or nonsense, or just leave."""
+    """Connect; by `number`, send hello, a close frame or garbage; leave."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(UPGRADE.encode())
     await reader.readuntil(b"\r\n\r\n")
@@ -272,7 +272,7 @@ async def come_and_go(port: int, number: int) -> None:
 
 
 async def left_by_a_crowd(gateway: Gateway) -> set[str]:
-    """Which kinds of our objects only the garbage collector would get rid of."""
+    """Return the kinds of our objects that only the garbage collector would free."""
 
     async def crowd() -> None:
         await asyncio.gather(*(come_and_go(gateway.port, number) for number in range(50)))
@@ -297,7 +297,7 @@ def ours() -> Counter[str]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="uvloop is not for Windows")
 def test_on_the_loop_that_serves(user: User) -> None:
-    """On uvloop: logins, an answered ping, no garbage, and a goodbye at the stop."""
+    """On uvloop: logins and pings work, no cyclic garbage is left, a stop sends `bye`."""
 
     async def work() -> None:
         assert type(asyncio.get_running_loop()).__module__.startswith("uvloop")

@@ -51,7 +51,7 @@ durations = st.sampled_from(
 
 @dataclass
 class Person:
-    """A user: every password that was ever set, and what it is good for."""
+    """A user: every password ever set, and whether it is current, old or ended."""
 
     user: User
     current: str = P1
@@ -63,7 +63,7 @@ class Person:
         return User.objects.get(pk=self.user.pk)
 
     def standing(self, password: str) -> Standing | None:
-        """Return what `password` is good for on a client, None when it is not valid."""
+        """Return whether `password` is current or old, and its end; None when it is not valid."""
         if password == self.current:
             return "current", None
         valid = (until for old, until in self.retired if old == password and clock.now() < until)
@@ -80,7 +80,7 @@ class Person:
 
 @dataclass
 class Pc:
-    """A PC of a person, that takes a push when it is there."""
+    """A person's PC, which takes a push when it is connected."""
 
     person: Person
     key: PrivateKey = field(default_factory=new_key)
@@ -103,7 +103,7 @@ class Pc:
 
 
 class Server(RuleBasedStateMachine):
-    """The actions and the promises. `nth` picks a PC and its user."""
+    """A gateway, the actions on it, and the promises that are checked after each."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ class Server(RuleBasedStateMachine):
             pc.push = None
 
     async def _take_push(self, pc: Pc) -> None:
-        """Expect the push that waits for a PC on an old password; odd PCs prove it at once."""
+        """Expect the pending push of a PC on an old password; odd PCs log in with it at once."""
         if pc.push is None or pc.was_pushed or pc.client is None:
             return
         pushed = await pc.client.expect(messages.PasswordChanged)
@@ -200,7 +200,7 @@ class Server(RuleBasedStateMachine):
         self.start()
 
     async def _tell(self) -> None:
-        """Expect on each connection what has changed for its user, and nothing else."""
+        """Expect on each connection a message about its user's change, and no other message."""
         for pc in self.pcs:
             if pc.push and pc.push[1] <= clock.now():
                 pc.push = None
@@ -230,7 +230,7 @@ class Server(RuleBasedStateMachine):
 
     @rule(n=nth, password=words, chosen=st.sets(nth))
     def change_own(self, n: int, password: str, chosen: set[int]) -> None:
-        """Change a password, and push it to those chosen that wait."""
+        """Change a password, and push it to the chosen PCs that wait."""
         person, pcs = self.pcs[n].person, [self.pcs[m] for m in sorted(chosen)]
         rows = [row for row in map(Pc.row, pcs) if row is not None]
         try:
@@ -322,7 +322,7 @@ class Server(RuleBasedStateMachine):
 
 
 def test_histories(database: None) -> None:
-    """The promises hold after every step, in any order of actions."""
+    """The promises hold after every action, in any order."""
     run_state_machine_as_test(
         Server,
         settings=settings(

@@ -1,4 +1,4 @@
-"""Clients that break the protocol, and what is around it: HTTP, limits, proxies."""
+"""Clients that break the protocol; limits of connections; proxies that hide clients."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def proof(final: str) -> str:
 
 
 def odd(key: str) -> str:
-    """Return the key in another base64: decoding drops the bits that differ."""
+    """Return another base64 text of the same key: its unused last bits differ."""
     letters = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
     other = key[:42] + letters[letters.index(key[42]) + 1] + "="
     assert b64decode(other) == b64decode(key)
@@ -58,7 +58,7 @@ LOW_ORDER = {"id": "66687aadf862bd776c8fc18b8e9f8e20", "public_key": "A" * 43 + 
     [
         *((text, 1008) for text in ("[" * 5000, '{"type":"later"}', NOTICE, proof("x"))),
         *((hello(first), 1008) for first in ("", "n,,n=a=b,r=x", "n" * 2049)),
-        # A key that nothing can be sealed for, in another spelling, and another device's id.
+        # A key of low order, another base64 spelling, and another device's id.
         *((begin(**LOW_ORDER), 1008) for begin in (hello, pair)),
         *((begin(public_key=odd(OWN.public_key)), 1008) for begin in (hello, pair)),
         *((begin(id=Client(0).device.id), 1008) for begin in (hello, pair)),
@@ -79,13 +79,13 @@ async def test_garbage(gateway: Gateway, sent: str | bytes, code: int) -> None:
     ("sent", "is_guess"),
     [
         (proof("x"), False),
-        (proof("c=biws,r=wrong,p=AAAA"), False),  # of another connection
+        (proof("c=biws,r=wrong,p=AAAA"), False),  # a nonce of another connection
         (hello(), False),
         (proof("c=biws,r=NONCE,p=AAAA"), True),
     ],
 )
 async def test_malformed_proof(gateway: Gateway, user: User, sent: str, *, is_guess: bool) -> None:
-    """No client-final ends the connection, and is no guess; one of another length is wrong."""
+    """A malformed client-final closes the connection, uncounted; a short proof is a guess."""
     async with Client(gateway.port) as client:
         _, challenge = await client.begin(user.username, P1)
         nonce = challenge.scram.split(",")[0].removeprefix("r=")
@@ -101,12 +101,12 @@ async def test_malformed_proof(gateway: Gateway, user: User, sent: str, *, is_gu
     [
         ("\u202eevil\n\u0000PC\u200b " + "x" * 100, "evil PC " + "x" * 100),
         ("\x1b[31mred", "[31mred"),
-        # A PC without a name: pages and events can name it all the same.
+        # A PC without a name gets one for pages and events.
         *((nothing, f"PC {OWN.id[:8]}") for nothing in ("", " \n", "\u202e\u200b")),
     ],
 )
 def test_text_of_the_peer_is_cleaned(sent: str, kept: str) -> None:
-    """A PC's name cannot turn a page or a log around."""
+    """Control and direction characters in a PC's name reach no page and no log."""
     assert labels_of(msgspec.structs.replace(OWN, name=sent))["name"] == kept
 
 
@@ -129,7 +129,7 @@ async def test_nothing_secret_is_logged(
 
 
 async def refused(client: Client) -> Any:
-    """Try to connect. Return the response that refuses it."""
+    """Try to connect. Return the HTTP response of the refusal."""
     with pytest.raises(InvalidStatus) as caught:
         await client.__aenter__()
     return caught.value.response
@@ -138,7 +138,7 @@ async def refused(client: Client) -> Any:
 @pytest.mark.usefixtures("database")
 @pytest.mark.parametrize(("of_all", "of_logins"), [(2, 9), (9, 2)])
 async def test_connections_per_address(of_all: int, of_logins: int) -> None:
-    """Above the limit of a /64 there is 429 with a time to come back, until another closes."""
+    """Above the limit of a /64 the gateway answers 429 with Retry-After, until one closes."""
     limits = {"connections_per_address": of_all, "logins_per_address": of_logins}
     settings = with_settings(trusted_proxies=(ip_network("127.0.0.0/8"),), **limits)
 
@@ -157,14 +157,14 @@ async def test_connections_per_address(of_all: int, of_logins: int) -> None:
 
 
 async def test_who_keeps_waiting_gives_way(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new connection takes the place of the oldest one of its address that does not log in.
+    """At the limit, a new connection replaces its address's oldest one without a login.
 
-    A PC that shows a code waits for its user.
+    A PC that shows a code is not replaced: it waits for its user.
     """
     async with Gateway(with_settings(logins_per_address=2)) as gateway, AsyncExitStack() as stack:
         silent, slow = [await stack.enter_async_context(Client(gateway.port)) for _ in range(2)]
         await slow.begin(user.username, P1)
-        await refused(Client(gateway.port))  # neither has had its time
+        await refused(Client(gateway.port))  # both are too new to be replaced
         monkeypatch.setattr(connection, "GIVE_WAY_SECONDS", 0)
         newcomers = []
         for leaves in (silent, slow):
@@ -179,7 +179,7 @@ async def test_who_keeps_waiting_gives_way(user: User, monkeypatch: pytest.Monke
 
 
 async def test_who_sends_no_request_gives_way(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same for connections that send nothing at all."""
+    """At the limit, a new connection replaces the oldest one that has sent no request."""
     settings = with_settings(logins_per_address=1)
     async with Gateway(settings) as gateway, raw(gateway.port) as (reader, _):
         with pytest.raises((InvalidMessage, OSError)):
@@ -196,10 +196,10 @@ async def test_who_sends_no_request_gives_way(user: User, monkeypatch: pytest.Mo
 async def test_all_clients_behind_one_address(
     database: None, caplog: pytest.LogCaptureFixture, trusted: list[Network], hint: str
 ) -> None:
-    """A proxy that is not trusted, or hides its clients, is named in the log, once."""
+    """The log names, once, an address with many clients: perhaps a proxy that is not trusted."""
     settings = with_settings(trusted_proxies=trusted)
     async with Gateway(settings) as gateway, AsyncExitStack() as stack:
-        await stack.enter_async_context(raw(gateway.port))  # it is no client yet
+        await stack.enter_async_context(raw(gateway.port))  # no client: no upgrade
         for _ in range(MANY_CLIENTS):
             await gateway.sweep()
             assert "clients come from" not in caplog.text
@@ -213,7 +213,7 @@ async def test_all_clients_behind_one_address(
 
 @pytest.mark.usefixtures("database")
 async def test_silent_tcp_client_does_not_hold_the_stop() -> None:
-    """A connection that never speaks does not keep the gateway from stopping for long."""
+    """A connection that sends nothing delays the gateway's stop only briefly."""
     async with asyncio.timeout(20):
         async with Gateway() as gateway:
             silent = socket.create_connection(("127.0.0.1", gateway.port))

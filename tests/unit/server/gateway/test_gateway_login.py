@@ -1,4 +1,4 @@
-"""Logging in to a real gateway: every answer that `docs/protocol.md` has for it."""
+"""Logins at a real gateway get every answer that `docs/protocol.md` lists."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LIMIT = config.current().refusals_per_device
 
 
 async def test_old_passwords_have_each_their_own_end(gateway: Gateway, user: User) -> None:
-    """P1, then P2, then P3: all three log in, each old one until 30 days after its own change."""
+    """After two changes, each old password logs in until 30 days after its own change."""
     start = clock.now()
     await change(user, P2)
     clock.move(timedelta(days=10))
@@ -42,9 +42,9 @@ async def test_old_passwords_have_each_their_own_end(gateway: Gateway, user: Use
 
 
 async def test_wrong_password_three_times(gateway: Gateway, user: User) -> None:
-    """Two refusals leave the connection open, a welcome resets the count, the third closes it.
+    """The third refusal in a row closes the connection; a welcome resets the count.
 
-    Between them, the device waits by its login before.
+    After a refusal, the device still waits by its login before that.
     """
     async with Client(gateway.port) as client:
         for word in ("wrong", P2, P1, "wrong", "wrong", P1, "wrong"):
@@ -58,7 +58,7 @@ async def test_wrong_password_three_times(gateway: Gateway, user: User) -> None:
 
 
 async def test_unknown_user(gateway: Gateway) -> None:
-    """An unknown user gets a salt that is always the same, and the answer for a wrong password."""
+    """An unknown user always gets the same salt, and the answer for a wrong password."""
     async with Client(gateway.port) as client:
         _, first = await client.begin("unknown-user", P1)
     async with Client(gateway.port) as client:
@@ -74,7 +74,7 @@ async def test_unknown_user(gateway: Gateway) -> None:
 
 
 async def test_temporary_password_that_has_ended(gateway: Gateway, make_user: MakeUser) -> None:
-    """It logs in until its end; then a client that waits loses it, and it is a wrong password."""
+    """A temporary password logs in until its end; then waiting clients are rejected, too."""
     user = await in_thread(lambda: make_user(must_change_password=True))
     async with Client(gateway.port) as waiting, Client(gateway.port) as slow:
         assert (await waiting.log_in(user.username, P1)).valid_until is None
@@ -93,7 +93,7 @@ async def test_temporary_password_that_has_ended(gateway: Gateway, make_user: Ma
 
 @pytest.mark.parametrize("is_new", [False, True])
 async def test_old_client(database: None, *, is_new: bool) -> None:
-    """A client older than the least version gets `version`, with the download, at once."""
+    """A client older than the oldest allowed version gets `version` and the download at once."""
     newest = messages.Release(version="1.4", url="https://example.com/setup.exe")
     settings = with_settings(min_client_version="1.3", newest_client=newest)
     async with Gateway(settings) as gateway, Client(gateway.port) as client:
@@ -109,7 +109,7 @@ async def guess(gateway: Gateway, username: str) -> messages.Rejected:
 
 
 async def test_throttle(gateway: Gateway, user: User) -> None:
-    """After so many refusals in a row no password is looked at; another user's is."""
+    """After `LIMIT` refusals a user's passwords are not checked, another user's are."""
     for _ in range(LIMIT - 1):
         assert await guess(gateway, user.username) == CREDENTIALS
     async with Client(gateway.port) as client:
@@ -129,7 +129,7 @@ async def test_throttle(gateway: Gateway, user: User) -> None:
 
 
 async def test_throttle_looks_at_the_proof_again(gateway: Gateway) -> None:
-    """Challenges taken in advance, which all differ, get no more guesses than the limit."""
+    """Challenges requested in advance allow no more guesses than the limit."""
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(Client(gateway.port)) for _ in range(LIMIT + 1)]
         challenges = [await client.hello("unknown") for client in clients]
@@ -140,7 +140,7 @@ async def test_throttle_looks_at_the_proof_again(gateway: Gateway) -> None:
 
 
 async def test_guesses_from_an_office(user: User) -> None:
-    """Guesses from one address shut out new devices there, but no PC that has logged in before."""
+    """Guesses from one address lock out new devices there, but no PC that has logged in before."""
     async with Gateway(with_settings(refusals_per_address=5, refusals_per_user=5)) as gateway:
         async with Client(gateway.port) as client:
             await client.log_in(user.username, P1)
@@ -152,7 +152,7 @@ async def test_guesses_from_an_office(user: User) -> None:
 
 
 async def test_time_to_log_in(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a login in time a client is closed, also at its second; with one it may be silent."""
+    """A login that takes too long closes the connection, also a second one; waiting does not."""
     monkeypatch.setattr(connection, "LOGIN_SECONDS", 0.5)
     async with Gateway() as gateway, Client(gateway.port) as slow, Client(gateway.port) as client:
         await client.log_in(user.username, P1)

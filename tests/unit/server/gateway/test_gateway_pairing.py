@@ -1,4 +1,4 @@
-"""New PCs that show a code: from `pair` to `paired`, each way a code ends, limits, attackers."""
+"""New PCs that show a code: from `pair` to `paired`, each end of a code, limits, attackers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def counted(outcome: str) -> float:
 async def test_password_for_a_code(
     gateway: Gateway, user: User, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The PC gets user and password, once; the row keeps when, and no secret."""
+    """The PC gets user and password once; the row keeps the time, and no secret."""
     caplog.set_level(logging.DEBUG)
     logging.getLogger("quiet").setLevel(logging.WARNING)
     before = counted("begun"), counted("delivered")
@@ -82,7 +82,7 @@ async def test_password_for_a_code(
     assert client.open(paired.sealed)["password"] == P1
     written = Pairing.objects.filter(code=code, delivered_at__isnull=False, sealed="")
     await until(written.exists)
-    await gateway._pairings.poll()  # the connection is gone as well
+    await gateway._pairings.poll()  # the next poll does nothing for the closed connection
     assert await in_thread(written.exists)
     assert (counted("begun"), counted("delivered")) == (before[0] + 1, before[1] + 1)
     assert f"has got the password of user {user.pk}" in caplog.text
@@ -94,7 +94,7 @@ async def test_password_for_a_code(
 async def test_code_ends_with_its_connection(
     showing: tuple[Client, str], user: User, *, is_sealed: bool
 ) -> None:
-    """Its row is deleted, with a password that was sealed just before or is at that moment."""
+    """When the connection ends, the code's row goes, with a password sealed before or just now."""
     client, code = showing
     before = counted("delivered")
     if is_sealed:
@@ -109,7 +109,7 @@ async def test_code_ends_with_its_connection(
 
 @pytest.mark.parametrize("begin", ["pair", "hello", "refused", "logged in"])
 async def test_one_purpose(gateway: Gateway, user: User, begin: str) -> None:
-    """A connection that shows a code, or has begun to log in, shows no other code."""
+    """A connection that shows a code, or has begun a login, is closed when it asks for a code."""
     code = ""
     async with Client(gateway.port) as client:
         if begin == "pair":
@@ -125,7 +125,7 @@ async def test_one_purpose(gateway: Gateway, user: User, begin: str) -> None:
 
 @pytest.mark.parametrize("is_deleted", [False, True])
 async def test_code_expires(showing: tuple[Client, str], *, is_deleted: bool) -> None:
-    """After 600 s, and not before, the PC gets `expired`; at once when its row is gone."""
+    """The PC gets `expired` after 600 s, or at once when its row is gone."""
     client, code = showing
     clock.move(timedelta(seconds=CODE_SECONDS - 20))
     await (await client.socket.ping())
@@ -140,7 +140,7 @@ async def test_code_expires(showing: tuple[Client, str], *, is_deleted: bool) ->
 
 
 async def test_password_at_the_last_moment(showing: tuple[Client, str], user: User) -> None:
-    """What was sealed before the end is delivered even when the end is noticed first."""
+    """A password sealed before the code's end is delivered, even if the end is noticed first."""
     client, code = showing
 
     def seal_and_wait() -> None:
@@ -158,7 +158,7 @@ async def test_database_away(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A PC that shows a code waits, the log says so once, and the next poll delivers."""
+    """While the database fails, PCs with codes wait, logged once; the next poll delivers."""
     client, code = showing
     loop, fails = asyncio.get_running_loop(), asyncio.Semaphore(0)
 
@@ -176,7 +176,7 @@ async def test_database_away(
 
 
 async def test_gateway_stops(database: None) -> None:
-    """The PC is sent away, and no row is left."""
+    """A gateway that stops sends the PC `bye` and deletes its row."""
     async with Gateway() as gateway:
         client = await Client(gateway.port).__aenter__()
         code = await client.pair()
@@ -186,7 +186,7 @@ async def test_gateway_stops(database: None) -> None:
 
 
 def test_what_a_killed_gateway_leaves(user: User) -> None:
-    """Codes that expired are deleted after a minute; delivered ones a day later."""
+    """Rows of a killed gateway: expired codes go after a minute, delivered ones after a day."""
     new = {"device_id": "d", "public_key": "k", "name": "PC", "os": "o", "version": "1"}
     now = clock.now()
     for code, minutes, sent in (
@@ -219,7 +219,7 @@ async def test_one_query_for_all_codes(gateway: Gateway, monkeypatch: pytest.Mon
 
 
 async def test_code_of_another_gateway(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A code that is shown elsewhere is not shown twice, and stays; the PC gets another one."""
+    """A code that another gateway's PC shows stays; the new PC gets another code."""
     made = iter(["BCDFGH22", "BCDFGH22", "BCDFGH33", "BCDFGH44", "BCDFGH55"])
     monkeypatch.setattr(pairings, "_new_code", lambda: next(made))
     async with Client(gateway.port) as one, Client(gateway.port) as two:
@@ -235,7 +235,7 @@ async def test_code_of_another_gateway(gateway: Gateway, monkeypatch: pytest.Mon
 
 
 async def throttled(client: Client) -> int:
-    """Ask for a code that is not given. Return the seconds to wait."""
+    """Ask for a code, which is refused. Return the seconds to wait."""
     await client.send(messages.Pair(device=client.device))
     answer = await client.expect(messages.Rejected)
     assert answer.reason == "throttled"
@@ -244,7 +244,7 @@ async def throttled(client: Client) -> int:
 
 @pytest.mark.usefixtures("database")
 async def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At most 10 codes at once and 30 an hour for a /64, and the gateway's own limit."""
+    """Limits of codes: 10 at once and 30 an hour for a /64, and one for the gateway."""
     settings = with_settings(trusted_proxies=(ip_network("127.0.0.0/8"),))
     numbers = iter(range(1, 1000))
 

@@ -1,4 +1,4 @@
-"""What waiting clients are told when a user changes, and what the server keeps of it."""
+"""Messages to waiting clients when a user changes, and the rows that the server keeps."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.support.server_fixtures import P1, P2, MakeUser, change, in_thread, u
 
 @pytest.fixture
 async def client(gateway: Gateway, user: User) -> AsyncIterator[Client]:
-    """Yield a client that waits by P1."""
+    """Yield a client that is logged in with P1 and waits."""
     async with Client(gateway.port) as waiting:
         await waiting.log_in(user.username, P1)
         yield waiting
 
 
 async def deliveries(user: User) -> list[tuple[str, str, str]]:
-    """Outcome, sealed box and failure of each push, the latest last."""
+    """Return outcome, sealed box and failure of each push, the latest last."""
     rows = PushDelivery.objects.filter(change__user=user).order_by("change__changed_at", "pk")
     return [(row.outcome, row.sealed, row.failure) for row in await in_thread(lambda: list(rows))]
 
@@ -38,7 +38,7 @@ async def device_row(client: Client) -> Device:
 
 
 async def test_push_is_sealed_and_proven_by_login(client: Client, user: User) -> None:
-    """The device opens the box, logs in with what is in it, and only then counts as applied."""
+    """The device opens the box and logs in with its password; only then the push is applied."""
     made = await change(user, P2, client)
     pushed = await client.expect(messages.PasswordChanged)
     assert (pushed.change_id, pushed.valid_until) == (made.pk, made.old_valid_until)
@@ -57,9 +57,9 @@ async def test_push_is_sealed_and_proven_by_login(client: Client, user: User) ->
 async def test_update_failed_ends_the_push(
     gateway: Gateway, client: Client, user: User, make_user: MakeUser
 ) -> None:
-    """A client that cannot take it says so; the box is emptied and it is not sent again.
+    """`update_failed` ends the push: its box is emptied and not sent again.
 
-    A locked keyring is no end: the next login gets the push again. A report of another user's
+    After a locked keyring the next login gets the push again. A report of another user's
     device, or on another change, does nothing.
     """
     made = await change(user, P2, client)
@@ -83,7 +83,7 @@ async def test_update_failed_ends_the_push(
 
 
 async def test_live_connection_expires(gateway: Gateway, client: Client, user: User) -> None:
-    """At the old password's end, found by the sweep, its client must go, and comes back in vain.
+    """When the old password ends, the sweep rejects its client, and its next login is refused.
 
     The sealed password is deleted, because no login can fetch it any more.
     """
@@ -103,7 +103,7 @@ async def test_live_connection_expires(gateway: Gateway, client: Client, user: U
 
 
 async def test_raised_rounds_keep_who_waits(client: Client, user: User) -> None:
-    """A verifier with a new salt is the same password to a client that waits by it."""
+    """A new verifier of the same password does not make a waiting client's password old."""
 
     def remake() -> None:
         row = User.objects.get(pk=user.pk)
@@ -119,7 +119,7 @@ async def test_raised_rounds_keep_who_waits(client: Client, user: User) -> None:
 
 
 async def test_presence(gateway: Gateway, client: Client, user: User) -> None:
-    """The row says who waits, since when, from where, by what; a device waits once."""
+    """The device's row has since when, from where and how it waits; a device waits once."""
     row = await device_row(client)
     assert row.is_waiting
     assert (row.gateway, row.address, row.os) == ("gateway", "127.0.0.1", "Windows 11")
@@ -138,7 +138,7 @@ async def test_presence(gateway: Gateway, client: Client, user: User) -> None:
 async def test_other_user_on_the_same_connection(
     client: Client, user: User, make_user: MakeUser
 ) -> None:
-    """A login replaces the one before it, also one of another user: a key is two devices then."""
+    """Another user's login on the connection replaces the first; each user has a device row."""
     other = await in_thread(make_user)
     await client.log_in(other.username, P1)
 
@@ -154,7 +154,7 @@ async def test_other_user_on_the_same_connection(
 
 
 async def test_notice(client: Client, user: User) -> None:
-    """The newest outcome of a warning is kept for the console; "not due" replaces none."""
+    """The newest outcome of a warning is kept for the console; "not due" replaces no other."""
     for sent, kept in (
         (messages.WarningOutcome.SUPPRESSED, "suppressed"),
         (messages.WarningOutcome.CLICKED, "clicked"),
@@ -170,7 +170,7 @@ async def test_notice(client: Client, user: User) -> None:
 
 @pytest.mark.parametrize(("said", "kept"), [("sleep", "sleep"), ("lunch", ""), ("", "")])
 async def test_why_a_client_left(gateway: Gateway, user: User, said: str, kept: str) -> None:
-    """The reason of its close frame is kept until the next login, when the page knows it."""
+    """The reason in the close frame, if it is a known one, is kept until the next login."""
     async with Client(gateway.port) as leaving:
         await leaving.log_in(user.username, P1)
         before = clock.now()
@@ -186,13 +186,13 @@ async def test_why_a_client_left(gateway: Gateway, user: User, said: str, kept: 
         await in_thread(lambda: User.objects.filter(pk=user.pk).update(is_active=False))
         gateway.wake(user.pk)
         assert await back.expect(messages.Bye) == messages.Bye(reason="disabled")
-        await back.socket.close(reason="sleep")  # it has been sent away before
+        await back.socket.close(reason="sleep")  # after `bye`, a reason does not count
     await until(left.exists)
     assert (await device_row(back)).farewell == ""
 
 
 async def push_later(user: User, password: str, client: Client) -> PasswordChange:
-    """Push as the page does it."""
+    """Push later, as the page does."""
 
     def push_now() -> PasswordChange:
         fresh = User.objects.get(pk=user.pk)
@@ -203,9 +203,9 @@ async def push_later(user: User, password: str, client: Client) -> PasswordChang
 
 
 async def test_push_later(gateway: Gateway, client: Client, user: User) -> None:
-    """A PC that was left out gets it at once, one that is away at its next login; both prove it.
+    """A later push reaches a waiting PC at once, another at its next login; both prove it.
 
-    What is measured begins at the push, not at the change ten days before.
+    The metric counts from the push, not from the change ten days before.
     """
     async with Client(gateway.port) as away:
         await away.log_in(user.username, P1)
@@ -224,7 +224,7 @@ async def test_push_later(gateway: Gateway, client: Client, user: User) -> None:
 
 
 async def test_a_later_push_goes_out_again(client: Client, user: User) -> None:
-    """One that this connection was sent and could not take is sent again, in a new box."""
+    """After a failure, a later push is sent on the same connection again, in a new box."""
     made = await change(user, P2, client)
     first = await client.expect(messages.PasswordChanged)
     for reason in ("refused", "vault"):

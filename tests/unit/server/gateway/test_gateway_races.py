@@ -47,7 +47,7 @@ async def test_change_between_a_login_and_its_welcome(
 async def test_login_between_reading_and_telling(
     gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A state that was read before a login is not applied after it; no wake-up is lost."""
+    """A state read before a login is not sent after it, and no wake-up is lost."""
     read = gateway._store.read_states
     has_read, may_go_on = asyncio.Event(), asyncio.Event()
 
@@ -66,7 +66,7 @@ async def test_login_between_reading_and_telling(
         await change(user, P2)
         assert (await client.log_in(user.username, P2)).password == "current"
         may_go_on.set()
-        # For what was read, the password that this client has just proven does not exist.
+        # The state read is from before the change, so it lacks the password just proven.
         assert (await other.expect(messages.PasswordStatus)).password == "old"
         assert (await client.log_in(user.username, P2)).password == "current"
 
@@ -74,7 +74,7 @@ async def test_login_between_reading_and_telling(
 async def test_password_that_ends_while_the_next_is_being_proven(
     gateway: Gateway, user: User
 ) -> None:
-    """A `rejected` about the standing password is not taken for the answer to a login."""
+    """During a login with the next password, the end of the old one sends no `rejected`."""
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         await change(user, P2)
@@ -89,7 +89,7 @@ async def test_password_that_ends_while_the_next_is_being_proven(
 async def test_database_trouble_in_a_refresh_is_made_up_for(
     gateway: Gateway, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wake-up that could not be worked on is worked on at the next sweep."""
+    """A wake-up that fails with the database is repeated at the next sweep."""
     failed = asyncio.Event()
 
     async def fail(_asked: Asked) -> list[DeviceState | None]:
@@ -126,7 +126,7 @@ async def test_failed_sweep_is_restarted(user: User, monkeypatch: pytest.MonkeyP
 
 
 async def test_deleted_user(gateway: Gateway, user: User, administrator: User) -> None:
-    """A client that waits is disconnected, one that logs in is refused like an unknown user."""
+    """A deleted user's waiting client is disconnected; a login gets an unknown user's answer."""
     async with Client(gateway.port) as waiting, Client(gateway.port) as late:
         await waiting.log_in(user.username, P1)
         scram, challenge = await late.begin(user.username, P1)
@@ -138,7 +138,7 @@ async def test_deleted_user(gateway: Gateway, user: User, administrator: User) -
 
 
 async def test_removed_pc(gateway: Gateway, user: User) -> None:
-    """A client whose row has gone is sent back, and becomes a new PC at its next login."""
+    """A waiting client whose row is removed must reconnect, and is a new PC then."""
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         before = await in_thread(lambda: Device.objects.get(user=user))
@@ -156,7 +156,7 @@ async def test_removed_pc(gateway: Gateway, user: User) -> None:
 def test_deleted_while_a_client_reports(
     user: User, administrator: User, make_device: MakeDevice
 ) -> None:
-    """A report on a push, not yet committed, and the deletion of its user: no deadlock."""
+    """A user's deletion waits for an uncommitted report on a push, without a deadlock."""
     device = make_device(user)
     made = passwords.change_own(user, new_password=P2, push_to=[device])
     failed = messages.UpdateFailed(change_id=made.pk, reason="refused")
@@ -179,7 +179,7 @@ def test_deleted_while_a_client_reports(
 
 @pytest.mark.database("postgresql")  # SQLite has one writer at a time
 def test_what_another_transaction_has_is_tidied_up_later(user: User) -> None:
-    """Sweeps wait for no other transaction, such as a deletion, so there is no deadlock."""
+    """Sweeps skip rows that another transaction has locked, so there is no deadlock."""
     for days in (400, 399):
         until = clock.now() - timedelta(days=days)
         RetiredPassword.objects.create(user=user, verifier="", since=until, valid_until=until)

@@ -1,4 +1,4 @@
-"""The heartbeat of one gateway among others, in this process, on SQLite or PostgreSQL."""
+"""A gateway's heartbeat, with other gateways' rows in the same database."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.server_fixtures import P1, MakeDevice, in_thread, until, with
 
 
 def age(name: str) -> None:
-    """Make the gateway's last heartbeat so old that it counts as dead."""
+    """Age the heartbeat of gateway `name` so that the gateway counts as dead."""
     before = F("seen_at") - DEAD_AFTER - timedelta(seconds=1)
     Gateway.objects.filter(name=name).update(seen_at=before)
 
@@ -53,7 +53,7 @@ async def test_presence_counts_on_live_gateways_only(gateway: Running, user: Use
 async def test_dead_gateway_is_removed_by_another(
     gateway: Running, user: User, make_device: MakeDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its row goes, but only once the one that removes it has itself been steady for as long."""
+    """A gateway removes a dead one's row only once its own heartbeat has been steady as long."""
 
     def prepare() -> None:
         Gateway.objects.create(name="dead", started_at=Now(), seen_at=Now())
@@ -71,7 +71,7 @@ async def test_dead_gateway_is_removed_by_another(
 
 
 async def test_gateway_that_was_taken_for_dead(gateway: Running, user: User) -> None:
-    """A gateway that was removed by mistake comes back, and its clients count as waiting again."""
+    """A gateway removed by mistake writes its row again, and its clients count as waiting."""
     waiting = user.devices.waiting()
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
@@ -86,7 +86,7 @@ async def test_gateway_that_was_taken_for_dead(gateway: Running, user: User) -> 
 
 
 async def test_moved_while_nobody_looked(gateway: Running, user: User) -> None:
-    """A device whose row names another gateway, when that is noticed, has moved there."""
+    """A client whose row names another gateway gets `superseded`, and the row stays."""
     async with Client(gateway.port) as client:
         await client.log_in(user.username, P1)
         await in_thread(lambda: user.devices.update(gateway="elsewhere"))
@@ -97,7 +97,7 @@ async def test_moved_while_nobody_looked(gateway: Running, user: User) -> None:
 
 
 async def test_restart_under_the_same_name(user: User, make_device: MakeDevice) -> None:
-    """A restarted gateway clears the clients that waited on it before the crash, and codes."""
+    """A restarted gateway clears the waiting clients and codes that its crash left."""
     code = {"device_id": "d", "expires_at": clock.now(), "gateway": "north"}
     sent = Pairing(code="BCDF2222", delivered_at=clock.now(), **code)
 
@@ -114,14 +114,14 @@ async def test_restart_under_the_same_name(user: User, make_device: MakeDevice) 
 
 
 async def test_two_of_one_name(gateway: Running, caplog: pytest.LogCaptureFixture) -> None:
-    """Two gateways of one name are a mistake of the operator, and the log says so."""
+    """The log names the operator's mistake of two gateways with one name."""
     async with Running(sweep_interval_s=3600):
         await gateway.heartbeat.beat()
     assert "another gateway has the name gateway as well" in caplog.text
 
 
 async def test_ready(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gateway that has not reached the database for a while wants no new clients."""
+    """A gateway that has not reached the database for a while is not ready."""
 
     async def status() -> bytes:
         async with raw(gateway.port) as (reader, writer):
@@ -136,7 +136,7 @@ async def test_ready(gateway: Running, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_default_name() -> None:
-    """Differs by host and port; without a port, from start to start. Fits into its column."""
+    """The default name differs by host and port, or by start; it fits into its column."""
     assert heartbeat.default_name(8081).endswith(":8081")
     assert heartbeat.default_name(0) != heartbeat.default_name(0)
     assert len(heartbeat.default_name(65_535)) <= 64

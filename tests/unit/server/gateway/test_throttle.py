@@ -1,4 +1,4 @@
-"""Counting refused passwords."""
+"""The throttle: limits of refused logins."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def counts() -> Throttle:
 
 
 def test_user_and_address(counts: Throttle) -> None:
-    """The limit is for this user from this address; a right password clears the count."""
+    """A limit counts per user and address; a right password clears the count."""
     here = counts.guesses("tanaka", HERE)
     for _ in range(LIMITS.refusals_per_device):
         assert here.wait_s() == 0
@@ -34,7 +34,7 @@ def test_user_and_address(counts: Throttle) -> None:
 
 @pytest.mark.parametrize("known", [True, False])
 def test_address(counts: Throttle, *, known: bool) -> None:
-    """Trying many users from one address ends, with names that exist and names that cannot."""
+    """One address has a limit over all names, also names that cannot exist."""
     for number in range(LIMITS.refusals_per_address):
         counts.guesses(f"user{number}" if known else None, HERE).on_refused()
     assert counts.guesses("tanaka", HERE).wait_s() > 0
@@ -43,7 +43,7 @@ def test_address(counts: Throttle, *, known: bool) -> None:
 
 
 def test_user_from_everywhere(counts: Throttle) -> None:
-    """Many addresses are no way round the limit of a user, nor the addresses of one /64."""
+    """A user has a limit over all addresses; the addresses of one /64 count as one."""
     for number in range(LIMITS.refusals_per_user):
         counts.guesses("tanaka", f"192.0.2.{number}").on_refused()
         if number < LIMITS.refusals_per_device:
@@ -57,7 +57,7 @@ def test_user_from_everywhere(counts: Throttle) -> None:
     ("unlocked", "other"), [("tanaka", "suzuki"), ("tanaka", "ko tanaka"), ("ko tanaka", "tanaka")]
 )
 def test_forget(counts: Throttle, unlocked: str, other: str) -> None:
-    """A user who is unlocked may try again everywhere; no other user, and no address."""
+    """`forget` unlocks one user everywhere; other users and addresses stay limited."""
     for user in (unlocked, other):
         for number in range(LIMITS.refusals_per_user):
             counts.guesses(user, HERE, known_device="d" if number % 2 else None).on_refused()
@@ -70,7 +70,7 @@ def test_forget(counts: Throttle, unlocked: str, other: str) -> None:
 
 
 def test_known_device(counts: Throttle) -> None:
-    """Guesses nearby do not shut out a known device, whose own limit holds from any address."""
+    """A known device has a limit of its own, from any address, in place of its address's limit."""
     for number in range(LIMITS.refusals_per_address):
         counts.guesses(f"user{number}", HERE).on_refused()
         counts.guesses("tanaka", HERE).on_refused()
@@ -86,7 +86,7 @@ def test_known_device(counts: Throttle) -> None:
 
 
 def test_window_moves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each event counts for the window's length."""
+    """Each refusal counts for the length of the window."""
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     window = Window(2, 60)
@@ -99,7 +99,7 @@ def test_window_moves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_sweep(counts: Throttle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is past is forgotten in every count, and nothing else."""
+    """A sweep forgets past refusals in every count, and nothing else."""
     for known in (None, "pc"):
         counts.guesses("tanaka", HERE, known_device=known).on_refused()
     for seconds, left in ((0, [1, 1, 1, 1]), (301, [0, 0, 0, 1]), (601, [0, 0, 0, 0])):
@@ -111,7 +111,7 @@ def test_sweep(counts: Throttle, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Strangers cannot fill the memory: the oldest key makes room for a new one."""
+    """Memory is bounded: at the limit the oldest key is dropped for a new one."""
     monkeypatch.setattr(throttle, "MAX_KEYS", 3)
     window = Window(2, 60)
     for number in range(10):
