@@ -21,12 +21,12 @@ ARGPARSE_WORDS = (
     N_("invalid choice: %(value)r (choose from %(choices)s)"),
     N_("unrecognized arguments: %s"),
 )
-"""What argparse itself says about this command line."""
+"""Texts of argparse that this command line can show."""
 
 
 def parse(arguments: list[str], _: Callable[[str], str]) -> argparse.Namespace:
     """Return the options. Exit with 2 on wrong usage, with 0 after `--help` and `--version`."""
-    vars(argparse)["_"] = _  # argparse takes its words from the function of this name
+    vars(argparse)["_"] = _  # argparse translates its texts by this function
     parser = argparse.ArgumentParser(
         prog="coconowork-client",
         description=_("Keeps this PC reachable through coconowork."),

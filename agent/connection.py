@@ -1,4 +1,4 @@
-"""The WebSocket to the gateway, on `websockets`: opens it and turns messages into events."""
+"""Open the WebSocket to the gateway with `websockets`, and turn its messages into events."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from protocol import messages as msg
 log = logging.getLogger(__name__)
 
 OPEN_S = 20.0  # seconds for name resolution, proxy, TLS and upgrade together
-NEXT_ADDRESS_S = 0.25  # until the next address is tried as well (Happy Eyeballs, RFC 8305)
+NEXT_ADDRESS_S = 0.25  # seconds until the next address is tried too (Happy Eyeballs, RFC 8305)
 PING_S, PONG_S = 20.0, 15.0  # seconds. A dead connection is noticed within their sum.
 PROBE_S = 5.0
 MAX_UNSENT_BYTES = 64 * 1024  # limit of unsent data, many times more than a client ever sends
-MESSAGE_BURST, MESSAGES_PER_S = 200, 20.0  # of the server: each may cost a write to the disk
+MESSAGE_BURST, MESSAGES_PER_S = 200, 20.0  # from the server: each may cost a write to the disk
 MAX_INTERIM = 8  # answers of 100 to 199 before the real one. A server sends one or two of them.
 CLOSE_S = 3.0
 
@@ -69,7 +69,7 @@ class _Opening(connect):
 
 
 class _BoundedConnection(ClientConnection):
-    """Cut off a server that sends pings and does not read the answers, which fill our memory."""
+    """Cut off a server that sends pings and does not read the pongs: they would fill the memory."""
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -78,17 +78,17 @@ class _BoundedConnection(ClientConnection):
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        # A tunnel that ends during TLS was never a connection: websockets would fail here.
+        # When a tunnel ends during TLS, there is no transport yet, and websockets would fail.
         if hasattr(self, "transport"):
             super().connection_lost(exc)
 
 
 class _Head(Response):
-    """Read an HTTP answer as one of a proxy: without its page, and in HTTP/1.0 as well.
+    """Read an HTTP answer, of server or proxy, without its page, and in HTTP/1.0 as well.
 
-    Of whatever is in front of the gateway, a page may be cut off, encoded or endless. A proxy's
-    answer is read likewise. The status line may end after the code, without the blank that RFC 9112
-    wants, and answers of 100 to 199 may come before the real one.
+    A program in front of the gateway may send a page that is cut off, encoded or endless. The
+    status line may end after the code, without the blank that RFC 9112 wants. Answers of 100 to 199
+    may come before the real one.
     """
 
     @classmethod
@@ -114,7 +114,7 @@ def tls_context() -> ssl.SSLContext:
 
 
 async def open_connection(server: str, *, proxy: str | None, **more: Any) -> ClientConnection:
-    """Connect and upgrade, with `more` options. Raise what `classify` takes, or InsecureAddress."""
+    """Connect and upgrade, with `more` options. Raise InsecureAddress, or what `classify` takes."""
     uri = parse_uri(server)
     if not uri.secure and not is_loopback(uri.host):
         raise InsecureAddress
@@ -157,8 +157,8 @@ async def open_connection(server: str, *, proxy: str | None, **more: Any) -> Cli
 async def reachable(proxies: list[str | None]) -> str | None:
     """Return the first entry of `find_proxies` that accepts a connection, as browsers do.
 
-    None, the way without a proxy, is not tried, nor is the last entry: it is what remains. A dead
-    proxy takes its share of OPEN_S at most.
+    None, the way without a proxy, and the last entry are returned without a try. A dead proxy takes
+    at most OPEN_S divided by the number of entries.
     """
     for proxy in proxies[:-1]:
         with suppress(OSError, UnicodeError):
@@ -170,14 +170,14 @@ async def reachable(proxies: list[str | None]) -> str | None:
 
 
 async def _at_one_address(proxy: str) -> str:
-    """Return the address with an IP address that answers; python-socks tries the first only."""
+    """Replace the proxy's name by an IP address that answers; python-socks tries the first only."""
     parts = urlsplit(proxy)
     try:
         async with asyncio.timeout(OPEN_S):
             _, writer = await asyncio.open_connection(
                 parts.hostname, parts.port, happy_eyeballs_delay=NEXT_ADDRESS_S
             )
-    except socket.gaierror as exc:  # which `classify` takes for one about the server
+    except socket.gaierror as exc:  # `classify` takes it as about the server
         raise OSError(exc.errno, "the name of the proxy is not known") from None
     peer = writer.get_extra_info("peername")
     writer.close()
@@ -201,10 +201,10 @@ class Connection:
         self._proxy_setting = proxy_setting
         self._emit = emit
         self._socket: ClientConnection | None = None
-        self.farewell: msg.Farewell | None = None  # why this client closes it, if it says
+        self.farewell: msg.Farewell | None = None  # why this client closes it, for the server
 
     async def run(self) -> None:
-        """Emit Connected, Received… and, exactly once and last, Disconnected."""
+        """Emit Connected, Received… and Disconnected; the last once, unless `run` is cancelled."""
         proxy = None
         try:
             found = await asyncio.to_thread(find_proxies, self._server, self._proxy_setting)
@@ -228,11 +228,11 @@ class Connection:
             with suppress(OSError):
                 await socket.close(reason=self.farewell or "")
         finally:
-            # At the program's end the close is cancelled, and waits for no server.
+            # At the program's end this task is cancelled, and must not wait for the server.
             socket.transport.abort()
 
     async def send(self, message: msg.ClientMessage) -> None:
-        """Send, or drop it when the connection is gone."""
+        """Send a message, or drop it when the connection has ended."""
         if self._socket is not None:
             with suppress(ConnectionClosed):
                 await self._socket.send(msg.encode(message), text=True)

@@ -1,14 +1,14 @@
-"""The client's exceptions. Those that are shown to a user carry text in the user's language."""
+"""The client's exceptions. A UserError has its texts in the user's language."""
 
 from __future__ import annotations
 
 
 class AgentError(Exception):
-    """The base class; the text is for the log and holds no secret."""
+    """Base of the client's exceptions; the text holds no secret."""
 
 
 class Defect(AgentError):
-    """The machine has raised: the client has ended at a defect of its own."""
+    """The machine has raised an exception, which has ended the client."""
 
 
 class UserError(AgentError):

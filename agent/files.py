@@ -1,4 +1,4 @@
-"""Writes a file so that there is always either the old one or the new one, for this user only."""
+"""Write a file so that there is always either the old one or the new one, for this user only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 BUSY_S = 1.0  # seconds that a scanner or a backup may hold a file, or group policy may change a key
 _BUSY = {5, 32, 33, 259, 1018}
-"""Windows' errors then: access denied, sharing violation, lock violation; and of the registry: no
+"""Windows' errors for that: access denied, sharing violation, lock violation; for the registry: no
 more values, key marked for deletion."""
 
 
@@ -36,7 +36,7 @@ def insist(work: Callable[[], T]) -> T:
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
-    """Return at most one byte more than `max_bytes`. Raise OSError, for a pipe too."""
+    """Return at most `max_bytes` and one more byte. Raise OSError, also for a pipe."""
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError(errno.EINVAL, "not a regular file")
@@ -47,7 +47,7 @@ def read_file(path: Path, max_bytes: int) -> bytes:
 def replace_file(path: Path, data: bytes) -> None:
     """Write `data` to `path`; durable on return. Raise OSError, and then the old file is as it was.
 
-    One writer of a path at a time, because leftovers of a writer that was killed are deleted.
+    Only one writer of a path may run at a time: it deletes what a killed writer has left.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     prefix, suffix = f".{path.name}.", ".new"

@@ -1,4 +1,4 @@
-"""How this PC describes itself: to the server, and to itself."""
+"""Facts about this PC: for the server, and to tell a copy of the PC from the original."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def host_info() -> HostInfo:
 
 
 def machine_id(*, registry: Registry = read_registry) -> str:
-    """Return a digest that another PC does not have, a copied one neither; empty if not known."""
+    """Return a digest that no other PC has, not even a copy of this one; empty if not known."""
     if sys.platform == "linux":
         try:
             facts = [_MACHINE_ID.read_text("ascii", "replace").strip()]

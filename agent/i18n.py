@@ -34,7 +34,7 @@ def translation(language: str = "auto") -> gettext.NullTranslations:
 
 
 def system_language(environ: Mapping[str, str] = os.environ) -> str:
-    """Return `ja` or `en`: Windows' display language; on Linux by the variables of the locale."""
+    """Return `ja` or `en`, by Windows' display language, or by the locale variables on Linux."""
     if sys.platform == "win32":
         import ctypes
 

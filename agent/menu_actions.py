@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 def apply_autostart(autostart: Autostart | None, settings: Settings) -> None:
-    """Set 'start at sign-in' to what the settings ask for, if they do. Never raises."""
+    """Set 'start at sign-in' as the settings say, if they have a value. Never raise."""
     wanted = settings.autostart
     try:
         if autostart and wanted is not None and autostart.enabled() not in {None, wanted}:
@@ -60,7 +60,7 @@ class MenuActions:
         return translation(self.settings.language)
 
     def with_settings(self, view: View) -> View:
-        """Return `view` with what the settings say added; the registry is read each time."""
+        """Return `view` with the settings added; the registry is read at each call."""
         settings, fixed = self.settings, self.settings.enforced
         starts = self.autostart.enabled() if self.autostart else False
         if "autostart" in fixed:
@@ -112,7 +112,7 @@ class MenuActions:
         self.app.refresh()
 
     def _save_diagnostics(self) -> None:
-        """Write logs, settings, state and what `doctor` says, without a secret, to the desktop."""
+        """Save logs, settings, state and `doctor`'s report on the desktop, without a secret."""
         import asyncio
         import json
         import zipfile
@@ -145,7 +145,7 @@ class MenuActions:
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with (
             os.fdopen(handle, "wb") as raw,
-            # The ZIP format knows no time before 1980, and a PC's clock may be there.
+            # The ZIP format knows no time before 1980, and a PC's clock may be wrong.
             zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as file,
         ):
             when = max(time.localtime()[:6], (1980, 1, 1, 0, 0, 0))

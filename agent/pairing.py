@@ -1,8 +1,8 @@
-"""Gets a user's password for a PC that has none, by a code (docs/protocol.md).
+"""Get a user's password by a code, for a PC that has none (docs/protocol.md).
 
-The connection is one of its own, beside the machine's, which learns nothing of it: the client logs
-in with the password as if the user had typed it here. Everything secret is in the frame of
-`receive_password`. So cancelling it leaves nothing behind, and the server forgets the code.
+A pairing has a connection of its own, and the machine learns nothing of it. Then the client logs in
+with the password as if the user had typed it here. All secrets are local to `receive_password`. So
+cancelling that coroutine leaves nothing behind, and the server forgets the code.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from protocol.sealing import SealError, new_device_key, open_sealed, public_key
 
 log = logging.getLogger(__name__)
 
-LATE_S = 5.0  # seconds after the end of a code that the server has to say so
+LATE_S = 5.0  # seconds after a code has expired in which the server must say so
 _NOT_KNOWN = Failure(Reason.PROTOCOL, detail="closed with 1008")  # by servers without `pair`
 _ENDS = {"expired", "throttled", "version"}
 
 
 class PairingFailed(Exception):
-    """There is no password."""
+    """The pairing has ended without a password."""
 
     def __init__(self, failure: Failure, users: tuple[str, str] | None = None) -> None:
-        """`users`: the one who has typed the code, and the only one that policy allows."""
+        """`users`: the user who has typed the code, and the only user that policy allows."""
         super().__init__(f"{failure.reason.value} ({failure.detail})")
         self.failure, self.users = failure, users
 
@@ -54,7 +54,7 @@ class PairingFailed(Exception):
 
 @dataclass(frozen=True)
 class Code:
-    """What the PC shows."""
+    """A code as the PC shows it, with its words."""
 
     text: str = field(repr=False)
     words: list[Word] = field(repr=False)
@@ -77,7 +77,7 @@ class Received:
 async def receive_password(
     server: str, settings: Settings, show: Callable[[Code], None]
 ) -> Received:
-    """Have the code shown; return what its user has sealed for this PC. Raise PairingFailed."""
+    """Call `show` with a code; return the password that a user sends. Raise PairingFailed."""
     key = new_device_key()
     events: asyncio.Queue[Event] = asyncio.Queue()
     connection = Connection(0, server, proxy_setting=settings.proxy, emit=events.put_nowait)
@@ -117,7 +117,7 @@ async def receive_password(
 def receive_at_terminal(
     server: str, settings: Settings, translations: NullTranslations
 ) -> Received | None:
-    """Return a user's password; None unless the person here agrees. Raise PairingFailed."""
+    """Show a code; return a user's password, None if the person refuses. Raise PairingFailed."""
     _ = translations.gettext
 
     def show(code: Code) -> None:

@@ -1,4 +1,4 @@
-"""What the commands ask the person at the terminal, or read from standard input."""
+"""Ask the person at the terminal, or read standard input, for the commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def prompt(text: str) -> str:
 def line() -> str:
     """Return a line of standard input in UTF-8, or in UTF-16 as PowerShell writes it.
 
-    What the program asks for is ASCII, and then UTF-16 only has a zero beside each character.
+    The expected text is ASCII, so its UTF-16 has a zero byte beside each character.
     Raise UnicodeDecodeError.
     """
     data = sys.stdin.buffer.readline(MAX_LINE_BYTES) if sys.stdin else b""
@@ -53,8 +53,8 @@ def at_terminal() -> bool:
 def agrees(question: str, *, within_s: float) -> bool | None:
     """Return whether the person at the terminal says yes, None without an answer in time.
 
-    What was typed before the question is no answer. A thread reads without a buffer, because the
-    interpreter could not end with a buffer in use.
+    Text that was typed before the question is discarded. A thread reads without a buffer, because
+    the interpreter could not end with a buffer in use.
     """
     if sys.platform == "win32":
         import msvcrt

@@ -1,6 +1,6 @@
-"""Finds the proxies: in the client's settings, the environment, or Windows' Internet Options.
+"""Find the proxies in the client's settings, the environment, or Windows' Internet Options.
 
-The environment counts as it does for curl. In Internet Options, automatic detection and a script
+The variables mean what they mean for curl. In Internet Options, automatic detection and a script
 (PAC file) come before the fixed proxy, as for browsers; Windows may take seconds to ask them.
 """
 
@@ -29,8 +29,8 @@ _POLICY = r"Software\Policies\Microsoft\Windows\CurrentVersion\Internet Settings
 def scripted_proxies(url: str, config: tuple[bool, str | None] | None = None) -> str | None:
     """Return the proxies for `url` as `host:port;host:port`, empty for none. It may take seconds.
 
-    None: the user has switched neither detection nor a script on, or they fail. `config` says
-    whether to detect, and the script's URL, in place of the user.
+    None: the user has switched on neither detection nor a script, or they fail. `config` replaces
+    the user's settings: whether to detect, and the script's URL.
     """
     if sys.platform != "win32":
         return None
@@ -58,10 +58,10 @@ def find_proxies(
     registry: Registry = read_registry,
     scripted: Callable[[str], str | None] = scripted_proxies,
 ) -> list[str | None]:
-    """Return the proxies for `server`, in the order of trial. It blocks: call it off the loop.
+    """Return the proxies for `server`, the first to try first. It blocks: call it off the loop.
 
-    None among them is the way without a proxy; there is always one entry. `setting` is `system`,
-    `none` or an address from `read_proxy`. Raise BadProxy with the place.
+    None in the list is the way without a proxy; the list is never empty. `setting` is `system`,
+    `none` or an address from `read_proxy`. Raise BadProxy with the place of the bad address.
     """
     parts = urlsplit(server)
     host, port = parts.hostname or "", parts.port or 443
@@ -81,7 +81,7 @@ def find_proxies(
         return [None]
     proxies: list[str | None] = []
     for each in addresses:
-        with suppress(BadProxy):  # as browsers do, when another can be used
+        with suppress(BadProxy):  # skip it when another can be used, as browsers do
             direct = each.upper() == "DIRECT"
             proxies.append(None if direct else read_proxy(each, default_port=default_port))
     if not proxies:
@@ -90,7 +90,7 @@ def find_proxies(
 
 
 def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
-    """Return the first variable that is set, in lower or upper case, and its value, or blanks."""
+    """Return the first variable that is set, in lower or upper case, and its value; or blanks."""
     both_cases = (each for name in names for each in (name, name.upper()))
     values = ((each, environ.get(each, "").strip()) for each in both_cases)
     return next((found for found in values if found[1]), ("", ""))
@@ -122,7 +122,7 @@ def _listed(text: str) -> list[str]:
 
 
 def _covers(entry: str, host: str, port: int, *, below: bool = False) -> bool:
-    """Return whether an exception is about `host`; `below`: a name means its subdomains too."""
+    """Return whether an exception covers `host`; `below`: a name covers its subdomains too."""
     entry = entry.lower()
     entry = (entry.partition("://")[2] or entry).rstrip("/")
     name, separator, number = entry.rpartition(":")

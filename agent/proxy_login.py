@@ -1,7 +1,7 @@
-"""Opens a tunnel through an HTTP proxy that asks for the Windows account (Negotiate or NTLM).
+"""Open a tunnel through an HTTP proxy that asks for the Windows account (Negotiate or NTLM).
 
-Such a login takes several requests on one connection, which no library here makes. Windows makes
-the tokens (SSPI); no password is asked for.
+Such a login takes several requests on one connection, which none of our libraries makes. Windows
+makes the tokens (SSPI); no password is asked for.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ MAX_REQUESTS = 4
 MAX_ANSWER_BYTES = 256 * 1024
 
 LogIn = Callable[[bytes], bytes]
-"""Return the token that answers the proxy's, an empty one when that fails. Start with b"".
+"""Return the token that answers the proxy's token, empty on failure. The first call gets b"".
 
-It blocks while Windows asks a domain controller: call it off the loop.
+The call blocks while Windows asks a domain controller: call it off the loop.
 """
 
 
@@ -59,10 +59,10 @@ async def open_tunnel(
     at: str,
     new_login: Callable[[str, str], LogIn | None] = windows_login,
 ) -> socket.socket | None:
-    """Return a socket to `target`, a `host:port`, through the proxy; None when that refuses.
+    """Return a socket to `target`, a `host:port`, through the proxy; None when the proxy refuses.
 
-    `offers` are the proxy's `Proxy-Authenticate`; `at` is its address with an IP address in place
-    of the name. Raise OSError.
+    `offers` are the proxy's `Proxy-Authenticate` headers; `at` is its address with an IP address in
+    place of the name. Raise OSError.
     """
     host, address = urlsplit(proxy).hostname or "", urlsplit(at)
     offered = {offer.split(" ")[0].lower() for offer in offers}
@@ -100,7 +100,7 @@ async def open_tunnel(
 
 
 async def _connect(tunnel: socket.socket, target: str, login: str) -> tuple[int, Message]:
-    """Send one request; return the status and the headers of the answer, whose page is read."""
+    """Send one request and read the whole answer; return its status and its headers."""
     loop = asyncio.get_running_loop()
     request = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nProxy-Authorization: {login}\r\n\r\n"
     await loop.sock_sendall(tunnel, request.encode("ascii"))

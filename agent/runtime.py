@@ -6,8 +6,8 @@ threads (`threads.py`), and its outcome comes back as an event: calls to the vau
 other (`vault_calls.py`), key derivation. Files are written one after the other (`saving.py`). Vault
 and files never wait for each other.
 
-What may fail: what adapters raise is logged, and the client goes on. A machine that raises is a
-defect of this program: nothing of that event is performed, the loop ends, and `defect` is set.
+Failures: an exception of an adapter is logged, and the client goes on. An exception of the machine
+is a defect: no effect of that event is performed, the loop ends, and `defect` is set.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _on_stray_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) ->
 
 
 def instant() -> Instant:
-    """Return the present time, by a clock that counts while the PC sleeps, as Windows' does."""
+    """Return the present time. The steady clock counts while the PC sleeps, as Windows' does."""
     if sys.platform == "linux":
         steady = time.clock_gettime(time.CLOCK_BOOTTIME)
     else:
@@ -81,8 +81,8 @@ class Runtime:
     """Run one machine: `start`, then `post` from any thread, then `join`.
 
     The loop ends after a Quit effect, or at a defect; then it calls `quit`. `tell` performs an
-    effect about a notification or a window. The loop's thread calls all but `save_…`, and
-    they must return.
+    effect about a notification or a window. The loop's thread calls all but `save_…`, so
+    they must not block.
     """
 
     def __init__(
@@ -133,13 +133,13 @@ class Runtime:
         return self._machine.view(instant())
 
     def post(self, event: Event) -> None:
-        """Hand over an event; after the end it is dropped."""
+        """Hand over an event to the loop, or drop it after the loop's end."""
         with self._ending:
             if not self._ended:
                 self._loop.call_soon_threadsafe(self._events.put_nowait, event)
 
     def request(self, make: Callable[[int], Event]) -> Future[Reason | None]:
-        """Post a request of the user; the future has None when it was done, else the reason."""
+        """Post a request of the user; the future gets None on success, else the reason."""
         number = next(self._numbers)
         future: Future[Reason | None] = Future()
         self._requests[number] = future
@@ -147,7 +147,7 @@ class Runtime:
         return future
 
     def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start `work`, which ends with the client or the future. The caller keeps the future."""
+        """Start `work` on the loop. It is cancelled with its future, or when the client ends."""
         with self._ending:
             if not self._ended:
                 return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -157,7 +157,7 @@ class Runtime:
         return ended
 
     def leave(self, event: Event) -> None:
-        """Hand over an event; return when the client has left, because Windows may end it then."""
+        """Hand over an event; return when the client has left the server, after LEAVE_S at most."""
         self.post(event)
         wait([self.begin(self._has_left())], LEAVE_S)
 
@@ -234,7 +234,7 @@ class Runtime:
             call_adapter(self._show, view)
 
     async def _finish_move(self, former: Identity, identity: Identity) -> None:
-        """Forget the server's former address, after a login at the new one."""
+        """Move the stored password to the server's new address, after a login there."""
         if self._machine.account.identity != identity:  # the user has logged in as another
             self._perform(do.DeleteFromVault(0, former))  # the machine ignores the answer to 0
             return

@@ -1,6 +1,6 @@
-"""Writes settings and saved state for the runtime, one file after the other, until it succeeds.
+"""Write settings and saved state for the runtime, one file after the other, with retries.
 
-A newer effect of a kind takes the place of the one before it, which is then not written any more.
+A newer effect replaces an older one of the same kind, which is then not written any more.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Saver:
         return do.SaveIdentity not in self._unsaved
 
     async def _save_once(self, effect: do.SaveIdentity | do.SaveState) -> str | None:
-        """Return what was wrong; None when it is written, or a newer one has taken its place."""
+        """Write once. Return the error; None when it is written, or replaced by a newer effect."""
         kind = type(effect)
         async with self._one_at_a_time:
             if self._unsaved.get(kind) is effect:

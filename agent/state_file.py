@@ -26,11 +26,11 @@ class StateFile:
         self._directory = directory
 
     def load(self, identity: Identity) -> SavedState:
-        """Return the saved state, an empty one if the file is missing or broken. Never raises."""
+        """Return the saved state, an empty one if the file is missing or broken. Never raise."""
         path = self._path(identity)
         try:
             data = read_file(path, MAX_BYTES)
-            # Of a file that is too long, a part is no JSON.
+            # The beginning of a file that is too long is not valid JSON.
             return msgspec.json.decode(data[:MAX_BYTES], type=SavedState)
         except FileNotFoundError:
             pass
@@ -44,7 +44,7 @@ class StateFile:
         return SavedState()
 
     def save(self, identity: Identity, saved_state: SavedState) -> None:
-        """Replace the file in one step. Raise OSError."""
+        """Save the state: replace its file in one step. Raise OSError."""
         make_private(self._directory)
         replace_file(self._path(identity), msgspec.json.encode(saved_state))
 

@@ -16,18 +16,18 @@ from typing import ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
-MAX_CALLS = 16  # at a time. The client makes about three; the others hang.
+MAX_CALLS = 16  # at a time. About three are usual; when there are more, calls hang
 
 
 class DaemonThreads(ThreadPoolExecutor):
-    """Start each call at once, on a thread of its own. asyncio takes no other kind of executor."""
+    """Start each call at once, on a thread of its own. asyncio demands a ThreadPoolExecutor."""
 
     def __init__(self) -> None:
         super().__init__(1)
         self._free = BoundedSemaphore(MAX_CALLS)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Raise OSError when MAX_CALLS calls are under way, or the system has no thread left."""
+        """Call `fn` on a new thread. Raise OSError if MAX_CALLS calls run, or no thread is left."""
         if not self._free.acquire(blocking=False):
             raise OSError(errno.EAGAIN, "too many calls hang")
         future: Future[T] = Future()

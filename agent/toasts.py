@@ -1,4 +1,4 @@
-"""Shows toasts by the desktop's toaster, which is opened for the first one."""
+"""Show toasts with the desktop's toaster, which is opened for the first toast."""
 
 from __future__ import annotations
 

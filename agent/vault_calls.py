@@ -35,12 +35,12 @@ MAX_ABANDONED = 3
 class VaultCalls:
     """Make the calls of `agent.ports.Vault` on the loop. Each raises VaultError.
 
-    `moved` has two identities when policy has changed the server's address. The second is read from
-    the entry of the first until `move`, so that a wrong address leaves no copy behind.
+    `moved` has two identities when policy has changed the server's address. Until `move`, a
+    read of the second falls back to the first, so that a wrong address leaves no copy behind.
     """
 
     call_s = 15.0  # seconds for a call
-    prompt_s = 75.0  # seconds for a call that has the user asked to unlock the keyring
+    prompt_s = 75.0  # seconds for a call during which the user is asked to unlock the keyring
 
     def __init__(self, vault: Vault, *, moved: tuple[Identity, Identity] | None = None) -> None:
         self._vault = vault
@@ -80,7 +80,7 @@ class VaultCalls:
         return found
 
     async def move(self, former: Identity, identity: Identity) -> None:
-        """Keep the entry under the new identity only, after a login with it."""
+        """Move the entry to the new identity. Called after a login with it."""
 
         def work() -> None:  # as one call, so that no other write comes between
             found = self._vault.read(former)

@@ -1,4 +1,4 @@
-"""keyring's backend for the Secret Service, which asks the user to unlock it, and not too often."""
+"""keyring's backend for the Secret Service. It asks the user to unlock it, but not too often."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SecretServiceKeyring(Keyring):
     """Open a connection for each call, so that a restarted service is found."""
 
     appid = "coconowork client"
-    has_asked_user = False  # whether it was, since the caller has set this to False
+    has_asked_user = False  # whether the user was asked since the caller set this to False
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # keyring's has no types
@@ -56,7 +56,7 @@ class SecretServiceKeyring(Keyring):
 
     @contextmanager
     def _asking(self) -> Iterator[None]:
-        """Ask the user within it. Raise KeyringLocked soon after a prompt without success."""
+        """Guard a prompt to the user. Raise KeyringLocked within PROMPT_AGAIN_S of a failed one."""
         if monotonic() < self._not_before:
             raise KeyringLocked("locked; the user was asked a short while ago")
         self._not_before = monotonic() + PROMPT_AGAIN_S
