@@ -24,7 +24,7 @@ COMMANDS = {
     "restore": ("server.commands.restore", "replace the database by a copy"),
     "doctor": ("server.commands.doctor", "check settings, database, proxy, certificate and more"),
 }
-"""Each module has `add_arguments(parser)` and `run(arguments)`, which may return an exit code."""
+"""Modules with `add_arguments(parser)` and `run(arguments)`, which may return an exit code."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = int(importlib.import_module(COMMANDS[chosen.command][0]).run(chosen) or 0)
         print(end="", flush=True)
-    except BrokenPipeError:  # what reads the output, such as `head`, has ended
+    except BrokenPipeError:  # the program that reads the output, such as `head`, has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except StartError as exc:

@@ -50,7 +50,7 @@ def client_address(peer: str, forwarded_for: Sequence[str], trusted: Sequence[Ne
 
 
 def counted_address(address: str) -> str:
-    """Return what limits count an address by: its /64 for IPv6, else itself. Raise ValueError."""
+    """Return what limits count an address by: an IPv6 address's /64, else the address itself."""
     parsed = _parse(address)
     if parsed.version == 4:
         return str(parsed)
@@ -58,7 +58,7 @@ def counted_address(address: str) -> str:
 
 
 def is_trusted(address: str | Address, trusted: Sequence[Network]) -> bool:
-    """Return whether `address` is in one of the networks. Raise ValueError for no address."""
+    """Return whether `address` is in one of the networks. Raise ValueError if it is no address."""
     if not trusted:
         return False
     parsed = _parse(address) if isinstance(address, str) else address
@@ -67,7 +67,7 @@ def is_trusted(address: str | Address, trusted: Sequence[Network]) -> bool:
 
 def _nearest_first(forwarded_for: Sequence[str]) -> list[str]:
     """Return the last `MAX_HOPS` entries that are not blank, the last one first."""
-    # Blank entries count until here, so that a line of commas costs nothing.
+    # MAX_HOPS limits blank entries, too, so that a line of commas costs nothing.
     entries = (
         entry.strip()
         for value in reversed(forwarded_for[-MAX_HOPS:])

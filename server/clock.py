@@ -1,7 +1,7 @@
 """Tell the server's time, in one place so that a demonstration can move it.
 
 Every deadline (old passwords, pushes) counts by this clock. Sessions and lockouts of the console
-count by the real one.
+count by real time.
 """
 
 from __future__ import annotations
@@ -17,6 +17,6 @@ def now() -> datetime:
 
 
 def move(by: timedelta) -> None:
-    """Move the clock of this process; only the demonstration and tests do."""
+    """Move the clock of this process; for the demonstration and tests only."""
     global _offset  # noqa: PLW0603 - a process has one clock
     _offset += by

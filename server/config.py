@@ -27,22 +27,22 @@ from server.addresses import Network
 
 PREFIX = "COCONOWORK_SERVER_"
 SCHEMES = ("postgresql://", "postgres://")
-"""How an address of PostgreSQL begins."""
+"""Beginnings of an address of PostgreSQL."""
 SECRETS = ("password", "sslpassword")
-"""Parameters that an address may not have, because other users can see it."""
+"""Parameters that must not be in an address, because other users can see the address."""
 _DATA_DIR = user_data_path("coconowork-server", appauthor=False)
 
 
 class StartError(Exception):
-    """A program cannot do what it was started for; the text says why and what to do about it."""
+    """Raised when a program cannot do its work; the text says why and what to do about it."""
 
 
 class ConfigError(StartError):
-    """A setting that cannot be used; the text names where it is and what is allowed."""
+    """Raised for an unusable setting; the text says where it is and which values are allowed."""
 
 
 class _Explained(ValueError):
-    """A wrong value that needs more words; the text says what to do instead."""
+    """Raised for a wrong value that needs an explanation; the text says what to do instead."""
 
 
 _Text = Annotated[str, Meta(pattern=r"\A[^\0-\x1f]*\Z")]
@@ -70,7 +70,7 @@ def _url(text: str) -> str:
     host = parts.hostname.encode("idna").decode()
     if not parts.hostname.isascii():  # as browsers do
         parts = parts._replace(netloc=host if parts.port is None else f"{host}:{parts.port}")
-    if parts.port == 0:  # asking for it raises ValueError for a malformed one
+    if parts.port == 0:  # reading `port` raises ValueError for a malformed one
         raise ValueError
     if parts.path not in {"", "/"} or parts.query or parts.fragment:
         raise ValueError
@@ -130,9 +130,9 @@ def split_address(address: str) -> tuple[str, int]:
 def _setting(
     default: Any, kind: Any, allowed: str, parse: Callable[[Any], Any] = lambda value: value
 ) -> Any:
-    """Return a field: a value is converted to `kind`, then given to `parse`.
+    """Return a dataclass field whose value is converted to `kind`, then passed to `parse`.
 
-    `allowed` is what the error says when either refuses the value.
+    The error for a refused value says what is `allowed`.
     """
     return field(default=default, metadata={"kind": kind, "allowed": allowed, "parse": parse})
 
@@ -191,12 +191,12 @@ class Config:
 
     @property
     def is_postgresql(self) -> bool:
-        """Return whether `database` is an address of PostgreSQL, not a file."""
+        """Return whether `database` is an address of PostgreSQL instead of a file."""
         return self.database.startswith(SCHEMES)
 
     @property
     def unproven_per_address(self) -> int:
-        """Return how many clients of one address may be connected and not logged in yet."""
+        """Return how many connected clients of one address may not have logged in yet."""
         return self.logins_per_address or self.connections_per_address // 10
 
     @property
@@ -209,10 +209,10 @@ class Config:
 
     @property
     def database_path(self) -> Path:
-        """Return the SQLite file, not a link to it. It means nothing when `is_postgresql`.
+        """Return the SQLite file, with links resolved. Meaningless when `is_postgresql`.
 
-        The files beside it, such as the lock against a second server, are then the same ones
-        under every name that the file has.
+        So the files beside the database, such as the lock against a second server, are the same
+        for every link to it.
         """
         named = Path(self.database) if self.database else self.data_dir / "coconowork.sqlite3"
         return Path(os.path.realpath(named))
@@ -224,7 +224,7 @@ class Config:
 
     @property
     def console_url(self) -> str:
-        """Return the address that people reach the console at, without a slash at the end."""
+        """Return the address where people reach the console, without a slash at the end."""
         if self.public_url:
             return self.public_url.rstrip("/")
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -232,7 +232,7 @@ class Config:
 
     @property
     def known_console_url(self) -> str | None:
-        """Return `console_url`, or None when only another process knows where the console is."""
+        """Return `console_url`, or None when only another process knows it."""
         return self.console_url if self.runs_console or self.public_url else None
 
     @property
@@ -241,7 +241,7 @@ class Config:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches a server that listens on `host`."""
+    """Return whether a server that listens on `host` is reached from this machine only."""
     if host == "localhost":
         return True
     try:
@@ -253,7 +253,7 @@ def is_loopback(host: str) -> bool:
 def parse_database_url(url: str) -> dict[str, str]:
     """Return the parameters of a `postgresql://` address, with libpq's names.
 
-    Raise ValueError when libpq does not understand it, or when it names no database.
+    Raise ValueError when libpq cannot parse the address, or when it names no database.
     """
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
@@ -269,7 +269,7 @@ def parse_database_url(url: str) -> dict[str, str]:
 
 
 def load(environ: Mapping[str, str] = os.environ, /, **overrides: object) -> Config:
-    """Return the settings of environment and file; `overrides` override both. Raise ConfigError."""
+    """Return the settings from the environment, the file and `overrides`. Raise ConfigError."""
     values: dict[str, Any] = {}
     if name := environ.get(PREFIX + "CONFIG"):
         for key, value in _from_file(Path(name)).items():
@@ -293,16 +293,16 @@ _KUBERNETES = re.compile(
 
 
 def _is_of_kubernetes(variable: str, text: str) -> bool:
-    """Return whether Kubernetes has set a variable, for a service named `coconowork-server…`.
+    """Return whether Kubernetes has set a variable for a service named `coconowork-server…`.
 
-    It sets `COCONOWORK_SERVER_PORT=tcp://10.0.0.1:8080` and seven more for each such service.
+    It sets `COCONOWORK_SERVER_PORT=tcp://10.0.0.1:8080` and seven more for the service.
     """
     address = variable.endswith("_PORT") and re.match(r"(tcp|udp|sctp)://", text)
     return bool(address or _KUBERNETES.fullmatch(variable))
 
 
 _OPTIONS = {"role": "--only", "trusted_proxies": "--behind-proxy"}
-"""Options that are not named as their setting."""
+"""Options whose name differs from their setting's name."""
 _FIELDS = {each.name: each.metadata for each in fields(Config)}
 
 
@@ -311,12 +311,12 @@ def _from_file(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read: {exc.strerror}") from None
-    except (ValueError, RecursionError) as exc:  # also a number beyond all bounds
+    except (ValueError, RecursionError) as exc:  # ValueError also for a number with too many digits
         raise ConfigError(f"{path}: not a TOML file: {exc}") from None
 
 
 def _parse(key: str, value: object, *, where: str, known: str = "") -> object:
-    """Return a setting's value. An error does not repeat it, because it may hold a secret."""
+    """Return a setting's value. Raise ConfigError without the value, which may hold a secret."""
     if key not in _FIELDS:
         raise ConfigError(f"{where}: no such setting; there are {known}")
     setting = _FIELDS[key]
@@ -333,15 +333,15 @@ _current: Config | None = None
 
 
 def current() -> Config:
-    """Return the settings of this process: those given to `use`, else loaded at the first call."""
-    global _current  # noqa: PLW0603 - Django's settings are one a process as well
+    """Return this process's settings: those given to `use`, or loaded at the first call."""
+    global _current  # noqa: PLW0603 - a process has one configuration, as in Django
     if _current is None:
         _current = load()
     return _current
 
 
 def use(config: Config) -> None:
-    """Set the settings of this process, and Django's by them. Call it before Django is set up."""
+    """Set this process's settings, from which Django's are made. Call before Django's set-up."""
     global _current  # noqa: PLW0603 - see above
     _current = config
     os.environ["DJANGO_SETTINGS_MODULE"] = "server.settings"

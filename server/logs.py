@@ -1,9 +1,9 @@
-"""Write the log to standard error, with lines that repeat counted instead of written.
+"""Write the log to standard error, but only count the lines that repeat.
 
-A line is written once a minute. Lines of one kind (one message of the code, with other values) are
-written up to `MAX_ALIKE` times a minute. For the others, a line follows when the minute is over: it
-says how many there were, and from which addresses most of them. So an attack is one screen of log,
-and no flood hides who else attacks.
+The same line is written once a minute. Lines of one kind (the same message with other values) are
+written up to `MAX_ALIKE` times a minute. After the minute, one line gives the number of the others
+and their most frequent addresses. So an attack fills one screen of log, and a flood of lines does
+not hide other attackers.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from server.addresses import counted_address
 WINDOW_SECONDS = 60.0
 MAX_ALIKE = 20
 MAX_KINDS = 500
-"""Kinds of lines that are counted at once. When there are more, all counts are written."""
+"""Most kinds of lines that are counted at once. When there are more, all counts are written."""
 MAX_ADDRESSES = 1_000
-"""Addresses that are counted of one kind. Lines of further ones count in the total only."""
+"""Most addresses that are counted for one kind. Lines of others count in the total only."""
 NAMED_ADDRESSES = 3
 QUIET = ("websockets", "uvicorn", "asyncio", "django")
-"""Libraries whose debug lines hold what passes over the wire."""
+"""Libraries whose debug lines hold data from the network."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class _Kind:
             self.addresses[address] += 1
 
     def summary(self) -> logging.LogRecord:
-        """Return the line about those that were left out."""
+        """Return the line that sums up the lines that were left out."""
         most = self.addresses.most_common(NAMED_ADDRESSES)
         whose = ", ".join(f"{address} ({count})" for address, count in most)
         if more := len(self.addresses) - len(most):
@@ -69,7 +69,7 @@ class _Kind:
 
 
 def _address_in(record: logging.LogRecord) -> str:
-    """Return the address that a line names, as limits count it, or an empty text."""
+    """Return the address in a line, as limits count it; an empty text if there is none."""
     for value in record.args if isinstance(record.args, tuple) else ():
         try:
             if isinstance(value, str):
@@ -85,10 +85,10 @@ class CountingHandler(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__(stream)
         self._kinds: dict[tuple[str, int, str], _Kind] = {}
-        """By logger, level and text before its values are filled in; the oldest first."""
+        """By logger, level and unformatted message; the oldest first."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record unless it repeats. `logging` holds the handler's lock."""
+        """Write a record, or count it if it repeats. `logging` holds the handler's lock."""
         now = monotonic()
         self._write_counts(until=now)
         if record.levelno <= logging.DEBUG:
@@ -114,7 +114,7 @@ class CountingHandler(logging.StreamHandler[TextIO]):
         super().close()
 
     def _write_counts(self, until: float | None = None) -> None:
-        """Write how many lines of each kind were left out, of windows that ended before `until`."""
+        """Write the counts of windows that ended before `until`, or of all windows."""
         for key, kind in list(self._kinds.items()):
             if until is not None and kind.ends_at > until:
                 break
@@ -132,9 +132,9 @@ def set_up(level: str) -> None:
     )
     for name in QUIET:
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLevelName(level.upper())))
-    # It says when it stops, as the gateway does, and of a malformed request not who has sent it.
+    # uvicorn logs its stop, as the gateway does, and malformed requests without their address.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    # What a stranger asks for wrongly (an unknown path, a wrong Host header, too many fields) is in
-    # the proxy's log, with the address. Django logs it without, and some of it with a traceback.
+    # The proxy logs bad requests (an unknown path, a wrong Host header, too many fields) with the
+    # address. Django logs them without the address, and some with a traceback.
     logging.getLogger("django.request").setLevel(logging.ERROR)
     logging.getLogger("django.security").setLevel(logging.CRITICAL)

@@ -8,11 +8,11 @@ import socket
 import sys
 
 GC_THRESHOLDS = (10_000, 1_000, 100)
-"""With so many new objects, a collection of the youngest generation takes about a millisecond. The
-oldest generation is hardly ever collected: that takes half a second for ten thousand clients. A
-connection that closes leaves nothing to collect (`test_gateway_connections.py`)."""
+"""A collection of the youngest generation takes about a millisecond for so many objects. One of the
+oldest takes half a second for ten thousand clients, so it is very rare. A closed connection leaves
+nothing to collect (`test_gateway_connections.py`)."""
 SWITCH_SECONDS = 0.0005
-"""How long a busy loop delays a thread that has an answer of the database."""
+"""How long a busy loop may delay a thread that has got an answer from the database."""
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
@@ -25,7 +25,7 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
 
 def tune() -> None:
-    """Tune the interpreter. Call it once, when all is set up: no object of then is collected."""
+    """Tune the interpreter. Call once, after set-up: objects of that time are never collected."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -37,7 +37,7 @@ def bind(host: str, port: int) -> socket.socket:
     family, kind, _, _, address = socket.getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
-    # With the protocol's number, or asyncio does not set TCP_NODELAY on accepted sockets.
+    # Without the protocol's number, asyncio does not set TCP_NODELAY on accepted sockets.
     bound = socket.socket(family, kind, socket.IPPROTO_TCP)
     try:
         if sys.platform != "win32":

@@ -1,6 +1,6 @@
 """Count what a process does for Prometheus, and serve the counts over HTTP.
 
-Metrics are of this process and since its start. Labels have few, fixed values: never a name.
+Metrics count for one process, from its start. Labels have few, fixed values, never a name.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Answer a request of `doctor` with how it arrived here, through whatever proxies there are.
+"""Answer a request of `doctor` with how the request arrived here, after passing all proxies.
 
-`doctor` signs the time with the secret key and sends that in a header. Console and gateway answer
-such a request, to any path, with its address and headers. Requests without it are served as ever,
-so strangers learn nothing.
+`doctor` signs the time with the secret key and sends the signature in a header. Console and gateway
+answer such a request, to any path, with its address and headers. Requests without a valid signature
+are served as usual, so strangers learn nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from server.addresses import Network, client_address
 
 HEADER = "X-Coconowork-Doctor"
 MAX_AGE_S = 300
-"""How long a token is valid; the clocks of two nodes may differ by less than that."""
+"""Seconds for which a token is valid: more than the clocks of two nodes may differ."""
 
 
 class Reflection(msgspec.Struct, frozen=True):
@@ -27,9 +27,9 @@ class Reflection(msgspec.Struct, frozen=True):
     part: str
     """`console` or `gateway`."""
     peer: str
-    """The other end of the socket: the nearest proxy."""
+    """The address at the other end of the socket: the nearest proxy's."""
     address: str
-    """The client's address, as limits and the audit trail have it."""
+    """The client's address that limits and the audit trail use."""
     forwarded_for: list[str]
     """Each `X-Forwarded-For` header."""
     forwarded_proto: str
@@ -43,7 +43,7 @@ def _signer(key: str) -> TimestampSigner:
 
 
 def sign(key: str) -> str:
-    """Return the value of `HEADER` for one request now."""
+    """Return a value of `HEADER`, valid for `MAX_AGE_S` from now."""
     return _signer(key).sign("doctor")
 
 

@@ -19,7 +19,7 @@ _here = Path(__file__).parent
 
 
 def _secret_key(path: Path) -> str:
-    """Return the key, made by the first of several processes that start at once."""
+    """Return the secret key. Of several processes that start at once, the first creates it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         lock = path.with_name(f"{path.name}.lock")
@@ -102,7 +102,7 @@ USE_I18N = True
 
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
-WHITENOISE_ALLOW_ALL_ORIGINS = False  # no other site needs the stylesheet
+WHITENOISE_ALLOW_ALL_ORIGINS = False  # no other site needs the static files
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _config.is_https
 SESSION_COOKIE_HTTPONLY = True
@@ -115,7 +115,7 @@ LOGOUT_REDIRECT_URL = "login"
 CSRF_FAILURE_VIEW = "server.console.problems.csrf_failure"
 CSRF_COOKIE_HTTPONLY = True
 if _config.is_https:
-    # Browsers accept such a name from this host only, over https.
+    # Browsers accept a cookie with this prefix only over https and for this host alone.
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-session", "__Host-csrf"
 SESSION_ENGINE = "server.console.sessions"
 SESSION_COOKIE_AGE = 12 * 3600  # since the login; sessions.py has the idle limit

@@ -1,4 +1,4 @@
-"""Run the tasks that a server cannot do without: log an unexpected exception, and start again."""
+"""Run the server's essential tasks: log an unexpected exception, and restart the task."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from server import metrics
 log = logging.getLogger(__name__)
 
 RESTART_SECONDS = (1.0, 30.0)
-"""The first pause before a restart, and the longest; each is twice the one before."""
+"""The first and the longest pause before a restart; each pause is twice the last one."""
 STEADY_SECONDS = 30.0
-"""A task that has run for so long counts as healthy again."""
+"""A task that has run for this long counts as healthy again."""
 
 
 class Supervision:
-    """What is known of one supervised task."""
+    """Restart one task, and know whether it is healthy."""
 
     def __init__(self) -> None:
         self._failed_at: float | None = None
@@ -31,7 +31,7 @@ class Supervision:
         return self._failed_at is None or monotonic() - self._failed_at > STEADY_SECONDS
 
     async def run(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run `work` for ever; it may neither return nor raise."""
+        """Run `work`, and restart it whenever it returns or raises; end only when cancelled."""
         pause, longest = RESTART_SECONDS
         while True:
             started_at = monotonic()
@@ -41,7 +41,7 @@ class Supervision:
             except (Exception, asyncio.CancelledError):
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
-                    raise  # this task itself is to end, not something that it waited for
+                    raise  # this task was cancelled, not one that it waited for
                 log.exception("task %s has failed; it is restarted", name)
             metrics.task_restarts.labels(name).inc()
             self._failed_at = monotonic()
@@ -55,7 +55,7 @@ class Supervision:
 async def supervised(
     name: str, work: Callable[[], Coroutine[Any, Any, None]]
 ) -> AsyncIterator[Supervision]:
-    """Run `work()` as a task until the context is left; start it again when it fails."""
+    """Run `work()` as a task until the context is left, and restart it when it ends."""
     supervision = Supervision()
     task = asyncio.create_task(supervision.run(name, work), name=name)
     try:

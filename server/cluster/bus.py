@@ -1,10 +1,10 @@
 """Wake the gateways when something about a user has changed, at the commit of the change.
 
-A wake-up carries the user's id and nothing else. The gateway that gets it reads the database and
-works out what to send to the clients. So a late or repeated wake-up does no harm, and no secret
-travels. On PostgreSQL, NOTIFY in the changing transaction reaches the gateways of all processes.
-On SQLite the server is one process, which a signal reaches. Commands run in processes of their own:
-the gateway finds their changes in the audit trail, where each one leaves an event.
+A wake-up carries the user's id and nothing else. The gateway then reads the database and decides
+what to send to its clients. So a late or repeated wake-up does no harm, and a wake-up holds no
+secret. On PostgreSQL, NOTIFY in the changing transaction reaches the gateways of all processes. On
+SQLite the server is one process, and a Django signal is enough. Commands run in other processes:
+the gateway finds their changes as events in the audit trail.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ RETRY_SECONDS = (0.2, 5.0)
 """The first and the longest pause between attempts to reconnect."""
 
 UNLOCK = "unlock "
-"""What the payload of a NOTIFY begins with that has a user's name, not an id."""
+"""Prefix of a NOTIFY payload that has a user's name instead of an id."""
 UNLOCKED = "login.unlocked"
-"""The action of the audit trail that says the same."""
+"""The action in the audit trail that means the same as `UNLOCK`."""
 LOOK_SECONDS = 1.0
-"""How late the gateway on SQLite may notice a command. To look takes some microseconds."""
+"""Interval at which a gateway on SQLite looks for changes of commands, in some microseconds."""
 
 woken = Signal()
 """Sent in this process, with `user_id`, after a change is committed to SQLite."""
 
 Listener = Callable[[int | None], None]
-"""Called with the user's id on the listening loop; must return at once and not raise.
+"""Called on the listening loop with a user's id; must return at once and not raise.
 
 None means that wake-ups may have been lost: all users must be checked."""
 OnUnlock = Callable[[str], None]
-"""Called likewise with the name of a user whose wrong passwords are to be forgotten."""
+"""Called on the listening loop with the name of a user, to forget the user's wrong passwords."""
 
 
 def publish(user_id: int) -> None:
-    """Wake the gateways for this user. Call it inside the changing transaction."""
+    """Wake the gateways for this user. Call inside the transaction of the change."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, str(user_id)])
@@ -60,16 +60,16 @@ def publish(user_id: int) -> None:
 
 
 def publish_unlock(username: str) -> None:
-    """Let the gateways forget the wrong passwords of a user, in the transaction that records it."""
+    """Make the gateways forget a user's wrong passwords. Call in the audit event's transaction."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, f"{UNLOCK}{username}"])
 
 
 def listening(listener: Listener, on_unlock: OnUnlock) -> AbstractAsyncContextManager[Supervision]:
-    """Return a context that calls `listener` for each wake-up until its exit.
+    """Return a context in which `listener` is called for each wake-up.
 
-    The value is the supervision of the task that listens. The entry raises DatabaseError.
+    Its value is the supervision of the listening task. Entering it may raise DatabaseError.
     """
     listen = _remote if config.current().is_postgresql else _local
     return listen(listener, on_unlock)
@@ -92,7 +92,7 @@ async def _local(listener: Listener, on_unlock: OnUnlock) -> AsyncIterator[Super
             try:
                 events = await loop.run_in_executor(thread, _events_after, last)
             except DatabaseError:
-                continue  # others notice that, and say so; the events are still there later
+                continue  # other code logs that; the events can be read later
             for user_id in {user_id for _, user_id, *_ in events}:
                 listener(user_id)
             for number, _, action, name in events:
@@ -111,7 +111,7 @@ async def _local(listener: Listener, on_unlock: OnUnlock) -> AsyncIterator[Super
         thread.shutdown()
 
 
-# The console has the models, and imports this module.
+# SQL instead of the console's models, because the console imports this module.
 def _last_event() -> int:
     with connection.cursor() as cursor:
         cursor.execute("SELECT coalesce(max(id), 0) FROM console_auditevent")
@@ -131,7 +131,7 @@ def _events_after(last: int) -> list[tuple[int, int, str, str]]:
 
 @asynccontextmanager
 async def _remote(listener: Listener, on_unlock: OnUnlock) -> AsyncIterator[Supervision]:
-    """LISTEN on a separate connection and on this loop: a thread waits for the interpreter lock."""
+    """LISTEN on this loop with a connection; a thread would wait for the interpreter lock."""
     import psycopg
 
     try:
@@ -159,7 +159,7 @@ async def _remote(listener: Listener, on_unlock: OnUnlock) -> AsyncIterator[Supe
 
 
 async def _reconnect() -> psycopg.AsyncConnection[Any]:
-    """Connect again, however long that takes."""
+    """Try to connect until it succeeds, and return the connection."""
     import psycopg
 
     pause, longest = RETRY_SECONDS

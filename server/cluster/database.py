@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 SECRET_VARIABLE = "PGPASSWORD"
-"""libpq reads it, and so does every user who may look at the environment of a process."""
+"""Read by libpq, but also by every user who may see a process's environment."""
 OLDEST_SERVER = 14
 MAX_CONNECTIONS = 16
-"""Connections that a process may have open at once, besides one or two for LISTEN."""
+"""Most open connections of a process, besides one or two for LISTEN."""
 WAIT_SECONDS = 5
-"""How long connecting, or waiting for a free connection, may take."""
+"""Longest time to connect, or to wait for a free connection."""
 SESSION_OPTIONS = (
-    # A little longer than any statement takes, so that no wait is endless.
+    # A little longer than any statement takes, so that each wait ends.
     "-c statement_timeout=15s -c lock_timeout=10s -c idle_in_transaction_session_timeout=30s"
 )
 MIGRATION_SECONDS = 60
-"""How long a process waits for another one that migrates the SQLite file."""
+"""Longest wait for another process that migrates the SQLite file."""
 _DEFAULTS: dict[str, str] = {
     "application_name": "coconowork",
     "connect_timeout": str(WAIT_SECONDS),
@@ -53,12 +53,12 @@ MIGRATION_LOCK = 7_166_207_100_244
 
 
 def parameters(settings: Config) -> dict[str, str]:
-    """Return the parameters of a connection to PostgreSQL: those of the address, else defaults."""
+    """Return the parameters of a connection to PostgreSQL: the address's, with our defaults."""
     return {**_DEFAULTS, **parse_database_url(settings.database)}
 
 
 async def connect(first: str, **options: Any) -> psycopg.AsyncConnection[Any]:
-    """Connect to PostgreSQL from an event loop, and run a first statement. Raise psycopg.Error."""
+    """Connect to PostgreSQL on the event loop, and run statement `first`. Raise psycopg.Error."""
     import psycopg
 
     found: dict[str, Any] = parameters(config.current())
@@ -81,7 +81,7 @@ def django_settings(settings: Config) -> dict[str, Any]:
                 # A transaction takes the write lock when it begins, which avoids deadlocks.
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 20,
-                # FULL: a change that was confirmed to a client survives a power cut.
+                # FULL: a change that was confirmed survives a power cut.
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
             },
         }
@@ -92,12 +92,12 @@ def django_settings(settings: Config) -> dict[str, Any]:
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             **options,
-            # Each request has a new thread, which takes an open connection from the pool.
+            # Each request has a new thread, so an open connection comes from the pool.
             "pool": {
                 "min_size": 1,
                 "max_size": MAX_CONNECTIONS,
                 "timeout": WAIT_SECONDS,
-                # The next request then connects at once, instead of after a delay that doubles.
+                # A short limit: later requests then connect at once, without a doubling delay.
                 "reconnect_timeout": WAIT_SECONDS,
             },
         },
@@ -118,7 +118,7 @@ def check(settings: Config) -> None:
 
     found = parameters(settings)
     try:
-        with psycopg.connect(**found) as connection:  # type: ignore[arg-type]  # libpq's are texts
+        with psycopg.connect(**found) as connection:  # type: ignore[arg-type]  # libpq takes texts
             version = connection.info.server_version // 10_000
     except psycopg.Error as exc:
         raise StartError(explain(exc, settings)) from None
@@ -136,7 +136,7 @@ def describe(settings: Config) -> str:
 
 @contextmanager
 def only_server(settings: Config) -> Iterator[None]:
-    """Keep a second server off an SQLite file: wake-ups reach one process. Raise StartError."""
+    """Allow one server on an SQLite file: wake-ups reach one process. Raise StartError."""
     if settings.is_postgresql:
         yield
         return
@@ -152,8 +152,8 @@ def only_server(settings: Config) -> Iterator[None]:
 def file_lock(path: Path, *, busy: str, timeout_s: float = 0) -> Iterator[None]:
     """Hold a lock: a write transaction on an SQLite file, which ends with the process.
 
-    It works on every file system that a database works on. Raise StartError, with the text
-    `busy` when another process has the lock.
+    This works on every file system where SQLite works. Raise StartError, with the text `busy`
+    when another process has the lock.
     """
     with ExitStack() as stack:
         try:
@@ -167,7 +167,7 @@ def file_lock(path: Path, *, busy: str, timeout_s: float = 0) -> Iterator[None]:
 
 
 async def on_thread(work: Callable[[], _T]) -> _T:
-    """Return what `work` returns on a thread, which then gives its connection back."""
+    """Return the result of `work` on a thread, and release the thread's database connection."""
 
     def closing() -> _T:
         try:
@@ -184,7 +184,7 @@ def one_line(exc: BaseException) -> str:
 
 
 def explain(exc: BaseException, settings: Config) -> str:
-    """Return the database's message in one line, with a hint. It may be in another language."""
+    """Return the database's message, in whatever language it is, in one line and with a hint."""
     said = one_line(exc)
     if not settings.is_postgresql:
         return f"{settings.database_path}: the database cannot be used: {said}"
@@ -213,8 +213,8 @@ def explain(exc: BaseException, settings: Config) -> str:
 def one_at_a_time(settings: Config) -> Iterator[None]:
     """Let one of several processes that start at once migrate the database; the others wait.
 
-    On PostgreSQL, migrations have no limit of time for a statement, but one for a lock: a migration
-    that cannot lock its table fails, instead of blocking every request behind it.
+    On PostgreSQL, a migration may run for any time but not wait long for a lock: a migration that
+    cannot lock its table fails, instead of blocking every request behind it.
     """
     if not settings.is_postgresql:
         path = settings.database_path.with_suffix(".migration")
@@ -236,7 +236,7 @@ def one_at_a_time(settings: Config) -> Iterator[None]:
 
 
 def observe_pool() -> None:
-    """Let the metrics show the connections of this process to PostgreSQL."""
+    """Add this process's connections to PostgreSQL to the metrics."""
     if connection.vendor != "postgresql":
         return
     pool = connection.pool  # type: ignore[attr-defined]  # of that engine only

@@ -1,6 +1,6 @@
 """`backup`: copy the SQLite database as it is at one moment, while the server runs.
 
-PostgreSQL has its own programs for that. `restore.py` does the reverse; see docs/backup.md.
+PostgreSQL has its own programs for backups. `restore.py` does the reverse; see docs/backup.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from server import config
 from server.config import StartError
 
 LOCK_SECONDS = 20
-"""How long to wait for a process that has locked the database."""
+"""Longest wait for another process that has locked the database."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Copy the database to a new file. Raise StartError.
 
-    Changes may go on. The file appears only when it is complete and on the disk.
+    The database may change during the copy. The file appears only when it is complete on disk.
     """
     target: Path = arguments.file
     database = sqlite_path()
@@ -51,7 +51,7 @@ def sqlite_path() -> Path:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy in one read transaction, which blocks no writer, and check the copy.
+    """Copy a database in one read transaction, which blocks no writer, and check the copy.
 
     Only the owner may read `target`. Raise StartError.
     """
@@ -71,10 +71,10 @@ def copy(source: Path, target: Path) -> None:
 
 
 def open_reading(path: Path) -> sqlite3.Connection:
-    """Return a connection that changes nothing. Raise StartError when there is no file."""
+    """Return a read-only connection. Raise StartError when the file does not exist."""
     if not path.is_file():
         raise StartError(f"{path}: there is no such file")
-    address = f"{path.absolute().as_uri()}?mode=rw"  # a reader of a WAL takes part in it
+    address = f"{path.absolute().as_uri()}?mode=rw"  # reading WAL writes to its files
     connection = sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS)
     connection.execute("PRAGMA query_only=ON")
     return connection
@@ -82,7 +82,7 @@ def open_reading(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def draft_beside(path: Path) -> Iterator[Path]:
-    """Yield a path on the disk of `path`; what is there at the end is removed.
+    """Yield a path for a draft in a temporary folder beside `path`; remove the folder at the end.
 
     Raise StartError for an OSError inside the block.
     """
@@ -94,7 +94,7 @@ def draft_beside(path: Path) -> Iterator[Path]:
 
 
 def flush_folder(folder: Path) -> None:
-    """Write a folder to the disk, and with it the names of its files."""
+    """Flush a folder, and so the names of its files, to the disk."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,7 +1,7 @@
-"""`doctor`: check what the server needs, and say of each step what is wrong and what to do.
+"""`doctor`: check what the server needs, and print what is wrong and how to fix it.
 
-It changes nothing, and works while server or database are down. Each step has a deadline. What it
-prints holds no secret, so that it can be given to others.
+The command changes nothing, and works while server or database are down. Each step has a deadline.
+The output holds no secret, so it can be given to others.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from server.doctor.step import Facts, Step, run_step
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options."""
+    """Add the options for other ports and the report's file."""
     parser.add_argument("--port", help="of the console, unless it is that of the settings")
     parser.add_argument("--gateway-port", help="of the gateway, likewise")
     parser.add_argument("--output", metavar="FILE", help="write the report to a new file, too")
@@ -73,7 +73,7 @@ def _examine(arguments: argparse.Namespace) -> Iterator[Step]:
 
 
 def _settings(step: Step, facts: Facts) -> None:
-    """Show the settings that differ from the defaults, and whether `serve` would take them."""
+    """Note the settings that differ from the defaults, and check them as `serve` does."""
     for each in fields(Config):
         value = getattr(facts.settings, each.name)
         if value != each.default:
@@ -106,7 +106,7 @@ _STEPS = {
     "Proxy to the gateway": address.gateway,
     "Clock": address.clock,
 }
-"""The steps, in their order."""
+"""The steps by name, in the order in which they run."""
 
 
 def _write(name: str, lines: list[str]) -> None:

@@ -1,7 +1,7 @@
 """`migrate`: bring the database up to date, as the first `serve` of a new version would.
 
-An upgrade of the package runs it. An SQLite file is copied before it changes, because there is no
-migration back.
+The Debian package runs this command when it is upgraded. An SQLite file is copied first, because
+migrations cannot be undone.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from server.config import StartError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add nothing; the settings name the database."""
+    """Add no arguments; the settings name the database."""
 
 
 def run(_arguments: argparse.Namespace) -> None:
-    """Migrate, and say where the copy is. Raise StartError."""
+    """Migrate the database, and print where the copy is. Raise StartError."""
     settings = config.load()
     print(database.describe(settings), flush=True)
     try:
@@ -38,7 +38,7 @@ def run(_arguments: argparse.Namespace) -> None:
 
 
 def _keep_old(settings: config.Config) -> None:
-    """Copy the SQLite file when a migration will change it."""
+    """Copy the SQLite file if a migration is going to change it. Raise StartError."""
     config.use(settings)
     django.setup()
     try:

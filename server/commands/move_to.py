@@ -1,8 +1,8 @@
 """`move-to`: move an SQLite installation to an empty PostgreSQL database.
 
-One transaction makes the tables there, copies all rows, reads them back from both databases through
-the models, and compares them. So an interruption at any time leaves the target empty, and the
-command can be given again. The SQLite file is not changed, except that it is migrated first.
+One transaction makes the tables in PostgreSQL, copies all rows, and compares the rows of both
+databases, read through the models. So an interruption leaves the target empty, and the command can
+be repeated. The SQLite file is not changed, except that it is migrated first.
 """
 
 # ruff: noqa: SLF001 - Django documents `_meta` and `_base_manager`
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Move, and say what was moved and what comes next. Raise StartError."""
+    """Move the database, and print what was moved and what to do next. Raise StartError."""
     source, target = config.load(), config.load(database=arguments.address)
     if source.is_postgresql or not target.is_postgresql:
         raise StartError("this moves from an SQLite file to an address postgresql://user@host/name")
@@ -101,7 +101,7 @@ def _move(target: config.Config) -> None:
 
 
 def _copy(model: type[Model], target: Any) -> None:
-    """Copy a table as SQLite holds it: PostgreSQL reads the text of each value."""
+    """Copy a table from SQLite; PostgreSQL parses the text of each value."""
     columns = ", ".join(f'"{field.column}"' for field in model._meta.local_concrete_fields)
     table = f'"{model._meta.db_table}"'
     with connection.cursor() as rows, target.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
@@ -110,7 +110,7 @@ def _copy(model: type[Model], target: Any) -> None:
 
 
 def _compare(model: type[Model]) -> int:
-    """Return the number of rows, which are the same in both databases. Raise StartError."""
+    """Return a table's number of rows. Raise StartError when the two databases differ."""
     names = [field.attname for field in model._meta.local_concrete_fields]
     here, there = (model._base_manager.using(alias) for alias in ("default", TARGET))
     count = here.count()

@@ -1,6 +1,6 @@
-"""`reset-password`: set a user's password where no administrator can do it in the console.
+"""`reset-password`: set a user's password when no administrator can do it in the console.
 
-It works as a forced change does: nothing is pushed, and clients go on with the old password.
+Like a forced change, this pushes nothing: clients go on with the old password.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from server.commands.terminal import ask, ask_new_password, find_user, on_databa
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options; none takes the password, which other users of the machine could read."""
+    """Add the options. There is none for the password, because other users could read it."""
     parser.add_argument("--user", required=True, help="user name")
     parser.add_argument("--yes", action="store_true", help="do not ask before the change")
 
 
 @on_database()
 def run(arguments: argparse.Namespace) -> None:
-    """Set the password after asking. Raise StartError."""
+    """Ask whether to go on and for the password, and set it. Raise StartError."""
     from server.console import passwords
 
     found = find_user(arguments.user)

@@ -1,7 +1,7 @@
 """`restore`: replace the database of a stopped server by a copy that `backup` has made.
 
-The old database is kept beside the new one. Everything since the copy is undone, and listed: PCs
-may then have newer passwords than the server knows (docs/backup.md).
+The old database is kept beside the new one. Every change since the copy is undone, and listed: PCs
+may then have newer passwords than the server has (docs/backup.md).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from server.commands.backup import copy, draft_beside, flush_folder, open_readin
 from server.config import StartError
 
 _SIDE_FILES = ("-wal", "-shm", "-journal")
-"""What SQLite leaves beside a database that was not closed."""
+"""Suffixes of files that SQLite leaves beside a database that was not closed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Replace the database in one step, and list what that undoes. Raise StartError.
+    """Replace the database in one step, and list the changes that are undone. Raise StartError.
 
     Nothing is changed when the copy is incomplete or the database is in use.
     """
@@ -79,7 +79,7 @@ def _keep(database: Path) -> Path:
             if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                 raise StartError(f"{database}: in use; stop the server first") from None
     kept = database.with_name(f"{database.name}.{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}")
-    for suffix in _SIDE_FILES:  # left only when the database could not be opened
+    for suffix in _SIDE_FILES:  # present only when the database could not be opened
         side = database.with_name(database.name + suffix)
         if side.exists():
             side.rename(kept.with_name(kept.name + suffix))
@@ -89,7 +89,7 @@ def _keep(database: Path) -> Path:
 
 
 def _give_to_owner(new: Path, old: Path) -> None:
-    """Give a file that root has made to the owner of `old`: the server runs as that user."""
+    """Give the file `new` the owner of `old`: root may have made it, the server must read it."""
     if sys.platform != "win32":
         made, owner = new.stat(), old.stat()
         if (made.st_uid, made.st_gid) != (owner.st_uid, owner.st_gid):

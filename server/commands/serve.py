@@ -1,7 +1,7 @@
-"""`serve`: run the gateway on the main loop and the console in a thread, until a signal says stop.
+"""`serve`: run the gateway on the main loop and the console in a thread, until SIGTERM or SIGINT.
 
-With `--only` it runs one of them, for several processes that share a PostgreSQL database. TLS ends
-in a proxy: the server itself speaks plain HTTP and WebSocket to it.
+With `--only` it runs one of the two, for several processes that share a PostgreSQL database. TLS
+ends in a proxy, to which the server speaks plain HTTP and WebSocket.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ log = logging.getLogger(__name__)
 START_SECONDS = 30
 STOP_SECONDS = 5
 STOP_AT_LATEST_SECONDS = 30.0
-"""Longer than any statement may take. Only a database that hangs delays a stop for so long, and its
-threads cannot be stopped."""
+"""Longer than any statement may take. Only a hanging database delays a stop for so long: threads
+that wait for it cannot be stopped."""
 BACKLOG = 128
-"""Browsers that the kernel keeps waiting. When no file descriptor is left, asyncio tries and logs
-so often in a row; with uvicorn's 2,048 that keeps a core busy."""
+"""Connections of browsers that the kernel queues. When no file descriptor is left, asyncio retries
+and logs this many times in a row; uvicorn's 2,048 would keep a core busy."""
 RESERVED_FILES = 2_000
-"""File descriptors that clients of the gateway never take: for the console, the database, files."""
+"""File descriptors that are kept free of clients: for the console, the database and files."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +117,7 @@ def _compare_secret_key() -> None:
 
 
 def allow_many_files() -> tuple[int, int]:
-    """Raise the limit of file descriptors as far as allowed; return it, and what is reserved."""
+    """Raise the limit of file descriptors to the maximum; return it and the reserved number."""
     most = 1_000_000  # where there is no limit
     if sys.platform != "win32":
         import resource
@@ -148,14 +148,14 @@ def check_exposure(settings: Config) -> None:
 
 
 def listen(host: str, port: int, *, option: str) -> socket.socket:
-    """Return a bound socket. Raise StartError, naming `option`, when the port is not free."""
+    """Return a bound socket. Raise StartError, which may name `option`, when that fails."""
     with _naming_port(host, port, option=option):
         return bind(host, port)
 
 
 @contextmanager
 def _naming_port(host: str, port: int, *, option: str) -> Iterator[None]:
-    """Raise StartError for an OSError in the block: the port is not free."""
+    """Raise StartError for an OSError in the block; if the port is in use, name `option`."""
     try:
         yield
     except OSError as exc:
@@ -191,8 +191,8 @@ def console(
 ) -> Iterator[None]:
     """Serve the pages from a thread until the block ends, and close `listener`.
 
-    `prepare` must have been called. `on_end` is called on the thread when it ends. Raise StartError
-    when the pages cannot be served.
+    Call `prepare` first. `on_end` is called on the thread when it ends. Raise StartError when the
+    console does not start within `START_SECONDS`.
     """
     most = min(http.MAX_CONNECTIONS, allow_many_files()[1] // 2)
     server = uvicorn.Server(
@@ -232,7 +232,7 @@ def console(
             raise StartError("the console did not start; the log says why")
         yield
     finally:
-        server.should_exit = True  # it finishes the requests under way, for a few seconds
+        server.should_exit = True  # running requests have a few seconds to finish
         thread.join()
 
 
@@ -255,7 +255,7 @@ async def _serve(settings: Config, listener: socket.socket | None) -> int:
             await stack.enter_async_context(supervised("imports", importing.work_for_ever))
             said.append(f"console  {settings.console_url}/")
         if settings.runs_gateway:
-            # It stops first, so that ten thousand clients do not wait for a page's last request.
+            # Stop the gateway first: its clients must not wait for the last request of a browser.
             files, reserved = allow_many_files()
             gateway = Gateway(settings, max_connections=files - reserved)
             try:

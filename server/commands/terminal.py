@@ -1,4 +1,4 @@
-"""What the commands share that work on the database and talk to a person at a terminal."""
+"""Help commands that work on the database and talk to a person at a terminal."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 MAX_CHARS = 200
-"""Kept and printed of a name. More than a name may have, so that a longer one is refused."""
+"""Most characters of a name that are kept and printed; validation refuses names of that length."""
 
 
 @contextmanager
 def on_database() -> Iterator[None]:
-    """Use the settings' database, in the terminal's language; print its name.
+    """Prepare the settings' database, print its name, and use the terminal's language.
 
-    Raise StartError, also with the text of a ValidationError inside the block.
+    Raise StartError, also for a ValidationError inside the block.
     """
     settings = config.load()
     prepare(settings)
@@ -57,7 +57,7 @@ def find_user(typed: str) -> User:
 
 
 def find_account(typed: str) -> Account | None:
-    """Return the account of a typed name, which counts in any width and case if only one has it."""
+    """Return the account of this exact name, else the only one in any width and case, or None."""
     from server.console.models import Account
     from server.console.search import fold
 
@@ -77,9 +77,9 @@ def ask() -> None:
 
 
 def ask_new_password(user: User) -> str:
-    """Return a password for `user`: asked for twice at a terminal, else a line of standard input.
+    """Return a new password for `user`: typed twice at a terminal, else a line of standard input.
 
-    Raise StartError, or ValidationError for one that breaks the rules.
+    Raise StartError, or ValidationError for a password that breaks the rules.
     """
     if sys.stdin is None or not sys.stdin.isatty():
         password = sys.stdin.readline().rstrip("\r\n") if sys.stdin else ""

@@ -1,6 +1,6 @@
 """`users`: list accounts and users, rename, disable or enable one, unlock a user.
 
-Each change is what an administrator does in the console, with an audit event that has no author.
+Each change has the same effect as in the console, but its audit event names no author.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the actions; each but `list` and `unlock` takes a user or a whole account."""
+    """Add the actions. All but `list` and `unlock` take either a user or a whole account."""
     actions = parser.add_subparsers(dest="action", required=True)
     listed = actions.add_parser("list", help="list the accounts, or the users of one")
     listed.add_argument("--account", help="list its users")
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @on_database()
 def run(arguments: argparse.Namespace) -> None:
-    """Do what was asked for. Raise StartError."""
+    """Run the chosen action. Raise StartError."""
     {"list": _list, "rename": _rename, "unlock": _unlock}.get(arguments.action, _switch)(arguments)
 
 

@@ -1,1 +1,1 @@
-"""What the command `doctor` checks, one module for each kind of thing."""
+"""The checks of the command `doctor`, one module for each part of the system."""

@@ -20,11 +20,11 @@ from server.reflection import HEADER, Reflection, sign
 
 TIMEOUT_SECONDS = 10
 DAYS_LEFT = 14
-"""Days before a certificate ends that it should have been renewed, or a quarter of its days."""
+"""Warn when a certificate has fewer days left than this, and than a quarter of its lifetime."""
 STRANGER = "192.0.2.1"
-"""What a stranger may claim as its address: one of RFC 5737, which no machine has."""
+"""An address that a stranger could claim: from RFC 5737, so that no machine has it."""
 CLOCK_SECONDS, WRONG_CLOCK_SECONDS = 2, 60
-"""How far clocks may differ, and from where on it is a fault. `Date` has whole seconds."""
+"""Differences of clocks above which there is a warning, and a fault. `Date` has whole seconds."""
 _NOT_HTTPS = "public_url is not https, so there is no proxy to look at"
 _CERTIFICATE_REMEDIES = {
     10: "renew it; the proxy's log says why that has failed",
@@ -34,11 +34,11 @@ _CERTIFICATE_REMEDIES = {
     "apt install ca-certificates, and update-ca-certificates for an authority of your own",
     62: "get a certificate for this name, and let public_url have the name that people type",
 }
-"""What to do, by OpenSSL's number of the error."""
+"""Remedies by OpenSSL's error number."""
 
 
 def certificate(step: Step, facts: Facts) -> None:
-    """Look the name up, connect, and verify the certificate as a browser does."""
+    """Resolve the name, connect, and verify the certificate as a browser does."""
     if not facts.settings.is_https:
         step.skip(_NOT_HTTPS)
     host, port = _place(facts)
@@ -80,7 +80,7 @@ def _note_certificate(step: Step, tls: ssl.SSLSocket) -> None:
 
 
 def console(step: Step, facts: Facts) -> None:
-    """Ask the console through the proxy how the request has arrived."""
+    """Ask the console, through the proxy, how the request arrived."""
     seen = _reflection(step, facts, "console", "/")
     scheme, host = urlsplit(facts.settings.console_url).scheme, _place(facts)[0]
     if seen.forwarded_proto != scheme:
@@ -97,7 +97,7 @@ def console(step: Step, facts: Facts) -> None:
 
 
 def gateway(step: Step, facts: Facts) -> None:
-    """Ask the gateway through the proxy, then open a WebSocket as a client does."""
+    """Ask the gateway, through the proxy, how the request arrived; then open a WebSocket."""
     _reflection(step, facts, "gateway", PATH)
     from websockets.exceptions import InvalidHandshake, InvalidStatus
     from websockets.sync.client import connect
@@ -124,7 +124,7 @@ def gateway(step: Step, facts: Facts) -> None:
 
 
 def clock(step: Step, facts: Facts) -> None:
-    """Compare this machine's clock with those that the steps before have seen."""
+    """Compare this machine's clock with the clocks that earlier steps have read."""
     if not facts.clocks:
         step.skip("no other clock was reached")
     for whose, ahead in facts.clocks.items():
@@ -140,7 +140,7 @@ def _place(facts: Facts) -> tuple[str, int]:
 
 
 def _context(facts: Facts) -> ssl.SSLContext:
-    """Return a TLS context. It checks no certificate after the step of the certificate failed."""
+    """Return a TLS context, without certificate checks if that step has failed."""
     context = ssl.create_default_context()
     if not facts.trusts_certificate:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -172,7 +172,7 @@ def _reflection(step: Step, facts: Facts, part: str, path: str) -> Reflection:
         step.fail(f"{host} does not answer: {type(exc).__name__}", "see the step of certificates")
     with suppress(TypeError, ValueError):
         date = parsedate_to_datetime(answer.headers["Date"]).timestamp()
-        # It is cut to whole seconds, and of some moment on the way.
+        # `Date` is cut to whole seconds, and from some moment between `before` and `after`.
         facts.clocks["public_url"] = min(max(0.0, date + 1 - before), date - after, key=abs)
     try:
         seen = msgspec.json.decode(body, type=Reflection)

@@ -16,16 +16,16 @@ from server.doctor.step import Facts, Step
 
 TIMEOUT_SECONDS = 10
 LITTLE_DISK, NO_DISK = 1024**3, 100 * 1024**2
-"""Free bytes below which there is a warning, and a fault."""
+"""Free bytes below which there is a warning, or a fault."""
 _DATABASE_PARAMETERS = {
     "host", "hostaddr", "port", "dbname", "user", "passfile", "sslmode", "sslrootcert", "sslcert",
     "sslkey", "target_session_attrs", "service", "connect_timeout", "channel_binding",
 }  # fmt: skip
-"""Parameters of a database's address that are no secret; of others only the name is shown."""
+"""Parameters of a database's address that are not secret; others are shown without value."""
 
 
 def user_name(number: int | None = None) -> str:
-    """Return the name of a user of this system, or of the one that this process acts as."""
+    """Return the name of a system user: of the user id `number`, else of this process's user."""
     if sys.platform != "win32":
         import pwd
 
@@ -36,7 +36,7 @@ def user_name(number: int | None = None) -> str:
 
 
 def shown(name: str, value: object) -> str:
-    """Return a setting's value without what may be a secret."""
+    """Return a setting's value for people to read, without parts that may be secret."""
     if name == "database" and str(value).startswith(config.SCHEMES):
         found = config.parse_database_url(str(value))
         return " ".join(
@@ -72,7 +72,7 @@ def files(step: Step, facts: Facts) -> None:
 def _look_at(
     step: Step, path: Path, what: str, *, forbidden: int, is_written: bool = False
 ) -> None:
-    """Note owner and mode. `forbidden` are bits of the mode that no other user may have."""
+    """Note a file's owner and mode. Report a fault if the mode has `forbidden` bits."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -101,7 +101,7 @@ def disk(step: Step, facts: Facts) -> None:
     folder = facts.settings.data_dir
     if not facts.settings.is_postgresql:
         folder = facts.settings.database_path.parent
-    while not os.path.exists(folder):  # noqa: PTH110 - False where this user may not look
+    while not os.path.exists(folder):  # noqa: PTH110 - False where permission is missing
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     step.note(f"{folder}: {free / 1024**3:,.1f} GiB free")
@@ -133,7 +133,7 @@ def services(step: Step, facts: Facts) -> None:
 
 
 def _is_served(step: Step, settings: Config, what: str, port: int) -> bool:
-    """Return whether something answers on a port; note what."""
+    """Note what answers on a port, and return whether anything does."""
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is bound, to what is asked
     host = here.get(settings.host, settings.host)
     status, body = _get(host, port, "/healthz")
@@ -155,7 +155,7 @@ def _is_served(step: Step, settings: Config, what: str, port: int) -> bool:
 
 
 def _get(host: str, port: int, path: str) -> tuple[int, str]:
-    """Return status and the beginning of the body; 0 when nothing answers."""
+    """Return status and the body's first 100 kB; status 0 when nothing answers."""
     try:
         with closing(http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)) as connection:
             connection.request("GET", path)

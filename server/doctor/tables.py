@@ -1,4 +1,4 @@
-"""Check the database: is it reachable, of this version, and how far is its clock off?"""
+"""Check the database: whether it can be reached, its migrations, and its clock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Migration = tuple[str, str]
 """Application and name."""
 Query = Callable[[str], Sequence[Sequence[Any]]]
 BUSY_SHARE = 0.8
-"""Of PostgreSQL's `max_connections`, beyond which a node may soon find none."""
+"""Share of PostgreSQL's `max_connections` above which there is a warning."""
 
 
 def examine(step: Step, facts: Facts) -> None:
@@ -93,7 +93,7 @@ def _postgresql(step: Step, facts: Facts) -> None:
 
 
 def _compare_migrations(step: Step, settings: Config, query: Query) -> bool:
-    """Note which migrations are missing; return whether all are there."""
+    """Report pending and unknown migrations; return whether none is pending."""
     there = {name for (name,) in query(_TABLES[settings.is_postgresql])}
     if "django_migrations" not in there:
         step.warn("the database has no tables yet", "the first start of the server makes them")
@@ -123,11 +123,11 @@ _TABLES = {
 
 
 def _migrations(settings: Config) -> set[Migration]:
-    """Return the migrations of this version."""
+    """Return the migrations of this version of the program."""
     import django
     from django.db.migrations.loader import MigrationLoader
 
-    with TemporaryDirectory() as folder:  # so that no secret key is made, or needed
+    with TemporaryDirectory() as folder:  # so that the real secret key is neither made nor needed
         config.use(replace(settings, secret_key_file=Path(folder) / "secret_key"))
         django.setup()
     return set(MigrationLoader(None).disk_migrations)

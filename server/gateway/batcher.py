@@ -1,7 +1,7 @@
 """Collect requests while a batch runs, and submit them as the next batch.
 
-Ten thousand clients come back at once after a restart. One transaction for each would take minutes;
-one for a hundred clients takes little more than one for a single client.
+After a restart, ten thousand clients log in at once. One transaction for each client would take
+minutes; a transaction for a hundred clients takes little longer than for a single client.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 MAX_ITEMS = 200
-"""Items of one batch, so that other work on the same thread or the same rows does not wait long."""
+"""Most items of one batch, so that other work on the same thread or rows does not wait long."""
 MAX_QUEUED = 20_000
-"""Items that wait for a batch: more logins than that are not answered in 20 s anyway."""
+"""Most items that wait for a batch. More logins could not be answered within 20 s anyway."""
 PAUSE_FACTOR = 3
-"""A batch waits for so many times as long as the one before it took. Without a pause, batches would
-be of three items, and handing a batch to its thread and back costs more than the work on ten. When
-there is little to do, batches and pauses take a few milliseconds."""
+"""The pause after a batch, as a multiple of the time that the batch took. Without a pause, a batch
+would have three items, but passing it to its thread and back costs more than ten items do. Under
+light load, batches and pauses take a few milliseconds."""
 MAX_PAUSE_SECONDS = 0.03
 
 
 class Unavailable(Exception):
-    """The database is away or overloaded. Nothing was done."""
+    """Raised when the database is unreachable or overloaded: retry later."""
 
 
 class Batcher(Generic[_Item, _Result]):
-    """Run `work` on a thread with many items; it returns a result or an exception for each."""
+    """Run `work` on a thread for many items; `work` returns a result or an exception for each."""
 
     def __init__(
         self, executor: Executor, work: Callable[[Sequence[_Item]], Sequence[_Result | Exception]]
@@ -42,10 +42,10 @@ class Batcher(Generic[_Item, _Result]):
         self._task: asyncio.Task[None] | None = None
 
     def submit(self, item: _Item) -> asyncio.Future[_Result]:
-        """Return a future of this item's result. Items are worked on in their order.
+        """Queue an item, and return a future of its result. Items are worked on in their order.
 
-        It raises what `work` returns for the item, or what `work` raises. Raise Unavailable when
-        too many items wait.
+        The future raises the exception that `work` returns for the item, or that `work` raises.
+        Raise Unavailable when `MAX_QUEUED` items wait.
         """
         if len(self._queue) >= MAX_QUEUED:
             raise Unavailable

@@ -1,8 +1,8 @@
 """Tell waiting clients about changes of their user and password.
 
-A wake-up names a user and nothing else. The notifier then reads the states of the devices of the
-users that were woken, many at once, and sends each connection what differs from what it was sent.
-So it does no harm when a wake-up comes twice.
+A wake-up carries a user's number and nothing else. The notifier then reads the states of this
+user's devices, for many users at once, and sends each connection only what is new for it. So a
+second wake-up for the same change does no harm.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from server.gateway.store import Store
 log = logging.getLogger(__name__)
 
 MAX_USERS = 200
-"""Users of one statement, so that it holds up neither the loop nor the database."""
+"""Most users of one statement, so that it delays neither the loop nor the database."""
 
 
 class ChangeNotifier:
-    """Read users that were woken, and tell their connections."""
+    """Read the states of woken users from the database, and tell their connections."""
 
     def __init__(self, registry: Registry, store: Store) -> None:
         self._registry = registry
@@ -40,7 +40,7 @@ class ChangeNotifier:
         self._woken: dict[int, None] = {}
         """Users to read, in the order in which they changed."""
         self._later: dict[int, None] = {}
-        """Users to read after those, because a wake-up may have been lost."""
+        """Users to read after `_woken`, because a wake-up may have been lost."""
         self._missed: set[int] = set()
         """Users to read at the next sweep, because reading them has failed."""
         self._task: asyncio.Task[None] | None = None
@@ -56,7 +56,7 @@ class ChangeNotifier:
             self._task = asyncio.create_task(self._notify_all())
 
     def sweep(self) -> None:
-        """Wake users whose old password has ended, and those that could not be read."""
+        """Wake users whose password has expired, and users that could not be read."""
         missed, self._missed = self._missed, set()
         for user_id in missed | self._registry.users_past(clock.now()):
             self.wake(user_id)
@@ -67,7 +67,7 @@ class ChangeNotifier:
             await asyncio.wait([self._task])
 
     async def _notify_all(self) -> None:
-        """Read until no user is left. A user who is woken while being read is read again."""
+        """Handle users until none is left. A user who is woken while being read is read again."""
         try:
             while queue := self._woken or self._later:
                 chunk = list(islice(queue, MAX_USERS))
@@ -111,9 +111,9 @@ class ChangeNotifier:
         state: DeviceState | None,
         cleared: list[WaitingDevice],
     ) -> None:
-        """Send a connection what has changed for it.
+        """Send a connection what is new for it.
 
-        Add its device to `cleared` when the database has lost that it waits.
+        Add its device to `cleared` when the database no longer says that the device waits.
         """
         before = connection.accepted
         if before is None:
@@ -130,7 +130,7 @@ class ChangeNotifier:
             # The device has logged in again since, here or on another gateway.
             connection.end(Bye(reason="superseded"), CloseCode.NORMAL_CLOSURE)
         elif accepted is None and connection.stage == LOGGING_IN:
-            # The client would take it for the answer to its login. The next sweep looks again.
+            # The client would take `rejected` for the answer to its login. The next sweep retries.
             self._missed.add(device.user_id)
         elif accepted is None:
             _end(connection, device, Rejected(reason="expired"))
@@ -148,7 +148,7 @@ class ChangeNotifier:
                     )
                 )
             for each in pushed:
-                if each.pushed_at > device.waiting_since:  # it waited then
+                if each.pushed_at > device.waiting_since:  # the device waited at that time
                     seconds = (clock.now() - each.pushed_at).total_seconds()
                     metrics.push_seconds.observe(max(seconds, 0.0))
 
@@ -160,7 +160,7 @@ def _end(connection: ClientConnection, device: WaitingDevice, message: Bye | Rej
 
 
 def push(connection: ClientConnection, pending: Sequence[PendingPush]) -> list[PendingPush]:
-    """Send the pushes that this login has not been sent, and return them."""
+    """Send the pushes that were not sent since the last login, and return them."""
     accepted = connection.accepted
     if accepted is None or accepted.valid_until is None:
         return []

@@ -3,15 +3,15 @@
 A connection goes through these stages, and each has a deadline:
 
     OPENING      its HTTP request has yet to come               `OPEN_SECONDS`
-    LOGGING_IN   upgraded, and no login has been accepted; or   `LOGIN_SECONDS`
-                 a client that waits logs in another time
+    LOGGING_IN   upgraded, before the first accepted login; or  `LOGIN_SECONDS`
+                a client that waits logs in again
     WAITING      logged in, or showing a pairing code           ping after `PING_SECONDS` of silence
     PINGED       the same, a pong is expected                   `PONG_SECONDS`
     CLOSING      nothing more is sent                           `CLOSE_SECONDS`
 
 `ClientConnection` is an `asyncio.Protocol` around websockets' sans-I/O protocol. While a client
 waits, it has no task and no timer: one sweep (`listener.py`) checks all deadlines. A message starts
-a task, which handles it and those that come until it is done, and then ends.
+a task. The task handles this message and any that arrive before it is done, and then ends.
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ from server.gateway.queries import AcceptedLogin, WaitingDevice
 log = logging.getLogger(__name__)
 
 OPEN_SECONDS = 10
-"""From the connection to the end of its upgrade."""
+"""Longest time from the connection to the end of its upgrade."""
 LOGIN_SECONDS = 20
-"""From the upgrade to the first `welcome`, and from a later `hello` to its answer."""
+"""Longest time from the upgrade to the first `welcome`, or from a later `hello` to its answer."""
 GIVE_WAY_SECONDS = 3
-"""After which one that has not logged in gives way to a new connection, if its address has as many
-as it may have. A login takes less."""
+"""When an address has as many connections as allowed, one that has not logged in for this long is
+closed in favour of a new one. A login takes less time."""
 PING_SECONDS, PONG_SECONDS = 30, 20
 """Silence after which a client is pinged, and how long it may then stay silent."""
 CLOSE_SECONDS = 5
 """From the server's close frame to the end of the connection."""
 UNREAD_BYTES = 64 * 1024
-"""What a client may leave unread, beyond what the kernel keeps, before it is cut off."""
+"""Most bytes that a client may leave unread, beyond the kernel's buffers, before it is cut off."""
 FRAME_BURST, FRAMES_PER_S = 60, 2
-"""Frames that a connection may send at once, and in the long run; pings and parts count."""
+"""Size and refill of the token bucket for a client's frames; pings and fragments count, too."""
 MAX_QUEUED = 4
-"""Messages that wait for the one before them. A client that sends more is not read until then."""
+"""Most messages in a client's queue. While it is full, nothing more is read from the client."""
 SLICE_BYTES = 512
-"""Bytes that are parsed at once: at most 85 frames, after which the limit of frames is checked."""
+"""Bytes that are parsed before the limit of frames is checked: at most 85 frames."""
 UNAVAILABLE_SECONDS = (5, 60)
-"""Clients that are sent away because the database is away come back within these, spread out."""
+"""Range of the random delay after which a client that was sent away comes back."""
 
-# Plain numbers, because the members of an enum cost more memory and time than the rest.
+# Plain integers, because the members of an enum would cost memory and time.
 OPENING, LOGGING_IN, WAITING, PINGED, CLOSING = range(5)
 
 
@@ -72,7 +72,7 @@ class Callbacks:
     """The functions of the gateway that a connection calls, all on the gateway's loop."""
 
     may_accept: Callable[[ClientConnection], bool]
-    """Count a new connection by its `peer`, or return False."""
+    """Count a new connection by its `peer` and return True, or return False to refuse it."""
     admit: Callable[[ClientConnection, Request], None]
     """Set the connection's `address` for a request to upgrade. Raise Answer for any other."""
     converse: Callable[[ClientConnection], Coroutine[Any, Any, None]]
@@ -80,7 +80,7 @@ class Callbacks:
     on_closed: Callable[[ClientConnection], None]
     """Called last, and always, when the connection and its task have ended."""
     call_soon: Callable[[Callable[[], None]], None]
-    """Call a function soon, in its turn among thousands."""
+    """Queue a function for the loop, which also runs other callbacks in between."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -100,31 +100,31 @@ class ClientConnection(asyncio.Protocol):
         self._allowance = float(FRAME_BURST)
         self.stage = OPENING
         self.due = self._heard_at + OPEN_SECONDS
-        """When, on the loop's clock, `check_deadline` has something to do."""
+        """When to call `check_deadline`, in seconds on the loop's clock."""
         self.peer = ""
         """The address at the other end of the socket: the client's or a proxy's."""
         self.address = ""
-        """The client's address, once it is upgraded."""
+        """The client's address; empty before the upgrade."""
         self.counted_as: tuple[str, str] | None = None
-        """What limits count it as; set and changed by the registry alone."""
+        """The kind and address that limits count it by; only the registry sets them."""
         self.device: WaitingDevice | None = None
-        """There once a login was accepted."""
+        """The device that logged in; None before the first accepted login."""
         self.accepted: AcceptedLogin | None = None
-        """What its password is good for; there exactly when `device` is."""
+        """The password that the client logged in with; None exactly when `device` is None."""
         self.server_key = b""
-        """The SCRAM ServerKey of that password's verifier, which signs what is pushed."""
+        """The SCRAM ServerKey of the `accepted` password's verifier, which signs pushes."""
         self.pushed: frozenset[str] = frozenset()
-        """Sealed boxes that it was sent since it last logged in."""
+        """Sealed boxes that were sent to the client since its last login."""
         self.serial = 0
-        """Counts accepted logins, so that what was read before one is not applied after it."""
+        """Number of accepted logins: what was read before a login is not applied after it."""
         self.has_changed = False
-        """Whether its user has changed while its login was being written."""
+        """Whether the user has changed while the login was being written."""
         self.farewell = ""
-        """Why the client has left, when it has said that."""
+        """The reason that the client gave for leaving; empty if it gave none."""
         self.refusals = 0
         """Passwords refused in a row."""
 
-    # --- what the gateway asks
+    # --- called by the gateway
 
     def send(self, message: messages.ServerMessage) -> None:
         """Send a message; do nothing when the connection is closing."""
@@ -138,15 +138,15 @@ class ClientConnection(asyncio.Protocol):
         self.close(code, message.reason)
 
     def close(self, code: CloseCode, reason: str) -> None:
-        """Send a close frame. What the client sends from now on is dropped."""
+        """Send a close frame. Later messages of the client are dropped."""
         if self._websocket is not None and self.stage != CLOSING:
             self._websocket.send_close(code, reason)
             self._begin_closing()
             self._flush()
 
     def send_away(self) -> None:
-        """Tell the client to come back later, because the database is away."""
-        seconds = random.randint(*UNAVAILABLE_SECONDS)  # noqa: S311 - it spreads, it hides nothing
+        """Tell the client to come back after a random delay."""
+        seconds = random.randint(*UNAVAILABLE_SECONDS)  # noqa: S311 - it only spreads the load
         bye = messages.Bye(reason="shutting_down", retry_after_s=seconds)
         self.end(bye, CloseCode.TRY_AGAIN_LATER)
 
@@ -162,14 +162,14 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
 
     def keeps_waiting(self) -> bool:
-        """Return whether the gateway has waited for the client for too long, before its login."""
+        """Return whether the gateway has waited too long for the client's request or login."""
         seconds = {OPENING: OPEN_SECONDS, LOGGING_IN: LOGIN_SECONDS}.get(self.stage)
         if seconds is None or self._is_working:
             return False
         return self._loop.time() >= self.due - seconds + GIVE_WAY_SECONDS
 
     def give_way(self) -> None:
-        """End the connection in favour of another one of its address; the client may come back."""
+        """Close the connection to make room for another of its address; the client may retry."""
         log.info("a connection from %s gives way: it does not log in", self.address or self.peer)
         metrics.connections_cut.labels("gave_way").inc()
         if self.stage == OPENING:
@@ -178,7 +178,7 @@ class ClientConnection(asyncio.Protocol):
             self.send_away()
 
     def begin_login(self) -> None:
-        """Start the deadline of a login, unless it is the connection's first, which has one."""
+        """Start the deadline of a later login; the deadline of the first starts at the upgrade."""
         if self.stage in {WAITING, PINGED}:
             self.stage = LOGGING_IN
             self.due = self._loop.time() + LOGIN_SECONDS
@@ -194,10 +194,10 @@ class ClientConnection(asyncio.Protocol):
         """Return whether the task works on a message, instead of waiting for one."""
         return self._task is not None and self._expected is None
 
-    # --- what its task asks
+    # --- called by its task
 
     def next_text(self) -> bytes | None:
-        """Return the next message that has come, or None when there is none or none counts."""
+        """Return the next message; None when the queue is empty or the connection is closing."""
         if not self._inbox or self.stage == CLOSING:
             return None
         if len(self._inbox) == MAX_QUEUED and self._transport is not None:
@@ -214,7 +214,7 @@ class ClientConnection(asyncio.Protocol):
             self._expected = None
         return messages.decode_from_client(text)
 
-    # --- what the event loop calls
+    # --- called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -245,12 +245,12 @@ class ClientConnection(asyncio.Protocol):
         metrics.connections_cut.labels("slow_reader").inc()
         self.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - it is gone either way
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio passes it
         self._transport = None
         self._finish()
         self._callbacks.call_soon(self._on_lost)
 
-    # --- what the listener calls
+    # --- called by the listener
 
     def check_deadline(self, now: float) -> None:
         """Act on a deadline that has passed: ping the client, or cut the connection."""
@@ -268,7 +268,7 @@ class ClientConnection(asyncio.Protocol):
         elif self.stage == LOGGING_IN:
             metrics.connections_cut.labels("login_deadline").inc()
             if self._is_working:
-                self.send_away()  # it is not the client that is late
+                self.send_away()  # the server is late, not the client
             else:
                 self.close(CloseCode.POLICY_VIOLATION, "login took too long")
         else:
@@ -359,7 +359,7 @@ class ClientConnection(asyncio.Protocol):
             self._expected.set_result(None)
 
     def _flush(self) -> None:
-        """Write what the library has to send; an empty text at the end is the end of our half."""
+        """Write the library's output; an empty last item means that our half is to be closed."""
         writes = [] if self._websocket is None else self._websocket.data_to_send()
         if writes:
             self._write(b"".join(writes))
@@ -385,7 +385,7 @@ class ClientConnection(asyncio.Protocol):
     def _finish(self) -> None:
         """Close our half of the connection.
 
-        Closing all of it with something unread would make the kernel drop what we sent last.
+        Closing both halves while data is unread would make the kernel drop our last messages.
         """
         self._begin_closing()
         if self._websocket is not None:

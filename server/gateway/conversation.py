@@ -1,6 +1,6 @@
-"""What is said on a connection: logins and reports. `pairings.py` serves new PCs with a code.
+"""Handle a connection's messages: logins and reports. `pairings.py` serves new PCs with a code.
 
-A message that has to wait for the database holds up those behind it on the same connection.
+While a message waits for the database, later messages of the same connection wait for it.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ log = logging.getLogger(__name__)
 MAX_REFUSALS = 3
 """Refused passwords in a row after which the connection is closed."""
 NEW_DEVICE_SECONDS = 3600
-"""How long a client waits that is one device too many for its user."""
+"""Seconds until a client may retry whose user has added too many devices."""
 
 _accepted = {kind: metrics.logins.labels(kind) for kind in get_args(messages.PasswordKind)}
 
 
 class Refused(Exception):
-    """The login of `user_id` is refused with this answer."""
+    """Raised to refuse a login with `answer`. `user_id` is None while the user is not known."""
 
     def __init__(self, user_id: int | None, answer: Rejected) -> None:
         self.user_id = user_id
@@ -95,7 +95,7 @@ class Conversations:
                 connection.enter_standby()
 
     async def _log_in(self, connection: ClientConnection, hello: messages.Hello) -> None:
-        """Take one login from `hello` to `welcome`. Raise Refused."""
+        """Handle one login, from `hello` to `welcome`. Raise Refused."""
         started_at = asyncio.get_running_loop().time()
         device, address = hello.device, connection.address
         if is_older(device.version, self.settings.min_client_version):
@@ -112,12 +112,12 @@ class Conversations:
         if known_device is None:
             check_public_key(device.public_key)
 
-        # Let the client prove that it has one of them.
+        # Let the client prove that it has one of these passwords.
         verifiers = [verifier for _, verifier in found.candidates]
         login = ServerLogin(first, verifiers, nonce=secrets.token_urlsafe(24))
         connection.send(messages.Challenge(scram=login.challenge))
         proof = await self._receive_proof(connection)
-        # Again, because many connections may have got a challenge before the first refusal.
+        # Check again: many connections may have got a challenge before the first refusal.
         if wait_s := guesses.wait_s():
             raise Refused(found.user_id, Rejected(reason="throttled", retry_after_s=wait_s))
         proven = login.check(proof.scram)
@@ -127,7 +127,7 @@ class Conversations:
         index, server_final = proven
         since, verifier = found.candidates[index]
 
-        # Write the login, which checks what may have changed since the lookup.
+        # Write the login. Writing also checks what may have changed since the lookup.
         user_id, before = found.user_id, connection.device
         waiting_since = clock.now()
         if before is not None and (before.user_id, before.device_id) == (user_id, device.id):
@@ -151,7 +151,7 @@ class Conversations:
             self.store.release(before)
 
     async def _receive_proof(self, connection: ClientConnection) -> messages.Proof:
-        """Wait for the proof; what a client that waits reports may come before it."""
+        """Wait for the proof, and handle reports of the client that come before it."""
         while not isinstance(message := await connection.receive(), messages.Proof):
             if isinstance(message, messages.Hello | messages.Pair):
                 raise messages.MessageError("hello or pair while a login is under way")
@@ -165,7 +165,7 @@ class Conversations:
         outcome: records.RecordedLogin,
         server_final: str,
     ) -> None:
-        """Let the client wait; send `welcome`, and the pushes that are on their way to it."""
+        """Put the client on standby; send `welcome` and the pushes that are pending for it."""
         accepted = outcome.accepted
         older = self.registry.join(connection, device, accepted)
         connection.refusals = 0
@@ -175,7 +175,7 @@ class Conversations:
         _accepted[accepted.password].inc()
         said = "user %d logged in on device %d from %s with the %s password"
         who = (device.user_id, device.device_pk, connection.address, accepted.password)
-        log.debug(said, *who)  # not at INFO: ten thousand come back at once
+        log.debug(said, *who)  # not at INFO: ten thousand clients log in at once
         connection.send(
             messages.Welcome(
                 scram=server_final,
@@ -193,7 +193,7 @@ class Conversations:
     async def _report(
         self, connection: ClientConnection, report: messages.Notice | messages.UpdateFailed
     ) -> None:
-        """Write a client's report. It is lost, and the client stays, when the database is away."""
+        """Write a client's report. If the database is unreachable, only the report is lost."""
         device, address = connection.device, connection.address
         if device is None:
             raise messages.MessageError("message before a login")
@@ -210,7 +210,7 @@ class Conversations:
 
 
 def _refuse(connection: ClientConnection, refused: Refused) -> None:
-    """Say why the login is refused, and close; after a wrong password only the third time."""
+    """Send the refusal and close; after a wrong password, close only at the third one."""
     answer, user_id = refused.answer, refused.user_id
     metrics.logins.labels(answer.reason).inc()
     who = "an unknown user" if user_id is None else f"user {user_id}"

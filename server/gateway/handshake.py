@@ -1,7 +1,7 @@
 """HTTP before the frames: read one request, then answer it or accept the upgrade. No socket.
 
-websockets' `ServerProtocol` reads the request and checks the upgrade. It is thrown away afterwards,
-because it keeps the request for as long as it lives; frames get a smaller object.
+websockets' `ServerProtocol` reads the request and checks the upgrade. It keeps the request, so
+it is dropped afterwards; a smaller object handles the frames.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from websockets.typing import Subprotocol
 from protocol.messages import MAX_MESSAGE_BYTES, SUBPROTOCOL
 
 MAX_HEAD_BYTES = 8 * 1024
-"""Request line and headers together."""
+"""Most bytes of request line and headers together."""
 MAX_LIST_CHARS = 256
-"""A header that holds a list may be so long. Parsing one takes 3 µs an entry."""
+"""Longest header that holds a list. Parsing takes 3 µs for each entry."""
 END_OF_HEAD = b"\r\n\r\n"
 
 library_log = logging.getLogger(f"{__name__}.websockets")
-"""The library logs two lines a connection, and at DEBUG what passes over the wire."""
+"""The library's own log: two lines for each connection, and at DEBUG all that clients send."""
 library_log.setLevel(logging.WARNING)
 
 _TOO_LARGE = (RequestLineTooLong, HeaderLineTooLong, TooManyHeaders)
@@ -33,7 +33,7 @@ _LISTS = ("Connection", "Upgrade", "Sec-WebSocket-Protocol")
 
 
 class Answer(Exception):
-    """Raised where a request ends with a plain response, after which the connection is closed."""
+    """Raised to answer a request with a plain HTTP response and close the connection."""
 
     def __init__(self, status: HTTPStatus, text: str, **headers: str) -> None:
         self.status = status
@@ -42,7 +42,7 @@ class Answer(Exception):
 
 
 def split_head(head: bytearray, data: bytes) -> tuple[bytes, bytes] | None:
-    """Add `data` to `head`. Return the whole head and the rest, or None while it has no end."""
+    """Add `data` to `head`. Return the whole head and the rest, or None if more must come."""
     searched = max(len(head) - len(END_OF_HEAD), 0)
     head += data
     found = head.find(END_OF_HEAD, searched)
@@ -53,7 +53,7 @@ def split_head(head: bytearray, data: bytes) -> tuple[bytes, bytes] | None:
 
 
 def respond(head: bytes, admit: Callable[[Request], None]) -> Response:
-    """Return the response to a request. One of status 101 makes the connection a WebSocket.
+    """Return the response to a request. Status 101 makes the connection a WebSocket.
 
     `head` ends with the empty line unless it is too large. `admit` may raise Answer.
     """
@@ -71,7 +71,7 @@ def respond(head: bytes, admit: Callable[[Request], None]) -> Response:
 
 
 def _admitted(protocol: ServerProtocol, head: bytes, admit: Callable[[Request], None]) -> Request:
-    """Return the request. Raise Answer."""
+    """Parse and check the request, and return it. Raise Answer to refuse it."""
     if len(head) <= MAX_HEAD_BYTES:
         protocol.receive_data(head)
     if len(head) > MAX_HEAD_BYTES or isinstance(protocol.handshake_exc, _TOO_LARGE):
@@ -87,14 +87,14 @@ def _admitted(protocol: ServerProtocol, head: bytes, admit: Callable[[Request], 
 
 
 def new_websocket() -> Protocol:
-    """Return what reads and writes the frames of one upgraded connection."""
+    """Return the sans-I/O protocol that reads and writes the frames of one connection."""
     return Protocol(Side.SERVER, max_size=MAX_MESSAGE_BYTES, logger=library_log)
 
 
 def release(protocol: Protocol) -> None:
     """Break the protocol's reference cycles: its parser, and what its exceptions refer to.
 
-    Without this every connection would wait for the garbage collector.
+    Otherwise each closed connection would stay in memory until the garbage collector runs.
     """
     protocol.parser.close()
     for failed in (protocol.parser_exc, protocol.handshake_exc):

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS = 10.0
 RETRY_SECONDS = 1.0
 CHUNK = 1_000
-"""Rows that one transaction locks, so that logins do not wait long for them."""
+"""Most rows that one transaction locks, so that logins do not wait long for them."""
 READY_SECONDS = 25.0
 """How long after its last heartbeat the gateway still accepts clients."""
 
@@ -39,12 +39,12 @@ def default_name(port: int) -> str:
 
 
 class GatewayHeartbeat:
-    """The heartbeat of the gateway `name`: `join`, `keep_beating` as a task, and `leave`."""
+    """Keep the heartbeat of the gateway `name`: `join`, run `keep_beating` as a task, `leave`."""
 
     def __init__(self, name: str, *, on_evicted: Callable[[], object]) -> None:
-        """`on_evicted` is called on the loop after others removed the row.
+        """Store `on_evicted`, to call on the loop after other gateways have removed the row.
 
-        The rows of its clients then say that they do not wait.
+        The other gateways have then marked its clients as not waiting.
         """
         self._name = name
         self._on_evicted = on_evicted
@@ -52,12 +52,12 @@ class GatewayHeartbeat:
         self._beaten_at = self._steady_since = monotonic()
 
     async def join(self) -> None:
-        """Make the row, and mark clients of this name and of no gateway as not waiting."""
+        """Make the row. Mark clients of this name and of missing gateways as not waiting."""
         await on_thread(self._join)
         self._beaten_at = self._steady_since = monotonic()
 
     async def leave(self) -> None:
-        """Remove the row, and mark its clients as not waiting."""
+        """Remove the row, and mark this gateway's clients as not waiting."""
         try:
             await on_thread(self._leave)
         except DatabaseError as exc:
@@ -66,7 +66,7 @@ class GatewayHeartbeat:
 
     @property
     def is_recent(self) -> bool:
-        """Return whether the last heartbeat that was written is recent."""
+        """Return whether the last heartbeat was written less than `READY_SECONDS` ago."""
         return monotonic() - self._beaten_at < READY_SECONDS
 
     async def beat(self) -> None:
@@ -138,17 +138,17 @@ def _remove_dead() -> None:
 def _forget_clients(gateway: str) -> int:
     """Mark this gateway's clients as not waiting, and delete the codes of new PCs there.
 
-    Return how many waited. A code that has served its purpose stays, for the page of its result.
+    Return how many waited. A code whose password was delivered stays, for the result page.
     """
     Pairing.objects.filter(gateway=gateway, delivered_at=None).delete()
     return _mark_not_waiting(Device.objects.filter(gateway=gateway))
 
 
 def _mark_not_waiting(devices: QuerySet[Device]) -> int:
-    """Mark these devices as not waiting. Return how many were.
+    """Mark these devices as not waiting, and return how many were waiting.
 
-    A locked row is skipped: its client is logging in at this moment. It does not count as waiting
-    in any case, because its gateway has no row.
+    A locked row is skipped: its client is logging in at this moment. Even if it keeps the old
+    values, the device does not count as waiting, because its gateway has no row.
     """
     devices = devices.filter(waiting_since__isnull=False)
     found = list(devices.order_by("pk").values_list("pk", flat=True))

@@ -1,4 +1,4 @@
-"""Handle thousands of connections without delaying the loop: call in turn, sweep deadlines.
+"""Handle thousands of connections without delaying the loop: queue calls, sweep deadlines.
 
 One sweep a second checks the deadlines of all connections, so that none has a timer.
 """
@@ -15,13 +15,13 @@ SWEEP_SECONDS = 1
 BATCH = 200
 """Connections that are handled before the loop goes on with other work."""
 BACKLOG = 4096
-"""Clients that the kernel keeps waiting when they all come at once."""
+"""Most connections that the kernel queues until the loop accepts them."""
 
 
 class CallQueue:
-    """Call functions soon, with other callbacks of the loop between every `BATCH` of them.
+    """Queue functions, and call `BATCH` of them at a time, between other callbacks of the loop.
 
-    When thousands of connections end at once, what has to be done for each delays no one else.
+    So thousands of connections that end at once do not delay the others.
     """
 
     def __init__(self) -> None:

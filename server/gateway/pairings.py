@@ -1,7 +1,7 @@
-"""New PCs that show a code: give each its code, and hand over what its user seals in the console.
+"""Give new PCs a code to show, and send them the password that a user seals in the console.
 
-A PC waits here from its `pair` to the end of its connection, and its code with it. Once a second,
-while there are codes, one query asks for all of them what the console has sealed.
+A PC waits here from its `pair` to the end of its connection, and so long its code is valid. Once a
+second, one query asks what the console has sealed for all the codes.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1
 MAX_OPEN, MAX_OPEN_PER_ADDRESS = 500, 10
-"""Codes that are shown at one time: of the gateway, and for PCs of one address."""
+"""Most codes that are shown at one time: of the gateway, and for PCs of one address."""
 MAX_NEW, NEW_WITHIN_SECONDS = 30, 3600
-"""New codes for PCs of one address."""
+"""Most new codes for PCs of one address within this time."""
 
 
 @dataclass(eq=False)
 class _OpenCode:
-    """A code that a PC shows, or will when the database has it."""
+    """A code that a PC shows, or will show once it is in the database."""
 
     connection: ClientConnection
     counted_as: str
@@ -59,16 +59,16 @@ class Pairings:
         self._open: dict[str, _OpenCode] = {}
         """By code, the oldest first."""
         self._delivered: set[str] = set()
-        """Codes whose rows have yet to say that the PC got its password."""
+        """Delivered codes whose rows are not updated yet."""
         self._ended: set[str] = set()
-        """Codes whose rows have yet to be deleted, unless they were delivered."""
+        """Ended codes whose rows are not deleted yet; rows of delivered codes stay."""
         self._is_away = False
 
     async def pair(self, connection: ClientConnection, device: Device) -> None:
-        """Let a new PC wait for a password until its connection ends.
+        """Give a new PC a code, and let it wait for a password until its connection ends.
 
-        Raise ConnectionEnded then; SealError for an unusable key; MessageError when the PC sends
-        another message; Unavailable.
+        Raise ConnectionEnded at the end; SealError for an unusable key; MessageError when the PC
+        sends another message; Unavailable.
         """
         if is_older(device.version, self._settings.min_client_version):
             newest = self._settings.newest_client
@@ -99,13 +99,13 @@ class Pairings:
             del self._open[code]
 
     async def poll_for_ever(self) -> None:
-        """Poll once a second; a poll that fails is made up for by the next one."""
+        """Poll once a second. A poll also does the work of failed polls before it."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             await self.poll()
 
     async def poll(self) -> None:
-        """Deliver what the console has sealed, end codes that have expired, and delete rows."""
+        """Deliver sealed passwords, end expired codes, and update or delete the rows."""
         self._made.sweep()
         shown = {code: each for code, each in self._open.items() if each.is_shown}
         over = [each for each in shown.values() if each.expires_at <= clock.now()]
@@ -125,7 +125,7 @@ class Pairings:
             _end(each.connection, Rejected(reason="expired"))
 
     async def _open_code(self, new: _OpenCode, device: Device) -> str | None:
-        """Write that a PC shows a new code, and return it; None when another PC shows it."""
+        """Write a new code for a PC and return the code; None when another PC has the same code."""
         if (code := _new_code()) in self._open:
             return None
         self._open[code] = new
@@ -142,7 +142,7 @@ class Pairings:
             await self._store.open_pairing(row)
         except BaseException as exc:
             del self._open[code]
-            if isinstance(exc, IntegrityError):  # on another gateway
+            if isinstance(exc, IntegrityError):  # the other PC is on another gateway
                 return None
             raise
         return code
@@ -159,7 +159,7 @@ class Pairings:
         return wait_s
 
     async def _sync(self, codes: list[str]) -> dict[str, records.OpenPairing]:
-        """Write what has ended, and return the rows of these codes."""
+        """Write which codes were delivered or have ended, and return the rows of `codes`."""
         delivered, ended = frozenset(self._delivered), frozenset(self._ended)
         if not (codes or delivered or ended):
             return {}
@@ -171,7 +171,7 @@ class Pairings:
         return found
 
     def _deliver(self, code: str, connection: ClientConnection, row: records.OpenPairing) -> None:
-        """Send the PC its password, if there is one."""
+        """Send the PC its sealed password, if the row has one."""
         if row.username is None or connection.stage == CLOSING:
             return
         connection.send(Paired(change_id=row.change_id, user=row.username, sealed=row.sealed))
@@ -186,7 +186,7 @@ def _new_code() -> str:
 
 
 def _end(connection: ClientConnection, answer: Rejected) -> None:
-    """Say why there is no code, or none any more, and close."""
+    """Send the reason why the PC gets no password, and close."""
     if connection.stage != CLOSING:
         metrics.pairings.labels(answer.reason).inc()
         log.info("a new PC at %s gets no password: %s", connection.address, answer.reason)

@@ -1,9 +1,9 @@
-"""The statements of every login, disconnect and push, each for many clients at once.
+"""Run the SQL statements of logins, disconnects and pushes, each for many clients at once.
 
-They take their parameters as one JSON text and return their rows as another. So a statement is the
-same for any number of clients, and the database answers in one step. Python's sqlite3 releases the
-interpreter lock for every row, and on a busy gateway it takes milliseconds to get it back. Rarer
-statements go through Django's ORM, in `records.py`.
+A statement takes its parameters as one JSON text and returns its rows as another. So its text is
+the same for any number of clients, and it returns one row. Python's sqlite3 releases the
+interpreter lock for every row, and on a busy gateway taking the lock again takes milliseconds.
+Rarer statements go through Django's ORM, in `records.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from server import clock
 from server.console.models import temporary_until
 
 MAX_OLD = 63
-"""How many of a user's old passwords are read, the newest first."""
+"""Most old passwords that are read for a user, the newest first."""
 _FIND = """
     SELECT CAST({collect}({row}(CAST({_0} AS integer), u.id, u.password, u.password_changed_at{utc},
         CAST(u.must_change_password AS integer),
@@ -65,24 +65,24 @@ _CLEAR_WAITING = """
 
 
 class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A row of a statement, or a row in it."""
+    """A row of a statement's result, or a row nested in such a row."""
 
 
 class OldVerifier(Row, frozen=True, gc=False):
-    """A password before the current one; it may have ended."""
+    """The verifier of an old password, which may have expired."""
 
     verifier: str
     since: datetime
 
 
 class Found(Row, frozen=True, gc=False):
-    """What was asked for at this place."""
+    """The answer to the request at index `number`."""
 
     number: int
 
 
 class FoundUser(Found, frozen=True, gc=False):
-    """A user and what a login of that user needs to begin."""
+    """A user, with what is needed to begin this user's login."""
 
     pk: int
     password: str
@@ -97,7 +97,7 @@ _Found = TypeVar("_Found", bound=Found)
 
 
 class OldPassword(Row, frozen=True, gc=False):
-    """A password before the current one that still works."""
+    """An old password that is still valid."""
 
     since: datetime
     valid_until: datetime
@@ -112,21 +112,21 @@ class PendingPush(Row, frozen=True, gc=False):
 
 
 class AcceptedLogin(msgspec.Struct, frozen=True, gc=False):
-    """The password that a login was accepted with. `since` tells it from the user's others."""
+    """The password that a login was accepted with. `since` identifies it among the user's."""
 
     since: datetime
     password: PasswordKind
     ends_at: datetime | None
-    """The end of an old password, or of a current one that is temporary."""
+    """When an old or a temporary password expires; None for other passwords."""
 
     @property
     def valid_until(self) -> datetime | None:
-        """Return what the client receives: the end of an old password."""
+        """Return when an old password expires, for the client; None for a current one."""
         return self.ends_at if self.password == "old" else None
 
 
 class DeviceState(Found, frozen=True, gc=False):
-    """A user, and one of the user's devices if `device_pk` is not None."""
+    """The states of a user and a device; `device_pk` is None if the user has no such device."""
 
     is_active: int
     is_temporary: int
@@ -135,13 +135,13 @@ class DeviceState(Found, frozen=True, gc=False):
     device_pk: int | None
     is_blocked: int
     gateway: str
-    """Where the device waits; empty when it does not."""
+    """The gateway where the device waits; empty when it does not wait."""
     waiting_since: datetime | None
     pending: list[PendingPush] | None
     """The oldest first."""
 
     def accepts(self, since: datetime) -> AcceptedLogin | None:
-        """Return what the password that `since` names is good for, or None when it has ended."""
+        """Return the login that the password since `since` allows; None if it has expired."""
         if since == self.password_changed_at:
             if not self.is_temporary:
                 return AcceptedLogin(since, "current", None)
@@ -169,7 +169,7 @@ class ReleasedDevice(msgspec.Struct, frozen=True, gc=False):
 
 
 class WaitingRow(NamedTuple):
-    """What is written about a device that waits from now on, in the order of `_SET_WAITING`."""
+    """The parameters of `_SET_WAITING` for one device, in their order."""
 
     device_pk: int
     name: str
@@ -188,7 +188,7 @@ _states = msgspec.json.Decoder(list[DeviceState])
 
 
 def find_users(asked: Sequence[tuple[str, str]]) -> list[FoundUser | None]:
-    """Return the users by user name and device id, None for one that does not exist."""
+    """Return the users by user name and device id, None for a user who does not exist."""
     row = _execute(_FIND, ((number, *each) for number, each in enumerate(asked)))
     return _in_order(_users, row, len(asked))
 
@@ -212,7 +212,7 @@ def ask_states(asked: Sequence[tuple[int, str]]) -> tuple[str, list[str]]:
 
 
 def read_states(row: tuple[str | None], count: int) -> list[DeviceState | None]:
-    """Return the `count` states of that statement's one row, None for a user who does not exist."""
+    """Decode the row of `ask_states` to `count` states, None for a user who does not exist."""
     return _in_order(_states, row, count)
 
 
@@ -224,7 +224,7 @@ def device_states(asked: Sequence[tuple[int, str]]) -> list[DeviceState | None]:
 
 
 def set_waiting(waiting: Iterable[WaitingRow]) -> None:
-    """Write that these devices wait. Each may be given once."""
+    """Write that these devices wait. Each device may occur only once."""
     _execute(_SET_WAITING, waiting)
 
 
@@ -246,7 +246,7 @@ _DIALECTS: dict[str, dict[str, str]] = {
         "collect": "json_group_array",
         "row": "json_array",
         "nested": "json",
-        "utc": " || '+00:00'",  # times are texts, in UTC without saying so
+        "utc": " || '+00:00'",  # times are stored as UTC texts without an offset
         "time": "",
         "inet": "",
         **{f"_{number}": f"json_extract(asked.value, '$[{number}]')" for number in range(10)},
@@ -266,7 +266,7 @@ _DIALECTS: dict[str, dict[str, str]] = {
 
 @cache
 def _statement(vendor: str, template: str) -> str:
-    """Return the statement for a kind of database."""
+    """Return the statement of a template for a kind of database."""
     return template.format(**_DIALECTS[vendor], limit=MAX_OLD)
 
 
@@ -280,13 +280,13 @@ def _execute(template: str, rows: Iterable[Iterable[Any]]) -> Any:
 def _in_order(
     decoder: msgspec.json.Decoder[list[_Found]], row: tuple[str | None], count: int
 ) -> list[_Found | None]:
-    """Return what a statement's one row has found for each of `count`, None for nothing."""
+    """Decode a statement's one row to `count` results, None for a request without one."""
     found = {each.number: each for each in decoder.decode(row[0] or "[]")}
     return [found.get(number) for number in range(count)]
 
 
 def _json(rows: Iterable[Iterable[Any]]) -> str:
-    """Return the rows as one JSON text, with times as this database compares them."""
+    """Return the rows as one JSON text, with times in the database's own format."""
     adapt = connection.ops.adapt_datetimefield_value
     return msgspec.json.encode(
         [[adapt(each) if isinstance(each, datetime) else each for each in row] for row in rows]

@@ -1,7 +1,7 @@
-"""What a gateway reads and writes for its clients; runs on the store's threads.
+"""Read and write the rows of a gateway's clients; runs on the store's threads.
 
-Functions for many clients return for each what it would have got alone. All of them are idempotent:
-they may be repeated after they were interrupted.
+A function for many clients gives each the same result as if it were called for that client alone.
+All functions are idempotent: they may be repeated after an interruption.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from server.gateway import queries
 
 LABEL_LENGTH = 128
 MAX_NEW_DEVICES, NEW_DEVICES_WITHIN = 100, timedelta(days=1)
-"""New devices of one user. Clients make them, and each is a row and a line of the audit trail."""
+"""Most new devices of one user. A client can add any number, each a row and an audit event."""
 
 Refusal = Literal["credentials", "expired", "disabled", "blocked", "throttled"]
 
@@ -40,13 +40,13 @@ class LoginLookup(msgspec.Struct, frozen=True, gc=False):
 
     user_id: int | None
     candidates: tuple[tuple[datetime, Verifier], ...]
-    """The verifiers that a proof may fit. The time names each among the user's."""
+    """The verifiers that a proof may match, each with the time that identifies its password."""
     known_device: bool
     """Whether the user has logged in on this device before."""
 
 
 class VerifiedProof(msgspec.Struct, frozen=True, gc=False):
-    """A right proof, made with the password that `since` names."""
+    """A correct proof, made with the password that `since` identifies."""
 
     user_id: int
     since: datetime
@@ -65,7 +65,7 @@ class RecordedLogin(msgspec.Struct, frozen=True, gc=False):
 
 
 def server_secret() -> bytes:
-    """Return the secret behind made-up salts; make it at the first call."""
+    """Return the secret from which salts of unknown users are derived; create it at first use."""
     secret, _ = ServerSecret.objects.get_or_create(
         name="made-up-salt", defaults={"value": secrets.token_bytes(32)}
     )
@@ -73,7 +73,7 @@ def server_secret() -> bytes:
 
 
 def look_up(asked: Sequence[tuple[str, str]], secret: bytes) -> list[LoginLookup]:
-    """Return what logins need, by user name and device id."""
+    """Return what each login needs to begin, by user name and device id."""
     users = queries.find_users(asked)
     return [_lookup(name, user, secret) for (name, _), user in zip(asked, users, strict=True)]
 
@@ -83,7 +83,7 @@ def _lookup(username: str, user: queries.FoundUser | None, secret: bytes) -> Log
         return LoginLookup(None, ((clock.now(), made_up(username, secret)),), known_device=False)
     current, since = parse_verifier(user.password), user.password_changed_at
     old = [(each.since, parse_verifier(each.verifier)) for each in user.old or ()]
-    # Verifiers with another salt were made before the rounds were raised: long expired.
+    # Verifiers with another salt are from before the rounds were raised, and long expired.
     old = [(since, verifier) for since, verifier in old if verifier.shares_salt(current)]
     if user.is_temporary and temporary_until(since) <= clock.now():
         current = _unmatched(current.iterations, current.salt)
@@ -91,7 +91,7 @@ def _lookup(username: str, user: queries.FoundUser | None, secret: bytes) -> Log
 
 
 def made_up(username: str, secret: bytes) -> Verifier:
-    """Return a verifier that no proof fits. Its salt is always the same for a `username`."""
+    """Return a verifier that no proof matches. Its salt is always the same for a `username`."""
     salt = hmac.digest(secret, username.encode(), "sha256")[: hashers.SALT_BYTES]
     return _unmatched(hashers.ITERATIONS, salt)
 
@@ -101,7 +101,7 @@ def _unmatched(iterations: int, salt: bytes) -> Verifier:
 
 
 def log_in(proofs: Sequence[VerifiedProof], *, gateway: str) -> list[RecordedLogin | Refusal]:
-    """Write the logins of right proofs; check again what may have changed since the lookup."""
+    """Write the logins of correct proofs; check again what may have changed since the lookup."""
     asked = [(each.user_id, each.device.id) for each in proofs]
     with transaction.atomic():
         queries.lock(asked)
@@ -113,7 +113,7 @@ def log_in(proofs: Sequence[VerifiedProof], *, gateway: str) -> list[RecordedLog
 
 
 class _LoginWriter:
-    """Write one batch of logins, inside its transaction. `waiting` has yet to be written."""
+    """Write one batch of logins in a transaction; the caller then writes the rows of `waiting`."""
 
     def __init__(self, gateway: str) -> None:
         self._gateway = gateway
@@ -182,9 +182,9 @@ class _LoginWriter:
 
 
 def labels_of(device: messages.Device) -> dict[str, str]:
-    """Return what a client says of its PC for people to read, without control characters.
+    """Return a PC's name, system and version for people to read, without control characters.
 
-    A PC without a name is called by the beginning of its id, so that pages can name it.
+    A PC without a name gets one from its id, so that pages can name it.
     """
     labels = {"name": device.name, "os": device.os, "version": device.version}
     cleaned = {field: clean(text, LABEL_LENGTH) for field, text in labels.items()}
@@ -212,7 +212,7 @@ def _record(action: str, delivery: PushDelivery, address: str, **detail: Any) ->
 
 
 def _mark_applied(device_pk: int, address: str) -> None:
-    """Mark the pushes as applied: the device has proven that it has the current password."""
+    """Mark a device's pushes as applied: it has proven that it has the current password."""
     for delivery in _pending(device_pk).order_by("change__changed_at"):
         delivery.outcome = PushDelivery.Outcome.APPLIED
         delivery.outcome_at = clock.now()
@@ -229,7 +229,7 @@ def _applied_after(seconds: float) -> None:
 
 
 def update_failed(device_pk: int, failed: messages.UpdateFailed, address: str) -> None:
-    """Record that a device cannot take a push, and give it up unless the keyring may open later."""
+    """Record that a push failed on a device; end the push unless the keyring may open later."""
     with transaction.atomic():
         locked = _pending(device_pk).select_for_update(of=("self",), no_key=True)
         delivery = locked.filter(change_id=failed.change_id).first()
@@ -245,7 +245,7 @@ def update_failed(device_pk: int, failed: messages.UpdateFailed, address: str) -
 
 
 def notice(device_pk: int, shown: messages.Notice) -> None:
-    """Record the outcome of a warning on the PC. "Not due" does not replace what was seen."""
+    """Record the outcome of a warning on the PC. "Not due" replaces no other outcome."""
     devices = Device.objects.filter(pk=device_pk)
     if shown.warning is messages.WarningOutcome.SUPPRESSED:
         devices = devices.filter(warned="")
@@ -262,7 +262,7 @@ def restore_waiting(waits: Sequence[queries.WaitingDevice], *, gateway: str) -> 
 
 
 class OpenPairing(NamedTuple):
-    """What a user has sealed for a PC that shows a code; `sealed` is empty before that."""
+    """A code and what a user has sealed for the PC that shows it; `sealed` is empty before."""
 
     change_id: str
     sealed: str
@@ -278,7 +278,7 @@ def open_pairings(new: Sequence[Pairing]) -> Sequence[Pairing]:
 def sync_pairings(
     codes: Collection[str], *, delivered: Collection[str], ended: Collection[str]
 ) -> dict[str, OpenPairing]:
-    """Write which codes are `delivered`, and delete the others that `ended`. Return `codes`."""
+    """Mark `delivered` codes, delete the other `ended` ones, and return the rows of `codes`."""
     if delivered:
         sent = Pairing.objects.filter(code__in=delivered)
         sent.update(sealed="", delivered_at=clock.now())

@@ -14,10 +14,10 @@ from server.gateway.connection import ClientConnection
 from server.gateway.queries import AcceptedLogin, WaitingDevice
 
 OPENING, UNPROVEN, PROVEN = "opening", "unproven", "proven"
-"""What a connection counts as: no request has come yet, not logged in yet, or logged in before."""
+"""What a connection counts as: without a request, without an accepted login, or with one."""
 LOOKED_AT = 50
-"""The oldest connections of an address that may have to give way. Some show a code or wait for the
-database."""
+"""How many of an address's oldest connections are checked for one that may give way. Some of them
+show a code or wait for the database, and stay."""
 
 
 class Registry:
@@ -30,7 +30,7 @@ class Registry:
         self._logging_in: dict[int, set[ClientConnection]] = {}
         """By user: connections whose login is being written."""
         self._counted: dict[tuple[str, str], dict[ClientConnection, None]] = {}
-        """Connections by what they count as, and by address; the oldest first."""
+        """Connections by kind and address, the oldest first."""
         self._is_empty = asyncio.Event()
         self._is_empty.set()
 
@@ -41,9 +41,9 @@ class Registry:
         return len(self._counted.get((kind, counted_address(address)), ()))
 
     def make_room(self, kind: str, address: str) -> bool:
-        """Let a connection of an address give way that has kept the gateway waiting the longest.
+        """Close an address's oldest connection that has kept the gateway waiting too long.
 
-        Return whether there was one that has kept it waiting for too long.
+        Return whether there was such a connection.
         """
         counted = self._counted.get((kind, counted_address(address)), ())
         for connection in islice(counted, LOOKED_AT):
@@ -54,7 +54,7 @@ class Registry:
         return False
 
     def only_address(self) -> str | None:
-        """Return the address that all upgraded connections come from, if it is one."""
+        """Return the address of all upgraded connections; None unless there is exactly one."""
         addresses = {address for kind, address in self._counted if kind != OPENING}
         return addresses.pop() if len(addresses) == 1 else None
 
@@ -65,7 +65,7 @@ class Registry:
         self._count_as(connection, (OPENING, counted_address(connection.peer)))
 
     def upgrade(self, connection: ClientConnection, address: str) -> None:
-        """Count a connection by the client's address from now on."""
+        """Set the client's address, and count the connection by it from now on."""
         connection.address = address
         self._count_as(connection, (UNPROVEN, counted_address(address)))
         metrics.connections.inc()
@@ -98,7 +98,7 @@ class Registry:
 
     @contextmanager
     def noting_changes(self, connection: ClientConnection, user_id: int) -> Iterator[None]:
-        """Set `has_changed` of the connection when the user changes while a login is written."""
+        """Set the connection's `has_changed` if the user changes while the login is written."""
         connection.has_changed = False
         together = self._logging_in.setdefault(user_id, set())
         together.add(connection)
@@ -149,11 +149,11 @@ class Registry:
         return list(self._waiting.get(user_id, {}).values())
 
     def users(self) -> list[int]:
-        """Return all users that some connection waits for."""
+        """Return all users with a waiting client."""
         return list(self._waiting)
 
     def users_past(self, now: datetime) -> set[int]:
-        """Return the users that some connection waits for by a password that has ended."""
+        """Return the users with a waiting client whose password has expired at `now`."""
         return {
             user_id
             for user_id, devices in self._waiting.items()

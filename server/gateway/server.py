@@ -49,14 +49,14 @@ log = logging.getLogger(__name__)
 
 HEALTH_PATH, READY_PATH = "/healthz", "/readyz"
 SWEEP_SECONDS = 15
-"""How late a waiting client may be told that its old password has ended."""
+"""Interval of the sweeps, and how late a waiting client learns that its password has expired."""
 SPREAD_SECONDS = 30
-"""Clients that a stopping gateway sends away come back within this time, spread out."""
+"""Longest random delay after which the clients of a stopping gateway come back."""
 SENT_AT_ONCE = 1000
-"""Clients that are sent away before the loop handles their answers."""
+"""Clients that are sent away before the loop runs other callbacks."""
 RETRY_AFTER_SECONDS = 60
 MANY_CLIENTS = 20
-"""Clients that all come from one address before that is taken for a proxy's."""
+"""When so many clients all have one address, it is taken for a proxy's address."""
 
 
 class Gateway:
@@ -73,15 +73,15 @@ class Gateway:
         max_connections: int = 1_000_000,
         sweep_interval_s: float = SWEEP_SECONDS,
     ) -> None:
-        """Start nothing yet. `settings` are those of the process unless they are given.
+        """Make the parts, but start none. `settings` default to those of the process.
 
-        `max_connections` of all clients must be fewer than there are file descriptors.
+        `max_connections` must be less than the process's limit of file descriptors.
         """
         self._settings = settings = settings or config.current()
         self._max_connections = max_connections
         self._sweep_interval_s = sweep_interval_s
         self.port = settings.gateway_port
-        """Once the context is entered, the port that it listens on."""
+        """The port that the gateway listens on, once the context is entered."""
         self._name = settings.gateway_name or default_name(self.port)
         self._is_stopping = False
         self._has_warned_of_proxy = False
@@ -138,7 +138,7 @@ class Gateway:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Send all clients away, to come back spread out over some seconds, and end all tasks."""
+        """Tell all clients to come back after a random delay, and end all tasks."""
         self._is_stopping = True
         self._server.close()
         await self._send_all_away()
@@ -146,7 +146,7 @@ class Gateway:
         await self._stack.aclose()
 
     async def sweep(self) -> None:
-        """Do what is due every SWEEP_SECONDS: passwords that have ended, old counts."""
+        """Tell clients of expired passwords, and forget old counts and rows."""
         self._throttle.sweep()
         self._warn_of_proxy()
         self._notifier.sweep()
@@ -207,7 +207,7 @@ class Gateway:
         if connection.device is not None and not self._is_stopping:
             self._store.release(connection.device, connection.farewell)
 
-    # --- on the way
+    # --- readiness, sweeps, and the end
 
     @property
     def _is_ready(self) -> bool:
@@ -232,7 +232,7 @@ class Gateway:
             if connection.stage == stages.OPENING:
                 connection.abort()
             else:
-                seconds = random.randint(1, SPREAD_SECONDS)  # noqa: S311 - it spreads, hides nothing
+                seconds = random.randint(1, SPREAD_SECONDS)  # noqa: S311 - it spreads the load
                 bye = Bye(reason="shutting_down", retry_after_s=seconds)
                 connection.end(bye, CloseCode.GOING_AWAY)
             if number % SENT_AT_ONCE == SENT_AT_ONCE - 1:

@@ -1,11 +1,11 @@
 """Reach the database from a gateway: off the event loop, for many clients at once.
 
 Reads and writes have a thread each, so that a read never waits for a transaction of the console.
-What is written here (which devices wait, what was shown) may be lost in a power cut; passwords may
-not, and the console writes those.
+A power cut may lose what is written here (which devices wait, what was shown). It must not lose
+passwords, which the console writes.
 
-Every push waits for `read_states`. On PostgreSQL it runs on the gateway's own loop, because a
-thread would wait for the interpreter lock while thousands log in.
+Every push waits for `read_states`. On PostgreSQL, this read runs on the gateway's own loop, because
+a thread would wait for the interpreter lock while thousands of clients log in.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-"""After which a disconnect that could not be written is tried again."""
+"""Seconds until a disconnect that could not be written is retried."""
 _GENERIC_PLANS = "SET plan_cache_mode = force_generic_plan"
-"""Planning `read_states` each time takes five times as long as the statement itself."""
+"""Plan `read_states` only once: planning takes five times as long as the statement itself."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -60,24 +60,24 @@ class Store:
         self._reads_states = asyncio.Lock()
         self._batchers: list[Batcher[Any, Any]] = []
         self.look_up = self._batched(self._reads, "look_up", self._look_up)
-        """Return what the login of a user name on a device id needs to begin."""
+        """Return what a login needs to begin, for a user name and a device id."""
         self.log_in = self._batched(self._writes, "log_in", partial(records.log_in, gateway=name))
-        """Write the login of a right proof; check again what may have changed."""
+        """Write the login of a correct proof; check again what may have changed."""
         self.open_pairing = self._batched(self._writes, "open_pairings", records.open_pairings)
-        """Write that a new PC shows a code. Raise IntegrityError for one that is shown already."""
+        """Write that a new PC shows a code. Raise IntegrityError if the code is in use."""
         self._released: dict[int, queries.ReleasedDevice] = {}
-        """Rows that have yet to be cleared, by the device's primary key."""
+        """Devices whose rows are not cleared yet, by primary key."""
         self._clearing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Fetch the secret behind made-up salts, and connect. Raise DatabaseError, too."""
+        """Fetch the secret for salts of unknown users, and connect. Raise DatabaseError, too."""
         self._secret = await self.write(records.server_secret)
         await self.read_states([])
 
     async def close(self) -> None:
         """Wait for what is under way, and close each thread's database connection.
 
-        Rows of released devices are not waited for: all rows of a gateway that ends are cleared.
+        Do not wait for the rows of released devices: a gateway that ends clears all its rows.
         """
         if self._clearing is not None:
             self._clearing.cancel()
@@ -129,7 +129,7 @@ class Store:
                     return queries.read_states(row, len(asked))
                 except psycopg.Error as exc:
                     await self._disconnect()
-                    if not was_open:  # else a restart of PostgreSQL may have broken it long ago
+                    if not was_open:  # else a restart of PostgreSQL may have broken the connection
                         raise DatabaseError(str(exc)) from exc
 
     async def _disconnect(self) -> None:
@@ -140,7 +140,7 @@ class Store:
     def _batched(
         self, executor: Executor, what: str, work: Callable[[Sequence[_Item]], Sequence[_T]]
     ) -> Callable[[_Item], asyncio.Future[_T]]:
-        """Return the function that submits an item of `work`, which runs in batches."""
+        """Return a function that submits one item; `work` runs on batches of items."""
         batcher: Batcher[_Item, _T] = Batcher(executor, partial(_run_batch, what, work))
         self._batchers.append(batcher)
         return batcher.submit
@@ -176,10 +176,9 @@ def _run_batch(
 
 
 def _run(what: str, job: Callable[[], _T]) -> _T:
-    """Run `job`, twice if the connection was broken or a deadlock ended it. Raise Unavailable.
+    """Run `job`; retry once after a broken connection or a deadlock. Raise Unavailable.
 
-    A restart of the database server may have broken the connection long ago, or the database has
-    ended this transaction to resolve a deadlock.
+    A restart of the database server may have broken the connection long ago.
     """
     for is_last in (False, True):
         had_connection = connection.connection is not None

@@ -1,10 +1,10 @@
 """Slow down guessing: count refused proofs, and answer `throttled` above a limit.
 
-Counts are of this process, by real time, over a moving window. A right proof with an expired
-password, or of a disabled user, is no guess and is not counted.
+Counts are of this process, by real time, over a moving window. A correct proof with an
+expired password, or of a disabled user, is no guess and is not counted.
 
-A device that its user has logged in from before has a count of its own and no other. So a stranger
-who guesses from the same office, or at the same user name, does not shut out the user's PCs.
+A device from which the user has logged in before has only a count of its own. So a stranger who
+guesses from the same office, or at the same user name, does not lock out the user's PCs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from server.addresses import counted_address
 from server.config import Config
 
 MAX_KEYS = 50_000
-"""Keys of one counter. Beyond that the one whose last refusal is the longest ago is forgotten."""
+"""Most keys of one counter. When there are more, the key with the oldest last event goes."""
 
 
 class Window:
@@ -49,12 +49,12 @@ class Window:
         self._times.pop(key, None)
 
     def clear_user(self, user: str) -> None:
-        """Forget the events of a user's keys: where they come from, a blank, and the name."""
+        """Forget a user's events. Their keys are an origin, a blank, and the user name."""
         for key in [key for key in self._times if key.partition(" ")[2] == user]:
             del self._times[key]
 
     def sweep(self) -> None:
-        """Forget keys whose events are all past."""
+        """Forget keys whose events are all older than the window."""
         before = time.monotonic() - self.seconds
         while self._times and next(iter(self._times.values()))[-1] <= before:
             del self._times[next(iter(self._times))]
@@ -94,10 +94,10 @@ class Throttle:
     def guesses(
         self, user: str | None, address: str, *, known_device: str | None = None
     ) -> Guesses:
-        """Return the counts for a login: ask `wait_s` before its proof is checked.
+        """Return the counts for a login. Ask `wait_s` before the proof is checked.
 
-        `user` is None for a name that no user can have; such a name is not kept. `known_device` is
-        the id of a device that the user has logged in from before.
+        `user` is None for a name that no user can have; such a name is not counted. `known_device`
+        is the id of a device from which the user has logged in before.
         """
         if known_device is not None:
             return Guesses((self._by_device, f"{known_device} {user}"))
