@@ -23,7 +23,7 @@ from agent.settings import Settings
 from protocol.text import N_
 
 OK, FAILED, NOT_RUNNING, DEFECT, NO_ANSWER = 0, 1, 3, 4, 5
-"""Exit codes; argparse's own for wrong usage is 2. DEFECT: the running client has a defect."""
+"""Exit codes; argparse's own for wrong usage is 2. DEFECT: a defect has ended the client."""
 _STATUS_CODES = {
     State.STANDBY: OK,
     State.STANDBY_OLD_PASSWORD: 10,
@@ -32,7 +32,7 @@ _STATUS_CODES = {
 }
 _NOT_CONNECTED = 11  # exit code of `status` in every other state
 ANSWER_S = 5.0  # seconds that a running client may take to answer at all
-LOGIN_S = 90.0  # seconds that it may take for a login or logout, with key derivation and keyring
+LOGIN_S = 90.0  # seconds that a login or logout may take, with key derivation and keyring
 
 _CHANNEL_REASONS = {
     "logged_out": N_("No user is logged in. Use `login` first."),
@@ -47,7 +47,7 @@ class NoAnswer(AgentError):
 
 @dataclass
 class Call:
-    """One call of the program, and how it answers its caller."""
+    """One call of the program: its options, its settings, and ways to answer the caller."""
 
     options: Namespace
     paths: Paths
@@ -67,9 +67,9 @@ class Call:
         return FAILED
 
     def give_up(self, title: str, message: str) -> int:
-        """Print why the program ends. A client also logs it, and shows it when a user started it.
+        """Print why the program ends. `run` also logs it, and shows it if a user gave the command.
 
-        At a sign-in to Windows, perhaps without anyone at the PC, a window would wait for ever.
+        At a sign-in to Windows, no one may be at the PC, and a window would wait for ever.
         """
         if self.options.command == "run":
             from agent import dialogs, logs
@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _load_settings(call: Call) -> Settings:
-    """Return the settings. A client that starts renames a broken file; other commands raise."""
+    """Return the settings. `run`, `login` and `dialog` rename a broken file; others raise."""
     from agent import settings
 
     try:
@@ -349,7 +349,7 @@ _COMMANDS: dict[str, Callable[[Call], int]] = {
 
 
 def _make_streams_safe() -> None:
-    """Substitute what a terminal cannot show; write to pipes in the console's code page."""
+    """Replace what a terminal cannot show; write to pipes in the console's code page."""
     encoding = None
     if sys.platform == "win32":
         import ctypes

@@ -1,4 +1,4 @@
-"""Checks the addresses that people type: of the server, of a proxy, of the console."""
+"""Check the addresses that people type: of the server, of a proxy, of the console."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)+")
 
 
 class BadProxy(ValueError):
-    """A proxy's address cannot be used. Its text is the place of the setting, never a value."""
+    """A proxy's address cannot be used. The text is the place of the setting, never its value."""
 
 
 def normalise_server(text: str, translate: Translate = str) -> str:
@@ -85,7 +85,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_console_url(text: str) -> bool:
-    """Return whether a browser may open it: `https://`, or `http://` on loopback."""
+    """Return whether a browser may open `text`: `https://`, or `http://` on loopback."""
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname or "", parts.port
@@ -168,7 +168,7 @@ def _host(text: str) -> str:
     if ":" in text and "%" not in text:
         return ipaddress.IPv6Address(text).compressed
     if not text.isascii():
-        import idna  # its tables take a megabyte, and few need them
+        import idna  # its tables take a megabyte, and few addresses need them
 
         text = idna.encode(text, uts46=True).decode("ascii")
     host = text.lower().removesuffix(".")

@@ -1,4 +1,4 @@
-"""Answers the commands that come over the control channel (docs/commands.md)."""
+"""Answer the commands that come over the control channel (docs/commands.md)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agent.runtime import Runtime
 from agent.settings import Settings, normalise_user
 from protocol.messages import Bytes32
 
-LAST_ANSWER_S = 0.05  # seconds from `quit` to the end: its answer is sent in between
+LAST_ANSWER_S = 0.05  # seconds from `quit` to the client's end, in which the answer is sent
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Adapters:
 
     @property
     def is_for_one_command(self) -> bool:
-        """Whether a command is the client for a moment, because none runs."""
+        """Return whether this client runs for one command only, because no other client runs."""
         return self.watcher is None
 
 
@@ -218,9 +218,9 @@ class App:
     def log_in(
         self, server: str, user: str, password: str, device_key: str | None = None
     ) -> Future[Reason | None]:
-        """Log in with a typed password and store it; the future has None when that was done.
+        """Log in with a typed password and store it; the future gets None when it is stored.
 
-        For the user who is logged in already, this updates it. `device_key` is a pairing's.
+        For the user who is logged in, this updates the stored password. `device_key`: a pairing's.
         """
         identity, typed = Identity(server=server, user=user), normalise_password(password)
         return self._runtime.request(lambda n: ev.LoginRequested(n, identity, typed, device_key))
@@ -230,8 +230,8 @@ class App:
     ) -> Future[Reason | None]:
         """Receive a password by a code, in place of an earlier code, and log in with it.
 
-        `show` is called with the code; `ask` is that of `log_in_by_code`. The future is as that of
-        `log_in`, or has PairingFailed. Cancelling it leaves nothing behind.
+        `show` is called with the code; for `ask` see `log_in_by_code`. The future ends as that of
+        `log_in`, or with PairingFailed. Cancelling the future leaves nothing behind.
         """
         work = log_in_by_code(server, self._settings, show, ask=ask, log_in=self.log_in)
         self.end_pairing()
@@ -245,7 +245,7 @@ class App:
             pairing.cancel()
 
     def _forget_pairing(self, ended: Future[Reason | None]) -> None:
-        """Drop the future, whose exception holds the frames that have had the password."""
+        """Drop the future: its exception would keep frames with the password."""
         if self._pairing is ended:
             self._pairing = None
 
@@ -283,7 +283,7 @@ class App:
                 self._adapters.on_menu_action(command)
 
     def _on_logged_out(self, reply: Future[Reason | None]) -> None:
-        """Show the state after it, and what is left of the password when that went wrong."""
+        """Show the state after a logout, and why the password could not be removed, if so."""
         self.command(Command.STATUS)
         if (reason := reply.result()) is not None:
             texts = wording.trouble(reason, self._translations.gettext)
@@ -301,7 +301,7 @@ class App:
                 log.exception("the control channel has ended")
 
     async def _answer(self, request: ports.Request) -> ports.Request:
-        """Return the answer to a command, marked where this client itself is for one command."""
+        """Return the answer to a command, marked if this client runs for one command only."""
         answer = await self._answers.answer(request)
         return {**answer, "one_command": True} if self._adapters.is_for_one_command else answer
 
@@ -340,7 +340,7 @@ class App:
             self.toasts.withdraw(Topic.UNSAVED)
 
     def _tell(self, effect: Effect) -> None:
-        """Show the user what the machine has to say."""
+        """Perform an effect about a notification or a window."""
         match effect:
             case do.ShowWarning(days, last_day):
                 event = WindowsEvent.OLD_PASSWORD

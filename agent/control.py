@@ -2,7 +2,7 @@
 
 One JSON object on a line each way, at most 16 KiB. Passwords travel through it, so no line is ever
 logged. `windows/control.py` and `linux/control.py` have the two ends of the way: a named pipe, a
-Unix socket. Only one client can listen, so this is also what ensures that only one client runs.
+Unix socket. Only one client can listen, so the channel also ensures that only one client runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LAST_WORDS_S = 1.0  # seconds that the end of the client waits for answers under
 MAX_CONNECTIONS = 16
 TURN_S = 0.5  # seconds between two attempts to claim a channel that will be free soon
 STATUS_S = 2.0
-GONE_TIMES = 10  # how often in a row a channel may be taken without a client that can be asked
+GONE_TIMES = 10  # tries in a row at which the channel is taken and its client cannot be asked
 
 Handler = Callable[[Request], Awaitable[Request]]
 
@@ -41,7 +41,7 @@ class ControlChannel:
         self._answering: set[asyncio.Task[None]] = set()
 
     async def serve(self, handle: Handler, *, claimed: Callable[[], None]) -> None:
-        """Claim it, call `claimed`, answer until cancelled. Raise ChannelBusy or ChannelError."""
+        """Claim the channel, call `claimed`, and answer. Raise ChannelBusy or ChannelError."""
 
         def accept(reader: StreamReader, writer: StreamWriter) -> None:
             # Not a coroutine: asyncio would make a task of it that has no owner.
@@ -51,7 +51,7 @@ class ControlChannel:
             task = asyncio.create_task(self._serve_one(handle, reader, writer))
             self._peers.add(task)
             task.add_done_callback(self._peers.discard)
-            # Not by the task: one that is cancelled at once has done nothing.
+            # Not in the task: a task that is cancelled before it starts closes nothing.
             task.add_done_callback(lambda _: writer.close())
 
         self._accepts = True
@@ -69,7 +69,7 @@ class ControlChannel:
             await asyncio.gather(*self._peers, return_exceptions=True)
 
     async def serve_in_turn(self, handle: Handler, *, claimed: Callable[[], None]) -> None:
-        """Do as `serve`, but wait for a client that has `one_command` in its status."""
+        """Call `serve`, but first wait while a client for one command has the channel."""
         gone = 0
         while True:
             try:
@@ -79,7 +79,7 @@ class ControlChannel:
                     status = await self.ask({"command": "status"}, timeout_s=STATUS_S)
                     gone, is_free_soon = 0, bool(status.get("one_command"))
                 except ChannelError as exc:
-                    # It has just ended, ends and hangs up, or is about to listen.
+                    # That client has just ended, is ending, or is about to listen.
                     gone += 1
                     hangs = isinstance(exc.__context__, TimeoutError)
                     is_free_soon = gone < GONE_TIMES and not hangs
@@ -89,7 +89,7 @@ class ControlChannel:
             await asyncio.sleep(TURN_S)
 
     async def ask(self, request: Request, *, timeout_s: float) -> Request:
-        """Return the running client's answer. Raise NotRunning, or ChannelError in time."""
+        """Return the running client's answer. Raise NotRunning; ChannelError without an answer."""
         line = encode_line(request)
         try:
             async with asyncio.timeout(timeout_s):
@@ -131,7 +131,7 @@ def encode_line(message: Request) -> bytes:
 
 
 def decode_line(line: bytes) -> Request:
-    """Return the object in `line`. Raise ChannelError, which quotes nothing, when it is none."""
+    """Return the object in `line`. Raise ChannelError, which quotes nothing, if it has none."""
     try:
         message: dict[str, Any] = msgspec.json.decode(line, type=dict[str, Any])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""The only module that knows which adapters there are. Importing it is cheap, for `status`."""
+"""The only module that knows which adapters there are. It imports little, for a fast `status`."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def run(
 ) -> None:
     """Run the client in the tray until it quits.
 
-    `notices` are titles and texts, shown to the user at the start. `at_sign_in` says that Windows
-    starts it, and not the user. Raise ChannelBusy when another client runs, and Defect when the
+    `notices` are titles and texts, shown to the user at the start. `at_sign_in`: Windows starts
+    the client, not the user. Raise ChannelBusy when another client runs, and Defect when the
     client has ended at a defect of its own.
     """
     logs.set_up(paths.log_file, settings.log_level)
@@ -94,13 +94,13 @@ def _run(
         from agent.linux.terminal import LinuxSession
 
         watcher = LinuxSession()
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the end of its terminal is not its own
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the client outlives its terminal
     for title, text in [*notices, *(("setting ignored", each) for each in settings.unknown)]:
         log.warning("%s: %s", title, text)
     apply_autostart(autostart, settings)
     if at_sign_in and settings.autostart is False:
         log.info("not started at sign-in: %s", settings.origins.get("autostart"))
-        with guard:  # one that has started this client ends with it
+        with guard:  # a guard that has started this client ends too
             return
     adapters = _core_adapters(paths)
     adapters.watcher, adapters.open_toaster = watcher, _open_toaster
@@ -218,7 +218,7 @@ def open_keyring() -> KeyringBackend:
 
 
 def _open_toaster() -> Toaster:
-    """Return what shows toasts: on Linux, lines in the terminal."""
+    """Return the platform's toaster: on Linux, lines in the terminal."""
     if sys.platform == "win32":
         from agent.windows.toast import WindowsToaster
 

@@ -1,6 +1,6 @@
-"""The command `doctor`: finds what keeps the client from waiting, step by step until one fails.
+"""Find what keeps the client from waiting, step by step until one fails: the command `doctor`.
 
-It changes nothing. It logs in only when no client runs, because a login would end that client's.
+It changes nothing. It logs in only when no client runs: its login would end the client's login.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Step(Enum):
 
 
 class _Skipped(Exception):
-    """There is nothing to examine in this step, for this reason."""
+    """The step has nothing to examine; the text says why."""
 
 
 class _Found(Exception):
@@ -118,7 +118,7 @@ async def run(
 
 @dataclass
 class _Doctor:
-    """The steps, and what they have found out for those after them."""
+    """The steps, and what they have found out for later steps."""
 
     settings: Settings
     channel: ControlChannel
@@ -265,10 +265,10 @@ class _Doctor:
             raise self._found(Step.LOGIN, exc) from None
 
     async def _be_the_client(self, identity: Identity, record: Credentials) -> str:
-        """Log in as the client's machine does, which decides what is sent and in which order.
+        """Log in with the client's machine, which decides what is sent and in which order.
 
-        Its vault says that everything is written, and writes nothing. It stops at the login, so
-        that no push comes to it.
+        The machine's writes to the vault are answered but not done. The machine stops at the login,
+        so that it gets no push.
         """
         machine = Machine(host_info(), identity, SavedState())
         events: list[Event] = [ev.Started()]
@@ -302,7 +302,7 @@ class _Doctor:
                 return ev.Received(machine.connection.number, message)
 
     async def _unverified_chain(self) -> list[str]:
-        """Return the lines for a certificate that is refused, by the proxy if any."""
+        """Return lines about the refused certificates, fetched by the proxy if there is one."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         lines: list[str] = []
@@ -314,7 +314,7 @@ class _Doctor:
                 lines.extend(_chain(transport.get_extra_info("ssl_object"), translate))
 
         options = {"ssl": context, "create_connection": Look}
-        with suppress(Exception):  # it answers as it likes; nothing secret is sent to it
+        with suppress(Exception):  # the server may answer anything; nothing secret is sent
             await (await open_connection(self.server, proxy=self.proxy, **options)).close()
         return lines
 

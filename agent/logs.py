@@ -30,13 +30,13 @@ MAX_LINE = 4_000
 LINE_S = 0.5  # seconds that a terminal may take for a line before the caller goes on
 
 TALKATIVE = ("asyncio", "jeepney", "keyring", "python_socks", "secretstorage", "websockets")
-"""Loggers that are kept at INFO or above, whatever is set."""
+"""Loggers that are kept at INFO or above, whatever level is set."""
 
 log = logging.getLogger(__name__)
 
 
 class WindowsEvent(Enum):
-    """The events for Windows' event log. A record names its own as `extra=event.extra`."""
+    """The events for Windows' event log. A log record names one by `extra=event.extra`."""
 
     PASSWORD_RECEIVED = 1
     PASSWORD_REFUSED = 2
@@ -66,8 +66,8 @@ class Formatter(logging.Formatter):
 class PrivateFileHandler(logging.FileHandler):
     """Write to files of MAX_BYTES each, readable by this user only.
 
-    A record that cannot be written is lost, and nothing else happens. Not logging's own rotating
-    handler, whose module has sockets and pickle loaded before the icon is shown.
+    A record that cannot be written is lost, and nothing else happens. logging's own rotating
+    handler is not used, because it loads sockets and pickle before the icon is shown.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -82,7 +82,7 @@ class PrivateFileHandler(logging.FileHandler):
             self.stream.flush()
 
     def _open(self) -> TextIOWrapper:
-        no_wait = getattr(os, "O_NONBLOCK", 0)  # for the reader of a pipe
+        no_wait = getattr(os, "O_NONBLOCK", 0)  # do not wait for the reader of a pipe
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | no_wait
         handle = os.open(self.baseFilename, flags, 0o600)
         return os.fdopen(handle, "a", encoding=self.encoding, errors=self.errors)
@@ -99,10 +99,10 @@ class PrivateFileHandler(logging.FileHandler):
 
 
 class Console:
-    """Write lines to a stream. A line is lost where there is none, or none that takes it.
+    """Write lines to a stream. A line is lost when there is no stream, or it takes no line.
 
-    A terminal takes none while its user has paused it, or once it is closed (`| head -1`). One that
-    no one reads takes a part of a line at last: a thread waits there, and the caller goes on.
+    A paused terminal takes no line, nor does a closed pipe (`| head -1`). A full pipe may take a
+    part of a line: then a thread waits for the rest, and the caller goes on.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -120,7 +120,7 @@ class Console:
 
         if self._writer.is_alive() or self._stream is None:
             return False
-        with suppress(OSError, ValueError):  # it is no file, or closed: the write finds that out
+        with suppress(OSError, ValueError):  # no file, or a closed one: the write finds that out
             if not select.select([], [self._stream], [], 0)[1]:
                 return False
         work, stream = self._print, self._stream
@@ -145,7 +145,7 @@ class Console:
             while data:
                 data = data[raw.write(data) or len(data) :]
         except (OSError, ValueError):
-            # The interpreter flushes it at its end, and would fail.
+            # The interpreter flushes the stream at its own end, and would fail.
             with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:  # noqa: PTH123
                 os.dup2(nowhere.fileno(), stream.fileno())
             self._stream = None
@@ -159,7 +159,7 @@ class ConsoleHandler(logging.Handler):
         self._console = Console(sys.stderr)
 
     def emit(self, record: logging.LogRecord) -> None:
-        with suppress(Exception):  # it cannot be formatted
+        with suppress(Exception):  # the record cannot be formatted
             self._console.write(self.format(record))
 
 

@@ -1,7 +1,7 @@
 """What the client needs of its PC, one Protocol each. `desktop.py` chooses the implementations.
 
-Errors named here are expected, and none of them carries a secret. Any other exception of an adapter
-is a defect: the caller logs it, and the client goes on.
+The errors that a port names are expected, and none of them carries a secret. Any other exception of
+an adapter is a defect: the caller logs it, and the client goes on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
 
 from agent.errors import AgentError
 
-if TYPE_CHECKING:  # the tray's icon needs none of them
+if TYPE_CHECKING:  # the tray's icon needs none of these modules
     from asyncio import StreamReader, StreamWriter
 
     from agent.core.credentials import Credentials, Identity
@@ -67,7 +67,7 @@ class Vault(Protocol):
 
     @property
     def has_asked_user(self) -> bool:
-        """Return whether this call asks the user, and so may take longer. Any thread."""
+        """Return whether the call under way asks the user, and so may take long. Any thread."""
 
 
 class Tray(Protocol):
@@ -77,7 +77,7 @@ class Tray(Protocol):
         """Block until `stop`; call `on_command` for what the user picks. Raise TrayError."""
 
     def show(self, view: View) -> None:
-        """Draw this view in place of the one before."""
+        """Draw this view in place of the last one."""
 
     def translate(self, translations: NullTranslations, /) -> None:
         """Use another language from now on."""
@@ -94,11 +94,11 @@ class Topic(Enum):
     """What a notification is about. Each topic is shown and withdrawn without the others."""
 
     WARNING = "warning"  # the password is old: true until a login or logout; shown until seen
-    PASSWORD = "password"  # the user must enter one: likewise
+    PASSWORD = "password"  # a password is needed: true and shown as long as a WARNING
     RECEIVED = "received"  # a pushed password was stored; disturbs the user less
     SETTINGS = "settings"  # what was wrong at the start: true until the next start
     UNSAVED = "unsaved"  # the settings cannot be saved: true until they are
-    ACTION = "action"  # the outcome of what the user has picked from the menu
+    ACTION = "action"  # the outcome of an entry of the menu
 
 
 OnOutcome = Callable[["WarningOutcome"], None]
@@ -110,8 +110,8 @@ class Toaster(Protocol):
     def show(self, topic: Topic, title: str, text: str, on_outcome: OnOutcome, /) -> None:
         """Show a toast, in place of an earlier one about the same topic.
 
-        Call `on_outcome`, on any thread, for each thing that becomes known: first SHOWN, UNSEEN
-        or FAILED, later perhaps CLICKED or DISMISSED. UNSEEN: nothing is left on the screen.
+        Call `on_outcome`, on any thread, for each outcome that becomes known: first SHOWN,
+        UNSEEN or FAILED, later perhaps CLICKED or DISMISSED. UNSEEN: nothing is left on the screen.
         """
 
     def withdraw(self, topic: Topic) -> None:
@@ -122,7 +122,7 @@ class Toaster(Protocol):
 
 
 class SignInWatcher(Protocol):
-    """Reports when the user comes and leaves, and when the network may have changed."""
+    """A watcher: reports when the user comes and leaves, and when the network may have changed."""
 
     def session(self) -> str:
         """Return a name for the logon session of this process; every sign-in gives another."""
@@ -134,7 +134,7 @@ class SignInWatcher(Protocol):
         """
 
     def keep_awake(self, wanted: bool, /) -> None:  # noqa: FBT001 - the only argument
-        """Keep the PC from going to sleep while it is on mains power, until `stop`; or do not."""
+        """Allow sleep, or if `wanted` prevent it on mains power, until the next call or `stop`."""
 
     def stop(self) -> None:
         """Report no more."""
@@ -144,7 +144,7 @@ class Autostart(Protocol):
     """The switch 'start at sign-in' of this user. Calls block for a moment."""
 
     def enabled(self) -> bool | None:
-        """Return its position, None when an administrator has switched it on for all users."""
+        """Return whether it is on, None when an administrator has switched it on for all users."""
 
     def enable(self) -> None:
         """Switch it on. Raise OSError."""
@@ -153,7 +153,7 @@ class Autostart(Protocol):
         """Switch it off. Raise OSError."""
 
 
-Request = dict[str, Any]  # `{"command": …}` with its arguments; the answer likewise
+Request = dict[str, Any]  # `{"command": …}` with its arguments, or an answer
 
 Accept = Callable[["StreamReader", "StreamWriter"], None]
 
@@ -165,7 +165,7 @@ class ChannelEnds(Protocol):
         """Claim the channel, and call `accept` for each peer. Raise ChannelBusy or ChannelError."""
 
     async def connect(self, *, limit: int) -> tuple[StreamReader, StreamWriter]:
-        """Connect to the running client. Raise NotRunning, or ChannelError for another user's."""
+        """Connect to the running client. Raise NotRunning; ChannelError if another user listens."""
 
 
 class ChannelBusy(AgentError):

@@ -50,9 +50,9 @@ def spare_platform() -> None:
 
 
 def spare_imports() -> None:
-    """Import these modules at their first use. Call this before libraries import them.
+    """Delay the import of some modules until their first use. Call this before any library.
 
-    websockets and keyring import them, and with them HTTP and the parser of e-mails, without a use.
+    websockets and keyring import them, with HTTP and the parser of e-mails, and never use them.
     """
     for name in ("importlib.metadata", "importlib_metadata", "urllib.request"):
         if name not in sys.modules:
@@ -63,7 +63,7 @@ def spare_imports() -> None:
 
 
 def _at_first_use(name: str) -> ModuleType:
-    """Return a module that gives place to the real one when something of it is asked for."""
+    """Return a stand-in that imports the real module when an attribute of it is read."""
     place = ModuleType(name)
 
     def load(attribute: str) -> object:
@@ -82,7 +82,7 @@ def program_dir() -> Path:
 
 
 def guard_file() -> Path:
-    """Return the guard's file, which an installer moves away for the time of an update."""
+    """Return the guard's file, which an installer moves away during an update."""
     return program_dir() / "coconowork-guard.exe"
 
 
@@ -94,8 +94,8 @@ def is_updated() -> bool:
 
 
 def starts_tray_program() -> bool:
-    """Start the tray's program, and return True, if this is its twin that ends with the console."""
-    if Path(sys.executable).suffix.lower() != ".com":  # a prompt adds what PATHEXT has: .COM
+    """Start the tray's program and return True if this is the console program (.com)."""
+    if Path(sys.executable).suffix.lower() != ".com":  # a prompt finds the .com first (PATHEXT)
         return False
     nothing = subprocess.DEVNULL  # so that a reader of this output need not wait for that program
     fresh = {**os.environ, "PYINSTALLER_RESET_ENVIRONMENT": "1"}
@@ -106,7 +106,7 @@ def starts_tray_program() -> bool:
 
 
 def share_one_heap() -> None:
-    """Make all threads share one heap; call it first. glibc gives each thread another one."""
+    """Make all threads share one heap: glibc gives each thread its own. Call this first."""
     if sys.platform == "linux":
         import ctypes
 

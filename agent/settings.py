@@ -1,8 +1,8 @@
-"""The client's settings: machine policy, environment, the user's file, defaults, in that order.
+"""The client's settings. The order of sources: policy, environment, user's file, setup, defaults.
 
 Every source uses the same keys: `server` in the file is `COCONOWORK_SERVER` in the environment
-and the value `Server` in the registry. A bad value in file or environment is an error. In the
-registry, which the user cannot change, it is reported, and the next source counts.
+and the value `Server` in the registry. A bad value in file or environment is an error. A bad
+value in the registry, which the user cannot change, is reported, and the next source counts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MAX_BYTES = 1_000_000  # many times more than settings need; a damaged file can 
 
 Language = Literal["auto", "ja", "en"]
 Registry = Callable[[str], Iterator[tuple[str, Mapping[str, object]]]]
-"""Key below HKLM and HKCU -> (name of the whole key, its values), the stronger first."""
+"""Takes a key below HKLM and HKCU. Yields the whole key's name and its values, HKLM first."""
 
 
 _one_at_a_time = Lock()  # held while a file is read, changed and written, so that no change is lost
@@ -53,7 +53,7 @@ class BrokenSettings(SettingsError):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings in use. `origins` has, for every key that was set, the place."""
+    """The settings in use. `origins` has the place of every key that is set."""
 
     server: str | None = None
     user: str | None = None
@@ -82,12 +82,12 @@ class Settings:
 
     @property
     def only_server(self) -> str | None:
-        """Return the server that policy sets, which is then the only one; None without a policy."""
+        """Return the only server that policy allows; None when policy sets none."""
         return self.server if "server" in self.enforced else None
 
     @property
     def only_user(self) -> str | None:
-        """Return the user that policy sets, who is then the only one; None without a policy."""
+        """Return the only user that policy allows; None when policy sets none."""
         return self.user if "user" in self.enforced else None
 
     @property
@@ -149,12 +149,12 @@ def save_identity(paths: Paths, identity: Identity) -> None:
 
 
 def copy_of(paths: Paths) -> Path:
-    """Return the path of the copy, beside the file."""
+    """Return the path of the copy of the user's file, beside it."""
     return paths.config_file.with_name(f"{paths.config_file.name}.last")
 
 
 def keep_copy(paths: Paths) -> None:
-    """Copy the file. Called after it was read or written without error. Never raises."""
+    """Copy the user's file, after it was read or written without error. Never raise."""
     try:
         good, copy = read_file(paths.config_file, MAX_BYTES), copy_of(paths)
         if good and (not copy.exists() or read_file(copy, MAX_BYTES) != good):
@@ -255,7 +255,7 @@ class _Reader:
     def add_environment(self, environ: Mapping[str, str]) -> None:
         known = {ENV_PREFIX + setting.upper(): setting for setting in _CHECKS}
         for name, text in environ.items():
-            # A server on the same machine has variables of its own.
+            # COCONOWORK_SERVER_… are variables of a server on the same machine.
             is_ours = name.startswith(ENV_PREFIX) and not name.startswith(f"{ENV_PREFIX}SERVER_")
             if is_ours and name != f"{ENV_PREFIX}HOME" and (text or name not in known):
                 self._add(name, text, name, known)
@@ -284,7 +284,7 @@ class _Reader:
             raise self._error(sentence.format(where=where, allowed=allowed)) from None
 
     def _add(self, name: str, value: object, where: str, known: Mapping[str, str]) -> object:
-        """Check a value by its name in `known`. It counts unless a stronger source has the key."""
+        """Check a value by its name in `known`; keep it unless a stronger source has the key."""
         if name not in known:
             sentence = self._translate("{where}: there is no such setting; there are {names}.")
             raise self._error(sentence.format(where=where, names=", ".join(sorted(known))))
@@ -307,7 +307,7 @@ def _read(paths: Paths, translate: Translate) -> tuple[str, dict[str, Any]]:
         if len(data) > MAX_BYTES:
             problem = N_("{file}: the file is too large.")
         elif not data and copy_of(paths).exists():
-            # The client writes no empty file: it is what some disks leave after a power cut.
+            # The client never writes an empty file: some disks leave one after a power cut.
             problem = N_("{file}: the file is empty.")
         else:
             # Windows' editors put a byte order mark in front of UTF-8.
@@ -366,7 +366,7 @@ _CHECKS: dict[str, tuple[Callable[[str, Translate], object], str]] = {
     ),
     **dict.fromkeys(("allow_quit", "autostart", "keep_awake"), (_flag, N_("true or false"))),
 }
-"""Settings, each with what reads its value, and what is allowed."""
+"""Settings, each with the function that reads its value, and the allowed values in words."""
 POLICY_NAMES = {setting: setting.title().replace("_", "") for setting in _CHECKS}
 """Settings, and the names of their values in the registry: `ConsoleUrl` for `console_url`."""
-assert set(_CHECKS) == {f.name for f in fields(Settings) if f.compare}  # noqa: S101 - as above
+assert set(_CHECKS) == {f.name for f in fields(Settings) if f.compare}  # noqa: S101 - all have a check

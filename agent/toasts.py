@@ -31,7 +31,7 @@ class Toasts:
         on_click: Command | Callable[[], None],
         on_outcome: OnOutcome = lambda _: None,
     ) -> None:
-        """Show title and text. `on_outcome` is called for each thing that becomes known of it."""
+        """Show title and text. Call `on_outcome` for each outcome that becomes known."""
 
         def on_toast(outcome: WarningOutcome) -> None:
             if outcome is WarningOutcome.FAILED:

@@ -1,7 +1,7 @@
 """The vault on the platform's keyring: one entry for each identity, and nothing anywhere else.
 
-`agent.desktop` names the backend; keyring's own choice is never used, because a plug-in or a
-configuration file could then bring in one that keeps passwords in a file or nowhere. The library is
+`agent.desktop` names the backend. keyring's own choice is never used: a plug-in or a configuration
+file could make it a backend that keeps passwords in a file or nowhere. The library is
 imported at the first call, on the thread that makes it, while other threads bring up the icon.
 """
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MAX_COPIES = 8  # of one name: a Secret Service can hold several entries of it
+MAX_COPIES = 8  # entries to delete: a Secret Service can hold several of one name
 
 _LOCKED_ERRORS = {"LockedException", "PromptDismissedException"}
 _MISSING_ERRORS = {"SecretServiceNotAvailableException", "ItemNotFoundException"}
 _LOCKED_ON_DBUS = {"org.freedesktop.Secret.Error.IsLocked"}
 _MISSING_ON_DBUS = ("org.freedesktop.DBus.Error.", "org.freedesktop.Secret.Error.NoSession")
-_FAILED_ON_DBUS = "org.freedesktop.DBus.Error.Failed"  # it runs, perhaps on a full disk
+_FAILED_ON_DBUS = "org.freedesktop.DBus.Error.Failed"  # the service runs, perhaps on a full disk
 
 
 class KeyringVault:
@@ -113,7 +113,7 @@ def _read(backend: KeyringBackend, identity: Identity) -> Credentials | None:
 
 
 def _make_way(backend: KeyringBackend, identity: Identity) -> None:
-    """Log that an entry that cannot be read is about to be replaced; delete it if need be."""
+    """Log that an unreadable entry is about to be replaced; delete the entry if need be."""
     try:
         _read(backend, identity)
     except VaultError:
@@ -128,7 +128,7 @@ def _delete(backend: KeyringBackend, service: str, user: str) -> None:
     from keyring.errors import PasswordDeleteError
 
     for _ in range(MAX_COPIES):
-        with suppress(UnicodeDecodeError):  # there is one
+        with suppress(UnicodeDecodeError):  # there is an entry
             if backend.get_password(service, user) is None:
                 return
         # Another program may have deleted it in between.

@@ -1,7 +1,7 @@
 """The log-in window with a code instead of user name and password.
 
-It shows the code, then asks whether its user is the right one, then the progress of the login. The
-password is on the client's side only.
+The window shows the code, then asks whether the user is right, then shows the progress of the
+login. The password stays on the client's side of the pipe.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class CodeView:
             self._left.configure(text=text)
 
     def _question(self, user: str) -> tk.Misc:
-        """Ask; the keyboard is on "Cancel", so that no key pressed by chance agrees."""
+        """Ask; "Cancel" has the keyboard focus, so that no key pressed by chance agrees."""
         window, _ = self.window, self._
         question = _("Connect this PC as the user {user}?").format(user=clean(user, 64))
         self._heading(question, title=_("Connect this PC?"))  # the title is cut off behind a name
@@ -112,7 +112,7 @@ class CodeView:
         self.window.heading("app", text)
 
     def _buttons(self, *first: tuple[str, Callable[[], None]]) -> tk.Misc:
-        """Add these buttons and the two ways out; return the widget that gets the keyboard."""
+        """Add `first`, "Enter the password" and "Cancel"; return the widget that gets the focus."""
         window, _ = self.window, self._
         made = window.buttons(
             *first,

@@ -53,7 +53,7 @@ ROLES = {
 
 @dataclass(frozen=True)
 class Element:
-    """What is known of one widget."""
+    """One widget as a screen reader gets it."""
 
     role: Role
     name: str
@@ -64,7 +64,7 @@ class Element:
 
 
 def elements(root: tk.Misc) -> dict[tk.Misc, Element]:
-    """Return what the widgets in `root` say, in the order of the window."""
+    """Return an element for each widget in `root`, in the order of the window."""
     focused, caption = root.focus_get(), Element(Role.STATIC_TEXT, "")
     found: dict[tk.Misc, Element] = {}
     for widget in _widgets(root):

@@ -1,4 +1,4 @@
-"""Starts the windows of `agent.dialogs`, each in a process of its own, and answers them.
+"""Start the windows of `agent.dialogs`, each in a process of its own, and answer them.
 
 Typed passwords come over a pipe; no secret is in an argument or in the environment.
 """
@@ -32,7 +32,7 @@ from agent.tray_menu import may_change_account
 log = logging.getLogger(__name__)
 
 LogIn = Callable[[str, str, str], "Future[Reason | None]"]
-"""Server, user and password to the reason why they were not stored, None when they were."""
+"""Takes server, user and password. Returns why they were not stored, None when they were."""
 
 SUBMIT_S = 120.0  # seconds that a window waits for a login, with key derivation and keyring
 
@@ -60,7 +60,7 @@ class ProcessDialogs:
     _closed: bool = field(default=False, init=False)
 
     def ask_password(self, *, change_account: bool = False) -> None:
-        """Bring up 'update the stored password', or 'log in' when that is asked for or needed."""
+        """Open 'update the stored password', or 'log in' for another account or without a user."""
         view = self.view()
         first = change_account or view.state is State.LOGGED_OUT or not view.user
         _ = self.translations.gettext
@@ -77,7 +77,7 @@ class ProcessDialogs:
         self._show("password", opening)
 
     def show_status(self, *, quietly: bool = False) -> None:
-        """Bring up the small status window; `quietly`: without taking the keyboard."""
+        """Open the small status window; `quietly`: without taking the keyboard focus."""
         snapshot = self._snapshot(self.view())
         self._show("status", msg.Open(snapshot=snapshot, quiet=quietly))
 
@@ -104,7 +104,7 @@ class ProcessDialogs:
         self._show("about", msg.Open(snapshot=snapshot))
 
     def refresh(self, view: View) -> None:
-        """Show this in an open status window."""
+        """Show `view` in an open status window."""
         with self._lock:
             shown = self._open
         if shown is not None and shown.name == "status":
@@ -123,7 +123,7 @@ class ProcessDialogs:
     # --- one at a time
 
     def _show(self, name: msg.Name, opening: msg.Open) -> None:
-        """Bring up a window, in place of another one. The password window is never replaced."""
+        """Open a window, in place of another one. The password window is never replaced."""
         with self._lock:
             shown = self._open
             if self._closed:
@@ -192,7 +192,7 @@ class ProcessDialogs:
         return msg.Accepted() if reason is None else _refused(reason, _)
 
     def _chosen_server(self, typed: str) -> str:
-        """Return the server that was typed, or policy's. Raise UserError."""
+        """Return the server that policy sets, else the typed one. Raise UserError."""
         server = normalise_server(typed, self.translations.gettext)
         return self.settings.only_server or server
 

@@ -30,7 +30,7 @@ class Button(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """What a window tells, in the user's language. `picture` is a file in `agent/assets/`."""
+    """The content of a window, in the user's language. `picture` is a file in `agent/assets/`."""
 
     picture: str
     headline: str
@@ -44,9 +44,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 class Open(msgspec.Struct, frozen=True, kw_only=True, tag="open"):
     """client → dialog, once, first: what the window shows.
 
-    The password window takes all fields but `snapshot`, which is for the others. `first` asks for
-    server and user too, as for the first log-in, or offers a code; those in `fixed` cannot be
-    changed. A `quiet` window leaves the keyboard where it is.
+    The password window takes all fields but `snapshot`, which is for the others. `first`: ask
+    for server and user too, as at the first log-in, and offer a code. Fields in `fixed` cannot be
+    changed. A `quiet` window does not take the keyboard focus.
     """
 
     server: str = ""
@@ -102,7 +102,7 @@ class CodeEnded(msgspec.Struct, frozen=True, tag="code_ended"):
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
-    """dialog → client: log in with this, and store it."""
+    """dialog → client: log in with this password, and store it."""
 
     server: Text
     user: Text
@@ -139,7 +139,7 @@ FROM_DIALOG: msgspec.json.Decoder[FromDialog] = msgspec.json.Decoder(FromDialog)
 
 
 class PipeError(Exception):
-    """The line is no message of the other side."""
+    """The line is not a message that the other side may send."""
 
 
 def encode(message: FromClient | FromDialog) -> bytes:

@@ -1,6 +1,6 @@
-"""What one log-in window has under way with a code, on the client's side of the pipe.
+"""The codes of one log-in window, on the client's side of the pipe.
 
-Each code is an attempt. What an attempt still reports after its end is dropped. So a window that
+Each code is an attempt. Reports of an attempt after its end are dropped. So a window that
 asks for another code never shows the one before it, and a closed window leaves nothing behind.
 """
 
@@ -29,7 +29,7 @@ Pair = Callable[
 class CodeAttempts:
     """The codes of one window, one after the other.
 
-    The window's thread calls the methods, the client's loop what they hand to `pair`.
+    The window's thread calls the methods; the client's loop calls what they pass to `pair`.
     """
 
     pair: Pair
@@ -37,10 +37,10 @@ class CodeAttempts:
     """Returns what the window says about a login that failed."""
     translations: NullTranslations
     send: Callable[[FromClient], None] = field(default=lambda _: None, init=False)
-    """Reaches the window."""
+    """Sends a message to the window."""
     _work: Future[Reason | None] | None = field(default=None, init=False)
     _agreed: Future[None] | None = field(default=None, init=False)
-    """Done when the person at the PC agrees; the one of this attempt and of no other."""
+    """Done when the person at the PC agrees; each attempt has its own."""
 
     def begin(self, server: str) -> None:
         """Get a code from this server, in place of an earlier one."""
@@ -56,7 +56,7 @@ class CodeAttempts:
             self._agreed.set_result(None)
 
     def end(self) -> None:
-        """Forget the code, and what it has led to."""
+        """Forget the code, and cancel its attempt."""
         self._agreed = None
         if (work := self._work) is not None:
             self._work = None

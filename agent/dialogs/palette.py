@@ -17,7 +17,7 @@ class Palette:
     disabled: str
     field: str
     border: str
-    accent: str  # of what has the keyboard, of selected text's ground, and of progress
+    accent: str  # of the keyboard focus, of selected text's ground, and of progress
     on_accent: str
     button: str
     button_text: str

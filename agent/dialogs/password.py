@@ -91,7 +91,7 @@ class View:
         return entry
 
     def _build_messages(self) -> None:
-        """Add the place of error, hint and progress. It is kept free, or the window would jump."""
+        """Add a place for error, hint and progress, so that the window keeps its size."""
         window = self._window
         place = ttk.Frame(window.body)
         place.grid(
@@ -194,7 +194,7 @@ class View:
             entry.state(["!invalid"])
 
     def _say(self, label: ttk.Label, text: str) -> None:
-        """Show `text`, no wider than the window is already, or nothing."""
+        """Show `text`, wrapped to the window's width; hide the label of an empty text."""
         padding = int(str(self._window.body.cget("padding")[0]))
         width = self._window.body.winfo_width() - 2 * padding
         label.configure(text=text, wraplength=width)
@@ -204,7 +204,7 @@ class View:
             label.grid_remove()
 
     def _set_busy(self, what: str) -> None:
-        """Say `what` the client does, and let nothing be changed; until an empty text."""
+        """Show `what` the client does, and lock the form; an empty text unlocks it."""
         self._busy = busy = bool(what)
         self._awaits_code = False
         changeable = [e for name, e in self._entries.items() if name not in self._opening.fixed]

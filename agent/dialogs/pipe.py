@@ -10,7 +10,7 @@ from typing import IO
 
 from agent.dialogs import messages as msg
 
-MAX_WAITING = 100  # messages that may wait for the window. Behind them, the pipe fills up
+MAX_WAITING = 100  # messages that may wait for the window. Then the pipe itself fills up
 
 
 class Pipe:

@@ -17,7 +17,7 @@ from agent.program import CREATION_FLAGS, program_dir
 log = logging.getLogger(__name__)
 
 CLOSE_S = 5.0
-MAX_WAITING = 100  # messages that may wait for a window, many times more than one that works leaves
+MAX_WAITING = 100  # messages that may wait for a window; one that works leaves only a few
 
 _PASSED_ON = {
     "COCONOWORK_HOME", "COCONOWORK_LANGUAGE", "HOME", "PATH", "TZ", "LANG", "LANGUAGE",
@@ -68,7 +68,7 @@ class WindowProcess:
         if sys.platform == "win32":
             import ctypes
 
-            # After a click this process may come to the front, and may pass that right on.
+            # After a click, Windows lets this process pass the right to come to the front.
             ctypes.windll.user32.AllowSetForegroundWindow(self._process.pid)
         for work in (self._write, self._serve):
             threading.Thread(target=work, name=f"dialog-{name}", daemon=True).start()

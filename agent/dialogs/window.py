@@ -44,7 +44,7 @@ class Window:
         self.on_message: Callable[[FromClient], None] = lambda _: None
         self.on_enter: Callable[[], None] = self.close
         self.on_turn: Callable[[], None] = lambda: None  # called every POLL_MS
-        self.first: tk.Misc = self.root  # the widget that has the keyboard when the window opens
+        self.first: tk.Misc = self.root  # the widget that gets the keyboard focus first
         self._pipe = pipe
         self._rows = 0
         self._poll_job = self._topmost_job = ""
@@ -93,16 +93,16 @@ class Window:
         self.root.destroy()
 
     def to_front(self) -> None:
-        """Bring the window to the front, with the keyboard; later others may cover it."""
+        """Bring the window to the front, with the keyboard focus; later others may cover it."""
         self.root.deiconify()
         self.on_top()
         self.root.lift()
         focused = self.root.focus_lastfor()
-        # Before the window is first drawn, Tk has no field that had the keyboard last.
+        # Before the window is first drawn, Tk knows no field that had the focus last.
         (self.first if focused in {None, self.root} else focused).focus_force()
 
     def on_top(self) -> None:
-        """Show the window above the others for a moment, and leave the keyboard where it is."""
+        """Show the window above the others for a moment, without taking the keyboard focus."""
         self.root.attributes("-topmost", True)
         self._topmost_job = self.root.after(TOPMOST_MS, self._give_way)
 
@@ -111,9 +111,9 @@ class Window:
         self.root.attributes("-topmost", False)
 
     def redraw(self, draw: Callable[[], tk.Misc]) -> None:
-        """Replace the window's content; `draw` returns the widget that gets the keyboard.
+        """Replace the window's content; `draw` returns the widget that gets the focus.
 
-        The keyboard is taken only if the window had it: the user may be in another program.
+        The widget gets it only if the window had it: the user may be in another program.
         """
         had_keyboard = self.root.focus_get() is not None
         for child in self.body.winfo_children():
@@ -147,7 +147,7 @@ class Window:
             self.on_enter()
 
     def _on_alt_key(self, event: tk.Event[tk.Misc]) -> None:
-        """Press what has this letter underlined, or go to the field after such a label."""
+        """Press the button with this underlined letter, or go to the field after its label."""
         path = str(self.root.tk.call("tk::FindAltKeyTarget", self.root, event.keysym))
         widget = self.root.nametowidget(path) if path else None
         if isinstance(widget, ttk.Label):
@@ -236,7 +236,7 @@ class Window:
         self.root.geometry(f"+{x}+{y}")
 
     def _set_scale(self) -> float:
-        """Return how many pixels of this screen one of 96 dpi is, larger for large texts."""
+        """Return the screen's pixels per pixel at 96 dpi, more if the user wants large texts."""
         dots = max(1.0, float(self.root.tk.call("tk", "scaling")) * 72 / 96)
         screen = self.root.winfo_screenwidth(), self.root.winfo_screenheight()
         most = min(have / need for have, need in zip(screen, NARROWEST_SCREEN, strict=True))
@@ -250,7 +250,7 @@ class Window:
         size = default.actual("size")
         if sys.platform == "win32":
             default.configure(**font.nametofont("TkMenuFont", root=self.root).actual())
-            size = TEXT_POINTS  # that of the menu may have grown with the texts already
+            size = TEXT_POINTS  # the menu font's size may include the text scale
         default.configure(size=round(size * self._text_scale))
         font.nametofont("TkTextFont", root=self.root).configure(**default.actual())  # of fields
         large = default.copy()

@@ -125,7 +125,7 @@ async def _open(name: str, *, limit: int) -> tuple[StreamReader, StreamWriter]:
 def _keep_others_out(name: str) -> None:
     """Let only this user open the pipe, in this instance and in all later ones.
 
-    asyncio makes it with the usual rights, by which every user may read.
+    asyncio makes the pipe with default rights, by which every user may read.
     """
     sid = win32security.ConvertSidToStringSid(_this_user())
     wanted = win32security.ConvertStringSecurityDescriptorToSecurityDescriptor(

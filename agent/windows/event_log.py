@@ -1,4 +1,4 @@
-"""Windows' event log: what fleets collect, in the log "Application".
+"""Write to Windows' event log "Application", which administrators collect from many PCs.
 
 No file with descriptions is registered, so the Event Viewer shows the text after a sentence of its
 own, and programs find it as the event's only string.

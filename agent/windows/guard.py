@@ -1,7 +1,7 @@
 """The guard: a small program that starts the client again when it has died.
 
-The client and the guard agree by a pipe; installer/guard/guard.c has how. While the client runs, it
-holds the pipe's writing end. It says goodbye on it before it ends in order.
+The guard reads a pipe; installer/guard/guard.c explains how both use it. While the client runs, it
+holds the pipe's writing end. It writes a goodbye to the pipe before it ends in order.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def guarded(*, start: bool) -> Iterator[None]:
     """
     pipe = _take_over() or (_start() if start else None)
     if start:
-        # For installers of other programs: Restart Manager starts what it has ended.
+        # For installers of other programs: Restart Manager restarts the programs that it has ended.
         ctypes.windll.kernel32.RegisterApplicationRestart(
             "run --autostart", RESTART_NO_CRASH | RESTART_NO_HANG | RESTART_NO_REBOOT
         )

@@ -27,7 +27,7 @@ def lock(handle: int) -> bool:
 def is_locked(file: Path) -> bool:
     """Return whether a client has locked the file. Only for a client that is about to lock it.
 
-    For a moment this holds the lock, and another client that starts just then ends.
+    This call holds the lock for a moment, and another client that starts just then ends.
     """
     try:
         with file.open("rb") as opened:

@@ -1,4 +1,4 @@
-"""Reports when the user comes and leaves, resume, network changes and updates on Windows.
+"""Report when the user comes and leaves, resume, network changes and updates on Windows.
 
 A hidden top-level window receives session and power messages on a thread of its own. That thread
 also keeps the PC from going to sleep: such a request ends with the thread that has made it. Another
@@ -76,7 +76,7 @@ WTS_LEFT = {0x2, 0x4, 0x7}  # console disconnect, remote disconnect, lock
 RESUMED = {0x7, 0x12}  # PBT_APMRESUMESUSPEND, PBT_APMRESUMEAUTOMATIC
 SUSPENDS = 0x4  # PBT_APMSUSPEND: sleep or hibernation, which Windows does not tell apart
 POWER_CHANGED = 0xA  # PBT_APMPOWERSTATUSCHANGE: from battery to mains power, or back
-WM_KEEP_AWAKE = 0x8000  # WM_APP, our own: it is to be decided again whether the PC is kept awake
+WM_KEEP_AWAKE = 0x8000  # WM_APP, our own: decide again whether to keep the PC awake
 ES_CONTINUOUS, ES_SYSTEM_REQUIRED = 0x80000000, 0x1
 ON_BATTERY = 0
 TO_WINDOW = 0  # DEVICE_NOTIFY_WINDOW_HANDLE
@@ -113,7 +113,7 @@ class WindowsSignInWatcher:
     def start(self, emit: Emit) -> None:
         """Start to watch. What Windows refuses is logged, and the client goes on without it."""
         self._emit = emit
-        logon_session()  # found out once, before it is asked for
+        logon_session()  # cached here, before a message needs it
         self._threads = [
             threading.Thread(target=self._watch_session, name="sign-in", daemon=True),
             threading.Thread(target=self._watch_network, name="network", daemon=True),
@@ -227,7 +227,7 @@ class WindowsSignInWatcher:
         return 1
 
     def _hold_awake(self) -> None:
-        """Keep the PC awake if that is wanted and it is not on battery. On the window's thread."""
+        """Keep the PC awake if wanted and not on battery. Runs on the window's thread."""
         status = (ctypes.c_ubyte * 12)()  # SYSTEM_POWER_STATUS, which begins with ACLineStatus
         kernel32.GetSystemPowerStatus(status)
         awake = self._keep_awake and status[0] != ON_BATTERY
@@ -240,7 +240,7 @@ class WindowsSignInWatcher:
                 log.warning("Windows does not keep the PC awake")
 
     def _on_end_session(self, message: int, wparam: int, lparam: int) -> int:
-        """Note why the session ends, before a window has to end; then end the client."""
+        """Report why the session is about to end; then quit, or report that it goes on."""
         if message == WM_QUERYENDSESSION:
             farewell: Farewell = "shutdown"  # or a restart, which Windows does not tell apart
             if lparam & ENDSESSION_LOGOFF:
@@ -255,7 +255,7 @@ class WindowsSignInWatcher:
     # --- the network
 
     def _watch_network(self) -> None:
-        """Report changes of IPv4 and IPv6 addresses. Windows calls on a thread of its own."""
+        """Report changes of IPv4 and IPv6 addresses. Windows calls back on its own thread."""
         on_change = _ON_CHANGE(lambda *_: self._addresses_changed.set())
         handle = wintypes.HANDLE()
         error = iphlpapi.NotifyUnicastIpAddressChange(
@@ -291,8 +291,8 @@ class WindowsSignInWatcher:
 def logon_session() -> str:
     """Return a name for the logon session of this process.
 
-    It is the session's id and start time, as the local security authority has them. Where that has
-    none, it is a name kept in a registry key that lives as long as the session.
+    The name is the session's id and start time from the local security authority. Without them, it
+    is a random name in a registry key that lives as long as the session.
     """
     with suppress(pywintypes.error, KeyError, AttributeError, OSError, OverflowError, ValueError):
         this_process = win32api.GetCurrentProcess()

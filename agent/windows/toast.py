@@ -2,8 +2,8 @@
 
 win10toast shows a balloon from an icon of its own, sleeps, and removes the icon. It sees nothing of
 what happens to the balloon. Here each toast has a thread, and a message loop in place of the sleep:
-it reports what the task bar says of the balloon, and keeps the icon, because Windows removes the
-toast with it. docs/windows.md has the events, and Microsoft's pages about them.
+the loop reports the task bar's events of the balloon, and keeps the icon, because Windows removes
+the toast with the icon. docs/windows.md has the events, and Microsoft's pages about them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 STAY_S, BRIEF_STAY_S = 3600.0, 30.0  # seconds until the icon, and with it the toast, is removed
 BRIEF = {Topic.RECEIVED, Topic.ACTION}  # topics whose toasts may go unread
 COUNTED = {Topic.WARNING, Topic.PASSWORD}
-"""Topics whose toasts count once they were seen, and are sent again until then."""
+"""Topics whose toasts count only when the user has seen them, and are sent again until then."""
 TITLE_UNITS, TEXT_UNITS = 63, 255
 TRY_AGAIN_S = 2.0  # at sign-in the task bar may not be ready yet
 LOOK_EACH_S, LOOK_FOR_S = 0.5, 60.0
@@ -149,7 +149,7 @@ class _Toast:
     def _present(self) -> bool:
         """Show the toast until it is over; return whether the task bar has taken it."""
         notifier = _win10toast().ToastNotifier()
-        # It registers its class for each toast, and has no atom where that is registered already.
+        # win10toast registers its class for each toast, and has no atom if the class exists.
         notifier.classAtom, notifier.hwnd = WINDOW_CLASS, 0
         try:
             notifier._show_toast(self._title, self._text, str(self._icon), STAY_S)  # noqa: SLF001 - show_toast swallows errors
@@ -188,7 +188,7 @@ class _Toast:
             raise _NoTaskBar from error
 
     def wait(self) -> Never:
-        """Handle events until the toast is over, where win10toast sleeps."""
+        """Handle events until the toast is over. Called where win10toast sleeps."""
         began = time.monotonic()
         stay_s = BRIEF_STAY_S if self._topic in BRIEF else STAY_S
         while not self._over and (left := began + stay_s - time.monotonic()) > 0:
@@ -215,7 +215,7 @@ class _Toast:
             case Nin.BALLOONTIMEOUT if self._shown_at is not None and (
                 now - self._shown_at < _message_duration_s() - 0.5
             ):
-                self._end(WarningOutcome.DISMISSED)  # before its time it was the user
+                self._end(WarningOutcome.DISMISSED)  # before its time: the user closed it
             case Nin.BALLOONTIMEOUT:
                 self._tell(WarningOutcome.SHOWN)
                 self._over = self._topic in BRIEF
@@ -224,7 +224,7 @@ class _Toast:
         return 0
 
     def _on_new_task_bar(self, _hwnd: int, _message: int, _wparam: int, _lparam: int) -> int:
-        """Give the icon to a restarted task bar, and the balloon where it was not seen."""
+        """Give the icon to a restarted task bar, and the balloon if it was not seen."""
         for code, data in self._sent[: 2 if self._outcome is None else 1]:
             with suppress(win32gui.error):
                 win32gui.Shell_NotifyIcon(code, data)
@@ -278,8 +278,8 @@ def _is_drawn(text: str) -> bool:
 def _win10toast() -> Any:
     """Return win10toast, repaired.
 
-    It is imported for the first toast only, and without pkg_resources, which it needs for an
-    unused icon only.
+    Import it at the first toast, without pkg_resources, which it needs only for an icon that is
+    not used.
     """
     stand_in = types.ModuleType("pkg_resources")
     vars(stand_in).update(Requirement=None, resource_filename=None)

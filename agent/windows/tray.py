@@ -80,7 +80,7 @@ class WindowsTray:
         translation: gettext.NullTranslations,
         with_settings: Callable[[View], View] = lambda view: view,
     ) -> None:
-        """`with_settings` returns a view with what the settings say when the menu is opened."""
+        """`with_settings` adds the settings to a view, when the menu is opened."""
         self.with_settings = with_settings
         self.assets = assets
         self.translation = translation
@@ -130,7 +130,7 @@ class WindowsTray:
         self._post(WM_APPLY)
 
     def stop(self) -> None:
-        # _Icon._mark_ready reads it after it has made its window, so no stop is lost.
+        # _Icon._mark_ready reads `stopping` after it has made its window, so no stop is lost.
         self.stopping.set()
         self._post(win32.WM_STOP)
 
@@ -165,7 +165,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
 
     @property
     def window(self) -> int | None:
-        """The icon's window, None before it is made."""
+        """Return the icon's window, None before it is made."""
         return self._hwnd
 
     def _mark_ready(self) -> None:
@@ -288,7 +288,7 @@ class _Icon(PystrayIcon):  # type: ignore[misc]  # pystray has no types
         """Do nothing: the menu is made when it is opened."""
 
     def _on_notify(self, wparam: int, lparam: int) -> None:
-        """Handle an event as NOTIFYICON_VERSION_4 tells it: `wparam` is the place on the screen."""
+        """Handle an event of NOTIFYICON_VERSION_4; `wparam` is the place on the screen."""
         if self._tray.on_command is None:
             return
         event = lparam & 0xFFFF

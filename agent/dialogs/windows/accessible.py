@@ -2,11 +2,11 @@
 
 Windows asks each window handle for its IAccessible object (WM_GETOBJECT), and UI Automation makes
 its elements from that, too. `CreateStdAccessibleObject` returns an object that knows the handle's
-place, parent and children. Its table of methods is replaced by a copy in which some are ours.
+place, parent and children. Its table of methods is replaced by a copy with some methods of ours.
 
 Windows calls these methods on Tk's thread, in the middle of Tk's work. They must not call Tk: that
-confuses tkinter, which then ends the process. So they read what `refresh` has collected, and put
-aside what the user asks for until the next `refresh`.
+confuses tkinter, which then ends the process. So they read what `refresh` has collected, and keep
+the user's requests for the next `refresh`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ EVENT_STATE, EVENT_NAME, EVENT_VALUE = 0x800A, 0x800C, 0x800E
 NOTIFICATION_ACTION_COMPLETED, NOTIFICATION_ALL = 2, 2
 IACCESSIBLE = uuid.UUID("618736e0-3c3d-11cf-810c-00aa00389b71").bytes_le
 METHODS, ADD_REF, RELEASE = 28, 1, 2
-"""How many methods IAccessible has, with those of IUnknown and IDispatch; places of two."""
+"""Number of IAccessible's methods, with IUnknown's and IDispatch's; places of two of them."""
 PRESSED = {Role.BUTTON, Role.CHECK_BUTTON}
 GONE = Element(Role.STATIC_TEXT, "", state=State.INVISIBLE)
 
@@ -85,7 +85,7 @@ class Accessible:
         self._shown: dict[tk.Misc, Element] = {}
         self._handles: dict[tk.Misc, int] = {}
         self._hooked: dict[int, tuple[c_void_p, int]] = {}
-        """For each handle, its object and the window procedure of Tk."""
+        """For each handle, its object and Tk's window procedure."""
         self._widgets: dict[int, tk.Misc] = {}  # the widget of each object's address
         self._asked_for: list[tuple[tk.Misc, bool]] = []  # widgets to press, or else to focus
         self._procedure = Wndproc(self._on_message)
@@ -107,13 +107,13 @@ class Accessible:
         if self._asked_for:
             widget, press = self._asked_for.pop(0)
             self._do(widget, press=press)
-            return  # it may have closed the window
+            return  # the press may have closed the window
         found = elements(self._root)
         if all(State.INVISIBLE in element.state for element in found.values()):
             return  # Tk has not shown the window, or its new content, yet
         before = self._shown
         state = State.FOCUSABLE
-        if self._root.focus_get() is self._root:  # no widget has the keyboard, as beside a code
+        if self._root.focus_get() is self._root:  # no widget has the focus, as beside a code
             state |= State.FOCUSED
         dialog = Element(Role.DIALOG, self._root.title(), state=state)
         self._shown = {self._root: dialog, **found}
@@ -189,7 +189,7 @@ class Accessible:
         return int(user32.CallWindowProcW(before, handle, message, wparam, lparam))
 
     def _getter(self, find: Callable[[Element], str | int]) -> Callable[[int, int, Out], int]:
-        """Return the method that tells what `find` returns: a text as such, a number as VARIANT."""
+        """Return a method that gives what `find` returns: a text, or a number as VARIANT."""
 
         def get(this: int, _child: int, out: Out) -> int:
             found = find(self._element(this))
@@ -198,7 +198,7 @@ class Accessible:
         return get
 
     def _get_focus(self, this: int, out: Out) -> int:
-        """Tell the window which widget has the keyboard; Windows knows only that it has it."""
+        """Give the widget that has the keyboard focus; Windows itself knows only the window."""
         for address in self._widgets:
             if State.FOCUSED in self._element(address).state:
                 if address == this:

@@ -1,4 +1,4 @@
-"""Asks Windows how the user wants windows to look: dark, in high contrast, with larger texts."""
+"""Ask Windows how the user wants windows to look: dark, in high contrast, with larger texts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _HighContrast(ctypes.Structure):
 
 
 def appearance() -> Appearance:
-    """Return what the user has set for programs of today."""
+    """Return the user's choice of colours and text size for programs."""
     percent = min(max(_setting(ACCESSIBILITY, "TextScaleFactor", 100), 100), LARGEST_TEXT)
     if high_contrast():
         colours = {name: _system_colour(number) for name, number in SYSTEM_COLOURS.items()}
