@@ -1,4 +1,4 @@
-"""What a user may type for a server, a proxy, a console."""
+"""The addresses of servers, proxies and consoles that a user may type."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("meant", SPELLINGS)
 def test_one_form_for_every_spelling(meant: str) -> None:
-    """The vault and the settings know a server by one name only."""
+    """Every spelling of a server's address becomes one form, for vault and settings."""
     assert {normalise_server(typed) for typed in [meant, *SPELLINGS[meant]]} == {meant}
 
 
@@ -73,7 +73,7 @@ COMPLAINTS = {
     [(typed, complaint) for complaint, texts in COMPLAINTS.items() for typed in texts],
 )
 def test_everything_else_is_explained(typed: str, complaint: str) -> None:
-    """A clear text in the user's language, which never repeats what may be a password."""
+    """Other text raises an error in the user's language that never repeats a password."""
     with pytest.raises(UserError, match=r"^<") as caught:
         normalise_server(typed, lambda text: f"<{text}>")
     assert complaint in caught.value.message
@@ -88,7 +88,7 @@ def test_loopback_is_known_without_asking() -> None:
 
 
 def test_console_urls() -> None:
-    """A console's address is https, or http on loopback; no address can run a script."""
+    """A console's address is https, or http on loopback, and no address with a script."""
     good = ["https://c.example.com:8443/x?y", "http://localhost:8080/"]
     bad = [
         "http://c.example.com", "javascript:alert(1)", "https://", "https://u:p@c.example.com",
@@ -134,14 +134,14 @@ def test_proxies(typed: str, meant: str) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_proxy(typed: str) -> None:
-    """An error that quotes nothing, in its text, cause or context."""
+    """What is no proxy raises an error that quotes nothing in text, cause or context."""
     with pytest.raises(BadProxy) as caught:
         read_proxy(typed)
     assert "Telltale" not in repr((caught.value, caught.value.__cause__, caught.value.__context__))
 
 
 async def test_no_connection_without_encryption() -> None:
-    """Whatever way such an address came to the client, it is not even looked up."""
+    """An address without encryption is refused before its name is looked up."""
     for address in ("ws://gw.example.com/gateway", "ws://192.0.2.1/gateway", "ws://127.1.evil/"):
         with pytest.raises(InsecureAddress):
             await open_connection(address, proxy=None)

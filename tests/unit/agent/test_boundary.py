@@ -1,4 +1,4 @@
-"""Adapters that raise or hang, and a machine that raises, under a client that runs."""
+"""A running client whose adapters raise or hang, or whose machine raises."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Client:
         return self.tray
 
     def is_alive(self) -> bool:
-        """Whether the machine still answers a command."""
+        """Return whether the machine still answers a command."""
         self.app._runtime.request(ev.LogoutRequested).result(10)
         return self.app.view.state is State.LOGGED_OUT
 
@@ -75,7 +75,7 @@ class Client:
 
 @pytest.fixture
 def run() -> Iterator[Callable[..., Client]]:
-    """`run(settings, **adapters)` starts a client that quits after the test, and shows its tray."""
+    """`run(settings, **adapters)` starts a client with a visible tray; it quits after the test."""
     started: list[Client] = []
 
     def start(settings: Settings = SETTINGS, **adapters: Any) -> Client:
@@ -98,7 +98,7 @@ def gateway() -> Iterator[FakeGateway]:
 
 
 def account(server: str, password: str = PASSWORD, **more: Any) -> tuple[Settings, FakeVault]:
-    """Return the settings of a user at a server, and a vault with the password."""
+    """Return settings with a user of `server`, and a vault with the user's password."""
     vault = FakeVault()
     entry = Credentials(password=password, device_key=new_device_key())
     vault.write(Identity(server=server, user=USER), entry)
@@ -128,7 +128,7 @@ class BrokenWatcher(FakeSignInWatcher):
 def test_adapters_that_raise_end_nothing(
     run: Callable[..., Client], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each is logged, commands go on to be answered, and the client quits in order."""
+    """Adapters that raise are logged; the client still answers commands and quits normally."""
     client = run(
         dialogs=BrokenDialogs(),
         open_toaster=BrokenToaster,
@@ -148,7 +148,7 @@ def test_adapters_that_raise_end_nothing(
 def test_a_lost_tray_is_opened_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The client goes on without, until there is one again; the log has losses 1, 2, 4, 8, 16."""
+    """A lost tray is opened again; the client runs on, and logs losses 1, 2, 4, 8, 16."""
     monkeypatch.setattr(app_module, "TRAY_AGAIN_S", 0.001)
     monkeypatch.setattr(lost := FakeTray(), "run", _raise)
     client = Client()
@@ -168,7 +168,7 @@ def test_a_lost_tray_is_opened_again(
 def test_no_toaster(
     run: Callable[..., Client], opened: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A notification that nothing can show is reported as failed; having no toasts is no defect."""
+    """Without a toaster, notifications are reported as failed, and the client runs on."""
     client = run(open_toaster=opened)
     outcomes: list[WarningOutcome] = []
     client.app.toasts.show(Topic.ACTION, ("title", "text"), Command.STATUS, outcomes.append)
@@ -179,7 +179,7 @@ def test_no_toaster(
 def test_a_defect_of_the_machine_ends_the_client(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Loudly, nothing half done: a line in the log, an exception, and waiting callers answered."""
+    """A defect ends the client with a log line and an exception; waiting callers get an answer."""
     client = Client()
     client.start()
     handle = Machine.handle
@@ -198,7 +198,7 @@ def test_a_defect_of_the_machine_ends_the_client(
 def test_the_vault_does_not_wait_for_files(
     run: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A folder that hangs delays neither the vault nor the end for long."""
+    """A file write that hangs does not delay the vault, and delays the end only briefly."""
     monkeypatch.setattr(runtime_module, "WRITES_S", 0.2)
     gate, store = threading.Event(), FakeSavedStateStore()
     monkeypatch.setattr(store, "save", lambda *_: gate.wait(60))
@@ -212,7 +212,7 @@ def test_the_vault_does_not_wait_for_files(
 
 
 def test_a_notification_lives_and_acts_by_its_topic(run: Callable[..., Client]) -> None:
-    """A logout takes back what asks for a password only; each click opens what belongs to it."""
+    """Each notification's click opens its window; a logout withdraws only the password's."""
     toaster, dialogs, picked = FakeToaster(), FakeDialogs(), list[Command]()
     client = run(open_toaster=lambda: toaster, dialogs=dialogs, on_menu_action=picked.append)
     client.app._tell(do.AskForPassword(None))
@@ -226,7 +226,7 @@ def test_a_notification_lives_and_acts_by_its_topic(run: Callable[..., Client]) 
 
 
 def test_logging_out_from_a_window(run: Callable[..., Client]) -> None:
-    """The stored password goes; when the keyring keeps it, the user sees that."""
+    """Logging out deletes the stored password; a failure of the keyring is shown."""
     dialogs, toaster = FakeDialogs(), FakeToaster()
     settings, vault = account("ws://127.0.0.1:1/gateway")
     client = run(settings, vault=vault, dialogs=dialogs, open_toaster=lambda: toaster)
@@ -242,7 +242,7 @@ def test_logging_out_from_a_window(run: Callable[..., Client]) -> None:
 def test_what_fleets_collect_is_marked(
     run: Callable[..., Client], gateway: FakeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Received and refused passwords and warnings are marked for Windows' event log, once each."""
+    """Received and refused passwords and warnings go to Windows' event log, once each."""
     caplog.set_level(logging.INFO)
     settings, vault = account(gateway.address, "wrong")
     client = run(settings, vault=vault)
@@ -259,7 +259,7 @@ def test_what_fleets_collect_is_marked(
 
 
 def test_unsaved_settings_are_taken_back_when_saved(run: Callable[..., Client]) -> None:
-    """The notification goes as soon as the disk takes the settings, and comes back if need be."""
+    """The notification of unsaved settings goes once they are saved; a new failure shows it."""
     toaster, full = FakeToaster(), [OSError("full"), OSError("full"), None, OSError("full")]
 
     def save(_: Identity) -> None:
@@ -276,7 +276,7 @@ def test_unsaved_settings_are_taken_back_when_saved(run: Callable[..., Client]) 
 
 
 def test_work_ends_with_the_loop() -> None:
-    """Nothing waits for ever: not what came before the loop ran, while it ends, or after it."""
+    """Calls made before the loop runs, while it ends, or after its end never wait for ever."""
     runtime = ClientInMemory(TANAKA.server)
     began, late = threading.Event(), list[Future[None]]()
 
@@ -297,7 +297,7 @@ def test_work_ends_with_the_loop() -> None:
 
 
 def test_policy_wins_over_the_command_line(run: Callable[..., Client]) -> None:
-    """`login` with another server or user than the policy's is refused, and tries nothing."""
+    """`login` with another server or user than the policy's is refused without a try."""
     enforced = frozenset({"server", "user"})
     client = run(Settings(server=SETTINGS.server, user=SETTINGS.user, enforced=enforced))
     for server, user, reason in (
@@ -339,7 +339,7 @@ def test_a_server_moved_by_policy_takes_the_password_along(
 def test_pc_is_kept_awake_until_the_logout(
     run: Callable[..., Client], setting: bool, awake: list[bool]
 ) -> None:
-    """Where the setting says so: while the client waits, and while it tries to."""
+    """If so set, the client keeps the PC awake from the login to the logout, also offline."""
     watcher = FakeSignInWatcher()
     settings, vault = account("ws://127.0.0.1:1/gateway", keep_awake=setting)
     client = run(settings, vault=vault, watcher=watcher)
@@ -355,7 +355,7 @@ def test_pc_is_kept_awake_until_the_logout(
 def test_watcher_returns_when_the_client_has_left(
     run: Callable[..., Client], gateway: FakeGateway, event: Event, farewell: str
 ) -> None:
-    """Windows suspends or ends the client once the watcher's window has answered."""
+    """The watcher returns only after the client has disconnected: Windows may then suspend it."""
     (settings, vault), watcher = account(gateway.address), FakeSignInWatcher()
     client = run(settings, vault=vault, watcher=watcher)
     client.tray.wait_for(lambda view: view.state is State.STANDBY)

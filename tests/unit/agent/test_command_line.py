@@ -1,4 +1,4 @@
-"""The command line: its language, passwords on standard input, a start that is refused."""
+"""The command line: its language, passwords on standard input, refused starts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OURS = re.compile(
 
 @pytest.fixture(autouse=True)
 def japanese_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have an English system, and a user who has chosen Japanese."""
+    """Set up an English system and a user who has chosen Japanese."""
     monkeypatch.setattr(argparse, "_", argparse._)  # type: ignore[attr-defined] # set back after it
     (tmp_path / "client.toml").write_text('language = "ja"\n', encoding="utf-8")
     for name, value in {"COCONOWORK_HOME": str(tmp_path), "LANG": "C"}.items():
@@ -49,7 +49,7 @@ def japanese_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_speaks_the_users_language(
     arguments: list[str], code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Help and refusals are Japanese to the last word, those of argparse included."""
+    """Help and errors are all in the user's language, also those of argparse."""
     with pytest.raises(SystemExit) as end:
         main(arguments)
     said = "".join(capsys.readouterr())
@@ -62,7 +62,7 @@ def test_speaks_the_users_language(
 def test_a_refused_start_is_logged_and_shown_to_a_user_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], shown: int
 ) -> None:
-    """The log names the setting; no window waits at a sign-in without a user."""
+    """A refused start names the setting in the log; a start without a user opens no window."""
     (tmp_path / "client.toml").write_text('language = "fr"\n')
     told: list[tuple[str, str]] = []
     monkeypatch.setattr(dialogs, "tell", lambda *texts: told.append(texts))
@@ -76,7 +76,7 @@ def test_a_refused_start_is_logged_and_shown_to_a_user_only(
 
 
 def lines(data: bytes, monkeypatch: pytest.MonkeyPatch, count: int) -> list[str]:
-    """Return what the program reads from a pipe that has `data`."""
+    """Return the `count` lines that the program reads from a pipe with `data`."""
     reading, writing = os.pipe()
     os.write(writing, data)
     os.close(writing)
@@ -97,7 +97,7 @@ def lines(data: bytes, monkeypatch: pytest.MonkeyPatch, count: int) -> list[str]
     ],
 )
 def test_encodings(mark: bytes, encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """UTF-8 and UTF-16, with and without a mark, give the same lines; so do short ones."""
+    """UTF-8 and UTF-16, with and without a byte order mark, give the same lines."""
     for end in ("", "\n", "\r\n"):
         data = mark + f"tanaka\r\nPassw0rd!{end}".encode(encoding)
         assert lines(data, monkeypatch, 2) == ["tanaka", "Passw0rd!"]
@@ -121,9 +121,9 @@ def test_what_can_be_no_password(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    """The program says so in one sentence, without a traceback, and asks no server."""
+    """Text that can be no password gives a one-line error, without a traceback or connection."""
     monkeypatch.setenv("COCONOWORK_LANGUAGE", "en")
-    monkeypatch.setattr("agent.__main__.harden", lambda: None)  # it would last for other tests
+    monkeypatch.setattr("agent.__main__.harden", lambda: None)  # it cannot be undone
     (tmp_path / "input").write_bytes(data)
     with (tmp_path / "input").open() as stream:
         monkeypatch.setattr(sys, "stdin", stream)

@@ -1,4 +1,4 @@
-"""How the client opens its connection: addresses that swallow packets, and slow look-ups."""
+"""How the client connects: dead addresses, proxies, slow look-ups, the allowance of messages."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NAME = "gateway.test"
 
 @contextmanager
 def swallowing(port: int) -> Iterator[None]:
-    """Drop each SYN to DEAD: the queue of a listener there is full, as Linux keeps it."""
+    """Make Linux drop each SYN to DEAD, by a listener there whose queue is full."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind((DEAD, port))
@@ -49,7 +49,7 @@ def swallowing(port: int) -> Iterator[None]:
 
 @pytest.fixture
 async def gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FakeGateway]:
-    """Run a gateway whose name has two addresses: the first swallows packets."""
+    """Run a gateway whose name has two addresses; the first drops packets."""
     authority = Authority(tmp_path / "authority")
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     look_up = socket.getaddrinfo
@@ -72,7 +72,7 @@ async def run(server: str) -> list[ev.Event]:
 
 @pytest.mark.parametrize("scheme", [None, "http://", "socks5h://me:word@"])
 async def test_a_dead_address_costs_half_a_second(gateway: FakeGateway, scheme: str | None) -> None:
-    """Of server or proxy, the next address is tried while one does not answer (RFC 8305)."""
+    """If an address of server or proxy is silent for 0.5 s, the next one is tried (RFC 8305)."""
     proxy = Proxy(NAME, gateway.port)
     async with listening(proxy.http if scheme == "http://" else proxy.socks5) as port:
         with swallowing(port):
@@ -86,7 +86,7 @@ async def test_a_dead_address_costs_half_a_second(gateway: FakeGateway, scheme: 
 
 
 async def test_the_next_of_several_proxies_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that refuses, is unknown or swallows packets gives way to the next; the last remains."""
+    """A proxy that refuses, is unknown or is silent is followed by the next one."""
     monkeypatch.setattr(connection, "OPEN_S", 4.0)
     closed = f"http://127.0.0.1:{free_port()}"
     async with listening(http("403 Forbidden")) as port:
@@ -103,7 +103,7 @@ async def test_the_next_of_several_proxies_is_used(monkeypatch: pytest.MonkeyPat
 
 
 async def test_the_proxy_is_not_looked_up_on_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loop goes on while Windows takes its time to say what the proxy is."""
+    """The event loop runs on while Windows looks up the proxy."""
     goes_on, threads = asyncio.Event(), []
     loop = asyncio.get_running_loop()
 
@@ -123,7 +123,7 @@ async def test_the_proxy_is_not_looked_up_on_the_loop(monkeypatch: pytest.Monkey
 async def test_an_unescaped_password_of_a_proxy_is_used(
     gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A variable without a scheme, with `#`, `/` and `?` in the password, leads to the gateway."""
+    """A proxy variable without a scheme may have `#`, `/` and `?` unescaped in the password."""
     heads: list[bytes] = []
 
     async def proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -143,7 +143,7 @@ async def test_an_unescaped_password_of_a_proxy_is_used(
 
 
 async def test_the_allowance_of_messages_is_refilled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server may send 200 messages at once, then 20 a second, and no more than 200 saved up."""
+    """A server may send 200 messages at once, refilled by 20 a second up to 200."""
     now, wanted = [0.0], asyncio.Queue[int]()
     monkeypatch.setattr(connection, "monotonic", lambda: now[0])
     monkeypatch.setattr(connection, "CLOSE_S", 0.1)
@@ -173,7 +173,7 @@ async def test_the_allowance_of_messages_is_refilled(monkeypatch: pytest.MonkeyP
 
 
 def account(user: str, password: str, scheme: str, host: str) -> LogIn:
-    """Return a login of this account by pyspnego; on Windows, SSPI makes the tokens."""
+    """Return a proxy login by pyspnego, in place of Windows' SSPI."""
     context = spnego.client(user, password, host, "HTTP", protocol=scheme.lower())
     return lambda challenge: context.step(challenge or None) or b""
 
@@ -190,7 +190,7 @@ async def test_a_proxy_that_asks_for_the_windows_account(
     scheme: str,
     right: bool,
 ) -> None:
-    """Real tokens go over one connection. A wrong password is tried once, and is nowhere said."""
+    """Real tokens go over one connection; a wrong password is tried once and shown nowhere."""
     (users := tmp_path / "users").write_text("CORP:taro:Office-pass-1")
     monkeypatch.setenv("NTLM_USER_FILE", str(users))
     new_login = partial(account, r"CORP\taro", "Office-pass-1" if right else "Hidden-word-2")
@@ -213,7 +213,7 @@ async def test_a_proxy_that_asks_for_the_windows_account(
     "answer", [b"", b"HTTP/1.1 407 Sign", b"garbage\r\n\r\n", b"HTTP/1.1 407 x\r\nA: b\r\n\r\n"]
 )
 async def test_a_proxy_that_answers_oddly(answer: bytes) -> None:
-    """No tunnel, or a lost connection; the loop never waits for Windows, which may ask a server."""
+    """An odd answer gives no tunnel; the event loop never waits for Windows' tokens."""
     threads: list[threading.Thread] = []
 
     def log_in(_: bytes) -> bytes:

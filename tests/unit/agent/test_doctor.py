@@ -1,4 +1,4 @@
-"""The doctor names the step that fails: each one broken for real, on loopback."""
+"""The doctor names the step that fails; each is really broken, on loopback."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Patient:
         return identity
 
     async def examine(self, server: str | None, **more: Any) -> list[str]:
-        """Have the doctor examine it; return the outcomes. The exit code fits the last line."""
+        """Run the doctor. Return the lines of outcomes; the exit code must fit the last one."""
         lines: list[str] = []
         settings = Settings(**{"server": server, "user": "tanaka", "proxy": self.proxy, **more})
         channel = open_channel(self.paths)
@@ -80,13 +80,13 @@ class Patient:
                 continue
             name, _, outcome = line.partition(": ")
             for found, text in ((self.said, ""), (self.outcomes, outcome)):
-                found.pop(Step(name), None)  # a step that was well can be the one that fails later
+                found.pop(Step(name), None)  # a good step may fail later
                 found[Step(name)] = text
         assert end == (f"The step that fails: {name}" if code else "Nothing is wrong.")
         return list(self.outcomes.values())
 
     async def fails(self, server: str | None, **more: Any) -> tuple[Step, str]:
-        """Return the step that failed, which is the last, and its text. Passwords are in none."""
+        """Return the last step, which failed, and its text. No text may have a password."""
         *before, last = await self.examine(server, **more)
         assert "FAILED" not in before
         assert last == "FAILED"
@@ -113,7 +113,7 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Authority:
 
 
 async def test_everything_is_well(patient: Patient, trusted: Authority) -> None:
-    """Over TLS with a trusted certificate, to the login, every step is reported."""
+    """Over TLS with a trusted certificate, every step succeeds and is reported."""
     async with (gateway := FakeGateway()).running(tls=trusted.context()) as server:
         patient.store(server)
         await patient.examine(server, origins={"proxy": "here"})
@@ -124,7 +124,7 @@ async def test_everything_is_well(patient: Patient, trusted: Authority) -> None:
 
 
 async def test_nobody_is_signed_in(patient: Patient) -> None:
-    """Without a server there is nothing to examine; without a user there is the way to it."""
+    """Without a server nothing is examined; without a user, the steps before the login."""
     step, said = await patient.fails(None)
     assert (step, "login" in said) == (Step.SETTINGS, True)
     async with FakeGateway().running() as server:
@@ -135,7 +135,7 @@ async def test_nobody_is_signed_in(patient: Patient) -> None:
 
 
 async def test_the_keyring(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It has no password for the user of the settings, is locked, or does not answer in time."""
+    """Keyring failures: no password for the user, locked, or no answer in time."""
     step, said = await patient.fails(GONE)
     assert (step, "tanaka" in said) == (Step.KEYRING, True)
     patient.vault.failure = Reason.VAULT_LOCKED
@@ -155,7 +155,7 @@ async def test_the_keyring(patient: Patient, monkeypatch: pytest.MonkeyPatch) ->
         (None, GONE, None, Step.NAME, "no-such-host.invalid"),
         (None, "ws://{closed}/gateway", None, Step.NETWORK, "127.0.0.1"),
         (HTTP, BEHIND, http_says("407 Login"), Step.NETWORK, "user name and password"),
-        # It leaves names to this PC.
+        # This scheme has names resolved on this PC.
         ("socks5://", GONE, says(b"\x05\x00", after=b"\x00"), Step.NAME, "name is not known"),
         (HTTP, BEHIND, None, Step.NETWORK, "proxy cannot be reached"),
     ],
@@ -163,7 +163,7 @@ async def test_the_keyring(patient: Patient, monkeypatch: pytest.MonkeyPatch) ->
 async def test_the_network(
     patient: Patient, *, proxy: str | None, server: str, talk: Any, failing: Step, expected: str
 ) -> None:
-    """A name or a port that is not there, or a proxy that refuses; its login is not shown."""
+    """Network failures: an unknown name, a closed port, a proxy; its login is not shown."""
     closed = f"127.0.0.1:{free_port()}"
     server = server.format(closed=closed)
     patient.store(server)
@@ -186,7 +186,7 @@ async def test_the_network(
 async def test_a_bad_certificate(
     patient: Patient, trusted: Authority, name: str, days: tuple[int, int], expected: str
 ) -> None:
-    """Which of the things that can be wrong with it, or the authority is not this PC's."""
+    """The text says what is wrong with a certificate, or names its unknown authority."""
     if "trusted" in expected:
         trusted.file.write_text("")
     async with FakeGateway().running(tls=trusted.context(name, days=days)) as server:
@@ -201,7 +201,7 @@ async def test_a_bad_certificate(
 async def test_a_bad_certificate_behind_a_proxy(
     patient: Patient, tmp_path: Path, kind: str
 ) -> None:
-    """The chain is shown there, too, also when what has it is a portal and no gateway."""
+    """Behind a proxy the certificate chain is shown, too, also a captive portal's."""
     tls = Authority(tmp_path / "portal").context("login.hotel.example")
     async with FakeGateway(http("302 Log in")).running(tls=tls) as portal:
         proxy = Proxy("gw.example.com", urlsplit(portal).port or 0)
@@ -234,7 +234,7 @@ IMPOSTOR = answering(
 async def test_the_servers_answer(
     patient: Patient, monkeypatch: pytest.MonkeyPatch, script: Any, failing: Step, expected: str
 ) -> None:
-    """A firewall, a refusal, an impostor, silence, or a wrong password."""
+    """Server failures: a firewall, a refusal, an impostor, silence, a wrong password."""
     monkeypatch.setattr(doctor, "STEP_TIMEOUT_S", 0.5 if script is silent else 20)
     async with (gateway := FakeGateway(script)).running() as server:
         patient.store(server, WRONG)
@@ -244,7 +244,7 @@ async def test_the_servers_answer(
 
 
 async def test_passwords_are_tried_as_by_the_client(patient: Patient) -> None:
-    """The pushed one first, then the stored one, none that was refused; nothing is written."""
+    """The doctor tries the pending password, then the current one, not a refused one."""
     async with (gateway := FakeGateway()).running() as server:
         patient.store(server, pending=PUSHED)
         assert (await patient.examine(server))[-1] == "ok"
@@ -254,11 +254,11 @@ async def test_passwords_are_tried_as_by_the_client(patient: Patient) -> None:
         step, said = await patient.fails(server)
         assert (step, "no longer valid" in said) == (Step.LOGIN, True)
         assert len(gateway.hellos) == 2
-    assert len(patient.vault.writes) == 4  # of the test, none of the doctor's
+    assert len(patient.vault.writes) == 4  # all by the test
 
 
 async def test_an_old_password_and_a_wrong_clock(patient: Patient) -> None:
-    """No failure, but told: the days left by the server's clock, and how far this PC's is off."""
+    """Notes, not failures: days left by the server's clock, and the PC clock's error."""
     times: dict[str, Any] = {
         "server_time": "2020-01-01T00:00:00Z",
         "valid_until": "2020-01-06T00:00:00Z",
@@ -276,7 +276,7 @@ async def test_an_old_password_and_a_wrong_clock(patient: Patient) -> None:
 
 
 async def test_a_server_that_policy_has_moved(patient: Patient) -> None:
-    """The password that is stored for the former server is tried at the new one."""
+    """After policy moved the server, the password of the former server is tried at the new one."""
     stored = patient.vault.entries.copy()
     former = Identity(server=AWAY, user="tanaka")
     async with FakeGateway().running() as server:
@@ -289,7 +289,7 @@ async def test_a_server_that_policy_has_moved(patient: Patient) -> None:
 async def test_a_running_client_keeps_its_connection(
     patient: Patient, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
-    """The doctor asks it, and makes no login, which would end the client's; frozen or not."""
+    """While a client runs, even frozen, the doctor makes no login: it would end the client's."""
     monkeypatch.setattr(doctor, "ANSWER_S", 0.5)
 
     async def handle(_: object) -> dict[str, object]:
@@ -315,7 +315,7 @@ async def test_a_running_client_keeps_its_connection(
 async def test_the_next_of_several_proxies(
     patient: Patient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The doctor goes the way of the client: by the first proxy that can be reached."""
+    """The doctor, like the client, uses the first proxy that it can reach."""
     async with listening(http_says("403 Forbidden")) as port:
         proxies = [f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{port}", None]
         monkeypatch.setattr(doctor, "find_proxies", lambda *_: proxies)

@@ -1,4 +1,4 @@
-"""Replacing a file: the old one or the new one, whatever happens in between."""
+"""Replacing a file is atomic: after a failure the old file is whole."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.disks import needs_root, small_disk
 
 
 def test_replaces(tmp_path: Path) -> None:
-    """Another file takes the name; for this user only, and nothing is left beside it."""
+    """`replace` writes a new file, private to this user, and leaves no other file."""
     path = tmp_path / "new" / "file"
     replace_file(path, b"one")
     first = path.stat().st_ino
@@ -26,7 +26,7 @@ def test_replaces(tmp_path: Path) -> None:
 
 @needs_root
 def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
-    """The old file is whole, and no half one is left."""
+    """A full disk leaves the old file whole, and no temporary file."""
     with small_disk(tmp_path / "disk", "64k") as disk:
         path = disk / "file"
         replace_file(path, b"old")
@@ -37,7 +37,7 @@ def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_refuses_new_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error comes at once, without a second try."""
+    """A folder that allows no new files raises at once, without a retry."""
     tried: list[object] = []
 
     def refuse(path: object, *_: object) -> int:

@@ -1,4 +1,4 @@
-"""The client speaks Japanese and English: in which language, and with the manual's words."""
+"""The client in Japanese and English: choice of the language, and the manual's terms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 
 @pytest.fixture(scope="module")
 def japanese() -> gettext.GNUTranslations:
-    """Return the catalogue as the build compiles it."""
+    """Return the Japanese catalogue, compiled as the build does."""
     compiled = BytesIO()
     write_mo(compiled, catalogues.read(catalogues.CLIENT))
     compiled.seek(0)
@@ -29,7 +29,7 @@ def japanese() -> gettext.GNUTranslations:
 
 
 def test_speaks_as_the_manual(japanese: gettext.GNUTranslations) -> None:
-    """The terms that people read in the manual are the ones on the screen."""
+    """Texts on the screen use the manual's terms."""
     title, text = wording.warning(30, date(2027, 1, 4), japanese)
     assert title == "ココナワークのパスワードが変更されています"
     assert text == (
@@ -60,7 +60,7 @@ def test_language_of_the_system(environ: dict[str, str], language: str) -> None:
 
 
 def test_without_a_catalogue_there_is_english() -> None:
-    """English needs none, and one that is missing stops nothing."""
+    """English needs no catalogue; a missing one gives English and no error."""
     english = i18n.translation("en")
     assert i18n.translation("fr").gettext("Stopped") == english.gettext("Stopped") == "Stopped"
     for days, said in ((1, "1 day,"), (2, "2 days,")):

@@ -1,4 +1,4 @@
-"""The log: private, in UTC, one record one line, without what libraries would print."""
+"""The log: private, in UTC, one line a record, without secrets that libraries would log."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def log_file(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_line(log_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """UTC with milliseconds, level, logger, text; file 0600 in a directory 0700."""
+    """A line has UTC with ms, level, logger, text; the file is 0600 in a directory 0700."""
     logs.set_up(log_file, "info")
     log.info("hello %s", "日本")
     log.debug("not at this level")
@@ -49,7 +49,7 @@ def test_a_line(log_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="named pipes in folders are Unix's")
 @pytest.mark.parametrize("place", ["a pipe", "below a file"])
 def test_without_a_file(log_file: Path, capsys: pytest.CaptureFixture[str], place: str) -> None:
-    """Standard error has the lines, nothing waits for a reader, and what is wrong is said."""
+    """Without a log file, lines and the reason go to standard error, without blocking."""
     if place == "a pipe":
         log_file.parent.mkdir()
         os.mkfifo(log_file)
@@ -64,8 +64,8 @@ def test_without_a_file(log_file: Path, capsys: pytest.CaptureFixture[str], plac
 
 
 def test_nobody_can_forge_a_line(log_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Text from elsewhere stays on its record's lines, and moves no cursor."""
-    monkeypatch.setattr("sys.stderr", None)  # as in a windowed program
+    """Text from outside cannot start a new record or move the cursor."""
+    monkeypatch.setattr("sys.stderr", None)  # as in a program without a console
     logs.set_up(log_file)
     log.warning("said: %s", "x\n2026-01-01T00:00:00.000Z INFO agent all is well\x1b[2J")
     try:
@@ -82,7 +82,7 @@ def test_nobody_can_forge_a_line(log_file: Path, monkeypatch: pytest.MonkeyPatch
 def test_rotates(
     log_file: Path, monkeypatch: pytest.MonkeyPatch, *, is_open_elsewhere: bool
 ) -> None:
-    """Six private files at most; one that Windows does not let be renamed is copied."""
+    """At most six private files; a file that Windows cannot rename is copied."""
 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "in use")
@@ -124,7 +124,7 @@ async def test_no_frame_is_ever_logged(log_file: Path, capsys: pytest.CaptureFix
 def test_a_record_that_cannot_be_formatted(
     log_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is lost in file and console, and raises nothing in the code that logs."""
+    """A record that cannot be formatted is dropped, and the code that logs gets no error."""
     logs.set_up(log_file)
     ours = [each for each in logging.getLogger().handlers if type(each.formatter) is logs.Formatter]
     for said in ("three", 3):
@@ -138,7 +138,7 @@ def test_a_record_that_cannot_be_formatted(
 
 @needs_root
 def test_a_full_disk_ends_nothing(log_file: Path) -> None:
-    """Records are lost, the program goes on, and logs again when there is room."""
+    """On a full disk records are lost; the program runs on, and logs again once there is room."""
     with small_disk(log_file.parent, "64k") as disk:
         logs.set_up(log_file, to_stderr=False)
         log.info("before")
@@ -155,7 +155,7 @@ def test_a_full_disk_ends_nothing(log_file: Path) -> None:
 
 
 def test_uncaught_exceptions_are_logged(tmp_path: Path) -> None:
-    """Of the main thread and of others; a windowed program has no other trace of them."""
+    """Uncaught exceptions of all threads are logged: a windowed program has no other trace."""
     code = """
 import sys, threading
 from pathlib import Path
@@ -179,7 +179,7 @@ fail()
 
 
 def test_tear_down_restores_the_hooks(log_file: Path) -> None:
-    """Set up twice and torn down once, everything is as before."""
+    """One teardown after two set-ups restores the hooks."""
     before = (sys.excepthook, threading.excepthook)
     logs.set_up(log_file, to_stderr=False)
     logs.set_up(log_file, to_stderr=False)

@@ -1,4 +1,4 @@
-"""Start at sign-in: what the menu shows, and what policy takes from the user."""
+""""Start at sign-in" in the menu, and policies about it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.fakes import fake_adapters
 
 
 class Switch:
-    """A switch 'start at sign-in'; None: an administrator has switched it on for all users."""
+    """A fake switch 'start at sign-in'; None: an administrator has set it for all users."""
 
     def __init__(self, *, on: bool | None) -> None:
         self.on = on
@@ -51,12 +51,12 @@ def policy(*, autostart: bool) -> Settings:
 def test_the_tick_is_read_fresh_and_policy_fixes_it(
     tmp_path: Path, switch: Switch | None, settings: Settings, *, ticked: bool, is_fixed: bool
 ) -> None:
-    """The tick says what Windows will do at the next sign-in; grey if the user cannot change it."""
-    app: Any = None  # which receives outcomes only
+    """The tick is read from Windows each time; it is grey if the user cannot change it."""
+    app: Any = None  # used for outcomes only
     paths = find_paths({"COCONOWORK_HOME": str(tmp_path)})
     actions = MenuActions(app, settings, paths, switch, fake_adapters())
     if switch is not None and switch.on is not None:
-        switch.on = not switch.on  # the user has been in the Task Manager in between
+        switch.on = not switch.on  # as by the Task Manager
     view = actions.with_settings(View(State.STANDBY))
     assert (view.autostart, "autostart" in view.fixed) == (ticked, is_fixed)
 

@@ -1,4 +1,4 @@
-"""A new PC by a code: what the client takes from a gateway, and what it refuses."""
+"""A new PC by a code: what the client accepts from a gateway, and what it refuses."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def gateway() -> AsyncIterator[FakeGateway]:
 
 
 def giving(give: Callable[[Peer, Json], object], expires_in_s: int = 600) -> Script:
-    """Show a code, and then do this."""
+    """Return a script that gives a code to the PC and then runs `give`."""
 
     async def script(peer: Peer) -> None:
         give(peer, await peer.show_code(expires_in_s=expires_in_s))
@@ -49,7 +49,7 @@ def giving(give: Callable[[Peer, Json], object], expires_in_s: int = 600) -> Scr
 
 
 async def receive(gateway: FakeGateway, shown: list[Code], **policy: Any) -> Received:
-    """Be a new PC."""
+    """Pair as a new PC; append its code to `shown`. Return what it received."""
     settings = Settings(proxy="none", enforced=frozenset(policy), **policy)
     return await receive_password(gateway.address, settings, shown.append)
 
@@ -62,7 +62,7 @@ async def fails(gateway: FakeGateway, script: Script) -> Failure:
 
 
 async def test_a_password_by_a_code(gateway: FakeGateway) -> None:
-    """The PC shows code and words of its own key, new each time, for ten minutes at most."""
+    """The PC shows the code, and words of a key made for this pairing, for at most 10 minutes."""
     pairs: list[Json] = []
 
     def give(peer: Peer, pair: Json) -> None:
@@ -110,7 +110,7 @@ OTHER_DEVICE = {"id": device_id(public_key(OTHER)), "public_key": public_key(OTH
 async def test_what_is_no_password_for_this_pc(
     gateway: FakeGateway, give: Callable[[Peer, Json], object]
 ) -> None:
-    """A box for another change or key, an impossible user name or a wrong message is refused."""
+    """A box for another change or key, an impossible user name, or another message is refused."""
     assert (await fails(gateway, giving(give))).reason is Reason.PROTOCOL
     assert not gateway.faults
 
@@ -125,14 +125,14 @@ BYE = {"type": "bye", "reason": "shutting_down"}
         (lambda peer: peer.send(THROTTLED), Reason.THROTTLED, Reason.THROTTLED),
         (lambda peer: peer.send(BYE), Reason.SHUTTING_DOWN, Reason.SHUTTING_DOWN),
         (lambda peer: peer.hang_up(), Reason.CONNECTION_LOST, Reason.CONNECTION_LOST),
-        # A server that does not know `pair` closes with 1008; later that is a fault.
+        # A server without `pair` closes with 1008; after the code, 1008 is a fault.
         (lambda peer: peer.frame(Opcode.CLOSE, SHUT_DOWN), Reason.NO_CODES, Reason.PROTOCOL),
     ],
 )
 async def test_why_the_server_ends_it(
     gateway: FakeGateway, end: Callable[[Peer], object], at_first: Reason, later: Reason
 ) -> None:
-    """Before the code and after it, the server's reason is the one that the user reads."""
+    """The user reads the server's reason, before the code and after it."""
 
     async def at_once(peer: Peer) -> None:
         await peer.hello()
@@ -159,7 +159,7 @@ async def test_every_wait_has_a_deadline(
     script: Script,
     reason: Reason,
 ) -> None:
-    """A silent server ends it before the upgrade, before the code and after the code's end."""
+    """A silent server ends the pairing: before the upgrade, the code, or the code's result."""
     monkeypatch.setattr(pairing, limit, 0.3)
     assert (await fails(gateway, script)).reason is reason
 
@@ -209,7 +209,7 @@ def far_gateway() -> Iterator[FakeGateway]:
 
 @pytest.fixture
 def client(far_gateway: FakeGateway) -> Iterator[Client]:
-    del far_gateway  # which ends after it
+    del far_gateway  # this fixture ends after it
     made = Client()
     made.app.start()
     yield made
@@ -219,7 +219,7 @@ def client(far_gateway: FakeGateway) -> Iterator[Client]:
 def test_a_pairing_is_a_log_in(
     client: Client, far_gateway: FakeGateway, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The PC logs in with the key that the password was sealed for; the log has no secret."""
+    """After a pairing the PC logs in with the key of that pairing; the log has no secret."""
     caplog.set_level(logging.DEBUG, "agent")
     done = client.pair(far_gateway)
     eventually(lambda: client.asked)
@@ -237,7 +237,7 @@ def test_a_pairing_is_a_log_in(
 
 
 def test_a_password_that_is_refused(client: Client, far_gateway: FakeGateway) -> None:
-    """One that has been changed since is refused like a typed one, and nothing is stored."""
+    """A password changed since the pairing is refused like a typed one and not stored."""
     far_gateway.play(paired({"Other-one1": "current"}))
     client.agreed.set_result(None)
     assert client.pair(far_gateway).result(30) is Reason.CREDENTIALS
@@ -259,7 +259,7 @@ def test_a_password_that_is_refused(client: Client, far_gateway: FakeGateway) ->
 def test_what_ends_a_pairing_leaves_nothing(
     client: Client, far_gateway: FakeGateway, how: str, *, asked: bool
 ) -> None:
-    """Before the password has come and after it: no connection, no key, no password is left."""
+    """An end before or after the password leaves no connection, key or password in memory."""
     if not asked:
         far_gateway.play(giving(lambda *_: None))
     done = client.pair(far_gateway)
@@ -286,10 +286,10 @@ def test_what_ends_a_pairing_leaves_nothing(
 
 
 def _left() -> list[object]:
-    """Return what still has the password, or the device key."""
+    """Return the objects in memory that contain the password or the device key."""
     gc.collect()
     names = {"receive_password", "log_in_by_code"}
-    # Not `isinstance`, which asks lazy objects of other tests for their class.
+    # Not `isinstance`: it would evaluate lazy objects of other tests.
     frames = [each for each in gc.get_objects() if type(each) is FrameType]
     received = [each for each in gc.get_objects() if type(each) is Received]
     return [*received, *(each for each in frames if each.f_code.co_name in names)]
@@ -298,7 +298,7 @@ def _left() -> list[object]:
 def test_a_question_without_an_answer(
     client: Client, far_gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A password that no person at the PC has agreed to is dropped after ten minutes."""
+    """A received password that no person at the PC confirms is dropped after 10 minutes."""
     monkeypatch.setattr(pairing, "CODE_SECONDS", 0.2)
     with pytest.raises(PairingFailed, match="not confirmed"):
         client.pair(far_gateway).result(30)
@@ -308,7 +308,7 @@ def test_a_question_without_an_answer(
 
 @pytest.mark.parametrize("is_policy", [False, True])
 def test_policy_names_the_user(far_gateway: FakeGateway, *, is_policy: bool) -> None:
-    """The user of the settings is a suggestion, that of a policy the only one."""
+    """Pairing is limited to the user that policy names, not to the user of the settings."""
     enforced = frozenset({"user"} if is_policy else ())
     client = Client(server=far_gateway.address, user="suzuki", enforced=enforced)
     client.app.start()
@@ -321,14 +321,14 @@ def test_policy_names_the_user(far_gateway: FakeGateway, *, is_policy: bool) -> 
 
 
 def test_a_pairing_after_the_end(client: Client, far_gateway: FakeGateway) -> None:
-    """A client that has ended makes no connection."""
+    """A client that has ended makes no connection for a pairing."""
     client.app.stop()
     assert client.pair(far_gateway).cancelled()
     assert far_gateway.visits == []
 
 
 def test_a_device_key_that_is_none(client: Client) -> None:
-    """A command with it is refused; the machine would end at it."""
+    """A command with an invalid device key is refused, and does not reach the machine."""
     request = {"command": "login", "server": "gw", "user": USER, "password": PASSWORD}
     for key in ("x", "A" * 44, f"{'A' * 42}-="):
         refused = client.app.answer({**request, "device_key": key})

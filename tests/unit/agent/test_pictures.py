@@ -1,4 +1,4 @@
-"""Icons and colours of the windows: they can be told apart, by contrast as WCAG 2 measures it."""
+"""Icons and colours of the windows have enough contrast by WCAG 2, and differ in shape."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
 def test_windows_can_be_read(palette: Palette) -> None:
-    """Every text can be read on its ground, and so can edges and the keyboard's ring."""
-    assert contrast("#ffffff", "#767676") == pytest.approx(4.54, abs=0.01)  # the known limit
+    """Texts, edges and the focus ring have enough contrast to their background."""
+    assert contrast("#ffffff", "#767676") == pytest.approx(4.54, abs=0.01)  # a known value
     p = palette
     texts = [
         *product((p.text, p.quiet, p.error, p.warning, p.disabled), (p.paper,)),
@@ -49,7 +49,7 @@ def test_windows_can_be_read(palette: Palette) -> None:
 
 
 def test_a_contrast_theme_has_system_colours_only() -> None:
-    """Each colour is one of the user's, and texts are on the grounds that Windows gives them."""
+    """With a contrast theme each colour is a system colour, in the pairs that Windows defines."""
     number = SYSTEM_COLOURS
     assert number.keys() == Palette.__dataclass_fields__.keys()
     assert (number["paper"], number["text"]) == (5, 8)  # COLOR_WINDOW, COLOR_WINDOWTEXT
@@ -59,7 +59,7 @@ def test_a_contrast_theme_has_system_colours_only() -> None:
 
 @pytest.mark.parametrize("name", ICONS + NUMBERS)
 def test_icon_is_seen_on_light_and_dark_task_bars(name: str) -> None:
-    """3:1 is what WCAG asks of graphics; white marks inside it included."""
+    """The icon has a contrast of 3:1 (WCAG, graphics) to task bars and to its white marks."""
     colours = pictures.render(name, 64).getcolors(64 * 64) or []
     opaque = [(n, c[:3]) for n, c in colours if isinstance(c, tuple) and c[3] == 255]
     _, main = max((n, c) for n, c in opaque if c != (255, 255, 255))
@@ -73,7 +73,7 @@ def outline(name: str) -> bytes:
 
 
 def strokes(name: str) -> bytes:
-    """Return a digit's white pixels at 16 px. Each pixel is white or not: it has no soft edge."""
+    """Return a digit's white pixels at 16 px; each pixel must be fully white or not white."""
     red, _, blue, alpha = pictures.render(name, 16).crop((2, 2, 14, 14)).split()
     assert set(alpha.tobytes()) == {255}
     assert len(set(red.tobytes())) == 2

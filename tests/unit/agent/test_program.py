@@ -1,4 +1,4 @@
-"""The program as a process."""
+"""The modules that the client's process imports, and when."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ sys.exit(agent.__main__.main(["run"]))
 
 
 def test_large_modules_are_imported_when_they_are_used() -> None:
-    """The client starts without the parsers of HTTP and e-mail, which libraries may use later."""
+    """The client starts without importing the parsers of HTTP and e-mail."""
     command = [sys.executable, "-c", IMPORTS]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""Where the proxy comes from, which servers are exempt, and what is named as a bad setting."""
+"""Sources of the proxy setting, servers that are exempt, and bad settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def found(
     environ: Mapping[str, str] = {},
     windows: Mapping[str, object] | None = None,
 ) -> str | None:
-    """Return the only proxy for these variables and these values of the user's Internet Options."""
+    """Return the one proxy for `server`, variables and Internet Options; None: no proxy."""
 
     def registry(key: str) -> Iterator[tuple[str, Mapping[str, object]]]:
         if key == OPTIONS and windows is not None:
@@ -48,7 +48,7 @@ def options(server: object, **more: object) -> str | None:
     ],
 )
 def test_environment(environ: dict[str, str], proxy: str | None) -> None:
-    """The variables count as they do for curl."""
+    """Proxy variables have the meaning that they have for curl."""
     assert found(environ=environ) == proxy
 
 
@@ -75,7 +75,7 @@ def test_a_bad_variable_is_named() -> None:
     ],
 )
 def test_internet_options(server: object, proxy: str | None) -> None:
-    """Internet Options name the proxy for TLS, `https=`, else one for all, else SOCKS; if on."""
+    """Internet Options, if on: the proxy for `https=`, else the one for all, else SOCKS."""
     assert options(server) == proxy
     assert options(server, ProxyEnable=0) is None
 
@@ -94,7 +94,7 @@ def test_internet_options(server: object, proxy: str | None) -> None:
 def test_a_script_comes_before_the_fixed_proxies(
     environ: dict[str, str], said: str | None, proxies: list[str | None]
 ) -> None:
-    """What detection or a script names counts, in its order; the environment wins."""
+    """Proxies of detection or a script come before fixed ones; the environment comes first."""
     asked: list[str] = []
 
     def scripted(url: str) -> str | None:
@@ -109,14 +109,14 @@ def test_a_script_comes_before_the_fixed_proxies(
 
 
 def test_a_bad_internet_option_is_named() -> None:
-    """An address that cannot be used is a bad setting, not a refusal by a proxy."""
+    """An unusable address in Internet Options is a bad setting, not a refusal by a proxy."""
     with pytest.raises(BadProxy, match="Internet Options"):
         options("https=proxy:port")
 
 
 @pytest.mark.parametrize(("per_user", "proxy"), [(0, "machine"), (1, "user")])
 def test_internet_options_of_the_machine(per_user: int, proxy: str) -> None:
-    """A policy can make the machine's options count for each user."""
+    """A policy may apply the machine's Internet Options to all users."""
 
     def registry(key: str) -> Iterator[tuple[str, Mapping[str, object]]]:
         values = {"ProxyEnable": 1, "ProxySettingsPerUser": per_user}
@@ -139,7 +139,7 @@ def test_internet_options_of_the_machine(per_user: int, proxy: str) -> None:
     ],
 )
 def test_exceptions_of_the_internet_options(override: str, server: str, exempt: bool) -> None:
-    """Exceptions of Internet Options are whole names with wildcards, and `<local>`."""
+    """Exceptions in Internet Options are whole names with wildcards, and `<local>`."""
     values = {"ProxyEnable": 1, "ProxyServer": "proxy:8080", "ProxyOverride": override}
     assert (found(server, windows=values) is None) is exempt
 
@@ -168,7 +168,7 @@ def test_exceptions_of_the_internet_options(override: str, server: str, exempt: 
     ],
 )  # fmt: skip
 def test_no_proxy(host: str, exempt: list[str], others: list[str]) -> None:
-    """Its usual forms are known, and none of them looks up a name."""
+    """The usual forms of `no_proxy` are known; none looks up a name."""
     for no_proxy in exempt + others:
         environ = {"HTTPS_PROXY": "http://proxy:8080", "NO_PROXY": no_proxy}
         is_exempt = found(f"wss://{host}/gateway", environ) is None

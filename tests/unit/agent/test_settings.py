@@ -1,4 +1,4 @@
-"""Settings: which source overrides which, what is refused and how, and what saving keeps."""
+"""Settings: the order of sources, errors of bad values, and what saving keeps."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write(paths: Paths, text: str | bytes) -> None:
 
 
 def registry(values: Mapping[str, Mapping[str, object]]) -> settings.Registry:
-    """`values`: whole key to its values."""
+    """Return a fake registry; `values` has the values of each full key."""
 
     def read(key: str) -> Iterator[tuple[str, Mapping[str, object]]]:
         wholes = [rf"{hive}\{key}" for hive in ("HKLM", "HKCU")]
@@ -48,7 +48,7 @@ def by_policy(paths: Paths, **values: object) -> Settings:
 
 
 def test_the_file(paths: Paths) -> None:
-    """Every key is read, normalised, with its place; nothing is set without it."""
+    """Every key of the file is read and normalised, with its place; without a file none is set."""
     assert load(paths, environ={}) == Settings()
     assert Settings().identity is None
     assert not paths.config_file.exists()
@@ -78,9 +78,9 @@ def test_the_file(paths: Paths) -> None:
 
 
 def test_who_goes_before_whom(paths: Paths) -> None:
-    """Machine policy, user policy, environment, file, what the setup program wrote."""
+    """The order is machine policy, user policy, environment, file, setup program."""
     setup = {rf"HKLM\{SETUP_KEY}": {"Server": "setup.example.com", "Version": "1.0"}}
-    # Empty means not set; the server's own variables and the profile's are not ours.
+    # Empty means not set; variables of the server and of the profile are ignored.
     environ = {"COCONOWORK_SERVER": "", "COCONOWORK_SERVER_PORT": "8080", "COCONOWORK_HOME": "/x"}
 
     def host(values: Mapping[str, Mapping[str, object]] = {}) -> str:
@@ -100,7 +100,7 @@ def test_who_goes_before_whom(paths: Paths) -> None:
 
 
 def test_policy(paths: Paths) -> None:
-    """What is wrong in it is reported with its place, and the next source counts."""
+    """A wrong value of a policy is reported with its place, and the next source is used."""
     values: dict[str, dict[str, object]] = {
         MACHINE: {"Server": "b c", "Proxy": b"hidden-word", "Language": "fr", "AllowQuit": 0},
         USER: {"Language": "ja", "Autostart": 1, "FromTheFuture": 1},
@@ -118,7 +118,7 @@ def test_policy(paths: Paths) -> None:
 
 
 def test_a_server_moved_by_policy_is_known_as_such(paths: Paths) -> None:
-    """The last login is in the user's file; only policy moves it, and only for the same user."""
+    """Policy may move the server of the last login, in the user's file, for the same user."""
     write(paths, 'server = "old.example.com"\nuser = "tanaka"')
     old, new = (
         Identity(server=f"wss://{name}.example.com/gateway", user="tanaka")
@@ -145,7 +145,7 @@ def test_a_server_moved_by_policy_is_known_as_such(paths: Paths) -> None:
     ],
 )
 def test_what_cannot_be_used_is_named(paths: Paths, text: str, words: list[str]) -> None:
-    """File, key and what is allowed; never the value."""
+    """An unusable value raises an error with file, key and allowed values, not the value."""
     write(paths, text.replace("'", '"'))
     with pytest.raises(SettingsError) as caught:
         load(paths, environ={})
@@ -167,8 +167,8 @@ def test_what_cannot_be_used_is_named(paths: Paths, text: str, words: list[str])
     ],
 )
 def test_a_broken_file_is_not_replaced(paths: Paths, data: bytes, said: str) -> None:
-    """What is no TOML, or no text at all, is named, and stays when a setting is saved."""
-    settings.save(paths, {"user": "suzuki"})  # it has a copy, so an empty file is a broken one
+    """A file that is no TOML or no text is named, and is not replaced when a setting is saved."""
+    settings.save(paths, {"user": "suzuki"})  # an empty file beside a copy counts as broken
     write(paths, data)
     for use in (lambda: load(paths, environ={}), lambda: settings.save(paths, {"user": "tanaka"})):
         with pytest.raises(settings.BrokenSettings) as caught:
@@ -189,7 +189,7 @@ def test_a_variable_that_cannot_be_used_is_named(paths: Paths, variable: str, sa
 @on_unix
 @pytest.mark.parametrize("make", ["mkfifo", "mkdir"])
 def test_what_is_no_file_is_named(paths: Paths, make: str) -> None:
-    """A folder, or a pipe, whose reader would wait for a writer, is refused at once."""
+    """A folder or a pipe in place of the file is refused at once."""
     paths.config_file.parent.mkdir(parents=True)
     getattr(os, make)(paths.config_file)
     with pytest.raises(SettingsError) as caught:
@@ -209,12 +209,12 @@ def test_what_is_no_file_is_named(paths: Paths, make: str) -> None:
             b'# mine\nlanguage = "ja"  # because\nuser = "old" # who\n\n# end\n',
             '# mine\nlanguage = "ja"  # because\nuser = "tanaka" # who\n\n# end\nserver = "S"\n',
         ),
-        # As Notepad leaves it.
+        # As Notepad saves it.
         (b"\xef\xbb\xbfserver = 'old'\r\nuser = 'a'\r\n", 'server = "S"\r\nuser = "tanaka"\r\n'),
     ],
 )
 def test_saving_keeps_what_the_user_wrote(paths: Paths, before: bytes, after: str) -> None:
-    """Comments, order and other keys stay, and the identity is replaced, at the top level."""
+    """Saving keeps comments, order and other keys, and replaces the top-level identity."""
     write(paths, before)
     settings.save_identity(paths, Identity(server=SERVER, user="tanaka"))
     assert paths.config_file.read_bytes().decode() == after.replace('"S"', f'"{SERVER}"')
@@ -243,7 +243,7 @@ def test_saving_is_private_and_whole(paths: Paths) -> None:
 
 @on_unix
 def test_saving_follows_a_link(paths: Paths, tmp_path: Path) -> None:
-    """A file that is kept elsewhere, as dotfiles are, is written there."""
+    """Saving through a link writes the file that the link points to."""
     (elsewhere := tmp_path / "client.toml").write_text("# kept here\n")
     paths.config_file.parent.mkdir(parents=True)
     paths.config_file.symlink_to(elsewhere)
@@ -256,7 +256,7 @@ def test_saving_follows_a_link(paths: Paths, tmp_path: Path) -> None:
 
 
 def test_user_names() -> None:
-    """Normalised as everywhere; what cannot be a name is explained."""
+    """User names are normalised; text that cannot be a name raises an explanation."""
     assert settings.normalise_user("ｔａｎａｋａ\u200b \n") == "tanaka"
     for bad in ("  ", "x" * 65, "a\nb", "田中"):
         with pytest.raises(SettingsError):
@@ -265,7 +265,7 @@ def test_user_names() -> None:
 
 @on_unix
 def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All is below COCONOWORK_HOME, or where XDG says; nothing is made by looking."""
+    """All places are below COCONOWORK_HOME or in the XDG folders; `places` creates none."""
     for name in ("config", "state"):
         monkeypatch.setenv(f"XDG_{name.upper()}_HOME", str(tmp_path / name))
     found = find_paths()
@@ -281,7 +281,7 @@ def test_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_key_is_documented() -> None:
-    """docs/settings.md has one row for each: in the file, as variable, in the registry."""
+    """docs/settings.md has one row for each key: in the file, as variable, in the registry."""
     text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     for key, name in settings.POLICY_NAMES.items():
         assert f"| `{key}` | `COCONOWORK_{key.upper()}` | `{name}` |" in text

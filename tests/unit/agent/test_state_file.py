@@ -1,4 +1,4 @@
-"""The file of the saved state: kept, replaced, and renamed when it is broken."""
+"""The file of the saved state: written, replaced, and renamed when broken."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FULL = SavedState(
 
 
 def test_gives_back_what_was_saved(tmp_path: Path) -> None:
-    """Each identity has a private file of its own, and whatever is in its name, it is no path."""
+    """Each identity has its own private file; no character of its names becomes a path."""
     store = StateFile(tmp_path / "state")
     assert store.load(TANAKA) == SavedState()
     store.save(TANAKA, FULL)
@@ -61,7 +61,7 @@ def file(tmp_path: Path) -> Path:
 def test_a_broken_file_is_renamed(
     file: Path, data: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is logged and kept under another name, and the client goes on."""
+    """A broken file is logged and renamed, and the client runs on."""
     store = StateFile(file.parent)
     file.write_bytes(data)
     assert store.load(TANAKA) == SavedState()
@@ -72,7 +72,7 @@ def test_a_broken_file_is_renamed(
 
 
 def test_a_later_versions_fields_are_passed_over(file: Path) -> None:
-    """A downgrade does not lose the deadline."""
+    """Unknown fields of a later version are ignored, so a downgrade keeps the deadline."""
     file.write_text(file.read_text().replace("{", '{"new_field": 1,', 1))
     assert StateFile(file.parent).load(TANAKA) == FULL
 
@@ -80,7 +80,7 @@ def test_a_later_versions_fields_are_passed_over(file: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="named pipes in folders are Unix's")
 @pytest.mark.parametrize("make", ["mkfifo", "mkdir"])
 def test_what_is_no_file(file: Path, make: str) -> None:
-    """The client goes on without; the next write replaces a pipe, and says that a folder stays."""
+    """A pipe or folder in place of the file is read as none; a write replaces only the pipe."""
     file.unlink()
     getattr(os, make)(file)
     store = StateFile(file.parent)

@@ -1,4 +1,4 @@
-"""A daemon thread for each blocking call."""
+"""Blocking calls run on a daemon thread each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.vault_contract import TANAKA
 
 
 async def test_calls_and_their_results() -> None:
-    """The future has what the call returns or raises; asyncio takes it as its default executor."""
+    """The future has the call's result or exception, also as asyncio's default executor."""
     loop = asyncio.get_running_loop()
     loop.set_default_executor(DaemonThreads())
     assert await asyncio.to_thread(lambda: threading.current_thread().daemon)
@@ -31,11 +31,11 @@ async def test_calls_and_their_results() -> None:
 
 
 def test_calls_that_hang_are_limited() -> None:
-    """One that hangs delays no other; too many of them are refused."""
+    """A call that hangs delays no other; above the limit, calls are refused."""
     threads, gate = DaemonThreads(), threading.Event()
     hanging = [threads.submit(gate.wait, 20) for _ in range(MAX_CALLS - 1)]
     assert threads.submit(abs, -1).result(10) == 1
-    # The place of a call is free a moment after its result.
+    # A call's place becomes free shortly after its result.
     last = None
     while last is None:
         try:
@@ -49,17 +49,17 @@ def test_calls_that_hang_are_limited() -> None:
 
 
 def test_the_program_ends_while_a_call_hangs() -> None:
-    """The interpreter joins no such thread."""
+    """The interpreter ends without waiting for a call that hangs."""
     code = "import time; from agent.threads import *; DaemonThreads().submit(time.sleep, 1000)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=20)
 
 
 async def test_a_system_without_threads() -> None:
-    """Calls fail without taking a place for ever; vault and files are tried again."""
+    """When no thread can start, calls fail and free their place; vault and files retry."""
     threads, calls, saved = DaemonThreads(), VaultCalls(FakeVault()), list[Identity]()
     asyncio.get_running_loop().set_default_executor(threads)
     saver = Saver(saved.append, FakeSavedStateStore().save)
-    before = threading.stack_size(2**46)  # more than any process may have
+    before = threading.stack_size(2**46)  # more than a process may have
     try:
         for _ in range(MAX_CALLS + 1):
             with pytest.raises(OSError, match="can't start new thread"):

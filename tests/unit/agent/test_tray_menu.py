@@ -1,4 +1,4 @@
-"""What the menu offers in which state."""
+"""The tray's menu in each state."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ENGLISH = gettext.NullTranslations()
 
 
 def entries(view: View) -> dict[str, Entry]:
-    """Return the menu by its texts."""
+    """Return the entries of the menu, by text."""
     return {entry.text: entry for entry in menu(view, ENGLISH)}
 
 
 def test_whole_menu_on_an_old_password() -> None:
-    """The order in which it is seen."""
+    """The menu on an old password has exactly these entries, in this order."""
     view = View(
         State.STANDBY_OLD_PASSWORD, days_left=1, console_url="https://c.example", autostart=True
     )
@@ -46,7 +46,7 @@ def test_whole_menu_on_an_old_password() -> None:
 
 
 def test_newer_version_can_be_downloaded() -> None:
-    """A newer version is a line of the menu that opens its download."""
+    """A newer version has an entry that opens its download."""
     newer = Release(version="1.2", url="https://example.com/setup.exe")
     entry = entries(View(State.STANDBY, newer=newer))["A newer version is available: 1.2"]
     assert (entry.command, entry.enabled) == (Command.DOWNLOAD, True)
@@ -54,7 +54,7 @@ def test_newer_version_can_be_downloaded() -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_every_state_has_a_menu_with_one_default(state: State) -> None:
-    """A click on the icon has to mean something, always."""
+    """In every state exactly one entry is the default, for a click on the icon."""
     (default,) = [entry for entry in menu(View(state), ENGLISH) if entry.default]
     assert (default.command, default.enabled) == (default_command(View(state)), True)
 
@@ -72,7 +72,7 @@ FIXED = frozenset({"server", "user", "autostart", "language"})
     ],
 )
 def test_what_cannot_be_done_is_grey(view: View, grey: str) -> None:
-    """Without a console address, without a user, and where policy decides; Quit is not there."""
+    """Entries without console address or user, or fixed by policy, are grey; Quit can be hidden."""
     shown = entries(view)
     lines = [*shown.values(), *shown["Language"].children]
     unusable = [each for each in lines if each.command and not each.enabled]
@@ -93,6 +93,6 @@ def test_what_is_set_is_marked() -> None:
 
 
 def test_trouble_is_named() -> None:
-    """Tooltip and menu say what is the matter."""
+    """Tooltip and menu say what is wrong."""
     view = View(State.RETRYING, reason=Reason.NO_SUCH_HOST)
     assert summary(view, ENGLISH) == ["Not connected", "The server's name is not known."]

@@ -1,4 +1,4 @@
-"""Calls to a vault that hangs, answers late, or asks the user."""
+"""Calls of a vault that hangs, answers late, or asks the user."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CALL_S = 0.2
 
 
 class HangingVault(FakeVault):
-    """A write or read waits for `gates`, one after the other, before it takes place."""
+    """A vault in which each read or write first waits for its event in `gates`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ async def test_calls_are_made_one_after_the_other() -> None:
 
 
 async def test_a_call_that_asks_the_user_may_take_longer() -> None:
-    """The longer deadline counts from the call's beginning, and ends it too."""
+    """A call that asks the user has a longer deadline, counted from its start."""
     vault = HangingVault()
     vault.asks = True
     gate = vault.hang()
@@ -89,7 +89,7 @@ async def test_a_call_that_asks_the_user_may_take_longer() -> None:
 
 
 async def test_a_late_write_does_not_replace_a_newer_one() -> None:
-    """The next call is made, and the newest write again once the late one has taken place."""
+    """The next call does not wait; after a late write the newest one is written again."""
     vault, old, new = HangingVault(), record("old"), record("new")
     gate = vault.hang()
     calls = impatient(vault)
@@ -104,7 +104,7 @@ async def test_a_late_write_does_not_replace_a_newer_one() -> None:
 
 
 async def test_a_late_write_does_not_bring_a_deleted_entry_back() -> None:
-    """Logging out while an older write hangs leaves nothing."""
+    """After a logout, an older write that hung leaves no entry."""
     vault = HangingVault()
     gate = vault.hang()
     calls = impatient(vault)
@@ -116,7 +116,7 @@ async def test_a_late_write_does_not_bring_a_deleted_entry_back() -> None:
 
 
 async def test_threads_that_hang_are_few() -> None:
-    """After so many abandoned calls the next ones fail at once, until one has returned."""
+    """After the limit of abandoned calls the next fail at once, until one returns."""
     vault = HangingVault()
     gates = [vault.hang() for _ in range(MAX_ABANDONED)]
     calls = impatient(vault)
@@ -132,12 +132,12 @@ async def test_threads_that_hang_are_few() -> None:
 
 
 async def test_an_entry_moves_with_its_server() -> None:
-    """The new identity reads the entry of the former one, and has its own after a login only."""
+    """The new identity reads the former one's entry, and gets its own after a login."""
     vault, stored, newer = FakeVault(), record(), record("newer")
     vault.write(TANAKA, stored)
     calls = VaultCalls(vault, moved=(TANAKA, SUZUKI))
     assert await calls.read(SUZUKI) == stored
-    assert set(vault.entries) == {TANAKA}  # a wrong address leaves nothing behind
+    assert set(vault.entries) == {TANAKA}  # no entry for a wrong address
     await calls.move(TANAKA, SUZUKI)
     assert set(vault.entries) == {SUZUKI}
     assert await calls.read(SUZUKI) == stored
@@ -150,7 +150,7 @@ async def test_an_entry_moves_with_its_server() -> None:
 
 
 async def test_a_logout_before_the_move_is_complete() -> None:
-    """Nothing is left under either identity, and a late move brings nothing back."""
+    """A logout deletes the entries of both identities, and a late move restores none."""
     vault = FakeVault()
     vault.write(TANAKA, record())
     calls = VaultCalls(vault, moved=(TANAKA, SUZUKI))

@@ -1,4 +1,4 @@
-"""The core's tests derive keys in no time: it never looks at what was derived."""
+"""The core's tests derive keys with one round, to save time: the core never reads them."""
 
 from __future__ import annotations
 

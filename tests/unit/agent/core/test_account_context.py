@@ -1,4 +1,4 @@
-"""What is saved about the account in use; and calls of the cache that find no entry."""
+"""What is saved about the account in use; a credential cache without an entry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NOW = Instant(BEGIN, 1000.0)
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "http://elsewhere.example/", "file:///x"])
 def test_an_address_that_must_not_be_opened_is_not_saved(url: str) -> None:
-    """So no menu or browser gets it."""
+    """An address that must not be opened is not saved, so no menu or browser gets it."""
     account = AccountContext(HOME, SavedState(), local=UTC, emit=EffectQueue())
     for said, kept in (
         ("https://console.example.com/", "https://console.example.com/"),
@@ -31,7 +31,7 @@ def test_an_address_that_must_not_be_opened_is_not_saved(url: str) -> None:
 
 
 def test_what_changes_is_saved_once() -> None:
-    """The clock's offset in whole seconds; nothing without an account, and nothing twice."""
+    """A change is saved once (the clock's offset in whole seconds), never without an account."""
     emit = EffectQueue()
     account = AccountContext(HOME, SavedState(), local=UTC, emit=emit)
     account.set_server_time(NOW.wall + timedelta(seconds=90.4), NOW)
@@ -44,7 +44,7 @@ def test_what_changes_is_saved_once() -> None:
 
 
 def test_a_cache_without_credentials() -> None:
-    """Nothing is committed, withdrawn or dropped, and no device key is made."""
+    """Without credentials the cache commits, withdraws and drops nothing, and makes no key."""
     emit = EffectQueue()
     account = AccountContext(HOME, SavedState(), local=None, emit=emit)
     cache = CredentialCache(account, emit, salt="salt", machine="")

@@ -1,4 +1,4 @@
-"""Delays: spread out, growing, never at once, and never sooner than the server asked."""
+"""Delays before the next try: random, growing, and never less than the server asked for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ chances = st.floats(0, 1, exclude_max=True)
 def test_every_delay_is_between_floor_and_ceiling(
     reason: Reason, tries: int, chance: float, least: float | None
 ) -> None:
-    """A delay is at least what the server asks for, at most half an hour more, and grows."""
+    """A delay is at least what the server asks for, at most 30 minutes more, and grows."""
     failure = Failure(reason, least)
     delay = delay_s(failure, tries=tries, random=chance)
     named = max(least or 0.0, 300.0 if reason in RARELY else 0.0)
@@ -35,17 +35,17 @@ def test_every_delay_is_between_floor_and_ceiling(
         (Failure(Reason.CONNECTION_LOST), 0, 0.3, 3),
         (Failure(Reason.CONNECTION_LOST), 3, 2.4, 24),
         (Failure(Reason.DISABLED), 0, 6, 60),
-        (Failure(Reason.SHUTTING_DOWN, 30.0), 1, 30.6, 36),  # the spread comes on top of it
-        (Failure(Reason.SUPERSEDED), 0, 306, 360),  # two programs with one key must not fight
+        (Failure(Reason.SHUTTING_DOWN, 30.0), 1, 30.6, 36),  # jitter is added to 30 s
+        (Failure(Reason.SUPERSEDED), 0, 306, 360),  # slow: two programs share one key
         (Failure(Reason.SUPERSEDED, 600.0), 0, 606, 660),
-        (Failure(Reason.PROXY_LOGIN), 0, 306, 360),  # so the proxy does not lock the account
+        (Failure(Reason.PROXY_LOGIN), 0, 306, 360),  # slow: a proxy may lock accounts
         (Failure(Reason.CERTIFICATE), 99, 180, 1800),
     ],
 )
 def test_a_thousand_clients_come_back_spread_out(
     failure: Failure, tries: int, least: float, most: float
 ) -> None:
-    """After a server's restart no tenth of the span gets more than a fair share and a half."""
+    """The delays of 1,000 clients are spread: each tenth of their range has 50 to 150 clients."""
     source = random.Random(1)
     tenths = [0] * 10
     for _ in range(1000):
@@ -58,7 +58,7 @@ def test_a_thousand_clients_come_back_spread_out(
 
 @pytest.mark.parametrize("chance", [0.0, 0.99])
 def test_prompt_and_vault_tries_are_jittered_too(chance: float) -> None:
-    """A resumed office does not arrive at once; the vault is left alone for half a minute."""
+    """A prompt try comes after 0.1 to 1.1 s, a try of the vault after 30 to 90 s."""
     for reason in Reason:
         since_s = 400.0 if reason in RARELY else 0.0
         prompt = prompt_s(Failure(reason), since_s=since_s, random=chance)

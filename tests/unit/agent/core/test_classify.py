@@ -1,4 +1,4 @@
-"""Each way in which a connection fails has a reason that a user can act on.
+"""Each failure of a connection gets a reason that the user can act on.
 
 The exceptions are real: the client's own `open_connection` against servers on this machine.
 """
@@ -43,7 +43,7 @@ R = Reason
 
 
 async def test_no_server_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No program listens there, no name server knows the name, or the server says nothing."""
+    """No server: the port is closed, the name is unknown, or no answer comes."""
     result = await failure(f"ws://127.0.0.1:{free_port()}/gateway")
     assert (result.reason, result.may_end_soon) == (R.UNREACHABLE, True)
     assert (await failure("wss://no-such-host.invalid/gateway")).reason is R.NO_SUCH_HOST
@@ -68,7 +68,7 @@ SOON = {
 
 @pytest.mark.parametrize("status", [*LATER, *SOON])
 async def test_statuses(status: str) -> None:
-    """Each status that a user can do something about has its own reason, and keeps its wait."""
+    """Each HTTP status that a user can act on has its own reason, and keeps its Retry-After."""
     result = await answered(http(status, "Retry-After: 90"))
     assert result.reason is {**LATER, **SOON}[status]
     assert result.may_end_soon is (status in SOON)
@@ -76,7 +76,7 @@ async def test_statuses(status: str) -> None:
 
 
 async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer with a page that never ends: the client does not wait for it."""
+    """Answer with a page that never ends; the client must not wait for its end."""
     await reader.readuntil(b"\r\n\r\n")
     writer.write(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
     await reader.read()
@@ -84,13 +84,13 @@ async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 ACCEPT = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Accept: wrong")
 TALKS: list[tuple[Talk | bytes, Reason]] = [
-    # what answers for a gateway that is away
+    # a proxy answers because the gateway is down
     (b"HTTP/1.0 503 No\r\nConnection: close\r\n\r\n<html>", R.UNAVAILABLE),  # old haproxy
     (b"HTTP/1.1 530 \r\nTransfer-Encoding: gzip, chunked\r\n\r\nz", R.UNAVAILABLE),  # Cloudflare
     (b"HTTP/1.1 504 No\r\nContent-Length: 900\r\n\r\ncut off", R.UNAVAILABLE),  # Azure
     (b"HTTP/1.1 502 No\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 100, R.UNAVAILABLE),
     (endless, R.UNAVAILABLE),
-    # the status of the real answer counts, with a phrase or without
+    # the final status counts, with or without a phrase
     (b"HTTP/1.1 503\r\n\r\n", R.UNAVAILABLE),
     (b"HTTP/1.0 404\r\nA: b\r\n\r\n", R.NO_GATEWAY),
     (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 No\r\n\r\n", R.UNAVAILABLE),
@@ -98,7 +98,7 @@ TALKS: list[tuple[Talk | bytes, Reason]] = [
     (b"HTTP/1.1 100\r\n\r\n", R.CONNECTION_LOST),
     (b"HTTP/1.1 100\r\n\r\n" * 50, R.NOT_A_GATEWAY),
     (b"HTTP/1.1 5x3\r\n\r\n", R.NOT_A_GATEWAY),
-    # a hotel's login page, or no web server; no redirect is followed
+    # a captive portal, or no HTTP; the client follows no redirect
     (http("200 OK", body=SECRET), R.NOT_A_GATEWAY),
     (http("302 No", f"Location: //{SECRET}/"), R.NOT_A_GATEWAY),
     (http("302 Found", "Location: http://portal.example/"), R.NOT_A_GATEWAY),
@@ -106,12 +106,12 @@ TALKS: list[tuple[Talk | bytes, Reason]] = [
     (http("101 Yes"), R.NOT_A_GATEWAY),
     (http("101 Yes", *ACCEPT), R.NOT_A_GATEWAY),
     (f"{SECRET} SMTP\r\n".encode(), R.NOT_A_GATEWAY),
-    # a redirect on the same host is a web server's, and a portal names no time to come back
+    # a redirect on the same host comes from a web server; a portal sends no Retry-After
     (http("302 Found", "Location: /login/?next=/gateway"), R.NO_GATEWAY),
     (http("302 Found", "Location: /x", "Location: /y"), R.NO_GATEWAY),
     (http("200 OK", "Retry-After: 600", body="Maintenance"), R.UNAVAILABLE),
     (http("302 Found", "Location: http://x.example/", "Retry-After: 9"), R.UNAVAILABLE),
-    # half an answer
+    # an answer that breaks off
     (b"", R.CONNECTION_LOST),
     (b"HTTP/1.1 101 Swit", R.CONNECTION_LOST),
 ]
@@ -120,7 +120,7 @@ TALKS: list[tuple[Talk | bytes, Reason]] = [
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(("talk", "reason"), TALKS)
 async def test_answers_of_others(talk: Talk | bytes, reason: Reason) -> None:
-    """Proxies, web servers, captive portals, and what is no HTTP; nothing of it is quoted."""
+    """Answers of proxies, web servers and portals get their reason; none is quoted."""
     result = await answered(says(talk) if isinstance(talk, bytes) else talk)
     assert result.reason is reason
     assert SECRET not in repr(result)
@@ -130,7 +130,7 @@ async def test_answers_of_others(talk: Talk | bytes, reason: Reason) -> None:
     "answer", [b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 300, b"\x15\x03\x01\x00\x02\x02\x16"]
 )
 async def test_an_answer_that_may_end_in_a_reset(answer: bytes) -> None:
-    """The close can come before the answer is read."""
+    """A refusal counts even if the connection is reset before the answer is read."""
     assert (await answered(says(answer))).reason in {R.NOT_A_GATEWAY, R.CONNECTION_LOST}
 
 
@@ -149,13 +149,13 @@ NOON = "Mon, 23 Nov 2026 12:00:00 GMT"
         (["Retry-After: -5"], None),
         (["Retry-After: 1.5"], None),
         (["Retry-After: 5", "Retry-After: 7"], None),
-        # an odd zone raises no exception, which would hide that the connection has ended
+        # an impossible time zone raises no exception
         ([f"Date: {NOON}", "Retry-After: Mon, 23 Nov 2026 07:00:00 +99999999999999"], None),
         ([f"Date: {NOON}", "Retry-After: Mon, 23 Nov 2026 07:00:00 -0000"], None),
     ],
 )
 def test_retry_after(headers: list[str], seconds: float | None) -> None:
-    """Seconds or a date, which counts by the server's own clock; anything else is ignored."""
+    """Retry-After is read as seconds, or as a date by the server's clock; others are ignored."""
     response = Response(503, "", Headers())
     for name, _, value in (each.partition(": ") for each in headers):
         response.headers[name] = value
@@ -189,7 +189,7 @@ async def test_certificates(
     trusted: bool,
     expected: Reason,
 ) -> None:
-    """A certificate has to be of a trusted authority, this host's, and valid now."""
+    """A certificate must come from a trusted authority, name this host, and be valid now."""
     authority = Authority(tmp_path)
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
@@ -213,10 +213,10 @@ def alert(number: int) -> bytes:
     ],
 )
 async def test_alerts_of_tls(answer: bytes, reasons: set[Reason], *, soon: bool) -> None:
-    """Before any certificate an alert says nothing about one; nor do HTTP and hanging up."""
+    """An alert, HTTP, or a close before any certificate is not taken for a bad certificate."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # The whole hello is read, so that the close is no reset.
+        # Read the whole ClientHello, or the close becomes a reset.
         length = int.from_bytes((await reader.readexactly(5))[3:])
         await reader.readexactly(length)
         writer.write(answer)
@@ -248,7 +248,7 @@ async def sends_too_much(socket: ServerConnection) -> None:
 
 
 async def is_dead(socket: ServerConnection) -> None:
-    """Answer no ping."""
+    """Stop answering pings."""
     socket.transport.pause_reading()
     await socket.wait_closed()
 
@@ -265,7 +265,7 @@ async def is_dead(socket: ServerConnection) -> None:
 async def test_how_a_connection_ends(
     end: Callable[[ServerConnection], Awaitable[None]], expected: Failure
 ) -> None:
-    """The server closes, the network fails, a message is too large, or no pong comes."""
+    """Each end has its reason: a close, a network failure, a large message, or no pong."""
     ping_s = 0.1 if end is is_dead else 20
     async with (
         serve(end, "127.0.0.1", 0, close_timeout=0.2) as listening,
@@ -299,7 +299,7 @@ LOST, DOWN = R.CONNECTION_LOST, R.SHUTTING_DOWN
 def test_close_codes(
     received: int | None, sent: int, *, echoed: bool | None, reason: Reason, detail: str
 ) -> None:
-    """The server's code says why; the client's own counts unless it only answers the server's."""
+    """The close code of the side that closed first decides the reason."""
     theirs = Close(received, SECRET) if received else None
     closed = ConnectionClosedError(theirs, Close(sent, SECRET), rcvd_then_sent=echoed)
     assert classify(closed, proxy=None) == Failure(reason, detail=detail)
@@ -328,5 +328,5 @@ def test_close_codes(
     ],
 )
 def test_other_errors(error: Exception, proxy: str | None, reason: Reason, detail: str) -> None:
-    """Type and number are kept, and no text; with a proxy the first hop is to blame."""
+    """Other errors keep type and number, no text; with a proxy, the proxy is the cause."""
     assert classify(error, proxy=proxy) == Failure(reason, detail=detail)

@@ -1,4 +1,4 @@
-"""Proxies that refuse, ask for a login, cannot get further, or are not there."""
+"""Proxies that refuse, ask for a login, cannot reach the server, or do not run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def socks(*answers: bytes) -> Talk:
 
 
 def socks5(code: int) -> Talk:
-    """Take the connection, then answer with a code of RFC 1928."""
+    """Accept the SOCKS greeting, then answer with a reply code of RFC 1928."""
     return socks(b"\x05\x00", bytes([5, code, 0, 1, 0, 0, 0, 0, 0, 0]))
 
 
@@ -48,9 +48,9 @@ def socks5(code: int) -> Talk:
         ("http", says(b""), REFUSED),
         ("http", http("502 Bad Gateway"), AWAY),
         ("http", http("504 Timeout"), AWAY),
-        ("http", says(b"HTTP/1.0 200\r\n\r\n"), Reason.CONNECTION_LOST),  # a tunnel, ended
+        ("http", says(b"HTTP/1.0 200\r\n\r\n"), Reason.CONNECTION_LOST),  # a tunnel that ends
         ("http", says(b"HTTP/1.1 200 OK\r\n\r\n"), Reason.CONNECTION_LOST),
-        ("socks5h", socks(b"\x05\xff"), REFUSED),  # no method
+        ("socks5h", socks(b"\x05\xff"), REFUSED),  # no acceptable method
         ("socks5h", socks(b"HTTP/1.1 400 Bad\r\n"), REFUSED),
         ("socks5h", socks(b""), REFUSED),
         *(("socks5h", socks5(code), REFUSED) for code in (2, 7, 8)),
@@ -59,7 +59,7 @@ def socks5(code: int) -> Talk:
     ],
 )
 async def test_a_proxy_that_does_not_connect(scheme: str, talk: Talk, reason: Reason) -> None:
-    """It refuses, asks for a login, or cannot get further; a lost tunnel logs nothing stray."""
+    """A proxy that gives no tunnel has its reason; a lost tunnel leaves no unhandled error."""
     stray: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: stray.append(context))
     async with listening(talk) as port:
@@ -70,14 +70,14 @@ async def test_a_proxy_that_does_not_connect(scheme: str, talk: Talk, reason: Re
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks4"])
 async def test_a_server_whose_name_this_pc_does_not_know(scheme: str) -> None:
-    """The proxy works, so it is not to blame."""
+    """A server's name that is unknown at this PC is not reported as the proxy's failure."""
     async with listening(socks5(4)) as port:
         result = await failure("wss://no-such-host.invalid/", proxy=f"{scheme}://127.0.0.1:{port}")
     assert result.reason is Reason.NO_SUCH_HOST
 
 
 async def test_a_certificate_of_the_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An `https://` proxy is trusted or not, or has no TLS at all: the server is not to blame."""
+    """A bad certificate of an `https://` proxy is not reported as the server's."""
     authority = Authority(tmp_path)
     tls = authority.context("localhost")
     async with listening(http("200 OK"), tls=tls) as port:
@@ -96,7 +96,7 @@ async def test_a_certificate_of_the_proxy(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 async def test_a_proxy_that_resets_each_connection() -> None:
-    """It is no defect of the client, at whatever moment the reset comes."""
+    """A reset by the proxy, at any moment, is never reported as a defect of the client."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def reset_all() -> None:
@@ -115,7 +115,7 @@ async def test_a_proxy_that_resets_each_connection() -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "socks5h", "socks5", "socks4a"])
 async def test_a_proxy_that_is_not_there(scheme: str) -> None:
-    """It is down, or its name is unknown: the server is not to blame."""
+    """A proxy that is down or unknown is reported as the proxy's failure, not the server's."""
     for host in (f"127.0.0.1:{free_port()}", "no-such-proxy.invalid:3128"):
         result = await failure("wss://127.0.0.1:9/gateway", proxy=f"{scheme}://{host}")
         assert result.reason is Reason.PROXY_UNREACHABLE

@@ -1,4 +1,4 @@
-"""The vault's entry keeps what is put into it, and shows no secret."""
+"""The vault's entry: its form, its limits, and a repr without secrets."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=6
 def test_refused_passwords_are_not_usable(
     refused: Refusal | None, pending_refused: bool | None, usable: list[str]
 ) -> None:
-    """The pushed password comes first, and a refused one not at all."""
+    """The pending password is tried first; a refused one is not tried."""
     pending = None
     if pending_refused is not None:
         pending = Pending(change_id=CHANGE, password="pushed", refused=pending_refused)
@@ -63,7 +63,7 @@ records = st.builds(
 
 @given(records)
 def test_entries_come_back(record: Credentials) -> None:
-    """A vault returns what was put into it."""
+    """An entry is the same after encoding and decoding."""
     assert decode_credentials(encode_credentials(record)) == record
 
 
@@ -78,7 +78,7 @@ def test_entries_come_back(record: Credentials) -> None:
     ],
 )
 def test_damaged_entries_are_refused(change: dict[str, object]) -> None:
-    """Every field is checked when the vault is read; the error quotes nothing."""
+    """Every field of an entry is checked; the error quotes nothing."""
     fields = json.loads(encode_credentials(Credentials(password="Passw0rd!", device_key=KEY)))
     assert decode_credentials(json.dumps(fields)).password == "Passw0rd!"
     whole = json.dumps({**fields, **change})
@@ -90,7 +90,7 @@ def test_damaged_entries_are_refused(change: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(("character", "units"), [("a", 1), ("あ", 1), ("😀", 2)])
 def test_1280_units_are_the_most(character: str, units: int) -> None:
-    """The limit is Windows', in UTF-16 units of the whole entry, not in characters."""
+    """The whole entry has at most 1,280 UTF-16 units, the limit of Windows."""
     record = Credentials(password="p", device_key=KEY)
     room = MAX_UTF16_UNITS - len(encode_credentials(record))
     assert MAX_UTF16_UNITS == 1280
@@ -104,7 +104,7 @@ def test_1280_units_are_the_most(character: str, units: int) -> None:
 
 @pytest.mark.parametrize("character", ["x", '"', "\\"])
 def test_two_passwords_of_64_characters_fit(character: str) -> None:
-    """The longest passwords that the console allows fit twice, even where JSON escapes them."""
+    """Two passwords of the console's greatest length fit, even when JSON escapes them."""
     long = character * 64
     pending = Pending(change_id=CHANGE, password=long, refused=True)
     record = Credentials(password=long, device_key=KEY, pending=pending, refused="credentials")
@@ -113,7 +113,7 @@ def test_two_passwords_of_64_characters_fit(character: str) -> None:
 
 @given(records, words)
 def test_repr_shows_no_secret(record: Credentials, password: str) -> None:
-    """Entries, and everything that carries one, can be logged by mistake without harm."""
+    """The repr of an entry, and of all that contains one, shows no secret."""
     secret = f"<{password}>"
     record = replace(record, password=secret)
     if record.pending is not None:
@@ -133,7 +133,7 @@ def test_repr_shows_no_secret(record: Credentials, password: str) -> None:
 
 
 def test_events_and_effects_cannot_be_changed() -> None:
-    """Each is frozen, and its repr shows its name only."""
+    """Each event and effect is frozen, and its repr shows its name only."""
     for base in (ev.Event, do.Effect):
         for kind in base.__subclasses__():
             assert kind.__struct_config__.frozen

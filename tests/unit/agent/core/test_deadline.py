@@ -1,4 +1,4 @@
-"""Days left: calendar days of the PC's zone, by the server's clock."""
+"""Days left: calendar days in the PC's time zone, by the server's clock."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def at(text: str, zone: tzinfo) -> datetime:
     ],
 )
 def test_days_are_calendar_days(end: str, now: str, zone: tzinfo, expected: int) -> None:
-    """The number of midnights on the PC's own calendar, whatever the clocks do between."""
+    """Days left are the midnights in the PC's zone, also where clocks change in between."""
     assert days_left(at(end, zone), at(now, zone), zone) == expected
 
 
 def test_the_zone_decides_what_today_is() -> None:
-    """The same two moments are a day apart in Tokyo and the same day in New York."""
+    """The same two moments are on different days in Tokyo and on one day in New York."""
     now, end = datetime(2026, 12, 1, 14, tzinfo=UTC), datetime(2026, 12, 1, 16, tzinfo=UTC)
     assert days_left(end, now, TOKYO) == 1
     assert days_left(end, now, NEW_YORK) == 0
@@ -53,7 +53,7 @@ def test_the_zone_decides_what_today_is() -> None:
 
 @given(moments, st.timedeltas(timedelta(0), timedelta(days=40)), zones)
 def test_thirty_days_begin_with_thirty(now: datetime, later: timedelta, zone: tzinfo) -> None:
-    """A fresh window reads 30 (a day more or less where clocks change), then only shrinks."""
+    """Days left begin with 30 (29 or 31 where clocks change), and never grow later."""
     end = now + timedelta(days=30)
     first = days_left(end, now, zone)
     assert abs(first - 30) <= 1
@@ -62,7 +62,7 @@ def test_thirty_days_begin_with_thirty(now: datetime, later: timedelta, zone: tz
 
 @given(moments, zones)
 def test_midnight_is_where_the_day_changes(now: datetime, zone: tzinfo) -> None:
-    """Coming back then finds the next day; a second and a bit sooner it is still this one."""
+    """After `seconds_to_midnight` it is the next day; 1.001 s earlier it is still today."""
     wait = seconds_to_midnight(now, zone)
     assert 1 <= wait <= 49 * 3600
     today = now.astimezone(zone).date()
@@ -90,12 +90,12 @@ def test_days_of_other_lengths(now: str, zone: tzinfo, hours: int) -> None:
 def test_a_wrong_pc_clock_does_not_mislead(
     truth: datetime, error: timedelta, passed: float
 ) -> None:
-    """However wrong the PC is, ±10 years here, the server's time is known to the second."""
+    """With a PC clock wrong by up to 10 years, the server's time is known to the second."""
     clock = ServerClock().set_to(truth, Instant(truth + error, 1000.0))
     later = truth + timedelta(seconds=passed)
-    # by the steady clock, also when a user sets the PC's clock in between
+    # in this run by the steady clock, even if the PC's clock is set
     assert abs(clock.at(Instant(truth - error, 1000.0 + passed)) - later) < timedelta(seconds=1)
-    # in the next run, by the offset that was remembered
+    # in the next run by the saved offset
     next_run = ServerClock(offset_s=clock.offset_s)
     assert abs(next_run.at(Instant(later + error, 5.0)) - later) < timedelta(seconds=1)
 
@@ -106,7 +106,7 @@ EXTREMES = [datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
 @pytest.mark.parametrize("server_time", EXTREMES)
 @pytest.mark.parametrize("zone", [TOKYO, NEW_YORK, None])
 def test_a_nonsensical_server_harms_nobody(server_time: datetime, zone: tzinfo | None) -> None:
-    """Times at either end of the calendar make an odd number of days, and no exception."""
+    """Times at either end of the calendar raise no exception."""
     now = Instant(datetime(2026, 12, 1, tzinfo=UTC), 1.0)
     assert ServerClock().at(now) == now.wall, "before the first login the PC is believed"
     clock = ServerClock().set_to(server_time, now)

@@ -1,4 +1,4 @@
-"""Derived keys are used again while their password may be tried, and no longer."""
+"""Derived keys are kept while their password may be tried, and not longer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def kept(world: World) -> Keys | None:
 
 
 def test_a_reconnect_derives_nothing(derived: list[bytes]) -> None:
-    """Keys are derived once for each password, also for a pushed one."""
+    """A reconnect uses the kept keys; each password's are derived once, a pushed one's, too."""
     world = standby()
     assert derived.count(P1.encode()) >= 1
     for word in (P1, P1, P2, P2):
@@ -62,7 +62,7 @@ def test_a_reconnect_derives_nothing(derived: list[bytes]) -> None:
 def test_keys_that_do_not_fit_are_not_used(
     derived: list[bytes], password: str, salt: str, count: int, *, fits: bool
 ) -> None:
-    """Password, salt and count are compared; with the same ones the proof is the same."""
+    """Kept keys are used only for the same password, salt and iteration count."""
     first = ClientLogin(user="user", password=P1, nonce=NONCE)
     proof = first.proof(f"r={NONCE}+,s=AAECAwQFBgcICQoLDA0ODw==,i=600000")
     derived.clear()
@@ -72,7 +72,7 @@ def test_keys_that_do_not_fit_are_not_used(
 
 
 def test_only_a_password_that_may_be_tried_has_keys() -> None:
-    """They go with a logout and a refusal; another password that is not taken leaves them alone."""
+    """A logout or a refusal of the stored password drops the keys; a mistyped one keeps them."""
     world = standby()
     before = kept(world)
     assert before is not None

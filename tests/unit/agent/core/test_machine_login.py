@@ -26,7 +26,7 @@ def until_retry(world: World) -> float:
 
 
 def test_a_login_from_the_start_to_standby() -> None:
-    """It takes one connection and one proof, and leaves no timer; the stored key names the PC."""
+    """A login takes one connection and one proof, leaves no timer, and uses the stored key."""
     world = World()
     assert world.view.state is State.CONNECTING
     world.start()
@@ -46,7 +46,7 @@ def test_a_login_from_the_start_to_standby() -> None:
 @pytest.mark.parametrize(("version", "is_newer"), [("0.2", True), ("0.1.0", False)])
 @pytest.mark.parametrize("reason", ["version", "disabled"])
 def test_a_newer_version(version: str, reason: str, *, is_newer: bool) -> None:
-    """The view has it when this client is older, from a welcome or a refusal, and keeps it."""
+    """The view keeps the version that a welcome or a refusal named, if it is newer."""
     release = msg.Release(version=version, url="https://example.com/setup.exe")
     refused = reason == "version"
     world = started(newest=None if refused else release)
@@ -58,7 +58,7 @@ def test_a_newer_version(version: str, reason: str, *, is_newer: bool) -> None:
 
 
 def test_network_trouble_is_retried_for_ever_with_growing_delays() -> None:
-    """Each failure waits longer, up to the longest delay; the view says when the next try is."""
+    """After each failure the delay grows, up to the longest; the view has the next try's time."""
     world = started(online=False)
     delays = []
     for _ in range(12):
@@ -77,7 +77,7 @@ def test_network_trouble_is_retried_for_ever_with_growing_delays() -> None:
 
 
 def test_delays_begin_again_only_after_a_login_that_lasted() -> None:
-    """An open connection, an impostor's welcome and a login of half a minute do not count."""
+    """Delays do not start over after an open connection, a false welcome, or 30 s of login."""
     world = started(impostor=True)
     for tries in range(1, 4):
         assert world.machine.tries == tries
@@ -105,7 +105,7 @@ def test_delays_begin_again_only_after_a_login_that_lasted() -> None:
     ],
 )
 def test_what_ends_a_delay(event: ev.Event) -> None:
-    """Resume, unlock or another network: within about a second; a request of the user: at once."""
+    """Resume, unlock and another network end a delay within 1.2 s; a user's request at once."""
     world = started(online=False)
     world.advance(2000)
     world.online = True
@@ -117,7 +117,7 @@ def test_what_ends_a_delay(event: ev.Event) -> None:
 
 
 def test_an_open_connection_is_probed_or_replaced() -> None:
-    """It can be dead although no error has come: a network change probes, the user replaces it."""
+    """A network change sends a ping on the open connection; the user's request replaces it."""
     world = standby()
     assert world.tell(ev.NetworkChanged()) == [do.Probe(1)]
     assert world.is_in(State.STANDBY)
@@ -133,11 +133,11 @@ def test_an_open_connection_is_probed_or_replaced() -> None:
         (Reason.IMPOSTOR, None),
         (Reason.CERTIFICATE, 0.6),
         (Reason.NOT_A_GATEWAY, 0.6),
-        (Reason.PROXY_LOGIN, 200),  # five minutes after the failure: tries would lock the account
+        (Reason.PROXY_LOGIN, 200),  # 5 minutes after the failure: a proxy may lock accounts
     ],
 )
 def test_another_network_hurries_what_a_network_causes(reason: Reason, wait_s: float) -> None:
-    """Leaving a hotel's portal helps; what the server has said stays, for tens of seconds."""
+    """Another network shortens a delay that the network caused, not one by the server."""
     world = started("connect")
     world.tell(ev.Disconnected(1, Failure(reason)))
     assert world.is_in(State.RETRYING, reason)
@@ -159,7 +159,7 @@ def test_another_network_hurries_what_a_network_causes(reason: Reason, wait_s: f
     ],
 )
 def test_a_reason_to_wait(message: msg.ServerMessage, reason: Reason, least: float) -> None:
-    """The user sees why, and nothing in the vault changes."""
+    """The view has the reason to wait, and the vault's entry does not change."""
     world = standby()
     world.session.say(message)
     world.run()
@@ -183,14 +183,14 @@ LOOSE = [
         (False, msg.Rejected(reason="expired")),
         (False, msg.PasswordStatus(password="current", server_time=BEGIN)),
         (False, msg.PasswordChanged(change_id="e" * 32, sealed="A" * 64, valid_until=BEGIN)),
-        # Its proof would be cheap to guess from.
+        # Few iterations make it cheap to guess the password from the proof.
         (False, msg.Challenge(scram=f"r=c-{2:020}s,s=QUJDREVGR0hJSktMTU5P,i=4096")),
     ],
 )
 def test_a_message_out_of_order_ends_the_connection(
     *, waits: bool, message: msg.ServerMessage
 ) -> None:
-    """A server that answers or refuses what the client has not sent is not believed."""
+    """An answer to a message that the client has not sent ends the connection."""
     world = started() if waits else started("server")
     world.inbox.clear()
     before = dict(world.vault), dict(world.memory), list(world.tried)
@@ -209,7 +209,7 @@ def test_a_message_out_of_order_ends_the_connection(
     ],
 )
 def test_a_connection_that_comes_to_nothing(held: Kind, seconds: float, phase: str) -> None:
-    """Each phase has a limit, beside the adapter's own; at its end the client tries again later."""
+    """Each phase of connecting has a deadline, after which the client retries later."""
     world = started(held)
     world.advance(seconds - 0.1)
     assert world.is_in(State.CONNECTING)
@@ -221,7 +221,7 @@ def test_a_connection_that_comes_to_nothing(held: Kind, seconds: float, phase: s
 
 
 def test_late_events_do_nothing() -> None:
-    """A timer may fire while it is stopped; answers to no request, or of an old connection, too."""
+    """Late timers, and answers to unknown requests or of an old connection, are ignored."""
     world = standby()
     world.tell(ev.ReconnectRequested())
     for timer in (Timer.RETRY, Timer.CONNECTION, Timer.VAULT_RETRY, Timer.WARNING):
@@ -246,7 +246,7 @@ def test_late_events_do_nothing() -> None:
 
 
 def test_a_defect_kills_the_machine_and_leaves_nothing_half_done() -> None:
-    """The error comes out, no effect with it, and every later event is ignored."""
+    """After a defect the error is raised, no effect is returned, later events are ignored."""
     world = standby("proof")
     world.tell(ev.ReconnectRequested())
     proof = ev.ProofReady(2, "c=biws,r=x,p=QUJD")
@@ -271,7 +271,7 @@ def test_a_defect_kills_the_machine_and_leaves_nothing_half_done() -> None:
     ],
 )
 def test_quitting(events: list[ev.Event], farewell: Farewell) -> None:
-    """The server gets the session's end as the reason when there is one; then nothing more."""
+    """Quitting sends the farewell of the session's end, if any; later events do nothing."""
     world = standby()
     *before, last = events
     for event in before:
@@ -284,7 +284,7 @@ def test_quitting(events: list[ev.Event], farewell: Farewell) -> None:
 
 
 def test_sleep_and_resume() -> None:
-    """The client leaves before the PC sleeps, does not come back before, and does so after."""
+    """The client disconnects before the PC sleeps, and connects again only after the resume."""
     world = standby()
     assert world.tell(ev.Suspending())[0] == do.Disconnect(1, "sleep")
     assert world.state is State.RETRYING
@@ -302,7 +302,7 @@ def test_sleep_and_resume() -> None:
 @pytest.mark.parametrize(
     ("waits_s", "keys"),
     [
-        ([60, 1400, 1600, 700], [0, 0, 0, 1]),  # the last three count
+        ([60, 1400, 1600, 700], [0, 0, 0, 1]),  # three in the last hour
         ([60, 3300, 3300, 3300], [0, 0, 0, 0]),
         ([60, 60, 60, 60, 60, 60], [0, 0, 1, 1, 1, 2]),
     ],
@@ -310,7 +310,7 @@ def test_sleep_and_resume() -> None:
 def test_a_pc_that_is_displaced_again_and_again_becomes_another(
     waits_s: list[float], keys: list[int]
 ) -> None:
-    """Three times within an hour: it is a copy, although its machine has the same name."""
+    """A client displaced three times within an hour is a copied PC, and makes a new key."""
     world = standby()
     made = [world.vault[HOME].device_key]
     for wait_s, key in zip(waits_s, keys, strict=True):
@@ -327,7 +327,7 @@ def test_a_pc_that_is_displaced_again_and_again_becomes_another(
 
 
 def test_only_a_login_in_force_can_be_displaced() -> None:
-    """Before the server has proved itself, `superseded` is no reason for a new key."""
+    """`superseded` counts only after a login, when the server has proved itself."""
     world = standby()
     key = world.vault[HOME].device_key
     for _ in range(4):
@@ -340,7 +340,7 @@ def test_only_a_login_in_force_can_be_displaced() -> None:
 
 
 def test_a_copied_pc_gets_a_device_key_of_its_own() -> None:
-    """It logs in with a new key, which stays; where no machine is known, nothing changes."""
+    """A copied PC logs in with a new key and keeps it; without a machine id, nothing changes."""
     world = standby()
     keys = [world.vault[HOME].device_key]
     for world.machine_id in ("machine-2", "machine-2", "", "machine-3"):

@@ -11,7 +11,7 @@ from tests.support.core_scenes import on_old_password, pushed
 
 
 def test_logging_out() -> None:
-    """The entry is gone before the answer; a restart finds nothing."""
+    """The vault's entry is deleted before the logout is answered; a restart finds none."""
     world = on_old_password()
     assert world.replies[world.log_out()] is None
     assert world.vault == {}
@@ -25,7 +25,7 @@ def test_logging_out() -> None:
 
 
 def test_logging_out_when_the_vault_fails() -> None:
-    """The user is informed that the password is still there; later nothing of it is shown."""
+    """When the vault fails, the logout's answer says so; later views do not show the failure."""
     world = on_old_password()
     world.vault_reason = Reason.VAULT_LOCKED
     world.change(P3)
@@ -37,7 +37,7 @@ def test_logging_out_when_the_vault_fails() -> None:
 
 
 def test_logging_out_while_another_user_logs_in() -> None:
-    """The login is refused as busy, and nothing of either user stays behind."""
+    """A logout refuses the other user's login as busy, and leaves no entry of either."""
     world = on_old_password("proof")
     first = world.log_in(P1, OTHER)
     out = world.log_out()
@@ -48,7 +48,7 @@ def test_logging_out_while_another_user_logs_in() -> None:
 
 
 def test_logging_out_while_another_user_is_being_stored() -> None:
-    """The entry goes again, and its late answer is no answer to the next login."""
+    """The entry is deleted after its write; the late answer does not answer the next login."""
     world = on_old_password("vault")
     first = world.log_in(P1, OTHER)
     out = world.log_out()
@@ -62,7 +62,7 @@ def test_logging_out_while_another_user_is_being_stored() -> None:
 
 
 def test_a_request_that_waits_is_answered() -> None:
-    """A login that waits for a push, or is being proved, is refused as busy at the end."""
+    """Logout and quit refuse, as busy, a login that waits for a push or is being proved."""
     world = pushed("proof")
     waiting = world.log_in(P2)
     assert world.replies[world.log_out()] is None
@@ -74,7 +74,7 @@ def test_a_request_that_waits_is_answered() -> None:
 
 
 def test_nothing_stored_asks_once_per_sign_in() -> None:
-    """A known user without a stored password is asked at each sign-in, and not at an unlock."""
+    """A known user without a stored password is asked at each sign-in, not at an unlock."""
     world = World(stored=None)
     world.come("s1")
     world.start()
@@ -87,7 +87,7 @@ def test_nothing_stored_asks_once_per_sign_in() -> None:
 
 
 def test_a_user_who_logged_out_or_never_logged_in_is_not_asked() -> None:
-    """A logout is the user's wish, also at later sign-ins; a login ends that."""
+    """After a logout, later sign-ins do not ask for the password, until the next login."""
     world = World(identity=None)
     world.restart(session="s1")
     assert world.asked == []

@@ -31,7 +31,7 @@ def outcomes(world: World) -> list[str]:
 
 
 def offline_from_here(world: World, duration: timedelta, session: str = "s1") -> None:
-    """End the program, and start it again later without a network, at a sign-in."""
+    """End the program, and start it again after `duration`, at a sign-in and offline."""
     world.kill()
     world.online = False
     world.advance(duration)
@@ -40,13 +40,13 @@ def offline_from_here(world: World, duration: timedelta, session: str = "s1") ->
 
 
 def next_run(world: World, session: str) -> None:
-    """Start the program again, at a sign-in or within one, and wait out the moment for a push."""
+    """Start the program again in `session`, and wait the second in which a push may come."""
     world.restart(session=session)
     world.advance(PUSH_S)
 
 
 def test_a_sign_in_is_warned_about_once_and_the_server_told() -> None:
-    """With days and last day; the same session says it once, also after a restart."""
+    """A session shows one warning, with the days left, also after a restart; the server is told."""
     world = on_old_password()
     world.come("s1")
     last_day = (BEGIN + 30 * DAY).astimezone().date()
@@ -63,7 +63,7 @@ def test_a_sign_in_is_warned_about_once_and_the_server_told() -> None:
 
 
 def test_each_return_to_the_desktop_goes_by_the_rules() -> None:
-    """An unlock counts once a day until the last three; what follows within a minute does not."""
+    """An unlock warns once a day, always in the last 3 days; never twice within a minute."""
     world = on_old_password()
     world.come()
     for kind, after in (
@@ -76,7 +76,7 @@ def test_each_return_to_the_desktop_goes_by_the_rules() -> None:
 
 
 def test_an_unlock_on_the_heels_of_a_sign_in_does_not_take_its_place() -> None:
-    """Already warned today in another session; the sign-in is warned about all the same."""
+    """A sign-in gets its warning although an unlock comes at once and another session had one."""
     world = on_old_password()
     world.come("s0")
     offline_from_here(world, timedelta(seconds=120))
@@ -89,7 +89,7 @@ def test_an_unlock_on_the_heels_of_a_sign_in_does_not_take_its_place() -> None:
 
 
 def test_offline_the_last_known_deadline_does_after_a_minute() -> None:
-    """The client sends the notice when the server is back, at the login of the same user."""
+    """Offline, the saved end gives a warning after 60 s; its notice waits for this user's login."""
     world = on_old_password()
     offline_from_here(world, 2 * DAY)
     world.advance(59)
@@ -111,7 +111,7 @@ def test_offline_the_last_known_deadline_does_after_a_minute() -> None:
 
 
 def test_offline_at_the_sign_in_and_the_change_not_known_yet() -> None:
-    """One warning when the server has told of it, however late, and however often one came."""
+    """After sign-ins offline there is one warning, once the server says the password is old."""
     world = standby()
     world.kill()
     world.change(P2, push=False)
@@ -125,7 +125,7 @@ def test_offline_at_the_sign_in_and_the_change_not_known_yet() -> None:
 
 
 def test_offline_and_past_its_end_only_the_server_knows() -> None:
-    """No warning of a day that is over; when it is online again the user is asked."""
+    """Offline past the end there is no warning; once online, the user is asked."""
     world = on_old_password()
     offline_from_here(world, timedelta())
     world.sleep(30 * DAY - timedelta(minutes=1))
@@ -149,7 +149,7 @@ def test_offline_and_past_its_end_only_the_server_knows() -> None:
 
 @pytest.mark.parametrize("push", [False, True])
 def test_never_after_the_update(*, push: bool) -> None:
-    """A current password is quiet, online or offline; the warning on the screen is removed."""
+    """After the update no warning comes, online or offline, and one on the screen is removed."""
     world = on_old_password()
     world.come("s1")
     assert world.warning == 30
@@ -169,7 +169,7 @@ def test_never_after_the_update(*, push: bool) -> None:
 @pytest.mark.parametrize("kept_for_s", [0.0, 2 * PUSH_S], ids=["at once", "a slow keyring"])
 @pytest.mark.parametrize("works", [True, False], ids=["received", "not received"])
 def test_a_push_that_waits_comes_before_the_warning(kept_for_s: float, *, works: bool) -> None:
-    """A PC that gets the new password at its login is not warned first, only when that fails."""
+    """A push that waits for the login comes before the warning, which comes only if it fails."""
     world = on_old_password()
     world.keep_push(P2 if works else P3, "b" * 32, world.this_device)
     world.hold = {"vault"} if kept_for_s else set()
@@ -191,7 +191,7 @@ def test_a_push_that_waits_comes_before_the_warning(kept_for_s: float, *, works:
 
 
 def test_an_unseen_warning_is_tried_again_each_minute() -> None:
-    """A warning in quiet time counts once it was seen; the server gets each outcome once."""
+    """An unseen warning is shown each minute until seen; the server gets each outcome once."""
     world = on_old_password()
     world.toast = Outcome.UNSEEN
     world.come()
@@ -208,7 +208,7 @@ def test_an_unseen_warning_is_tried_again_each_minute() -> None:
 
 
 def test_a_desktop_that_does_not_answer() -> None:
-    """A warning without an answer counts as unseen after a minute; a late answer counts, too."""
+    """A warning without an answer is unseen after one minute; a late answer counts, too."""
     world = on_old_password("toast")
     world.come()
     world.come("s1", UNLOCK)
@@ -224,7 +224,7 @@ def test_a_desktop_that_does_not_answer() -> None:
 
 
 def test_a_user_who_is_away_is_warned_on_the_way_back() -> None:
-    """Behind the lock nothing is shown, or not seen; the unlock is due, though warned today."""
+    """No warning counts as seen behind the lock; the next unlock shows it."""
     world = on_old_password()
     world.come("s0")
     world.kill()
@@ -246,7 +246,7 @@ def test_a_user_who_is_away_is_warned_on_the_way_back() -> None:
 
 
 def test_a_desktop_that_would_not_show_it() -> None:
-    """The server gets that, and the desktop is asked again when the user comes back."""
+    """The server gets `failed`; the next return of the user shows the warning again."""
     world = on_old_password()
     world.toast = Outcome.FAILED
     world.come()
@@ -260,7 +260,7 @@ def test_a_desktop_that_would_not_show_it() -> None:
 
 @pytest.mark.parametrize("outcome", [Outcome.CLICKED, Outcome.DISMISSED])
 def test_what_the_user_does_with_it(outcome: Outcome) -> None:
-    """The server gets that also when the next sign-in has begun, and no other warning follows."""
+    """The user's answer is sent even after a later sign-in, and no other warning follows."""
     world = on_old_password()
     world.come("s1")
     world.come("s1", UNLOCK)
@@ -285,7 +285,7 @@ def test_what_the_user_does_with_it(outcome: Outcome) -> None:
 def test_the_status_window_comes_in_place_of_a_warning_that_was_not_seen(
     days: int, toast: Outcome, away: bool, opened: int
 ) -> None:
-    """In the last three days, once per sign-in, for a user who is at the desktop."""
+    """In the last 3 days an unseen warning opens the status window, once per sign-in."""
     world = on_old_password()
     world.sleep((30 - days) * DAY - timedelta(hours=1))
     world.toast = toast
@@ -307,7 +307,7 @@ def test_the_status_window_comes_in_place_of_a_warning_that_was_not_seen(
 
 
 def test_the_days_go_down_at_midnight() -> None:
-    """The days left change at midnight in the PC's zone, without another event."""
+    """The days left change at midnight in the PC's zone, by a timer."""
     world = World(local=ZoneInfo("Asia/Tokyo"))
     world.start()
     world.change(P2, push=False)  # noon in Tokyo
@@ -323,7 +323,7 @@ def test_the_days_go_down_at_midnight() -> None:
 
 
 def test_a_wrong_pc_clock_does_not_mislead() -> None:
-    """Online and in a later run offline, the days are the server's, also after the clock is set."""
+    """The days left follow the server's clock, also offline in a later run."""
     world = World()
     world.pc_error = timedelta(days=-3650)
     world.start()
@@ -337,7 +337,7 @@ def test_a_wrong_pc_clock_does_not_mislead() -> None:
 
 
 def test_an_end_that_moves() -> None:
-    """`password_status` may shorten the time, as after a theft; no notice has an absurd number."""
+    """`password_status` may move the end; a notice has at most 36,500 days."""
     world = on_old_password()
     until = world.server_now + 2 * DAY
     for end in (datetime.max.replace(tzinfo=BEGIN.tzinfo), until):
@@ -353,7 +353,7 @@ def test_an_end_that_moves() -> None:
 
 
 def test_no_more_days_than_the_server_said() -> None:
-    """A PC whose clock was set back three years, started offline, does not promise 1,000 days."""
+    """Offline, with the PC's clock set back 3 years, the days are at most the server's last."""
     world = on_old_password()
     world.advance(DAY)
     world.restart()

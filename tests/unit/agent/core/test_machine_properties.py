@@ -2,7 +2,7 @@
 
 core_promises.py checks after each event what must always hold: no secret in anything that could be
 logged, nothing stored without proof, the last working password never lost, a refused password not
-sent again, no request answered twice. This module checks where the machine ends. `make fuzz` runs
+sent again, no request answered twice. This module checks the final state. `make fuzz` runs
 the same histories by the hundred thousand.
 """
 
@@ -57,7 +57,7 @@ VALUES = st.one_of(
 
 
 class Client(RuleBasedStateMachine):
-    """Random interleavings: nothing that is outstanding happens before a rule lets it."""
+    """Random orders of events: each pending answer arrives only when a rule delivers it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class Client(RuleBasedStateMachine):
         self.first = self.world.vault[HOME]
         self.world.start()
 
-    # --- the runtime, in an order of its own
+    # --- the runtime, which answers in any order
 
     @rule(kind=st.sampled_from(KINDS), times=st.integers(1, 3))
     def let_happen(self, kind: Kind, times: int) -> None:
@@ -225,12 +225,12 @@ class Client(RuleBasedStateMachine):
         self.receive(json.dumps({**json.loads(msg.encode(message)), **fields}).encode())
 
     def next_message(self) -> msg.ServerMessage | None:
-        """Return the message that arrives next."""
+        """Return the message that arrives next, None when there is none."""
         inbox = self.world.inbox
         return inbox[0].message if inbox and isinstance(inbox[0], ev.Received) else None
 
     def take(self) -> bytes:
-        """Take the next message away. Return it as it is on the wire."""
+        """Remove the next message from the inbox. Return its bytes on the wire."""
         message = self.next_message()
         assert message is not None
         self.world.inbox.popleft()
@@ -238,7 +238,7 @@ class Client(RuleBasedStateMachine):
         return self.heard[-1]
 
     def receive(self, raw: bytes) -> None:
-        """Give the client a message, decoded as `agent/connection.py` does."""
+        """Decode a message as `agent/connection.py` does, and give it to the client."""
         number = self.world.machine.connection.number
         if number not in self.world.sessions or self.world.sessions[number].closed:
             return
@@ -277,14 +277,14 @@ class Client(RuleBasedStateMachine):
         if self.world.state is State.STANDBY_OLD_PASSWORD:
             assert view.valid_until is not None
             server_now = self.world.machine.account.server_now(self.world.now)
-            # Past its end it has no days, until the server or the next login says what holds.
+            # Past its end it has no days left, until the server answers.
             assert (view.days_left is None) == (server_now >= view.valid_until)
             assert view.days_left is None or view.days_left >= 0
         if self.world.state is State.STANDBY:
             assert view.days_left is None
 
     def teardown(self) -> None:
-        """When nothing is wrong any more, all is answered and the client waits if it can."""
+        """End all trouble: every request is answered, and the client reaches standby if it can."""
         world = self.world
         world.hold = set()
         world.vault_reason, world.impostor, world.throttle_s, world.online = None, False, 0, True
@@ -292,7 +292,7 @@ class Client(RuleBasedStateMachine):
         world.run()
         world.advance(7200)
         assert len(world.replies) == self.asked, "a request was not answered"
-        if world.attacked:  # it may have lost a message, or believe in a refusal
+        if world.attacked:  # a message may be lost or forged
             return
         expected = {State.STANDBY, State.STANDBY_OLD_PASSWORD}
         record = world.vault.get(world.settings) if world.settings else None
@@ -301,7 +301,7 @@ class Client(RuleBasedStateMachine):
         elif world.settings and not promises.works(world, world.settings, record):
             expected = {State.NEEDS_PASSWORD}
         if any(world.replies[each] is not None for each in self.outs):
-            expected.add(State.LOGGED_OUT)  # the vault would not forget it, and the user knows
+            expected.add(State.LOGGED_OUT)  # the vault failed to delete
         assert world.state in expected
         if world.state is State.STANDBY:
             assert world.session.told == ("current", None)

@@ -1,4 +1,4 @@
-"""A pushed password is pending, then proved by a login, then current; also after any kill."""
+"""A pushed password is pending, then proved by a login, then current; also after a kill."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNTIL = BEGIN + timedelta(days=30)
 
 
 def test_a_push_is_stored_proved_and_committed() -> None:
-    """Two writes, with one login between them, on the same connection and with the same key."""
+    """A push takes two writes and one login between them, with one connection and device key."""
     world = standby()
     before = world.vault[HOME]
     world.change(P2)
@@ -37,11 +37,11 @@ def test_a_push_is_stored_proved_and_committed() -> None:
 
 @pytest.mark.parametrize("held", [(), ("proof",)])
 def test_no_login_before_pending_is_durable(held: tuple[Kind, ...]) -> None:
-    """The vault's answer comes first, however late, also in or after another login."""
+    """The pushed password is tried only after the vault's answer, also around another login."""
     world = pushed("vault")
     assert world.is_in(State.UPDATING)
     assert (world.view.valid_until, world.view.days_left) == (UNTIL, 30)
-    world.session.push()  # repeated while it is being stored, it is ignored
+    world.session.push()  # ignored: the first is being stored
     world.cut()
     world.hold.update(held)
     world.advance(10)
@@ -56,7 +56,7 @@ def test_no_login_before_pending_is_durable(held: tuple[Kind, ...]) -> None:
 
 
 def test_pending_becomes_current_only_after_a_right_signature() -> None:
-    """A welcome with a wrong signature commits nothing; both passwords stay for the next try."""
+    """A welcome with a wrong signature commits nothing, and both passwords are kept."""
     world = standby()
     world.impostor = True
     world.change(P2)
@@ -70,7 +70,7 @@ def test_pending_becomes_current_only_after_a_right_signature() -> None:
 
 @pytest.mark.parametrize("impostor", [False, True])
 def test_a_refused_pending_password_gives_way_to_the_current_one(*, impostor: bool) -> None:
-    """On the same connection; it is forgotten only when the server has proved itself."""
+    """The current one is tried next; the pending one is deleted once the server is proved."""
     world = World(pending=P3)
     world.impostor = impostor
     world.start()
@@ -91,10 +91,10 @@ def test_a_refused_pending_password_gives_way_to_the_current_one(*, impostor: bo
 
 
 def test_a_push_that_the_server_then_refuses() -> None:
-    """The client goes on with the password it has, on the same connection, and tells the server."""
+    """The client logs in with its current password, on this connection, and reports a failure."""
     world = pushed("vault")
     [[change, _]] = world.home.pushes.values()
-    world.home.password = P3  # changed again, and P2 is not even an old password
+    world.home.password = P3  # another change: P2 is unknown to the server
     world.release("vault")
     assert world.tried == [P1, P2]
     assert world.failed == [msg.UpdateFailed(change_id=change, reason="refused")]
@@ -103,7 +103,7 @@ def test_a_push_that_the_server_then_refuses() -> None:
 
 
 def test_a_pending_password_is_an_update_only_in_standby() -> None:
-    """At the start the client connects; in standby the user sees that a password is updated."""
+    """The view says "updating" only for a push in standby, not for one pending at the start."""
     world = pushed("proof")
     assert world.is_in(State.UPDATING)
     world.hold = {"vault", "proof"}
@@ -115,7 +115,7 @@ def test_a_pending_password_is_an_update_only_in_standby() -> None:
 
 
 def test_a_pending_password_proved_while_the_vault_is_unknown() -> None:
-    """The proved password is used at once, and committed once the vault was read again."""
+    """A proved password is used at once, and committed after the vault is read again."""
     world = World(pending=P2)
     world.online = False
     world.start()
@@ -130,7 +130,7 @@ def test_a_pending_password_proved_while_the_vault_is_unknown() -> None:
 
 
 def test_a_proved_password_that_has_become_old_is_committed() -> None:
-    """A proved push that is old by now is committed, and the days shown are its own."""
+    """A proved push that is already old is committed; the days left are those of its own end."""
     world = pushed("proof")
     world.advance(5)
     world.change(P3, push=False)
@@ -142,7 +142,7 @@ def test_a_proved_password_that_has_become_old_is_committed() -> None:
 
 @pytest.mark.parametrize("signed_by", [None, P2, P3])
 def test_a_push_that_is_not_signed_is_an_impostors(signed_by: str | None) -> None:
-    """A relay on a right login cannot push a password of its own: it is not tried."""
+    """A push with a wrong signature, as from a relay, is not tried."""
     world = standby()
     before = dict(world.vault)
     session = world.session
@@ -160,13 +160,13 @@ def test_a_push_that_is_not_signed_is_an_impostors(signed_by: str | None) -> Non
 @pytest.mark.parametrize(
     ("password", "reason"),
     [
-        (None, "unreadable"),  # junk; what opens no box, tests/unit/protocol/test_sealing.py says
+        (None, "unreadable"),  # more boxes that do not open: tests/unit/protocol/test_sealing.py
         ('"' * 700, "vault"),  # too long for any vault
-        ("a\u0007b", "refused"),  # no password
+        ("a\u0007b", "refused"),  # a control character
     ],
 )
 def test_a_box_that_cannot_be_used(password: str | None, reason: str) -> None:
-    """It leaves the current password; the same change is taken from a later box, once."""
+    """A bad box changes no password; a later, good box of the same change is taken once."""
     world = on_old_password()
     sealed = world.seal(password, CHANGE, world.this_device) if password else "A" * 100
     later = world.seal(P2, CHANGE, world.this_device)
@@ -186,7 +186,7 @@ def test_a_box_that_cannot_be_used(password: str | None, reason: str) -> None:
 
 @pytest.mark.parametrize("held", ["vault", "proof"])
 def test_expired_while_a_push_is_under_way(held: Kind) -> None:
-    """The old password ends while the pushed one is stored or proved: the update is not lost."""
+    """The update goes on although the old password ends while the new one is stored or proved."""
     world = on_old_password()
     world.advance(timedelta(days=30, seconds=-5))
     world.keep_push(P2, CHANGE, world.this_device)
@@ -202,7 +202,7 @@ def test_expired_while_a_push_is_under_way(held: Kind) -> None:
 
 
 def test_killed_at_any_moment_of_two_changes() -> None:
-    """The second push crosses the first; killed anywhere, the client starts with the newest."""
+    """Killed at any step of two pushes, the client starts with the newest password it stored."""
 
     def change_twice(world: World) -> None:
         world.hold = {"proof"}
@@ -227,7 +227,7 @@ def test_killed_at_any_moment_of_two_changes() -> None:
 
 
 def test_the_user_is_told_once_when_a_push_is_stored() -> None:
-    """After the commit is in the vault; not for a typed password, not again at a restart."""
+    """The user is told once, after the commit; not for a typed password, not at a restart."""
     world = pushed("vault")
     world.step("vault")
     world.run()

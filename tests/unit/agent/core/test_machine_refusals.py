@@ -1,4 +1,4 @@
-"""A refused password is never sent again automatically, and the user is informed once."""
+"""A refused password is not sent again automatically; the user is asked once per sign-in."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def refused() -> World:
 
 
 def test_one_refusal_is_enough() -> None:
-    """The password is marked durably, and nothing more happens for days, nor after a restart."""
+    """One refusal marks the password in the vault; no try follows, also after a restart."""
     world = refused()
     assert (world.vault[HOME].password, world.vault[HOME].refused) == (P1, "credentials")
     world.advance(timedelta(days=3))
@@ -55,7 +55,7 @@ def test_the_user_is_asked_once_per_sign_in() -> None:
 
 
 def test_asking_counts_when_it_was_seen() -> None:
-    """Until then the user is asked again each minute, and no longer after that."""
+    """An unseen question is repeated each minute, until the user has seen one."""
     world = World()
     world.toast = WarningOutcome.UNSEEN
     world.come()
@@ -64,7 +64,7 @@ def test_asking_counts_when_it_was_seen() -> None:
     world.advance(timedelta(minutes=2.5))
     assert len(world.asked) == 3
     assert HOME not in world.memory
-    world.hold.add("toast")  # the desktop says nothing of the next one
+    world.hold.add("toast")  # no outcome of the next question
     world.advance(timedelta(minutes=1))
     world.toast = WarningOutcome.SHOWN
     world.jobs["toast"].clear()
@@ -78,7 +78,7 @@ def test_asking_counts_when_it_was_seen() -> None:
 
 
 def test_a_user_who_is_away_or_without_toasts_is_asked_after_the_return() -> None:
-    """Nothing is shown behind the lock; a desktop that can show none is asked again only then."""
+    """No question behind the lock; after a failed toast, the next is at the user's return."""
     world = World()
     world.toast = WarningOutcome.FAILED
     world.come()
@@ -93,7 +93,7 @@ def test_a_user_who_is_away_or_without_toasts_is_asked_after_the_return() -> Non
 
 
 def test_a_click_on_a_warning_that_is_gone_is_not_one_on_the_question() -> None:
-    """The answer to the warning about an old password says nothing of the later question."""
+    """A late click on the warning does not count as an answer to the later question."""
     world = on_old_password()
     world.come()
     world.home.retired.clear()
@@ -108,7 +108,7 @@ def test_a_click_on_a_warning_that_is_gone_is_not_one_on_the_question() -> None:
 
 
 def test_the_right_password_ends_it() -> None:
-    """The mark goes with the password, and the user can be asked again."""
+    """The right password removes the mark, and a later refusal asks the user again."""
     world = refused()
     assert world.replies[world.log_in(P3)] is Reason.CREDENTIALS
     assert world.is_in(State.NEEDS_PASSWORD, Reason.CREDENTIALS)
@@ -119,7 +119,7 @@ def test_the_right_password_ends_it() -> None:
 
 
 def test_an_ended_pending_password_gives_way_on_another_connection() -> None:
-    """The server closes after `expired`, so the stored password is tried on the next one."""
+    """After `expired` for a pending password, the next connection tries the current one."""
     world = World(pending=P3)
     world.home.retired = [(P3, world.server_now)]
     world.start()
@@ -129,7 +129,7 @@ def test_an_ended_pending_password_gives_way_on_another_connection() -> None:
 
 
 def test_expired_while_waiting() -> None:
-    """At its end the old password is given up, and the user is asked for the new one."""
+    """When the old password ends, the client asks the user for the new one."""
     world = on_old_password()
     world.come()
     world.advance(timedelta(days=29, hours=23))
@@ -143,7 +143,7 @@ def test_expired_while_waiting() -> None:
     world.restart()
     assert world.tried == [P1]
     assert world.is_in(State.NEEDS_PASSWORD, Reason.EXPIRED)
-    world = on_old_password()  # and the PC is off at that time
+    world = on_old_password()  # the PC is off when it ends
     world.kill()
     world.server_now += timedelta(days=31)
     world.start()
@@ -161,7 +161,7 @@ def test_expired_while_waiting() -> None:
 def test_a_mark_that_the_vault_does_not_take_is_written_later(
     reason: Reason, writes: set[WriteReason]
 ) -> None:
-    """A refusal counts at once in this run, and is written as soon as the vault works."""
+    """A refusal counts at once, and is written to the vault as soon as the vault works."""
     world = World()
     world.home.password = P2
     world.hold = {"server"}
@@ -182,7 +182,7 @@ def test_a_mark_that_the_vault_does_not_take_is_written_later(
 
 @pytest.mark.parametrize("held", [True, False])
 def test_a_refused_password_is_not_sent_when_the_vault_opens(*, held: bool) -> None:
-    """A password that was refused while the vault was closed is not sent from the vault later."""
+    """A password refused while the vault is closed is not sent once the vault opens."""
     world = World()
     world.home.password = P2
     world.hold = {"vault"} if held else set()
@@ -200,7 +200,7 @@ def test_a_refused_password_is_not_sent_when_the_vault_opens(*, held: bool) -> N
 
 
 def test_a_refused_password_may_be_typed_again() -> None:
-    """The user's request counts: it is tried once more, and kept when the server takes it."""
+    """A refused password that the user types is tried, and stored if the server accepts it."""
     world = refused()
     world.home.password = P1
     assert world.replies[world.log_in(P1)] is None

@@ -1,4 +1,4 @@
-"""A password typed by the user is proved first and stored then; nothing else changes before."""
+"""A typed password is proved by a login first, then stored; until then nothing changes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.core_scenes import (
 
 
 def test_the_right_password_is_proved_and_stored() -> None:
-    """One login on the open connection, and one write."""
+    """A right password takes one login on the open connection, and one write."""
     world = on_old_password()
     assert world.replies[world.log_in(P2)] is None
     assert [each.reason for each in world.seen(do.WriteVault)] == [WriteReason.TYPED]
@@ -39,10 +39,10 @@ def test_the_right_password_is_proved_and_stored() -> None:
     ("identity", "typed", "answer", "tried"),
     [
         (HOME, WRONG, Reason.CREDENTIALS, [WRONG]),
-        (HOME, P1, Reason.OLD_PASSWORD, [P1, P1]),  # it is the one to replace
+        (HOME, P1, Reason.OLD_PASSWORD, [P1, P1]),  # an old password
         (HOME, "a\u0007b", Reason.CREDENTIALS, []),
         (HOME, "", Reason.CREDENTIALS, []),
-        (HOME, '"' * 700, Reason.CREDENTIALS, []),  # no vault can keep it
+        (HOME, '"' * 700, Reason.CREDENTIALS, []),  # too long for a vault
         (HOME, "\ud800", Reason.CREDENTIALS, []),
         (OTHER, WRONG, Reason.CREDENTIALS, [WRONG, P1]),
         (OTHER, P3, Reason.OLD_PASSWORD, [P3, P1]),
@@ -51,7 +51,7 @@ def test_the_right_password_is_proved_and_stored() -> None:
 def test_a_password_that_is_not_taken_changes_nothing(
     identity: Identity, typed: str, answer: Reason, tried: list[str]
 ) -> None:
-    """The client waits as before, also when another user's login is refused."""
+    """A refused typed password leaves the client in standby as before, also another user's."""
     world = on_old_password()
     world.accounts[OTHER.user].retired = [(P3, world.server_now + timedelta(days=9))]
     before = dict(world.vault), dict(world.memory), world.settings, world.view
@@ -62,7 +62,7 @@ def test_a_password_that_is_not_taken_changes_nothing(
 
 
 def test_an_accepted_password_ends_the_count_of_refusals() -> None:
-    """After a welcome the client counts refusals from zero, on the same connection."""
+    """A welcome resets the client's count of refusals on the connection."""
     world = on_old_password()
     refused = Reason.CREDENTIALS
     for word, answer in ((WRONG, refused), (WRONG, refused), (P2, None), (WRONG, refused)):
@@ -84,7 +84,7 @@ def test_an_accepted_password_ends_the_count_of_refusals() -> None:
     ],
 )
 def test_a_failure_on_the_way_is_the_answer(reason: Reason, trouble: dict[str, object]) -> None:
-    """The user is informed why it was not proved, and the stored password is tried again later."""
+    """A failure answers the request; later the stored password is tried again."""
     world = started(online=False)
     world.online = True
     vars(world).update(trouble)
@@ -99,7 +99,7 @@ def test_a_failure_on_the_way_is_the_answer(reason: Reason, trouble: dict[str, o
 
 
 def test_the_first_login() -> None:
-    """A wrong password leaves nothing; the right one leads to standby, also after a restart."""
+    """At the first login a wrong password stores nothing; the right one leads to standby."""
     world = World(stored=None, identity=None)
     world.start()
     assert world.is_in(State.LOGGED_OUT)
@@ -116,9 +116,9 @@ def test_the_first_login() -> None:
 @pytest.mark.parametrize(("identity", "password"), [(HOME, P2), (OTHER, P1)])
 @pytest.mark.parametrize("brought", [None, new_device_key()])
 def test_a_user_takes_over(identity: Identity, password: str, brought: str | None) -> None:
-    """Nothing is left of another user, and the device key is new, or brought by a pairing.
+    """Nothing of the former user stays; the device key is new, or comes from a pairing.
 
-    A PC of the same user keeps the key by which the server knows it.
+    For the same user the PC keeps its device key.
     """
     world = on_old_password()
     known = world.vault[HOME].device_key
@@ -134,7 +134,7 @@ def test_a_user_takes_over(identity: Identity, password: str, brought: str | Non
 
 @pytest.mark.parametrize("cut", [False, True])
 def test_a_request_during_a_push_is_answered_after_it(*, cut: bool) -> None:
-    """The push is finished first, or given up; then it is the user's turn, one at a time."""
+    """Typed passwords are tried one by one, after the push is finished or given up."""
     world = pushed("proof")
     request, second = world.log_in(P2), world.log_in(P3)
     assert world.replies == {second: Reason.BUSY}
@@ -175,7 +175,7 @@ def test_an_older_push_does_not_replace_a_typed_password() -> None:
 
 @pytest.mark.parametrize("held", ["proof", "vault"])
 def test_a_request_during_the_start(held: Kind) -> None:
-    """It ends another login, and waits for the vault; then the stored password is tried."""
+    """A password typed at the start waits for the vault, and is tried before the stored one."""
     world = started(held)
     request = world.log_in(WRONG)
     assert world.replies == {}
@@ -188,7 +188,7 @@ def test_a_request_during_the_start(held: Kind) -> None:
 
 @pytest.mark.parametrize("identity", [HOME, OTHER])
 def test_a_request_before_the_start(identity: Identity) -> None:
-    """The command `login` can be faster than the program's first event."""
+    """A request before the first event, as by the command `login`, is answered, too."""
     world = World(identity=None) if identity == HOME else World()
     world.hold = {"connect"}
     request = world.log_in(P1, identity)

@@ -1,4 +1,4 @@
-"""A vault that fails or says nothing, at every step: the user sees a reason, nothing is lost."""
+"""A vault that fails or hangs at any step: the view has a reason, no password is lost."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LOCKED, SILENT = Reason.VAULT_LOCKED, Reason.VAULT_NO_ANSWER
 
 
 def uncommitted() -> World:
-    """Return a client that could not write that the pushed P2, proved now, is current."""
+    """Return a client with a proved, pushed P2, whose commit the vault refused."""
     world = pushed("proof")
     world.vault_reason = Reason.VAULT_MISSING
     world.release("proof")
@@ -40,7 +40,7 @@ def uncommitted() -> World:
 
 
 def unstored(reason: Reason | None) -> World:
-    """Return a client in standby whose vault did not store a pushed P2; None: it hangs."""
+    """Return a client in standby whose vault fails to store P2 by `reason`, or hangs (None)."""
     if reason is None:
         world = pushed("vault")
         world.advance(ANSWER_S + 1)
@@ -69,7 +69,7 @@ def unstored(reason: Reason | None) -> World:
 def test_a_vault_that_cannot_be_read(
     typed: str | None, works: bool, answer: Reason | None, tried: list[str]
 ) -> None:
-    """The user sees why; the client asks it again, also before it makes a new device key."""
+    """The view has the reason; the client reads again before it makes a device key."""
     world = started(vault_reason=LOCKED)
     assert world.is_in(State.RETRYING, LOCKED)
     assert world.view.vault_problem is LOCKED
@@ -85,7 +85,7 @@ def test_a_vault_that_cannot_be_read(
 
 
 def test_a_vault_that_does_not_answer_a_read() -> None:
-    """After 90 s it is a reason to retry; a late answer alone changes nothing, a new read does."""
+    """A read without an answer for 90 s leads to RETRYING; the next try uses a late answer."""
     world = started("vault")
     world.advance(ANSWER_S - 0.1)
     assert world.is_in(State.CONNECTING)
@@ -105,7 +105,7 @@ def test_a_vault_that_does_not_answer_a_read() -> None:
 
 
 def test_a_late_read_is_repeated_after_a_later_write() -> None:
-    """Its answer would be older than the write."""
+    """A read that answers after a later write is repeated: its data may be older."""
     world = started("vault")
     world.advance(ANSWER_S + 1)
     request = world.log_out()
@@ -117,7 +117,7 @@ def test_a_late_read_is_repeated_after_a_later_write() -> None:
 
 
 def test_each_request_has_the_whole_time() -> None:
-    """The vault answers one after the other; the time of the second starts with its turn."""
+    """The deadline of a second request begins when the vault has answered the first."""
     world = standby("vault")
     first = world.log_out()
     world.advance(30)
@@ -135,7 +135,7 @@ def test_each_request_has_the_whole_time() -> None:
 
 @pytest.mark.parametrize("network", ["works", "fails", "connects"])
 def test_a_read_that_fails_again(network: str) -> None:
-    """The client keeps asking the vault, whatever the network does, and stores the push then."""
+    """The client repeats a failed read, in any network, and then stores the push."""
     world = unstored(None)
     world.online = network != "fails"
     if network != "works":
@@ -158,7 +158,7 @@ def test_a_read_that_fails_again(network: str) -> None:
 
 @pytest.mark.parametrize("end", ["login expires", "user reconnects", "network fails"])
 def test_an_entry_that_disappears_while_the_client_waits(end: str) -> None:
-    """The login in force goes on; at its end the client is logged out."""
+    """Without its entry, the client stays logged in until the connection ends."""
     world = unstored(SILENT)
     world.vault.clear()
     if end == "network fails":
@@ -180,7 +180,7 @@ def test_an_entry_that_disappears_while_the_client_waits(end: str) -> None:
 
 @pytest.mark.parametrize("reason", [LOCKED, SILENT, None])
 def test_a_pushed_password_that_the_vault_does_not_store(reason: Reason | None) -> None:
-    """The server is informed; a vault that may still write is read before the next write."""
+    """The server gets `update_failed`; a vault that hung is read before the next write."""
     world = unstored(reason)
     assert [each.reason for each in world.failed] == ["vault"]
     assert (world.view.days_left, world.tried) == (30, [P1])
@@ -195,7 +195,7 @@ def test_a_pushed_password_that_the_vault_does_not_store(reason: Reason | None) 
 
 
 def test_pending_cannot_be_written_and_the_connection_is_lost() -> None:
-    """Nothing is sent before the next login; the server repeats the push."""
+    """If the connection is lost too, the server repeats the push after the next login."""
     world = pushed("vault")
     world.cut()
     world.hold.add("proof")
@@ -211,7 +211,7 @@ def test_pending_cannot_be_written_and_the_connection_is_lost() -> None:
 
 
 def test_an_older_push_does_not_replace_a_newer_one() -> None:
-    """The first cannot be stored while the second waits: only the second is kept."""
+    """If the first push cannot be stored while a second waits, only the second is kept."""
     world = pushed("vault")
     world.change(P3)
     world.vault_reason = LOCKED
@@ -236,7 +236,7 @@ def test_the_commit_cannot_be_written(*, killed: bool) -> None:
 
 
 def test_a_commit_without_an_answer() -> None:
-    """The password in memory still logs in, and the vault is read before it is written again."""
+    """After a commit without an answer, the vault is read before the next write."""
     world = pushed("proof")
     world.hold = {"vault"}
     world.release("proof")
@@ -253,7 +253,7 @@ def test_a_commit_without_an_answer() -> None:
 
 
 def test_writes_are_repeated_neither_often_nor_in_the_middle_of_an_update() -> None:
-    """Every half minute or more, and not between proof and commit, nor while the user logs in."""
+    """Failed writes are repeated every 30 s or more, and not during a proof or a login."""
     world = standby()
     world.vault_reason = LOCKED
     world.change(P2)
@@ -281,7 +281,7 @@ def test_writes_are_repeated_neither_often_nor_in_the_middle_of_an_update() -> N
 
 @pytest.mark.parametrize("reason", [LOCKED, SILENT])
 def test_killed_at_any_moment_with_a_vault_that_comes_and_goes(reason: Reason) -> None:
-    """After failing writes and a kill together, the update is finished or still known."""
+    """After failed writes and a kill, the update is finished, or is still pending."""
 
     def update(world: World) -> None:
         world.hold = {"proof"}
@@ -306,7 +306,7 @@ def test_killed_at_any_moment_with_a_vault_that_comes_and_goes(reason: Reason) -
 @pytest.mark.parametrize("identity", [HOME, OTHER])
 @pytest.mark.parametrize("hangs", [True, False])
 def test_a_typed_password_that_the_vault_does_not_store(identity: Identity, *, hangs: bool) -> None:
-    """The user is informed; whatever the vault writes later, a password that works stays in use."""
+    """The request gets the reason; a late write never replaces the password that works."""
     world = on_old_password()
     world.accounts[OTHER.user].password = P2
     before = dict(world.vault)
@@ -332,7 +332,7 @@ def test_a_typed_password_that_the_vault_does_not_store(identity: Identity, *, h
 
 @pytest.mark.parametrize("ends", ["network", "login"])
 def test_a_login_that_ends_while_a_typed_password_is_stored(ends: str) -> None:
-    """The vault decides; when it fails, the stored password is tried as before."""
+    """A lost login does not stop the write; if the write fails, the old password is tried."""
     world = on_old_password("vault")
     request = world.log_in(P2)
     assert world.is_in(State.UPDATING)

@@ -1,4 +1,4 @@
-"""At which sign-ins a warning is due: the rules of the manual, one by one."""
+"""The manual's rules for the sign-ins at which a warning is due."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIGN_IN, CONNECT, UNLOCK = SignInKind.SIGN_IN, SignInKind.CONNECT, SignInKind.UN
     ("kind", "session", "days_left", "memory", "expected"),
     [
         (SIGN_IN, "s1", 30, NOT_YET, True),
-        (SIGN_IN, "s1", 0, WARNED, False),  # the program restarted in it
+        (SIGN_IN, "s1", 0, WARNED, False),  # restarted in the session
         (SIGN_IN, "s2", 30, WARNED, True),
         (CONNECT, "s1", 30, WARNED, True),  # remote desktop
         (UNLOCK, "s1", 30, WARNED, False),
@@ -33,5 +33,5 @@ SIGN_IN, CONNECT, UNLOCK = SignInKind.SIGN_IN, SignInKind.CONNECT, SignInKind.UN
 def test_rules(
     kind: SignInKind, session: str, days_left: int, memory: SavedState, *, expected: bool
 ) -> None:
-    """Due at each sign-in and connect, at unlocks daily or in the last 3 days."""
+    """A warning is due at each sign-in and connect, and at unlocks daily or in the last 3 days."""
     assert is_due(SignedIn(session, kind), days_left, memory, TODAY) is expected

@@ -1,4 +1,4 @@
-"""The tables are the only way from one state to another, and the documentation shows them."""
+"""Tables of transitions: illegal pairs raise, and the documentation shows each table."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def states(table: Table[Any]) -> set[Enum]:
 
 @every_table
 def test_a_pair_is_in_the_table_or_raises(table: Table[Any]) -> None:
-    """An illegal pair raises, and the error names both."""
+    """A pair that is not in the table raises an error that names state and trigger."""
     triggers = {trigger for _, trigger in table.rows}
     for before, trigger in itertools.product(states(table), triggers):
         if (before, trigger) in table.rows:
@@ -51,7 +51,7 @@ def test_a_pair_is_in_the_table_or_raises(table: Table[Any]) -> None:
 
 @every_table
 def test_every_state_can_be_reached_and_left(table: Table[Any]) -> None:
-    """Only the end of the program is final."""
+    """Every state can be reached, and left except STOPPED."""
     reached = {table.first}
     while more := {new for (old, _), new in table.rows.items() if old in reached} - reached:
         reached |= more
@@ -60,7 +60,7 @@ def test_every_state_can_be_reached_and_left(table: Table[Any]) -> None:
 
 
 def test_only_a_login_leads_to_standby() -> None:
-    """Nothing else makes the client say that it waits for connections."""
+    """Only a login leads to the two standby states."""
     for (_, trigger), new in state.TABLE.rows.items():
         logged_in, old = "logged in with the current password", "logged in with an old password"
         assert (new is State.STANDBY) == (trigger == logged_in)
@@ -79,7 +79,7 @@ def diagram(table: Table[Any]) -> str:
 
 @pytest.mark.parametrize("title", list(TABLES))
 def test_the_documentation_shows_the_table(title: str) -> None:
-    """On a change, paste the output of `diagram` below its heading."""
+    """docs/architecture.md has each table's diagram; on a change, paste `diagram`'s output."""
     _, rest = ARCHITECTURE.read_text("utf-8").split(f"### State diagram: {title}\n")
     shown = rest.split("```mermaid\n")[1].split("\n```")[0]
     assert shown == diagram(TABLES[title])

@@ -1,4 +1,4 @@
-"""What is shown: a picture for every state, and nothing secret."""
+"""The view: a picture for every state, and words for logs and scripts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from agent.core.view import PICTURES, Command, View, picture
 
 
 def test_every_state_has_a_picture() -> None:
-    """The two standby states, on the way, offline and in need of the user look different."""
+    """Each state has a picture; standby, old password, connecting, offline and action differ."""
     assert PICTURES.keys() == set(State)
     assert PICTURES[State.STANDBY] == "standby"
     assert PICTURES[State.STANDBY_OLD_PASSWORD] == "old_password"
@@ -37,7 +37,7 @@ def test_every_state_has_a_picture() -> None:
     ],
 )
 def test_the_last_days_are_a_number(state: State, days: int | None, name: str) -> None:
-    """Nine days or fewer of an old password in use are drawn as a number."""
+    """The picture shows the days left of an old password when they are 9 or fewer."""
     assert picture(View(state, days_left=days)) == name
 
 
@@ -49,5 +49,5 @@ WORDS = [
 
 @pytest.mark.parametrize("words", WORDS)
 def test_words_are_spelled_out(words: type[Enum]) -> None:
-    """Logs, `status --json` and records carry them, so they are the names."""
+    """Each word equals its member's name, because logs and `status --json` contain it."""
     assert [each.value for each in words] == [each.name.lower() for each in words]

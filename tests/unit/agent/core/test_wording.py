@@ -1,4 +1,4 @@
-"""Every state and reason has its words, and days are counted in them."""
+"""The texts of states, reasons and days left."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OLD = State.STANDBY_OLD_PASSWORD
 
 
 def test_every_state_and_reason_has_words() -> None:
-    """No two states say the same, and a reason says what is wrong and what to do."""
+    """No two states have the same text; a reason's says what is wrong and what to do."""
     states = [wording.status(View(state), _) for state in State]
     assert len(set(states)) == len(State)
     translated = {message.id for message in catalogues.read(catalogues.CLIENT)}
@@ -41,7 +41,7 @@ def test_every_state_and_reason_has_words() -> None:
     ],
 )
 def test_days_are_counted(days: int, line: str, toast: str) -> None:
-    """Today, one day, several."""
+    """The text for days left differs for today, one day, and several."""
     assert wording.days_left(View(OLD, days_left=days), ENGLISH) == line
     title, text = wording.warning(days, date(2027, 1, 4), ENGLISH)
     assert title == "Your coconowork password has been changed"
@@ -84,7 +84,7 @@ STEPS = (
     ],
 )
 def test_single_texts(said: str | None, expected: str | None) -> None:
-    """A text that depends on a fact says it, or nothing."""
+    """A text with an optional fact has the fact, or leaves it out."""
     assert said == expected
 
 
@@ -110,5 +110,5 @@ def test_single_texts(said: str | None, expected: str | None) -> None:
     ],
 )
 def test_what_is_wrong_and_what_to_do(said: tuple[str, str], matter: str, remedy: str) -> None:
-    """The first text names the matter, the second what the user can do."""
+    """The first text says what is wrong, the second what the user can do."""
     assert (matter in said[0], remedy in said[1]) == (True, True)

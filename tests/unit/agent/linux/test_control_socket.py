@@ -1,4 +1,4 @@
-"""The control channel, and its ends on a Unix socket."""
+"""The control channel on a Unix socket."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ class TestSocketChannel(ChannelContract):
 
     @pytest.mark.parametrize("turns", range(5))
     async def test_a_peer_that_is_accepted_at_the_end(self, paths: Paths, turns: int) -> None:
-        """Its socket is closed, whatever the loop has done with it so far."""
+        """A peer accepted while the server stops has its socket closed, at any step of the loop."""
         with socket.socket(socket.AF_UNIX) as peer:
             async with serving(open_channel(paths)):
                 peer.connect(SocketEnds(paths)._name)
                 for _ in range(turns):
                     await asyncio.sleep(0)
-            gc.collect()  # would warn of a socket that is open
+            gc.collect()  # warns of an open socket
 
     @needs_root
     async def test_a_false_server_is_sent_nothing(self, paths: Paths) -> None:
-        """The asker looks who listens before it sends; a client does not start beside it."""
+        """Nothing is sent to another user's socket, and a client does not start beside it."""
         script = (
             "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX);"
             "s.bind(chr(0) + sys.argv[1]); s.listen(); print('ready', flush=True)\n"
@@ -71,7 +71,7 @@ class TestSocketChannel(ChannelContract):
 
 
 class Ends(FakeEnds):
-    """Ends at which the test lets peers in."""
+    """A server's ends whose peers the test adds."""
 
     @asynccontextmanager
     async def listen(self, accept: Accept, *, limit: int) -> AsyncIterator[None]:
@@ -80,7 +80,7 @@ class Ends(FakeEnds):
 
 
 async def test_peers_that_come_at_the_end_are_hung_up_on() -> None:
-    """No connection is left open: not one that just begins, and none that comes later."""
+    """At the stop, connections that just begin or come later are closed, too."""
     ends = Ends()
     async with serving(ControlChannel(ends)) as task:
         for end in (task.cancel, lambda: None):

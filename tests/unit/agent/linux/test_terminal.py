@@ -37,7 +37,7 @@ def test_writes_one_line_for_each_change() -> None:
 
 
 def test_a_notification_is_seen_when_its_line_was_written() -> None:
-    """It counts as shown only when the terminal took it. A paused one is not waited for."""
+    """A notification is shown once its line is written; on a paused terminal it has failed."""
     outcomes: list[WarningOutcome] = []
     notification = Topic.WARNING, "The password ends", "in 3 days"
     reading, writing = os.pipe()
@@ -50,7 +50,7 @@ def test_a_notification_is_seen_when_its_line_was_written() -> None:
 
 
 def test_a_terminal_that_nobody_reads_stops_nothing() -> None:
-    """It takes a part of a line at last, as below a frozen emulator, and more when one reads."""
+    """A terminal that takes only part of a line blocks nothing, and gets more once it reads."""
     reading, writing = pty.openpty()
     with os.fdopen(writing, "w") as frozen, os.fdopen(reading, "rb", buffering=0) as emulator:
         console = Console(frozen)
@@ -61,20 +61,20 @@ def test_a_terminal_that_nobody_reads_stops_nothing() -> None:
 
 
 def test_ctrl_c_is_quit() -> None:
-    """The client takes leave of the server first, so the loop goes on until it is stopped."""
+    """Ctrl+C picks Quit; the loop runs on until the client has left the server and stops it."""
     tray = TerminalTray(Console(io.StringIO()), NullTranslations())
     picked: list[Command] = []
-    # A shell that starts the tests in the background lets them ignore SIGINT.
+    # A shell that runs the tests in the background makes them ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
     threading.Timer(0.3, tray.stop).start()
     tray.run(picked.append)
-    tray.run(picked.append)  # it was stopped before
+    tray.run(picked.append)  # returns: `stop` was called before
     assert picked == [Command.QUIT]
 
 
 def test_a_closed_terminal_ends_nothing() -> None:
-    """`| head -1` takes the pipe away: the tray goes on, and the program ends without an error."""
+    """When the output's reader ends (`| head -1`), the tray goes on and ends without an error."""
     code = """
 import gettext, sys
 from agent.core.state import State
