@@ -1,6 +1,6 @@
-"""What all tests share: which of them run, the random seed, a clean environment, a keyring.
+"""Shared by all tests: the choice of tests, the random seed, a clean environment, a keyring.
 
-Random tests try something new at each run. The run's seed comes from the clock and is printed in
+Random tests have new examples in each run. The run's seed comes from the clock and is printed in
 pytest's header; `--hypothesis-seed=NUMBER` repeats a run. It feeds Hypothesis, and `random` at the
 start of each test.
 """
@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if sys.platform != "win32":
         from hypothesis import HealthCheck, settings
 
-        # How long an example takes says nothing on a shared machine. Without these settings,
+        # No deadline: times of examples mean nothing on a shared machine. Without these settings,
         # Hypothesis repeats the same examples wherever the variable CI is set.
         settings.register_profile(
             "project",
@@ -47,13 +47,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Print how to repeat this run."""
+    """Return the header's line with the seed that repeats this run."""
     seed = config.option.hypothesis_seed
     return f"random seed: {seed} (--hypothesis-seed={seed} repeats the random tests)"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the tests that are for another database than this run's."""
+    """Deselect the tests for another database than this run's."""
     kind = os.environ.get("TEST_DATABASE", "sqlite")
     other = [
         item
@@ -74,7 +74,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Fail a run in CI that has skipped a test: everything can be installed there."""
+    """Fail a run in CI that has skipped a test: CI has all programs."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped") if reporter else None
     if os.environ.get("CI") == "true" and exitstatus == 0 and skipped:
@@ -84,7 +84,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_settings_of_the_developer() -> Iterator[None]:
-    """Hide what the machine has set for the client or the server."""
+    """Remove the machine's variables for client and server."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.startswith("COCONOWORK_"):
@@ -94,14 +94,14 @@ def no_settings_of_the_developer() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _derived_once() -> Iterator[None]:
-    """Derive each key once a run, so that tests can afford full iterations."""
+    """Derive each key once per run, because 600,000 iterations take long."""
     with derived_once():
         yield
 
 
 @pytest.fixture(scope="session")
 def keyring_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Yield the environment that leads to a real Secret Service of the tests' own."""
+    """Yield the environment of a real Secret Service that only the tests use."""
     from demo.private_keyring import private_keyring
 
     directory: Path = tmp_path_factory.mktemp("keyring")

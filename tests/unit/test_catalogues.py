@@ -1,4 +1,4 @@
-"""Both Japanese catalogues: whole, up to date, and with the manual's words."""
+"""Both Japanese catalogues: complete, up to date, and with the manual's words."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def of_client() -> Texts:
 
 
 def of_console() -> Texts:
-    """Return the texts of the server's code and templates, which Django makes Python of."""
+    """Return the texts of the server's code and templates; Django converts templates to Python."""
     found = in_code("server")
     for template in (ROOT / "server/console/templates").rglob("*.html"):
         for call in re.finditer(
@@ -76,7 +76,7 @@ def translations(message: Message) -> list[str]:
 
 @pytest.mark.parametrize(("name", "collect"), [("client", of_client), ("console", of_console)])
 def test_has_every_text_and_no_other(name: str, collect: Callable[[], Texts]) -> None:
-    """`make messages` brings a catalogue up to date; each text has its Japanese."""
+    """A catalogue has exactly the texts of the code, each in Japanese (`make messages`)."""
     messages = [message for message in read(CATALOGUES[name]) if message.id]
     translated = [each for each in messages if all(translations(each)) and not each.fuzzy]
     assert {(each.context, originals(each)[0]) for each in translated} == collect() - {(None, "")}
@@ -87,7 +87,7 @@ def test_has_every_text_and_no_other(name: str, collect: Callable[[], Texts]) ->
 
 @each_catalogue
 def test_placeholders_and_letters_are_kept(catalogue: Catalog) -> None:
-    """A translation has its original's fields, and the same letter for Alt, so all are distinct."""
+    """A translation keeps the original's fields, and its Alt letter, so that letters differ."""
     kept = re.compile(r"{\w+|%\(\w+\)[sd]|(?<!&)&\w(?!\w*;)")
     for message in catalogue:
         for text in filter(None, translations(message)) if message.id else ():
@@ -97,7 +97,7 @@ def test_placeholders_and_letters_are_kept(catalogue: Catalog) -> None:
 
 @each_catalogue
 def test_numbers_and_sentences_have_no_blanks_beside_them(catalogue: Catalog) -> None:
-    """As in the manual; the list of the months is split at its blanks."""
+    """No blank beside numbers and after sentences, as in the manual; months are split at blanks."""
     texts = [text for message in catalogue if message.id for text in translations(message)]
     found = [text for text in texts if STRAY_BLANK.search(text) and "1月 2月" not in text]
     assert found == []
@@ -105,7 +105,7 @@ def test_numbers_and_sentences_have_no_blanks_beside_them(catalogue: Catalog) ->
 
 @each_catalogue
 def test_the_catalogue_compiles(catalogue: Catalog) -> None:
-    """Babel finds nothing wrong in it, and Japanese has one plural."""
+    """Babel compiles the catalogue without errors; Japanese has one plural form."""
     assert not [list(message.check()) for message in catalogue if list(message.check())]
     assert catalogue.num_plurals == 1
 
@@ -119,5 +119,5 @@ LABELS = [
 
 
 def test_labels_of_the_manual() -> None:
-    """People follow the manual by these words, so they are exactly the manual's."""
+    """These labels are exactly the manual's, because people follow it by them."""
     assert set(LABELS) <= {str(message.string) for message in read(CONSOLE)}

@@ -1,4 +1,4 @@
-"""The rules between packages, and which third-party packages each program can do without."""
+"""Rules of imports between packages, and the third-party packages of each program."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _pinned(lock: Path) -> set[str]:
 
 
 def test_import_contracts() -> None:
-    """The contracts in pyproject.toml hold: imports between packages, and a pure core."""
+    """import-linter's contracts in pyproject.toml hold."""
     program = Path(sys.executable).with_name("lint-imports")
     command = [str(program), "--no-cache", "--no-logo"]
     done = subprocess.run(
@@ -79,7 +79,7 @@ def test_import_contracts() -> None:
 def test_requirements_of_one_program_suffice(
     lock: str, packages: tuple[str, ...], absent: set[str]
 ) -> None:
-    """Every module of a program can be imported with nothing but its own requirements."""
+    """Every module of a program can be imported with only that program's requirements."""
     pinned = _pinned(ROOT / lock)
     assert not pinned & absent
     blocked = [

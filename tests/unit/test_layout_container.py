@@ -1,4 +1,4 @@
-"""The container's files: valid, with settings that the server takes. No test runs a container."""
+"""The container's files are valid, and the server accepts their settings. None is run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMPOSE = yaml.safe_load((FOLDER / "compose.yaml").read_text("utf-8"))
 
 @pytest.mark.skipif(not HADOLINT.exists(), reason="the wheel with hadolint is for Linux on x86-64")
 def test_containerfile() -> None:
-    """Hadolint finds nothing, and the program is the one that the package installs."""
+    """Hadolint finds no fault, and the container starts the program that the package installs."""
     file = FOLDER / "Containerfile"
     done = subprocess.run([HADOLINT, file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -31,7 +31,7 @@ def test_containerfile() -> None:
 
 
 def test_settings() -> None:
-    """The server takes the settings, and its proxy's network is the one that Caddy is in."""
+    """The server accepts the settings, and trusts the network in which Caddy is."""
     server, caddy = COMPOSE["services"]["server"], COMPOSE["services"]["caddy"]
     environment = {
         name: re.sub(r"\$\{\w+:\?[^}]*\}", "coconowork.example", value)
@@ -46,7 +46,7 @@ def test_settings() -> None:
 
 
 def test_parts_fit_together() -> None:
-    """Every volume is declared and used, and Caddy has the page's configuration."""
+    """Every volume is declared and used, and Caddy has the configuration of docs/server.md."""
     services = COMPOSE["services"].values()
     used = {each.partition(":")[0] for service in services for each in service["volumes"]}
     assert used == set(COMPOSE["volumes"])

@@ -19,7 +19,7 @@ PARTS = ("protocol", "agent", "server", "pyproject.toml", "setup.py", "MANIFEST.
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """Build the wheel from a copy: setuptools leaves files beside its sources."""
+    """Build the wheel from a copy, because setuptools writes files beside its sources."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     made = shutil.ignore_patterns("__pycache__", "*.mo")
@@ -55,7 +55,7 @@ def test_wheel_has_the_files_of_all_packages(wheel: zipfile.ZipFile) -> None:
 
 @pytest.mark.parametrize("name", ["agent/locale", "server/console/locale"])
 def test_wheel_has_compiled_catalogues(wheel: zipfile.ZipFile, name: str) -> None:
-    """An installed program shows Japanese: its catalogues are in the wheel, compiled."""
+    """The wheel has the compiled catalogues, so an installed program shows Japanese."""
     found = [each for each in wheel.namelist() if each.startswith(name) and each.endswith(".mo")]
     assert found
     for each in found:
@@ -64,7 +64,7 @@ def test_wheel_has_compiled_catalogues(wheel: zipfile.ZipFile, name: str) -> Non
 
 
 def test_wheel_declares_the_programs(wheel: zipfile.ZipFile) -> None:
-    """The wheel names both programs, the licence, and an extra for each side."""
+    """The wheel declares both programs, the licence, and an extra for each program."""
     (about,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
     metadata = message_from_bytes(wheel.read(about))
     assert metadata["Name"] == "coconowork"

@@ -1,4 +1,4 @@
-"""The workflows: valid, and made of commands that the project has."""
+"""The workflows are valid, and call only what the project has."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACTIONLINT = Path(sys.executable).with_name("actionlint")
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the wheel with actionlint is for Linux")
 def test_actionlint() -> None:
-    """The linter for workflows finds nothing."""
+    """The linter `actionlint` finds no fault in the workflows."""
     assert WORKFLOWS
     done = subprocess.run(
         [str(ACTIONLINT), "-no-color", *map(str, WORKFLOWS)],

@@ -23,7 +23,7 @@ SHOWN = sorted({command for page in PAGES for command in commands(page)})
 
 
 def test_every_command_has_one_entry() -> None:
-    """A command is run by a file of tests that exists, or says why not; `make` is tried below."""
+    """Each command on a page has one entry: an existing test file, or a reason not to test it."""
     entries = [each for kind in ENTRIES.values() for group in kind.values() for each in group]
     assert sorted(entries) == [each for each in SHOWN if not MAKE.fullmatch(each)]
     assert [each for each in ENTRIES["run_by"] if not (ROOT / "tests" / each).is_file()] == []
@@ -33,7 +33,7 @@ if sys.platform != "win32":  # make is a tool of the Linux checkout
 
     @pytest.mark.parametrize("command", [each for each in SHOWN if MAKE.fullmatch(each)])
     def test_make_knows_the_target(command: str) -> None:
-        """The target exists, its variables are known, and what it starts is in the checkout."""
+        """A page's make target and its variables exist, and so do the files that it starts."""
         _, *arguments = shlex.split(command)
         dry = [*("make", "--dry-run", "--always-make"), *arguments]
         done = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -48,7 +48,7 @@ if sys.platform != "win32":  # make is a tool of the Linux checkout
 
 
 def of_client(command: str) -> list[str] | None:
-    """Return the arguments of a command of the client, or None for another command."""
+    """Return the arguments of a client's command, None for any other command."""
     bare = re.sub(r" *>.*|[\[\]]", "", command)
     started = re.match(r"(?:coconowork-client(?:\.com)?|python(?: -P)? -m agent)(?= |$)", bare)
     return shlex.split(bare[started.end() :]) if started else None
@@ -56,7 +56,7 @@ def of_client(command: str) -> list[str] | None:
 
 @pytest.mark.parametrize("command", [each for each in SHOWN if of_client(each)])
 def test_the_client_takes_the_arguments(command: str) -> None:
-    """A command of the client is one that its parser takes."""
+    """The client's parser accepts each command of the client on the pages."""
     arguments = of_client(command)
     assert arguments
     if arguments != ["--version"]:

@@ -1,4 +1,4 @@
-"""The dependencies: the page about them is true, and all of them are pinned by hash."""
+"""docs/dependencies.md matches the packages, and all packages are pinned by hash."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _rows(heading: str) -> list[list[str]]:
 
 @pytest.mark.parametrize(("heading", "extra"), SECTIONS.items())
 def test_page_lists_every_direct_dependency(heading: str, extra: str) -> None:
-    """Each table has exactly the packages of its extra, with the licence that each one states."""
+    """Each table has exactly the packages of its extra, with the licences that they state."""
     rows = _rows(heading)
     assert [row[0] for row in rows] == sorted(_declared(extra))
     for name, licence, *rest in rows:
@@ -56,7 +56,7 @@ def test_page_lists_every_direct_dependency(heading: str, extra: str) -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_package_is_pinned_by_hash(lock: str) -> None:
-    """A registry or mirror cannot change what is installed: each version has hashes, no address."""
+    """Each pinned version has hashes and no URL, so a registry cannot change what is installed."""
     text = (ROOT / lock).read_text("utf-8")
     blocks = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]
     assert blocks

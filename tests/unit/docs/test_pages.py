@@ -1,4 +1,4 @@
-"""The pages: links lead somewhere, named files exist, every block says what it is."""
+"""The pages: links and named files exist, each code block names its language."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
 def prose(page: Path) -> str:
-    """Return a page without its blocks of code."""
+    """Return the page's text without its code blocks."""
     return re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
@@ -34,7 +34,7 @@ def anchors(page: Path) -> set[str]:
 
 @each_page
 def test_links_lead_somewhere(page: Path) -> None:
-    """Every relative link names a file, and its anchor a heading there; named files exist."""
+    """Every relative link leads to a file and a heading; every file that a page names exists."""
     named = set(FILE.findall(page.read_text("utf-8"))) - MADE
     wrong = sorted(name for name in named if not (ROOT / name).exists())
     for link in LINK.findall(prose(page)):
@@ -49,7 +49,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @each_page
 def test_every_block_names_its_language(page: Path) -> None:
-    """The tests of commands know a command from a picture by the language of its block."""
+    """Every code block has a language, by which the tests find commands."""
     fences = re.findall(r"^\s*```(.*)$", page.read_text("utf-8"), re.MULTILINE)
     assert len(fences) % 2 == 0
     assert "" not in fences[::2]
@@ -65,19 +65,19 @@ def test_every_page_is_listed() -> None:
 
 
 def test_every_picture_is_shown() -> None:
-    """A picture that no page shows is left over."""
+    """A page shows every picture."""
     shown = " ".join(page.read_text("utf-8") for page in PAGES)
     pictures = sorted(path.name for path in (ROOT / "docs" / "images").iterdir())
     assert [name for name in pictures if f"images/{name}" not in shown] == []
 
 
 def test_readme_is_short() -> None:
-    """The README is a front door: at most 90 lines."""
+    """The README has at most 90 lines."""
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 90
 
 
 def test_words_of_the_glossary_are_in_the_code() -> None:
-    """A name in the glossary's last column is one of the code."""
+    """Each name in the glossary's last column exists in the code."""
     rows = re.findall(r"^\|.*\| (.*) \|$", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE)
     names = {name for row in rows for name in re.findall(r"`([\w.]+)`", row) if "/" not in name}
     parts = {part for name in names for part in name.split(".")}

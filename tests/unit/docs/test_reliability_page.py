@@ -1,4 +1,4 @@
-"""docs/reliability.md: its texts are those of the client."""
+"""docs/reliability.md has the client's texts."""
 
 from __future__ import annotations
 
