@@ -1,4 +1,4 @@
-""""Start at sign-in" in the menu, and policies about it."""
+"""The entry "Start at sign-in" of the menu, and policies about it."""
 
 from __future__ import annotations
 
