@@ -15,7 +15,7 @@ class Sample:
 
     done: int
     memory_kib: int
-    """Private memory: what would be free without the process."""
+    """Memory that this process has written. What it only reads, other processes may share."""
     objects: int
     """Objects that the garbage collector tracks, after a collection."""
     handles: int
@@ -37,7 +37,7 @@ def take(done: int, loop: asyncio.AbstractEventLoop | None, log_dir: Path) -> Sa
     lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
     return Sample(
         done=done,
-        memory_kib=sum(int(line.split()[1]) for line in lines if line.startswith("Private_")),
+        memory_kib=sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty:")),
         objects=len(gc.get_objects()),
         handles=len(list(Path("/proc/self/fd").iterdir())) - 1,
         threads=threading.active_count(),
