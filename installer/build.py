@@ -65,7 +65,7 @@ class Product:
         return self.folder / f"{NAME}-{self.version}.cdx.json"
 
     def hashes(self) -> set[tuple[str, str]]:
-        """Return of every file its name in the folder, and its SHA-256."""
+        """Return the name and the SHA-256 of every file but `SHA256SUMS`."""
         return {
             (path.relative_to(self.folder).as_posix(), sha256(path.read_bytes()).hexdigest())
             for path in self.folder.rglob("*")
@@ -82,7 +82,7 @@ def require_tools(*more: str) -> None:
 def build(folder: Path, work: Path, frozen: Path | None = None) -> Product:
     """Build everything in `folder`, which is emptied first. Raise BuildError.
 
-    `frozen` is the folder of the program when it has been built before. Else it is built in `work`.
+    `frozen` is the folder of a program that was built before; else the program is built in `work`.
     """
     require_tools()
     product = Product(folder, program_version())

@@ -44,7 +44,7 @@ def write_deployment(folder: Path, version: str, setup: Path, msi: Path) -> None
 
 
 def _manifests(version: str, url: str, setup: Path, msi: Path) -> dict[str, str]:
-    """Return the manifests by the ends of their names, without what all have in common."""
+    """Return the manifests by the ends of their names, without the lines that all share."""
     for_all, code = "InstallerSwitches:\n    Custom: /ALLUSERS", product_code(version)
     installers = [
         _installer(url, setup, "nullsoft", "user"),

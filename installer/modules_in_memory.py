@@ -1,7 +1,7 @@
 """Read the file of modules once, before the program starts.
 
-PyInstaller opens the file again for each module, which takes longer than to import it, and ends a
-program whose file an update has replaced.
+PyInstaller itself opens the file again for each module. That takes longer than the import, and ends
+a program whose file an update has replaced.
 """
 
 import io

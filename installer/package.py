@@ -28,7 +28,7 @@ _BAD_SERVERS = (
     *(f'SERVER ~<< "{scheme}:"' for scheme in ("http", "ws", "ftp")),
     'SERVER >> ":"',
 )
-"""What Windows Installer can see of an address that the client would refuse."""
+"""Conditions that Windows Installer can check, for addresses that the client would refuse."""
 _LAUNCH_CONDITIONS = {
     "Installed OR NOT SETUPCOPY": (
         "coconowork client was installed for all users by its setup program. Uninstall that first."
@@ -43,7 +43,7 @@ _SET_GUARD_ASIDE = (
     rf' move /y "[INSTALLDIR]{GUARD}" "[INSTALLDIR]guard-%RANDOM%.old" && ('
     rf'"{_SYSTEM}ping.exe" -n 6 127.0.0.1 & "{_SYSTEM}taskkill.exe" /F /IM {NAME}.exe)'
 )
-"""Clients notice that and end. Those that have not after five seconds are ended."""
+"""Clients notice that the guard's file has gone, and end. After five seconds they are killed."""
 _END_ALL = (
     rf'"{_SYSTEM}cmd.exe" /c if exist "[INSTALLDIR]{GUARD}" ('
     rf'"{_SYSTEM}taskkill.exe" /F /IM {GUARD} & "{_SYSTEM}taskkill.exe" /F /IM {NAME}.exe'
@@ -88,7 +88,7 @@ MSI_CORRECTIONS = (
 )
 """Changes to the MSI's tables that wixl cannot express.
 
-They set conditions, the properties that a user may give, and a search before a default.
+They set conditions, the properties that a user may set, and the order of search and default.
 """
 WIX = "http://schemas.microsoft.com/wix/2006/wi"
 
@@ -172,7 +172,7 @@ def product_code(version: str) -> str:
 
 
 def _add_files(folder: Path, place: ET.Element, group: ET.Element, prefix: str = "") -> None:
-    # The guard comes last: once it is there, it starts the new client. See installer/guard.
+    # The guard's file comes last: a running guard waits for it and then starts the new client.
     for path in sorted(folder.iterdir(), key=lambda each: (each.name == GUARD, each)):
         name = f"{prefix}{path.name}"
         key = uuid.uuid5(uuid.UUID(UPGRADE_CODE), name).hex

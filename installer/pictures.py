@@ -20,7 +20,7 @@ ICO_SIZES = (16, 20, 24, 28, 32, 36, 40, 44, 48, 56, 64)
 """The sizes in pixels that Windows uses at 100 to 400 % scale."""
 APP_SIZES = (*ICO_SIZES, 128, 256)
 PNG_SIZES = (32, 40, 48, 56, 64, 96)
-"""For dialogs at 100 to 300 % scale; 64 also for trays that scale the picture themselves."""
+"""The sizes in pixels for dialogs at 100 to 300 % scale."""
 OVERSAMPLING = 16
 GRID = 16
 
@@ -119,7 +119,7 @@ SEGMENTS: dict[str, tuple[Point, Point]] = {
     "g": ((4, 7), (12, 9)),
     "i": ((7, 2), (9, 14)),
 }
-"""The strokes of a digit, top left and bottom right: as on a clock, and "i" in the middle."""
+"""The strokes of a digit by their top left and bottom right corners; "i" is in the middle."""
 DIGITS = ("abcdef", "i", "abdeg", "abcdg", "bcfg", "acdfg", "acdefg", "abc", "abcdefg", "abcdfg")
 
 
@@ -226,7 +226,7 @@ def ico(images: list[Image.Image]) -> bytes:
 
 
 def main() -> None:
-    """Write every file."""
+    """Write every picture to `agent/assets`."""
     for name in PICTURES:
         sizes = APP_SIZES if name == "app" else ICO_SIZES
         (ASSETS / f"{name}.ico").write_bytes(ico([render(name, size) for size in sizes]))

@@ -1,4 +1,4 @@
-"""What is in the program: a CycloneDX 1.6 list for audits, and the licences that go with it."""
+"""List what the program contains, for audits (CycloneDX 1.6), and the licences to ship with it."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _from_pypi(name: str, package: Distribution, **more: Any) -> dict[str, Any]:
 def bill_of_materials(
     *, version: str, onedir: Path, site_packages: Path, source_date: int
 ) -> dict[str, Any]:
-    """Return the CycloneDX list of one build, the same for the same build.
+    """Return the CycloneDX list of a build; the same files give the same list.
 
     A package's hashes are those that the lock file allows.
     """

@@ -1,1 +1,1 @@
-"""`coconowork.v1`: what client and server share. Imports neither of them."""
+"""`coconowork.v1`: what client and server share. This package imports neither of them."""

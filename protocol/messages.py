@@ -34,7 +34,7 @@ PasswordKind = Literal["current", "old"]
 Farewell = Literal["sleep", "shutdown", "sign_out", "update", "quit"]
 """Why a client leaves: the reason in its close frame (docs/protocol.md)."""
 CODE_CHARS = "23456789BCDFGHJKMNPQRSTVWXYZ"
-"""What a pairing code is made of: no vowels, which make words, and nothing that looks alike."""
+"""The characters of a pairing code: no vowels, which make words, and none that look alike."""
 
 
 class MessageError(Exception):
@@ -215,12 +215,12 @@ def encode(message: ClientMessage | ServerMessage | SealedPassword) -> bytes:
 
 
 def decode_from_client(data: bytes) -> ClientMessage:
-    """Return a client's message. Raise MessageError unless it is one of at most 16 KiB."""
+    """Return a client's message. Raise MessageError for other data, or more than 16 KiB."""
     return _decode(_from_client, data)
 
 
 def decode_from_server(data: bytes) -> ServerMessage:
-    """Return a server's message. Raise MessageError unless it is one of at most 16 KiB.
+    """Return a server's message. Raise MessageError for other data, or more than 16 KiB.
 
     UnknownMessage marks a type of a later minor version, which a client ignores.
     """
@@ -241,7 +241,7 @@ def _decode(decoder: msgspec.json.Decoder[_T], data: bytes) -> _T:
     try:
         return decoder.decode(data)
     except msgspec.ValidationError as exc:
-        # msgspec's text may quote the input; the path that ends it holds our own names only.
+        # msgspec's text may quote the input, but the path at its end has our own names only.
         path = re.search(r"`(\$[\w.]*)`\Z", str(exc))
         where = f" at {path[1]}" if path else ""
         if str(exc).startswith("Invalid value") and where == " at $.type":

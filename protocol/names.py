@@ -12,7 +12,7 @@ import unicodedata
 
 MAX_NAME_CHARS = 64
 MAX_PASSWORD_CHARS = 1024
-"""What fits a sealed password and, with its escapes, one SCRAM message."""
+"""With JSON's escapes, this is far below the limit of a push's `sealed`."""
 
 
 def is_name(text: str) -> bool:
@@ -37,7 +37,7 @@ def normalise_name(text: str) -> str:
 def normalise_password(text: str) -> str:
     """Return a typed password without full-width letters, invisible characters and line ends.
 
-    Tabs at its ends go too, which come from a spreadsheet. Blanks at its ends stay, because a
+    Tabs at its ends, which a spreadsheet adds, go too. Blanks at its ends stay, because a
     password may have them. The result can still be no password; ask `is_password`. Text of more
     than 1,024 characters is returned as it is.
     """

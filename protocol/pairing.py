@@ -1,9 +1,8 @@
 """The code that a new PC shows, and the words by which its user knows that the PC is the right one.
 
-A PC without a password asks the gateway for a code (`messages.Pair`). Its user types the code into
-the console, which then shows name and words of the PC that got this code, and the PC shows the
-words of its own key. The same words on both mean that the password is sealed for this PC and for no
-other.
+A PC without a password asks the gateway for a code (`messages.Pair`). The user types the code into
+the console. The console shows name and words of the PC that got this code; the PC shows the words
+of its own key. The same words on both mean that the password is sealed for this PC and no other.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class Word(NamedTuple):
 
 
 def parse_code(typed: str) -> str | None:
-    """Return the code that a person has typed, in any case, width and grouping; None for others."""
+    """Return the code that a person has typed, in any case, width and grouping; None if not one."""
     text = normalise_name(typed).replace("ー", "-")  # what a Japanese keyboard types for a hyphen
     code = "".join(char for char in text.upper() if char.isalnum())
     is_code = len(code) == CODE_LENGTH and set(code) <= set(CODE_CHARS)

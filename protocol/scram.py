@@ -16,9 +16,9 @@ without the proof, joined by commas:
     PROOF     = CLIENTKEY xor HMAC(STOREDKEY, AUTH)
     SIGNATURE = HMAC(SERVERKEY, AUTH)
 
-The server keeps a verifier (salt, iterations, STOREDKEY, SERVERKEY) and never the password. It is
-ours for two reasons that libraries do not meet: the server checks one proof against all verifiers
-of a user, and the client logs in again with keys that it has already derived.
+The server keeps a verifier (salt, iterations, STOREDKEY, SERVERKEY) and never the password. This
+module is our own because libraries lack two things: the server checks one proof against all
+verifiers of a user, and the client logs in again with keys that it has already derived.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from protocol.names import is_name, is_password
 
 MIN_SALT_BYTES = 12
 MIN_CHECKS = 4
-"""Verifiers that a wrong proof is compared with, at least: the time tells nothing of the user."""
+"""Minimum of comparisons for a wrong proof, so that the time tells nothing of the user."""
 
 _HEADER = "n,,"
 _UNESCAPED_EQUALS = re.compile(r"=(?!2C|3D)")
@@ -66,7 +66,7 @@ class WrongServer(ScramError):
 class Keys:
     """What the client derives from a password, a salt and an iteration count.
 
-    As secret as the password. `password` is the one that the keys were derived from.
+    The keys are as secret as the password. `password` is what they were derived from.
     """
 
     password: str = field(repr=False)
@@ -108,7 +108,7 @@ def derive_keys(password: str, *, salt: bytes, iterations: int) -> Keys:
 
 
 def verifier_of(keys: Keys) -> Verifier:
-    """Return what the server keeps of derived keys."""
+    """Return the verifier that the server keeps in place of derived keys."""
     stored_key = hashlib.sha256(keys.client).digest()
     return Verifier(keys.iterations, keys.salt, stored_key, keys.server)
 
@@ -138,8 +138,8 @@ class ClientLogin:
     def proof(self, challenge: str) -> str:
         """Return client-final. Takes 0.3 s of CPU unless the keys are known: not for an event loop.
 
-        Raise MalformedMessage when the challenge is not an answer to `first()`, or when its proof
-        would be cheap to guess the password from.
+        Raise MalformedMessage when the challenge is not an answer to `first()`, or when a
+        proof for it would make the password cheap to guess.
         """
         nonce, salt, iterations = self._read(challenge)
         keys = self.keys = self._keys(salt, iterations)
@@ -191,7 +191,7 @@ class ClientLogin:
 
 @dataclass(frozen=True, slots=True)
 class ClientFirst:
-    """A parsed client-first. `user` is None when the name is none that a user can have."""
+    """A parsed client-first. `user` is None when no user can have the name."""
 
     user: str | None
     header: str
@@ -227,7 +227,7 @@ class ServerLogin:
         self._until_final = f"{first.bare},{self.challenge},"
 
     def check(self, client_final: str) -> tuple[int, str] | None:
-        """Return the index of the verifier that the proof fits and server-final, or None.
+        """Return the index of the verifier that the proof fits, and server-final; None if none.
 
         Raise MalformedMessage when `client_final` is no answer to the challenge.
         """

@@ -2,8 +2,8 @@
 
 The server seals a password for the device's public key, so that only that device can open it. The
 sealed text names the change and the device, so that it fits no other push. The server also signs
-the push with the key of the verifier that the connection was logged in with, so that a relay
-between client and server cannot push a password of its own.
+the push with a key of the verifier that the client has logged in with. So a relay between client
+and server cannot push a password of its own.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def seal(message: SealedPassword, *, public_key: str) -> str:
 
 
 def open_sealed(push: PasswordChanged | Paired, *, device_key: str) -> SealedPassword:
-    """Return the content. Raise SealError when it is not for this change and device."""
+    """Return the content. Raise SealError if it is broken, or for another change or device."""
     key = PrivateKey(b64decode(device_key))
     try:
         content = decode_sealed(SealedBox(key).decrypt(b64decode(push.sealed, validate=True)))

@@ -8,8 +8,8 @@ import re
 def is_older(version: str, than: str) -> bool:
     """Return whether a version comes before `than`, which is numbers and dots or empty.
 
-    `version` may be anything: only the numbers that it begins with count, and a version without
-    numbers is older than every one. Nothing is older than an empty `than`.
+    `version` may be any text: only the numbers at its beginning count, and a text without them is
+    older than every version. Nothing is older than an empty `than`.
     """
     if not than:
         return False

@@ -1,14 +1,14 @@
 /* coconowork-guard.exe: start the client again when it has died.
 
    How it works. The client starts this program, whose standard input is a pipe that only the client
-   writes to. The client says goodbye with one letter before it ends: q when that is in order, and
-   then this program ends too; d after a defect. A pipe that ends without a goodbye is a client that
-   was killed or has crashed. The next client gets the writing end of a new pipe, whose handle is in
+   writes to. Before it ends, the client writes one letter: q when it ends in order, and then this
+   program ends too; u during an update; d after a defect. When the pipe ends without a letter, the
+   client was killed or has crashed. The next client gets the writing end of a new pipe, whose handle is in
    the environment, and starts no guard of its own.
 
-   During an update the setup program moves this program's file away first, which the client notices
-   and ends, and puts the new one in place last. In between, no client is started. After an update the
-   new client starts the new guard.
+   During an update the setup program first moves this program's file away; the client notices it and
+   ends. The new file is put in place last; until then, no client is started. Then this program starts
+   the new client and ends, and the new client starts the new guard.
 
    docs/windows.md says why it is done so. */
 #define _WIN32_WINNT 0x0A00
@@ -49,7 +49,7 @@ static ULONGLONG guard_file(void)
     return ((ULONGLONG)about.nFileIndexHigh << 32 | about.nFileIndexLow) + 1;
 }
 
-/* Wait until the client has ended. Return its goodbye, 0 when it has died. */
+/* Wait until the client has ended. Return its letter, 0 when it has died. */
 static char wait_for_end(HANDLE pipe)
 {
     char word = 0;
@@ -59,7 +59,7 @@ static char wait_for_end(HANDLE pipe)
     return word;
 }
 
-/* Start the client, and return the pipe that it says goodbye on. NULL when it cannot be started. */
+/* Start the client, and return its pipe; NULL when it cannot be started, or is not `guarded`. */
 static HANDLE start_client(BOOL guarded)
 {
     SECURITY_ATTRIBUTES inherited = {sizeof inherited, NULL, TRUE};

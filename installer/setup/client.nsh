@@ -1,4 +1,4 @@
-; Setup and the client: ending it, starting it, starting it with Windows.
+; End the client, start it, and set whether it starts with Windows.
 
 ; Set $0 to 1 when a program runs: its file cannot be opened for writing then.
 !macro AskIfRunning FILE
@@ -52,7 +52,7 @@ Function ${un}QuitClient
   Exch $0
 FunctionEnd
 
-; Out: 1 when no client runs. Only its own user may ask a client to quit. Ending it loses nothing.
+; Out: 1 when no client runs. Only its own user may ask a client to quit; killing it loses nothing.
 Function ${un}EndClients
   Push $0
   again:
@@ -97,7 +97,7 @@ FunctionEnd
 !insertmacro QuitClient "" "--update"
 !insertmacro QuitClient "un." ""
 
-; Starts the client as the signed-in user, not as the administrator who installs.
+; Start the client as the signed-in user, not as the administrator who installs.
 Function StartClient
   ${If} $AllUsers = 1
   ${AndIfNot} ${Silent}
@@ -116,7 +116,7 @@ Function WriteAutostart
   ${EndIf}
 FunctionEnd
 
-; Installing for all users takes the place of this user's own copy.
+; Remove this user's own copy: the program for all users replaces it.
 Function RemoveOwnCopy
   ReadRegStr $0 HKCU "${UNINSTALL_KEY}" "InstallLocation"
   ${If} $0 != ""

@@ -27,7 +27,7 @@ CRCCheck on
 !define SETTINGS "Software\Coconowork\Client"
 !define POLICIES "Software\Policies\Coconowork\Client"
 !define RUN_KEY "Software\Microsoft\Windows\CurrentVersion\Run"
-; Where Windows and the client's menu keep that a program of RUN_KEY is switched off.
+; The key where Windows and the client's menu note that a program of RUN_KEY is switched off.
 !define APPROVED_KEY "Software\Microsoft\Windows\CurrentVersion\Explorer\StartupApproved\Run"
 !define RUN_VALUE "Coconowork Client"
 !define UNINSTALL_KEY "Software\Microsoft\Windows\CurrentVersion\Uninstall\Coconowork Client"
@@ -72,9 +72,9 @@ Var NoAutostart  ; 1: no entry under Run
 Var Force        ; 1: an older version may replace a newer one
 Var Start        ; 1: start the client when all is done
 Var Forget       ; 1: the stored password and the settings go, too
-Var WasRunning   ; 1: it ran before, and is started again
+Var WasRunning   ; 1: the client ran before, and is started again
 Var ExitCode     ; of an installation that failed
-Var Before       ; the version that is there already; empty when none
+Var Before       ; the version that is installed already; empty when none
 Var ServerField
 Var AutostartField
 
@@ -108,7 +108,7 @@ Page custom ServerPage ServerPageLeave
 UninstallButtonText "$(T_REMOVE)"
 !include "client.nsh"
 
-; Do something with each part of the program. The guard is the last one: see installer/guard.
+; Apply the macro DO to each part of the program. The guard is the last one: see installer/guard.
 !macro EachPart DO
   !insertmacro ${DO} "_internal"
   !insertmacro ${DO} "coconowork-client.pkg"
@@ -292,7 +292,7 @@ Section
   RMDir /r "$INSTDIR\old"
   CreateDirectory "$INSTDIR\old"
   ${If} $AllUsers = 1
-    ; Each user's client notices that and ends, and its guard starts the new one in that session.
+    ; Each user's client notices the move and ends, and its guard starts the new client.
     !insertmacro SetAside "${GUARD}"
     Call WaitForEnd
     Pop $0
@@ -302,7 +302,7 @@ Section
   ${EndIf}
   Pop $0
   ${If} $0 <> 1
-    StrCpy $ExitCode ${EXIT_BUSY} ; that function has said so
+    StrCpy $ExitCode ${EXIT_BUSY} ; QuitClient or EndClients has shown a message
     Abort
   ${EndIf}
   ${EachPart} SetAside
@@ -346,7 +346,7 @@ Section
     ${EndIf}
   ${EndIf}
 
-  ; The guards that run from there end as soon as they have started the new clients.
+  ; Guards that run from the folder `old` end as soon as they have started the new clients.
   ${For} $0 1 20
     RMDir /r "$INSTDIR\old"
     ${IfNot} ${FileExists} "$INSTDIR\old\*.*"

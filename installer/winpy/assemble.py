@@ -1,6 +1,6 @@
 """Assemble a CPython for Windows: pinned DLLs, the local standard library, Windows packages.
 
-On Windows this is not needed: use the installer of python.org there.
+On Windows this module is not needed: use the installer of python.org there.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LICENSES = (
 DLL_FOLDER = re.compile(r"deploy_libs/|\w+\.libs/")
 VENDORED = re.compile(r"-x64-[0-9a-f]{32}(?=\.dll$)")
 VENDORED_BYTES = re.compile(rb"(lib[a-z]+-\d+)-x64-[0-9a-f]{32}\.dll")
-"""What a wheel's maker has added to the name of a DLL, and such names inside of DLLs."""
+"""The suffix that a wheel's maker has added to a DLL's name, and such names inside DLLs."""
 TCL_SCRIPTS = Path("/usr/share/tcltk")
 
 
@@ -163,7 +163,7 @@ def make_stable_dll(target: Path) -> None:
 def install_packages(target: Path) -> None:
     """Install the client's Windows dependencies and the tools, hash-checked.
 
-    uv does it because it evaluates markers for the target system; pip uses those of this system.
+    uv evaluates markers for the target system; pip would evaluate them for this system.
     """
     command = [
         uv(), "pip", "install", "--quiet", "--system-certs",
